@@ -1,0 +1,54 @@
+# libtorch as it lies inside pip's torch package, found without find_package(Torch), which would ask for a CUDA
+# toolkit where torch has CUDA.
+#
+#   TORCH_PACKAGE   the folder of the package (set it, or it is asked of TORCH_PYTHON / Python)
+#   TorchWheel_VERSION
+#   torch::core     libtorch_cpu and libc10
+#   torch::python   and libtorch_python
+if(NOT TORCH_PACKAGE)
+  if(NOT TORCH_PYTHON)
+    if(Python_EXECUTABLE)
+      set(TORCH_PYTHON "${Python_EXECUTABLE}")
+    else()
+      find_program(TORCH_PYTHON NAMES python3 python REQUIRED)
+    endif()
+  endif()
+  execute_process(
+    COMMAND "${TORCH_PYTHON}" -c
+            "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0], end='')"
+    OUTPUT_VARIABLE TORCH_PACKAGE RESULT_VARIABLE result ERROR_QUIET)
+  if(NOT result EQUAL 0)
+    message(FATAL_ERROR "${TORCH_PYTHON} has no torch. Install it (pip install torch==2.13.0), or set TORCH_PACKAGE "
+                        "or TORCH_PYTHON.")
+  endif()
+endif()
+set(TORCH_PACKAGE "${TORCH_PACKAGE}" CACHE PATH "The folder of pip's torch package")
+
+file(STRINGS "${TORCH_PACKAGE}/version.py" version_line REGEX "^__version__ = ")
+string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" TorchWheel_VERSION "${version_line}")
+
+find_library(TORCH_CPU_LIBRARY torch_cpu PATHS "${TORCH_PACKAGE}/lib" NO_DEFAULT_PATH)
+find_library(TORCH_C10_LIBRARY c10 PATHS "${TORCH_PACKAGE}/lib" NO_DEFAULT_PATH)
+find_library(TORCH_PYTHON_LIBRARY torch_python PATHS "${TORCH_PACKAGE}/lib" NO_DEFAULT_PATH)
+
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(
+  TorchWheel
+  REQUIRED_VARS TORCH_CPU_LIBRARY TORCH_C10_LIBRARY TORCH_PYTHON_LIBRARY
+  VERSION_VAR TorchWheel_VERSION)
+
+if(NOT TARGET torch::core)
+  foreach(part c10 cpu python)
+    string(TOUPPER ${part} upper)
+    add_library(torch::${part} SHARED IMPORTED)
+    set_target_properties(torch::${part} PROPERTIES IMPORTED_LOCATION "${TORCH_${upper}_LIBRARY}"
+                                                    IMPORTED_NO_SONAME FALSE)
+  endforeach()
+  set_target_properties(torch::c10 PROPERTIES IMPORTED_LOCATION "${TORCH_C10_LIBRARY}")
+  target_include_directories(torch::c10 SYSTEM INTERFACE "${TORCH_PACKAGE}/include"
+                                                         "${TORCH_PACKAGE}/include/torch/csrc/api/include")
+  target_link_libraries(torch::cpu INTERFACE torch::c10)
+  add_library(torch::core INTERFACE IMPORTED)
+  target_link_libraries(torch::core INTERFACE torch::cpu torch::c10)
+  target_link_libraries(torch::python INTERFACE torch::core)
+endif()

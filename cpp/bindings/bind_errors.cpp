@@ -1,0 +1,24 @@
+#include <c10/util/Exception.h>
+
+#include "bindings.h"
+#include "mnistcnn/common/error.h"
+
+namespace mnistcnn::bindings {
+
+// Standard exceptions are translated by pybind11: invalid_argument -> ValueError, out_of_range -> IndexError.
+void bind_errors(py::module_& module) {
+  py::register_exception<common::DivergedError>(module, "DivergedError", PyExc_ArithmeticError);
+  py::register_exception_translator([](std::exception_ptr pointer) {
+    try {
+      if (pointer) std::rethrow_exception(pointer);
+    } catch (const common::FileMissing& error) {
+      PyErr_SetString(PyExc_FileNotFoundError, error.what());
+    } catch (const common::FileError& error) {
+      PyErr_SetString(PyExc_OSError, error.what());
+    } catch (const c10::Error& error) {  // libtorch's own, without its C++ back-trace
+      PyErr_SetString(PyExc_RuntimeError, error.what_without_backtrace());
+    }
+  });
+}
+
+}  // namespace mnistcnn::bindings

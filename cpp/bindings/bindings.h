@@ -1,0 +1,17 @@
+#pragma once
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+#include <torch/csrc/utils/pybind.h>
+
+// Conversion between Python and the core, one bind_<room>.cpp per room. Names and values are checked here and in the
+// core once more where it matters; documentation and defaults live in the Python package.
+namespace mnistcnn::bindings {
+
+namespace py = pybind11;
+
+void bind_errors(py::module_& module);
+void bind_data(py::module_& module);
+void bind_network(py::module_& module);
+void bind_train(py::module_& module);
+
+}  // namespace mnistcnn::bindings

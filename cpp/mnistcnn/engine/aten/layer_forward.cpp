@@ -1,0 +1,166 @@
+#include "mnistcnn/engine/aten/layer_forward.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/adaptive_avg_pool2d.h>
+#include <ATen/ops/avg_pool2d.h>
+#include <ATen/ops/batch_norm.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/elu.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/group_norm.h>
+#include <ATen/ops/hardswish.h>
+#include <ATen/ops/instance_norm.h>
+#include <ATen/ops/layer_norm.h>
+#include <ATen/ops/leaky_relu.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/max_pool2d.h>
+#include <ATen/ops/prelu.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/relu6.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/tanh.h>
+
+#include <array>
+#include <optional>
+#include <stdexcept>
+
+#include "mnistcnn/common/text.h"
+#include "mnistcnn/engine/aten/dropout_mask.h"
+
+namespace mnistcnn::engine::aten {
+namespace {
+
+using at::Tensor;
+
+std::array<std::int64_t, 2> list(const network::Pair& pair) { return {pair.height, pair.width}; }
+
+std::optional<Tensor> maybe(const Tensor& tensor) { return tensor.defined() ? std::optional(tensor) : std::nullopt; }
+
+class Forward {
+ public:
+  Forward(std::span<const Tensor> inputs, const NodeContext& context)
+      : inputs_(inputs), x_(inputs[0]), context_(context) {}
+
+  Tensor operator()(const network::Conv2d& conv) const {
+    const network::Border& pad = conv.padding;
+    const bool symmetric = pad.top == pad.bottom && pad.left == pad.right;
+    const Tensor padded = symmetric ? x_ : at::constant_pad_nd(x_, {pad.left, pad.right, pad.top, pad.bottom});
+    const std::array<std::int64_t, 2> padding =
+        symmetric ? std::array{pad.top, pad.left} : std::array<std::int64_t, 2>{0, 0};
+    return at::conv2d(padded, context_.weight, maybe(context_.bias), list(conv.stride), padding, list(conv.dilation),
+                      conv.groups);
+  }
+  Tensor operator()(const network::Linear&) const { return at::linear(x_, context_.weight, maybe(context_.bias)); }
+
+  Tensor operator()(const network::BatchNorm2d& norm) const { return batch_norm(norm); }
+  Tensor operator()(const network::BatchNorm1d& norm) const { return batch_norm(norm); }
+  Tensor operator()(const network::InstanceNorm2d& norm) const {
+    const bool use_input = training() || !norm.track_running_stats;
+    return at::instance_norm(x_, maybe(context_.weight), maybe(context_.bias), maybe(context_.running_mean),
+                             maybe(context_.running_variance), use_input, update_factor(norm), norm.eps, true);
+  }
+  Tensor operator()(const network::GroupNorm& norm) const {
+    return at::group_norm(x_, norm.groups, maybe(context_.weight), maybe(context_.bias), norm.eps, true);
+  }
+  Tensor operator()(const network::LayerNorm& norm) const {
+    return at::layer_norm(x_, norm.normalized_shape, maybe(context_.weight), maybe(context_.bias), norm.eps, true);
+  }
+
+  Tensor operator()(const network::MaxPool2d& pool) const {
+    return at::max_pool2d(x_, list(pool.kernel), list(pool.stride), list(pool.padding), list(pool.dilation),
+                          pool.ceil_mode);
+  }
+  Tensor operator()(const network::AvgPool2d& pool) const {
+    return at::avg_pool2d(x_, list(pool.kernel), list(pool.stride), list(pool.padding), pool.ceil_mode,
+                          pool.count_include_pad);
+  }
+  Tensor operator()(const network::AdaptiveAvgPool2d& pool) const {
+    return at::adaptive_avg_pool2d(x_, list(pool.output));
+  }
+
+  Tensor operator()(const network::Flatten&) const { return x_.flatten(1); }
+  Tensor operator()(const network::ReLU&) const { return at::relu(x_); }
+  Tensor operator()(const network::LeakyReLU& layer) const { return at::leaky_relu(x_, layer.negative_slope); }
+  Tensor operator()(const network::Tanh&) const { return at::tanh(x_); }
+  Tensor operator()(const network::Sigmoid&) const { return at::sigmoid(x_); }
+  Tensor operator()(const network::GELU& layer) const { return at::gelu(x_, layer.tanh_approximation ? "tanh" : "none"); }
+  Tensor operator()(const network::SiLU&) const { return at::silu(x_); }
+  Tensor operator()(const network::ELU& layer) const { return at::elu(x_, layer.alpha); }
+  Tensor operator()(const network::PReLU&) const { return at::prelu(x_, context_.weight); }
+  Tensor operator()(const network::ReLU6&) const { return at::relu6(x_); }
+  Tensor operator()(const network::Hardswish&) const { return at::hardswish(x_); }
+
+  Tensor operator()(const network::Dropout& layer) const { return dropped(layer.probability, x_.sizes()); }
+  Tensor operator()(const network::Dropout2d& layer) const {
+    return dropped(layer.probability, std::array<std::int64_t, 4>{x_.size(0), x_.size(1), 1, 1});
+  }
+
+  Tensor operator()(const network::LogSoftmax&) const { return at::log_softmax(x_, 1); }
+  Tensor operator()(const network::Softmax&) const { return at::softmax(x_, 1); }
+
+  Tensor operator()(const network::Add&) const {
+    Tensor sum = inputs_[0] + inputs_[1];
+    for (const Tensor& input : inputs_.subspan(2)) sum = sum + input;
+    return sum;
+  }
+  Tensor operator()(const network::Concat&) const {
+    return at::cat(at::TensorList(inputs_.data(), inputs_.size()), 1);
+  }
+  Tensor operator()(const network::Permute& layer) const {
+    std::vector<std::int64_t> order{0};
+    for (const std::int64_t dimension : layer.order) order.push_back(dimension + 1);
+    return x_.permute(order).contiguous();
+  }
+  Tensor operator()(const network::Slice& layer) const {
+    return x_.slice(layer.dimension + 1, layer.start, layer.stop, layer.step);
+  }
+  Tensor operator()(const network::ScaleShift& layer) const { return x_ * layer.scale + layer.shift; }
+
+ private:
+  bool training() const { return context_.mode == Mode::kTrain; }
+
+  // The weight of this batch in the running statistics; counts the batch.
+  template <class Norm>
+  double update_factor(const Norm& norm) const {
+    if (!training() || !context_.batches_seen.defined()) return norm.momentum < 0 ? 0.0 : norm.momentum;
+    context_.batches_seen.add_(1);
+    return norm.momentum < 0 ? 1.0 / static_cast<double>(context_.batches_seen.item<std::int64_t>()) : norm.momentum;
+  }
+
+  template <class Norm>
+  Tensor batch_norm(const Norm& norm) const {
+    const bool use_batch = training() || !norm.track_running_stats;
+    if (use_batch && x_.numel() / x_.size(1) < 2)
+      throw std::invalid_argument(common::text(
+          "batch norm needs more than one value per channel in training, but its input is ", common::bracketed(x_.sizes()),
+          "; use a larger batch"));
+    return at::batch_norm(x_, maybe(context_.weight), maybe(context_.bias), maybe(context_.running_mean),
+                          maybe(context_.running_variance), use_batch, update_factor(norm), norm.eps, true);
+  }
+
+  // mask_shape: one decision per element of it, shared by what it is broadcast to.
+  Tensor dropped(double probability, at::IntArrayRef mask_shape) const {
+    if (!training() || probability == 0) return x_;
+    const common::DropoutKey key(common::Stream(context_.randomness.seed, common::Purpose::kDropout,
+                                                context_.randomness.step, static_cast<std::uint64_t>(context_.node)));
+    const std::int64_t elements = c10::multiply_integers(mask_shape.slice(1));
+    return x_ * dropout_mask(key, x_.size(0), elements, probability, x_.device()).view(mask_shape);
+  }
+
+  std::span<const Tensor> inputs_;
+  const Tensor& x_;
+  const NodeContext& context_;
+};
+
+}  // namespace
+
+at::Tensor layer_forward(const network::Layer& layer, std::span<const at::Tensor> inputs, const NodeContext& context) {
+  return std::visit(Forward(inputs, context), layer);
+}
+
+}  // namespace mnistcnn::engine::aten

@@ -1,0 +1,38 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "mnistcnn/engine/batch.h"
+#include "mnistcnn/engine/loss.h"
+
+// The contract of everything that executes a network. An engine is made for one network and reads and writes its
+// Parameters in place; it knows no epochs, no optimizer and no data set. It is used by one thread at a time.
+namespace mnistcnn::engine {
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+
+  virtual std::string_view name() const = 0;
+
+  // images: f32 [B, C, H, W], used as they are -> outputs, f32 [B, ...]. In training mode running statistics are
+  // updated. What `keep` asks for is kept until the next call.
+  virtual at::Tensor forward(const at::Tensor& images, Mode mode, Randomness randomness, Keep keep) = 0;
+
+  // The gradients of the latest `forward`, in either mode: those of the parameters replace the ones in Parameters;
+  // those of the images, f32 [B, C, H, W], are returned when they were kept (else an undefined tensor).
+  virtual at::Tensor backward(const at::Tensor& output_gradients) = 0;
+
+  // Evaluation mode, straight from a data set -> outputs, f32 [B, ...]
+  virtual at::Tensor predict(const ImageBatch& batch) = 0;
+
+  // One training step without the optimizer: forward, mean loss over the batch, backward. The gradients replace the
+  // ones in Parameters.
+  virtual StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
+                          Randomness randomness) = 0;
+};
+
+}  // namespace mnistcnn::engine

@@ -1,0 +1,35 @@
+#include "mnistcnn/metrics/scores.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace mnistcnn::metrics {
+namespace {
+
+double log_sum_exp(std::span<const float> logits, double largest) {
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - largest);
+  return largest + std::log(sum);
+}
+
+}  // namespace
+
+Scores score(std::span<const float> outputs, std::span<const std::int64_t> labels, bool normalised) {
+  const std::size_t classes = labels.empty() ? 0 : outputs.size() / labels.size();
+  Scores scores;
+  scores.confusion.assign(classes * classes, 0);
+  scores.predictions.reserve(labels.size());
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const std::span<const float> row = outputs.subspan(i * classes, classes);
+    const auto label = static_cast<std::size_t>(labels[i]);
+    const auto largest = std::max_element(row.begin(), row.end());
+    const auto prediction = static_cast<std::size_t>(largest - row.begin());
+    scores.loss_sum += (normalised ? 0.0 : log_sum_exp(row, *largest)) - static_cast<double>(row[label]);
+    scores.correct += prediction == label ? 1 : 0;
+    scores.predictions.push_back(static_cast<std::int64_t>(prediction));
+    ++scores.confusion[label * classes + prediction];
+  }
+  return scores;
+}
+
+}  // namespace mnistcnn::metrics

@@ -1,0 +1,441 @@
+#include "mnistcnn/network/analysis.h"
+
+#include <algorithm>
+#include <limits>
+#include <set>
+#include <stdexcept>
+
+#include "mnistcnn/common/text.h"
+
+namespace mnistcnn::network {
+namespace {
+
+using common::bracketed;
+using common::text;
+
+constexpr std::int64_t kMostElements = std::int64_t{1} << 31;  // of one tensor: more is a mistake, not a network
+
+// The tensors a layer brings, in PyTorch's order and with PyTorch's names.
+struct TensorNeed {
+  const char* suffix;
+  Role role;
+  Shape shape;
+};
+
+// What one layer makes of its inputs. `fail` stops with the node's name in front.
+struct LayerFacts {
+  Shape output;
+  std::vector<TensorNeed> parameters, buffers;
+  std::int64_t macs = 0;
+  std::int64_t kernel = 1, stride = 1;  // for the receptive field; kernel 0: every position is mixed
+  bool counts_batches = false;
+};
+
+class Inspector {
+ public:
+  Inspector(const Node& node, const std::vector<Shape>& inputs) : node_(node), inputs_(inputs) {}
+
+  LayerFacts operator()(const Conv2d& conv) const {
+    const Shape& in = map("convolution");
+    positive("out_channels", conv.out_channels);
+    positive("groups", conv.groups);
+    positive("kernel", conv.kernel);
+    positive("stride", conv.stride);
+    positive("dilation", conv.dilation);
+    not_negative("padding", {conv.padding.top, conv.padding.bottom, conv.padding.left, conv.padding.right});
+    if (in[0] % conv.groups != 0 || conv.out_channels % conv.groups != 0)
+      fail(text("groups=", conv.groups, " must divide both the ", in[0], " input channels and the ",
+                conv.out_channels, " output channels"));
+    const std::int64_t rows = extent("height", in[1] + conv.padding.top + conv.padding.bottom, conv.kernel.height,
+                                     conv.stride.height, conv.dilation.height);
+    const std::int64_t columns = extent("width", in[2] + conv.padding.left + conv.padding.right,
+                                        conv.kernel.width, conv.stride.width, conv.dilation.width);
+    LayerFacts facts;
+    facts.output = {conv.out_channels, rows, columns};
+    const Shape weight{conv.out_channels, in[0] / conv.groups, conv.kernel.height, conv.kernel.width};
+    facts.parameters.push_back({"weight", Role::kWeight, weight});
+    if (conv.bias) facts.parameters.push_back({"bias", Role::kBias, {conv.out_channels}});
+    facts.macs = checked_count(weight) * rows * columns;
+    const bool tall = conv.dilation.height * (conv.kernel.height - 1) >= conv.dilation.width * (conv.kernel.width - 1);
+    facts.kernel = tall ? conv.dilation.height * (conv.kernel.height - 1) + 1
+                        : conv.dilation.width * (conv.kernel.width - 1) + 1;
+    facts.stride = std::max(conv.stride.height, conv.stride.width);
+    return facts;
+  }
+
+  LayerFacts operator()(const Linear& linear) const {
+    const Shape& in = only();
+    if (in.size() != 1)
+      fail(text("needs a flat input [features], but its input is ", bracketed(in), "; put a Flatten() before it"));
+    positive("out_features", linear.out_features);
+    LayerFacts facts;
+    facts.output = {linear.out_features};
+    facts.parameters.push_back({"weight", Role::kWeight, {linear.out_features, in[0]}});
+    if (linear.bias) facts.parameters.push_back({"bias", Role::kBias, {linear.out_features}});
+    facts.macs = checked_count({linear.out_features, in[0]});
+    facts.kernel = 0;
+    return facts;
+  }
+
+  LayerFacts operator()(const BatchNorm2d& norm) const { return running_norm(norm, map("batch norm 2d")); }
+  LayerFacts operator()(const InstanceNorm2d& norm) const {
+    const Shape& in = map("instance norm 2d");
+    if (in[1] * in[2] < 2) fail(text("normalises over one position only: its input is ", bracketed(in)));
+    return running_norm(norm, in);
+  }
+  LayerFacts operator()(const BatchNorm1d& norm) const {
+    if (only().size() != 1)
+      fail(text("batch norm 1d needs a flat input [features], but its input is ", bracketed(only()),
+                "; use BatchNorm2d for maps"));
+    return running_norm(norm, only());
+  }
+
+  LayerFacts operator()(const GroupNorm& norm) const {
+    positive("groups", norm.groups);
+    positive_number("eps", norm.eps);
+    if (only()[0] % norm.groups != 0)
+      fail(text("groups=", norm.groups, " must divide the ", only()[0], " channels"));
+    LayerFacts facts = same();
+    if (norm.affine) add_affine(facts, {only()[0]}, true);
+    return facts;
+  }
+
+  LayerFacts operator()(const LayerNorm& norm) const {
+    const Shape& in = only();
+    positive_number("eps", norm.eps);
+    const bool fits = !norm.normalized_shape.empty() && norm.normalized_shape.size() <= in.size() &&
+                      std::equal(norm.normalized_shape.rbegin(), norm.normalized_shape.rend(), in.rbegin());
+    if (!fits)
+      fail(text("normalized_shape ", bracketed(norm.normalized_shape), " must be the end of the input's shape ",
+                bracketed(in)));
+    LayerFacts facts = same();
+    if (norm.affine) add_affine(facts, norm.normalized_shape, norm.bias);
+    return facts;
+  }
+
+  LayerFacts operator()(const MaxPool2d& pool) const {
+    const Shape& in = map("max pooling");
+    positive("dilation", pool.dilation);
+    return pooled(pool, in, pool.dilation);
+  }
+  LayerFacts operator()(const AvgPool2d& pool) const { return pooled(pool, map("average pooling"), Pair{}); }
+
+  LayerFacts operator()(const AdaptiveAvgPool2d& pool) const {
+    const Shape& in = map("adaptive average pooling");
+    positive("output", pool.output);
+    LayerFacts facts;
+    facts.output = {in[0], pool.output.height, pool.output.width};
+    // Windows are as large as the map divided by the outputs, rounded up.
+    facts.kernel = std::max((in[1] + pool.output.height - 1) / pool.output.height,
+                            (in[2] + pool.output.width - 1) / pool.output.width);
+    facts.stride = std::max<std::int64_t>({1, in[1] / pool.output.height, in[2] / pool.output.width});
+    return facts;
+  }
+
+  LayerFacts operator()(const Flatten&) const {
+    LayerFacts facts;
+    facts.output = {checked_count(only())};
+    facts.kernel = 0;
+    return facts;
+  }
+
+  LayerFacts operator()(const PReLU& layer) const {
+    if (layer.count != 1 && layer.count != only()[0])
+      fail(text("count=", layer.count, " must be 1 or the number of channels, ", only()[0]));
+    LayerFacts facts = same();
+    facts.parameters.push_back({"weight", Role::kWeight, {layer.count}});
+    return facts;
+  }
+
+  LayerFacts operator()(const Dropout& layer) const { return dropped(layer.probability); }
+  LayerFacts operator()(const Dropout2d& layer) const {
+    map("dropout 2d");
+    return dropped(layer.probability);
+  }
+
+  LayerFacts operator()(const Add&) const {
+    several();
+    for (const Shape& shape : inputs_)
+      if (shape != inputs_[0])
+        fail(text("adds inputs of different shapes, ", bracketed(inputs_[0]), " and ", bracketed(shape)));
+    return joined(inputs_[0]);
+  }
+
+  LayerFacts operator()(const Concat&) const {
+    several();
+    Shape output = inputs_[0];
+    for (std::size_t i = 1; i < inputs_.size(); ++i) {
+      const Shape& shape = inputs_[i];
+      if (shape.size() != output.size() || !std::equal(shape.begin() + 1, shape.end(), output.begin() + 1))
+        fail(text("joins channels of maps of different sizes, ", bracketed(inputs_[0]), " and ", bracketed(shape)));
+      output[0] += shape[0];
+    }
+    return joined(output);
+  }
+
+  LayerFacts operator()(const Permute& permute) const {
+    const Shape& in = only();
+    Shape sorted = permute.order;
+    std::sort(sorted.begin(), sorted.end());
+    bool sound = sorted.size() == in.size();
+    for (std::size_t i = 0; sound && i < sorted.size(); ++i) sound = sorted[i] == static_cast<std::int64_t>(i);
+    if (!sound)
+      fail(text("order ", bracketed(permute.order), " must name each dimension of its input ", bracketed(in),
+                " once, counted from 0 without the batch"));
+    LayerFacts facts;
+    for (const std::int64_t from : permute.order) facts.output.push_back(in[static_cast<std::size_t>(from)]);
+    return facts;
+  }
+
+  LayerFacts operator()(const Slice& slice) const {
+    const Shape& in = only();
+    if (slice.dimension < 0 || slice.dimension >= static_cast<std::int64_t>(in.size()))
+      fail(text("dimension ", slice.dimension, " is not one of its input ", bracketed(in)));
+    positive("step", slice.step);
+    LayerFacts facts = same();
+    std::int64_t& size = facts.output[static_cast<std::size_t>(slice.dimension)];
+    if (slice.start < 0 || slice.stop > size || slice.start >= slice.stop)
+      fail(text("start=", slice.start, ", stop=", slice.stop, " must lie in order within 0 and ", size));
+    size = (slice.stop - slice.start + slice.step - 1) / slice.step;
+    return facts;
+  }
+
+  LayerFacts operator()(const LogSoftmax&) const { return same(); }
+  LayerFacts operator()(const Softmax&) const { return same(); }
+  LayerFacts operator()(const auto&) const { return same(); }  // activations and other pointwise layers
+
+  [[noreturn]] void fail(const std::string& reason) const {
+    throw std::invalid_argument(text("node '", node_.name, "' (", op_name(node_.layer), "): ", reason));
+  }
+
+  std::int64_t checked_count(const Shape& shape) const {
+    std::int64_t count = 1;
+    for (const std::int64_t size : shape) {
+      if (size > kMostElements / count) fail(text("a tensor of shape ", bracketed(shape), " is too large"));
+      count *= size;
+    }
+    return count;
+  }
+
+ private:
+  const Shape& only() const {
+    if (inputs_.size() != 1) fail(text("takes one input, but has ", inputs_.size()));
+    return inputs_[0];
+  }
+
+  const Shape& map(const char* what) const {
+    const Shape& in = only();
+    if (in.size() != 3)
+      fail(text(what, " needs a map [channels, height, width], but its input is ", bracketed(in)));
+    return in;
+  }
+
+  void several() const {
+    if (inputs_.size() < 2) fail(text("takes two or more inputs, but has ", inputs_.size()));
+  }
+
+  void positive(const char* name, std::int64_t value) const {
+    if (value < 1) fail(text(name, "=", value, " must be at least 1"));
+    if (value > kMostElements) fail(text(name, "=", value, " is too large"));
+  }
+  void positive(const char* name, const Pair& pair) const {
+    positive(name, pair.height);
+    positive(name, pair.width);
+  }
+  void positive_number(const char* name, double value) const {
+    if (!(value > 0)) fail(text(name, "=", value, " must be above 0"));
+  }
+  void not_negative(const char* name, std::initializer_list<std::int64_t> values) const {
+    for (const std::int64_t value : values) {
+      if (value < 0) fail(text(name, "=", value, " must not be negative"));
+      if (value > kMostElements) fail(text(name, "=", value, " is too large"));
+    }
+  }
+
+  std::int64_t extent(const char* direction, std::int64_t padded, std::int64_t kernel, std::int64_t stride,
+                      std::int64_t dilation) const {
+    const std::int64_t reach = dilation * (kernel - 1) + 1;
+    if (reach > padded)
+      fail(text("the kernel's ", direction, " ", reach, " is larger than its padded input's ", padded, " (input ",
+                bracketed(inputs_[0]), ")"));
+    return (padded - reach) / stride + 1;
+  }
+
+  LayerFacts same() const {
+    LayerFacts facts;
+    facts.output = only();
+    return facts;
+  }
+
+  LayerFacts joined(const Shape& output) const {
+    LayerFacts facts;
+    facts.output = output;
+    return facts;
+  }
+
+  LayerFacts dropped(double probability) const {
+    if (!(probability >= 0 && probability <= 1))
+      fail(text("probability ", probability, " must lie between 0 and 1"));
+    return same();
+  }
+
+  void add_affine(LayerFacts& facts, const Shape& shape, bool bias) const {
+    facts.parameters.push_back({"weight", Role::kWeight, shape});
+    if (bias) facts.parameters.push_back({"bias", Role::kBias, shape});
+  }
+
+  template <class Norm>
+  LayerFacts running_norm(const Norm& norm, const Shape& in) const {
+    positive_number("eps", norm.eps);
+    if (norm.momentum > 1) fail(text("momentum ", norm.momentum, " must not be above 1"));
+    LayerFacts facts = same();
+    if (norm.affine) add_affine(facts, {in[0]}, true);
+    if (norm.track_running_stats) {
+      facts.buffers.push_back({"running_mean", Role::kRunningMean, {in[0]}});
+      facts.buffers.push_back({"running_var", Role::kRunningVariance, {in[0]}});
+      facts.counts_batches = true;
+    }
+    return facts;
+  }
+
+  template <class Pool>
+  LayerFacts pooled(const Pool& pool, const Shape& in, const Pair& dilation) const {
+    positive("kernel", pool.kernel);
+    positive("stride", pool.stride);
+    not_negative("padding", {pool.padding.height, pool.padding.width});
+    if (2 * pool.padding.height > pool.kernel.height || 2 * pool.padding.width > pool.kernel.width)
+      fail(text("padding [", pool.padding.height, ", ", pool.padding.width, "] must be at most half of the kernel [",
+                pool.kernel.height, ", ", pool.kernel.width, "]"));
+    LayerFacts facts;
+    facts.output = {in[0],
+                    pool_extent("height", in[1], pool.padding.height, pool.kernel.height, pool.stride.height,
+                                dilation.height, pool.ceil_mode),
+                    pool_extent("width", in[2], pool.padding.width, pool.kernel.width, pool.stride.width,
+                                dilation.width, pool.ceil_mode)};
+    facts.kernel = std::max(dilation.height * (pool.kernel.height - 1), dilation.width * (pool.kernel.width - 1)) + 1;
+    facts.stride = std::max(pool.stride.height, pool.stride.width);
+    return facts;
+  }
+
+  std::int64_t pool_extent(const char* direction, std::int64_t size, std::int64_t padding, std::int64_t kernel,
+                           std::int64_t stride, std::int64_t dilation, bool ceil_mode) const {
+    const std::int64_t floor_extent = extent(direction, size + 2 * padding, kernel, stride, dilation);
+    if (!ceil_mode) return floor_extent;
+    const std::int64_t span = size + 2 * padding - (dilation * (kernel - 1) + 1);
+    const std::int64_t ceil_extent = (span + stride - 1) / stride + 1;
+    // The last window must begin inside the map or its leading border.
+    return (ceil_extent - 1) * stride >= size + padding ? ceil_extent - 1 : ceil_extent;
+  }
+
+  const Node& node_;
+  const std::vector<Shape>& inputs_;
+};
+
+// Gathers the facts of all nodes into one Analysis.
+class Analyst {
+ public:
+  explicit Analyst(const Graph& graph) : graph_(graph) {}
+
+  Analysis run() {
+    if (graph_.input_shape.size() != 3 ||
+        std::any_of(graph_.input_shape.begin(), graph_.input_shape.end(), [](auto size) { return size < 1; }))
+      throw std::invalid_argument(
+          text("input_shape must be [channels, height, width], each at least 1; got ", bracketed(graph_.input_shape)));
+    if (graph_.nodes.empty()) throw std::invalid_argument("a network needs at least one layer");
+    for (std::size_t i = 0; i < graph_.nodes.size(); ++i) add_node(static_cast<int>(i));
+    return std::move(analysis_);
+  }
+
+ private:
+  void add_node(int index) {
+    const Node& node = graph_.nodes[static_cast<std::size_t>(index)];
+    NodeAnalysis result;
+    const LayerFacts facts = [&] {
+      result.input_shapes = shapes_of_inputs(node, index);
+      const Inspector inspector(node, result.input_shapes);
+      check_name(node, inspector);
+      LayerFacts found = std::visit(inspector, node.layer);
+      result.activation_bytes = 4 * inspector.checked_count(found.output);
+      return found;
+    }();
+    result.output_shape = facts.output;
+    result.macs = facts.macs;
+    for (const TensorNeed& need : facts.parameters)
+      result.parameters += add_tensor(analysis_.parameters, analysis_.parameter_count, need, index);
+    for (const TensorNeed& need : facts.buffers)
+      result.buffers += add_tensor(analysis_.buffers, analysis_.buffer_count, need, index);
+    if (facts.counts_batches) {
+      analysis_.counters.push_back(index);
+      ++result.buffers;
+    }
+    set_receptive_field(result, node, facts);
+    analysis_.macs += result.macs;
+    analysis_.activation_bytes += result.activation_bytes;
+    analysis_.nodes.push_back(std::move(result));
+  }
+
+  std::vector<Shape> shapes_of_inputs(const Node& node, int index) const {
+    if (node.inputs.empty()) throw std::invalid_argument(text("node '", node.name, "' has no input"));
+    std::vector<Shape> shapes;
+    for (const int input : node.inputs) {
+      if (input < kInputImage || input >= index)
+        throw std::invalid_argument(text("node '", node.name, "' takes the output of node ", input,
+                                         ", which does not come before it (it is node ", index, ")"));
+      shapes.push_back(input == kInputImage ? graph_.input_shape
+                                            : analysis_.nodes[static_cast<std::size_t>(input)].output_shape);
+    }
+    return shapes;
+  }
+
+  void check_name(const Node& node, const Inspector& inspector) {
+    if (node.name.empty()) inspector.fail("a node needs a name");
+    if (!names_.insert(node.name).second) inspector.fail("another node has the same name");
+  }
+
+  std::int64_t add_tensor(std::vector<TensorSpec>& list, std::int64_t& total, const TensorNeed& need, int index) {
+    const std::int64_t count = element_count(need.shape);
+    list.push_back({graph_.nodes[static_cast<std::size_t>(index)].name + "." + need.suffix, need.shape, need.role,
+                    index, total, count});
+    total += count;
+    return count;
+  }
+
+  // By convention only convolutions and pools widen the view, norms don't. Several inputs: the widest and coarsest.
+  void set_receptive_field(NodeAnalysis& result, const Node& node, const LayerFacts& facts) const {
+    bool everywhere = facts.kernel == 0;
+    std::int64_t field = 1, jump = 1;
+    for (const int input : node.inputs) {
+      if (input == kInputImage) continue;
+      const NodeAnalysis& before = analysis_.nodes[static_cast<std::size_t>(input)];
+      everywhere = everywhere || before.receptive_field == 0;
+      field = std::max(field, before.receptive_field);
+      jump = std::max(jump, before.jump);
+    }
+    if (everywhere) return;
+    result.receptive_field = field + (facts.kernel - 1) * jump;
+    result.jump = jump * facts.stride;
+  }
+
+  const Graph& graph_;
+  Analysis analysis_;
+  std::set<std::string> names_;
+};
+
+}  // namespace
+
+Analysis analyse(const Graph& graph) { return Analyst(graph).run(); }
+
+const TensorSpec* Analysis::find(int node, Role role) const {
+  const bool is_parameter = role == Role::kWeight || role == Role::kBias;
+  for (const TensorSpec& spec : is_parameter ? parameters : buffers)
+    if (spec.node == node && spec.role == role) return &spec;
+  return nullptr;
+}
+
+std::int64_t element_count(const Shape& shape) {
+  std::int64_t count = 1;
+  for (const std::int64_t size : shape) count *= size;
+  return count;
+}
+
+}  // namespace mnistcnn::network

@@ -1,0 +1,54 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "mnistcnn/network/graph.h"
+
+namespace mnistcnn::network {
+
+enum class Role { kWeight, kBias, kRunningMean, kRunningVariance };
+
+// One tensor that belongs to a node. Parameters and buffers lie in two flat arrays, each in the order of the nodes.
+struct TensorSpec {
+  std::string name;  // PyTorch's: "convblock1.0.weight"
+  Shape shape;       // PyTorch's: [out, in / groups, kernel height, kernel width], [out, in], [channels]
+  Role role;
+  int node;
+  std::int64_t offset;  // of the first element in its flat array
+  std::int64_t count;   // of elements
+};
+
+struct NodeAnalysis {
+  std::vector<Shape> input_shapes;
+  Shape output_shape;
+  std::int64_t parameters = 0;        // trainable numbers
+  std::int64_t buffers = 0;           // running statistics
+  std::int64_t macs = 0;              // multiply-accumulates of convolutions and linear layers, for one image
+  std::int64_t activation_bytes = 0;  // of its output in float32, for one image
+  // In pixels of the input image, the larger of both directions; 0 where a layer mixes all positions.
+  std::int64_t receptive_field = 0;
+  std::int64_t jump = 0;  // the distance in the image of two neighbouring outputs
+};
+
+struct Analysis {
+  std::vector<NodeAnalysis> nodes;
+  std::vector<TensorSpec> parameters;  // in a flat f32 array
+  std::vector<TensorSpec> buffers;     // in a flat f32 array: running means and variances
+  std::vector<int> counters;           // the nodes that count their batches (num_batches_tracked)
+  std::int64_t parameter_count = 0;
+  std::int64_t buffer_count = 0;
+  std::int64_t macs = 0;
+  std::int64_t activation_bytes = 0;
+
+  // Where a node's tensor lies; nullptr when it has none.
+  const TensorSpec* find(int node, Role role) const;
+};
+
+// Shapes, costs and receptive fields of every node. A graph that can't be executed is refused with
+// std::invalid_argument, naming the node and the shapes.
+Analysis analyse(const Graph& graph);
+
+std::int64_t element_count(const Shape& shape);
+
+}  // namespace mnistcnn::network

@@ -1,0 +1,300 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+// The layers as plain descriptions: what a layer is, never what it computes. Each struct lists its fields once, in
+// `visit`; equality, printing, storing and the Python classes follow from that list.
+namespace mnistcnn::network {
+
+using Shape = std::vector<std::int64_t>;  // of one image, without the batch: [channels, height, width] or [features]
+
+struct Pair {
+  std::int64_t height = 1, width = 1;
+  bool operator==(const Pair&) const = default;
+};
+
+// Rows and columns of zeros (minus infinity for a maximum) around a map. Only padding="same" with an even extent
+// makes opposite sides differ.
+struct Border {
+  std::int64_t top = 0, bottom = 0, left = 0, right = 0;
+  bool operator==(const Border&) const = default;
+};
+
+struct Conv2d {
+  static constexpr std::string_view kOp = "conv2d";
+  std::int64_t out_channels = 0;
+  Pair kernel, stride;
+  Border padding;
+  Pair dilation;
+  std::int64_t groups = 1;
+  bool bias = true;
+  bool operator==(const Conv2d&) const = default;
+  static void visit(auto& self, auto&& field) {
+    field("out_channels", self.out_channels);
+    field("kernel", self.kernel);
+    field("stride", self.stride);
+    field("padding", self.padding);
+    field("dilation", self.dilation);
+    field("groups", self.groups);
+    field("bias", self.bias);
+  }
+};
+
+struct Linear {
+  static constexpr std::string_view kOp = "linear";
+  std::int64_t out_features = 0;
+  bool bias = true;
+  bool operator==(const Linear&) const = default;
+  static void visit(auto& self, auto&& field) {
+    field("out_features", self.out_features);
+    field("bias", self.bias);
+  }
+};
+
+// What the two batch norms and the instance norm share. momentum < 0: the cumulative average (PyTorch's None).
+template <class Derived>
+struct RunningNorm {
+  double eps = 1e-5;
+  double momentum = 0.1;
+  bool affine = true;
+  bool track_running_stats = true;
+  bool operator==(const RunningNorm&) const = default;
+  static void visit(auto& self, auto&& field) {
+    field("eps", self.eps);
+    field("momentum", self.momentum);
+    field("affine", self.affine);
+    field("track_running_stats", self.track_running_stats);
+  }
+};
+
+struct BatchNorm2d : RunningNorm<BatchNorm2d> {
+  static constexpr std::string_view kOp = "batchnorm2d";
+};
+
+struct BatchNorm1d : RunningNorm<BatchNorm1d> {
+  static constexpr std::string_view kOp = "batchnorm1d";
+};
+
+struct InstanceNorm2d : RunningNorm<InstanceNorm2d> {
+  static constexpr std::string_view kOp = "instancenorm2d";
+  InstanceNorm2d() : RunningNorm{1e-5, 0.1, false, false} {}
+};
+
+struct GroupNorm {
+  static constexpr std::string_view kOp = "groupnorm";
+  std::int64_t groups = 1;
+  double eps = 1e-5;
+  bool affine = true;
+  bool operator==(const GroupNorm&) const = default;
+  static void visit(auto& self, auto&& field) {
+    field("groups", self.groups);
+    field("eps", self.eps);
+    field("affine", self.affine);
+  }
+};
+
+// Over the last normalized_shape.size() dimensions.
+struct LayerNorm {
+  static constexpr std::string_view kOp = "layernorm";
+  Shape normalized_shape;
+  double eps = 1e-5;
+  bool affine = true;
+  bool bias = true;
+  bool operator==(const LayerNorm&) const = default;
+  static void visit(auto& self, auto&& field) {
+    field("normalized_shape", self.normalized_shape);
+    field("eps", self.eps);
+    field("affine", self.affine);
+    field("bias", self.bias);
+  }
+};
+
+struct MaxPool2d {
+  static constexpr std::string_view kOp = "maxpool2d";
+  Pair kernel, stride;
+  Pair padding{0, 0};
+  Pair dilation;
+  bool ceil_mode = false;
+  bool operator==(const MaxPool2d&) const = default;
+  static void visit(auto& self, auto&& field) {
+    field("kernel", self.kernel);
+    field("stride", self.stride);
+    field("padding", self.padding);
+    field("dilation", self.dilation);
+    field("ceil_mode", self.ceil_mode);
+  }
+};
+
+struct AvgPool2d {
+  static constexpr std::string_view kOp = "avgpool2d";
+  Pair kernel, stride;
+  Pair padding{0, 0};
+  bool ceil_mode = false;
+  bool count_include_pad = true;
+  bool operator==(const AvgPool2d&) const = default;
+  static void visit(auto& self, auto&& field) {
+    field("kernel", self.kernel);
+    field("stride", self.stride);
+    field("padding", self.padding);
+    field("ceil_mode", self.ceil_mode);
+    field("count_include_pad", self.count_include_pad);
+  }
+};
+
+struct AdaptiveAvgPool2d {
+  static constexpr std::string_view kOp = "adaptive_avgpool2d";
+  Pair output;
+  bool operator==(const AdaptiveAvgPool2d&) const = default;
+  static void visit(auto& self, auto&& field) { field("output", self.output); }
+};
+
+// A layer without any field.
+template <class Derived>
+struct Plain {
+  bool operator==(const Plain&) const = default;
+  static void visit(auto&, auto&&) {}
+};
+
+struct Flatten : Plain<Flatten> {
+  static constexpr std::string_view kOp = "flatten";
+};
+struct ReLU : Plain<ReLU> {
+  static constexpr std::string_view kOp = "relu";
+};
+struct ReLU6 : Plain<ReLU6> {
+  static constexpr std::string_view kOp = "relu6";
+};
+struct Tanh : Plain<Tanh> {
+  static constexpr std::string_view kOp = "tanh";
+};
+struct Sigmoid : Plain<Sigmoid> {
+  static constexpr std::string_view kOp = "sigmoid";
+};
+struct SiLU : Plain<SiLU> {
+  static constexpr std::string_view kOp = "silu";
+};
+struct Hardswish : Plain<Hardswish> {
+  static constexpr std::string_view kOp = "hardswish";
+};
+
+struct LeakyReLU {
+  static constexpr std::string_view kOp = "leaky_relu";
+  double negative_slope = 0.01;
+  bool operator==(const LeakyReLU&) const = default;
+  static void visit(auto& self, auto&& field) { field("negative_slope", self.negative_slope); }
+};
+
+struct ELU {
+  static constexpr std::string_view kOp = "elu";
+  double alpha = 1.0;
+  bool operator==(const ELU&) const = default;
+  static void visit(auto& self, auto&& field) { field("alpha", self.alpha); }
+};
+
+struct GELU {
+  static constexpr std::string_view kOp = "gelu";
+  bool tanh_approximation = false;
+  bool operator==(const GELU&) const = default;
+  static void visit(auto& self, auto&& field) { field("tanh_approximation", self.tanh_approximation); }
+};
+
+// One slope for all channels (count 1) or one per channel.
+struct PReLU {
+  static constexpr std::string_view kOp = "prelu";
+  std::int64_t count = 1;
+  double initial = 0.25;
+  bool operator==(const PReLU&) const = default;
+  static void visit(auto& self, auto&& field) {
+    field("count", self.count);
+    field("initial", self.initial);
+  }
+};
+
+struct Dropout {
+  static constexpr std::string_view kOp = "dropout";
+  double probability = 0.5;
+  bool operator==(const Dropout&) const = default;
+  static void visit(auto& self, auto&& field) { field("probability", self.probability); }
+};
+
+// Drops whole channels.
+struct Dropout2d {
+  static constexpr std::string_view kOp = "dropout2d";
+  double probability = 0.5;
+  bool operator==(const Dropout2d&) const = default;
+  static void visit(auto& self, auto&& field) { field("probability", self.probability); }
+};
+
+// Over the first dimension of an image: the classes of a flat output, the channels of a map.
+struct LogSoftmax : Plain<LogSoftmax> {
+  static constexpr std::string_view kOp = "log_softmax";
+};
+struct Softmax : Plain<Softmax> {
+  static constexpr std::string_view kOp = "softmax";
+};
+
+// The sum of two or more inputs of one shape.
+struct Add : Plain<Add> {
+  static constexpr std::string_view kOp = "add";
+};
+
+// Inputs side by side along the first dimension of an image (channels or features).
+struct Concat : Plain<Concat> {
+  static constexpr std::string_view kOp = "concat";
+};
+
+// Dimensions of an image in a new order, counted without the batch: {1, 2, 0} makes [H, W, C] of [C, H, W].
+struct Permute {
+  static constexpr std::string_view kOp = "permute";
+  Shape order;
+  bool operator==(const Permute&) const = default;
+  static void visit(auto& self, auto&& field) { field("order", self.order); }
+};
+
+// Elements start, start + step, ... below stop of one dimension, counted without the batch.
+struct Slice {
+  static constexpr std::string_view kOp = "slice";
+  std::int64_t dimension = 0, start = 0, stop = 0, step = 1;
+  bool operator==(const Slice&) const = default;
+  static void visit(auto& self, auto&& field) {
+    field("dimension", self.dimension);
+    field("start", self.start);
+    field("stop", self.stop);
+    field("step", self.step);
+  }
+};
+
+// x * scale + shift, with constants.
+struct ScaleShift {
+  static constexpr std::string_view kOp = "scale_shift";
+  double scale = 1, shift = 0;
+  bool operator==(const ScaleShift&) const = default;
+  static void visit(auto& self, auto&& field) {
+    field("scale", self.scale);
+    field("shift", self.shift);
+  }
+};
+
+// The one list of all layers. Engines, analysis and Python are checked against it.
+using Layer = std::variant<Conv2d, Linear, BatchNorm2d, BatchNorm1d, InstanceNorm2d, GroupNorm, LayerNorm, MaxPool2d,
+                           AvgPool2d, AdaptiveAvgPool2d, Flatten, ReLU, LeakyReLU, Tanh, Sigmoid, GELU, SiLU, ELU,
+                           PReLU, ReLU6, Hardswish, Dropout, Dropout2d, LogSoftmax, Softmax, Add, Concat, Permute,
+                           Slice, ScaleShift>;
+
+inline std::string_view op_name(const Layer& layer) {
+  return std::visit([](const auto& each) { return each.kOp; }, layer);
+}
+
+// Calls visitor(Description{}) for every kind of layer, in the order of the list.
+template <class Visitor>
+void for_each_layer_kind(Visitor&& visitor) {
+  [&]<std::size_t... index>(std::index_sequence<index...>) {
+    (visitor(std::variant_alternative_t<index, Layer>{}), ...);
+  }(std::make_index_sequence<std::variant_size_v<Layer>>{});
+}
+
+}  // namespace mnistcnn::network

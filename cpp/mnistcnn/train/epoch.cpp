@@ -1,0 +1,90 @@
+#include "mnistcnn/train/epoch.h"
+
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "mnistcnn/common/error.h"
+#include "mnistcnn/common/text.h"
+#include "mnistcnn/data/order.h"
+
+namespace mnistcnn::train {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// Lets a report through at most every 50 ms, so that reporting never costs what it reports on.
+class Throttle {
+ public:
+  bool due() {
+    const Clock::time_point now = Clock::now();
+    if (now - last_ < std::chrono::milliseconds(50)) return false;
+    last_ = now;
+    return true;
+  }
+
+ private:
+  Clock::time_point last_ = Clock::now();
+};
+
+void check_finite(double loss, const EpochOptions& options, std::size_t step) {
+  if (std::isfinite(loss)) return;
+  throw common::DivergedError(common::text("the loss became ", loss, " in epoch ", options.epoch + 1, ", step ", step + 1,
+                                           ", with learning rate ", options.learning_rate,
+                                           "; try a smaller learning rate, and check that the data is finite"));
+}
+
+}  // namespace
+
+EpochResult train_epoch(network::Model& model, engine::Engine& engine, Sgd& optimizer, const data::ImageSet& set,
+                        const InputScaling& scaling, const EpochOptions& options, const OnProgress& on_progress) {
+  const Clock::time_point start = Clock::now();
+  Throttle throttle;
+  const std::vector<std::int64_t> order = options.shuffle
+                                              ? data::shuffled_order(set.size(), options.seed, options.epoch)
+                                              : data::plain_order(set.size());
+  std::vector<std::int64_t> labels;
+  EpochResult result;
+  for (std::int64_t begin = 0; begin < set.size(); begin += options.batch_size) {
+    const auto size = static_cast<std::size_t>(std::min(options.batch_size, set.size() - begin));
+    const std::span<const std::int64_t> indices(order.data() + begin, size);
+    labels.clear();
+    for (const std::int64_t index : indices) labels.push_back(set.labels[static_cast<std::size_t>(index)]);
+
+    const std::size_t step = result.step_losses.size();
+    const engine::StepResult done = engine.step({set.images.data(), indices, scaling.scale, scaling.shift}, labels,
+                                                options.loss, {options.seed, options.first_step + step});
+    check_finite(done.loss_sum, options, step);
+    optimizer.step(model.parameters.values, model.parameters.gradients, options.learning_rate);
+
+    result.loss_sum += done.loss_sum;
+    result.correct += done.correct;
+    result.count += static_cast<std::int64_t>(size);
+    result.step_losses.push_back(static_cast<float>(done.loss_sum / static_cast<double>(size)));
+    if (on_progress && throttle.due()) on_progress({result.count, set.size(), result.loss_sum, result.correct});
+  }
+  result.seconds = seconds_since(start);
+  return result;
+}
+
+at::Tensor predict(engine::Engine& engine, std::int64_t outputs, std::span<const std::uint8_t> images,
+                   std::int64_t count, const InputScaling& scaling, std::int64_t batch_size,
+                   const std::function<void(std::int64_t)>& on_progress) {
+  at::Tensor result = at::empty({count, outputs}, at::kFloat);
+  Throttle throttle;
+  const std::vector<std::int64_t> order = data::plain_order(count);
+  for (std::int64_t begin = 0; begin < count; begin += batch_size) {
+    const std::int64_t size = std::min(batch_size, count - begin);
+    const std::span<const std::int64_t> indices(order.data() + begin, static_cast<std::size_t>(size));
+    const at::Tensor batch = engine.predict({images.data(), indices, scaling.scale, scaling.shift});
+    result.narrow(0, begin, size).copy_(batch.reshape({size, outputs}));
+    if (on_progress && throttle.due()) on_progress(begin + size);
+  }
+  return result;
+}
+
+}  // namespace mnistcnn::train

@@ -1,0 +1,55 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "mnistcnn/data/image_set.h"
+#include "mnistcnn/engine/engine.h"
+#include "mnistcnn/network/parameters.h"
+#include "mnistcnn/train/sgd.h"
+
+namespace mnistcnn::train {
+
+// pixel * scale + shift, one of each per channel
+struct InputScaling {
+  std::vector<float> scale, shift;
+};
+
+struct EpochOptions {
+  std::int64_t batch_size = 128;
+  std::uint64_t seed = 0;
+  std::uint64_t epoch = 0;       // counted from 0; decides the order and the dropout masks
+  std::uint64_t first_step = 0;  // steps made before this epoch
+  bool shuffle = true;
+  double learning_rate = 0.01;
+  engine::Loss loss;
+};
+
+struct Progress {
+  std::int64_t images, total;  // seen so far, and in the whole pass
+  double loss_sum;             // over the images seen
+  std::int64_t correct;
+};
+
+// Called now and then (a few times a second at most) from the computing thread; an exception from it ends the pass
+// after a whole number of steps.
+using OnProgress = std::function<void(const Progress&)>;
+
+struct EpochResult {
+  double loss_sum = 0;  // over images, each with the weights of its own step
+  std::int64_t correct = 0, count = 0;
+  double seconds = 0;
+  std::vector<float> step_losses;  // mean over each batch
+};
+
+// One pass over the training set. Throws common::DivergedError as soon as a loss is not a finite number.
+EpochResult train_epoch(network::Model& model, engine::Engine& engine, Sgd& optimizer, const data::ImageSet& set,
+                        const InputScaling& scaling, const EpochOptions& options, const OnProgress& on_progress);
+
+// Evaluation mode over a whole set, in order -> f32 [N, outputs], on the CPU
+at::Tensor predict(engine::Engine& engine, std::int64_t outputs, std::span<const std::uint8_t> images,
+                   std::int64_t count, const InputScaling& scaling, std::int64_t batch_size,
+                   const std::function<void(std::int64_t images_done)>& on_progress);
+
+}  // namespace mnistcnn::train

@@ -1,0 +1,112 @@
+"""Small image classifiers on MNIST, trained natively.
+
+>>> import mnistcnn
+>>> train_set, test_set = mnistcnn.load("digits")
+>>> model = mnistcnn.create_model("session7_net", seed=1)
+>>> history = mnistcnn.train(model, train_set[:2000], validation=test_set[:500], epochs=1, progress=False)
+>>> result = mnistcnn.test(model, test_set[:500], progress=False)
+>>> result.count
+500
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mnistcnn import plot as plot
+    from mnistcnn._core import DivergedError as DivergedError
+    from mnistcnn.datasets import available as available
+    from mnistcnn.datasets import load as load
+    from mnistcnn.files import load_model as load_model
+    from mnistcnn.history import EpochRecord as EpochRecord
+    from mnistcnn.history import History as History
+    from mnistcnn.image_set import ImageSet as ImageSet
+    from mnistcnn.layers import ELU as ELU
+    from mnistcnn.layers import GELU as GELU
+    from mnistcnn.layers import AdaptiveAvgPool2d as AdaptiveAvgPool2d
+    from mnistcnn.layers import Add as Add
+    from mnistcnn.layers import AvgPool2d as AvgPool2d
+    from mnistcnn.layers import BatchNorm1d as BatchNorm1d
+    from mnistcnn.layers import BatchNorm2d as BatchNorm2d
+    from mnistcnn.layers import Branches as Branches
+    from mnistcnn.layers import Concat as Concat
+    from mnistcnn.layers import Conv2d as Conv2d
+    from mnistcnn.layers import Dropout as Dropout
+    from mnistcnn.layers import Dropout2d as Dropout2d
+    from mnistcnn.layers import Flatten as Flatten
+    from mnistcnn.layers import GroupNorm as GroupNorm
+    from mnistcnn.layers import Hardswish as Hardswish
+    from mnistcnn.layers import InstanceNorm2d as InstanceNorm2d
+    from mnistcnn.layers import LayerNorm as LayerNorm
+    from mnistcnn.layers import LeakyReLU as LeakyReLU
+    from mnistcnn.layers import Linear as Linear
+    from mnistcnn.layers import LogSoftmax as LogSoftmax
+    from mnistcnn.layers import MaxPool2d as MaxPool2d
+    from mnistcnn.layers import Node as Node
+    from mnistcnn.layers import Permute as Permute
+    from mnistcnn.layers import PReLU as PReLU
+    from mnistcnn.layers import ReLU as ReLU
+    from mnistcnn.layers import ReLU6 as ReLU6
+    from mnistcnn.layers import Residual as Residual
+    from mnistcnn.layers import ScaleShift as ScaleShift
+    from mnistcnn.layers import Sigmoid as Sigmoid
+    from mnistcnn.layers import SiLU as SiLU
+    from mnistcnn.layers import Slice as Slice
+    from mnistcnn.layers import Softmax as Softmax
+    from mnistcnn.layers import Tanh as Tanh
+    from mnistcnn.model import Model as Model
+    from mnistcnn.normalization import Normalization as Normalization
+    from mnistcnn.optimizers import SGD as SGD
+    from mnistcnn.results import TestResult as TestResult
+    from mnistcnn.summary import Summary as Summary
+    from mnistcnn.training import Trainer as Trainer
+    from mnistcnn.training import predict as predict
+    from mnistcnn.training import test as test
+    from mnistcnn.training import train as train
+    from mnistcnn.zoo import create_model as create_model
+    from mnistcnn.zoo import list_models as list_models
+
+# Where each public name lives. Imported when first used, so that `import mnistcnn` and the command line stay quick.
+_HOMES = {
+    "_core": ("DivergedError",),
+    "datasets": ("available", "load"),
+    "files": ("load_model",),
+    "history": ("EpochRecord", "History"),
+    "image_set": ("ImageSet",),
+    "layers": (
+        *("Conv2d", "Linear", "BatchNorm2d", "BatchNorm1d", "InstanceNorm2d", "GroupNorm", "LayerNorm", "MaxPool2d"),
+        *("AvgPool2d", "AdaptiveAvgPool2d", "Flatten", "ReLU", "LeakyReLU", "Tanh", "Sigmoid", "GELU", "SiLU", "ELU"),
+        *("PReLU", "ReLU6", "Hardswish", "Dropout", "Dropout2d", "LogSoftmax", "Softmax", "Add", "Concat", "Permute"),
+        *("Slice", "ScaleShift", "Node", "Residual", "Branches"),
+    ),
+    "model": ("Model",),
+    "normalization": ("Normalization",),
+    "optimizers": ("SGD",),
+    "results": ("TestResult",),
+    "summary": ("Summary",),
+    "training": ("Trainer", "predict", "test", "train"),
+    "zoo": ("create_model", "list_models"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULES = ("plot",)
+
+__version__ = _version("mnistcnn")
+__all__ = [*sorted((*_HOME_OF, *_MODULES)), "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"mnistcnn.{name}")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'mnistcnn' has no attribute {name!r}")
+    home = _HOME_OF[name]
+    value = getattr(import_module("mnistcnn._native").core if home == "_core" else import_module(f"mnistcnn.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,59 @@
+"""The one place where PyTorch's autograd meets our engines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+if TYPE_CHECKING:
+    from mnistcnn.model import Model
+
+
+class EngineFunction(torch.autograd.Function):
+    """A whole network as one differentiable function of its images and its parameters."""
+
+    @staticmethod
+    def forward(ctx: Any, images: torch.Tensor, model: Model, seed: int, *parameters: torch.Tensor) -> torch.Tensor:
+        """Runs the engine and keeps what a repetition of this very forward would need."""
+        outputs = model.engine_forward(images, seed, keep=True)
+        ctx.model, ctx.seed, ctx.training, ctx.forward_number = model, seed, model.training, model._forwards
+        ctx.save_for_backward(images, *parameters)  # autograd then notices weights changed in between
+        return outputs
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, output_gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """The gradients of the images and of every parameter that wants one."""
+        model: Model = ctx.model
+        images, *parameters = ctx.saved_tensors
+        if ctx.forward_number != model._forwards:
+            _repeat_forward(ctx, images)
+        model._forwards += 1  # the engine's record is used up
+        ctx.forward_number = -1  # and a second backward repeats the forward
+        image_gradients = model.native_engine().backward(output_gradients.contiguous())
+        flat = model._network.gradients.clone()  # autograd may keep what it is given
+        parameter_gradients: list[torch.Tensor | None] = []
+        offset = 0
+        for parameter, wanted in zip(parameters, ctx.needs_input_grad[3:], strict=True):
+            count = parameter.numel()
+            parameter_gradients.append(flat[offset : offset + count].view(parameter.shape) if wanted else None)
+            offset += count
+        return (image_gradients, None, None, *parameter_gradients)
+
+
+def _repeat_forward(ctx: Any, images: torch.Tensor) -> None:
+    """Another forward came in between: the same one again, masks included, running statistics left alone."""
+    model: Model = ctx.model
+    network = model._network
+    kept = network.buffers.clone(), network.counters.clone()
+    mode = model.training
+    model.training = ctx.training
+    try:
+        model.engine_forward(images, ctx.seed, keep=True)
+    finally:
+        model.training = mode
+        with torch.no_grad():
+            network.buffers.copy_(kept[0])
+            network.counters.copy_(kept[1])

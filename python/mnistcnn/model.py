@@ -1,0 +1,437 @@
+"""The model: a network and its weights, as a ``torch.nn.Module`` that computes in our engines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import nn
+
+from mnistcnn._native import core
+from mnistcnn.engine_function import EngineFunction
+from mnistcnn.graph import Row, build_rows
+from mnistcnn.normalization import UNIT, Normalization
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+
+    from mnistcnn.history import History
+    from mnistcnn.layers import Layers
+    from mnistcnn.summary import Summary
+
+Outputs = Literal["log_probabilities", "probabilities", "logits"]
+_OUTPUTS: dict[str, Outputs] = {"log_softmax": "log_probabilities", "softmax": "probabilities"}
+_CHUNK = 1024  # images at once where no gradients are kept
+
+
+class LayerModule(nn.Module):
+    """Holds the tensors of one layer under PyTorch's names. It computes nothing by itself: the model does."""
+
+    def __init__(self, op: str, fields: dict[str, Any]) -> None:
+        super().__init__()
+        self._op, self._fields = op, fields
+
+    def extra_repr(self) -> str:
+        """The layer's values."""
+        return _described(self._op, self._fields)
+
+    def _get_name(self) -> str:
+        return self._op
+
+
+class Block(nn.Module):
+    """A named group of layers."""
+
+
+@dataclass(frozen=True)
+class _Link:
+    """A tensor of the module tree and the stretch of flat memory it must be a view of."""
+
+    tensors: dict[str, torch.Tensor | None]  # the leaf's own parameters or buffers
+    key: str
+    full_name: str
+    view: torch.Tensor
+    pointer: int
+
+    @property
+    def tensor(self) -> torch.Tensor:
+        tensor = self.tensors.get(self.key)
+        if tensor is None or tensor.shape != self.view.shape:
+            raise RuntimeError(f"'{self.full_name}' was removed or reshaped; the network needs {tuple(self.view.shape)}")
+        return tensor
+
+
+class Model(nn.Module):
+    """A network and its weights.
+
+    It is a ``torch.nn.Module``: ``parameters()``, ``state_dict()``, ``to()``, ``train()``, ``eval()``, hooks,
+    ``torch.optim`` and any training loop work on it. Its forward and backward run in one of our engines, and its
+    parameters are views of the flat memory that the engine uses.
+
+    Parameters
+    ----------
+    layers
+        A list or a mapping of layers, nested as you like; names are those of ``torch.nn.Sequential`` and of modules
+        in modules. `Residual`, `Branches` and `Node` make anything that is not a plain chain.
+    input_shape
+        (channels, height, width) of an image.
+    seed
+        Decides the first weights.
+    name
+        What to call it.
+    normalization
+        How uint8 pixels enter the network. None: pixels / 255 until `train` takes the training set's mean and
+        deviation. Float images are always used as they are.
+
+    Examples
+    --------
+    >>> import mnistcnn, torch
+    >>> model = mnistcnn.Model([mnistcnn.Conv2d(8, 3), mnistcnn.ReLU(), mnistcnn.AdaptiveAvgPool2d(1),
+    ...                         mnistcnn.Flatten(), mnistcnn.Linear(10), mnistcnn.LogSoftmax()])
+    >>> model(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        layers: Layers,
+        input_shape: Sequence[int] = (1, 28, 28),
+        *,
+        seed: int = 0,
+        name: str = "model",
+        normalization: Normalization | None = None,
+    ) -> None:
+        super().__init__()
+        self._build(build_rows(layers), input_shape, seed=seed, name=name, normalization=normalization)
+
+    @classmethod
+    def from_rows(
+        cls,
+        rows: Sequence[Row],
+        input_shape: Sequence[int],
+        *,
+        seed: int = 0,
+        name: str = "model",
+        normalization: Normalization | None = None,
+    ) -> Model:
+        """A model of an already flat list of nodes, as ``model.rows`` gives it."""
+        model = cls.__new__(cls)
+        nn.Module.__init__(model)
+        model._build(rows, input_shape, seed=seed, name=name, normalization=normalization)
+        return model
+
+    def _build(
+        self,
+        rows: Sequence[Row],
+        input_shape: Sequence[int],
+        *,
+        seed: int,
+        name: str,
+        normalization: Normalization | None,
+    ) -> None:
+        _check_seed(seed)
+        self._network = core.Network(input_shape=list(input_shape), nodes=list(rows), seed=seed)
+        self._engines: dict[tuple[str, int | None], core.Engine] = {}
+        self._forwards = 0  # counts them, so that a backward knows whether the engine still holds its forward
+        self.name = name
+        self.seed = seed
+        self.engine = "auto"
+        self.threads: int | None = None
+        self.history: History | None = None
+        self.normalization = normalization.for_channels(self.input_shape[0]) if normalization else None
+        self._has_dropout = any(op in ("dropout", "dropout2d") for _, op, _, _ in rows)
+        self._leaves = [self._make_leaf(row) for row in self._network.nodes]
+        self._attach()
+
+    # ---- what it is
+
+    @property
+    def rows(self) -> list[Row]:
+        """The nodes as plain data: (name, op, inputs, fields)."""
+        return [(row["name"], row["op"], list(row["inputs"]), row["fields"]) for row in self._network.nodes]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(channels, height, width) of an image."""
+        return tuple(self._network.input_shape)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of one image's output; (classes,) for a classifier."""
+        return tuple(self._network.nodes[-1]["output_shape"])
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes it tells apart."""
+        if len(self.output_shape) != 1:
+            raise ValueError(f"the output {self.output_shape} is not a flat row of classes; end with Flatten()")
+        return self.output_shape[0]
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers are trained."""
+        return int(self._network.parameter_count)
+
+    @property
+    def outputs(self) -> Outputs:
+        """What the outputs mean: log-probabilities, probabilities or logits."""
+        return _OUTPUTS.get(self._network.nodes[-1]["op"], "logits")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self._network.values.device
+
+    def summary(self) -> Summary:
+        """Shapes, parameters, costs and receptive fields, layer by layer."""
+        from mnistcnn.summary import Summary
+
+        return Summary.of(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes network, weights and normalization to one safetensors file; see `mnistcnn.load_model`."""
+        from mnistcnn.files import save_model
+
+        return save_model(self, path)
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.input_shape))
+        head = f"{type(self).__name__} '{self.name}': {self.parameter_count:,} parameters, input {shape}"
+        lines = [f"  {name}: {op}({_described(op, fields)})" for name, op, _, fields in self.rows]
+        return "\n".join([head, *lines])
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    # ---- how it computes
+
+    def forward(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
+        """The outputs for a batch: float images [N, C, H, W] as they are, uint8 ones normalised first."""
+        prepared = self.prepare(images)
+        if torch.is_grad_enabled():
+            parameters = [link.tensor for link in self._parameter_links]
+            if prepared.requires_grad or any(parameter.requires_grad for parameter in parameters):
+                outputs: torch.Tensor = EngineFunction.apply(prepared, self, self._draw_seed(), *parameters)  # type: ignore[no-untyped-call]
+                return outputs
+        if self.training:
+            return self.engine_forward(prepared, self._draw_seed(), keep=False)
+        parts = [self.engine_forward(part, 0, keep=False) for part in prepared.split(_CHUNK)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def prepare(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
+        """Checked float32 images on the model's device."""
+        tensor = torch.as_tensor(images)
+        expected = ", ".join(map(str, self.input_shape))
+        if tensor.dim() != 4 or tuple(tensor.shape[1:]) != self.input_shape or tensor.shape[0] == 0:
+            raise ValueError(
+                f"model '{self.name}' takes images [N, {expected}] with N of at least 1, got {list(tensor.shape)}"
+                + _shape_hint(tensor, self.input_shape)
+            )
+        if tensor.dtype == torch.uint8:
+            normalization = self.pixel_normalization
+            scale = torch.tensor(normalization.scale, device=self.device).view(1, -1, 1, 1)
+            shift = torch.tensor(normalization.shift, device=self.device).view(1, -1, 1, 1)
+            return tensor.to(self.device).float().mul_(scale).add_(shift)
+        if not tensor.is_floating_point():
+            raise TypeError(f"images must be uint8 or floating point, got {tensor.dtype}")
+        return tensor.to(self.device, torch.float32).contiguous()
+
+    @property
+    def pixel_normalization(self) -> Normalization:
+        """How uint8 pixels enter: ``normalization``, or pixels / 255 where there is none yet."""
+        return self.normalization or UNIT.for_channels(self.input_shape[0])
+
+    def engine_forward(self, images: torch.Tensor, seed: int, *, keep: bool) -> torch.Tensor:
+        """Runs the engine on float32 images; with ``keep`` a backward may follow."""
+        engine = self.native_engine()
+        self._forwards += 1
+        keep_images = keep and images.requires_grad
+        return engine.forward(images, training=self.training, seed=seed, keep=keep, keep_images=keep_images)
+
+    def native_engine(self, kind: str | None = None, threads: int | None = None) -> core.Engine:
+        """The engine that executes this model, made when first needed; ``kind`` and ``threads`` override its own."""
+        self._relink()
+        key = (choose_engine(kind or self.engine), self.threads if threads is None else threads)
+        if key not in self._engines:
+            self._engines[key] = core.Engine(self._network, key[0])
+        return self._engines[key]
+
+    def _draw_seed(self) -> int:
+        """Dropout follows ``torch.manual_seed`` in a user's own loop."""
+        if not (self.training and self._has_dropout):
+            return 0
+        return int(torch.randint(2**62, ()).item())
+
+    # ---- PyTorch's view of the memory
+
+    def _make_leaf(self, row: dict[str, Any]) -> nn.Module:
+        owner: nn.Module = self
+        *blocks, last = row["name"].split(".")
+        for block in blocks:
+            child = owner._modules.get(block)
+            if child is None:
+                child = self._add_child(owner, block, Block(), row["name"])
+            owner = child
+        return self._add_child(owner, last, LayerModule(row["op"], row["fields"]), row["name"])
+
+    @staticmethod
+    def _add_child(owner: nn.Module, key: str, child: nn.Module, name: str) -> nn.Module:
+        try:
+            owner.add_module(key, child)
+        except KeyError:
+            raise ValueError(f"a layer can't be called '{name}': a Model has an attribute '{key}'") from None
+        return child
+
+    def _attach(self) -> None:
+        """Registers views of the flat memory under PyTorch's names, and remembers where each must point."""
+        for leaf, key, view in self._parameter_views():
+            leaf.register_parameter(key, nn.Parameter(view))
+        for leaf, key, view in self._buffer_views():
+            leaf.register_buffer(key, view)
+        self._remember_links()
+
+    def _remember_links(self) -> None:
+        names = {leaf: row["name"] for leaf, row in zip(self._leaves, self._network.nodes, strict=True)}
+        self._parameter_links = [
+            _Link(leaf._parameters, key, f"{names[leaf]}.{key}", view, view.data_ptr())
+            for leaf, key, view in self._parameter_views()
+        ]
+        self._buffer_links = [
+            _Link(leaf._buffers, key, f"{names[leaf]}.{key}", view, view.data_ptr())
+            for leaf, key, view in self._buffer_views()
+        ]
+
+    def _parameter_views(self) -> list[tuple[nn.Module, str, torch.Tensor]]:
+        return self._views(self._network.values, self._network.parameter_specs)
+
+    def _buffer_views(self) -> list[tuple[nn.Module, str, torch.Tensor]]:
+        network = self._network
+        counters = [
+            (self._leaves[node], "num_batches_tracked", network.counters[i]) for i, node in enumerate(network.counter_nodes)
+        ]
+        return self._views(network.buffers, network.buffer_specs) + counters
+
+    def _views(
+        self, flat: torch.Tensor, specs: list[tuple[str, tuple[int, ...], int, int]]
+    ) -> list[tuple[nn.Module, str, torch.Tensor]]:
+        return [
+            (self._leaves[node], name.rpartition(".")[2], flat[offset : offset + math.prod(shape)].view(shape))
+            for name, shape, node, offset in specs
+        ]
+
+    def _relink(self) -> None:
+        """Takes back tensors that somebody replaced instead of writing into them."""
+        for link in (*self._parameter_links, *self._buffer_links):
+            tensor = link.tensor
+            if tensor.data_ptr() == link.pointer:
+                continue
+            with torch.no_grad():
+                link.view.copy_(tensor)
+            if isinstance(tensor, nn.Parameter):
+                tensor.data = link.view
+            else:
+                link.tensors[link.key] = link.view
+
+    def trainable_ranges(self) -> list[tuple[int, int]]:
+        """The stretches of the flat memory whose parameters require gradients, neighbours joined."""
+        ranges: list[tuple[int, int]] = []
+        offset = 0
+        for link in self._parameter_links:
+            begin, offset = offset, offset + link.view.numel()
+            if not link.tensor.requires_grad:
+                continue
+            if ranges and ranges[-1][1] == begin:
+                begin = ranges.pop()[0]
+            ranges.append((begin, offset))
+        return ranges
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Model:
+        network = self._network
+        self._relink()
+        values, gradients, buffers = (fn(flat) for flat in (network.values, network.gradients, network.buffers))
+        if any(flat.dtype != torch.float32 for flat in (values, gradients, buffers)):
+            raise TypeError(f"a Model computes in float32; it can't be converted to {values.dtype}")
+        network.set_memory(values=values, gradients=gradients, buffers=buffers, counters=fn(network.counters))
+        self._engines.clear()
+        for leaf, key, view in self._parameter_views():
+            parameter = leaf._parameters[key]
+            assert parameter is not None
+            gradient, parameter.grad = parameter.grad, None
+            parameter.data = view
+            parameter.grad = None if gradient is None else fn(gradient)
+        for leaf, key, view in self._buffer_views():
+            leaf._buffers[key] = view
+        self._remember_links()
+        return self
+
+    # ---- copies
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = {
+            "rows": self.rows,
+            "input_shape": self.input_shape,
+            "seed": self.seed,
+            "name": self.name,
+            "normalization": self.normalization,
+            "engine": self.engine,
+            "threads": self.threads,
+            "training": self.training,
+            "frozen": [name for name, parameter in self.named_parameters() if not parameter.requires_grad],
+            "device": str(self.device),
+            "tensors": {name: tensor.detach().clone() for name, tensor in self.state_dict().items()},
+        }
+        return _restore, (state,)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Model:
+        restore, (state,) = self.__reduce__()
+        copied: Model = restore(state)
+        memo[id(self)] = copied
+        return copied
+
+
+def choose_engine(kind: str) -> str:
+    """The engine that a choice stands for."""
+    if kind not in ("auto", "aten"):
+        raise ValueError(f"engine must be 'auto' or 'aten', got {kind!r}")
+    return "aten"
+
+
+def _restore(state: dict[str, Any]) -> Model:
+    model = Model.from_rows(
+        state["rows"],
+        state["input_shape"],
+        seed=state["seed"],
+        name=state["name"],
+        normalization=state["normalization"],
+    )
+    model.load_state_dict(state["tensors"])
+    model.engine, model.threads = state["engine"], state["threads"]
+    for name in state["frozen"]:
+        model.get_parameter(name).requires_grad_(False)
+    return model.to(state["device"]).train(state["training"])
+
+
+def _described(op: str, fields: dict[str, Any]) -> str:
+    """The values that say something: those that are not the usual ones."""
+    usual = core.layer_kinds()[op]
+    return ", ".join(f"{name}={value}" for name, value in fields.items() if value != usual[name])
+
+
+def _shape_hint(tensor: torch.Tensor, input_shape: tuple[int, ...]) -> str:
+    if tensor.dim() == 3 and tuple(tensor.shape) == input_shape:
+        return "; for a single image, add the batch dimension: images[None]"
+    if tensor.dim() == 3 and input_shape[0] == 1:
+        return "; add the channel dimension: images[:, None]"
+    if tensor.dim() == 4 and tuple(tensor.shape[1:]) == (*input_shape[1:], input_shape[0]):
+        return "; the channels come first: numpy.moveaxis(images, -1, 1)"
+    return ""
+
+
+def _check_seed(seed: int) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
+        raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, got {seed!r}")

@@ -1,0 +1,32 @@
+"""Optimizers as values: what to do, not the state of doing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD:
+    """Stochastic gradient descent, with the arithmetic of ``torch.optim.SGD``.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.SGD(lr=0.01, momentum=0.9)
+    SGD(lr=0.01, momentum=0.9, dampening=0.0, weight_decay=0.0, nesterov=False)
+    """
+
+    lr: float = 0.01
+    momentum: float = 0.0
+    dampening: float = 0.0
+    weight_decay: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses values without a meaning."""
+        for name in ("lr", "momentum", "weight_decay"):
+            value = getattr(self, name)
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
+        if self.nesterov and (self.momentum == 0 or self.dampening != 0):
+            raise ValueError("nesterov=True needs a momentum above 0 and dampening=0")

@@ -1,0 +1,33 @@
+"""The bar of long work: in a terminal or a notebook, and nowhere else."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+class ProgressBar:
+    """Counts images; says what the run is doing. Drawing is tqdm's, and throttled by it."""
+
+    def __init__(self, total: int, *, enabled: bool, unit: str = "image") -> None:
+        from tqdm.auto import tqdm
+
+        in_notebook = "notebook" in tqdm.__module__ or any("notebook" in base.__module__ for base in tqdm.__mro__[:2])
+        disable = None if enabled and not in_notebook else not enabled  # None: only where it is a terminal
+        self._bar: Any = tqdm(total=total, unit=unit, unit_scale=True, disable=disable, file=sys.stderr)
+        self._done = 0
+
+    def show(self, done: int, *, title: str = "", **numbers: str) -> None:
+        """Moves to ``done`` of the total."""
+        if title:
+            self._bar.set_description_str(title, refresh=False)
+        if numbers:
+            self._bar.set_postfix(refresh=False, **numbers)
+        self._bar.update(done - self._done)
+        self._done = done
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()

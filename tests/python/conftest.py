@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+import mnistcnn
+
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.fixture(scope="session")
+def mnist() -> tuple[mnistcnn.ImageSet, mnistcnn.ImageSet]:
+    """The real MNIST. A machine without it skips what needs it; CI has it, and fails if it hasn't."""
+    try:
+        return mnistcnn.load("mnist", download=False)
+    except OSError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI needs the real MNIST in MNISTCNN_DATA: {error}")
+        pytest.skip("the real MNIST is not on this machine (set MNISTCNN_DATA)")
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[mnistcnn.ImageSet, mnistcnn.ImageSet]:
+    return mnistcnn.load("digits")
