@@ -77,9 +77,40 @@ _HOMES = {
     "history": ("EpochRecord", "History"),
     "image_set": ("ImageSet",),
     "layers": (
-        *("Conv2d", "Linear", "BatchNorm2d", "BatchNorm1d", "InstanceNorm2d", "GroupNorm", "LayerNorm", "MaxPool2d"),
-        *("AvgPool2d", "AdaptiveAvgPool2d", "Flatten", "ReLU", "LeakyReLU", "Tanh", "Sigmoid", "GELU", "SiLU", "ELU"),
-        *("PReLU", "ReLU6", "Hardswish", "Dropout", "Dropout2d", "LogSoftmax", "Softmax", "Add", "Concat", "Permute"),
+        *(
+            "Conv2d",
+            "Linear",
+            "BatchNorm2d",
+            "BatchNorm1d",
+            "InstanceNorm2d",
+            "GroupNorm",
+            "LayerNorm",
+            "MaxPool2d",
+        ),
+        *(
+            "AvgPool2d",
+            "AdaptiveAvgPool2d",
+            "Flatten",
+            "ReLU",
+            "LeakyReLU",
+            "Tanh",
+            "Sigmoid",
+            "GELU",
+            "SiLU",
+            "ELU",
+        ),
+        *(
+            "PReLU",
+            "ReLU6",
+            "Hardswish",
+            "Dropout",
+            "Dropout2d",
+            "LogSoftmax",
+            "Softmax",
+            "Add",
+            "Concat",
+            "Permute",
+        ),
         *("Slice", "ScaleShift", "Node", "Residual", "Branches"),
     ),
     "model": ("Model",),
@@ -94,7 +125,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = ("plot",)
 
 __version__ = _version("mnistcnn")
-__all__ = [*sorted((*_HOME_OF, *_MODULES)), "__version__"]  # noqa: PLE0604
+__all__ = [*sorted((*_HOME_OF, *_MODULES)), "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -103,7 +134,9 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'mnistcnn' has no attribute {name!r}")
     home = _HOME_OF[name]
-    value = getattr(import_module("mnistcnn._native").core if home == "_core" else import_module(f"mnistcnn.{home}"), name)
+    value = getattr(
+        import_module("mnistcnn._native").core if home == "_core" else import_module(f"mnistcnn.{home}"), name
+    )
     globals()[name] = value
     return value
 

@@ -16,8 +16,9 @@ def check_torch(installed: str, built_with: str = TORCH_VERSION) -> None:
     if _minor(installed) != _minor(built_with):
         wanted = _minor(built_with)
         raise ImportError(
-            f"mnistcnn was built with torch {built_with}, but torch {installed} is installed; install torch=={wanted}.*, "
-            "or build mnistcnn for the installed one: pip install --no-build-isolation . (in its source folder)"
+            f"mnistcnn was built with torch {built_with}, but torch {installed} is installed; install "
+            f"torch=={wanted}.*, or build mnistcnn for the installed one: "
+            "pip install --no-build-isolation . (in its source folder)"
         )
 
 

@@ -23,7 +23,7 @@ class EngineFunction(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, output_gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """The gradients of the images and of every parameter that wants one."""
         model: Model = ctx.model

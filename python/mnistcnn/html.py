@@ -13,7 +13,8 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str 
     aligns = ["left" if i < left else "right" for i in range(len(headings))]
     head = "".join(_cell("th", text, align) for text, align in zip(headings, aligns, strict=True))
     body = "".join(
-        "<tr>" + "".join(_cell("td", text, align) for text, align in zip(row, aligns, strict=True)) + "</tr>" for row in rows
+        "<tr>" + "".join(_cell("td", text, align) for text, align in zip(row, aligns, strict=True)) + "</tr>"
+        for row in rows
     )
     caption = f"<div style='font-weight: 600; margin: 0.3em 0'>{escape(title)}</div>" if title else ""
     style = "border-collapse: collapse; font-variant-numeric: tabular-nums;"

@@ -52,7 +52,7 @@ class Block(nn.Module):
 class _Link:
     """A tensor of the module tree and the stretch of flat memory it must be a view of."""
 
-    tensors: dict[str, torch.Tensor | None]  # the leaf's own parameters or buffers
+    tensors: dict[str, Any]  # the leaf's own parameters or buffers
     key: str
     full_name: str
     view: torch.Tensor
@@ -60,9 +60,11 @@ class _Link:
 
     @property
     def tensor(self) -> torch.Tensor:
-        tensor = self.tensors.get(self.key)
+        tensor: torch.Tensor | None = self.tensors.get(self.key)
         if tensor is None or tensor.shape != self.view.shape:
-            raise RuntimeError(f"'{self.full_name}' was removed or reshaped; the network needs {tuple(self.view.shape)}")
+            raise RuntimeError(
+                f"'{self.full_name}' was removed or reshaped; the network needs {tuple(self.view.shape)}"
+            )
         return tensor
 
 
@@ -220,7 +222,7 @@ class Model(nn.Module):
                 return outputs
         if self.training:
             return self.engine_forward(prepared, self._draw_seed(), keep=False)
-        parts = [self.engine_forward(part, 0, keep=False) for part in prepared.split(_CHUNK)]
+        parts = [self.engine_forward(part, 0, keep=False) for part in torch.split(prepared, _CHUNK)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def prepare(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
@@ -312,7 +314,8 @@ class Model(nn.Module):
     def _buffer_views(self) -> list[tuple[nn.Module, str, torch.Tensor]]:
         network = self._network
         counters = [
-            (self._leaves[node], "num_batches_tracked", network.counters[i]) for i, node in enumerate(network.counter_nodes)
+            (self._leaves[node], "num_batches_tracked", network.counters[i])
+            for i, node in enumerate(network.counter_nodes)
         ]
         return self._views(network.buffers, network.buffer_specs) + counters
 
@@ -320,7 +323,11 @@ class Model(nn.Module):
         self, flat: torch.Tensor, specs: list[tuple[str, tuple[int, ...], int, int]]
     ) -> list[tuple[nn.Module, str, torch.Tensor]]:
         return [
-            (self._leaves[node], name.rpartition(".")[2], flat[offset : offset + math.prod(shape)].view(shape))
+            (
+                self._leaves[node],
+                name.rpartition(".")[2],
+                flat[offset : offset + math.prod(shape)].view(shape),
+            )
             for name, shape, node, offset in specs
         ]
 

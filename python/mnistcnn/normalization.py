@@ -48,7 +48,6 @@ class Normalization:
         return [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
 
 
-
 def _floats(values: float | Sequence[float]) -> tuple[float, ...]:
     if isinstance(values, int | float):
         return (float(values),)

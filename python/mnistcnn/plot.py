@@ -63,7 +63,14 @@ def _panel(ax: Axes, histories: Sequence[History], column: str, title: str, fact
         values = factor * history.column(column)
         epochs = history.column("epoch")
         colour = _COLOURS[index % len(_COLOURS)]
-        ax.plot(epochs, values, color=colour, marker="o", markersize=3.5, label=f"{history.model}, seed {history.seed}")
+        ax.plot(
+            epochs,
+            values,
+            color=colour,
+            marker="o",
+            markersize=3.5,
+            label=f"{history.model}, seed {history.seed}",
+        )
         if len(histories) == 1 and np.isfinite(values[-1]):
             _note_last(ax, float(epochs[-1]), float(values[-1]), "{:.4f}" if factor == 1 else "{:.2f} %", colour)
     ax.set_title(title)

@@ -81,7 +81,11 @@ class TestResult:
         from mnistcnn.html import table
 
         rows = [
-            [score.name, str(score.count), *(f"{100 * value:.2f} %" for value in (score.precision, score.recall, score.f1))]
+            [
+                score.name,
+                str(score.count),
+                *(f"{100 * value:.2f} %" for value in (score.precision, score.recall, score.f1)),
+            ]
             for score in self.per_class
         ]
         return table(["class", "images", "precision", "recall", "F1"], rows, title=repr(self), left=1)

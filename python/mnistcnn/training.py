@@ -189,7 +189,12 @@ class Trainer:
 
         def on_progress(state: tuple[int, int, float, int]) -> None:
             images, _, loss_sum, correct = state
-            bar.show(done + images, title=title, loss=f"{loss_sum / images:.4f}", accuracy=f"{100 * correct / images:.2f} %")
+            bar.show(
+                done + images,
+                title=title,
+                loss=f"{loss_sum / images:.4f}",
+                accuracy=f"{100 * correct / images:.2f} %",
+            )
 
         result = core.train_epoch(
             model._network,
@@ -302,7 +307,9 @@ def fitting_loss(model: Model, loss: str = "auto") -> str:
     if loss not in ("auto", "nll", "cross_entropy"):
         raise ValueError(f"loss must be 'auto', 'nll' or 'cross_entropy', got {loss!r}")
     if loss == "nll" and model.outputs != "log_probabilities":
-        raise ValueError(f"loss='nll' needs log-probabilities, but model '{model.name}' gives {model.outputs}; use 'auto'")
+        raise ValueError(
+            f"loss='nll' needs log-probabilities, but model '{model.name}' gives {model.outputs}; use 'auto'"
+        )
     if loss != "auto":
         return loss
     if model.outputs == "probabilities":
@@ -346,7 +353,7 @@ def _float_outputs(
     native = model.native_engine(engine, threads)
     parts = [
         native.forward(model.prepare(part), training=False, seed=0, keep=False, keep_images=False).flatten(1)
-        for part in images.split(batch_size)
+        for part in torch.split(images, batch_size)
     ]
     model._forwards += 1
     return torch.cat(parts).cpu()
@@ -415,7 +422,9 @@ def _check_model(model: object) -> None:
     from mnistcnn.model import Model
 
     if not isinstance(model, Model):
-        raise TypeError(f"model must be an mnistcnn.Model, such as mnistcnn.create_model gives, got {type(model).__name__}")
+        raise TypeError(
+            f"model must be an mnistcnn.Model, such as mnistcnn.create_model gives, got {type(model).__name__}"
+        )
 
 
 def _check_set(model: Model, images: object, what: str) -> None:

@@ -197,7 +197,7 @@ def era5_net(classes: int) -> Network:
     }
 
 
-def _budget_12(widths: tuple[int, int, int], dropout: list[Layer], classes: int) -> Network:
+def _budget_12(widths: tuple[int, int, int], dropout: Network, classes: int) -> Network:
     first, second, hidden = widths
     return {
         "conv1": Conv2d(first, 3, padding=1),
@@ -206,7 +206,7 @@ def _budget_12(widths: tuple[int, int, int], dropout: list[Layer], classes: int)
         "conv2": Conv2d(second, 3, padding=1),
         "relu2": ReLU(),
         "pool2": MaxPool2d(2),
-        **{"dropout": layer for layer in dropout},
+        **dropout,
         "flatten": Flatten(),
         "fc1": Linear(hidden),
         "relu3": ReLU(),
@@ -216,12 +216,12 @@ def _budget_12(widths: tuple[int, int, int], dropout: list[Layer], classes: int)
 
 def budget_model1(classes: int) -> Network:
     """Two convolutions and two linear layers; gives logits."""
-    return _budget_12((8, 16, 32), [], classes)
+    return _budget_12((8, 16, 32), {}, classes)
 
 
 def budget_model2(classes: int) -> Network:
     """Model 1, narrower and with dropout; gives logits."""
-    return _budget_12((6, 12, 24), [Dropout(0.2)], classes)
+    return _budget_12((6, 12, 24), {"dropout": Dropout(0.2)}, classes)
 
 
 def budget_model3(classes: int) -> Network:
@@ -341,6 +341,14 @@ def list_models(pattern: str = "*") -> list[str]:
     return [name for name in _NETWORKS if fnmatchcase(name, pattern)]
 
 
+def check_name(name: str) -> None:
+    """Refuses a name that is not in the zoo."""
+    if name not in _NETWORKS:
+        close = difflib.get_close_matches(str(name), _NETWORKS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise ValueError(f"there is no model {name!r}{hint} Choose from: {', '.join(_NETWORKS)}")
+
+
 def create_model(
     name: str,
     num_classes: int = 10,
@@ -361,10 +369,7 @@ def create_model(
     """
     from mnistcnn.model import Model
 
-    if name not in _NETWORKS:
-        close = difflib.get_close_matches(str(name), _NETWORKS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"there is no model {name!r}{hint} Choose from: {', '.join(_NETWORKS)}")
+    check_name(name)
     for label, value in (("num_classes", num_classes), ("in_channels", in_channels)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{label} must be an integer of at least 1, got {value!r}")

@@ -1,0 +1,506 @@
+"""Images with their labels: the one form in which data is trained and tested on."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["ImageSet"]
+
+_CHUNK = 2048  # images converted or counted at a time
+_TO_CHW = "transpose it first: images.transpose(0, 3, 1, 2) for arrays, images.permute(0, 3, 1, 2) for tensors"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageSet:
+    """An immutable set of uint8 images and their labels.
+
+    Make one with `ImageSet.from_arrays` or `ImageSet.from_torch`, or get two from `mnistcnn.load`. The
+    constructor itself takes only what is already in the final form.
+
+    Attributes
+    ----------
+    images : numpy.ndarray
+        uint8 [N, C, H, W], C-contiguous and read-only.
+    labels : numpy.ndarray
+        int64 [N], each in [0, num_classes), read-only.
+    classes : tuple of str
+        The name of each class.
+    name : str
+        What tables and plots call the set.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> images = np.zeros((4, 28, 28), np.uint8)
+    >>> data = ImageSet.from_arrays(images, [0, 1, 2, 1], classes=["cat", "dog", "owl"])
+    >>> data
+    ImageSet 'custom': 4 images 1x28x28, 3 classes (cat … owl)
+    >>> data[1:3]
+    ImageSet 'custom': 2 images 1x28x28, 3 classes (cat … owl)
+    >>> image, label = data[-1]
+    >>> image.shape, label
+    ((1, 28, 28), 1)
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+    name: str = "custom"
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if not (isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4):
+            raise TypeError("images must be a uint8 array [N, C, H, W]; ImageSet.from_arrays converts others")
+        if not (isinstance(labels, np.ndarray) and labels.dtype == np.int64 and labels.ndim == 1):
+            raise TypeError("labels must be an int64 array [N]; ImageSet.from_arrays converts others")
+        _check_lengths(images, labels)
+        _check_labels(labels, len(self.classes))
+        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "images", _read_only(np.ascontiguousarray(images)))
+        object.__setattr__(self, "labels", _read_only(np.ascontiguousarray(labels)))
+
+    @classmethod
+    def from_arrays(
+        cls, images: Any, labels: Any, classes: int | Sequence[str] | None = None, name: str = "custom"
+    ) -> ImageSet:
+        """Make a set of NumPy arrays or torch tensors.
+
+        Contiguous uint8 images and int64 labels are taken without copying, so don't write to them afterwards.
+
+        Parameters
+        ----------
+        images : array or tensor
+            [N, C, H, W], or [N, H, W] for one channel. uint8, or floats in [0, 1] (rounded to 1/255).
+        labels : array, tensor or sequence of int
+            [N], any integer type, from 0 on.
+        classes : int or sequence of str, optional
+            The number of classes or their names; by default the largest label + 1.
+        name : str
+            What tables and plots call the set.
+
+        Returns
+        -------
+        ImageSet
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> ImageSet.from_arrays(np.random.rand(6, 3, 32, 32), [0, 1, 2, 3, 4, 4], name="noise")
+        ImageSet 'noise': 6 images 3x32x32, 5 classes (0 … 4)
+        """
+        pixels = _as_images(_as_array(images, "images"))
+        numbers = _as_labels(_as_array(labels, "labels"))
+        _check_lengths(pixels, numbers)
+        return cls(pixels, numbers, _class_names(classes, numbers), name)
+
+    @classmethod
+    def from_torch(cls, dataset: Any, name: str | None = None) -> ImageSet:
+        """Convert a torch or torchvision data set of (image, label) pairs.
+
+        torchvision's MNIST and its relatives without transforms are taken without copying. Of others every
+        item is asked for once: PIL images, arrays or tensors [C, H, W] or [H, W], uint8 or floats in [0, 1].
+        Random transforms would be frozen by that; leave augmentation and normalisation to the training.
+
+        Parameters
+        ----------
+        dataset : torch.utils.data.Dataset
+            Anything that yields (image, label).
+        name : str, optional
+            By default the name of the data set's class in lower case.
+
+        Returns
+        -------
+        ImageSet
+        """
+        title = type(dataset).__name__.lower() if name is None else name
+        classes = _torch_classes(dataset)
+        ready = _ready_arrays(dataset)
+        if ready is not None:
+            return cls.from_arrays(*ready, classes=classes, name=title)
+        images: list[npt.NDArray[np.uint8]] = []
+        labels: list[int] = []
+        for index, item in enumerate(_items(dataset)):
+            image, label = _converted_item(item, index)
+            if images and image.shape != images[0].shape:
+                raise ValueError(
+                    f"item {index} of the data set has shape {list(image.shape)}, the ones before have "
+                    f"{list(images[0].shape)}; resize them to one shape"
+                )
+            images.append(image)
+            labels.append(label)
+        if not images:
+            raise ValueError("the data set is empty")
+        return cls.from_arrays(np.stack(images), np.array(labels), classes=classes, name=title)
+
+    # ---- facts ----
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes, also those without an image."""
+        return len(self.classes)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
+    def class_counts(self) -> npt.NDArray[np.int64]:
+        """How many images each class has, int64 [num_classes]."""
+        return np.bincount(self.labels, minlength=self.num_classes).astype(np.int64)
+
+    def mean_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of every channel, for pixels in [0, 1].
+
+        Computed from a histogram in whole numbers: neither the order of the images nor rounding plays a part.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> black_and_white = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1)
+        >>> ImageSet.from_arrays(black_and_white, [0, 1]).mean_std()
+        ((0.5,), (0.5,))
+        """
+        if len(self) == 0:
+            raise ValueError("an empty set has no mean")
+        means, deviations = [], []
+        for channel in range(self.shape[0]):
+            histogram = [int(count) for count in self._histogram(channel)]
+            count = sum(histogram)
+            first = sum(value * n for value, n in enumerate(histogram))
+            second = sum(value * value * n for value, n in enumerate(histogram))
+            means.append(first / (255 * count))
+            deviations.append(math.sqrt((count * second - first * first) / (255 * count) ** 2))
+        return tuple(means), tuple(deviations)
+
+    def _histogram(self, channel: int) -> npt.NDArray[np.int64]:
+        histogram = np.zeros(256, np.int64)
+        for start in range(0, len(self), _CHUNK):
+            histogram += np.bincount(self.images[start : start + _CHUNK, channel].ravel(), minlength=256)
+        return histogram
+
+    # ---- parts ----
+
+    def split(self, part: float, seed: int = 0, stratified: bool = True) -> tuple[ImageSet, ImageSet]:
+        """Split at random into the rest and a part: ``train, validation = train.split(0.1)``.
+
+        Parameters
+        ----------
+        part : float or int
+            The size of the second set: a fraction between 0 and 1, or a number of images.
+        seed : int
+            The same seed gives the same split, on every machine.
+        stratified : bool
+            Keep the proportions of the classes, to within one image per class.
+
+        Returns
+        -------
+        (ImageSet, ImageSet)
+            The rest and the part, both in the order of the original.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> data = ImageSet.from_arrays(np.zeros((100, 28, 28), np.uint8), np.arange(100) % 10)
+        >>> train, validation = data.split(0.2)
+        >>> len(train), len(validation), validation.class_counts().tolist()
+        (80, 20, [2, 2, 2, 2, 2, 2, 2, 2, 2, 2])
+        """
+        count = _part_size(part, len(self))
+        keys = _split_keys(len(self), seed)
+        chosen = np.zeros(len(self), np.bool_)
+        if stratified:
+            for label, share in enumerate(_shares(self.class_counts(), count)):
+                members = np.flatnonzero(self.labels == label)
+                chosen[members[np.argsort(keys[members], kind="stable")[:share]]] = True
+        else:
+            chosen[np.argsort(keys, kind="stable")[:count]] = True
+        return self._at(np.flatnonzero(~chosen)), self._at(np.flatnonzero(chosen))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @overload
+    def __getitem__(self, index: int | np.integer[Any]) -> tuple[npt.NDArray[np.uint8], int]: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | Sequence[bool] | npt.NDArray[Any]) -> ImageSet: ...
+    def __getitem__(self, index: Any) -> Any:
+        """One (image, label) for an integer; an `ImageSet` for a slice, an array of indices or a mask.
+
+        A slice of step 1 shares the memory of the whole, everything else is a copy.
+        """
+        if isinstance(index, slice):
+            return self._at(index)
+        if isinstance(index, (bool, np.bool_)):
+            raise TypeError("an ImageSet is indexed by integers, slices, arrays of indices or masks, not by a bool")
+        if hasattr(index, "__index__") and getattr(index, "ndim", 0) == 0:
+            position = _checked_index(operator.index(index), len(self))
+            return self.images[position], int(self.labels[position])
+        return self._at(_checked_indices(_as_array(index, "indices"), len(self)))
+
+    def __iter__(self) -> Iterator[tuple[npt.NDArray[np.uint8], int]]:
+        for image, label in zip(self.images, self.labels, strict=True):
+            yield image, int(label)
+
+    def _at(self, where: slice | npt.NDArray[np.intp]) -> ImageSet:
+        return ImageSet(self.images[where], self.labels[where], self.classes, self.name)
+
+    def __repr__(self) -> str:
+        channels, height, width = self.shape
+        names = f"{self.classes[0]} … {self.classes[-1]}" if len(self.classes) > 2 else ", ".join(self.classes)
+        images = "image" if len(self) == 1 else "images"
+        classes = "class" if len(self.classes) == 1 else "classes"
+        return (
+            f"ImageSet {self.name!r}: {len(self):,} {images} {channels}x{height}x{width}, "
+            f"{len(self.classes)} {classes} ({names})"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ImageSet, (self.images, self.labels, self.classes, self.name)
+
+
+# ---- arrays ----
+
+
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    view: npt.NDArray[Any] = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _as_array(values: Any, what: str) -> npt.NDArray[Any]:
+    """A NumPy array that shares the memory of `values` where it can; tensors are known by their methods."""
+    if hasattr(values, "detach") and hasattr(values, "numpy"):
+        tensor = values.detach().cpu()
+        try:
+            return np.asarray(tensor.numpy())
+        except TypeError:  # bfloat16 and the like
+            return np.asarray(tensor.float().numpy())
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{what} don't form one array: {error}") from None
+
+
+def _as_images(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    if array.ndim == 3:
+        array = array[:, None]
+    if array.ndim != 4:
+        raise ValueError(f"images must have shape [N, C, H, W] or [N, H, W], got {list(array.shape)}")
+    if 0 in array.shape:
+        raise ValueError(f"images of shape {list(array.shape)} hold nothing")
+    if array.shape[3] in (1, 3, 4) and array.shape[1] > 4:
+        raise ValueError(
+            f"images of shape {list(array.shape)} look like [N, H, W, C], expected [N, C, H, W]; {_TO_CHW}"
+        )
+    return np.ascontiguousarray(_as_bytes(array, "images"))
+
+
+def _as_bytes(array: npt.NDArray[Any], what: str) -> npt.NDArray[np.uint8]:
+    """Uint8 as it is; floats in [0, 1] times 255, rounded."""
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind != "f":
+        raise TypeError(
+            f"{what} must be uint8 or floats in [0, 1], got {array.dtype}; "
+            f"for whole numbers from 0 to 255 use images.astype(numpy.uint8) or images.to(torch.uint8)"
+        )
+    result = np.empty(array.shape, np.uint8)
+    for start in range(0, len(array), _CHUNK):
+        part = array[start : start + _CHUNK].astype(np.float64)
+        low, high = float(part.min()), float(part.max())
+        if math.isnan(low):
+            raise ValueError(f"{what} contain NaN")
+        if low < -1e-6 or high > 1 + 1e-6:
+            raise ValueError(
+                f"{what} of {array.dtype} must be in [0, 1], found {low if low < 0 else high:g}; "
+                f"divide by 255 if they go up to 255, and leave out normalisation: the training does it"
+            )
+        result[start : start + _CHUNK] = np.rint(np.clip(part, 0, 1) * 255)
+    return result
+
+
+def _as_labels(array: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    if array.ndim != 1:
+        raise ValueError(f"labels must have shape [N], got {list(array.shape)}")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"labels must be integers, got {array.dtype}; convert them with .astype(int) or .long()")
+    if array.dtype == np.uint64 and len(array) and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"label {array.max()} at index {array.argmax()} is too large")
+    return array.astype(np.int64, copy=False)
+
+
+def _check_lengths(images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> None:
+    if len(images) != len(labels):
+        raise ValueError(f"{len(images):,} images but {len(labels):,} labels")
+
+
+def _check_labels(labels: npt.NDArray[np.int64], num_classes: int) -> None:
+    if num_classes < 1:
+        raise ValueError("there must be at least one class")
+    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if len(wrong):
+        raise ValueError(
+            f"label {labels[wrong[0]]} at index {wrong[0]} is out of range: there are {num_classes} classes, "
+            f"so labels go from 0 to {num_classes - 1}"
+        )
+
+
+def _class_names(classes: int | Sequence[str] | None, labels: npt.NDArray[np.int64]) -> tuple[str, ...]:
+    if isinstance(classes, str):
+        raise TypeError(f"classes must be a number or a sequence of names, got the text {classes!r}")
+    if classes is None:
+        count = int(labels.max()) + 1 if len(labels) else 0
+        if count > max(1000, 10 * len(labels)):
+            at = int(labels.argmax())
+            raise ValueError(
+                f"label {labels[at]} at index {at} would make {count:,} classes; give classes= if so meant"
+            )
+        return tuple(str(index) for index in range(max(count, 1)))
+    if isinstance(classes, (int, np.integer)):
+        return tuple(str(index) for index in range(int(classes)))
+    return tuple(str(name) for name in classes)
+
+
+# ---- indices ----
+
+
+def _checked_index(index: int, count: int) -> int:
+    if not -count <= index < count:
+        raise IndexError(f"index {index} is out of range for {count:,} images")
+    return index % count
+
+
+def _checked_indices(indices: npt.NDArray[Any], count: int) -> npt.NDArray[np.intp]:
+    if indices.ndim != 1:
+        raise IndexError(f"indices must have one dimension, got shape {list(indices.shape)}")
+    if indices.dtype == np.bool_:
+        if len(indices) != count:
+            raise IndexError(f"a mask of {len(indices):,} does not fit {count:,} images")
+        return np.flatnonzero(indices)
+    if len(indices) == 0:
+        return np.zeros(0, np.intp)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"indices must be integers or a boolean mask, got {indices.dtype}")
+    wrong = np.flatnonzero((indices < -count) | (indices >= count))
+    if len(wrong):
+        raise IndexError(f"index {indices[wrong[0]]} is out of range for {count:,} images")
+    return indices.astype(np.intp)
+
+
+# ---- splitting ----
+
+
+def _part_size(part: float, count: int) -> int:
+    if isinstance(part, (bool, np.bool_)):
+        raise TypeError("the part must be a fraction or a number of images, not a bool")
+    if isinstance(part, (int, np.integer)):
+        size = int(part)
+        if not 0 < size < count:
+            raise ValueError(f"a part of {size:,} images must leave both sets non-empty: from 1 to {count - 1:,}")
+        return size
+    if not 0 < part < 1:
+        raise ValueError(f"a fraction must be between 0 and 1, got {part}; for a number of images pass an int")
+    size = round(part * count)
+    if not 0 < size < count:
+        raise ValueError(f"{part} of {count:,} images leaves one of the two sets empty")
+    return size
+
+
+def _shares(counts: npt.NDArray[np.int64], size: int) -> list[int]:
+    """`size` images in proportion to `counts`, in whole numbers: the largest remainders are rounded up."""
+    total = int(counts.sum())
+    exact = [divmod(size * int(count), total) for count in counts]
+    shares = [whole for whole, _ in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda label: -exact[label][1])
+    for label in by_remainder[: size - sum(shares)]:
+        shares[label] += 1
+    return shares
+
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_SPLIT = 6  # Purpose::kSplit of the core's random numbers
+_MASK = (1 << 64) - 1
+
+
+def _mix64(z: int) -> int:
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)
+
+
+def _split_keys(count: int, seed: int) -> npt.NDArray[np.uint64]:
+    """One random number per image: the core's Stream(seed, Purpose::kSplit), alike in every NumPy version."""
+    key = _mix64((operator.index(seed) + _GOLDEN) & _MASK)
+    for word in (_SPLIT, 0, 0):
+        key = _mix64(key ^ _mix64((word + _GOLDEN) & _MASK))
+    z = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN) + np.uint64(key)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    keys: npt.NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return keys
+
+
+# ---- torch data sets ----
+
+
+def _torch_classes(dataset: Any) -> tuple[str, ...] | None:
+    """The class names of a torchvision data set or of the one a torch Subset is part of."""
+    classes = getattr(dataset, "classes", None) or getattr(getattr(dataset, "dataset", None), "classes", None)
+    if isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes):
+        return tuple(classes)
+    return None
+
+
+def _ready_arrays(dataset: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
+    """The arrays inside a torchvision data set of the MNIST kind, when no transform changes them."""
+    transforms = (getattr(dataset, name, None) for name in ("transform", "target_transform", "transforms"))
+    data, targets = getattr(dataset, "data", None), getattr(dataset, "targets", None)
+    if data is None or targets is None or any(transform is not None for transform in transforms):
+        return None
+    images, labels = _as_array(data, "images"), _as_array(targets, "labels")
+    if images.ndim != 3 or images.dtype != np.uint8 or labels.ndim != 1:
+        return None
+    return images, labels
+
+
+def _items(dataset: Any) -> Iterator[Any]:
+    if hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__"):
+        return (dataset[index] for index in range(len(dataset)))
+    return iter(dataset)
+
+
+def _converted_item(item: Any, index: int) -> tuple[npt.NDArray[np.uint8], int]:
+    if not isinstance(item, (tuple, list)) or len(item) != 2:
+        raise TypeError(f"item {index} of the data set is a {type(item).__name__}, expected a pair (image, label)")
+    image, label = item
+    try:
+        number = operator.index(label.item() if hasattr(label, "item") else label)
+    except TypeError:
+        raise TypeError(f"label {label!r} of item {index} is not an integer") from None
+    array = _pil_array(image) if hasattr(image, "getbands") else _as_array(image, f"the pixels of item {index}")
+    if array.ndim == 2:
+        array = array[None]
+    if array.ndim != 3:
+        raise ValueError(f"image {index} of the data set has shape {list(array.shape)}, expected [C, H, W] or [H, W]")
+    if array.shape[2] in (1, 3, 4) and array.shape[0] > 4:
+        raise ValueError(
+            f"image {index} of the data set has shape {list(array.shape)}, which looks like [H, W, C]; make "
+            f"it [C, H, W] with image.transpose(2, 0, 1)"
+        )
+    # a copy: a data set may hand out the same buffer again and again
+    return np.array(_as_bytes(array, f"the pixels of item {index}")), number
+
+
+def _pil_array(image: Any) -> npt.NDArray[Any]:
+    """A PIL image as uint8 [H, W] or [C, H, W]."""
+    mode = {"1": "L", "P": "RGB", "LA": "L", "CMYK": "RGB", "YCbCr": "RGB"}.get(image.mode, image.mode)
+    array = np.asarray(image.convert(mode) if mode != image.mode else image)
+    return array if array.ndim == 2 else array.transpose(2, 0, 1)

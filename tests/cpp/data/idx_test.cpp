@@ -1,0 +1,240 @@
+#include "mnistcnn/data/idx.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <fstream>
+#include <iostream>
+#include <string>
+
+#include "mnistcnn/common/error.h"
+#include "mnistcnn/common/random.h"
+
+namespace mnistcnn::data {
+namespace {
+
+using common::FileError;
+using Bytes = std::vector<std::uint8_t>;
+
+Bytes header(std::uint8_t type, const std::vector<std::uint32_t>& shape) {
+  Bytes bytes{0, 0, type, static_cast<std::uint8_t>(shape.size())};
+  for (const std::uint32_t size : shape) {
+    for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<std::uint8_t>(size >> shift));
+  }
+  return bytes;
+}
+
+Bytes idx(std::uint8_t type, const std::vector<std::uint32_t>& shape, const Bytes& elements) {
+  Bytes bytes = header(type, shape);
+  bytes.insert(bytes.end(), elements.begin(), elements.end());
+  return bytes;
+}
+
+// gzip with stored blocks: what a writer that doesn't compress makes.
+Bytes gzipped(const Bytes& content) {
+  Bytes bytes{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1};
+  const auto little_endian = [&bytes](std::uint32_t value, int count) {
+    for (int i = 0; i < count; ++i) bytes.push_back(static_cast<std::uint8_t>(value >> (8 * i)));
+  };
+  const auto size = static_cast<std::uint32_t>(content.size());
+  little_endian(size | (size ^ 0xffffU) << 16, 4);
+  bytes.insert(bytes.end(), content.begin(), content.end());
+  std::uint32_t crc = 0xffffffffU;
+  for (const std::uint8_t byte : content) {
+    crc ^= byte;
+    for (int bit = 0; bit < 8; ++bit) crc = (crc & 1U) != 0 ? 0xedb88320U ^ (crc >> 1) : crc >> 1;
+  }
+  little_endian(~crc, 4);
+  little_endian(size, 4);
+  return bytes;
+}
+
+std::string message(const Bytes& bytes) {
+  try {
+    parse_idx(bytes, "file");
+  } catch (const FileError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+// A file of its own in the temporary folder, gone at the end.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const Bytes& bytes)
+      : path_(std::filesystem::temp_directory_path() /
+              ("mnistcnn-idx-test-" +
+               std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()))) {
+    std::ofstream(path_, std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  ~TemporaryFile() { std::filesystem::remove(path_); }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+TEST(Idx, ReadsUnsignedBytesOfOneToFourDimensions) {
+  const std::vector<std::vector<std::uint32_t>> shapes{{6}, {2, 3}, {1, 2, 3}, {3, 1, 2, 1}};
+  for (const auto& shape : shapes) {
+    for (const bool compressed : {false, true}) {
+      const Bytes plain = idx(8, shape, {1, 2, 3, 250, 251, 252});
+      const IdxArray array = parse_idx(compressed ? gzipped(plain) : plain, "file");
+      EXPECT_EQ(array.shape, std::vector<std::int64_t>(shape.begin(), shape.end()));
+      EXPECT_EQ(std::get<Bytes>(array.values), (Bytes{1, 2, 3, 250, 251, 252}));
+    }
+  }
+}
+
+TEST(Idx, ReadsBigEndianIntegers) {
+  const IdxArray array = parse_idx(idx(12, {2, 1}, {0, 0, 1, 2, 0xff, 0xff, 0xff, 0xfe}), "file");
+  EXPECT_EQ(std::get<std::vector<std::int32_t>>(array.values), (std::vector<std::int32_t>{258, -2}));
+}
+
+TEST(Idx, ReadsFiles) {
+  const Bytes plain = idx(8, {2, 2}, {1, 2, 3, 4});
+  for (const Bytes& bytes : {plain, gzipped(plain)}) {
+    const TemporaryFile file(bytes);
+    EXPECT_EQ(std::get<Bytes>(read_idx(file.path()).values), (Bytes{1, 2, 3, 4}));
+  }
+}
+
+TEST(Idx, SaysWhatIsWrongWithAFile) {
+  EXPECT_THROW(read_idx("/nonexistent/file"), common::FileMissing);
+  EXPECT_THROW(read_idx(std::filesystem::temp_directory_path()), FileError);
+  const TemporaryFile empty({});
+  EXPECT_THROW(read_idx(empty.path()), FileError);
+  const TemporaryFile foreign({'P', 'K', 3, 4, 5, 6, 7, 8});
+  try {
+    read_idx(foreign.path());
+    FAIL() << "a foreign file was read";
+  } catch (const FileError& error) {
+    EXPECT_EQ(std::string(error.what()),
+              foreign.path().string() +
+                  ": not an IDX file, begins with 50 4b 03 04, expected 00 00, an element "
+                  "type and the number of dimensions");
+  }
+}
+
+TEST(Idx, SaysWhatIsWrongWithTheBytes) {
+  EXPECT_EQ(message({}), "file: the file is empty, expected an IDX file");
+  EXPECT_EQ(message({0, 0, 8}),
+            "file: not an IDX file, begins with 00 00 08, expected 00 00, an element type and the number of "
+            "dimensions");
+  EXPECT_EQ(
+      message(idx(0x0d, {1}, {0, 0, 0, 0})),
+      "file: IDX element type 0x0d (float32), expected 0x08 (unsigned bytes) or 0x0c (32-bit integers)");
+  EXPECT_EQ(message({0, 0, 8, 0}), "file: an IDX array of 0 dimensions, expected 1 to 4");
+  EXPECT_EQ(message(header(8, {1, 1, 1, 1, 1})), "file: an IDX array of 5 dimensions, expected 1 to 4");
+  EXPECT_EQ(message({0, 0, 8, 3, 0, 0}), "file: truncated IDX header, 6 bytes where 3 dimensions need 16");
+  EXPECT_EQ(message(header(8, {0, 28})), "file: an IDX array of shape [0, 28] is empty");
+  EXPECT_EQ(message(idx(8, {2, 2}, {1, 2, 3})),
+            "file: truncated, 15 bytes where the IDX header's shape [2, 2] needs 16");
+  EXPECT_EQ(message(idx(8, {2, 2}, {1, 2, 3, 4, 5})),
+            "file: trailing garbage, 17 bytes where the IDX header's shape [2, 2] needs 16");
+}
+
+TEST(Idx, AHeaderLargerThanTheFileAllocatesNothing) {
+  const std::uint32_t most = 0xffffffffU;
+  EXPECT_NE(message(header(8, {most, most, most, most})).find("larger than any file"), std::string::npos);
+  EXPECT_NE(message(header(8, {most, most})).find("larger than any file"), std::string::npos);
+  EXPECT_NE(message(header(8, {most, 1000})).find("truncated"), std::string::npos);
+  EXPECT_NE(message(gzipped(header(8, {most, 1000}))).find("can't hold"), std::string::npos);
+  EXPECT_NE(message(header(12, {1U << 31, 1U << 30, 2})).find("larger than any file"), std::string::npos);
+}
+
+TEST(Idx, GzipErrorsNameTheFile) {
+  const Bytes whole = gzipped(idx(8, {2, 2}, {1, 2, 3, 4}));
+  Bytes cut = whole;
+  cut.resize(cut.size() - 3);
+  EXPECT_EQ(message(cut), "file: truncated gzip data: the bytes end before the content does");
+  EXPECT_EQ(message(gzipped(idx(8, {2, 2}, {1, 2, 3, 4, 5}))),
+            "file: the gzip data holds more than the expected 16 bytes");
+  EXPECT_EQ(message(gzipped(idx(8, {2, 2}, {1, 2, 3}))),
+            "file: truncated, 15 bytes where the IDX header's shape [2, 2] needs 16");
+}
+
+// ---- fuzzing ----
+
+// gzip with dynamic codes (Python's gzip, level 9) of an IDX array [3, 20, 20] that holds (7 i + i / 20)
+// mod 64.
+constexpr const char* kCompressed =
+    "1f8b08000000000002036dd2c952c2500044d197042160264d003369029849c360062480fcff5f51ba786555f7a2ab7a"
+    "773747085d1342fccefbdbc49a47ebeaf07d1b9b5eb82af7c79f07790c37488b5d7f1d3d3ecbe327f9b6bb68b3a79737"
+    "79b2ba3dab5367f9fafe294f3328babd88371f5f2779fec5b06ab858f513ac6635569b01ab628255d3c36a906235df62"
+    "b53d6355d1b16acdb11aaeb05aecb0da5db0aa4eb16a2fb01aadb15aeeb1da5fb1aacdb0ea2cb11a6fb05a1d4e04d198"
+    "207209a28420aa09a2812022740d42d727743342b7217405a16b12ba01a19b13ba2da1ab10ba16a11b12ba05a1db11ba"
+    "2aa16b13ba11a15b12ba3da1ab11ba0ea11b13ba15a17b247447779fcac8eec0040000";
+
+Bytes from_hex(const std::string& hex) {
+  Bytes bytes;
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
+    bytes.push_back(static_cast<std::uint8_t>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+  }
+  return bytes;
+}
+
+// One to four edits: a byte changed, a bit flipped, a stretch removed, repeated or made up, the end cut off.
+Bytes mutated(Bytes bytes, const common::Stream& stream) {
+  std::uint64_t next = 0;
+  const auto below = [&](std::size_t count) { return static_cast<std::size_t>(stream.below(next++, count)); };
+  for (std::size_t edits = 1 + below(4); edits > 0 && !bytes.empty(); --edits) {
+    const std::size_t at =
+        below(3) == 0 ? below(std::min<std::size_t>(bytes.size(), 24)) : below(bytes.size());
+    const auto here = bytes.begin() + static_cast<std::ptrdiff_t>(at);
+    const auto there =
+        here + static_cast<std::ptrdiff_t>(below(std::min<std::size_t>(bytes.size() - at, 16) + 1));
+    switch (below(6)) {
+      case 0:
+        *here = static_cast<std::uint8_t>(below(256));
+        break;
+      case 1:
+        *here = static_cast<std::uint8_t>(*here ^ (1U << below(8)));
+        break;
+      case 2:
+        bytes.erase(here, there);
+        break;
+      case 3: {
+        const Bytes stretch(here, there);
+        bytes.insert(here, stretch.begin(), stretch.end());
+        break;
+      }
+      case 4:
+        *here = below(2) == 0 ? 0 : 255;
+        break;
+      default:
+        bytes.resize(at);
+    }
+  }
+  return bytes;
+}
+
+TEST(Idx, MutatedBytesGiveAnArrayOrAFileError) {
+  const auto seed = static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
+  std::cout << "seed " << seed << '\n';
+  const Bytes compressed = from_hex(kCompressed);
+  const Bytes plain = idx(8, {3, 4, 5}, Bytes(60, 7));
+  ASSERT_EQ(std::get<Bytes>(parse_idx(compressed, "file").values).size(), 1200U);
+  int arrays = 0;
+  for (std::uint64_t round = 0; round < 6000; ++round) {
+    const common::Stream stream(seed, common::Purpose::kSplit, round);
+    const Bytes bytes = mutated(round % 3 == 0 ? plain : compressed, stream);
+    try {
+      const IdxArray array = parse_idx(bytes, "file");
+      ++arrays;
+      std::int64_t product = 1;
+      for (const std::int64_t size : array.shape) product *= size;
+      ASSERT_LE(product, static_cast<std::int64_t>(1032 * bytes.size())) << "round " << round;
+    } catch (const FileError& error) {
+      ASSERT_EQ(std::string(error.what()).rfind("file: ", 0), 0U)
+          << "round " << round << ": " << error.what();
+    }
+  }
+  EXPECT_GT(arrays, 0);  // some mutations only touch elements
+}
+
+}  // namespace
+}  // namespace mnistcnn::data

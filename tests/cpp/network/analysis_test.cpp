@@ -1,0 +1,124 @@
+#include "mnistcnn/network/analysis.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <stdexcept>
+
+namespace mnistcnn::network {
+namespace {
+
+Conv2d convolution(std::int64_t channels, std::int64_t kernel) {
+  Conv2d conv;
+  conv.out_channels = channels;
+  conv.kernel = {kernel, kernel};
+  return conv;
+}
+
+MaxPool2d pool(std::int64_t kernel, std::int64_t stride) {
+  MaxPool2d result;
+  result.kernel = {kernel, kernel};
+  result.stride = {stride, stride};
+  return result;
+}
+
+Graph chain(Shape input, std::vector<Layer> layers) {
+  Graph graph{std::move(input), {}};
+  for (std::size_t i = 0; i < layers.size(); ++i)
+    graph.nodes.push_back({"node" + std::to_string(i), layers[i], {static_cast<int>(i) - 1}});
+  return graph;
+}
+
+std::string refusal(const Graph& graph) {
+  try {
+    analyse(graph);
+  } catch (const std::invalid_argument& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(Analysis, FollowsShapesCostsAndFields) {
+  const Analysis analysis =
+      analyse(chain({1, 28, 28}, {convolution(4, 3), BatchNorm2d{}, pool(2, 2), convolution(8, 3), Flatten{}, Linear{10}}));
+  const NodeAnalysis& second = analysis.nodes[3];
+  EXPECT_EQ(second.output_shape, (Shape{8, 11, 11}));
+  EXPECT_EQ(second.macs, 4 * 9 * 8 * 121);
+  EXPECT_EQ(second.parameters, 4 * 9 * 8 + 8);
+  EXPECT_EQ(second.receptive_field, 3 + 1 + 2 * 2);
+  EXPECT_EQ(second.jump, 2);
+  EXPECT_EQ(analysis.nodes[1].buffers, 4 + 4 + 1);
+  EXPECT_EQ(analysis.nodes.back().output_shape, (Shape{10}));
+  EXPECT_EQ(analysis.nodes.back().receptive_field, 0);
+}
+
+TEST(Analysis, LaysTensorsSideBySide) {
+  const Analysis analysis = analyse(chain({2, 8, 8}, {convolution(3, 3), BatchNorm2d{}}));
+  std::int64_t offset = 0;
+  for (const TensorSpec& spec : analysis.parameters) {
+    EXPECT_EQ(spec.offset, offset) << spec.name;
+    EXPECT_EQ(spec.count, element_count(spec.shape)) << spec.name;
+    offset += spec.count;
+  }
+  EXPECT_EQ(offset, analysis.parameter_count);
+  EXPECT_EQ(analysis.parameters[0].name, "node0.weight");
+  EXPECT_EQ(analysis.find(1, Role::kRunningVariance)->offset, 3);
+  EXPECT_EQ(analysis.find(0, Role::kRunningMean), nullptr);
+}
+
+TEST(Analysis, CeilModeDropsAWindowThatWouldBeginBehindTheMap) {
+  MaxPool2d ceil = pool(2, 2);
+  ceil.ceil_mode = true;
+  EXPECT_EQ(analyse(chain({1, 5, 5}, {ceil})).nodes[0].output_shape, (Shape{1, 3, 3}));
+  ceil.padding = {1, 1};
+  EXPECT_EQ(analyse(chain({1, 3, 3}, {ceil})).nodes[0].output_shape, (Shape{1, 2, 2}));
+}
+
+TEST(Analysis, JoinsBranches) {
+  Graph graph{{3, 8, 8}, {{"a", convolution(4, 1), {kInputImage}}, {"b", convolution(2, 1), {kInputImage}}}};
+  graph.nodes.push_back({"both", Concat{}, {0, 1}});
+  EXPECT_EQ(analyse(graph).nodes[2].output_shape, (Shape{6, 8, 8}));
+  graph.nodes.push_back({"sum", Add{}, {0, 2}});
+  EXPECT_NE(refusal(graph).find("'sum' (add): adds inputs of different shapes, [4, 8, 8] and [6, 8, 8]"),
+            std::string::npos)
+      << refusal(graph);
+}
+
+TEST(Analysis, RefusesWhatCannotBeExecutedByName) {
+  const auto refuses = [](const Graph& graph, const std::string& part) {
+    const std::string text = refusal(graph);
+    EXPECT_NE(text.find(part), std::string::npos) << text;
+  };
+  refuses(chain({1, 4, 4}, {convolution(2, 5)}), "'node0' (conv2d): the kernel's height 5 is larger");
+  refuses(chain({1, 4, 4}, {Linear{10}}), "put a Flatten() before it");
+  refuses(chain({1, 4, 4}, {Flatten{}, convolution(2, 1)}), "needs a map");
+  refuses(chain({1, 4, 4}, {Dropout{1.5}}), "probability 1.5");
+  refuses(chain({1, 4, 4}, {Permute{{0, 1, 1}}}), "each dimension");
+  refuses(chain({1, 4, 4}, {Slice{1, 2, 2, 1}}), "start=2, stop=2");
+  refuses(chain({1, 4, 4}, {GroupNorm{3}}), "must divide");
+  refuses(chain({1, 4, 4}, {Add{}}), "two or more inputs");
+  refuses(chain({1, 4, 4}, {}), "at least one layer");
+  refuses(chain({0, 4, 4}, {ReLU{}}), "input_shape");
+  refuses({{1, 4, 4}, {{"late", ReLU{}, {3}}}}, "does not come before it");
+  refuses({{1, 4, 4}, {{"twin", ReLU{}, {-1}}, {"twin", ReLU{}, {0}}}}, "another node has the same name");
+}
+
+TEST(Analysis, RefusesNumbersThatWouldOverflow) {
+  Conv2d huge = convolution(std::int64_t{1} << 40, 1);
+  EXPECT_NE(refusal(chain({1, 4, 4}, {huge})).find("too large"), std::string::npos);
+  EXPECT_NE(refusal(chain({1 << 20, 1 << 20, 1 << 20}, {Flatten{}})).find("too large"), std::string::npos);
+}
+
+TEST(Layers, PrintTheirFields) {
+  EXPECT_EQ(to_string(Layer{Dropout{0.25}}), "dropout(probability=0.25)");
+  EXPECT_EQ(to_string(Layer{ReLU{}}), "relu()");
+}
+
+TEST(Layers, HaveDistinctNames) {
+  std::set<std::string_view> names;
+  for_each_layer_kind([&](const auto& kind) { names.insert(kind.kOp); });
+  EXPECT_EQ(names.size(), std::variant_size_v<Layer>);
+}
+
+}  // namespace
+}  // namespace mnistcnn::network

@@ -1,0 +1,100 @@
+#include "mnistcnn/train/epoch.h"
+
+#include <ATen/ops/empty.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "mnistcnn/common/error.h"
+
+namespace mnistcnn::train {
+namespace {
+
+// Notes what it is asked for; its loss per image is the label.
+class Recorder final : public engine::Engine {
+ public:
+  std::vector<std::vector<std::int64_t>> batches;
+  std::vector<std::uint64_t> steps;
+  double poison = 0;
+
+  std::string_view name() const override { return "recorder"; }
+  at::Tensor forward(const at::Tensor& images, engine::Mode, engine::Randomness, engine::Keep) override {
+    return images;
+  }
+  at::Tensor backward(const at::Tensor& gradients) override { return gradients; }
+  at::Tensor predict(const engine::ImageBatch& batch) override {
+    at::Tensor outputs = at::empty({static_cast<std::int64_t>(batch.indices.size()), 1}, at::kFloat);
+    for (std::size_t i = 0; i < batch.indices.size(); ++i)
+      outputs.mutable_data_ptr<float>()[i] = static_cast<float>(batch.indices[i]);
+    return outputs;
+  }
+  engine::StepResult step(const engine::ImageBatch& batch, std::span<const std::int64_t> labels, const engine::Loss&,
+                          engine::Randomness randomness) override {
+    batches.emplace_back(batch.indices.begin(), batch.indices.end());
+    steps.push_back(randomness.step);
+    engine::StepResult result{poison, 1};
+    for (const std::int64_t label : labels) result.loss_sum += static_cast<double>(label);
+    return result;
+  }
+};
+
+struct Fixture {
+  network::Model model;
+  std::vector<std::uint8_t> images = std::vector<std::uint8_t>(10);
+  std::vector<std::int64_t> labels{0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+  data::ImageSet set{images, labels};
+  Recorder engine;
+  EpochOptions options;
+
+  Fixture() {
+    model.graph = {{1, 1, 1}, {{"act", network::ReLU{}, {network::kInputImage}}}};
+    model.analysis = network::analyse(model.graph);
+    model.parameters = network::initialise(model.graph, model.analysis, 0);
+    options.batch_size = 4;
+  }
+
+  EpochResult run(const OnProgress& on_progress = {}) {
+    Sgd sgd({}, {}, model.parameters.values);
+    return train_epoch(model, engine, sgd, set, {{1}, {0}}, options, on_progress);
+  }
+};
+
+TEST(TrainEpoch, SeesEveryImageOnceAndSumsOverImages) {
+  Fixture setup;
+  const EpochResult result = setup.run();
+  EXPECT_EQ(result.count, 10);
+  EXPECT_EQ(result.loss_sum, 45);
+  EXPECT_EQ(setup.engine.batches.size(), 3U);
+  EXPECT_EQ(setup.engine.batches.back().size(), 2U);
+  std::vector<std::int64_t> seen;
+  for (const auto& batch : setup.engine.batches) seen.insert(seen.end(), batch.begin(), batch.end());
+  EXPECT_NE(seen, setup.labels);
+  std::sort(seen.begin(), seen.end());
+  EXPECT_EQ(seen, setup.labels);
+}
+
+TEST(TrainEpoch, CountsStepsOnwards) {
+  Fixture setup;
+  setup.options.first_step = 30;
+  setup.options.shuffle = false;
+  setup.run();
+  EXPECT_EQ(setup.engine.steps, (std::vector<std::uint64_t>{30, 31, 32}));
+  EXPECT_EQ(setup.engine.batches[0], (std::vector<std::int64_t>{0, 1, 2, 3}));
+}
+
+TEST(TrainEpoch, StopsAtALossThatIsNoNumber) {
+  Fixture setup;
+  setup.engine.poison = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_THROW(setup.run(), common::DivergedError);
+  EXPECT_EQ(setup.engine.batches.size(), 1U);
+}
+
+TEST(Predict, KeepsTheOrderOfTheImages) {
+  Fixture setup;
+  const at::Tensor outputs = predict(setup.engine, 1, setup.images, 10, {{1}, {0}}, 4, {});
+  for (std::int64_t i = 0; i < 10; ++i) EXPECT_EQ(outputs[i][0].item<float>(), static_cast<float>(i));
+}
+
+}  // namespace
+}  // namespace mnistcnn::train
