@@ -54,6 +54,5 @@ def _repeat_forward(ctx: Any, images: torch.Tensor) -> None:
         model.engine_forward(images, ctx.seed, keep=True)
     finally:
         model.training = mode
-        with torch.no_grad():
-            network.buffers.copy_(kept[0])
-            network.counters.copy_(kept[1])
+        network.buffers.data.copy_(kept[0])  # through .data, as the engine's record must not take it for a change
+        network.counters.data.copy_(kept[1])

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from mnistcnn._native import core
+from mnistcnn.arrays import as_tensor
 from mnistcnn.engine_function import EngineFunction
 from mnistcnn.graph import Row, build_rows
 from mnistcnn.normalization import UNIT, Normalization
@@ -147,7 +148,10 @@ class Model(nn.Module):
         self.history: History | None = None
         self.normalization = normalization.for_channels(self.input_shape[0]) if normalization else None
         self._has_dropout = any(op in ("dropout", "dropout2d") for _, op, _, _ in rows)
-        self._leaves = [self._make_leaf(row) for row in self._network.nodes]
+        self._leaves: list[nn.Module] = []
+        self._parameter_links: list[_Link] = []
+        self._buffer_links: list[_Link] = []
+        self._leaves.extend(self._make_leaf(row) for row in self._network.nodes)
         self._attach()
 
     # ---- what it is
@@ -227,7 +231,7 @@ class Model(nn.Module):
 
     def prepare(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
         """Checked float32 images on the model's device."""
-        tensor = torch.as_tensor(images)
+        tensor = as_tensor(images)
         expected = ", ".join(map(str, self.input_shape))
         if tensor.dim() != 4 or tuple(tensor.shape[1:]) != self.input_shape or tensor.shape[0] == 0:
             raise ValueError(

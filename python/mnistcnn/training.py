@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
+from torch.autograd.graph import increment_version
 
 from mnistcnn._native import core
+from mnistcnn.arrays import as_tensor
 from mnistcnn.history import EpochRecord, History
 from mnistcnn.image_set import ImageSet
 from mnistcnn.normalization import Normalization
@@ -196,6 +198,7 @@ class Trainer:
                 accuracy=f"{100 * correct / images:.2f} %",
             )
 
+        increment_version(tuple(model.parameters()))  # autograd then refuses the backward of an older forward
         result = core.train_epoch(
             model._network,
             model.native_engine(self._engine, self._threads),
@@ -293,6 +296,7 @@ def predict(
     and [N, H, W] or [H, W] for one channel, are understood too. ``predict(...).argmax(1)`` gives the classes.
     """
     _check_model(model)
+    _ = model.num_classes  # refuses outputs that are no classes
     batch = _as_batch(model, images.images if isinstance(images, ImageSet) else images)
     _positive("batch_size", batch_size)
     if batch.dtype != torch.uint8:
@@ -378,22 +382,8 @@ def _tensors(labelled: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _tensor(array: np.ndarray[Any, Any] | torch.Tensor) -> torch.Tensor:
-    """The same memory as a tensor. The core only reads it, so that read-only arrays are welcome."""
-    if isinstance(array, torch.Tensor):
-        return array.cpu().contiguous()
-    array = np.ascontiguousarray(array)
-    if array.flags.writeable:
-        return torch.from_numpy(array)
-    interface = {**array.__array_interface__, "data": (array.__array_interface__["data"][0], False)}
-    return torch.from_numpy(np.asarray(_Memory(interface, array)))
-
-
-class _Memory:
-    """Memory of an array, handed on without its read-only mark."""
-
-    def __init__(self, interface: dict[str, Any], owner: object) -> None:
-        self.__array_interface__ = interface
-        self._owner = owner
+    """As the core takes it."""
+    return as_tensor(array).cpu().contiguous()
 
 
 def _measured(train_set: ImageSet) -> Normalization:
@@ -402,7 +392,7 @@ def _measured(train_set: ImageSet) -> Normalization:
 
 
 def _as_batch(model: Model, images: np.ndarray[Any, Any] | torch.Tensor) -> torch.Tensor:
-    batch = images if isinstance(images, torch.Tensor) else _tensor(np.asarray(images))
+    batch = as_tensor(images)
     if batch.dim() in (2, 3) and model.input_shape[0] == 1 and tuple(batch.shape[-2:]) == model.input_shape[1:]:
         batch = batch.reshape(-1, *model.input_shape)
     if tuple(batch.shape) == model.input_shape:

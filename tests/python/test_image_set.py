@@ -1,0 +1,372 @@
+"""ImageSet: what it takes, what it refuses, and how it is cut into parts."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mnistcnn.image_set import ImageSet
+
+
+def make(count: int = 20, classes: int = 10, shape: tuple[int, ...] = (1, 28, 28)) -> ImageSet:
+    generator = np.random.default_rng(count)
+    images = generator.integers(0, 256, (count, *shape), dtype=np.uint8)
+    return ImageSet.from_arrays(images, np.arange(count) % classes, classes=classes, name="random")
+
+
+# ---- from_arrays ----
+
+
+def test_minimal():
+    data = ImageSet.from_arrays(np.zeros((4, 28, 28), np.uint8), [0, 1, 2, 1])
+    assert data.images.shape == (4, 1, 28, 28)
+    assert data.labels.tolist() == [0, 1, 2, 1]
+    assert (data.num_classes, data.shape, len(data)) == (3, (1, 28, 28), 4)
+    assert data.class_counts().tolist() == [1, 2, 1]
+
+
+def test_bytes_are_taken_without_copying_and_read_only():
+    images = np.zeros((4, 3, 8, 8), np.uint8)
+    labels = np.zeros(4, np.int64)
+    data = ImageSet.from_arrays(images, labels)
+    assert np.shares_memory(data.images, images)
+    assert np.shares_memory(data.labels, labels)
+    with pytest.raises(ValueError, match="read-only"):
+        data.images[0] = 1
+    with pytest.raises(ValueError, match="read-only"):
+        data.labels[0] = 1
+    with pytest.raises(AttributeError):
+        data.name = "other"  # type: ignore[misc]
+    images[0] = 1  # the caller's own array stays writable
+
+
+def test_transposed_images_become_contiguous():
+    images = np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)
+    data = ImageSet.from_arrays(images.transpose(0, 3, 1, 2), [0, 1])
+    assert data.images.flags.c_contiguous
+    assert data.images[1, 2, 3, 4] == images[1, 3, 4, 2]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floats_are_rounded_to_bytes(dtype: Any):
+    values = np.arange(256) / 255
+    data = ImageSet.from_arrays(values.astype(dtype).reshape(1, 1, 16, 16), [0])
+    expected = np.arange(256).reshape(1, 1, 16, 16)
+    assert np.abs(data.images.astype(int) - expected).max() <= (0 if dtype != np.float16 else 1)
+    if dtype != np.float16:
+        assert (data.images == expected).all()
+
+
+def test_tensors():
+    torch = pytest.importorskip("torch")
+    images = torch.randint(0, 256, (5, 28, 28), dtype=torch.uint8)
+    labels = torch.tensor([0, 1, 2, 1, 0], dtype=torch.int32)
+    data = ImageSet.from_arrays(images, labels)
+    assert data.images.ctypes.data == images.data_ptr()
+    assert data.labels.tolist() == [0, 1, 2, 1, 0]
+    for dtype in (torch.float32, torch.bfloat16):
+        half = ImageSet.from_arrays(torch.full((2, 1, 4, 4), 0.5, dtype=dtype), torch.tensor([0, 0]))
+        assert (half.images == 128).all()
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.int8, np.uint8, np.int16, np.int32, np.uint32, np.int64, np.uint64, ">i4"]
+)
+def test_labels_of_every_integer_type(dtype: Any):
+    data = ImageSet.from_arrays(np.zeros((3, 2, 2), np.uint8), np.array([0, 2, 1], dtype))
+    assert data.labels.dtype == np.int64
+    assert data.labels.tolist() == [0, 2, 1]
+
+
+def test_classes():
+    images, labels = np.zeros((3, 2, 2), np.uint8), [0, 1, 0]
+    assert ImageSet.from_arrays(images, labels).classes == ("0", "1")
+    assert ImageSet.from_arrays(images, labels, classes=3).classes == ("0", "1", "2")
+    assert ImageSet.from_arrays(images, labels, classes=["cat", "dog"]).classes == ("cat", "dog")
+    with pytest.raises(ValueError, match="label 1 at index 1 is out of range: there are 1 classes"):
+        ImageSet.from_arrays(images, labels, classes=1)
+    with pytest.raises(ValueError, match="at least one class"):
+        ImageSet.from_arrays(images, labels, classes=0)
+    with pytest.raises(TypeError, match="got the text 'cat'"):
+        ImageSet.from_arrays(images, labels, classes="cat")
+    with pytest.raises(ValueError, match="would make 1,000,001 classes"):
+        ImageSet.from_arrays(images, [0, 1_000_000, 0])
+
+
+GOOD_IMAGES, GOOD_LABELS = np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 1])
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "error", "text"),
+    [
+        (GOOD_IMAGES.astype(np.int64), GOOD_LABELS, TypeError, r"uint8 or floats in \[0, 1\], got int64"),
+        (GOOD_IMAGES.astype(bool), GOOD_LABELS, TypeError, "got bool"),
+        (GOOD_IMAGES.astype(np.complex64), GOOD_LABELS, TypeError, "got complex64"),
+        (GOOD_IMAGES + 255.0, GOOD_LABELS, ValueError, "found 255; divide by 255"),
+        (GOOD_IMAGES - 0.5, GOOD_LABELS, ValueError, "found -0.5"),
+        (GOOD_IMAGES + np.nan, GOOD_LABELS, ValueError, "NaN"),
+        (GOOD_IMAGES + np.inf, GOOD_LABELS, ValueError, "found inf"),
+        (
+            np.zeros((2, 16), np.uint8),
+            GOOD_LABELS,
+            ValueError,
+            r"\[N, C, H, W\] or \[N, H, W\], got \[2, 16\]",
+        ),
+        (np.zeros((2, 28, 28, 1), np.uint8), GOOD_LABELS, ValueError, r"look like \[N, H, W, C\].*transpose"),
+        (np.zeros((2, 32, 32, 3), np.uint8), GOOD_LABELS, ValueError, r"transpose\(0, 3, 1, 2\)"),
+        (np.zeros((0, 1, 4, 4), np.uint8), [], ValueError, "hold nothing"),
+        ([[[1, 2]], [[1]]], GOOD_LABELS, ValueError, "images don't form one array"),
+        (GOOD_IMAGES, [0], ValueError, "2 images but 1 labels"),
+        (GOOD_IMAGES, [0, -1], ValueError, "label -1 at index 1 is out of range"),
+        (GOOD_IMAGES, [0.0, 1.0], TypeError, "labels must be integers, got float64"),
+        (GOOD_IMAGES, [True, False], TypeError, "got bool"),
+        (GOOD_IMAGES, ["a", "b"], TypeError, "labels must be integers"),
+        (GOOD_IMAGES, [[0], [1]], ValueError, r"labels must have shape \[N\], got \[2, 1\]"),
+        (GOOD_IMAGES, np.array([0, 2**64 - 1], np.uint64), ValueError, "at index 1 is too large"),
+    ],
+)
+def test_refuses(images: Any, labels: Any, error: type[Exception], text: str):
+    with pytest.raises(error, match=text):
+        ImageSet.from_arrays(images, labels)
+
+
+def test_the_constructor_takes_only_the_final_form():
+    with pytest.raises(TypeError, match="from_arrays"):
+        ImageSet(np.zeros((1, 1, 2, 2)), np.zeros(1, np.int64), ("0",))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="from_arrays"):
+        ImageSet(np.zeros((1, 1, 2, 2), np.uint8), np.zeros(1, np.int32), ("0",))  # type: ignore[arg-type]
+
+
+# ---- indexing ----
+
+
+def test_integers():
+    data = make()
+    for index in (3, np.int64(3), -17, np.array(3)):
+        image, label = data[index]  # type: ignore[misc, index]
+        assert image.shape == (1, 28, 28)
+        assert (image == data.images[3]).all()
+        assert label == 3
+        assert isinstance(label, int)
+
+
+@pytest.mark.parametrize("index", [20, -21, 10**20])
+def test_integers_out_of_range(index: int):
+    with pytest.raises(IndexError, match=f"index {index} is out of range for 20 images"):
+        make()[index]
+
+
+def test_slices_share_memory():
+    data = make()
+    part = data[5:15]
+    assert np.shares_memory(part.images, data.images)
+    assert part.labels.tolist() == data.labels[5:15].tolist()
+    assert part.classes == data.classes
+    assert len(data[3:3]) == 0
+    assert data[::-2].images.flags.c_contiguous
+    assert (data[::-2].images == data.images[::-2]).all()
+
+
+def test_arrays_and_masks():
+    data = make()
+    assert data[[3, -1, 3]].labels.tolist() == [3, 9, 3]
+    assert data[np.array([1, 2], np.uint8)].labels.tolist() == [1, 2]
+    assert data[data.labels == 4].labels.tolist() == [4, 4]
+    assert len(data[[]]) == 0
+    assert not np.shares_memory(data[[0]].images, data.images)
+
+
+@pytest.mark.parametrize(
+    ("index", "error", "text"),
+    [
+        ([0, 20], IndexError, "index 20 is out of range for 20 images"),
+        ([0, -21], IndexError, "index -21"),
+        ([[0]], IndexError, "one dimension"),
+        (np.ones(3, bool), IndexError, "a mask of 3 does not fit 20 images"),
+        ([0.5], TypeError, "integers or a boolean mask"),
+        (True, TypeError, "not by a bool"),
+        ("a", IndexError, "one dimension"),
+    ],
+)
+def test_refuses_indices(index: Any, error: Any, text: str):
+    with pytest.raises(error, match=text):
+        make()[index]
+
+
+def test_iteration():
+    data = make(3)
+    assert [label for _, label in data] == [0, 1, 2]
+    assert all((image == data.images[i]).all() for i, (image, _) in enumerate(data))
+
+
+# ---- split ----
+
+
+@pytest.mark.parametrize("stratified", [True, False])
+def test_split_is_a_partition(stratified: bool):
+    data = make(1003, classes=7)
+    rest, part = data.split(0.1, seed=3, stratified=stratified)
+    assert (len(rest), len(part)) == (903, 100)
+    together = np.concatenate([rest.images, part.images]).reshape(1003, -1)
+    assert sorted(map(bytes, together)) == sorted(map(bytes, data.images.reshape(1003, -1)))
+    again = data.split(100, seed=3, stratified=stratified)[1]
+    assert (again.images == part.images).all()
+    assert (data.split(100, seed=4, stratified=stratified)[1].images != part.images).any()
+
+
+def test_split_keeps_the_proportions_to_within_one_image():
+    print("seed 7")
+    generator = np.random.default_rng(7)
+    for _ in range(50):
+        count = int(generator.integers(20, 400))
+        labels = np.minimum(generator.integers(0, 12, count), 9)
+        data = ImageSet.from_arrays(np.zeros((count, 1, 1), np.uint8), labels, classes=10)
+        size = int(generator.integers(1, count))
+        _, part = data.split(size, seed=1)
+        assert len(part) == size
+        exact = data.class_counts() * size / count
+        assert (np.abs(part.class_counts() - exact) < 1).all()
+
+
+def test_split_is_the_same_on_every_machine():
+    data = ImageSet.from_arrays(np.zeros((12, 1, 1), np.uint8), np.arange(12), classes=12)
+    _, part = data.split(4, seed=42, stratified=False)
+    assert part.labels.tolist() == [1, 3, 8, 9]  # the smallest of the core's Stream(42, Purpose::kSplit)
+
+
+@pytest.mark.parametrize(
+    ("part", "error"),
+    [
+        *((wrong, ValueError) for wrong in (0, 20, -1, 0.0, 1.0, 1.5, 0.001, float("nan"))),
+        (True, TypeError),
+    ],
+)
+def test_split_refuses(part: float, error: type[Exception]):
+    with pytest.raises(error):
+        make().split(part)
+
+
+# ---- statistics and text ----
+
+
+def test_mean_std_is_exact():
+    data = make(50, shape=(3, 9, 11))
+    means, deviations = data.mean_std()
+    pixels = data.images / 255
+    assert means == pytest.approx(pixels.mean((0, 2, 3)), rel=1e-12)
+    assert deviations == pytest.approx(pixels.std((0, 2, 3)), rel=1e-10)
+    assert data[::-1].mean_std() == (means, deviations)
+    with pytest.raises(ValueError, match="empty"):
+        data[:0].mean_std()
+
+
+def test_repr():
+    assert repr(make()) == "ImageSet 'random': 20 images 1x28x28, 10 classes (0 … 9)"
+    one = ImageSet.from_arrays(np.zeros((1, 3, 2, 2), np.uint8), [0], classes=["cat", "dog"])
+    assert repr(one) == "ImageSet 'custom': 1 image 3x2x2, 2 classes (cat, dog)"
+    assert "70,000 images" in repr(
+        ImageSet.from_arrays(np.zeros((70000, 1, 1), np.uint8), np.zeros(70000, int))
+    )
+
+
+def test_copies_and_pickles():
+    data = make()
+    for other in (pickle.loads(pickle.dumps(data)), copy.copy(data), copy.deepcopy(data)):
+        assert repr(other) == repr(data)
+        assert (other.images == data.images).all()
+        assert not other.images.flags.writeable
+
+
+# ---- from_torch ----
+
+
+class Pairs:
+    """A data set of whatever it is given."""
+
+    def __init__(self, items: list[Any], **attributes: Any) -> None:
+        self.items = items
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index]
+
+
+def test_torchvision_like_sets_are_not_copied():
+    torch = pytest.importorskip("torch")
+    data = torch.randint(0, 256, (5, 28, 28), dtype=torch.uint8)
+    targets = torch.tensor([0, 1, 2, 3, 4])
+    vision = Pairs([], data=data, targets=targets, transform=None, classes=["a", "b", "c", "d", "e"])
+    converted = ImageSet.from_torch(vision)
+    assert converted.images.ctypes.data == data.data_ptr()
+    assert converted.classes == ("a", "b", "c", "d", "e")
+    assert converted.name == "pairs"
+
+
+def test_a_transform_is_applied():
+    items = [(np.full((1, 4, 4), 0.5, np.float32), 0), (np.full((1, 4, 4), 1.0, np.float32), 1)]
+    data = np.zeros((2, 4, 4), np.uint8)
+    converted = ImageSet.from_torch(Pairs(items, data=data, targets=[0, 1], transform=lambda image: image))
+    assert converted.images[:, 0, 0, 0].tolist() == [128, 255]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "1", "P", "RGBA"])
+def test_pil_images(mode: str):
+    image = pytest.importorskip("PIL.Image")
+    pixels = np.zeros((6, 5, 3), np.uint8)
+    pixels[2, 3] = 255
+    picture = image.fromarray(pixels).convert(mode)
+    converted = ImageSet.from_torch(Pairs([(picture, 0), (picture, 1)]))
+    channels = {"L": 1, "1": 1, "RGBA": 4}.get(mode, 3)
+    assert converted.shape == (channels, 6, 5)
+    assert converted.images[0, 0, 2, 3] == 255
+    assert converted.images[0, 0, 0, 0] == 0
+
+
+def test_torch_data_sets():
+    torch = pytest.importorskip("torch")
+    from torch.utils.data import Subset, TensorDataset
+
+    whole = TensorDataset(torch.rand(10, 3, 8, 8), torch.arange(10))
+    converted = ImageSet.from_torch(Subset(whole, [3, 1]), name="part")
+    assert converted.labels.tolist() == [3, 1]
+    assert converted.shape == (3, 8, 8)
+    assert converted.name == "part"
+
+
+def test_iterable_sets():
+    converted = ImageSet.from_torch(iter([(np.zeros((4, 4), np.uint8), 1)]))
+    assert len(converted) == 1
+
+
+@pytest.mark.parametrize(
+    ("items", "error", "text"),
+    [
+        ([], ValueError, "empty"),
+        ([np.zeros((4, 4))], TypeError, "expected a pair"),
+        ([(np.zeros((4, 4), np.uint8), 0.5)], TypeError, "label 0.5 of item 0 is not an integer"),
+        ([(np.zeros((8, 8, 3), np.uint8), 0)], ValueError, r"looks like \[H, W, C\]"),
+        ([(np.zeros(4, np.uint8), 0)], ValueError, r"has shape \[4\]"),
+        ([(np.zeros((4, 4)) - 0.4, 0)], ValueError, "the pixels of item 0.*normalisation"),
+        ([(np.zeros((4, 4)), 0), (np.zeros((5, 4)), 0)], ValueError, r"item 1 .* has shape \[1, 5, 4\]"),
+    ],
+)
+def test_from_torch_refuses(items: list[Any], error: type[Exception], text: str):
+    with pytest.raises(error, match=text):
+        ImageSet.from_torch(Pairs(items))
+
+
+def test_mnist_constants(mnist: tuple[ImageSet, ImageSet]):
+    train, test = mnist
+    assert (len(train), len(test)) == (60000, 10000)
+    (mean,), (deviation,) = train.mean_std()
+    assert (round(mean, 4), round(deviation, 4)) == (0.1307, 0.3081)
+    assert train.labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert train.class_counts().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
