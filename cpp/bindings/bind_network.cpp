@@ -75,7 +75,8 @@ Layer read_layer(const std::string& op, const py::dict& fields) {
 network::Graph read_graph(const Shape& input_shape, const py::list& nodes) {
   network::Graph graph{input_shape, {}};
   for (const py::handle& item : nodes) {
-    const auto [name, op, inputs, fields] = item.cast<std::tuple<std::string, std::string, std::vector<int>, py::dict>>();
+    const auto [name, op, inputs, fields] =
+        item.cast<std::tuple<std::string, std::string, std::vector<int>, py::dict>>();
     graph.nodes.push_back({name, read_layer(op, fields), inputs});
   }
   return graph;

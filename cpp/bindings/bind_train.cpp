@@ -3,7 +3,7 @@
 
 #include "bindings.h"
 #include "mnistcnn/common/text.h"
-#include "mnistcnn/engine/aten/aten_engine.h"
+#include "mnistcnn/engine/make_engine.h"
 #include "mnistcnn/metrics/scores.h"
 #include "mnistcnn/train/epoch.h"
 
@@ -72,7 +72,8 @@ py::dict run_epoch(Model& model, Engine& engine, train::Sgd& optimizer, const at
                    const train::EpochOptions& options, const py::object& on_progress) {
   check_images(model, images);
   check_labels(labels, images.size(0), output_count(model));
-  if (options.batch_size < 1) throw std::invalid_argument(text("batch_size=", options.batch_size, " must be at least 1"));
+  if (options.batch_size < 1)
+    throw std::invalid_argument(text("batch_size=", options.batch_size, " must be at least 1"));
   const train::InputScaling scaling = scaling_of(model, std::move(scale), std::move(shift));
   const auto report = with_gil<const train::Progress&>(on_progress, [](const train::Progress& progress) {
     return py::make_tuple(progress.images, progress.total, progress.loss_sum, progress.correct);
@@ -80,15 +81,17 @@ py::dict run_epoch(Model& model, Engine& engine, train::Sgd& optimizer, const at
   train::EpochResult result;
   {
     const py::gil_scoped_release no_gil;
-    result = train::train_epoch(model, engine, optimizer, {elements<std::uint8_t>(images), elements<std::int64_t>(labels)},
-                                scaling, options, report);
+    result =
+        train::train_epoch(model, engine, optimizer, {elements<std::uint8_t>(images), elements<std::int64_t>(labels)},
+                           scaling, options, report);
   }
   py::dict record;
   record["loss_sum"] = result.loss_sum;
   record["correct"] = result.correct;
   record["count"] = result.count;
   record["seconds"] = result.seconds;
-  record["step_losses"] = py::array_t<float>(static_cast<py::ssize_t>(result.step_losses.size()), result.step_losses.data());
+  record["step_losses"] =
+      py::array_t<float>(static_cast<py::ssize_t>(result.step_losses.size()), result.step_losses.data());
   return record;
 }
 
@@ -110,15 +113,10 @@ py::dict run_score(const at::Tensor& outputs, const at::Tensor& labels, bool nor
   py::dict record;
   record["loss_sum"] = scores.loss_sum;
   record["correct"] = scores.correct;
-  record["predictions"] = py::array_t<std::int64_t>(static_cast<py::ssize_t>(scores.predictions.size()),
-                                                    scores.predictions.data());
+  record["predictions"] =
+      py::array_t<std::int64_t>(static_cast<py::ssize_t>(scores.predictions.size()), scores.predictions.data());
   record["confusion"] = py::array_t<std::int64_t>({classes, classes}, scores.confusion.data());
   return record;
-}
-
-std::unique_ptr<Engine> make_engine(Model& model, const std::string& kind) {
-  if (kind == "aten") return engine::aten::make_engine(model);
-  throw std::invalid_argument(text("there is no engine '", kind, "'"));
 }
 
 engine::Loss read_loss(const std::string& kind, double label_smoothing) {
@@ -137,14 +135,19 @@ train::Sgd make_sgd(const Model& model, double momentum, double dampening, doubl
 }
 
 void bind_engine(py::module_& module) {
+  module.def("lanes_refusal", &engine::lanes_refusal, py::arg("network"));
   py::class_<Engine>(module, "Engine")
-      .def(py::init(&make_engine), py::arg("network"), py::arg("kind"), py::keep_alive<1, 2>())
+      .def(py::init(&engine::make_engine), py::arg("network"), py::arg("kind"), py::arg("threads"),
+           py::keep_alive<1, 2>())
       .def_property_readonly("name", &Engine::name)
+      .def_property_readonly("memory_bytes", &Engine::memory_bytes)
       .def(
           "forward",
           [](Engine& engine, const at::Tensor& images, bool training, std::uint64_t seed, bool keep, bool keep_images) {
             const py::gil_scoped_release no_gil;
-            const Keep kept = keep_images ? Keep::kForParametersAndImages : keep ? Keep::kForParameters : Keep::kNothing;
+            const Keep kept = keep_images ? Keep::kForParametersAndImages
+                              : keep      ? Keep::kForParameters
+                                          : Keep::kNothing;
             return engine.forward(images, training ? Mode::kTrain : Mode::kEvaluate, {seed, 0}, kept);
           },
           py::arg("images"), py::kw_only(), py::arg("training"), py::arg("seed"), py::arg("keep"),
@@ -181,15 +184,15 @@ void bind_train(py::module_& module) {
          std::vector<float> scale, std::vector<float> shift, std::int64_t batch_size, std::uint64_t seed,
          std::uint64_t epoch, std::uint64_t first_step, bool shuffle, double learning_rate, const std::string& loss,
          double label_smoothing, const py::object& on_progress) {
-        const train::EpochOptions options{batch_size, seed,          epoch, first_step, shuffle,
-                                          learning_rate, read_loss(loss, label_smoothing)};
+        const train::EpochOptions options{
+            batch_size, seed, epoch, first_step, shuffle, learning_rate, read_loss(loss, label_smoothing)};
         return run_epoch(model, engine, optimizer, images, labels, std::move(scale), std::move(shift), options,
                          on_progress);
       },
       py::arg("network"), py::arg("engine"), py::arg("optimizer"), py::arg("images"), py::arg("labels"), py::kw_only(),
       py::arg("scale"), py::arg("shift"), py::arg("batch_size"), py::arg("seed"), py::arg("epoch"),
-      py::arg("first_step"), py::arg("shuffle"), py::arg("learning_rate"), py::arg("loss"),
-      py::arg("label_smoothing"), py::arg("on_progress"));
+      py::arg("first_step"), py::arg("shuffle"), py::arg("learning_rate"), py::arg("loss"), py::arg("label_smoothing"),
+      py::arg("on_progress"));
   module.def("predict", &run_predict, py::arg("network"), py::arg("engine"), py::arg("images"), py::kw_only(),
              py::arg("scale"), py::arg("shift"), py::arg("batch_size"), py::arg("on_progress"));
   module.def("score", &run_score, py::arg("outputs"), py::arg("labels"), py::kw_only(), py::arg("normalised"));

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from mnistcnn.layers import Slice as Slice
     from mnistcnn.layers import Softmax as Softmax
     from mnistcnn.layers import Tanh as Tanh
+    from mnistcnn.model import EngineWarning as EngineWarning
     from mnistcnn.model import Model as Model
     from mnistcnn.normalization import Normalization as Normalization
     from mnistcnn.optimizers import SGD as SGD
@@ -113,7 +114,7 @@ _HOMES = {
         ),
         *("Slice", "ScaleShift", "Node", "Residual", "Branches"),
     ),
-    "model": ("Model",),
+    "model": ("EngineWarning", "Model"),
     "normalization": ("Normalization",),
     "optimizers": ("SGD",),
     "results": ("TestResult",),

@@ -39,7 +39,7 @@ DataOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ModelArgument = Annotated[str, typer.Argument(help="A published network; see `mnistcnn models`.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of the engine; by default all cores.")]
-EngineOption = Annotated[str, typer.Option(help="auto or aten.")]
+EngineOption = Annotated[str, typer.Option(help="auto, lanes or aten.")]
 
 
 @app.command()

@@ -50,8 +50,9 @@ def load_model(path: str | Path) -> Model:
     from mnistcnn.model import Model
 
     path = Path(path)
-    description, tensors = _read(path)
+    text, tensors = _read(path)
     try:
+        description = json.loads(text)
         values = description["normalization"]
         rows = [(name, op, inputs, _tuples(fields)) for name, op, inputs, fields in description["nodes"]]
         model = Model.from_rows(
@@ -87,7 +88,8 @@ def write_whole(path: Path, content: bytes) -> Path:
     return path
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def _read(path: Path) -> tuple[str, dict[str, torch.Tensor]]:
+    """The description as JSON, and the weights."""
     from safetensors import SafetensorError, safe_open
 
     if not path.exists():
@@ -105,15 +107,14 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     text = header.get("model", "")
     if header.get("digest") != _digest(text, tensors):
         raise OSError(f"{path} is damaged: its content is not what was written")
-    description: dict[str, Any] = json.loads(text)
-    return description, tensors
+    return text, tensors
 
 
 def _digest(text: str, tensors: dict[str, torch.Tensor]) -> str:
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}\n".encode())
-        digest.update(tensors[name].numpy().tobytes())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

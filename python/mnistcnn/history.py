@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
@@ -107,7 +108,7 @@ class History:
         """JSON text, also written to ``path`` if given."""
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
         if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
+            _write(path, text + "\n")
         return text
 
     @classmethod
@@ -117,11 +118,11 @@ class History:
 
     def to_csv(self, path: str | Path) -> Path:
         """One line per epoch."""
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, _COLUMNS)
-            writer.writeheader()
-            writer.writerows(asdict(record) for record in self.epochs)
-        return Path(path)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, _COLUMNS)
+        writer.writeheader()
+        writer.writerows(asdict(record) for record in self.epochs)
+        return _write(path, text.getvalue())
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per epoch, indexed by it."""
@@ -147,6 +148,12 @@ class History:
         from mnistcnn.html import table
 
         return table(list(_HEADINGS), [_cells(record) for record in self.epochs], title=self._title())
+
+
+def _write(path: str | Path, text: str) -> Path:
+    from mnistcnn.files import write_whole
+
+    return write_whole(Path(path), text.encode())
 
 
 _HEADINGS = ("epoch", "train loss", "train acc", "validation loss", "validation acc", "lr", "seconds")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
 
 Outputs = Literal["log_probabilities", "probabilities", "logits"]
 _OUTPUTS: dict[str, Outputs] = {"log_softmax": "log_probabilities", "softmax": "probabilities"}
+ENGINES = ("auto", "lanes", "aten")
+_REASONS_GIVEN: set[str] = set()
 _CHUNK = 1024  # images at once where no gradients are kept
+
+
+class EngineWarning(UserWarning):
+    """A network runs in another engine than the fast one."""
 
 
 class LayerModule(nn.Module):
@@ -139,7 +146,7 @@ class Model(nn.Module):
     ) -> None:
         _check_seed(seed)
         self._network = core.Network(input_shape=list(input_shape), nodes=list(rows), seed=seed)
-        self._engines: dict[tuple[str, int | None], core.Engine] = {}
+        self._engines: dict[tuple[str, int], core.Engine] = {}
         self._forwards = 0  # counts them, so that a backward knows whether the engine still holds its forward
         self.name = name
         self.seed = seed
@@ -262,9 +269,10 @@ class Model(nn.Module):
     def native_engine(self, kind: str | None = None, threads: int | None = None) -> core.Engine:
         """The engine that executes this model, made when first needed; ``kind`` and ``threads`` override its own."""
         self._relink()
-        key = (choose_engine(kind or self.engine), self.threads if threads is None else threads)
+        chosen = choose_engine(self._network, kind or self.engine)
+        key = (chosen, _thread_count(self.threads if threads is None else threads))
         if key not in self._engines:
-            self._engines[key] = core.Engine(self._network, key[0])
+            self._engines[key] = core.Engine(self._network, *key)
         return self._engines[key]
 
     def _draw_seed(self) -> int:
@@ -405,11 +413,28 @@ class Model(nn.Module):
         return copied
 
 
-def choose_engine(kind: str) -> str:
-    """The engine that a choice stands for."""
-    if kind not in ("auto", "aten"):
-        raise ValueError(f"engine must be 'auto' or 'aten', got {kind!r}")
+def choose_engine(network: core.Network, kind: str) -> str:
+    """The engine that a choice stands for; "auto" is lanes where it can run the network, and says once where not."""
+    if kind not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(map(repr, ENGINES))}, got {kind!r}")
+    if kind != "auto":
+        return kind
+    reason = core.lanes_refusal(network)
+    if reason is None:
+        return "lanes"
+    if network.values.is_cpu and reason not in _REASONS_GIVEN:
+        _REASONS_GIVEN.add(reason)
+        warnings.warn(f"the aten engine runs this network, because lanes can't: {reason}", EngineWarning, stacklevel=3)
     return "aten"
+
+
+def _thread_count(threads: int | None) -> int:
+    """0 stands for all cores."""
+    if threads is None:
+        return 0
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ValueError(f"threads must be an integer of at least 1, or None for all cores, got {threads!r}")
+    return threads
 
 
 def _restore(state: dict[str, Any]) -> Model:

@@ -35,9 +35,7 @@ class Stream {
   constexpr std::uint64_t bits(std::uint64_t index) const { return mix64(key_ + (index + 1) * kGolden); }
 
   // [0, 1), 53 bits
-  constexpr double uniform(std::uint64_t index) const {
-    return static_cast<double>(bits(index) >> 11) * 0x1.0p-53;
-  }
+  constexpr double uniform(std::uint64_t index) const { return static_cast<double>(bits(index) >> 11) * 0x1.0p-53; }
 
   constexpr double uniform(std::uint64_t index, double low, double high) const {
     return low + (high - low) * uniform(index);
@@ -68,9 +66,7 @@ struct DropoutKey {
   // The part that all images share.
   constexpr std::uint32_t pair_key(std::uint32_t pair) const { return mix32(pair + high) + low; }
 
-  static constexpr std::uint32_t word(std::uint32_t pair_key, std::uint32_t image) {
-    return mix32(pair_key + image);
-  }
+  static constexpr std::uint32_t word(std::uint32_t pair_key, std::uint32_t image) { return mix32(pair_key + image); }
 
   // An element is kept when its half word is at least this.
   static constexpr std::uint32_t threshold(double probability) {

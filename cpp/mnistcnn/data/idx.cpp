@@ -68,10 +68,9 @@ std::size_t total_bytes(const Header& header, const std::string& name) {
     const auto factor = static_cast<std::size_t>(size);
     if (factor == 0)
       throw FileError(text(name, ": an IDX array of shape ", common::bracketed(header.shape), " is empty"));
-    if (product >
-        (static_cast<std::size_t>(std::numeric_limits<std::int64_t>::max()) - kMostHeader) / factor) {
-      throw FileError(text(name, ": the IDX header's shape ", common::bracketed(header.shape),
-                           " is larger than any file"));
+    if (product > (static_cast<std::size_t>(std::numeric_limits<std::int64_t>::max()) - kMostHeader) / factor) {
+      throw FileError(
+          text(name, ": the IDX header's shape ", common::bracketed(header.shape), " is larger than any file"));
     }
     product *= factor;
   }
@@ -88,13 +87,11 @@ Header parse_header(std::span<const std::uint8_t> start, const std::string& name
   }
   Header header{start[2], {}, 4 + std::size_t{4} * start[3], start[2] == kInt32 ? 4U : 1U, 0};
   if (header.type != kUnsignedByte && header.type != kInt32) {
-    throw FileError(text(name, ": IDX element type 0x", hexadecimal(start.subspan(2, 1)),
-                         type_name(header.type),
+    throw FileError(text(name, ": IDX element type 0x", hexadecimal(start.subspan(2, 1)), type_name(header.type),
                          ", expected 0x08 (unsigned bytes) or 0x0c (32-bit integers)"));
   }
   if (start[3] < 1 || start[3] > kMostDimensions) {
-    throw FileError(
-        text(name, ": an IDX array of ", int{start[3]}, " dimensions, expected 1 to ", kMostDimensions));
+    throw FileError(text(name, ": an IDX array of ", int{start[3]}, " dimensions, expected 1 to ", kMostDimensions));
   }
   if (start.size() < header.header_bytes) {
     throw FileError(text(name, ": truncated IDX header, ", start.size(), " bytes where ", int{start[3]},
@@ -131,9 +128,8 @@ IdxArray parse_gzip(std::span<const std::uint8_t> bytes, const std::string& name
   try {
     const Header header = parse_header(gunzip_head(bytes, kMostHeader), name);
     if (header.total_bytes / kBestRatio > bytes.size()) {
-      throw FileError(text(name, ": truncated, ", bytes.size(), " bytes of gzip can't hold the ",
-                           header.total_bytes, " bytes that the IDX header's shape ",
-                           common::bracketed(header.shape), " needs"));
+      throw FileError(text(name, ": truncated, ", bytes.size(), " bytes of gzip can't hold the ", header.total_bytes,
+                           " bytes that the IDX header's shape ", common::bracketed(header.shape), " needs"));
     }
     return take_array(header, gunzip(bytes, header.total_bytes), name);
   } catch (const FileError& error) {

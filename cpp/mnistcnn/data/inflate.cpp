@@ -20,9 +20,7 @@ constexpr std::size_t kLongestStored = 65535;
 constexpr std::size_t kSlack = 16;  // matches are copied in words, which may write past their end
 
 [[noreturn]] void damaged(const char* what) { throw FileError(text("damaged gzip data: ", what)); }
-[[noreturn]] void truncated() {
-  throw FileError("truncated gzip data: the bytes end before the content does");
-}
+[[noreturn]] void truncated() { throw FileError("truncated gzip data: the bytes end before the content does"); }
 
 // ---- bits ----
 
@@ -200,12 +198,8 @@ class Output {
 
   void advance(std::size_t count) { size_ += count; }
   std::size_t size() const { return size_; }
-  std::size_t room() const {
-    return std::min(most_, bytes_.size() < kSlack ? 0 : bytes_.size() - kSlack) - size_;
-  }
-  std::span<const std::uint8_t> from(std::size_t start) const {
-    return {bytes_.data() + start, size_ - start};
-  }
+  std::size_t room() const { return std::min(most_, bytes_.size() < kSlack ? 0 : bytes_.size() - kSlack) - size_; }
+  std::span<const std::uint8_t> from(std::size_t start) const { return {bytes_.data() + start, size_ - start}; }
 
   void put(std::uint8_t byte) {
     if (room() == 0) reserve(1);
@@ -244,16 +238,16 @@ struct Range {
   std::uint8_t extra_bits;
 };
 
-constexpr std::array<Range, 29> kLengths{
-    {{3, 0},  {4, 0},  {5, 0},  {6, 0},   {7, 0},   {8, 0},   {9, 0},   {10, 0},  {11, 1}, {13, 1},
-     {15, 1}, {17, 1}, {19, 2}, {23, 2},  {27, 2},  {31, 2},  {35, 3},  {43, 3},  {51, 3}, {59, 3},
-     {67, 4}, {83, 4}, {99, 4}, {115, 4}, {131, 5}, {163, 5}, {195, 5}, {227, 5}, {258, 0}}};
+constexpr std::array<Range, 29> kLengths{{{3, 0},   {4, 0},   {5, 0},   {6, 0},   {7, 0},  {8, 0},  {9, 0},  {10, 0},
+                                          {11, 1},  {13, 1},  {15, 1},  {17, 1},  {19, 2}, {23, 2}, {27, 2}, {31, 2},
+                                          {35, 3},  {43, 3},  {51, 3},  {59, 3},  {67, 4}, {83, 4}, {99, 4}, {115, 4},
+                                          {131, 5}, {163, 5}, {195, 5}, {227, 5}, {258, 0}}};
 
-constexpr std::array<Range, 30> kDistances{
-    {{1, 0},     {2, 0},     {3, 0},     {4, 0},      {5, 1},      {7, 1},     {9, 2},     {13, 2},
-     {17, 3},    {25, 3},    {33, 4},    {49, 4},     {65, 5},     {97, 5},    {129, 6},   {193, 6},
-     {257, 7},   {385, 7},   {513, 8},   {769, 8},    {1025, 9},   {1537, 9},  {2049, 10}, {3073, 10},
-     {4097, 11}, {6145, 11}, {8193, 12}, {12289, 12}, {16385, 13}, {24577, 13}}};
+constexpr std::array<Range, 30> kDistances{{{1, 0},     {2, 0},     {3, 0},     {4, 0},      {5, 1},      {7, 1},
+                                            {9, 2},     {13, 2},    {17, 3},    {25, 3},     {33, 4},     {49, 4},
+                                            {65, 5},    {97, 5},    {129, 6},   {193, 6},    {257, 7},    {385, 7},
+                                            {513, 8},   {769, 8},   {1025, 9},  {1537, 9},   {2049, 10},  {3073, 10},
+                                            {4097, 11}, {6145, 11}, {8193, 12}, {12289, 12}, {16385, 13}, {24577, 13}}};
 
 struct BlockCodes {
   Codes literals, distances;
@@ -278,14 +272,11 @@ std::size_t read_run(std::uint32_t symbol, BitReader& reader) {
 }
 
 void read_dynamic_codes(BitReader& reader, BlockCodes& codes) {
-  constexpr std::array<std::uint8_t, 19> kOrder{16, 17, 18, 0, 8,  7, 9,  6, 10, 5,
-                                                11, 4,  12, 3, 13, 2, 14, 1, 15};
-  const std::size_t literals = reader.take(5) + 257, distances = reader.take(5) + 1,
-                    count = reader.take(4) + 4;
+  constexpr std::array<std::uint8_t, 19> kOrder{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
+  const std::size_t literals = reader.take(5) + 257, distances = reader.take(5) + 1, count = reader.take(4) + 4;
   if (literals > 286 || distances > 30) damaged("a block announces more codes than there are");
   std::array<std::uint8_t, 19> short_lengths{};
-  for (std::size_t i = 0; i < count; ++i)
-    short_lengths[kOrder[i]] = static_cast<std::uint8_t>(reader.take(3));
+  for (std::size_t i = 0; i < count; ++i) short_lengths[kOrder[i]] = static_cast<std::uint8_t>(reader.take(3));
   codes.literals.build(short_lengths, false);
 
   std::array<std::uint8_t, 286 + 30> lengths{};
@@ -307,8 +298,7 @@ void read_dynamic_codes(BitReader& reader, BlockCodes& codes) {
   if (all[256] == 0) damaged("a block has no end");
   const std::span<const std::uint8_t> distance_lengths = all.subspan(literals, distances);
   // One code of one bit may stand alone; no distance code at all is a block of literals only.
-  const auto used =
-      std::count_if(distance_lengths.begin(), distance_lengths.end(), [](auto l) { return l > 0; });
+  const auto used = std::count_if(distance_lengths.begin(), distance_lengths.end(), [](auto l) { return l > 0; });
   const bool single = used == 0 || (used == 1 && std::ranges::count(distance_lengths, 1) == 1);
   codes.literals.build(all.first(literals), false);
   codes.distances.build(distance_lengths, single);
@@ -404,9 +394,8 @@ std::uint32_t crc32(std::span<const std::uint8_t> bytes) {
   std::size_t i = 0;
   for (; i + 8 <= bytes.size(); i += 8) {
     const std::uint8_t* b = bytes.data() + i;
-    crc = kCrc[7][(crc ^ b[0]) & 255U] ^ kCrc[6][((crc >> 8) ^ b[1]) & 255U] ^
-          kCrc[5][((crc >> 16) ^ b[2]) & 255U] ^ kCrc[4][(crc >> 24) ^ b[3]] ^ kCrc[3][b[4]] ^ kCrc[2][b[5]] ^
-          kCrc[1][b[6]] ^ kCrc[0][b[7]];
+    crc = kCrc[7][(crc ^ b[0]) & 255U] ^ kCrc[6][((crc >> 8) ^ b[1]) & 255U] ^ kCrc[5][((crc >> 16) ^ b[2]) & 255U] ^
+          kCrc[4][(crc >> 24) ^ b[3]] ^ kCrc[3][b[4]] ^ kCrc[2][b[5]] ^ kCrc[1][b[6]] ^ kCrc[0][b[7]];
   }
   for (; i < bytes.size(); ++i) crc = kCrc[0][(crc ^ bytes[i]) & 255U] ^ (crc >> 8);
   return ~crc;
@@ -450,8 +439,7 @@ const std::uint8_t* read_member(const std::uint8_t* at, const std::uint8_t* end,
   at = inflate(skip_header(at, end), end, output);
   if (end - at < 8) truncated();
   const std::span<const std::uint8_t> content = output.from(start);
-  if (little_endian(at + 4) != static_cast<std::uint32_t>(content.size()))
-    damaged("the content's length is wrong");
+  if (little_endian(at + 4) != static_cast<std::uint32_t>(content.size())) damaged("the content's length is wrong");
   if (little_endian(at) != crc32(content)) damaged("the content's checksum (CRC-32) is wrong");
   return at + 8;
 }
@@ -472,9 +460,7 @@ void read_members(std::span<const std::uint8_t> bytes, Output& output) {
 
 }  // namespace
 
-bool is_gzip(std::span<const std::uint8_t> bytes) {
-  return bytes.size() >= 2 && bytes[0] == 0x1f && bytes[1] == 0x8b;
-}
+bool is_gzip(std::span<const std::uint8_t> bytes) { return bytes.size() >= 2 && bytes[0] == 0x1f && bytes[1] == 0x8b; }
 
 std::vector<std::uint8_t> gunzip(std::span<const std::uint8_t> bytes, std::size_t most) {
   Output output(most);

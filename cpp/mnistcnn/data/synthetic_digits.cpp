@@ -229,8 +229,7 @@ void fit(std::vector<Dab>& dabs, float radius, float box) {
   float mass = 0, sum_x = 0, sum_y = 0;
   for (std::size_t i = 0; i < dabs.size(); ++i) {
     Dab& dab = dabs[i];
-    dab = {(dab.x - h.low) * scale + radius, (dab.y - v.low) * scale + radius, dab.radius * radius,
-           dab.pen_down};
+    dab = {(dab.x - h.low) * scale + radius, (dab.y - v.low) * scale + radius, dab.radius * radius, dab.pen_down};
     if (!dab.pen_down) continue;
     const float dx = dab.x - dabs[i - 1].x, dy = dab.y - dabs[i - 1].y;
     const float ink = std::sqrt(dx * dx + dy * dy) * dab.radius;
@@ -317,8 +316,7 @@ void draw_range(std::span<std::uint8_t> images, std::span<std::int64_t> labels, 
 
 }  // namespace
 
-void draw_digits(std::span<std::uint8_t> images, std::span<std::int64_t> labels,
-                 const DigitsOptions& options) {
+void draw_digits(std::span<std::uint8_t> images, std::span<std::int64_t> labels, const DigitsOptions& options) {
   if (images.size() / kPixels != labels.size() || images.size() % kPixels != 0) {
     throw std::invalid_argument(text("draw_digits: ", labels.size(), " labels need ", labels.size(),
                                      " images of 28x28 bytes, got ", images.size(), " bytes"));
@@ -328,14 +326,13 @@ void draw_digits(std::span<std::uint8_t> images, std::span<std::int64_t> labels,
   }
   const std::size_t wanted = options.threads > 0 ? static_cast<std::size_t>(options.threads)
                                                  : static_cast<std::size_t>(common::available_cores());
-  const std::size_t threads =
-      std::clamp<std::size_t>(labels.size() / 64, 1, std::min<std::size_t>(wanted, 256));
+  const std::size_t threads = std::clamp<std::size_t>(labels.size() / 64, 1, std::min<std::size_t>(wanted, 256));
   std::vector<std::jthread> team;
   for (std::size_t t = 0; t < threads; ++t) {
     const std::size_t begin = labels.size() * t / threads, end = labels.size() * (t + 1) / threads;
     const auto work = [=, seed = options.seed, first = options.first_index + begin] {
-      draw_range(images.subspan(begin * kPixels, (end - begin) * kPixels), labels.subspan(begin, end - begin),
-                 seed, first);
+      draw_range(images.subspan(begin * kPixels, (end - begin) * kPixels), labels.subspan(begin, end - begin), seed,
+                 first);
     };
     if (t + 1 < threads) {
       team.emplace_back(work);

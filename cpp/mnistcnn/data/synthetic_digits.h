@@ -17,7 +17,6 @@ struct DigitsOptions {
 // Fills `images` (u8 [N, 28, 28], ink is 255) and `labels` (i64 [N], 0 to 9). Image i is a pure function of
 // (seed, first_index + i): the number of threads and the other images don't matter.
 // Throws std::invalid_argument when the sizes don't fit each other or threads < 0.
-void draw_digits(std::span<std::uint8_t> images, std::span<std::int64_t> labels,
-                 const DigitsOptions& options = {});
+void draw_digits(std::span<std::uint8_t> images, std::span<std::int64_t> labels, const DigitsOptions& options = {});
 
 }  // namespace mnistcnn::data

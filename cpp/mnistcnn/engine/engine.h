@@ -18,6 +18,9 @@ class Engine {
 
   virtual std::string_view name() const = 0;
 
+  // Of memory that it holds for itself between calls; 0 where it keeps nothing or doesn't know.
+  virtual std::int64_t memory_bytes() const { return 0; }
+
   // images: f32 [B, C, H, W], used as they are -> outputs, f32 [B, ...]. In training mode running statistics are
   // updated. What `keep` asks for is kept until the next call.
   virtual at::Tensor forward(const at::Tensor& images, Mode mode, Randomness randomness, Keep keep) = 0;

@@ -44,12 +44,12 @@ class Inspector {
     positive("dilation", conv.dilation);
     not_negative("padding", {conv.padding.top, conv.padding.bottom, conv.padding.left, conv.padding.right});
     if (in[0] % conv.groups != 0 || conv.out_channels % conv.groups != 0)
-      fail(text("groups=", conv.groups, " must divide both the ", in[0], " input channels and the ",
-                conv.out_channels, " output channels"));
+      fail(text("groups=", conv.groups, " must divide both the ", in[0], " input channels and the ", conv.out_channels,
+                " output channels"));
     const std::int64_t rows = extent("height", in[1] + conv.padding.top + conv.padding.bottom, conv.kernel.height,
                                      conv.stride.height, conv.dilation.height);
-    const std::int64_t columns = extent("width", in[2] + conv.padding.left + conv.padding.right,
-                                        conv.kernel.width, conv.stride.width, conv.dilation.width);
+    const std::int64_t columns = extent("width", in[2] + conv.padding.left + conv.padding.right, conv.kernel.width,
+                                        conv.stride.width, conv.dilation.width);
     LayerFacts facts;
     facts.output = {conv.out_channels, rows, columns};
     const Shape weight{conv.out_channels, in[0] / conv.groups, conv.kernel.height, conv.kernel.width};
@@ -57,8 +57,8 @@ class Inspector {
     if (conv.bias) facts.parameters.push_back({"bias", Role::kBias, {conv.out_channels}});
     facts.macs = checked_count(weight) * rows * columns;
     const bool tall = conv.dilation.height * (conv.kernel.height - 1) >= conv.dilation.width * (conv.kernel.width - 1);
-    facts.kernel = tall ? conv.dilation.height * (conv.kernel.height - 1) + 1
-                        : conv.dilation.width * (conv.kernel.width - 1) + 1;
+    facts.kernel =
+        tall ? conv.dilation.height * (conv.kernel.height - 1) + 1 : conv.dilation.width * (conv.kernel.width - 1) + 1;
     facts.stride = std::max(conv.stride.height, conv.stride.width);
     return facts;
   }
@@ -93,8 +93,7 @@ class Inspector {
   LayerFacts operator()(const GroupNorm& norm) const {
     positive("groups", norm.groups);
     positive_number("eps", norm.eps);
-    if (only()[0] % norm.groups != 0)
-      fail(text("groups=", norm.groups, " must divide the ", only()[0], " channels"));
+    if (only()[0] % norm.groups != 0) fail(text("groups=", norm.groups, " must divide the ", only()[0], " channels"));
     LayerFacts facts = same();
     if (norm.affine) add_affine(facts, {only()[0]}, true);
     return facts;
@@ -225,8 +224,7 @@ class Inspector {
 
   const Shape& map(const char* what) const {
     const Shape& in = only();
-    if (in.size() != 3)
-      fail(text(what, " needs a map [channels, height, width], but its input is ", bracketed(in)));
+    if (in.size() != 3) fail(text(what, " needs a map [channels, height, width], but its input is ", bracketed(in)));
     return in;
   }
 
@@ -274,8 +272,7 @@ class Inspector {
   }
 
   LayerFacts dropped(double probability) const {
-    if (!(probability >= 0 && probability <= 1))
-      fail(text("probability ", probability, " must lie between 0 and 1"));
+    if (!(probability >= 0 && probability <= 1)) fail(text("probability ", probability, " must lie between 0 and 1"));
     return same();
   }
 

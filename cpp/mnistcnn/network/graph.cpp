@@ -7,9 +7,7 @@
 namespace mnistcnn::network {
 namespace {
 
-void print(std::ostream& stream, const Pair& pair) {
-  stream << '[' << pair.height << ", " << pair.width << ']';
-}
+void print(std::ostream& stream, const Pair& pair) { stream << '[' << pair.height << ", " << pair.width << ']'; }
 void print(std::ostream& stream, const Border& border) {
   stream << '[' << border.top << ", " << border.bottom << ", " << border.left << ", " << border.right << ']';
 }

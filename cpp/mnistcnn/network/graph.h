@@ -9,7 +9,7 @@ namespace mnistcnn::network {
 inline constexpr int kInputImage = -1;  // as a node's input: the image itself
 
 struct Node {
-  std::string name;         // "convblock1.0"; its parameters are "convblock1.0.weight", ...
+  std::string name;  // "convblock1.0"; its parameters are "convblock1.0.weight", ...
   Layer layer;
   std::vector<int> inputs;  // positions of earlier nodes, or kInputImage
   bool operator==(const Node&) const = default;

@@ -22,16 +22,15 @@ std::span<float> elements(const at::Tensor& flat, const TensorSpec& spec) {
 // Convolutions and linear layers: U(-b, b) with b = 1 / sqrt(fan in), for weights and biases alike.
 void fill_uniform(std::span<float> values, std::int64_t fan_in, const Stream& stream) {
   const double bound = 1.0 / std::sqrt(static_cast<double>(fan_in));
-  for (std::size_t i = 0; i < values.size(); ++i)
-    values[i] = static_cast<float>(stream.uniform(i, -bound, bound));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(stream.uniform(i, -bound, bound));
 }
 
 void fill(std::span<float> values, double value) {
   for (float& each : values) each = static_cast<float>(value);
 }
 
-void initialise_parameter(std::span<float> values, const TensorSpec& spec, const Graph& graph,
-                          const Analysis& analysis, const Stream& stream) {
+void initialise_parameter(std::span<float> values, const TensorSpec& spec, const Graph& graph, const Analysis& analysis,
+                          const Stream& stream) {
   const Layer& layer = graph.nodes[static_cast<std::size_t>(spec.node)].layer;
   if (std::holds_alternative<Conv2d>(layer) || std::holds_alternative<Linear>(layer)) {
     const TensorSpec& weight = *analysis.find(spec.node, Role::kWeight);
@@ -58,8 +57,8 @@ at::Tensor view(const at::Tensor& flat, const TensorSpec& spec) {
 }
 
 Parameters initialise(const Graph& graph, const Analysis& analysis, std::uint64_t seed) {
-  Parameters result{at::zeros({analysis.parameter_count}, at::kFloat), at::zeros({analysis.parameter_count}, at::kFloat),
-                    at::zeros({analysis.buffer_count}, at::kFloat),
+  Parameters result{at::zeros({analysis.parameter_count}, at::kFloat),
+                    at::zeros({analysis.parameter_count}, at::kFloat), at::zeros({analysis.buffer_count}, at::kFloat),
                     at::zeros({static_cast<std::int64_t>(analysis.counters.size())}, at::kLong)};
   for (std::size_t i = 0; i < analysis.parameters.size(); ++i) {
     const TensorSpec& spec = analysis.parameters[i];

@@ -33,8 +33,8 @@ class Throttle {
 
 void check_finite(double loss, const EpochOptions& options, std::size_t step) {
   if (std::isfinite(loss)) return;
-  throw common::DivergedError(common::text("the loss became ", loss, " in epoch ", options.epoch + 1, ", step ", step + 1,
-                                           ", with learning rate ", options.learning_rate,
+  throw common::DivergedError(common::text("the loss became ", loss, " in epoch ", options.epoch + 1, ", step ",
+                                           step + 1, ", with learning rate ", options.learning_rate,
                                            "; try a smaller learning rate, and check that the data is finite"));
 }
 
@@ -44,9 +44,8 @@ EpochResult train_epoch(network::Model& model, engine::Engine& engine, Sgd& opti
                         const InputScaling& scaling, const EpochOptions& options, const OnProgress& on_progress) {
   const Clock::time_point start = Clock::now();
   Throttle throttle;
-  const std::vector<std::int64_t> order = options.shuffle
-                                              ? data::shuffled_order(set.size(), options.seed, options.epoch)
-                                              : data::plain_order(set.size());
+  const std::vector<std::int64_t> order =
+      options.shuffle ? data::shuffled_order(set.size(), options.seed, options.epoch) : data::plain_order(set.size());
   std::vector<std::int64_t> labels;
   EpochResult result;
   for (std::int64_t begin = 0; begin < set.size(); begin += options.batch_size) {

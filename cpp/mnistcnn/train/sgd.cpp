@@ -15,8 +15,8 @@ Sgd::Sgd(SgdOptions options, std::vector<Range> trainable, const at::Tensor& val
     : options_(options), trainable_(std::move(trainable)) {
   for (const Range& range : trainable_)
     if (range.begin < 0 || range.end < range.begin || range.end > values.numel())
-      throw std::invalid_argument(text("the trainable range [", range.begin, ", ", range.end,
-                                       ") lies outside the ", values.numel(), " parameters"));
+      throw std::invalid_argument(text("the trainable range [", range.begin, ", ", range.end, ") lies outside the ",
+                                       values.numel(), " parameters"));
   if (options_.nesterov && (options_.momentum <= 0 || options_.dampening != 0))
     throw std::invalid_argument("Nesterov momentum needs a momentum above 0 and no dampening");
   if (options_.momentum != 0) velocity_ = at::zeros_like(values);
@@ -41,8 +41,8 @@ void Sgd::step_on_cpu(float* values, const float* gradients, double learning_rat
       for (std::int64_t i = range.begin; i < range.end; ++i) values[i] -= rate * (gradients[i] + decay * values[i]);
       continue;
     }
-    const float ahead = options_.nesterov ? 1.0F : 0.0F;       // step = gradient + momentum * velocity
-    const float along = options_.nesterov ? momentum : 1.0F;   // or the velocity itself
+    const float ahead = options_.nesterov ? 1.0F : 0.0F;      // step = gradient + momentum * velocity
+    const float along = options_.nesterov ? momentum : 1.0F;  // or the velocity itself
     for (std::int64_t i = range.begin; i < range.end; ++i) {
       const float gradient = gradients[i] + decay * values[i];
       velocity[i] = momentum * velocity[i] + fresh * gradient;

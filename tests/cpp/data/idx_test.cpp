@@ -63,8 +63,7 @@ class TemporaryFile {
  public:
   explicit TemporaryFile(const Bytes& bytes)
       : path_(std::filesystem::temp_directory_path() /
-              ("mnistcnn-idx-test-" +
-               std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()))) {
+              ("mnistcnn-idx-test-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()))) {
     std::ofstream(path_, std::ios::binary)
         .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   }
@@ -112,10 +111,9 @@ TEST(Idx, SaysWhatIsWrongWithAFile) {
     read_idx(foreign.path());
     FAIL() << "a foreign file was read";
   } catch (const FileError& error) {
-    EXPECT_EQ(std::string(error.what()),
-              foreign.path().string() +
-                  ": not an IDX file, begins with 50 4b 03 04, expected 00 00, an element "
-                  "type and the number of dimensions");
+    EXPECT_EQ(std::string(error.what()), foreign.path().string() +
+                                             ": not an IDX file, begins with 50 4b 03 04, expected 00 00, an element "
+                                             "type and the number of dimensions");
   }
 }
 
@@ -124,9 +122,8 @@ TEST(Idx, SaysWhatIsWrongWithTheBytes) {
   EXPECT_EQ(message({0, 0, 8}),
             "file: not an IDX file, begins with 00 00 08, expected 00 00, an element type and the number of "
             "dimensions");
-  EXPECT_EQ(
-      message(idx(0x0d, {1}, {0, 0, 0, 0})),
-      "file: IDX element type 0x0d (float32), expected 0x08 (unsigned bytes) or 0x0c (32-bit integers)");
+  EXPECT_EQ(message(idx(0x0d, {1}, {0, 0, 0, 0})),
+            "file: IDX element type 0x0d (float32), expected 0x08 (unsigned bytes) or 0x0c (32-bit integers)");
   EXPECT_EQ(message({0, 0, 8, 0}), "file: an IDX array of 0 dimensions, expected 1 to 4");
   EXPECT_EQ(message(header(8, {1, 1, 1, 1, 1})), "file: an IDX array of 5 dimensions, expected 1 to 4");
   EXPECT_EQ(message({0, 0, 8, 3, 0, 0}), "file: truncated IDX header, 6 bytes where 3 dimensions need 16");
@@ -182,11 +179,9 @@ Bytes mutated(Bytes bytes, const common::Stream& stream) {
   std::uint64_t next = 0;
   const auto below = [&](std::size_t count) { return static_cast<std::size_t>(stream.below(next++, count)); };
   for (std::size_t edits = 1 + below(4); edits > 0 && !bytes.empty(); --edits) {
-    const std::size_t at =
-        below(3) == 0 ? below(std::min<std::size_t>(bytes.size(), 24)) : below(bytes.size());
+    const std::size_t at = below(3) == 0 ? below(std::min<std::size_t>(bytes.size(), 24)) : below(bytes.size());
     const auto here = bytes.begin() + static_cast<std::ptrdiff_t>(at);
-    const auto there =
-        here + static_cast<std::ptrdiff_t>(below(std::min<std::size_t>(bytes.size() - at, 16) + 1));
+    const auto there = here + static_cast<std::ptrdiff_t>(below(std::min<std::size_t>(bytes.size() - at, 16) + 1));
     switch (below(6)) {
       case 0:
         *here = static_cast<std::uint8_t>(below(256));
@@ -229,8 +224,7 @@ TEST(Idx, MutatedBytesGiveAnArrayOrAFileError) {
       for (const std::int64_t size : array.shape) product *= size;
       ASSERT_LE(product, static_cast<std::int64_t>(1032 * bytes.size())) << "round " << round;
     } catch (const FileError& error) {
-      ASSERT_EQ(std::string(error.what()).rfind("file: ", 0), 0U)
-          << "round " << round << ": " << error.what();
+      ASSERT_EQ(std::string(error.what()).rfind("file: ", 0), 0U) << "round " << round << ": " << error.what();
     }
   }
   EXPECT_GT(arrays, 0);  // some mutations only touch elements

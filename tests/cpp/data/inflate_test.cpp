@@ -19,8 +19,7 @@ constexpr const char* kStored =
     "1f8b0800000000000403011e00e1ff68616e647772697474656e2068616e647772697474656e206469676974733350e8"
     "ec1e000000";
 
-constexpr const char* kFixed =
-    "1f8b0800000000000403cb48cc4b292fca2c2949cd53c84062a764a667961403003350e8ec1e000000";
+constexpr const char* kFixed = "1f8b0800000000000403cb48cc4b292fca2c2949cd53c84062a764a667961403003350e8ec1e000000";
 
 constexpr const char* kDynamic1 =
     "1f8b08000000000004035dd3596ac4301004d0abf808aa5eb490d304260cf3910492dc9f08ac322a7fba915bf5a45639"
@@ -83,8 +82,7 @@ constexpr const char* kShortText = "handwritten handwritten digits";
 TEST(Gunzip, ReadsStoredFixedAndDynamicBlocks) {
   EXPECT_EQ(content(from_hex(kStored)), kShortText);
   EXPECT_EQ(content(from_hex(kFixed)), kShortText);
-  for (const char* dynamic : {kDynamic1, kDynamic6, kDynamic9})
-    EXPECT_EQ(content(from_hex(dynamic)), long_text());
+  for (const char* dynamic : {kDynamic1, kDynamic6, kDynamic9}) EXPECT_EQ(content(from_hex(dynamic)), long_text());
 }
 
 TEST(Gunzip, ReadsSeveralMembersAndZeroPadding) {
@@ -105,9 +103,8 @@ TEST(Gunzip, SkipsEveryOptionalHeaderField) {
 
 TEST(Gunzip, NeverHoldsMoreThanAllowed) {
   EXPECT_EQ(content(from_hex(kDynamic6), long_text().size()), long_text());
-  EXPECT_EQ(
-      message(from_hex(kDynamic6), long_text().size() - 1),
-      "the gzip data holds more than the expected " + std::to_string(long_text().size() - 1) + " bytes");
+  EXPECT_EQ(message(from_hex(kDynamic6), long_text().size() - 1),
+            "the gzip data holds more than the expected " + std::to_string(long_text().size() - 1) + " bytes");
   EXPECT_NE(message(from_hex(kStored), 0), "no error");
 }
 
@@ -121,8 +118,7 @@ TEST(Gunzip, EveryTruncationIsNoticed) {
   for (const char* hex : {kStored, kFixed, kDynamic6}) {
     const Bytes whole = from_hex(hex);
     for (std::size_t size = 2; size < whole.size(); ++size) {
-      const std::string text =
-          message(Bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)));
+      const std::string text = message(Bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)));
       EXPECT_NE(text.find("truncated"), std::string::npos) << size << ": " << text;
     }
   }
@@ -183,8 +179,7 @@ TEST(Gunzip, RefusesImpossibleCodes) {
   EXPECT_EQ(message(BitWriter().add(3, 3).add(0x40, 7).add(0, 5).padded()),
             "damaged gzip data: a match reaches back before the beginning");
   // Length symbol 286 (11000110) exists in the fixed code and means nothing.
-  EXPECT_EQ(message(BitWriter().add(3, 3).add(0x63, 8).padded()),
-            "damaged gzip data: a length that does not exist");
+  EXPECT_EQ(message(BitWriter().add(3, 3).add(0x63, 8).padded()), "damaged gzip data: a length that does not exist");
 }
 
 }  // namespace

@@ -39,8 +39,8 @@ std::string refusal(const Graph& graph) {
 }
 
 TEST(Analysis, FollowsShapesCostsAndFields) {
-  const Analysis analysis =
-      analyse(chain({1, 28, 28}, {convolution(4, 3), BatchNorm2d{}, pool(2, 2), convolution(8, 3), Flatten{}, Linear{10}}));
+  const Analysis analysis = analyse(
+      chain({1, 28, 28}, {convolution(4, 3), BatchNorm2d{}, pool(2, 2), convolution(8, 3), Flatten{}, Linear{10}}));
   const NodeAnalysis& second = analysis.nodes[3];
   EXPECT_EQ(second.output_shape, (Shape{8, 11, 11}));
   EXPECT_EQ(second.macs, 4 * 9 * 8 * 121);

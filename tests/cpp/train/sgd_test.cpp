@@ -26,8 +26,8 @@ struct Slow {
 };
 
 TEST(Sgd, FollowsTheTextbook) {
-  const SgdOptions cases[] = {{0, 0, 0, false}, {0.9, 0, 0, false}, {0.9, 0.3, 0.1, false}, {0.8, 0, 0.01, true},
-                              {0, 0, 0.2, false}};
+  const SgdOptions cases[] = {
+      {0, 0, 0, false}, {0.9, 0, 0, false}, {0.9, 0.3, 0.1, false}, {0.8, 0, 0.01, true}, {0, 0, 0.2, false}};
   for (const SgdOptions& options : cases) {
     at::Tensor values = at::rand({3});
     Slow slow{values[1].item<double>()};

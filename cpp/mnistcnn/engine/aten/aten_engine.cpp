@@ -59,8 +59,15 @@ class AtenEngine final : public Engine {
     contexts_.reserve(model.graph.nodes.size());
     for (std::size_t i = 0; i < model.graph.nodes.size(); ++i) {
       const int node = static_cast<int>(i);
-      contexts_.push_back({node, model.analysis.nodes[i], leaf(node, Role::kWeight), leaf(node, Role::kBias),
-                           buffer(node, Role::kRunningMean), buffer(node, Role::kRunningVariance), {}, {}, {}});
+      contexts_.push_back({node,
+                           model.analysis.nodes[i],
+                           leaf(node, Role::kWeight),
+                           leaf(node, Role::kBias),
+                           buffer(node, Role::kRunningMean),
+                           buffer(node, Role::kRunningVariance),
+                           {},
+                           {},
+                           {}});
     }
     for (std::size_t i = 0; i < model.analysis.counters.size(); ++i)
       contexts_[static_cast<std::size_t>(model.analysis.counters[i])].batches_seen =

@@ -15,9 +15,7 @@ namespace {
 
 using common::DropoutKey;
 
-float kept_scale(double probability) {
-  return probability < 1 ? static_cast<float>(1.0 / (1.0 - probability)) : 0.0F;
-}
+float kept_scale(double probability) { return probability < 1 ? static_cast<float>(1.0 / (1.0 - probability)) : 0.0F; }
 
 void fill_row(float* row, std::span<const std::uint32_t> pair_keys, std::int64_t elements, std::uint32_t image,
               std::uint32_t threshold, float scale) {
@@ -59,14 +57,16 @@ at::Tensor dropout_mask(const DropoutKey& key, std::int64_t batch, std::int64_t 
   return mask;
 }
 
-at::Tensor dropout_mask_by_tensors(const DropoutKey& key, std::int64_t batch, std::int64_t elements,
-                                   double probability, const at::Device& device) {
+at::Tensor dropout_mask_by_tensors(const DropoutKey& key, std::int64_t batch, std::int64_t elements, double probability,
+                                   const at::Device& device) {
   const auto options = at::TensorOptions().dtype(at::kLong).device(device);
   const at::Tensor pairs = at::arange((elements + 1) / 2, options);
   const at::Tensor pair_keys = mix32((pairs + static_cast<std::int64_t>(key.high)) & std::int64_t{0xffffffff}) +
                                static_cast<std::int64_t>(key.low);
-  const at::Tensor words = mix32((pair_keys.unsqueeze(0) + at::arange(batch, options).unsqueeze(1)) & std::int64_t{0xffffffff});
-  const at::Tensor halves = at::stack({words & std::int64_t{0xffff}, shifted(words, 16)}, 2).view({batch, -1}).narrow(1, 0, elements);
+  const at::Tensor words =
+      mix32((pair_keys.unsqueeze(0) + at::arange(batch, options).unsqueeze(1)) & std::int64_t{0xffffffff});
+  const at::Tensor halves =
+      at::stack({words & std::int64_t{0xffff}, shifted(words, 16)}, 2).view({batch, -1}).narrow(1, 0, elements);
   const auto threshold = static_cast<std::int64_t>(DropoutKey::threshold(probability));
   return halves.ge(threshold).to(at::kFloat).mul_(kept_scale(probability)).contiguous();
 }

@@ -88,7 +88,9 @@ class Forward {
   Tensor operator()(const network::LeakyReLU& layer) const { return at::leaky_relu(x_, layer.negative_slope); }
   Tensor operator()(const network::Tanh&) const { return at::tanh(x_); }
   Tensor operator()(const network::Sigmoid&) const { return at::sigmoid(x_); }
-  Tensor operator()(const network::GELU& layer) const { return at::gelu(x_, layer.tanh_approximation ? "tanh" : "none"); }
+  Tensor operator()(const network::GELU& layer) const {
+    return at::gelu(x_, layer.tanh_approximation ? "tanh" : "none");
+  }
   Tensor operator()(const network::SiLU&) const { return at::silu(x_); }
   Tensor operator()(const network::ELU& layer) const { return at::elu(x_, layer.alpha); }
   Tensor operator()(const network::PReLU&) const { return at::prelu(x_, context_.weight); }
@@ -108,9 +110,7 @@ class Forward {
     for (const Tensor& input : inputs_.subspan(2)) sum = sum + input;
     return sum;
   }
-  Tensor operator()(const network::Concat&) const {
-    return at::cat(at::TensorList(inputs_.data(), inputs_.size()), 1);
-  }
+  Tensor operator()(const network::Concat&) const { return at::cat(at::TensorList(inputs_.data(), inputs_.size()), 1); }
   Tensor operator()(const network::Permute& layer) const {
     std::vector<std::int64_t> order{0};
     for (const std::int64_t dimension : layer.order) order.push_back(dimension + 1);
@@ -136,9 +136,9 @@ class Forward {
   Tensor batch_norm(const Norm& norm) const {
     const bool use_batch = training() || !norm.track_running_stats;
     if (use_batch && x_.numel() / x_.size(1) < 2)
-      throw std::invalid_argument(common::text(
-          "batch norm needs more than one value per channel in training, but its input is ", common::bracketed(x_.sizes()),
-          "; use a larger batch"));
+      throw std::invalid_argument(
+          common::text("batch norm needs more than one value per channel in training, but its input is ",
+                       common::bracketed(x_.sizes()), "; use a larger batch"));
     return at::batch_norm(x_, maybe(context_.weight), maybe(context_.bias), maybe(context_.running_mean),
                           maybe(context_.running_variance), use_batch, update_factor(norm), norm.eps, true);
   }

@@ -1,0 +1,596 @@
+#include "mnistcnn/engine/lanes/compiler.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "mnistcnn/common/text.h"
+#include "mnistcnn/engine/lanes/ops/activation_op.h"
+#include "mnistcnn/engine/lanes/ops/add_op.h"
+#include "mnistcnn/engine/lanes/ops/batch_linear_op.h"
+#include "mnistcnn/engine/lanes/ops/block_linear_op.h"
+#include "mnistcnn/engine/lanes/ops/chain_op.h"
+#include "mnistcnn/engine/lanes/ops/convolution_op.h"
+#include "mnistcnn/engine/lanes/ops/norm_op.h"
+#include "mnistcnn/engine/lanes/ops/pool_op.h"
+#include "mnistcnn/engine/lanes/ops/rearrange_op.h"
+#include "mnistcnn/engine/lanes/ops/softmax_op.h"
+
+namespace mnistcnn::engine::lanes {
+namespace {
+
+using network::Role;
+using network::Shape;
+
+// Linear layers with more weights than this are multiplied with the whole batch at once.
+constexpr std::int64_t kBatchLinearWeights = 1 << 17;
+
+Extent extent_of(const Shape& shape) {
+  return shape.size() == 3 ? Extent{shape[0], shape[1], shape[2]} : Extent{shape[0], 1, 1};
+}
+
+PoolWindows pool_windows(std::int64_t inputs, std::int64_t outputs, std::int64_t kernel, std::int64_t stride,
+                         std::int64_t padding, std::int64_t dilation, bool count_border) {
+  PoolWindows windows;
+  windows.step = static_cast<int>(dilation);
+  for (std::int64_t i = 0; i < outputs; ++i) {
+    const std::int64_t begin = i * stride - padding, end = std::min(begin + (kernel - 1) * dilation + 1, inputs + padding);
+    std::int64_t first = begin;
+    while (first < 0) first += dilation;
+    const std::int64_t last = std::min(end, inputs);
+    const std::int64_t count = last > first ? (last - first + dilation - 1) / dilation : 0;
+    windows.start.push_back(static_cast<std::int32_t>(first));
+    windows.count.push_back(static_cast<std::int32_t>(count));
+    windows.covered.push_back(count_border ? end - begin : count);
+  }
+  return windows;
+}
+
+PoolWindows adaptive_windows(std::int64_t inputs, std::int64_t outputs) {
+  PoolWindows windows;
+  for (std::int64_t i = 0; i < outputs; ++i) {
+    const std::int64_t begin = i * inputs / outputs, end = ((i + 1) * inputs + outputs - 1) / outputs;
+    windows.start.push_back(static_cast<std::int32_t>(begin));
+    windows.count.push_back(static_cast<std::int32_t>(end - begin));
+    windows.covered.push_back(end - begin);
+  }
+  return windows;
+}
+
+bool is_two_by_two(const network::MaxPool2d& pool, const Extent& in) {
+  const network::Pair two{2, 2}, one{1, 1}, none{0, 0};
+  const bool whole = !pool.ceil_mode || (in.rows % 2 == 0 && in.columns % 2 == 0);
+  return pool.kernel == two && pool.stride == two && pool.padding == none && pool.dilation == one && whole;
+}
+
+class Compiler {
+ public:
+  Compiler(const network::Graph& graph, const network::Analysis& analysis, const KernelTable& kernels)
+      : graph_(graph), analysis_(analysis), kernels_(kernels) {}
+
+  Plan compile() {
+    find_used_nodes();
+    plan_.image = new_value(extent_of(graph_.input_shape), false);
+    value_of_.assign(graph_.nodes.size(), {});
+    for (node_ = 0; node_ < static_cast<int>(graph_.nodes.size()); ++node_) {
+      if (!used_[static_cast<std::size_t>(node_)]) continue;
+      std::visit([&](const auto& layer) { add(layer); }, graph_.nodes[static_cast<std::size_t>(node_)].layer);
+    }
+    plan_.output = value_of_.back().value;
+    close(plan_.output);
+    link_gradients();
+    place_memory();
+    collect_gradients();
+    return std::move(plan_);
+  }
+
+ private:
+  // A node's output: a value, seen in the node's own shape (flatten gives a value another shape).
+  struct Named {
+    Value* value = nullptr;
+    Extent extent;
+  };
+
+  // ---- the graph
+  const network::Node& node() const { return graph_.nodes[static_cast<std::size_t>(node_)]; }
+  Extent output_extent() const { return extent_of(analysis_.nodes[static_cast<std::size_t>(node_)].output_shape); }
+
+  void find_used_nodes() {
+    used_.assign(graph_.nodes.size(), false);
+    readers_.assign(graph_.nodes.size(), 0);
+    if (used_.empty()) return;
+    used_.back() = true;
+    readers_.back() = 1;  // whoever takes the outputs
+    for (std::size_t i = used_.size(); i-- > 0;)
+      for (const int from : graph_.nodes[i].inputs)
+        if (used_[i] && from >= 0) {
+          used_[static_cast<std::size_t>(from)] = true;
+          ++readers_[static_cast<std::size_t>(from)];
+        }
+  }
+
+  Named named(int from) const {
+    if (from == network::kInputImage) return {plan_.image, extent_of(graph_.input_shape)};
+    return value_of_[static_cast<std::size_t>(from)];
+  }
+  Named only() const { return named(node().inputs[0]); }
+  bool only_reader_of(int from) const { return from >= 0 && readers_[static_cast<std::size_t>(from)] == 1; }
+
+  std::int64_t parameter(Role role) const {
+    const network::TensorSpec* spec = analysis_.find(node_, role);
+    return spec ? spec->offset : -1;
+  }
+
+  // ---- values
+  Value* new_value(const Extent& extent, bool trains) {
+    plan_.values.push_back({});
+    plan_.values.back().extent = extent;
+    plan_.values.back().trains = trains;
+    return &plan_.values.back();
+  }
+
+  Named result(const Extent& extent, std::initializer_list<Value*> inputs, bool has_parameters) {
+    bool trains = has_parameters;
+    for (const Value* input : inputs) trains = trains || input->trains;
+    const Named named{new_value(extent, trains), extent};
+    value_of_[static_cast<std::size_t>(node_)] = named;
+    return named;
+  }
+
+  // The value in the shape in which an operation wants it. Shapes only differ by flatten, which moves nothing.
+  Value* use(const Named& from) {
+    close(from.value);
+    if (from.extent.channels == from.value->extent.channels && from.extent.rows == from.value->extent.rows) return from.value;
+    return view_of(from.value, from.extent);
+  }
+
+  Value* view_of(Value* value, const Extent& extent) {
+    Value* const view = new_value(extent, value->trains);
+    views_.push_back({view, value});
+    return view;
+  }
+
+  template <class Operation, class... Arguments>
+  Operation* emplace(Arguments&&... arguments) {
+    auto op = std::make_unique<Operation>(std::forward<Arguments>(arguments)...);
+    Operation* const raw = op.get();
+    plan_.ops.push_back(std::move(op));
+    return raw;
+  }
+
+  // ---- chains of pointwise layers
+  struct Open {
+    ChainOp* op;
+    int stage;  // how much of the chain is filled; see Stage
+    int last_node;
+  };
+  enum Stage { kEmpty, kFirstAffine, kActivation, kSecondAffine, kDropped, kPooled, kPoolDropped };
+
+  void close(Value* value) {
+    std::erase_if(open_, [&](const Open& each) { return each.op->output() == value; });
+  }
+
+  // The chain that this node can join, or a new one.
+  Open& chain_with_room(const auto& has_room) {
+    const int from = node().inputs[0];
+    const Named input = only();
+    for (Open& each : open_)
+      if (each.op->output() == input.value && each.last_node == from && only_reader_of(from) &&
+          input.extent.rows == input.value->extent.rows && input.extent.channels == input.value->extent.channels &&
+          has_room(each)) {
+        each.last_node = node_;
+        return each;
+      }
+    Value* const value = use(input);
+    Value* const output = new_value(value->extent, value->trains);
+    ChainOp* const op = emplace<ChainOp>(Input{value}, output, ChainLayers{});
+    open_.push_back({op, kEmpty, node_});
+    return open_.back();
+  }
+
+  void finish_chain_node(Open& chain, int stage, bool has_parameters = false) {
+    chain.stage = stage;
+    Value* const output = chain.op->output();
+    output->extent = output_extent();
+    output->trains = output->trains || has_parameters;
+    value_of_[static_cast<std::size_t>(node_)] = {output, output->extent};
+  }
+
+  Open& chain_for_affine() {
+    return chain_with_room([](const Open& c) {
+      return c.stage == kEmpty || (c.stage == kActivation && !c.op->layers().norm && !c.op->layers().affine);
+    });
+  }
+
+  void finish_affine(Open& chain, bool has_parameters) {
+    const bool second = chain.stage == kActivation;
+    chain.op->layers().activation_first = second;
+    finish_chain_node(chain, second ? kSecondAffine : kFirstAffine, has_parameters);
+  }
+
+  template <class Norm>
+  void add_batch_norm(const Norm& norm) {
+    Open& chain = chain_for_affine();
+    ChainLayers::Norm layer;
+    layer.eps = norm.eps;
+    layer.momentum = norm.momentum;
+    layer.weight = parameter(Role::kWeight);
+    layer.bias = parameter(Role::kBias);
+    if (const auto* mean = analysis_.find(node_, Role::kRunningMean)) layer.running_mean = mean->offset;
+    if (const auto* variance = analysis_.find(node_, Role::kRunningVariance)) layer.running_variance = variance->offset;
+    const auto counter = std::find(analysis_.counters.begin(), analysis_.counters.end(), node_);
+    if (counter != analysis_.counters.end()) layer.counter = counter - analysis_.counters.begin();
+    chain.op->layers().norm = layer;
+    finish_affine(chain, norm.affine);
+    plan_.batch_norms.push_back({node().name, output_extent().positions(), norm.track_running_stats});
+  }
+
+  void add_chain_activation(ChainLayers::Activation activation, double slope) {
+    // A monotonous function may as well be applied in front of a maximum.
+    const bool monotonous = slope >= 0;
+    Open& chain = chain_with_room([&](const Open& c) {
+      const ChainLayers& layers = c.op->layers();
+      const bool pooled_only = c.stage == kPooled && layers.activation == ChainLayers::Activation::kNone && layers.drop == kNoDrop;
+      return c.stage < kActivation || (monotonous && pooled_only);
+    });
+    chain.op->layers().activation = activation;
+    chain.op->layers().slope = slope;
+    finish_chain_node(chain, std::max<int>(chain.stage, kActivation));
+  }
+
+  void add_dropout(double probability, bool channels) {
+    if (probability == 0) {
+      value_of_[static_cast<std::size_t>(node_)] = only();
+      for (Open& each : open_)
+        if (each.last_node == node().inputs[0] && only_reader_of(each.last_node)) each.last_node = node_;
+      return;
+    }
+    Open& chain = chain_with_room([](const Open& c) {
+      return c.stage < kDropped || (c.stage == kPooled && c.op->layers().drop == kNoDrop);
+    });
+    ChainLayers& layers = chain.op->layers();
+    layers.drop = layers.pool == kNoPool ? kDropBeforePool : kDropAfterPool;
+    layers.drop_probability = probability;
+    layers.drop_channels = channels;
+    layers.drop_node = node_;
+    finish_chain_node(chain, chain.stage == kPooled ? kPoolDropped : kDropped);
+  }
+
+  // ---- the layers
+  void add(const network::BatchNorm2d& norm) { add_batch_norm(norm); }
+  void add(const network::BatchNorm1d& norm) { add_batch_norm(norm); }
+  void add(const network::ReLU&) { add_chain_activation(ChainLayers::Activation::kRelu, 0); }
+  void add(const network::LeakyReLU& layer) { add_chain_activation(ChainLayers::Activation::kLeaky, layer.negative_slope); }
+  void add(const network::Dropout& layer) { add_dropout(layer.probability, false); }
+  void add(const network::Dropout2d& layer) { add_dropout(layer.probability, true); }
+
+  void add(const network::ScaleShift& layer) {
+    Open& chain = chain_for_affine();
+    chain.op->layers().affine = ChainLayers::Affine{layer.scale, layer.shift};
+    finish_affine(chain, false);
+  }
+
+  void add(const network::MaxPool2d& pool) {
+    const Extent in = only().extent, out = output_extent();
+    if (is_two_by_two(pool, in)) {
+      Open& chain = chain_with_room([](const Open& c) { return c.stage < kPooled; });
+      chain.op->layers().pool = kMaxPool;
+      return finish_chain_node(chain, kPooled);
+    }
+    add_pool(true,
+             pool_windows(in.rows, out.rows, pool.kernel.height, pool.stride.height, pool.padding.height, pool.dilation.height, false),
+             pool_windows(in.columns, out.columns, pool.kernel.width, pool.stride.width, pool.padding.width, pool.dilation.width, false));
+  }
+
+  void add(const network::AvgPool2d& pool) {
+    const Extent in = only().extent, out = output_extent();
+    add_pool(false,
+             pool_windows(in.rows, out.rows, pool.kernel.height, pool.stride.height, pool.padding.height, 1, pool.count_include_pad),
+             pool_windows(in.columns, out.columns, pool.kernel.width, pool.stride.width, pool.padding.width, 1, pool.count_include_pad));
+  }
+
+  void add(const network::AdaptiveAvgPool2d& pool) {
+    const Extent in = only().extent;
+    add_pool(false, adaptive_windows(in.rows, pool.output.height), adaptive_windows(in.columns, pool.output.width));
+  }
+
+  void add_pool(bool maximum, PoolWindows rows, PoolWindows columns) {
+    Value* const in = use(only());
+    emplace<PoolOp>(Input{in}, result(output_extent(), {in}, false).value, maximum, std::move(rows), std::move(columns));
+  }
+
+  // The only reader of a chain computes it where it needs it; anybody else takes a value.
+  Source source() {
+    int from = node().inputs[0];
+    const Named input = only();
+    while (from >= 0 && only_reader_of(from) && is_free(from)) from = graph_.nodes[static_cast<std::size_t>(from)].inputs[0];
+    for (const Open& each : open_)
+      if (each.op->output() == input.value && (each.last_node == from || each.last_node == node().inputs[0]) && only_reader_of(from)) {
+        ChainOp* const chain = each.op;
+        chain->make_lazy();
+        lazy_.push_back(chain->output());
+        close(input.value);
+        return {input.value, chain};
+      }
+    return {use(input), nullptr};
+  }
+
+  bool is_free(int index) const {
+    return std::holds_alternative<network::Flatten>(graph_.nodes[static_cast<std::size_t>(index)].layer);
+  }
+
+  void add(const network::Conv2d& conv) {
+    const Extent in = only().extent, out = output_extent();
+    const bool whole_map = conv.groups == 1 && out.positions() == 1 && conv.kernel.height == in.rows &&
+                           conv.kernel.width == in.columns && conv.padding == network::Border{};
+    if (whole_map) return add_linear(out);
+    const Source from = source();
+    const Named to = result(out, {from.value}, true);
+    emplace<ConvolutionOp>(kernels_, conv, from, to.value, parameter(Role::kWeight), parameter(Role::kBias));
+  }
+
+  void add(const network::Linear&) { add_linear(output_extent()); }
+
+  void add_linear(const Extent& out) {
+    const std::int64_t weight = parameter(Role::kWeight), bias = parameter(Role::kBias);
+    const Source from = source();
+    const Named to = result(out, {from.value}, true);
+    const std::int64_t weights = from.extent().elements() * out.elements();
+    if (weights > kBatchLinearWeights)
+      emplace<BatchLinearOp>(from, to.value, weight, bias);
+    else
+      emplace<BlockLinearOp>(from, to.value, weight, bias);
+  }
+
+  void add(const network::Flatten&) {
+    const Named from = only();
+    value_of_[static_cast<std::size_t>(node_)] = {from.value, output_extent()};
+  }
+
+  void add_activation(Activation activation, double value, ActivationOp::Slopes slopes = {}) {
+    Value* const in = use(only());
+    emplace<ActivationOp>(Input{in}, result(in->extent, {in}, slopes.count > 0).value, activation, value, slopes);
+  }
+  void add(const network::Tanh&) { add_activation(kTanh, 0); }
+  void add(const network::Sigmoid&) { add_activation(kSigmoid, 0); }
+  void add(const network::SiLU&) { add_activation(kSilu, 0); }
+  void add(const network::ReLU6&) { add_activation(kRelu6, 0); }
+  void add(const network::Hardswish&) { add_activation(kHardswish, 0); }
+  void add(const network::ELU& layer) { add_activation(kElu, layer.alpha); }
+  void add(const network::GELU& layer) { add_activation(layer.tanh_approximation ? kGeluTanh : kGelu, 0); }
+  void add(const network::PReLU& layer) { add_activation(kPrelu, 0, {parameter(Role::kWeight), layer.count}); }
+
+  void add_softmax(bool logarithm) {
+    Value* const in = use(only());
+    emplace<SoftmaxOp>(Input{in}, result(in->extent, {in}, false).value, logarithm);
+  }
+  void add(const network::LogSoftmax&) { add_softmax(true); }
+  void add(const network::Softmax&) { add_softmax(false); }
+
+  std::vector<Value*> all_inputs() {
+    std::vector<Value*> values;
+    for (const int from : node().inputs) values.push_back(use(named(from)));
+    return values;
+  }
+
+  static std::vector<Input> as_inputs(const std::vector<Value*>& values) {
+    std::vector<Input> inputs;
+    for (Value* value : values) inputs.push_back({value});
+    return inputs;
+  }
+
+  Named joined_result(const std::vector<Value*>& values) {
+    const Named to = result(output_extent(), {}, false);
+    for (const Value* value : values) to.value->trains = to.value->trains || value->trains;
+    return to;
+  }
+
+  void add(const network::Add&) {
+    const std::vector<Value*> values = all_inputs();
+    emplace<AddOp>(as_inputs(values), joined_result(values).value);
+  }
+
+  void add_rearrangement(std::vector<RearrangeOp::Element> elements) {
+    const std::vector<Value*> values = all_inputs();
+    emplace<RearrangeOp>(as_inputs(values), joined_result(values).value, std::move(elements));
+  }
+
+  void add(const network::Concat&) {
+    std::vector<RearrangeOp::Element> elements;
+    for (std::size_t i = 0; i < node().inputs.size(); ++i)
+      for (std::int64_t e = 0; e < named(node().inputs[i]).extent.elements(); ++e) elements.push_back({static_cast<int>(i), e});
+    add_rearrangement(std::move(elements));
+  }
+
+  // Walks an output of the given shape whose dimension d lies `strides[d]` apart in the input.
+  static std::vector<RearrangeOp::Element> walk(const Shape& shape, const Shape& strides, std::int64_t start) {
+    std::vector<RearrangeOp::Element> elements;
+    const std::int64_t count = network::element_count(shape);
+    for (std::int64_t e = 0; e < count; ++e) {
+      std::int64_t rest = e, index = start;
+      for (std::size_t d = shape.size(); d-- > 0;) {
+        index += rest % shape[d] * strides[d];
+        rest /= shape[d];
+      }
+      elements.push_back({0, index});
+    }
+    return elements;
+  }
+
+  const Shape& input_shape() const { return analysis_.nodes[static_cast<std::size_t>(node_)].input_shapes[0]; }
+  const Shape& output_shape() const { return analysis_.nodes[static_cast<std::size_t>(node_)].output_shape; }
+
+  Shape input_strides() const {
+    Shape strides(input_shape().size(), 1);
+    for (std::size_t d = strides.size() - 1; d-- > 0;) strides[d] = strides[d + 1] * input_shape()[d + 1];
+    return strides;
+  }
+
+  void add(const network::Permute& permute) {
+    Shape strides;
+    for (const std::int64_t d : permute.order) strides.push_back(input_strides()[static_cast<std::size_t>(d)]);
+    add_rearrangement(walk(output_shape(), strides, 0));
+  }
+
+  void add(const network::Slice& slice) {
+    Shape strides = input_strides();
+    std::int64_t& stride = strides[static_cast<std::size_t>(slice.dimension)];
+    const std::int64_t start = slice.start * stride;
+    stride *= slice.step;
+    add_rearrangement(walk(output_shape(), strides, start));
+  }
+
+  void add_norm(NormOp::Layout layout, double eps) {
+    layout.eps = eps;
+    layout.weight = parameter(Role::kWeight);
+    layout.bias = parameter(Role::kBias);
+    if (layout.weight < 0) layout.weights = 0;
+    Value* const in = use(only());
+    emplace<NormOp>(Input{in}, result(in->extent, {in}, layout.weight >= 0).value, layout);
+  }
+  void add(const network::GroupNorm& norm) {
+    const Extent in = only().extent;
+    NormOp::Layout layout;
+    layout.groups = norm.groups;
+    layout.weights = layout.weight_modulus = in.channels;
+    layout.weight_divisor = in.positions();
+    add_norm(layout, norm.eps);
+  }
+  void add(const network::InstanceNorm2d& norm) {
+    const Extent in = only().extent;
+    NormOp::Layout layout;
+    layout.groups = layout.weights = layout.weight_modulus = in.channels;
+    layout.weight_divisor = in.positions();
+    add_norm(layout, norm.eps);
+  }
+  void add(const network::LayerNorm& norm) {
+    const std::int64_t length = network::element_count(norm.normalized_shape);
+    NormOp::Layout layout;
+    layout.groups = only().extent.elements() / length;
+    layout.weights = layout.weight_modulus = length;
+    add_norm(layout, norm.eps);
+  }
+
+  // ---- gradients and memory
+  Value* root_of(Value* value) const {
+    for (const auto& [view, base] : views_)
+      if (view == value) return root_of(base);
+    return value;
+  }
+
+  void link_gradients() {
+    std::vector<Value*> seen{root_of(plan_.output)};
+    for (std::size_t i = plan_.ops.size(); i-- > 0;)
+      for (Input& input : plan_.ops[i]->inputs()) {
+        Value* const root = root_of(input.value);
+        ++root->uses;
+        input.adds_gradient = std::find(seen.begin(), seen.end(), root) != seen.end();
+        if (!input.adds_gradient) seen.push_back(root);
+      }
+    ++root_of(plan_.output)->uses;
+  }
+
+  static Buffer block_buffer(std::int64_t& size, const Extent& extent) {
+    const Buffer buffer{Buffer::Kind::kBlock, size, extent.positions() * kLanes, extent.columns * kLanes};
+    size += extent.elements() * kLanes;
+    return buffer;
+  }
+
+  bool is_lazy(const Value* value) const { return std::find(lazy_.begin(), lazy_.end(), value) != lazy_.end(); }
+
+  // The convolution in whose scratch memory the gradient of a value can stay: nobody but one chain reads the value, and
+  // nothing happens between the two.
+  const ConvolutionOp* private_producer(const Value* value) const {
+    if (value->uses != 1 || value == plan_.output) return nullptr;
+    for (std::size_t i = 0; i + 1 < plan_.ops.size(); ++i) {
+      const auto* convolution = dynamic_cast<ConvolutionOp*>(plan_.ops[i].get());
+      if (convolution == nullptr || convolution->output() != value) continue;
+      const bool chain_follows = dynamic_cast<ChainOp*>(plan_.ops[i + 1].get()) != nullptr &&
+                                 plan_.ops[i + 1]->inputs()[0].value == value;
+      return chain_follows ? convolution : nullptr;
+    }
+    return nullptr;
+  }
+
+  void place_memory() {
+    std::int64_t input = 0, gradient = 0, temporary = 0;
+    for (const auto& op : plan_.ops) {
+      const Needs needs = op->needs();
+      input = std::max(input, needs.input_scratch);
+      gradient = std::max(gradient, needs.gradient_scratch);
+      temporary = std::max(temporary, needs.temporary);
+    }
+    const auto whole = [](std::int64_t n) { return (n + kLanes - 1) / kLanes * kLanes + kLanes; };
+    const std::int64_t gradient_place = whole(input), temporary_place = gradient_place + whole(gradient);
+    plan_.thread_size = temporary_place + whole(temporary);
+    for (const auto& op : plan_.ops) {
+      const Needs needs = op->needs();
+      op->place({0, gradient_place, temporary_place, plan_.block_size, plan_.batch_size, plan_.packed_size});
+      plan_.block_size += (needs.block + kLanes - 1) / kLanes * kLanes;
+      plan_.batch_size += needs.batch;
+      plan_.packed_size += needs.packed;
+    }
+    for (Value& value : plan_.values) {
+      if (root_of(&value) != &value) continue;
+      if (!is_lazy(&value)) value.activation = block_buffer(plan_.block_size, value.extent);
+      if (const ConvolutionOp* producer = private_producer(&value)) {
+        const ScratchLayout& layout = producer->gradient_layout();
+        value.gradient = {Buffer::Kind::kThread, gradient_place + layout.origin(), layout.plane(), layout.row()};
+      } else {
+        value.gradient = block_buffer(plan_.block_size, value.extent);
+      }
+    }
+    for (const auto& [view, base] : views_) {
+      const Value* root = root_of(base);
+      const auto seen_as = [&](Buffer buffer) {
+        buffer.plane = view->extent.positions() * kLanes;
+        buffer.row = view->extent.columns * kLanes;
+        return buffer;
+      };
+      view->activation = seen_as(root->activation);
+      view->gradient = seen_as(root->gradient);
+      view->trains = root->trains;
+    }
+    plan_.block_size = (plan_.block_size / kLanes | 1) * kLanes + kLanes;  // blocks don't begin at the same sets
+  }
+
+  void collect_gradients() {
+    for (const auto& op : plan_.ops)
+      for (Op::PartialGradient* gradient : op->partial_gradients()) {
+        gradient->partial = plan_.partial_size;
+        plan_.reduced.push_back({gradient->parameter, gradient->count, gradient->partial});
+        plan_.partial_size += (gradient->count + kLanes - 1) / kLanes * kLanes;
+      }
+    for (const network::TensorSpec& spec : analysis_.parameters)
+      if (!used_[static_cast<std::size_t>(spec.node)]) plan_.unused.push_back({spec.offset, spec.count, 0});
+  }
+
+  const network::Graph& graph_;
+  const network::Analysis& analysis_;
+  const KernelTable& kernels_;
+  Plan plan_;
+  int node_ = 0;
+  std::vector<bool> used_;
+  std::vector<int> readers_;                     // nodes that read each node
+  std::vector<Named> value_of_;
+  std::vector<std::pair<Value*, Value*>> views_; // (view, what it shows in another shape)
+  std::vector<Value*> lazy_;
+  std::vector<Open> open_;
+};
+
+}  // namespace
+
+std::optional<std::string> unsupported(const network::Graph& graph) {
+  for (const network::Node& node : graph.nodes) {
+    const auto* norm = std::get_if<network::InstanceNorm2d>(&node.layer);
+    if (norm != nullptr && norm->track_running_stats)
+      return common::text("node '", node.name, "': instancenorm2d with running statistics has no lanes kernel");
+  }
+  if (graph.nodes.empty()) return "the network has no layers";
+  return std::nullopt;
+}
+
+Plan compile(const network::Graph& graph, const network::Analysis& analysis, const KernelTable& kernels) {
+  return Compiler(graph, analysis, kernels).compile();
+}
+
+}  // namespace mnistcnn::engine::lanes

@@ -1,0 +1,78 @@
+#include "mnistcnn/engine/lanes/isa.h"
+
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mnistcnn/common/text.h"
+
+namespace mnistcnn::engine::lanes {
+
+void fill_baseline_kernels(KernelTable& table);
+#if defined(MNISTCNN_LANES_X86)
+void fill_avx2_kernels(KernelTable& table);
+void fill_avx512_kernels(KernelTable& table);
+#endif
+
+namespace {
+
+struct InstructionSet {
+  const char* name;
+  bool runs_here;
+  void (*fill)(KernelTable&);
+};
+
+// The best first.
+std::vector<InstructionSet> instruction_sets() {
+  std::vector<InstructionSet> sets;
+#if defined(MNISTCNN_LANES_X86)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  sets.push_back({"avx512", avx512, fill_avx512_kernels});
+  sets.push_back({"avx2", avx2, fill_avx2_kernels});
+#endif
+  sets.push_back({"baseline", true, fill_baseline_kernels});
+  return sets;
+}
+
+KernelTable make_table(const InstructionSet& set) {
+  KernelTable table{};
+  set.fill(table);
+  table.name = set.name;
+  return table;
+}
+
+const KernelTable& table_of(const InstructionSet& set) {
+  // One table per set, made when it is first asked for.
+  if (std::string_view(set.name) == "avx512") {
+    static const KernelTable table = make_table(set);
+    return table;
+  }
+  if (std::string_view(set.name) == "avx2") {
+    static const KernelTable table = make_table(set);
+    return table;
+  }
+  static const KernelTable table = make_table(set);
+  return table;
+}
+
+}  // namespace
+
+const KernelTable& kernels() {
+  const std::vector<InstructionSet> sets = instruction_sets();
+  const char* wanted = std::getenv("MNISTCNN_ISA");
+  std::string choices;
+  for (const InstructionSet& set : sets) {
+    if (!set.runs_here) continue;
+    if (wanted == nullptr || *wanted == '\0' || std::string_view(wanted) == set.name) return table_of(set);
+    choices += (choices.empty() ? "" : ", ") + std::string(set.name);
+  }
+  throw std::invalid_argument(
+      common::text("MNISTCNN_ISA=", wanted, " is not an instruction set of this machine; choices: ", choices));
+}
+
+}  // namespace mnistcnn::engine::lanes

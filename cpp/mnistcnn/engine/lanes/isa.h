@@ -1,0 +1,10 @@
+#pragma once
+#include "mnistcnn/engine/lanes/kernels/kernel_table.h"
+
+namespace mnistcnn::engine::lanes {
+
+// The kernels for the best instruction set of this machine, or for the one that MNISTCNN_ISA names. A name that is
+// unknown, or that this machine can't run, throws std::invalid_argument.
+const KernelTable& kernels();
+
+}  // namespace mnistcnn::engine::lanes

@@ -1,0 +1,129 @@
+#pragma once
+#include "mnistcnn/engine/lanes/kernels/vector.h"
+
+// Ways into the lanes and out of them: bytes of 16 images, transposed and scaled in one pass; matrices of numbers; the
+// masks of dropout.
+namespace mnistcnn::engine::lanes {
+namespace {
+
+using bytes16 = std::uint8_t __attribute__((vector_size(16)));
+using bytes16_unaligned = std::uint8_t __attribute__((vector_size(16), aligned(1), may_alias));
+using bytes_of_vector = std::uint8_t __attribute__((vector_size(kWidth), aligned(1), may_alias));
+
+// Rows are images and columns pixels; afterwards rows are pixels and columns images. Four rounds of interleaving row i
+// with row i + 8 transpose a 16 x 16 matrix.
+LANES_INLINE void transpose_bytes(bytes16 (&m)[16]) {
+  for (int round = 0; round < 4; ++round) {
+    bytes16 next[16];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      next[2 * i] = __builtin_shufflevector(m[i], m[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      next[2 * i + 1] =
+          __builtin_shufflevector(m[i], m[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) m[i] = next[i];
+  }
+}
+
+inline void gather(const GatherTile& t) {
+  const int pixels = t.rows * t.columns;
+  for (int c = 0; c < t.channels; ++c) {
+    const vf scale = splat(t.scale[c]), shift = splat(t.shift[c]);
+    int column = 0;
+    float* out = t.out + c * t.out_plane;
+    for (int p = 0; p < pixels; p += 16) {
+      const int count = pixels - p < 16 ? pixels - p : 16;
+      bytes16 m[16];
+      for (int i = 0; i < kLanes; ++i) {
+        const std::uint8_t* from = t.images[i] + c * pixels + p;
+        m[i] = bytes16{};
+        if (count == 16)
+          m[i] = *reinterpret_cast<const bytes16_unaligned*>(from);
+        else
+          __builtin_memcpy(&m[i], from, static_cast<std::size_t>(count));
+      }
+      transpose_bytes(m);
+      for (int i = 0; i < count; ++i) {
+        const std::uint8_t* pixel = reinterpret_cast<const std::uint8_t*>(&m[i]);
+        for (int part = 0; part < kParts; ++part) {
+          const bytes_of_vector bytes = *reinterpret_cast<const bytes_of_vector*>(pixel + part * kWidth);
+          const vf value = __builtin_convertvector(__builtin_convertvector(bytes, vi), vf);
+          store(out + column * kLanes + part * kWidth, multiply_add(value, scale, shift));
+        }
+        if (++column == t.columns) column = 0, out += t.out_row;
+      }
+    }
+  }
+}
+
+inline void transpose(const float* in, std::int64_t in_row, int rows, int columns, float* out, std::int64_t out_row) {
+  for (int i = 0; i < rows; i += 4)
+    for (int j = 0; j < columns; j += 4) {
+      v4 r[4];
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) r[k] = *reinterpret_cast<const v4_unaligned*>(in + (i + k) * in_row + j);
+      const v4 a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5), b = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+      const v4 c = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5), d = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+      float* to = out + j * out_row + i;
+      *reinterpret_cast<v4_unaligned*>(to) = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+      *reinterpret_cast<v4_unaligned*>(to + out_row) = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+      *reinterpret_cast<v4_unaligned*>(to + 2 * out_row) = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+      *reinterpret_cast<v4_unaligned*>(to + 3 * out_row) = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+    }
+}
+
+inline void add(const float* in, float* out, std::int64_t count) {
+  std::int64_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) store(out + i, load(out + i) + load(in + i));
+  for (; i < count; ++i) out[i] += in[i];
+}
+
+LANES_INLINE vu mix(vu x) {
+  x = (x ^ (x >> 16)) * 0x7feb352dU;
+  x = (x ^ (x >> 15)) * 0x846ca68bU;
+  return x ^ (x >> 16);
+}
+
+LANES_INLINE std::uint32_t bits_of(vi condition) {
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(condition));
+#elif defined(__AVX2__)
+  return static_cast<std::uint32_t>(_mm256_movemask_ps(reinterpret_cast<__m256>(condition)));
+#else
+  std::uint32_t bits = 0;
+  for (int i = 0; i < kWidth; ++i) bits |= static_cast<std::uint32_t>(condition[i] & 1) << i;
+  return bits;
+#endif
+}
+
+// Follows common::DropoutKey: a 32-bit word of (pair, image) decides two elements.
+inline void dropout_mask(const DropoutTile& t) {
+  const vi threshold = splat(static_cast<std::int32_t>(t.threshold));
+  vu image;
+  for (int i = 0; i < kWidth; ++i) image[i] = t.first_image + static_cast<std::uint32_t>(i);
+  for (std::uint32_t element = 0; element < t.elements; element += 2) {
+    std::uint32_t pair = element / 2 + t.key_high;
+    pair = (pair ^ (pair >> 16)) * 0x7feb352dU;
+    pair = (pair ^ (pair >> 15)) * 0x846ca68bU;
+    const std::uint32_t key = (pair ^ (pair >> 16)) + t.key_low;
+    std::uint32_t even = 0, odd = 0;
+    for (int part = 0; part < kParts; ++part) {
+      const vu word = mix(image + key + static_cast<std::uint32_t>(part * kWidth));
+      even |= bits_of(reinterpret_cast<vi>(word & 0xffffU) >= threshold) << (part * kWidth);
+      odd |= bits_of(reinterpret_cast<vi>(word >> 16) >= threshold) << (part * kWidth);
+    }
+    t.mask[element] = static_cast<std::uint16_t>(even);
+    if (element + 1 < t.elements) t.mask[element + 1] = static_cast<std::uint16_t>(odd);
+  }
+}
+
+inline void list_images(KernelTable& table) {
+  table.gather = gather;
+  table.transpose = transpose;
+  table.add = add;
+  table.dropout_mask = dropout_mask;
+}
+
+}  // namespace
+}  // namespace mnistcnn::engine::lanes

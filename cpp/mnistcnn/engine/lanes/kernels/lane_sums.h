@@ -1,0 +1,55 @@
+#pragma once
+#include "mnistcnn/engine/lanes/kernels/vector.h"
+
+// Sums over the 16 images, always by the same tree: q = (l0 + l2) + (l1 + l3) in each group of four lanes, then
+// (q0 + q1) + (q2 + q3).
+namespace mnistcnn::engine::lanes {
+namespace {
+
+// Four registers -> in each group of four lanes: the group's sums of the four.
+LANES_INLINE vf sum_groups(vf a, vf b, vf c, vf d) {
+#if defined(__AVX512F__)
+  const vf ab = __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29) +
+                __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+  const vf cd = __builtin_shufflevector(c, d, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29) +
+                __builtin_shufflevector(c, d, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+  return __builtin_shufflevector(ab, cd, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
+         __builtin_shufflevector(ab, cd, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+#elif defined(__AVX2__)
+  const vf ab = __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13) +
+                __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
+  const vf cd = __builtin_shufflevector(c, d, 0, 8, 1, 9, 4, 12, 5, 13) +
+                __builtin_shufflevector(c, d, 2, 10, 3, 11, 6, 14, 7, 15);
+  return __builtin_shufflevector(ab, cd, 0, 1, 8, 9, 4, 5, 12, 13) +
+         __builtin_shufflevector(ab, cd, 2, 3, 10, 11, 6, 7, 14, 15);
+#else
+  const vf ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const vf cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+#endif
+}
+
+// Four sums over the 16 images: sums[i] of value i, whose register `part` is parts[part][i].
+LANES_INLINE v4 sum_images(const vf (&groups)[kParts]) {
+#if defined(__AVX512F__)
+  const vf g = groups[0];
+  return (__builtin_shufflevector(g, g, 0, 1, 2, 3) + __builtin_shufflevector(g, g, 4, 5, 6, 7)) +
+         (__builtin_shufflevector(g, g, 8, 9, 10, 11) + __builtin_shufflevector(g, g, 12, 13, 14, 15));
+#elif defined(__AVX2__)
+  const vf g = groups[0], h = groups[1];
+  return (__builtin_shufflevector(g, g, 0, 1, 2, 3) + __builtin_shufflevector(g, g, 4, 5, 6, 7)) +
+         (__builtin_shufflevector(h, h, 0, 1, 2, 3) + __builtin_shufflevector(h, h, 4, 5, 6, 7));
+#else
+  return (groups[0] + groups[1]) + (groups[2] + groups[3]);
+#endif
+}
+
+// The sum over the 16 images of a value given by its registers.
+LANES_INLINE float sum_images_of_one(const vf (&value)[kParts]) {
+  vf groups[kParts];
+  for (int part = 0; part < kParts; ++part) groups[part] = sum_groups(value[part], vf{}, vf{}, vf{});
+  return sum_images(groups)[0];
+}
+
+}  // namespace
+}  // namespace mnistcnn::engine::lanes

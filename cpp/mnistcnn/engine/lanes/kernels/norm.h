@@ -1,0 +1,89 @@
+#pragma once
+#include "mnistcnn/engine/lanes/kernels/functions.h"
+
+// Group, layer and instance norm: each image by itself, so each lane has its own mean and variance and no sum crosses
+// the lanes.
+namespace mnistcnn::engine::lanes {
+namespace {
+
+LANES_INLINE vf reciprocal_root(vf variance, float eps) {
+  vf result;
+  for (int i = 0; i < kWidth; ++i) result[i] = 1.0f / __builtin_sqrtf(variance[i] + eps);
+  return result;
+}
+
+struct GroupMoments {
+  vf mean, inverse;
+
+  LANES_INLINE GroupMoments(const float* x, std::int64_t length, float eps) {
+    const vf reciprocal = splat(1.0f / static_cast<float>(length));
+    vf sum{};
+    for (std::int64_t i = 0; i < length; ++i) sum += load(x + i * kLanes);
+    mean = sum * reciprocal;
+    vf residual{}, squares{};
+    for (std::int64_t i = 0; i < length; ++i) {
+      const vf d = load(x + i * kLanes) - mean;
+      residual += d;
+      squares = multiply_add(d, d, squares);
+    }
+    const vf correction = residual * reciprocal;
+    inverse = reciprocal_root(multiply_add(-correction, correction, squares * reciprocal), eps);
+    mean += correction;
+  }
+};
+
+LANES_INLINE std::int64_t weight_of(const NormTile& t, std::int64_t element) {
+  return element / t.weight_divisor % t.weight_modulus;
+}
+
+inline void norm_forward(const NormTile& t) {
+  for (int g = 0; g < t.groups; ++g)
+    for (int part = 0; part < kParts; ++part) {
+      const std::int64_t first = g * t.length;
+      const float* x = t.x + first * kLanes + part * kWidth;
+      const GroupMoments moments(x, t.length, t.eps);
+      for (std::int64_t i = 0; i < t.length; ++i) {
+        const std::int64_t k = weight_of(t, first + i);
+        vf v = (load(x + i * kLanes) - moments.mean) * moments.inverse;
+        if (t.weight) v = multiply_add(v, splat(t.weight[k]), t.bias ? splat(t.bias[k]) : vf{});
+        store(t.out + (first + i) * kLanes + part * kWidth, v);
+      }
+    }
+}
+
+inline void norm_backward(const NormTile& t) {
+  for (int g = 0; g < t.groups; ++g)
+    for (int part = 0; part < kParts; ++part) {
+      const std::int64_t first = g * t.length;
+      const float* x = t.x + first * kLanes + part * kWidth;
+      const float* gradient = t.gradient + first * kLanes + part * kWidth;
+      const GroupMoments moments(x, t.length, t.eps);
+      vf sum{}, products{};
+      for (std::int64_t i = 0; i < t.length; ++i) {
+        const std::int64_t k = weight_of(t, first + i), lane = k * kLanes + part * kWidth;
+        const vf normal = (load(x + i * kLanes) - moments.mean) * moments.inverse, dv = load(gradient + i * kLanes);
+        if (t.weight_sum) store(t.weight_sum + lane, multiply_add(dv, normal, load(t.weight_sum + lane)));
+        if (t.bias_sum) store(t.bias_sum + lane, load(t.bias_sum + lane) + dv);
+        const vf dn = t.weight ? dv * splat(t.weight[k]) : dv;
+        sum += dn;
+        products = multiply_add(dn, normal, products);
+      }
+      const vf reciprocal = splat(1.0f / static_cast<float>(t.length));
+      const vf mean_gradient = sum * reciprocal, mean_product = products * reciprocal;
+      for (std::int64_t i = 0; i < t.length; ++i) {
+        const vf normal = (load(x + i * kLanes) - moments.mean) * moments.inverse;
+        const vf dv = load(gradient + i * kLanes);
+        const vf dn = t.weight ? dv * splat(t.weight[weight_of(t, first + i)]) : dv;
+        const vf centred = multiply_add(-normal, mean_product, dn - mean_gradient);
+        store(t.out + (first + i) * kLanes + part * kWidth, centred * moments.inverse);
+      }
+    }
+}
+
+inline void list_norms(KernelTable& table) {
+  table.norm_forward = norm_forward;
+  table.norm_backward = norm_backward;
+}
+
+}  // namespace
+}  // namespace mnistcnn::engine::lanes

@@ -1,0 +1,92 @@
+#pragma once
+#include "mnistcnn/engine/lanes/kernels/convolution.h"
+#include "mnistcnn/engine/lanes/kernels/lane_sums.h"
+
+// Weight gradients: a tile of kOut output channels x kTaps (input channel, kernel position) accumulators passes over a
+// whole map; the images are summed once at its end.
+namespace mnistcnn::engine::lanes {
+namespace {
+
+template <int kOut, int kTaps>
+LANES_INLINE void pass_over_map(const WeightGradientTile& t, int part, vf (&sum)[kOut * kTaps]) {
+  const float* taps[kTaps];
+#pragma GCC unroll 32
+  for (int k = 0; k < kTaps; ++k) taps[k] = t.x + t.taps[k] + part * kWidth;
+  const std::int64_t d_plane = t.d_plane, x_step = t.x_step;
+  for (int h = 0; h < t.rows; ++h) {
+    const float* d = t.d + h * t.d_row + part * kWidth;
+    std::int64_t position = h * t.x_row;
+    for (int w = 0; w < t.columns; ++w, d += kLanes, position += x_step) {
+      if constexpr (kOut <= kTaps) {
+        vf gradient[kOut];
+#pragma GCC unroll 32
+        for (int o = 0; o < kOut; ++o) {
+          gradient[o] = load(d + o * d_plane);
+          keep(gradient[o]);
+        }
+#pragma GCC unroll 32
+        for (int k = 0; k < kTaps; ++k) {
+          vf image = load(taps[k] + position);
+          keep(image);
+#pragma GCC unroll 32
+          for (int o = 0; o < kOut; ++o) sum[o * kTaps + k] = multiply_add(gradient[o], image, sum[o * kTaps + k]);
+        }
+      } else {
+        vf image[kTaps];
+#pragma GCC unroll 32
+        for (int k = 0; k < kTaps; ++k) {
+          image[k] = load(taps[k] + position);
+          keep(image[k]);
+        }
+#pragma GCC unroll 32
+        for (int o = 0; o < kOut; ++o) {
+          vf gradient = load(d + o * d_plane);
+          keep(gradient);
+#pragma GCC unroll 32
+          for (int k = 0; k < kTaps; ++k)
+            sum[o * kTaps + k] = multiply_add(gradient, image[k], sum[o * kTaps + k]);
+        }
+      }
+    }
+  }
+}
+
+template <int kOut, int kTaps>
+void weight_gradient(const WeightGradientTile& t) {
+  constexpr int kSums = kOut * kTaps, kFours = (kSums + 3) / 4;
+  vf groups[kFours][kParts];
+  for (int part = 0; part < kParts; ++part) {
+    vf sum[kSums];
+#pragma GCC unroll 32
+    for (int i = 0; i < kSums; ++i) sum[i] = vf{};
+    pass_over_map<kOut, kTaps>(t, part, sum);
+    const auto at = [&](int i) __attribute__((always_inline)) { return i < kSums ? sum[i] : vf{}; };
+#pragma GCC unroll 32
+    for (int i = 0; i < kFours; ++i)
+      groups[i][part] = sum_groups(at(4 * i), at(4 * i + 1), at(4 * i + 2), at(4 * i + 3));
+  }
+  float sums[kFours * 4];
+#pragma GCC unroll 32
+  for (int i = 0; i < kFours; ++i) *reinterpret_cast<v4_unaligned*>(sums + 4 * i) = sum_images(groups[i]);
+  for (int o = 0; o < kOut; ++o)
+    for (int k = 0; k < kTaps; ++k) {
+      float& out = t.out[o * t.out_row + k];
+      out = t.accumulate ? out + sums[o * kTaps + k] : sums[o * kTaps + k];
+    }
+}
+
+template <int kOut, int... kTaps>
+void list_weight_gradient(KernelTable& table) {
+  const auto one = [&]<int kTap>() {
+    if constexpr (fits(kOut, kTap)) table.weight_gradient[kOut][kTap] = weight_gradient<kOut, kTap>;
+  };
+  (one.template operator()<kTaps>(), ...);
+}
+
+template <int... kOut>
+void list_weight_gradients(KernelTable& table) {
+  (list_weight_gradient<kOut, 1, 2, 3, 4, 5, 6, 7, 8, 9>(table), ...);
+}
+
+}  // namespace
+}  // namespace mnistcnn::engine::lanes

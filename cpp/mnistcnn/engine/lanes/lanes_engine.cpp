@@ -1,0 +1,377 @@
+#include "mnistcnn/engine/lanes/lanes_engine.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "mnistcnn/common/cores.h"
+#include "mnistcnn/common/text.h"
+#include "mnistcnn/common/thread_team.h"
+#include "mnistcnn/engine/lanes/arena.h"
+#include "mnistcnn/engine/lanes/compiler.h"
+#include "mnistcnn/engine/lanes/executor.h"
+#include "mnistcnn/engine/lanes/isa.h"
+
+namespace mnistcnn::engine::lanes {
+namespace {
+
+using common::text;
+
+constexpr std::int64_t kPackingPerUnit = 4096, kReducePerUnit = 4096;  // floats: enough to be worth a claim
+constexpr int kMostPartials = 32;  // copies of the parameters' gradients
+constexpr std::int64_t kPredictBlocks = 64;
+
+void require(bool condition, const std::string& message) {
+  if (!condition) throw std::invalid_argument(message);
+}
+
+}  // namespace
+
+std::optional<std::string> refusal(const network::Graph& graph, const network::Analysis&) { return unsupported(graph); }
+
+class LanesEngine::Implementation {
+ public:
+  Implementation(network::Graph graph, Memory memory, int threads)
+      : graph_(std::move(graph)),
+        analysis_(network::analyse(graph_)),
+        team_(threads > 0 ? threads : common::available_cores()) {
+    require(threads >= 0, text("threads=", threads, " must not be negative; 0 means all cores"));
+    if (const auto reason = refusal(graph_, analysis_)) throw std::invalid_argument(*reason);
+    run_.kernels = &kernels();
+    run_.memory = memory;
+    plan_ = compile(graph_, analysis_, *run_.kernels);
+    group_packing();
+    build_programs();
+  }
+
+  std::int64_t output_size() const { return plan_.output->extent.elements(); }
+  std::size_t arena_bytes() const { return arena_.bytes(); }
+  std::string_view instruction_set() const { return run_.kernels->name; }
+  int threads() const { return team_.threads(); }
+
+  void forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, float* outputs) {
+    begin(count, mode == Mode::kTrain, randomness, false);
+    float_images_ = images;
+    outputs_ = outputs;
+    (mode == Mode::kTrain ? forward_training_ : forward_evaluation_)->execute(run_, team_);
+    ready_for_backward_ = true;
+  }
+
+  void backward(const float* output_gradients, float* image_gradients) {
+    if (!ready_for_backward_) throw std::invalid_argument("backward needs a forward before it");
+    run_.image_gradients = image_gradients != nullptr;
+    output_gradients_ = output_gradients;
+    image_gradients_ = image_gradients;
+    clear_unused_gradients();
+    backward_->execute(run_, team_);
+  }
+
+  void predict(const ImageBatch& batch, float* outputs) {
+    const std::int64_t count = static_cast<std::int64_t>(batch.indices.size());
+    const bool whole = has_untracked_norm();  // statistics of the whole batch
+    const std::int64_t most = whole ? count : kPredictBlocks * kLanes;
+    for (std::int64_t first = 0; first < count; first += most) {
+      const std::int64_t images = std::min(most, count - first);
+      begin(images, false, {}, predict_->memory_per_thread());
+      batch_ = batch;
+      batch_.indices = batch.indices.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(images));
+      outputs_ = outputs + first * output_size();
+      predict_->execute(run_, team_);
+    }
+  }
+
+  StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss, Randomness randomness) {
+    check_step(batch, labels, loss);
+    begin(static_cast<std::int64_t>(batch.indices.size()), true, randomness, step_->memory_per_thread());
+    batch_ = batch;
+    labels_ = labels;
+    loss_ = loss;
+    results_.assign(static_cast<std::size_t>(run_.blocks), {});
+    clear_unused_gradients();
+    step_->execute(run_, team_);
+    StepResult total;
+    for (const StepResult& each : results_) {
+      total.loss_sum += each.loss_sum;
+      total.correct += each.correct;
+    }
+    return total;
+  }
+
+ private:
+  // ---- what is computed in which order
+  void build_programs() {
+    predict_ = make_program([&](Program& program) {
+      program.blocks([this](const BlockRun& at) { gather(at); });
+      for (const auto& op : plan_.ops) op->add_forward(program, false);
+      program.blocks([this](const BlockRun& at) { write_outputs(at); });
+    });
+    for (const bool training : {false, true})
+      (training ? forward_training_ : forward_evaluation_) = make_program([&](Program& program) {
+        program.blocks([this](const BlockRun& at) { read_images(at); });
+        for (const auto& op : plan_.ops) op->add_forward(program, training);
+        program.blocks([this](const BlockRun& at) { write_outputs(at); });
+      });
+    Program backward;
+    backward.blocks([this](const BlockRun& at) { read_output_gradients(at); });
+    add_backward(backward);
+    backward.blocks([this](const BlockRun& at) { write_image_gradients(at); });
+    add_reduction(backward);
+    backward_ = std::make_unique<Executor>(std::move(backward));
+    backward_->share_memory_of_blocks();
+    step_ = make_program([&](Program& program) {
+      program.blocks([this](const BlockRun& at) { gather(at); });
+      for (const auto& op : plan_.ops) op->add_forward(program, true);
+      program.blocks([this](const BlockRun& at) { compute_loss(at); });
+      add_backward(program);
+      add_reduction(program);
+    });
+    forward_training_->share_memory_of_blocks();
+    forward_evaluation_->share_memory_of_blocks();
+  }
+
+  std::unique_ptr<Executor> make_program(const auto& fill) {
+    Program program;
+    if (!packing_.empty())
+      program.tiles([this](const Run&) { return static_cast<int>(packing_.size()); },
+                    [this](const Run& run, int unit, int) {
+                      for (const auto& [op, job] : packing_[static_cast<std::size_t>(unit)]) op->pack(run, job);
+                    });
+    fill(program);
+    return std::make_unique<Executor>(std::move(program));
+  }
+
+  void add_backward(Program& program) {
+    for (std::size_t i = plan_.ops.size(); i-- > 0;) plan_.ops[i]->add_backward(program);
+  }
+
+  void group_packing() {
+    std::int64_t work = kPackingPerUnit;
+    for (const auto& op : plan_.ops)
+      for (int job = 0; job < op->packing_jobs(); ++job) {
+        if (work >= kPackingPerUnit) packing_.push_back({}), work = 0;
+        packing_.back().push_back({op.get(), job});
+        work += op->packing_work();
+      }
+  }
+
+  // Sums of the groups' partial gradients, by a binary tree over the groups.
+  void add_reduction(Program& program) {
+    for (const Plan::Reduced& each : plan_.reduced)
+      for (std::int64_t at = 0; at < each.count; at += kReducePerUnit)
+        pieces_.push_back({each.parameter + at, std::min(kReducePerUnit, each.count - at), each.partial + at});
+    if (pieces_.empty() || program.parts().empty()) return;
+    // Small pieces together.
+    std::vector<std::vector<Plan::Reduced>> units;
+    std::int64_t work = kReducePerUnit;
+    for (const Plan::Reduced& each : pieces_) {
+      if (work >= kReducePerUnit) units.push_back({}), work = 0;
+      units.back().push_back(each);
+      work += each.count;
+    }
+    pieces_.clear();
+    const int count = static_cast<int>(units.size());
+    program.tiles([count](const Run&) { return count; },
+                  [this, units = std::move(units)](const Run&, int unit, int) {
+                    for (const Plan::Reduced& each : units[static_cast<std::size_t>(unit)]) reduce(each);
+                  });
+  }
+
+  void reduce(const Plan::Reduced& piece) {
+    const int groups = run_.partial_groups();
+    const auto partial = [&](int group) { return run_.partials + group * run_.partial_size + piece.partial; };
+    for (int distance = 1; distance < groups; distance *= 2)
+      for (int group = 0; group + distance < groups; group += 2 * distance)
+        run_.kernels->add(partial(group + distance), partial(group), piece.count);
+    std::copy_n(partial(0), piece.count, run_.memory.gradients + piece.parameter);
+  }
+
+  void clear_unused_gradients() {
+    for (const Plan::Reduced& each : plan_.unused) std::fill_n(run_.memory.gradients + each.parameter, each.count, 0.0f);
+  }
+
+  // ---- memory
+  void begin(std::int64_t count, bool training, Randomness randomness, bool memory_per_thread) {
+    require(count > 0, "a batch needs at least one image");
+    check_norms(count, training);
+    ready_for_backward_ = false;
+    run_.images = count;
+    run_.blocks = static_cast<int>((count + kLanes - 1) / kLanes);
+    run_.training = training;
+    run_.image_gradients = false;
+    run_.randomness = randomness;
+    run_.blocks_per_partial = (run_.blocks + kMostPartials - 1) / kMostPartials;
+    reserve(memory_per_thread ? team_.threads() : run_.blocks);
+    for (const auto& op : plan_.ops) op->prepare(run_);
+  }
+
+  void reserve(int slots) {
+    const std::int64_t partials = run_.partial_groups();
+    const std::int64_t batch_blocks = plan_.batch_size > 0 ? run_.blocks : 0;
+    const bool enough = arena_.data() != nullptr && slots <= slots_ && partials <= partials_ && batch_blocks <= run_.batch_blocks;
+    if (enough) return;
+    slots_ = std::max(slots_, slots);
+    partials_ = std::max(partials_, partials);
+    run_.batch_blocks = std::max(run_.batch_blocks, batch_blocks);
+    run_.block_size = plan_.block_size;
+    run_.thread_size = plan_.thread_size;
+    run_.partial_size = plan_.partial_size;
+    const std::int64_t sizes[] = {slots_ * run_.block_size, plan_.batch_size * run_.batch_blocks,
+                                  team_.threads() * run_.thread_size, plan_.packed_size, partials_ * run_.partial_size};
+    std::int64_t total = 0;
+    for (const std::int64_t size : sizes) total += size;
+    arena_.resize(total);
+    float* memory = arena_.data();
+    float** const regions[] = {&run_.block_memory, &run_.batch_memory, &run_.thread_memory, &run_.packed, &run_.partials};
+    for (std::size_t i = 0; i < std::size(sizes); ++i) {
+      *regions[i] = memory;
+      memory += sizes[i];
+    }
+  }
+
+  // ---- checks
+  bool has_untracked_norm() const {
+    return std::any_of(plan_.batch_norms.begin(), plan_.batch_norms.end(), [](const auto& norm) { return !norm.tracked; });
+  }
+
+  void check_norms(std::int64_t count, bool training) const {
+    for (const Plan::BatchNorm& norm : plan_.batch_norms)
+      require(count * norm.positions > 1 || !(training || !norm.tracked),
+              text("node '", norm.name, "': batch norm needs more than one value per channel, but the batch has ", count,
+                   " image and the map ", norm.positions, " position"));
+  }
+
+  void check_step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss) const {
+    const std::int64_t classes = plan_.output->extent.channels;
+    require(plan_.output->extent.positions() == 1,
+            text("a loss needs one number per class, but the output is a map of ", plan_.output->extent.rows, " x ",
+                 plan_.output->extent.columns));
+    require(labels.size() == batch.indices.size(),
+            text(labels.size(), " labels don't fit ", batch.indices.size(), " images"));
+    require(loss.label_smoothing >= 0 && loss.label_smoothing <= 1,
+            text("label_smoothing ", loss.label_smoothing, " must lie between 0 and 1"));
+    for (const std::int64_t label : labels)
+      require(label >= 0 && label < classes, text("label ", label, " is not one of the ", classes, " classes"));
+  }
+
+  // ---- ways in and out
+  // Lanes without an image of their own repeat the block's first, so that they hold sane numbers; nobody reads them.
+  std::int64_t image_of(const BlockRun& at, int lane) const { return std::int64_t{at.block} * kLanes + (lane < at.live() ? lane : 0); }
+
+  void gather(const BlockRun& at) {
+    const Extent& extent = plan_.image->extent;
+    const View view = at.view(plan_.image->activation);
+    GatherTile t{};
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const std::int64_t index = batch_.indices[static_cast<std::size_t>(image_of(at, lane))];
+      t.images[lane] = batch_.images + index * extent.elements();
+    }
+    t.channels = static_cast<int>(extent.channels);
+    t.rows = static_cast<int>(extent.rows);
+    t.columns = static_cast<int>(extent.columns);
+    t.scale = batch_.scale.data();
+    t.shift = batch_.shift.data();
+    t.out = view.data;
+    t.out_plane = view.plane;
+    t.out_row = view.row;
+    run_.kernels->gather(t);
+  }
+
+  void from_rows(const BlockRun& at, const float* rows, std::int64_t size, float* to, bool repeat) const {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const bool there = lane < at.live();
+      const float* row = rows + image_of(at, lane) * size;
+      for (std::int64_t i = 0; i < size; ++i) to[i * kLanes + lane] = there || repeat ? row[i] : 0.0f;
+    }
+  }
+
+  void to_rows(const BlockRun& at, const float* from, std::int64_t size, float* rows) const {
+    for (int lane = 0; lane < at.live(); ++lane) {
+      float* const row = rows + image_of(at, lane) * size;
+      for (std::int64_t i = 0; i < size; ++i) row[i] = from[i * kLanes + lane];
+    }
+  }
+
+  void read_images(const BlockRun& at) const {
+    from_rows(at, float_images_, plan_.image->extent.elements(), at.view(plan_.image->activation).data, true);
+  }
+  void write_outputs(const BlockRun& at) const {
+    to_rows(at, at.view(plan_.output->activation).data, output_size(), outputs_);
+  }
+  void read_output_gradients(const BlockRun& at) const {
+    from_rows(at, output_gradients_, output_size(), at.view(plan_.output->gradient).data, false);
+  }
+  void write_image_gradients(const BlockRun& at) const {
+    if (image_gradients_ == nullptr) return;
+    to_rows(at, at.view(plan_.image->gradient).data, plan_.image->extent.elements(), image_gradients_);
+  }
+
+  void compute_loss(const BlockRun& at) {
+    alignas(64) std::array<std::int32_t, kLanes> labels;
+    for (int lane = 0; lane < kLanes; ++lane)
+      labels[static_cast<std::size_t>(lane)] =
+          lane < at.live() ? static_cast<std::int32_t>(labels_[static_cast<std::size_t>(image_of(at, lane))]) : -1;
+    LossTile t{};
+    t.outputs = at.view(plan_.output->activation).data;
+    t.class_step = kLanes;
+    t.classes = static_cast<int>(plan_.output->extent.channels);
+    t.labels = labels.data();
+    t.smoothing = static_cast<float>(loss_.label_smoothing);
+    t.scale = static_cast<float>(1.0 / static_cast<double>(run_.images));
+    t.gradient = at.view(plan_.output->gradient).data;
+    t.gradient_step = kLanes;
+    (loss_.kind == LossKind::kCrossEntropy ? run_.kernels->cross_entropy : run_.kernels->negative_log_likelihood)(t);
+    StepResult& result = results_[static_cast<std::size_t>(at.block)];
+    for (int lane = 0; lane < kLanes; ++lane) {
+      result.loss_sum += t.loss[lane];
+      result.correct += t.correct[lane];
+    }
+  }
+
+  network::Graph graph_;
+  network::Analysis analysis_;
+  common::ThreadTeam team_;
+  Run run_;
+  Plan plan_;
+  Arena arena_;
+  int slots_ = 0;
+  std::int64_t partials_ = 0;
+  bool ready_for_backward_ = false;
+  std::vector<std::vector<std::pair<const Op*, int>>> packing_;
+  std::vector<Plan::Reduced> pieces_;
+  std::unique_ptr<Executor> predict_, forward_training_, forward_evaluation_, backward_, step_;
+
+  // Of the call that is being served
+  ImageBatch batch_{};
+  std::span<const std::int64_t> labels_;
+  Loss loss_;
+  std::vector<StepResult> results_;
+  const float* float_images_ = nullptr;
+  const float* output_gradients_ = nullptr;
+  float* outputs_ = nullptr;
+  float* image_gradients_ = nullptr;
+};
+
+LanesEngine::LanesEngine(network::Graph graph, Memory memory, int threads)
+    : implementation_(std::make_unique<Implementation>(std::move(graph), memory, threads)) {}
+LanesEngine::~LanesEngine() = default;
+
+std::int64_t LanesEngine::output_size() const { return implementation_->output_size(); }
+void LanesEngine::forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, float* outputs) {
+  implementation_->forward(images, count, mode, randomness, outputs);
+}
+void LanesEngine::backward(const float* output_gradients, float* image_gradients) {
+  implementation_->backward(output_gradients, image_gradients);
+}
+void LanesEngine::predict(const ImageBatch& batch, float* outputs) { implementation_->predict(batch, outputs); }
+StepResult LanesEngine::step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
+                             Randomness randomness) {
+  return implementation_->step(batch, labels, loss, randomness);
+}
+std::size_t LanesEngine::arena_bytes() const { return implementation_->arena_bytes(); }
+std::string_view LanesEngine::instruction_set() const { return implementation_->instruction_set(); }
+int LanesEngine::threads() const { return implementation_->threads(); }
+
+}  // namespace mnistcnn::engine::lanes

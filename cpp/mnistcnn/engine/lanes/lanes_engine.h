@@ -1,0 +1,63 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "mnistcnn/engine/batch.h"
+#include "mnistcnn/engine/loss.h"
+#include "mnistcnn/network/analysis.h"
+#include "mnistcnn/network/graph.h"
+
+// Trains small networks natively on the CPU: 16 images fill a block's SIMD lanes. See docs/lanes.md.
+namespace mnistcnn::engine::lanes {
+
+// A model's memory, laid out as Analysis says. It must stay where it is while an engine lives.
+struct Memory {
+  float* values;           // parameters
+  float* gradients;        // of the parameters
+  float* buffers;          // running means and variances
+  std::int64_t* counters;  // batches seen by each batch norm
+};
+
+// Why this network can't run here ("node 'norm1': ..."), or nothing when it can.
+std::optional<std::string> refusal(const network::Graph& graph, const network::Analysis& analysis);
+
+// Used by one thread at a time. Results are the same bits for every number of threads.
+class LanesEngine {
+ public:
+  // threads = 0: the cores this process may use. Throws std::invalid_argument for a network that `refusal` refuses.
+  LanesEngine(network::Graph graph, Memory memory, int threads);
+  ~LanesEngine();
+  LanesEngine(const LanesEngine&) = delete;
+  LanesEngine& operator=(const LanesEngine&) = delete;
+
+  std::int64_t output_size() const;  // numbers per image
+
+  // images: f32 [count, C, H, W] -> outputs: f32 [count, output_size]
+  void forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, float* outputs);
+
+  // Of the latest forward. Gradients of the parameters replace those in Memory. image_gradients: f32 [count, C, H, W]
+  // or nullptr.
+  void backward(const float* output_gradients, float* image_gradients);
+
+  // Evaluation mode -> outputs: f32 [count, output_size]
+  void predict(const ImageBatch& batch, float* outputs);
+
+  // One training step without the optimizer; the loss is the mean over the batch.
+  StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
+                  Randomness randomness);
+
+  std::size_t arena_bytes() const;
+  std::string_view instruction_set() const;
+  int threads() const;
+
+ private:
+  class Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace mnistcnn::engine::lanes

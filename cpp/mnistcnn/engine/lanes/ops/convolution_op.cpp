@@ -1,0 +1,210 @@
+#include "mnistcnn/engine/lanes/ops/convolution_op.h"
+
+#include <limits>
+
+namespace mnistcnn::engine::lanes {
+namespace {
+
+int integer(std::int64_t i) { return static_cast<int>(i); }
+
+std::vector<int> parts_of(int n, int most) {
+  std::vector<int> parts;
+  const int count = (n + most - 1) / most;
+  for (int i = 0; i < count; ++i) parts.push_back(n / count + (i < n % count ? 1 : 0));
+  return parts;
+}
+
+}  // namespace
+
+ConvolutionOp::ConvolutionOp(const KernelTable& kernels, const network::Conv2d& layer, Source source, Value* output,
+                             std::int64_t weight, std::int64_t bias)
+    : Op({Input{source.value}}), layer_(layer), source_(source), output_(output), weight_(weight), bias_(bias) {
+  const Extent &in = source_.extent(), &out = output_->extent;
+  const std::int64_t taps = layer_.kernel.height * layer_.kernel.width, channels = in.channels / layer_.groups;
+  const Axis rows = forward_axis(in.rows, out.rows, layer_.kernel.height, layer_.stride.height, layer_.padding.top,
+                                 layer_.dilation.height);
+  const Axis columns = forward_axis(in.columns, out.columns, layer_.kernel.width, layer_.stride.width,
+                                    layer_.padding.left, layer_.dilation.width);
+  input_layout_ = {in, {rows.before(), rows.after(), columns.before(), columns.after()}};
+  const std::int64_t outputs = out.channels / layer_.groups;
+  forward_.emplace_back(kernels, Correlation::Sizes{integer(layer_.groups), integer(channels), integer(outputs)}, rows,
+                        columns, WeightStrides{outputs * channels * taps, channels * taps, taps, layer_.kernel.width});
+  plan_gradients(kernels);
+  plan_weight_tiles(kernels);
+  weight_gradient_ = {weight_, out.channels * channels * taps, 0};
+  bias_gradient_ = {bias_, bias_ >= 0 ? out.channels : 0, 0};
+}
+
+void ConvolutionOp::plan_gradients(const KernelTable& kernels) {
+  const Extent &in = source_.extent(), &out = output_->extent;
+  const std::int64_t taps = layer_.kernel.height * layer_.kernel.width;
+  const std::int64_t channels = in.channels / layer_.groups, outputs = out.channels / layer_.groups;
+  gradient_layout_ = {out, {}};
+  for (const Axis& rows : gradient_axes(in.rows, out.rows, layer_.kernel.height, layer_.stride.height,
+                                        layer_.padding.top, layer_.dilation.height))
+    for (const Axis& columns : gradient_axes(in.columns, out.columns, layer_.kernel.width, layer_.stride.width,
+                                             layer_.padding.left, layer_.dilation.width)) {
+      backward_.emplace_back(kernels, Correlation::Sizes{integer(layer_.groups), integer(outputs), integer(channels)},
+                             rows, columns,
+                             WeightStrides{outputs * channels * taps, taps, channels * taps, layer_.kernel.width});
+      Frame& frame = gradient_layout_.frame;
+      if (!backward_.back().needs_column_border()) continue;
+      frame.left = std::max<std::int64_t>(frame.left, columns.before());
+      frame.right = std::max<std::int64_t>(frame.right, columns.after());
+    }
+}
+
+void ConvolutionOp::plan_weight_tiles(const KernelTable& kernels) {
+  const Extent& out = output_->extent;
+  const std::int64_t channels = source_.extent().channels / layer_.groups;
+  for (std::int64_t c = 0; c < channels; ++c)
+    for (std::int64_t i = 0; i < layer_.kernel.height; ++i)
+      for (std::int64_t j = 0; j < layer_.kernel.width; ++j)
+        taps_.push_back(integer(c * input_layout_.plane() + (i * layer_.dilation.height - layer_.padding.top) * input_layout_.row() +
+                                (j * layer_.dilation.width - layer_.padding.left) * kLanes));
+  const int outputs = integer(out.channels / layer_.groups), taps = static_cast<int>(taps_.size());
+  const double parts = kLanes / kernels.vector_lanes, positions = static_cast<double>(out.positions());
+  double best = std::numeric_limits<double>::infinity();
+  std::vector<int> output_parts, tap_parts;
+  for (int o = 1; o <= std::min(kMostTileChannels, outputs); ++o)
+    for (int k = 1; k <= std::min(kMostTileTaps, taps); ++k) {
+      if (kernels.weight_gradient[o][k] == nullptr) continue;
+      double cost = 0;
+      bool possible = true;
+      for (const int a : parts_of(outputs, o))
+        for (const int b : parts_of(taps, k)) {
+          possible = possible && kernels.weight_gradient[a][b] != nullptr;
+          cost += parts * (positions * std::max({a * b * 0.5, (a + b) * 0.5, 4.0}) + a * b * 3.0 + 30);
+        }
+      if (!possible || cost >= best) continue;
+      best = cost;
+      output_parts = parts_of(outputs, o);
+      tap_parts = parts_of(taps, k);
+    }
+  int output = 0;
+  for (const int a : output_parts) {
+    int tap = 0;
+    for (const int b : tap_parts) {
+      weight_tiles_.push_back({kernels.weight_gradient[a][b], output, tap});
+      tap += b;
+    }
+    output += a;
+  }
+}
+
+Needs ConvolutionOp::needs() const {
+  Needs needs;
+  needs.input_scratch = input_layout_.size();
+  needs.gradient_scratch = gradient_layout_.size();
+  needs.temporary = source_.extent().elements() * kLanes;
+  for (const auto* each : {&forward_, &backward_})
+    for (const Correlation& correlation : *each) needs.packed += (correlation.packed_size() + 15) / 16 * 16;
+  return needs;
+}
+
+std::vector<Op::PartialGradient*> ConvolutionOp::partial_gradients() {
+  std::vector<PartialGradient*> gradients{&weight_gradient_};
+  if (bias_ >= 0) gradients.push_back(&bias_gradient_);
+  return gradients;
+}
+
+int ConvolutionOp::packing_jobs() const {
+  int jobs = 0;
+  for (const auto* each : {&forward_, &backward_})
+    for (const Correlation& correlation : *each) jobs += correlation.packing_jobs();
+  return jobs;
+}
+
+std::int64_t ConvolutionOp::packing_work() const { return forward_[0].packing_work(); }
+
+void ConvolutionOp::pack(const Run& run, int job) const {
+  float* packed = run.packed + places_.packed;
+  for (const auto* each : {&forward_, &backward_})
+    for (const Correlation& correlation : *each) {
+      if (job < correlation.packing_jobs()) return correlation.pack(job, run.memory.values + weight_, packed);
+      job -= correlation.packing_jobs();
+      packed += (correlation.packed_size() + 15) / 16 * 16;
+    }
+}
+
+// The input with zeros around it: in place where it lies that way, else computed or copied into scratch.
+View ConvolutionOp::input_map(const BlockRun& at) const {
+  float* const scratch = thread_memory(at, places_.input_scratch);
+  const View target = input_layout_.view(scratch);
+  input_layout_.clear_frame(scratch);
+  if (source_.lazy)
+    source_.lazy->compute(at, target);
+  else
+    copy_map(at.view(source_.value->activation), target, source_.extent());
+  return target;
+}
+
+void ConvolutionOp::forward(const BlockRun& at) const {
+  const float* bias = bias_ >= 0 ? at.run.memory.values + bias_ : nullptr;
+  forward_[0].run(input_map(at), at.run.packed + places_.packed, bias, at.view(output_->activation));
+}
+
+View ConvolutionOp::output_gradient(const BlockRun& at) const {
+  float* const scratch = thread_memory(at, places_.gradient_scratch);
+  const View target = gradient_layout_.view(scratch), given = at.view(output_->gradient);
+  if (given.data != target.data) copy_map(given, target, gradient_layout_.extent);
+  gradient_layout_.clear_frame(scratch);
+  return target;
+}
+
+void ConvolutionOp::weight_gradients(const BlockRun& at, View x, View d) const {
+  const Extent& out = output_->extent;
+  const std::int64_t channels = source_.extent().channels / layer_.groups, outputs = out.channels / layer_.groups;
+  WeightGradientTile t{};
+  t.d_plane = d.plane;
+  t.d_row = d.row;
+  t.x_row = x.row * layer_.stride.height;
+  t.x_step = kLanes * layer_.stride.width;
+  t.rows = integer(out.rows);
+  t.columns = integer(out.columns);
+  t.out_row = static_cast<std::int64_t>(taps_.size());
+  t.accumulate = at.adds_to_partial();
+  float* const partial = at.partial(weight_gradient_.partial);
+  for (std::int64_t group = 0; group < layer_.groups; ++group) {
+    t.x = x.data + group * channels * x.plane;
+    for (const WeightTile& tile : weight_tiles_) {
+      const std::int64_t output = group * outputs + tile.output;
+      t.d = d.data + output * d.plane;
+      t.taps = taps_.data() + tile.tap;
+      t.out = partial + output * t.out_row + tile.tap;
+      tile.kernel(t);
+    }
+  }
+}
+
+void ConvolutionOp::bias_gradient(const BlockRun& at, View d) const {
+  const Extent& out = output_->extent;
+  float* const partial = at.partial(bias_gradient_.partial);
+  std::vector<float> sums(static_cast<std::size_t>(out.channels));
+  at.run.kernels->sum_planes(d.data, d.plane, d.row, integer(out.channels), integer(out.rows), integer(out.columns), sums.data());
+  for (std::size_t c = 0; c < sums.size(); ++c) partial[c] = at.adds_to_partial() ? partial[c] + sums[c] : sums[c];
+}
+
+void ConvolutionOp::backward(const BlockRun& at) const {
+  const View d = output_gradient(at);
+  weight_gradients(at, input_map(at), d);
+  if (bias_ >= 0) bias_gradient(at, d);
+  if (!input().wants_gradient(at.run)) return;
+  give_gradient(at, input(), places_.temporary, [&](View target) {
+    const float* packed = at.run.packed + places_.packed + (forward_[0].packed_size() + 15) / 16 * 16;
+    for (const Correlation& correlation : backward_) {
+      correlation.run(d, packed, nullptr, target);
+      packed += (correlation.packed_size() + 15) / 16 * 16;
+    }
+  });
+}
+
+void ConvolutionOp::add_forward(Program& program, bool) {
+  program.blocks([this](const BlockRun& at) { forward(at); });
+}
+
+void ConvolutionOp::add_backward(Program& program) {
+  program.blocks([this](const BlockRun& at) { backward(at); });
+}
+
+}  // namespace mnistcnn::engine::lanes

@@ -1,0 +1,56 @@
+#pragma once
+#include <vector>
+
+#include "mnistcnn/engine/lanes/correlation.h"
+#include "mnistcnn/engine/lanes/op.h"
+#include "mnistcnn/engine/lanes/ops/source.h"
+#include "mnistcnn/network/layers.h"
+
+namespace mnistcnn::engine::lanes {
+
+class ConvolutionOp final : public Op {
+ public:
+  ConvolutionOp(const KernelTable& kernels, const network::Conv2d& layer, Source source, Value* output,
+                std::int64_t weight, std::int64_t bias);
+
+  // The zeros that its input must have around it.
+  const Frame& frame() const { return input_layout_.frame; }
+  // The place in gradient scratch where the gradient of its output may be left when nobody else wants it.
+  const ScratchLayout& gradient_layout() const { return gradient_layout_; }
+  const Value* output() const { return output_; }
+
+  Needs needs() const override;
+  int packing_jobs() const override;
+  std::int64_t packing_work() const override;
+  void pack(const Run& run, int job) const override;
+  void add_forward(Program& program, bool training) override;
+  void add_backward(Program& program) override;
+  std::vector<PartialGradient*> partial_gradients() override;
+
+ private:
+  struct WeightTile {
+    WeightGradientKernel kernel;
+    int output, tap;  // first of each
+  };
+
+  void plan_gradients(const KernelTable& kernels);
+  void plan_weight_tiles(const KernelTable& kernels);
+  View input_map(const BlockRun& at) const;
+  View output_gradient(const BlockRun& at) const;
+  void forward(const BlockRun& at) const;
+  void backward(const BlockRun& at) const;
+  void weight_gradients(const BlockRun& at, View x, View d) const;
+  void bias_gradient(const BlockRun& at, View d) const;
+
+  network::Conv2d layer_;
+  Source source_;
+  Value* output_;
+  std::int64_t weight_, bias_;
+  ScratchLayout input_layout_, gradient_layout_;
+  std::vector<Correlation> forward_, backward_;  // backward: one for each remainder by the strides
+  std::vector<WeightTile> weight_tiles_;         // of one group
+  std::vector<std::int32_t> taps_;               // offset in the input of each (channel, row, column)
+  PartialGradient weight_gradient_, bias_gradient_;
+};
+
+}  // namespace mnistcnn::engine::lanes

@@ -1,0 +1,54 @@
+#include "mnistcnn/engine/lanes/ops/pool_op.h"
+
+namespace mnistcnn::engine::lanes {
+
+PoolOp::PoolOp(Input input, Value* output, bool maximum, PoolWindows rows, PoolWindows columns)
+    : Op({input}), output_(output), maximum_(maximum), rows_(std::move(rows)), columns_(std::move(columns)) {
+  if (maximum_) return;
+  for (const std::int64_t height : rows_.covered)
+    for (const std::int64_t width : columns_.covered) divisors_.push_back(static_cast<float>(height * width));
+}
+
+Needs PoolOp::needs() const {
+  Needs needs;
+  needs.temporary = input().value->extent.elements() * kLanes;
+  return needs;
+}
+
+PoolTile PoolOp::tile(const BlockRun& at) const {
+  const auto axis = [](const PoolWindows& windows, std::int64_t inputs) {
+    return PoolAxis{windows.start.data(), windows.count.data(), static_cast<int>(windows.start.size()),
+                    static_cast<int>(inputs), windows.step};
+  };
+  const Extent& in = input().value->extent;
+  PoolTile t{};
+  t.x = at.view(input().value->activation).data;
+  t.channels = static_cast<int>(in.channels);
+  t.rows = axis(rows_, in.rows);
+  t.columns = axis(columns_, in.columns);
+  t.divisor = divisors_.data();
+  return t;
+}
+
+void PoolOp::add_forward(Program& program, bool) {
+  program.blocks([this](const BlockRun& at) {
+    PoolTile t = tile(at);
+    t.out = at.view(output_->activation).data;
+    (maximum_ ? at.run.kernels->max_pool_forward : at.run.kernels->average_pool_forward)(t);
+  });
+}
+
+void PoolOp::add_backward(Program& program) {
+  program.blocks([this](const BlockRun& at) {
+    if (!input().wants_gradient(at.run)) return;
+    give_gradient(at, input(), places_.temporary, [&](View target) {
+      PoolTile t = tile(at);
+      t.gradient = at.view(output_->gradient).data;
+      t.out = target.data;
+      std::fill_n(target.data, input().value->extent.elements() * kLanes, 0.0f);
+      (maximum_ ? at.run.kernels->max_pool_backward : at.run.kernels->average_pool_backward)(t);
+    });
+  });
+}
+
+}  // namespace mnistcnn::engine::lanes

@@ -1,0 +1,33 @@
+#pragma once
+#include <vector>
+
+#include "mnistcnn/engine/lanes/op.h"
+
+namespace mnistcnn::engine::lanes {
+
+// Windows along one axis, clipped to the map. `covered` also counts what of the border an average divides by.
+struct PoolWindows {
+  std::vector<std::int32_t> start, count;
+  std::vector<std::int64_t> covered;
+  int step = 1;
+};
+
+// Pooling with any windows; an average divides by the product of `covered`.
+class PoolOp final : public Op {
+ public:
+  PoolOp(Input input, Value* output, bool maximum, PoolWindows rows, PoolWindows columns);
+
+  Needs needs() const override;
+  void add_forward(Program& program, bool training) override;
+  void add_backward(Program& program) override;
+
+ private:
+  PoolTile tile(const BlockRun& at) const;
+
+  Value* output_;
+  bool maximum_;
+  PoolWindows rows_, columns_;
+  std::vector<float> divisors_;
+};
+
+}  // namespace mnistcnn::engine::lanes

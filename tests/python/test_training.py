@@ -1,0 +1,561 @@
+"""train, test, predict and Trainer: what they count, what they leave alone, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from reference import Twin, pixels_as_input, without_dropout
+
+import mnistcnn
+from mnistcnn import Conv2d, Flatten, Linear, LogSoftmax, Softmax
+
+
+@pytest.fixture
+def data(digits: Any) -> mnistcnn.ImageSet:
+    return digits[0][:300]
+
+
+@pytest.fixture
+def held_out(digits: Any) -> mnistcnn.ImageSet:
+    return digits[1][:150]
+
+
+def small(seed: int = 1) -> mnistcnn.Model:
+    return mnistcnn.create_model("budget_model3", seed=seed)
+
+
+def fit(model: mnistcnn.Model, *sets: Any, **options: Any) -> mnistcnn.History:
+    return mnistcnn.train(model, *sets, **{"epochs": 1, "batch_size": 64, "progress": False, **options})
+
+
+def weights(model: mnistcnn.Model) -> torch.Tensor:
+    """Everything that training changes, in one row."""
+    return torch.cat([tensor.detach().double().flatten() for tensor in model.state_dict().values()])
+
+
+# ---- history
+
+
+def test_if_only_one_test_is_run_this_one(data: Any, held_out: Any):
+    model = small()
+    history = fit(model, data, validation=held_out, epochs=4, optimizer=mnistcnn.SGD(lr=0.05, momentum=0.9))
+    result = mnistcnn.test(model, held_out, progress=False)
+    assert [record.epoch for record in history] == [1, 2, 3, 4]
+    assert history[3].train_loss < history[0].train_loss
+    assert result.accuracy == history.last.validation_accuracy > 0.2
+    assert result.loss == pytest.approx(history.last.validation_loss, rel=1e-6)
+
+
+def test_numbers_of_an_epoch_are_sums_over_images(data: Any, held_out: Any):
+    """300 images in batches of 64: the last one has 44, and counts as 44."""
+    model = without_dropout(small())
+    twin = Twin(model)
+    history = fit(model, data, validation=held_out, shuffle=False, optimizer=mnistcnn.SGD(lr=0.0))
+    images, labels = pixels_as_input(model, data.images), torch.tensor(data.labels)
+    losses, correct = [], 0
+    for x, y in zip(images.split(64), labels.split(64), strict=True):
+        outputs = twin.train()(x).detach()
+        losses.append(F.cross_entropy(outputs, y).item())
+        correct += (outputs.argmax(1) == y).sum().item()
+    record = history.last
+    assert history.step_losses == pytest.approx(losses, rel=1e-5)
+    assert record.train_loss == pytest.approx(np.average(losses, weights=[64, 64, 64, 64, 44]), rel=1e-5)
+    assert record.train_accuracy == correct / 300
+    outputs = twin.eval()(pixels_as_input(model, held_out.images)).detach()
+    assert record.validation_loss == pytest.approx(F.cross_entropy(outputs, torch.tensor(held_out.labels)).item(), rel=1e-5)
+    assert record.learning_rate == 0.0
+    assert 0 < record.seconds < 60
+
+
+def test_history_is_kept_by_the_model(data: Any):
+    model = small()
+    history = fit(model, data, epochs=2, seed=5)
+    assert model.history is history
+    assert (history.model, history.seed, len(history)) == ("budget_model3", 5, 2)
+    assert len(history.step_losses) == 10
+    assert all(record.validation_loss is record.validation_accuracy is None for record in history)
+
+
+# ---- the same seed, the same bits
+
+
+def test_the_same_seed_gives_the_same_bits(data: Any):
+    first, second = mnistcnn.create_model("assignment7_model5"), mnistcnn.create_model("assignment7_model5")
+    histories = [fit(model, data, epochs=2, seed=3) for model in (first, second)]
+    assert histories[0].step_losses == histories[1].step_losses
+    assert torch.equal(weights(first), weights(second))
+
+
+def test_torch_and_numpy_seeds_have_no_say(data: Any):
+    models = small(), small()
+    for number, model in enumerate(models):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(number)
+            state = torch.random.get_rng_state()
+            fit(model, data, seed=3)
+            assert torch.equal(torch.random.get_rng_state(), state)  # nor is it changed
+    assert torch.equal(weights(models[0]), weights(models[1]))
+
+
+def test_seeds_decide_the_order(data: Any):
+    model, other, ordered = (without_dropout(small()) for _ in range(3))
+    assert fit(model, data, seed=1).step_losses[0] != fit(other, data, seed=2).step_losses[0]
+    assert fit(ordered, data, seed=1, shuffle=False).step_losses[0] != model.history.step_losses[0]
+
+
+def test_every_epoch_has_its_own_order_and_sees_every_image(data: Any):
+    """With a learning rate of 0 the mean over an epoch can't depend on its order, but the steps do."""
+    model = without_dropout(mnistcnn.create_model("budget_model1"))
+    history = fit(model, data[:256], epochs=2, optimizer=mnistcnn.SGD(lr=0.0))
+    assert history.step_losses[:4] != history.step_losses[4:]
+    assert history[0].train_loss == pytest.approx(history[1].train_loss, rel=1e-6)
+    assert history[0].train_accuracy == history[1].train_accuracy
+
+
+def test_validation_never_changes_training(data: Any, held_out: Any):
+    with_it, without_it = small(), small()
+    fit(with_it, data, validation=held_out, epochs=3)
+    fit(without_it, data, epochs=3)
+    assert torch.equal(weights(with_it), weights(without_it))
+    assert with_it.history.step_losses == without_it.history.step_losses
+
+
+def test_training_leaves_mode_and_gradients_alone(data: Any):
+    for training in (True, False):
+        model = small().train(training)
+        fit(model, data)
+        assert model.training is training
+        assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_normalization_is_measured_on_the_training_set_only(data: Any, held_out: Any):
+    model = small()
+    model.normalization = None
+    fit(model, data, validation=held_out)
+    mean, std = data.mean_std()
+    assert model.normalization == mnistcnn.Normalization(mean, std)
+    given = mnistcnn.Normalization(0.25, 0.5)
+    model.normalization = given
+    fit(model, data)
+    assert model.normalization is given
+
+
+# ---- trainer
+
+
+def test_trainer_yields_after_every_epoch(data: Any, held_out: Any):
+    model, whole = small(), small()
+    trainer = mnistcnn.Trainer(model, batch_size=64, seed=4, progress=False)
+    seen = []
+    for record in trainer.epochs(data, held_out, epochs=3):
+        seen.append(record)
+        assert record is trainer.history.last
+        assert len(trainer.history) == len(seen)
+    assert [record.epoch for record in seen] == [1, 2, 3]
+    fit(whole, data, validation=held_out, epochs=3, seed=4)
+    assert torch.equal(weights(model), weights(whole))
+
+
+def test_leaving_the_loop_ends_the_run_and_another_one_goes_on(data: Any):
+    model, whole = small(), small()
+    trainer = mnistcnn.Trainer(model, batch_size=64, seed=4, progress=False)
+    for record in trainer.epochs(data, epochs=50):
+        if record.epoch == 2:
+            break
+    assert len(trainer.history) == 2
+    for _ in trainer.epochs(data, epochs=1):
+        pass
+    fit(whole, data, epochs=3, seed=4)
+    assert torch.equal(weights(model), weights(whole))  # order, momentum and masks go on where they were
+    assert trainer.history.step_losses == whole.history.step_losses
+
+
+def test_nothing_happens_before_the_loop_but_the_checks(data: Any):
+    model = small()
+    before = weights(model)
+    trainer = mnistcnn.Trainer(model, progress=False)
+    with pytest.raises(TypeError, match="train_set must be an mnistcnn.ImageSet"):
+        trainer.epochs(data.images)
+    with pytest.raises(ValueError, match="epochs must be an integer of at least 1, got 0"):
+        trainer.epochs(data, epochs=0)
+    trainer.epochs(data)
+    assert torch.equal(weights(model), before)
+
+
+# ---- callbacks
+
+
+class Listener:
+    def __init__(self, action: Callable[[Any], None] = lambda _: None) -> None:
+        self.records: list[mnistcnn.EpochRecord] = []
+        self.action = action
+
+    def on_epoch(self, record: mnistcnn.EpochRecord) -> None:
+        self.records.append(record)
+        self.action(record)
+
+
+def test_callbacks_hear_of_every_epoch(data: Any):
+    first, second = Listener(), Listener()
+    history = fit(small(), data, epochs=3, callbacks=(first, second))
+    assert first.records == second.records == history.epochs
+
+
+def test_exceptions_of_callbacks_come_out_unchanged(data: Any):
+    class OwnError(Exception):
+        pass
+
+    error = OwnError("enough")
+
+    def stop(record: mnistcnn.EpochRecord) -> None:
+        if record.epoch == 2:
+            raise error
+
+    model = small()
+    with pytest.raises(OwnError) as caught:
+        fit(model, data, epochs=5, callbacks=[Listener(stop)])
+    assert caught.value is error
+    assert len(model.history) == 2
+
+
+def test_something_else_as_callback(data: Any):
+    with pytest.raises(TypeError, match=r"a callback needs a method on_epoch\(record\)"):
+        fit(small(), data, callbacks=[print])
+
+
+# ---- interrupted
+
+
+def _interrupt_after(seconds: float) -> threading.Thread:
+    def send() -> None:
+        time.sleep(seconds)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_ctrl_c_arrives_within_a_batch(progress: bool, digits: Any):
+    """An epoch of all 60,000 images would take seconds; the interrupt is due 50 ms and one batch after it was sent."""
+    model = small()
+    history_of_one = fit(model, digits[0][:64])
+    before = weights(model)
+    thread = _interrupt_after(0.3)
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, digits[0], epochs=1000, batch_size=32, progress=progress)
+    assert time.perf_counter() - start < 3
+    thread.join()
+    assert model.history is not history_of_one
+    assert not torch.equal(weights(model), before)
+    assert torch.isfinite(weights(model)).all()
+    fit(model, digits[0][:64])
+    F.cross_entropy(model(digits[0][:8].images), torch.tensor(digits[0][:8].labels)).backward()
+
+
+def test_ctrl_c_keeps_the_epochs_that_were_completed(data: Any):
+    model = small()
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, data, epochs=10_000_000, callbacks=[Listener(lambda r: signal.raise_signal(signal.SIGINT) if r.epoch == 3 else None)])
+    assert len(model.history) in (3, 4)  # the signal is looked at between two steps
+    assert json.loads(model.history.to_json())["epochs"][2]["epoch"] == 3
+
+
+def test_ctrl_c_in_a_test(digits: Any):
+    model = mnistcnn.create_model("recognition_cnn")
+    thread = _interrupt_after(0.3)
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        for _ in range(1000):
+            mnistcnn.test(model, digits[0], batch_size=16, progress=False)
+    assert time.perf_counter() - start < 5
+    thread.join()
+
+
+# ---- diverged
+
+
+def test_a_loss_that_is_no_number_says_where(data: Any):
+    model = mnistcnn.create_model("budget_model1")
+    optimizer = mnistcnn.SGD(lr=1e30)
+    with pytest.raises(mnistcnn.DivergedError, match=r"the loss became -?(nan|inf) in epoch 1, step [2-5], with learning rate 1e\+30"):
+        fit(model, data, epochs=3, optimizer=optimizer)
+    assert issubclass(mnistcnn.DivergedError, ArithmeticError)
+    assert model.history is not None
+    assert len(model.history) == 0
+
+
+def test_weights_that_are_no_numbers(data: Any):
+    model = small()
+    with torch.no_grad():
+        model.conv5.weight.fill_(float("nan"))
+    with pytest.raises(mnistcnn.DivergedError, match="in epoch 1, step 1,"):
+        fit(model, data)
+
+
+# ---- refused, in words
+
+
+def _classes(count: int) -> mnistcnn.ImageSet:
+    return mnistcnn.ImageSet.from_arrays(np.zeros((count, 1, 28, 28), np.uint8), np.arange(count), classes=count)
+
+
+REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "batch size 0": ({"batch_size": 0}, ValueError, "batch_size must be an integer of at least 1, got 0"),
+    "batch size -1": ({"batch_size": -1}, ValueError, "batch_size must be an integer of at least 1, got -1"),
+    "half a batch": ({"batch_size": 0.5}, ValueError, "batch_size must be an integer of at least 1, got 0.5"),
+    "no epochs": ({"epochs": 0}, ValueError, "epochs must be an integer of at least 1, got 0"),
+    "array": ({"train_set": np.zeros((4, 1, 28, 28))}, TypeError, "train_set must be an mnistcnn.ImageSet, got ndarray"),
+    "validation": ({"validation": [1]}, TypeError, "validation must be an mnistcnn.ImageSet, got list"),
+    "label": ({"train_set": _classes(11)}, ValueError, "train_set has 11 classes, but model 'budget_model3' tells only 10"),
+    "labels of validation": ({"validation": _classes(12)}, ValueError, "validation has 12 classes"),
+    "optimizer's name": ({"optimizer": "sgd"}, TypeError, "optimizer must be one of mnistcnn's"),
+    "torch's optimizer": (
+        {"optimizer": torch.optim.SGD([torch.zeros(1)], lr=0.1)},
+        TypeError,
+        "torch.optim's work in a loop of your own",
+    ),
+    "loss": ({"loss": "mse"}, ValueError, "loss must be 'auto', 'nll' or 'cross_entropy', got 'mse'"),
+    "loss of logits": ({"loss": "nll"}, ValueError, "loss='nll' needs log-probabilities, but model 'budget_model3' gives logits"),
+    "engine": ({"engine": "gpu"}, ValueError, "engine must be .* got 'gpu'"),
+    "smoothing": ({"label_smoothing": 1.5}, ValueError, "label_smoothing must lie between 0 and 1, got 1.5"),
+    "smoothing nan": ({"label_smoothing": float("nan")}, ValueError, "label_smoothing must lie between 0 and 1, got nan"),
+    "seed": ({"seed": -1}, ValueError, "seed must be an integer from 0"),
+    "model": ({"model": torch.nn.Linear(1, 1)}, TypeError, "model must be an mnistcnn.Model, .* got Linear"),
+    "device": ({"device": "nowhere"}, RuntimeError, "device"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_what_training_refuses(case: str, data: Any):
+    options, error, text = REFUSALS[case]
+    arguments = {"model": small(), "train_set": data, **options}
+    model = arguments["model"]
+    before = weights(model)
+    with pytest.raises(error, match=text) as caught:
+        fit(**arguments)
+    assert torch.equal(weights(model), before)
+    _no_back_trace(str(caught.value))
+
+
+def _no_back_trace(message: str) -> None:
+    assert not re.search(r"Exception raised from|frame #|\.cpp|0x[0-9a-f]{6}|libtorch", message), message
+
+
+def test_an_empty_set_is_refused(data: Any):
+    for call in (lambda: fit(small(), data[:0]), lambda: fit(small(), data, validation=data[:0])):
+        with pytest.raises(ValueError, match="(train_set|validation) is empty"):
+            call()
+
+
+def test_images_of_another_size_are_refused():
+    other = mnistcnn.ImageSet.from_arrays(np.zeros((4, 3, 28, 28), np.uint8), [0, 1, 2, 3])
+    with pytest.raises(ValueError, match=r"train_set has images \(3, 28, 28\), but model 'budget_model3' takes \(1, 28, 28\)"):
+        fit(small(), other)
+    with pytest.raises(ValueError, match=r"test_set has images"):
+        mnistcnn.test(small(), other)
+
+
+def test_a_network_without_flat_outputs_is_refused(data: Any):
+    model = mnistcnn.Model([Conv2d(10, 3)])
+    for call in (lambda: fit(model, data), lambda: mnistcnn.test(model, data), lambda: mnistcnn.predict(model, data)):
+        with pytest.raises(ValueError, match=r"the output \(10, 26, 26\) is not a flat row of classes"):
+            call()
+
+
+def test_labels_out_of_range_are_refused_by_the_core_too(data: Any):
+    """The core checks for itself, whoever calls it."""
+    from mnistcnn._native import core
+
+    model = small()
+    outputs = torch.zeros(3, 10)
+    for label in (-1, 10, 2**40):
+        with pytest.raises(ValueError, match=f"label {label} of image 1 is out of range for a network with 10 outputs"):
+            core.score(outputs, torch.tensor([0, label, 2]), normalised=True)
+    pixels = model.pixel_normalization
+    wrong = {
+        "dtype": torch.zeros(2, 1, 28, 28),
+        "shape": torch.zeros(2, 1, 28, 27, dtype=torch.uint8),
+        "layout": torch.zeros(2, 1, 28, 56, dtype=torch.uint8)[..., ::2],
+    }
+    for images in wrong.values():
+        with pytest.raises(ValueError, match=r"images must be contiguous uint8 \[N, 1, 28, 28\] on the CPU") as caught:
+            core.predict(model._network, model.native_engine(), images, scale=pixels.scale, shift=pixels.shift, batch_size=4, on_progress=None)
+        _no_back_trace(str(caught.value))
+
+
+def test_errors_inside_libtorch_come_without_its_back_trace():
+    model = small()
+    outputs = model(torch.zeros(2, 1, 28, 28))
+    with pytest.raises(RuntimeError) as caught:
+        model.native_engine().backward(torch.zeros(3, 3))
+    _no_back_trace(str(caught.value))
+    assert outputs.shape == (2, 10)
+
+
+# ---- losses and outputs
+
+
+def test_probabilities_as_outputs(data: Any):
+    model = mnistcnn.Model([Flatten(), Linear(10), Softmax()], name="soft")
+    with pytest.raises(ValueError, match=r"model 'soft' ends in Softmax; end it with LogSoftmax\(\) or with logits"):
+        fit(model, data)
+    history = fit(model, data, epochs=2, loss="cross_entropy", optimizer=mnistcnn.SGD(lr=0.5))
+    assert history.last.train_loss < history[0].train_loss
+    result = mnistcnn.test(model, data, progress=False)
+    np.testing.assert_allclose(result.probabilities.sum(1), 1, atol=1e-5)
+    chosen = result.probabilities[np.arange(len(data)), data.labels].astype(np.float64)
+    assert result.loss == pytest.approx(-np.log(chosen).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("last", [[], [LogSoftmax()], [Softmax()]], ids=["logits", "log-probabilities", "probabilities"])
+def test_the_loss_of_a_test_is_the_negative_log_likelihood(last: list[Any], data: Any):
+    model = mnistcnn.Model([Flatten(), Linear(10), *last], seed=3)
+    logits = Twin(mnistcnn.Model([Flatten(), Linear(10)], seed=3))(pixels_as_input(model, data.images))
+    result = mnistcnn.test(model, data, progress=False)
+    assert result.loss == pytest.approx(F.cross_entropy(logits, torch.tensor(data.labels)).item(), rel=1e-5)
+    np.testing.assert_allclose(result.probabilities, logits.softmax(1).detach().numpy(), atol=1e-5)
+    assert (result.predictions == logits.argmax(1).numpy()).all()
+
+
+def test_the_result_of_a_test_counted_by_hand(data: Any):
+    model = small(7)
+    result = mnistcnn.test(model, data, progress=False)
+    probabilities = mnistcnn.predict(model, data)
+    np.testing.assert_array_equal(result.probabilities, probabilities)
+    np.testing.assert_array_equal(result.predictions, probabilities.argmax(1))
+    np.testing.assert_array_equal(result.labels, data.labels)
+    counted = np.zeros((10, 10), int)
+    for label, prediction in zip(data.labels, result.predictions, strict=True):
+        counted[label, prediction] += 1
+    np.testing.assert_array_equal(result.confusion, counted)
+    assert (result.count, result.correct) == (300, counted.trace())
+    assert result.accuracy == counted.trace() / 300
+    for index, score in enumerate(result.per_class):
+        hits = sum(p == index == y for p, y in zip(result.predictions, data.labels, strict=True))
+        called, actual = (result.predictions == index).sum(), (data.labels == index).sum()
+        assert (score.name, score.count) == (data.classes[index], actual)
+        assert score.recall == pytest.approx(hits / actual)
+        assert score.precision == pytest.approx(hits / called if called else float("nan"), nan_ok=True)
+        if hits:
+            assert score.f1 == pytest.approx(2 / (1 / score.precision + 1 / score.recall))
+
+
+def test_a_test_changes_nothing(data: Any):
+    model = mnistcnn.create_model("assignment7_model4").train()
+    before = weights(model)
+    results = [mnistcnn.test(model, data, batch_size=size, progress=False) for size in (512, 7)]
+    assert torch.equal(weights(model), before)
+    assert model.training
+    np.testing.assert_allclose(results[0].probabilities, results[1].probabilities, atol=1e-5)
+
+
+def test_predict_understands_images_of_all_shapes(data: Any):
+    model = mnistcnn.create_model("session7_net2")
+    wanted = mnistcnn.predict(model, data)
+    assert (wanted.shape, wanted.dtype) == ((300, 10), np.float32)
+    np.testing.assert_allclose(wanted.sum(1), 1, atol=1e-5)
+    images = data.images
+    normalized = pixels_as_input(model, images)
+    same: list[tuple[Any, Any]] = [
+        (images, wanted),
+        (images[:, 0], wanted),
+        (images[3], wanted[3:4]),
+        (images[3, 0], wanted[3:4]),
+        (torch.tensor(images), wanted),
+        (images[:, :, ::-1][:, :, ::-1], wanted),
+        (normalized, wanted),
+        (normalized.numpy().astype(np.float64), wanted),
+    ]
+    for given, expected in same:
+        for batch_size in (512, 64):
+            found = mnistcnn.predict(model, given, batch_size=batch_size)
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "text"),
+    [
+        (np.zeros((2, 3, 28, 28), np.uint8), ValueError, r"takes images \[N, 1, 28, 28\], got \[2, 3, 28, 28\]"),
+        (np.zeros((0, 1, 28, 28), np.uint8), ValueError, r"got \[0, 1, 28, 28\]"),
+        (np.zeros((2, 1, 28, 28), np.int32), TypeError, "images must be uint8 or floating point, got torch.int32"),
+    ],
+)
+def test_what_predict_refuses(images: Any, error: type[Exception], text: str):
+    with pytest.raises(error, match=text):
+        mnistcnn.predict(small(), images)
+
+
+def test_predict_and_test_refuse_a_batch_of_nothing(data: Any):
+    for call in (mnistcnn.predict, mnistcnn.test):
+        with pytest.raises(ValueError, match="batch_size must be an integer of at least 1, got 0"):
+            call(small(), data, batch_size=0)
+
+
+# ---- the bar
+
+
+def test_the_bar_is_asked_at_most_twenty_times_a_second(digits: Any, monkeypatch: pytest.MonkeyPatch):
+    """The core reports every 50 ms at most, and a report costs far less than the 0.5 ms that are 1 % of that."""
+    from mnistcnn import training
+
+    calls: list[int] = []
+    spent = 0.0
+    show = training.ProgressBar.show
+
+    def counted(bar: Any, done: int, **numbers: Any) -> None:
+        nonlocal spent
+        start = time.perf_counter()
+        show(bar, done, **numbers)
+        spent += time.perf_counter() - start
+        calls.append(done)
+
+    monkeypatch.setattr(training.ProgressBar, "show", counted)
+    start = time.perf_counter()
+    fit(small(), digits[0][:12000], epochs=2, progress=True)
+    seconds = time.perf_counter() - start
+    assert calls == sorted(calls)
+    assert calls[-1] == 24000
+    assert len(calls) <= 20 * seconds + 2
+    assert spent < 0.01 * seconds
+
+
+def test_no_bar_where_there_is_no_terminal(data: Any, capfd: pytest.CaptureFixture[str]):
+    fit(small(), data, progress=True)
+    mnistcnn.test(small(), data)
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "")
+
+
+# ---- threads
+
+
+def test_one_and_two_torch_threads(tmp_path: Any):
+    """libtorch's sums may depend on its threads: equal to 1e-4, as a reference must be. Bits are the lanes' promise."""
+    code = (
+        "import sys, torch, mnistcnn; torch.set_num_threads(int(sys.argv[1])); data = mnistcnn.load('digits')[1][:256];"
+        "model = mnistcnn.create_model('assignment7_model5', seed=1);"
+        "print(*mnistcnn.train(model, data, epochs=1, batch_size=32, progress=False).step_losses)"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", code, threads], capture_output=True, text=True, check=True).stdout.split()
+        for threads in ("1", "2")
+    ]
+    one, two = ([float(each) for each in run] for run in runs)
+    assert len(one) == 8
+    assert one == pytest.approx(two, rel=1e-4)
