@@ -164,13 +164,7 @@ void bind_engine(py::module_& module) {
 void bind_optimizer(py::module_& module) {
   py::class_<train::Sgd>(module, "Sgd")
       .def(py::init(&make_sgd), py::arg("network"), py::kw_only(), py::arg("momentum"), py::arg("dampening"),
-           py::arg("weight_decay"), py::arg("nesterov"), py::arg("trainable"))
-      .def(
-          "step",
-          [](train::Sgd& optimizer, Model& model, double learning_rate) {
-            optimizer.step(model.parameters.values, model.parameters.gradients, learning_rate);
-          },
-          py::arg("network"), py::kw_only(), py::arg("learning_rate"));
+           py::arg("weight_decay"), py::arg("nesterov"), py::arg("trainable"));
 }
 
 }  // namespace

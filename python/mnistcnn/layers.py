@@ -6,7 +6,7 @@ Input sizes are never given: a layer takes them from what stands before it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar, Literal, TypeAlias
 
 Size: TypeAlias = int | tuple[int, int]
@@ -24,6 +24,17 @@ class Layer:
     """What all layers share."""
 
     op: ClassVar[str]
+
+    def __new__(cls, *values: Any, **_: Any) -> Layer:
+        """Catches PyTorch's habit of giving input sizes."""
+        names = [each.name for each in fields(cls) if not each.kw_only]  # type: ignore[arg-type]
+        if len(values) > len(names):
+            takes = f"takes {', '.join(names)} by position" if names else "takes nothing by position"
+            raise TypeError(
+                f"{cls.__name__} {takes}, got {', '.join(map(repr, values))}; the size of its input is not given here, "
+                "it follows from the layer before"
+            )
+        return super().__new__(cls)
 
     def fields(self) -> dict[str, Any]:
         """The layer's values as the core names them."""

@@ -12,9 +12,8 @@ class ProgressBar:
     def __init__(self, total: int, *, enabled: bool, unit: str = "image") -> None:
         from tqdm.auto import tqdm
 
-        in_notebook = "notebook" in tqdm.__module__ or any("notebook" in base.__module__ for base in tqdm.__mro__[:2])
-        disable = None if enabled and not in_notebook else not enabled  # None: only where it is a terminal
-        self._bar: Any = tqdm(total=total, unit=unit, unit_scale=True, disable=disable, file=sys.stderr)
+        watched = sys.stderr.isatty() or "ipykernel" in sys.modules  # a terminal or a notebook, not a log file
+        self._bar: Any = tqdm(total=total, unit=unit, unit_scale=True, disable=not (enabled and watched), file=sys.stderr)
         self._done = 0
 
     def show(self, done: int, *, title: str = "", **numbers: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -167,6 +168,7 @@ class Trainer:
         _check_set(self.model, train_set, "train_set")
         if validation is not None:
             _check_set(self.model, validation, "validation")
+        _check_last_batch(self.model, len(train_set), self.batch_size)
         if self.model.normalization is None:
             self.model.normalization = _measured(train_set)
         return self._run(train_set, validation, epochs)
@@ -439,7 +441,8 @@ def _checked_optimizer(optimizer: object) -> SGD:
     if isinstance(optimizer, SGD):
         return optimizer
     hint = "; torch.optim's work in a loop of your own" if isinstance(optimizer, torch.optim.Optimizer) else ""
-    raise TypeError(f"optimizer must be one of mnistcnn's, such as mnistcnn.SGD(lr=0.01), got {optimizer!r}{hint}")
+    kind = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
+    raise TypeError(f"optimizer must be one of mnistcnn's, such as mnistcnn.SGD(lr=0.01), got {kind}{hint}")
 
 
 def _checked_seed(seed: object) -> int:
@@ -454,9 +457,25 @@ def _positive(name: str, value: object) -> int:
     return value
 
 
+def _check_last_batch(model: Model, count: int, batch_size: int) -> None:
+    """A batch norm over a single number is refused now, not at the end of the first epoch."""
+    if count % batch_size != 1 and batch_size != 1:
+        return
+    for node in model._network.nodes:
+        positions = math.prod(node["output_shape"][1:])
+        if node["op"] in ("batchnorm1d", "batchnorm2d") and positions == 1:
+            raise ValueError(
+                f"{count} images in batches of {batch_size} leave a batch of one image, and batch norm '{node['name']}' "
+                "needs more than one value per channel; choose another batch_size"
+            )
+
+
 def _move(model: Model, device: str | torch.device) -> None:
-    if device != "auto" and torch.device(device) != model.device:
-        model.to(device)
+    if device == "auto" or torch.device(device) == model.device:
+        return
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={str(device)!r}, but torch {torch.__version__} has no CUDA here; use 'cpu' or 'auto'")
+    model.to(device)
 
 
 def _class_names(model: Model, labelled: ImageSet) -> tuple[str, ...]:

@@ -10,6 +10,11 @@ import mnistcnn
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # Said once per reason and process, so that which test meets it depends on which ran before.
+    config.addinivalue_line("filterwarnings", "ignore:the aten engine runs this network:UserWarning")
+
+
 @pytest.fixture(scope="session")
 def mnist() -> tuple[mnistcnn.ImageSet, mnistcnn.ImageSet]:
     """The real MNIST. A machine without it skips what needs it; CI has it, and fails if it hasn't."""

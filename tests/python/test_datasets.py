@@ -138,9 +138,7 @@ def test_three_of_four_files_are_not_enough(tmp_path: Path):
 
 def test_unknown_names():
     for function in (datasets.load, datasets.available):
-        with pytest.raises(
-            ValueError, match="unknown data set 'minst', choose one of mnist, fashion_mnist, kmnist"
-        ):
+        with pytest.raises(ValueError, match="unknown data set 'minst', choose one of mnist, fashion_mnist, kmnist"):
             function("minst")
 
 
@@ -295,9 +293,7 @@ def mirrors(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Mirror, Mirror]]:
     files = {f"{name}.gz": gzip.compress(content) for name, content in contents("mnist").items()}
     first, second = Mirror(dict(files)), Mirror(dict(files))
     source = datasets._SOURCES["mnist"]
-    known = tuple(
-        replace(file, sha256=hashlib.sha256(files[f"{file.name}.gz"]).hexdigest()) for file in source.files
-    )
+    known = tuple(replace(file, sha256=hashlib.sha256(files[f"{file.name}.gz"]).hexdigest()) for file in source.files)
     changed = replace(source, mirrors=(first.url, second.url), files=known)  # type: ignore[arg-type]
     monkeypatch.setitem(datasets._SOURCES, "mnist", changed)
     yield first, second
@@ -442,9 +438,7 @@ def test_digits_are_cached_and_depend_on_the_seed(alone: Path, monkeypatch: pyte
 
 
 @pytest.mark.usefixtures("few_digits")
-@pytest.mark.parametrize(
-    "damage", ["truncated", "empty", "flipped", "foreign", "no note", "bad note", "old pen"]
-)
+@pytest.mark.parametrize("damage", ["truncated", "empty", "flipped", "foreign", "no note", "bad note", "old pen"])
 def test_a_damaged_cache_is_drawn_again(alone: Path, damage: str):
     first = datasets.load("digits")
     images, note = alone / "digits/seed0-train-images.npy", alone / "digits/seed0.json"

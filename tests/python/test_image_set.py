@@ -73,9 +73,7 @@ def test_tensors():
         assert (half.images == 128).all()
 
 
-@pytest.mark.parametrize(
-    "dtype", [np.int8, np.uint8, np.int16, np.int32, np.uint32, np.int64, np.uint64, ">i4"]
-)
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.int32, np.uint32, np.int64, np.uint64, ">i4"])
 def test_labels_of_every_integer_type(dtype: Any):
     data = ImageSet.from_arrays(np.zeros((3, 2, 2), np.uint8), np.array([0, 2, 1], dtype))
     assert data.labels.dtype == np.int64
@@ -268,9 +266,7 @@ def test_repr():
     assert repr(make()) == "ImageSet 'random': 20 images 1x28x28, 10 classes (0 … 9)"
     one = ImageSet.from_arrays(np.zeros((1, 3, 2, 2), np.uint8), [0], classes=["cat", "dog"])
     assert repr(one) == "ImageSet 'custom': 1 image 3x2x2, 2 classes (cat, dog)"
-    assert "70,000 images" in repr(
-        ImageSet.from_arrays(np.zeros((70000, 1, 1), np.uint8), np.zeros(70000, int))
-    )
+    assert "70,000 images" in repr(ImageSet.from_arrays(np.zeros((70000, 1, 1), np.uint8), np.zeros(70000, int)))
 
 
 def test_copies_and_pickles():

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from reference import Twin, pixels_as_input, without_dropout
 
 import mnistcnn
 from mnistcnn import Conv2d, Flatten, Linear, LogSoftmax, Softmax
+from reference import Twin, pixels_as_input, without_dropout
 
 
 @pytest.fixture
@@ -75,7 +75,9 @@ def test_numbers_of_an_epoch_are_sums_over_images(data: Any, held_out: Any):
     assert record.train_loss == pytest.approx(np.average(losses, weights=[64, 64, 64, 64, 44]), rel=1e-5)
     assert record.train_accuracy == correct / 300
     outputs = twin.eval()(pixels_as_input(model, held_out.images)).detach()
-    assert record.validation_loss == pytest.approx(F.cross_entropy(outputs, torch.tensor(held_out.labels)).item(), rel=1e-5)
+    assert record.validation_loss == pytest.approx(
+        F.cross_entropy(outputs, torch.tensor(held_out.labels)).item(), rel=1e-5
+    )
     assert record.learning_rate == 0.0
     assert 0 < record.seconds < 60
 
@@ -187,7 +189,7 @@ def test_nothing_happens_before_the_loop_but_the_checks(data: Any):
     model = small()
     before = weights(model)
     trainer = mnistcnn.Trainer(model, progress=False)
-    with pytest.raises(TypeError, match="train_set must be an mnistcnn.ImageSet"):
+    with pytest.raises(TypeError, match=r"train_set must be an mnistcnn.ImageSet"):
         trainer.epochs(data.images)
     with pytest.raises(ValueError, match="epochs must be an integer of at least 1, got 0"):
         trainer.epochs(data, epochs=0)
@@ -271,7 +273,12 @@ def test_ctrl_c_arrives_within_a_batch(progress: bool, digits: Any):
 def test_ctrl_c_keeps_the_epochs_that_were_completed(data: Any):
     model = small()
     with pytest.raises(KeyboardInterrupt):
-        fit(model, data, epochs=10_000_000, callbacks=[Listener(lambda r: signal.raise_signal(signal.SIGINT) if r.epoch == 3 else None)])
+        fit(
+            model,
+            data,
+            epochs=10_000_000,
+            callbacks=[Listener(lambda r: signal.raise_signal(signal.SIGINT) if r.epoch == 3 else None)],
+        )
     assert len(model.history) in (3, 4)  # the signal is looked at between two steps
     assert json.loads(model.history.to_json())["epochs"][2]["epoch"] == 3
 
@@ -281,8 +288,7 @@ def test_ctrl_c_in_a_test(digits: Any):
     thread = _interrupt_after(0.3)
     start = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
-        for _ in range(1000):
-            mnistcnn.test(model, digits[0], batch_size=16, progress=False)
+        mnistcnn.test(model, digits[0], batch_size=16, progress=False)
     assert time.perf_counter() - start < 5
     thread.join()
 
@@ -293,7 +299,9 @@ def test_ctrl_c_in_a_test(digits: Any):
 def test_a_loss_that_is_no_number_says_where(data: Any):
     model = mnistcnn.create_model("budget_model1")
     optimizer = mnistcnn.SGD(lr=1e30)
-    with pytest.raises(mnistcnn.DivergedError, match=r"the loss became -?(nan|inf) in epoch 1, step [2-5], with learning rate 1e\+30"):
+    with pytest.raises(
+        mnistcnn.DivergedError, match=r"the loss became -?(nan|inf) in epoch 1, step [2-5], with learning rate 1e\+30"
+    ):
         fit(model, data, epochs=3, optimizer=optimizer)
     assert issubclass(mnistcnn.DivergedError, ArithmeticError)
     assert model.history is not None
@@ -320,9 +328,17 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "batch size -1": ({"batch_size": -1}, ValueError, "batch_size must be an integer of at least 1, got -1"),
     "half a batch": ({"batch_size": 0.5}, ValueError, "batch_size must be an integer of at least 1, got 0.5"),
     "no epochs": ({"epochs": 0}, ValueError, "epochs must be an integer of at least 1, got 0"),
-    "array": ({"train_set": np.zeros((4, 1, 28, 28))}, TypeError, "train_set must be an mnistcnn.ImageSet, got ndarray"),
+    "array": (
+        {"train_set": np.zeros((4, 1, 28, 28))},
+        TypeError,
+        "train_set must be an mnistcnn.ImageSet, got ndarray",
+    ),
     "validation": ({"validation": [1]}, TypeError, "validation must be an mnistcnn.ImageSet, got list"),
-    "label": ({"train_set": _classes(11)}, ValueError, "train_set has 11 classes, but model 'budget_model3' tells only 10"),
+    "label": (
+        {"train_set": _classes(11)},
+        ValueError,
+        "train_set has 11 classes, but model 'budget_model3' tells only 10",
+    ),
     "labels of validation": ({"validation": _classes(12)}, ValueError, "validation has 12 classes"),
     "optimizer's name": ({"optimizer": "sgd"}, TypeError, "optimizer must be one of mnistcnn's"),
     "torch's optimizer": (
@@ -331,10 +347,18 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         "torch.optim's work in a loop of your own",
     ),
     "loss": ({"loss": "mse"}, ValueError, "loss must be 'auto', 'nll' or 'cross_entropy', got 'mse'"),
-    "loss of logits": ({"loss": "nll"}, ValueError, "loss='nll' needs log-probabilities, but model 'budget_model3' gives logits"),
-    "engine": ({"engine": "gpu"}, ValueError, "engine must be .* got 'gpu'"),
+    "loss of logits": (
+        {"loss": "nll"},
+        ValueError,
+        "loss='nll' needs log-probabilities, but model 'budget_model3' gives logits",
+    ),
+    "engine": ({"engine": "gpu"}, ValueError, "engine must be .*got 'gpu'"),
     "smoothing": ({"label_smoothing": 1.5}, ValueError, "label_smoothing must lie between 0 and 1, got 1.5"),
-    "smoothing nan": ({"label_smoothing": float("nan")}, ValueError, "label_smoothing must lie between 0 and 1, got nan"),
+    "smoothing nan": (
+        {"label_smoothing": float("nan")},
+        ValueError,
+        "label_smoothing must lie between 0 and 1, got nan",
+    ),
     "seed": ({"seed": -1}, ValueError, "seed must be an integer from 0"),
     "model": ({"model": torch.nn.Linear(1, 1)}, TypeError, "model must be an mnistcnn.Model, .* got Linear"),
     "device": ({"device": "nowhere"}, RuntimeError, "device"),
@@ -359,13 +383,15 @@ def _no_back_trace(message: str) -> None:
 
 def test_an_empty_set_is_refused(data: Any):
     for call in (lambda: fit(small(), data[:0]), lambda: fit(small(), data, validation=data[:0])):
-        with pytest.raises(ValueError, match="(train_set|validation) is empty"):
+        with pytest.raises(ValueError, match=r"(train_set|validation) is empty"):
             call()
 
 
 def test_images_of_another_size_are_refused():
     other = mnistcnn.ImageSet.from_arrays(np.zeros((4, 3, 28, 28), np.uint8), [0, 1, 2, 3])
-    with pytest.raises(ValueError, match=r"train_set has images \(3, 28, 28\), but model 'budget_model3' takes \(1, 28, 28\)"):
+    with pytest.raises(
+        ValueError, match=r"train_set has images \(3, 28, 28\), but model 'budget_model3' takes \(1, 28, 28\)"
+    ):
         fit(small(), other)
     with pytest.raises(ValueError, match=r"test_set has images"):
         mnistcnn.test(small(), other)
@@ -395,17 +421,23 @@ def test_labels_out_of_range_are_refused_by_the_core_too(data: Any):
     }
     for images in wrong.values():
         with pytest.raises(ValueError, match=r"images must be contiguous uint8 \[N, 1, 28, 28\] on the CPU") as caught:
-            core.predict(model._network, model.native_engine(), images, scale=pixels.scale, shift=pixels.shift, batch_size=4, on_progress=None)
+            core.predict(
+                model._network,
+                model.native_engine(),
+                images,
+                scale=pixels.scale,
+                shift=pixels.shift,
+                batch_size=4,
+                on_progress=None,
+            )
         _no_back_trace(str(caught.value))
 
 
 def test_errors_inside_libtorch_come_without_its_back_trace():
-    model = small()
-    outputs = model(torch.zeros(2, 1, 28, 28))
-    with pytest.raises(RuntimeError) as caught:
-        model.native_engine().backward(torch.zeros(3, 3))
+    engine = small().native_engine("aten")
+    with pytest.raises(RuntimeError, match=r"expected input.* to have 1 channels, but got 3 channels") as caught:
+        engine.forward(torch.zeros(2, 3, 28, 28), training=False, seed=0, keep=False, keep_images=False)
     _no_back_trace(str(caught.value))
-    assert outputs.shape == (2, 10)
 
 
 # ---- losses and outputs
@@ -423,7 +455,9 @@ def test_probabilities_as_outputs(data: Any):
     assert result.loss == pytest.approx(-np.log(chosen).mean(), rel=1e-5)
 
 
-@pytest.mark.parametrize("last", [[], [LogSoftmax()], [Softmax()]], ids=["logits", "log-probabilities", "probabilities"])
+@pytest.mark.parametrize(
+    "last", [[], [LogSoftmax()], [Softmax()]], ids=["logits", "log-probabilities", "probabilities"]
+)
 def test_the_loss_of_a_test_is_the_negative_log_likelihood(last: list[Any], data: Any):
     model = mnistcnn.Model([Flatten(), Linear(10), *last], seed=3)
     logits = Twin(mnistcnn.Model([Flatten(), Linear(10)], seed=3))(pixels_as_input(model, data.images))

@@ -38,4 +38,7 @@ class Engine {
                           Randomness randomness) = 0;
 };
 
+// Refuses gradients of another shape than the outputs they belong to.
+void check_output_gradients(const at::Tensor& output_gradients, at::IntArrayRef output_shape);
+
 }  // namespace mnistcnn::engine

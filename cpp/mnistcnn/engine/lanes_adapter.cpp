@@ -38,6 +38,7 @@ class LanesAdapter final : public Engine {
 
   Tensor backward(const Tensor& output_gradients) override {
     if (keep_ == Keep::kNothing) throw std::logic_error("backward needs a forward before it");
+    check_output_gradients(output_gradients, output_shape_of(images_.size(0)));
     const Tensor gradients = output_gradients.contiguous();
     const Tensor image_gradients = keep_ == Keep::kForParametersAndImages ? at::empty_like(images_) : Tensor();
     keep_ = Keep::kNothing;
@@ -61,11 +62,13 @@ class LanesAdapter final : public Engine {
   }
 
  private:
-  Tensor empty_outputs(std::int64_t count) const {
+  std::vector<std::int64_t> output_shape_of(std::int64_t count) const {
     std::vector<std::int64_t> shape{count};
     shape.insert(shape.end(), output_shape_.begin(), output_shape_.end());
-    return at::empty(shape, at::kFloat);
+    return shape;
   }
+
+  Tensor empty_outputs(std::int64_t count) const { return at::empty(output_shape_of(count), at::kFloat); }
 
   lanes::LanesEngine engine_;
   network::Shape output_shape_;

@@ -7,6 +7,7 @@
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/mean.h>
 #include <ATen/ops/nll_loss.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <cstring>
@@ -85,6 +86,7 @@ class AtenEngine final : public Engine {
 
   Tensor backward(const Tensor& output_gradients) override {
     if (!outputs_.defined()) throw std::logic_error("backward needs a forward before it");
+    check_output_gradients(output_gradients, outputs_.sizes());
     model_.parameters.gradients.zero_();
     if (outputs_.requires_grad()) torch::autograd::backward({outputs_}, {output_gradients});
     outputs_.reset();
@@ -124,7 +126,8 @@ class AtenEngine final : public Engine {
 
   Tensor buffer(int node, Role role) const {
     const network::TensorSpec* spec = model_.analysis.find(node, role);
-    return spec == nullptr ? Tensor() : network::view(model_.parameters.buffers, *spec);
+    // variable_data: with a version counter of its own, so that autograd doesn't take one norm's update for another's.
+    return spec == nullptr ? Tensor() : network::view(model_.parameters.buffers, *spec).variable_data();
   }
 
   Tensor normalised(const ImageBatch& batch) const {
@@ -137,6 +140,7 @@ class AtenEngine final : public Engine {
   }
 
   Tensor run(const Tensor& images, Mode mode, Randomness randomness) {
+    const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);  // always float32
     std::vector<Tensor> values(model_.graph.nodes.size());
     std::vector<Tensor> inputs;
     for (std::size_t i = 0; i < values.size(); ++i) {

@@ -25,6 +25,7 @@
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tanh.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <stdexcept>
@@ -59,10 +60,11 @@ class Forward {
 
   Tensor operator()(const network::BatchNorm2d& norm) const { return batch_norm(norm); }
   Tensor operator()(const network::BatchNorm1d& norm) const { return batch_norm(norm); }
+  // Unlike batch norm it counts no batches, in PyTorch too; without a momentum its statistics stay as they are.
   Tensor operator()(const network::InstanceNorm2d& norm) const {
     const bool use_input = training() || !norm.track_running_stats;
     return at::instance_norm(x_, maybe(context_.weight), maybe(context_.bias), maybe(context_.running_mean),
-                             maybe(context_.running_variance), use_input, update_factor(norm), norm.eps, true);
+                             maybe(context_.running_variance), use_input, std::max(norm.momentum, 0.0), norm.eps, true);
   }
   Tensor operator()(const network::GroupNorm& norm) const {
     return at::group_norm(x_, norm.groups, maybe(context_.weight), maybe(context_.bias), norm.eps, true);

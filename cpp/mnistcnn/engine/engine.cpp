@@ -1,0 +1,16 @@
+#include "mnistcnn/engine/engine.h"
+
+#include <stdexcept>
+
+#include "mnistcnn/common/text.h"
+
+namespace mnistcnn::engine {
+
+void check_output_gradients(const at::Tensor& output_gradients, at::IntArrayRef output_shape) {
+  if (output_gradients.sizes() != output_shape || output_gradients.scalar_type() != at::kFloat)
+    throw std::invalid_argument(common::text("the output gradients must be float32 ", common::bracketed(output_shape),
+                                             ", got ", output_gradients.toString(), " ",
+                                             common::bracketed(output_gradients.sizes())));
+}
+
+}  // namespace mnistcnn::engine

@@ -1,0 +1,190 @@
+"""The lanes engine from outside: the same bits everywhere, every batch size, threads, memory, the choice of engine."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import mnistcnn
+from mnistcnn import model as model_module
+from reference import Twin, distance, length
+
+# One of everything that sums, in a network that trains in a moment.
+LAYERS = {
+    "stem": [mnistcnn.Conv2d(6, 3, padding=1), mnistcnn.BatchNorm2d(), mnistcnn.GELU()],
+    "depthwise": [mnistcnn.Conv2d(6, 3, groups=6, stride=2), mnistcnn.SiLU(), mnistcnn.BatchNorm2d()],
+    "residual": mnistcnn.Residual([mnistcnn.Conv2d(6, 3, padding="same", dilation=2), mnistcnn.Tanh()]),
+    "pool": mnistcnn.MaxPool2d(2),
+    "drop": mnistcnn.Dropout(0.2),
+    "flatten": mnistcnn.Flatten(),
+    "hidden": [mnistcnn.Linear(40), mnistcnn.BatchNorm1d(), mnistcnn.LeakyReLU(0.1)],
+    "out": mnistcnn.Linear(10),
+    "log": mnistcnn.LogSoftmax(),
+}
+
+
+def random_set(count: int, seed: int = 0) -> mnistcnn.ImageSet:
+    generator = np.random.default_rng(seed)
+    images = generator.integers(0, 256, (count, 1, 28, 28), dtype=np.uint8)
+    return mnistcnn.ImageSet.from_arrays(images, generator.integers(0, 10, count), classes=10)
+
+
+def trained_digest(threads: int) -> str:
+    """SHA-256 of all weights and statistics after three epochs with a short last batch."""
+    model = mnistcnn.Model(LAYERS, seed=5)
+    mnistcnn.train(
+        model, random_set(150), epochs=3, batch_size=64, seed=5, engine="lanes", threads=threads, progress=False
+    )
+    digest = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def digest_elsewhere(threads: int, isa: str) -> str:
+    """The same in a process of its own that may use one instruction set only."""
+    code = f"import test_lanes; print(test_lanes.trained_digest({threads}))"
+    environment = {**os.environ, "MNISTCNN_ISA": isa, "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    if done.returncode != 0 and "MNISTCNN_ISA" in done.stderr:
+        pytest.skip(f"this machine has no {isa}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_the_same_bits_with_any_number_of_threads(threads: int) -> None:
+    assert trained_digest(threads) == trained_digest(1)
+
+
+@pytest.mark.parametrize("isa", ["avx2", "avx512"])
+def test_the_same_bits_on_every_instruction_set(isa: str) -> None:
+    assert digest_elsewhere(2, isa) == trained_digest(1)
+
+
+def test_the_baseline_computes_the_same_to_rounding() -> None:
+    assert len(digest_elsewhere(2, "baseline")) == 64
+
+
+def test_an_unknown_instruction_set_is_refused() -> None:
+    code = "import mnistcnn; mnistcnn.create_model('budget_model3').native_engine('lanes')"
+    environment = {**os.environ, "MNISTCNN_ISA": "mmx"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ValueError:")
+    assert "mmx" in last
+    assert "avx2" in last
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 96, 100, 128, 1000])
+def test_every_batch_size_agrees_with_float64(count: int) -> None:
+    """A float32 sum of a few thousand terms rounds to some 1e-6 of a tensor's length; a lost image would be 1e-3 of it.
+
+    Nothing with a kink, where a rounding that decides a maximum or a sign moves a whole gradient elsewhere, and no
+    dropout, which other tests compare.
+    """
+    layers = LAYERS | {"pool": mnistcnn.AvgPool2d(2), "hidden": [mnistcnn.Linear(40), mnistcnn.Sigmoid()]}
+    del layers["drop"]
+    model = mnistcnn.Model(layers, seed=count)
+    model.engine = "lanes"
+    exact = Twin(model).double()
+    images = torch.rand(count, 1, 28, 28, generator=torch.Generator().manual_seed(count))
+    results = []
+    for network, inputs in ((model, images), (exact, images.double())):
+        leaf = inputs.clone().requires_grad_()
+        outputs = network(leaf)
+        (outputs * torch.linspace(0.5, 1, outputs.numel()).view_as(outputs)).sum().backward()
+        gradients = [parameter.grad for parameter in network.parameters()]
+        results.append([outputs.detach(), leaf.grad, *gradients, *network.buffers()])
+    longest = max(length(tensor) for tensor in results[1][1 : 2 + len(gradients)])
+    for ours, wanted in zip(*results, strict=True):
+        assert distance(ours, wanted) <= 2e-5 * length(wanted) + 1e-6 * longest, f"{count} images"
+
+
+def test_the_largest_network_at_batch_128_stays_under_a_gibibyte() -> None:
+    model = mnistcnn.create_model("assignment7_model1")
+    engine = model.native_engine("lanes")
+    mnistcnn.train(model, random_set(128), epochs=1, batch_size=128, engine="lanes", progress=False)
+    assert 100 * 2**20 < engine.memory_bytes < 2**30
+
+
+def test_two_engines_in_two_threads() -> None:
+    expected = trained_digest(1)
+    found: list[str] = []
+    workers = [threading.Thread(target=lambda: found.append(trained_digest(2))) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=120)
+    assert found == [expected, expected]
+
+
+def _train_in_child(queue: multiprocessing.Queue[str]) -> None:
+    queue.put(trained_digest(2))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork_after_use() -> None:
+    model = mnistcnn.Model(LAYERS, seed=5)
+    model(torch.zeros(64, 1, 28, 28)).sum().backward()
+    context = multiprocessing.get_context("fork")
+    queue: multiprocessing.Queue[str] = context.Queue()
+    child = context.Process(target=_train_in_child, args=(queue,))
+    child.start()
+    assert queue.get(timeout=120) == trained_digest(2)
+    child.join(timeout=30)
+    assert child.exitcode == 0
+
+
+def test_an_engine_used_by_parent_and_child_of_a_fork() -> None:
+    model = mnistcnn.Model(LAYERS, seed=5).eval()
+    images = torch.rand(100, 1, 28, 28)
+    with torch.no_grad():
+        expected = model(images)
+        reader, writer = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:
+            same = bool(model(images).equal(expected))
+            os.write(writer, b"1" if same else b"0")
+            os._exit(0)
+        assert os.read(reader, 1) == b"1"
+        os.waitpid(child, 0)
+        assert model(images).equal(expected)
+
+
+def test_no_thread_stays_when_the_engine_is_gone() -> None:
+    def threads() -> int:
+        return len(os.listdir("/proc/self/task"))  # noqa: PTH208
+
+    torch.rand(4, 4) @ torch.rand(4, 4)
+    before = threads()
+    model = mnistcnn.Model(LAYERS)
+    mnistcnn.predict(model, np.zeros((64, 1, 28, 28), np.uint8), engine="lanes", threads=3)
+    assert threads() == before + 2
+    del model
+    assert threads() == before
+
+
+def test_auto_takes_lanes_on_the_cpu() -> None:
+    assert mnistcnn.create_model("session7_net").native_engine().name == "lanes"
+
+
+def test_auto_says_once_why_it_takes_aten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_module.core, "lanes_refusal", lambda _: "node '0' (relu): not today")
+    monkeypatch.setattr(model_module, "_REASONS_GIVEN", set())
+    model = mnistcnn.Model([mnistcnn.ReLU()])
+    with pytest.warns(mnistcnn.EngineWarning, match=r"lanes can't: node '0' \(relu\): not today"):
+        assert model.native_engine().name == "aten"
+    assert model.native_engine().name == "aten"  # and no second warning

@@ -1,0 +1,134 @@
+"""One table names all layers; none may be missing anywhere."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+import mnistcnn
+from mnistcnn import layers as layer_module
+from mnistcnn._native import core
+from mnistcnn.graph import build_rows
+from mnistcnn.layers import LAYER_KINDS
+from reference import MAKERS, Twin
+
+KINDS = core.layer_kinds()
+
+# A network around each layer that can't stand alone behind an image of 4x6x6, or that needs a value.
+EXAMPLES: dict[str, Any] = {
+    "conv2d": mnistcnn.Conv2d(3, 2),
+    "linear": [mnistcnn.Flatten(), mnistcnn.Linear(3)],
+    "batchnorm1d": [mnistcnn.Flatten(), mnistcnn.BatchNorm1d()],
+    "groupnorm": mnistcnn.GroupNorm(2),
+    "layernorm": mnistcnn.LayerNorm((6, 6)),
+    "maxpool2d": mnistcnn.MaxPool2d(2),
+    "avgpool2d": mnistcnn.AvgPool2d(2),
+    "adaptive_avgpool2d": mnistcnn.AdaptiveAvgPool2d(2),
+    "add": {"a": mnistcnn.Tanh(), "b": mnistcnn.Node(mnistcnn.Add(), ("a", "input"))},
+    "concat": {"a": mnistcnn.Tanh(), "b": mnistcnn.Node(mnistcnn.Concat(), ("a", "input"))},
+    "permute": mnistcnn.Permute((2, 0, 1)),
+    "slice": mnistcnn.Slice(1, 1, 5, 2),
+}
+
+every_kind = pytest.mark.parametrize("op", KINDS)
+
+
+def example(op: str) -> Any:
+    return EXAMPLES[op] if op in EXAMPLES else LAYER_KINDS[op]()
+
+
+def test_the_tables_have_the_same_layers():
+    assert set(LAYER_KINDS) == set(MAKERS) == set(KINDS)
+    classes = {
+        value
+        for value in vars(layer_module).values()
+        if isinstance(value, type) and issubclass(value, layer_module.Layer) and "op" in vars(value)
+    }
+    assert classes == set(LAYER_KINDS.values())
+
+
+@every_kind
+def test_every_layer_is_public(op: str):
+    kind = LAYER_KINDS[op]
+    assert kind.op == op
+    assert getattr(mnistcnn, kind.__name__) is kind
+    assert kind.__name__ in mnistcnn.__all__
+    assert kind.__doc__
+
+
+@every_kind
+def test_fields_are_the_cores(op: str):
+    rows = [fields for _, found, _, fields in build_rows(example(op)) if found == op]
+    assert list(rows[0]) == list(KINDS[op])
+
+
+@every_kind
+def test_defaults_are_the_cores(op: str):
+    """Whatever can be left out in Python has the same value in C++."""
+    fields = next(fields for _, found, _, fields in build_rows(example(op)) if found == op)
+    given = {
+        *("out_channels", "kernel", "out_features", "normalized_shape", "output", "order"),
+        *("dimension", "start", "stop", "step"),
+        *(("groups",) if op == "groupnorm" else ()),
+        *(("stride",) if op in ("maxpool2d", "avgpool2d") else ()),
+    }
+    found = {name: value for name, value in fields.items() if name not in given}
+    assert found == {name: KINDS[op][name] for name in found}
+
+
+@every_kind
+@pytest.mark.parametrize("training", [True, False])
+def test_every_layer_runs_on_aten_as_in_torch(op: str, training: bool):
+    """Dropout by its mask's share only; all others number by number."""
+    model = mnistcnn.Model(example(op), (4, 6, 6), seed=1)
+    model.engine = "aten"
+    twin = copy.deepcopy(Twin(model)).double()
+    images = torch.randn(5, 4, 6, 6, generator=torch.Generator().manual_seed(1))
+    outputs = model.train(training)(images)
+    assert outputs.shape[1:] == model.output_shape
+    if op in ("dropout", "dropout2d") and training:
+        kept = outputs != 0
+        torch.testing.assert_close(outputs[kept], 2 * images[kept])
+        assert 0.2 < kept.float().mean() < 0.8
+    else:
+        torch.testing.assert_close(outputs.double(), twin.train(training)(images.double()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")  # PyTorch on its own copies
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5, (2, 3), (4, 1)])
+@pytest.mark.parametrize("dilation", [1, 2, (3, 1)])
+def test_same_padding_is_torchs(kernel: Any, dilation: Any):
+    model = mnistcnn.Model([mnistcnn.Conv2d(3, kernel, padding="same", dilation=dilation)], (2, 9, 11))
+    twin = torch.nn.Conv2d(2, 3, kernel, padding="same", dilation=dilation)
+    model.load_state_dict({f"0.{name}": value for name, value in twin.state_dict().items()})
+    images = torch.randn(2, 2, 9, 11, generator=torch.Generator().manual_seed(1))
+    assert model.output_shape == (3, 9, 11)
+    torch.testing.assert_close(model(images), twin(images))
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_instance_norm_keeps_its_statistics_as_torch_does(momentum: float | None):
+    """Unlike batch norm it never counts, and momentum=None leaves the statistics alone."""
+    model = mnistcnn.Model([mnistcnn.InstanceNorm2d(momentum=momentum, track_running_stats=True)], (2, 5, 5))
+    model.engine = "aten"
+    twin = Twin(model)
+    images = torch.randn(3, 2, 5, 5, generator=torch.Generator().manual_seed(1))
+    for network in (model, twin):
+        network(images)
+        network(images)
+    for name, buffer in twin.named_buffers():
+        torch.testing.assert_close(model.get_buffer(name), buffer)
+
+
+def test_norms_with_statistics_do_not_disturb_each_other():
+    """Their running statistics lie in one memory, but each is its own for autograd."""
+    tracked = mnistcnn.InstanceNorm2d(track_running_stats=True)
+    model = mnistcnn.Model([mnistcnn.BatchNorm2d(), tracked, mnistcnn.BatchNorm2d()], (2, 5, 5))
+    model.engine = "aten"
+    images = torch.randn(3, 2, 5, 5, generator=torch.Generator().manual_seed(1))
+    for network in (model, Twin(model)):
+        network(images).square().sum().backward()
+        assert all(parameter.grad is not None for parameter in network.parameters())

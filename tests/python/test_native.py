@@ -1,0 +1,67 @@
+"""The compiled module: its stub, its version check."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+import torch
+
+import mnistcnn
+from mnistcnn._native import check_torch, core
+
+
+def stub() -> ast.Module:
+    path = Path(inspect.getfile(mnistcnn)).with_name("_core.pyi")
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def parameters_of(function: ast.FunctionDef) -> list[str]:
+    return [each.arg for each in (*function.args.args, *function.args.kwonlyargs) if each.arg != "self"]
+
+
+def test_stub_names_everything_there_is() -> None:
+    written = {node.name for node in stub().body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    assert written == {name for name in vars(core) if not name.startswith("_")}
+
+
+def test_stub_has_the_methods_and_parameters_of_the_module() -> None:
+    checked = 0
+    for node in stub().body:
+        if isinstance(node, ast.FunctionDef):
+            documented = getattr(core, node.name).__doc__ or ""
+            assert all(f"{name}:" in documented for name in parameters_of(node)), node.name
+            checked += 1
+        elif isinstance(node, ast.ClassDef) and node.name != "DivergedError":
+            kind = getattr(core, node.name)
+            written = {each.name for each in node.body if isinstance(each, ast.FunctionDef)} - {"__init__"}
+            there = {name for name in vars(kind) if not name.startswith("_")}
+            assert written == there, node.name
+            checked += 1
+    assert checked >= 8
+
+
+def test_the_installed_torch_is_the_one_of_the_build() -> None:
+    check_torch(torch.__version__)
+
+
+def test_another_torch_is_refused_in_one_sentence() -> None:
+    with pytest.raises(
+        ImportError, match=r"built with torch 2\.13\.0, but torch 2\.11\.1\+cu130 is installed"
+    ) as caught:
+        check_torch("2.11.1+cu130", built_with="2.13.0")
+    assert "torch==2.13.*" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_patch_release_is_welcome() -> None:
+    check_torch("2.13.5+cpu", built_with="2.13.0")
+
+
+def test_every_public_name_can_be_had() -> None:
+    for name in mnistcnn.__all__:
+        assert getattr(mnistcnn, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        mnistcnn.nonsense  # noqa: B018
