@@ -24,9 +24,8 @@ def main() -> None:
         model = mnistcnn.create_model(arguments.model, seed=seed)
         trainer = mnistcnn.Trainer(model, seed=seed)
         for record in trainer.epochs(train_set, mnist_test, epochs=arguments.epochs):
-            print(
-                f"seed {seed}, epoch {record.epoch}: {100 * (record.validation_accuracy or 0):.2f} % on MNIST's test set"
-            )
+            accuracy = 100 * (record.validation_accuracy or 0)
+            print(f"seed {seed}, epoch {record.epoch}: {accuracy:.2f} % on MNIST's test set")
         last.append(100 * (trainer.history.last.validation_accuracy or 0))
     print(f"last epoch: {', '.join(f'{value:.2f}' for value in last)} %")
 

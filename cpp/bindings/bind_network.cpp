@@ -148,6 +148,12 @@ void bind_network(py::module_& module) {
       .def_property_readonly("buffers", [](const Model& m) { return m.parameters.buffers; })
       .def_property_readonly("counters", [](const Model& m) { return m.parameters.counters; })
       .def(
+          "check_batch",
+          [](const Model& m, std::int64_t images, bool training) {
+            network::check_batch(m.graph, m.analysis, images, training);
+          },
+          py::kw_only(), py::arg("images"), py::arg("training"))
+      .def(
           "set_memory",
           [](Model& model, at::Tensor values, at::Tensor gradients, at::Tensor buffers, at::Tensor counters) {
             const network::Parameters moved{std::move(values), std::move(gradients), std::move(buffers),

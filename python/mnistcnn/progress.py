@@ -13,7 +13,8 @@ class ProgressBar:
         from tqdm.auto import tqdm
 
         watched = sys.stderr.isatty() or "ipykernel" in sys.modules  # a terminal or a notebook, not a log file
-        self._bar: Any = tqdm(total=total, unit=unit, unit_scale=True, disable=not (enabled and watched), file=sys.stderr)
+        disable = not (enabled and watched)
+        self._bar: Any = tqdm(total=total, unit=unit, unit_scale=True, disable=disable, file=sys.stderr)
         self._done = 0
 
     def show(self, done: int, *, title: str = "", **numbers: str) -> None:

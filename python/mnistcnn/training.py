@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -458,16 +457,12 @@ def _positive(name: str, value: object) -> int:
 
 
 def _check_last_batch(model: Model, count: int, batch_size: int) -> None:
-    """A batch norm over a single number is refused now, not at the end of the first epoch."""
-    if count % batch_size != 1 and batch_size != 1:
-        return
-    for node in model._network.nodes:
-        positions = math.prod(node["output_shape"][1:])
-        if node["op"] in ("batchnorm1d", "batchnorm2d") and positions == 1:
-            raise ValueError(
-                f"{count} images in batches of {batch_size} leave a batch of one image, and batch norm '{node['name']}' "
-                "needs more than one value per channel; choose another batch_size"
-            )
+    """A batch that is too small for a batch norm is refused now, not at the end of the first epoch."""
+    last = count % batch_size or batch_size
+    try:
+        model._network.check_batch(images=last, training=True)
+    except ValueError as error:
+        raise ValueError(f"{count} images in batches of {batch_size} end with a batch of {last}: {error}") from None
 
 
 def _move(model: Model, device: str | torch.device) -> None:

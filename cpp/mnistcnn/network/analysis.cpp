@@ -418,6 +418,12 @@ class Analyst {
   std::set<std::string> names_;
 };
 
+bool uses_batch_statistics(const Layer& layer, bool training) {
+  if (const auto* norm = std::get_if<BatchNorm2d>(&layer)) return training || !norm->track_running_stats;
+  if (const auto* norm = std::get_if<BatchNorm1d>(&layer)) return training || !norm->track_running_stats;
+  return false;
+}
+
 }  // namespace
 
 Analysis analyse(const Graph& graph) { return Analyst(graph).run(); }
@@ -427,6 +433,18 @@ const TensorSpec* Analysis::find(int node, Role role) const {
   for (const TensorSpec& spec : is_parameter ? parameters : buffers)
     if (spec.node == node && spec.role == role) return &spec;
   return nullptr;
+}
+
+void check_batch(const Graph& graph, const Analysis& analysis, std::int64_t images, bool training) {
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& node = graph.nodes[i];
+    if (!uses_batch_statistics(node.layer, training)) continue;
+    const Shape& shape = analysis.nodes[i].output_shape;
+    if (images * element_count(shape) > shape[0]) continue;
+    throw std::invalid_argument(text("node '", node.name, "' (", op_name(node.layer), "): needs more than one value per ",
+                                     "channel, but its input is ", bracketed(shape), " of ", images,
+                                     " image; use a larger batch"));
+  }
 }
 
 std::int64_t element_count(const Shape& shape) {

@@ -49,6 +49,10 @@ struct Analysis {
 // std::invalid_argument, naming the node and the shapes.
 Analysis analyse(const Graph& graph);
 
+// Refuses a batch in which a batch norm would need the variance of a single value: in training, and always where a
+// norm keeps no running statistics.
+void check_batch(const Graph& graph, const Analysis& analysis, std::int64_t images, bool training);
+
 std::int64_t element_count(const Shape& shape);
 
 }  // namespace mnistcnn::network

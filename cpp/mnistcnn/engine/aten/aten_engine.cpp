@@ -78,6 +78,7 @@ class AtenEngine final : public Engine {
   std::string_view name() const override { return "aten"; }
 
   Tensor forward(const Tensor& images, Mode mode, Randomness randomness, Keep keep) override {
+    network::check_batch(model_.graph, model_.analysis, images.size(0), mode == Mode::kTrain);
     const at::AutoGradMode record(keep != Keep::kNothing);
     images_ = images.detach().set_requires_grad(keep == Keep::kForParametersAndImages);
     outputs_ = run(images_, mode, randomness);
@@ -95,6 +96,7 @@ class AtenEngine final : public Engine {
 
   Tensor predict(const ImageBatch& batch) override {
     const at::NoGradGuard guard;
+    network::check_batch(model_.graph, model_.analysis, static_cast<std::int64_t>(batch.indices.size()), false);
     return run(normalised(batch), Mode::kEvaluate, {});
   }
 
@@ -103,6 +105,7 @@ class AtenEngine final : public Engine {
     const at::AutoGradMode record(true);
     const at::Device device = model_.parameters.values.device();
     const auto count = static_cast<std::int64_t>(labels.size());
+    network::check_batch(model_.graph, model_.analysis, count, true);
     const Tensor targets =
         at::from_blob(const_cast<std::int64_t*>(labels.data()), {count}, at::kLong).to(device);  // read only
     const Tensor outputs = run(normalised(batch), Mode::kTrain, randomness);

@@ -28,9 +28,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
-#include <stdexcept>
 
-#include "mnistcnn/common/text.h"
 #include "mnistcnn/engine/aten/dropout_mask.h"
 
 namespace mnistcnn::engine::aten {
@@ -137,10 +135,6 @@ class Forward {
   template <class Norm>
   Tensor batch_norm(const Norm& norm) const {
     const bool use_batch = training() || !norm.track_running_stats;
-    if (use_batch && x_.numel() / x_.size(1) < 2)
-      throw std::invalid_argument(
-          common::text("batch norm needs more than one value per channel in training, but its input is ",
-                       common::bracketed(x_.sizes()), "; use a larger batch"));
     return at::batch_norm(x_, maybe(context_.weight), maybe(context_.bias), maybe(context_.running_mean),
                           maybe(context_.running_variance), use_batch, update_factor(norm), norm.eps, true);
   }
