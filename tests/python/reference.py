@@ -63,7 +63,10 @@ class Permute(nn.Module):
         self.order = order
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # Contiguous, as PyTorch 2.13's batch norm has wrong gradients for some permuted maps of width 1.
+        # Contiguous, both ways: PyTorch 2.13's batch norm gives wrong gradients for some permuted maps of width 1, and
+        # for output gradients that are not contiguous (finite differences say so).
+        if x.requires_grad:
+            x.register_hook(torch.Tensor.contiguous)
         return x.permute(0, *(dimension + 1 for dimension in self.order)).contiguous()
 
 

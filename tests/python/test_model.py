@@ -49,7 +49,7 @@ def near(ours: list[torch.Tensor], theirs: list[torch.Tensor], relative: float =
     """Each tensor by its length; gradients of biases before a batch norm are rounding errors of the longest one."""
     longest = max(length(each) for each in theirs)
     pairs = zip(ours, theirs, strict=True)
-    return all(distance(a, b) <= relative * length(b) + 1e-7 * longest for a, b in pairs)
+    return all(distance(a, b) <= relative * length(b) + 1e-6 * longest for a, b in pairs)
 
 
 # ---- memory

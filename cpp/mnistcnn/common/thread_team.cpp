@@ -41,11 +41,11 @@ class ThreadTeam::Shared {
   void run(std::span<const Phase> phases) {
     phases_ = phases;
     next_ = 0;
-    finished_.store(false, std::memory_order_relaxed);
     begin_next();
     std::uint64_t seen = 0;
-    while (!finished_.load(std::memory_order_acquire)) {
+    while (true) {
       const std::uint64_t current = wait_beyond(seen);
+      if (claims_in(current) == 0) return;
       seen = current >> kUnitBits;
       work_on(current, 0);
     }
@@ -55,6 +55,7 @@ class ThreadTeam::Shared {
   // `current_` holds the number of the phase and how many claims it has; numbers only grow.
   static constexpr int kUnitBits = 12;
   static constexpr std::uint64_t kStop = ~std::uint64_t{0};
+  static int claims_in(std::uint64_t current) { return static_cast<int>(current & ((1U << kUnitBits) - 1)); }
 
   // Starts the next phase, or announces the end: a number without claims.
   void begin_next() {
@@ -64,7 +65,7 @@ class ThreadTeam::Shared {
     }
     ++sequence_;
     if (next_ == phases_.size()) {
-      finished_.store(true, std::memory_order_release);
+      // From here on everything belongs to the caller again.
       publish(sequence_ << kUnitBits);
       return;
     }
@@ -84,7 +85,7 @@ class ThreadTeam::Shared {
   // Does what is left of the phase.
   void work_on(std::uint64_t current, int thread) {
     const std::uint64_t sequence = current >> kUnitBits;
-    const int claims = static_cast<int>(current & ((1U << kUnitBits) - 1));
+    const int claims = claims_in(current);
     const int begin = claims * thread / threads_, end = claims * (thread + 1) / threads_;
     const bool forth = sequence % 2 == 0;
     for (int i = 0; i < end - begin; ++i) try_claim(forth ? begin + i : end - 1 - i, sequence, thread);
@@ -152,7 +153,6 @@ class ThreadTeam::Shared {
   int claims_ = 0;
 
   alignas(128) std::atomic<std::uint64_t> current_{0};
-  std::atomic<bool> finished_{true};
   alignas(128) std::atomic<int> done_{0};
   alignas(128) std::atomic<std::uint32_t> pulse_{0};
   std::atomic<int> sleeping_{0};

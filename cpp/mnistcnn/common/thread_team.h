@@ -7,10 +7,10 @@ namespace mnistcnn::common {
 // A number of threads that live as long as the team and run the phases of a computation together.
 //
 // Within a phase every unit of work is done once, by whichever thread claims it first; the next phase begins when all
-// units are done. Nobody waits for a thread that has not begun anything. Each thread prefers the same share of the units
-// in every phase, forth and back in turns, so that it finds in its cache what it left there.
-// The caller is thread 0. Waiting threads spin for some microseconds, then sleep. A team survives fork(): the child
-// starts threads of its own when it first needs them.
+// units are done. Nobody waits for a thread that has not begun anything. Each thread prefers the same share of the
+// units in every phase, forth and back in turns, so that it finds in its cache what it left there. The caller is thread
+// 0. Waiting threads spin for some microseconds, then sleep. A team survives fork(): the child starts threads of its
+// own when it first needs them.
 class ThreadTeam {
  public:
   // work(context, unit, thread) is called for each unit, completion(context) by the thread that finished the last one.

@@ -22,12 +22,15 @@ lanes::Memory memory_of(const network::Model& model) {
 class LanesAdapter final : public Engine {
  public:
   LanesAdapter(network::Model& model, int threads)
-      : engine_(model.graph, memory_of(model), threads), output_shape_(model.analysis.nodes.back().output_shape) {}
+      : model_(model),
+        engine_(model.graph, memory_of(model), threads),
+        output_shape_(model.analysis.nodes.back().output_shape) {}
 
   std::string_view name() const override { return "lanes"; }
   std::int64_t memory_bytes() const override { return static_cast<std::int64_t>(engine_.arena_bytes()); }
 
   Tensor forward(const Tensor& images, Mode mode, Randomness randomness, Keep keep) override {
+    network::check_batch(model_.graph, model_.analysis, images.size(0), mode == Mode::kTrain);
     images_ = images.detach().contiguous();
     keep_ = keep;
     Tensor outputs = empty_outputs(images.size(0));
@@ -50,7 +53,9 @@ class LanesAdapter final : public Engine {
 
   Tensor predict(const ImageBatch& batch) override {
     keep_ = Keep::kNothing;
-    Tensor outputs = empty_outputs(static_cast<std::int64_t>(batch.indices.size()));
+    const auto count = static_cast<std::int64_t>(batch.indices.size());
+    network::check_batch(model_.graph, model_.analysis, count, false);
+    Tensor outputs = empty_outputs(count);
     engine_.predict(batch, outputs.mutable_data_ptr<float>());
     return outputs;
   }
@@ -58,6 +63,7 @@ class LanesAdapter final : public Engine {
   StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
                   Randomness randomness) override {
     keep_ = Keep::kNothing;
+    network::check_batch(model_.graph, model_.analysis, static_cast<std::int64_t>(labels.size()), true);
     return engine_.step(batch, labels, loss, randomness);
   }
 
@@ -70,6 +76,7 @@ class LanesAdapter final : public Engine {
 
   Tensor empty_outputs(std::int64_t count) const { return at::empty(output_shape_of(count), at::kFloat); }
 
+  const network::Model& model_;
   lanes::LanesEngine engine_;
   network::Shape output_shape_;
   Tensor images_;  // of the latest forward: the engine may read them again in its backward

@@ -18,7 +18,8 @@ std::unique_ptr<Engine> make_engine(network::Model& model, const std::string& ki
   if (threads < 0) throw std::invalid_argument(common::text("threads=", threads, " must not be negative"));
   if (kind == "aten") return aten::make_engine(model);
   if (kind != "lanes") throw std::invalid_argument(common::text("there is no engine '", kind, "'"));
-  if (const auto reason = lanes_refusal(model)) throw std::invalid_argument("the lanes engine can't run this: " + *reason);
+  if (const auto reason = lanes_refusal(model))
+    throw std::invalid_argument("the lanes engine can't run this: " + *reason);
   return adapt_lanes(model, threads);
 }
 

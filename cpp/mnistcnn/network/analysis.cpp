@@ -441,9 +441,9 @@ void check_batch(const Graph& graph, const Analysis& analysis, std::int64_t imag
     if (!uses_batch_statistics(node.layer, training)) continue;
     const Shape& shape = analysis.nodes[i].output_shape;
     if (images * element_count(shape) > shape[0]) continue;
-    throw std::invalid_argument(text("node '", node.name, "' (", op_name(node.layer), "): needs more than one value per ",
-                                     "channel, but its input is ", bracketed(shape), " of ", images,
-                                     " image; use a larger batch"));
+    throw std::invalid_argument(text("node '", node.name, "' (", op_name(node.layer),
+                                     "): needs more than one value per ", "channel, but its input is ",
+                                     bracketed(shape), " of ", images, " image; use a larger batch"));
   }
 }
 

@@ -135,8 +135,11 @@ class Forward {
   template <class Norm>
   Tensor batch_norm(const Norm& norm) const {
     const bool use_batch = training() || !norm.track_running_stats;
-    return at::batch_norm(x_, maybe(context_.weight), maybe(context_.bias), maybe(context_.running_mean),
-                          maybe(context_.running_variance), use_batch, update_factor(norm), norm.eps, true);
+    Tensor output = at::batch_norm(x_, maybe(context_.weight), maybe(context_.bias), maybe(context_.running_mean),
+                                   maybe(context_.running_variance), use_batch, update_factor(norm), norm.eps, true);
+    // Its backward is wrong in libtorch 2.13 for some gradients that are not contiguous, such as a permuted map's.
+    if (output.requires_grad()) output.register_hook([](const Tensor& gradient) { return gradient.contiguous(); });
+    return output;
   }
 
   // mask_shape: one decision per element of it, shared by what it is broadcast to.

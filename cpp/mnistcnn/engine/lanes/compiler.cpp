@@ -1,7 +1,7 @@
 #include "mnistcnn/engine/lanes/compiler.h"
 
 #include <algorithm>
-#include <numeric>
+#include <map>
 
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/engine/lanes/ops/activation_op.h"
@@ -33,7 +33,8 @@ PoolWindows pool_windows(std::int64_t inputs, std::int64_t outputs, std::int64_t
   PoolWindows windows;
   windows.step = static_cast<int>(dilation);
   for (std::int64_t i = 0; i < outputs; ++i) {
-    const std::int64_t begin = i * stride - padding, end = std::min(begin + (kernel - 1) * dilation + 1, inputs + padding);
+    const std::int64_t begin = i * stride - padding,
+                       end = std::min(begin + (kernel - 1) * dilation + 1, inputs + padding);
     std::int64_t first = begin;
     while (first < 0) first += dilation;
     const std::int64_t last = std::min(end, inputs);
@@ -139,7 +140,8 @@ class Compiler {
   // The value in the shape in which an operation wants it. Shapes only differ by flatten, which moves nothing.
   Value* use(const Named& from) {
     close(from.value);
-    if (from.extent.channels == from.value->extent.channels && from.extent.rows == from.value->extent.rows) return from.value;
+    if (from.extent.channels == from.value->extent.channels && from.extent.rows == from.value->extent.rows)
+      return from.value;
     return view_of(from.value, from.extent);
   }
 
@@ -229,7 +231,8 @@ class Compiler {
     const bool monotonous = slope >= 0;
     Open& chain = chain_with_room([&](const Open& c) {
       const ChainLayers& layers = c.op->layers();
-      const bool pooled_only = c.stage == kPooled && layers.activation == ChainLayers::Activation::kNone && layers.drop == kNoDrop;
+      const bool pooled_only =
+          c.stage == kPooled && layers.activation == ChainLayers::Activation::kNone && layers.drop == kNoDrop;
       return c.stage < kActivation || (monotonous && pooled_only);
     });
     chain.op->layers().activation = activation;
@@ -244,9 +247,8 @@ class Compiler {
         if (each.last_node == node().inputs[0] && only_reader_of(each.last_node)) each.last_node = node_;
       return;
     }
-    Open& chain = chain_with_room([](const Open& c) {
-      return c.stage < kDropped || (c.stage == kPooled && c.op->layers().drop == kNoDrop);
-    });
+    Open& chain = chain_with_room(
+        [](const Open& c) { return c.stage < kDropped || (c.stage == kPooled && c.op->layers().drop == kNoDrop); });
     ChainLayers& layers = chain.op->layers();
     layers.drop = layers.pool == kNoPool ? kDropBeforePool : kDropAfterPool;
     layers.drop_probability = probability;
@@ -259,7 +261,9 @@ class Compiler {
   void add(const network::BatchNorm2d& norm) { add_batch_norm(norm); }
   void add(const network::BatchNorm1d& norm) { add_batch_norm(norm); }
   void add(const network::ReLU&) { add_chain_activation(ChainLayers::Activation::kRelu, 0); }
-  void add(const network::LeakyReLU& layer) { add_chain_activation(ChainLayers::Activation::kLeaky, layer.negative_slope); }
+  void add(const network::LeakyReLU& layer) {
+    add_chain_activation(ChainLayers::Activation::kLeaky, layer.negative_slope);
+  }
   void add(const network::Dropout& layer) { add_dropout(layer.probability, false); }
   void add(const network::Dropout2d& layer) { add_dropout(layer.probability, true); }
 
@@ -277,15 +281,19 @@ class Compiler {
       return finish_chain_node(chain, kPooled);
     }
     add_pool(true,
-             pool_windows(in.rows, out.rows, pool.kernel.height, pool.stride.height, pool.padding.height, pool.dilation.height, false),
-             pool_windows(in.columns, out.columns, pool.kernel.width, pool.stride.width, pool.padding.width, pool.dilation.width, false));
+             pool_windows(in.rows, out.rows, pool.kernel.height, pool.stride.height, pool.padding.height,
+                          pool.dilation.height, false),
+             pool_windows(in.columns, out.columns, pool.kernel.width, pool.stride.width, pool.padding.width,
+                          pool.dilation.width, false));
   }
 
   void add(const network::AvgPool2d& pool) {
     const Extent in = only().extent, out = output_extent();
     add_pool(false,
-             pool_windows(in.rows, out.rows, pool.kernel.height, pool.stride.height, pool.padding.height, 1, pool.count_include_pad),
-             pool_windows(in.columns, out.columns, pool.kernel.width, pool.stride.width, pool.padding.width, 1, pool.count_include_pad));
+             pool_windows(in.rows, out.rows, pool.kernel.height, pool.stride.height, pool.padding.height, 1,
+                          pool.count_include_pad),
+             pool_windows(in.columns, out.columns, pool.kernel.width, pool.stride.width, pool.padding.width, 1,
+                          pool.count_include_pad));
   }
 
   void add(const network::AdaptiveAvgPool2d& pool) {
@@ -295,16 +303,19 @@ class Compiler {
 
   void add_pool(bool maximum, PoolWindows rows, PoolWindows columns) {
     Value* const in = use(only());
-    emplace<PoolOp>(Input{in}, result(output_extent(), {in}, false).value, maximum, std::move(rows), std::move(columns));
+    emplace<PoolOp>(Input{in}, result(output_extent(), {in}, false).value, maximum, std::move(rows),
+                    std::move(columns));
   }
 
   // The only reader of a chain computes it where it needs it; anybody else takes a value.
   Source source() {
     int from = node().inputs[0];
     const Named input = only();
-    while (from >= 0 && only_reader_of(from) && is_free(from)) from = graph_.nodes[static_cast<std::size_t>(from)].inputs[0];
+    while (from >= 0 && only_reader_of(from) && is_free(from))
+      from = graph_.nodes[static_cast<std::size_t>(from)].inputs[0];
     for (const Open& each : open_)
-      if (each.op->output() == input.value && (each.last_node == from || each.last_node == node().inputs[0]) && only_reader_of(from)) {
+      if (each.op->output() == input.value && (each.last_node == from || each.last_node == node().inputs[0]) &&
+          only_reader_of(from)) {
         ChainOp* const chain = each.op;
         chain->make_lazy();
         lazy_.push_back(chain->output());
@@ -397,7 +408,8 @@ class Compiler {
   void add(const network::Concat&) {
     std::vector<RearrangeOp::Element> elements;
     for (std::size_t i = 0; i < node().inputs.size(); ++i)
-      for (std::int64_t e = 0; e < named(node().inputs[i]).extent.elements(); ++e) elements.push_back({static_cast<int>(i), e});
+      for (std::int64_t e = 0; e < named(node().inputs[i]).extent.elements(); ++e)
+        elements.push_back({static_cast<int>(i), e});
     add_rearrangement(std::move(elements));
   }
 
@@ -489,9 +501,31 @@ class Compiler {
     ++root_of(plan_.output)->uses;
   }
 
+  // The convolution that is the only reader of a value.
+  const ConvolutionOp* convolution_reading(const Value* value) const {
+    if (value->uses != 1 || value == plan_.output) return nullptr;
+    for (const auto& op : plan_.ops)
+      if (op->inputs()[0].value == value) return dynamic_cast<const ConvolutionOp*>(op.get());
+    return nullptr;
+  }
+
+  // Memory in the form of a convolution's own scratch, so that it needs no copy.
+  static Buffer laid_out_buffer(std::int64_t& size, const ScratchLayout& layout) {
+    const Buffer buffer{Buffer::Kind::kBlock, size + layout.origin(), layout.plane(), layout.row()};
+    size += layout.size();
+    return buffer;
+  }
+
   static Buffer block_buffer(std::int64_t& size, const Extent& extent) {
     const Buffer buffer{Buffer::Kind::kBlock, size, extent.positions() * kLanes, extent.columns * kLanes};
     size += extent.elements() * kLanes;
+    return buffer;
+  }
+
+  // Dense memory in another shape.
+  static Buffer seen_as(const Extent& extent, Buffer buffer) {
+    buffer.plane = extent.positions() * kLanes;
+    buffer.row = extent.columns * kLanes;
     return buffer;
   }
 
@@ -504,14 +538,28 @@ class Compiler {
     for (std::size_t i = 0; i + 1 < plan_.ops.size(); ++i) {
       const auto* convolution = dynamic_cast<ConvolutionOp*>(plan_.ops[i].get());
       if (convolution == nullptr || convolution->output() != value) continue;
-      const bool chain_follows = dynamic_cast<ChainOp*>(plan_.ops[i + 1].get()) != nullptr &&
-                                 plan_.ops[i + 1]->inputs()[0].value == value;
+      const bool chain_follows =
+          dynamic_cast<ChainOp*>(plan_.ops[i + 1].get()) != nullptr && plan_.ops[i + 1]->inputs()[0].value == value;
       return chain_follows ? convolution : nullptr;
     }
     return nullptr;
   }
 
+  // Chains without a pool may write the gradient of their input over that of their output: one map less in the cache.
+  void find_gradients_in_place() {
+    for (Value& value : plan_.values) {
+      const ConvolutionOp* const producer = private_producer(&value);
+      if (producer == nullptr || !producer->gradient_layout().frame.empty()) continue;
+      for (const auto& op : plan_.ops) {
+        auto* const chain = dynamic_cast<ChainOp*>(op.get());
+        const bool fits = chain != nullptr && chain->inputs()[0].value == &value && chain->layers().pool == kNoPool;
+        if (fits && convolution_reading(chain->output()) != nullptr) in_place_.emplace(&value, chain->output());
+      }
+    }
+  }
+
   void place_memory() {
+    find_gradients_in_place();
     std::int64_t input = 0, gradient = 0, temporary = 0;
     for (const auto& op : plan_.ops) {
       const Needs needs = op->needs();
@@ -531,23 +579,28 @@ class Compiler {
     }
     for (Value& value : plan_.values) {
       if (root_of(&value) != &value) continue;
-      if (!is_lazy(&value)) value.activation = block_buffer(plan_.block_size, value.extent);
-      if (const ConvolutionOp* producer = private_producer(&value)) {
+      const ConvolutionOp *const producer = private_producer(&value), *const reader = convolution_reading(&value);
+      if (&value == plan_.image && reader != nullptr)
+        value.activation = laid_out_buffer(plan_.block_size, reader->input_layout());
+      else if (producer != nullptr)
+        value.activation = laid_out_buffer(plan_.block_size, {value.extent, {}});
+      else if (!is_lazy(&value))
+        value.activation = block_buffer(plan_.block_size, value.extent);
+      if (producer != nullptr && in_place_.contains(&value)) continue;
+      if (producer != nullptr) {
         const ScratchLayout& layout = producer->gradient_layout();
         value.gradient = {Buffer::Kind::kThread, gradient_place + layout.origin(), layout.plane(), layout.row()};
+      } else if (is_lazy(&value) && reader != nullptr) {
+        value.gradient = laid_out_buffer(plan_.block_size, {value.extent, {}});
       } else {
         value.gradient = block_buffer(plan_.block_size, value.extent);
       }
     }
+    for (const auto& [value, output] : in_place_) value->gradient = output->gradient;
     for (const auto& [view, base] : views_) {
       const Value* root = root_of(base);
-      const auto seen_as = [&](Buffer buffer) {
-        buffer.plane = view->extent.positions() * kLanes;
-        buffer.row = view->extent.columns * kLanes;
-        return buffer;
-      };
-      view->activation = seen_as(root->activation);
-      view->gradient = seen_as(root->gradient);
+      view->activation = seen_as(view->extent, root->activation);
+      view->gradient = seen_as(view->extent, root->gradient);
       view->trains = root->trains;
     }
     plan_.block_size = (plan_.block_size / kLanes | 1) * kLanes + kLanes;  // blocks don't begin at the same sets
@@ -570,11 +623,12 @@ class Compiler {
   Plan plan_;
   int node_ = 0;
   std::vector<bool> used_;
-  std::vector<int> readers_;                     // nodes that read each node
+  std::vector<int> readers_;  // nodes that read each node
   std::vector<Named> value_of_;
-  std::vector<std::pair<Value*, Value*>> views_; // (view, what it shows in another shape)
+  std::vector<std::pair<Value*, Value*>> views_;  // (view, what it shows in another shape)
   std::vector<Value*> lazy_;
   std::vector<Open> open_;
+  std::map<Value*, Value*> in_place_;  // input of a chain -> its output
 };
 
 }  // namespace

@@ -113,7 +113,8 @@ bool Correlation::columns_fit(const std::vector<Part>& parts, std::vector<Column
       const int from = columns_.offset[0] + part.first;
       tile.left = std::max(0, -from);
       tile.right = std::max(0, from + part.count + 2 - columns_.inputs);
-      const bool known = tile.left <= 2 && tile.right <= 2 && kernels_->convolve3[1][1][tile.left][tile.right] != nullptr;
+      const bool known =
+          tile.left <= 2 && tile.right <= 2 && kernels_->convolve3[1][1][tile.left][tile.right] != nullptr;
       if (!known) tile.left = tile.right = 0, exact = false;
     }
     tiles.push_back(tile);
@@ -168,6 +169,8 @@ void Correlation::choose_tiles() {
       column_tiles_ = columns;
       skips_columns_ = skips;
     }
+  for (const Part& outputs : output_tiles_)
+    for (const ColumnTile& tile : column_tiles_) tile_kernels_.push_back(kernel_of(outputs.count, tile));
 }
 
 // [channel][kernel row][kernel column][output of the tile], tile after tile.
@@ -194,17 +197,19 @@ void Correlation::run_rows(ConvolutionTile& t, View x, const float* packed, View
   t.w = packed;
   t.first_row = row_ranges_[static_cast<std::size_t>(row)].first;
   t.end_row = row_ranges_[static_cast<std::size_t>(row)].second;
+  const ConvolutionKernel* kernel = tile_kernels_.data() + static_cast<std::size_t>(output_tile) * column_tiles_.size();
   for (const ColumnTile& tile : column_tiles_) {
     t.x = x_row + tile.first * columns_.step * kLanes;
     t.y = y_row + (columns_.first_output + tile.first * columns_.output_step) * kLanes;
     t.first_column = tile.first_column;
     t.end_column = tile.end_column;
-    kernel_of(outputs.count, tile)(t);
+    (*kernel++)(t);
   }
 }
 
 void Correlation::run(View x, const float* packed, const float* bias, View y) const {
-  const int kernel_rows = static_cast<int>(rows_.offset.size()), kernel_columns = static_cast<int>(columns_.offset.size());
+  const int kernel_rows = static_cast<int>(rows_.offset.size()),
+            kernel_columns = static_cast<int>(columns_.offset.size());
   const int tiles = static_cast<int>(output_tiles_.size());
   const std::int64_t row_distance = kernel_rows > 1 ? rows_.offset[1] - rows_.offset[0] : 1;
   ConvolutionTile t{};

@@ -54,8 +54,8 @@ class Correlation {
  private:
   struct ColumnTile {
     int first, count;
-    int left, right;                // input columns outside the map
-    int first_column, end_column;   // kernel columns that touch the map
+    int left, right;               // input columns outside the map
+    int first_column, end_column;  // kernel columns that touch the map
   };
   struct Part {
     int first, count;
@@ -77,7 +77,8 @@ class Correlation {
   double cost_ = 0;
   std::vector<Part> output_tiles_;
   std::vector<ColumnTile> column_tiles_;
-  std::vector<std::int32_t> column_offsets_;  // floats
+  std::vector<ConvolutionKernel> tile_kernels_;  // [output tile][column tile]
+  std::vector<std::int32_t> column_offsets_;     // floats
   std::vector<std::pair<int, int>> row_ranges_;  // kernel rows that touch the map, of each output row
 };
 

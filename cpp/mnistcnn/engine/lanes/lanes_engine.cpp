@@ -21,7 +21,7 @@ namespace {
 using common::text;
 
 constexpr std::int64_t kPackingPerUnit = 4096, kReducePerUnit = 4096;  // floats: enough to be worth a claim
-constexpr int kMostPartials = 32;  // copies of the parameters' gradients
+constexpr int kMostPartials = 32;                                      // copies of the parameters' gradients
 constexpr std::int64_t kPredictBlocks = 64;
 
 void require(bool condition, const std::string& message) {
@@ -83,7 +83,8 @@ class LanesEngine::Implementation {
     }
   }
 
-  StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss, Randomness randomness) {
+  StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
+                  Randomness randomness) {
     check_step(batch, labels, loss);
     begin(static_cast<std::int64_t>(batch.indices.size()), true, randomness, step_->memory_per_thread());
     batch_ = batch;
@@ -189,7 +190,8 @@ class LanesEngine::Implementation {
   }
 
   void clear_unused_gradients() {
-    for (const Plan::Reduced& each : plan_.unused) std::fill_n(run_.memory.gradients + each.parameter, each.count, 0.0f);
+    for (const Plan::Reduced& each : plan_.unused)
+      std::fill_n(run_.memory.gradients + each.parameter, each.count, 0.0f);
   }
 
   // ---- memory
@@ -210,7 +212,8 @@ class LanesEngine::Implementation {
   void reserve(int slots) {
     const std::int64_t partials = run_.partial_groups();
     const std::int64_t batch_blocks = plan_.batch_size > 0 ? run_.blocks : 0;
-    const bool enough = arena_.data() != nullptr && slots <= slots_ && partials <= partials_ && batch_blocks <= run_.batch_blocks;
+    const bool enough =
+        arena_.data() != nullptr && slots <= slots_ && partials <= partials_ && batch_blocks <= run_.batch_blocks;
     if (enough) return;
     slots_ = std::max(slots_, slots);
     partials_ = std::max(partials_, partials);
@@ -224,7 +227,8 @@ class LanesEngine::Implementation {
     for (const std::int64_t size : sizes) total += size;
     arena_.resize(total);
     float* memory = arena_.data();
-    float** const regions[] = {&run_.block_memory, &run_.batch_memory, &run_.thread_memory, &run_.packed, &run_.partials};
+    float** const regions[] = {&run_.block_memory, &run_.batch_memory, &run_.thread_memory, &run_.packed,
+                               &run_.partials};
     for (std::size_t i = 0; i < std::size(sizes); ++i) {
       *regions[i] = memory;
       memory += sizes[i];
@@ -233,14 +237,15 @@ class LanesEngine::Implementation {
 
   // ---- checks
   bool has_untracked_norm() const {
-    return std::any_of(plan_.batch_norms.begin(), plan_.batch_norms.end(), [](const auto& norm) { return !norm.tracked; });
+    return std::any_of(plan_.batch_norms.begin(), plan_.batch_norms.end(),
+                       [](const auto& norm) { return !norm.tracked; });
   }
 
   void check_norms(std::int64_t count, bool training) const {
     for (const Plan::BatchNorm& norm : plan_.batch_norms)
       require(count * norm.positions > 1 || !(training || !norm.tracked),
-              text("node '", norm.name, "': batch norm needs more than one value per channel, but the batch has ", count,
-                   " image and the map ", norm.positions, " position"));
+              text("node '", norm.name, "': batch norm needs more than one value per channel, but the batch has ",
+                   count, " image and the map ", norm.positions, " position"));
   }
 
   void check_step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss) const {
@@ -258,7 +263,9 @@ class LanesEngine::Implementation {
 
   // ---- ways in and out
   // Lanes without an image of their own repeat the block's first, so that they hold sane numbers; nobody reads them.
-  std::int64_t image_of(const BlockRun& at, int lane) const { return std::int64_t{at.block} * kLanes + (lane < at.live() ? lane : 0); }
+  std::int64_t image_of(const BlockRun& at, int lane) const {
+    return std::int64_t{at.block} * kLanes + (lane < at.live() ? lane : 0);
+  }
 
   void gather(const BlockRun& at) {
     const Extent& extent = plan_.image->extent;
@@ -279,14 +286,6 @@ class LanesEngine::Implementation {
     run_.kernels->gather(t);
   }
 
-  void from_rows(const BlockRun& at, const float* rows, std::int64_t size, float* to, bool repeat) const {
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const bool there = lane < at.live();
-      const float* row = rows + image_of(at, lane) * size;
-      for (std::int64_t i = 0; i < size; ++i) to[i * kLanes + lane] = there || repeat ? row[i] : 0.0f;
-    }
-  }
-
   void to_rows(const BlockRun& at, const float* from, std::int64_t size, float* rows) const {
     for (int lane = 0; lane < at.live(); ++lane) {
       float* const row = rows + image_of(at, lane) * size;
@@ -295,13 +294,25 @@ class LanesEngine::Implementation {
   }
 
   void read_images(const BlockRun& at) const {
-    from_rows(at, float_images_, plan_.image->extent.elements(), at.view(plan_.image->activation).data, true);
+    const Extent& extent = plan_.image->extent;
+    const View view = at.view(plan_.image->activation);
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const float* from = float_images_ + image_of(at, lane) * extent.elements();
+      for (std::int64_t c = 0; c < extent.channels; ++c)
+        for (std::int64_t h = 0; h < extent.rows; ++h)
+          for (std::int64_t w = 0; w < extent.columns; ++w)
+            view.data[c * view.plane + h * view.row + w * kLanes + lane] = *from++;
+    }
   }
   void write_outputs(const BlockRun& at) const {
     to_rows(at, at.view(plan_.output->activation).data, output_size(), outputs_);
   }
   void read_output_gradients(const BlockRun& at) const {
-    from_rows(at, output_gradients_, output_size(), at.view(plan_.output->gradient).data, false);
+    float* const to = at.view(plan_.output->gradient).data;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const float* row = output_gradients_ + image_of(at, lane) * output_size();
+      for (std::int64_t i = 0; i < output_size(); ++i) to[i * kLanes + lane] = lane < at.live() ? row[i] : 0.0f;
+    }
   }
   void write_image_gradients(const BlockRun& at) const {
     if (image_gradients_ == nullptr) return;

@@ -12,8 +12,8 @@ namespace mnistcnn::engine::lanes {
 struct Needs {
   std::int64_t input_scratch = 0, gradient_scratch = 0, temporary = 0;  // floats per thread
   std::int64_t block = 0;                                               // floats per block
-  std::int64_t batch = 0;                                               // floats per block of the batch, contiguous rows
-  std::int64_t packed = 0;                                              // floats, packed weights
+  std::int64_t batch = 0;   // floats per block of the batch, contiguous rows
+  std::int64_t packed = 0;  // floats, packed weights
 };
 
 // Where the memory of one operation begins in each region.

@@ -26,8 +26,8 @@ int fitting(const KernelTable& kernels, std::int64_t rows, int most, int columns
 }
 
 // All rows for `columns` vectors at x and y.
-void column_strip(const KernelTable& kernels, const Product& p, const float* x, float* y, std::int64_t y_row, TileShape shape,
-                  int columns, std::int64_t first_k, std::int64_t depth) {
+void column_strip(const KernelTable& kernels, const Product& p, const float* x, float* y, std::int64_t y_row,
+                  TileShape shape, int columns, std::int64_t first_k, std::int64_t depth) {
   ProductTile t{};
   t.a_row = p.a_row;
   t.a_step = p.a_step;
@@ -69,7 +69,8 @@ void multiply(const KernelTable& kernels, const Product& p) {
     for (std::int64_t j = 0; j < vectors;) {
       const TileShape shape = shape_for(kernels, vectors - j);
       int columns = static_cast<int>(std::min<std::int64_t>(shape.columns, vectors - j));
-      column_strip(kernels, p, p.x + j * kLanes, p.y + j * kLanes, p.y_row, shape, columns, k, std::min(kDepth, p.depth - k));
+      column_strip(kernels, p, p.x + j * kLanes, p.y + j * kLanes, p.y_row, shape, columns, k,
+                   std::min(kDepth, p.depth - k));
       j += columns;
     }
   if (p.columns % kLanes != 0) ragged_strip(kernels, p, vectors * kLanes, {8, 1});

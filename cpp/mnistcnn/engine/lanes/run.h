@@ -50,7 +50,8 @@ struct BlockRun {
       case Buffer::Kind::kBatch:
         return {run.batch_memory + buffer.offset * run.batch_blocks + block * kLanes, buffer.plane * run.batch_blocks,
                 buffer.row};
-      case Buffer::Kind::kNone: break;
+      case Buffer::Kind::kNone:
+        break;
     }
     return {};
   }

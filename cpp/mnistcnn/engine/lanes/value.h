@@ -19,7 +19,7 @@ struct View {
 // Where memory lies before it is known how much there will be of it.
 struct Buffer {
   enum class Kind { kNone, kBlock, kBatch, kThread } kind = Kind::kNone;
-  std::int64_t offset = 0;  // floats; in a batch buffer, per block of the batch
+  std::int64_t offset = 0;          // floats; in a batch buffer, per block of the batch
   std::int64_t plane = 0, row = 0;  // floats; in a batch buffer `plane` is counted in blocks' vectors
 };
 

@@ -61,7 +61,9 @@ struct Function<kHardswish> {
 
 template <>
 struct Function<kGelu> {
-  static LANES_INLINE vf cumulative(vf x) { return multiply_add(error_function(x * 0.70710678f), splat(0.5f), splat(0.5f)); }
+  static LANES_INLINE vf cumulative(vf x) {
+    return multiply_add(error_function(x * 0.70710678f), splat(0.5f), splat(0.5f));
+  }
   static LANES_INLINE vf value(vf x, vf) { return x * cumulative(x); }
   static LANES_INLINE vf derivative(vf x, vf) {
     const vf density = exponential(x * x * -0.5f) * 0.39894228f;
@@ -71,7 +73,9 @@ struct Function<kGelu> {
 
 template <>
 struct Function<kGeluTanh> {
-  static LANES_INLINE vf inner(vf x) { return x * multiply_add(x * x, splat(0.7978845608f * 0.044715f), splat(0.7978845608f)); }
+  static LANES_INLINE vf inner(vf x) {
+    return x * multiply_add(x * x, splat(0.7978845608f * 0.044715f), splat(0.7978845608f));
+  }
   static LANES_INLINE vf value(vf x, vf) { return 0.5f * x * (1.0f + hyperbolic_tangent(inner(x))); }
   static LANES_INLINE vf derivative(vf x, vf) {
     const vf t = hyperbolic_tangent(inner(x));
@@ -103,7 +107,9 @@ void activation_backward(const ActivationRow& row) {
 
 template <Activation... kEach>
 void list_activations(KernelTable& table) {
-  ((table.activation_forward[kEach] = activation_forward<kEach>, table.activation_backward[kEach] = activation_backward<kEach>), ...);
+  ((table.activation_forward[kEach] = activation_forward<kEach>,
+    table.activation_backward[kEach] = activation_backward<kEach>),
+   ...);
 }
 
 }  // namespace

@@ -4,9 +4,10 @@
 // Pointwise layers between two convolutions, fused: normalisation, activation, dropout and a 2x2 maximum in one pass.
 // Nothing between y and the output is kept; backward computes it again.
 //
-// kAffine...: a = y, z = a * scale + shift, v = activation(z).   kReluAffine...: a = activation(y), v = a * scale + shift.
-// Then v is dropped or not, pooled or not, dropped or not. Batch norm's gradient of a, for the gradient dz of the affine
-// step's result, is scale * ((dz - gradient_mean) - projection * (a - mean)): small differences first, as PyTorch does.
+// kAffine...: a = y, z = a * scale + shift, v = activation(z).   kReluAffine...: a = activation(y), v = a * scale +
+// shift. Then v is dropped or not, pooled or not, dropped or not. Batch norm's gradient of a, for the gradient dz of
+// the affine step's result, is scale * ((dz - gradient_mean) - projection * (a - mean)): small differences first, as
+// PyTorch does.
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -37,7 +38,9 @@ struct Pointwise {
   LANES_INLINE vf after(vf z) const { return kActivationFirst ? z : activate(z); }
   LANES_INLINE vf value(vf y) const { return after(affine(before(y))); }
   // The gradient of the affine step's result, from that of the value.
-  LANES_INLINE vf after_back(vf gradient, vf z) const { return kActivationFirst ? gradient : activate_back(gradient, z); }
+  LANES_INLINE vf after_back(vf gradient, vf z) const {
+    return kActivationFirst ? gradient : activate_back(gradient, z);
+  }
 };
 
 // The largest of four; not a number when one of them isn't.
@@ -50,6 +53,7 @@ template <ChainKind kKind, ChainPool kPool, ChainDrop kDrop>
 void chain_forward(const ChainTile& t) {
   const vf keep_scale = splat(t.keep_scale);
   const std::int64_t row = std::int64_t{t.columns} * kLanes;
+  const int out_columns = t.out_columns;
   const int mask_columns = kDrop == kDropBeforePool ? t.columns : t.out_columns;
   const int mask_plane = kDrop == kDropBeforePool ? t.rows * t.columns : t.out_rows * t.out_columns;
   for (int c = 0; c < t.channels; ++c) {
@@ -58,8 +62,9 @@ void chain_forward(const ChainTile& t) {
     for (int h = 0; h < t.out_rows; ++h) {
       const float* y = t.y + c * t.y_plane + (kPool ? 2 * h : h) * row;
       float* out = t.out + c * t.out_plane + h * t.out_row;
-      const std::uint16_t* bits = kDrop == kNoDrop ? nullptr : mask + (kPool && kDrop == kDropBeforePool ? 2 * h : h) * mask_columns;
-      for (int w = 0; w < t.out_columns; ++w, out += kLanes)
+      const std::uint16_t* bits =
+          kDrop == kNoDrop ? nullptr : mask + (kPool && kDrop == kDropBeforePool ? 2 * h : h) * mask_columns;
+      for (int w = 0; w < out_columns; ++w, out += kLanes)
         for (int part = 0; part < kParts; ++part) {
           const auto at = [&](int i, int j) __attribute__((always_inline)) {
             const int column = kPool ? 2 * w + j : w;
@@ -86,7 +91,9 @@ struct SumSink {
   vf mean, total[kParts] = {}, products[kParts] = {};
 
   LANES_INLINE SumSink(const ChainTile& t, int channel)
-      : sum(t.sum + channel * kLanes), sum_of_products(t.sum_of_products + channel * kLanes), mean(splat(t.mean[channel])) {}
+      : sum(t.sum + channel * kLanes),
+        sum_of_products(t.sum_of_products + channel * kLanes),
+        mean(splat(t.mean[channel])) {}
   template <class Point>
   LANES_INLINE void take(const Point&, int, int, int part, vf dz, vf, vf a) {
     total[part] += dz;
@@ -126,6 +133,7 @@ template <ChainKind kKind, ChainPool kPool, ChainDrop kDrop, class Sink>
 LANES_INLINE void chain_back(const ChainTile& t) {
   const vf keep_scale = splat(t.keep_scale);
   const std::int64_t row = std::int64_t{t.columns} * kLanes;
+  const int out_columns = t.out_columns;
   const int mask_columns = kDrop == kDropBeforePool ? t.columns : t.out_columns;
   const int mask_plane = kDrop == kDropBeforePool ? t.rows * t.columns : t.out_rows * t.out_columns;
   for (int c = 0; c < t.channels; ++c) {
@@ -136,8 +144,9 @@ LANES_INLINE void chain_back(const ChainTile& t) {
     for (int h = 0; h < t.out_rows; ++h) {
       const float* y = plane + (kPool ? 2 * h : h) * row;
       const float* out = t.out + c * t.out_plane + h * t.out_row;
-      const std::uint16_t* bits = kDrop == kNoDrop ? nullptr : mask + (kPool && kDrop == kDropBeforePool ? 2 * h : h) * mask_columns;
-      for (int w = 0; w < t.out_columns; ++w, out += kLanes)
+      const std::uint16_t* bits =
+          kDrop == kNoDrop ? nullptr : mask + (kPool && kDrop == kDropBeforePool ? 2 * h : h) * mask_columns;
+      for (int w = 0; w < out_columns; ++w, out += kLanes)
         for (int part = 0; part < kParts; ++part) {
           vf gradient = load(out + part * kWidth);
           if constexpr (kDrop == kDropAfterPool) gradient = drop(gradient, bits[w], part, keep_scale);
@@ -153,7 +162,8 @@ LANES_INLINE void chain_back(const ChainTile& t) {
               a[i] = point.before(value[i]);
               z[i] = point.affine(a[i]);
               v[i] = point.after(z[i]);
-              if constexpr (kDrop == kDropBeforePool) v[i] = drop(v[i], bits[i / 2 * mask_columns + 2 * w + i % 2], part, keep_scale);
+              if constexpr (kDrop == kDropBeforePool)
+                v[i] = drop(v[i], bits[i / 2 * mask_columns + 2 * w + i % 2], part, keep_scale);
             }
             const vf most = larger(larger(v[0], v[1]), larger(v[2], v[3]));
 #pragma GCC unroll 4
@@ -161,7 +171,8 @@ LANES_INLINE void chain_back(const ChainTile& t) {
               const vi first = v[i] == most;
               vf mine = select(first, gradient, vf{});
               gradient = select(first, vf{}, gradient);
-              if constexpr (kDrop == kDropBeforePool) mine = drop(mine, bits[i / 2 * mask_columns + 2 * w + i % 2], part, keep_scale);
+              if constexpr (kDrop == kDropBeforePool)
+                mine = drop(mine, bits[i / 2 * mask_columns + 2 * w + i % 2], part, keep_scale);
               sink.take(point, 2 * h + i / 2, 2 * w + i % 2, part, point.after_back(mine, z[i]), value[i], a[i]);
             }
           }

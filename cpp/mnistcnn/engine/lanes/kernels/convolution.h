@@ -9,9 +9,7 @@ namespace {
 
 // Accumulators a tile may use, so that operands still fit beside them.
 constexpr int kMostAccumulators = kRegisters == 32 ? 28 : 12;
-constexpr bool fits(int a, int b) {
-  return a * b <= kMostAccumulators && a * b + (a < b ? a : b) + 1 <= kRegisters;
-}
+constexpr bool fits(int a, int b) { return a * b <= kMostAccumulators && a * b + (a < b ? a : b) + 1 <= kRegisters; }
 
 template <int kOut, int kColumns>
 struct Accumulators {

@@ -1,7 +1,8 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/vector.h"
 
-// exp, log, tanh and erf of our own, so that every instruction set gives the same bits. All within about 1 ulp to 2 ulp.
+// exp, log, tanh and erf of our own, so that every instruction set gives the same bits. All within about 1 ulp to 2
+// ulp.
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -42,8 +43,8 @@ LANES_INLINE vf logarithm(vf x) {
   exponent = exponent + small;  // a true condition is -1
   m = select(small, m + m, m) - 1.0f;
   const vf e = __builtin_convertvector(exponent, vf), square = m * m;
-  vf y = polynomial(m, splat(7.0376836292e-2f), -1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f, 1.4249322787e-1f,
-                    -1.6668057665e-1f, 2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f);
+  vf y = polynomial(m, splat(7.0376836292e-2f), -1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f,
+                    1.4249322787e-1f, -1.6668057665e-1f, 2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f);
   y = y * m * square;
   y = multiply_add(e, splat(-2.12194440e-4f), y);
   y = multiply_add(square, splat(-0.5f), y);
@@ -53,7 +54,8 @@ LANES_INLINE vf logarithm(vf x) {
 
 LANES_INLINE vf absolute(vf x) { return reinterpret_cast<vf>(reinterpret_cast<vi>(x) & 0x7fffffff); }
 LANES_INLINE vf with_sign_of(vf magnitude, vf sign) {
-  return reinterpret_cast<vf>(reinterpret_cast<vi>(magnitude) | (reinterpret_cast<vi>(sign) & static_cast<std::int32_t>(0x80000000)));
+  return reinterpret_cast<vf>(reinterpret_cast<vi>(magnitude) |
+                              (reinterpret_cast<vi>(sign) & static_cast<std::int32_t>(0x80000000)));
 }
 
 LANES_INLINE vf sigmoid(vf x) {
@@ -65,7 +67,8 @@ LANES_INLINE vf sigmoid(vf x) {
 
 LANES_INLINE vf hyperbolic_tangent(vf x) {
   const vf a = absolute(x), s = x * x;
-  const vf p = polynomial(s, splat(-5.70498872745e-3f), 2.06390887954e-2f, -5.37397155531e-2f, 1.33314422036e-1f, -3.33332819422e-1f);
+  const vf p = polynomial(s, splat(-5.70498872745e-3f), 2.06390887954e-2f, -5.37397155531e-2f, 1.33314422036e-1f,
+                          -3.33332819422e-1f);
   const vf small = multiply_add(p * s, x, x);
   const vf e = exponential(a + a);
   const vf large = with_sign_of(1.0f - 2.0f / (e + 1.0f), x);
@@ -79,7 +82,8 @@ LANES_INLINE vf error_function(vf x) {
   r = polynomial(t, multiply_add(r, s, u), -1.06777877e-1f, -6.34846687e-1f, -1.28717512e-1f);
   r = multiply_add(r, t, -t);
   const vf large = with_sign_of(1.0f - exponential(select(t < 10.0f, r, splat(-104.0f))), x);
-  const vf p = polynomial(s, splat(-5.96761703e-4f), 4.99119423e-3f, -2.67681349e-2f, 1.12819925e-1f, -3.76125336e-1f, 1.28379166e-1f);
+  const vf p = polynomial(s, splat(-5.96761703e-4f), 4.99119423e-3f, -2.67681349e-2f, 1.12819925e-1f, -3.76125336e-1f,
+                          1.28379166e-1f);
   const vf small = multiply_add(p, x, x);
   return select(t > 0.927734375f, select(x == x, large, x), small);
 }

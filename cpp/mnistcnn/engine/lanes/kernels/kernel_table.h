@@ -11,15 +11,15 @@ inline constexpr int kLanes = 16;  // images in a block, on every instruction se
 
 // One register tile of a convolution: some output channels of some neighbouring columns of one row.
 struct ConvolutionTile {
-  const float* x;         // the position under the tile's first column and kernel position (0, 0)
-  std::int64_t x_plane;   // floats from channel to channel
-  std::int64_t x_row;     // floats from kernel row to kernel row
-  std::int64_t x_step;    // floats from one output column to the next
+  const float* x;                      // the position under the tile's first column and kernel position (0, 0)
+  std::int64_t x_plane;                // floats from channel to channel
+  std::int64_t x_row;                  // floats from kernel row to kernel row
+  std::int64_t x_step;                 // floats from one output column to the next
   const std::int32_t* column_offsets;  // floats of each kernel column; the 3-wide kernels need none
-  const float* w;         // f32 [channels][kernel rows][kernel columns][output channels of the tile]
+  const float* w;                      // f32 [channels][kernel rows][kernel columns][output channels of the tile]
   float* y;
   std::int64_t y_plane, y_step;
-  const float* bias;      // of the tile's output channels, or nullptr
+  const float* bias;  // of the tile's output channels, or nullptr
   int channels;
   int kernel_rows, kernel_columns;
   int first_row, end_row;        // kernel rows that touch the map
@@ -41,13 +41,13 @@ struct ProductTile {
 
 // Weight gradients of some output channels and some taps over a whole map, summed over the images of a block.
 struct WeightGradientTile {
-  const float* d;              // gradients of the outputs
+  const float* d;  // gradients of the outputs
   std::int64_t d_plane, d_row;
   const float* x;
   const std::int32_t* taps;    // offset of each tap in x
   std::int64_t x_row, x_step;  // floats from output row to row, column to column
   int rows, columns;
-  float* out;                  // f32 [output channels][taps], rows `out_row` apart
+  float* out;  // f32 [output channels][taps], rows `out_row` apart
   std::int64_t out_row;
   bool accumulate;
 };
@@ -84,8 +84,8 @@ struct StatisticsTile {
   std::int64_t y_plane;
   int channels, positions;
   float slope;
-  // Per channel and image, f32 [channels][16]: mean, sum of (a - mean), sum of (a - mean)^2
-  float *mean, *residual, *squares;
+  // Per channel and image, f32 [channels][16]: some value of a, sum of (a - centre), sum of (a - centre)^2
+  float *centre, *residual, *squares;
 };
 
 // f(x) for many numbers; in backward also df/dx times the gradient.
@@ -119,7 +119,7 @@ struct PoolTile {
   float* out;             // forward: [channels][outputs]; backward: [channels][inputs], zeroed before
   int channels;
   PoolAxis rows, columns;
-  const float* divisor;   // of each output position, average only
+  const float* divisor;  // of each output position, average only
 };
 
 struct NormTile {
@@ -127,8 +127,8 @@ struct NormTile {
   const float* gradient;  // backward only
   float* out;
   int groups;
-  std::int64_t length;                   // vectors per group
-  const float *weight, *bias;            // or nullptr
+  std::int64_t length;                          // vectors per group
+  const float *weight, *bias;                   // or nullptr
   std::int64_t weight_divisor, weight_modulus;  // of element e: weight[e / divisor % modulus]
   float eps;
   // Backward: per weight and image, f32 [weights][16], added to. Or nullptr.
@@ -141,10 +141,10 @@ struct LossTile {
   int classes;
   const std::int32_t* labels;  // of the 16 images; -1 for an image that is not there
   float smoothing;
-  float scale;                // of the gradients: 1 / batch size
-  float* gradient;            // or nullptr
+  float scale;      // of the gradients: 1 / batch size
+  float* gradient;  // or nullptr
   std::int64_t gradient_step;
-  float loss[kLanes];         // out
+  float loss[kLanes];            // out
   std::int32_t correct[kLanes];  // out: 1 when the label has the largest output
 };
 
@@ -203,7 +203,7 @@ struct KernelTable {
   void (*gather)(const GatherTile&);
   // [rows][columns] -> [columns][rows]; both multiples of 4, `row` floats from row to row
   void (*transpose)(const float* in, std::int64_t in_row, int rows, int columns, float* out, std::int64_t out_row);
-  void (*add)(const float* in, float* out, std::int64_t count);           // out += in
+  void (*add)(const float* in, float* out, std::int64_t count);  // out += in
   void (*sum_planes)(const float* d, std::int64_t plane, std::int64_t row, int planes, int rows, int columns,
                      float* sums);  // per plane, over positions and images
 };

@@ -12,21 +12,27 @@ LANES_INLINE vf reciprocal_root(vf variance, float eps) {
   return result;
 }
 
+// The sum of term(i), in pieces, so that long sums lose fewer digits.
+template <class Term>
+LANES_INLINE vf sum_of(std::int64_t count, Term term) {
+  vf sum{};
+  for (std::int64_t i = 0; i < count;) {
+    vf some{};
+    for (const std::int64_t end = count - i < 16 ? count : i + 16; i < end; ++i) some += term(i);
+    sum += some;
+  }
+  return sum;
+}
+
 struct GroupMoments {
   vf mean, inverse;
 
   LANES_INLINE GroupMoments(const float* x, std::int64_t length, float eps) {
     const vf reciprocal = splat(1.0f / static_cast<float>(length));
-    vf sum{};
-    for (std::int64_t i = 0; i < length; ++i) sum += load(x + i * kLanes);
-    mean = sum * reciprocal;
-    vf residual{}, squares{};
-    for (std::int64_t i = 0; i < length; ++i) {
-      const vf d = load(x + i * kLanes) - mean;
-      residual += d;
-      squares = multiply_add(d, d, squares);
-    }
-    const vf correction = residual * reciprocal;
+    mean = sum_of(length, [&](std::int64_t i) { return load(x + i * kLanes); }) * reciprocal;
+    const auto deviation = [&](std::int64_t i) { return load(x + i * kLanes) - mean; };
+    const vf correction = sum_of(length, deviation) * reciprocal;
+    const vf squares = sum_of(length, [&](std::int64_t i) { return deviation(i) * deviation(i); });
     inverse = reciprocal_root(multiply_add(-correction, correction, squares * reciprocal), eps);
     mean += correction;
   }

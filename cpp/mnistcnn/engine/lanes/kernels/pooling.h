@@ -15,7 +15,8 @@ LANES_INLINE void for_each_output(const PoolTile& t, Visit visit) {
       for (int w = 0; w < t.columns.outputs; ++w) {
         const int index = h * t.columns.outputs + w;
         for (int part = 0; part < kParts; ++part)
-          visit(c * in_plane + part * kWidth, (c * std::int64_t{out_plane} + index) * kLanes + part * kWidth, index, h, w);
+          visit(c * in_plane + part * kWidth, (c * std::int64_t{out_plane} + index) * kLanes + part * kWidth, index, h,
+                w);
       }
 }
 

@@ -13,8 +13,7 @@ void product(const ProductTile& t) {
 #pragma GCC unroll 32
     for (int m = 0; m < kRows; ++m)
 #pragma GCC unroll 32
-      for (int j = 0; j < kColumns; ++j)
-        sum[m][j] = t.accumulate ? load(t.y + m * t.y_row + j * kLanes + part * kWidth) : vf{};
+      for (int j = 0; j < kColumns; ++j) sum[m][j] = vf{};
     const float* a = t.a;
     const float* x = t.x + part * kWidth;
     const std::int64_t a_row = t.a_row;
@@ -36,7 +35,10 @@ void product(const ProductTile& t) {
 #pragma GCC unroll 32
     for (int m = 0; m < kRows; ++m)
 #pragma GCC unroll 32
-      for (int j = 0; j < kColumns; ++j) store(t.y + m * t.y_row + j * kLanes + part * kWidth, sum[m][j]);
+      for (int j = 0; j < kColumns; ++j) {
+        float* const y = t.y + m * t.y_row + j * kLanes + part * kWidth;
+        store(y, t.accumulate ? load(y) + sum[m][j] : sum[m][j]);  // long sums in pieces lose fewer digits
+      }
   }
 }
 

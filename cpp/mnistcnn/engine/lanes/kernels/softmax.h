@@ -14,7 +14,8 @@ struct Normaliser {
     sum = vf{};
     for (int c = 0; c < classes;) {  // in two levels: many classes add up without losing digits
       vf some{};
-      for (const int end = classes - c < 16 ? classes : c + 16; c < end; ++c) some += exponential(load(x + c * step) - most);
+      for (const int end = classes - c < 16 ? classes : c + 16; c < end; ++c)
+        some += exponential(load(x + c * step) - most);
       sum += some;
     }
   }

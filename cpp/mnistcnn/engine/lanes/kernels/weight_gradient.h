@@ -43,8 +43,7 @@ LANES_INLINE void pass_over_map(const WeightGradientTile& t, int part, vf (&sum)
           vf gradient = load(d + o * d_plane);
           keep(gradient);
 #pragma GCC unroll 32
-          for (int k = 0; k < kTaps; ++k)
-            sum[o * kTaps + k] = multiply_add(gradient, image[k], sum[o * kTaps + k]);
+          for (int k = 0; k < kTaps; ++k) sum[o * kTaps + k] = multiply_add(gradient, image[k], sum[o * kTaps + k]);
         }
       }
     }

@@ -79,7 +79,8 @@ void BatchLinearOp::weight_gradient_rows(const Run& run, int piece) const {
 void BatchLinearOp::add_forward(Program& program, bool training) {
   program.blocks([this](const BlockRun& at) { input_of(at); });
   const int pieces = pieces_of(outputs());
-  program.tiles([pieces](const Run&) { return pieces; }, [this](const Run& run, int piece, int) { output_rows(run, piece); });
+  program.tiles([pieces](const Run&) { return pieces; },
+                [this](const Run& run, int piece, int) { output_rows(run, piece); });
   program.blocks([this](const BlockRun& at) { distribute(at, kY, at.view(output_->activation).data, outputs()); });
   static_cast<void>(training);
 }
@@ -96,11 +97,10 @@ void BatchLinearOp::add_backward(Program& program) {
       for (int i = 0; i < kLanes; ++i) transposed[i * columns + f] = x[f * row(at.run) + i];
   });
   const int weights = pieces_of(outputs()), gradients = pieces_of(inputs());
-  program.tiles(
-      [=, this](const Run& run) { return weights + (input().wants_gradient(run) ? gradients : 0); },
-      [=, this](const Run& run, int piece, int) {
-        piece < weights ? weight_gradient_rows(run, piece) : input_gradient_rows(run, piece - weights);
-      });
+  program.tiles([=, this](const Run& run) { return weights + (input().wants_gradient(run) ? gradients : 0); },
+                [=, this](const Run& run, int piece, int) {
+                  piece < weights ? weight_gradient_rows(run, piece) : input_gradient_rows(run, piece - weights);
+                });
   program.blocks([this](const BlockRun& at) {
     if (!input().wants_gradient(at.run)) return;
     give_gradient(at, input(), places_.temporary,

@@ -41,8 +41,8 @@ void BlockLinearOp::forward(const BlockRun& at) const {
   float* const y = at.view(output_->activation).data;
   for (std::int64_t o = 0; o < outputs(); ++o)
     std::fill_n(y + o * kLanes, kLanes, bias_ >= 0 ? at.run.memory.values[bias_ + o] : 0.0f);
-  multiply(*at.run.kernels, {outputs(), kLanes, inputs(), at.run.memory.values + weight_, inputs(), 1, input_map(at), kLanes,
-                             y, kLanes, true});
+  multiply(*at.run.kernels, {outputs(), kLanes, inputs(), at.run.memory.values + weight_, inputs(), 1, input_map(at),
+                             kLanes, y, kLanes, true});
 }
 
 // Over the images of the block: with the input transposed to [16][inputs], a product 16 deep.

@@ -22,9 +22,12 @@ Needs ChainOp::needs() const {
 
 ChainKind ChainOp::kind() const {
   switch (layers_.activation) {
-    case ChainLayers::Activation::kRelu: return layers_.activation_first ? kReluAffine : kAffineRelu;
-    case ChainLayers::Activation::kLeaky: return layers_.activation_first ? kLeakyAffine : kAffineLeaky;
-    case ChainLayers::Activation::kNone: break;
+    case ChainLayers::Activation::kRelu:
+      return layers_.activation_first ? kReluAffine : kAffineRelu;
+    case ChainLayers::Activation::kLeaky:
+      return layers_.activation_first ? kLeakyAffine : kAffineLeaky;
+    case ChainLayers::Activation::kNone:
+      break;
   }
   return kAffine;
 }
@@ -117,15 +120,16 @@ void ChainOp::block_moments(const BlockRun& at) {
   at.run.kernels->statistics[kind()]({y.data, y.plane, static_cast<int>(extent.channels),
                                       static_cast<int>(extent.positions()), static_cast<float>(layers_.slope), sums,
                                       sums + size, sums + 2 * size});
-  const double positions = static_cast<double>(extent.positions());
+  const double positions = static_cast<double>(extent.positions()), reciprocal = 1 / positions;
   const int live = at.live();
   for (std::int64_t c = 0; c < extent.channels; ++c) {
-    const float *mean = sums + c * kLanes, *residual = mean + size, *squares = residual + size;
+    const float *middle = sums + c * kLanes, *residual = middle + size, *squares = residual + size;
     double own[kLanes], total = 0, within = 0, between = 0;
     for (int i = 0; i < live; ++i) {
-      own[i] = mean[i] + residual[i] / positions;
+      const double distance = residual[i] * reciprocal;
+      own[i] = middle[i] + distance;
       total += own[i];
-      within += squares[i] - static_cast<double>(residual[i]) * residual[i] / positions;
+      within += squares[i] - residual[i] * distance;
     }
     const double centre = total / live;
     for (int i = 0; i < live; ++i) between += (own[i] - centre) * (own[i] - centre);

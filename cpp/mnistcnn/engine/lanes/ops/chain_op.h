@@ -31,8 +31,7 @@ struct ChainLayers {
 // Layers computed in one pass over y: see kernels/chain.h.
 class ChainOp final : public Op {
  public:
-  ChainOp(Input input, Value* output, ChainLayers layers)
-      : Op({input}), output_(output), layers_(std::move(layers)) {}
+  ChainOp(Input input, Value* output, ChainLayers layers) : Op({input}), output_(output), layers_(std::move(layers)) {}
 
   // Lazy: nobody needs the output as such; the convolution behind it asks for it where and when it wants it.
   void make_lazy() { lazy_ = true; }
@@ -65,9 +64,9 @@ class ChainOp final : public Op {
   ChainLayers layers_;
   bool lazy_ = false;
 
-  std::vector<float> scale_, shift_, mean_, inverse_;                  // per channel
-  std::vector<float> gradient_mean_, projection_;                     // per channel
-  std::vector<double> moments_, sums_;                                 // [blocks][channels][2]
+  std::vector<float> scale_, shift_, mean_, inverse_;  // per channel
+  std::vector<float> gradient_mean_, projection_;      // per channel
+  std::vector<double> moments_, sums_;                 // [blocks][channels][2]
 };
 
 }  // namespace mnistcnn::engine::lanes

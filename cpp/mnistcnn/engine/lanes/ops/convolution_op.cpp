@@ -60,7 +60,8 @@ void ConvolutionOp::plan_weight_tiles(const KernelTable& kernels) {
   for (std::int64_t c = 0; c < channels; ++c)
     for (std::int64_t i = 0; i < layer_.kernel.height; ++i)
       for (std::int64_t j = 0; j < layer_.kernel.width; ++j)
-        taps_.push_back(integer(c * input_layout_.plane() + (i * layer_.dilation.height - layer_.padding.top) * input_layout_.row() +
+        taps_.push_back(integer(c * input_layout_.plane() +
+                                (i * layer_.dilation.height - layer_.padding.top) * input_layout_.row() +
                                 (j * layer_.dilation.width - layer_.padding.left) * kLanes));
   const int outputs = integer(out.channels / layer_.groups), taps = static_cast<int>(taps_.size());
   const double parts = kLanes / kernels.vector_lanes, positions = static_cast<double>(out.positions());
@@ -129,13 +130,15 @@ void ConvolutionOp::pack(const Run& run, int job) const {
 
 // The input with zeros around it: in place where it lies that way, else computed or copied into scratch.
 View ConvolutionOp::input_map(const BlockRun& at) const {
+  const View given = at.view(source_.value->activation);
+  if (!source_.lazy && given.plane == input_layout_.plane() && given.row == input_layout_.row()) return given;
   float* const scratch = thread_memory(at, places_.input_scratch);
   const View target = input_layout_.view(scratch);
   input_layout_.clear_frame(scratch);
   if (source_.lazy)
     source_.lazy->compute(at, target);
   else
-    copy_map(at.view(source_.value->activation), target, source_.extent());
+    copy_map(given, target, source_.extent());
   return target;
 }
 
@@ -145,8 +148,10 @@ void ConvolutionOp::forward(const BlockRun& at) const {
 }
 
 View ConvolutionOp::output_gradient(const BlockRun& at) const {
+  const View given = at.view(output_->gradient);
+  if (gradient_layout_.frame.empty()) return given;
   float* const scratch = thread_memory(at, places_.gradient_scratch);
-  const View target = gradient_layout_.view(scratch), given = at.view(output_->gradient);
+  const View target = gradient_layout_.view(scratch);
   if (given.data != target.data) copy_map(given, target, gradient_layout_.extent);
   gradient_layout_.clear_frame(scratch);
   return target;
@@ -181,7 +186,8 @@ void ConvolutionOp::bias_gradient(const BlockRun& at, View d) const {
   const Extent& out = output_->extent;
   float* const partial = at.partial(bias_gradient_.partial);
   std::vector<float> sums(static_cast<std::size_t>(out.channels));
-  at.run.kernels->sum_planes(d.data, d.plane, d.row, integer(out.channels), integer(out.rows), integer(out.columns), sums.data());
+  at.run.kernels->sum_planes(d.data, d.plane, d.row, integer(out.channels), integer(out.rows), integer(out.columns),
+                             sums.data());
   for (std::size_t c = 0; c < sums.size(); ++c) partial[c] = at.adds_to_partial() ? partial[c] + sums[c] : sums[c];
 }
 

@@ -13,8 +13,8 @@ class ConvolutionOp final : public Op {
   ConvolutionOp(const KernelTable& kernels, const network::Conv2d& layer, Source source, Value* output,
                 std::int64_t weight, std::int64_t bias);
 
-  // The zeros that its input must have around it.
-  const Frame& frame() const { return input_layout_.frame; }
+  // How its input must lie in memory: zeros around it, planes so far apart.
+  const ScratchLayout& input_layout() const { return input_layout_; }
   // The place in gradient scratch where the gradient of its output may be left when nobody else wants it.
   const ScratchLayout& gradient_layout() const { return gradient_layout_; }
   const Value* output() const { return output_; }

@@ -23,7 +23,8 @@ void RearrangeOp::add_backward(Program& program) {
       if (!input.adds_gradient) std::fill_n(target, input.value->extent.elements() * kLanes, 0.0f);
       const float* gradient = at.view(output_->gradient).data;
       for (const Element& element : elements_) {
-        if (element.input == static_cast<int>(i)) at.run.kernels->add(gradient, target + element.index * kLanes, kLanes);
+        if (element.input == static_cast<int>(i))
+          at.run.kernels->add(gradient, target + element.index * kLanes, kLanes);
         gradient += kLanes;
       }
     }

@@ -51,7 +51,8 @@ inline void ScratchLayout::clear_frame(float* memory) const {
 inline void copy_map(View from, View to, const Extent& extent) {
   for (std::int64_t c = 0; c < extent.channels; ++c)
     for (std::int64_t h = 0; h < extent.rows; ++h)
-      std::copy_n(from.data + c * from.plane + h * from.row, extent.columns * kLanes, to.data + c * to.plane + h * to.row);
+      std::copy_n(from.data + c * from.plane + h * from.row, extent.columns * kLanes,
+                  to.data + c * to.plane + h * to.row);
 }
 
 }  // namespace mnistcnn::engine::lanes

@@ -1,0 +1,301 @@
+#include <array>
+#include <cmath>
+
+#include "lanes/lanes_fixture.h"
+#include "mnistcnn/common/random.h"
+#include "mnistcnn/engine/lanes/product.h"
+
+// The other kernels, each beside its slow twin.
+namespace mnistcnn::engine::lanes::testing {
+namespace {
+
+std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+TEST(Product, IsTheNaiveSum) {
+  for_each_instruction_set([](const KernelTable& table) {
+    for (unsigned seed = 0; seed < 40; ++seed) {
+      Random random(seed);
+      const int m = random.whole(1, 30), n = random.whole(1, 150), k = random.whole(1, 300), wide = (n + 15) / 16 * 16;
+      const std::vector<float> a = random.numbers(at(m * k)), x = random.numbers(at(k * wide));
+      std::vector<float> y = random.numbers(at(m * n));
+      const std::vector<float> before = y;
+      const bool accumulate = seed % 2 == 1;
+      multiply(table, {m, n, k, a.data(), 1, m, x.data(), wide, y.data(), n, accumulate});
+      for (int i = 0; i < m; ++i)
+        for (int j = 0; j < n; ++j) {
+          double sum = accumulate ? before[at(i * n + j)] : 0;
+          for (int d = 0; d < k; ++d) sum += static_cast<double>(a[at(d * m + i)]) * x[at(d * wide + j)];
+          ASSERT_NEAR(y[at(i * n + j)], sum, 1e-4) << "seed " << seed;
+        }
+    }
+  });
+}
+
+TEST(WeightGradient, IsTheNaiveSumForEveryTile) {
+  for_each_instruction_set([](const KernelTable& table) {
+    Random random(3);
+    const int rows = 3, columns = 5, outputs = kMostTileChannels, positions = rows * columns;
+    const std::vector<float> d = random.numbers(at(outputs * positions * kLanes)),
+                             x = random.numbers(at(kMostTileTaps * positions * kLanes));
+    std::array<std::int32_t, kMostTileTaps> taps{};
+    for (int k = 0; k < kMostTileTaps; ++k) taps[at(k)] = k * positions * kLanes;
+    for (int o = 1; o <= kMostTileChannels; ++o)
+      for (int k = 1; k <= kMostTileTaps; ++k) {
+        if (table.weight_gradient[o][k] == nullptr) continue;
+        std::vector<float> out(at(o * k), 1.0f);
+        table.weight_gradient[o][k]({d.data(), positions * kLanes, columns * kLanes, x.data(), taps.data(),
+                                     columns * kLanes, kLanes, rows, columns, out.data(), k, true});
+        for (int i = 0; i < o * k; ++i) {
+          double sum = 1;
+          for (int p = 0; p < positions * kLanes; ++p)
+            sum += static_cast<double>(d[at(i / k * positions * kLanes + p)]) * x[at(i % k * positions * kLanes + p)];
+          ASSERT_NEAR(out[at(i)], sum, 1e-4) << o << " x " << k;
+        }
+      }
+  });
+}
+
+// One image of one channel, as the chain's layers one after another would have it.
+struct SlowChain {
+  int kind, pool, drop, rows, columns;
+  double scale, shift, slope, keep_scale, gradient_mean, projection, mean;
+  std::vector<double> y;
+  std::vector<bool> kept;
+
+  bool first() const { return kind == kReluAffine || kind == kLeakyAffine; }
+  double factor(double v) const {
+    if (kind == kAffine) return 1;
+    return v > 0 ? 1 : (kind == kAffineRelu || kind == kReluAffine ? 0 : slope);
+  }
+  double before(double v) const { return first() ? v * factor(v) : v; }
+  double affine(double v) const { return before(v) * scale + shift; }
+  double value(int i) const {
+    const double z = affine(y[at(i)]), v = first() ? z : z * factor(z);
+    return drop == kDropBeforePool ? (kept[at(i)] ? v * keep_scale : 0) : v;
+  }
+  int out_columns() const { return pool ? columns / 2 : columns; }
+  int out_rows() const { return pool ? rows / 2 : rows; }
+  int winner(int o) const {
+    if (!pool) return o;
+    const int corner = o / out_columns() * 2 * columns + o % out_columns() * 2;
+    int best = corner;
+    for (const int i : {corner + 1, corner + columns, corner + columns + 1})
+      if (value(i) > value(best)) best = i;
+    return best;
+  }
+  double out(int o) const {
+    const double v = value(winner(o));
+    return drop == kDropAfterPool ? (kept[at(o)] ? v * keep_scale : 0) : v;
+  }
+  // dz of every position.
+  std::vector<double> affine_gradients(const std::vector<double>& out_gradient) const {
+    std::vector<double> dz(y.size(), 0);
+    for (int o = 0; o < out_rows() * out_columns(); ++o) {
+      double g = out_gradient[at(o)];
+      const int i = winner(o);
+      if (drop != kNoDrop) g = kept[at(drop == kDropAfterPool ? o : i)] ? g * keep_scale : 0;
+      dz[at(i)] = first() ? g : g * factor(affine(y[at(i)]));
+    }
+    return dz;
+  }
+  double y_gradient(int i, double dz) const {
+    const double da = scale * ((dz - gradient_mean) - projection * (before(y[at(i)]) - mean));
+    return first() ? da * factor(y[at(i)]) : da;
+  }
+};
+
+void check_chain(const KernelTable& table, int kind, int pool, int drop) {
+  Random random(static_cast<unsigned>(kind * 9 + pool * 3 + drop));
+  const int channels = 2, rows = 5, columns = 7, positions = rows * columns;
+  const int out_rows = pool ? rows / 2 : rows, out_columns = pool ? columns / 2 : columns,
+            outs = out_rows * out_columns;
+  const std::vector<float> y = random.numbers(at(channels * positions * kLanes)),
+                           g = random.numbers(at(channels * outs * kLanes));
+  const std::vector<float> scale = random.numbers(2, 0.5f, 2), shift = random.numbers(2), mean = random.numbers(2),
+                           gradient_mean = random.numbers(2), projection = random.numbers(2);
+  std::vector<std::uint16_t> mask(at(channels * positions));
+  for (auto& each : mask) each = static_cast<std::uint16_t>(random.whole(0, 65535));
+  std::vector<float> out(g.size()), y_gradient(y.size()), sum(at(channels * kLanes)), products(sum);
+  ChainTile t{};
+  t.y = y.data(), t.y_plane = positions * kLanes, t.channels = channels, t.rows = rows, t.columns = columns;
+  t.out_rows = out_rows, t.out_columns = out_columns, t.scale = scale.data(), t.shift = shift.data(), t.slope = 0.25f;
+  t.mask = mask.data(), t.keep_scale = 2, t.out = out.data(), t.out_plane = outs * kLanes,
+  t.out_row = out_columns * kLanes;
+  t.gradient_mean = gradient_mean.data(), t.projection = projection.data(), t.mean = mean.data();
+  t.y_gradient = y_gradient.data(), t.y_gradient_plane = positions * kLanes, t.y_gradient_row = columns * kLanes;
+  t.sum = sum.data(), t.sum_of_products = products.data();
+  table.chain_forward[kind][pool][drop](t);
+  std::vector<float> gradient = g;
+  t.out = gradient.data();
+  table.chain_sums[kind][pool][drop](t);
+  table.chain_backward[kind][pool][drop](t);
+  for (int c = 0; c < channels; ++c)
+    for (int image = 0; image < kLanes; ++image) {
+      SlowChain slow{kind,
+                     pool,
+                     drop,
+                     rows,
+                     columns,
+                     scale[at(c)],
+                     shift[at(c)],
+                     0.25,
+                     2,
+                     gradient_mean[at(c)],
+                     projection[at(c)],
+                     mean[at(c)],
+                     {},
+                     {}};
+      const int mask_plane = drop == kDropAfterPool ? outs : positions;
+      for (int i = 0; i < positions; ++i) slow.y.push_back(y[at((c * positions + i) * kLanes + image)]);
+      for (int i = 0; i < mask_plane; ++i) slow.kept.push_back((mask[at(c * mask_plane + i)] >> image & 1) != 0);
+      std::vector<double> own;
+      for (int o = 0; o < outs; ++o) {
+        own.push_back(g[at((c * outs + o) * kLanes + image)]);
+        ASSERT_NEAR(out[at((c * outs + o) * kLanes + image)], slow.out(o), 1e-5);
+      }
+      const std::vector<double> dz = slow.affine_gradients(own);
+      double total = 0, total_products = 0;
+      for (int i = 0; i < positions; ++i) {
+        ASSERT_NEAR(y_gradient[at((c * positions + i) * kLanes + image)], slow.y_gradient(i, dz[at(i)]), 2e-5);
+        total += dz[at(i)];
+        total_products += dz[at(i)] * (slow.before(slow.y[at(i)]) - slow.mean);
+      }
+      ASSERT_NEAR(sum[at(c * kLanes + image)], total, 1e-4);
+      ASSERT_NEAR(products[at(c * kLanes + image)], total_products, 1e-4);
+    }
+}
+
+TEST(Chain, IsItsLayersOneAfterAnother) {
+  for_each_instruction_set([](const KernelTable& table) {
+    for (int kind = 0; kind < kChainKinds; ++kind)
+      for (int pool = 0; pool < kChainPools; ++pool)
+        for (int drop = 0; drop < kChainDrops; ++drop) {
+          if (table.chain_forward[kind][pool][drop] == nullptr) continue;
+          SCOPED_TRACE(std::to_string(kind) + " " + std::to_string(pool) + " " + std::to_string(drop));
+          check_chain(table, kind, pool, drop);
+        }
+  });
+}
+
+TEST(Chain, NotANumberPassesActivationsAndPools) {
+  for_each_instruction_set([](const KernelTable& table) {
+    std::vector<float> y(4 * kLanes, 1.0f), out(kLanes);
+    for (int i = 0; i < 4; ++i) y[at(i * kLanes + i)] = std::nanf("");
+    const float one = 1, zero = 0;
+    ChainTile t{};
+    t.y = y.data(), t.y_plane = 4 * kLanes, t.channels = 1, t.rows = t.columns = 2, t.out_rows = t.out_columns = 1;
+    t.scale = &one, t.shift = &zero, t.out = out.data(), t.out_plane = t.out_row = kLanes;
+    table.chain_forward[kAffineRelu][kMaxPool][kNoDrop](t);
+    for (int image = 0; image < kLanes; ++image) EXPECT_EQ(std::isnan(out[at(image)]), image < 4);
+  });
+}
+
+double slow_activation(Activation kind, double x, double p) {
+  switch (kind) {
+    case kTanh:
+      return std::tanh(x);
+    case kSigmoid:
+      return 1 / (1 + std::exp(-x));
+    case kSilu:
+      return x / (1 + std::exp(-x));
+    case kElu:
+      return x > 0 ? x : p * std::expm1(x);
+    case kRelu6:
+      return std::min(std::max(x, 0.0), 6.0);
+    case kHardswish:
+      return x * std::min(std::max(x + 3, 0.0), 6.0) / 6;
+    case kGelu:
+      return x * 0.5 * std::erfc(-x * std::sqrt(0.5));
+    case kGeluTanh:
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
+    case kPrelu:
+      return x > 0 ? x : p * x;
+    case kActivations:
+      break;
+  }
+  return 0;
+}
+
+TEST(Activations, ValuesAndDerivatives) {
+  for_each_instruction_set([](const KernelTable& table) {
+    std::vector<float> x;
+    for (int i = -800; i < 800; ++i) x.push_back(static_cast<float>(i) * 0.0173f + 0.0031f);
+    std::vector<float> value(x.size()), slope(x.size());
+    const std::vector<float> ones(x.size(), 1.0f);
+    for (int kind = 0; kind < kActivations; ++kind) {
+      const Activation activation = static_cast<Activation>(kind);
+      table.activation_forward[kind]({x.data(), nullptr, value.data(), static_cast<std::int64_t>(x.size()), 0.3f});
+      table.activation_backward[kind]({x.data(), ones.data(), slope.data(), static_cast<std::int64_t>(x.size()), 0.3f});
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const double h = 1e-5, exact = slow_activation(activation, x[i], 0.3f);
+        const double derivative =
+            (slow_activation(activation, x[i] + h, 0.3f) - slow_activation(activation, x[i] - h, 0.3f)) / (2 * h);
+        ASSERT_NEAR(value[i], exact, 4e-7 * std::abs(exact) + 2e-7) << kind << " at " << x[i];
+        ASSERT_NEAR(slope[i], derivative, 4e-6) << kind << " at " << x[i];
+      }
+    }
+  });
+}
+
+TEST(Softmax, LossesAndGradientsOfEveryImage) {
+  for_each_instruction_set([](const KernelTable& table) {
+    Random random(5);
+    const int classes = 11;
+    std::vector<float> outputs = random.numbers(at(classes * kLanes), -9, 9), gradient(outputs.size());
+    std::array<std::int32_t, kLanes> labels{};
+    for (auto& label : labels) label = random.whole(0, classes - 1);
+    labels[3] = -1;
+    LossTile t{};
+    t.outputs = outputs.data(), t.class_step = kLanes, t.classes = classes, t.labels = labels.data(),
+    t.smoothing = 0.2f;
+    t.scale = 0.5f, t.gradient = gradient.data(), t.gradient_step = kLanes;
+    table.cross_entropy(t);
+    for (int image = 0; image < kLanes; ++image) {
+      double sum = 0, even = 0;
+      for (int c = 0; c < classes; ++c) sum += std::exp(static_cast<double>(outputs[at(c * kLanes + image)]));
+      for (int c = 0; c < classes; ++c) {
+        const double logit = outputs[at(c * kLanes + image)],
+                     target = 0.2 / classes + (c == labels[at(image)] ? 0.8 : 0);
+        even -= target * (logit - std::log(sum));
+        const double expected = labels[at(image)] < 0 ? 0 : 0.5 * (std::exp(logit) / sum - target);
+        ASSERT_NEAR(gradient[at(c * kLanes + image)], expected, 1e-6);
+      }
+      ASSERT_NEAR(t.loss[image], labels[at(image)] < 0 ? 0 : even, 1e-5);
+    }
+  });
+}
+
+TEST(DropoutMask, FollowsTheSharedDefinition) {
+  for_each_instruction_set([](const KernelTable& table) {
+    const common::DropoutKey key(common::Stream(7, common::Purpose::kDropout, 3, 2));
+    std::vector<std::uint16_t> mask(101);
+    table.dropout_mask({key.low, key.high, 32, common::DropoutKey::threshold(0.3), 101, mask.data()});
+    for (std::uint32_t element = 0; element < mask.size(); ++element)
+      for (std::uint32_t image = 0; image < kLanes; ++image)
+        ASSERT_EQ((mask[element] >> image & 1) != 0, key.keeps(32 + image, element, 0.3));
+  });
+}
+
+TEST(Gather, TransposesAndScalesEveryPixel) {
+  for_each_instruction_set([](const KernelTable& table) {
+    Random random(9);
+    const int channels = 2, rows = 5, columns = 7, size = channels * rows * columns;
+    std::vector<std::uint8_t> images(at(kLanes * size));
+    for (auto& pixel : images) pixel = static_cast<std::uint8_t>(random.whole(0, 255));
+    const std::array<float, 2> scale{0.5f, 0.25f}, shift{-1, 2};
+    std::vector<float> out(at(size * kLanes));
+    GatherTile t{};
+    for (int image = 0; image < kLanes; ++image) t.images[image] = images.data() + image * size;
+    t.channels = channels, t.rows = rows, t.columns = columns, t.scale = scale.data(), t.shift = shift.data();
+    t.out = out.data(), t.out_plane = rows * columns * kLanes, t.out_row = columns * kLanes;
+    table.gather(t);
+    for (int i = 0; i < size; ++i)
+      for (int image = 0; image < kLanes; ++image) {
+        const std::size_t c = at(i / (rows * columns));
+        ASSERT_EQ(out[at(i * kLanes + image)], static_cast<float>(images[at(image * size + i)]) * scale[c] + shift[c]);
+      }
+  });
+}
+
+}  // namespace
+}  // namespace mnistcnn::engine::lanes::testing

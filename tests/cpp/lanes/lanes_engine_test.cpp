@@ -1,0 +1,254 @@
+#include "mnistcnn/engine/lanes/lanes_engine.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <thread>
+
+#include "lanes/lanes_fixture.h"
+
+namespace mnistcnn::engine::lanes::testing {
+namespace {
+
+using network::Graph;
+
+// Convolutions of several kinds, batch norm on both sides of an activation, dropout, pools, a branch, both linear
+// layers.
+Graph varied_graph() {
+  network::Conv2d depthwise = convolution(6, 3, 1);
+  depthwise.groups = 6;
+  network::Conv2d strided = convolution(8, 3, 1);
+  strided.stride = {2, 2};
+  network::MaxPool2d pool;
+  pool.kernel = pool.stride = {2, 2};
+  Graph graph{{1, 12, 11}, {}};
+  const auto add = [&](network::Layer layer, std::vector<int> inputs) {
+    graph.nodes.push_back({"n" + std::to_string(graph.nodes.size()), std::move(layer), std::move(inputs)});
+  };
+  add(convolution(6, 3, 1), {-1});
+  add(network::BatchNorm2d{}, {0});
+  add(network::ReLU{}, {1});
+  add(depthwise, {2});
+  add(network::LeakyReLU{}, {3});
+  add(network::BatchNorm2d{}, {4});
+  add(network::Add{}, {5, 2});
+  add(network::Dropout{0.2}, {6});
+  add(pool, {7});
+  add(strided, {8});
+  add(network::Tanh{}, {9});
+  add(network::Flatten{}, {10});
+  add(network::Linear{2000, true}, {11});  // large: with the whole batch
+  add(network::BatchNorm1d{}, {12});
+  add(network::ReLU{}, {13});
+  add(network::Linear{10, true}, {14});
+  add(network::LogSoftmax{}, {15});
+  return graph;
+}
+
+struct Outcome {
+  std::vector<float> gradients, buffers, outputs;
+  double loss = 0;
+  bool operator==(const Outcome&) const = default;
+};
+
+std::vector<std::uint8_t> some_images(std::size_t count, std::size_t size) {
+  Random random(4);
+  std::vector<std::uint8_t> images(count * size);
+  for (auto& pixel : images) pixel = static_cast<std::uint8_t>(random.whole(0, 255));
+  return images;
+}
+
+Outcome train_a_little(Model& model, std::initializer_list<int> batch_sizes) {
+  const std::size_t size = static_cast<std::size_t>(network::element_count(model.graph.input_shape));
+  const std::vector<std::uint8_t> images = some_images(200, size);
+  const std::vector<float> scale(3, 1 / 128.0f), shift(3, -1);
+  Outcome outcome;
+  std::uint64_t step = 0;
+  for (const int count : batch_sizes) {
+    std::vector<std::int64_t> indices, labels;
+    for (int i = 0; i < count; ++i) indices.push_back((i * 7 + count) % 200), labels.push_back((i * 3 + count) % 10);
+    const ImageBatch batch{images.data(), indices, scale, shift};
+    outcome.loss += model.engine->step(batch, labels, {LossKind::kNegativeLogLikelihood, 0.1}, {5, step++}).loss_sum;
+    outcome.gradients.insert(outcome.gradients.end(), model.gradients.begin(), model.gradients.end());
+    std::vector<float> outputs(static_cast<std::size_t>(count) * 10);
+    model.engine->predict(batch, outputs.data());
+    outcome.outputs.insert(outcome.outputs.end(), outputs.begin(), outputs.end());
+  }
+  outcome.buffers = model.buffers;
+  return outcome;
+}
+
+TEST(LanesEngine, TheSameBitsForAnyNumberOfThreadsAndWideInstructionSet) {
+  Model alone(varied_graph(), 1);
+  const Outcome expected = train_a_little(alone, {64, 33});
+  for (const int threads : {2, 3, 8}) {
+    Model model(varied_graph(), threads);
+    EXPECT_EQ(train_a_little(model, {64, 33}), expected) << threads << " threads";
+  }
+  if (!runs_here("avx2") || !runs_here("avx512")) GTEST_SKIP() << "only one wide instruction set here";
+  Outcome each[2];
+  for (int i = 0; i < 2; ++i) {
+    const ForcedInstructionSet forced(i == 0 ? "avx2" : "avx512");
+    Model model(varied_graph(), 2);
+    EXPECT_EQ(model.engine->instruction_set(), i == 0 ? "avx2" : "avx512");
+    each[i] = train_a_little(model, {64, 33});
+  }
+  EXPECT_EQ(each[0], each[1]);
+}
+
+TEST(LanesEngine, UnknownInstructionSetsAreRefusedWithTheChoices) {
+  const ForcedInstructionSet forced("mmx");
+  try {
+    kernels();
+    FAIL();
+  } catch (const std::invalid_argument& error) {
+    EXPECT_NE(std::string(error.what()).find("baseline"), std::string::npos);
+  }
+}
+
+// Loss and gradients against central differences of the loss, in every parameter of a small network.
+TEST(LanesEngine, GradientsAreTheSlopesOfTheLoss) {
+  network::Conv2d odd = convolution(3, 2, 1);
+  odd.stride = {2, 1};
+  odd.dilation = {1, 2};
+  Model model(chain_graph({2, 6, 5}, {odd, network::BatchNorm2d{}, network::Sigmoid{}, network::Flatten{},
+                                      network::Linear{4, true}}),
+              2);
+  Random random(8);
+  for (const int count : {2, 17}) {
+    const std::vector<float> images = random.numbers(static_cast<std::size_t>(count) * 60);
+    std::vector<float> outputs(static_cast<std::size_t>(count) * 4), weights = random.numbers(outputs.size());
+    const auto loss = [&] {
+      model.engine->forward(images.data(), count, Mode::kTrain, {}, outputs.data());
+      double sum = 0;
+      for (std::size_t i = 0; i < outputs.size(); ++i) sum += static_cast<double>(outputs[i]) * weights[i];
+      return sum;
+    };
+    loss();
+    model.engine->backward(weights.data(), nullptr);
+    const std::vector<float> gradients = model.gradients;
+    for (std::size_t i = 0; i < model.values.size(); ++i) {
+      const float before = model.values[i], h = 1e-2f;
+      model.values[i] = before + h;
+      const double above = loss();
+      model.values[i] = before - h;
+      const double below = loss();
+      model.values[i] = before;
+      EXPECT_NEAR(gradients[i], (above - below) / (2 * h), 2e-3 * count)
+          << "parameter " << i << " of " << count << " images";
+    }
+  }
+}
+
+// Without batch norm, the gradient of a batch is the mean of the gradients of its images.
+TEST(LanesEngine, AnyBatchSize) {
+  const Graph graph =
+      chain_graph({1, 9, 8}, {convolution(5, 3), network::ReLU{}, network::Flatten{}, network::Linear{10, true}});
+  const std::vector<std::uint8_t> images = some_images(1000, 72);
+  const std::vector<float> scale{1 / 255.0f}, shift{0};
+  Model model(graph, 2), single(graph, 1);
+  const auto gradients_of = [&](Model& which, std::int64_t first, std::int64_t count) {
+    std::vector<std::int64_t> indices, labels;
+    for (std::int64_t i = first; i < first + count; ++i) indices.push_back(i), labels.push_back(i % 10);
+    return which.engine->step({images.data(), indices, scale, shift}, labels, {}, {}).loss_sum;
+  };
+  std::vector<double> sum(model.values.size(), 0);
+  double loss = 0;
+  std::int64_t done = 0;
+  for (const int count : {1, 15, 16, 17, 96, 100, 128, 1000}) {
+    for (; done < count; ++done) {
+      loss += gradients_of(single, done, 1);
+      for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += single.gradients[i];
+    }
+    EXPECT_NEAR(gradients_of(model, 0, count), loss, 1e-4 * count);
+    for (std::size_t i = 0; i < sum.size(); ++i)
+      ASSERT_NEAR(model.gradients[i], sum[i] / count, 2e-6) << count << " images";
+  }
+}
+
+TEST(LanesEngine, BatchNormStatisticsSurviveALargeMean) {
+  network::BatchNorm2d norm;
+  norm.momentum = 1;  // the running statistics are the batch's
+  Model model(chain_graph({2, 7, 9}, {norm}), 2);
+  Random random(2);
+  const int count = 50, positions = 63;
+  std::vector<float> images(count * 2 * positions), outputs(images.size());
+  for (float& each : images) each = 5000 + random.number();
+  model.engine->forward(images.data(), count, Mode::kTrain, {}, outputs.data());
+  for (int c = 0; c < 2; ++c) {
+    double mean = 0, squares = 0;
+    const auto visit = [&](auto use) {
+      for (int n = 0; n < count; ++n)
+        for (int p = 0; p < positions; ++p) use(images[static_cast<std::size_t>((n * 2 + c) * positions + p)]);
+    };
+    visit([&](double v) { mean += v / (count * positions); });
+    visit([&](double v) { squares += (v - mean) * (v - mean); });
+    EXPECT_NEAR(model.buffers[static_cast<std::size_t>(c)], mean, 1e-3);
+    EXPECT_NEAR(model.buffers[static_cast<std::size_t>(2 + c)], squares / (count * positions - 1), 1e-6);
+  }
+}
+
+TEST(LanesEngine, OneValuePerChannelIsRefusedInTraining) {
+  Model model(chain_graph({3, 1, 1}, {network::BatchNorm2d{}}), 1);
+  std::vector<float> images(3, 1), outputs(3);
+  EXPECT_THROW(model.engine->forward(images.data(), 1, Mode::kTrain, {}, outputs.data()), std::invalid_argument);
+  EXPECT_NO_THROW(model.engine->forward(images.data(), 1, Mode::kEvaluate, {}, outputs.data()));
+}
+
+TEST(LanesEngine, RefusesWithTheNodeAndTheReason) {
+  network::InstanceNorm2d norm;
+  norm.track_running_stats = true;
+  const Graph graph = chain_graph({1, 4, 4}, {norm});
+  const auto reason = refusal(graph, network::analyse(graph));
+  ASSERT_TRUE(reason);
+  EXPECT_NE(reason->find("'n0'"), std::string::npos);
+  EXPECT_FALSE(refusal(varied_graph(), network::analyse(varied_graph())));
+}
+
+TEST(LanesEngine, WrongStepsAreRefused) {
+  Model model(chain_graph({1, 4, 4}, {network::Flatten{}, network::Linear{3, true}}), 1);
+  const std::vector<std::uint8_t> images(16);
+  const std::vector<std::int64_t> indices{0}, wrong{3}, none;
+  const std::vector<float> one{1};
+  EXPECT_THROW(model.engine->step({images.data(), indices, one, one}, wrong, {}, {}), std::invalid_argument);
+  EXPECT_THROW(model.engine->step({images.data(), indices, one, one}, none, {}, {}), std::invalid_argument);
+  EXPECT_THROW(model.engine->backward(one.data(), nullptr), std::invalid_argument);
+}
+
+TEST(LanesEngine, TwoEnginesInTwoThreads) {
+  Model alone(varied_graph(), 1);
+  const Outcome expected = train_a_little(alone, {40, 20});
+  Outcome outcomes[2];
+  std::vector<std::thread> threads;
+  for (Outcome& outcome : outcomes)
+    threads.emplace_back([&outcome] {
+      Model model(varied_graph(), 2);
+      outcome = train_a_little(model, {40, 20});
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(outcomes[0], expected);
+  EXPECT_EQ(outcomes[1], expected);
+}
+
+#if !defined(__SANITIZE_THREAD__)
+TEST(LanesEngine, WorksInTheChildOfAFork) {
+  Model model(varied_graph(), 2);
+  train_a_little(model, {20});
+  Model fresh(varied_graph(), 1);
+  const Outcome expected = train_a_little(fresh, {20});
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    alarm(60);
+    std::fill(model.buffers.begin(), model.buffers.end(), 1.0f);
+    _exit(train_a_little(model, {20}) == expected ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+#endif
+
+}  // namespace
+}  // namespace mnistcnn::engine::lanes::testing

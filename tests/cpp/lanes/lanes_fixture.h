@@ -1,0 +1,102 @@
+#pragma once
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "mnistcnn/engine/lanes/isa.h"
+#include "mnistcnn/engine/lanes/lanes_engine.h"
+
+// What the lanes tests share: every instruction set of this machine, random numbers, and models in memory.
+namespace mnistcnn::engine::lanes::testing {
+
+// Sets MNISTCNN_ISA while it lives.
+class ForcedInstructionSet {
+ public:
+  explicit ForcedInstructionSet(const char* name) {
+    if (const char* before = std::getenv("MNISTCNN_ISA")) before_ = before;
+    setenv("MNISTCNN_ISA", name, 1);
+  }
+  ~ForcedInstructionSet() { before_.empty() ? unsetenv("MNISTCNN_ISA") : setenv("MNISTCNN_ISA", before_.c_str(), 1); }
+  ForcedInstructionSet(const ForcedInstructionSet&) = delete;
+  ForcedInstructionSet& operator=(const ForcedInstructionSet&) = delete;
+
+ private:
+  std::string before_;
+};
+
+inline bool runs_here(const char* name) {
+  const ForcedInstructionSet forced(name);
+  try {
+    kernels();
+    return true;
+  } catch (const std::invalid_argument&) {
+    return false;
+  }
+}
+
+inline void for_each_instruction_set(const std::function<void(const KernelTable&)>& check) {
+  for (const char* name : {"baseline", "avx2", "avx512"}) {
+    if (!runs_here(name)) continue;
+    SCOPED_TRACE(name);
+    const ForcedInstructionSet forced(name);
+    check(kernels());
+  }
+}
+
+class Random {
+ public:
+  explicit Random(unsigned seed) : engine_(seed) {}
+  float number(float low = -1, float high = 1) { return std::uniform_real_distribution<float>(low, high)(engine_); }
+  int whole(int low, int high) { return std::uniform_int_distribution<int>(low, high)(engine_); }
+  std::vector<float> numbers(std::size_t count, float low = -1, float high = 1) {
+    std::vector<float> all(count);
+    for (float& each : all) each = number(low, high);
+    return all;
+  }
+
+ private:
+  std::mt19937 engine_;
+};
+
+// A network with memory and an engine of its own.
+struct Model {
+  network::Graph graph;
+  network::Analysis analysis;
+  std::vector<float> values, gradients, buffers;
+  std::vector<std::int64_t> counters;
+  std::unique_ptr<LanesEngine> engine;
+
+  Model(network::Graph the_graph, int threads, unsigned seed = 1)
+      : graph(std::move(the_graph)), analysis(network::analyse(graph)) {
+    Random random(seed);
+    values = random.numbers(static_cast<std::size_t>(analysis.parameter_count), -0.3f, 0.3f);
+    gradients.assign(values.size(), -77);
+    buffers.assign(static_cast<std::size_t>(analysis.buffer_count), 1);
+    counters.assign(analysis.counters.size(), 0);
+    engine = std::make_unique<LanesEngine>(
+        graph, Memory{values.data(), gradients.data(), buffers.data(), counters.data()}, threads);
+  }
+};
+
+// Nodes in a row.
+inline network::Graph chain_graph(network::Shape input, std::vector<network::Layer> layers) {
+  network::Graph graph{std::move(input), {}};
+  for (std::size_t i = 0; i < layers.size(); ++i)
+    graph.nodes.push_back({"n" + std::to_string(i), layers[i], {static_cast<int>(i) - 1}});
+  return graph;
+}
+
+inline network::Conv2d convolution(std::int64_t out, std::int64_t kernel, std::int64_t padding = 0) {
+  network::Conv2d layer;
+  layer.out_channels = out;
+  layer.kernel = {kernel, kernel};
+  layer.padding = {padding, padding, padding, padding};
+  return layer;
+}
+
+}  // namespace mnistcnn::engine::lanes::testing
