@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from mnistcnn.atomic import replacing
 from mnistcnn.image_set import ImageSet
 
 __all__ = ["DATASETS", "AutoData", "DownloadError", "available", "load", "load_auto"]
@@ -449,24 +449,7 @@ def _write_digits(seed: int, arrays: list[npt.NDArray[Any]]) -> None:
     paths, note = _digits_paths(seed)
     note.parent.mkdir(parents=True, exist_ok=True)
     for path, array in zip(paths, arrays, strict=True):
-        with _replacing(path) as stream:
+        with replacing(path) as stream:
             np.save(stream, array, allow_pickle=False)
-    with _replacing(note) as stream:
+    with replacing(note) as stream:
         stream.write(json.dumps([_checksum(array) for array in arrays]).encode())
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Any]:
-    """A file to write that takes the place of `path` at the end, whole or not at all."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise

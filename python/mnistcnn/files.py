@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mnistcnn.atomic import write_whole
 from mnistcnn.normalization import Normalization
 
 if TYPE_CHECKING:
@@ -68,26 +67,6 @@ def load_model(path: str | Path) -> Model:
     return model
 
 
-def write_whole(path: Path, content: bytes) -> Path:
-    """Writes to a temporary name beside it, flushes, renames: at any moment ``path`` is the old file or the new one."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
-
-
 def _read(path: Path) -> tuple[str, dict[str, torch.Tensor]]:
     """The description as JSON, and the weights."""
     from safetensors import SafetensorError, safe_open
@@ -121,9 +100,3 @@ def _digest(text: str, tensors: dict[str, torch.Tensor]) -> str:
 def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
     """JSON knows lists only."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -151,7 +151,7 @@ class History:
 
 
 def _write(path: str | Path, text: str) -> Path:
-    from mnistcnn.files import write_whole
+    from mnistcnn.atomic import write_whole
 
     return write_whole(Path(path), text.encode())
 
