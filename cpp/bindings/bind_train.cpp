@@ -127,11 +127,15 @@ engine::Loss read_loss(const std::string& kind, double label_smoothing) {
   throw std::invalid_argument(text("there is no loss '", kind, "'"));
 }
 
+std::vector<train::Range> read_ranges(const std::vector<std::pair<std::int64_t, std::int64_t>>& pairs) {
+  std::vector<train::Range> ranges;
+  for (const auto& [begin, end] : pairs) ranges.push_back({begin, end});
+  return ranges;
+}
+
 train::Sgd make_sgd(const Model& model, double momentum, double dampening, double weight_decay, bool nesterov,
                     const std::vector<std::pair<std::int64_t, std::int64_t>>& trainable) {
-  std::vector<train::Range> ranges;
-  for (const auto& [begin, end] : trainable) ranges.push_back({begin, end});
-  return {{momentum, dampening, weight_decay, nesterov}, ranges, model.parameters.values};
+  return {{momentum, dampening, weight_decay, nesterov}, read_ranges(trainable), model.parameters.values};
 }
 
 void bind_engine(py::module_& module) {
@@ -164,7 +168,13 @@ void bind_engine(py::module_& module) {
 void bind_optimizer(py::module_& module) {
   py::class_<train::Sgd>(module, "Sgd")
       .def(py::init(&make_sgd), py::arg("network"), py::kw_only(), py::arg("momentum"), py::arg("dampening"),
-           py::arg("weight_decay"), py::arg("nesterov"), py::arg("trainable"));
+           py::arg("weight_decay"), py::arg("nesterov"), py::arg("trainable"))
+      .def(
+          "set_trainable",
+          [](train::Sgd& optimizer, const std::vector<std::pair<std::int64_t, std::int64_t>>& trainable) {
+            optimizer.set_trainable(read_ranges(trainable));
+          },
+          py::arg("trainable"));
 }
 
 }  // namespace

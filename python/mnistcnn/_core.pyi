@@ -71,6 +71,7 @@ class Sgd:
         nesterov: bool,
         trainable: list[tuple[int, int]],
     ) -> None: ...
+    def set_trainable(self, trainable: list[tuple[int, int]]) -> None: ...
 
 def train_epoch(
     network: Network,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import Enum
 from pathlib import Path
@@ -63,9 +64,8 @@ def train(
 
     check_name(model)  # before any download
     target = save or Path(f"{model}.safetensors")
-    for path in (target, plot):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise ValueError(f"the folder {path.absolute().parent} does not exist")
+    _check_targets(target, plot)
+    _check_engine(engine)
     optimizer = mnistcnn.SGD(lr=lr, momentum=momentum)
     train_set, test_set = _load(data)
     network = mnistcnn.create_model(model, max(10, train_set.num_classes), train_set.shape[0], seed=seed)
@@ -188,6 +188,28 @@ def main() -> None:
         sys.exit(1)
 
 
+def _check_targets(target: Path, plot: Path | None) -> None:
+    """What can't be written is told before the work, not after it."""
+    for path in (target, plot):
+        if path is None:
+            continue
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder; name a file in it")
+        if not path.absolute().parent.is_dir():
+            raise ValueError(f"the folder {path.absolute().parent} does not exist")
+        if not os.access(path.absolute().parent, os.W_OK):
+            raise ValueError(f"the folder {path.absolute().parent} can't be written to")
+    if plot is not None and plot.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise ValueError(f"--plot must name a .png, .svg or .pdf file, got {plot}")
+
+
+def _check_engine(engine: str) -> None:
+    from mnistcnn.model import ENGINES
+
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(map(repr, ENGINES))}, got {engine!r}")
+
+
 def _load(data: Data) -> tuple[ImageSet, ImageSet]:
     from mnistcnn import datasets
 
@@ -238,7 +260,9 @@ def _print_table(columns: list[str], rows: list[list[str]], *, left: int) -> Non
 
 
 def _print_json(values: Any) -> None:
-    print(json.dumps(values, indent=1))
+    from mnistcnn.history import without_nan
+
+    print(json.dumps(without_nan(values), indent=1, allow_nan=False))
 
 
 def _say(text: str) -> None:

@@ -17,8 +17,10 @@ class EngineFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: torch.Tensor, model: Model, seed: int, *parameters: torch.Tensor) -> torch.Tensor:
         """Runs the engine and keeps what a repetition of this very forward would need."""
-        outputs = model.engine_forward(images, seed, keep=True)
-        ctx.model, ctx.seed, ctx.training, ctx.forward_number = model, seed, model.training, model._forwards
+        with model._lock:
+            outputs = model.engine_forward(images, seed, keep=True)
+            ctx.forward_number, ctx.engine = model._forwards, model.native_engine()
+        ctx.model, ctx.seed, ctx.training = model, seed, model.training
         ctx.save_for_backward(images, *parameters)  # autograd then notices weights changed in between
         return outputs
 
@@ -28,12 +30,14 @@ class EngineFunction(torch.autograd.Function):
         """The gradients of the images and of every parameter that wants one."""
         model: Model = ctx.model
         images, *parameters = ctx.saved_tensors
-        if ctx.forward_number != model._forwards:
-            _repeat_forward(ctx, images)
-        model._forwards += 1  # the engine's record is used up
-        ctx.forward_number = -1  # and a second backward repeats the forward
-        image_gradients = model.native_engine().backward(output_gradients.contiguous())
-        flat = model._network.gradients.clone()  # autograd may keep what it is given
+        with model._lock:
+            engine = model.native_engine()
+            if ctx.forward_number != model._forwards or ctx.engine is not engine:
+                _repeat_forward(ctx, images)
+            model._forwards += 1  # the engine's record is used up
+            ctx.forward_number = -1  # and a second backward repeats the forward
+            image_gradients = engine.backward(output_gradients.contiguous())
+            flat = model._network.gradients.clone()  # autograd may keep what it is given
         parameter_gradients: list[torch.Tensor | None] = []
         offset = 0
         for parameter, wanted in zip(parameters, ctx.needs_input_grad[3:], strict=True):

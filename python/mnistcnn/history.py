@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -106,7 +107,7 @@ class History:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """JSON text, also written to ``path`` if given."""
-        text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
+        text = json.dumps(without_nan(self.to_dict()), indent=1, allow_nan=False)
         if path is not None:
             _write(path, text + "\n")
         return text
@@ -170,3 +171,12 @@ def _cells(record: EpochRecord) -> list[str]:
         f"{record.learning_rate:g}",
         f"{record.seconds:.2f}",
     ]
+
+
+def without_nan(value: Any) -> Any:
+    """The same with None for every number that JSON has no word for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: without_nan(each) for key, each in value.items()}
+    return [without_nan(each) for each in value] if isinstance(value, list) else value

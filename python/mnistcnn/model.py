@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import threading
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
 from mnistcnn._native import core
 from mnistcnn.arrays import as_tensor
+from mnistcnn.checks import seed_number, whole_number
 from mnistcnn.engine_function import EngineFunction
 from mnistcnn.graph import Row, build_rows
+from mnistcnn.module_tree import FixedTree, LayerModule, Link, described, plant
 from mnistcnn.normalization import UNIT, Normalization
 
 if TYPE_CHECKING:
@@ -37,50 +41,11 @@ class EngineWarning(UserWarning):
     """A network runs in another engine than the fast one."""
 
 
-class LayerModule(nn.Module):
-    """Holds the tensors of one layer under PyTorch's names. It computes nothing by itself: the model does."""
-
-    def __init__(self, op: str, fields: dict[str, Any]) -> None:
-        super().__init__()
-        self._op, self._fields = op, fields
-
-    def extra_repr(self) -> str:
-        """The layer's values."""
-        return _described(self._op, self._fields)
-
-    def _get_name(self) -> str:
-        return self._op
-
-
-class Block(nn.Module):
-    """A named group of layers."""
-
-
-@dataclass(frozen=True)
-class _Link:
-    """A tensor of the module tree and the stretch of flat memory it must be a view of."""
-
-    tensors: dict[str, Any]  # the leaf's own parameters or buffers
-    key: str
-    full_name: str
-    view: torch.Tensor
-    pointer: int
-
-    @property
-    def tensor(self) -> torch.Tensor:
-        tensor: torch.Tensor | None = self.tensors.get(self.key)
-        if tensor is None or tensor.shape != self.view.shape:
-            raise RuntimeError(
-                f"'{self.full_name}' was removed or reshaped; the network needs {tuple(self.view.shape)}"
-            )
-        return tensor
-
-
-class Model(nn.Module):
+class Model(FixedTree):
     """A network and its weights.
 
-    It is a ``torch.nn.Module``: ``parameters()``, ``state_dict()``, ``to()``, ``train()``, ``eval()``, hooks,
-    ``torch.optim`` and any training loop work on it. Its forward and backward run in one of our engines, and its
+    It is a ``torch.nn.Module``: ``parameters()``, ``state_dict()``, ``to()``, ``train()``, ``eval()``, hooks on the
+    whole, ``torch.optim`` and any training loop work on it. Its forward and backward run in one of our engines, and its
     parameters are views of the flat memory that the engine uses.
 
     Parameters
@@ -144,7 +109,7 @@ class Model(nn.Module):
         name: str,
         normalization: Normalization | None,
     ) -> None:
-        _check_seed(seed)
+        seed = seed_number(seed)
         self._network = core.Network(input_shape=list(input_shape), nodes=list(rows), seed=seed)
         self._engines: dict[tuple[str, int], core.Engine] = {}
         self._forwards = 0  # counts them, so that a backward knows whether the engine still holds its forward
@@ -155,10 +120,12 @@ class Model(nn.Module):
         self.history: History | None = None
         self.normalization = normalization.for_channels(self.input_shape[0]) if normalization else None
         self._has_dropout = any(op in ("dropout", "dropout2d") for _, op, _, _ in rows)
-        self._leaves: list[nn.Module] = []
-        self._parameter_links: list[_Link] = []
-        self._buffer_links: list[_Link] = []
-        self._leaves.extend(self._make_leaf(row) for row in self._network.nodes)
+        self._lock = threading.RLock()  # an engine is used by one thread at a time
+        self._leaves = [LayerModule(row["op"], row["fields"]) for row in self._network.nodes]
+        self._parameter_links: list[Link] = []
+        self._buffer_links: list[Link] = []
+        for row, leaf in zip(self._network.nodes, self._leaves, strict=True):
+            plant(self, row["name"], leaf)
         self._attach()
 
     # ---- what it is
@@ -215,7 +182,7 @@ class Model(nn.Module):
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.input_shape))
         head = f"{type(self).__name__} '{self.name}': {self.parameter_count:,} parameters, input {shape}"
-        lines = [f"  {name}: {op}({_described(op, fields)})" for name, op, _, fields in self.rows]
+        lines = [f"  {name}: {op}({described(op, fields)})" for name, op, _, fields in self.rows]
         return "\n".join([head, *lines])
 
     def _repr_html_(self) -> str:
@@ -223,9 +190,11 @@ class Model(nn.Module):
 
     # ---- how it computes
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
         """The outputs for a batch: float images [N, C, H, W] as they are, uint8 ones normalised first."""
         prepared = self.prepare(images)
+        self._check_modes()
         if torch.is_grad_enabled():
             parameters = [link.tensor for link in self._parameter_links]
             if prepared.requires_grad or any(parameter.requires_grad for parameter in parameters):
@@ -236,8 +205,19 @@ class Model(nn.Module):
         parts = [self.engine_forward(part, 0, keep=False) for part in torch.split(prepared, _CHUNK)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
+    def _check_modes(self) -> None:
+        for leaf, row in zip(self._leaves, self._network.nodes, strict=True):
+            if leaf.training != self.training and leaf.depends_on_mode:
+                modes = ("training" if leaf.training else "evaluation", "training" if self.training else "evaluation")
+                raise RuntimeError(
+                    f"layer '{row['name']}' is in {modes[0]} mode, but the model in {modes[1]} mode; "
+                    "a Model has one mode for all of its layers: model.train() or model.eval()"
+                )
+
     def prepare(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
         """Checked float32 images on the model's device."""
+        if not isinstance(images, torch.Tensor | np.ndarray):
+            raise TypeError(f"images must be a tensor or an array, got {type(images).__name__}{_set_hint(images)}")
         tensor = as_tensor(images)
         expected = ", ".join(map(str, self.input_shape))
         if tensor.dim() != 4 or tuple(tensor.shape[1:]) != self.input_shape or tensor.shape[0] == 0:
@@ -261,10 +241,11 @@ class Model(nn.Module):
 
     def engine_forward(self, images: torch.Tensor, seed: int, *, keep: bool) -> torch.Tensor:
         """Runs the engine on float32 images; with ``keep`` a backward may follow."""
-        engine = self.native_engine()
-        self._forwards += 1
-        keep_images = keep and images.requires_grad
-        return engine.forward(images, training=self.training, seed=seed, keep=keep, keep_images=keep_images)
+        with self._lock:
+            engine = self.native_engine()
+            self._forwards += 1
+            keep_images = keep and images.requires_grad
+            return engine.forward(images, training=self.training, seed=seed, keep=keep, keep_images=keep_images)
 
     def native_engine(self, kind: str | None = None, threads: int | None = None) -> core.Engine:
         """The engine that executes this model, made when first needed; ``kind`` and ``threads`` override its own."""
@@ -283,47 +264,21 @@ class Model(nn.Module):
 
     # ---- PyTorch's view of the memory
 
-    def _make_leaf(self, row: dict[str, Any]) -> nn.Module:
-        owner: nn.Module = self
-        *blocks, last = row["name"].split(".")
-        for block in blocks:
-            child = owner._modules.get(block)
-            if child is None:
-                child = self._add_child(owner, block, Block(), row["name"])
-            owner = child
-        return self._add_child(owner, last, LayerModule(row["op"], row["fields"]), row["name"])
-
-    @staticmethod
-    def _add_child(owner: nn.Module, key: str, child: nn.Module, name: str) -> nn.Module:
-        try:
-            owner.add_module(key, child)
-        except KeyError:
-            raise ValueError(f"a layer can't be called '{name}': a Model has an attribute '{key}'") from None
-        return child
-
     def _attach(self) -> None:
         """Registers views of the flat memory under PyTorch's names, and remembers where each must point."""
+        names = {leaf: row["name"] for leaf, row in zip(self._leaves, self._network.nodes, strict=True)}
+        self._parameter_links, self._buffer_links = [], []
         for leaf, key, view in self._parameter_views():
             leaf.register_parameter(key, nn.Parameter(view))
+            self._parameter_links.append(Link(leaf, key, f"{names[leaf]}.{key}", view, trained=True))
         for leaf, key, view in self._buffer_views():
             leaf.register_buffer(key, view)
-        self._remember_links()
+            self._buffer_links.append(Link(leaf, key, f"{names[leaf]}.{key}", view, trained=False))
 
-    def _remember_links(self) -> None:
-        names = {leaf: row["name"] for leaf, row in zip(self._leaves, self._network.nodes, strict=True)}
-        self._parameter_links = [
-            _Link(leaf._parameters, key, f"{names[leaf]}.{key}", view, view.data_ptr())
-            for leaf, key, view in self._parameter_views()
-        ]
-        self._buffer_links = [
-            _Link(leaf._buffers, key, f"{names[leaf]}.{key}", view, view.data_ptr())
-            for leaf, key, view in self._buffer_views()
-        ]
-
-    def _parameter_views(self) -> list[tuple[nn.Module, str, torch.Tensor]]:
+    def _parameter_views(self) -> list[tuple[LayerModule, str, torch.Tensor]]:
         return self._views(self._network.values, self._network.parameter_specs)
 
-    def _buffer_views(self) -> list[tuple[nn.Module, str, torch.Tensor]]:
+    def _buffer_views(self) -> list[tuple[LayerModule, str, torch.Tensor]]:
         network = self._network
         counters = [
             (self._leaves[node], "num_batches_tracked", network.counters[i])
@@ -333,7 +288,7 @@ class Model(nn.Module):
 
     def _views(
         self, flat: torch.Tensor, specs: list[tuple[str, tuple[int, ...], int, int]]
-    ) -> list[tuple[nn.Module, str, torch.Tensor]]:
+    ) -> list[tuple[LayerModule, str, torch.Tensor]]:
         return [
             (
                 self._leaves[node],
@@ -344,17 +299,8 @@ class Model(nn.Module):
         ]
 
     def _relink(self) -> None:
-        """Takes back tensors that somebody replaced instead of writing into them."""
         for link in (*self._parameter_links, *self._buffer_links):
-            tensor = link.tensor
-            if tensor.data_ptr() == link.pointer:
-                continue
-            with torch.no_grad():
-                link.view.copy_(tensor)
-            if isinstance(tensor, nn.Parameter):
-                tensor.data = link.view
-            else:
-                link.tensors[link.key] = link.view
+            link.restore()
 
     def trainable_ranges(self) -> list[tuple[int, int]]:
         """The stretches of the flat memory whose parameters require gradients, neighbours joined."""
@@ -377,15 +323,13 @@ class Model(nn.Module):
             raise TypeError(f"a Model computes in float32; it can't be converted to {values.dtype}")
         network.set_memory(values=values, gradients=gradients, buffers=buffers, counters=fn(network.counters))
         self._engines.clear()
-        for leaf, key, view in self._parameter_views():
-            parameter = leaf._parameters[key]
-            assert parameter is not None
-            gradient, parameter.grad = parameter.grad, None
-            parameter.data = view
-            parameter.grad = None if gradient is None else fn(gradient)
-        for leaf, key, view in self._buffer_views():
-            leaf._buffers[key] = view
-        self._remember_links()
+        self._forwards += 1  # and their records with them
+        for link, (_, _, view) in zip(self._parameter_links, self._parameter_views(), strict=True):
+            gradient, link.tensor.grad = link.tensor.grad, None
+            link.move(view)
+            link.tensor.grad = None if gradient is None else fn(gradient)
+        for link, (_, _, view) in zip(self._buffer_links, self._buffer_views(), strict=True):
+            link.move(view)
         return self
 
     # ---- copies
@@ -400,16 +344,19 @@ class Model(nn.Module):
             "engine": self.engine,
             "threads": self.threads,
             "training": self.training,
+            "history": copy.deepcopy(self.history),
             "frozen": [name for name, parameter in self.named_parameters() if not parameter.requires_grad],
             "device": str(self.device),
             "tensors": {name: tensor.detach().clone() for name, tensor in self.state_dict().items()},
         }
-        return _restore, (state,)
+        return _restore, (type(self), state)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Model:
-        restore, (state,) = self.__reduce__()
-        copied: Model = restore(state)
+        restore, arguments = self.__reduce__()
+        copied: Model = restore(*arguments)
         memo[id(self)] = copied
+        for mine, its in zip(self._parameter_links, copied._parameter_links, strict=True):
+            its.tensor.grad = None if mine.tensor.grad is None else mine.tensor.grad.clone()
         return copied
 
 
@@ -430,15 +377,11 @@ def choose_engine(network: core.Network, kind: str) -> str:
 
 def _thread_count(threads: int | None) -> int:
     """0 stands for all cores."""
-    if threads is None:
-        return 0
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise ValueError(f"threads must be an integer of at least 1, or None for all cores, got {threads!r}")
-    return threads
+    return 0 if threads is None else whole_number("threads", threads, most=1024)
 
 
-def _restore(state: dict[str, Any]) -> Model:
-    model = Model.from_rows(
+def _restore(kind: type[Model], state: dict[str, Any]) -> Model:
+    model = kind.from_rows(
         state["rows"],
         state["input_shape"],
         seed=state["seed"],
@@ -446,16 +389,14 @@ def _restore(state: dict[str, Any]) -> Model:
         normalization=state["normalization"],
     )
     model.load_state_dict(state["tensors"])
-    model.engine, model.threads = state["engine"], state["threads"]
+    model.engine, model.threads, model.history = state["engine"], state["threads"], state["history"]
     for name in state["frozen"]:
         model.get_parameter(name).requires_grad_(False)
     return model.to(state["device"]).train(state["training"])
 
 
-def _described(op: str, fields: dict[str, Any]) -> str:
-    """The values that say something: those that are not the usual ones."""
-    usual = core.layer_kinds()[op]
-    return ", ".join(f"{name}={value}" for name, value in fields.items() if value != usual[name])
+def _set_hint(images: object) -> str:
+    return "; mnistcnn.predict takes an ImageSet, a model its .images" if hasattr(images, "images") else ""
 
 
 def _shape_hint(tensor: torch.Tensor, input_shape: tuple[int, ...]) -> str:
@@ -466,8 +407,3 @@ def _shape_hint(tensor: torch.Tensor, input_shape: tuple[int, ...]) -> str:
     if tensor.dim() == 4 and tuple(tensor.shape[1:]) == (*input_shape[1:], input_shape[0]):
         return "; the channels come first: numpy.moveaxis(images, -1, 1)"
     return ""
-
-
-def _check_seed(seed: int) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
-        raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, got {seed!r}")

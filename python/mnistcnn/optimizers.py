@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mnistcnn.checks import finite_number
+
 
 @dataclass(frozen=True, kw_only=True)
 class SGD:
@@ -25,8 +27,6 @@ class SGD:
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
         for name in ("lr", "momentum", "weight_decay"):
-            value = getattr(self, name)
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
+            object.__setattr__(self, name, finite_number(name, getattr(self, name)))
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise ValueError("nesterov=True needs a momentum above 0 and dampening=0")

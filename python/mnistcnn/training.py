@@ -11,6 +11,7 @@ from torch.autograd.graph import increment_version
 
 from mnistcnn._native import core
 from mnistcnn.arrays import as_tensor
+from mnistcnn.checks import finite_number, seed_number, whole_number
 from mnistcnn.history import EpochRecord, History
 from mnistcnn.image_set import ImageSet
 from mnistcnn.normalization import Normalization
@@ -103,6 +104,8 @@ def train(
         device=device,
         progress=progress,
     )
+    if callable(getattr(callbacks, "on_epoch", None)):
+        raise TypeError("callbacks must be a list: callbacks=[...]")
     listeners = list(callbacks)
     for listener in listeners:
         if not callable(getattr(listener, "on_epoch", None)):
@@ -147,23 +150,27 @@ class Trainer:
         _check_model(model)
         self.model = model
         self.loss = fitting_loss(model, loss)
-        self.batch_size = _positive("batch_size", batch_size)
-        self.optimizer = _checked_optimizer(optimizer)
-        self.seed = _checked_seed(seed)
+        self.batch_size = whole_number("batch_size", batch_size)
+        self._optimizer = _checked_optimizer(optimizer)
+        self.seed = seed_number(seed)
         self.history = History(model.name, seed)
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"label_smoothing must lie between 0 and 1, got {label_smoothing!r}")
-        self._label_smoothing, self._shuffle = label_smoothing, shuffle
+        self._label_smoothing = finite_number("label_smoothing", label_smoothing, most=1)
+        self._shuffle = shuffle
         self._engine, self._threads, self._progress = engine, threads, progress
         _move(model, device)
         model.native_engine(engine, threads)  # a wrong choice is told before any work
         self._native: core.Sgd | None = None
 
+    @property
+    def optimizer(self) -> SGD:
+        """Chosen once, for the whole run."""
+        return self._optimizer
+
     def epochs(
         self, train_set: ImageSet, validation: ImageSet | None = None, *, epochs: int = 15
     ) -> Iterator[EpochRecord]:
         """Trains, and yields the record of every epoch. Leaving the loop ends the run."""
-        _positive("epochs", epochs)
+        whole_number("epochs", epochs)
         _check_set(self.model, train_set, "train_set")
         if validation is not None:
             _check_set(self.model, validation, "validation")
@@ -200,11 +207,8 @@ class Trainer:
             )
 
         increment_version(tuple(model.parameters()))  # autograd then refuses the backward of an older forward
-        result = core.train_epoch(
-            model._network,
-            model.native_engine(self._engine, self._threads),
-            self._native_optimizer(),
-            *_tensors(train_set),
+        result = self._train_natively(
+            train_set,
             scale=pixels.scale,
             shift=pixels.shift,
             batch_size=self.batch_size,
@@ -236,7 +240,16 @@ class Trainer:
         outputs = _outputs(self.model, validation.images, self._engine, self._threads, None)
         return _scores(self.model, outputs, validation)
 
+    def _train_natively(self, train_set: ImageSet, **options: Any) -> dict[str, Any]:
+        model = self.model
+        with model._lock:
+            engine = model.native_engine(self._engine, self._threads)
+            return core.train_epoch(model._network, engine, self._native_optimizer(), *_tensors(train_set), **options)
+
     def _native_optimizer(self) -> core.Sgd:
+        trainable = self.model.trainable_ranges()
+        if not trainable:
+            raise ValueError(f"every parameter of model '{self.model.name}' is frozen: there is nothing to train")
         if self._native is None:
             chosen = self.optimizer
             self._native = core.Sgd(
@@ -245,8 +258,9 @@ class Trainer:
                 dampening=chosen.dampening,
                 weight_decay=chosen.weight_decay,
                 nesterov=chosen.nesterov,
-                trainable=self.model.trainable_ranges(),
+                trainable=trainable,
             )
+        self._native.set_trainable(trainable)
         return self._native
 
 
@@ -266,7 +280,7 @@ def test(
     _check_model(model)
     _check_set(model, test_set, "test_set")
     with ProgressBar(len(test_set), enabled=progress) as bar:
-        outputs = _outputs(model, test_set.images, engine, threads, bar, _positive("batch_size", batch_size))
+        outputs = _outputs(model, test_set.images, engine, threads, bar, whole_number("batch_size", batch_size))
     scores = _scores(model, outputs, test_set)
     count = len(test_set)
     return TestResult(
@@ -299,7 +313,7 @@ def predict(
     _check_model(model)
     _ = model.num_classes  # refuses outputs that are no classes
     batch = _as_batch(model, images.images if isinstance(images, ImageSet) else images)
-    _positive("batch_size", batch_size)
+    whole_number("batch_size", batch_size)
     if batch.dtype != torch.uint8:
         return _probabilities(model, _float_outputs(model, batch, batch_size, engine, threads)).numpy()
     with ProgressBar(len(batch), enabled=progress) as bar:
@@ -338,15 +352,17 @@ def _outputs(
 ) -> torch.Tensor:
     """uint8 images -> f32 [N, outputs] on the CPU."""
     pixels = model.pixel_normalization
-    outputs: torch.Tensor = core.predict(
-        model._network,
-        model.native_engine(engine, threads),
-        _tensor(images),
-        scale=pixels.scale,
-        shift=pixels.shift,
-        batch_size=batch_size,
-        on_progress=None if bar is None else bar.show,
-    )
+    with model._lock:
+        outputs: torch.Tensor = core.predict(
+            model._network,
+            model.native_engine(engine, threads),
+            _tensor(images),
+            scale=pixels.scale,
+            shift=pixels.shift,
+            batch_size=batch_size,
+            on_progress=None if bar is None else bar.show,
+        )
+        model._forwards += 1  # the engine's record of an earlier forward is gone
     if bar is not None:
         bar.show(len(images))
     return outputs
@@ -355,12 +371,13 @@ def _outputs(
 def _float_outputs(
     model: Model, images: torch.Tensor, batch_size: int, engine: str | None, threads: int | None
 ) -> torch.Tensor:
-    native = model.native_engine(engine, threads)
-    parts = [
-        native.forward(model.prepare(part), training=False, seed=0, keep=False, keep_images=False).flatten(1)
-        for part in torch.split(images, batch_size)
-    ]
-    model._forwards += 1
+    with model._lock:
+        native = model.native_engine(engine, threads)
+        parts = [
+            native.forward(model.prepare(part), training=False, seed=0, keep=False, keep_images=False).flatten(1)
+            for part in torch.split(images, batch_size)
+        ]
+        model._forwards += 1
     return torch.cat(parts).cpu()
 
 
@@ -442,18 +459,6 @@ def _checked_optimizer(optimizer: object) -> SGD:
     hint = "; torch.optim's work in a loop of your own" if isinstance(optimizer, torch.optim.Optimizer) else ""
     kind = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
     raise TypeError(f"optimizer must be one of mnistcnn's, such as mnistcnn.SGD(lr=0.01), got {kind}{hint}")
-
-
-def _checked_seed(seed: object) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
-        raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, got {seed!r}")
-    return seed
-
-
-def _positive(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-    return value
 
 
 def _check_last_batch(model: Model, count: int, batch_size: int) -> None:

@@ -82,6 +82,8 @@ def test_json_is_one_document(run: Any) -> None:
         (("train", "--data", "digits", "--lr", "-1"), "lr must be a finite number of at least 0, got -1.0"),
         (("train", "--data", "digits", "--engine", "gpu"), "engine must be one of 'auto', 'lanes', 'aten', got 'gpu'"),
         (("train", "--data", "digits", "--save", "no/folder/here"), "does not exist"),
+        (("train", "--data", "digits", "--save", "."), ". is a folder; name a file in it"),
+        (("train", "--data", "digits", "--plot", "curves.xyz"), "--plot must name a .png, .svg or .pdf file"),
     ],
 )
 def test_an_error_is_one_sentence_and_exit_code_1(run: Any, words: tuple[str, ...], says: str) -> None:

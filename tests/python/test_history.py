@@ -110,3 +110,10 @@ def test_html(history: History):
     assert html.count("<tr>") == 3
     assert "97.00 %" in html
     assert "&lt;b&gt;" in History("<b>", 0)._repr_html_()  # names are text, never markup
+
+
+def test_a_number_that_is_none_becomes_null():
+    record = EpochRecord(1, 0.5, 0.9, float("nan"), 0.1, 0.01, 1.0)
+    text = History(epochs=[record], step_losses=[float("inf")]).to_json()
+    assert json.loads(text)["epochs"][0]["validation_loss"] is None
+    assert json.loads(text)["step_losses"] == [None]

@@ -353,11 +353,11 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         "loss='nll' needs log-probabilities, but model 'budget_model3' gives logits",
     ),
     "engine": ({"engine": "gpu"}, ValueError, "engine must be .*got 'gpu'"),
-    "smoothing": ({"label_smoothing": 1.5}, ValueError, "label_smoothing must lie between 0 and 1, got 1.5"),
+    "smoothing": ({"label_smoothing": 1.5}, ValueError, "label_smoothing must be a number between 0 and 1, got 1.5"),
     "smoothing nan": (
         {"label_smoothing": float("nan")},
         ValueError,
-        "label_smoothing must lie between 0 and 1, got nan",
+        "label_smoothing must be a number between 0 and 1, got nan",
     ),
     "seed": ({"seed": -1}, ValueError, "seed must be an integer from 0"),
     "model": ({"model": torch.nn.Linear(1, 1)}, TypeError, "model must be an mnistcnn.Model, .* got Linear"),
@@ -593,3 +593,84 @@ def test_one_and_two_torch_threads(tmp_path: Any):
     one, two = ([float(each) for each in run] for run in runs)
     assert len(one) == 8
     assert one == pytest.approx(two, rel=1e-4)
+
+
+# ---- what a fresh pair of eyes found
+
+
+def _noise_set(count: int) -> mnistcnn.ImageSet:
+    dice = np.random.default_rng(count)
+    return mnistcnn.ImageSet.from_arrays(
+        dice.integers(0, 256, (count, 1, 28, 28), dtype=np.uint8), np.arange(count) % 10
+    )
+
+
+def test_a_parameter_thawed_between_epochs_trains_from_then_on():
+    model = mnistcnn.create_model("budget_model1")
+    weight = model.get_parameter("conv1.weight").requires_grad_(False)
+    before = weight.detach().clone()
+    changed = []
+    for _ in mnistcnn.Trainer(model, progress=False).epochs(_noise_set(64), epochs=2):
+        changed.append(not weight.equal(before))
+        weight.requires_grad_(True)
+    assert changed == [False, True]
+
+
+def test_nothing_to_train_is_refused():
+    model = mnistcnn.create_model("budget_model1").requires_grad_(False)
+    with pytest.raises(ValueError, match="every parameter of model 'budget_model1' is frozen"):
+        mnistcnn.train(model, _noise_set(16), epochs=1, progress=False)
+
+
+def test_the_optimizer_of_a_trainer_is_chosen_once():
+    trainer = mnistcnn.Trainer(mnistcnn.create_model("budget_model1"), progress=False)
+    with pytest.raises(AttributeError):
+        trainer.optimizer = mnistcnn.SGD(lr=1.0)
+
+
+@pytest.mark.parametrize("engine", ["lanes", "aten"])
+def test_weights_that_leave_the_finite_numbers_in_the_last_step_are_noticed(engine: str):
+    model = mnistcnn.create_model("budget_model1")
+    with pytest.raises(mnistcnn.DivergedError, match="last step of epoch 1"):
+        mnistcnn.train(
+            model,
+            _noise_set(32),
+            batch_size=32,
+            epochs=1,
+            optimizer=mnistcnn.SGD(lr=1e39),
+            engine=engine,
+            progress=False,
+        )
+
+
+@pytest.mark.parametrize("engine", ["lanes", "aten"])
+def test_training_in_inference_mode_trains(engine: str):
+    def weights() -> torch.Tensor:
+        model = mnistcnn.create_model("budget_model1")
+        mnistcnn.train(model, _noise_set(32), epochs=1, engine=engine, progress=False)
+        return model.get_parameter("fc2.weight").detach().clone()
+
+    usual = weights()
+    with torch.inference_mode():
+        inside = weights()
+    assert inside.equal(usual)
+
+
+def test_numpy_integers_are_integers():
+    model = mnistcnn.create_model("budget_model1", seed=np.int64(3))
+    history = mnistcnn.train(
+        model, _noise_set(16), epochs=np.int64(1), batch_size=np.int32(8), seed=np.int64(3), progress=False
+    )
+    assert history.seed == 3
+
+
+def test_arguments_of_a_wrong_kind_are_named():
+    model, data = mnistcnn.create_model("budget_model1"), _noise_set(16)
+    with pytest.raises(TypeError, match="lr must be a number, got '0.1'"):
+        mnistcnn.SGD(lr="0.1")
+    with pytest.raises(TypeError, match="label_smoothing must be a number, got 'a'"):
+        mnistcnn.train(model, data, label_smoothing="a")
+    with pytest.raises(ValueError, match="batch_size must be an integer of at most"):
+        mnistcnn.train(model, data, batch_size=10**30)
+    with pytest.raises(TypeError, match="callbacks must be a list"):
+        mnistcnn.train(model, data, callbacks=type("C", (), {"on_epoch": print})())

@@ -66,6 +66,11 @@ EpochResult train_epoch(network::Model& model, engine::Engine& engine, Sgd& opti
     result.step_losses.push_back(static_cast<float>(done.loss_sum / static_cast<double>(size)));
     if (on_progress && throttle.due()) on_progress({result.count, set.size(), result.loss_sum, result.correct});
   }
+  // The last step's weights have not been through any loss yet.
+  if (!model.parameters.values.isfinite().all().item<bool>())
+    throw common::DivergedError(common::text("the weights left the finite numbers in the last step of epoch ",
+                                             options.epoch + 1, ", with learning rate ", options.learning_rate,
+                                             "; try a smaller learning rate"));
   result.seconds = seconds_since(start);
   return result;
 }

@@ -12,14 +12,19 @@ namespace mnistcnn::train {
 using common::text;
 
 Sgd::Sgd(SgdOptions options, std::vector<Range> trainable, const at::Tensor& values)
-    : options_(options), trainable_(std::move(trainable)) {
-  for (const Range& range : trainable_)
-    if (range.begin < 0 || range.end < range.begin || range.end > values.numel())
-      throw std::invalid_argument(text("the trainable range [", range.begin, ", ", range.end, ") lies outside the ",
-                                       values.numel(), " parameters"));
+    : options_(options), count_(values.numel()) {
+  set_trainable(std::move(trainable));
   if (options_.nesterov && (options_.momentum <= 0 || options_.dampening != 0))
     throw std::invalid_argument("Nesterov momentum needs a momentum above 0 and no dampening");
   if (options_.momentum != 0) velocity_ = at::zeros_like(values);
+}
+
+void Sgd::set_trainable(std::vector<Range> trainable) {
+  for (const Range& range : trainable)
+    if (range.begin < 0 || range.end < range.begin || range.end > count_)
+      throw std::invalid_argument(text("the trainable range [", range.begin, ", ", range.end, ") lies outside the ",
+                                       count_, " parameters"));
+  trainable_ = std::move(trainable);
 }
 
 void Sgd::step(at::Tensor& values, const at::Tensor& gradients, double learning_rate) {

@@ -24,6 +24,9 @@ class Sgd {
   // trainable: the stretches that change; the rest is frozen.
   Sgd(SgdOptions options, std::vector<Range> trainable, const at::Tensor& values);
 
+  // From now on these; what the others had gathered in momentum is kept.
+  void set_trainable(std::vector<Range> trainable);
+
   // values, gradients: f32 [P]
   void step(at::Tensor& values, const at::Tensor& gradients, double learning_rate);
 
@@ -37,6 +40,7 @@ class Sgd {
   void step_by_tensors(at::Tensor& values, const at::Tensor& gradients, double learning_rate);
 
   SgdOptions options_;
+  std::int64_t count_;  // of all parameters
   std::vector<Range> trainable_;
   at::Tensor velocity_;
   bool started_ = false;

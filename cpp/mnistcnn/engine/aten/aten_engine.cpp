@@ -7,6 +7,7 @@
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/mean.h>
 #include <ATen/ops/nll_loss.h>
+#include <c10/core/InferenceMode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -79,6 +80,8 @@ class AtenEngine final : public Engine {
 
   Tensor forward(const Tensor& images, Mode mode, Randomness randomness, Keep keep) override {
     network::check_batch(model_.graph, model_.analysis, images.size(0), mode == Mode::kTrain);
+    // A record can't be made in the caller's inference mode.
+    const c10::InferenceMode mode_of_tensors(keep == Keep::kNothing && c10::InferenceMode::is_enabled());
     const at::AutoGradMode record(keep != Keep::kNothing);
     images_ = images.detach().set_requires_grad(keep == Keep::kForParametersAndImages);
     outputs_ = run(images_, mode, randomness);
@@ -102,6 +105,7 @@ class AtenEngine final : public Engine {
 
   StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
                   Randomness randomness) override {
+    const c10::InferenceMode mode_of_tensors(false);
     const at::AutoGradMode record(true);
     const at::Device device = model_.parameters.values.device();
     const auto count = static_cast<std::int64_t>(labels.size());
