@@ -22,8 +22,8 @@ Sgd::Sgd(SgdOptions options, std::vector<Range> trainable, const at::Tensor& val
 void Sgd::set_trainable(std::vector<Range> trainable) {
   for (const Range& range : trainable)
     if (range.begin < 0 || range.end < range.begin || range.end > count_)
-      throw std::invalid_argument(text("the trainable range [", range.begin, ", ", range.end, ") lies outside the ",
-                                       count_, " parameters"));
+      throw std::invalid_argument(
+          text("the trainable range [", range.begin, ", ", range.end, ") lies outside the ", count_, " parameters"));
   trainable_ = std::move(trainable);
 }
 
