@@ -13,7 +13,7 @@ def whole_number(name: str, value: object, *, least: int = 1, most: int = 2**31 
     except TypeError:
         number = least - 1
     if isinstance(value, bool) or not least <= number <= most:
-        bounds = f"of at least {least}" if number < least else f"of at most {most}"
+        bounds = f"of at most {most}" if number > most else f"of at least {least}"
         raise ValueError(f"{name} must be an integer {bounds}, got {value!r}")
     return number
 

@@ -206,11 +206,12 @@ class Model(FixedTree):
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _check_modes(self) -> None:
-        for leaf, row in zip(self._leaves, self._network.nodes, strict=True):
+        for node, leaf in enumerate(self._leaves):
             if leaf.training != self.training and leaf.depends_on_mode:
+                name = self._network.nodes[node]["name"]
                 modes = ("training" if leaf.training else "evaluation", "training" if self.training else "evaluation")
                 raise RuntimeError(
-                    f"layer '{row['name']}' is in {modes[0]} mode, but the model in {modes[1]} mode; "
+                    f"layer '{name}' is in {modes[0]} mode, but the model in {modes[1]} mode; "
                     "a Model has one mode for all of its layers: model.train() or model.eval()"
                 )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from mnistcnn.checks import whole_number
 from mnistcnn.layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
@@ -370,9 +371,8 @@ def create_model(
     from mnistcnn.model import Model
 
     check_name(name)
-    for label, value in (("num_classes", num_classes), ("in_channels", in_channels)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{label} must be an integer of at least 1, got {value!r}")
+    num_classes = whole_number("num_classes", num_classes)
+    in_channels = whole_number("in_channels", in_channels)
     return Model(
         _NETWORKS[name](num_classes),
         (in_channels, 28, 28),
