@@ -33,6 +33,7 @@ WITHOUT_TORCH = [
 ]
 PLAIN_MODULES = ["history", "summary", "plot", "html", "results", "layers", "graph", "normalization", "optimizers"]
 
+MODULES = sorted(PYTHON.rglob("*.py"))  # of the package and of every package inside it
 SOURCES = sorted(
     path for folder in (CORE, BINDINGS) for path in folder.rglob("*") if path.suffix in (".h", ".cpp", ".inc")
 )
@@ -127,7 +128,7 @@ LONG = {
 
 
 def test_files_stay_readable():
-    for path in [*SOURCES, *PYTHON.glob("*.py")]:
+    for path in [*SOURCES, *MODULES]:
         name = str(path.relative_to(ROOT))
         lines = len(path.read_text(encoding="utf-8").splitlines())
         assert lines <= (650 if name in LONG else 400), f"{name} has {lines} lines"
@@ -136,14 +137,20 @@ def test_files_stay_readable():
 # ---- Python
 
 
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PYTHON.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
 def imports(path: Path) -> set[str]:
     """The modules of ours that are imported when this one is, without those for type checkers."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    packages = {module_name(each) for each in MODULES if each.stem == "__init__"}
     found = set()
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module:
-            inner = node.module == "mnistcnn"
-            found |= {f"mnistcnn.{alias.name}" for alias in node.names} if inner else {node.module}
+            inner = node.module in packages
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} if inner else {node.module}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
     return {name for name in found if name.startswith("mnistcnn")}
@@ -158,17 +165,17 @@ def test_modules_that_tabulate_need_no_compiled_module(module: str):
 
 
 def test_only_native_imports_the_core():
-    for path in PYTHON.glob("*.py"):
+    for path in MODULES:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and path.name not in ("_native.py", "__init__.py"):
+            if isinstance(node, ast.ImportFrom) and path not in (PYTHON / "_native.py", PYTHON / "__init__.py"):
                 names = {alias.name for alias in node.names}
-                assert node.module != "mnistcnn._core", path.name
-                assert node.module != "mnistcnn" or "_core" not in names, path.name
+                assert node.module != "mnistcnn._core", module_name(path)
+                assert node.module != "mnistcnn" or "_core" not in names, module_name(path)
 
 
 def test_python_imports_make_no_circle():
-    graph = {f"mnistcnn.{path.stem}": imports(path) for path in PYTHON.glob("*.py") if path.stem != "__init__"}
+    graph = {module_name(path): imports(path) for path in MODULES if path != PYTHON / "__init__.py"}
     done: set[str] = set()
 
     def visit(module: str, above: tuple[str, ...]) -> None:
@@ -185,6 +192,6 @@ def test_python_imports_make_no_circle():
 def test_tests_mirror_the_sources():
     """test_x.py belongs to a module x, or to a property of the whole, named here."""
     wholes = {"architecture", "doctests", "lanes", "layer_table", "mnist", "parity", "random_graphs"}
-    modules = {path.stem.strip("_") for path in PYTHON.glob("*.py")}
+    modules = {module_name(path).rpartition(".")[2].strip("_") for path in MODULES}
     for path in Path(__file__).parent.glob("test_*.py"):
         assert path.stem.removeprefix("test_") in modules | wholes, path.name
