@@ -6,6 +6,7 @@
 #include "mnistcnn/engine/make_engine.h"
 #include "mnistcnn/metrics/scores.h"
 #include "mnistcnn/train/epoch.h"
+#include "mnistcnn/train/optimizer.h"
 
 namespace mnistcnn::bindings {
 namespace {
@@ -63,27 +64,34 @@ std::function<void(Arguments...)> with_gil(const py::object& callback, auto conv
   return [&callback, convert](Arguments... arguments) {
     const py::gil_scoped_acquire gil;
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-    if (!callback.is_none()) callback(convert(arguments...));
+    if (!callback.is_none()) callback(*convert(arguments...));
   };
 }
 
-py::dict run_epoch(Model& model, Engine& engine, train::Sgd& optimizer, const at::Tensor& images,
+py::dict run_epoch(Model& model, Engine& engine, train::Optimizer& optimizer, const at::Tensor& images,
                    const at::Tensor& labels, std::vector<float> scale, std::vector<float> shift,
-                   const train::EpochOptions& options, const py::object& on_progress) {
+                   const engine::Loss& loss, const train::EpochOptions& options, const py::object& on_progress,
+                   const py::object& on_step, std::uint64_t on_step_every) {
   check_images(model, images);
   check_labels(labels, images.size(0), output_count(model));
-  if (options.batch_size < 1)
-    throw std::invalid_argument(text("batch_size=", options.batch_size, " must be at least 1"));
+  if (on_step_every < 1) throw std::invalid_argument("on_step_every must be at least 1");
+  if (!options.momenta.empty() && !optimizer.has_momentum())
+    throw std::invalid_argument("this optimizer has no momentum that could follow a schedule; give it one above 0");
   const train::InputScaling scaling = scaling_of(model, std::move(scale), std::move(shift));
-  const auto report = with_gil<const train::Progress&>(on_progress, [](const train::Progress& progress) {
-    return py::make_tuple(progress.images, progress.total, progress.loss_sum, progress.correct);
+  train::Listeners listeners;
+  listeners.on_progress = with_gil<const train::Progress&>(on_progress, [](const train::Progress& progress) {
+    return py::make_tuple(py::make_tuple(progress.images, progress.total, progress.loss_sum, progress.correct));
   });
+  if (!on_step.is_none())
+    listeners.on_step = {with_gil<std::uint64_t, double>(
+                             on_step, [](std::uint64_t steps, double mean) { return py::make_tuple(steps, mean); }),
+                         on_step_every};
   train::EpochResult result;
   {
     const py::gil_scoped_release no_gil;
     result =
         train::train_epoch(model, engine, optimizer, {elements<std::uint8_t>(images), elements<std::int64_t>(labels)},
-                           scaling, options, report);
+                           scaling, loss, options, listeners);
   }
   py::dict record;
   record["loss_sum"] = result.loss_sum;
@@ -101,7 +109,8 @@ at::Tensor run_predict(Model& model, Engine& engine, const at::Tensor& images, s
   if (batch_size < 1) throw std::invalid_argument(text("batch_size=", batch_size, " must be at least 1"));
   const train::InputScaling scaling = scaling_of(model, std::move(scale), std::move(shift));
   const std::int64_t outputs = network::element_count(model.analysis.nodes.back().output_shape);
-  const auto report = with_gil<std::int64_t>(on_progress, [](std::int64_t images_done) { return images_done; });
+  const auto report =
+      with_gil<std::int64_t>(on_progress, [](std::int64_t images_done) { return py::make_tuple(images_done); });
   const py::gil_scoped_release no_gil;
   return train::predict(engine, outputs, elements<std::uint8_t>(images), images.size(0), scaling, batch_size, report);
 }
@@ -127,15 +136,47 @@ engine::Loss read_loss(const std::string& kind, double label_smoothing) {
   throw std::invalid_argument(text("there is no loss '", kind, "'"));
 }
 
-std::vector<train::Range> read_ranges(const std::vector<std::pair<std::int64_t, std::int64_t>>& pairs) {
+using RangePairs = std::vector<std::pair<std::int64_t, std::int64_t>>;
+
+std::vector<train::Range> read_ranges(const RangePairs& pairs) {
   std::vector<train::Range> ranges;
   for (const auto& [begin, end] : pairs) ranges.push_back({begin, end});
   return ranges;
 }
 
-train::Sgd make_sgd(const Model& model, double momentum, double dampening, double weight_decay, bool nesterov,
-                    const std::vector<std::pair<std::int64_t, std::int64_t>>& trainable) {
-  return {{momentum, dampening, weight_decay, nesterov}, read_ranges(trainable), model.parameters.values};
+// A rule's own fields from `settings`; what is left over, or lacking, is named.
+template <class Kind>
+train::Rule read_rule(Kind rule, const py::dict& settings, std::size_t& known) {
+  rule.visit(rule, [&](const char* name, auto& value) {
+    if (!settings.contains(name)) throw std::invalid_argument(text(rule.kKind, " lacks the setting '", name, "'"));
+    value = settings[name].template cast<std::decay_t<decltype(value)>>();
+    ++known;
+  });
+  return rule;
+}
+
+template <std::size_t... index>
+train::Rule read_rule(const std::string& kind, const py::dict& settings, std::size_t& known,
+                      std::index_sequence<index...>) {
+  std::optional<train::Rule> rule;
+  const auto read = [&](const auto& each) {
+    if (kind == each.kKind) rule = read_rule(each, settings, known);
+  };
+  (read(std::variant_alternative_t<index, train::Rule>{}), ...);
+  if (!rule) throw std::invalid_argument(text("there is no optimizer '", kind, "'"));
+  return *rule;
+}
+
+std::unique_ptr<train::Optimizer> make_optimizer(const Model& model, const py::dict& settings,
+                                                 const RangePairs& trainable, const RangePairs& undecayed) {
+  const train::GradientOptions gradients{settings["l1"].cast<double>(), settings["clip_norm"].cast<double>(),
+                                         settings["clip_value"].cast<double>()};
+  std::size_t known = 4;
+  const auto kinds = std::make_index_sequence<std::variant_size_v<train::Rule>>{};
+  const train::Rule rule = read_rule(settings["kind"].cast<std::string>(), settings, known, kinds);
+  if (known != settings.size()) throw std::invalid_argument("the optimizer's settings have names it doesn't know");
+  return std::make_unique<train::Optimizer>(rule, gradients, train::pieces_of(model.analysis), read_ranges(trainable),
+                                            read_ranges(undecayed), model.parameters.values);
 }
 
 void bind_engine(py::module_& module) {
@@ -166,15 +207,29 @@ void bind_engine(py::module_& module) {
 }
 
 void bind_optimizer(py::module_& module) {
-  py::class_<train::Sgd>(module, "Sgd")
-      .def(py::init(&make_sgd), py::arg("network"), py::kw_only(), py::arg("momentum"), py::arg("dampening"),
-           py::arg("weight_decay"), py::arg("nesterov"), py::arg("trainable"))
+  py::class_<train::Optimizer>(module, "Optimizer")
+      .def(py::init(&make_optimizer), py::arg("network"), py::arg("settings"), py::kw_only(), py::arg("trainable"),
+           py::arg("undecayed"))
       .def(
           "set_trainable",
-          [](train::Sgd& optimizer, const std::vector<std::pair<std::int64_t, std::int64_t>>& trainable) {
+          [](train::Optimizer& optimizer, const RangePairs& trainable) {
             optimizer.set_trainable(read_ranges(trainable));
           },
-          py::arg("trainable"));
+          py::arg("trainable"))
+      .def(
+          "step",
+          [](train::Optimizer& optimizer, Model& model, double learning_rate, std::optional<double> momentum) {
+            const py::gil_scoped_release no_gil;
+            optimizer.step(model.parameters.values, model.parameters.gradients, learning_rate, momentum);
+          },
+          py::arg("network"), py::kw_only(), py::arg("learning_rate"), py::arg("momentum"))
+      .def("state", &train::Optimizer::state)
+      .def("restore", &train::Optimizer::restore, py::arg("state"));
+}
+
+void bind_loss(py::module_& module) {
+  py::class_<engine::Loss>(module, "Loss")
+      .def(py::init(&read_loss), py::arg("kind"), py::kw_only(), py::arg("label_smoothing"));
 }
 
 }  // namespace
@@ -182,21 +237,29 @@ void bind_optimizer(py::module_& module) {
 void bind_train(py::module_& module) {
   bind_engine(module);
   bind_optimizer(module);
+  bind_loss(module);
   module.def(
       "train_epoch",
-      [](Model& model, Engine& engine, train::Sgd& optimizer, const at::Tensor& images, const at::Tensor& labels,
+      [](Model& model, Engine& engine, train::Optimizer& optimizer, const at::Tensor& images, const at::Tensor& labels,
          std::vector<float> scale, std::vector<float> shift, std::int64_t batch_size, std::uint64_t seed,
-         std::uint64_t epoch, std::uint64_t first_step, bool shuffle, double learning_rate, const std::string& loss,
-         double label_smoothing, const py::object& on_progress) {
-        const train::EpochOptions options{
-            batch_size, seed, epoch, first_step, shuffle, learning_rate, read_loss(loss, label_smoothing)};
-        return run_epoch(model, engine, optimizer, images, labels, std::move(scale), std::move(shift), options,
-                         on_progress);
+         std::uint64_t epoch, std::uint64_t first_step, bool shuffle, std::vector<double> learning_rates,
+         std::optional<std::vector<double>> momenta, const engine::Loss& loss, const py::none&, const py::none&,
+         const py::object& on_progress, const py::object& on_step, std::uint64_t on_step_every) {
+        const train::EpochOptions options{batch_size,
+                                          seed,
+                                          epoch,
+                                          first_step,
+                                          shuffle,
+                                          std::move(learning_rates),
+                                          std::move(momenta).value_or(std::vector<double>{})};
+        return run_epoch(model, engine, optimizer, images, labels, std::move(scale), std::move(shift), loss, options,
+                         on_progress, on_step, on_step_every);
       },
       py::arg("network"), py::arg("engine"), py::arg("optimizer"), py::arg("images"), py::arg("labels"), py::kw_only(),
       py::arg("scale"), py::arg("shift"), py::arg("batch_size"), py::arg("seed"), py::arg("epoch"),
-      py::arg("first_step"), py::arg("shuffle"), py::arg("learning_rate"), py::arg("loss"), py::arg("label_smoothing"),
-      py::arg("on_progress"));
+      py::arg("first_step"), py::arg("shuffle"), py::arg("learning_rates"), py::arg("momenta") = py::none(),
+      py::arg("loss"), py::arg("mixing") = py::none(), py::arg("averaging") = py::none(),
+      py::arg("on_progress") = py::none(), py::arg("on_step") = py::none(), py::arg("on_step_every") = 1);
   module.def("predict", &run_predict, py::arg("network"), py::arg("engine"), py::arg("images"), py::kw_only(),
              py::arg("scale"), py::arg("shift"), py::arg("batch_size"), py::arg("on_progress"));
   module.def("score", &run_score, py::arg("outputs"), py::arg("labels"), py::kw_only(), py::arg("normalised"));

@@ -61,6 +61,12 @@ if TYPE_CHECKING:
     from mnistcnn.model import Model as Model
     from mnistcnn.normalization import Normalization as Normalization
     from mnistcnn.optimizers import SGD as SGD
+    from mnistcnn.optimizers import Adagrad as Adagrad
+    from mnistcnn.optimizers import Adam as Adam
+    from mnistcnn.optimizers import AdamW as AdamW
+    from mnistcnn.optimizers import Muon as Muon
+    from mnistcnn.optimizers import NAdam as NAdam
+    from mnistcnn.optimizers import RMSprop as RMSprop
     from mnistcnn.results import TestResult as TestResult
     from mnistcnn.summary import Summary as Summary
     from mnistcnn.training import Trainer as Trainer
@@ -116,7 +122,7 @@ _HOMES = {
     ),
     "model": ("EngineWarning", "Model"),
     "normalization": ("Normalization",),
-    "optimizers": ("SGD",),
+    "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Muon", "NAdam", "RMSprop"),
     "results": ("TestResult",),
     "summary": ("Summary",),
     "training": ("Trainer", "predict", "test", "train"),

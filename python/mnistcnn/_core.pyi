@@ -60,23 +60,27 @@ class Engine:
     ) -> torch.Tensor: ...
     def backward(self, output_gradients: torch.Tensor) -> torch.Tensor | None: ...
 
-class Sgd:
+class Optimizer:
     def __init__(
         self,
         network: Network,
+        settings: dict[str, Any],
         *,
-        momentum: float,
-        dampening: float,
-        weight_decay: float,
-        nesterov: bool,
         trainable: list[tuple[int, int]],
+        undecayed: list[tuple[int, int]],
     ) -> None: ...
     def set_trainable(self, trainable: list[tuple[int, int]]) -> None: ...
+    def step(self, network: Network, *, learning_rate: float, momentum: float | None) -> None: ...
+    def state(self) -> dict[str, torch.Tensor]: ...
+    def restore(self, state: dict[str, torch.Tensor]) -> None: ...
+
+class Loss:
+    def __init__(self, kind: str, *, label_smoothing: float) -> None: ...
 
 def train_epoch(
     network: Network,
     engine: Engine,
-    optimizer: Sgd,
+    optimizer: Optimizer,
     images: torch.Tensor,
     labels: torch.Tensor,
     *,
@@ -87,10 +91,14 @@ def train_epoch(
     epoch: int,
     first_step: int,
     shuffle: bool,
-    learning_rate: float,
-    loss: str,
-    label_smoothing: float,
-    on_progress: Callable[[tuple[int, int, float, int]], None] | None,
+    learning_rates: list[float],
+    momenta: list[float] | None = None,
+    loss: Loss,
+    mixing: None = None,
+    averaging: None = None,
+    on_progress: Callable[[tuple[int, int, float, int]], None] | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+    on_step_every: int = 1,
 ) -> dict[str, Any]: ...
 def predict(
     network: Network,

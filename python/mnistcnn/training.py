@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch.autograd.graph import increment_version
 
+from mnistcnn import losses, optimizers
 from mnistcnn._native import core
 from mnistcnn.arrays import as_tensor
 from mnistcnn.checks import finite_number, seed_number, whole_number
 from mnistcnn.history import EpochRecord, History
 from mnistcnn.image_set import ImageSet
 from mnistcnn.normalization import Normalization
-from mnistcnn.optimizers import SGD
+from mnistcnn.optimizers import OPTIMIZERS, SGD, Optimizer
 from mnistcnn.progress import ProgressBar
 from mnistcnn.results import TestResult
 
@@ -40,7 +41,7 @@ def train(
     validation: ImageSet | None = None,
     epochs: int = 15,
     batch_size: int = 128,
-    optimizer: SGD | None = None,
+    optimizer: Optimizer | None = None,
     loss: LossName = "auto",
     label_smoothing: float = 0.0,
     seed: int = 0,
@@ -137,7 +138,7 @@ class Trainer:
         model: Model,
         *,
         batch_size: int = 128,
-        optimizer: SGD | None = None,
+        optimizer: Optimizer | None = None,
         loss: LossName = "auto",
         label_smoothing: float = 0.0,
         seed: int = 0,
@@ -159,10 +160,10 @@ class Trainer:
         self._engine, self._threads, self._progress = engine, threads, progress
         _move(model, device)
         model.native_engine(engine, threads)  # a wrong choice is told before any work
-        self._native: core.Sgd | None = None
+        self._native: core.Optimizer | None = None
 
     @property
-    def optimizer(self) -> SGD:
+    def optimizer(self) -> Optimizer:
         """Chosen once, for the whole run."""
         return self._optimizer
 
@@ -216,9 +217,8 @@ class Trainer:
             epoch=len(history),
             first_step=len(history.step_losses),
             shuffle=self._shuffle,
-            learning_rate=self.optimizer.lr,
-            loss=self.loss,
-            label_smoothing=self._label_smoothing,
+            learning_rates=[self.optimizer.lr] * -(-len(train_set) // self.batch_size),
+            loss=losses.native(self.loss, self._label_smoothing),
             on_progress=on_progress if self._progress else None,
         )
         outcome = None if validation is None else self._evaluate(validation)
@@ -246,19 +246,15 @@ class Trainer:
             engine = model.native_engine(self._engine, self._threads)
             return core.train_epoch(model._network, engine, self._native_optimizer(), *_tensors(train_set), **options)
 
-    def _native_optimizer(self) -> core.Sgd:
+    def _native_optimizer(self) -> core.Optimizer:
         trainable = self.model.trainable_ranges()
         if not trainable:
             raise ValueError(f"every parameter of model '{self.model.name}' is frozen: there is nothing to train")
         if self._native is None:
-            chosen = self.optimizer
-            self._native = core.Sgd(
-                self.model._network,
-                momentum=chosen.momentum,
-                dampening=chosen.dampening,
-                weight_decay=chosen.weight_decay,
-                nesterov=chosen.nesterov,
-                trainable=trainable,
+            network = self.model._network
+            undecayed = optimizers.undecayed_ranges(self.optimizer, network)
+            self._native = core.Optimizer(
+                network, optimizers.settings(self.optimizer), trainable=trainable, undecayed=undecayed
             )
         self._native.set_trainable(trainable)
         return self._native
@@ -451,10 +447,10 @@ def _check_set(model: Model, images: object, what: str) -> None:
         )
 
 
-def _checked_optimizer(optimizer: object) -> SGD:
+def _checked_optimizer(optimizer: object) -> Optimizer:
     if optimizer is None:
         return SGD(lr=0.01, momentum=0.9)
-    if isinstance(optimizer, SGD):
+    if isinstance(optimizer, OPTIMIZERS):
         return optimizer
     hint = "; torch.optim's work in a loop of your own" if isinstance(optimizer, torch.optim.Optimizer) else ""
     kind = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"

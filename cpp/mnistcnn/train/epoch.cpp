@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <optional>
+#include <stdexcept>
 
 #include "mnistcnn/common/error.h"
 #include "mnistcnn/common/text.h"
@@ -31,17 +33,38 @@ class Throttle {
   Clock::time_point last_ = Clock::now();
 };
 
+std::optional<double> momentum_at(const EpochOptions& options, std::size_t step) {
+  if (options.momenta.empty()) return std::nullopt;
+  return options.momenta[step];
+}
+
+void check_options(const EpochOptions& options, std::int64_t images) {
+  if (options.batch_size < 1)
+    throw std::invalid_argument(common::text("batch_size=", options.batch_size, " must be at least 1"));
+  const auto steps = static_cast<std::size_t>(step_count(images, options.batch_size));
+  if (options.learning_rates.size() != steps)
+    throw std::invalid_argument(common::text("an epoch of ", images, " images in batches of ", options.batch_size,
+                                             " makes ", steps, " steps, but there are ", options.learning_rates.size(),
+                                             " learning rates"));
+  if (!options.momenta.empty() && options.momenta.size() != steps)
+    throw std::invalid_argument(common::text("there are ", options.momenta.size(), " momenta for ", steps, " steps"));
+}
+
 void check_finite(double loss, const EpochOptions& options, std::size_t step) {
   if (std::isfinite(loss)) return;
   throw common::DivergedError(common::text("the loss became ", loss, " in epoch ", options.epoch + 1, ", step ",
-                                           step + 1, ", with learning rate ", options.learning_rate,
+                                           step + 1, ", with learning rate ", options.learning_rates[step],
                                            "; try a smaller learning rate, and check that the data is finite"));
 }
 
 }  // namespace
 
-EpochResult train_epoch(network::Model& model, engine::Engine& engine, Sgd& optimizer, const data::ImageSet& set,
-                        const InputScaling& scaling, const EpochOptions& options, const OnProgress& on_progress) {
+std::int64_t step_count(std::int64_t images, std::int64_t batch_size) { return (images + batch_size - 1) / batch_size; }
+
+EpochResult train_epoch(network::Model& model, engine::Engine& engine, Optimizer& optimizer, const data::ImageSet& set,
+                        const InputScaling& scaling, const engine::Loss& loss, const EpochOptions& options,
+                        const Listeners& listeners) {
+  check_options(options, set.size());
   const Clock::time_point start = Clock::now();
   Throttle throttle;
   const std::vector<std::int64_t> order =
@@ -56,20 +79,25 @@ EpochResult train_epoch(network::Model& model, engine::Engine& engine, Sgd& opti
 
     const std::size_t step = result.step_losses.size();
     const engine::StepResult done = engine.step({set.images.data(), indices, scaling.scale, scaling.shift}, labels,
-                                                options.loss, {options.seed, options.first_step + step});
+                                                loss, {options.seed, options.first_step + step});
     check_finite(done.loss_sum, options, step);
-    optimizer.step(model.parameters.values, model.parameters.gradients, options.learning_rate);
+    optimizer.step(model.parameters.values, model.parameters.gradients, options.learning_rates[step],
+                   momentum_at(options, step));
 
     result.loss_sum += done.loss_sum;
     result.correct += done.correct;
     result.count += static_cast<std::int64_t>(size);
     result.step_losses.push_back(static_cast<float>(done.loss_sum / static_cast<double>(size)));
-    if (on_progress && throttle.due()) on_progress({result.count, set.size(), result.loss_sum, result.correct});
+    if (listeners.on_progress && throttle.due())
+      listeners.on_progress({result.count, set.size(), result.loss_sum, result.correct});
+    const std::uint64_t made = options.first_step + step + 1;
+    if (listeners.on_step.call && made % listeners.on_step.every == 0)
+      listeners.on_step.call(made, done.loss_sum / static_cast<double>(size));
   }
   // The last step's weights have not been through any loss yet.
   if (!model.parameters.values.isfinite().all().item<bool>())
     throw common::DivergedError(common::text("the weights left the finite numbers in the last step of epoch ",
-                                             options.epoch + 1, ", with learning rate ", options.learning_rate,
+                                             options.epoch + 1, ", with learning rate ", options.learning_rates.back(),
                                              "; try a smaller learning rate"));
   result.seconds = seconds_since(start);
   return result;

@@ -7,7 +7,7 @@
 #include "mnistcnn/data/image_set.h"
 #include "mnistcnn/engine/engine.h"
 #include "mnistcnn/network/parameters.h"
-#include "mnistcnn/train/sgd.h"
+#include "mnistcnn/train/optimizer.h"
 
 namespace mnistcnn::train {
 
@@ -22,9 +22,12 @@ struct EpochOptions {
   std::uint64_t epoch = 0;       // counted from 0; decides the order and the dropout masks
   std::uint64_t first_step = 0;  // steps made before this epoch
   bool shuffle = true;
-  double learning_rate = 0.01;
-  engine::Loss loss;
+  std::vector<double> learning_rates;  // one per step
+  std::vector<double> momenta;         // one per step, or none: the optimizer's own
 };
+
+// How many steps an epoch makes of so many images.
+std::int64_t step_count(std::int64_t images, std::int64_t batch_size);
 
 struct Progress {
   std::int64_t images, total;  // seen so far, and in the whole pass
@@ -36,6 +39,17 @@ struct Progress {
 // after a whole number of steps.
 using OnProgress = std::function<void(const Progress&)>;
 
+// Called after every `every`-th step of the run with the number of steps made and the latest batch's mean loss.
+struct OnStep {
+  std::function<void(std::uint64_t steps, double loss)> call;
+  std::uint64_t every = 1;
+};
+
+struct Listeners {
+  OnProgress on_progress;
+  OnStep on_step;
+};
+
 struct EpochResult {
   double loss_sum = 0;  // over images, each with the weights of its own step
   std::int64_t correct = 0, count = 0;
@@ -44,8 +58,9 @@ struct EpochResult {
 };
 
 // One pass over the training set. Throws common::DivergedError as soon as a loss is not a finite number.
-EpochResult train_epoch(network::Model& model, engine::Engine& engine, Sgd& optimizer, const data::ImageSet& set,
-                        const InputScaling& scaling, const EpochOptions& options, const OnProgress& on_progress);
+EpochResult train_epoch(network::Model& model, engine::Engine& engine, Optimizer& optimizer, const data::ImageSet& set,
+                        const InputScaling& scaling, const engine::Loss& loss, const EpochOptions& options,
+                        const Listeners& listeners);
 
 // Evaluation mode over a whole set, in order -> f32 [N, outputs], on the CPU
 at::Tensor predict(engine::Engine& engine, std::int64_t outputs, std::span<const std::uint8_t> images,

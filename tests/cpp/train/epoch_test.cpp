@@ -52,11 +52,12 @@ struct Fixture {
     model.analysis = network::analyse(model.graph);
     model.parameters = network::initialise(model.graph, model.analysis, 0);
     options.batch_size = 4;
+    options.learning_rates = {0.1, 0.2, 0.3};
   }
 
-  EpochResult run(const OnProgress& on_progress = {}) {
-    Sgd sgd({}, {}, model.parameters.values);
-    return train_epoch(model, engine, sgd, set, {{1}, {0}}, options, on_progress);
+  EpochResult run(const Listeners& listeners = {}) {
+    Optimizer optimizer(Sgd{}, {}, {}, {}, {}, model.parameters.values);
+    return train_epoch(model, engine, optimizer, set, {{1}, {0}}, {}, options, listeners);
   }
 };
 
@@ -88,6 +89,27 @@ TEST(TrainEpoch, StopsAtALossThatIsNoNumber) {
   setup.engine.poison = std::numeric_limits<double>::quiet_NaN();
   EXPECT_THROW(setup.run(), common::DivergedError);
   EXPECT_EQ(setup.engine.batches.size(), 1U);
+}
+
+TEST(TrainEpoch, TellsOfEverySecondStepOfTheRun) {
+  Fixture setup;
+  setup.options.first_step = 7;
+  setup.options.shuffle = false;
+  std::vector<std::pair<std::uint64_t, double>> heard;
+  setup.run(
+      {.on_progress = {}, .on_step = {[&](std::uint64_t steps, double loss) { heard.emplace_back(steps, loss); }, 2}});
+  const std::vector<std::pair<std::uint64_t, double>> wanted{{8, 1.5}, {10, 8.5}};
+  EXPECT_EQ(heard, wanted);
+}
+
+TEST(TrainEpoch, RefusesAnotherNumberOfLearningRatesThanSteps) {
+  Fixture setup;
+  setup.options.learning_rates.pop_back();
+  EXPECT_THROW(setup.run(), std::invalid_argument);
+  setup.options.learning_rates = {1, 1, 1};
+  setup.options.momenta = {0.9};
+  EXPECT_THROW(setup.run(), std::invalid_argument);
+  EXPECT_TRUE(setup.engine.batches.empty());
 }
 
 TEST(Predict, KeepsTheOrderOfTheImages) {

@@ -1,0 +1,98 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "mnistcnn/network/analysis.h"
+#include "mnistcnn/train/optimizers/adagrad.h"
+#include "mnistcnn/train/optimizers/adam.h"
+#include "mnistcnn/train/optimizers/muon.h"
+#include "mnistcnn/train/optimizers/nadam.h"
+#include "mnistcnn/train/optimizers/pass.h"
+#include "mnistcnn/train/optimizers/rmsprop.h"
+#include "mnistcnn/train/optimizers/sgd.h"
+#include "mnistcnn/train/range.h"
+
+namespace mnistcnn::train {
+
+using Rule = std::variant<Sgd, Adam, NAdam, RMSprop, Adagrad, Muon>;
+
+// What happens to the gradients of all trainable parameters before any rule; clipping sees the l1 term too, as if it
+// were a part of the loss.
+struct GradientOptions {
+  double l1 = 0;
+  double clip_norm = std::numeric_limits<double>::infinity();   // of all together, as torch's clip_grad_norm_
+  double clip_value = std::numeric_limits<double>::infinity();  // of each, after the norm
+};
+
+// One parameter in the flat arrays.
+struct Piece {
+  Range range;
+  std::int64_t rows;  // of the matrix it is for Muon; 0 where it is none
+};
+std::vector<Piece> pieces_of(const network::Analysis& analysis);
+
+// How the tensor path can be asked for where the fast one would do; the tests compare them.
+enum class Path { kFitting, kTensors };
+
+// A rule, and what it remembers of every parameter, in flat arrays like the parameters' own.
+class Optimizer {
+ public:
+  using State = std::map<std::string, at::Tensor>;
+
+  // trainable: the stretches that change, whole parameters; the rest is frozen. undecayed: those that weight decay and
+  // l1 leave alone.
+  Optimizer(Rule rule, GradientOptions options, std::vector<Piece> pieces, const std::vector<Range>& trainable,
+            const std::vector<Range>& undecayed, const at::Tensor& values);
+
+  // From now on these; what was gathered for the others is kept, and their steps are not counted.
+  void set_trainable(const std::vector<Range>& trainable);
+
+  bool has_momentum() const;
+
+  // values, gradients: f32 [P]. A momentum takes the place of the rule's own (of beta1 in Adam's family).
+  void step(at::Tensor& values, const at::Tensor& gradients, double learning_rate, std::optional<double> momentum,
+            Path path = Path::kFitting);
+
+  // Copies of everything by name: with them a run goes on exactly where it was.
+  State state() const;
+  void restore(const State& state);
+
+ private:
+  // Neighbouring pieces that are treated alike.
+  struct Segment {
+    std::size_t first, last;  // pieces
+    Range range;
+    bool decayed;
+    std::int64_t rows;
+  };
+
+  void regroup();
+  bool continues(const Segment& segment, std::size_t piece) const;
+  void follow(const at::Device& device);
+  Shaping shaping(const at::Tensor& values, const at::Tensor& gradients, Path path) const;
+  double norm(const at::Tensor& values, const at::Tensor& gradients, Path path) const;
+  template <class Formula>
+  void pass(const Formula& formula, const Shaping& shaped, const Segment& segment, at::Tensor& values,
+            const at::Tensor& gradients, Path path);
+  void step_matrix(const Muon& muon, const Step& step, const Shaping& shaped, const Segment& segment,
+                   at::Tensor& values, const at::Tensor& gradients);
+
+  Rule rule_;
+  GradientOptions options_;
+  std::vector<Piece> pieces_;
+  std::vector<bool> trainable_, decayed_;  // of each piece
+  std::vector<std::int64_t> steps_;        // made by each piece
+  std::vector<double> momentum_products_;  // of each piece, NAdam's
+  std::vector<Segment> segments_;          // all that is trainable
+  std::vector<at::Tensor> slots_;          // f32 [P], as the rule names them
+  std::int64_t count_;                     // of all parameters
+};
+
+}  // namespace mnistcnn::train

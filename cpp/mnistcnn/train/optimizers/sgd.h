@@ -1,0 +1,61 @@
+#pragma once
+#include <array>
+#include <stdexcept>
+
+#include "mnistcnn/train/optimizers/step.h"
+
+namespace mnistcnn::train {
+
+struct Sgd {
+  static constexpr std::string_view kKind = "SGD";
+  double momentum = 0, dampening = 0, weight_decay = 0;
+  bool nesterov = false;
+  static void visit(auto& self, auto&& field) {
+    field("momentum", self.momentum);
+    field("dampening", self.dampening);
+    field("weight_decay", self.weight_decay);
+    field("nesterov", self.nesterov);
+  }
+
+  void check() const {
+    if (nesterov && (momentum <= 0 || dampening != 0))
+      throw std::invalid_argument("Nesterov momentum needs a momentum above 0 and no dampening");
+  }
+  bool has_momentum() const { return momentum != 0; }
+  Slots slots() const { return has_momentum() ? Slots{"momentum_buffer"} : Slots{}; }
+
+  struct Plain {
+    static constexpr std::size_t kSlots = 0;
+    float rate, decay;
+
+    template <class Number>
+    void operator()(Number& value, const Number& gradient, std::array<Number, kSlots>&) const {
+      value = value - rate * (gradient + decay * value);
+    }
+  };
+
+  struct WithMomentum {
+    static constexpr std::size_t kSlots = 1;
+    float rate, decay, momentum, fresh;
+    float ahead, along;  // the direction is ahead * gradient + along * velocity
+
+    template <class Number>
+    void operator()(Number& value, const Number& gradient, std::array<Number, kSlots>& state) const {
+      const Number decayed = gradient + decay * value;
+      Number& velocity = state[0];
+      velocity = momentum * velocity + fresh * decayed;
+      value = value - rate * (ahead * decayed + along * velocity);
+    }
+  };
+
+  void with_formula(const Step& step, auto&& run) const {
+    const auto rate = static_cast<float>(step.learning_rate);
+    const auto decay = static_cast<float>(step.decayed ? weight_decay : 0);
+    if (!has_momentum()) return run(Plain{rate, decay});
+    const auto now = static_cast<float>(step.momentum.value_or(momentum));
+    const auto fresh = static_cast<float>(step.number == 1 ? 1 : 1 - dampening);
+    run(WithMomentum{rate, decay, now, fresh, nesterov ? 1.0F : 0.0F, nesterov ? now : 1.0F});
+  }
+};
+
+}  // namespace mnistcnn::train

@@ -1,0 +1,11 @@
+#pragma once
+#include <cstdint>
+
+namespace mnistcnn::train {
+
+// A stretch of the flat arrays, [begin, end).
+struct Range {
+  std::int64_t begin, end;
+};
+
+}  // namespace mnistcnn::train

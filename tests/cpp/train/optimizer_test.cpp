@@ -1,0 +1,153 @@
+#include "mnistcnn/train/optimizer.h"
+
+#include <ATen/ops/allclose.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
+
+#include <stdexcept>
+
+namespace mnistcnn::train {
+namespace {
+
+// One number by the textbook, in double.
+struct Slow {
+  double value, velocity = 0;
+  bool started = false;
+
+  void step(double gradient, double rate, const Sgd& options) {
+    gradient += options.weight_decay * value;
+    velocity = started ? options.momentum * velocity + (1 - options.dampening) * gradient : gradient;
+    started = true;
+    const double direction = options.momentum == 0 ? gradient
+                             : options.nesterov    ? gradient + options.momentum * velocity
+                                                   : velocity;
+    value -= rate * direction;
+  }
+};
+
+std::vector<Piece> pieces(std::initializer_list<std::int64_t> sizes) {
+  std::vector<Piece> result;
+  std::int64_t begin = 0;
+  for (const std::int64_t size : sizes) {
+    result.push_back({{begin, begin + size}, 0});
+    begin += size;
+  }
+  return result;
+}
+
+Optimizer whole(const Rule& rule, const at::Tensor& values) {
+  const std::int64_t count = values.numel();
+  return {rule, {}, pieces({count}), {{0, count}}, {}, values};
+}
+
+const std::vector<Rule> kRules = {Sgd{},
+                                  Sgd{0.9, 0.3, 0.1, false},
+                                  Sgd{0.8, 0, 0.01, true},
+                                  Adam{},
+                                  Adam{.weight_decay = 0.1, .amsgrad = true, .decoupled_weight_decay = true},
+                                  NAdam{.weight_decay = 0.1},
+                                  RMSprop{},
+                                  RMSprop{.momentum = 0.9, .centered = true},
+                                  RMSprop{.centered = true},
+                                  RMSprop{.momentum = 0.9},
+                                  Adagrad{.lr_decay = 0.1, .initial_accumulator_value = 0.5},
+                                  Muon{}};
+
+TEST(Optimizer, SgdFollowsTheTextbook) {
+  const Sgd cases[] = {
+      {0, 0, 0, false}, {0.9, 0, 0, false}, {0.9, 0.3, 0.1, false}, {0.8, 0, 0.01, true}, {0, 0, 0.2, false}};
+  for (const Sgd& rule : cases) {
+    at::Tensor values = at::rand({3});
+    Slow slow{values[1].item<double>()};
+    Optimizer optimizer = whole(rule, values);
+    for (int step = 0; step < 20; ++step) {
+      const at::Tensor gradients = at::rand({3});
+      optimizer.step(values, gradients, 0.05, {});
+      slow.step(gradients[1].item<double>(), 0.05, rule);
+    }
+    EXPECT_NEAR(values[1].item<double>(), slow.value, 1e-5);  // 20 float roundings of numbers near 1
+  }
+}
+
+// Devices without a fast path go by tensors: the same formulas, so the same numbers.
+TEST(Optimizer, TensorsAndFloatsAgree) {
+  const GradientOptions options{0.01, 2.0, 0.5};
+  for (const Rule& rule : kRules) {
+    at::Tensor floats = at::randn({37});
+    at::Tensor tensors = floats.clone();
+    const auto parts = pieces({5, 20, 12});
+    Optimizer one(rule, options, parts, {{0, 25}}, {{5, 25}}, floats);
+    Optimizer other(rule, options, parts, {{0, 25}}, {{5, 25}}, tensors);
+    for (int step = 0; step < 10; ++step) {
+      const at::Tensor gradients = at::randn({37});
+      one.step(floats, gradients, 0.01, {});
+      other.step(tensors, gradients, 0.01, {}, Path::kTensors);
+    }
+    EXPECT_TRUE(at::allclose(floats, tensors, 1e-5, 1e-6)) << rule.index();
+  }
+}
+
+TEST(Optimizer, LeavesFrozenParametersAlone) {
+  for (const Rule& rule : kRules) {
+    at::Tensor values = at::rand({6});
+    const at::Tensor before = values.clone();
+    Optimizer optimizer(rule, {}, pieces({1, 1, 2, 2}), {{1, 2}, {4, 6}}, {}, values);
+    optimizer.step(values, at::rand({6}), 0.1, {});
+    const at::Tensor changed = values.ne(before);
+    for (const std::int64_t i : {0, 2, 3}) EXPECT_FALSE(changed[i].item<bool>()) << i;
+    for (const std::int64_t i : {1, 4, 5}) EXPECT_TRUE(changed[i].item<bool>()) << i;
+  }
+}
+
+TEST(Optimizer, GoesOnWhereItWas) {
+  for (const Rule& rule : kRules) {
+    const at::Tensor gradient = at::rand({4});
+    at::Tensor straight = at::rand({4});
+    Optimizer one = whole(rule, straight);
+    for (int step = 0; step < 3; ++step) one.step(straight, gradient, 0.1, {});
+    at::Tensor resumed = straight.clone();
+    Optimizer two = whole(rule, resumed);
+    two.restore(one.state());
+    one.step(straight, gradient, 0.1, {});
+    two.step(resumed, gradient, 0.1, {});
+    EXPECT_TRUE(straight.equal(resumed)) << rule.index();
+  }
+}
+
+TEST(Optimizer, ItsStateIsACopy) {
+  at::Tensor values = at::rand({4});
+  Optimizer optimizer = whole(Adam{}, values);
+  optimizer.step(values, at::rand({4}), 0.1, {});
+  const Optimizer::State state = optimizer.state();
+  const at::Tensor before = state.at("exp_avg").clone();
+  optimizer.step(values, at::rand({4}), 0.1, {});
+  EXPECT_TRUE(state.at("exp_avg").equal(before));
+}
+
+TEST(Optimizer, WhatIsThawedBeginsAtItsOwnFirstStep) {
+  at::Tensor values = at::ones({2});
+  const at::Tensor gradients = at::ones({2});
+  Optimizer optimizer(Adam{}, {}, pieces({1, 1}), {{0, 1}}, {}, values);
+  for (int step = 0; step < 5; ++step) optimizer.step(values, gradients, 0.1, {});
+  optimizer.set_trainable({{0, 2}});
+  optimizer.step(values, gradients, 0.1, {});
+  EXPECT_NEAR(values[1].item<double>(), 0.9, 1e-6);
+}
+
+TEST(Optimizer, RefusesNonsense) {
+  const at::Tensor values = at::rand({4});
+  EXPECT_THROW(Optimizer(Sgd{}, {}, pieces({4}), {{2, 5}}, {}, values), std::invalid_argument);
+  EXPECT_THROW(Optimizer(Sgd{}, {}, pieces({4}), {{0, 2}}, {}, values), std::invalid_argument);
+  EXPECT_THROW(whole(Sgd{0, 0, 0, true}, values), std::invalid_argument);
+  Optimizer optimizer = whole(Sgd{0.9, 0, 0, false}, values);
+  const at::Tensor steps = at::zeros({1}, at::kLong);
+  EXPECT_THROW(optimizer.restore({{"momentum_buffer", at::rand({3})}, {"steps", steps}}), std::invalid_argument);
+  EXPECT_THROW(optimizer.restore({{"exp_avg", at::rand({4})}, {"steps", steps}}), std::invalid_argument);
+  EXPECT_THROW(optimizer.restore({{"steps", steps}}), std::invalid_argument);
+}
+
+}  // namespace
+}  // namespace mnistcnn::train
