@@ -32,6 +32,7 @@ WITHOUT_TORCH = [
     *("network/layers.*", "network/graph.*", "network/analysis.*"),
 ]
 PLAIN_MODULES = ["history", "summary", "plot", "html", "results", "layers", "graph", "normalization", "optimizers"]
+PLAIN_MODULES += ["augmentation", "augmentation_checks"]
 
 MODULES = sorted(PYTHON.rglob("*.py"))  # of the package and of every package inside it
 SOURCES = sorted(
