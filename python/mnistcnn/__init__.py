@@ -18,6 +18,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mnistcnn import plot as plot
     from mnistcnn._core import DivergedError as DivergedError
+    from mnistcnn.augmentation import Affine as Affine
+    from mnistcnn.augmentation import CenterCrop as CenterCrop
+    from mnistcnn.augmentation import ColorJitter as ColorJitter
+    from mnistcnn.augmentation import Cutout as Cutout
+    from mnistcnn.augmentation import ElasticDistortion as ElasticDistortion
+    from mnistcnn.augmentation import GaussianNoise as GaussianNoise
+    from mnistcnn.augmentation import MorphologicalThickness as MorphologicalThickness
+    from mnistcnn.augmentation import Perspective as Perspective
+    from mnistcnn.augmentation import RandomApply as RandomApply
+    from mnistcnn.augmentation import RandomCrop as RandomCrop
+    from mnistcnn.augmentation import RandomErasing as RandomErasing
+    from mnistcnn.augmentation import Resize as Resize
+    from mnistcnn.augmentation import Rotation as Rotation
     from mnistcnn.datasets import available as available
     from mnistcnn.datasets import load as load
     from mnistcnn.files import load_model as load_model
@@ -79,6 +92,18 @@ if TYPE_CHECKING:
 # Where each public name lives. Imported when first used, so that `import mnistcnn` and the command line stay quick.
 _HOMES = {
     "_core": ("DivergedError",),
+    "augmentation": (
+        *(
+            "Affine",
+            "CenterCrop",
+            "ColorJitter",
+            "Cutout",
+            "ElasticDistortion",
+            "GaussianNoise",
+            "MorphologicalThickness",
+        ),
+        *("Perspective", "RandomApply", "RandomCrop", "RandomErasing", "Resize", "Rotation"),
+    ),
     "datasets": ("available", "load"),
     "files": ("load_model",),
     "history": ("EpochRecord", "History"),

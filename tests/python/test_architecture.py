@@ -33,6 +33,7 @@ WITHOUT_TORCH = [
 ]
 PLAIN_MODULES = ["history", "summary", "plot", "html", "results", "layers", "graph", "normalization", "optimizers"]
 PLAIN_MODULES += ["losses", "values"]
+PLAIN_MODULES += ["augmentation", "augmentation_checks"]
 
 MODULES = sorted(PYTHON.rglob("*.py"))  # of the package and of every package inside it
 SOURCES = sorted(

@@ -3,7 +3,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <thread>
 
 #include "lanes/lanes_fixture.h"
@@ -95,6 +97,46 @@ TEST(LanesEngine, TheSameBitsForAnyNumberOfThreadsAndWideInstructionSet) {
     each[i] = train_a_little(model, {64, 33});
   }
   EXPECT_EQ(each[0], each[1]);
+}
+
+// Images that are made on the way, by whichever thread needs them, are as good as stored ones.
+TEST(LanesEngine, ASourceOfImagesGivesTheBitsOfStoredImages) {
+  class Reversed final : public ImageSource {
+   public:
+    Reversed(const std::vector<std::uint8_t>& images, std::size_t size) : images_(images), size_(size) {}
+    std::size_t scratch_bytes() const override { return size_; }
+    void read(std::int64_t index, std::uint8_t* image, std::byte* scratch) const noexcept override {
+      std::memcpy(scratch, images_.data() + static_cast<std::size_t>(index) * size_, size_);
+      const auto* bytes = reinterpret_cast<const std::uint8_t*>(scratch);
+      std::reverse_copy(bytes, bytes + size_, image);
+    }
+
+   private:
+    const std::vector<std::uint8_t>& images_;
+    std::size_t size_;
+  };
+  const std::size_t size = 132;
+  const std::vector<std::uint8_t> images = some_images(40, size);
+  std::vector<std::uint8_t> reversed = images;
+  for (std::size_t i = 0; i < 40; ++i)
+    std::reverse(reversed.begin() + static_cast<long>(i * size), reversed.begin() + static_cast<long>((i + 1) * size));
+  const Reversed source(images, size);
+  const std::vector<float> scale{1 / 128.0f}, shift{-1};
+  const auto train = [&](const std::uint8_t* stored, const ImageSource* made, int threads) {
+    Model model(varied_graph(), threads);
+    std::vector<float> outputs;
+    for (const int count : {40, 17}) {
+      std::vector<std::int64_t> indices, labels;
+      for (int i = 0; i < count; ++i) indices.push_back((i * 7) % 40), labels.push_back(i % 10);
+      const ImageBatch batch{stored, indices, scale, shift, made};
+      model.engine->step(batch, labels, {}, {5, 0});
+      outputs.resize(static_cast<std::size_t>(count) * 10);
+      model.engine->predict(batch, outputs.data());
+    }
+    return std::pair(model.gradients, outputs);
+  };
+  const auto expected = train(reversed.data(), nullptr, 1);
+  for (const int threads : {1, 2, 5}) EXPECT_EQ(train(nullptr, &source, threads), expected) << threads << " threads";
 }
 
 TEST(LanesEngine, UnknownInstructionSetsAreRefusedWithTheChoices) {

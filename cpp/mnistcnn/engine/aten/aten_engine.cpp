@@ -1,5 +1,6 @@
 #include "mnistcnn/engine/aten/aten_engine.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cross_entropy_loss.h>
@@ -11,6 +12,7 @@
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <cstddef>
 #include <cstring>
 #include <stdexcept>
 #include <utility>
@@ -26,16 +28,26 @@ using at::Tensor;
 using network::Model;
 using network::Role;
 
+constexpr std::int64_t kImagesPerThread = 64;  // fewer are not worth another thread
+
 // The batch's images as bytes on the CPU, u8 [B, C, H, W].
 Tensor gather(const ImageBatch& batch, const network::Shape& shape) {
   const auto count = static_cast<std::int64_t>(batch.indices.size());
   const auto size = static_cast<std::size_t>(network::element_count(shape));
   Tensor bytes = at::empty({count, shape[0], shape[1], shape[2]}, at::kByte);
-  auto* target = bytes.mutable_data_ptr<std::uint8_t>();
-  for (const std::int64_t index : batch.indices) {
-    std::memcpy(target, batch.images + static_cast<std::size_t>(index) * size, size);
-    target += size;
-  }
+  auto* const target = bytes.mutable_data_ptr<std::uint8_t>();
+  const auto read = [&](std::int64_t begin, std::int64_t end) {
+    std::vector<std::byte> scratch(batch.source == nullptr ? 0 : batch.source->scratch_bytes());
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t index = batch.indices[static_cast<std::size_t>(i)];
+      std::uint8_t* const image = target + static_cast<std::size_t>(i) * size;
+      if (batch.source == nullptr)
+        std::memcpy(image, batch.images + static_cast<std::size_t>(index) * size, size);
+      else
+        batch.source->read(index, image, scratch.data());
+    }
+  };
+  at::parallel_for(0, count, kImagesPerThread, read);
   return bytes;
 }
 

@@ -13,6 +13,7 @@
 #include "mnistcnn/engine/lanes/arena.h"
 #include "mnistcnn/engine/lanes/compiler.h"
 #include "mnistcnn/engine/lanes/executor.h"
+#include "mnistcnn/engine/lanes/image_memory.h"
 #include "mnistcnn/engine/lanes/isa.h"
 
 namespace mnistcnn::engine::lanes {
@@ -75,9 +76,9 @@ class LanesEngine::Implementation {
     const std::int64_t most = whole ? count : kPredictBlocks * kLanes;
     for (std::int64_t first = 0; first < count; first += most) {
       const std::int64_t images = std::min(most, count - first);
-      begin(images, false, {}, predict_->memory_per_thread());
-      batch_ = batch;
-      batch_.indices = batch.indices.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(images));
+      ImageBatch part = batch;
+      part.indices = batch.indices.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(images));
+      begin(part, false, {}, predict_->memory_per_thread());
       outputs_ = outputs + first * output_size();
       predict_->execute(run_, team_);
     }
@@ -86,8 +87,7 @@ class LanesEngine::Implementation {
   StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
                   Randomness randomness) {
     check_step(batch, labels, loss);
-    begin(static_cast<std::int64_t>(batch.indices.size()), true, randomness, step_->memory_per_thread());
-    batch_ = batch;
+    begin(batch, true, randomness, step_->memory_per_thread());
     labels_ = labels;
     loss_ = loss;
     results_.assign(static_cast<std::size_t>(run_.blocks), {});
@@ -195,6 +195,12 @@ class LanesEngine::Implementation {
   }
 
   // ---- memory
+  void begin(const ImageBatch& batch, bool training, Randomness randomness, bool memory_per_thread) {
+    if (batch.source != nullptr) made_.reserve(team_.threads(), plan_.image->extent.elements(), *batch.source);
+    batch_ = batch;
+    begin(static_cast<std::int64_t>(batch.indices.size()), training, randomness, memory_per_thread);
+  }
+
   void begin(std::int64_t count, bool training, Randomness randomness, bool memory_per_thread) {
     require(count > 0, "a batch needs at least one image");
     check_norms(count, training);
@@ -273,7 +279,10 @@ class LanesEngine::Implementation {
     GatherTile t{};
     for (int lane = 0; lane < kLanes; ++lane) {
       const std::int64_t index = batch_.indices[static_cast<std::size_t>(image_of(at, lane))];
-      t.images[lane] = batch_.images + index * extent.elements();
+      if (batch_.source == nullptr)
+        t.images[lane] = batch_.images + index * extent.elements();
+      else
+        t.images[lane] = lane < at.live() ? made_.read(*batch_.source, index, lane, at.thread) : t.images[0];
     }
     t.channels = static_cast<int>(extent.channels);
     t.rows = static_cast<int>(extent.rows);
@@ -347,6 +356,7 @@ class LanesEngine::Implementation {
   Run run_;
   Plan plan_;
   Arena arena_;
+  ImageMemory made_;
   int slots_ = 0;
   std::int64_t partials_ = 0;
   bool ready_for_backward_ = false;
