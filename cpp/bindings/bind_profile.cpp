@@ -1,5 +1,7 @@
 #include "bindings.h"
 #include "mnistcnn/engine/engine.h"
+#include "mnistcnn/engine/lanes/isa.h"
+#include "mnistcnn/engine/lanes/limits.h"
 
 namespace mnistcnn::bindings {
 namespace {
@@ -36,6 +38,21 @@ py::dict stop_profile(Engine& engine) {
 void bind_profile(py::module_& module) {
   module.def("start_profile", &Engine::start_profile, py::arg("engine"));
   module.def("stop_profile", &stop_profile, py::arg("engine"));
+  module.def("instruction_sets", &engine::lanes::instruction_set_names);
+  module.def(
+      "peak_flops",
+      [](const std::string& instruction_set, int threads, double seconds) {
+        const py::gil_scoped_release no_gil;
+        return engine::lanes::peak_flops(engine::lanes::kernels(instruction_set), threads, seconds);
+      },
+      py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("seconds"));
+  module.def(
+      "read_bandwidth",
+      [](const std::string& instruction_set, int threads, std::int64_t bytes, double seconds) {
+        const py::gil_scoped_release no_gil;
+        return engine::lanes::read_bandwidth(engine::lanes::kernels(instruction_set), threads, bytes, seconds);
+      },
+      py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("bytes"), py::arg("seconds"));
   module.def("memory_bytes_of_step", &Engine::memory_bytes_of_step, py::arg("engine"), py::arg("images"));
 }
 
