@@ -48,11 +48,11 @@ void bind_profile(py::module_& module) {
       py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("seconds"));
   module.def(
       "read_bandwidth",
-      [](const std::string& instruction_set, int threads, std::int64_t bytes, double seconds) {
+      [](const std::string& instruction_set, int threads, std::int64_t size, double seconds) {
         const py::gil_scoped_release no_gil;
-        return engine::lanes::read_bandwidth(engine::lanes::kernels(instruction_set), threads, bytes, seconds);
+        return engine::lanes::read_bandwidth(engine::lanes::kernels(instruction_set), threads, size, seconds);
       },
-      py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("bytes"), py::arg("seconds"));
+      py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("size"), py::arg("seconds"));
   module.def("memory_bytes_of_step", &Engine::memory_bytes_of_step, py::arg("engine"), py::arg("images"));
 }
 

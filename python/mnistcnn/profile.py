@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,6 @@ import numpy as np
 from mnistcnn.checks import finite_number, whole_number
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from mnistcnn.model import Model
@@ -35,7 +35,7 @@ class Part:
     """One pass of a layer over a batch."""
 
     seconds: float
-    flops: float  # a multiply-accumulate counts twice; other arithmetic is not counted
+    flops: float  # multiply-accumulates count twice, with a padding's zeros too; nothing else counts
 
     @property
     def gflops(self) -> float | None:
@@ -167,27 +167,18 @@ class Profile:
     def _repr_html_(self) -> str:
         from mnistcnn.html import table
 
-        notes = "".join(f"<div>{note}</div>" for note in map(_escape, self._notes()))
+        notes = "".join(f"<div>{escape(note)}</div>" for note in self._notes())
         return table(_HEADINGS, _cells(self), title=self._title(), left=1) + notes
 
     def picture(self, *, figure: Figure | None = None) -> Figure:
         """The roofline: what each layer reaches, below what memory, cache and multiply-adds allow.
 
-        Layers without multiply-accumulates have no place in it; the title says how much of the time is theirs.
+        Layers without multiply-accumulates have no place in it; the title says how much of the time is shown.
+        Products with the zeros of a padding count, but are mostly left out by the engine: a point may lie above.
         """
-        rows = [row for row in self.rows if row.forward.flops]
-        if not rows:
-            raise ValueError(f"model '{self.model}' has no convolution and no linear layer: there is nothing to draw")
-        if figure is None:
-            from matplotlib import pyplot as plt
+        from mnistcnn.roofline import draw
 
-            figure = plt.figure(figsize=(9, 5.5), layout="constrained")
-        ax = figure.add_subplot()
-        _draw_roofs(ax, self.limits, [row.intensity for row in rows])
-        _draw_points(ax, rows)
-        drawn = sum(row.share for row in rows)
-        ax.set_title(f"{self.model}, {self.threads} thread(s), {self.instruction_set}: {100 * drawn:.0f} % of a step")
-        return figure
+        return draw(self, figure)
 
 
 def profile(
@@ -230,13 +221,15 @@ def profile(
         progress=False,
     )
     native, step_seconds = _fastest(trainer, subject, threads, seconds)
-    return _assemble(model, native, step_seconds, batch_size)
+    limits = measured_limits(native["instruction_set"], threads, seconds=min(0.1, max(0.01, seconds / 5)))
+    return _assemble(model, native, step_seconds, batch_size, limits)
 
 
 def _check_engine(model: Model, engine: str) -> None:
     from mnistcnn._native import core
+    from mnistcnn.model import choose_engine
 
-    if engine == "aten":
+    if engine != "auto" and choose_engine(model._network, engine) == "aten":
         raise ValueError("the aten engine can't tell its layers apart: use engine='lanes', or torch.profiler")
     reason = core.lanes_refusal(model._network)
     if reason is not None:
@@ -278,7 +271,7 @@ def _noise(model: Model, count: int) -> Any:
     return ImageSet.from_arrays(images, random.integers(0, model.num_classes, count), classes=names)
 
 
-def _assemble(model: Model, native: dict[str, Any], seconds: float, batch_size: int) -> Profile:
+def _assemble(model: Model, native: dict[str, Any], seconds: float, batch_size: int, limits: Limits) -> Profile:
     threads, steps = native["threads"], native["steps"]
     nodes = model._network.nodes
     rows = [_row(nodes, each, batch_size, threads * steps, seconds) for each in native["operations"]]
@@ -298,7 +291,7 @@ def _assemble(model: Model, native: dict[str, Any], seconds: float, batch_size: 
         rows=tuple(rows),
         others=tuple(OtherTime(name, spent, spent / seconds) for name, spent in chores.items()),
         free=tuple(node["name"] for node in nodes if node["name"] not in named),
-        limits=measured_limits(native["instruction_set"], threads),
+        limits=limits,
     )
 
 
@@ -307,7 +300,7 @@ def measured_limits(instruction_set: str, threads: int, seconds: float = 0.1) ->
     from mnistcnn._native import core
 
     def bandwidth(size: int) -> float:
-        return core.read_bandwidth(instruction_set, threads=threads, bytes=size, seconds=seconds) / 1e9
+        return core.read_bandwidth(instruction_set, threads=threads, size=size, seconds=seconds) / 1e9
 
     peak = core.peak_flops(instruction_set, threads=threads, seconds=seconds) / 1e9
     return Limits(peak, bandwidth(_CACHE_BYTES), bandwidth(_MEMORY_BYTES))
@@ -356,54 +349,6 @@ def _cells(made: Profile) -> list[list[str]]:
 
 def _milliseconds(seconds: float) -> str:
     return f"{1e3 * seconds:.3f}" if seconds >= 5e-7 else ""
-
-
-def _escape(text: str) -> str:
-    from html import escape
-
-    return escape(text)
-
-
-# ---- as a picture
-
-_MARKERS = {"forward": ("o", "#0072B2"), "backward": ("s", "#D55E00"), "weights": ("^", "#009E73")}
-_LABELS = {"forward": "forward", "backward": "gradients of inputs", "weights": "gradients of weights"}
-
-
-def _draw_roofs(ax: Axes, limits: Limits, intensities: Sequence[float]) -> None:
-    span = np.array([min(*intensities, 0.5) / 2, max(*intensities, 2 * limits.gflops / limits.memory_gigabytes) * 2])
-    ax.loglog(span, [limits.gflops] * 2, color="black")
-    ax.annotate(f"multiply-adds, {limits.gflops:.0f} GFLOP/s", (span[1], limits.gflops), ha="right", va="bottom")
-    for name, rate, style in (("cache", limits.cache_gigabytes, "--"), ("memory", limits.memory_gigabytes, ":")):
-        ridge = limits.gflops / rate
-        ax.plot([span[0], ridge], [span[0] * rate, limits.gflops], color="black", linestyle=style)
-        ax.annotate(f" {name}, {rate:.0f} GB/s", (span[0], span[0] * rate), ha="left", va="bottom", fontsize="small")
-    ax.set_xlim(*span)
-    ax.set_xlabel("operations per byte of inputs, outputs and weights")
-    ax.set_ylabel("GFLOP/s")
-    ax.grid(alpha=0.3, which="both")
-    ax.spines[["top", "right"]].set_visible(False)
-
-
-def _draw_points(ax: Axes, rows: Sequence[LayerTime]) -> None:
-    for key, (marker, colour) in _MARKERS.items():
-        parts = [(row, getattr(row, key)) for row in rows]
-        points = [(row.intensity, part.gflops) for row, part in parts if part.gflops is not None]
-        if points:
-            ax.scatter(*zip(*points, strict=True), marker=marker, color=colour, label=_LABELS[key], zorder=3, alpha=0.8)
-    for row in rows:
-        lowest = min(part.gflops for part in (row.forward, row.backward, row.weights) if part.gflops is not None)
-        ax.annotate(
-            row.name,
-            (row.intensity, lowest),
-            xytext=(0, -6),
-            textcoords="offset points",
-            rotation=90,
-            ha="center",
-            va="top",
-            fontsize="x-small",
-        )
-    ax.legend(frameon=False, loc="lower right", fontsize="small")
 
 
 # ---- as a command
