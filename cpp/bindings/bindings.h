@@ -13,5 +13,6 @@ void bind_errors(py::module_& module);
 void bind_data(py::module_& module);
 void bind_network(py::module_& module);
 void bind_train(py::module_& module);
+void bind_profile(py::module_& module);
 
 }  // namespace mnistcnn::bindings

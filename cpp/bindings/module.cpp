@@ -6,4 +6,5 @@ PYBIND11_MODULE(_core, module) {
   mnistcnn::bindings::bind_data(module);
   mnistcnn::bindings::bind_network(module);
   mnistcnn::bindings::bind_train(module);
+  mnistcnn::bindings::bind_profile(module);
 }

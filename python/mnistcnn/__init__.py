@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mnistcnn import plot as plot
+    from mnistcnn import profile as profile
     from mnistcnn._core import DivergedError as DivergedError
     from mnistcnn.augmentation import Affine as Affine
     from mnistcnn.augmentation import CenterCrop as CenterCrop
@@ -154,7 +155,7 @@ _HOMES = {
     "zoo": ("create_model", "list_models"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = ("plot",)
+_MODULES = ("plot", "profile")
 
 __version__ = _version("mnistcnn")
 __all__ = [*sorted((*_HOME_OF, *_MODULES)), "__version__"]

@@ -167,11 +167,11 @@ class Model(FixedTree):
         """Where the weights lie."""
         return self._network.values.device
 
-    def summary(self) -> Summary:
-        """Shapes, parameters, costs and receptive fields, layer by layer."""
+    def summary(self, batch_size: int = 128) -> Summary:
+        """Shapes, parameters, costs and receptive fields, layer by layer; memory to train in such batches."""
         from mnistcnn.summary import Summary
 
-        return Summary.of(self)
+        return Summary.of(self, batch_size)
 
     def save(self, path: str | Path) -> Path:
         """Writes network, weights and normalization to one safetensors file; see `mnistcnn.load_model`."""

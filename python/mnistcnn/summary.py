@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from mnistcnn.checks import whole_number
+
 if TYPE_CHECKING:
     from mnistcnn.model import Model
 
@@ -43,11 +45,14 @@ class Summary:
     trainable_parameters: int
     buffers: int
     macs: int
-    memory_bytes: int
+    memory_bytes: int  # of all outputs, for one image
+    batch_size: int
+    training_bytes: int | None  # what the lanes engine takes to train with such batches; None where it can't run
 
     @classmethod
-    def of(cls, model: Model) -> Summary:
+    def of(cls, model: Model, batch_size: int = 128) -> Summary:
         """The summary of a model."""
+        batch_size = whole_number("batch_size", batch_size)
         nodes = model._network.nodes
         return cls(
             name=model.name,
@@ -58,6 +63,8 @@ class Summary:
             buffers=sum(node["buffers"] for node in nodes),
             macs=int(model._network.macs),
             memory_bytes=int(model._network.activation_bytes),
+            batch_size=batch_size,
+            training_bytes=_training_bytes(model, batch_size),
         )
 
     @property
@@ -74,10 +81,13 @@ class Summary:
 
     def _totals(self) -> str:
         frozen = self.parameters - self.trainable_parameters
+        training = ""
+        if self.training_bytes is not None:
+            training = f", {self.training_bytes / 2**20:,.0f} MiB to train in batches of {self.batch_size}"
         return (
             f"{self.parameters:,} parameters{f' ({frozen:,} frozen)' if frozen else ''}, {self.buffers:,} buffers, "
             f"{self.macs:,} MACs, {self.memory_bytes / 1024:,.1f} KiB of activations per image, "
-            f"receptive field {self.receptive_field}"
+            f"receptive field {self.receptive_field}{training}"
         )
 
     def __repr__(self) -> str:
@@ -101,6 +111,15 @@ class Summary:
 
 
 _HEADINGS = ["name", "layer", "output", "kernel", "parameters", "MACs", "field", "jump", "KiB"]
+
+
+def _training_bytes(model: Model, batch_size: int) -> int | None:
+    """Known before any memory is taken."""
+    from mnistcnn._native import core
+
+    if core.lanes_refusal(model._network) is not None:
+        return None
+    return core.memory_bytes_of_step(core.Engine(model._network, "lanes", model.threads or 0), batch_size)
 
 
 def _layer_row(node: dict[str, Any]) -> LayerRow:

@@ -126,6 +126,7 @@ LONG = {
     *("cpp/mnistcnn/data/inflate.cpp", "cpp/mnistcnn/network/analysis.cpp", "cpp/mnistcnn/engine/lanes/compiler.cpp"),
     *("python/mnistcnn/layers.py", "python/mnistcnn/model.py", "python/mnistcnn/training.py"),
     *("python/mnistcnn/datasets.py", "python/mnistcnn/image_set.py"),
+    "cpp/mnistcnn/engine/lanes/lanes_engine.cpp",
 }
 
 

@@ -52,6 +52,35 @@ def test_frozen_parameters_are_counted(model: mnistcnn.Model):
     assert "1,572 parameters (124 frozen)" in repr(model.summary())
 
 
+def test_memory_of_training_is_what_the_engine_takes(digits):
+    model = mnistcnn.create_model("session7_net")
+    foretold = model.summary().training_bytes
+    larger = model.summary(batch_size=300)
+    assert foretold is not None
+    assert foretold < larger.training_bytes
+    assert "MiB to train in batches of 300" in repr(larger)
+    assert "MiB to train in batches of 300" in larger._repr_html_()
+    mnistcnn.train(model, digits[1][:128], epochs=1, engine="lanes", progress=False)
+    assert model.native_engine("lanes").memory_bytes == foretold
+
+
+def test_the_zoo_trains_within_a_gibibyte():
+    needed = {name: mnistcnn.create_model(name).summary().training_bytes for name in mnistcnn.list_models()}
+    assert max(needed, key=needed.get) == "assignment7_model1"
+    assert all(0 < each < 2**30 for each in needed.values()), needed
+
+
+def test_memory_of_training_is_unknown_where_lanes_cannot_run():
+    refused = mnistcnn.Model([mnistcnn.InstanceNorm2d(track_running_stats=True), Flatten()], (1, 4, 4))
+    assert refused.summary().training_bytes is None
+    assert "to train" not in repr(refused.summary())
+
+
+def test_a_nonsensical_batch_is_refused(model: mnistcnn.Model):
+    with pytest.raises(ValueError, match="batch_size must be an integer of at least 1, got 0"):
+        model.summary(batch_size=0)
+
+
 def test_text(model: mnistcnn.Model):
     lines = repr(model.summary()).splitlines()
     assert lines[0] == "small, input 2x28x28"

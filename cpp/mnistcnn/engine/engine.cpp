@@ -13,4 +13,10 @@ void check_output_gradients(const at::Tensor& output_gradients, at::IntArrayRef 
                                              common::bracketed(output_gradients.sizes())));
 }
 
+void Engine::start_profile() {
+  throw std::invalid_argument(common::text("the ", name(), " engine can't tell where its time goes; lanes can"));
+}
+
+StepProfile Engine::stop_profile() { throw std::logic_error("there is no profile to stop"); }
+
 }  // namespace mnistcnn::engine

@@ -7,6 +7,7 @@
 
 #include "mnistcnn/engine/batch.h"
 #include "mnistcnn/engine/loss.h"
+#include "mnistcnn/engine/profile.h"
 
 // The contract of everything that executes a network. An engine is made for one network and reads and writes its
 // Parameters in place; it knows no epochs, no optimizer and no data set. It is used by one thread at a time.
@@ -20,6 +21,13 @@ class Engine {
 
   // Of memory that it holds for itself between calls; 0 where it keeps nothing or doesn't know.
   virtual std::int64_t memory_bytes() const { return 0; }
+
+  // What it would hold to train on so many images at once; 0 where it doesn't know.
+  virtual std::int64_t memory_bytes_of_step(std::int64_t) const { return 0; }
+
+  // Counts where the time of the following steps goes; refused by an engine that can't tell.
+  virtual void start_profile();
+  virtual StepProfile stop_profile();
 
   // images: f32 [B, C, H, W], used as they are -> outputs, f32 [B, ...]. In training mode running statistics are
   // updated. What `keep` asks for is kept until the next call.

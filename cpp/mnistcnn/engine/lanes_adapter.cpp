@@ -28,6 +28,12 @@ class LanesAdapter final : public Engine {
 
   std::string_view name() const override { return "lanes"; }
   std::int64_t memory_bytes() const override { return static_cast<std::int64_t>(engine_.arena_bytes()); }
+  std::int64_t memory_bytes_of_step(std::int64_t images) const override {
+    return static_cast<std::int64_t>(engine_.arena_bytes_of_step(images));
+  }
+
+  void start_profile() override { engine_.start_profile(); }
+  StepProfile stop_profile() override { return engine_.stop_profile(); }
 
   Tensor forward(const Tensor& images, Mode mode, Randomness randomness, Keep keep) override {
     network::check_batch(model_.graph, model_.analysis, images.size(0), mode == Mode::kTrain);

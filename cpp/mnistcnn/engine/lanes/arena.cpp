@@ -16,10 +16,13 @@ void Arena::release() {
   bytes_ = 0;
 }
 
+std::size_t Arena::bytes_of(std::int64_t count) {
+  return (static_cast<std::size_t>(count) * sizeof(float) + kLargePage - 1) / kLargePage * kLargePage;
+}
+
 void Arena::resize(std::int64_t count) {
   release();
-  const std::size_t bytes =
-      (static_cast<std::size_t>(count) * sizeof(float) + kLargePage - 1) / kLargePage * kLargePage;
+  const std::size_t bytes = bytes_of(count);
   // One page more than needed, so that a whole number of large pages can begin at a large page's boundary; the pages in
   // front of it are given back.
   void* memory = mmap(nullptr, bytes + 2 * kLargePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -15,6 +15,9 @@ class Arena {
   // Room for `count` floats, all zero. What was there is gone.
   void resize(std::int64_t count);
 
+  // What room for `count` floats takes.
+  static std::size_t bytes_of(std::int64_t count);
+
   float* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
 

@@ -146,17 +146,16 @@ class Compiler {
   }
 
   Value* view_of(Value* value, const Extent& extent) {
-    Value* const view = new_value(extent, value->trains);
-    views_.push_back({view, value});
-    return view;
+    views_.push_back({new_value(extent, value->trains), value});
+    return views_.back().first;
   }
 
   template <class Operation, class... Arguments>
   Operation* emplace(Arguments&&... arguments) {
-    auto op = std::make_unique<Operation>(std::forward<Arguments>(arguments)...);
-    Operation* const raw = op.get();
-    plan_.ops.push_back(std::move(op));
-    return raw;
+    plan_.ops.push_back(std::make_unique<Operation>(std::forward<Arguments>(arguments)...));
+    auto* const op = static_cast<Operation*>(plan_.ops.back().get());
+    op->begin(static_cast<int>(plan_.ops.size()) - 1, node_);
+    return op;
   }
 
   // ---- chains of pointwise layers
@@ -180,6 +179,7 @@ class Compiler {
           input.extent.rows == input.value->extent.rows && input.extent.channels == input.value->extent.channels &&
           has_room(each)) {
         each.last_node = node_;
+        each.op->add_node(node_);
         return each;
       }
     Value* const value = use(input);

@@ -30,17 +30,27 @@ int Executor::units(const Phase& phase) const {
 void Executor::work(void* context, int unit, int thread) {
   const Phase& phase = *static_cast<Phase*>(context);
   const Run& run = *phase.owner->run_;
-  if (phase.tiles) return phase.tiles->tile(run, unit, thread);
+  if (phase.tiles) {
+    const Timed timed(run, thread, phase.tiles->work);
+    return phase.tiles->tile(run, unit, thread);
+  }
   const int first = unit * run.blocks_per_partial, end = std::min(first + run.blocks_per_partial, run.blocks);
   for (int block = first; block < end; ++block) {
     const BlockRun at{run, block, phase.owner->memory_per_thread() ? thread : block, thread};
-    for (const Part* part : phase.blocks) part->block(at);
+    for (const Part* part : phase.blocks) {
+      const Timed timed(run, thread, part->work);
+      part->block(at);
+    }
   }
 }
 
 void Executor::complete(void* context) {
   const Phase& phase = *static_cast<Phase*>(context);
-  for (const Part* part : phase.completions) part->once(*phase.owner->run_);
+  const Run& run = *phase.owner->run_;
+  for (const Part* part : phase.completions) {
+    const Timed timed(run, Stopwatch::kCompletion, part->work);
+    part->once(run);
+  }
 }
 
 void Executor::execute(const Run& run, common::ThreadTeam& team) {

@@ -62,17 +62,32 @@ const KernelTable& table_of(const InstructionSet& set) {
 
 }  // namespace
 
-const KernelTable& kernels() {
-  const std::vector<InstructionSet> sets = instruction_sets();
-  const char* wanted = std::getenv("MNISTCNN_ISA");
+std::vector<std::string> instruction_set_names() {
+  std::vector<std::string> names;
+  for (const InstructionSet& set : instruction_sets())
+    if (set.runs_here) names.push_back(set.name);
+  return names;
+}
+
+const KernelTable& kernels(std::string_view name) {
   std::string choices;
-  for (const InstructionSet& set : sets) {
+  for (const InstructionSet& set : instruction_sets()) {
     if (!set.runs_here) continue;
-    if (wanted == nullptr || *wanted == '\0' || std::string_view(wanted) == set.name) return table_of(set);
+    if (name == set.name) return table_of(set);
     choices += (choices.empty() ? "" : ", ") + std::string(set.name);
   }
   throw std::invalid_argument(
-      common::text("MNISTCNN_ISA=", wanted, " is not an instruction set of this machine; choices: ", choices));
+      common::text("'", name, "' is not an instruction set of this machine; choices: ", choices));
+}
+
+const KernelTable& kernels() {
+  const char* wanted = std::getenv("MNISTCNN_ISA");
+  if (wanted == nullptr || *wanted == '\0') return kernels(instruction_set_names().front());
+  try {
+    return kernels(wanted);
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument(common::text("MNISTCNN_ISA: ", error.what()));
+  }
 }
 
 }  // namespace mnistcnn::engine::lanes

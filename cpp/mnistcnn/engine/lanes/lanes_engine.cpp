@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <numeric>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "mnistcnn/engine/lanes/executor.h"
 #include "mnistcnn/engine/lanes/image_memory.h"
 #include "mnistcnn/engine/lanes/isa.h"
+#include "mnistcnn/engine/lanes/stopwatch.h"
 
 namespace mnistcnn::engine::lanes {
 namespace {
@@ -50,6 +52,12 @@ class LanesEngine::Implementation {
 
   std::int64_t output_size() const { return plan_.output->extent.elements(); }
   std::size_t arena_bytes() const { return arena_.bytes(); }
+  std::size_t arena_bytes_of_step(std::int64_t images) const {
+    Run run;
+    run.cut(images, kMostPartials);
+    const std::int64_t slots = step_->memory_per_thread() ? team_.threads() : run.blocks;
+    return Arena::bytes_of(sum(region_sizes(slots, run.blocks, run.partial_groups())));
+  }
   std::string_view instruction_set() const { return run_.kernels->name; }
   int threads() const { return team_.threads(); }
 
@@ -87,18 +95,34 @@ class LanesEngine::Implementation {
   StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
                   Randomness randomness) {
     check_step(batch, labels, loss);
+    const Stopwatch::Clock::time_point start = Stopwatch::Clock::now();
     begin(batch, true, randomness, step_->memory_per_thread());
     labels_ = labels;
     loss_ = loss;
     results_.assign(static_cast<std::size_t>(run_.blocks), {});
     clear_unused_gradients();
+    run_.stopwatch = stopwatch_.get();
     step_->execute(run_, team_);
+    run_.stopwatch = nullptr;
+    if (stopwatch_) stopwatch_->add_step(Stopwatch::Clock::now() - start);
     StepResult total;
     for (const StepResult& each : results_) {
       total.loss_sum += each.loss_sum;
       total.correct += each.correct;
     }
     return total;
+  }
+
+  void start_profile() {
+    stopwatch_ = std::make_unique<Stopwatch>(team_.threads(), static_cast<int>(plan_.ops.size()));
+  }
+
+  StepProfile stop_profile() {
+    if (!stopwatch_) throw std::logic_error("there is no profile to stop");
+    StepProfile profile = read(*std::exchange(stopwatch_, nullptr), plan_);
+    profile.instruction_set = run_.kernels->name;
+    profile.threads = team_.threads();
+    return profile;
   }
 
  private:
@@ -123,8 +147,13 @@ class LanesEngine::Implementation {
     backward_ = std::make_unique<Executor>(std::move(backward));
     backward_->share_memory_of_blocks();
     step_ = make_program([&](Program& program) {
+      program.count_for({kGather});
       program.blocks([this](const BlockRun& at) { gather(at); });
-      for (const auto& op : plan_.ops) op->add_forward(program, true);
+      for (const auto& op : plan_.ops) {
+        program.count_for(work_of(op->number(), Pass::kForward));
+        op->add_forward(program, true);
+      }
+      program.count_for({kLoss});
       program.blocks([this](const BlockRun& at) { compute_loss(at); });
       add_backward(program);
       add_reduction(program);
@@ -135,6 +164,7 @@ class LanesEngine::Implementation {
 
   std::unique_ptr<Executor> make_program(const auto& fill) {
     Program program;
+    program.count_for({kPacking});
     if (!packing_.empty())
       program.tiles([this](const Run&) { return static_cast<int>(packing_.size()); },
                     [this](const Run& run, int unit, int) {
@@ -145,7 +175,10 @@ class LanesEngine::Implementation {
   }
 
   void add_backward(Program& program) {
-    for (std::size_t i = plan_.ops.size(); i-- > 0;) plan_.ops[i]->add_backward(program);
+    for (std::size_t i = plan_.ops.size(); i-- > 0;) {
+      program.count_for(work_of(static_cast<int>(i), Pass::kInputGradients));
+      plan_.ops[i]->add_backward(program);
+    }
   }
 
   void group_packing() {
@@ -174,6 +207,7 @@ class LanesEngine::Implementation {
     }
     pieces_.clear();
     const int count = static_cast<int>(units.size());
+    program.count_for({kReduction});
     program.tiles([count](const Run&) { return count; },
                   [this, units = std::move(units)](const Run&, int unit, int) {
                     for (const Plan::Reduced& each : units[static_cast<std::size_t>(unit)]) reduce(each);
@@ -201,16 +235,22 @@ class LanesEngine::Implementation {
     begin(static_cast<std::int64_t>(batch.indices.size()), training, randomness, memory_per_thread);
   }
 
+  // Floats: values of blocks, matrices of the batch, scratch of threads, packed weights, partial gradients.
+  using Sizes = std::array<std::int64_t, 5>;
+  static std::int64_t sum(const Sizes& sizes) { return std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0}); }
+  Sizes region_sizes(std::int64_t slots, std::int64_t batch_blocks, std::int64_t partials) const {
+    return {slots * plan_.block_size, plan_.batch_size * batch_blocks, team_.threads() * plan_.thread_size,
+            plan_.packed_size, partials * plan_.partial_size};
+  }
+
   void begin(std::int64_t count, bool training, Randomness randomness, bool memory_per_thread) {
     require(count > 0, "a batch needs at least one image");
     check_norms(count, training);
     ready_for_backward_ = false;
-    run_.images = count;
-    run_.blocks = static_cast<int>((count + kLanes - 1) / kLanes);
+    run_.cut(count, kMostPartials);
     run_.training = training;
     run_.image_gradients = false;
     run_.randomness = randomness;
-    run_.blocks_per_partial = (run_.blocks + kMostPartials - 1) / kMostPartials;
     reserve(memory_per_thread ? team_.threads() : run_.blocks);
     for (const auto& op : plan_.ops) op->prepare(run_);
   }
@@ -227,11 +267,8 @@ class LanesEngine::Implementation {
     run_.block_size = plan_.block_size;
     run_.thread_size = plan_.thread_size;
     run_.partial_size = plan_.partial_size;
-    const std::int64_t sizes[] = {slots_ * run_.block_size, plan_.batch_size * run_.batch_blocks,
-                                  team_.threads() * run_.thread_size, plan_.packed_size, partials_ * run_.partial_size};
-    std::int64_t total = 0;
-    for (const std::int64_t size : sizes) total += size;
-    arena_.resize(total);
+    const Sizes sizes = region_sizes(slots_, run_.batch_blocks, partials_);
+    arena_.resize(sum(sizes));
     float* memory = arena_.data();
     float** const regions[] = {&run_.block_memory, &run_.batch_memory, &run_.thread_memory, &run_.packed,
                                &run_.partials};
@@ -360,6 +397,7 @@ class LanesEngine::Implementation {
   int slots_ = 0;
   std::int64_t partials_ = 0;
   bool ready_for_backward_ = false;
+  std::unique_ptr<Stopwatch> stopwatch_;
   std::vector<std::vector<std::pair<const Op*, int>>> packing_;
   std::vector<Plan::Reduced> pieces_;
   std::unique_ptr<Executor> predict_, forward_training_, forward_evaluation_, backward_, step_;
@@ -394,5 +432,10 @@ StepResult LanesEngine::step(const ImageBatch& batch, std::span<const std::int64
 std::size_t LanesEngine::arena_bytes() const { return implementation_->arena_bytes(); }
 std::string_view LanesEngine::instruction_set() const { return implementation_->instruction_set(); }
 int LanesEngine::threads() const { return implementation_->threads(); }
+std::size_t LanesEngine::arena_bytes_of_step(std::int64_t images) const {
+  return implementation_->arena_bytes_of_step(images);
+}
+void LanesEngine::start_profile() { implementation_->start_profile(); }
+StepProfile LanesEngine::stop_profile() { return implementation_->stop_profile(); }
 
 }  // namespace mnistcnn::engine::lanes

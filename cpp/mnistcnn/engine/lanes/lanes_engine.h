@@ -9,6 +9,7 @@
 
 #include "mnistcnn/engine/batch.h"
 #include "mnistcnn/engine/loss.h"
+#include "mnistcnn/engine/profile.h"
 #include "mnistcnn/network/analysis.h"
 #include "mnistcnn/network/graph.h"
 
@@ -52,6 +53,13 @@ class LanesEngine {
                   Randomness randomness);
 
   std::size_t arena_bytes() const;
+  // What a step with so many images needs, without making room for it.
+  std::size_t arena_bytes_of_step(std::int64_t images) const;
+
+  // Counts the time of the steps from here on, and stops counting.
+  void start_profile();
+  StepProfile stop_profile();
+
   std::string_view instruction_set() const;
   int threads() const;
 

@@ -39,6 +39,16 @@ class Op {
   Op& operator=(const Op&) = delete;
 
   std::vector<Input>& inputs() { return inputs_; }
+  const std::vector<Input>& inputs() const { return inputs_; }
+
+  // Its place among the operations, and the nodes of the graph that it computes.
+  int number() const { return number_; }
+  const std::vector<int>& nodes() const { return nodes_; }
+  void begin(int number, int node) {
+    number_ = number;
+    nodes_ = {node};
+  }
+  void add_node(int node) { nodes_.push_back(node); }
 
   virtual Needs needs() const { return {}; }
   void place(const Places& places) { places_ = places; }
@@ -63,6 +73,10 @@ class Op {
 
   std::vector<Input> inputs_;
   Places places_;
+
+ private:
+  int number_ = 0;
+  std::vector<int> nodes_;
 };
 
 inline View dense(float* data, const Extent& extent) {

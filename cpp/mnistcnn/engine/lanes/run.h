@@ -5,6 +5,7 @@
 #include "mnistcnn/engine/batch.h"
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
 #include "mnistcnn/engine/lanes/lanes_engine.h"
+#include "mnistcnn/engine/lanes/stopwatch.h"
 #include "mnistcnn/engine/lanes/value.h"
 #include "mnistcnn/engine/loss.h"
 
@@ -27,7 +28,13 @@ struct Run {
   float* partials = nullptr;                     // gradients of parameters, summed over a group of blocks
   std::int64_t partial_size = 0;
   int blocks_per_partial = 1;
+  Stopwatch* stopwatch = nullptr;  // where somebody wants to know what the time is spent on
 
+  void cut(std::int64_t count, int most_partials) {
+    images = count;
+    blocks = static_cast<int>((count + kLanes - 1) / kLanes);
+    blocks_per_partial = (blocks + most_partials - 1) / most_partials;
+  }
   int partial_groups() const { return (blocks + blocks_per_partial - 1) / blocks_per_partial; }
 };
 
@@ -60,6 +67,24 @@ struct BlockRun {
     return run.partials + (block / run.blocks_per_partial) * run.partial_size + offset;
   }
   bool adds_to_partial() const { return block % run.blocks_per_partial != 0; }
+};
+
+// Until its end, a thread's time counts for `work`.
+class Timed {
+ public:
+  Timed(const Run& run, int thread, Work work) : stopwatch_(run.stopwatch), thread_(thread) {
+    if (stopwatch_) before_ = stopwatch_->change(thread_, work);
+  }
+  ~Timed() {
+    if (stopwatch_) stopwatch_->change(thread_, before_);
+  }
+  Timed(const Timed&) = delete;
+  Timed& operator=(const Timed&) = delete;
+
+ private:
+  Stopwatch* stopwatch_;
+  int thread_;
+  Work before_;
 };
 
 }  // namespace mnistcnn::engine::lanes

@@ -205,7 +205,9 @@ struct KernelTable {
   void (*transpose)(const float* in, std::int64_t in_row, int rows, int columns, float* out, std::int64_t out_row);
   void (*add)(const float* in, float* out, std::int64_t count);  // out += in
   void (*sum_planes)(const float* d, std::int64_t plane, std::int64_t row, int planes, int rows, int columns,
-                     float* sums);  // per plane, over positions and images
+                     float* sums);                     // per plane, over positions and images
+  std::int64_t (*multiply_adds)(std::int64_t rounds);  // how many it did
+  void (*read_floats)(const float* memory, std::int64_t count);
 };
 
 }  // namespace mnistcnn::engine::lanes

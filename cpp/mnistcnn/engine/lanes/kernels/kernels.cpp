@@ -5,6 +5,7 @@
 #include "mnistcnn/engine/lanes/kernels/chain.h"
 #include "mnistcnn/engine/lanes/kernels/convolution.h"
 #include "mnistcnn/engine/lanes/kernels/images.h"
+#include "mnistcnn/engine/lanes/kernels/limits.h"
 #include "mnistcnn/engine/lanes/kernels/norm.h"
 #include "mnistcnn/engine/lanes/kernels/pooling.h"
 #include "mnistcnn/engine/lanes/kernels/product.h"
@@ -28,6 +29,7 @@ KernelTable list_kernels() {
   list_pooling(table);
   list_norms(table);
   list_images(table);
+  list_limits(table);
   return table;
 }
 

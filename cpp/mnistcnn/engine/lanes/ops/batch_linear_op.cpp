@@ -98,8 +98,10 @@ void BatchLinearOp::add_backward(Program& program) {
   });
   const int weights = pieces_of(outputs()), gradients = pieces_of(inputs());
   program.tiles([=, this](const Run& run) { return weights + (input().wants_gradient(run) ? gradients : 0); },
-                [=, this](const Run& run, int piece, int) {
-                  piece < weights ? weight_gradient_rows(run, piece) : input_gradient_rows(run, piece - weights);
+                [=, this](const Run& run, int piece, int thread) {
+                  if (piece >= weights) return input_gradient_rows(run, piece - weights);
+                  const Timed timed(run, thread, work_of(number(), Pass::kWeightGradients));
+                  weight_gradient_rows(run, piece);
                 });
   program.blocks([this](const BlockRun& at) {
     if (!input().wants_gradient(at.run)) return;

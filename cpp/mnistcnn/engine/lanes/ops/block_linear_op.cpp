@@ -47,6 +47,7 @@ void BlockLinearOp::forward(const BlockRun& at) const {
 
 // Over the images of the block: with the input transposed to [16][inputs], a product 16 deep.
 void BlockLinearOp::weight_gradients(const BlockRun& at, const float* d) const {
+  const Timed timed(at.run, at.thread, work_of(number(), Pass::kWeightGradients));
   float* const transposed = thread_memory(at, places_.gradient_scratch);
   const std::int64_t row = whole_vectors(inputs());
   const float* x = input_map(at);

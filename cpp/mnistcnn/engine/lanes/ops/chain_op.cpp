@@ -57,11 +57,19 @@ ChainTile ChainOp::tile(const BlockRun& at) const {
 }
 
 void ChainOp::compute(const BlockRun& at, View out) const {
+  const Timed timed(at.run, at.thread, work_inside(at));
   ChainTile t = tile(at);
   t.out = out.data;
   t.out_plane = out.plane;
   t.out_row = out.row;
   at.run.kernels->chain_forward[kind()][layers_.pool][drop(at.run)](t);
+}
+
+// A convolution that asks for it, in its forward or its backward, does so on this chain's account.
+Work ChainOp::work_inside(const BlockRun& at) const {
+  if (at.run.stopwatch == nullptr) return {};
+  const bool forward = at.run.stopwatch->current(at.thread).pass == Pass::kForward;
+  return work_of(number(), forward ? Pass::kForward : Pass::kInputGradients);
 }
 
 void ChainOp::prepare(const Run& run) {

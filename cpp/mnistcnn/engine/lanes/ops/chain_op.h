@@ -52,6 +52,7 @@ class ChainOp final : public Op {
   ChainKind kind() const;
   ChainDrop drop(const Run& run) const;
   ChainTile tile(const BlockRun& at) const;
+  Work work_inside(const BlockRun& at) const;
   void make_mask(const BlockRun& at) const;
   void block_moments(const BlockRun& at);
   void batch_moments(const Run& run);

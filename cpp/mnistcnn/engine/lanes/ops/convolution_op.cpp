@@ -158,6 +158,7 @@ View ConvolutionOp::output_gradient(const BlockRun& at) const {
 }
 
 void ConvolutionOp::weight_gradients(const BlockRun& at, View x, View d) const {
+  const Timed timed(at.run, at.thread, work_of(number(), Pass::kWeightGradients));
   const Extent& out = output_->extent;
   const std::int64_t channels = source_.extent().channels / layer_.groups, outputs = out.channels / layer_.groups;
   WeightGradientTile t{};
@@ -183,6 +184,7 @@ void ConvolutionOp::weight_gradients(const BlockRun& at, View x, View d) const {
 }
 
 void ConvolutionOp::bias_gradient(const BlockRun& at, View d) const {
+  const Timed timed(at.run, at.thread, work_of(number(), Pass::kWeightGradients));
   const Extent& out = output_->extent;
   float* const partial = at.partial(bias_gradient_.partial);
   std::vector<float> sums(static_cast<std::size_t>(out.channels));

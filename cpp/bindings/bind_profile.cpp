@@ -1,0 +1,59 @@
+#include "bindings.h"
+#include "mnistcnn/engine/engine.h"
+#include "mnistcnn/engine/lanes/isa.h"
+#include "mnistcnn/engine/lanes/limits.h"
+
+namespace mnistcnn::bindings {
+namespace {
+
+using engine::Engine;
+
+// As {"instruction_set", "threads", "steps", "seconds", "operations": [{"nodes", "forward", ...}], "chores": {name: s}}
+py::dict stop_profile(Engine& engine) {
+  const engine::StepProfile profile = engine.stop_profile();
+  py::list operations;
+  for (const engine::OperationTime& each : profile.operations) {
+    py::dict operation;
+    operation["nodes"] = each.nodes;
+    operation["forward"] = each.forward;
+    operation["input_gradients"] = each.input_gradients;
+    operation["weight_gradients"] = each.weight_gradients;
+    operation["gives_input_gradients"] = each.gives_input_gradients;
+    operations.append(operation);
+  }
+  py::dict chores;
+  for (const engine::ChoreTime& each : profile.chores) chores[py::str(each.name)] = each.seconds;
+  py::dict record;
+  record["instruction_set"] = profile.instruction_set;
+  record["threads"] = profile.threads;
+  record["steps"] = profile.steps;
+  record["seconds"] = profile.seconds;
+  record["operations"] = operations;
+  record["chores"] = chores;
+  return record;
+}
+
+}  // namespace
+
+void bind_profile(py::module_& module) {
+  module.def("start_profile", &Engine::start_profile, py::arg("engine"));
+  module.def("stop_profile", &stop_profile, py::arg("engine"));
+  module.def("instruction_sets", &engine::lanes::instruction_set_names);
+  module.def(
+      "peak_flops",
+      [](const std::string& instruction_set, int threads, double seconds) {
+        const py::gil_scoped_release no_gil;
+        return engine::lanes::peak_flops(engine::lanes::kernels(instruction_set), threads, seconds);
+      },
+      py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("seconds"));
+  module.def(
+      "read_bandwidth",
+      [](const std::string& instruction_set, int threads, std::int64_t size, double seconds) {
+        const py::gil_scoped_release no_gil;
+        return engine::lanes::read_bandwidth(engine::lanes::kernels(instruction_set), threads, size, seconds);
+      },
+      py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("size"), py::arg("seconds"));
+  module.def("memory_bytes_of_step", &Engine::memory_bytes_of_step, py::arg("engine"), py::arg("images"));
+}
+
+}  // namespace mnistcnn::bindings

@@ -1,0 +1,98 @@
+#include "mnistcnn/engine/lanes/stopwatch.h"
+
+#include <thread>
+
+#include "lanes/lanes_fixture.h"
+
+namespace mnistcnn::engine::lanes::testing {
+namespace {
+
+void sleep(int milliseconds) { std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds)); }
+
+TEST(Stopwatch, CountsWhatIsInsideForTheInnerWorkOnly) {
+  Stopwatch stopwatch(2, 3);
+  const Work outer = work_of(0, Pass::kForward), inner = work_of(2, Pass::kWeightGradients);
+  for (const int thread : {0, 1, Stopwatch::kCompletion}) {
+    const Work before = stopwatch.change(thread, outer);
+    EXPECT_EQ(before.owner, kIdle);
+    sleep(2);
+    EXPECT_EQ(stopwatch.change(thread, inner).owner, outer.owner);
+    sleep(4);
+    stopwatch.change(thread, outer);
+    stopwatch.change(thread, before);
+  }
+  EXPECT_GE(stopwatch.seconds(outer), 3 * 0.002);
+  EXPECT_GE(stopwatch.seconds(inner), 3 * 0.004);
+  EXPECT_EQ(stopwatch.seconds(work_of(1, Pass::kForward)), 0);
+  EXPECT_EQ(stopwatch.seconds(work_of(2, Pass::kForward)), 0);
+}
+
+network::Graph small_network() {
+  network::MaxPool2d pool;
+  pool.kernel = pool.stride = {2, 2};
+  return chain_graph({1, 12, 12}, {convolution(6, 3, 1), network::BatchNorm2d{}, network::ReLU{}, pool,
+                                   convolution(8, 3), network::Tanh{}, network::Flatten{}, network::Linear{10, true}});
+}
+
+StepResult one_step(Model& model, int count) {
+  const std::vector<std::uint8_t> images(static_cast<std::size_t>(count) * 144, 100);
+  const std::vector<float> scale(1, 1 / 128.0f), shift(1, -1);
+  std::vector<std::int64_t> indices, labels;
+  for (int i = 0; i < count; ++i) indices.push_back(i), labels.push_back(i % 10);
+  return model.engine->step({images.data(), indices, scale, shift}, labels, {}, {});
+}
+
+TEST(Stopwatch, AProfileHasEveryNodeThatIsComputedAndNoMoreTimeThanThereWas) {
+  for (const int threads : {1, 3}) {
+    Model model(small_network(), threads);
+    model.engine->start_profile();
+    for (int i = 0; i < 5; ++i) one_step(model, 100);
+    const StepProfile profile = model.engine->stop_profile();
+    EXPECT_EQ(profile.steps, 5);
+    EXPECT_EQ(profile.threads, threads);
+    std::vector<int> nodes;
+    double seconds = 0;
+    for (const OperationTime& each : profile.operations) {
+      nodes.insert(nodes.end(), each.nodes.begin(), each.nodes.end());
+      EXPECT_GT(each.forward, 0);
+      seconds += each.forward + each.input_gradients + each.weight_gradients;
+    }
+    for (const ChoreTime& each : profile.chores) seconds += each.seconds;
+    EXPECT_EQ(nodes, (std::vector<int>{0, 1, 2, 3, 4, 5, 7}));  // flatten computes nothing
+    EXPECT_FALSE(profile.operations[0].gives_input_gradients);
+    EXPECT_TRUE(profile.operations[1].gives_input_gradients);
+    EXPECT_GT(profile.operations[0].weight_gradients, 0);
+    EXPECT_GT(seconds, 0);
+    EXPECT_LE(seconds, profile.seconds * threads);
+  }
+}
+
+TEST(Stopwatch, CountingChangesNoBit) {
+  Model counted(small_network(), 2), plain(small_network(), 2);
+  counted.engine->start_profile();
+  EXPECT_EQ(one_step(counted, 50).loss_sum, one_step(plain, 50).loss_sum);
+  EXPECT_EQ(counted.gradients, plain.gradients);
+}
+
+TEST(Stopwatch, AProfileThatWasNotStartedCannotBeStopped) {
+  Model model(small_network(), 1);
+  EXPECT_THROW(model.engine->stop_profile(), std::logic_error);
+}
+
+TEST(LanesEngine, KnowsItsMemoryBeforeItIsUsed) {
+  network::Graph with_large_linear = small_network();
+  with_large_linear.nodes.back().layer = network::Linear{900, true};
+  with_large_linear.nodes.push_back({"last", network::Linear{10, true}, {7}});
+  for (const network::Graph& graph : {small_network(), with_large_linear})
+    for (const int threads : {1, 2})
+      for (const int count : {1, 128, 700}) {
+        Model model(graph, threads);
+        const std::size_t foretold = model.engine->arena_bytes_of_step(count);
+        EXPECT_EQ(model.engine->arena_bytes(), 0u);
+        one_step(model, count);
+        EXPECT_EQ(model.engine->arena_bytes(), foretold) << count << " images, " << threads << " threads";
+      }
+}
+
+}  // namespace
+}  // namespace mnistcnn::engine::lanes::testing
