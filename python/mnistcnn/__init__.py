@@ -16,6 +16,7 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mnistcnn import explain as explain
     from mnistcnn import plot as plot
     from mnistcnn._core import DivergedError as DivergedError
     from mnistcnn.datasets import available as available
@@ -129,7 +130,7 @@ _HOMES = {
     "zoo": ("create_model", "list_models"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = ("plot",)
+_MODULES = ("explain", "plot")
 
 __version__ = _version("mnistcnn")
 __all__ = [*sorted((*_HOME_OF, *_MODULES)), "__version__"]
