@@ -97,7 +97,8 @@ class Watched:
 
 
 def close(ours: np.ndarray[Any, Any], wanted: torch.Tensor) -> None:
-    np.testing.assert_allclose(ours, wanted.detach().numpy(), rtol=1e-4, atol=2e-5 * float(wanted.abs().max()))
+    expected = wanted.detach().numpy()
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=2e-5 * np.abs(expected).max())
 
 
 LAYERS = [

@@ -53,6 +53,8 @@ def curves(
     ['Training loss', 'Training accuracy', 'Validation loss', 'Validation accuracy']
     """
     lines = _lines(history, band)
+    if figure is None and axes is None:
+        figure = new_figure(9, 6)
     with house_style():
         panels = _panels(figure, axes)
         for index, (ax, column, what) in enumerate(zip(panels, _COLUMNS, ("loss", "accuracy") * 2, strict=True)):
@@ -135,8 +137,7 @@ def _panels(figure: Figure | None, axes: Any) -> list[Axes]:
         if len(panels) != 4:
             raise ValueError(f"curves need four axes, got {len(panels)}")
         return panels
-    if figure is None:
-        figure = new_figure(9, 6)
+    assert figure is not None
     return list(figure.subplots(2, 2, sharex=True).ravel())
 
 

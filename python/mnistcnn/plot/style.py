@@ -40,7 +40,10 @@ def house_style() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches. Pyplot knows it only where somebody could see it."""
+    """An empty figure, in inches. Pyplot knows it only where somebody could see it.
+
+    To be called outside of `house_style`: a notebook's first figure changes settings that must outlive it.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     from mnistcnn.plot.figure import HouseFigure
@@ -57,12 +60,12 @@ def new_figure(width: float, height: float) -> Figure:
 @contextmanager
 def panel(ax: Axes | None, width: float, height: float) -> Iterator[tuple[Axes, Figure | Axes]]:
     """Where to draw, and what to return for it: the given axes, or those of a new figure."""
+    figure = new_figure(width, height) if ax is None else None
     with house_style():
-        if ax is not None:
-            yield ax, ax
-        else:
-            figure = new_figure(width, height)
+        if figure is not None:
             yield figure.add_subplot(), figure
+        elif ax is not None:
+            yield ax, ax
 
 
 def tidy(ax: Axes, *, grid: str = "both") -> None:
