@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mnistcnn._core import DivergedError as DivergedError
     from mnistcnn.datasets import available as available
     from mnistcnn.datasets import load as load
+    from mnistcnn.drawing import as_digit as as_digit
+    from mnistcnn.drawing import as_digits as as_digits
     from mnistcnn.files import load_model as load_model
     from mnistcnn.history import EpochRecord as EpochRecord
     from mnistcnn.history import History as History
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "_core": ("DivergedError",),
     "datasets": ("available", "load"),
+    "drawing": ("as_digit", "as_digits"),
     "files": ("load_model",),
     "history": ("EpochRecord", "History"),
     "image_set": ("ImageSet",),

@@ -76,7 +76,7 @@ def _panel(records: Sequence[EpochRecord], what: str, factor: float, left: float
         for column in columns
     ]
     frame = _Frame([point for series in points for point in series], left)
-    parts = [frame.axes(), _text(left + _LEFT, 14, "Loss" if factor == 1 else "Accuracy (%)", weight="600")]
+    parts = [frame.axes(), _text(left + _LEFT, 14, "Loss" if factor == 1 else "Accuracy", weight="600")]
     place = left + _WIDTH - _RIGHT
     form = "{:.4f}" if factor == 1 else "{:.2f} %"
     for (name, _, dash), series, colour in reversed(list(zip(_SERIES, points, PALETTE, strict=False))):
@@ -84,7 +84,7 @@ def _panel(records: Sequence[EpochRecord], what: str, factor: float, left: float
             parts.append(frame.line(series, colour, dash))
             caption = f"{name} {form.format(series[-1][1])}"
             parts.append(_text(place, 14, caption, anchor="end", colour=colour, weight="600"))
-            place -= 6.2 * len(caption) + 8
+            place -= 6 * len(caption) + 8
     return "".join(parts)
 
 
