@@ -12,6 +12,7 @@ ALWAYS = [
     "tqdm>=4.66",
     "safetensors>=0.4.3",
     "matplotlib>=3.8",
+    "pillow>=10",
     "typer>=0.12",
     "rich>=13",
 ]

@@ -16,6 +16,7 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mnistcnn import explain as explain
     from mnistcnn import plot as plot
     from mnistcnn import profile as profile
     from mnistcnn._core import DivergedError as DivergedError
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from mnistcnn.augmentation import Rotation as Rotation
     from mnistcnn.datasets import available as available
     from mnistcnn.datasets import load as load
+    from mnistcnn.drawing import as_digit as as_digit
+    from mnistcnn.drawing import as_digits as as_digits
     from mnistcnn.files import load_model as load_model
     from mnistcnn.history import EpochRecord as EpochRecord
     from mnistcnn.history import History as History
@@ -106,6 +109,7 @@ _HOMES = {
         *("Perspective", "RandomApply", "RandomCrop", "RandomErasing", "Resize", "Rotation"),
     ),
     "datasets": ("available", "load"),
+    "drawing": ("as_digit", "as_digits"),
     "files": ("load_model",),
     "history": ("EpochRecord", "History"),
     "image_set": ("ImageSet",),
@@ -156,6 +160,7 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = ("plot", "profile")
+_MODULES = ("explain", "plot")
 
 __version__ = _version("mnistcnn")
 __all__ = [*sorted((*_HOME_OF, *_MODULES)), "__version__"]

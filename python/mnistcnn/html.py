@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-_CELL = "padding: 0.15em 0.8em; text-align: {align}; border: none;"
+_CELL = "padding: 0.15em 0.8em; text-align: {align}; border: none; white-space: nowrap;"
+_RULE = "border-bottom: 1px solid color-mix(in srgb, currentColor 35%, transparent);"
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", left: int = 0) -> str:
@@ -18,7 +19,10 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str 
     )
     caption = f"<div style='font-weight: 600; margin: 0.3em 0'>{escape(title)}</div>" if title else ""
     style = "border-collapse: collapse; font-variant-numeric: tabular-nums;"
-    return f"<div>{caption}<table style='{style}'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    return (
+        f"<div style='overflow-x: auto'>{caption}<table style='{style}'><thead style='{_RULE}'><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
+    )
 
 
 def _cell(tag: str, text: str, align: str) -> str:

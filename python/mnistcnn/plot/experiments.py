@@ -1,0 +1,225 @@
+"""Pictures of many runs: seeds beside each other, size against accuracy, learning rates against loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnistcnn.plot.style import BAD, GOOD, NEUTRAL, colours, panel, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def trials(
+    runs: Any, *, target: float | None = None, title: str = "", ax: Axes | None = None
+) -> Figure | Axes:
+    """Every seed as a dot, beside their mean and the interval in which it lies with 95 %.
+
+    Parameters
+    ----------
+    runs
+        What `mnistcnn.run_trials` gives, or a list of them; or a mapping of names to accuracies (0 to 1).
+    target
+        An accuracy (0 to 1) to mark, such as 0.994.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> figure = mnistcnn.plot.trials({"plain": [0.990, 0.991, 0.992], "with norm": [0.993, 0.9935, 0.994]})
+    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    ['plain', 'with norm']
+    """
+    rows = _rows(runs)
+    with panel(ax, 6, 0.9 + 0.55 * len(rows)) as (axes, drawn):
+        for place, ((_, values, mean, interval), colour) in enumerate(zip(rows, colours(len(rows)), strict=True)):
+            spread = 0.16 * ((np.arange(len(values)) * 0.618 + 0.5) % 1 - 0.5)  # dots of one value stay apart
+            axes.scatter(100 * values, place - 0.16 + spread, s=22, color=colour, alpha=0.65, linewidths=0)
+            axes.plot([100 * each for each in interval], [place + 0.16] * 2, color=colour, linewidth=2.5)
+            axes.plot([100 * mean], [place + 0.16], color=colour, marker="D", markersize=6)
+            axes.annotate(
+                f"{100 * mean:.2f}",
+                (100 * mean, place + 0.16),
+                xytext=(0, -7),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                fontsize=8,
+            )
+        if target is not None:
+            axes.axvline(100 * target, color=NEUTRAL, linestyle="--", linewidth=1.2)
+        axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.margins(x=0.06)
+        axes.ticklabel_format(axis="x", useOffset=False)
+        axes.set_xlabel("accuracy (%)")
+        tidy(axes, grid="x")
+        axes.tick_params(axis="y", length=0)
+        if title:
+            axes.set_title(title)
+    return drawn
+
+
+def parameters_against_accuracy(
+    networks: Mapping[str, tuple[int, float | Sequence[float]]],
+    *,
+    target: float | None = None,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Figure | Axes:
+    """What size buys: one point per network, with its spread where it was trained several times.
+
+    Parameters
+    ----------
+    networks
+        Name -> (parameters, accuracy), the accuracy in 0 to 1, or several of them.
+    target
+        An accuracy to mark.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> figure = mnistcnn.plot.parameters_against_accuracy({"small": (4_500, 0.985), "large": (320_000, [0.991, 0.993])})
+    >>> figure.axes[0].get_xscale()
+    'log'
+    """
+    if not networks:
+        raise ValueError("there is nothing to draw: no network was given")
+    with panel(ax, 6, 4) as (axes, drawn):
+        places = []
+        for name, (parameters, accuracy) in networks.items():
+            values = 100 * np.atleast_1d(np.asarray(accuracy, dtype=float))
+            mean = float(values.mean())
+            if len(values) > 1:
+                axes.plot([parameters] * 2, [values.min(), values.max()], color=GOOD, alpha=0.4, linewidth=4)
+            axes.plot([parameters], [mean], marker="o", color=GOOD, markersize=6)
+            places.append((name, float(parameters), mean))
+        if target is not None:
+            axes.axhline(100 * target, color=NEUTRAL, linestyle="--", linewidth=1.2)
+        axes.set_xscale("log")
+        axes.margins(x=0.18, y=0.14)
+        axes.set_xlabel("parameters")
+        axes.set_ylabel("accuracy (%)")
+        axes.ticklabel_format(axis="y", useOffset=False)
+        tidy(axes)
+        _name_points(axes, places)
+        if title:
+            axes.set_title(title)
+    return drawn
+
+
+def lr_finder(result: Any, *, title: str = "", ax: Axes | None = None) -> Figure | Axes:
+    """The loss while the learning rate grows, and the rate that is suggested.
+
+    Parameters
+    ----------
+    result
+        What the learning-rate finder gives: anything with ``learning_rates``, ``losses`` and ``suggestion``.
+    """
+    rates, losses = np.asarray(result.learning_rates, dtype=float), np.asarray(result.losses, dtype=float)
+    known = np.isfinite(losses)
+    if not known.any():
+        raise ValueError("there is nothing to draw: the finder has no finite loss")
+    with panel(ax, 5.5, 3.6) as (axes, drawn):
+        axes.plot(rates[known], losses[known], color=GOOD)
+        axes.set_xscale("log")
+        low = float(losses[known].min())
+        start = float(np.median(losses[known][: max(1, known.sum() // 10)]))
+        axes.set_ylim(low - 0.08 * (start - low + 1e-9), start + 0.6 * (start - low + 1e-9))
+        if result.suggestion is not None:
+            rate = float(result.suggestion)
+            axes.axvline(rate, color=BAD, linestyle="--", linewidth=1.4)
+            axes.annotate(
+                f"suggestion {rate:.2g}",
+                (rate, 0.97),
+                xycoords=("data", "axes fraction"),
+                xytext=(-5, 0),
+                textcoords="offset points",
+                ha="right",
+                va="top",
+                color=BAD,
+                fontweight="bold",
+            )
+        axes.set_xlabel("learning rate")
+        axes.set_ylabel("loss")
+        tidy(axes)
+        if title:
+            axes.set_title(title)
+    return drawn
+
+
+_Row = tuple[str, np.ndarray[Any, Any], float, tuple[float, float]]
+
+
+def _rows(runs: Any) -> list[_Row]:
+    """Name, accuracies, mean and its interval."""
+    if isinstance(runs, Mapping):
+        rows = [(str(name), *_described(values)) for name, values in runs.items()]
+    else:
+        found = [runs] if hasattr(runs, "accuracies") else list(runs)
+        rows = [(str(each.name), *_described(each)) for each in found]
+    if not rows:
+        raise ValueError("there is nothing to draw: no trials were given")
+    return rows
+
+
+def _described(values: Any) -> tuple[np.ndarray[Any, Any], float, tuple[float, float]]:
+    if hasattr(values, "accuracies"):
+        low, high = values.interval
+        return np.asarray(values.accuracies, dtype=float), float(values.mean), (float(low), float(high))
+    accuracies = np.asarray(values, dtype=float)
+    if not len(accuracies):
+        raise ValueError("there is nothing to draw: a row has no accuracies")
+    mean = float(accuracies.mean())
+    half = _half_interval(accuracies)
+    return accuracies, mean, (mean - half, mean + half)
+
+
+# Student's t for 95 % to both sides, by degrees of freedom.
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
+
+
+def _half_interval(values: np.ndarray[Any, Any]) -> float:
+    if len(values) < 2:
+        return 0.0
+    freedom = len(values) - 1
+    factor = _STUDENT[freedom - 1] if freedom <= len(_STUDENT) else 1.96 + 2.5 / freedom
+    return factor * float(values.std(ddof=1)) / math.sqrt(len(values))
+
+
+def _name_points(ax: Axes, places: Sequence[tuple[str, float, float]]) -> None:
+    """Names beside their points, each on the first side where it covers no other."""
+    figure = ax.figure
+    figure.draw_without_rendering()  # type: ignore[union-attr]  # decides where everything stands
+    taken: list[Any] = []
+    points = [ax.transData.transform((x, y)) for _, x, y in places]
+    for name, x, y in sorted(places, key=lambda place: -place[2]):
+        text = None
+        for dx, dy, ha, va in _SIDES:
+            if text is not None:
+                text.remove()
+            text = ax.annotate(
+                name, (x, y), xytext=(dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=8
+            )
+            box = text.get_window_extent()
+            if not any(box.overlaps(other) for other in taken) and not any(box.contains(*point) for point in points):
+                break
+        taken.append(box)
+
+
+_SIDES = (
+    (7, 0, "left", "center"),
+    (-7, 0, "right", "center"),
+    (0, 7, "center", "bottom"),
+    (0, -7, "center", "top"),
+    (6, 8, "left", "bottom"),
+    (6, -8, "left", "top"),
+    (-6, 8, "right", "bottom"),
+    (-6, -8, "right", "top"),
+    (0, 18, "center", "bottom"),
+    (0, -18, "center", "top"),
+)

@@ -1,0 +1,178 @@
+"""Curves of training runs, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from mnistcnn.plot.style import colours, house_style, markers, new_figure, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from mnistcnn.history import History
+
+Histories: TypeAlias = "History | Sequence[History] | Mapping[str, History | Sequence[History]]"
+_LEAST_SEEDS = 3  # of a band
+
+
+def curves(
+    history: Histories,
+    *,
+    figure: Figure | None = None,
+    axes: Sequence[Axes] | np.ndarray[Any, Any] | None = None,
+    band: bool | None = None,
+    evaluated: str = "Validation",
+) -> Figure:
+    """Loss and accuracy of the training set (above) and of the validation set (below), epoch by epoch.
+
+    Parameters
+    ----------
+    history
+        One history, several to compare, or a mapping of names to histories. Trials count as their histories.
+    figure
+        Draw into this figure instead of a new one.
+    axes
+        Or draw into these four axes: training loss, training accuracy, validation loss, validation accuracy.
+    band
+        Whether runs of one name are drawn as their mean with a band of one standard deviation to both sides; by
+        default from three runs on.
+    evaluated
+        What the second set is called: "Test" where the test set was watched, as courses do.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> record = mnistcnn.EpochRecord(1, 0.3, 0.9, 0.1, 0.97, 0.01, 1.0)
+    >>> figure = mnistcnn.plot.curves(mnistcnn.History(epochs=[record]))
+    >>> [ax.get_title() for ax in figure.axes]
+    ['Training loss', 'Training accuracy', 'Validation loss', 'Validation accuracy']
+    """
+    lines = _lines(history, band)
+    if figure is None and axes is None:
+        figure = new_figure(9, 6)
+    with house_style():
+        panels = _panels(figure, axes)
+        for index, (ax, column, what) in enumerate(zip(panels, _COLUMNS, ("loss", "accuracy") * 2, strict=True)):
+            name = "Training" if index < 2 else evaluated
+            _panel(ax, lines, column, f"{name} {what}", f"no {evaluated.lower()} set")
+        for ax in panels[2:]:
+            ax.set_xlabel("epoch")
+        drawn: Figure = panels[0].figure  # type: ignore[assignment]
+        if len(lines) > 1 and axes is None:
+            drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=min(len(lines), 3))
+        elif len(lines) > 1:
+            panels[1].legend(loc="lower right", fontsize="small")
+    return drawn
+
+
+_COLUMNS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One line of every panel: a run, or the mean of several."""
+
+    label: str
+    runs: tuple[History, ...]
+    alone: bool  # the only one in the picture
+
+    def epochs(self) -> np.ndarray[Any, Any]:
+        return np.arange(1, min(map(len, self.runs)) + 1)
+
+    def values(self, column: str) -> np.ndarray[Any, Any]:
+        """[runs, epochs], accuracies in per cent."""
+        count = len(self.epochs())
+        factor = 100 if "accuracy" in column else 1
+        return factor * np.stack([run.column(column)[:count] for run in self.runs])
+
+
+def _lines(history: Any, band: bool | None) -> list[_Line]:
+    groups = _groups(history)
+    runs = [run for _, group in groups for run in group]
+    if not runs or any(len(run) == 0 for run in runs):
+        raise ValueError("there is nothing to draw: a history has no epochs")
+    lines: list[_Line] = []
+    for name, group in groups:
+        together = len(group) >= _LEAST_SEEDS if band is None else band and len(group) > 1
+        if together:
+            lines.append(_Line(f"{name}, mean ± sd of {len(group)}", group, alone=len(groups) == 1))
+        else:
+            named = isinstance(history, Mapping) and len(group) == 1
+            lines += [
+                _Line(name if named else f"{name}, seed {run.seed}", (run,), alone=len(runs) == 1) for run in group
+            ]
+    return lines
+
+
+def _groups(history: Any) -> list[tuple[str, tuple[History, ...]]]:
+    """Runs under their name."""
+    if isinstance(history, Mapping):
+        return [(name, _runs(each)) for name, each in history.items()]
+    groups: dict[str, tuple[History, ...]] = {}
+    for run in _runs(history):
+        groups[run.model] = (*groups.get(run.model, ()), run)
+    return list(groups.items())
+
+
+def _runs(history: Any) -> tuple[History, ...]:
+    from mnistcnn.history import History
+
+    if isinstance(history, History):
+        return (history,)
+    if hasattr(history, "histories"):
+        return tuple(history.histories)
+    if not isinstance(history, Sequence):
+        raise TypeError(f"curves are drawn of a History or a list of them, got {type(history).__name__}")
+    return tuple(run for each in history for run in _runs(each))
+
+
+def _panels(figure: Figure | None, axes: Any) -> list[Axes]:
+    if axes is not None:
+        panels = list(np.ravel(np.asarray(axes, dtype=object)))
+        if len(panels) != 4:
+            raise ValueError(f"curves need four axes, got {len(panels)}")
+        return panels
+    assert figure is not None
+    return list(figure.subplots(2, 2, sharex=True).ravel())
+
+
+def _panel(ax: Axes, lines: Sequence[_Line], column: str, title: str, absent: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for line, colour, marker in zip(lines, colours(len(lines)), markers(len(lines)), strict=True):
+        values, epochs = line.values(column), line.epochs()
+        mean = values.mean(axis=0)
+        ax.plot(epochs, mean, color=colour, marker=marker if len(epochs) <= 40 else "", label=line.label)
+        if len(values) > 1:
+            deviation = values.std(axis=0, ddof=1)
+            ax.fill_between(epochs, mean - deviation, mean + deviation, color=colour, alpha=0.2, linewidth=0)
+        if line.alone and np.isfinite(mean[-1]):
+            form = "{:.4f}" if "loss" in column else "{:.2f} %"
+            _note_last(ax, epochs, mean, form, colour)
+    ax.set_title(title)
+    ax.set_ylabel("loss" if "loss" in column else "accuracy (%)")
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    tidy(ax)
+    if not any(np.isfinite(line.values(column)).any() for line in lines):
+        ax.text(0.5, 0.5, absent, transform=ax.transAxes, ha="center", va="center", color="0.5")
+        ax.set_yticks([])
+
+
+def _note_last(ax: Axes, epochs: Any, values: Any, form: str, colour: str) -> None:
+    """Writes the last value where the curve ends, on the side that the curve leaves free."""
+    falling = "%" not in form
+    ax.annotate(
+        form.format(values[-1]),
+        (float(epochs[-1]), float(values[-1])),
+        xytext=(0, 8 if falling else -15),
+        textcoords="offset points",
+        ha="right" if len(epochs) > 1 else "center",
+        color=colour,
+        fontsize="small",
+        fontweight="bold",
+    )

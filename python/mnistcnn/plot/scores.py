@@ -1,0 +1,178 @@
+"""Pictures of a test: who was taken for whom, which class suffers, and whether the network knows what it knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnistcnn.plot.style import BAD, GOOD, NEUTRAL, PALETTE, ink_on, panel, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from mnistcnn.results import TestResult
+
+_MOST_NUMBERS = 26  # classes whose cells still have room for a number
+
+
+def confusion(
+    result: TestResult, *, normalize: bool = False, title: str = "", ax: Axes | None = None
+) -> Figure | Axes:
+    """The confusion matrix: rows are what an image was, columns what it was called.
+
+    The colours are those of the mistakes only, so that a few of them show beside thousands of right answers.
+
+    Parameters
+    ----------
+    result
+        What `mnistcnn.test` gave.
+    normalize
+        Per cent of each row instead of images.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> data = mnistcnn.load("digits")[1][:300]
+    >>> result = mnistcnn.test(mnistcnn.create_model("budget_model3"), data, progress=False)
+    >>> mnistcnn.plot.confusion(result).axes[0].get_xlabel()
+    'predicted'
+    """
+    import matplotlib as mpl
+
+    counts = result.confusion.astype(float)
+    shown = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) if normalize else counts
+    number = len(counts)
+    wrong = np.where(np.eye(number, dtype=bool), np.nan, shown)
+    strongest = max(float(np.nanmax(wrong)) if number > 1 else 0.0, 1e-9)
+    cmap = mpl.colormaps["Oranges"].with_extremes(bad="0.93", under="white")
+    side = min(max(3.2, 0.48 * number + 1), 12)
+    with panel(ax, side + 0.3, side) as (axes, drawn):
+        axes.imshow(wrong, cmap=cmap, vmin=1e-12, vmax=strongest)
+        if number <= _MOST_NUMBERS:
+            size = _number_size(axes, drawn, side, number)
+            for row, column in np.ndindex(*shown.shape):
+                colour = (0.93,) * 3 if row == column else cmap(float(wrong[row, column]) / strongest)
+                text = _cell(shown[row, column], normalize)
+                axes.text(column, row, text, ha="center", va="center", fontsize=size, color=ink_on(colour))
+        _name_classes(axes, result.classes, _number_size(axes, drawn, side, number))
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_title(title or f"{result.count - result.correct:,} mistakes in {result.count:,}")
+    return drawn
+
+
+def per_class(result: TestResult, *, title: str = "", ax: Axes | None = None) -> Figure | Axes:
+    """Precision, recall and F1 of every class side by side, on an axis that is cut below the worst of them.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> data = mnistcnn.load("digits")[1][:300]
+    >>> result = mnistcnn.test(mnistcnn.create_model("budget_model3"), data, progress=False)
+    >>> mnistcnn.plot.per_class(result).axes[0].get_xticks().tolist()
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+    scores = result.per_class
+    places = np.arange(len(scores))
+    columns = {
+        name: 100 * np.array([getattr(score, name) for score in scores]) for name in ("precision", "recall", "f1")
+    }
+    lowest = min((float(np.nanmin(each)) for each in columns.values() if np.isfinite(each).any()), default=0.0)
+    floor = max(0.0, lowest - 0.25 * max(100 - lowest, 0.4))
+    with panel(ax, max(4.5, 0.6 * len(scores) + 1.5), 3.4) as (axes, drawn):
+        for index, (name, values) in enumerate(columns.items()):
+            label = "F1" if name == "f1" else name
+            heights = np.nan_to_num(values - floor, nan=0.0)
+            axes.bar(places + 0.27 * (index - 1), heights, 0.25, bottom=floor, color=PALETTE[index], label=label)
+        axes.set_ylim(floor, 100 + 0.02 * (100 - floor))
+        axes.set_xticks(places, [score.name for score in scores], **_turned(result.classes))
+        axes.set_ylabel("%" if floor == 0 else f"%, axis cut at {floor:.1f}")
+        tidy(axes, grid="y")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+        if title:
+            axes.set_title(title, pad=24)
+    return drawn
+
+
+def reliability(result: TestResult, *, bins: int = 10, title: str = "", ax: Axes | None = None) -> Figure | Axes:
+    """Whether answers given with 80 % of confidence are right in 80 % of the cases.
+
+    A bar is the accuracy of the answers whose confidence lies in its range, the number above it how many they are;
+    the dashed line is where the bars of a calibrated network end. ECE is the expected calibration error.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> data = mnistcnn.load("digits")[1][:300]
+    >>> result = mnistcnn.test(mnistcnn.create_model("budget_model3"), data, progress=False)
+    >>> mnistcnn.plot.reliability(result).axes[0].get_xlabel()
+    'confidence (%)'
+    """
+    calibration = result.calibration(bins)
+    edges = 100 * np.asarray(calibration.edges)
+    widths = np.diff(edges)
+    with panel(ax, 4.6, 4.3) as (axes, drawn):
+        for left, width, accuracy, confidence, count in zip(
+            edges[:-1], widths, calibration.accuracies, calibration.confidences, calibration.counts, strict=True
+        ):
+            if not count:
+                continue
+            axes.bar(left, 100 * accuracy, width * 0.94, align="edge", color=GOOD, alpha=0.85)
+            axes.plot([left, left + width * 0.94], [100 * confidence] * 2, color=BAD, linewidth=2)
+            axes.annotate(
+                _short(count),
+                (left + width * 0.47, 100 * max(accuracy, confidence)),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7.5,
+            )
+        axes.plot([0, 100], [0, 100], color=NEUTRAL, linestyle="--", linewidth=1.2)
+        axes.set_xlim(0, 100)
+        axes.set_ylim(0, 112)
+        axes.set_yticks(range(0, 101, 20))
+        axes.set_xlabel("confidence (%)")
+        axes.set_ylabel("accuracy (%)")
+        tidy(axes)
+        axes.legend(handles=_reliability_legend(), loc="upper left")
+        axes.set_title(title or f"ECE {100 * calibration.expected_error:.2f} %, {result.count:,} answers")
+    return drawn
+
+
+def _reliability_legend() -> list[Any]:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    return [Patch(color=GOOD, alpha=0.85, label="accuracy"), Line2D([], [], color=BAD, label="mean confidence")]
+
+
+def _short(count: int) -> str:
+    return f"{count / 1000:.1f}k" if count >= 1000 else str(count)
+
+
+def _cell(value: float, normalize: bool) -> str:
+    if value == 0:
+        return "·"
+    return f"{value:.1f}" if normalize else f"{value:.0f}"
+
+
+def _number_size(ax: Axes, drawn: Any, side: float, number: int) -> float:
+    if drawn is ax:
+        side = ax.get_position().width * ax.figure.get_figwidth()  # type: ignore[union-attr]
+    return float(np.clip(18 * side / (number + 2), 4, 9))
+
+
+def _name_classes(ax: Axes, classes: tuple[str, ...], size: float) -> None:
+    places = np.arange(len(classes))
+    ax.set_xticks(places, classes, fontsize=size, **_turned(classes))
+    ax.set_yticks(places, classes, fontsize=size)
+
+
+def _turned(classes: tuple[str, ...]) -> dict[str, Any]:
+    """Long names stand aslant."""
+    long = max(map(len, classes)) > 3
+    return {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if long else {}

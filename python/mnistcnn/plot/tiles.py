@@ -1,0 +1,125 @@
+"""Many small pictures side by side in one axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnistcnn.plot.style import panel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = np.ndarray[Any, Any]
+_GAP = 0.12  # between two tiles, as a part of a tile
+_LINE = 0.26  # of one line of a caption
+_POINTS, _LETTER = 72, 0.62  # of an inch, and the width of a letter in parts of its size
+
+
+def draw_tiles(
+    tiles: Sequence[Array | None],
+    *,
+    columns: int | None = None,
+    captions: Sequence[str] | None = None,
+    caption_colours: Sequence[str] | None = None,
+    row_names: Sequence[str] = (),
+    title: str = "",
+    ax: Axes | None = None,
+    tile_inches: float = 0.85,
+) -> Figure | Axes:
+    """Draws f32 pictures in 0 to 1, [H, W, 3] each, row by row; None leaves a gap.
+
+    A caption stands above its tile."""
+    if not len(tiles):
+        raise ValueError("there is no image to draw")
+    columns = min(10 if columns is None else columns, len(tiles))
+    rows = math.ceil(len(tiles) / columns)
+    height, width = next(tile.shape[:2] for tile in tiles if tile is not None)
+    lines = max((caption.count("\n") + 1 for caption in captions), default=0) if captions else 0
+    across, down = width * (1 + _GAP), height * (1 + _GAP + lines * _LINE)
+    inches = tile_inches * columns * (1 + _GAP), tile_inches * (rows * down / width)
+    margin = 0.15 + 0.09 * max(map(len, row_names), default=0)
+    least = 0.085 * len(title)
+    with panel(ax, max(inches[0] + margin, least), inches[1] + 0.15 + (0.25 if title else 0)) as (axes, drawn):
+        size = _font_size(axes, drawn, columns, tile_inches, captions or ())
+        for index, tile in enumerate(tiles):
+            if tile is None:
+                continue
+            left, top = (index % columns) * across, (index // columns) * down + lines * _LINE * height
+            axes.imshow(np.clip(tile, 0, 1), extent=(left, left + width, top + height, top), interpolation="nearest")
+            axes.add_patch(_frame(left, top, width, height))
+            if captions:
+                colour = caption_colours[index] if caption_colours else None
+                _caption(axes, left + width / 2, top - 0.04 * height, captions[index], size, colour)
+        for row, name in enumerate(row_names):
+            middle = row * down + (lines * _LINE + 0.5) * height
+            axes.text(-0.15 * width, middle, name, ha="right", va="center", fontsize=size)
+        axes.set_xlim(-0.02 * width, columns * across - _GAP * width + 0.02 * width)
+        axes.set_ylim(rows * down - _GAP * height + 0.02 * height, 0)
+        axes.set_aspect("equal")
+        axes.set_axis_off()
+        if title:
+            axes.set_title(title)
+    return drawn
+
+
+def as_tile(image: Array) -> Array:
+    """u8 [C, H, W] -> f32 [H, W, 3]: ink on paper for one channel, red, green, blue for three."""
+    pixels = image.astype(np.float32) / 255
+    if len(pixels) == 3:
+        return np.moveaxis(pixels, 0, -1)
+    return np.repeat(1 - pixels.mean(axis=0)[..., None], 3, axis=-1)
+
+
+def signed_tile(values: Array, largest: float) -> Array:
+    """[H, W] -> f32 [H, W, 3]: blue below 0, white at 0, orange above; ``largest`` is the strongest colour."""
+    part = np.clip(np.nan_to_num(values) / (largest or 1), -1, 1)[..., None]
+    below, above = np.array((0.0, 0.27, 0.70)), np.array((0.80, 0.33, 0.0))  # told apart by everybody
+    return np.where(part < 0, 1 + part * (1 - below), 1 - part * (1 - above)).astype(np.float32)
+
+
+def heat_tile(image: Array, heat: Array, cmap: str) -> Array:
+    """An image [C, H, W] u8 under a heat [H, W] in 0 to 1."""
+    import matplotlib as mpl
+
+    base = 1 - 0.55 * (1 - as_tile(image))
+    glow = mpl.colormaps[cmap](heat)[..., :3]
+    strength = 0.85 * np.sqrt(np.clip(heat, 0, 1))[..., None]
+    mixed = (1 - strength) * base + strength * glow
+    return mixed.astype(np.float32)  # type: ignore[no-any-return]
+
+
+def above_each_other(upper: Sequence[Array], lower: Sequence[Array], columns: int) -> list[Array | None]:
+    """Rows of ``upper`` and of ``lower`` in turns."""
+    found: list[Array | None] = []
+    for start in range(0, len(upper), columns):
+        for side in (upper, lower):
+            part: list[Array | None] = list(side[start : start + columns])
+            found += part + [None] * (columns - len(part) if len(upper) > columns else 0)
+    return found
+
+
+def _font_size(ax: Axes, drawn: Figure | Axes, columns: int, tile_inches: float, captions: Sequence[str]) -> float:
+    """Of captions: as large as fits above a tile, within what can be read."""
+    if drawn is ax:  # somebody else's axes
+        figure = ax.figure
+        width = ax.get_position().width * figure.get_figwidth()  # type: ignore[union-attr]
+        tile_inches = min(tile_inches, width / columns)
+    longest = max((len(line) for caption in captions for line in caption.split("\n")), default=1)
+    fitting = tile_inches * (1 + _GAP) * _POINTS / (_LETTER * longest)
+    return float(np.clip(min(10.5 * tile_inches, fitting), 3.5, 10))
+
+
+def _frame(left: float, top: float, width: float, height: float) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((left, top), width, height, fill=False, edgecolor="0.7", linewidth=0.5)
+
+
+def _caption(ax: Axes, x: float, y: float, text: str, size: float, colour: str | None) -> None:
+    style: dict[str, Any] = {} if colour is None else {"color": colour}
+    ax.text(x, y, text, ha="center", va="bottom", fontsize=size, linespacing=1.05, **style)

@@ -1,0 +1,215 @@
+"""What the network looks at: maps, gradients and fields, beside plain torch.nn with hooks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import mnistcnn as m
+from mnistcnn import explain
+from reference import Twin, pixels_as_input
+
+IMAGES = np.random.default_rng(3).integers(0, 256, (5, 1, 28, 28), dtype=np.uint8)
+
+
+def residual() -> m.Model:
+    """The shortcut goes around every layer of the block, through a convolution of another size."""
+    body = {
+        "narrow": m.Conv2d(6, 3, padding=1),
+        "act": m.ReLU(),
+        "down": m.Conv2d(8, 3, stride=2, padding=1),
+        "gate": m.Node(m.Sigmoid(), inputs=("down",)),
+    }
+    layers = {
+        "first": m.Conv2d(4, 3, padding=1),
+        "block": m.Residual(body, shortcut=m.Conv2d(8, 1, stride=2)),
+        "again": m.Conv2d(5, 3),
+        "norm": m.BatchNorm2d(),
+        "gap": m.AdaptiveAvgPool2d(1),
+        "flatten": m.Flatten(),
+        "fc": m.Linear(10),
+        "out": m.LogSoftmax(),
+    }
+    return stirred(m.Model(layers, seed=4))
+
+
+def side_by_side() -> m.Model:
+    """Late layers take a flat row, a small map and the image itself."""
+    layers = {
+        "a": m.Conv2d(4, 5),
+        "pool": m.MaxPool2d(4),
+        "b": m.Conv2d(6, 3, padding=1),
+        "b_flat": m.Flatten(),
+        "squeeze": m.Node(m.AdaptiveAvgPool2d(1), inputs=("pool",)),
+        "squeeze_flat": m.Flatten(),
+        "image": m.Node(m.AdaptiveAvgPool2d(3), inputs=("input",)),
+        "image_flat": m.Flatten(),
+        "all": m.Node(m.Concat(), inputs=("b_flat", "squeeze_flat", "image_flat")),
+        "fc": m.Linear(10),
+    }
+    return stirred(m.Model(layers, seed=5))
+
+
+def stirred(model: m.Model) -> m.Model:
+    generator = torch.Generator().manual_seed(9)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+MODELS = {
+    "session7_net": lambda: stirred(m.create_model("session7_net", seed=2)),
+    "budget_model1": lambda: stirred(m.create_model("budget_model1", seed=2)),
+    "residual": residual,
+    "side_by_side": side_by_side,
+}
+
+
+class Watched:
+    """A twin in plain torch.nn whose layer is watched by hooks."""
+
+    def __init__(self, model: m.Model, layer: str, target: int) -> None:
+        twin = Twin(model).eval()
+        steps = {node["name"]: step for node, step in zip(twin._nodes, twin._steps, strict=True)}
+        caught: dict[str, torch.Tensor] = {}
+
+        def keep(_: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+            output.retain_grad()
+            caught["maps"] = output
+
+        def keep_scores(_: nn.Module, inputs: Any) -> None:
+            caught["scores"] = inputs[0]
+
+        steps[layer].register_forward_hook(keep)
+        last = twin._nodes[-1]
+        if last["op"] == "log_softmax":
+            twin._steps[-1].register_forward_pre_hook(keep_scores)
+        self.images = pixels_as_input(model, IMAGES).requires_grad_()
+        outputs = twin(self.images)
+        caught.get("scores", outputs)[:, target].sum().backward()
+        self.maps, self.gradients = caught["maps"], caught["maps"].grad
+        assert self.gradients is not None
+
+
+def close(ours: np.ndarray[Any, Any], wanted: torch.Tensor) -> None:
+    expected = wanted.detach().numpy()
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=2e-5 * np.abs(expected).max())
+
+
+LAYERS = [
+    ("session7_net", "convblock1.0"),
+    ("session7_net", "convblock7.2"),
+    ("session7_net", "convblock10.0"),
+    ("budget_model1", "pool2"),
+    ("residual", "first"),
+    ("residual", "block.act"),
+    ("residual", "block.gate"),
+    ("residual", "block.add"),
+    ("side_by_side", "pool"),
+    ("side_by_side", "b"),
+    ("side_by_side", "image"),
+]
+
+
+@pytest.mark.parametrize(("name", "layer"), LAYERS)
+def test_maps_and_grad_cam_are_those_of_hooks(name: str, layer: str):
+    model = MODELS[name]()
+    lit = 0
+    for target in range(10):
+        watched = Watched(model, layer, target)
+        close(explain.feature_maps(model, IMAGES, layer), watched.maps)
+        weights = watched.gradients.mean((2, 3), keepdim=True)
+        cam = (weights * watched.maps).sum(1, keepdim=True).relu().detach()
+        cam = cam / cam.amax((2, 3), keepdim=True).clamp_min(1e-30)
+        wanted = nn.functional.interpolate(cam, size=(28, 28), mode="bilinear")[:, 0]
+        ours = explain.grad_cam(model, IMAGES, layer=layer, target=target)
+        assert ours.shape == (5, 28, 28)
+        np.testing.assert_allclose(ours, wanted.numpy(), atol=1e-3)
+        lit += int((wanted > 0).any())
+    assert lit > 0, "no target has any evidence: the comparison says nothing"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_saliency_is_the_gradient_of_the_score(name: str):
+    model = MODELS[name]()
+    watched = Watched(model, model.rows[0][0], target=6)
+    close(explain.saliency(model, IMAGES, target=6), watched.images.grad)
+
+
+def test_targets_default_to_the_predictions_and_may_differ():
+    model = MODELS["session7_net"]()
+    predicted = m.predict(model, IMAGES).argmax(1)
+    assert np.array_equal(explain.saliency(model, IMAGES), explain.saliency(model, IMAGES, target=predicted))
+    mixed = explain.grad_cam(model, IMAGES, target=[0, 1, 2, 3, 4])
+    for index in range(5):
+        alone = explain.grad_cam(model, IMAGES[index], target=index)
+        np.testing.assert_allclose(mixed[index], alone[0], atol=1e-4)
+
+
+def test_the_model_is_left_alone():
+    model = MODELS["residual"]()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.train()
+    explain.grad_cam(model, IMAGES)
+    explain.saliency(model, IMAGES)
+    assert model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda model: explain.feature_maps(model, IMAGES, "convblok1"), "has no layer 'convblok1'; did you mean"),
+        (lambda model: explain.grad_cam(model, IMAGES, layer="flatten"), "'flatten' gives 10 flat numbers"),
+        (lambda model: explain.grad_cam(model, IMAGES, target=10), "target must be a class from 0 to 9"),
+        (lambda model: explain.saliency(model, IMAGES, target=[1, 2]), "or one for each of 5 images"),
+        (lambda model: explain.receptive_field(model, "pool1", (40, 0)), "maps of 11x11; there is no position"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(call: Any, says: str):
+    with pytest.raises(ValueError, match=says):
+        call(MODELS["session7_net"]())
+
+
+def _touched(model: m.Model, layer: str, position: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Which pixels have a gradient, with weights that let nothing cancel."""
+    node = explain.find_layer(model, layer)
+    part = m.Model.from_rows([row for row in model.rows[: node + 1] if row[1] != "maxpool2d"], model.input_shape)
+    with torch.no_grad():
+        for parameter in part.parameters():
+            parameter.fill_(0.1)
+    image = torch.ones(1, *model.input_shape, requires_grad=True)
+    part.eval()(image)[0, :, position[0], position[1]].sum().backward()
+    rows, columns = np.nonzero(image.grad[0, 0].numpy())
+    return int(rows.min()), int(rows.max()), int(columns.min()), int(columns.max())
+
+
+@pytest.mark.parametrize("position", [(0, 0), (2, 3), (3, 1)])
+def test_a_receptive_field_is_where_the_gradients_are(position: tuple[int, int]):
+    layers = {
+        "a": m.Conv2d(2, 3, padding=1),
+        "relu": m.ReLU(),
+        "b": m.Conv2d(2, (2, 3), stride=(2, 1), dilation=(2, 1)),
+        "pool": m.AvgPool2d(2),
+        "wide": m.Residual([m.Conv2d(2, 3, padding="same")]),
+        "adapt": m.AdaptiveAvgPool2d((5, 4)),
+    }
+    model = m.Model(layers)
+    field = explain.receptive_field(model, "adapt", position)
+    clipped = (max(0, field.top), min(27, field.bottom), max(0, field.left), min(27, field.right))
+    assert clipped == _touched(model, "adapt", position)
+
+
+def test_the_size_of_the_field_is_the_summarys():
+    model = m.create_model("session7_net")
+    for row in model.summary().rows:
+        if row.receptive_field is not None and len(row.output_shape) == 3:
+            field = explain.receptive_field(model, row.name)
+            assert field.bottom - field.top + 1 == row.receptive_field, row.name
+            assert field.right - field.left + 1 == row.receptive_field, row.name

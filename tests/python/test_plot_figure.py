@@ -1,0 +1,93 @@
+"""Figures in a real notebook: each is shown once, wherever it stands in its cell."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat")
+nbclient = pytest.importorskip("nbclient")
+pytest.importorskip("ipykernel")
+pytest.importorskip("matplotlib_inline")
+
+BEGIN = """
+import mnistcnn
+from mnistcnn import EpochRecord, History
+history = History("net", 0, [EpochRecord(1, .5, .8, .4, .9, .01, 1.), EpochRecord(2, .3, .9, .2, .95, .01, 1.)])
+"""
+LAST, FIRST, KEPT, AGAIN, OWN, SHOWN, SVG = range(1, 8)
+CELLS = [
+    BEGIN,
+    "mnistcnn.plot.curves(history)",
+    "mnistcnn.plot.curves(history)\nNone",
+    "kept = mnistcnn.plot.curves(history)",
+    "kept",
+    "from matplotlib import pyplot as plt\n_, ax = plt.subplots()\nmnistcnn.plot.trials({'a': [0.9, 0.91]}, ax=ax)",
+    "mnistcnn.plot.trials({'a': [0.9, 0.91]})\nplt.show()",
+    "%config InlineBackend.figure_formats = ['svg']\nmnistcnn.plot.trials({'a': [0.9, 0.91]})",
+]
+TRAINED = [
+    "import mnistcnn, signal, threading, os, time",
+    "data = mnistcnn.load('digits')[1][:600]\nmodel = mnistcnn.create_model('budget_model3', seed=1)\n"
+    "live = mnistcnn.plot.LiveCurves()\n"
+    "history = mnistcnn.train(model, data, validation=data, epochs=3, callbacks=[live])",
+    "model",
+    "history",
+    "mnistcnn.test(model, data)",
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    def execute(cells: list[str], *, allow_errors: bool = False) -> list[Any]:
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        folder = tmp_path_factory.mktemp("notebook")
+        client = nbclient.NotebookClient(
+            notebook,
+            timeout=120,
+            kernel_name="python3",
+            allow_errors=allow_errors,
+            resources={"metadata": {"path": str(folder)}},
+        )
+        environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+        client.execute(env={**environment, "PYTHONPATH": str(Path(mnistcnn_home())), "IPYTHONDIR": str(folder)})
+        return [cell.outputs for cell in notebook.cells]
+
+    return execute
+
+
+def mnistcnn_home() -> Path:
+    import mnistcnn
+
+    return Path(mnistcnn.__file__).parents[1]
+
+
+def pictures(outputs: list[Any], kind: str = "image/png") -> int:
+    return sum(kind in output.get("data", {}) for output in outputs)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_figure_appears_once(run: Any):
+    shown = run(CELLS)
+    assert {name: pictures(shown[index]) for name, index in zip("abcd", (LAST, FIRST, KEPT, AGAIN), strict=True)} == {
+        "a": 1,
+        "b": 1,
+        "c": 1,
+        "d": 1,
+    }
+    assert pictures(shown[OWN]) == 1
+    assert pictures(shown[SHOWN]) == 1
+    assert (pictures(shown[SVG], "image/svg+xml"), pictures(shown[SVG])) == (1, 0)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_live_curves_stand_in_one_output_and_values_are_tables(run: Any):
+    shown = run(TRAINED)
+    live = [each for each in shown[1] if "<svg" in each.get("data", {}).get("text/html", "")]
+    assert len(live) == 1  # updated in place
+    assert live[0]["data"]["text/html"].count("<circle") == 2 * 2 * 3
+    for outputs in shown[2:]:
+        assert any("<table" in each.get("data", {}).get("text/html", "") for each in outputs)
