@@ -24,6 +24,7 @@ py::object to_python(const Shape& shape) { return py::tuple(py::cast(shape)); }
 py::object to_python(bool value) { return py::bool_(value); }
 py::object to_python(std::int64_t value) { return py::int_(value); }
 py::object to_python(double value) { return py::float_(value); }
+py::object to_python(const std::string& value) { return py::str(value); }
 
 void from_python(const py::handle& value, Pair& pair) {
   const auto [height, width] = value.cast<std::pair<std::int64_t, std::int64_t>>();

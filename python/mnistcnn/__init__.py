@@ -62,11 +62,14 @@ if TYPE_CHECKING:
     from mnistcnn.layers import Linear as Linear
     from mnistcnn.layers import LogSoftmax as LogSoftmax
     from mnistcnn.layers import MaxPool2d as MaxPool2d
+    from mnistcnn.layers import Multiply as Multiply
     from mnistcnn.layers import Node as Node
+    from mnistcnn.layers import Pad as Pad
     from mnistcnn.layers import Permute as Permute
     from mnistcnn.layers import PReLU as PReLU
     from mnistcnn.layers import ReLU as ReLU
     from mnistcnn.layers import ReLU6 as ReLU6
+    from mnistcnn.layers import Reshape as Reshape
     from mnistcnn.layers import Residual as Residual
     from mnistcnn.layers import ScaleShift as ScaleShift
     from mnistcnn.layers import Sigmoid as Sigmoid
@@ -148,7 +151,7 @@ _HOMES = {
             "Concat",
             "Permute",
         ),
-        *("Slice", "ScaleShift", "Node", "Residual", "Branches"),
+        *("Slice", "ScaleShift", "Multiply", "Reshape", "Pad", "Node", "Residual", "Branches"),
     ),
     "model": ("EngineWarning", "Model"),
     "normalization": ("Normalization",),

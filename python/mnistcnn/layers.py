@@ -364,26 +364,33 @@ class Hardswish(Layer):
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """Sets each number to zero with probability ``p`` in training, and scales the rest by 1 / (1 - p)."""
+    """Sets each number to zero with probability ``p`` in training, and scales the rest by 1 / (1 - p).
+
+    With ``always=True`` in evaluation too, as ``F.dropout(x)`` without ``training=self.training`` does.
+    """
 
     op: ClassVar[str] = "dropout"
     p: float = 0.5
+    _: KW_ONLY
+    always: bool = False
 
     def fields(self) -> dict[str, Any]:
         """The layer's values as the core names them."""
-        return {"probability": float(self.p)}
+        return {"probability": float(self.p), "always": self.always}
 
 
 @dataclass(frozen=True)
 class Dropout2d(Layer):
-    """Dropout of whole channels."""
+    """Dropout of whole channels; with ``always=True`` in evaluation too."""
 
     op: ClassVar[str] = "dropout2d"
     p: float = 0.5
+    _: KW_ONLY
+    always: bool = False
 
     def fields(self) -> dict[str, Any]:
         """The layer's values as the core names them."""
-        return {"probability": float(self.p)}
+        return {"probability": float(self.p), "always": self.always}
 
 
 @dataclass(frozen=True)
@@ -405,6 +412,55 @@ class Add(Layer):
     """The sum of several inputs of one shape; used with `Node` (see also `Residual`)."""
 
     op: ClassVar[str] = "add"
+
+
+@dataclass(frozen=True)
+class Multiply(Layer):
+    """The product of two inputs; used with `Node`.
+
+    Where the second has size 1, its number serves the whole dimension of the first: gates [C, 1, 1] scale the
+    channels of a map [C, H, W].
+    """
+
+    op: ClassVar[str] = "multiply"
+
+
+@dataclass(frozen=True)
+class Reshape(Layer):
+    """The same numbers in another shape, row by row: [channels, height, width] or [features]."""
+
+    op: ClassVar[str] = "reshape"
+    shape: tuple[int, ...]
+
+    def fields(self) -> dict[str, Any]:
+        """The layer's values as the core names them."""
+        return {"shape": list(self.shape)}
+
+
+@dataclass(frozen=True)
+class Pad(Layer):
+    """A wider map.
+
+    Parameters
+    ----------
+    padding
+        An integer, a pair (height, width), or (top, bottom, left, right).
+    mode
+        What the border holds: zeros (``"constant"``), the map's mirror image (``"reflect"``), its nearest pixel
+        (``"replicate"``), or its other side (``"circular"``).
+    """
+
+    op: ClassVar[str] = "pad"
+    padding: Size | tuple[int, int, int, int]
+    mode: Literal["constant", "reflect", "replicate", "circular"] = "constant"
+
+    def fields(self) -> dict[str, Any]:
+        """The layer's values as the core names them."""
+        border = self.padding
+        if isinstance(border, int) or len(border) != 4:
+            height, width = _pair("padding", border)
+            border = (height, height, width, width)
+        return {"padding": tuple(border), "mode": self.mode}
 
 
 @dataclass(frozen=True)
@@ -502,6 +558,6 @@ LAYER_KINDS: dict[str, type[Layer]] = {
         *(Conv2d, Linear, BatchNorm2d, BatchNorm1d, InstanceNorm2d, GroupNorm, LayerNorm),
         *(MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, Flatten),
         *(ReLU, LeakyReLU, Tanh, Sigmoid, GELU, SiLU, ELU, PReLU, ReLU6, Hardswish),
-        *(Dropout, Dropout2d, LogSoftmax, Softmax, Add, Concat, Permute, Slice, ScaleShift),
+        *(Dropout, Dropout2d, LogSoftmax, Softmax, Add, Multiply, Concat, Reshape, Pad, Permute, Slice, ScaleShift),
     )
 }

@@ -170,6 +170,29 @@ def _dropout(dice: random.Random, shape: Shape) -> Any:
     return m.Dropout2d(p) if len(shape) == 3 and dice.random() < 0.5 else m.Dropout(p)
 
 
+def _reshape(dice: random.Random, shape: Shape) -> Any:
+    if len(shape) == 1:
+        rows = dice.choice([n for n in range(1, shape[0] + 1) if shape[0] % n == 0 and n <= MOST_CHANNELS])
+        return m.Reshape((rows, 1, shape[0] // rows))
+    return m.Reshape((shape[0], shape[2], shape[1]))
+
+
+def _pad(dice: random.Random, shape: Shape) -> Any:
+    mode = dice.choice(["constant", "reflect", "replicate", "circular"])
+    most = [min(3, size - 1 if mode == "reflect" else size) for size in shape[1:]]
+    return m.Pad(tuple(dice.randint(0, most[i // 2]) for i in range(4)), mode)
+
+
+def _gate(dice: random.Random, shape: Shape) -> Any:
+    """Each channel, or each number, times a gate of its own."""
+    pool = [m.AdaptiveAvgPool2d(1), m.Conv2d(shape[0], 1)] if dice.random() < 0.5 else [m.Conv2d(shape[0], 1)]
+    return {
+        "here": m.Tanh(),
+        "gate": [*pool, m.Sigmoid()],
+        "product": m.Node(m.Multiply(), inputs=("here", "gate")),
+    }
+
+
 def _softmax(dice: random.Random, _: Shape) -> Any:
     return dice.choice([m.LogSoftmax(), m.Softmax()])
 
@@ -249,7 +272,7 @@ MAP_MAKERS: list[Maker] = [
     *ANYWHERE,
     *(_conv, _conv, _conv, _conv, _max_pool, _max_pool, _avg_pool, _avg_pool, _adaptive_pool, _permute, _softmax),
     *(_running_norm(m.BatchNorm2d), _running_norm(m.BatchNorm2d), _running_norm(m.InstanceNorm2d)),
-    *(_residual, _branches, _named_inputs, _image_again),
+    *(_residual, _branches, _named_inputs, _image_again, _reshape, _pad, _gate),
 ]
 FLAT_MAKERS: list[Maker] = [*ANYWHERE, _linear, _linear, _linear, _running_norm(m.BatchNorm1d), _flat_residual]
 

@@ -39,10 +39,11 @@ class Dropout(nn.Dropout):
 
     mask: torch.Tensor | None = None
     whole_channels = False
+    always = False
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not self.training or self.p == 0 or self.mask is None:
-            return super().forward(x)
+        if not (self.training or self.always) or self.p == 0 or self.mask is None:
+            return F.dropout(x, self.p, self.training or self.always)
         mask = self.mask.to(x.dtype)
         return x * (mask[:, :, None, None] if self.whole_channels else mask)
 
@@ -55,6 +56,30 @@ class Add(nn.Module):
 class Concat(nn.Module):
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         return torch.cat(inputs, dim=1)
+
+
+class Multiply(nn.Module):
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        return first * second
+
+
+class Reshape(nn.Module):
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(len(x), *self.shape)
+
+
+class Pad(nn.Module):
+    def __init__(self, padding: tuple[int, int, int, int], mode: str) -> None:
+        super().__init__()
+        self.padding, self.mode = padding, mode
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        top, bottom, left, right = self.padding
+        return F.pad(x, (left, right, top, bottom), mode=self.mode)
 
 
 class Permute(nn.Module):
@@ -112,7 +137,7 @@ def _running(kind: type[nn.Module]) -> Any:
 def _dropout(whole_channels: bool) -> Any:
     def make(f: dict[str, Any], _: tuple[int, ...]) -> nn.Module:
         module = Dropout(f["probability"])
-        module.whole_channels = whole_channels
+        module.whole_channels, module.always = whole_channels, f["always"]
         return module
 
     return make
@@ -149,7 +174,10 @@ MAKERS: dict[str, Any] = {
     "log_softmax": lambda *_: nn.LogSoftmax(1),
     "softmax": lambda *_: nn.Softmax(1),
     "add": lambda *_: Add(),
+    "multiply": lambda *_: Multiply(),
     "concat": lambda *_: Concat(),
+    "reshape": lambda f, _: Reshape(f["shape"]),
+    "pad": lambda f, _: Pad(f["padding"], f["mode"]),
     "permute": lambda f, _: Permute(f["order"]),
     "slice": lambda f, _: Slice(f["dimension"], f["start"], f["stop"], f["step"]),
     "scale_shift": lambda f, _: ScaleShift(f["scale"], f["shift"]),

@@ -28,6 +28,9 @@ EXAMPLES: dict[str, Any] = {
     "avgpool2d": mnistcnn.AvgPool2d(2),
     "adaptive_avgpool2d": mnistcnn.AdaptiveAvgPool2d(2),
     "add": {"a": mnistcnn.Tanh(), "b": mnistcnn.Node(mnistcnn.Add(), ("a", "input"))},
+    "multiply": {"a": mnistcnn.Tanh(), "b": mnistcnn.Node(mnistcnn.Multiply(), ("a", "input"))},
+    "reshape": mnistcnn.Reshape((2, 12, 6)),
+    "pad": mnistcnn.Pad((1, 2, 3, 0), "reflect"),
     "concat": {"a": mnistcnn.Tanh(), "b": mnistcnn.Node(mnistcnn.Concat(), ("a", "input"))},
     "permute": mnistcnn.Permute((2, 0, 1)),
     "slice": mnistcnn.Slice(1, 1, 5, 2),
@@ -71,7 +74,7 @@ def test_defaults_are_the_cores(op: str):
     fields = next(fields for _, found, _, fields in build_rows(example(op)) if found == op)
     given = {
         *("out_channels", "kernel", "out_features", "normalized_shape", "output", "order"),
-        *("dimension", "start", "stop", "step"),
+        *("dimension", "start", "stop", "step", "shape", "padding"),
         *(("groups",) if op == "groupnorm" else ()),
         *(("stride",) if op in ("maxpool2d", "avgpool2d") else ()),
     }

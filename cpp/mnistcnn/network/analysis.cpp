@@ -172,6 +172,43 @@ class Inspector {
     return joined(output);
   }
 
+  LayerFacts operator()(const Multiply&) const {
+    if (inputs_.size() != 2) fail(text("takes two inputs, but has ", inputs_.size()));
+    const Shape &first = inputs_[0], &second = inputs_[1];
+    bool fits = first.size() == second.size();
+    for (std::size_t i = 0; fits && i < first.size(); ++i) fits = second[i] == first[i] || second[i] == 1;
+    if (!fits)
+      fail(text("the second input ", bracketed(second), " must have the sizes of the first ", bracketed(first),
+                ", or 1 in their place"));
+    return joined(first);
+  }
+
+  LayerFacts operator()(const Reshape& reshape) const {
+    const Shape& in = only();
+    if (reshape.shape.size() != 1 && reshape.shape.size() != 3)
+      fail(text("shape ", bracketed(reshape.shape), " must be [channels, height, width] or [features]"));
+    for (const std::int64_t size : reshape.shape) positive("shape", size);
+    if (checked_count(reshape.shape) != checked_count(in))
+      fail(text("shape ", bracketed(reshape.shape), " has another number of elements than its input ", bracketed(in)));
+    LayerFacts facts = joined(reshape.shape);
+    facts.kernel = 0;
+    return facts;
+  }
+
+  LayerFacts operator()(const Pad& pad) const {
+    const Shape& in = map("padding");
+    const network::Border& border = pad.padding;
+    not_negative("padding", {border.top, border.bottom, border.left, border.right});
+    const std::int64_t rows = std::max(border.top, border.bottom), columns = std::max(border.left, border.right);
+    if (pad.mode == "reflect" && (rows >= in[1] || columns >= in[2]))
+      fail(text("reflection needs a padding below the input's size ", bracketed(in)));
+    if (pad.mode == "circular" && (rows > in[1] || columns > in[2]))
+      fail(text("circular padding must not exceed the input's size ", bracketed(in)));
+    if (pad.mode != "constant" && pad.mode != "reflect" && pad.mode != "replicate" && pad.mode != "circular")
+      fail(text("mode '", pad.mode, "' must be 'constant', 'reflect', 'replicate' or 'circular'"));
+    return joined({in[0], in[1] + border.top + border.bottom, in[2] + border.left + border.right});
+  }
+
   LayerFacts operator()(const Permute& permute) const {
     const Shape& in = only();
     Shape sorted = permute.order;

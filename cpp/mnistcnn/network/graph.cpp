@@ -15,6 +15,7 @@ void print(std::ostream& stream, const Shape& shape) { stream << common::bracket
 void print(std::ostream& stream, bool value) { stream << (value ? "true" : "false"); }
 void print(std::ostream& stream, double value) { stream << value; }
 void print(std::ostream& stream, std::int64_t value) { stream << value; }
+void print(std::ostream& stream, const std::string& value) { stream << value; }
 
 }  // namespace
 

@@ -214,19 +214,28 @@ struct PReLU {
   }
 };
 
+// always: in evaluation as well.
 struct Dropout {
   static constexpr std::string_view kOp = "dropout";
   double probability = 0.5;
+  bool always = false;
   bool operator==(const Dropout&) const = default;
-  static void visit(auto& self, auto&& field) { field("probability", self.probability); }
+  static void visit(auto& self, auto&& field) {
+    field("probability", self.probability);
+    field("always", self.always);
+  }
 };
 
 // Drops whole channels.
 struct Dropout2d {
   static constexpr std::string_view kOp = "dropout2d";
   double probability = 0.5;
+  bool always = false;
   bool operator==(const Dropout2d&) const = default;
-  static void visit(auto& self, auto&& field) { field("probability", self.probability); }
+  static void visit(auto& self, auto&& field) {
+    field("probability", self.probability);
+    field("always", self.always);
+  }
 };
 
 // Over the first dimension of an image: the classes of a flat output, the channels of a map.
@@ -240,6 +249,31 @@ struct Softmax : Plain<Softmax> {
 // The sum of two or more inputs of one shape.
 struct Add : Plain<Add> {
   static constexpr std::string_view kOp = "add";
+};
+
+// The product of two inputs. Where the second has size 1, its number serves the whole dimension of the first.
+struct Multiply : Plain<Multiply> {
+  static constexpr std::string_view kOp = "multiply";
+};
+
+// The same numbers in another shape, row by row: a map [channels, height, width] or [features].
+struct Reshape {
+  static constexpr std::string_view kOp = "reshape";
+  Shape shape;
+  bool operator==(const Reshape&) const = default;
+  static void visit(auto& self, auto&& field) { field("shape", self.shape); }
+};
+
+// A wider map. mode as PyTorch's: "constant" (zeros), "reflect", "replicate" or "circular".
+struct Pad {
+  static constexpr std::string_view kOp = "pad";
+  Border padding;
+  std::string mode = "constant";
+  bool operator==(const Pad&) const = default;
+  static void visit(auto& self, auto&& field) {
+    field("padding", self.padding);
+    field("mode", self.mode);
+  }
 };
 
 // Inputs side by side along the first dimension of an image (channels or features).
@@ -283,7 +317,8 @@ struct ScaleShift {
 using Layer =
     std::variant<Conv2d, Linear, BatchNorm2d, BatchNorm1d, InstanceNorm2d, GroupNorm, LayerNorm, MaxPool2d, AvgPool2d,
                  AdaptiveAvgPool2d, Flatten, ReLU, LeakyReLU, Tanh, Sigmoid, GELU, SiLU, ELU, PReLU, ReLU6, Hardswish,
-                 Dropout, Dropout2d, LogSoftmax, Softmax, Add, Concat, Permute, Slice, ScaleShift>;
+                 Dropout, Dropout2d, LogSoftmax, Softmax, Add, Multiply, Concat, Reshape, Pad, Permute, Slice,
+                 ScaleShift>;
 
 inline std::string_view op_name(const Layer& layer) {
   return std::visit([](const auto& each) { return each.kOp; }, layer);

@@ -17,6 +17,7 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/max_pool2d.h>
+#include <ATen/ops/pad.h>
 #include <ATen/ops/prelu.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/relu6.h>
@@ -97,9 +98,9 @@ class Forward {
   Tensor operator()(const network::ReLU6&) const { return at::relu6(x_); }
   Tensor operator()(const network::Hardswish&) const { return at::hardswish(x_); }
 
-  Tensor operator()(const network::Dropout& layer) const { return dropped(layer.probability, x_.sizes()); }
+  Tensor operator()(const network::Dropout& layer) const { return dropped(layer, x_.sizes()); }
   Tensor operator()(const network::Dropout2d& layer) const {
-    return dropped(layer.probability, std::array<std::int64_t, 4>{x_.size(0), x_.size(1), 1, 1});
+    return dropped(layer, std::array<std::int64_t, 4>{x_.size(0), x_.size(1), 1, 1});
   }
 
   Tensor operator()(const network::LogSoftmax&) const { return at::log_softmax(x_, 1); }
@@ -109,6 +110,16 @@ class Forward {
     Tensor sum = inputs_[0] + inputs_[1];
     for (const Tensor& input : inputs_.subspan(2)) sum = sum + input;
     return sum;
+  }
+  Tensor operator()(const network::Multiply&) const { return inputs_[0] * inputs_[1]; }
+  Tensor operator()(const network::Reshape& layer) const {
+    std::vector<std::int64_t> shape{x_.size(0)};
+    shape.insert(shape.end(), layer.shape.begin(), layer.shape.end());
+    return x_.reshape(shape);
+  }
+  Tensor operator()(const network::Pad& layer) const {
+    const network::Border& border = layer.padding;
+    return at::pad(x_, {border.left, border.right, border.top, border.bottom}, layer.mode);
   }
   Tensor operator()(const network::Concat&) const { return at::cat(at::TensorList(inputs_.data(), inputs_.size()), 1); }
   Tensor operator()(const network::Permute& layer) const {
@@ -143,8 +154,10 @@ class Forward {
   }
 
   // mask_shape: one decision per element of it, shared by what it is broadcast to.
-  Tensor dropped(double probability, at::IntArrayRef mask_shape) const {
-    if (!training() || probability == 0) return x_;
+  template <class Layer>
+  Tensor dropped(const Layer& layer, at::IntArrayRef mask_shape) const {
+    const double probability = layer.probability;
+    if (!(training() || layer.always) || probability == 0) return x_;
     const common::DropoutKey key(common::Stream(context_.randomness.seed, common::Purpose::kDropout,
                                                 context_.randomness.step, static_cast<std::uint64_t>(context_.node)));
     const std::int64_t elements = c10::multiply_integers(mask_shape.slice(1));

@@ -10,6 +10,7 @@
 #include "mnistcnn/engine/lanes/ops/block_linear_op.h"
 #include "mnistcnn/engine/lanes/ops/chain_op.h"
 #include "mnistcnn/engine/lanes/ops/convolution_op.h"
+#include "mnistcnn/engine/lanes/ops/multiply_op.h"
 #include "mnistcnn/engine/lanes/ops/norm_op.h"
 #include "mnistcnn/engine/lanes/ops/pool_op.h"
 #include "mnistcnn/engine/lanes/ops/rearrange_op.h"
@@ -240,8 +241,9 @@ class Compiler {
     finish_chain_node(chain, std::max<int>(chain.stage, kActivation));
   }
 
-  void add_dropout(double probability, bool channels) {
-    if (probability == 0) {
+  template <class Layer>
+  void add_dropout(const Layer& layer, bool channels) {
+    if (layer.probability == 0) {
       value_of_[static_cast<std::size_t>(node_)] = only();
       for (Open& each : open_)
         if (each.last_node == node().inputs[0] && only_reader_of(each.last_node)) each.last_node = node_;
@@ -251,7 +253,8 @@ class Compiler {
         [](const Open& c) { return c.stage < kDropped || (c.stage == kPooled && c.op->layers().drop == kNoDrop); });
     ChainLayers& layers = chain.op->layers();
     layers.drop = layers.pool == kNoPool ? kDropBeforePool : kDropAfterPool;
-    layers.drop_probability = probability;
+    layers.drop_probability = layer.probability;
+    layers.drop_always = layer.always;
     layers.drop_channels = channels;
     layers.drop_node = node_;
     finish_chain_node(chain, chain.stage == kPooled ? kPoolDropped : kDropped);
@@ -264,8 +267,8 @@ class Compiler {
   void add(const network::LeakyReLU& layer) {
     add_chain_activation(ChainLayers::Activation::kLeaky, layer.negative_slope);
   }
-  void add(const network::Dropout& layer) { add_dropout(layer.probability, false); }
-  void add(const network::Dropout2d& layer) { add_dropout(layer.probability, true); }
+  void add(const network::Dropout& layer) { add_dropout(layer, false); }
+  void add(const network::Dropout2d& layer) { add_dropout(layer, true); }
 
   void add(const network::ScaleShift& layer) {
     Open& chain = chain_for_affine();
@@ -357,6 +360,11 @@ class Compiler {
     value_of_[static_cast<std::size_t>(node_)] = {from.value, output_extent()};
   }
 
+  void add(const network::Reshape&) {
+    const Named from = only();
+    value_of_[static_cast<std::size_t>(node_)] = {from.value, output_extent()};
+  }
+
   void add_activation(Activation activation, double value, ActivationOp::Slopes slopes = {}) {
     Value* const in = use(only());
     emplace<ActivationOp>(Input{in}, result(in->extent, {in}, slopes.count > 0).value, activation, value, slopes);
@@ -398,6 +406,11 @@ class Compiler {
   void add(const network::Add&) {
     const std::vector<Value*> values = all_inputs();
     emplace<AddOp>(as_inputs(values), joined_result(values).value);
+  }
+
+  void add(const network::Multiply&) {
+    const std::vector<Value*> values = all_inputs();
+    emplace<MultiplyOp>(as_inputs(values), joined_result(values).value);
   }
 
   void add_rearrangement(std::vector<RearrangeOp::Element> elements) {
@@ -449,6 +462,30 @@ class Compiler {
     const std::int64_t start = slice.start * stride;
     stride *= slice.step;
     add_rearrangement(walk(output_shape(), strides, start));
+  }
+
+  // The position inside a map of `size` that a position of the padded map shows; -1 for a zero.
+  static std::int64_t padded_from(std::int64_t position, std::int64_t size, const std::string& mode) {
+    if (position >= 0 && position < size) return position;
+    if (mode == "constant") return -1;
+    if (mode == "replicate") return position < 0 ? 0 : size - 1;
+    if (mode == "reflect") return position < 0 ? -position : 2 * (size - 1) - position;
+    return (position + size) % size;  // circular
+  }
+
+  void add(const network::Pad& pad) {
+    const Extent in = only().extent, out = output_extent();
+    std::vector<RearrangeOp::Element> elements;
+    for (std::int64_t c = 0; c < out.channels; ++c)
+      for (std::int64_t h = 0; h < out.rows; ++h)
+        for (std::int64_t w = 0; w < out.columns; ++w) {
+          const std::int64_t row = padded_from(h - pad.padding.top, in.rows, pad.mode);
+          const std::int64_t column = padded_from(w - pad.padding.left, in.columns, pad.mode);
+          const bool zero = row < 0 || column < 0;
+          elements.push_back(zero ? RearrangeOp::kZero
+                                  : RearrangeOp::Element{0, (c * in.rows + row) * in.columns + column});
+        }
+    add_rearrangement(std::move(elements));
   }
 
   void add_norm(NormOp::Layout layout, double eps) {

@@ -32,7 +32,7 @@ ChainKind ChainOp::kind() const {
   return kAffine;
 }
 
-ChainDrop ChainOp::drop(const Run& run) const { return run.training ? layers_.drop : kNoDrop; }
+ChainDrop ChainOp::drop(const Run& run) const { return drops(run.training) ? layers_.drop : kNoDrop; }
 
 ChainTile ChainOp::tile(const BlockRun& at) const {
   const Extent& in = input().value->extent;
@@ -180,7 +180,7 @@ void ChainOp::add_forward(Program& program, bool training) {
     program.blocks([this](const BlockRun& at) { block_moments(at); });
     program.once([this](const Run& run) { batch_moments(run); });
   }
-  if (training && layers_.drop != kNoDrop) program.blocks([this](const BlockRun& at) { make_mask(at); });
+  if (drops(training)) program.blocks([this](const BlockRun& at) { make_mask(at); });
   if (!lazy_) program.blocks([this](const BlockRun& at) { compute(at, at.view(output_->activation)); });
 }
 

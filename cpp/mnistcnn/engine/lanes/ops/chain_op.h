@@ -24,6 +24,7 @@ struct ChainLayers {
   ChainPool pool = kNoPool;
   ChainDrop drop = kNoDrop;
   double drop_probability = 0;
+  bool drop_always = false;  // in evaluation as well
   bool drop_channels = false;
   int drop_node = 0;  // whose masks these are
 };
@@ -50,6 +51,7 @@ class ChainOp final : public Op {
 
  private:
   ChainKind kind() const;
+  bool drops(bool training) const { return layers_.drop != kNoDrop && (training || layers_.drop_always); }
   ChainDrop drop(const Run& run) const;
   ChainTile tile(const BlockRun& at) const;
   Work work_inside(const BlockRun& at) const;

@@ -8,7 +8,10 @@ void RearrangeOp::add_forward(Program& program, bool) {
     for (const Input& input : inputs_) from.push_back(at.view(input.value->activation).data);
     float* out = at.view(output_->activation).data;
     for (const Element& element : elements_) {
-      std::copy_n(from[static_cast<std::size_t>(element.input)] + element.index * kLanes, kLanes, out);
+      if (element.input < 0)
+        std::fill_n(out, kLanes, 0.0f);
+      else
+        std::copy_n(from[static_cast<std::size_t>(element.input)] + element.index * kLanes, kLanes, out);
       out += kLanes;
     }
   });

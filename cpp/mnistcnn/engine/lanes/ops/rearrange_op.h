@@ -5,13 +5,14 @@
 
 namespace mnistcnn::engine::lanes {
 
-// Permute, slice and concat: each output element is some element of some input.
+// Permute, slice, pad and concat: each output element is some element of some input, or zero.
 class RearrangeOp final : public Op {
  public:
   struct Element {
     int input;
     std::int64_t index;
   };
+  static constexpr Element kZero{-1, 0};
 
   RearrangeOp(std::vector<Input> inputs, Value* output, std::vector<Element> elements)
       : Op(std::move(inputs)), output_(output), elements_(std::move(elements)) {}

@@ -1,0 +1,36 @@
+"""What can't be converted, said with its place in the author's source."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from pathlib import Path
+
+import torch
+
+ENTRANCE = "_run_forward"  # the function of ours that calls the author's forward
+_TORCH = str(Path(torch.__file__).parent)
+_OURS = str(Path(__file__).parent)
+
+
+class ConversionError(ValueError):
+    """A PyTorch module that mnistcnn can't run, and why."""
+
+
+class Refusal(Exception):
+    """The reason why one operation can't be expressed; it matters only if the outputs depend on that operation."""
+
+
+def source_line() -> str:
+    """The author's line that is being executed, as ``net.py:33: x = self.rnn(x)``; empty outside of their code."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(_OURS):
+            if frame.f_code.co_name == ENTRANCE:
+                return ""
+        elif not file.startswith((_TORCH, "<frozen")):
+            text = linecache.getline(file, frame.f_lineno).strip()
+            return f"{Path(file).name}:{frame.f_lineno}: {text}" if text else f"{Path(file).name}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
