@@ -1,3 +1,5 @@
+#include <ATen/ops/empty_like.h>
+
 #include <memory>
 #include <stdexcept>
 
@@ -6,7 +8,7 @@
 #include "mnistcnn/engine/make_engine.h"
 #include "mnistcnn/metrics/scores.h"
 #include "mnistcnn/train/epoch.h"
-#include "mnistcnn/train/optimizer.h"
+#include "mnistcnn/train/statistics.h"
 
 namespace mnistcnn::bindings {
 namespace {
@@ -68,12 +70,90 @@ std::function<void(Arguments...)> with_gil(const py::object& callback, auto conv
   };
 }
 
+train::Teacher read_teacher(const py::handle& item) {
+  auto [engine, scale, shift, gives_probabilities] =
+      item.cast<std::tuple<Engine*, std::vector<float>, std::vector<float>, bool>>();
+  return {engine, std::move(scale), std::move(shift), gives_probabilities};
+}
+
+train::Loss read_loss(const std::string& kind, double label_smoothing, std::vector<double> class_weights,
+                      const py::list& teachers, double temperature, double teachers_weight) {
+  if (!(label_smoothing >= 0 && label_smoothing <= 1))
+    throw std::invalid_argument(text("label_smoothing=", label_smoothing, " must lie between 0 and 1"));
+  if (kind != "nll" && kind != "cross_entropy") throw std::invalid_argument(text("there is no loss '", kind, "'"));
+  train::Loss loss;
+  loss.plain = {kind == "nll" ? engine::LossKind::kNegativeLogLikelihood : engine::LossKind::kCrossEntropy,
+                label_smoothing};
+  loss.class_weights = std::move(class_weights);
+  loss.distillation.temperature = temperature;
+  loss.distillation.weight = teachers_weight;
+  for (const py::handle& item : teachers) loss.distillation.teachers.push_back(read_teacher(item));
+  return loss;
+}
+
+void check_loss(const train::Loss& loss, std::int64_t classes) {
+  if (!loss.class_weights.empty() && static_cast<std::int64_t>(loss.class_weights.size()) != classes)
+    throw std::invalid_argument(
+        text("there are ", loss.class_weights.size(), " class weights for a network with ", classes, " outputs"));
+}
+
+train::Mixing read_mixing(const std::string& kind, double alpha) {
+  if (kind != "mixup" && kind != "cutmix") throw std::invalid_argument(text("there is no mixing '", kind, "'"));
+  if (!(alpha > 0)) throw std::invalid_argument(text("alpha=", alpha, " must be above 0"));
+  return {kind == "mixup" ? train::Mixing::Kind::kMixup : train::Mixing::Kind::kCutMix, alpha};
+}
+
+// A batch's loss and gradients, as a step computes them.
+py::tuple run_loss(const train::Loss& loss, const at::Tensor& outputs, const at::Tensor& labels,
+                   const std::optional<at::Tensor>& partners, double share, const std::optional<at::Tensor>& images) {
+  check_labels(labels, outputs.size(0), outputs.size(1));
+  check_loss(loss, outputs.size(1));
+  train::Targets targets{.labels = elements<std::int64_t>(labels)};
+  if (partners) {
+    check_labels(*partners, outputs.size(0), outputs.size(1));
+    targets.partners = elements<std::int64_t>(*partners);
+    targets.share = share;
+  }
+  at::Tensor opinion;
+  if (images && !loss.distillation.teachers.empty()) {
+    opinion = train::opinions(loss.distillation, *images);
+    targets.opinions = elements<float>(opinion);
+  }
+  at::Tensor gradients = at::empty_like(outputs);
+  const std::span<float> target(gradients.mutable_data_ptr<float>(), static_cast<std::size_t>(gradients.numel()));
+  const engine::StepResult result = train::evaluate(loss, elements<float>(outputs), targets, target);
+  return py::make_tuple(result.loss_sum, result.correct, gradients);
+}
+
+py::dict mixing_plan(const train::Mixing& mixing, std::uint64_t seed, std::uint64_t step, std::int64_t count,
+                     std::int64_t height, std::int64_t width) {
+  const train::MixingPlan plan = train::draw(mixing, seed, step, count, height, width);
+  py::dict record;
+  record["share"] = plan.share;
+  record["partners"] = plan.partners;
+  record["box"] = py::make_tuple(plan.box.top, plan.box.left, plan.box.bottom, plan.box.right);
+  return record;
+}
+
+train::Averaging make_averaging(const Model& model, const py::dict& settings) {
+  const auto kind = settings["kind"].cast<std::string>();
+  const auto whole = [&](const char* name) { return settings[name].cast<std::int64_t>(); };
+  if (kind == "EMA")
+    return {train::Ema{settings["decay"].cast<double>(), whole("every"), settings["warm_up"].cast<bool>(),
+                       settings["buffers"].cast<bool>()},
+            model.parameters};
+  if (kind == "SWA") return {train::Swa{whole("start_epoch"), whole("every")}, model.parameters};
+  if (kind == "Lookahead") return {train::Lookahead{whole("k"), settings["alpha"].cast<double>()}, model.parameters};
+  throw std::invalid_argument(text("there is no averaging '", kind, "'"));
+}
+
 py::dict run_epoch(Model& model, Engine& engine, train::Optimizer& optimizer, const at::Tensor& images,
                    const at::Tensor& labels, std::vector<float> scale, std::vector<float> shift,
-                   const engine::Loss& loss, const train::EpochOptions& options, const py::object& on_progress,
+                   const train::Task& task, const train::EpochOptions& options, const py::object& on_progress,
                    const py::object& on_step, std::uint64_t on_step_every) {
   check_images(model, images);
   check_labels(labels, images.size(0), output_count(model));
+  check_loss(task.loss, output_count(model));
   if (on_step_every < 1) throw std::invalid_argument("on_step_every must be at least 1");
   if (!options.momenta.empty() && !optimizer.has_momentum())
     throw std::invalid_argument("this optimizer has no momentum that could follow a schedule; give it one above 0");
@@ -91,7 +171,7 @@ py::dict run_epoch(Model& model, Engine& engine, train::Optimizer& optimizer, co
     const py::gil_scoped_release no_gil;
     result =
         train::train_epoch(model, engine, optimizer, {elements<std::uint8_t>(images), elements<std::int64_t>(labels)},
-                           scaling, loss, options, listeners);
+                           scaling, task, options, listeners);
   }
   py::dict record;
   record["loss_sum"] = result.loss_sum;
@@ -128,123 +208,71 @@ py::dict run_score(const at::Tensor& outputs, const at::Tensor& labels, bool nor
   return record;
 }
 
-engine::Loss read_loss(const std::string& kind, double label_smoothing) {
-  if (!(label_smoothing >= 0 && label_smoothing <= 1))
-    throw std::invalid_argument(text("label_smoothing=", label_smoothing, " must lie between 0 and 1"));
-  if (kind == "nll") return {engine::LossKind::kNegativeLogLikelihood, label_smoothing};
-  if (kind == "cross_entropy") return {engine::LossKind::kCrossEntropy, label_smoothing};
-  throw std::invalid_argument(text("there is no loss '", kind, "'"));
-}
-
-using RangePairs = std::vector<std::pair<std::int64_t, std::int64_t>>;
-
-std::vector<train::Range> read_ranges(const RangePairs& pairs) {
-  std::vector<train::Range> ranges;
-  for (const auto& [begin, end] : pairs) ranges.push_back({begin, end});
-  return ranges;
-}
-
-// A rule's own fields from `settings`; what is left over, or lacking, is named.
-template <class Kind>
-train::Rule read_rule(Kind rule, const py::dict& settings, std::size_t& known) {
-  rule.visit(rule, [&](const char* name, auto& value) {
-    if (!settings.contains(name)) throw std::invalid_argument(text(rule.kKind, " lacks the setting '", name, "'"));
-    value = settings[name].template cast<std::decay_t<decltype(value)>>();
-    ++known;
-  });
-  return rule;
-}
-
-template <std::size_t... index>
-train::Rule read_rule(const std::string& kind, const py::dict& settings, std::size_t& known,
-                      std::index_sequence<index...>) {
-  std::optional<train::Rule> rule;
-  const auto read = [&](const auto& each) {
-    if (kind == each.kKind) rule = read_rule(each, settings, known);
-  };
-  (read(std::variant_alternative_t<index, train::Rule>{}), ...);
-  if (!rule) throw std::invalid_argument(text("there is no optimizer '", kind, "'"));
-  return *rule;
-}
-
-std::unique_ptr<train::Optimizer> make_optimizer(const Model& model, const py::dict& settings,
-                                                 const RangePairs& trainable, const RangePairs& undecayed) {
-  const train::GradientOptions gradients{settings["l1"].cast<double>(), settings["clip_norm"].cast<double>(),
-                                         settings["clip_value"].cast<double>()};
-  std::size_t known = 4;
-  const auto kinds = std::make_index_sequence<std::variant_size_v<train::Rule>>{};
-  const train::Rule rule = read_rule(settings["kind"].cast<std::string>(), settings, known, kinds);
-  if (known != settings.size()) throw std::invalid_argument("the optimizer's settings have names it doesn't know");
-  return std::make_unique<train::Optimizer>(rule, gradients, train::pieces_of(model.analysis), read_ranges(trainable),
-                                            read_ranges(undecayed), model.parameters.values);
-}
-
-void bind_engine(py::module_& module) {
-  module.def("lanes_refusal", &engine::lanes_refusal, py::arg("network"));
-  py::class_<Engine>(module, "Engine")
-      .def(py::init(&engine::make_engine), py::arg("network"), py::arg("kind"), py::arg("threads"),
-           py::keep_alive<1, 2>())
-      .def_property_readonly("name", &Engine::name)
-      .def_property_readonly("memory_bytes", &Engine::memory_bytes)
-      .def(
-          "forward",
-          [](Engine& engine, const at::Tensor& images, bool training, std::uint64_t seed, bool keep, bool keep_images) {
-            const py::gil_scoped_release no_gil;
-            const Keep kept = keep_images ? Keep::kForParametersAndImages
-                              : keep      ? Keep::kForParameters
-                                          : Keep::kNothing;
-            return engine.forward(images, training ? Mode::kTrain : Mode::kEvaluate, {seed, 0}, kept);
-          },
-          py::arg("images"), py::kw_only(), py::arg("training"), py::arg("seed"), py::arg("keep"),
-          py::arg("keep_images"))
-      .def(
-          "backward",
-          [](Engine& engine, const at::Tensor& output_gradients) {
-            const py::gil_scoped_release no_gil;
-            return engine.backward(output_gradients);
-          },
-          py::arg("output_gradients"));
-}
-
-void bind_optimizer(py::module_& module) {
-  py::class_<train::Optimizer>(module, "Optimizer")
-      .def(py::init(&make_optimizer), py::arg("network"), py::arg("settings"), py::kw_only(), py::arg("trainable"),
-           py::arg("undecayed"))
-      .def(
-          "set_trainable",
-          [](train::Optimizer& optimizer, const RangePairs& trainable) {
-            optimizer.set_trainable(read_ranges(trainable));
-          },
-          py::arg("trainable"))
-      .def(
-          "step",
-          [](train::Optimizer& optimizer, Model& model, double learning_rate, std::optional<double> momentum) {
-            const py::gil_scoped_release no_gil;
-            optimizer.step(model.parameters.values, model.parameters.gradients, learning_rate, momentum);
-          },
-          py::arg("network"), py::kw_only(), py::arg("learning_rate"), py::arg("momentum"))
-      .def("state", &train::Optimizer::state)
-      .def("restore", &train::Optimizer::restore, py::arg("state"));
-}
-
 void bind_loss(py::module_& module) {
-  py::class_<engine::Loss>(module, "Loss")
-      .def(py::init(&read_loss), py::arg("kind"), py::kw_only(), py::arg("label_smoothing"));
+  py::class_<train::Loss>(module, "Loss")
+      .def(py::init(&read_loss), py::arg("kind"), py::kw_only(), py::arg("label_smoothing"), py::arg("class_weights"),
+           py::arg("teachers"), py::arg("temperature"), py::arg("teachers_weight"), py::keep_alive<1, 5>());
+  py::class_<train::Mixing>(module, "Mixing")
+      .def(py::init(&read_mixing), py::arg("kind"), py::kw_only(), py::arg("alpha"))
+      .def("plan", &mixing_plan, py::kw_only(), py::arg("seed"), py::arg("step"), py::arg("count"), py::arg("height"),
+           py::arg("width"));
+  module.def("loss_and_gradients", &run_loss, py::arg("loss"), py::arg("outputs"), py::arg("labels"), py::kw_only(),
+             py::arg("partners") = py::none(), py::arg("share") = 1.0, py::arg("images") = py::none());
+}
+
+void bind_averaging(py::module_& module) {
+  py::class_<train::Averaging>(module, "Averaging")
+      .def(py::init(&make_averaging), py::arg("network"), py::arg("settings"))
+      .def_property_readonly("ready", &train::Averaging::ready)
+      .def_property_readonly("exchanged", &train::Averaging::exchanged)
+      .def(
+          "after_step", [](train::Averaging& averaging, Model& model) { averaging.after_step(model.parameters); },
+          py::arg("network"))
+      .def(
+          "after_epoch",
+          [](train::Averaging& averaging, Model& model, std::uint64_t epoch) {
+            averaging.after_epoch(model.parameters, epoch);
+          },
+          py::arg("network"), py::kw_only(), py::arg("epoch"))
+      .def(
+          "exchange", [](train::Averaging& averaging, Model& model) { averaging.exchange(model.parameters); },
+          py::arg("network"))
+      .def(
+          "finish", [](train::Averaging& averaging, Model& model) { averaging.finish(model.parameters); },
+          py::arg("network"))
+      .def("state", &train::Averaging::state)
+      .def("restore", &train::Averaging::restore, py::arg("state"));
+  module.def(
+      "recompute_statistics",
+      [](Model& model, Engine& engine, const at::Tensor& images, std::vector<float> scale, std::vector<float> shift,
+         std::int64_t batch_size, std::uint64_t seed, const py::object& on_progress) {
+        check_images(model, images);
+        if (batch_size < 1) throw std::invalid_argument(text("batch_size=", batch_size, " must be at least 1"));
+        const train::InputScaling scaling = scaling_of(model, std::move(scale), std::move(shift));
+        const auto report =
+            with_gil<std::int64_t>(on_progress, [](std::int64_t images_done) { return py::make_tuple(images_done); });
+        const py::gil_scoped_release no_gil;
+        train::recompute_statistics(model, engine, elements<std::uint8_t>(images), images.size(0), scaling, batch_size,
+                                    seed, report);
+      },
+      py::arg("network"), py::arg("engine"), py::arg("images"), py::kw_only(), py::arg("scale"), py::arg("shift"),
+      py::arg("batch_size"), py::arg("seed"), py::arg("on_progress") = py::none());
 }
 
 }  // namespace
 
 void bind_train(py::module_& module) {
-  bind_engine(module);
-  bind_optimizer(module);
   bind_loss(module);
+  bind_averaging(module);
   module.def(
       "train_epoch",
       [](Model& model, Engine& engine, train::Optimizer& optimizer, const at::Tensor& images, const at::Tensor& labels,
          std::vector<float> scale, std::vector<float> shift, std::int64_t batch_size, std::uint64_t seed,
          std::uint64_t epoch, std::uint64_t first_step, bool shuffle, std::vector<double> learning_rates,
-         std::optional<std::vector<double>> momenta, const engine::Loss& loss, const py::none&, const py::none&,
-         const py::object& on_progress, const py::object& on_step, std::uint64_t on_step_every) {
+         std::optional<std::vector<double>> momenta, const train::Loss& loss, const train::Mixing* mixing,
+         train::Averaging* averaging, const py::object& on_progress, const py::object& on_step,
+         std::uint64_t on_step_every) {
+        const train::Task task{loss, mixing == nullptr ? std::nullopt : std::optional(*mixing), averaging};
         const train::EpochOptions options{batch_size,
                                           seed,
                                           epoch,
@@ -252,7 +280,7 @@ void bind_train(py::module_& module) {
                                           shuffle,
                                           std::move(learning_rates),
                                           std::move(momenta).value_or(std::vector<double>{})};
-        return run_epoch(model, engine, optimizer, images, labels, std::move(scale), std::move(shift), loss, options,
+        return run_epoch(model, engine, optimizer, images, labels, std::move(scale), std::move(shift), task, options,
                          on_progress, on_step, on_step_every);
       },
       py::arg("network"), py::arg("engine"), py::arg("optimizer"), py::arg("images"), py::arg("labels"), py::kw_only(),

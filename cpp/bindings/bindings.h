@@ -12,6 +12,8 @@ namespace py = pybind11;
 void bind_errors(py::module_& module);
 void bind_data(py::module_& module);
 void bind_network(py::module_& module);
+void bind_engine(py::module_& module);
+void bind_optimizer(py::module_& module);
 void bind_train(py::module_& module);
 void bind_profile(py::module_& module);
 

@@ -5,6 +5,8 @@ PYBIND11_MODULE(_core, module) {
   mnistcnn::bindings::bind_errors(module);
   mnistcnn::bindings::bind_data(module);
   mnistcnn::bindings::bind_network(module);
+  mnistcnn::bindings::bind_engine(module);
+  mnistcnn::bindings::bind_optimizer(module);
   mnistcnn::bindings::bind_train(module);
   mnistcnn::bindings::bind_profile(module);
 }

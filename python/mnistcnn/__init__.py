@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from mnistcnn.augmentation import RandomErasing as RandomErasing
     from mnistcnn.augmentation import Resize as Resize
     from mnistcnn.augmentation import Rotation as Rotation
+    from mnistcnn.averaging import EMA as EMA
+    from mnistcnn.averaging import SWA as SWA
+    from mnistcnn.averaging import Lookahead as Lookahead
     from mnistcnn.datasets import available as available
     from mnistcnn.datasets import load as load
     from mnistcnn.drawing import as_digit as as_digit
@@ -77,6 +80,11 @@ if TYPE_CHECKING:
     from mnistcnn.layers import Slice as Slice
     from mnistcnn.layers import Softmax as Softmax
     from mnistcnn.layers import Tanh as Tanh
+    from mnistcnn.losses import NLL as NLL
+    from mnistcnn.losses import CrossEntropy as CrossEntropy
+    from mnistcnn.losses import CutMix as CutMix
+    from mnistcnn.losses import Distillation as Distillation
+    from mnistcnn.losses import Mixup as Mixup
     from mnistcnn.model import EngineWarning as EngineWarning
     from mnistcnn.model import Model as Model
     from mnistcnn.normalization import Normalization as Normalization
@@ -111,6 +119,7 @@ _HOMES = {
         ),
         *("Perspective", "RandomApply", "RandomCrop", "RandomErasing", "Resize", "Rotation"),
     ),
+    "averaging": ("EMA", "SWA", "Lookahead"),
     "datasets": ("available", "load"),
     "drawing": ("as_digit", "as_digits"),
     "files": ("load_model",),
@@ -153,6 +162,7 @@ _HOMES = {
         ),
         *("Slice", "ScaleShift", "Multiply", "Reshape", "Pad", "Node", "Residual", "Branches"),
     ),
+    "losses": ("NLL", "CrossEntropy", "CutMix", "Distillation", "Mixup"),
     "model": ("EngineWarning", "Model"),
     "normalization": ("Normalization",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Muon", "NAdam", "RMSprop"),

@@ -75,8 +75,55 @@ class Optimizer:
     def restore(self, state: dict[str, torch.Tensor]) -> None: ...
 
 class Loss:
-    def __init__(self, kind: str, *, label_smoothing: float) -> None: ...
+    def __init__(
+        self,
+        kind: str,
+        *,
+        label_smoothing: float,
+        class_weights: list[float],
+        teachers: list[tuple[Engine, list[float], list[float], bool]],
+        temperature: float,
+        teachers_weight: float,
+    ) -> None: ...
 
+class Mixing:
+    def __init__(self, kind: str, *, alpha: float) -> None: ...
+    def plan(self, *, seed: int, step: int, count: int, height: int, width: int) -> dict[str, Any]: ...
+
+def loss_and_gradients(
+    loss: Loss,
+    outputs: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    partners: torch.Tensor | None = None,
+    share: float = 1.0,
+    images: torch.Tensor | None = None,
+) -> tuple[float, int, torch.Tensor]: ...
+
+class Averaging:
+    def __init__(self, network: Network, settings: dict[str, Any]) -> None: ...
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def exchanged(self) -> bool: ...
+    def after_step(self, network: Network) -> None: ...
+    def after_epoch(self, network: Network, *, epoch: int) -> None: ...
+    def exchange(self, network: Network) -> None: ...
+    def finish(self, network: Network) -> None: ...
+    def state(self) -> dict[str, torch.Tensor]: ...
+    def restore(self, state: dict[str, torch.Tensor]) -> None: ...
+
+def recompute_statistics(
+    network: Network,
+    engine: Engine,
+    images: torch.Tensor,
+    *,
+    scale: list[float],
+    shift: list[float],
+    batch_size: int,
+    seed: int,
+    on_progress: Callable[[int], None] | None = None,
+) -> None: ...
 def train_epoch(
     network: Network,
     engine: Engine,
@@ -94,8 +141,8 @@ def train_epoch(
     learning_rates: list[float],
     momenta: list[float] | None = None,
     loss: Loss,
-    mixing: None = None,
-    averaging: None = None,
+    mixing: Mixing | None = None,
+    averaging: Averaging | None = None,
     on_progress: Callable[[tuple[int, int, float, int]], None] | None = None,
     on_step: Callable[[int, float], None] | None = None,
     on_step_every: int = 1,

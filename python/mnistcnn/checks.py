@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import operator
+from collections.abc import Iterable
 from numbers import Real
 
 
@@ -35,3 +37,39 @@ def finite_number(name: str, value: object, *, most: float = float("inf")) -> fl
         limit = "a finite number of at least 0" if most == float("inf") else f"a number between 0 and {most:g}"
         raise ValueError(f"{name} must be {limit}, got {value!r}")
     return number
+
+
+def any_number(name: str, value: object) -> float:
+    """A finite real number of either sign."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
+    return float(value)
+
+
+def positive_number(name: str, value: object) -> float:
+    """A finite real number above 0."""
+    number = finite_number(name, value)
+    if number == 0:
+        raise ValueError(f"{name} must be above 0, got {value!r}")
+    return number
+
+
+def share(name: str, value: object) -> float:
+    """A real number of at least 0 and below 1."""
+    number = finite_number(name, value)
+    if number >= 1:
+        raise ValueError(f"{name} must be at least 0 and below 1, got {value!r}")
+    return number
+
+
+def numbers(name: str, values: object, count: int | None = None) -> tuple[float, ...]:
+    """Finite real numbers from anything that holds them, such as a list or an array."""
+    wanted = "numbers" if count is None else f"{count} numbers"
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be {wanted}, got {values!r}")
+    found = tuple(any_number(name, value) for value in values)
+    if count is not None and len(found) != count:
+        raise ValueError(f"{name} must be {wanted}, got {values!r}")
+    return found

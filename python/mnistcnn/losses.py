@@ -1,15 +1,270 @@
-"""Losses as values: what is made small, and how targets are softened or mixed."""
+"""Losses and mixtures as values: what training makes small, and how images and labels are mixed.
+
+The loss of a batch is PyTorch's mean; what is reported for an epoch is the sum of these means times their images,
+divided by all images.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mnistcnn.checks import finite_number, numbers, positive_number
+from mnistcnn.values import Value
 
 if TYPE_CHECKING:
     from mnistcnn._native import core
+    from mnistcnn.model import Model
+
+NAMES = ("auto", "nll", "cross_entropy")
 
 
-def native(loss: str, label_smoothing: float = 0.0) -> core.Loss:
-    """What ``core.train_epoch`` takes, of "nll" or "cross_entropy"."""
+@dataclass(frozen=True, kw_only=True, repr=False)
+class _LabelLoss(Value):
+    label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses values without a meaning."""
+        self._set("label_smoothing", finite_number("label_smoothing", self.label_smoothing, most=1))
+        if self.class_weights is not None:
+            self._set("class_weights", _weights(self.class_weights))
+
+
+class NLL(_LabelLoss):
+    """The negative log-likelihood of the labels, for networks that end in log-probabilities.
+
+    As ``torch.nn.functional.nll_loss``, with the label smoothing of ``cross_entropy``.
+
+    Parameters
+    ----------
+    label_smoothing
+        The share of the target that is spread evenly over all classes.
+    class_weights
+        One per class. The mean over a batch is then the weighted mean, as PyTorch's.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.NLL(label_smoothing=0.1)
+    NLL(label_smoothing=0.1)
+    """
+
+
+class CrossEntropy(_LabelLoss):
+    """The cross-entropy of logits and labels, as ``torch.nn.functional.cross_entropy``.
+
+    Parameters
+    ----------
+    label_smoothing
+        The share of the target that is spread evenly over all classes.
+    class_weights
+        One per class. The mean over a batch is then the weighted mean, as PyTorch's.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.CrossEntropy(class_weights=[1.0] * 9 + [2.0]).class_weights[-1]
+    2.0
+    """
+
+
+@dataclass(frozen=True, repr=False)
+class Distillation(Value):
+    """A student learns the labels and, softened by a temperature, what a trained teacher says.
+
+    The loss is ``weight * temperature**2 * KL(teacher || student) + (1 - weight) * the loss of the labels`` (Hinton,
+    Vinyals and Dean, 2015). The teacher sees the images that the student sees, normalised in its own way.
+
+    Parameters
+    ----------
+    teacher
+        A `Model`, or anything with ``.models``, whose softened probabilities are averaged.
+    temperature
+        Divides the outputs of both before the softmax.
+    weight
+        The share of the teacher.
+    label_smoothing
+        Of the loss of the labels.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.Distillation(mnistcnn.create_model("recognition_cnn"), temperature=2.0)
+    Distillation(teacher='recognition_cnn', temperature=2.0)
+    """
+
+    teacher: Any
+    temperature: float = 4.0
+    weight: float = 0.5
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuses values without a meaning."""
+        self._set("temperature", positive_number("temperature", self.temperature))
+        self._set("weight", finite_number("weight", self.weight, most=1))
+        self._set("label_smoothing", finite_number("label_smoothing", self.label_smoothing, most=1))
+
+    def __repr__(self) -> str:
+        """With the teachers' names instead of all of their layers."""
+        names = [getattr(each, "name", type(each).__name__) for each in _models(self.teacher)]
+        rest = super().__repr__().rpartition(f"teacher={self.teacher!r}")[2]
+        return f"Distillation(teacher={names[0] if len(names) == 1 else names!r}{rest}"
+
+
+@dataclass(frozen=True, repr=False)
+class Mixup(Value):
+    """Every image of a batch becomes a weighted sum of itself and another one, and so do their losses.
+
+    The share is drawn from Beta(alpha, alpha) once per batch (Zhang et al., 2018). An answer counts as correct when it
+    is the label with the larger share.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.Mixup(0.4)
+    Mixup(alpha=0.4)
+    """
+
+    alpha: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Refuses values without a meaning."""
+        self._set("alpha", positive_number("alpha", self.alpha))
+
+
+@dataclass(frozen=True, repr=False)
+class CutMix(Value):
+    """A box of another image of the batch is pasted into every image; the labels share by area (Yun et al., 2019).
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.CutMix(alpha=0.5)
+    CutMix(alpha=0.5)
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuses values without a meaning."""
+        self._set("alpha", positive_number("alpha", self.alpha))
+
+
+Loss = NLL | CrossEntropy | Distillation
+Mixing = Mixup | CutMix
+
+
+# ---- on the way to the core: what doesn't fit the model is told before any work
+
+
+def fitting_kind(model: Model, loss: str = "auto") -> str:
+    """The loss of the labels that fits what a model's outputs mean: "nll" or "cross_entropy"."""
+    if loss not in NAMES:
+        raise ValueError(f"loss must be 'auto', 'nll' or 'cross_entropy', got {loss!r}")
+    if loss == "nll" and model.outputs != "log_probabilities":
+        raise ValueError(
+            f"loss='nll' needs log-probabilities, but model '{model.name}' gives {model.outputs}; use 'auto'"
+        )
+    if loss != "auto":
+        return loss
+    if model.outputs == "probabilities":
+        raise ValueError(
+            f"model '{model.name}' ends in Softmax; end it with LogSoftmax() or with logits, or say "
+            "loss='cross_entropy' to treat the probabilities as logits, as some scripts do"
+        )
+    return "nll" if model.outputs == "log_probabilities" else "cross_entropy"
+
+
+def native(loss: str | Loss, model: Model, label_smoothing: float = 0.0) -> core.Loss:
+    """What ``core.train_epoch`` takes; a name, or a value without a smoothing of its own, gets ``label_smoothing``."""
     from mnistcnn._native import core
 
-    return core.Loss(loss, label_smoothing=label_smoothing)
+    smoothing = finite_number("label_smoothing", label_smoothing, most=1)
+    own = getattr(loss, "label_smoothing", 0.0)
+    if own and smoothing and own != smoothing:
+        raise ValueError(f"label_smoothing={smoothing} contradicts {loss!r}; give only one of them")
+    weights = getattr(loss, "class_weights", None)
+    if weights is not None and len(weights) != model.num_classes:
+        raise ValueError(
+            f"class_weights has {len(weights)} numbers, but model '{model.name}' tells {model.num_classes} classes "
+            "apart; give one per class"
+        )
+    taught = loss if isinstance(loss, Distillation) else None
+    return core.Loss(
+        _kind(loss, model),
+        label_smoothing=own or smoothing,
+        class_weights=list(weights or ()),
+        teachers=_teachers(taught, model) if taught else [],
+        temperature=taught.temperature if taught else 1.0,
+        teachers_weight=taught.weight if taught else 0.0,
+    )
+
+
+def native_mixing(mixing: Mixing | None, model: Model, batch_size: int) -> core.Mixing | None:
+    """What ``core.train_epoch`` takes."""
+    from mnistcnn._native import core
+
+    if mixing is None:
+        return None
+    if not isinstance(mixing, Mixup | CutMix):
+        raise TypeError(f"mixing must be a Mixup, a CutMix or None, got {mixing!r}")
+    if model.num_classes < 2:
+        raise ValueError(f"{mixing!r} mixes labels, but model '{model.name}' knows a single class")
+    if batch_size < 2:
+        raise ValueError(f"{mixing!r} mixes the images of a batch; batch_size must be at least 2, got {batch_size}")
+    return core.Mixing("mixup" if isinstance(mixing, Mixup) else "cutmix", alpha=mixing.alpha)
+
+
+def _kind(loss: str | Loss, model: Model) -> str:
+    if isinstance(loss, str):
+        return fitting_kind(model, loss)
+    if isinstance(loss, Distillation):
+        return fitting_kind(model)
+    if isinstance(loss, NLL):
+        return fitting_kind(model, "nll")
+    if isinstance(loss, CrossEntropy):
+        return fitting_kind(model, "cross_entropy")
+    names = ", ".join(map(repr, NAMES))
+    raise TypeError(f"loss must be one of {names}, or an mnistcnn.NLL, CrossEntropy or Distillation, got {loss!r}")
+
+
+def _models(teacher: Any) -> Sequence[Any]:
+    models = getattr(teacher, "models", None)
+    return [teacher] if models is None else list(models)
+
+
+def _teachers(loss: Distillation, student: Model) -> list[tuple[core.Engine, list[float], list[float], bool]]:
+    from mnistcnn.model import Model
+
+    models = _models(loss.teacher)
+    if not models or not all(isinstance(each, Model) for each in models):
+        raise TypeError(f"a teacher must be an mnistcnn.Model or have .models, got {type(loss.teacher).__name__}")
+    return [_teacher(each, student) for each in models]
+
+
+def _teacher(teacher: Model, student: Model) -> tuple[core.Engine, list[float], list[float], bool]:
+    """An engine of its own, so that a teacher may be used elsewhere meanwhile, and how it sees the student's images."""
+    from mnistcnn._native import core
+    from mnistcnn.model import choose_engine
+
+    if teacher is student:
+        raise ValueError(f"model '{student.name}' can't be its own teacher; give a trained copy: copy.deepcopy(model)")
+    for what in ("input_shape", "num_classes", "device"):
+        its, wanted = getattr(teacher, what), getattr(student, what)
+        if its != wanted:
+            raise ValueError(f"teacher '{teacher.name}' has {what} {its}, but student '{student.name}' has {wanted}")
+    teacher._relink()
+    engine = core.Engine(teacher._network, choose_engine(teacher._network, teacher.engine), teacher.threads or 0)
+    mine, its_own = student.pixel_normalization, teacher.pixel_normalization
+    scale = [its / own for its, own in zip(its_own.scale, mine.scale, strict=True)]
+    shift = [its - own * by for its, own, by in zip(its_own.shift, mine.shift, scale, strict=True)]
+    return engine, scale, shift, teacher.outputs == "probabilities"
+
+
+def _weights(values: object) -> tuple[float, ...]:
+    weights = numbers("class_weights", values)
+    if any(weight < 0 for weight in weights) or sum(weights) == 0:
+        raise ValueError(f"class_weights must be at least 0, and not all 0, got {weights!r}")
+    return weights

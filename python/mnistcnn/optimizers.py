@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mnistcnn.checks import finite_number, whole_number
+from mnistcnn.checks import any_number, finite_number, numbers, positive_number, share, whole_number
 from mnistcnn.values import Value
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ class Optimizer(Value):
         for name in ("lr", "l1", *self._at_least_0):
             self._set(name, finite_number(name, getattr(self, name)))
         for name in self._below_1:
-            self._set(name, _share(name, getattr(self, name)))
+            self._set(name, share(name, getattr(self, name)))
         for name in ("clip_norm", "clip_value"):
             if getattr(self, name) is not None:
-                self._set(name, _positive(name, getattr(self, name)))
+                self._set(name, positive_number(name, getattr(self, name)))
         self._set("decay_exclude", _excluded(self.decay_exclude))
 
     def __repr__(self) -> str:
@@ -85,7 +85,7 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
         super().__post_init__()
-        self._set("dampening", _number("dampening", self.dampening))
+        self._set("dampening", any_number("dampening", self.dampening))
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise ValueError("nesterov=True needs a momentum above 0 and dampening=0")
 
@@ -226,9 +226,9 @@ class Muon(Optimizer):
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
         super().__post_init__()
-        self._set("lr", _positive("lr", self.lr))
+        self._set("lr", positive_number("lr", self.lr))
         self._set("adam_betas", _betas("adam_betas", self.adam_betas))
-        self._set("ns_coefficients", _numbers("ns_coefficients", self.ns_coefficients, 3))
+        self._set("ns_coefficients", numbers("ns_coefficients", self.ns_coefficients, 3))
         self._set("ns_steps", whole_number("ns_steps", self.ns_steps, most=99))
         if self.adjust_lr_fn not in ("original", "match_rms_adamw"):
             raise ValueError(f"adjust_lr_fn must be 'original' or 'match_rms_adamw', got {self.adjust_lr_fn!r}")
@@ -284,36 +284,8 @@ def undecayed_ranges(optimizer: Optimizer, network: core.Network) -> list[tuple[
 # ---- checks
 
 
-def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number, got {value!r}")
-    return float(value)
-
-
-def _positive(name: str, value: object) -> float:
-    number = finite_number(name, value)
-    if number == 0:
-        raise ValueError(f"{name} must be above 0, got {value!r}")
-    return number
-
-
-def _share(name: str, value: object) -> float:
-    number = finite_number(name, value)
-    if number >= 1:
-        raise ValueError(f"{name} must be at least 0 and below 1, got {value!r}")
-    return number
-
-
-def _numbers(name: str, values: object, count: int) -> tuple[float, ...]:
-    if not isinstance(values, tuple | list) or len(values) != count:
-        raise TypeError(f"{name} must be {count} numbers, got {values!r}")
-    return tuple(_number(name, value) for value in values)
-
-
 def _betas(name: str, values: object) -> tuple[float, ...]:
-    return tuple(_share(name, value) for value in _numbers(name, values, 2))
+    return tuple(share(name, value) for value in numbers(name, values, 2))
 
 
 def _excluded(names: object) -> tuple[str, ...]:

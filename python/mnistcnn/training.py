@@ -218,7 +218,7 @@ class Trainer:
             first_step=len(history.step_losses),
             shuffle=self._shuffle,
             learning_rates=[self.optimizer.lr] * -(-len(train_set) // self.batch_size),
-            loss=losses.native(self.loss, self._label_smoothing),
+            loss=losses.native(self.loss, model, self._label_smoothing),
             on_progress=on_progress if self._progress else None,
         )
         outcome = None if validation is None else self._evaluate(validation)

@@ -32,8 +32,7 @@ WITHOUT_TORCH = [
     *("network/layers.*", "network/graph.*", "network/analysis.*"),
 ]
 PLAIN_MODULES = ["history", "summary", "plot", "html", "results", "layers", "graph", "normalization", "optimizers"]
-PLAIN_MODULES += ["losses", "values"]
-PLAIN_MODULES += ["augmentation", "augmentation_checks"]
+PLAIN_MODULES += ["averaging", "losses", "values", "augmentation", "augmentation_checks"]
 
 MODULES = sorted(PYTHON.rglob("*.py"))  # of the package and of every package inside it
 SOURCES = sorted(

@@ -7,7 +7,7 @@ namespace mnistcnn::common {
 
 // What a number is drawn for. Two purposes never share a stream. Append only: the values are part of "same seed,
 // same bits".
-enum class Purpose : std::uint64_t { kInitialise = 1, kShuffle, kDropout, kAugment, kDigits, kSplit };
+enum class Purpose : std::uint64_t { kInitialise = 1, kShuffle, kDropout, kAugment, kDigits, kSplit, kMix };
 
 inline constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15ULL;
 

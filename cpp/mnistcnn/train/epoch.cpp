@@ -1,6 +1,7 @@
 #include "mnistcnn/train/epoch.h"
 
 #include <ATen/ops/empty.h>
+#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <chrono>
@@ -11,6 +12,7 @@
 #include "mnistcnn/common/error.h"
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/data/order.h"
+#include "mnistcnn/train/soft_step.h"
 
 namespace mnistcnn::train {
 namespace {
@@ -57,16 +59,51 @@ void check_finite(double loss, const EpochOptions& options, std::size_t step) {
                                            "; try a smaller learning rate, and check that the data is finite"));
 }
 
+void check_weights(const network::Model& model, const EpochOptions& options) {
+  if (model.parameters.values.isfinite().all().item<bool>()) return;
+  throw common::DivergedError(common::text("the weights left the finite numbers in the last step of epoch ",
+                                           options.epoch + 1, ", with learning rate ", options.learning_rates.back(),
+                                           "; try a smaller learning rate"));
+}
+
+// The engine's own step where it knows the loss, ours where it doesn't.
+class Stepper {
+ public:
+  Stepper(const network::Model& model, engine::Engine& engine, const Task& task)
+      : engine_(engine), loss_(task.loss.plain) {
+    if (!task.loss.is_plain() || task.mixing) soft_.emplace(model, engine, task.loss, task.mixing);
+  }
+
+  engine::StepResult step(const engine::ImageBatch& batch, std::span<const std::int64_t> labels,
+                          engine::Randomness randomness) {
+    return soft_ ? soft_->step(batch, labels, randomness) : engine_.step(batch, labels, loss_, randomness);
+  }
+
+ private:
+  engine::Engine& engine_;
+  const engine::Loss& loss_;
+  std::optional<SoftStep> soft_;
+};
+
+void add(EpochResult& result, const engine::StepResult& done, std::size_t size) {
+  result.loss_sum += done.loss_sum;
+  result.correct += done.correct;
+  result.count += static_cast<std::int64_t>(size);
+  result.step_losses.push_back(static_cast<float>(done.loss_sum / static_cast<double>(size)));
+}
+
 }  // namespace
 
 std::int64_t step_count(std::int64_t images, std::int64_t batch_size) { return (images + batch_size - 1) / batch_size; }
 
 EpochResult train_epoch(network::Model& model, engine::Engine& engine, Optimizer& optimizer, const data::ImageSet& set,
-                        const InputScaling& scaling, const engine::Loss& loss, const EpochOptions& options,
+                        const InputScaling& scaling, const Task& task, const EpochOptions& options,
                         const Listeners& listeners) {
   check_options(options, set.size());
+  const c10::InferenceMode ordinary(false);  // the buffers of our own steps enter autograd's records
   const Clock::time_point start = Clock::now();
   Throttle throttle;
+  Stepper stepper(model, engine, task);
   const std::vector<std::int64_t> order =
       options.shuffle ? data::shuffled_order(set.size(), options.seed, options.epoch) : data::plain_order(set.size());
   std::vector<std::int64_t> labels;
@@ -78,27 +115,21 @@ EpochResult train_epoch(network::Model& model, engine::Engine& engine, Optimizer
     for (const std::int64_t index : indices) labels.push_back(set.labels[static_cast<std::size_t>(index)]);
 
     const std::size_t step = result.step_losses.size();
-    const engine::StepResult done = engine.step({set.images.data(), indices, scaling.scale, scaling.shift}, labels,
-                                                loss, {options.seed, options.first_step + step});
+    const engine::StepResult done = stepper.step({set.images.data(), indices, scaling.scale, scaling.shift}, labels,
+                                                 {options.seed, options.first_step + step});
     check_finite(done.loss_sum, options, step);
     optimizer.step(model.parameters.values, model.parameters.gradients, options.learning_rates[step],
                    momentum_at(options, step));
-
-    result.loss_sum += done.loss_sum;
-    result.correct += done.correct;
-    result.count += static_cast<std::int64_t>(size);
-    result.step_losses.push_back(static_cast<float>(done.loss_sum / static_cast<double>(size)));
+    if (task.averaging != nullptr) task.averaging->after_step(model.parameters);
+    add(result, done, size);
     if (listeners.on_progress && throttle.due())
       listeners.on_progress({result.count, set.size(), result.loss_sum, result.correct});
     const std::uint64_t made = options.first_step + step + 1;
     if (listeners.on_step.call && made % listeners.on_step.every == 0)
       listeners.on_step.call(made, done.loss_sum / static_cast<double>(size));
   }
-  // The last step's weights have not been through any loss yet.
-  if (!model.parameters.values.isfinite().all().item<bool>())
-    throw common::DivergedError(common::text("the weights left the finite numbers in the last step of epoch ",
-                                             options.epoch + 1, ", with learning rate ", options.learning_rates.back(),
-                                             "; try a smaller learning rate"));
+  check_weights(model, options);  // the last step's have not been through any loss yet
+  if (task.averaging != nullptr) task.averaging->after_epoch(model.parameters, options.epoch);
   result.seconds = seconds_since(start);
   return result;
 }

@@ -1,12 +1,16 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "mnistcnn/data/image_set.h"
 #include "mnistcnn/engine/engine.h"
 #include "mnistcnn/network/parameters.h"
+#include "mnistcnn/train/averaging.h"
+#include "mnistcnn/train/loss.h"
+#include "mnistcnn/train/mixing.h"
 #include "mnistcnn/train/optimizer.h"
 
 namespace mnistcnn::train {
@@ -57,9 +61,16 @@ struct EpochResult {
   std::vector<float> step_losses;  // mean over each batch
 };
 
+// What the steps make small, of which images, and what is kept of the weights beside the model.
+struct Task {
+  Loss loss;
+  std::optional<Mixing> mixing;
+  Averaging* averaging = nullptr;
+};
+
 // One pass over the training set. Throws common::DivergedError as soon as a loss is not a finite number.
 EpochResult train_epoch(network::Model& model, engine::Engine& engine, Optimizer& optimizer, const data::ImageSet& set,
-                        const InputScaling& scaling, const engine::Loss& loss, const EpochOptions& options,
+                        const InputScaling& scaling, const Task& task, const EpochOptions& options,
                         const Listeners& listeners);
 
 // Evaluation mode over a whole set, in order -> f32 [N, outputs], on the CPU

@@ -3,7 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full_like.h>
-#include <ATen/ops/zeros_like.h>
+#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -105,6 +105,7 @@ Optimizer::Optimizer(Rule rule, GradientOptions options, std::vector<Piece> piec
       steps_(pieces_.size(), 0),
       momentum_products_(pieces_.size(), 1),
       count_(values.numel()) {
+  const c10::InferenceMode ordinary(false);
   if (const auto* sgd = std::get_if<Sgd>(&rule_)) sgd->check();
   decayed_ = chosen(pieces_, undecayed, count_);
   decayed_.flip();
@@ -145,6 +146,7 @@ bool Optimizer::has_momentum() const {
 
 void Optimizer::step(at::Tensor& values, const at::Tensor& gradients, double learning_rate,
                      std::optional<double> momentum, Path path) {
+  const c10::InferenceMode ordinary(false);
   const at::NoGradGuard guard;
   if (!values.is_cpu()) path = Path::kTensors;
   follow(values.device());

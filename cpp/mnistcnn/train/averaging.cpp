@@ -1,0 +1,131 @@
+#include "mnistcnn/train/averaging.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include "mnistcnn/common/text.h"
+
+namespace mnistcnn::train {
+namespace {
+
+using network::Parameters;
+
+bool has_buffers(const AveragingRule& rule) {
+  const auto* ema = std::get_if<Ema>(&rule);
+  return ema != nullptr && ema->buffers;
+}
+
+void swap_contents(at::Tensor& one, at::Tensor& other) {
+  const at::Tensor kept = one.clone();
+  one.copy_(other);
+  other.copy_(kept);
+}
+
+const at::Tensor& stored(const Averaging::State& state, const std::string& name, std::int64_t count,
+                         at::ScalarType type) {
+  const auto found = state.find(name);
+  if (found == state.end() || found->second.numel() != count || found->second.scalar_type() != type)
+    throw std::invalid_argument(common::text("the stored averages do not fit this model: '", name, "' should be ",
+                                             c10::toString(type), " [", count, "]"));
+  return found->second;
+}
+
+}  // namespace
+
+Averaging::Averaging(AveragingRule rule, const Parameters& parameters) : rule_(rule) {
+  const c10::InferenceMode ordinary(false);
+  values_ = parameters.values.detach().clone();
+  if (has_buffers(rule_)) buffers_ = parameters.buffers.detach().clone();
+}
+
+bool Averaging::ready() const { return averaged_ > 0 || std::holds_alternative<Lookahead>(rule_); }
+
+void Averaging::after_step(Parameters& parameters) {
+  if (exchanged_) throw std::logic_error("the model has its averaged weights; exchange them before training goes on");
+  const at::NoGradGuard guard;
+  follow(parameters);
+  ++steps_;
+  std::visit([&](const auto& rule) { step_of(rule, parameters); }, rule_);
+}
+
+void Averaging::step_of(const Ema& rule, Parameters& parameters) {
+  if (steps_ % rule.every != 0) return;
+  const auto made = static_cast<double>(averaged_);
+  const double decay = rule.warm_up ? std::min(rule.decay, (1 + made) / (10 + made)) : rule.decay;
+  average(parameters, averaged_ == 0 ? 1 : 1 - decay);
+}
+
+void Averaging::step_of(const Lookahead& rule, Parameters& parameters) {
+  if (steps_ % rule.k != 0) return;
+  average(parameters, rule.alpha);
+  parameters.values.copy_(values_);
+}
+
+void Averaging::after_epoch(const Parameters& parameters, std::uint64_t epoch) {
+  const auto* rule = std::get_if<Swa>(&rule_);
+  const std::int64_t number = static_cast<std::int64_t>(epoch) + 1;
+  if (rule == nullptr || number < rule->start_epoch || (number - rule->start_epoch) % rule->every != 0) return;
+  const at::NoGradGuard guard;
+  follow(parameters);
+  average(parameters, 1 / static_cast<double>(averaged_ + 1));
+}
+
+// Goes this share of the way to the model's weights.
+void Averaging::average(const Parameters& parameters, double share) {
+  values_.lerp_(parameters.values, share);
+  if (buffers_.defined()) buffers_.lerp_(parameters.buffers, share);
+  ++averaged_;
+}
+
+void Averaging::exchange(Parameters& parameters) {
+  if (!ready()) throw std::logic_error("there are no averaged weights yet");
+  const at::NoGradGuard guard;
+  follow(parameters);
+  swap_contents(values_, parameters.values);
+  if (buffers_.defined()) swap_contents(buffers_, parameters.buffers);
+  exchanged_ = !exchanged_;
+}
+
+void Averaging::finish(Parameters& parameters) {
+  if (exchanged_) throw std::logic_error("the model has its averaged weights already; exchange them first");
+  if (!ready()) return;
+  const at::NoGradGuard guard;
+  parameters.values.copy_(values_);
+  if (buffers_.defined()) parameters.buffers.copy_(buffers_);
+}
+
+// The model may have been moved since the last step.
+void Averaging::follow(const Parameters& parameters) {
+  const at::Device device = parameters.values.device();
+  if (values_.device() == device) return;
+  values_ = values_.to(device);
+  if (buffers_.defined()) buffers_ = buffers_.to(device);
+}
+
+Averaging::State Averaging::state() const {
+  State result;
+  at::Tensor counts = at::empty({2}, at::kLong);
+  counts.mutable_data_ptr<std::int64_t>()[0] = averaged_;
+  counts.mutable_data_ptr<std::int64_t>()[1] = steps_;
+  result["counts"] = counts;
+  result["values"] = values_.clone();
+  if (buffers_.defined()) result["buffers"] = buffers_.clone();
+  return result;
+}
+
+void Averaging::restore(const State& state) {
+  if (exchanged_) throw std::logic_error("the model has its averaged weights; exchange them first");
+  const at::Tensor counts = stored(state, "counts", 2, at::kLong).cpu().contiguous();
+  const at::Tensor& values = stored(state, "values", values_.numel(), at::kFloat);
+  if (buffers_.defined()) buffers_.copy_(stored(state, "buffers", buffers_.numel(), at::kFloat));
+  values_.copy_(values);
+  averaged_ = counts.const_data_ptr<std::int64_t>()[0];
+  steps_ = counts.const_data_ptr<std::int64_t>()[1];
+}
+
+}  // namespace mnistcnn::train

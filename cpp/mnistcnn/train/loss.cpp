@@ -1,0 +1,104 @@
+#include "mnistcnn/train/loss.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace mnistcnn::train {
+namespace {
+
+using Row = std::vector<double>;  // one number per class
+
+// softmax(outputs * sharpness) and its logarithm
+struct Softmax {
+  Row probabilities, logarithms;
+
+  void of(std::span<const float> outputs, double sharpness) {
+    const double largest = *std::max_element(outputs.begin(), outputs.end()) * sharpness;
+    double sum = 0;
+    logarithms.resize(outputs.size());
+    probabilities.resize(outputs.size());
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      logarithms[i] = outputs[i] * sharpness - largest;
+      sum += probabilities[i] = std::exp(logarithms[i]);
+    }
+    for (double& each : probabilities) each /= sum;
+    for (double& each : logarithms) each -= std::log(sum);
+  }
+};
+
+double weight_of(const Loss& loss, std::int64_t label) {
+  return loss.class_weights.empty() ? 1 : loss.class_weights[static_cast<std::size_t>(label)];
+}
+
+void add_target(const Loss& loss, std::int64_t label, double share, Row& target) {
+  const double smoothing = loss.plain.label_smoothing;
+  target[static_cast<std::size_t>(label)] += share * (1 - smoothing) * weight_of(loss, label);
+  if (smoothing == 0) return;
+  const double spread = share * smoothing / static_cast<double>(target.size());
+  for (std::size_t i = 0; i < target.size(); ++i) target[i] += spread * weight_of(loss, static_cast<std::int64_t>(i));
+}
+
+// -sum target * log p, where the outputs are logits or already log p; adds to the gradients.
+double likelihood(const Loss& loss, std::span<const float> outputs, const Row& target, Softmax& softmax,
+                  Row& gradients) {
+  double value = 0, total = 0;
+  const bool logits = loss.plain.kind == engine::LossKind::kCrossEntropy;
+  if (logits) softmax.of(outputs, 1);
+  for (std::size_t i = 0; i < target.size(); ++i) {
+    if (target[i] == 0) continue;  // a log-probability may be minus infinity there
+    value -= target[i] * (logits ? softmax.logarithms[i] : static_cast<double>(outputs[i]));
+    total += target[i];
+    gradients[i] -= target[i];
+  }
+  if (logits)
+    for (std::size_t i = 0; i < target.size(); ++i) gradients[i] += total * softmax.probabilities[i];
+  return value;
+}
+
+// T^2 times the Kullback-Leibler divergence of the teachers' opinion from the student's, both softened by T.
+double disagreement(double temperature, double weight, std::span<const float> outputs, std::span<const float> opinion,
+                    Softmax& softmax, Row& gradients) {
+  softmax.of(outputs, 1 / temperature);
+  double value = 0;
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const double wanted = opinion[i];
+    if (wanted > 0) value += wanted * (std::log(wanted) - softmax.logarithms[i]);
+    gradients[i] += weight * temperature * (softmax.probabilities[i] - wanted);
+  }
+  return weight * temperature * temperature * value;
+}
+
+}  // namespace
+
+engine::StepResult evaluate(const Loss& loss, std::span<const float> outputs, const Targets& targets,
+                            std::span<float> gradients) {
+  const std::size_t count = targets.labels.size(), classes = outputs.size() / count;
+  const bool mixed = !targets.partners.empty(), taught = !targets.opinions.empty();
+  const double taught_share = taught ? loss.distillation.weight / static_cast<double>(count) : 0;
+  const double labels_share = taught ? 1 - loss.distillation.weight : 1;
+  double weights = 0;
+  for (const std::int64_t label : targets.labels) weights += weight_of(loss, label);
+  const double part = weights > 0 ? labels_share / weights : 0;
+  engine::StepResult result;
+  Row target(classes), slope(classes);
+  Softmax softmax;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::span<const float> row = outputs.subspan(i * classes, classes);
+    std::fill(target.begin(), target.end(), 0.0);
+    std::fill(slope.begin(), slope.end(), 0.0);
+    add_target(loss, targets.labels[i], part * targets.share, target);
+    if (mixed) add_target(loss, targets.partners[i], part * (1 - targets.share), target);
+    result.loss_sum += likelihood(loss, row, target, softmax, slope);
+    if (taught)
+      result.loss_sum += disagreement(loss.distillation.temperature, taught_share, row,
+                                      targets.opinions.subspan(i * classes, classes), softmax, slope);
+    std::transform(slope.begin(), slope.end(), gradients.begin() + static_cast<std::ptrdiff_t>(i * classes),
+                   [](double each) { return static_cast<float>(each); });
+    const std::int64_t label = mixed && targets.share < 0.5 ? targets.partners[i] : targets.labels[i];
+    result.correct += std::max_element(row.begin(), row.end()) - row.begin() == label ? 1 : 0;
+  }
+  result.loss_sum *= static_cast<double>(count);
+  return result;
+}
+
+}  // namespace mnistcnn::train

@@ -1,0 +1,70 @@
+#include "mnistcnn/train/soft_step.h"
+
+#include <ATen/ops/empty.h>
+
+#include "mnistcnn/train/float_batch.h"
+
+namespace mnistcnn::train {
+namespace {
+
+template <class Tensor>
+auto floats(Tensor& tensor) {
+  return std::span<float>(tensor.template mutable_data_ptr<float>(), static_cast<std::size_t>(tensor.numel()));
+}
+
+// The first `count` rows of a buffer that grows when it must.
+at::Tensor rows(at::Tensor& buffer, std::int64_t count, const network::Shape& shape) {
+  if (!buffer.defined() || buffer.size(0) < count) {
+    std::vector<std::int64_t> sizes{count};
+    sizes.insert(sizes.end(), shape.begin(), shape.end());
+    buffer = at::empty(sizes, at::kFloat);
+  }
+  return buffer.narrow(0, 0, count);
+}
+
+}  // namespace
+
+at::Tensor SoftStep::gathered(const engine::ImageBatch& batch) {
+  at::Tensor images = rows(images_, static_cast<std::int64_t>(batch.indices.size()), model_.graph.input_shape);
+  gather(batch, model_.graph.input_shape, images.mutable_data_ptr<float>());
+  return images;
+}
+
+at::Tensor SoftStep::mixed(const at::Tensor& images, std::span<const std::int64_t> labels,
+                           engine::Randomness randomness) {
+  const network::Shape& shape = model_.graph.input_shape;
+  plan_ = draw(*mixing_, randomness.seed, randomness.step, images.size(0), shape[1], shape[2]);
+  partners_.clear();
+  for (const std::int64_t partner : plan_.partners) partners_.push_back(labels[static_cast<std::size_t>(partner)]);
+  at::Tensor result = rows(mixtures_, images.size(0), shape);
+  mix(*mixing_, plan_, shape[0], shape[1], shape[2], floats(images), floats(result));
+  return result;
+}
+
+engine::StepResult SoftStep::step(const engine::ImageBatch& batch, std::span<const std::int64_t> labels,
+                                  engine::Randomness randomness) {
+  at::Tensor images = gathered(batch);
+  if (mixing_) images = mixed(images, labels, randomness);
+  const at::Device device = model_.parameters.values.device();
+  const at::Tensor inputs = images.to(device);
+  const at::Tensor given = engine_.forward(inputs, engine::Mode::kTrain, randomness, engine::Keep::kForParameters);
+  const at::Tensor outputs = given.cpu().contiguous();
+  at::Tensor gradients = rows(gradients_, outputs.size(0), {outputs.size(1)});
+  Targets targets{.labels = labels};
+  if (mixing_) {
+    targets.partners = partners_;
+    targets.share = plan_.share;
+  }
+  at::Tensor opinion;
+  if (!loss_.distillation.teachers.empty()) {
+    opinion = opinions(loss_.distillation, inputs);
+    targets.opinions = floats(opinion);
+  }
+  const auto size = static_cast<std::size_t>(outputs.numel());
+  const engine::StepResult result =
+      evaluate(loss_, {outputs.const_data_ptr<float>(), size}, targets, floats(gradients));
+  engine_.backward(gradients.to(device));
+  return result;
+}
+
+}  // namespace mnistcnn::train

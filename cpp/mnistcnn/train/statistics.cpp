@@ -1,0 +1,70 @@
+#include "mnistcnn/train/statistics.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros_like.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <type_traits>
+#include <variant>
+#include <vector>
+
+#include "mnistcnn/data/order.h"
+#include "mnistcnn/train/float_batch.h"
+
+namespace mnistcnn::train {
+namespace {
+
+// The share of a batch in running statistics that start from nothing; 0 where they never change.
+double first_share(const network::Layer& layer) {
+  return std::visit(
+      [](const auto& each) -> double {
+        using Kind = std::decay_t<decltype(each)>;
+        if constexpr (std::is_same_v<Kind, network::BatchNorm2d> || std::is_same_v<Kind, network::BatchNorm1d>)
+          return each.momentum < 0 ? 1 : each.momentum;
+        else if constexpr (std::is_same_v<Kind, network::InstanceNorm2d>)
+          return std::max(each.momentum, 0.0);
+        else
+          return 0;
+      },
+      layer);
+}
+
+}  // namespace
+
+void recompute_statistics(network::Model& model, engine::Engine& engine, std::span<const std::uint8_t> images,
+                          std::int64_t count, const InputScaling& scaling, std::int64_t batch_size, std::uint64_t seed,
+                          const std::function<void(std::int64_t)>& on_progress) {
+  if (model.analysis.buffers.empty()) return;
+  const c10::InferenceMode ordinary(false);
+  const at::NoGradGuard guard;
+  at::Tensor& running = model.parameters.buffers;
+  const at::Tensor before = running.clone();
+  at::Tensor mean = at::zeros_like(running);
+  const network::Shape& shape = model.graph.input_shape;
+  at::Tensor floats = at::empty({std::min(batch_size, count), shape[0], shape[1], shape[2]}, at::kFloat);
+  const std::vector<std::int64_t> order = data::plain_order(count);
+  std::int64_t batches = 0;
+  for (std::int64_t begin = 0; begin < count; begin += batch_size) {
+    const std::int64_t size = std::min(batch_size, count - begin);
+    const std::span<const std::int64_t> indices(order.data() + begin, static_cast<std::size_t>(size));
+    const at::Tensor batch = floats.narrow(0, 0, size);
+    gather({images.data(), indices, scaling.scale, scaling.shift}, shape, batch.mutable_data_ptr<float>());
+    running.zero_();  // what the batch then leaves there is its own statistics times its share
+    model.parameters.counters.zero_();
+    engine.forward(batch.to(running.device()), engine::Mode::kTrain, {seed, static_cast<std::uint64_t>(batches)},
+                   engine::Keep::kNothing);
+    mean.lerp_(running, 1 / static_cast<double>(++batches));
+    if (on_progress) on_progress(begin + size);
+  }
+  for (const network::TensorSpec& spec : model.analysis.buffers) {
+    const double share = first_share(model.graph.nodes[static_cast<std::size_t>(spec.node)].layer);
+    const at::Tensor target = running.narrow(0, spec.offset, spec.count);
+    target.copy_(share == 0 ? before.narrow(0, spec.offset, spec.count)
+                            : mean.narrow(0, spec.offset, spec.count).div(share));
+  }
+  model.parameters.counters.fill_(batches);
+}
+
+}  // namespace mnistcnn::train

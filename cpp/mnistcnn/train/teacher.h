@@ -1,0 +1,27 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "mnistcnn/engine/engine.h"
+
+namespace mnistcnn::train {
+
+// A trained model whose opinion a student learns.
+struct Teacher {
+  engine::Engine* engine;           // of another model than the student's; not owned
+  std::vector<float> scale, shift;  // from the student's normalised pixels to the teacher's, one per channel
+  bool gives_probabilities;         // otherwise logits or log-probabilities
+};
+
+// Hinton's: weight * temperature^2 * KL(teachers || student), both softened, + (1 - weight) * the loss of the labels.
+struct Distillation {
+  std::vector<Teacher> teachers;
+  double temperature = 4, weight = 0.5;
+};
+
+// images: f32 [B, C, H, W], the student's -> f32 [B, classes] on the CPU: the mean of the teachers' softened
+// probabilities.
+at::Tensor opinions(const Distillation& distillation, const at::Tensor& images);
+
+}  // namespace mnistcnn::train

@@ -1,0 +1,219 @@
+"""Averages of weights as values: what is kept beside a model while it trains, and when the model gets it.
+
+>>> import mnistcnn
+>>> from mnistcnn import averaging
+>>> model = mnistcnn.create_model("budget_model1")
+>>> native = averaging.native(mnistcnn.EMA(decay=0.99), model)  # for core.train_epoch(..., averaging=native)
+>>> native.after_step(model._network)
+>>> with averaging.averaged(native, mnistcnn.EMA(), model):
+...     pass  # the model has the averaged weights here
+>>> averaging.finish(native, mnistcnn.EMA(), model)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mnistcnn.checks import finite_number, whole_number
+from mnistcnn.values import Value
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mnistcnn._native import core
+    from mnistcnn.model import Model
+
+
+class _Averaging(Value):
+    evaluates: ClassVar[bool] = True  # whether a validation during training looks at the averages
+    recomputes: ClassVar[bool] = False  # whether the model's running statistics must be measured anew at the end
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class EMA(_Averaging):
+    """The exponential moving average of the weights, as ``torch.optim.swa_utils.AveragedModel`` with an EMA.
+
+    Validations look at the averages; at the end of the training the model gets them.
+
+    Parameters
+    ----------
+    decay
+        The share of the average that an update keeps.
+    every
+        How many steps lie between two updates.
+    warm_up
+        Whether the decay is at most (1 + n) / (10 + n) after n updates, so that short trainings forget their start.
+    buffers
+        Whether the running statistics of norms are averaged too; otherwise the model's own stay.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.EMA(decay=0.99)
+    EMA(decay=0.99)
+    """
+
+    decay: float = 0.999
+    every: int = 1
+    warm_up: bool = True
+    buffers: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuses values without a meaning."""
+        self._set("decay", finite_number("decay", self.decay, most=1))
+        self._set("every", whole_number("every", self.every))
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class SWA(_Averaging):
+    """Stochastic weight averaging: the mean of the weights at the ends of epochs.
+
+    At the end of the training the model gets the mean, and its running statistics are measured anew over the training
+    set, as ``torch.optim.swa_utils.update_bn`` does. Validations before that look at the ordinary weights.
+
+    Parameters
+    ----------
+    start_epoch
+        The first epoch whose weights take part, counted from 1.
+    every
+        How many epochs lie between two updates.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.SWA(start_epoch=10)
+    SWA(start_epoch=10)
+    """
+
+    start_epoch: int
+    every: int = 1
+    evaluates: ClassVar[bool] = False
+    recomputes: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuses values without a meaning."""
+        self._set("start_epoch", whole_number("start_epoch", self.start_epoch))
+        self._set("every", whole_number("every", self.every))
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Lookahead(_Averaging):
+    """Every ``k`` steps, slow weights go the share ``alpha`` of the way to the fast ones, which go on from there.
+
+    Validations look at the slow weights, and the model has them in the end (Zhang et al., 2019).
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.Lookahead(k=10)
+    Lookahead(k=10)
+    """
+
+    k: int = 5
+    alpha: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuses values without a meaning."""
+        self._set("k", whole_number("k", self.k))
+        self._set("alpha", finite_number("alpha", self.alpha, most=1))
+
+
+Averaging = EMA | SWA | Lookahead
+
+
+# ---- on the way to the core
+
+
+def native(averaging: Averaging | None, model: Model) -> core.Averaging | None:
+    """What ``core.train_epoch`` takes: made once per run, before its first step, with the model's weights as they are.
+
+    Its ``state()`` and ``restore(state)`` go into checkpoints and out of them.
+    """
+    from mnistcnn._native import core
+
+    if averaging is None:
+        return None
+    if not isinstance(averaging, EMA | SWA | Lookahead):
+        raise TypeError(f"averaging must be an EMA, an SWA, a Lookahead or None, got {averaging!r}")
+    model._relink()
+    return core.Averaging(model._network, {"kind": type(averaging).__name__, **asdict(averaging)})
+
+
+@contextmanager
+def averaged(native: core.Averaging | None, averaging: Averaging | None, model: Model) -> Iterator[None]:
+    """The model has its averaged weights inside, where a validation should see them; afterwards its own again."""
+    if native is None or averaging is None or not averaging.evaluates or not native.ready:
+        yield
+        return
+    _exchange(native, model)
+    try:
+        yield
+    finally:
+        _exchange(native, model)
+
+
+def finish(
+    native: core.Averaging | None,
+    averaging: Averaging | None,
+    model: Model,
+    images: np.ndarray[Any, Any] | None = None,
+    *,
+    batch_size: int = 128,
+    seed: int = 0,
+    engine: str | None = None,
+    threads: int | None = None,
+) -> None:
+    """The end of a run: the model gets its averaged weights for good, if there are any.
+
+    Where these need running statistics of their own (`SWA`), those are measured on ``images``, the training set's.
+    """
+    if native is None or averaging is None or not native.ready:
+        return
+    with model._lock:
+        _changes(model)
+        native.finish(model._network)
+        if averaging.recomputes:
+            if images is None:
+                raise ValueError(f"{averaging!r} measures running statistics anew; give the training set's images")
+            _recompute(model, images, batch_size, seed, engine, threads)
+
+
+def _recompute(
+    model: Model,
+    images: np.ndarray[Any, Any],
+    batch_size: int,
+    seed: int,
+    engine: str | None,
+    threads: int | None,
+) -> None:
+    from mnistcnn._native import core
+    from mnistcnn.arrays import as_tensor
+
+    pixels = model.pixel_normalization
+    core.recompute_statistics(
+        model._network,
+        model.native_engine(engine, threads),
+        as_tensor(images).cpu().contiguous(),
+        scale=pixels.scale,
+        shift=pixels.shift,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    model._forwards += 1  # the engine's record of an earlier forward is gone
+
+
+def _exchange(native: core.Averaging, model: Model) -> None:
+    with model._lock:
+        _changes(model)
+        native.exchange(model._network)
+
+
+def _changes(model: Model) -> None:
+    """Autograd then refuses the backward of an older forward."""
+    from torch.autograd.graph import increment_version
+
+    model._relink()
+    increment_version(tuple(model.parameters()))
