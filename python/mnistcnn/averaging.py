@@ -172,12 +172,12 @@ def finish(
     """
     if native is None or averaging is None or not native.ready:
         return
+    if averaging.recomputes and images is None:
+        raise ValueError(f"{averaging!r} measures running statistics anew; give the training set's images")
     with model._lock:
         _changes(model)
         native.finish(model._network)
-        if averaging.recomputes:
-            if images is None:
-                raise ValueError(f"{averaging!r} measures running statistics anew; give the training set's images")
+        if averaging.recomputes and images is not None:
             _recompute(model, images, batch_size, seed, engine, threads)
 
 

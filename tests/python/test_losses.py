@@ -262,7 +262,7 @@ def test_shares_follow_the_beta_distribution(alpha: float):
     """Mean and variance over 4,000 steps, within five standard errors."""
     mixing = core.Mixing("mixup", alpha=alpha)
     shares = np.array([mixing.plan(seed=1, step=step, count=2, height=1, width=1)["share"] for step in range(4000)])
-    assert ((0 <= shares) & (shares <= 1)).all()
+    assert ((shares >= 0) & (shares <= 1)).all()
     variance = 1 / (4 * (2 * alpha + 1))
     assert abs(shares.mean() - 0.5) < 5 * (variance / 4000) ** 0.5
     spread = (shares - 0.5) ** 2

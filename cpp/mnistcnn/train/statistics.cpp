@@ -31,6 +31,30 @@ double first_share(const network::Layer& layer) {
       layer);
 }
 
+// The mean over all batches of what each leaves in running statistics that start from nothing.
+at::Tensor mean_of_batches(network::Model& model, engine::Engine& engine, std::span<const std::uint8_t> images,
+                           std::int64_t count, const InputScaling& scaling, std::int64_t batch_size, std::uint64_t seed,
+                           const std::function<void(std::int64_t)>& on_progress) {
+  at::Tensor& running = model.parameters.buffers;
+  at::Tensor mean = at::zeros_like(running);
+  const network::Shape& shape = model.graph.input_shape;
+  at::Tensor floats = at::empty({std::min(batch_size, count), shape[0], shape[1], shape[2]}, at::kFloat);
+  const std::vector<std::int64_t> order = data::plain_order(count);
+  for (std::int64_t batches = 0, begin = 0; begin < count; begin += batch_size) {
+    const std::int64_t size = std::min(batch_size, count - begin);
+    const std::span<const std::int64_t> indices(order.data() + begin, static_cast<std::size_t>(size));
+    const at::Tensor batch = floats.narrow(0, 0, size);
+    gather({images.data(), indices, scaling.scale, scaling.shift}, shape, batch.mutable_data_ptr<float>());
+    running.zero_();
+    model.parameters.counters.zero_();
+    engine.forward(batch.to(running.device()), engine::Mode::kTrain, {seed, static_cast<std::uint64_t>(batches)},
+                   engine::Keep::kNothing);
+    mean.lerp_(running, 1 / static_cast<double>(++batches));
+    if (on_progress) on_progress(begin + size);
+  }
+  return mean;
+}
+
 }  // namespace
 
 void recompute_statistics(network::Model& model, engine::Engine& engine, std::span<const std::uint8_t> images,
@@ -39,32 +63,23 @@ void recompute_statistics(network::Model& model, engine::Engine& engine, std::sp
   if (model.analysis.buffers.empty()) return;
   const c10::InferenceMode ordinary(false);
   const at::NoGradGuard guard;
-  at::Tensor& running = model.parameters.buffers;
-  const at::Tensor before = running.clone();
-  at::Tensor mean = at::zeros_like(running);
-  const network::Shape& shape = model.graph.input_shape;
-  at::Tensor floats = at::empty({std::min(batch_size, count), shape[0], shape[1], shape[2]}, at::kFloat);
-  const std::vector<std::int64_t> order = data::plain_order(count);
-  std::int64_t batches = 0;
-  for (std::int64_t begin = 0; begin < count; begin += batch_size) {
-    const std::int64_t size = std::min(batch_size, count - begin);
-    const std::span<const std::int64_t> indices(order.data() + begin, static_cast<std::size_t>(size));
-    const at::Tensor batch = floats.narrow(0, 0, size);
-    gather({images.data(), indices, scaling.scale, scaling.shift}, shape, batch.mutable_data_ptr<float>());
-    running.zero_();  // what the batch then leaves there is its own statistics times its share
-    model.parameters.counters.zero_();
-    engine.forward(batch.to(running.device()), engine::Mode::kTrain, {seed, static_cast<std::uint64_t>(batches)},
-                   engine::Keep::kNothing);
-    mean.lerp_(running, 1 / static_cast<double>(++batches));
-    if (on_progress) on_progress(begin + size);
+  network::Parameters& parameters = model.parameters;
+  const at::Tensor before = parameters.buffers.clone(), counters = parameters.counters.clone();
+  at::Tensor mean;
+  try {
+    mean = mean_of_batches(model, engine, images, count, scaling, batch_size, seed, on_progress);
+  } catch (...) {
+    parameters.buffers.copy_(before);
+    parameters.counters.copy_(counters);
+    throw;
   }
   for (const network::TensorSpec& spec : model.analysis.buffers) {
     const double share = first_share(model.graph.nodes[static_cast<std::size_t>(spec.node)].layer);
-    const at::Tensor target = running.narrow(0, spec.offset, spec.count);
+    const at::Tensor target = parameters.buffers.narrow(0, spec.offset, spec.count);
     target.copy_(share == 0 ? before.narrow(0, spec.offset, spec.count)
                             : mean.narrow(0, spec.offset, spec.count).div(share));
   }
-  model.parameters.counters.fill_(batches);
+  parameters.counters.fill_(step_count(count, batch_size));
 }
 
 }  // namespace mnistcnn::train

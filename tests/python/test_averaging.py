@@ -1,0 +1,364 @@
+"""Averages of weights beside torch.optim.swa_utils and a plain Lookahead; when the model sees them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+
+import mnistcnn
+from mnistcnn import EMA, SGD, SWA, Conv2d, Dropout, Flatten, Linear, Lookahead, Model
+from mnistcnn._native import core
+from mnistcnn.averaging import averaged, finish, native
+from mnistcnn.losses import native as native_loss
+from mnistcnn.optimizers import settings
+from reference import Twin, distance, length, pixels_as_input
+
+SHAPE = (1, 8, 8)
+
+
+def network(seed: int = 0, *extra: Any, momentum: float | None = 0.1) -> Model:
+    norm = mnistcnn.BatchNorm2d(momentum=momentum)
+    return Model(
+        [Conv2d(4, 3), norm, mnistcnn.ReLU(), *extra, Conv2d(6, 3), mnistcnn.BatchNorm2d(), Flatten(), Linear(10)],
+        input_shape=SHAPE,
+        seed=seed,
+    )
+
+
+def data(count: int = 40, seed: int = 0) -> mnistcnn.ImageSet:
+    dice = np.random.default_rng(seed)
+    images = dice.integers(0, 256, (count, *SHAPE), dtype=np.uint8)
+    return mnistcnn.ImageSet.from_arrays(images, dice.integers(0, 10, count), classes=10)
+
+
+def shake(model: Model, dice: torch.Generator) -> None:
+    """As if a step had been made."""
+    for flat in (model._network.values, model._network.buffers):
+        flat += 0.1 * torch.randn(flat.shape, generator=dice)
+
+
+def same(model: Model, wanted: torch.nn.Module, tolerance: float = 1e-6) -> None:
+    for name, parameter in wanted.named_parameters():
+        assert distance(model.get_parameter(name), parameter) <= tolerance * length(parameter), name
+
+
+def the_buffers(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: each for name, each in module.named_buffers() if "running" in name}
+
+
+def twin_of(model: Model) -> Twin:
+    """The model as PyTorch's layers, in the precision of the model."""
+    return Twin(model).float()
+
+
+# ---- the arithmetic
+
+
+@pytest.mark.parametrize("buffers", [True, False])
+@pytest.mark.parametrize("decay", [0.9, 0.999])
+def test_ema_is_torchs(decay: float, buffers: bool):
+    model, dice = network(), torch.Generator().manual_seed(1)
+    reference = AveragedModel(twin_of(model), multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=buffers)
+    averages = native(EMA(decay=decay, warm_up=False, buffers=buffers), model)
+    assert averages is not None
+    assert not averages.ready
+    for _ in range(50):
+        shake(model, dice)
+        averages.after_step(model._network)
+        reference.update_parameters(twin_of(model))
+    assert averages.ready
+    finish(averages, EMA(), model)
+    same(model, reference.module)
+    for name, wanted in the_buffers(reference.module).items():
+        assert distance(model.get_buffer(name), wanted) <= 1e-6 * length(wanted), name
+
+
+def test_ema_every_third_step_warms_up():
+    model, dice = network(), torch.Generator().manual_seed(1)
+    value = EMA(decay=0.5, every=3)
+    averages = native(value, model)
+    assert averages is not None
+    average = torch.zeros_like(model._network.values)
+    for step in range(1, 40):
+        shake(model, dice)
+        averages.after_step(model._network)
+        if step % 3 == 0:
+            n = step // 3 - 1
+            decay = 0.0 if n == 0 else min(0.5, (1 + n) / (10 + n))
+            average = decay * average + (1 - decay) * model._network.values
+    finish(averages, value, model)
+    torch.testing.assert_close(model._network.values, average)
+
+
+def test_swa_is_torchs_with_its_batch_norms():
+    model, dice = network(), torch.Generator().manual_seed(1)
+    model.normalization = mnistcnn.Normalization(0.4, 0.25)
+    value, batch = SWA(start_epoch=3, every=2), data(41)
+    averages = native(value, model)
+    assert averages is not None
+    reference = AveragedModel(twin_of(model))
+    for epoch in range(9):
+        shake(model, dice)
+        averages.after_step(model._network)
+        averages.after_epoch(model._network, epoch=epoch)
+        assert averages.ready is (epoch >= 2)
+        if epoch in (2, 4, 6, 8):
+            reference.update_parameters(twin_of(model))
+    finish(averages, value, model, batch.images, batch_size=16)
+    same(model, reference.module)
+    update_bn(list(pixels_as_input(model, batch.images).float().split(16)), reference)
+    for name, wanted in reference.module.named_buffers():
+        assert distance(model.get_buffer(name), wanted) <= 1e-5 * length(wanted), name
+
+
+def test_lookahead_is_the_papers():
+    model, dice = network(), torch.Generator().manual_seed(1)
+    value = Lookahead(k=4, alpha=0.3)
+    averages = native(value, model)
+    assert averages is not None
+    slow = model._network.values.clone()
+    fast = slow.clone()
+    for step in range(1, 31):
+        change = 0.1 * torch.randn(fast.shape, generator=dice)
+        model._network.values.add_(change)
+        fast += change
+        averages.after_step(model._network)
+        if step % 4 == 0:
+            slow += 0.3 * (fast - slow)
+            fast = slow.clone()
+        torch.testing.assert_close(model._network.values, fast)
+    finish(averages, value, model)
+    torch.testing.assert_close(model._network.values, slow)
+
+
+@pytest.mark.parametrize("engine", ["lanes", "aten"])
+@pytest.mark.parametrize("momentum", [0.1, 0.9, None])
+def test_statistics_are_those_of_update_bn(momentum: float | None, engine: str):
+    model = network(momentum=momentum)
+    twin, batch = twin_of(model), data(50)
+    pixels = model.pixel_normalization
+    before = model._network.values.clone()
+    core.recompute_statistics(
+        model._network,
+        model.native_engine(engine),
+        torch.tensor(batch.images),
+        scale=pixels.scale,
+        shift=pixels.shift,
+        batch_size=16,
+        seed=0,
+    )
+    update_bn(list(pixels_as_input(model, batch.images).float().split(16)), twin)
+    for name, wanted in twin.named_buffers():
+        assert distance(model.get_buffer(name), wanted) <= 1e-5 * length(wanted), name
+    assert model._network.values.equal(before)
+
+
+def test_a_norm_that_never_changes_keeps_its_statistics():
+    model = network(momentum=0.0)
+    fixed = model.get_buffer("1.running_mean").fill_(0.25)
+    moving = model.get_buffer("4.running_mean").fill_(0.25)
+    finish(*_ready_swa(model), model, data().images)
+    assert (fixed == 0.25).all()
+    assert (moving != 0.25).any()
+
+
+def _ready_swa(model: Model) -> tuple[core.Averaging | None, SWA]:
+    value = SWA(start_epoch=1)
+    averages = native(value, model)
+    assert averages is not None
+    averages.after_epoch(model._network, epoch=0)
+    return averages, value
+
+
+# ---- in training
+
+
+def run(model: Model, averages: core.Averaging | None, epochs: int = 2, first: int = 0, optimizer: Any = None) -> Any:
+    batch, pixels = data(), model.pixel_normalization
+    optimizer = optimizer or core.Optimizer(
+        model._network, settings(SGD(lr=0.1, momentum=0.9)), trainable=model.trainable_ranges(), undecayed=[]
+    )
+    for epoch in range(first, first + epochs):
+        core.train_epoch(
+            model._network,
+            model.native_engine(),
+            optimizer,
+            torch.tensor(batch.images),
+            torch.tensor(batch.labels),
+            scale=pixels.scale,
+            shift=pixels.shift,
+            batch_size=8,
+            seed=1,
+            epoch=epoch,
+            first_step=5 * epoch,
+            shuffle=True,
+            learning_rates=[0.1] * 5,
+            loss=native_loss("auto", model),
+            averaging=averages,
+        )
+    return optimizer
+
+
+def outputs(model: Model) -> np.ndarray[Any, Any]:
+    return mnistcnn.predict(model, data())
+
+
+@pytest.mark.parametrize("value", [EMA(decay=0.8), Lookahead(k=3)], ids=str)
+def test_a_validation_looks_at_the_averages(value: Any):
+    model, plain = network(), network()
+    averages = native(value, model)
+    run(model, averages)
+    if isinstance(value, EMA):  # it looks on
+        run(plain, None)
+        assert model._network.values.equal(plain._network.values)
+    usual, before = outputs(model), model._network.values.clone()
+    with averaged(averages, value, model):
+        inside = outputs(model)
+    assert not np.array_equal(inside, usual)
+    assert model._network.values.equal(before)
+    np.testing.assert_array_equal(outputs(model), usual)
+    finish(averages, value, model)
+    np.testing.assert_array_equal(outputs(model), inside)
+
+
+def test_swa_is_seen_at_the_end_only():
+    model, value = network(), SWA(start_epoch=1)
+    averages = native(value, model)
+    run(model, averages)
+    usual = outputs(model)
+    with averaged(averages, value, model):
+        np.testing.assert_array_equal(outputs(model), usual)
+    finish(averages, value, model, data().images)
+    assert not np.array_equal(outputs(model), usual)
+
+
+def test_an_exception_inside_gives_the_model_its_weights_back():
+    model, value = network(), EMA()
+    averages = native(value, model)
+    run(model, averages)
+    before = model._network.values.clone()
+    with pytest.raises(ZeroDivisionError), averaged(averages, value, model):
+        1 / 0  # noqa: B018
+    assert model._network.values.equal(before)
+
+
+def test_nothing_happens_before_there_is_an_average():
+    model, value = network(), SWA(start_epoch=5)
+    averages = native(value, model)
+    run(model, averages)
+    before = model._network.values.clone()
+    finish(averages, value, model, data().images)
+    finish(None, None, model)
+    with averaged(averages, value, model), averaged(None, None, model):
+        pass
+    assert model._network.values.equal(before)
+
+
+@pytest.mark.parametrize("value", [EMA(every=2), EMA(buffers=False), SWA(start_epoch=1), Lookahead(k=3)], ids=str)
+def test_a_restored_average_goes_on_where_it_was(value: Any):
+    """Two epochs in one run, and in two with the states carried over by hand."""
+    straight, first = network(), network()
+    whole, half = native(value, straight), native(value, first)
+    assert half is not None
+    run(straight, whole)
+    optimizer = run(first, half, epochs=1)
+    second = copy.deepcopy(first)
+    resumed = native(value, second)
+    assert resumed is not None
+    resumed.restore({name: each.clone() for name, each in half.state().items()})
+    again = core.Optimizer(
+        second._network, settings(SGD(lr=0.1, momentum=0.9)), trainable=second.trainable_ranges(), undecayed=[]
+    )
+    again.restore(optimizer.state())
+    run(second, resumed, epochs=1, first=1, optimizer=again)
+    assert second._network.values.equal(straight._network.values)
+    finish(whole, value, straight, data().images)
+    finish(resumed, value, second, data().images)
+    assert second._network.values.equal(straight._network.values)
+    assert second._network.buffers.equal(straight._network.buffers)
+
+
+def test_interrupted_statistics_are_the_old_ones():
+    model = network()
+    before, pixels = model._network.buffers.clone(), model.pixel_normalization
+
+    def stop(images_done: int) -> None:
+        if images_done >= 32:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        core.recompute_statistics(
+            model._network,
+            model.native_engine(),
+            torch.tensor(data().images),
+            scale=pixels.scale,
+            shift=pixels.shift,
+            batch_size=16,
+            seed=0,
+            on_progress=stop,
+        )
+    assert model._network.buffers.equal(before)
+    assert not model._network.counters.any()
+
+
+def test_statistics_follow_dropouts_seed():
+    found = []
+    for seed in (0, 0, 1):
+        model = network(0, Dropout(0.5))
+        finish(*_ready_swa(model), model, data().images, seed=seed)
+        found.append(model._network.buffers.clone())
+    assert found[0].equal(found[1])
+    assert not found[0].equal(found[2])
+
+
+# ---- refused
+
+
+def test_states_of_something_else_are_refused():
+    averages, other = native(EMA(), network()), native(Lookahead(), network())
+    assert averages is not None
+    assert other is not None
+    with pytest.raises(ValueError, match="the stored averages do not fit this model: 'buffers' should be Float"):
+        averages.restore(other.state())
+    small = native(EMA(), Model([Flatten(), Linear(10)], input_shape=SHAPE))
+    assert small is not None
+    with pytest.raises(ValueError, match="the stored averages do not fit this model: 'values'"):
+        averages.restore(small.state())
+
+
+def test_no_step_while_the_model_has_the_averages():
+    model = network()
+    averages = native(Lookahead(), model)
+    assert averages is not None
+    averages.exchange(model._network)
+    for forbidden in (lambda: averages.after_step(model._network), lambda: averages.finish(model._network)):
+        with pytest.raises(RuntimeError, match="the model has its averaged weights"):
+            forbidden()
+
+
+REFUSALS: dict[str, tuple[Any, type[Exception], str]] = {
+    "decay": (lambda: EMA(decay=1.1), ValueError, "decay must be a number between 0 and 1, got 1.1"),
+    "every": (lambda: EMA(every=0), ValueError, "every must be an integer of at least 1, got 0"),
+    "start": (lambda: SWA(start_epoch=0), ValueError, "start_epoch must be an integer of at least 1, got 0"),
+    "k": (lambda: Lookahead(k=1.5), ValueError, "k must be an integer of at least 1, got 1.5"),  # type: ignore[arg-type]
+    "alpha": (lambda: Lookahead(alpha=-1), ValueError, "alpha must be a number between 0 and 1, got -1"),
+    "argument": (lambda: EMA(beta=0.9), TypeError, "EMA has no argument 'beta'; choose from decay, every"),  # type: ignore[call-arg]
+    "kind": (lambda: native("ema", network()), TypeError, "averaging must be an EMA, an SWA, a Lookahead or None"),  # type: ignore[arg-type]
+    "no images": (
+        lambda: finish(*_ready_swa(model := network()), model),
+        ValueError,
+        r"SWA\(start_epoch=1\) measures running statistics anew; give the training set's images",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_what_is_refused(case: str):
+    action, error, text = REFUSALS[case]
+    with pytest.raises(error, match=text):
+        action()
