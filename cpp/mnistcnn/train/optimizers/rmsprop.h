@@ -40,7 +40,7 @@ struct RMSprop {
       if constexpr (kCentered) {
         Number& mean = state[1];
         mean = mean + fresh * (decayed - mean);
-        variance = square - mean * mean;
+        variance = not_negative(square - mean * mean);  // rounding may take it below
       }
       const Number direction = decayed / (square_root(variance) + eps);
       if constexpr (kMomentum) {
