@@ -1,19 +1,54 @@
 #include "mnistcnn/train/float_batch.h"
 
+#include <ATen/Parallel.h>
+
+#include <vector>
+
 namespace mnistcnn::train {
+namespace {
+
+constexpr std::int64_t kImagesPerThread = 64;  // fewer are not worth another thread
+
+// The bytes of one image after the other, wherever they come from.
+class Reader {
+ public:
+  Reader(const engine::ImageBatch& batch, std::size_t size)
+      : batch_(batch),
+        size_(size),
+        image_(batch.source == nullptr ? 0 : size),
+        scratch_(batch.source == nullptr ? 0 : batch.source->scratch_bytes()) {}
+
+  const std::uint8_t* read(std::int64_t index) {
+    if (batch_.source == nullptr) return batch_.images + static_cast<std::size_t>(index) * size_;
+    batch_.source->read(index, image_.data(), scratch_.data());
+    return image_.data();
+  }
+
+ private:
+  const engine::ImageBatch& batch_;
+  std::size_t size_;
+  std::vector<std::uint8_t> image_;
+  std::vector<std::byte> scratch_;
+};
+
+}  // namespace
 
 void gather(const engine::ImageBatch& batch, const network::Shape& shape, float* images) {
   const auto channels = static_cast<std::size_t>(shape[0]);
   const auto plane = static_cast<std::size_t>(shape[1] * shape[2]);
-  for (const std::int64_t index : batch.indices) {
-    const std::uint8_t* pixels = batch.images + static_cast<std::size_t>(index) * channels * plane;
-    for (std::size_t channel = 0; channel < channels; ++channel) {
-      const float scale = batch.scale[channel], shift = batch.shift[channel];
-      for (std::size_t i = 0; i < plane; ++i) images[i] = static_cast<float>(pixels[i]) * scale + shift;
-      pixels += plane;
-      images += plane;
+  const auto convert = [&](std::int64_t begin, std::int64_t end) {
+    Reader reader(batch, channels * plane);
+    for (auto image = static_cast<std::size_t>(begin); image < static_cast<std::size_t>(end); ++image) {
+      const std::uint8_t* const pixels = reader.read(batch.indices[image]);
+      float* const target = images + image * channels * plane;
+      for (std::size_t channel = 0; channel < channels; ++channel) {
+        const float scale = batch.scale[channel], shift = batch.shift[channel];
+        for (std::size_t i = channel * plane; i < (channel + 1) * plane; ++i)
+          target[i] = static_cast<float>(pixels[i]) * scale + shift;
+      }
     }
-  }
+  };
+  at::parallel_for(0, static_cast<std::int64_t>(batch.indices.size()), kImagesPerThread, convert);
 }
 
 }  // namespace mnistcnn::train
