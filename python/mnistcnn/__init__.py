@@ -36,10 +36,13 @@ if TYPE_CHECKING:
     from mnistcnn.averaging import EMA as EMA
     from mnistcnn.averaging import SWA as SWA
     from mnistcnn.averaging import Lookahead as Lookahead
+    from mnistcnn.callbacks import StepRecord as StepRecord
     from mnistcnn.datasets import available as available
     from mnistcnn.datasets import load as load
     from mnistcnn.drawing import as_digit as as_digit
     from mnistcnn.drawing import as_digits as as_digits
+    from mnistcnn.evaluation import predict as predict
+    from mnistcnn.evaluation import test as test
     from mnistcnn.files import load_model as load_model
     from mnistcnn.history import EpochRecord as EpochRecord
     from mnistcnn.history import History as History
@@ -95,11 +98,21 @@ if TYPE_CHECKING:
     from mnistcnn.optimizers import Muon as Muon
     from mnistcnn.optimizers import NAdam as NAdam
     from mnistcnn.optimizers import RMSprop as RMSprop
+    from mnistcnn.recipes import About as About
+    from mnistcnn.recipes import Recipe as Recipe
+    from mnistcnn.recipes import recipe as recipe
     from mnistcnn.results import TestResult as TestResult
+    from mnistcnn.schedules import ConstantLR as ConstantLR
+    from mnistcnn.schedules import CosineAnnealing as CosineAnnealing
+    from mnistcnn.schedules import ExponentialLR as ExponentialLR
+    from mnistcnn.schedules import LambdaLR as LambdaLR
+    from mnistcnn.schedules import MultiStepLR as MultiStepLR
+    from mnistcnn.schedules import OneCycleLR as OneCycleLR
+    from mnistcnn.schedules import ReduceLROnPlateau as ReduceLROnPlateau
+    from mnistcnn.schedules import Schedule as Schedule
+    from mnistcnn.schedules import StepLR as StepLR
     from mnistcnn.summary import Summary as Summary
     from mnistcnn.training import Trainer as Trainer
-    from mnistcnn.training import predict as predict
-    from mnistcnn.training import test as test
     from mnistcnn.training import train as train
     from mnistcnn.zoo import create_model as create_model
     from mnistcnn.zoo import list_models as list_models
@@ -122,6 +135,8 @@ _HOMES = {
     "averaging": ("EMA", "SWA", "Lookahead"),
     "datasets": ("available", "load"),
     "drawing": ("as_digit", "as_digits"),
+    "callbacks": ("StepRecord",),
+    "evaluation": ("predict", "test"),
     "files": ("load_model",),
     "history": ("EpochRecord", "History"),
     "image_set": ("ImageSet",),
@@ -166,9 +181,21 @@ _HOMES = {
     "model": ("EngineWarning", "Model"),
     "normalization": ("Normalization",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Muon", "NAdam", "RMSprop"),
+    "recipes": ("About", "Recipe", "recipe"),
     "results": ("TestResult",),
+    "schedules": (
+        "ConstantLR",
+        "CosineAnnealing",
+        "ExponentialLR",
+        "LambdaLR",
+        "MultiStepLR",
+        "OneCycleLR",
+        "ReduceLROnPlateau",
+        "Schedule",
+        "StepLR",
+    ),
     "summary": ("Summary",),
-    "training": ("Trainer", "predict", "test", "train"),
+    "training": ("Trainer", "train"),
     "zoo": ("create_model", "list_models"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

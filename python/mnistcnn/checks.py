@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import operator
 from collections.abc import Iterable
@@ -73,3 +74,11 @@ def numbers(name: str, values: object, count: int | None = None) -> tuple[float,
     if count is not None and len(found) != count:
         raise ValueError(f"{name} must be {wanted}, got {values!r}")
     return found
+
+
+def choice(name: str, value: object, choices: tuple[str | None, ...]) -> None:
+    """One of a few words."""
+    if value not in choices:
+        hint = difflib.get_close_matches(str(value), [each for each in choices if each], n=1)
+        guess = f"; did you mean {hint[0]!r}?" if hint else ""
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}{guess}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
@@ -29,8 +30,9 @@ class EpochRecord:
     train_accuracy: float
     validation_loss: float | None
     validation_accuracy: float | None
-    learning_rate: float
+    learning_rate: float  # of its first step
     seconds: float
+    last_learning_rate: float | None = None  # of its last step; None in files of older versions
 
     def __str__(self) -> str:
         text = f"epoch {self.epoch}: train loss {self.train_loss:.4f}, accuracy {100 * self.train_accuracy:.2f} %"
@@ -44,7 +46,7 @@ _COLUMNS = [each.name for each in fields(EpochRecord)]
 
 @dataclass
 class History:
-    """Every epoch of a run, and the loss of every step.
+    """Every epoch of a run, the loss of every step, and what the run was made with.
 
     Examples
     --------
@@ -61,6 +63,7 @@ class History:
     seed: int = 0
     epochs: list[EpochRecord] = field(default_factory=list)
     step_losses: list[float] = field(default_factory=list)
+    recipe: dict[str, Any] | None = None  # what the run was made with; None in files of older versions
 
     def __len__(self) -> int:
         return len(self.epochs)
@@ -97,13 +100,15 @@ class History:
             "seed": self.seed,
             "epochs": [asdict(record) for record in self.epochs],
             "step_losses": list(self.step_losses),
+            "recipe": copy.deepcopy(self.recipe),
         }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> History:
         """The history that `to_dict` described."""
         epochs = [EpochRecord(**record) for record in values["epochs"]]
-        return cls(values["model"], values["seed"], epochs, list(values["step_losses"]))
+        recipe = copy.deepcopy(values.get("recipe"))
+        return cls(values["model"], values["seed"], epochs, list(values["step_losses"]), recipe)
 
     def to_json(self, path: str | Path | None = None) -> str:
         """JSON text, also written to ``path`` if given."""

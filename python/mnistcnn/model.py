@@ -220,20 +220,24 @@ class Model(FixedTree):
         if not isinstance(images, torch.Tensor | np.ndarray):
             raise TypeError(f"images must be a tensor or an array, got {type(images).__name__}{_set_hint(images)}")
         tensor = as_tensor(images)
-        expected = ", ".join(map(str, self.input_shape))
-        if tensor.dim() != 4 or tuple(tensor.shape[1:]) != self.input_shape or tensor.shape[0] == 0:
-            raise ValueError(
-                f"model '{self.name}' takes images [N, {expected}] with N of at least 1, got {list(tensor.shape)}"
-                + _shape_hint(tensor, self.input_shape)
-            )
+        self.check_images(tensor)
         if tensor.dtype == torch.uint8:
             normalization = self.pixel_normalization
             scale = torch.tensor(normalization.scale, device=self.device).view(1, -1, 1, 1)
             shift = torch.tensor(normalization.shift, device=self.device).view(1, -1, 1, 1)
             return tensor.to(self.device).float().mul_(scale).add_(shift)
-        if not tensor.is_floating_point():
-            raise TypeError(f"images must be uint8 or floating point, got {tensor.dtype}")
         return tensor.to(self.device, torch.float32).contiguous()
+
+    def check_images(self, images: torch.Tensor) -> None:
+        """Refuses images of another shape or kind than this model takes."""
+        if images.dim() != 4 or tuple(images.shape[1:]) != self.input_shape or images.shape[0] == 0:
+            expected = ", ".join(map(str, self.input_shape))
+            raise ValueError(
+                f"model '{self.name}' takes images [N, {expected}] with N of at least 1, got {list(images.shape)}"
+                + _shape_hint(images, self.input_shape)
+            )
+        if images.dtype != torch.uint8 and not images.is_floating_point():
+            raise TypeError(f"images must be uint8 or floating point, got {images.dtype}")
 
     @property
     def pixel_normalization(self) -> Normalization:

@@ -33,6 +33,8 @@ WITHOUT_TORCH = [
 ]
 PLAIN_MODULES = ["history", "summary", "plot", "html", "results", "layers", "graph", "normalization", "optimizers"]
 PLAIN_MODULES += ["averaging", "losses", "values", "augmentation", "augmentation_checks"]
+PLAIN_MODULES += ["augmentation", "augmentation_checks"]
+PLAIN_MODULES += ["losses", "values", "schedules", "recipes", "published_recipes", "plain_values", "callbacks"]
 
 MODULES = sorted(PYTHON.rglob("*.py"))  # of the package and of every package inside it
 SOURCES = sorted(
@@ -123,7 +125,7 @@ def test_the_core_prints_nothing():
 # Longer than the house's 400 lines today, and not to grow further. Take a name out when its file is split.
 LONG = {
     *("cpp/mnistcnn/data/inflate.cpp", "cpp/mnistcnn/network/analysis.cpp", "cpp/mnistcnn/engine/lanes/compiler.cpp"),
-    *("python/mnistcnn/layers.py", "python/mnistcnn/model.py", "python/mnistcnn/training.py"),
+    *("python/mnistcnn/layers.py", "python/mnistcnn/model.py"),
     *("python/mnistcnn/datasets.py", "python/mnistcnn/image_set.py"),
     "cpp/mnistcnn/engine/lanes/lanes_engine.cpp",
 }

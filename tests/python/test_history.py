@@ -63,7 +63,7 @@ def test_csv(history: History, tmp_path: Path):
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
         *("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"),
-        *("learning_rate", "seconds"),
+        *("learning_rate", "seconds", "last_learning_rate"),
     ]
     assert [float(row["train_loss"]) for row in rows] == [0.5, 0.125, 0.1]
     assert rows[2]["validation_loss"] == ""

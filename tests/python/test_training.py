@@ -333,7 +333,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         TypeError,
         "train_set must be an mnistcnn.ImageSet, got ndarray",
     ),
-    "validation": ({"validation": [1]}, TypeError, "validation must be an mnistcnn.ImageSet, got list"),
+    "validation": ({"validation": [1]}, TypeError, "validation must be an mnistcnn.ImageSet, or a fraction .*, got list"),
     "label": (
         {"train_set": _classes(11)},
         ValueError,
@@ -525,7 +525,7 @@ def test_predict_understands_images_of_all_shapes(data: Any):
 @pytest.mark.parametrize(
     ("images", "error", "text"),
     [
-        (np.zeros((2, 3, 28, 28), np.uint8), ValueError, r"takes images \[N, 1, 28, 28\], got \[2, 3, 28, 28\]"),
+        (np.zeros((2, 3, 28, 28), np.uint8), ValueError, r"takes images \[N, 1, 28, 28\] with N of at least 1, got \[2, 3, 28, 28\]"),
         (np.zeros((0, 1, 28, 28), np.uint8), ValueError, r"got \[0, 1, 28, 28\]"),
         (np.zeros((2, 1, 28, 28), np.int32), TypeError, "images must be uint8 or floating point, got torch.int32"),
     ],
@@ -546,11 +546,11 @@ def test_predict_and_test_refuse_a_batch_of_nothing(data: Any):
 
 def test_the_bar_is_asked_at_most_twenty_times_a_second(digits: Any, monkeypatch: pytest.MonkeyPatch):
     """The core reports every 50 ms at most, and a report costs far less than the 0.5 ms that are 1 % of that."""
-    from mnistcnn import training
+    from mnistcnn import progress
 
     calls: list[int] = []
     spent = 0.0
-    show = training.ProgressBar.show
+    show = progress.ProgressBar.show
 
     def counted(bar: Any, done: int, **numbers: Any) -> None:
         nonlocal spent
@@ -559,7 +559,7 @@ def test_the_bar_is_asked_at_most_twenty_times_a_second(digits: Any, monkeypatch
         spent += time.perf_counter() - start
         calls.append(done)
 
-    monkeypatch.setattr(training.ProgressBar, "show", counted)
+    monkeypatch.setattr(progress.ProgressBar, "show", counted)
     start = time.perf_counter()
     fit(small(), digits[0][:12000], epochs=2, progress=True)
     seconds = time.perf_counter() - start

@@ -1,0 +1,98 @@
+"""What may listen to a training run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mnistcnn.checks import whole_number
+
+if TYPE_CHECKING:
+    from mnistcnn.history import EpochRecord, History
+    from mnistcnn.training import Trainer
+
+EVENTS = ("on_train_start", "on_step", "on_epoch", "on_train_end")
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step: a batch, and the change of the weights after it."""
+
+    epoch: int  # counted from 1
+    step: int  # of the whole run, counted from 1
+    loss: float  # the mean over its batch
+    learning_rate: float
+
+
+class Callback(Protocol):
+    """What a callback may have; every method may be left out, but not all of them.
+
+    An exception from any of them ends the training and comes out unchanged.
+    """
+
+    every: int = 1  # on_step is called after every so many steps
+
+    def on_train_start(self, trainer: Trainer) -> None:
+        """Before the first epoch. ``trainer.stop()`` asks to stop, now or at any time later."""
+
+    def on_step(self, record: StepRecord) -> None:
+        """After every step, or every ``every`` steps."""
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """After every epoch."""
+
+    def on_train_end(self, history: History) -> None:
+        """At the end, however the run ended."""
+
+
+class Listeners:
+    """All callbacks of a run; each hears what it has a method for."""
+
+    def __init__(self, callbacks: Iterable[Any]) -> None:
+        if _hears_something(callbacks):
+            raise TypeError("callbacks must be a list: callbacks=[...]")
+        try:
+            self._all = tuple(callbacks)
+        except TypeError:
+            raise TypeError(f"callbacks must be a list, got {callbacks!r}") from None
+        for each in self._all:
+            if isinstance(each, type):
+                raise TypeError(f"a callback must be an object, got the class {each.__name__}; write {each.__name__}()")
+            if not _hears_something(each):
+                raise TypeError(
+                    f"a callback needs a method on_epoch(record), or another of {', '.join(EVENTS)}; {each!r} has none"
+                )
+            if callable(getattr(each, "on_step", None)):
+                whole_number(f"every of {type(each).__name__}", getattr(each, "every", 1))
+
+    def __iter__(self) -> Any:
+        return iter(self._all)
+
+    def tell(self, event: str, value: object) -> None:
+        """Calls a method of all that have it."""
+        for each in self._all:
+            method = getattr(each, event, None)
+            if callable(method):
+                method(value)
+
+    @property
+    def every(self) -> int:
+        """After how many steps anybody must be told; 0 if nobody listens to steps."""
+        return math.gcd(*(getattr(each, "every", 1) for each in self._all if callable(getattr(each, "on_step", None))))
+
+    def step_teller(self, epoch: int, first_step: int, rates: list[float]) -> Callable[[int, float], None]:
+        """What the core calls after a step, with the number of steps made in the run, and the loss."""
+
+        def tell(step: int, loss: float) -> None:
+            record = StepRecord(epoch, step, loss, rates[step - first_step - 1])
+            for each in self._all:
+                if callable(getattr(each, "on_step", None)) and step % getattr(each, "every", 1) == 0:
+                    each.on_step(record)
+
+        return tell
+
+
+def _hears_something(callback: object) -> bool:
+    return any(callable(getattr(callback, event, None)) for event in EVENTS)

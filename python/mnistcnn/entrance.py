@@ -1,0 +1,75 @@
+"""Checks of models, sets and images, made once, at the public entrance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mnistcnn.arrays import as_tensor
+from mnistcnn.image_set import ImageSet
+
+if TYPE_CHECKING:
+    from mnistcnn.model import Model
+
+
+def check_model(model: object) -> None:
+    """Refuses what is no model of ours."""
+    from mnistcnn.model import Model
+
+    if not isinstance(model, Model):
+        raise TypeError(
+            f"model must be an mnistcnn.Model, such as mnistcnn.create_model gives, got {type(model).__name__}"
+        )
+
+
+def check_set(model: Model, images: object, what: str) -> None:
+    """Refuses a labelled set that a model can't take; ``what`` names the argument."""
+    if not isinstance(images, ImageSet):
+        raise TypeError(
+            f"{what} must be an mnistcnn.ImageSet, got {type(images).__name__}; "
+            "mnistcnn.ImageSet.from_arrays(images, labels) makes one"
+        )
+    if len(images) == 0:
+        raise ValueError(f"{what} is empty")
+    if tuple(images.shape) != model.input_shape:
+        raise ValueError(f"{what} has images {tuple(images.shape)}, but model '{model.name}' takes {model.input_shape}")
+    if images.num_classes > model.num_classes:
+        raise ValueError(
+            f"{what} has {images.num_classes} classes, but model '{model.name}' tells only {model.num_classes} apart"
+        )
+
+
+def check_last_batch(model: Model, count: int, batch_size: int) -> None:
+    """A batch that is too small for a batch norm is refused now, not at the end of the first epoch."""
+    last = count % batch_size or batch_size
+    try:
+        model._network.check_batch(images=last, training=True)
+    except ValueError as error:
+        raise ValueError(f"{count} images in batches of {batch_size} end with a batch of {last}: {error}") from None
+
+
+def as_batch(model: Model, images: np.ndarray[Any, Any] | torch.Tensor) -> torch.Tensor:
+    """Images of any understood shape as [N, C, H, W]; a single one, or gray ones without their channel, grow axes."""
+    batch = as_tensor(images)
+    if batch.dim() in (2, 3) and model.input_shape[0] == 1 and tuple(batch.shape[-2:]) == model.input_shape[1:]:
+        batch = batch.reshape(-1, *model.input_shape)
+    if tuple(batch.shape) == model.input_shape:
+        batch = batch[None]
+    model.check_images(batch)
+    return batch
+
+
+def core_tensor(array: np.ndarray[Any, Any] | torch.Tensor) -> torch.Tensor:
+    """As the core takes it: contiguous, on the CPU."""
+    return as_tensor(array).cpu().contiguous()
+
+
+def move(model: Model, device: str | torch.device) -> None:
+    """Moves a model where it shall be trained; "auto" leaves it where it lies."""
+    if device == "auto" or torch.device(device) == model.device:
+        return
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={str(device)!r}, but torch {torch.__version__} has no CUDA here; use 'cpu' or 'auto'")
+    model.to(device)

@@ -1,0 +1,140 @@
+"""Testing and predicting: checks and words here, every batch in the core."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mnistcnn._native import core
+from mnistcnn.checks import whole_number
+from mnistcnn.entrance import as_batch, check_model, check_set, core_tensor
+from mnistcnn.image_set import ImageSet
+from mnistcnn.progress import ProgressBar
+from mnistcnn.results import TestResult
+
+if TYPE_CHECKING:
+    from mnistcnn.model import Model
+
+_BATCH = 512
+
+
+def test(
+    model: Model,
+    test_set: ImageSet,
+    *,
+    batch_size: int = _BATCH,
+    engine: str | None = None,
+    threads: int | None = None,
+    progress: bool = True,
+) -> TestResult:
+    """Loss, accuracy, confusion matrix and every single answer of a model on a labelled set.
+
+    The loss is the mean negative log-likelihood of the labels. The model is used in evaluation mode and not changed.
+    """
+    check_model(model)
+    check_set(model, test_set, "test_set")
+    with ProgressBar(len(test_set), enabled=progress) as bar:
+        outputs = outputs_of(model, test_set.images, engine, threads, bar, whole_number("batch_size", batch_size))
+    scores = scores_of(model, outputs, test_set)
+    count = len(test_set)
+    return TestResult(
+        loss=scores["loss_sum"] / count,
+        accuracy=scores["correct"] / count,
+        correct=scores["correct"],
+        count=count,
+        confusion=scores["confusion"],
+        predictions=scores["predictions"],
+        labels=np.asarray(test_set.labels),
+        probabilities=_probabilities(model, outputs).numpy(),
+        classes=_class_names(model, test_set),
+    )
+
+
+def predict(
+    model: Model,
+    images: ImageSet | np.ndarray[Any, Any] | torch.Tensor,
+    *,
+    batch_size: int = _BATCH,
+    engine: str | None = None,
+    threads: int | None = None,
+    progress: bool = False,
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The probability of every class for every image, f32 [N, classes].
+
+    ``images`` are uint8 (normalised as in training) or floats (used as they are), [N, C, H, W]; one image [C, H, W],
+    and [N, H, W] or [H, W] for one channel, are understood too. ``predict(...).argmax(1)`` gives the classes.
+    """
+    check_model(model)
+    _ = model.num_classes  # refuses outputs that are no classes
+    batch = as_batch(model, images.images if isinstance(images, ImageSet) else images)
+    whole_number("batch_size", batch_size)
+    if batch.dtype != torch.uint8:
+        return _probabilities(model, _float_outputs(model, batch, batch_size, engine, threads)).numpy()
+    with ProgressBar(len(batch), enabled=progress) as bar:
+        outputs = outputs_of(model, batch, engine, threads, bar, batch_size)
+    return _probabilities(model, outputs).numpy()
+
+
+# ---- on the way to the core
+
+
+def outputs_of(
+    model: Model,
+    images: np.ndarray[Any, Any] | torch.Tensor,
+    engine: str | None = None,
+    threads: int | None = None,
+    bar: ProgressBar | None = None,
+    batch_size: int = _BATCH,
+) -> torch.Tensor:
+    """uint8 images -> f32 [N, outputs] on the CPU."""
+    pixels = model.pixel_normalization
+    with model._lock:
+        outputs: torch.Tensor = core.predict(
+            model._network,
+            model.native_engine(engine, threads),
+            core_tensor(images),
+            scale=pixels.scale,
+            shift=pixels.shift,
+            batch_size=batch_size,
+            on_progress=None if bar is None else bar.show,
+        )
+        model._forwards += 1  # the engine's record of an earlier forward is gone
+    if bar is not None:
+        bar.show(len(images))
+    return outputs
+
+
+def _float_outputs(
+    model: Model, images: torch.Tensor, batch_size: int, engine: str | None, threads: int | None
+) -> torch.Tensor:
+    with model._lock:
+        native = model.native_engine(engine, threads)
+        parts = [
+            native.forward(model.prepare(part), training=False, seed=0, keep=False, keep_images=False).flatten(1)
+            for part in torch.split(images, batch_size)
+        ]
+        model._forwards += 1
+    return torch.cat(parts).cpu()
+
+
+def scores_of(model: Model, outputs: torch.Tensor, labelled: ImageSet) -> dict[str, Any]:
+    """Sums over a labelled set, and every answer."""
+    if model.outputs == "probabilities":
+        outputs = outputs.clamp_min(torch.finfo(torch.float32).tiny).log()
+    normalised = model.outputs != "logits"
+    scores: dict[str, Any] = core.score(outputs, core_tensor(labelled.labels), normalised=normalised)
+    return scores
+
+
+def _probabilities(model: Model, outputs: torch.Tensor) -> torch.Tensor:
+    if model.outputs == "probabilities":
+        return outputs
+    return outputs.exp() if model.outputs == "log_probabilities" else outputs.softmax(1)
+
+
+def _class_names(model: Model, labelled: ImageSet) -> tuple[str, ...]:
+    """The set's names; outputs it has no name for are numbered."""
+    extra = range(len(labelled.classes), model.num_classes)
+    return (*labelled.classes, *(str(number) for number in extra))

@@ -1,0 +1,280 @@
+"""Recipes: everything that decides a training run, as one value."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from mnistcnn.checks import finite_number, seed_number, whole_number
+from mnistcnn.optimizers import SGD
+from mnistcnn.plain_values import described, from_plain, is_value_of, kinds, shown, to_plain
+from mnistcnn.schedules import Schedule
+
+_USUAL = SGD(lr=0.01, momentum=0.9)
+LOSSES = ("auto", "nll", "cross_entropy")
+
+
+@dataclass(frozen=True)
+class About:
+    """Where a published recipe comes from.
+
+    ``chosen`` names the fields that the author does not state and we chose, a field of a field with a dot:
+    ``"augment.fill"``.
+    """
+
+    name: str
+    variant: str | None = None
+    accuracy: float | None = None  # on the test set, in %, as the author reports it
+    chosen: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()  # fields that are no longer the published ones
+
+    def without(self, different: set[str]) -> About:
+        """The same when some fields have been changed."""
+        kept = tuple(each for each in self.chosen if each.partition(".")[0] not in different)
+        changed = tuple(name for name in DECIDING if name in different or name in self.changed)
+        return replace(self, accuracy=None, chosen=kept, changed=changed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {each.name: to_plain(getattr(self, each.name), "about") for each in fields(self)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> About:
+        """What `to_dict` described."""
+        _refuse_unknown(values, tuple(each.name for each in fields(cls)), ValueError)
+        given: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in values.items()}
+        return cls(**given)
+
+    def __str__(self) -> str:
+        variant = f", variant {self.variant!r}" if self.variant else ""
+        if self.changed:
+            return f"after {self.name!r}{variant}, with another {', '.join(self.changed)}"
+        reported = f"{self.accuracy:.2f} % reported" if self.accuracy is not None else "no accuracy reported"
+        return f"{self.name!r}{variant}: {reported}"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Recipe:
+    """Everything that decides a training run but the model and the data.
+
+    Parameters
+    ----------
+    epochs, batch_size
+        The last batch of an epoch may be smaller; it is used too.
+    optimizer
+        A value such as ``SGD(lr=0.01, momentum=0.9)``.
+    schedule
+        A value such as ``StepLR(6, 0.1)``; None: the optimizer's learning rate throughout.
+    augment
+        Steps such as ``Rotation(10)``, applied to every training image in this order.
+    loss
+        "auto" fits the model's outputs: "nll" for log-probabilities, "cross_entropy" for logits; or a value such as
+        ``CrossEntropy(class_weights=...)``.
+    label_smoothing
+        The share of the target that is spread evenly over all classes.
+    mixing
+        ``Mixup(...)``, ``CutMix(...)`` or None.
+    averaging
+        ``EMA(...)``, ``SWA(...)``, ``Lookahead(...)`` or None.
+    shuffle
+        Whether every epoch has an order of its own.
+    seed
+        Decides the order of the images, the dropout masks and the augmentation. The same seed gives the same bits.
+    about
+        Where a published recipe comes from. It decides nothing, and recipes that differ in it only are equal.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> recipe = mnistcnn.Recipe(epochs=5, schedule=mnistcnn.StepLR(2, 0.1))
+    >>> recipe
+    Recipe
+      epochs            5
+      batch_size        128
+      optimizer         SGD(lr=0.01, momentum=0.9)
+      schedule          StepLR(step_size=2)
+      augment           ()
+      loss              'auto'
+      label_smoothing   0.0
+      mixing            None
+      averaging         None
+      shuffle           True
+      seed              0
+    >>> mnistcnn.Recipe.from_json(recipe.to_json()) == recipe
+    True
+    """
+
+    epochs: int = 15
+    batch_size: int = 128
+    optimizer: Any = _USUAL
+    schedule: Schedule | None = None
+    augment: tuple[Any, ...] = ()
+    loss: Any = "auto"
+    label_smoothing: float = 0.0
+    mixing: Any = None
+    averaging: Any = None
+    shuffle: bool = True
+    seed: int = 0
+    about: About | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuses what has no meaning; NumPy's numbers become Python's."""
+        checked = {
+            "epochs": whole_number("epochs", self.epochs),
+            "batch_size": whole_number("batch_size", self.batch_size),
+            "seed": seed_number(self.seed),
+            "label_smoothing": finite_number("label_smoothing", self.label_smoothing, most=1),
+            "augment": _steps(self.augment),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        if not isinstance(self.shuffle, bool):
+            raise TypeError(f"shuffle must be True or False, got {self.shuffle!r}")
+        _check_optimizer(self.optimizer)
+        _check_loss(self.loss, self.label_smoothing)
+        for name, home in (("schedule", "schedules"), ("mixing", "losses"), ("averaging", "averaging")):
+            if getattr(self, name) is not None:
+                _check_value(name, getattr(self, name), home, "None")
+
+    def replace(self, **changes: Any) -> Recipe:
+        """The same with other values for some fields; ``about`` then says which ones are no longer the published."""
+        _refuse_unknown(changes, _FIELDS, TypeError)
+        changed = replace(self, **changes)
+        if self.about is None or "about" in changes:
+            return changed
+        different = {name for name in DECIDING if name != "seed" and getattr(self, name) != getattr(changed, name)}
+        return replace(changed, about=self.about.without(different)) if different else changed
+
+    # ---- as plain data
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, texts and lists; a value such as SGD becomes ``{"kind": "SGD", "lr": ...}``."""
+        plain = {name: to_plain(getattr(self, name), name) for name in DECIDING}
+        return plain if self.about is None else {**plain, "about": self.about.to_dict()}
+
+    def described(self) -> dict[str, Any]:
+        """As `to_dict`, but a function or a model is only named: to be compared and kept, not to be read back."""
+        plain = {name: described(getattr(self, name)) for name in DECIDING}
+        return plain if self.about is None else {**plain, "about": self.about.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Recipe:
+        """The recipe that `to_dict` described."""
+        _refuse_unknown(values, _FIELDS, ValueError)
+        about = values.get("about")
+        deciding = {name: from_plain(value, name) for name, value in values.items() if name != "about"}
+        return cls(**deciding, about=None if about is None else About.from_dict(about))
+
+    def to_json(self) -> str:
+        """JSON text; see `to_dict`."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """The recipe that `to_json` wrote."""
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"this is not the JSON of a recipe: {error}") from None
+        if not isinstance(values, dict):
+            raise ValueError(f"the JSON of a recipe is an object, got a {type(values).__name__}")
+        return cls.from_dict(values)
+
+    def digest(self) -> str:
+        """SHA-256 of all that decides the run, in hexadecimal; ``about`` has no part in it."""
+        deciding = {name: to_plain(getattr(self, name), name) for name in DECIDING}
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+
+    def __repr__(self) -> str:
+        chosen = self.about.chosen if self.about else ()
+        lines = [f"Recipe {self.about}" if self.about else "Recipe"]
+        for name in DECIDING:
+            inner = {each.partition(".")[2] for each in chosen if each.startswith(f"{name}.")}
+            star = "*" if name in chosen else ""
+            lines.append(f"  {name:<15} {star:<1} {shown(getattr(self, name), inner)}".rstrip())
+        return "\n".join([*lines, *(["* chosen by us: the author does not state it"] if chosen else [])])
+
+
+_FIELDS = tuple(each.name for each in fields(Recipe))
+DECIDING = tuple(name for name in _FIELDS if name != "about")
+
+
+def recipe(name: str, variant: str | None = None) -> Recipe:
+    """The published recipe of a network of the zoo, with the accuracy that its author reports.
+
+    Printed, it marks with a star what the author does not state and we chose.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.recipe("session7_net2")
+    Recipe 'session7_net2': 99.22 % reported
+      epochs            15
+      batch_size        128
+      optimizer         SGD(lr=0.01, momentum=0.9)
+      schedule          None
+      augment           ()
+      loss            * 'auto'
+      label_smoothing   0.0
+      mixing            None
+      averaging         None
+      shuffle         * True
+      seed            * 0
+    * chosen by us: the author does not state it
+    """
+    from mnistcnn.published_recipes import published
+
+    return published(name, variant)
+
+
+# ---- checks
+
+
+def _refuse_unknown(values: dict[str, Any], known: tuple[str, ...], error: type[Exception]) -> None:
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        close = difflib.get_close_matches(str(unknown[0]), known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise error(f"a Recipe has no field {unknown[0]!r}{hint} Choose from: {', '.join(known)}")
+
+
+def _steps(augment: object) -> tuple[Any, ...]:
+    steps = (augment,) if is_value_of("augmentation", augment) else augment
+    if not isinstance(steps, tuple | list):
+        raise TypeError(f"augment must be a list of steps, such as [mnistcnn.Rotation(10)], got {augment!r}")
+    for step in steps:
+        _check_value("an augmentation", step, "augmentation")
+    return tuple(steps)
+
+
+def _check_value(what: str, value: object, home: str, *others: str) -> None:
+    if is_value_of(home, value) and not isinstance(value, type):
+        return
+    if isinstance(value, type) and value in kinds().values():
+        raise TypeError(f"{what} must be a value, got the class {value.__name__}; write {value.__name__}(...)")
+    names = sorted(name for name, kind in kinds().items() if kind.__module__ == f"mnistcnn.{home}")
+    choices = " or ".join([*others, f"one of {', '.join(names)}"])
+    raise TypeError(f"{what} must be {choices}, got {value!r}")
+
+
+def _check_optimizer(optimizer: object) -> None:
+    if is_value_of("optimizers", optimizer) and not isinstance(optimizer, type):
+        return
+    hint = "; torch.optim's work in a loop of your own" if type(optimizer).__module__.startswith("torch.optim") else ""
+    kind = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
+    raise TypeError(f"optimizer must be one of mnistcnn's, such as mnistcnn.SGD(lr=0.01), got {kind}{hint}")
+
+
+def _check_loss(loss: object, label_smoothing: float) -> None:
+    if isinstance(loss, str):
+        if loss not in LOSSES:
+            raise ValueError(f"loss must be 'auto', 'nll' or 'cross_entropy', got {loss!r}")
+        return
+    _check_value("loss", loss, "losses", "'auto', 'nll', 'cross_entropy'")
+    if label_smoothing:
+        raise ValueError(
+            f"label_smoothing={label_smoothing} belongs to a loss given by its name; say it in {type(loss).__name__}"
+        )
