@@ -170,7 +170,8 @@ def experiments(path: str | Path | None = None) -> Experiments:
     path = Path(DEFAULT_LOG if path is None else path)
     groups: dict[str, tuple[Setting, dict[int, Trial]]] = {}
     for setting, trial in read(path):
-        shared = [asdict(setting), trial.made_with.get("versions", {}).get("mnistcnn")]
+        recipe = {name: value for name, value in setting.recipe.items() if name != "about"}  # which decides nothing
+        shared = [asdict(setting) | {"recipe": recipe}, trial.made_with.get("versions", {}).get("mnistcnn")]
         _, trials = groups.setdefault(json.dumps(shared, sort_keys=True), (setting, {}))
         trials.pop(trial.seed, None)
         trials[trial.seed] = trial

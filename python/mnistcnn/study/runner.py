@@ -226,7 +226,10 @@ def check_sets(template: Template, recipe: Recipe, **sets: object) -> None:
     """Refuses sets that don't fit a model, before anything is trained."""
     model = template.model(0)
     for name, images in sets.items():
-        if images is not None and not isinstance(images, float):
+        if isinstance(images, float):
+            if not 0 < images < 1:
+                raise ValueError(f"{name} as a fraction must lie between 0 and 1, got {images}")
+        elif images is not None:
             _check_set(model, images, name)
 
 
@@ -253,7 +256,7 @@ def setting_of(
         graph=template.digest,
         parameters=model.parameter_count,
         receptive_field=model.summary().receptive_field,
-        recipe=recipe.replace(seed=0).to_dict(),
+        recipe=recipe.replace(seed=0).described(),
         train_set=facts_of(train_set),
         test_set=facts_of(test_set),
         validation=facts_of(validation) if isinstance(validation, ImageSet) else validation,

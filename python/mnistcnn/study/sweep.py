@@ -243,7 +243,7 @@ def _describe(
     seen = facts_of(validation).digest if isinstance(validation, ImageSet) else validation
     parts = {
         "network": template.digest,
-        "recipe": recipe.to_dict(),
+        "recipe": recipe.described() | {"about": None},
         "space": {name: repr(choice) for name, choice in choices.items()},
         "training set": facts_of(train_set).digest,
         "validation": seen,

@@ -40,7 +40,7 @@ class Setting:
     graph: str  # SHA-256 of the network's nodes, its input shape and normalization
     parameters: int
     receptive_field: int
-    recipe: dict[str, Any]  # as Recipe.to_dict gives it; its seed is the trial's
+    recipe: dict[str, Any]  # as Recipe.described gives it; the seed is the trial's
     train_set: SetFacts
     test_set: SetFacts
     validation: float | SetFacts | None = None
@@ -48,9 +48,12 @@ class Setting:
 
     @property
     def variant(self) -> str | None:
-        """Which published recipe it is, where a network has several."""
-        variant = (self.recipe.get("about") or {}).get("variant")
-        return None if variant is None else str(variant)
+        """Which published recipe it is, where a network has several, and what has been changed of it."""
+        about = self.recipe.get("about") or {}
+        words = [about["variant"]] if about.get("variant") else []
+        if words and about.get("changed"):
+            words.append(f"other {' and '.join(about['changed'])}")
+        return ", ".join(words) or None
 
     @property
     def title(self) -> str:
