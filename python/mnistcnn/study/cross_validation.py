@@ -13,8 +13,9 @@ from mnistcnn.recipes import Recipe
 from mnistcnn.study.folds import Fold, check_folds
 from mnistcnn.study.job import Job, Template
 from mnistcnn.study.log import DEFAULT_LOG
-from mnistcnn.study.runner import check_sets, chosen_recipe, log_path, run_jobs, setting_of
+from mnistcnn.study.runner import check_run, chosen_recipe, log_path, run_jobs, setting_of
 from mnistcnn.study.trials import Trials
+from mnistcnn.validation import Validation
 
 if TYPE_CHECKING:
     from mnistcnn.model import Model
@@ -27,7 +28,7 @@ def cross_validate(
     folds: int = 5,
     *,
     variant: str | None = None,
-    validation: ImageSet | float | None = None,
+    validation: Validation = None,
     seed: int = 0,
     executor: Executor | None = None,
     log: str | Path | bool | None = DEFAULT_LOG,
@@ -73,7 +74,7 @@ def cross_validate(
     folds, seed = whole_number("folds", folds, least=2), seed_number(seed)
     recipe = chosen_recipe(model, recipe, variant, changes)
     template = Template.of(model, data)
-    check_sets(template, recipe, data=data, validation=validation)
+    check_run(template, recipe, data, validation, None, engine, device)
     check_folds(data.labels, folds)
     setting = replace(setting_of(template, recipe, data, data, validation), folds=folds)
     jobs = [

@@ -11,10 +11,10 @@ import torch
 from mnistcnn._native import core
 from mnistcnn.arrays import as_tensor
 from mnistcnn.checks import whole_number
+from mnistcnn.evaluation import predict
 from mnistcnn.image_set import ImageSet
 from mnistcnn.model import Model
 from mnistcnn.results import TestResult
-from mnistcnn.training import predict
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from mnistcnn._native import core
+from mnistcnn.evaluation import test
 from mnistcnn.graph import Row
 from mnistcnn.history import EpochRecord, History
 from mnistcnn.image_set import ImageSet
@@ -24,7 +25,7 @@ from mnistcnn.normalization import Normalization
 from mnistcnn.study.folds import Fold
 from mnistcnn.study.spool import SetReference
 from mnistcnn.study.trials import Trial
-from mnistcnn.training import test, train
+from mnistcnn.training import train
 from mnistcnn.zoo import create_model
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ class StoppedError(Exception):
 
 class Listener:
     """Told of every epoch of every trial that runs in this process; asked whether to go on."""
+
+    every = 8  # steps between two looks
 
     def __init__(self) -> None:
         self.epochs: list[EpochRecord] = []

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnistcnn.checks import seed_number, whole_number
+from mnistcnn.entrance import check_set
 from mnistcnn.image_set import ImageSet
 from mnistcnn.progress import ProgressBar
 from mnistcnn.recipes import Recipe
@@ -20,7 +21,8 @@ from mnistcnn.study.job import Job, Listener, Template, run_job
 from mnistcnn.study.log import DEFAULT_LOG, append, check_log
 from mnistcnn.study.spool import SetMissingError, Spool, facts_of
 from mnistcnn.study.trials import Setting, Trial, Trials, checked_target, percent
-from mnistcnn.training import _check_set
+from mnistcnn.training import Trainer
+from mnistcnn.validation import Validation
 
 if TYPE_CHECKING:
     from mnistcnn.model import Model
@@ -36,7 +38,7 @@ def run_trials(
     seeds: int | Iterable[int] = 10,
     *,
     variant: str | None = None,
-    validation: ImageSet | float | None = None,
+    validation: Validation = None,
     executor: Executor | None = None,
     log: str | Path | bool | None = DEFAULT_LOG,
     target: float | None = None,
@@ -97,7 +99,7 @@ def run_trials(
     numbers = _seeds(seeds)
     recipe = chosen_recipe(model, recipe, variant, changes)
     template = Template.of(model, train_set)
-    check_sets(template, recipe, train_set=train_set, test_set=test_set, validation=validation)
+    check_run(template, recipe, train_set, validation, test_set, engine, device)
     target = None if target is None else checked_target(target)
     setting = setting_of(template, recipe, train_set, test_set, validation)
     jobs = [
@@ -222,15 +224,20 @@ def log_path(log: str | Path | bool | None) -> Path | None:
     return path
 
 
-def check_sets(template: Template, recipe: Recipe, **sets: object) -> None:
-    """Refuses sets that don't fit a model, before anything is trained."""
+def check_run(
+    template: Template,
+    recipe: Recipe,
+    train_set: ImageSet,
+    validation: Validation,
+    test_set: ImageSet | None = None,
+    engine: str | None = None,
+    device: str = "cpu",
+) -> None:
+    """Refuses what the trials would refuse, before any of them begins."""
     model = template.model(0)
-    for name, images in sets.items():
-        if isinstance(images, float):
-            if not 0 < images < 1:
-                raise ValueError(f"{name} as a fraction must lie between 0 and 1, got {images}")
-        elif images is not None:
-            _check_set(model, images, name)
+    Trainer(model, recipe, engine=engine, threads=1, device=device, progress=False).epochs(train_set, validation)
+    if test_set is not None:
+        check_set(model, test_set, "test_set")
 
 
 def _seeds(seeds: int | Iterable[int]) -> list[int]:
@@ -247,7 +254,7 @@ def _seeds(seeds: int | Iterable[int]) -> list[int]:
 
 
 def setting_of(
-    template: Template, recipe: Recipe, train_set: ImageSet, test_set: ImageSet, validation: ImageSet | float | None
+    template: Template, recipe: Recipe, train_set: ImageSet, test_set: ImageSet, validation: Validation
 ) -> Setting:
     """What all trials have in common, for reports and the log."""
     model = template.model(0)

@@ -20,7 +20,7 @@ from mnistcnn.image_set import ImageSet
 from mnistcnn.progress import ProgressBar
 from mnistcnn.recipes import Recipe
 from mnistcnn.study.job import Template
-from mnistcnn.study.runner import check_sets, chosen_recipe
+from mnistcnn.study.runner import check_run, chosen_recipe
 from mnistcnn.study.space import Space, changed, checked_space
 from mnistcnn.study.spool import facts_of
 from mnistcnn.study.trials import percent, plain
@@ -210,9 +210,11 @@ def sweep(
     (2, 1)
     """
     trials, seed = whole_number("trials", trials), seed_number(seed)
+    if validation is None:
+        raise ValueError("a sweep needs a validation set, or a fraction such as validation=0.1: it chooses by it")
     recipe = chosen_recipe(model, recipe, variant, changes).replace(seed=seed)
     template = Template.of(model, train_set)
-    check_sets(template, recipe, train_set=train_set, validation=validation)
+    check_run(template, recipe, train_set, validation, None, engine, device)
     choices = checked_space(space, recipe)
     text = _describe(template, recipe, choices, train_set, validation, pruning)
     study = _study(storage, name or template.name, text, seed, pruning, resume)

@@ -89,7 +89,7 @@ class Trial:
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers and words only; neither step losses, nor answers, nor weights."""
-        history = {**self.history.to_dict(), "step_losses": []}
+        history = {**self.history.to_dict(), "step_losses": [], "recipe": None}
         numbers = {"seed": self.seed, "accuracy": self.accuracy, "loss": self.loss, "failure": self.failure}
         plain: dict[str, Any] = without_nan({**numbers, "made_with": dict(self.made_with), "history": history})
         return plain
