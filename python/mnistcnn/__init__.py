@@ -111,6 +111,18 @@ if TYPE_CHECKING:
     from mnistcnn.schedules import ReduceLROnPlateau as ReduceLROnPlateau
     from mnistcnn.schedules import Schedule as Schedule
     from mnistcnn.schedules import StepLR as StepLR
+    from mnistcnn.study.comparison import Comparison as Comparison
+    from mnistcnn.study.comparison import compare as compare
+    from mnistcnn.study.cross_validation import cross_validate as cross_validate
+    from mnistcnn.study.ensemble import Ensemble as Ensemble
+    from mnistcnn.study.ensemble import shifted_predictions as shifted_predictions
+    from mnistcnn.study.log import Experiments as Experiments
+    from mnistcnn.study.log import experiments as experiments
+    from mnistcnn.study.runner import run_trials as run_trials
+    from mnistcnn.study.sweep import Sweep as Sweep
+    from mnistcnn.study.sweep import sweep as sweep
+    from mnistcnn.study.trials import Trial as Trial
+    from mnistcnn.study.trials import Trials as Trials
     from mnistcnn.summary import Summary as Summary
     from mnistcnn.training import Trainer as Trainer
     from mnistcnn.training import train as train
@@ -194,6 +206,13 @@ _HOMES = {
         "Schedule",
         "StepLR",
     ),
+    "study.comparison": ("Comparison", "compare"),
+    "study.cross_validation": ("cross_validate",),
+    "study.ensemble": ("Ensemble", "shifted_predictions"),
+    "study.log": ("Experiments", "experiments"),
+    "study.runner": ("run_trials",),
+    "study.sweep": ("Sweep", "sweep"),
+    "study.trials": ("Trial", "Trials"),
     "summary": ("Summary",),
     "training": ("Trainer", "train"),
     "zoo": ("create_model", "list_models"),

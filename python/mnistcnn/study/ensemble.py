@@ -1,0 +1,177 @@
+"""Several models that answer as one, and one model that looks at an image several times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mnistcnn._native import core
+from mnistcnn.arrays import as_tensor
+from mnistcnn.checks import whole_number
+from mnistcnn.evaluation import predict
+from mnistcnn.image_set import ImageSet
+from mnistcnn.model import Model
+from mnistcnn.results import TestResult
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Images = ImageSet | np.ndarray[Any, Any] | torch.Tensor
+_MOST_SHIFT = 14
+
+
+class Ensemble:
+    """Models whose probabilities are averaged.
+
+    Parameters
+    ----------
+    models
+        At least one; they must take the same images and know the same number of classes, and may differ in all else.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> train_set, test_set = mnistcnn.load("digits")
+    >>> trials = mnistcnn.run_trials("budget_model3", train_set[:500], test_set[:100], mnistcnn.Recipe(epochs=1),
+    ...                              seeds=2, keep_models=True, log=None, progress=False)
+    >>> ensemble = mnistcnn.Ensemble(trials.models)
+    >>> ensemble
+    Ensemble of 2 models: budget_model3, budget_model3
+    >>> ensemble.predict(test_set[:100]).shape
+    (100, 10)
+    """
+
+    def __init__(self, models: Iterable[Model]) -> None:
+        if isinstance(models, Model):
+            raise TypeError("models must be a list: Ensemble([model])")
+        self.models = tuple(models)
+        if not self.models:
+            raise ValueError("an ensemble needs at least one model")
+        for model in self.models:
+            if not isinstance(model, Model):
+                raise TypeError(f"an ensemble is made of mnistcnn.Models, got {type(model).__name__}")
+        for what in ("input_shape", "num_classes"):
+            first, *others = (getattr(model, what) for model in self.models)
+            for other in others:
+                if other != first:
+                    raise ValueError(f"the models of an ensemble must have one {what}, got {first} and {other}")
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(channels, height, width) of an image."""
+        return self.models[0].input_shape
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes it tells apart."""
+        return self.models[0].num_classes
+
+    def predict(
+        self,
+        images: Images,
+        *,
+        shifts: int = 0,
+        batch_size: int = 512,
+        engine: str | None = None,
+        threads: int | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """The mean probability of every class for every image, f32 [N, classes]; images as in `mnistcnn.predict`."""
+        total = np.zeros((), np.float64)
+        for model in self.models:
+            total = total + shifted_predictions(
+                model, images, shifts=shifts, batch_size=batch_size, engine=engine, threads=threads
+            )
+        return (total / len(self.models)).astype(np.float32)
+
+    def test(
+        self,
+        test_set: ImageSet,
+        *,
+        shifts: int = 0,
+        batch_size: int = 512,
+        engine: str | None = None,
+        threads: int | None = None,
+    ) -> TestResult:
+        """Loss, accuracy, confusion matrix and every single answer on a labelled set, as `mnistcnn.test` gives them."""
+        if not isinstance(test_set, ImageSet):
+            raise TypeError(f"test_set must be an mnistcnn.ImageSet, got {type(test_set).__name__}")
+        if test_set.num_classes > self.num_classes:
+            raise ValueError(f"test_set has {test_set.num_classes} classes, but the models know {self.num_classes}")
+        probabilities = self.predict(test_set, shifts=shifts, batch_size=batch_size, engine=engine, threads=threads)
+        return _result(probabilities, test_set)
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self.models)
+
+    def __getitem__(self, index: int) -> Model:
+        return self.models[index]
+
+    def __repr__(self) -> str:
+        names = ", ".join(model.name for model in self.models)
+        return f"Ensemble of {len(self)} model{'' if len(self) == 1 else 's'}: {names}"
+
+
+def shifted_predictions(
+    model: Model,
+    images: Images,
+    *,
+    shifts: int = 1,
+    batch_size: int = 512,
+    engine: str | None = None,
+    threads: int | None = None,
+) -> npt.NDArray[np.float32]:
+    """The mean of a model's probabilities over shifted copies of every image, f32 [N, classes].
+
+    Parameters
+    ----------
+    model, images, batch_size, engine, threads
+        As in `mnistcnn.predict`.
+    shifts
+        Up to how many pixels an image is moved in each direction: (2 shifts + 1)² copies, of which one is not moved.
+        What enters at a border repeats the border's pixels.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> model = mnistcnn.create_model("budget_model3")
+    >>> mnistcnn.shifted_predictions(model, mnistcnn.load("digits")[1][:5], shifts=1).shape
+    (5, 10)
+    """
+    shifts = whole_number("shifts", shifts, least=0, most=_MOST_SHIFT)
+    options: dict[str, Any] = {"batch_size": batch_size, "engine": engine, "threads": threads}
+    if shifts == 0:
+        return predict(model, images, **options)
+    pixels = as_tensor(images.images if isinstance(images, ImageSet) else images).cpu().numpy()
+    if pixels.ndim < 2:
+        raise ValueError(f"images must have at least two dimensions, got shape {list(pixels.shape)}")
+    height, width = pixels.shape[-2:]
+    bordered = np.pad(pixels, [(0, 0)] * (pixels.ndim - 2) + [(shifts, shifts)] * 2, mode="edge")
+    total = np.zeros((), np.float64)
+    for top in range(2 * shifts + 1):
+        for left in range(2 * shifts + 1):
+            moved = np.ascontiguousarray(bordered[..., top : top + height, left : left + width])
+            total = total + predict(model, moved, **options)
+    return (total / (2 * shifts + 1) ** 2).astype(np.float32)
+
+
+def _result(probabilities: npt.NDArray[np.float32], labelled: ImageSet) -> TestResult:
+    logarithms = as_tensor(probabilities).clamp_min(torch.finfo(torch.float32).tiny).log()
+    scores = core.score(logarithms, as_tensor(labelled.labels), normalised=True)
+    count, extra = len(labelled), range(len(labelled.classes), probabilities.shape[1])
+    return TestResult(
+        loss=scores["loss_sum"] / count,
+        accuracy=scores["correct"] / count,
+        correct=scores["correct"],
+        count=count,
+        confusion=scores["confusion"],
+        predictions=scores["predictions"],
+        labels=np.asarray(labelled.labels),
+        probabilities=probabilities,
+        classes=(*labelled.classes, *(str(number) for number in extra)),
+    )

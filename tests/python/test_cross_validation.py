@@ -1,0 +1,53 @@
+"""cross_validate: every image is answered once, by a model that has not seen it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mnistcnn
+from mnistcnn.recipes import Recipe
+from mnistcnn.study.folds import Fold
+
+RECIPE = Recipe(epochs=2, batch_size=50, optimizer=mnistcnn.SGD(lr=0.05, momentum=0.9))
+
+
+@pytest.fixture
+def data(digits: Any) -> mnistcnn.ImageSet:
+    return digits[0][:300]
+
+
+def score(data: Any, **options: Any) -> mnistcnn.Trials:
+    return mnistcnn.cross_validate("budget_model3", data, RECIPE, **{"log": None, "progress": False, **options})
+
+
+def test_if_only_one_test_is_run_this_one(data: Any):
+    trials = score(data, folds=3, seed=4)
+    assert trials.headline().startswith(f"{100 * trials.mean:.2f} ± {100 * trials.sd:.2f} % (3 folds, last epoch)")
+    for index, result in enumerate(trials.results):
+        rest, held_out = Fold(index, 3, 4).parts(data)
+        assert (result.labels == held_out.labels).all()
+        model = mnistcnn.create_model("budget_model3", seed=index)
+        mnistcnn.train(model, rest, RECIPE.replace(seed=index), progress=False)
+        assert mnistcnn.test(model, held_out, progress=False).probabilities.tobytes() == result.probabilities.tobytes()
+    answered = np.concatenate([result.labels for result in trials.results])
+    assert (np.sort(answered) == np.sort(data.labels)).all()
+
+
+def test_the_log_knows_folds(data: Any, tmp_path: Path):
+    score(data, folds=2, log=tmp_path / "log.jsonl")
+    (trials,) = mnistcnn.experiments(tmp_path / "log.jsonl")
+    assert trials.setting.folds == 2
+    assert "(2 folds, last epoch)" in trials.headline()
+
+
+def test_what_is_refused(data: Any):
+    with pytest.raises(ValueError, match="folds must be an integer of at least 2, got 1"):
+        score(data, folds=1)
+    with pytest.raises(ValueError, match="200 folds need at least 200 images of every class"):
+        score(data, folds=200)
+    with pytest.raises(TypeError, match="ImageSet, got ndarray"):
+        score(data.images)

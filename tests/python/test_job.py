@@ -1,0 +1,72 @@
+"""A trial as a value: what a template keeps of a model, and how far a job can travel."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mnistcnn
+from mnistcnn.recipes import Recipe
+from mnistcnn.study.folds import Fold
+from mnistcnn.study.job import Job, Listener, StoppedError, Template, run_job
+
+
+def job(digits: Any, **changes: Any) -> Job:
+    template = Template.of("budget_model3", digits[0])
+    values = {"seed": 4, "train_set": digits[0][:200], "test_set": digits[1][:100], **changes}
+    return Job(template, Recipe(epochs=2, batch_size=50), **values)
+
+
+def test_a_name_takes_classes_and_channels_from_the_data():
+    data = mnistcnn.ImageSet.from_arrays(np.zeros((6, 3, 28, 28), np.uint8), np.arange(6) % 3, classes=3)
+    model = Template.of("budget_model3", data).model(1)
+    assert (model.num_classes, model.input_shape) == (3, (3, 28, 28))
+    assert (model.threads, model.seed) == (1, 1)
+
+
+def test_every_seed_draws_its_own_weights(digits: Any):
+    template = Template.of("budget_model3", digits[0])
+    for seed in (0, 9):
+        expected = mnistcnn.create_model("budget_model3", seed=seed).state_dict()
+        found = template.model(seed).state_dict()
+        assert all((found[name] == tensor).all() for name, tensor in expected.items())
+
+
+def test_the_digest_is_the_network_s_and_not_the_seed_s():
+    first = Template.of(mnistcnn.create_model("session7_net", seed=1))
+    assert first.digest == Template.of(mnistcnn.create_model("session7_net", seed=2)).digest
+    other = mnistcnn.create_model("session7_net", seed=1)
+    other.normalization = None
+    assert (
+        len({first.digest, Template.of(other).digest, Template.of(mnistcnn.create_model("session7_net1")).digest}) == 3
+    )
+    assert pickle.loads(pickle.dumps(first)).digest == first.digest
+
+
+def test_a_job_s_trial(digits: Any):
+    trial = run_job(job(digits))
+    model = mnistcnn.create_model("budget_model3", seed=4)
+    history = mnistcnn.train(model, digits[0][:200], Recipe(epochs=2, batch_size=50, seed=4), progress=False)
+    assert trial.history.step_losses == history.step_losses
+    assert trial.accuracy == mnistcnn.test(model, digits[1][:100], progress=False).accuracy == trial.result.accuracy
+    assert trial.made_with["engine"] == "lanes"
+    assert trial.model is None
+    assert pickle.loads(pickle.dumps(trial)).to_dict() == trial.to_dict()
+
+
+def test_a_fold_holds_its_part_out(digits: Any):
+    trial = run_job(job(digits, test_set=digits[0][:200], fold=Fold(1, 4, 0)))
+    rest, held_out = Fold(1, 4, 0).parts(digits[0][:200])
+    assert (trial.result.labels == held_out.labels).all()
+    assert len(rest) + trial.result.count == 200
+
+
+def test_a_stopped_trial_ends_within_an_epoch(digits: Any):
+    listener = Listener()
+    listener.stopped = True
+    with pytest.raises(StoppedError):
+        run_job(job(digits, train_set=digits[0][:2000]), listener)
+    assert listener.epochs == []  # it did not need to finish its first

@@ -1,0 +1,157 @@
+"""The experiment log: lines appended whole by many writers, read back as a table, torn ones left out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+import mnistcnn
+from mnistcnn.history import EpochRecord, History
+from mnistcnn.study.log import append, check_log, read
+from studies import made_setting, made_trial
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Two experiments: session7_net with three seeds, other with two, of which one diverged."""
+    path = tmp_path / "log.jsonl"
+    for seed, accuracy in enumerate((0.9938, 0.994, 0.993)):
+        append(path, made_setting(), made_trial(seed, accuracy))
+    for seed, accuracy in enumerate((0.98, None)):
+        append(path, made_setting("other"), made_trial(seed, accuracy))
+    return path
+
+
+def test_the_table(log: Path):
+    table = mnistcnn.experiments(log)
+    assert [trials.setting.model for trials in table] == ["session7_net", "other"]
+    first, second = table.to_dicts()
+    assert (first["model"], first["parameters"], first["receptive_field"], first["epochs"]) == (
+        "session7_net",
+        7596,
+        32,
+        2,
+    )
+    assert first["mean"] == pytest.approx(0.9936)
+    assert first["sd"] == pytest.approx(0.000529150, rel=1e-5)
+    assert first["gap"] == pytest.approx(0.992 - 0.9936)
+    assert (second["trials"], second["diverged"], second["sd"]) == (2, 1, None)
+    lines = repr(table).splitlines()
+    assert lines[0] == f"2 experiments in {log}"
+    assert "99.36 ± 0.05 %" in lines[2]
+    assert "2 (1 diverged)" in lines[3]
+    assert table._repr_html_().count("<tr>") == 3
+
+
+def test_rows_are_ready_for_everything_else(log: Path, tmp_path: Path):
+    pytest.importorskip("pandas")
+    table = mnistcnn.experiments(log)
+    frame = table.to_dataframe()
+    assert frame["minimum"].tolist() == [0.993, 0.98]
+    assert json.loads(table.to_json(tmp_path / "table.json"))[0]["maximum"] == 0.994
+    assert table[0].accuracies == (0.9938, 0.994, 0.993)  # Trials, ready for compare
+    assert len(table) == 2
+
+
+def test_validation_gives_best_and_last(tmp_path: Path):
+    records = [
+        EpochRecord(1, 0.4, 0.90, 0.2, 0.97, 0.01, 1.0),
+        EpochRecord(2, 0.1, 0.99, 0.3, 0.95, 0.01, 1.0),
+    ]
+    trial = dataclasses.replace(made_trial(0, 0.96), history=History("m", 0, records))
+    append(tmp_path / "log.jsonl", made_setting(validation=0.1), trial)
+    (row,) = mnistcnn.experiments(tmp_path / "log.jsonl").to_dicts()
+    assert (row["best_validation"], row["last_validation"]) == (0.97, 0.95)
+
+
+def test_a_seed_that_is_run_again_counts_once(log: Path):
+    append(log, made_setting(), made_trial(1, 0.5))
+    table = mnistcnn.experiments(log)
+    assert sorted(table[0].accuracies) == [0.5, 0.993, 0.9938]
+
+
+def test_other_data_or_recipes_are_other_experiments(log: Path):
+    append(log, made_setting(recipe={**made_setting().recipe, "epochs": 3}), made_trial(0, 0.99))
+    append(log, made_setting(train_set=dataclasses.replace(made_setting().train_set, digest="c")), made_trial(0, 0.99))
+    assert len(mnistcnn.experiments(log)) == 4
+
+
+def test_a_torn_last_line_is_left_out_with_a_warning(log: Path):
+    whole = log.read_bytes()
+    log.write_bytes(whole[:-40])  # as a writer leaves it that was killed
+    with pytest.warns(UserWarning, match="line 5 is torn or no trial, and left out"):
+        table = mnistcnn.experiments(log)
+    assert len(table[1]) == 1
+    append(log, made_setting("third"), made_trial(0, 0.97))  # begins a line of its own
+    with pytest.warns(UserWarning, match="line 5 is torn"):
+        table = mnistcnn.experiments(log)
+    assert [trials.setting.model for trials in table] == ["session7_net", "other", "third"]
+
+
+@pytest.mark.parametrize(
+    "line", ["[]", "{}", "3", '{"format": "mnistcnn trial 1", "setting": {}, "trial": {}}', "\xff"]
+)
+def test_lines_of_others_are_left_out(log: Path, line: str):
+    with log.open("a", encoding="latin-1") as file:
+        file.write(line + "\n\n")
+    with pytest.warns(UserWarning, match="line 6"):
+        assert len(mnistcnn.experiments(log)) == 2
+
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from studies import made_setting, made_trial
+from mnistcnn.study.log import append
+for number in range(40):
+    append(Path(sys.argv[2]), made_setting("m" * 3000), made_trial(int(sys.argv[3]) * 100 + number, 0.99))
+"""
+
+
+def test_writers_at_once_don_t_mix(tmp_path: Path):
+    path = tmp_path / "log.jsonl"
+    commands = [[sys.executable, "-c", WRITER, str(Path(__file__).parent), str(path), str(k)] for k in range(3)]
+    writers = [subprocess.Popen(command) for command in commands]
+    assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = read(path)
+    assert sorted(trial.seed for _, trial in found) == sorted(
+        k * 100 + number for k in range(3) for number in range(40)
+    )
+
+
+def test_a_full_disk_leaves_no_half_line(log: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = log.read_bytes()
+    write = os.write
+    parts = iter([5])
+
+    def failing(handle: int, data: bytes) -> int:
+        for size in parts:
+            return write(handle, data[:size])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", failing)
+    with pytest.raises(OSError, match="No space left"):
+        append(log, made_setting(), made_trial(9, 0.9))
+    assert log.read_bytes() == whole
+
+
+def test_no_log_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no experiment log experiments.jsonl; mnistcnn.run_trials writes one"):
+        mnistcnn.experiments()
+    with pytest.raises(
+        IsADirectoryError, match=r"is a folder; the experiment log is a file, such as .*experiments.jsonl"
+    ):
+        check_log(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere of the experiment log does not exist"):
+        check_log(tmp_path / "nowhere" / "log.jsonl")

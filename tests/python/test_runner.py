@@ -1,0 +1,287 @@
+"""run_trials: seeds side by side in threads, processes and a Dask cluster; what ends them, and what they leave."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mnistcnn
+from mnistcnn.recipes import Recipe
+from mnistcnn.study import job as job_module
+from mnistcnn.study import spool
+
+RECIPE = Recipe(epochs=2, batch_size=50, optimizer=mnistcnn.SGD(lr=0.05, momentum=0.9))
+
+
+@pytest.fixture
+def sets(digits: Any) -> tuple[mnistcnn.ImageSet, mnistcnn.ImageSet]:
+    return digits[0][:400], digits[1][:200]
+
+
+def run(
+    sets: Any, seeds: Any = 3, model: Any = "budget_model3", recipe: Any = RECIPE, **options: Any
+) -> mnistcnn.Trials:
+    return mnistcnn.run_trials(model, *sets, recipe, seeds, **{"log": None, "progress": False, **options})
+
+
+def answers(trials: mnistcnn.Trials) -> list[bytes]:
+    return [result.probabilities.tobytes() for result in trials.results]
+
+
+class Carrier(Executor):
+    """Carries jobs as other processes get them, pickled, and does them at once."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def submit(self, function: Any, /, *arguments: Any, **options: Any) -> Future[Any]:
+        packed = pickle.dumps((function, arguments, options))
+        self.sizes.append(len(packed))
+        function, arguments, options = pickle.loads(packed)
+        future: Future[Any] = Future()
+        try:
+            future.set_result(pickle.loads(pickle.dumps(function(*arguments, **options))))
+        except BaseException as error:
+            future.set_exception(pickle.loads(pickle.dumps(error)))
+        return future
+
+
+# ---- what a trial is
+
+
+def test_if_only_one_test_is_run_this_one(sets: Any, tmp_path: Path):
+    """Side by side gives the bits of one after the other."""
+    trials = run(sets, seeds=[3, 0, 8], log=tmp_path / "log.jsonl", target=0.1)
+    assert trials.seeds == (3, 0, 8)
+    for seed, result, history in zip(trials.seeds, trials.results, trials.histories, strict=True):
+        model = mnistcnn.create_model("budget_model3", seed=seed)
+        alone = mnistcnn.train(model, sets[0], RECIPE.replace(seed=seed), threads=1, progress=False)
+        assert alone.step_losses == history.step_losses
+        assert mnistcnn.test(model, sets[1], progress=False).probabilities.tobytes() == result.probabilities.tobytes()
+        assert result.accuracy == trials.accuracies[trials.seeds.index(seed)]
+    assert len(set(answers(trials))) == 3
+    assert repr(trials).startswith(f"{100 * trials.mean:.2f} ± {100 * trials.sd:.2f} % (3 seeds, last epoch), 95 % ")
+    assert trials.setting.parameters == 4506
+    assert mnistcnn.experiments(tmp_path / "log.jsonl")[0].mean == pytest.approx(trials.mean)
+
+
+def test_a_model_is_a_template(sets: Any):
+    model = mnistcnn.create_model("budget_model3", seed=5)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    trials = run(sets, model=model, seeds=2, keep_models=True)
+    assert answers(trials) == answers(run(sets, seeds=2))
+    assert all((tensor == before[name]).all() for name, tensor in model.state_dict().items())
+    assert model.history is None
+    assert [kept.seed for kept in trials.models] == [0, 1]
+    assert mnistcnn.test(trials.models[1], sets[1], progress=False).accuracy == trials.accuracies[1]
+
+
+def test_what_is_frozen_is_kept(sets: Any):
+    model = mnistcnn.Model(
+        {"a": mnistcnn.Conv2d(4, 3), "b": mnistcnn.BatchNorm2d(), "f": mnistcnn.Flatten(), "fc": mnistcnn.Linear(10)}
+    )
+    mnistcnn.train(model, sets[0], RECIPE, progress=False)
+    for name in ("a.weight", "b.weight", "b.bias"):
+        model.get_parameter(name).requires_grad_(False)
+    template = job_module.Template.of(model)
+    copy = template.model(7)
+    for name in ("a.weight", "b.weight", "b.running_mean"):
+        assert (copy.state_dict()[name] == model.state_dict()[name]).all()
+    assert (copy.state_dict()["fc.weight"] != model.state_dict()["fc.weight"]).any()
+    assert not copy.get_parameter("a.weight").requires_grad
+    assert template.digest != job_module.Template.of(copy.requires_grad_(True)).digest
+
+
+def test_validation_is_looked_at_only_when_asked(sets: Any):
+    assert np.isnan(run(sets, seeds=1).histories[0].column("validation_accuracy")).all()
+    parts = run(sets, seeds=2, validation=0.25)
+    assert not np.isnan(parts.histories[0].column("validation_accuracy")).any()
+    assert parts.setting.validation == 0.25
+    other = run(sets, seeds=1, validation=sets[1])
+    assert other.histories[0].last.validation_accuracy == other.accuracies[0]
+    assert other.setting.validation.images == 200
+
+
+def test_changes_of_the_recipe(sets: Any):
+    trials = run(sets, seeds=1, epochs=1, batch_size=100)
+    assert len(trials.histories[0]) == 1
+    assert len(trials.histories[0].step_losses) == 4
+    assert trials.recipe == RECIPE.replace(epochs=1, batch_size=100)
+
+
+# ---- what goes wrong
+
+
+def test_a_trial_that_diverges_is_reported(sets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    train = job_module.train
+
+    def failing(model: Any, train_set: Any, recipe: Any, **options: Any) -> Any:
+        optimizer = mnistcnn.SGD(lr=1e20) if recipe.seed == 1 else recipe.optimizer
+        return train(model, train_set, recipe.replace(optimizer=optimizer), **options)
+
+    monkeypatch.setattr(job_module, "train", failing)
+    trials = run(sets, log=tmp_path / "log.jsonl")
+    assert trials.seeds == (0, 2)
+    assert [trial.seed for trial in trials.diverged] == [1]
+    assert "1 diverged and is not in the mean" in trials.headline()
+    assert re.search(r"seed 1 diverged: .*(nan|inf|finite)", repr(trials))
+    (row,) = mnistcnn.experiments(tmp_path / "log.jsonl").to_dicts()
+    assert (row["trials"], row["diverged"]) == (3, 1)
+
+
+def test_another_error_ends_all_and_comes_out(sets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def failing(*_: Any, **__: Any) -> Any:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(job_module, "test", failing)
+    with pytest.raises(MemoryError, match="no room"):
+        run(sets, seeds=50, executor=None, log=tmp_path / "log.jsonl")
+    assert not (tmp_path / "log.jsonl").exists()
+
+
+SCRIPT = """
+import mnistcnn, sys, warnings
+if __name__ == "__main__":
+    warnings.simplefilter("always")
+    train_set, test_set = mnistcnn.load("digits")
+    recipe = mnistcnn.Recipe(epochs=1)
+    print("ready", flush=True)
+    trials = mnistcnn.run_trials("budget_model3", train_set[:3000], test_set[:200], recipe, seeds=3000, log=sys.argv[1])
+    print(len(trials.complete), len(trials.unfinished))
+    print(trials.headline())
+"""
+
+
+def test_ctrl_c_keeps_what_is_complete(tmp_path: Path):
+    log = tmp_path / "log.jsonl"
+    command = [sys.executable, "-c", SCRIPT, str(log)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (log.exists() and log.read_bytes().count(b"\n") >= 3):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    complete, unfinished = map(int, output.splitlines()[1].split())
+    assert complete >= 3
+    assert complete + unfinished == 3000
+    assert f"interrupted: {complete} of 3000 trials are complete" in errors
+    assert f"({complete} of 3000 seeds, last epoch; {unfinished} interrupted)" in output
+    assert log.read_bytes().count(b"\n") == complete
+
+
+def test_a_full_disk_costs_the_log_and_not_the_trials(sets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mnistcnn.study.runner.append", full)
+    with pytest.warns(UserWarning, match="the trial of seed 0 could not be logged: .*No space left"):
+        assert run(sets, seeds=1, log=tmp_path / "log.jsonl").seeds == (0,)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"seeds": 0}, ValueError, "seeds must be an integer of at least 1, got 0"),
+        ({"seeds": []}, ValueError, "seeds is empty"),
+        ({"seeds": [1, 2, 1]}, ValueError, "seed 1 is given twice"),
+        ({"seeds": [-1]}, ValueError, "seed must be an integer from 0"),
+        ({"model": "session8"}, ValueError, "there is no model 'session8'"),
+        ({"model": 3}, TypeError, "the model must be an mnistcnn.Model or a name such as 'session7_net', got int"),
+        ({"recipe": "rotation"}, TypeError, "recipe must be an mnistcnn.Recipe, got 'rotation'; variant= chooses"),
+        ({"variant": "rotation"}, ValueError, "give a recipe or a variant .'rotation'. of the published one, not both"),
+        ({"seed": 3}, TypeError, "every trial has its own seed: say seeds=, not seed="),
+        ({"epoch": 3}, TypeError, "'epoch' is neither an argument nor a field of Recipe: .*batch_size.*epochs"),
+        ({"target": 99.4}, ValueError, "target must be an accuracy from 0 to 1"),
+        ({"log": "nowhere/log.jsonl"}, FileNotFoundError, "the folder nowhere of the experiment log does not exist"),
+        ({"validation": "some"}, (TypeError, ValueError), "validation"),
+        ({"validation": 1.5}, ValueError, "validation as a fraction must lie between 0 and 1, got 1.5"),
+    ],
+)
+def test_nonsense_is_refused_before_any_work(
+    sets: Any, monkeypatch: pytest.MonkeyPatch, options: Any, error: Any, message: str
+):
+    monkeypatch.setattr("mnistcnn.study.runner.run_jobs", lambda *_, **__: pytest.fail("work has begun"))
+    with pytest.raises(error, match=message):
+        run(sets, **options)
+
+
+def test_sets_that_don_t_fit_are_refused_before_any_work(sets: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mnistcnn.study.runner.run_jobs", lambda *_, **__: pytest.fail("work has begun"))
+    small = mnistcnn.ImageSet.from_arrays(np.zeros((30, 8, 8), np.uint8), np.arange(30) % 10)
+    with pytest.raises(ValueError, match="test_set has images"):
+        run((sets[0], small))
+    with pytest.raises(TypeError, match=r"training data must be an mnistcnn.ImageSet, got ndarray"):
+        run((sets[0].images, sets[1]))
+
+
+def test_the_log_is_beside_the_work_unless_said_otherwise(sets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    mnistcnn.run_trials("budget_model3", *sets, RECIPE, seeds=1, progress=False)
+    (line,) = (tmp_path / "experiments.jsonl").read_text().splitlines()
+    record = json.loads(line)
+    assert record["setting"]["train_set"]["images"] == 400
+    assert record["trial"]["made_with"]["versions"]["mnistcnn"] == mnistcnn.__version__
+    assert record["trial"]["made_with"]["machine"]["cores"] >= 1
+    assert [epoch["epoch"] for epoch in record["trial"]["history"]["epochs"]] == [1, 2]
+    run(sets, seeds=1, log=False)
+    assert len((tmp_path / "experiments.jsonl").read_text().splitlines()) == 1
+
+
+# ---- other places to work
+
+
+def test_a_pool_of_the_user_s_is_used_and_left_open(sets: Any):
+    with ThreadPoolExecutor(1) as pool:
+        assert answers(run(sets, executor=pool)) == answers(run(sets))
+        assert pool.submit(int, "3").result() == 3
+
+
+def test_jobs_are_small_and_sets_are_found_by_reference(sets: Any):
+    carrier = Carrier()
+    spool._found.clear()
+    assert answers(run(sets, executor=carrier, validation=sets[1])) == answers(run(sets, validation=sets[1]))
+    assert len(carrier.sizes) == 3
+    assert max(carrier.sizes) < 20_000 < sets[0].images.nbytes
+
+
+def test_a_worker_without_the_set_gets_it_by_value(sets: Any, monkeypatch: pytest.MonkeyPatch):
+    carrier = Carrier()
+    spool._found.clear()
+    monkeypatch.setattr(spool.SetReference, "_from_folder", lambda _: None)
+    assert answers(run(sets, executor=carrier, seeds=2)) == answers(run(sets, seeds=2))
+    assert [size > sets[0].images.nbytes for size in carrier.sizes] == [False, False, True, True]
+
+
+def test_processes(sets: Any, tmp_path: Path):
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        trials = run(sets, seeds=2, executor=pool, keep_models=True, log=tmp_path / "log.jsonl")
+    assert answers(trials) == answers(run(sets, seeds=2))
+    assert mnistcnn.test(trials.models[0], sets[1], progress=False).accuracy == trials.accuracies[0]
+    assert len(mnistcnn.experiments(tmp_path / "log.jsonl")[0]) == 2
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_dask_cluster_of_two_workers(sets: Any):
+    distributed = pytest.importorskip("distributed")
+    import dask
+
+    with dask.config.set({"distributed.worker.daemon": True, "distributed.comm.timeouts.connect": "30s"}):
+        cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+        with cluster, distributed.Client(cluster) as client:
+            trials = run(sets, seeds=4, executor=client.get_executor())
+            workers = client.run(lambda: len(sys.modules["mnistcnn.study.spool"]._found))
+    assert answers(trials) == answers(run(sets, seeds=4))
+    assert list(workers.values()) == [2, 2]  # both have worked, and found both sets

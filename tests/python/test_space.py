@@ -1,0 +1,60 @@
+"""What a sweep may vary: fields of a recipe and of its parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import mnistcnn
+from mnistcnn.recipes import Recipe
+from mnistcnn.study.space import Choice, Range, changed, checked_space
+
+RECIPE = Recipe(optimizer=mnistcnn.SGD(lr=0.01, momentum=0.9))
+
+
+def test_changes_reach_into_parts():
+    result = changed(RECIPE, {"optimizer.lr": 0.5, "batch_size": 32})
+    assert result == RECIPE.replace(batch_size=32, optimizer=mnistcnn.SGD(lr=0.5, momentum=0.9))
+    whole = mnistcnn.SGD(lr=0.2)
+    assert changed(RECIPE, {"optimizer.lr": 0.5, "optimizer": whole}).optimizer == mnistcnn.SGD(lr=0.5)
+
+
+def test_choices():
+    space = checked_space({"optimizer.lr": (1e-3, 1e-1, "log"), "epochs": (2, 5), "batch_size": [32, 64]}, RECIPE)
+    assert space == {
+        "optimizer.lr": Range(1e-3, 1e-1, True),
+        "epochs": Range(2, 5, False),
+        "batch_size": Choice((32, 64)),
+    }
+    optimizers = (mnistcnn.SGD(lr=0.1), mnistcnn.SGD(lr=0.2))
+    assert Choice(optimizers).value(repr(optimizers[1])) is optimizers[1]
+    assert Choice((0.12345678, 0.12345679)).value("0.12345679") == 0.12345679
+
+
+@pytest.mark.parametrize(
+    ("space", "error", "message"),
+    [
+        ({}, ValueError, "space must say what to vary"),
+        ([], ValueError, "space must say what to vary"),
+        ({"batch_size": (64,)}, ValueError, r"space\['batch_size'\] must be a list of choices, or \(low, high\)"),
+        ({"batch_size": (64, 32)}, ValueError, "must be a list of choices"),
+        ({"batch_size": []}, ValueError, "must be a list of choices"),
+        ({"optimizer.lr": (0, 1, "log")}, ValueError, "0 < low < high"),
+        ({"optimizer.lr": (0.1, 1, "linear")}, ValueError, "must be a list of choices"),
+        ({"optimizer.lr": ("a", "b")}, ValueError, "must be a list of choices"),
+        (
+            {"optimizer.lr": (-1.0, 1.0)},
+            ValueError,
+            r"space\['optimizer.lr'\]: lr must be a finite number of at least 0",
+        ),
+        ({"optimizer.rate": (0.1, 1.0)}, ValueError, r"has no field 'rate'; it has: lr, momentum"),
+        ({"batch_size.lr": (0.1, 1.0)}, ValueError, "batch_size is 128, which has no field 'lr'; it has: none"),
+        ({"batch": [3]}, TypeError, "batch"),
+        ({"batch_size": [0]}, ValueError, r"space\['batch_size'\]: batch_size must be an integer of at least 1, got 0"),
+        ({"seed": (0, 100)}, ValueError, "the best of many seeds is luck"),
+    ],
+)
+def test_nonsense_is_refused(space: Any, error: Any, message: str):
+    with pytest.raises(error, match=message):
+        checked_space(space, RECIPE)

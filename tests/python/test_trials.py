@@ -1,0 +1,127 @@
+"""Trials: what many seeds say together, in numbers and in words."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+import mnistcnn
+from mnistcnn.recipes import Recipe
+from studies import made_setting, made_trial, made_trials
+
+TEN = (0.9938, 0.9944, 0.9931, 0.9942, 0.9935, 0.9947, 0.9929, 0.9941, 0.9936, 0.9937)
+
+
+def test_if_only_one_test_is_run_this_one():
+    trials = made_trials(accuracies=TEN, target=0.994)
+    assert trials.mean == pytest.approx(0.99380, abs=1e-9)
+    assert trials.sd == pytest.approx((286 / 9) ** 0.5 / 10_000, rel=1e-9)  # n - 1
+    assert trials.interval == pytest.approx((0.9938 - 2.262157 * trials.sd / 10**0.5, 0.994203259), abs=1e-8)
+    assert trials.minimum == 0.9929
+    assert trials.share_at_least(0.994) == 0.4
+    assert trials.seeds == tuple(range(10))
+    assert repr(trials).splitlines()[0] == (
+        "99.38 ± 0.06 % (10 seeds, last epoch), 95 % interval 99.34 to 99.42 %, minimum 99.29 %, "
+        "40 % of seeds at or above 99.40 %"
+    )
+    assert str(trials) == repr(trials)
+    assert len(trials) == len(list(trials)) == 10
+    assert trials[3].accuracy == 0.9942
+
+
+def test_every_seed_has_a_line():
+    lines = repr(made_trials()).splitlines()
+    assert (
+        lines[1] == "session7_net: 7,596 parameters, trained on mnist (60,000 images), tested on mnist (10,000 images)"
+    )
+    assert lines[2].split() == ["seed", "epochs", "train", "acc", "test", "acc", "test", "loss", "seconds"]
+    assert lines[4].split() == ["1", "2", "99.20", "%", "99.40", "%", "0.0200", "2.8"]
+    assert "<table" in made_trials()._repr_html_()
+    assert "99.36 ± 0.05 %" in made_trials()._repr_html_()
+
+
+def test_a_seed_that_diverged_is_not_hidden():
+    trials = made_trials(accuracies=(0.994, None, 0.992))
+    assert trials.mean == pytest.approx(0.993)
+    assert trials.seeds == (0, 2)
+    assert [history.seed for history in trials.histories] == [0, 2]
+    assert [trial.seed for trial in trials.diverged] == [1]
+    assert trials.share_at_least(0.99) == pytest.approx(2 / 3)
+    assert trials.headline().startswith("99.30 ± 0.14 % (2 of 3 seeds, last epoch; 1 diverged and is not in the mean)")
+    assert "seed 1 diverged: the loss of step 3 is nan" in repr(trials)
+    assert "diverged" in trials._repr_html_()
+
+
+def test_nothing_but_diverged():
+    trials = made_trials(accuracies=(None, None))
+    assert math.isnan(trials.mean)
+    assert math.isnan(trials.minimum)
+    assert trials.share_at_least(0.5) == 0
+    assert trials.headline() == "no result: 0 of 2 seeds, last epoch; 2 diverged and are not in the mean"
+    assert "seed 0 diverged" in repr(trials)
+
+
+def test_one_seed_has_no_deviation():
+    trials = made_trials(accuracies=(0.9938,))
+    assert math.isnan(trials.sd)
+    assert all(math.isnan(end) for end in trials.interval)
+    assert trials.headline() == "99.38 % (1 seed, last epoch)"
+
+
+def test_interrupted_trials_say_so():
+    trials = made_trials(unfinished=(3, 4))
+    assert trials.headline().startswith("99.36 ± 0.05 % (3 of 5 seeds, last epoch; 2 interrupted)")
+
+
+def test_folds_are_called_so():
+    trials = dataclasses.replace(made_trials(), setting=made_setting(folds=3))
+    assert trials.headline().startswith("99.36 ± 0.05 % (3 folds, last epoch)")
+    assert "3 folds of mnist (60,000 images)" in repr(trials)
+
+
+def test_the_variant_is_part_of_the_title():
+    recipe = {**Recipe().to_dict(), "about": {"name": "session7_net", "variant": "rotation_step"}}
+    assert made_setting(recipe=recipe).title == "session7_net (rotation_step)"
+    assert made_setting().title == "session7_net"
+
+
+@pytest.mark.parametrize("trials", [made_trials(), made_trials(accuracies=(0.99, None), unfinished=(7,), target=0.9)])
+def test_json_keeps_everything_but_answers_and_models(trials: mnistcnn.Trials, tmp_path: Path):
+    text = trials.to_json(tmp_path / "trials.json")
+    read = mnistcnn.Trials.from_json(tmp_path / "trials.json")
+    assert repr(read) == repr(trials)
+    assert read.to_dict() == trials.to_dict() == json.loads(text)
+    assert read.accuracies == trials.accuracies
+    assert read.recipe == Recipe(epochs=2)
+    assert read.setting == trials.setting
+
+
+def test_json_of_something_else_is_refused(tmp_path: Path):
+    (tmp_path / "other.json").write_text('{"format": "mnistcnn trials 99"}')
+    with pytest.raises(
+        ValueError, match="expected a dictionary of format 'mnistcnn trials 1', got 'mnistcnn trials 99'"
+    ):
+        mnistcnn.Trials.from_json(tmp_path / "other.json")
+
+
+def test_what_was_not_kept_is_explained():
+    with pytest.raises(ValueError, match="keep_models=True"):
+        _ = made_trials().models
+    with pytest.raises(ValueError, match="read from a file"):
+        _ = made_trials().results
+
+
+def test_a_target_in_percent_is_refused_with_the_right_one():
+    with pytest.raises(ValueError, match=r"from 0 to 1, such as 0.994, got 99.4; for 99.4 % say 0.994"):
+        made_trials().share_at_least(99.4)
+
+
+def test_it_is_a_value():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made_trials().target = 0.5
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made_trial(0, 0.5).seed = 3
