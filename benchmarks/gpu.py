@@ -37,11 +37,11 @@ def measure(arguments: argparse.Namespace) -> list[timing.Record]:
 
 
 def main() -> None:
-    import torch
-
     parser = timing.parser_of(__doc__ or "", seconds=6, networks=["all"], batch_size=128)
     parser.set_defaults(threads=[1])
     arguments = parser.parse_args()
+    import torch
+
     if not torch.cuda.is_available():
         print(f"There is no CUDA device here (PyTorch {torch.__version__}): nothing to measure.")
         return

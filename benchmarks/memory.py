@@ -1,4 +1,4 @@
-"""What training takes of memory: the arena of the lanes engine, and what the network's numbers need at least.
+"""What training takes of memory: the arena of the lanes engine, and what keeping every layer's output would take.
 
 python benchmarks/memory.py --batch-size 128
 """
@@ -21,9 +21,9 @@ def main() -> None:
     rows = []
     for name in mnistcnn.list_models():
         table = mnistcnn.create_model(name).summary(arguments.batch_size)
-        least = 4 * table.parameters * 2 + arguments.batch_size * table.memory_bytes
+        kept = 4 * table.parameters * 2 + arguments.batch_size * table.memory_bytes
         taken = "" if table.training_bytes is None else f"{table.training_bytes / 2**20:.0f}"
-        rows.append([name, f"{table.parameters:,}", f"{least / 2**20:.0f}", taken])
+        rows.append([name, f"{table.parameters:,}", f"{kept / 2**20:.0f}", taken])
     print(timing.markdown(["network", "parameters", "all outputs, parameters and gradients", "lanes"], rows))
 
 

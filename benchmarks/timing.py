@@ -144,7 +144,7 @@ def run_cells(script: str, arguments: argparse.Namespace, work: Callable[[argpar
         print(json.dumps(work(arguments)))
         return None
     records = []
-    for instruction_set in _instruction_sets(arguments.isa):
+    for instruction_set in instruction_sets(arguments.isa):
         for threads in arguments.threads:
             records += _run_cell(script, instruction_set, threads)
     if arguments.json:
@@ -159,7 +159,8 @@ def cell_of(arguments: argparse.Namespace) -> tuple[str, int]:
     return name, int(threads)
 
 
-def _instruction_sets(wanted: Sequence[str]) -> list[str]:
+def instruction_sets(wanted: Sequence[str]) -> list[str]:
+    """Those that are meant; one that this machine lacks ends the program."""
     from mnistcnn._native import core
 
     there = core.instruction_sets()
