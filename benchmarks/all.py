@@ -1,0 +1,69 @@
+"""Makes every table of the project again, as Markdown in benchmarks/results; about a quarter of an hour on two cores.
+
+    python benchmarks/all.py            # all but that of a GPU
+    python benchmarks/all.py epoch gpu  # these
+
+A table whose command fails stays as it was. Run it on a machine that does nothing else; the tables tell whether it did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PYTHON = [sys.executable]
+
+
+def _script(name: str, *options: str) -> list[str]:
+    return [*PYTHON, str(HERE / f"{name}.py"), *options]
+
+
+# The table's name, and the commands that print it.
+TABLES: dict[str, list[list[str]]] = {
+    "epoch": [_script("epoch", "--networks", "all", "--seconds", "8")],
+    "instruction_sets": [_script("epoch", "--isa", "all", "--threads", "1", "--compile")],
+    "predict": [_script("predict", "--seconds", "3")],
+    "competitor": [_script("competitor")],
+    "profile": [
+        [*PYTHON, "-m", "mnistcnn.profile", name, "--seconds", "3"]
+        for name in ("session7_net", "assignment7_model2", "recognition_cnn")
+    ],
+    "memory": [_script("memory")],
+    "gpu": [_script("gpu")],
+}
+
+
+def make(name: str) -> bool:
+    """Runs the commands of one table and writes what they print."""
+    begin = time.monotonic()
+    print(f"{name} ...", file=sys.stderr, flush=True)
+    parts = []
+    for command in TABLES[name]:
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode != 0:
+            print(f"{name}: {' '.join(command)} failed", file=sys.stderr)
+            return False
+        parts.append(f"```\n{done.stdout.strip()}\n```\n" if "-m" in command else done.stdout)
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / f"{name}.md").write_text("\n".join(parts), encoding="utf-8")
+    print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr)
+    return True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"of {', '.join(TABLES)}; by default all but gpu")
+    wanted = parser.parse_args().tables or [name for name in TABLES if name != "gpu"]
+    unknown = sorted(set(wanted) - set(TABLES))
+    if unknown:
+        parser.error(f"there is no table {', '.join(unknown)}; choose from {', '.join(TABLES)}")
+    made = [make(name) for name in wanted]
+    sys.exit(0 if all(made) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""The benchmarks run, in small; what they measure is judged by readers."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+import mnistcnn
+from mnistcnn._native import core
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def timing(monkeypatch: pytest.MonkeyPatch):
+    return _module("timing", monkeypatch)
+
+
+@pytest.fixture
+def contenders(monkeypatch: pytest.MonkeyPatch):
+    return _module("contenders", monkeypatch)
+
+
+def _module(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module = importlib.import_module(name)
+    monkeypatch.delitem(sys.modules, name)
+    return module
+
+
+def _run(script: str, *options: str) -> str:
+    command = [sys.executable, str(BENCHMARKS / script), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_turns_are_interleaved_and_counted(timing):
+    calls: list[tuple[str, int]] = []
+    found = {name: lambda steps, name=name: calls.append((name, steps)) or time.sleep(0.001 * steps) for name in "ab"}
+    turns = timing.take_turns(found, seconds=0.06, rounds=3, most=5)
+    counted = calls[4:]  # warming up and trying out, two each
+    assert [name for name, _ in counted] == ["a", "b", "b", "a", "a", "b"]
+    assert all(1 <= steps <= 5 for _, steps in counted)
+    assert all(each >= 0.001 for each in turns.medians.values())
+    assert turns.failed == {}
+
+
+def test_a_compiler_that_fails_is_left_out_and_nobody_else(timing):
+    def broken(steps: int) -> None:
+        raise RuntimeError("no compiler\nand much more")
+
+    turns = timing.take_turns({"torch compile": broken, "ours": lambda _: None}, 0.01, 2, 3)
+    assert turns.failed == {"torch compile": "RuntimeError: no compiler"}
+    assert list(turns.times) == ["ours"]
+    with pytest.raises(RuntimeError, match="no compiler"):
+        timing.take_turns({"torch eager": broken}, 0.01, 2, 3)
+
+
+def test_work_of_others_is_noticed_and_our_own_is_not(timing):
+    def busy(seconds: float) -> None:
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+
+    watch = timing.Watch()
+    busy(0.3)
+    quiet = watch.foreign_load()
+    if quiet is None:
+        pytest.skip("this system does not tell")
+    program = "import time\nend = time.process_time() + 1.5\nwhile time.process_time() < end: pass"
+    with subprocess.Popen([sys.executable, "-c", program]) as other:
+        time.sleep(0.2)
+        watch = timing.Watch()
+        time.sleep(0.8)
+        disturbed = watch.foreign_load()
+        other.kill()
+    assert disturbed > 0.3 / (os.cpu_count() or 1)
+
+
+def test_a_disturbed_table_says_so(timing):
+    record = {"spread": 0.05, "foreign_load": 0.3}
+    assert "not quiet" in timing.disturbance([record])
+    assert "not quiet" not in timing.disturbance([{**record, "foreign_load": 0.02}])
+    assert "not known" in timing.disturbance([{**record, "foreign_load": None}])
+
+
+@pytest.mark.parametrize("name", mnistcnn.list_models())
+def test_contenders_compute_the_same_outputs(contenders, name: str):
+    model = mnistcnn.create_model(name, seed=1).eval()
+    images = torch.randint(0, 256, (3, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(contenders.Pixels(model)(images), model(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("script", ["epoch.py", "predict.py", "competitor.py", "gpu.py", "memory.py", "all.py"])
+def test_help(script: str):
+    assert "usage" in _run(script, "--help")
+
+
+def test_epoch(tmp_path):
+    file = tmp_path / "epoch.json"
+    options = ["--networks", "budget_model3", "--threads", "1", "--seconds", "0.2", "--rounds", "2", "--compile"]
+    out = _run("epoch.py", *options, "--batch-size", "32", "--json", str(file))
+    (record,) = json.loads(file.read_text(encoding="utf-8"))["records"]
+    assert set(record["seconds_per_epoch"]) == {"torch eager", "torch channels_last", "mnistcnn aten", "mnistcnn lanes"}
+    assert 0 < record["share_of_limit"]["mnistcnn lanes"] < 2
+    assert "| budget_model3 |" in out
+
+
+@pytest.mark.parametrize("name", ["predict", "competitor"])
+def test_cells_of(name: str, monkeypatch: pytest.MonkeyPatch, one_thread):
+    module = _module(name, monkeypatch)
+    isa = core.instruction_sets()[0]
+    options = {"networks": ["budget_model3"], "batch_size": 32, "seconds": 0.2, "rounds": 1, "onnx": False}
+    (record,) = module.measure(argparse.Namespace(cell=f"{isa}:1", **options))
+    assert (record["network"], record["instruction_set"], record["threads"]) == ("budget_model3", isa, 1)
+    numbers = record["images_per_second"] if name == "predict" else record["slowdown"]
+    assert {"torch eager", "mnistcnn lanes"} <= set(numbers)
+    assert all(0 < number < 1e9 for number in numbers.values())
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    with warnings.catch_warnings():
+        yield
+    torch.set_num_threads(before)
+
+
+def test_an_instruction_set_that_is_not_here_is_refused(timing):
+    with pytest.raises(SystemExit, match=r"--isa mmx: this machine has .*baseline"):
+        timing.instruction_sets(["mmx"])
+    assert timing.instruction_sets(["best"]) == core.instruction_sets()[:1]
+    assert timing.instruction_sets(["all"]) == core.instruction_sets()
+
+
+def test_all_refuses_a_table_that_is_not_there():
+    command = [sys.executable, str(BENCHMARKS / "all.py"), "nonsense"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "there is no table nonsense; choose from epoch" in done.stderr
