@@ -196,7 +196,9 @@ def _scaled(ink: Grey) -> Grey:
     missing = _THINNEST * longer / BOX - _stroke(np.asarray(image))
     if longer > 2 * BOX and missing >= 1:
         reach = max(1, round(missing / 2))
-        image = _bordered(image, reach).filter(ImageFilter.MaxFilter(2 * reach + 1))
+        image = _bordered(image, reach)
+        for _ in range(reach):  # many small steps are quicker than a large one
+            image = image.filter(ImageFilter.MaxFilter(3))
     image = image.resize(_size(image, BOX), Image.Resampling.BILINEAR)
     digit = np.asarray(image, dtype=np.float32)
     return np.minimum(digit * (_CONTRAST * 255 / float(digit.max())), 255)
@@ -232,3 +234,9 @@ def _centred(digit: Grey) -> npt.NDArray[np.uint8]:
     whole = np.zeros((SIDE, SIDE), np.uint8)
     whole[top : top + height, left : left + width] = np.rint(digit).astype(np.uint8)
     return whole
+
+
+def repeated(digits: Iterable[npt.NDArray[np.uint8]], channels: int) -> npt.NDArray[np.uint8]:
+    """Digits [28, 28] as a batch [N, channels, 28, 28], each channel the same."""
+    batch = np.stack(list(digits))[:, None]
+    return np.ascontiguousarray(np.repeat(batch, channels, axis=1))
