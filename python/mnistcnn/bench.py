@@ -116,7 +116,9 @@ def _in_engine(model: Model, engine: str, threads: int) -> Callable[[ImageSet], 
     from mnistcnn.training import Trainer
 
     def run(images: ImageSet) -> float:
-        trainer = Trainer(model, batch_size=_BATCH, optimizer=_resting(), engine=engine, threads=threads, progress=False)
+        trainer = Trainer(
+            model, batch_size=_BATCH, optimizer=_resting(), engine=engine, threads=threads, progress=False
+        )
         begin = time.perf_counter()
         for _ in trainer.epochs(images, epochs=1):
             pass
@@ -132,8 +134,10 @@ def _resting() -> SGD:
 
 def _in_torch(model: Model, threads: int) -> Callable[[ImageSet], float]:
     """The usual loop: images in memory as floats, a batch by its indices, loss and accuracy summed."""
-    network = model.to_torch().train()
-    loss_of = torch.nn.functional.nll_loss if model.outputs == "log_probabilities" else torch.nn.functional.cross_entropy
+    network: torch.nn.Module = model.to_torch().train()
+    loss_of = (
+        torch.nn.functional.nll_loss if model.outputs == "log_probabilities" else torch.nn.functional.cross_entropy
+    )
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=0.9)
 
     def run(images: ImageSet) -> float:
@@ -142,12 +146,12 @@ def _in_torch(model: Model, threads: int) -> Callable[[ImageSet], float]:
         torch.set_num_threads(threads)
         begin = time.perf_counter()
         losses, correct = 0.0, 0
-        for chosen in torch.randperm(len(images)).split(_BATCH):
+        for chosen in torch.split(torch.randperm(len(images)), _BATCH):
             batch, wanted = inputs[chosen], labels[chosen]
             optimizer.zero_grad()
             outputs = network(batch)
             loss = loss_of(outputs, wanted)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses += float(loss.detach()) * len(chosen)
             correct += int((outputs.detach().argmax(1) == wanted).sum())

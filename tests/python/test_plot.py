@@ -23,7 +23,9 @@ def tested(digits: Any) -> tuple[mnistcnn.Model, mnistcnn.ImageSet, mnistcnn.Tes
     return model, data, mnistcnn.test(model, data, progress=False)
 
 
-LEARNING_RATES = SimpleNamespace(learning_rates=[1e-3, 1e-2, 1e-1, 1], losses=[2.0, 1.0, 0.5, float("nan")], suggestion=0.03)
+LEARNING_RATES = SimpleNamespace(
+    learning_rates=[1e-3, 1e-2, 1e-1, 1], losses=[2.0, 1.0, 0.5, float("nan")], suggestion=0.03
+)
 NETWORKS = {"small": (4_500, 0.985), "large": (320_000, [0.991, 0.993])}
 PICTURES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "augmented": lambda model, data, result, **o: plot.augmented(data, [mnistcnn.Rotation(30)], **o),
@@ -236,7 +238,7 @@ def test_per_class_and_reliability_show_the_results_numbers(tested: Any):
     calibration = result.calibration(10)
     ax = plot.reliability(result, bins=10).axes[0]
     heights = [bar.get_height() for container in ax.containers for bar in container]
-    np.testing.assert_allclose(heights, [100 * a for a, n in zip(calibration.accuracies, calibration.counts) if n])
+    np.testing.assert_allclose(heights, [100 * each for each in calibration.accuracies if each == each])
     assert f"ECE {100 * calibration.expected_error:.2f} %" in ax.get_title()
 
 

@@ -1,4 +1,4 @@
-"""The command line, ``mnistcnn COMMAND``: one module per group of commands, nothing heavy imported before it is used."""
+"""The command line, ``mnistcnn COMMAND``: one module per group of commands; what is heavy is imported when used."""
 
 from __future__ import annotations
 

@@ -81,10 +81,11 @@ def _picture(pixels: np.ndarray[Any, Any], colours: bool) -> list[str]:
         import numpy as np
 
         pixels = np.pad(pixels, ((0, 1), (0, 0)))
-    pairs = zip(pixels[0::2], pixels[1::2], strict=True)
     if not colours:
-        return ["".join(_SHADES[int((a + b) / 2 * (len(_SHADES) - 1) / 255)] for a, b in zip(*pair)) for pair in pairs]
-    return ["".join(_two(int(a), int(b)) for a, b in zip(*pair)) + "\x1b[0m" for pair in pairs]
+        levels = (pixels[0::2] + pixels[1::2]) / 510 * (len(_SHADES) - 1)
+        return ["".join(_SHADES[int(level)] for level in row) for row in levels]
+    rows = zip(pixels[0::2].astype(int), pixels[1::2].astype(int), strict=True)
+    return ["".join(map(_two, upper, lower)) + "\x1b[0m" for upper, lower in rows]
 
 
 _SHADES = " .:-=+*#%@"

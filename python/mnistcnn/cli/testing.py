@@ -125,8 +125,7 @@ def _digits(images: list[Path], network: Model) -> tuple[list[tuple[Path, np.nda
 def _print_predictions(rows: list[dict[str, Any]], classes: int) -> None:
     columns = ["picture", "digit", *map(str, range(classes))]
     cells = [
-        [row["file"], str(row["prediction"]), *(f"{100 * each:.1f} %" for each in row["probabilities"])]
-        for row in rows
+        [row["file"], str(row["prediction"]), *(f"{100 * each:.1f} %" for each in row["probabilities"])] for row in rows
     ]
     print_table(columns, cells, left=1)
 

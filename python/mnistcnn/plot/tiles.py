@@ -33,7 +33,8 @@ def draw_tiles(
 ) -> Figure | Axes:
     """Draws f32 pictures in 0 to 1, [H, W, 3] each, row by row; None leaves a gap.
 
-    A caption stands above its tile."""
+    A caption stands above its tile.
+    """
     if not len(tiles):
         raise ValueError("there is no image to draw")
     columns = min(10 if columns is None else columns, len(tiles))
