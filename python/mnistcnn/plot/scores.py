@@ -160,9 +160,9 @@ def _cell(value: float, normalize: bool) -> str:
     return f"{value:.1f}" if normalize else f"{value:.0f}"
 
 
-def _number_size(ax: Axes, drawn: Any, side: float, number: int) -> float:
+def _number_size(ax: Any, drawn: Any, side: float, number: int) -> float:
     if drawn is ax:
-        side = ax.get_position().width * ax.figure.get_figwidth()  # type: ignore[union-attr]
+        side = ax.get_position().width * ax.figure.get_figwidth()
     return float(np.clip(18 * side / (number + 2), 4, 9))
 
 

@@ -80,7 +80,8 @@ def signed_tile(values: Array, largest: float) -> Array:
     """[H, W] -> f32 [H, W, 3]: blue below 0, white at 0, orange above; ``largest`` is the strongest colour."""
     part = np.clip(np.nan_to_num(values) / (largest or 1), -1, 1)[..., None]
     below, above = np.array((0.0, 0.27, 0.70)), np.array((0.80, 0.33, 0.0))  # told apart by everybody
-    return np.where(part < 0, 1 + part * (1 - below), 1 - part * (1 - above)).astype(np.float32)
+    tile: Array = np.where(part < 0, 1 + part * (1 - below), 1 - part * (1 - above)).astype(np.float32)
+    return tile
 
 
 def heat_tile(image: Array, heat: Array, cmap: str) -> Array:
