@@ -12,10 +12,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from mnistcnn import explain as explain
     from mnistcnn import plot as plot
     from mnistcnn import profile as profile
@@ -221,11 +221,14 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = ("plot", "profile")
 _MODULES = ("explain", "plot")
 
-__version__ = _version("mnistcnn")
 __all__ = [*sorted((*_HOME_OF, *_MODULES)), "__version__"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":  # asked of the installation, which takes longer than all else here
+        from importlib.metadata import version
+
+        return version("mnistcnn")
     if name in _MODULES:
         return import_module(f"mnistcnn.{name}")
     if name not in _HOME_OF:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Picture: TypeAlias = "str | Path | Image.Image | npt.NDArray[Any]"
 
-Grey: TypeAlias = npt.NDArray[np.float32]
+Grey: TypeAlias = npt.NDArray[Any]  # f32 [H, W] in 0 to 1
 SIDE, BOX = 28, 20
 _MIDDLE = 14.0  # the centre of mass of MNIST's digits, in pixels; their average is within 0.01 of it
 _WORKING = 240  # a digit's longer side is not looked at in more detail
@@ -144,7 +144,8 @@ def _ink(grey: Grey, name: str) -> Grey:
     noise = min(float(np.quantile(border, 0.8)), 0.3 * strongest)
     if strongest - noise < _FAINTEST:
         raise ValueError(f"{name} shows no ink: all of its pixels are nearly the same")
-    return np.maximum(ink - noise, 0) / (strongest - noise)
+    cleaned: Grey = np.maximum(ink - noise, 0) / (strongest - noise)
+    return cleaned
 
 
 def _reduced(grey: Grey) -> Grey:
@@ -165,7 +166,9 @@ def _ground(grey: Grey) -> Grey:
     border = np.ones(grey.shape, bool)
     border[2:-2, 2:-2] = False
     levels = grey[border]
-    typical = np.abs(levels - np.median(levels)) <= max(0.12, 2.5 * float(np.median(np.abs(levels - np.median(levels)))))
+    typical = np.abs(levels - np.median(levels)) <= max(
+        0.12, 2.5 * float(np.median(np.abs(levels - np.median(levels))))
+    )
     places = np.stack([np.ones(border.sum()), rows[border] / height, columns[border] / width], axis=1)
     plane, *_ = np.linalg.lstsq(places[typical], levels[typical], rcond=None)
     return (plane[0] + plane[1] * rows / height + plane[2] * columns / width).astype(np.float32)
@@ -196,7 +199,9 @@ def _scaled(ink: Grey) -> Grey:
     missing = _THINNEST * longer / BOX - _stroke(np.asarray(image))
     if longer > 2 * BOX and missing >= 1:
         reach = max(1, round(missing / 2))
-        image = _bordered(image, reach).filter(ImageFilter.MaxFilter(2 * reach + 1))
+        image = _bordered(image, reach)
+        for _ in range(reach):  # many small steps are quicker than a large one
+            image = image.filter(ImageFilter.MaxFilter(3))
     image = image.resize(_size(image, BOX), Image.Resampling.BILINEAR)
     digit = np.asarray(image, dtype=np.float32)
     return np.minimum(digit * (_CONTRAST * 255 / float(digit.max())), 255)
@@ -232,3 +237,9 @@ def _centred(digit: Grey) -> npt.NDArray[np.uint8]:
     whole = np.zeros((SIDE, SIDE), np.uint8)
     whole[top : top + height, left : left + width] = np.rint(digit).astype(np.uint8)
     return whole
+
+
+def repeated(digits: Iterable[npt.NDArray[np.uint8]], channels: int) -> npt.NDArray[np.uint8]:
+    """Digits [28, 28] as a batch [N, channels, 28, 28], each channel the same."""
+    batch = np.stack(list(digits))[:, None]
+    return np.ascontiguousarray(np.repeat(batch, channels, axis=1))

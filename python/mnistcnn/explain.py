@@ -17,7 +17,6 @@ from mnistcnn.arrays import as_tensor
 
 if TYPE_CHECKING:
     from mnistcnn.graph import Row
-    from mnistcnn.image_set import ImageSet
     from mnistcnn.model import Model
 
 Images = Any  # ImageSet, array or tensor; [N, C, H, W], one image [C, H, W], or [N, H, W] for one channel
@@ -56,7 +55,7 @@ def feature_maps(model: Model, images: Images, layer: str) -> Floats:
     """
     node = find_layer(model, layer)
     with torch.no_grad():
-        return _head(model, node)(batch_of(model, images)).cpu().numpy()
+        return np.asarray(_head(model, node)(batch_of(model, images)).cpu())
 
 
 def grad_cam(
@@ -116,9 +115,8 @@ def saliency(model: Model, images: Images, *, target: int | Sequence[int] | None
     """
     batch = batch_of(model, images).requires_grad_()
     scores = _part(model, model.rows[: _end(model) + 1], model.input_shape)(batch)
-    _chosen(scores, target).sum().backward()
-    assert batch.grad is not None
-    return batch.grad.cpu().numpy()
+    (gradients,) = torch.autograd.grad(_chosen(scores, target).sum(), batch)
+    return np.asarray(gradients.cpu())
 
 
 def receptive_field(model: Model, layer: str, position: tuple[int, int] | None = None) -> Field:
@@ -196,9 +194,7 @@ def _end(model: Model) -> int:
     return last - 1 if model.rows[last][1] in _ENDS and last > 0 else last
 
 
-def _maps_and_gradients(
-    model: Model, node: int, batch: torch.Tensor, target: Any
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _maps_and_gradients(model: Model, node: int, batch: torch.Tensor, target: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """A layer's maps, and the gradients of the classes' scores there."""
     end = _end(model)
     with torch.no_grad():
@@ -216,10 +212,9 @@ def _maps_and_gradients(
     packed, openers = _packed(values)
     packed.requires_grad_()
     tail = _part(model, _tail_rows(rows, [node, *others], after, openers), packed.shape[1:])
-    _chosen(tail(packed), target).sum().backward()
-    assert packed.grad is not None
+    (gradients,) = torch.autograd.grad(_chosen(tail(packed), target).sum(), packed)
     _, channels, height, width = maps.shape
-    return maps, packed.grad[:, :channels, :height, :width]
+    return maps, gradients[:, :channels, :height, :width]
 
 
 def _descendants(rows: list[Row], node: int) -> set[int]:
@@ -273,9 +268,9 @@ def _tail_rows(rows: list[Row], given: list[int], after: set[int], openers: list
     return made
 
 
-def batch_of(model: Model, images: Images | ImageSet) -> torch.Tensor:
+def batch_of(model: Model, images: Images) -> torch.Tensor:
     """Images of any form as the f32 batch that enters the model."""
-    tensor = as_tensor(getattr(images, "images", images))
+    tensor = as_tensor(images.images if hasattr(images, "images") else images)
     shape = model.input_shape
     if tensor.dim() == 3 and tuple(tensor.shape) == shape:
         tensor = tensor[None]

@@ -2,16 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mnistcnn
-from mnistcnn import EpochRecord, History
+from mnistcnn import EpochRecord, History, plot
 
 matplotlib = pytest.importorskip("matplotlib")
 TITLES = ["Training loss", "Training accuracy", "Validation loss", "Validation accuracy"]
+
+
+@pytest.fixture(scope="module")
+def tested(digits: Any) -> tuple[mnistcnn.Model, mnistcnn.ImageSet, mnistcnn.TestResult]:
+    model, data = mnistcnn.create_model("session7_net", seed=1), digits[1][:200]
+    return model, data, mnistcnn.test(model, data, progress=False)
+
+
+LEARNING_RATES = SimpleNamespace(
+    learning_rates=[1e-3, 1e-2, 1e-1, 1], losses=[2.0, 1.0, 0.5, float("nan")], suggestion=0.03
+)
+NETWORKS = {"small": (4_500, 0.985), "large": (320_000, [0.991, 0.993])}
+PICTURES: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "augmented": lambda model, data, result, **o: plot.augmented(data, [mnistcnn.Rotation(30)], **o),
+    "confusion": lambda model, data, result, **o: plot.confusion(result, **o),
+    "feature_maps": lambda model, data, result, **o: plot.feature_maps(model, data, "convblock2", **o),
+    "filters": lambda model, data, result, **o: plot.filters(model, **o),
+    "grad_cam": lambda model, data, result, **o: plot.grad_cam(model, data, **o),
+    "images": lambda model, data, result, **o: plot.images(data, **o),
+    "lr_finder": lambda model, data, result, **o: plot.lr_finder(LEARNING_RATES, **o),
+    "mistakes": lambda model, data, result, **o: plot.mistakes(result, data, **o),
+    "parameters_against_accuracy": lambda model, data, result, **o: plot.parameters_against_accuracy(NETWORKS, **o),
+    "per_class": lambda model, data, result, **o: plot.per_class(result, **o),
+    "receptive_field": lambda model, data, result, **o: plot.receptive_field(model, data, **o),
+    "reliability": lambda model, data, result, **o: plot.reliability(result, **o),
+    "saliency": lambda model, data, result, **o: plot.saliency(model, data, **o),
+    "trials": lambda model, data, result, **o: plot.trials({"a": [0.98, 0.99], "b": [0.99]}, **o),
+}
+
+
+def test_every_picture_is_in_the_table():
+    assert {*PICTURES, "curves", "LiveCurves"} == set(plot.__all__)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_is_a_new_figure_or_drawn_where_one_says(name: str, tested: Any):
+    from matplotlib import pyplot as plt
+
+    before = dict(matplotlib.rcParams)
+    figure = PICTURES[name](*tested, title="a title")
+    assert isinstance(figure, matplotlib.figure.Figure)
+    assert not plt.get_fignums()  # with a backend without windows, pyplot keeps nothing alive
+    assert "a title" in {ax.get_title(loc) for ax in figure.axes for loc in ("left", "center")}
+    figure.savefig(io.BytesIO())
+    _, axes = plt.subplots(1, 2)
+    assert PICTURES[name](*tested, ax=axes[1]) is axes[1]
+    assert axes[1].has_data()
+    assert not axes[0].has_data()
+    assert dict(matplotlib.rcParams) == before
+    axes[0].figure.savefig(io.BytesIO())
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_nothing_is_cut_off(name: str, tested: Any):
+    """No text of a new figure stands outside of it."""
+    figure = PICTURES[name](*tested)
+    figure.canvas.draw()
+    width, height = figure.canvas.get_width_height()
+    ticks = {label for ax in figure.axes for label in (*ax.get_xticklabels(), *ax.get_yticklabels())}
+    minor = {label for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) for label in axis.get_ticklabels(minor=True)}
+    for text in set(figure.findobj(matplotlib.text.Text)) - ticks - minor:  # ticks out of sight are texts too
+        if text.get_text() and text.get_visible():
+            box = text.get_window_extent()
+            inside = box.x0 >= -2 and box.y0 >= -2 and box.x1 <= width + 2 and box.y1 <= height + 2
+            assert inside, f"{text.get_text()!r} at {box.extents} in {width}x{height}"
+
+
+def test_ones_own_style_stays(tested: Any):
+    from matplotlib import pyplot as plt
+
+    with plt.style.context("dark_background"):
+        figure = plot.confusion(tested[2])
+    assert figure.get_facecolor()[:3] == (0, 0, 0)
+    assert matplotlib.colors.to_rgb(figure.axes[0].xaxis.label.get_color()) == (1, 1, 1)
 
 
 @pytest.fixture(autouse=True)
@@ -93,3 +170,122 @@ def test_nothing_to_draw():
     for nothing in ([], History(), [history(), History()]):
         with pytest.raises(ValueError, match="there is nothing to draw"):
             mnistcnn.plot.curves(nothing)
+
+
+def test_seeds_become_a_band():
+    figure = plot.curves([history(1), history(2), history(4)])
+    loss = figure.axes[0]
+    assert len(loss.lines) == 1
+    runs = np.stack([history(seed).column("train_loss") for seed in (1, 2, 4)])
+    np.testing.assert_allclose(values(loss), runs.mean(0))
+    edges = loss.collections[0].get_paths()[0].vertices
+    assert edges[:, 1].max() == pytest.approx((runs.mean(0) + runs.std(0, ddof=1)).max())
+    assert edges[:, 1].min() == pytest.approx((runs.mean(0) - runs.std(0, ddof=1)).min())
+    assert len(plot.curves([history(1), history(2), history(4)], band=False).axes[0].lines) == 3
+    assert len(plot.curves([history(1), history(2)], band=True).axes[0].lines) == 1
+
+
+def test_names_of_ones_own_and_trials():
+    trials = SimpleNamespace(histories=(history(1), history(2), history(3)))
+    figure = plot.curves({"plain": history(1), "many": trials}, evaluated="Test")
+    names = [text.get_text() for legend in _legends(figure) for text in legend.get_texts()]
+    assert names == ["plain", "many, mean ± sd of 3"]
+    assert [ax.get_title() for ax in figure.axes] == [title.replace("Validation", "Test") for title in TITLES]
+
+
+def test_curves_in_ones_own_axes():
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(2, 2)
+    assert plot.curves([history(1), history(2)], axes=axes) is figure
+    assert all(len(ax.lines) == 2 for ax in axes.ravel())
+    with pytest.raises(ValueError, match="four axes, got 2"):
+        plot.curves(history(), axes=axes[0])
+    with pytest.raises(TypeError, match="got int"):
+        plot.curves(3)
+
+
+def test_confusion_says_every_number(tested: Any):
+    result = tested[2]
+    shown = [text.get_text() for text in plot.confusion(result).axes[0].texts]
+    assert shown == [str(count) if count else "·" for count in result.confusion.ravel()]
+    rows = 100 * result.confusion / np.maximum(result.confusion.sum(1, keepdims=True), 1)
+    shown = [text.get_text() for text in plot.confusion(result, normalize=True).axes[0].texts]
+    assert shown == [f"{value:.1f}" if value else "·" for value in rows.ravel()]
+
+
+def test_mistakes_are_those_of_the_result(tested: Any):
+    _, data, result = tested
+    ax = plot.mistakes(result, data, count=7).axes[0]
+    assert [text.get_text() for text in ax.texts] == [
+        f"said {each.prediction}, is {each.label}\n{100 * each.confidence:.1f} %" for each in result.mistakes[:7]
+    ]
+    first = 1 - np.asarray(ax.images[0].get_array())[..., 0]
+    np.testing.assert_allclose(255 * first, data.images[result.mistakes[0].index, 0], atol=1e-3)
+    one = result.confusions[0]
+    chosen = plot.mistakes(result, data, chosen=result.mistakes_between(one.label, one.prediction), count=99)
+    assert len(chosen.axes[0].images) == one.count
+    with pytest.raises(ValueError, match="give the tested set"):
+        plot.mistakes(result, data[:5])
+
+
+def test_per_class_and_reliability_show_the_results_numbers(tested: Any):
+    result = tested[2]
+    bars = plot.per_class(result).axes[0].containers
+    for container, name in zip(bars, ("precision", "recall", "f1"), strict=True):
+        wanted = [100 * getattr(score, name) for score in result.per_class]
+        tops = [bar.get_y() + bar.get_height() for bar in container]
+        known = np.isfinite(wanted)
+        np.testing.assert_allclose(np.array(tops)[known], np.array(wanted)[known])
+    calibration = result.calibration(10)
+    ax = plot.reliability(result, bins=10).axes[0]
+    heights = [bar.get_height() for container in ax.containers for bar in container]
+    np.testing.assert_allclose(heights, [100 * each for each in calibration.accuracies if each == each])
+    assert f"ECE {100 * calibration.expected_error:.2f} %" in ax.get_title()
+
+
+def test_trials_show_runs_mean_and_interval():
+    ax = plot.trials({"a": [0.98, 0.99, 0.985]}, target=0.994).axes[0]
+    assert sorted(ax.collections[0].get_offsets()[:, 0]) == pytest.approx([98, 98.5, 99])
+    interval, mean, target = (line.get_xdata() for line in ax.lines)
+    assert list(mean) == pytest.approx([98.5])
+    half = 4.302653 * 0.5 / 3**0.5  # Student's t for 2 degrees of freedom
+    assert list(interval) == pytest.approx([98.5 - half, 98.5 + half], abs=1e-3)
+    assert target[0] == pytest.approx(99.4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_one_and_three_channels(channels: int):
+    images = np.random.default_rng(1).integers(0, 256, (12, channels, 9, 7), dtype=np.uint8)
+    ax = plot.images(images, labels=range(12), columns=4).axes[0]
+    assert [text.get_text() for text in ax.texts] == [str(each) for each in range(12)]
+    shown = np.asarray(ax.images[5].get_array())
+    wanted = np.moveaxis(images[5], 0, -1) / 255 if channels == 3 else 1 - images[5, 0][..., None] / 255
+    np.testing.assert_allclose(shown, np.broadcast_to(wanted, shown.shape), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda _: plot.images(np.zeros((2, 28, 28))), TypeError, "uint8"),
+        (lambda _: plot.images(np.zeros((2, 2, 28, 28), np.uint8)), ValueError, "1 or 3 channels"),
+        (lambda _: plot.images(np.zeros((2, 28, 28), np.uint8), labels=[1]), ValueError, "2 images, but 1 labels"),
+        (lambda model: plot.filters(model, "pool1"), ValueError, "there is no convolution in 'pool1'"),
+        (lambda model: plot.filters(model, "pool9"), ValueError, "did you mean 'pool1'"),
+        (lambda model: plot.feature_maps(model, np.zeros((1, 28, 28), np.uint8), "flatten"), ValueError, "no maps"),
+        (lambda _: plot.trials({}), ValueError, "nothing to draw"),
+        (lambda _: plot.parameters_against_accuracy({}), ValueError, "nothing to draw"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(call: Any, error: type[Exception], says: str, tested: Any):
+    with pytest.raises(error, match=says):
+        call(tested[0])
+
+
+def test_no_mistake_is_said(tested: Any):
+    model, data, result = tested
+    right = np.flatnonzero(result.predictions == result.labels)
+    best = mnistcnn.test(model, data[right], progress=False)
+    assert plot.mistakes(best, data[right]).axes[0].texts[0].get_text() == "no mistake"
+    plot.confusion(best).savefig(io.BytesIO())
+    plot.per_class(best).savefig(io.BytesIO())

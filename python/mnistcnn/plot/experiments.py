@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def trials(
-    runs: Any, *, target: float | None = None, title: str = "", ax: Axes | None = None
-) -> Figure | Axes:
+def trials(runs: Any, *, target: float | None = None, title: str = "", ax: Axes | None = None) -> Figure | Axes:
     """Every seed as a dot, beside their mean and the interval in which it lies with 95 %.
 
     Parameters
@@ -26,6 +24,8 @@ def trials(
         What `mnistcnn.run_trials` gives, or a list of them; or a mapping of names to accuracies (0 to 1).
     target
         An accuracy (0 to 1) to mark, such as 0.994.
+    title, ax
+        A title, and the axes to draw into instead of a new figure.
 
     Examples
     --------
@@ -79,11 +79,13 @@ def parameters_against_accuracy(
         Name -> (parameters, accuracy), the accuracy in 0 to 1, or several of them.
     target
         An accuracy to mark.
+    title, ax
+        A title, and the axes to draw into instead of a new figure.
 
     Examples
     --------
     >>> import mnistcnn
-    >>> figure = mnistcnn.plot.parameters_against_accuracy({"small": (4_500, 0.985), "large": (320_000, [0.991, 0.993])})
+    >>> figure = mnistcnn.plot.parameters_against_accuracy({"small": (4_500, 0.985), "large": (9**6, [0.99, 0.992])})
     >>> figure.axes[0].get_xscale()
     'log'
     """
@@ -119,6 +121,8 @@ def lr_finder(result: Any, *, title: str = "", ax: Axes | None = None) -> Figure
     ----------
     result
         What the learning-rate finder gives: anything with ``learning_rates``, ``losses`` and ``suggestion``.
+    title, ax
+        A title, and the axes to draw into instead of a new figure.
     """
     rates, losses = np.asarray(result.learning_rates, dtype=float), np.asarray(result.losses, dtype=float)
     known = np.isfinite(losses)
@@ -202,9 +206,7 @@ def _name_points(ax: Axes, places: Sequence[tuple[str, float, float]]) -> None:
         for dx, dy, ha, va in _SIDES:
             if text is not None:
                 text.remove()
-            text = ax.annotate(
-                name, (x, y), xytext=(dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=8
-            )
+            text = ax.annotate(name, (x, y), xytext=(dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=8)
             box = text.get_window_extent()
             if not any(box.overlaps(other) for other in taken) and not any(box.contains(*point) for point in points):
                 break

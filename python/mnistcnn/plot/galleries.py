@@ -37,6 +37,10 @@ def images(
         Captions instead of the set's own labels.
     count
         How many; ``data[::100]`` or ``data[indices]`` chooses which.
+    columns
+        How many side by side.
+    title, ax
+        A title, and the axes to draw into instead of a new figure.
 
     Examples
     --------
@@ -46,7 +50,7 @@ def images(
     ['8', '9', '4']
     """
     pixels = pixels_of(data)[:count]
-    if labels is None and hasattr(data, "labels"):
+    if labels is None and not isinstance(data, np.ndarray):
         labels = [data.classes[label] for label in data.labels[:count]]
     if labels is not None and len(labels) < len(pixels):
         raise ValueError(f"there are {len(pixels)} images, but {len(labels)} labels")
@@ -74,6 +78,8 @@ def mistakes(
         How many, and how many side by side; 10 in rows of 5 by default.
     chosen
         Other ones than the surest, such as ``result.mistakes_between(4, 9)``.
+    title, ax
+        A title, and the axes to draw into instead of a new figure.
 
     Examples
     --------
@@ -121,6 +127,10 @@ def augmented(
         What `mnistcnn.augment` takes, such as ``[mnistcnn.Rotation(7)]``.
     count, versions
         How many images, and how many versions of each.
+    seed
+        Decides the augmentation.
+    title, ax
+        A title, and the axes to draw into instead of a new figure.
     """
     import mnistcnn
 

@@ -36,6 +36,8 @@ def filters(
         channel by channel: one row per filter.
     count
         Draw at most so many kernels.
+    title, ax
+        A title, and the axes to draw into instead of a new figure.
 
     Examples
     --------
@@ -76,6 +78,8 @@ def feature_maps(
         The name of a layer or of a block, as ``model.summary()`` shows them.
     count
         Draw at most so many channels.
+    title, ax
+        A title, and the axes to draw into instead of a new figure.
 
     Examples
     --------
@@ -178,6 +182,8 @@ def receptive_field(
     layers
         Which layers; by default those at which the field grows, at most seven of them. Parts of a field outside of
         the image are padding.
+    title, ax
+        A title, and the axes to draw into instead of a new figure.
 
     Examples
     --------
@@ -210,7 +216,9 @@ def receptive_field(
         axes.set_axis_off()
         axes.set_anchor("W")
         axes.set_title(title or "receptive fields", loc="left")
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=1.6, fontsize=9 if drawn is not axes else 6)
+        axes.legend(
+            loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=1.6, fontsize=9 if drawn is not axes else 6
+        )
     return drawn
 
 

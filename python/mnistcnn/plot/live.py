@@ -49,9 +49,9 @@ class LiveCurves:
         from IPython.display import HTML, display
 
         if self._display is None:
-            self._display = display(HTML(self._repr_html_()), display_id=True)
+            self._display = display(HTML(self._repr_html_()), display_id=True)  # type: ignore[no-untyped-call]
         else:
-            self._display.update(HTML(self._repr_html_()))
+            self._display.update(HTML(self._repr_html_()))  # type: ignore[no-untyped-call]
 
     def svg(self) -> str:
         """The picture as SVG."""
@@ -97,7 +97,7 @@ class _Frame:
         values = [value for _, value in points] or [0.0, 1.0]
         self._ticks = _round_ticks(min(values), max(values))
         self._low, self._high = self._ticks[0], self._ticks[-1]
-        self._last = max([epoch for epoch, _ in points] or [1])
+        self._last = int(max([epoch for epoch, _ in points] or [1]))
 
     def _x(self, epoch: float) -> float:
         part = (epoch - 1) / (self._last - 1) if self._last > 1 else 0.5

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 _MOST_NUMBERS = 26  # classes whose cells still have room for a number
 
 
-def confusion(
-    result: TestResult, *, normalize: bool = False, title: str = "", ax: Axes | None = None
-) -> Figure | Axes:
+def confusion(result: TestResult, *, normalize: bool = False, title: str = "", ax: Axes | None = None) -> Figure | Axes:
     """The confusion matrix: rows are what an image was, columns what it was called.
 
     The colours are those of the mistakes only, so that a few of them show beside thousands of right answers.
@@ -30,6 +28,8 @@ def confusion(
         What `mnistcnn.test` gave.
     normalize
         Per cent of each row instead of images.
+    title, ax
+        A title, and the axes to draw into instead of a new figure.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def confusion(
             size = _number_size(axes, drawn, side, number)
             for row, column in np.ndindex(*shown.shape):
                 colour = (0.93,) * 3 if row == column else cmap(float(wrong[row, column]) / strongest)
-                text = _cell(shown[row, column], normalize)
+                text = _cell(float(shown[row, column]), normalize)
                 axes.text(column, row, text, ha="center", va="center", fontsize=size, color=ink_on(colour))
         _name_classes(axes, result.classes, _number_size(axes, drawn, side, number))
         axes.set_xlabel("predicted")
@@ -160,9 +160,9 @@ def _cell(value: float, normalize: bool) -> str:
     return f"{value:.1f}" if normalize else f"{value:.0f}"
 
 
-def _number_size(ax: Axes, drawn: Any, side: float, number: int) -> float:
+def _number_size(ax: Any, drawn: Any, side: float, number: int) -> float:
     if drawn is ax:
-        side = ax.get_position().width * ax.figure.get_figwidth()  # type: ignore[union-attr]
+        side = ax.get_position().width * ax.figure.get_figwidth()
     return float(np.clip(18 * side / (number + 2), 4, 9))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ GOOD, BAD, NEUTRAL = PALETTE[0], PALETTE[1], PALETTE[6]
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # so that lines differ without colours too
 HEAT = "inferno"  # even in lightness, and safe for the colour-blind
 _DRAWS_ONLY = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}  # backends without windows or cells
-_SETTINGS: dict[str, Any] = {
+_SETTINGS: Any = {
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.labelsize": 10,
@@ -68,12 +68,11 @@ def panel(ax: Axes | None, width: float, height: float) -> Iterator[tuple[Axes, 
             yield ax, ax
 
 
-def tidy(ax: Axes, *, grid: str = "both") -> None:
+def tidy(ax: Axes, *, grid: Literal["both", "x", "y"] = "both") -> None:
     """No box around the data, and a grid that stays behind it."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_axisbelow(True)
-    if grid:
-        ax.grid(axis=grid, alpha=0.3, linewidth=0.6)
+    ax.grid(axis=grid, alpha=0.3, linewidth=0.6)
 
 
 def colours(count: int) -> list[str]:

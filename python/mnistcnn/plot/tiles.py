@@ -33,7 +33,8 @@ def draw_tiles(
 ) -> Figure | Axes:
     """Draws f32 pictures in 0 to 1, [H, W, 3] each, row by row; None leaves a gap.
 
-    A caption stands above its tile."""
+    A caption stands above its tile.
+    """
     if not len(tiles):
         raise ValueError("there is no image to draw")
     columns = min(10 if columns is None else columns, len(tiles))
@@ -79,7 +80,8 @@ def signed_tile(values: Array, largest: float) -> Array:
     """[H, W] -> f32 [H, W, 3]: blue below 0, white at 0, orange above; ``largest`` is the strongest colour."""
     part = np.clip(np.nan_to_num(values) / (largest or 1), -1, 1)[..., None]
     below, above = np.array((0.0, 0.27, 0.70)), np.array((0.80, 0.33, 0.0))  # told apart by everybody
-    return np.where(part < 0, 1 + part * (1 - below), 1 - part * (1 - above)).astype(np.float32)
+    tile: Array = np.where(part < 0, 1 + part * (1 - below), 1 - part * (1 - above)).astype(np.float32)
+    return tile
 
 
 def heat_tile(image: Array, heat: Array, cmap: str) -> Array:

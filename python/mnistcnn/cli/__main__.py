@@ -1,0 +1,6 @@
+"""``python -m mnistcnn.cli``."""
+
+from mnistcnn.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""All commands, and what happens to an error: one sentence on stderr and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from mnistcnn.cli import measuring, models, pictures, testing, training
+from mnistcnn.cli.output import say
+
+app = typer.Typer(
+    help="Small image classifiers on MNIST, trained natively.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import mnistcnn
+
+        print(f"mnistcnn {mnistcnn.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def everything(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Small image classifiers on MNIST, trained natively."""
+
+
+for command in (
+    *(training.train, testing.test, testing.predict),
+    *(models.models, models.summary, pictures.show, measuring.bench),
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong command, 130 interrupted."""
+    import warnings
+
+    warnings.showwarning = _tell
+    try:
+        app()
+    except KeyboardInterrupt:
+        say("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        sys.stderr.close()
+        sys.exit(141)
+    except (ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
+        say(f"mnistcnn: {error or type(error).__name__}")
+        sys.exit(1)
+
+
+def _tell(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning is one sentence too."""
+    say(f"mnistcnn: {message}")

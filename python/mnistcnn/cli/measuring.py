@@ -1,0 +1,49 @@
+"""``mnistcnn bench``: how fast this machine is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mnistcnn.cli.options import JsonOption
+from mnistcnn.cli.output import print_json, print_table, say
+
+
+def bench(
+    pattern: Annotated[str, typer.Argument(help="Which networks, for example 'session7*'.")] = "*",
+    threads: Annotated[int, typer.Option(min=1, help="Of every engine, and of PyTorch.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each is measured; the fastest counts.")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Seconds per training epoch of 60,000 images on this machine: our engines and PyTorch beside each other.
+
+    Each is measured over some batches of 128, and scaled. Close other programs first.
+    """
+    import mnistcnn
+    from mnistcnn import bench as module
+
+    names = mnistcnn.list_models(pattern)
+    if not names:
+        raise ValueError(f"no model fits {pattern!r}; there are: {', '.join(mnistcnn.list_models())}")
+    found = []
+    for times in module.bench(names, threads=threads, repeats=repeats):
+        say(f"{times.network}: {', '.join(f'{way} {_shown(getattr(times, way))}' for way in module.WAYS)} s")
+        found.append(times)
+    if as_json:
+        print_json([times.to_dict() for times in found])
+        return
+    rows = [
+        [
+            times.network,
+            f"{times.parameters:,}",
+            *(_shown(getattr(times, way)) for way in module.WAYS),
+            "-" if times.ratio is None else f"{times.ratio:.1f}x",
+        ]
+        for times in found
+    ]
+    print_table(["model", "parameters", "lanes (s)", "aten (s)", "PyTorch (s)", "PyTorch / lanes"], rows, left=1)
+
+
+def _shown(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:.2f}"

@@ -1,0 +1,63 @@
+"""``mnistcnn models`` and ``mnistcnn summary``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mnistcnn.cli.options import JsonOption, ModelOrFile, named_model
+from mnistcnn.cli.output import print_json, print_table
+
+
+def models(
+    pattern: Annotated[str, typer.Argument(help="For example 'session7*'.")] = "*",
+    as_json: JsonOption = False,
+) -> None:
+    """List the published networks."""
+    import mnistcnn
+
+    names = mnistcnn.list_models(pattern)
+    if not names:
+        raise ValueError(f"no model fits {pattern!r}; there are: {', '.join(mnistcnn.list_models())}")
+    networks = [mnistcnn.create_model(name) for name in names]
+    summaries = [network.summary() for network in networks]
+    if as_json:
+        keys = ("parameters", "macs", "receptive_field")
+        print_json(
+            [
+                {"name": network.name, **{key: getattr(table, key) for key in keys}, "outputs": network.outputs}
+                for network, table in zip(networks, summaries, strict=True)
+            ]
+        )
+        return
+    rows = [
+        [
+            network.name,
+            f"{table.parameters:,}",
+            f"{table.macs:,}",
+            str(table.receptive_field),
+            network.outputs.replace("_", "-"),
+        ]
+        for network, table in zip(networks, summaries, strict=True)
+    ]
+    print_table(["model", "parameters", "MACs", "receptive field", "outputs"], rows, left=1)
+
+
+def summary(
+    model: ModelOrFile,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a network (or a saved model's file) layer by layer."""
+    table = named_model(model).summary()
+    if as_json:
+        print_json(
+            {
+                "name": table.name,
+                "parameters": table.parameters,
+                "macs": table.macs,
+                "layers": table.to_dicts(),
+            }
+        )
+    else:
+        print(table)

@@ -1,0 +1,101 @@
+"""``mnistcnn train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mnistcnn.cli.options import (
+    PICTURES,
+    Data,
+    DataOption,
+    EngineOption,
+    JsonOption,
+    ModelArgument,
+    SeedOption,
+    ThreadsOption,
+    check_engine,
+    check_target,
+    load,
+)
+from mnistcnn.cli.output import print_json, save_picture, say, scores, sentence
+
+if TYPE_CHECKING:
+    from mnistcnn.history import EpochRecord, History
+    from mnistcnn.image_set import ImageSet
+    from mnistcnn.model import Model
+
+
+def train(
+    model: ModelArgument = "session7_net",
+    data: DataOption = Data.auto,
+    epochs: Annotated[int, typer.Option(min=1)] = 15,
+    batch_size: Annotated[int, typer.Option(min=1)] = 128,
+    lr: Annotated[float, typer.Option(help="Learning rate of SGD.")] = 0.01,
+    momentum: Annotated[float, typer.Option(help="Momentum of SGD.")] = 0.9,
+    seed: SeedOption = 0,
+    engine: EngineOption = "auto",
+    threads: ThreadsOption = None,
+    save: Annotated[Path | None, typer.Option(help="Where to save the model; by default MODEL.safetensors.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Also draw the curves into this file (PNG, SVG, PDF).")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a published network and test it on the data's own test set, which chooses nothing.
+
+    Ctrl-C stops within a batch, and saves what was learnt so far.
+    """
+    import mnistcnn
+    from mnistcnn.zoo import check_name
+
+    check_name(model)  # before any download
+    target = save or Path(f"{model}.safetensors")
+    check_target(target)
+    check_target(plot, option="--plot", endings=PICTURES)
+    check_engine(engine)
+    optimizer = mnistcnn.SGD(lr=lr, momentum=momentum)
+    train_set, test_set = load(data)
+    network = mnistcnn.create_model(model, max(10, train_set.num_classes), train_set.shape[0], seed=seed)
+    say(f"{network.name}: {network.parameter_count:,} parameters; {train_set.name}: {len(train_set):,} images")
+    history = _trained(
+        network,
+        train_set,
+        target,
+        validation=test_set,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        seed=seed,
+        engine=engine,
+        threads=threads,
+    )
+    result = mnistcnn.test(network, test_set, engine=engine, threads=threads, progress=False)
+    network.save(target)
+    if plot is not None:
+        save_picture(mnistcnn.plot.curves(history, evaluated="Test"), plot)
+    if as_json:
+        print_json({**history.to_dict(), "data": test_set.name, "test": scores(result), "file": str(target)})
+    else:
+        print(f"test set of {test_set.name}: {sentence(result)}")
+        print(f"saved as {target}; try: mnistcnn test {target}")
+
+
+class _Telling:
+    """Says every epoch as it ends."""
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        say(str(record).replace("validation", "test"))
+
+
+def _trained(network: Model, train_set: ImageSet, target: Path, **options: Any) -> History:
+    """Trains; an interrupted run is saved before the interrupt goes on."""
+    import mnistcnn
+
+    try:
+        return mnistcnn.train(network, train_set, callbacks=[_Telling()], **options)
+    except KeyboardInterrupt:
+        done = 0 if network.history is None else len(network.history)
+        network.save(target)
+        say(f"interrupted after {done} whole epoch{'' if done == 1 else 's'}; what was learnt is saved as {target}")
+        raise typer.Exit(130) from None
