@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mnistcnn import plot as plot
     from mnistcnn._core import DivergedError as DivergedError
+    from mnistcnn.bridge.accelerate import accelerate as accelerate
+    from mnistcnn.bridge.errors import ConversionError as ConversionError
+    from mnistcnn.bridge.from_torch import from_torch as from_torch
     from mnistcnn.datasets import available as available
     from mnistcnn.datasets import load as load
     from mnistcnn.files import load_model as load_model
@@ -76,6 +79,9 @@ if TYPE_CHECKING:
 # Where each public name lives. Imported when first used, so that `import mnistcnn` and the command line stay quick.
 _HOMES = {
     "_core": ("DivergedError",),
+    "bridge.accelerate": ("accelerate",),
+    "bridge.errors": ("ConversionError",),
+    "bridge.from_torch": ("from_torch",),
     "datasets": ("available", "load"),
     "files": ("load_model",),
     "history": ("EpochRecord", "History"),
