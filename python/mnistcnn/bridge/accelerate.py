@@ -20,13 +20,14 @@ class AcceleratedModel(AdoptedModel):
 
     def train(self, mode: bool = True) -> AcceleratedModel:
         """Changes to the module, such as another dropout probability, count from the next call of this on."""
-        now = fingerprint(self._original)
-        if self.__dict__.setdefault("_seen", now) != now:
-            self.__dict__["_seen"] = now
-            plan = traced(self._original, self._plan.input_shape)
-            self._rebuild(plan)
+        if fingerprint(self._original) != self._seen:
+            self._rebuild(traced(self._original, self._plan.input_shape))
         super().train(mode)
         return self
+
+    def _plant(self) -> None:
+        super()._plant()
+        self.__dict__["_seen"] = fingerprint(self._original)
 
     def _recipe(self) -> tuple[Callable[..., Any], Any]:
         return _named, type(self).__name__

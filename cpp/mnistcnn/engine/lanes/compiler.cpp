@@ -355,15 +355,9 @@ class Compiler {
       emplace<BlockLinearOp>(from, to.value, weight, bias);
   }
 
-  void add(const network::Flatten&) {
-    const Named from = only();
-    value_of_[static_cast<std::size_t>(node_)] = {from.value, output_extent()};
-  }
-
-  void add(const network::Reshape&) {
-    const Named from = only();
-    value_of_[static_cast<std::size_t>(node_)] = {from.value, output_extent()};
-  }
+  void add_view() { value_of_[static_cast<std::size_t>(node_)] = {only().value, output_extent()}; }
+  void add(const network::Flatten&) { add_view(); }
+  void add(const network::Reshape&) { add_view(); }
 
   void add_activation(Activation activation, double value, ActivationOp::Slopes slopes = {}) {
     Value* const in = use(only());
