@@ -18,7 +18,7 @@ from mnistcnn.arrays import as_tensor
 from mnistcnn.checks import seed_number, whole_number
 from mnistcnn.engine_function import EngineFunction
 from mnistcnn.graph import Row, build_rows
-from mnistcnn.module_tree import FixedTree, LayerModule, Link, described, plant
+from mnistcnn.module_tree import FixedTree, LayerModule, Link, Place, described, plant
 from mnistcnn.normalization import UNIT, Normalization
 
 if TYPE_CHECKING:
@@ -121,12 +121,16 @@ class Model(FixedTree):
         self.normalization = normalization.for_channels(self.input_shape[0]) if normalization else None
         self._has_dropout = any(op in ("dropout", "dropout2d") for _, op, _, _ in rows)
         self._lock = threading.RLock()  # an engine is used by one thread at a time
-        self._leaves = [LayerModule(row["op"], row["fields"]) for row in self._network.nodes]
         self._parameter_links: list[Link] = []
         self._buffer_links: list[Link] = []
+        self._plant()
+        self._attach()
+
+    def _plant(self) -> None:
+        """Makes the modules that hold the layers' tensors."""
+        self._leaves = [LayerModule(row["op"], row["fields"]) for row in self._network.nodes]
         for row, leaf in zip(self._network.nodes, self._leaves, strict=True):
             plant(self, row["name"], leaf)
-        self._attach()
 
     # ---- what it is
 
@@ -271,37 +275,39 @@ class Model(FixedTree):
 
     def _attach(self) -> None:
         """Registers views of the flat memory under PyTorch's names, and remembers where each must point."""
-        names = {leaf: row["name"] for leaf, row in zip(self._leaves, self._network.nodes, strict=True)}
         self._parameter_links, self._buffer_links = [], []
-        for leaf, key, view in self._parameter_views():
-            leaf.register_parameter(key, nn.Parameter(view))
-            self._parameter_links.append(Link(leaf, key, f"{names[leaf]}.{key}", view, trained=True))
-        for leaf, key, view in self._buffer_views():
-            leaf.register_buffer(key, view)
-            self._buffer_links.append(Link(leaf, key, f"{names[leaf]}.{key}", view, trained=False))
+        for name, place, view in self._parameter_views():
+            place.module.register_parameter(place.key, nn.Parameter(view))
+            self._parameter_links.append(Link(place, name, view, trained=True))
+        for name, place, view in self._buffer_views():
+            place.module.register_buffer(place.key, view)
+            self._buffer_links.append(Link(place, name, view, trained=False))
 
-    def _parameter_views(self) -> list[tuple[LayerModule, str, torch.Tensor]]:
+    def _place(self, node: int, key: str) -> Place:
+        """Which module holds a tensor of a node."""
+        return Place(self._leaves[node], key)
+
+    def _parameter_views(self) -> list[tuple[str, Place, torch.Tensor]]:
         return self._views(self._network.values, self._network.parameter_specs)
 
-    def _buffer_views(self) -> list[tuple[LayerModule, str, torch.Tensor]]:
-        network = self._network
+    def _buffer_views(self) -> list[tuple[str, Place, torch.Tensor]]:
+        network, key = self._network, "num_batches_tracked"
+        names = [row["name"] for row in network.nodes]
         counters = [
-            (self._leaves[node], "num_batches_tracked", network.counters[i])
+            (f"{names[node]}.{key}", self._place(node, key), network.counters[i])
             for i, node in enumerate(network.counter_nodes)
         ]
         return self._views(network.buffers, network.buffer_specs) + counters
 
     def _views(
         self, flat: torch.Tensor, specs: list[tuple[str, tuple[int, ...], int, int]]
-    ) -> list[tuple[LayerModule, str, torch.Tensor]]:
-        return [
-            (
-                self._leaves[node],
-                name.rpartition(".")[2],
-                flat[offset : offset + math.prod(shape)].view(shape),
-            )
-            for name, shape, node, offset in specs
-        ]
+    ) -> list[tuple[str, Place, torch.Tensor]]:
+        found = []
+        for name, shape, node, offset in specs:
+            place = self._place(node, name.rpartition(".")[2])
+            view = flat[offset : offset + math.prod(shape)].view(place.shape or shape)
+            found.append((name, place, view))
+        return found
 
     def _relink(self) -> None:
         for link in (*self._parameter_links, *self._buffer_links):

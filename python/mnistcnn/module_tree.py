@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import torch
@@ -87,12 +88,21 @@ def _add(owner: nn.Module, key: str, child: nn.Module, name: str) -> nn.Module:
     return child
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor is registered: in which module, under which name, and there perhaps in a shape of its own."""
+
+    module: nn.Module
+    key: str
+    shape: tuple[int, ...] | None = None
+
+
 class Link:
     """A tensor of a layer's module, and the stretch of flat memory it must be a view of."""
 
-    def __init__(self, leaf: LayerModule, key: str, name: str, view: torch.Tensor, *, trained: bool) -> None:
-        self._tensors: dict[str, Any] = leaf._parameters if trained else leaf._buffers
-        self._key, self._name, self._trained = key, name, trained
+    def __init__(self, place: Place, name: str, view: torch.Tensor, *, trained: bool) -> None:
+        self._tensors: dict[str, Any] = place.module._parameters if trained else place.module._buffers
+        self._key, self._name, self._trained = place.key, name, trained
         self.view, self._pointer = view, view.data_ptr()
 
     @property

@@ -30,7 +30,7 @@ EXAMPLES: dict[str, Any] = {
     "add": {"a": mnistcnn.Tanh(), "b": mnistcnn.Node(mnistcnn.Add(), ("a", "input"))},
     "multiply": {"a": mnistcnn.Tanh(), "b": mnistcnn.Node(mnistcnn.Multiply(), ("a", "input"))},
     "reshape": mnistcnn.Reshape((2, 12, 6)),
-    "pad": mnistcnn.Pad((1, 2, 3, 0), "reflect"),
+    "pad": mnistcnn.Pad((1, 2, 3, 0)),
     "concat": {"a": mnistcnn.Tanh(), "b": mnistcnn.Node(mnistcnn.Concat(), ("a", "input"))},
     "permute": mnistcnn.Permute((2, 0, 1)),
     "slice": mnistcnn.Slice(1, 1, 5, 2),

@@ -314,11 +314,10 @@ struct ScaleShift {
 };
 
 // The one list of all layers. Engines, analysis and Python are checked against it.
-using Layer =
-    std::variant<Conv2d, Linear, BatchNorm2d, BatchNorm1d, InstanceNorm2d, GroupNorm, LayerNorm, MaxPool2d, AvgPool2d,
-                 AdaptiveAvgPool2d, Flatten, ReLU, LeakyReLU, Tanh, Sigmoid, GELU, SiLU, ELU, PReLU, ReLU6, Hardswish,
-                 Dropout, Dropout2d, LogSoftmax, Softmax, Add, Multiply, Concat, Reshape, Pad, Permute, Slice,
-                 ScaleShift>;
+using Layer = std::variant<Conv2d, Linear, BatchNorm2d, BatchNorm1d, InstanceNorm2d, GroupNorm, LayerNorm, MaxPool2d,
+                           AvgPool2d, AdaptiveAvgPool2d, Flatten, ReLU, LeakyReLU, Tanh, Sigmoid, GELU, SiLU, ELU,
+                           PReLU, ReLU6, Hardswish, Dropout, Dropout2d, LogSoftmax, Softmax, Add, Multiply, Concat,
+                           Reshape, Pad, Permute, Slice, ScaleShift>;
 
 inline std::string_view op_name(const Layer& layer) {
   return std::visit([](const auto& each) { return each.kOp; }, layer);

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mnistcnn.bridge.errors import Refusal
+from mnistcnn.bridge.errors import RefusalError
 from mnistcnn.graph import INPUT, Row
 from mnistcnn.layers import Add, Concat, Flatten, Layer, Multiply, Permute, Reshape, ScaleShift, Slice
 
@@ -43,10 +43,11 @@ class Found:
 class Builder:
     """Collects nodes, and puts values into the shapes that layers want: [channels, height, width] or [features]."""
 
-    def __init__(self, input_shape: Shape, taken_names: Iterable[str]) -> None:
+    def __init__(self, input_shape: Shape, module_names: Iterable[str]) -> None:
         self.found: list[Found] = []
         self.input_shape = input_shape
-        self._taken = set(taken_names)
+        self._modules = set(module_names)  # a module's name is for its own node
+        self._used: set[str] = set()
         self._placed: dict[tuple[int, Shape], int] = {}
 
     def shape_of(self, node: int) -> Shape:
@@ -82,10 +83,10 @@ class Builder:
 
     def _unused(self, name: str) -> str:
         unique, count = name, 1
-        while unique in self._taken:
+        while unique in self._used or (count > 1 and unique in self._modules):
             count += 1
             unique = f"{name}_{count}"
-        self._taken.add(unique)
+        self._used.add(unique)
         return unique
 
     # ---- what needs several nodes
@@ -93,7 +94,9 @@ class Builder:
     def as_map(self, value: Value, what: str) -> int:
         """The value as a map [channels, height, width]."""
         if len(value.shape) != 3:
-            raise Refusal(f"{what} needs maps [N, channels, height, width], but its input is [N, {_listed(value.shape)}]")
+            raise RefusalError(
+                f"{what} needs maps [N, channels, height, width], but its input is [N, {_listed(value.shape)}]"
+            )
         return self.place(value, value.shape)
 
     def channels_first(self, value: Value) -> int:
@@ -135,7 +138,7 @@ class Builder:
             else:
                 groups.append([dimension])
         if len(groups) > 3:
-            raise Refusal(f"a permutation of {len(order)} dimensions that no three groups of dimensions describe")
+            raise RefusalError(f"a permutation of {len(order)} dimensions that no three groups of dimensions describe")
         shape = tuple(value.shape[each] for each in order)
         if len(groups) == 1:
             return replace(value, shape=shape)
@@ -184,7 +187,7 @@ class Builder:
         """The sum of values of one shape."""
         if any(each.shape != values[0].shape for each in values):
             shapes = " and ".join(f"[N, {_listed(each.shape)}]" for each in values)
-            raise Refusal(f"it adds values of different shapes, {shapes}; mnistcnn adds values of one shape")
+            raise RefusalError(f"it adds values of different shapes, {shapes}; mnistcnn adds values of one shape")
         nodes = self.same_place(values)
         return replace(values[0], node=self.add(Add(), nodes, self.shape_of(nodes[0]), name).node)
 
@@ -197,7 +200,7 @@ class Builder:
         elif _covers(first.shape, second.shape) and len(first.shape) == 3:
             nodes = [self.place(first, first.shape), self.place(second, second.shape)]
         else:
-            raise Refusal(f"it multiplies [N, {_listed(first.shape)}] by [N, {_listed(second.shape)}]")
+            raise RefusalError(f"it multiplies [N, {_listed(first.shape)}] by [N, {_listed(second.shape)}]")
         return replace(first, node=self.add(Multiply(), nodes, self.shape_of(nodes[0]), name).node)
 
     def scaled(self, value: Value, scale: float, shift: float, name: str) -> Value:

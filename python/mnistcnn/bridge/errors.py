@@ -17,7 +17,7 @@ class ConversionError(ValueError):
     """A PyTorch module that mnistcnn can't run, and why."""
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """The reason why one operation can't be expressed; it matters only if the outputs depend on that operation."""
 
 

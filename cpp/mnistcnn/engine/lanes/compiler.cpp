@@ -355,15 +355,9 @@ class Compiler {
       emplace<BlockLinearOp>(from, to.value, weight, bias);
   }
 
-  void add(const network::Flatten&) {
-    const Named from = only();
-    value_of_[static_cast<std::size_t>(node_)] = {from.value, output_extent()};
-  }
-
-  void add(const network::Reshape&) {
-    const Named from = only();
-    value_of_[static_cast<std::size_t>(node_)] = {from.value, output_extent()};
-  }
+  void add_view() { value_of_[static_cast<std::size_t>(node_)] = {only().value, output_extent()}; }
+  void add(const network::Flatten&) { add_view(); }
+  void add(const network::Reshape&) { add_view(); }
 
   void add_activation(Activation activation, double value, ActivationOp::Slopes slopes = {}) {
     Value* const in = use(only());
@@ -426,21 +420,6 @@ class Compiler {
     add_rearrangement(std::move(elements));
   }
 
-  // Walks an output of the given shape whose dimension d lies `strides[d]` apart in the input.
-  static std::vector<RearrangeOp::Element> walk(const Shape& shape, const Shape& strides, std::int64_t start) {
-    std::vector<RearrangeOp::Element> elements;
-    const std::int64_t count = network::element_count(shape);
-    for (std::int64_t e = 0; e < count; ++e) {
-      std::int64_t rest = e, index = start;
-      for (std::size_t d = shape.size(); d-- > 0;) {
-        index += rest % shape[d] * strides[d];
-        rest /= shape[d];
-      }
-      elements.push_back({0, index});
-    }
-    return elements;
-  }
-
   const Shape& input_shape() const { return analysis_.nodes[static_cast<std::size_t>(node_)].input_shapes[0]; }
   const Shape& output_shape() const { return analysis_.nodes[static_cast<std::size_t>(node_)].output_shape; }
 
@@ -453,7 +432,7 @@ class Compiler {
   void add(const network::Permute& permute) {
     Shape strides;
     for (const std::int64_t d : permute.order) strides.push_back(input_strides()[static_cast<std::size_t>(d)]);
-    add_rearrangement(walk(output_shape(), strides, 0));
+    add_rearrangement(strided_elements(output_shape(), strides, 0));
   }
 
   void add(const network::Slice& slice) {
@@ -461,32 +440,10 @@ class Compiler {
     std::int64_t& stride = strides[static_cast<std::size_t>(slice.dimension)];
     const std::int64_t start = slice.start * stride;
     stride *= slice.step;
-    add_rearrangement(walk(output_shape(), strides, start));
+    add_rearrangement(strided_elements(output_shape(), strides, start));
   }
 
-  // The position inside a map of `size` that a position of the padded map shows; -1 for a zero.
-  static std::int64_t padded_from(std::int64_t position, std::int64_t size, const std::string& mode) {
-    if (position >= 0 && position < size) return position;
-    if (mode == "constant") return -1;
-    if (mode == "replicate") return position < 0 ? 0 : size - 1;
-    if (mode == "reflect") return position < 0 ? -position : 2 * (size - 1) - position;
-    return (position + size) % size;  // circular
-  }
-
-  void add(const network::Pad& pad) {
-    const Extent in = only().extent, out = output_extent();
-    std::vector<RearrangeOp::Element> elements;
-    for (std::int64_t c = 0; c < out.channels; ++c)
-      for (std::int64_t h = 0; h < out.rows; ++h)
-        for (std::int64_t w = 0; w < out.columns; ++w) {
-          const std::int64_t row = padded_from(h - pad.padding.top, in.rows, pad.mode);
-          const std::int64_t column = padded_from(w - pad.padding.left, in.columns, pad.mode);
-          const bool zero = row < 0 || column < 0;
-          elements.push_back(zero ? RearrangeOp::kZero
-                                  : RearrangeOp::Element{0, (c * in.rows + row) * in.columns + column});
-        }
-    add_rearrangement(std::move(elements));
-  }
+  void add(const network::Pad& pad) { add_rearrangement(padded_elements(pad, only().extent, output_extent())); }
 
   void add_norm(NormOp::Layout layout, double eps) {
     layout.eps = eps;

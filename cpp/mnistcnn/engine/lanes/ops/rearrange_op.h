@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "mnistcnn/engine/lanes/op.h"
+#include "mnistcnn/network/layers.h"
 
 namespace mnistcnn::engine::lanes {
 
@@ -24,5 +25,12 @@ class RearrangeOp final : public Op {
   Value* output_;
   std::vector<Element> elements_;
 };
+
+// The elements of an output of the given shape whose dimension d lies `strides[d]` apart in the input.
+std::vector<RearrangeOp::Element> strided_elements(const network::Shape& shape, const network::Shape& strides,
+                                                   std::int64_t start);
+
+// The elements of a padded map.
+std::vector<RearrangeOp::Element> padded_elements(const network::Pad& pad, const Extent& in, const Extent& out);
 
 }  // namespace mnistcnn::engine::lanes

@@ -1,0 +1,1 @@
+"""Networks from PyTorch and to PyTorch."""

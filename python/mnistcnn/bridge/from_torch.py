@@ -1,0 +1,223 @@
+"""A PyTorch module becomes a `Model` that shares its parameters' memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from mnistcnn._native import core
+from mnistcnn.bridge.adopted import AdoptedModel, Plan, network_of
+from mnistcnn.bridge.errors import ConversionError
+from mnistcnn.bridge.tracing import Run, Shape, failure, make_lazy_layers, plan_of, undisturbed
+from mnistcnn.model import Model
+from mnistcnn.normalization import Normalization
+
+_KEPT = "_mnistcnn_model"  # where a module remembers what became of it
+_CLOSE = 1e-4  # relative distance of outputs; float32 in another order stays far below
+
+
+def from_torch(
+    module: nn.Module, input_shape: Sequence[int] = (1, 28, 28), *, normalization: Normalization | None = None
+) -> Model:
+    """A model of any feed-forward module, sharing its parameters' memory.
+
+    The module's forward is run a few times and observed, so it may be written in any style. Names, order and objects
+    of the parameters stay the module's: training the model trains the module.
+
+    Parameters
+    ----------
+    module
+        Its forward takes a batch of images and gives one tensor. Images may also enter flat, [N, 784], or without
+        their channel, [N, 28, 28].
+    input_shape
+        (channels, height, width) of an image.
+    normalization
+        How uint8 pixels enter; see `mnistcnn.Model`.
+
+    Raises
+    ------
+    ConversionError
+        When the module does something that mnistcnn can't: what, where in your source, and what to do.
+
+    Examples
+    --------
+    >>> import mnistcnn, torch
+    >>> from torch import nn
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    >>> model = mnistcnn.from_torch(net)
+    >>> model
+    AdoptedModel 'Sequential': 7,850 parameters, input 1x28x28
+      0: flatten()
+      1: linear(out_features=10)
+    >>> model(torch.zeros(3, 1, 28, 28)).shape
+    torch.Size([3, 10])
+    """
+    return converted(AdoptedModel, module, input_shape, normalization)
+
+
+def as_model(model: Model | nn.Module) -> Model:
+    """A model as it is; any other module converted, the second time at no cost."""
+    if isinstance(model, Model):
+        return model
+    if isinstance(model, nn.Module):
+        return from_torch(model)
+    raise TypeError(f"model must be an mnistcnn.Model or a torch.nn.Module, got {type(model).__name__}")
+
+
+class _Kept:
+    """What a module remembers; copies of the module don't."""
+
+    def __init__(self, models: dict[type, tuple[Any, AdoptedModel]] | None = None) -> None:
+        self.models = models or {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Kept:
+        return _Kept()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Kept, ()
+
+
+def converted(
+    kind: type[AdoptedModel],
+    module: nn.Module,
+    input_shape: Sequence[int] = (1, 28, 28),
+    normalization: Normalization | None = None,
+) -> AdoptedModel:
+    """The model of a module, made anew only where the module has changed."""
+    module = _checked(module)
+    shape = tuple(int(size) for size in input_shape)
+    if len(shape) != 3 or any(size < 1 for size in shape):
+        raise ValueError(f"input_shape must be (channels, height, width), each at least 1; got {input_shape!r}")
+    kept: _Kept = module.__dict__.setdefault(_KEPT, _Kept())
+    now = (shape, fingerprint(module))
+    then, model = kept.models.get(kind, (None, None))
+    if model is None or then != now:
+        plan = traced(module, shape)
+        model = kind.adopt(module, plan)
+        kept.models[kind] = ((shape, fingerprint(module)), model)
+    if normalization is not None:
+        model.normalization = normalization.for_channels(shape[0])
+    return model
+
+
+def fingerprint(module: nn.Module) -> list[Any]:
+    """Everything about a module that decides what it computes, except the values of its tensors."""
+    parts: list[Any] = []
+    for path, each in module.named_modules():
+        values = {k: v for k, v in vars(each).items() if isinstance(v, int | float | str | tuple) and k != "training"}
+        tensors = [(key, id(tensor), _size(tensor)) for key, tensor in each._parameters.items()]
+        hooks = (len(each._forward_hooks), len(each._forward_pre_hooks))
+        parts.append((path, id(each), type(each), type(each).forward, values, tensors, hooks))
+    return parts
+
+
+def _size(tensor: torch.Tensor | None) -> Any:
+    return None if tensor is None or nn.parameter.is_lazy(tensor) else tuple(tensor.shape)
+
+
+def traced(module: nn.Module, input_shape: Shape) -> Plan:
+    """The plan of a module, checked against the module's own outputs."""
+    plan, runs = _observed(module, input_shape)
+    try:
+        network = network_of(plan)
+    except ValueError as error:
+        raise ConversionError(f"{error} (found in the forward of {type(module).__name__})") from None
+    _compare_outputs(module, plan, network, runs)
+    return plan
+
+
+def _observed(module: nn.Module, input_shape: Shape) -> tuple[Plan, list[Run]]:
+    """Runs the forward on images as they are; flat or without their channel where it wants them so."""
+    shapes = [input_shape, (math.prod(input_shape),)]
+    if input_shape[0] == 1:
+        shapes.append(input_shape[1:])
+    first: BaseException | None = None
+    for shape in shapes:
+        try:
+            make_lazy_layers(module, shape)
+            return plan_of(module, input_shape, shape)
+        except ConversionError as error:
+            if shape == input_shape:
+                raise
+            first = first or error
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+            first = first or error
+    assert first is not None
+    raise ConversionError(
+        f"the forward of {type(module).__name__} fails on images [N, {', '.join(map(str, input_shape))}] with N = 5: "
+        f"{failure(first)}; it must take any number of images of that size" + _size_hint(module, input_shape)
+    ) from first
+
+
+def _size_hint(module: nn.Module, input_shape: Shape) -> str:
+    """Another usual size of images that the module would take."""
+    for shape in ((1, 28, 28), (1, 32, 32), (3, 32, 32), (3, 28, 28), (1, 64, 64), (3, 224, 224)):
+        try:
+            if shape != input_shape:
+                with undisturbed(module):
+                    module.eval()
+                    module(torch.zeros(2, *shape))
+                return f". It takes images of {shape}: input_shape={shape}"
+        except Exception:
+            continue
+    return ""
+
+
+def _checked(module: Any) -> nn.Module:
+    """The module itself, without what torch.compile put around it."""
+    if isinstance(module, type) and issubclass(module, nn.Module):
+        raise TypeError(f"{module.__name__} is a class; give a module: {module.__name__}()")
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"a torch.nn.Module is needed, got {type(module).__name__}")
+    found: nn.Module = getattr(module, "_orig_mod", module)
+    for name, parameter in found.named_parameters():
+        if not nn.parameter.is_lazy(parameter) and parameter.dtype != torch.float32:
+            raise ConversionError(f"'{name}' is {parameter.dtype}; mnistcnn computes in float32: call module.float()")
+    return found
+
+
+def _compare_outputs(module: nn.Module, plan: Plan, network: core.Network, runs: list[Run]) -> None:
+    """The engine must give what the module gave, in both modes."""
+    probe = AdoptedModel.adopt(_stand_in(module), _without_dropout(plan))
+    probe.threads = 1
+    for run in runs:
+        images = run.example.reshape(len(run.example), *plan.input_shape)
+        with undisturbed(probe.original):
+            probe.training = run.training
+            found = probe.engine_forward(images, 0, keep=False).reshape(run.outputs.shape)
+        distance, length = (found - run.outputs).norm().item(), run.outputs.norm().item()
+        if not distance <= _CLOSE * length + 1e-6:
+            raise ConversionError(
+                f"the network found in {type(module).__name__} does not compute what its forward does: the outputs "
+                f"differ by {distance / max(length, 1e-30):.2g} of their length; perhaps the forward changes between "
+                "two calls, or draws random numbers"
+            )
+
+
+def _stand_in(module: nn.Module) -> nn.Module:
+    """Modules of the same names with copies of the tensors."""
+    copied = nn.Module()
+    for path, each in module.named_modules():
+        owner = copied
+        for name in filter(None, path.split(".")):
+            if name not in owner._modules:
+                owner.add_module(name, nn.Module())
+            owner = owner._modules[name]  # type: ignore[assignment]
+        for key, parameter in each._parameters.items():
+            owner._parameters[key] = None if parameter is None else nn.Parameter(parameter.detach().clone())
+        for key, buffer in each._buffers.items():
+            owner._buffers[key] = None if buffer is None else buffer.detach().clone()
+    return copied
+
+
+def _without_dropout(plan: Plan) -> Plan:
+    rows = tuple(
+        (name, op, inputs, {**fields, "probability": 0.0} if op.startswith("dropout") else fields)
+        for name, op, inputs, fields in plan.rows
+    )
+    return replace(plan, rows=rows)

@@ -1,0 +1,475 @@
+"""PyTorch's functions and methods as nodes: one small function for each, in a table by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from mnistcnn.bridge.builder import Builder, Shape, Value
+from mnistcnn.bridge.errors import RefusalError
+from mnistcnn.layers import (
+    ELU,
+    GELU,
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    Conv2d,
+    Dropout,
+    Dropout2d,
+    Hardswish,
+    Layer,
+    LeakyReLU,
+    Linear,
+    LogSoftmax,
+    MaxPool2d,
+    Pad,
+    PReLU,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Tanh,
+)
+
+
+@dataclass
+class Call:
+    """One call of a function on values of the network."""
+
+    builder: Builder
+    name: str  # for the node
+    result: Any  # what PyTorch computed
+    batch: int
+    value: Callable[[Any], Value]
+    tensor_name: Callable[[Any, str], str]  # (parameter, what it is) -> the author's name of it
+    owner: str | None = None  # the module whose forward makes the call
+    training: bool | None = None
+
+    def shape(self, result: Any = None) -> Shape:
+        """The shape of one image's result."""
+        result = self.result if result is None else result
+        if result.dim() == 0 or result.shape[0] != self.batch:
+            raise RefusalError(
+                f"it mixes the images of a batch: from {self.batch} images it makes a tensor {list(result.shape)}; "
+                "the first dimension must stay the images, as in x.flatten(1) or x.view(x.size(0), -1)"
+            )
+        return tuple(result.shape[1:])
+
+    def dimension(self, dimension: int, rank: int) -> int:
+        """A dimension counted without the batch."""
+        if dimension % rank == 0:
+            raise RefusalError(
+                "it works along dimension 0, across the images of a batch; dimension 1 holds the channels"
+            )
+        return dimension % rank - 1
+
+
+Handler = Callable[..., Any]
+
+
+# ---- layers with weights
+
+
+def conv2d(
+    call: Call,
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Value:
+    """Zeros that were put around the map just before become the convolution's own padding."""
+    builder = call.builder
+    node = builder.as_map(call.value(x), "a convolution")
+    kernel = tuple(weight.shape[2:])
+    layer = _Convolution(
+        weight.shape[0], kernel, stride=_pair(stride), padding=_padding(padding),
+        dilation=_pair(dilation), groups=groups, bias=bias is not None,
+    )  # fmt: skip
+    before = builder.found[node] if node >= 0 else None
+    if before is not None and isinstance(before.layer, Pad) and before.layer.mode == "constant":
+        border = before.layer.fields()["padding"]
+        layer = replace(layer, outside=tuple(border))
+        node = before.inputs[0]
+    return builder.add(layer, [node], call.shape(), call.name, tensors=_weights(call, weight, bias))
+
+
+@dataclass(frozen=True)
+class _Convolution(Conv2d):
+    """A convolution around whose map somebody put zeros already."""
+
+    outside: tuple[int, ...] = (0, 0, 0, 0)
+
+    def fields(self) -> dict[str, Any]:
+        fields = super().fields()
+        return {**fields, "padding": tuple(a + b for a, b in zip(fields["padding"], self.outside, strict=True))}
+
+
+def conv1d(
+    call: Call,
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Value:
+    """As a convolution of a map with one row."""
+    value = call.value(x)
+    channels, length = value.shape
+    node = call.builder.place(value, (channels, 1, length))
+    side: Any = padding if isinstance(padding, str) else (0, _single(padding))
+    layer = Conv2d(
+        weight.shape[0], (1, weight.shape[2]), stride=(1, _single(stride)), padding=side,
+        dilation=(1, _single(dilation)), groups=groups, bias=bias is not None,
+    )  # fmt: skip
+    shape = call.shape()
+    made = call.builder.add(layer, [node], (shape[0], 1, shape[1]), call.name, tensors=_weights(call, weight, bias))
+    return replace(made, shape=shape)
+
+
+def linear(call: Call, x: Any, weight: Any, bias: Any = None) -> Value:
+    """On the last dimension; where others stand before it, a convolution with kernel 1 over the positions."""
+    value, builder = call.value(x), call.builder
+    tensors = _weights(call, weight, bias)
+    outputs, inputs = weight.shape
+    if len(value.shape) == 1:
+        node = builder.place(value, (inputs,))
+        return builder.add(Linear(outputs, bias=bias is not None), [node], (outputs,), call.name, tensors=tensors)
+    positions = math.prod(value.shape[:-1])
+    turned = builder.permute(replace(value, shape=(positions, inputs)), [1, 0], f"{call.name}_front")
+    node = builder.place(turned, (inputs, positions, 1))
+    layer = Conv2d(outputs, 1, bias=bias is not None)
+    mixed = builder.add(layer, [node], (outputs, positions, 1), call.name, tensors=tensors)
+    back = builder.permute(replace(mixed, shape=(outputs, positions)), [1, 0], f"{call.name}_back")
+    return replace(back, shape=call.shape())
+
+
+def prelu(call: Call, x: Any, weight: Any) -> Value:
+    """Its slopes are per channel."""
+    value = call.value(x)
+    node = call.builder.channels_first(value)
+    layer = PReLU(weight.numel())
+    shape = call.builder.shape_of(node)
+    made = call.builder.add(layer, [node], shape, call.name, tensors={"weight": call.tensor_name(weight, "slopes")})
+    return replace(made, shape=value.shape)
+
+
+def _weights(call: Call, weight: Any, bias: Any) -> dict[str, str]:
+    tensors = {"weight": call.tensor_name(weight, "weight")}
+    return tensors if bias is None else {**tensors, "bias": call.tensor_name(bias, "bias")}
+
+
+# ---- pointwise
+
+
+def _pointwise(make: Callable[..., Layer]) -> Handler:
+    def handler(call: Call, x: Any, *args: Any, inplace: Any = False, **kwargs: Any) -> Value:
+        return call.builder.pointwise(make(*args, **kwargs), call.value(x), call.name)
+
+    return handler
+
+
+def _plain(kind: Callable[[], Layer]) -> Handler:
+    """Functions whose only other argument is `inplace`."""
+    return _pointwise(lambda *_: kind())
+
+
+def hardtanh(call: Call, x: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Value:
+    """Between two bounds: a ReLU6, scaled."""
+    value, builder, factor = call.value(x), call.builder, (max_val - min_val) / 6
+    value = builder.scaled(value, 1 / factor, -min_val / factor, f"{call.name}_scale")
+    value = builder.pointwise(ReLU6(), value, call.name)
+    return builder.scaled(value, factor, min_val, f"{call.name}_shift")
+
+
+def clamp(call: Call, x: Any, min: Any = None, max: Any = None) -> Value:  # noqa: A002 - PyTorch's names
+    """One bound is a ReLU, two are a ReLU6."""
+    if isinstance(min, torch.Tensor) or isinstance(max, torch.Tensor):
+        raise RefusalError("it clamps by a tensor; use numbers")
+    if min is not None and max is not None:
+        return hardtanh(call, x, min, max)
+    sign, bound = (1.0, min) if max is None else (-1.0, max)
+    value = call.builder.scaled(call.value(x), sign, -sign * bound, f"{call.name}_shift")
+    value = call.builder.pointwise(ReLU(), value, call.name)
+    return call.builder.scaled(value, sign, bound, f"{call.name}_back")
+
+
+def hardsigmoid(call: Call, x: Any, inplace: bool = False) -> Value:
+    """relu6(x + 3) / 6."""
+    return hardtanh_of(call, call.value(x), 1 / 6, 0.5)
+
+
+def hardtanh_of(call: Call, value: Value, scale: float, shift: float) -> Value:
+    """``value * scale + shift``, cut to 0 and 1."""
+    value = call.builder.scaled(value, 6 * scale, 6 * shift, f"{call.name}_scale")
+    return call.builder.scaled(call.builder.pointwise(ReLU6(), value, call.name), 1 / 6, 0.0, f"{call.name}_shift")
+
+
+def selu(call: Call, x: Any, inplace: bool = False) -> Value:
+    """A scaled ELU."""
+    value = call.builder.pointwise(ELU(1.6732632423543772), call.value(x), call.name)
+    return call.builder.scaled(value, 1.0507009873554805, 0.0, f"{call.name}_scale")
+
+
+def celu(call: Call, x: Any, alpha: float = 1.0, inplace: bool = False) -> Value:
+    """An ELU of x / alpha."""
+    value = call.builder.scaled(call.value(x), 1 / alpha, 0.0, f"{call.name}_scale")
+    value = call.builder.pointwise(ELU(1.0), value, call.name)
+    return call.builder.scaled(value, alpha, 0.0, f"{call.name}_back")
+
+
+def dropout(call: Call, x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Value:
+    """Each number by itself."""
+    layer = Dropout(p)
+    return call.builder.pointwise(layer, call.value(x), call.name, training=bool(training), owner=call.owner)
+
+
+def dropout2d(call: Call, x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Value:
+    """Whole channels; on flat features PyTorch drops each number by itself."""
+    value = call.value(x)
+    if len(value.shape) == 1:
+        return dropout(call, x, p, training)
+    node = call.builder.channels_first(value)
+    more = {"training": bool(training), "owner": call.owner}
+    made = call.builder.add(Dropout2d(p), [node], call.builder.shape_of(node), call.name, **more)
+    return replace(made, shape=value.shape)
+
+
+def _softmax(layer: Layer) -> Handler:
+    def handler(call: Call, x: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Value:
+        value = call.value(x)
+        rank = len(value.shape) + 1
+        if dim is None:  # PyTorch's old rule
+            dim = 0 if rank in (0, 1, 3) else 1
+        return call.builder.over_first(value, call.dimension(dim, rank), layer, call.name)
+
+    return handler
+
+
+# ---- arithmetic
+
+
+def add(call: Call, x: Any, y: Any, *, alpha: float = 1) -> Value:
+    """A sum, or a shift by a number."""
+    first, second = _operand(call, x), _operand(call, y)
+    if isinstance(second, Value) and alpha != 1:
+        second = call.builder.scaled(second, alpha, 0.0, f"{call.name}_scale")
+    elif not isinstance(second, Value):
+        second *= alpha
+    if isinstance(first, Value) and isinstance(second, Value):
+        return call.builder.sum([first, second], call.name)
+    value, number = (first, second) if isinstance(first, Value) else (second, first)
+    return call.builder.scaled(value, 1.0, number, call.name)
+
+
+def sub(call: Call, x: Any, y: Any, *, alpha: float = 1) -> Value:
+    """The first less the second."""
+    return add(call, x, y, alpha=-alpha)
+
+
+def rsub(call: Call, x: Any, y: Any, *, alpha: float = 1) -> Value:
+    """The second less the first."""
+    return add(call, y, x, alpha=-alpha)
+
+
+def neg(call: Call, x: Any) -> Value:
+    """Minus x."""
+    return call.builder.scaled(call.value(x), -1.0, 0.0, call.name)
+
+
+def mul(call: Call, x: Any, y: Any) -> Value:
+    """A product, or a multiple."""
+    first, second = _operand(call, x), _operand(call, y)
+    if isinstance(first, Value) and isinstance(second, Value):
+        return call.builder.product(first, second, call.name)
+    value, number = (first, second) if isinstance(first, Value) else (second, first)
+    return call.builder.scaled(value, number, 0.0, call.name)
+
+
+def div(call: Call, x: Any, y: Any, *, rounding_mode: Any = None) -> Value:
+    """By a number."""
+    second = _operand(call, y)
+    if isinstance(second, Value) or rounding_mode is not None:
+        raise RefusalError("it divides by computed values; only division by a number is known")
+    return call.builder.scaled(call.value(x), 1 / second, 0.0, call.name)
+
+
+def power(call: Call, x: Any, exponent: Any) -> Value:
+    """The square."""
+    if exponent != 2:
+        raise RefusalError(f"it raises to the power {exponent}; only the square is known")
+    value = call.value(x)
+    return call.builder.product(value, value, call.name)
+
+
+def _operand(call: Call, x: Any) -> Any:
+    """A value of the network, or a number."""
+    if isinstance(x, int | float):
+        return float(x)
+    try:
+        return call.value(x)
+    except KeyError:
+        if x.numel() == 1:
+            return float(x)
+        raise RefusalError(
+            f"it computes with a constant tensor {list(x.shape)}; only single numbers are known"
+        ) from None
+
+
+# ---- pools and means
+
+
+def max_pool2d(
+    call: Call,
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Value:
+    """The maximum of windows."""
+    if return_indices:
+        raise RefusalError("it asks a max pool for its indices, which mnistcnn doesn't give")
+    layer = MaxPool2d(
+        _pair(kernel_size), stride=_pair(stride) if stride else None, padding=_pair(padding), dilation=_pair(dilation),
+        ceil_mode=ceil_mode,
+    )  # fmt: skip
+    return _pooled(call, x, layer)
+
+
+def avg_pool2d(
+    call: Call,
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: Any = None,
+) -> Value:
+    """The mean of windows."""
+    if divisor_override is not None:
+        raise RefusalError("divisor_override is not known; scale the pool's output instead")
+    layer = AvgPool2d(
+        _pair(kernel_size), stride=_pair(stride) if stride else None, padding=_pair(padding), ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+    )  # fmt: skip
+    return _pooled(call, x, layer)
+
+
+def _pooled(call: Call, x: Any, layer: Layer) -> Value:
+    node = call.builder.as_map(call.value(x), "a pool")
+    return call.builder.add(layer, [node], call.shape(), call.name)
+
+
+def pool1d(pool: Handler) -> Handler:
+    """A pool over a row as one over a map with one row."""
+
+    def handler(
+        call: Call, x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, *rest: Any, **more: Any
+    ) -> Value:
+        if "dilation" in more:
+            more["dilation"] = (1, _single(more["dilation"]))
+        stride = (1, _single(stride)) if stride else None
+        value = call.value(x)
+        shape = call.shape()
+        wide = replace(call, value=lambda _: replace(value, shape=(value.shape[0], 1, value.shape[1])))
+        wide.result = call.result.unsqueeze(2)
+        made: Value = pool(wide, x, (1, _single(kernel_size)), stride, (0, _single(padding)), *rest, **more)
+        return replace(made, shape=shape)
+
+    return handler
+
+
+def adaptive_avg_pool2d(call: Call, x: Any, output_size: Any) -> Value:
+    """A None keeps the input's size."""
+    return _pooled(call, x, AdaptiveAvgPool2d(call.shape()[1:]))  # type: ignore[arg-type]
+
+
+def adaptive_max_pool2d(call: Call, x: Any, output_size: Any, return_indices: bool = False) -> Value:
+    """Where the output's size divides the input's."""
+    value, shape = call.value(x), call.shape()
+    ratios = [divmod(size, wanted) for size, wanted in zip(value.shape[1:], shape[1:], strict=True)]
+    if any(rest for _, rest in ratios):
+        raise RefusalError(f"an adaptive max pool from {list(value.shape[1:])} to {list(shape[1:])} has uneven windows")
+    rows, columns = (ratio for ratio, _ in ratios)
+    return _pooled(call, x, MaxPool2d((rows, columns)))
+
+
+def mean(call: Call, x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
+    """Over neighbouring dimensions."""
+    node, columns = _reduced(call, call.value(x), dim)
+    rows = call.builder.shape_of(node)[0]
+    pooled = call.builder.add(AdaptiveAvgPool2d((1, columns)), [node], (rows, 1, columns), call.name)
+    return replace(pooled, shape=call.shape())
+
+
+def total(call: Call, x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
+    """The mean, times the count."""
+    value = call.value(x)
+    count = math.prod(value.shape) // max(1, math.prod(call.shape()))
+    averaged = mean(replace(call, name=f"{call.name}_mean"), x, dim, keepdim)
+    return call.builder.scaled(averaged, float(count), 0.0, call.name)
+
+
+def maximum(call: Call, x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """``x.max(dim)`` without its indices; of two tensors it is not known."""
+    if not isinstance(dim, int):
+        raise RefusalError("a maximum is known along one dimension only, as in x.max(dim=1)")
+    result = call.result
+    node, columns = _reduced(call, call.value(x), dim)
+    rows, height, _ = call.builder.shape_of(node)
+    pooled = call.builder.add(MaxPool2d((height, 1)), [node], (rows, 1, columns), call.name)
+    return [replace(pooled, shape=call.shape(result[0])), None]
+
+
+def _reduced(call: Call, value: Value, dim: Any) -> tuple[int, int]:
+    """A map whose height is what goes away, and its width."""
+    rank = len(value.shape) + 1
+    if dim is None:
+        raise RefusalError("it goes over all images of the batch; name the dimensions, as in x.mean((2, 3))")
+    wanted = sorted({call.dimension(each, rank) for each in ([dim] if isinstance(dim, int) else dim)})
+    if wanted != list(range(wanted[0], wanted[-1] + 1)):
+        raise RefusalError(f"it goes over the dimensions {dim}, which are no neighbours")
+    node = call.builder.three(value, wanted[0], len(wanted))
+    return node, call.builder.shape_of(node)[2]
+
+
+def _pair(value: Any) -> Any:
+    if isinstance(value, Sequence | torch.Size):
+        return (int(value[0]), int(value[-1]))
+    return int(value)
+
+
+def _padding(value: Any) -> Any:
+    return value if isinstance(value, str) else _pair(value)
+
+
+def _single(value: Any) -> int:
+    return int(value[0] if isinstance(value, Sequence) else value)
+
+
+FUNCTIONS: dict[str, Handler] = {
+    "conv2d": conv2d, "conv1d": conv1d, "linear": linear, "prelu": prelu,
+    "relu": _plain(ReLU), "relu6": _plain(ReLU6), "tanh": _plain(Tanh), "sigmoid": _plain(Sigmoid),
+    "silu": _plain(SiLU), "hardswish": _plain(Hardswish), "hardsigmoid": hardsigmoid,
+    "leaky_relu": _pointwise(LeakyReLU), "elu": _pointwise(ELU), "gelu": _pointwise(GELU), "selu": selu,
+    "celu": celu, "hardtanh": hardtanh, "clamp": clamp, "clip": clamp,
+    "dropout": dropout, "dropout2d": dropout2d,
+    "softmax": _softmax(Softmax()), "log_softmax": _softmax(LogSoftmax()),
+    "add": add, "sub": sub, "subtract": sub, "rsub": rsub, "neg": neg, "negative": neg, "mul": mul, "multiply": mul,
+    "div": div, "divide": div, "true_divide": div, "pow": power,
+    "max_pool2d": max_pool2d, "avg_pool2d": avg_pool2d, "adaptive_avg_pool2d": adaptive_avg_pool2d,
+    "adaptive_max_pool2d": adaptive_max_pool2d, "max_pool1d": pool1d(max_pool2d), "avg_pool1d": pool1d(avg_pool2d),
+    "mean": mean, "sum": total, "max": maximum,
+}  # fmt: skip

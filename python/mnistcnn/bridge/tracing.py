@@ -1,0 +1,183 @@
+"""From an author's module to the plan of a network: two runs of its forward, compared with each other."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from mnistcnn.bridge.adopted import Plan
+from mnistcnn.bridge.builder import Builder, Found, Value
+from mnistcnn.bridge.errors import ConversionError, RefusalError
+from mnistcnn.bridge.recorder import Recorder
+from mnistcnn.layers import Dropout, Dropout2d
+
+Shape = tuple[int, ...]
+EVALUATION_BATCH, TRAINING_BATCH = 3, 5  # numbers that sizes of maps and layers seldom are
+
+
+@contextlib.contextmanager
+def undisturbed(module: nn.Module) -> Iterator[None]:
+    """Modes, running statistics and random numbers are afterwards what they were; nothing is printed."""
+    modes = [(each, each.training) for each in module.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    devices = list({buffer.device for buffer, _ in buffers if buffer.is_cuda})
+    quiet = contextlib.redirect_stdout(io.StringIO())
+    with torch.random.fork_rng(devices=devices), torch.no_grad(), warnings.catch_warnings(), quiet:
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            for each, mode in modes:
+                each.training = mode
+            for buffer, kept in buffers:
+                buffer.copy_(kept)
+
+
+def make_lazy_layers(module: nn.Module, image_shape: Shape) -> None:
+    """Lazy layers learn their input's size from one run."""
+    if any(nn.parameter.is_lazy(each) for each in (*module.parameters(), *module.buffers())):
+        with torch.no_grad():
+            module(torch.zeros(TRAINING_BATCH, *image_shape))
+
+
+class Run:
+    """One observed run of the forward, in one mode."""
+
+    def __init__(self, module: nn.Module, input_shape: Shape, image_shape: Shape, *, training: bool) -> None:
+        self.training = training
+        generator = torch.Generator().manual_seed(20 + training)
+        batch = TRAINING_BATCH if training else EVALUATION_BATCH
+        device = next((each.device for each in module.parameters()), torch.device("cpu"))
+        self.example = torch.rand(batch, *image_shape, generator=generator).to(device)
+        module.train(training)
+        torch.manual_seed(20 + training)  # random numbers in the forward then make a difference
+        recorder = Recorder(module, self.example.clone(), input_shape, image_shape)
+        self.builder: Builder = recorder.builder
+        self.outputs = recorder.run()
+        self.output_node, self.output_shape = self._finish(recorder)
+
+    def _finish(self, recorder: Recorder) -> tuple[int, Shape]:
+        if not isinstance(self.outputs, torch.Tensor):
+            raise ConversionError(
+                f"the forward returns {type(self.outputs).__name__}, not one tensor; let it return the logits or "
+                "log-probabilities only"
+            )
+        try:
+            value: Value = recorder.value(self.outputs)
+        except RefusalError as refusal:
+            raise ConversionError(str(refusal)) from None
+        except KeyError:
+            raise ConversionError("the forward's outputs don't come from its input by operations of torch") from None
+        if self.builder.shape_of(value.node) == value.shape and value.node >= 0:
+            return value.node, value.shape
+        flat = (math.prod(value.shape),) if len(value.shape) != 3 else value.shape
+        node = self.builder.place(value, flat)
+        if node < 0:
+            raise ConversionError("the forward returns its input unchanged; there is nothing to run")
+        return node, value.shape
+
+    def needed(self) -> list[int]:
+        """The nodes on which the outputs depend, in order; the outputs' node is the last."""
+        wanted = {self.output_node}
+        for node in range(self.output_node, -1, -1):
+            if node in wanted:
+                wanted.update(each for each in self.builder.found[node].inputs if each >= 0)
+        return sorted(wanted)
+
+    def nodes(self) -> list[Found]:
+        """Only those, numbered anew."""
+        needed = self.needed()
+        place = {old: new for new, old in enumerate(needed)} | {-1: -1}
+        found = [self.builder.found[node] for node in needed]
+        return [replace(each, inputs=[place[node] for node in each.inputs]) for each in found]
+
+
+def compared(training: list[Found], evaluation: list[Found]) -> list[Found]:
+    """One list of nodes for both modes, or the first difference."""
+    nodes = []
+    for ours, theirs in zip(training, evaluation, strict=False):
+        if ours.row() != theirs.row():
+            raise ConversionError(
+                f"the forward takes another way in training than in evaluation, or with another batch: "
+                f"{_described(ours)} in training, {_described(theirs)} in evaluation; let it do the same in both "
+                "(dropout and batch norm know by themselves)"
+            )
+        nodes.append(_both_modes(ours, theirs))
+    if len(training) != len(evaluation):
+        longer, mode = (training, "training") if len(training) > len(evaluation) else (evaluation, "evaluation")
+        extra = longer[min(len(training), len(evaluation))]
+        raise ConversionError(
+            f"the forward takes another way in training than in evaluation: only in {mode} it ends with "
+            f"{_described(extra)}; let it do the same in both, and the rest outside"
+        )
+    return nodes
+
+
+def _described(found: Found) -> str:
+    return f"'{found.name}'" + (f" ({found.where})" if found.where else "")
+
+
+def _both_modes(training: Found, evaluation: Found) -> Found:
+    """A layer that follows the mode, or does the same in both."""
+    modes = (training.training, evaluation.training)
+    if modes in ((None, None), (True, False)):
+        return training
+    if isinstance(training.layer, Dropout | Dropout2d):
+        if modes == (True, True):
+            return replace(training, layer=replace(training.layer, always=True), owner=None)
+        if modes == (False, False):
+            return replace(training, layer=replace(training.layer, p=0.0), owner=None)
+    raise ConversionError(
+        f"{_described(training)} is in {'training' if modes[0] else 'evaluation'} mode even where the whole module is "
+        f"in {'evaluation' if modes[1] else 'training'} mode; mnistcnn knows layers that follow the module's mode"
+    )
+
+
+def check_shared(nodes: list[Found]) -> None:
+    """Every tensor belongs to one node."""
+    users: dict[str, Found] = {}
+    for found in nodes:
+        for name in found.tensors.values():
+            if name in users:
+                raise ConversionError(
+                    f"'{name}' is used twice, by {_described(users[name])} and by {_described(found)}; mnistcnn has no "
+                    "shared weights: make a layer for each use"
+                )
+            users[name] = found
+
+
+def plan_of(module: nn.Module, input_shape: Shape, image_shape: Shape) -> tuple[Plan, list[Run]]:
+    """What the module computes, and the two runs that showed it."""
+    runs = []
+    for training in (True, False):
+        with undisturbed(module):
+            runs.append(Run(module, input_shape, image_shape, training=training))
+    nodes = compared(runs[0].nodes(), runs[1].nodes())
+    check_shared(nodes)
+    rows = tuple(found.row() for found in nodes)
+    names = [name for name, _ in module.named_modules()]
+    layers = tuple(name for name in names if name)
+    owners = {found.owner for found in nodes if found.owner and found.training is not None}
+    return Plan(
+        rows=rows,
+        tensors=tuple(dict(found.tensors) for found in nodes),
+        owners=tuple(name for name in names if name in owners),
+        layers=layers,
+        input_shape=input_shape,
+        image_shape=image_shape,
+        output_shape=runs[0].output_shape,
+    ), runs
+
+
+def failure(error: BaseException) -> str:
+    """An exception of the author's forward in one line."""
+    text: Any = str(error).strip().split("\n", maxsplit=1)[0]
+    return f"{type(error).__name__}: {text}"

@@ -1,0 +1,346 @@
+"""A user's own loop around an accelerated module: everything stays as it was, but the speed."""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import pickle
+import random
+import threading
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import mnistcnn
+from networks import NETWORKS
+from random_graphs import random_graph
+from reference import Twin, distance, length
+
+IMAGES = torch.randn(12, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(12) % 10
+
+
+@pytest.fixture(autouse=True)
+def _torch_randomness_restored():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+class Net(nn.Module):
+    """With a batch norm, both kinds of dropout, an unused member and a method of its own."""
+
+    def __init__(self, p: float = 0.0) -> None:
+        super().__init__()
+        self.conv1, self.bn = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)
+        self.blocks = nn.Sequential(nn.Conv2d(4, 6, 3, stride=2), nn.ReLU(), nn.Dropout2d(p))
+        self.unused = nn.Linear(2, 2)
+        self.fc = nn.Linear(6 * 25, 10)
+        self.p = p
+        self.classes = list("0123456789")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.max_pool2d(self.blocks(F.relu(self.bn(self.conv1(x)))), 2, ceil_mode=False)[:, :, :5, :5]
+        x = F.dropout(x.flatten(1), self.p, self.training)
+        return F.log_softmax(self.fc(x), dim=1)
+
+    def class_of(self, outputs: torch.Tensor) -> list[str]:
+        return [self.classes[int(each)] for each in outputs.argmax(1)]
+
+
+def both(p: float = 0.0) -> tuple[Net, Any]:
+    """The module, and an accelerated copy."""
+    module = Net(p)
+    return module, mnistcnn.accelerate(copy.deepcopy(module))
+
+
+def losses(network: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 8) -> list[float]:
+    """A user's loop."""
+    network.train()
+    found = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = F.nll_loss(network(IMAGES), LABELS)
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    return found
+
+
+# ---- looks as before
+
+
+def test_it_looks_like_the_module():
+    module, net = both()
+    assert isinstance(net, mnistcnn.Model)
+    assert repr(net) == repr(module)
+    assert type(net).__name__ == "Net"
+    assert [name for name, _ in net.named_modules()] == [name for name, _ in module.named_modules()]
+    assert [name for name, _ in net.named_parameters()] == [name for name, _ in module.named_parameters()]
+    assert list(net.state_dict()) == list(module.state_dict())
+    assert isinstance(net.conv1, nn.Conv2d)
+    assert net.blocks[0].weight.shape == (6, 4, 3, 3)
+    assert (net.p, net.classes[3]) == (0.0, "3")
+    assert net.class_of(net(IMAGES)) == net.original.class_of(net(IMAGES))
+    assert mnistcnn.accelerate(net) is net
+    assert mnistcnn.accelerate(net.original) is net
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = net.nothing
+
+
+def test_initialising_functions_find_the_layers():
+    def initialise(layer: nn.Module) -> None:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.constant_(layer.weight, 0.01)
+            nn.init.zeros_(layer.bias)
+
+    module, net = both()
+    module.apply(initialise)
+    net.apply(initialise)
+    torch.testing.assert_close(net(IMAGES), module(IMAGES))
+
+
+def test_hooks_on_the_whole_run_and_hooks_on_layers_too():
+    module, net = both()
+    seen: list[str] = []
+    net.register_forward_hook(lambda *_: seen.append("whole"))
+    net.eval()
+    module.eval()
+    net(IMAGES)
+    handle = net.conv1.register_forward_hook(lambda *_: seen.append("layer"))
+    with pytest.warns(mnistcnn.EngineWarning, match="runs in PyTorch.* while there are hooks on its layers"):
+        outputs = net(IMAGES)
+    handle.remove()
+    assert seen == ["whole", "layer", "whole"]
+    torch.testing.assert_close(outputs, module(IMAGES))
+    torch.testing.assert_close(net(IMAGES), outputs)
+
+
+def test_monte_carlo_dropout():
+    """Dropout in training mode, all else in evaluation: done by PyTorch."""
+    _, net = both(0.5)
+    net.eval()
+    for layer in net.modules():
+        if isinstance(layer, nn.Dropout2d):
+            layer.train()
+    with pytest.warns(mnistcnn.EngineWarning, match="in another mode"):
+        outputs = net(IMAGES)
+    assert not torch.equal(outputs, net(IMAGES))
+    assert torch.equal(net.eval()(IMAGES), net(IMAGES))
+
+
+# ---- trains as before
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop])
+def test_the_same_losses(kind: Any):
+    module, net = both()
+    theirs = losses(module, kind(module.parameters(), lr=0.01))
+    ours = losses(net, kind(net.parameters(), lr=0.01))
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(net.bn.running_var, module.bn.running_var, rtol=1e-3, atol=1e-4)
+    assert net.bn.num_batches_tracked.item() == 8
+
+
+def test_an_optimizer_made_before():
+    module, twin = Net(), Net()
+    twin.load_state_dict(module.state_dict())
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9)
+    losses(module, optimizer, 2)
+    ours = losses(mnistcnn.accelerate(module), optimizer, 4)
+    theirs = losses(twin, torch.optim.SGD(twin.parameters(), lr=0.05, momentum=0.9), 6)[2:]
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_gradient_accumulation_and_frozen_parameters():
+    module, net = both()
+    for network in (module, net):
+        network.conv1.weight.requires_grad_(False)
+        for part in (IMAGES[:7], IMAGES[7:]):
+            F.nll_loss(network(part), LABELS[: len(part)], reduction="sum").backward()
+        assert network.conv1.weight.grad is None
+        assert network.unused.weight.grad is None
+    for ours, theirs in zip(net.parameters(), module.parameters(), strict=True):
+        if theirs.grad is not None:
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_input_gradients_and_no_grad():
+    module, net = both()
+    grads = []
+    for network in (module.eval(), net.eval()):
+        images = IMAGES.clone().requires_grad_()
+        network(images)[:, 3].sum().backward()
+        grads.append(images.grad)
+    torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-6)
+    with torch.no_grad():
+        assert not net(IMAGES).requires_grad
+    with torch.inference_mode():
+        torch.testing.assert_close(net(IMAGES[:1]), module(IMAGES[:1]))
+
+
+def test_dropout_follows_the_manual_seed():
+    _, net = both(0.5)
+    torch.manual_seed(3)
+    first = net(IMAGES)
+    second = net(IMAGES)
+    torch.manual_seed(3)
+    assert torch.equal(net(IMAGES), first)
+    assert not torch.equal(second, first)
+
+
+def test_changes_to_the_module_count_from_the_next_epoch_on():
+    module, net = both()
+    for network in (module, net):
+        network.blocks[1] = nn.Tanh()
+        network.bn.momentum = 0.5
+        network.train()
+        network(IMAGES)
+        network.eval()
+    torch.testing.assert_close(net.bn.running_mean, module.bn.running_mean)
+    torch.testing.assert_close(net(IMAGES), module(IMAGES))
+
+
+def test_an_author_s_train_is_followed():
+    class Frozen(Net):
+        def train(self, mode: bool = True) -> nn.Module:
+            super().train(mode)
+            self.bn.eval()
+            return self
+
+    net = mnistcnn.accelerate(Frozen())
+    with pytest.warns(mnistcnn.EngineWarning, match="in another mode"):
+        net.train()(IMAGES)
+    assert net.bn.num_batches_tracked.item() == 0
+
+
+# ---- files and copies
+
+
+def test_state_dicts_go_both_ways():
+    module, net = both()
+    losses(net, torch.optim.SGD(net.parameters(), lr=0.1), 2)
+    file = io.BytesIO()
+    torch.save(net.state_dict(), file)
+    file.seek(0)
+    module.load_state_dict(torch.load(file, weights_only=True))
+    torch.testing.assert_close(module.eval()(IMAGES), net.eval()(IMAGES))
+    other = mnistcnn.accelerate(Net()).eval()
+    other.load_state_dict(module.state_dict())
+    assert torch.equal(other(IMAGES), net(IMAGES))
+    assert not net.load_state_dict(Net().state_dict(), assign=True).missing_keys
+    torch.testing.assert_close(net(IMAGES), net.original.eval()(IMAGES))
+
+
+@pytest.mark.parametrize("copier", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_copies(copier: Any):
+    _, net = both(0.2)
+    net.engine = "aten"
+    losses(net, torch.optim.SGD(net.parameters(), lr=0.1), 2)
+    copied = copier(net.eval())
+    assert type(copied) is type(net)
+    assert (copied.engine, copied.training) == ("aten", False)
+    torch.testing.assert_close(copied(IMAGES), net(IMAGES))
+    with torch.no_grad():
+        copied.fc.weight.zero_()
+    assert net.fc.weight.abs().sum() > 0
+
+
+def test_to_a_device_and_other_types():
+    module, net = both()
+    assert net.to("cpu") is net
+    assert net.float() is net
+    with pytest.raises(TypeError, match="computes in float32"):
+        net.double()
+    torch.testing.assert_close(net(IMAGES), module(IMAGES))
+
+
+# ---- exactness, threads, processes
+
+
+@pytest.mark.parametrize("seed", range(1000, 1200))
+def test_gradients_of_random_graphs(seed: int):
+    """Any network of ours, as torch.nn: converted back, its gradients against float64."""
+    graph = random_graph(seed)
+    model = mnistcnn.Model(graph.layers, graph.input_shape, seed=seed)
+    rows = [op for op in graph.ops() if op in ("dropout", "dropout2d")]
+    twin = Twin(model)
+    if rows or not list(twin.parameters()):
+        pytest.skip("draws masks, or has nothing to train")
+    exact, single = copy.deepcopy(twin).double(), copy.deepcopy(twin)
+    net = mnistcnn.accelerate(twin, graph.input_shape)
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(graph.batch, *graph.input_shape, generator=generator)
+    weights = torch.randn(graph.batch, *model.output_shape, generator=generator)
+    found = []
+    for network in (net, exact, single):
+        leaf = images.to(next(network.parameters()).dtype).requires_grad_()
+        (network(leaf) * weights).sum().backward()
+        grads = [parameter.grad for parameter in network.parameters()]
+        found.append([leaf.grad, *(torch.zeros(1) if each is None else each for each in grads)])
+    longest = max(length(each) for each in found[1])
+    noise = max(distance(a, b) for a, b in zip(found[2], found[1], strict=True))
+    for ours, theirs in zip(found[0], found[1], strict=True):
+        allowed = 2e-5 * length(theirs) + 1e-5 * longest + 1e-6 * length(weights) + 12 * noise
+        assert distance(ours, theirs) <= allowed, f"seed {seed}"
+
+
+def test_two_nets_in_two_threads():
+    nets = [mnistcnn.accelerate(Net()) for _ in range(2)]
+    twins = [copy.deepcopy(net.original) for net in nets]
+    found: dict[int, list[float]] = {}
+
+    def work(index: int) -> None:
+        found[index] = losses(nets[index], torch.optim.SGD(nets[index].parameters(), lr=0.05), 10)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    for index, twin in enumerate(twins):
+        wanted = losses(twin, torch.optim.SGD(twin.parameters(), lr=0.05), 10)
+        torch.testing.assert_close(found[index], wanted, rtol=2e-3, atol=1e-4)
+
+
+def test_two_conversions_in_two_threads():
+    names = [name for name in NETWORKS if name != "OddPools"]
+    random.Random(1).shuffle(names)
+    errors: list[Exception] = []
+
+    def work(part: list[str]) -> None:
+        try:
+            for name in part:
+                module = NETWORKS[name]()
+                if name not in ("LeNet32", "ColourImages"):
+                    mnistcnn.accelerate(module)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(names[start:30:2],)) for start in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not errors
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork_after_use():
+    """As the workers of a torch DataLoader are made; the child may use the net as well."""
+    _, net = both()
+    net.eval()
+    wanted = net(IMAGES)
+    data = torch.utils.data.TensorDataset(IMAGES, LABELS)
+    loader = torch.utils.data.DataLoader(data, batch_size=6, num_workers=1, multiprocessing_context="fork", timeout=60)
+    for images, _ in loader:
+        net(images)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if torch.equal(net(IMAGES), wanted) else 1)
+    assert os.waitpid(child, 0)[1] == 0

@@ -1,0 +1,330 @@
+"""Networks in many styles become models, with equal outputs, gradients and names; or it is said why not."""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import mnistcnn
+from mnistcnn._native import core
+from mnistcnn.bridge.from_torch import as_model
+from networks import INPUT_SHAPES, NETWORKS
+from reference import distance, length
+
+every_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+@pytest.fixture(autouse=True)
+def _torch_randomness_restored():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def shape_of(name: str) -> tuple[int, ...]:
+    return INPUT_SHAPES.get(name, (1, 28, 28))
+
+
+def images_for(name: str, count: int = 4) -> torch.Tensor:
+    return torch.randn(count, *shape_of(name), generator=torch.Generator().manual_seed(1))
+
+
+def images_for_its_forward(module: nn.Module, model: Any, images: torch.Tensor) -> torch.Tensor:
+    return images.reshape(len(images), *model._plan.image_shape)
+
+
+def without_dropout(module: nn.Module) -> nn.Module:
+    for each in module.modules():
+        if isinstance(each, nn.Dropout | nn.Dropout2d):
+            each.p = 0.0
+    return module
+
+
+def test_there_are_enough_networks():
+    assert len(NETWORKS) >= 100
+
+
+@every_network
+@pytest.mark.filterwarnings("ignore:Implicit dimension choice:UserWarning")
+@pytest.mark.filterwarnings("ignore:dropout2d:UserWarning")
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
+def test_a_network_computes_what_it_did(name: str, monkeypatch: pytest.MonkeyPatch):
+    """Outputs and gradients in both modes, against the module itself in float64; on lanes."""
+    monkeypatch.setattr(F, "dropout", lambda x, *_, **__: x)
+    module = without_dropout(NETWORKS[name]())
+    model = mnistcnn.from_torch(module, shape_of(name))
+    assert core.lanes_refusal(model._network) is None
+    exact = copy.deepcopy(module).double()
+    images = images_for(name)
+    for training in (True, False):
+        ours, theirs = images.clone().requires_grad_(), images.double().requires_grad_()
+        results = []
+        for network, leaf in ((model.train(training), ours), (exact.train(training), theirs)):
+            given = leaf if network is model else images_for_its_forward(module, model, leaf)
+            outputs = network(given)
+            assert outputs.shape == (4, 10)
+            network.zero_grad()
+            (outputs * torch.linspace(-1, 2, 40, dtype=outputs.dtype).view(4, 10)).sum().backward()
+            results.append((outputs, leaf.grad, [parameter.grad for parameter in network.parameters()]))
+        _near(*results, f"{name}, {'training' if training else 'evaluation'}")
+    for (key, ours), theirs in zip(model.state_dict().items(), exact.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours.double(), theirs.double(), rtol=1e-4, atol=1e-5, msg=f"{name}: {key}")
+
+
+def _near(ours: Any, theirs: Any, where: str) -> None:
+    assert distance(ours[0], theirs[0]) <= 1e-5 * length(theirs[0]) + 1e-7, where
+    gradients = [(ours[1], theirs[1]), *zip(ours[2], theirs[2], strict=True)]
+    longest = max(length(each) for _, each in gradients if each is not None)
+    for mine, wanted in gradients:
+        assert (mine is None) == (wanted is None), where
+        if mine is not None:
+            assert distance(mine, wanted) <= 2e-4 * length(wanted) + 1e-5 * longest, where
+
+
+@every_network
+def test_names_and_memory_are_the_modules(name: str):
+    module = NETWORKS[name]()
+    parameters = list(module.parameters())
+    values = [None if nn.parameter.is_lazy(each) else each.detach().clone() for each in parameters]
+    model = mnistcnn.from_torch(module, shape_of(name))
+    assert isinstance(model, mnistcnn.Model)
+    assert list(model.state_dict()) == list(module.state_dict())
+    assert [key for key, _ in model.named_parameters()] == [key for key, _ in module.named_parameters()]
+    flat = model._network.values
+    inside = range(flat.data_ptr(), flat.data_ptr() + 4 * flat.numel() + 1)
+    for parameter, value in zip(model.parameters(), values, strict=True):
+        assert any(parameter is each for each in parameters)
+        assert value is None or torch.equal(parameter, value)
+    used = sum(parameter.data_ptr() in inside for parameter in model.parameters())
+    assert used == len(model._parameter_links)
+    for key, buffer in module.named_buffers():
+        assert model.get_buffer(key).data_ptr() == buffer.data_ptr(), key
+
+
+# ---- what a conversion leaves alone
+
+
+def test_random_numbers_modes_and_statistics_stay():
+    module = NETWORKS["Norms"]()
+    module.batch.eval()
+    module.train()
+    module.flat.eval()
+    state = {key: value.clone() for key, value in module.state_dict().items()}
+    modes = [each.training for each in module.modules()]
+    before = torch.get_rng_state()
+    mnistcnn.from_torch(module)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert [each.training for each in module.modules()] == modes
+    assert all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
+
+
+def test_nothing_is_printed(capsys: pytest.CaptureFixture[str]):
+    mnistcnn.from_torch(NETWORKS["Printing"]())
+    assert capsys.readouterr().out == ""
+
+
+def test_training_one_trains_the_other():
+    module = NETWORKS["Perceptron"]()
+    model = mnistcnn.from_torch(module)
+    images = images_for("Perceptron")
+    with torch.no_grad():
+        module.l1.weight.mul_(2)
+        torch.testing.assert_close(model(images), module(images))
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    F.cross_entropy(model(images), torch.tensor([1, 2, 3, 4])).backward()
+    optimizer.step()
+    torch.testing.assert_close(model(images), module(images))
+
+
+def test_the_second_conversion_is_free_until_the_module_changes():
+    module = NETWORKS["Official"]()
+    model = mnistcnn.from_torch(module)
+    assert mnistcnn.from_torch(module) is model
+    assert as_model(module) is model
+    assert as_model(model) is model
+    module.dropout1.p = 0.1
+    changed = mnistcnn.from_torch(module)
+    assert changed is not model
+    assert "dropout1: dropout(probability=0.1)" in repr(changed)
+    module.fc2 = nn.Linear(16, 5)
+    assert mnistcnn.from_torch(module).output_shape == (5,)
+    copied = copy.deepcopy(module)
+    assert mnistcnn.from_torch(copied) is not mnistcnn.from_torch(module)
+    assert "_mnistcnn" not in str(module.state_dict())
+
+
+def test_dropout_by_function():
+    """Follows the mode; by another default it stays on in evaluation, which is the author's doing."""
+
+    class Net(nn.Module):
+        def __init__(self, always: bool) -> None:
+            super().__init__()
+            self.always = always
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return F.dropout(x, 0.5) if self.always else F.dropout(x, 0.5, training=self.training)
+
+    images = torch.ones(4, 1, 28, 28)
+    for always in (True, False):
+        model = mnistcnn.from_torch(Net(always))
+        share = (model(images) != 0).float().mean().item()
+        assert 0.45 < share < 0.55
+        share = (model.eval()(images) != 0).float().mean().item()
+        assert 0.45 < share < 0.55 if always else share == 1.0
+        torch.manual_seed(5)
+        first = model(images)
+        torch.manual_seed(5)
+        assert torch.equal(model(images), first)
+
+
+def test_other_inputs():
+    """Images of other shapes than the model's own, as the author's forward takes them."""
+    flat = mnistcnn.from_torch(NETWORKS["TakesFlatImages"]())
+    rows = mnistcnn.from_torch(NETWORKS["AddsChannel"]())
+    images = images_for("x")
+    for model, shape in ((flat, (784,)), (rows, (28, 28))):
+        model.eval()
+        torch.testing.assert_close(model(images.reshape(4, *shape)), model(images))
+        torch.testing.assert_close(model.original(images.reshape(4, *shape)), model(images))
+
+
+@pytest.mark.parametrize("count", [1, 2, 17, 33])
+def test_any_batch(count: int):
+    module = NETWORKS["LeNet"]()
+    images = images_for("LeNet", count)
+    torch.testing.assert_close(mnistcnn.from_torch(module)(images), module(images))
+
+
+def test_saved_and_loaded_without_the_class(tmp_path: Any):
+    module = NETWORKS["ResNet"]()
+    model = mnistcnn.from_torch(module)
+    model(images_for("ResNet"))  # moves the running statistics
+    loaded = mnistcnn.load_model(model.save(tmp_path / "resnet.safetensors"))
+    assert type(loaded) is mnistcnn.Model
+    torch.testing.assert_close(loaded.eval()(images_for("x")), model.eval()(images_for("x")))
+    assert set(loaded.state_dict()) == set(module.state_dict())
+
+
+# ---- what can't be converted
+
+
+class _Made(nn.Module):
+    """A forward around one tensor function."""
+
+    def __init__(self, function: Any, **layers: nn.Module) -> None:
+        super().__init__()
+        self.function, self.fc = function, nn.Linear(784, 10)
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.function(self, x).reshape(len(x), -1))
+
+
+def _twice(net: Any, x: torch.Tensor) -> torch.Tensor:
+    return net.conv(net.conv(x))
+
+
+def _branch(net: Any, x: torch.Tensor) -> torch.Tensor:
+    return x * 2 if x.mean() > 0 else x
+
+
+def _mode(net: Any, x: torch.Tensor) -> torch.Tensor:
+    return torch.tanh(x) if net.training else x
+
+
+def _aliased(net: Any, x: torch.Tensor) -> torch.Tensor:
+    y = torch.tanh(x)
+    y.view(-1).mul_(2)
+    return y
+
+
+def _hooked() -> nn.Module:
+    layer = nn.Conv2d(1, 1, 1)
+    layer.register_forward_hook(lambda *_: None)
+    return layer
+
+
+REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "lstm": (lambda net, x: net.rnn(x.squeeze(1))[0], {"rnn": lambda: nn.LSTM(28, 28, batch_first=True)},
+             r"test_from_torch.py:\d+: .*mnistcnn doesn't know the layer LSTM; .*recurrent"),
+    "gru": (lambda net, x: net.rnn(x.squeeze(1))[0], {"rnn": lambda: nn.GRU(28, 28, batch_first=True)}, "GRU"),
+    "attention": (lambda net, x: net.a(x[:, 0], x[:, 0], x[:, 0])[0],
+                  {"a": lambda: nn.MultiheadAttention(28, 4, batch_first=True)}, "MultiheadAttention.*attention"),
+    "grid_sample": (lambda net, x: F.grid_sample(x, F.affine_grid(torch.eye(2, 3).repeat(len(x), 1, 1), x.shape,
+                                                                   align_corners=True), align_corners=True),
+                    {}, "grid_sample.*spatial transformers"),
+    "interpolate": (lambda net, x: F.interpolate(x, (28, 28)), {}, "interpolate.*no interpolation"),
+    "upsample": (lambda net, x: net.up(x)[:, :, :28, :28], {"up": lambda: nn.Upsample(scale_factor=2)}, "Upsample"),
+    "batch_norm": (lambda net, x: F.batch_norm(x, None, None, training=True), {}, r"batch_norm; use a module"),
+    "alpha_dropout": (lambda net, x: net.d(x), {"d": lambda: nn.AlphaDropout()}, "AlphaDropout; use Dropout"),
+    "mish": (lambda net, x: F.mish(x), {}, "the function mish; use SiLU"),
+    "transposed": (lambda net, x: net.t(x), {"t": lambda: nn.ConvTranspose2d(1, 1, 1)}, "ConvTranspose2d"),
+    "matmul": (lambda net, x: x @ x, {}, r"matmul.*nn.Linear"),
+    "shared": (_twice, {"conv": lambda: nn.Conv2d(1, 1, 1)},
+               r"'conv.weight' is used twice, by 'conv' .*and by 'conv_2'"),
+    "numbers": (_branch, {}, r"return x \* 2 if x.mean\(\) > 0 else x.*looks at numbers \(__bool__\)"),
+    "item": (lambda net, x: x * x.max().item(), {}, r"looks at numbers \(item\)"),
+    "mode": (_mode, {}, r"another way in training than in evaluation.*'tanh' \(test_from_torch.py"),
+    "batch mixed": (lambda net, x: (x - x.mean(0)), {}, "dimension 0, across the images"),
+    "whole mean": (lambda net, x: x - x.mean(), {}, "over all images of the batch"),
+    "softmax over batch": (lambda net, x: F.softmax(x, 0), {}, "along dimension 0"),
+    "flat softmax": (lambda net, x: x.reshape(-1).tanh().view(x.shape), {}, "mixes the images of a batch"),
+    "parameter": (lambda net, x: x * net.fc.bias[0], {}, "parameter 'fc.bias' directly"),
+    "trained scale": (lambda net, x: net.fc.bias.mean() * x, {}, "parameter 'fc.bias' directly; .*BatchNorm2d"),
+    "weight norm": (lambda net, x: net.c(x), {"c": lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 1, 1))},
+                    r"weight is parametrized; .*remove_parametrizations"),
+    "spectral norm": (lambda net, x: net.c(x), {"c": lambda: nn.utils.spectral_norm(nn.Conv2d(1, 1, 1))},
+                      "forward hook"),
+    "hook": (lambda net, x: net.c(x), {"c": _hooked}, "forward hook"),
+    "detached": (lambda net, x: net.c(x).detach(), {"c": lambda: nn.Conv2d(1, 1, 1)}, "cuts the gradient off"),
+    "alias": (_aliased, {}, "changed in place through another view"),
+    "double": (lambda net, x: x.double().tanh().float(), {}, "another type than torch.float32"),
+    "index": (lambda net, x: x[:, :, torch.randperm(28)], {}, "a list or a tensor"),
+    "constant": (lambda net, x: x * torch.ones(28), {}, r"a constant tensor \[28\]"),
+    "cube": (lambda net, x: x**3, {}, "the power 3.0|the power 3"),
+    "indices": (lambda net, x: F.max_pool2d(x, 1, return_indices=True)[0], {}, "indices"),
+    "random": (lambda net, x: x + torch.rand(()).item(), {}, "does not compute what its forward does|another way"),
+    "numpy": (lambda net, x: torch.from_numpy(x.numpy()), {}, r"looks at numbers \(numpy\)"),
+    "permuted batch": (lambda net, x: x.permute(1, 0, 2, 3).tanh().permute(1, 0, 2, 3), {},
+                       "moves the first dimension"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused_is_named(case: str):
+    function, layers, message = REFUSED[case]
+    module = _Made(function, **{name: make() for name, make in layers.items()})
+    with pytest.raises(mnistcnn.ConversionError, match=message) as caught:
+        mnistcnn.from_torch(module)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_refusal_names_file_and_line():
+    module = _Made(_twice, conv=nn.Conv2d(1, 1, 1))
+    line = _twice.__code__.co_firstlineno + 1
+    with pytest.raises(mnistcnn.ConversionError, match=rf"test_from_torch.py:{line}: return net.conv\(net.conv\(x\)\)"):
+        mnistcnn.from_torch(module)
+    with pytest.raises(mnistcnn.ConversionError, match=r"^layer '1': mnistcnn doesn't know the layer Mish"):
+        mnistcnn.from_torch(nn.Sequential(nn.Flatten(), nn.Mish(), nn.Linear(784, 10)))
+
+
+def test_wrong_arguments():
+    with pytest.raises(TypeError, match=r"Perceptron is a class; give a module: Perceptron\(\)"):
+        mnistcnn.from_torch(NETWORKS["Perceptron"])
+    with pytest.raises(TypeError, match=r"a torch\.nn\.Module is needed, got str"):
+        mnistcnn.from_torch("net")
+    with pytest.raises(ValueError, match=r"input_shape must be \(channels, height, width\)"):
+        mnistcnn.from_torch(NETWORKS["Perceptron"](), (28, 28))
+    with pytest.raises(mnistcnn.ConversionError, match=re.escape("'l1.weight' is torch.float64")):
+        mnistcnn.from_torch(NETWORKS["Perceptron"]().double())
+    with pytest.raises(mnistcnn.ConversionError, match=r"fails on images \[N, 1, 28, 28\].*input_shape=\(1, 32, 32\)"):
+        mnistcnn.from_torch(NETWORKS["LeNet32"]())
+    with pytest.raises(TypeError, match=r"model must be an mnistcnn\.Model or a torch\.nn\.Module, got int"):
+        as_model(3)
