@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from mnistcnn.averaging import EMA as EMA
     from mnistcnn.averaging import SWA as SWA
     from mnistcnn.averaging import Lookahead as Lookahead
-    from mnistcnn.callbacks import StepRecord as StepRecord
     from mnistcnn.bridge.accelerate import accelerate as accelerate
     from mnistcnn.bridge.errors import ConversionError as ConversionError
     from mnistcnn.bridge.from_torch import from_torch as from_torch
+    from mnistcnn.callbacks import StepRecord as StepRecord
     from mnistcnn.datasets import available as available
     from mnistcnn.datasets import load as load
     from mnistcnn.drawing import as_digit as as_digit

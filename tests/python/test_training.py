@@ -333,7 +333,11 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         TypeError,
         "train_set must be an mnistcnn.ImageSet, got ndarray",
     ),
-    "validation": ({"validation": [1]}, TypeError, "validation must be an mnistcnn.ImageSet, or a fraction .*, got list"),
+    "validation": (
+        {"validation": [1]},
+        TypeError,
+        "an mnistcnn.ImageSet, or a fraction .*, got list",
+    ),
     "label": (
         {"train_set": _classes(11)},
         ValueError,
@@ -525,7 +529,11 @@ def test_predict_understands_images_of_all_shapes(data: Any):
 @pytest.mark.parametrize(
     ("images", "error", "text"),
     [
-        (np.zeros((2, 3, 28, 28), np.uint8), ValueError, r"takes images \[N, 1, 28, 28\] with N of at least 1, got \[2, 3, 28, 28\]"),
+        (
+            np.zeros((2, 3, 28, 28), np.uint8),
+            ValueError,
+            r"takes images \[N, 1, 28, 28\] with N of at least 1, got \[2, 3, 28, 28\]",
+        ),
         (np.zeros((0, 1, 28, 28), np.uint8), ValueError, r"got \[0, 1, 28, 28\]"),
         (np.zeros((2, 1, 28, 28), np.int32), TypeError, "images must be uint8 or floating point, got torch.int32"),
     ],
