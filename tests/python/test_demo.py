@@ -127,9 +127,9 @@ def test_a_taken_port_is_said(model: mnistcnn.Model, port: int):
         serve(model, port=70_000, open_browser=False)
 
 
-def test_only_square_grey_inputs_can_be_drawn():
+def test_only_grey_28x28_inputs_can_be_drawn():
     coloured = mnistcnn.Model([mnistcnn.Flatten(), mnistcnn.Linear(10)], input_shape=(3, 8, 8))
-    with pytest.raises(ValueError, match=r"takes images \[3, 8, 8\]; use a model with input \[1, n, n\]"):
+    with pytest.raises(ValueError, match=r"draws digits of \[1, 28, 28\], but .* takes images \[3, 8, 8\]"):
         Reader(coloured)
 
 

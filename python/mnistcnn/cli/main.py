@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mnistcnn.cli import measuring, models, pictures, testing, training
+from mnistcnn.cli import demonstrating, measuring, models, pictures, testing, training
 from mnistcnn.cli.output import say
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ def everything(
 for command in (
     *(training.train, testing.test, testing.predict),
     *(models.models, models.summary, pictures.show, measuring.bench),
+    demonstrating.demo,
 ):
     app.command()(command)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnistcnn.drawing import as_mnist
+from mnistcnn.drawing import SIDE, as_digit
 from mnistcnn.evaluation import predict
 from mnistcnn.explain import grad_cam
 
@@ -34,14 +34,13 @@ class Reader:
 
     def __init__(self, model: Model) -> None:
         channels, height, width = model.input_shape
-        if channels != 1 or height != width:
+        if (channels, height, width) != (1, SIDE, SIDE):
             raise ValueError(
-                f"the demo draws one grey square, but model '{model.name}' takes images "
-                f"[{channels}, {height}, {width}]; use a model with input [1, n, n]"
+                f"the demo draws digits of [1, {SIDE}, {SIDE}], but model '{model.name}' takes images "
+                f"[{channels}, {height}, {width}]"
             )
         _ = model.num_classes  # refuses outputs that are no classes
         self.model = model
-        self.size = height
         self._lock = threading.Lock()
 
     def read(self, drawing: Pixels) -> Answer | None:
@@ -49,7 +48,7 @@ class Reader:
         if not drawing.any():
             return None
         start = time.perf_counter()
-        image = as_mnist(drawing, size=self.size)
+        image = as_digit(drawing)
         with self._lock:
             probabilities = predict(self.model, image)[0]
             heat = grad_cam(self.model, image)[0]

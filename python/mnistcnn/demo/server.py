@@ -7,12 +7,14 @@ import socket
 import webbrowser
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnistcnn.demo.reader import Reader
+from mnistcnn.drawing import SIDE
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -32,24 +34,29 @@ _HEADERS = {
 }
 
 
+def need_packages() -> None:
+    """Says what to install, before any work."""
+    missing = [name for name in ("PIL", "starlette", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise ImportError(f'the demo needs {", ".join(missing)}: pip install "mnistcnn[demo]"')
+
+
 def make_app(model: Model, hosts: tuple[str, ...] = _HOME) -> Starlette:
     """The page as an ASGI application. ``hosts`` are the names it answers to; "*" is any."""
-    try:
-        from starlette.applications import Starlette
-        from starlette.concurrency import run_in_threadpool
-        from starlette.middleware import Middleware
-        from starlette.middleware.trustedhost import TrustedHostMiddleware
-        from starlette.responses import FileResponse, JSONResponse, Response
-        from starlette.routing import Route
-    except ImportError:
-        raise ImportError('the demo needs starlette and uvicorn: pip install "mnistcnn[demo]"') from None
+    need_packages()
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.responses import FileResponse, JSONResponse
+    from starlette.routing import Route
 
     reader = Reader(model)
     about = {
         "name": model.name,
         "parameters": sum(each.numel() for each in model.parameters()),
         "canvas": CANVAS,
-        "size": reader.size,
+        "size": SIDE,
         "classes": model.num_classes,
     }
 
