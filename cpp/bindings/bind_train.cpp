@@ -105,7 +105,8 @@ train::Mixing read_mixing(const std::string& kind, double alpha) {
 
 // A batch's loss and gradients, as a step computes them.
 py::tuple run_loss(const train::Loss& loss, const at::Tensor& outputs, const at::Tensor& labels,
-                   const std::optional<at::Tensor>& partners, double share, const std::optional<at::Tensor>& images) {
+                   const std::optional<at::Tensor>& partners, double share, const std::optional<at::Tensor>& images,
+                   const std::vector<float>& scale, const std::vector<float>& shift) {
   check_labels(labels, outputs.size(0), outputs.size(1));
   check_loss(loss, outputs.size(1));
   train::Targets targets{.labels = elements<std::int64_t>(labels)};
@@ -116,7 +117,7 @@ py::tuple run_loss(const train::Loss& loss, const at::Tensor& outputs, const at:
   }
   at::Tensor opinion;
   if (images && !loss.distillation.teachers.empty()) {
-    opinion = train::opinions(loss.distillation, *images);
+    opinion = train::opinions(loss.distillation, *images, scale, shift);
     targets.opinions = elements<float>(opinion);
   }
   at::Tensor gradients = at::empty_like(outputs);
@@ -217,7 +218,8 @@ void bind_loss(py::module_& module) {
       .def("plan", &mixing_plan, py::kw_only(), py::arg("seed"), py::arg("step"), py::arg("count"), py::arg("height"),
            py::arg("width"));
   module.def("loss_and_gradients", &run_loss, py::arg("loss"), py::arg("outputs"), py::arg("labels"), py::kw_only(),
-             py::arg("partners") = py::none(), py::arg("share") = 1.0, py::arg("images") = py::none());
+             py::arg("partners") = py::none(), py::arg("share") = 1.0, py::arg("images") = py::none(),
+             py::arg("scale") = std::vector<float>{}, py::arg("shift") = std::vector<float>{});
 }
 
 void bind_averaging(py::module_& module) {

@@ -98,6 +98,8 @@ def loss_and_gradients(
     partners: torch.Tensor | None = None,
     share: float = 1.0,
     images: torch.Tensor | None = None,
+    scale: list[float] = ...,
+    shift: list[float] = ...,
 ) -> tuple[float, int, torch.Tensor]: ...
 
 class Averaging:
