@@ -1,0 +1,140 @@
+#include <stdexcept>
+
+#include "bindings.h"
+#include "mnistcnn/common/text.h"
+#include "mnistcnn/data/augmentation/augment.h"
+
+namespace mnistcnn::bindings {
+namespace {
+
+using namespace data::augmentation;  // NOLINT: the names of the steps
+using common::text;
+using Bytes = py::array_t<std::uint8_t, py::array::c_style>;
+using Indices = py::array_t<std::int64_t, py::array::c_style>;
+
+// ---- a step's fields from Python; the Python classes have checked them
+
+void read(const py::handle& value, Range& range) {
+  std::tie(range.low, range.high) = value.cast<std::pair<double, double>>();
+}
+void read(const py::handle& value, Sides& sides) {
+  std::tie(sides.height, sides.width) = value.cast<std::pair<std::int64_t, std::int64_t>>();
+}
+void read(const py::handle& value, Padding& padding) {
+  std::tie(padding.left, padding.top, padding.right, padding.bottom) =
+      value.cast<std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t>>();
+}
+void read(const py::handle& value, std::optional<Point>& point) {
+  const auto [x, y] = value.cast<std::pair<double, double>>();
+  point = Point{x, y};
+}
+void read(const py::handle& value, Interpolation& interpolation) {
+  interpolation = value.cast<std::string>() == "nearest" ? Interpolation::kNearest : Interpolation::kBilinear;
+}
+void read(const py::handle& value, std::uint8_t& byte) { byte = static_cast<std::uint8_t>(value.cast<int>()); }
+void read(const py::handle& value, auto& field) { field = value.cast<std::decay_t<decltype(field)>>(); }
+
+// Fields that are not given keep their defaults.
+template <class Kind>
+Step read_step(Kind step, const py::dict& fields) {
+  std::size_t known = 0;
+  step.visit(step, [&](const char* name, auto& value) {
+    if (!fields.contains(name)) return;
+    read(fields[name], value);
+    ++known;
+  });
+  if (known != fields.size()) throw std::invalid_argument(text(step.kName, " has fields it doesn't know"));
+  return step;
+}
+
+template <std::size_t index = 0>
+Step read_step(const std::string& name, const py::dict& fields) {
+  if constexpr (index == std::variant_size_v<Step>) {
+    throw std::invalid_argument(text("there is no step '", name, "'"));
+  } else {
+    using Kind = std::variant_alternative_t<index, Step>;
+    return name == Kind::kName ? read_step(Kind{}, fields) : read_step<index + 1>(name, fields);
+  }
+}
+
+Augmentation make_augmentation(const std::vector<std::pair<std::string, py::dict>>& steps) {
+  Augmentation augmentation;
+  for (const auto& [name, fields] : steps) augmentation.steps.push_back(read_step(name, fields));
+  return augmentation;
+}
+
+// ---- images in and out
+
+using Shape = std::tuple<std::int64_t, std::int64_t, std::int64_t>;
+
+Size read_size(const Shape& shape) { return {std::get<0>(shape), std::get<1>(shape), std::get<2>(shape)}; }
+
+Size size_of(const Bytes& images) {
+  const py::ssize_t first = images.ndim() - 3;
+  return {images.shape(first), images.shape(first + 1), images.shape(first + 2)};
+}
+
+Bytes run(const Augmentation& augmentation, const Bytes& images, const Indices& indices, std::uint64_t seed,
+          std::uint64_t epoch, int threads) {
+  const Plan plan(augmentation.steps, size_of(images));
+  const Size size = plan.output();
+  const std::span<const std::int64_t> wanted(indices.data(), static_cast<std::size_t>(indices.size()));
+  for (const std::int64_t index : wanted)
+    if (index < 0 || index >= images.shape(0))
+      throw std::out_of_range(text("index ", index, " is out of range for ", images.shape(0), " images"));
+  Bytes result({indices.size(), size.channels, size.height, size.width});
+  {
+    const std::uint8_t* const from = images.data();
+    std::uint8_t* const to = result.mutable_data();
+    const py::gil_scoped_release no_gil;
+    augment(plan, from, wanted, {seed, epoch, threads}, to);
+  }
+  return result;
+}
+
+// (name, whether it was done, what was drawn) for every step
+py::list drawn(const Augmentation& augmentation, const Shape& shape, std::uint64_t seed, std::uint64_t epoch,
+               std::int64_t index) {
+  const Plan plan(augmentation.steps, read_size(shape));
+  const std::vector<Drawn> all = plan.drawn({seed, epoch, index});
+  py::list result;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    py::dict numbers;
+    const auto list = [&](const auto& step) {
+      for (std::size_t n = 0; n < step.kDrawn.size(); ++n)
+        numbers[py::str(std::string(step.kDrawn[n]))] = all[i].numbers[n];
+    };
+    if (all[i].applied) std::visit(list, plan.steps()[i]);
+    result.append(py::make_tuple(std::string(name(plan.steps()[i])), all[i].applied, numbers));
+  }
+  return result;
+}
+
+Bytes apply_first(const Augmentation& augmentation, const Bytes& image, const std::vector<double>& numbers) {
+  Numbers given{};
+  std::copy_n(numbers.begin(), std::min(numbers.size(), given.size()), given.begin());
+  const Plan plan({augmentation.steps.at(0)}, size_of(image));
+  const Plan::Result result = plan.apply_first(given, image.data());
+  Bytes array({result.size.channels, result.size.height, result.size.width});
+  std::copy(result.pixels.begin(), result.pixels.end(), array.mutable_data());
+  return array;
+}
+
+Shape output_shape(const Augmentation& augmentation, const Shape& shape) {
+  const Size size = Plan(augmentation.steps, read_size(shape)).output();
+  return {size.channels, size.height, size.width};
+}
+
+}  // namespace
+
+void bind_augmentation(py::module_& module) {
+  py::class_<Augmentation>(module, "Augmentation")
+      .def(py::init(&make_augmentation), py::arg("steps"))
+      .def("output_shape", &output_shape, py::arg("shape"))
+      .def("run", &run, py::arg("images"), py::arg("indices"), py::kw_only(), py::arg("seed"), py::arg("epoch"),
+           py::arg("threads"))
+      .def("drawn", &drawn, py::arg("shape"), py::kw_only(), py::arg("seed"), py::arg("epoch"), py::arg("index"))
+      .def("apply_first", &apply_first, py::arg("image"), py::arg("numbers"));
+}
+
+}  // namespace mnistcnn::bindings
