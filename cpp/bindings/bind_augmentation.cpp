@@ -1,8 +1,14 @@
+#include <ATen/ops/from_blob.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
 #include <stdexcept>
 
 #include "bindings.h"
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/data/augmentation/augment.h"
+#include "mnistcnn/data/batch_stream.h"
 
 namespace mnistcnn::bindings {
 namespace {
@@ -125,6 +131,69 @@ Shape output_shape(const Augmentation& augmentation, const Shape& shape) {
   return {size.channels, size.height, size.width};
 }
 
+// ---- batches in the background
+
+// Keeps the arrays it reads.
+class Loader {
+ public:
+  Loader(const Bytes& images, const Indices& labels, const Augmentation& augmentation, data::StreamOptions options)
+      : images_(images),
+        labels_(labels),
+        raw_(options.raw),
+        stream_({{images.data(), static_cast<std::size_t>(images.size())},
+                 {labels.data(), static_cast<std::size_t>(labels.size())}},
+                Plan(augmentation.steps, size_of(images)), std::move(options)) {}
+
+  std::int64_t batches() const { return stream_.batches(); }
+
+  // (images, labels); lets Ctrl-C through while it waits
+  py::object next() {
+    std::optional<data::Batch> batch;
+    while (!is_ready())
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    {
+      const py::gil_scoped_release no_gil;
+      batch = stream_.next();
+    }
+    if (!batch) throw py::stop_iteration();
+    const Size size = stream_.image_size();
+    const at::Tensor labels = as_tensor(std::move(batch->labels), {batch->count}, at::kLong);
+    return py::make_tuple(as_tensor(std::move(batch->images), {batch->count, size.channels, size.height, size.width},
+                                    raw_ ? at::kByte : at::kFloat),
+                          labels);
+  }
+
+ private:
+  bool is_ready() {
+    const py::gil_scoped_release no_gil;
+    return stream_.ready(std::chrono::milliseconds(50));
+  }
+
+  // The tensor takes over the memory.
+  template <class Element>
+  static at::Tensor as_tensor(std::unique_ptr<Element[]> memory, at::IntArrayRef shape, at::ScalarType type) {
+    Element* const data = memory.release();
+    return at::from_blob(data, shape, [data](void*) { delete[] data; }, type);
+  }
+
+  Bytes images_;
+  Indices labels_;
+  bool raw_;
+  data::BatchStream stream_;
+};
+
+std::unique_ptr<Loader> make_loader(const Bytes& images, const Indices& labels, const Augmentation& augmentation,
+                                    std::vector<float> scale, std::vector<float> shift, std::int64_t batch_size,
+                                    std::uint64_t seed, std::uint64_t epoch, bool shuffle, bool drop_last, bool raw,
+                                    int prefetch) {
+  data::StreamOptions options{batch_size,       seed,    epoch, shuffle, drop_last, raw, std::move(scale),
+                              std::move(shift), prefetch};
+  const auto channels = static_cast<std::size_t>(images.shape(1));
+  if (images.shape(0) != labels.size() || options.scale.size() != channels || options.shift.size() != channels)
+    throw std::invalid_argument(text("images, labels, scale and shift don't fit each other"));
+  return std::make_unique<Loader>(images, labels, augmentation, std::move(options));
+}
+
 }  // namespace
 
 void bind_augmentation(py::module_& module) {
@@ -135,6 +204,13 @@ void bind_augmentation(py::module_& module) {
            py::arg("threads"))
       .def("drawn", &drawn, py::arg("shape"), py::kw_only(), py::arg("seed"), py::arg("epoch"), py::arg("index"))
       .def("apply_first", &apply_first, py::arg("image"), py::arg("numbers"));
+  py::class_<Loader>(module, "Loader")
+      .def(py::init(&make_loader), py::arg("images"), py::arg("labels"), py::arg("augmentation"), py::kw_only(),
+           py::arg("scale"), py::arg("shift"), py::arg("batch_size"), py::arg("seed"), py::arg("epoch"),
+           py::arg("shuffle"), py::arg("drop_last"), py::arg("raw"), py::arg("prefetch"))
+      .def("__iter__", [](py::object self) { return self; })
+      .def("__len__", &Loader::batches)
+      .def("__next__", &Loader::next);
 }
 
 }  // namespace mnistcnn::bindings

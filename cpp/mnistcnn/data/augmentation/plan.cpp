@@ -159,6 +159,7 @@ Plan::Plan(std::vector<Step> steps, const Size& image)
 Plan::Sizes Plan::follow(Sizes sizes, std::size_t first, std::size_t end) {
   for (std::size_t i = first; i < end; ++i) {
     const Sizes before = sizes;
+    const bool always = probability(steps_[i]) >= 1;
     if (const auto* group = std::get_if<RandomApply>(&steps_[i])) {
       const std::size_t last = std::min(end, i + 1 + static_cast<std::size_t>(group->count));
       sizes = follow(sizes, i + 1, last);
@@ -166,7 +167,7 @@ Plan::Sizes Plan::follow(Sizes sizes, std::size_t first, std::size_t end) {
     } else {
       sizes = prepare(i, sizes);
     }
-    if (probability(steps_[i]) >= 1) continue;
+    if (always) continue;
     const auto joined = [](const Size& a, const Size& b, auto choose) {
       return Size{a.channels, choose(a.height, b.height), choose(a.width, b.width)};
     };
@@ -204,7 +205,7 @@ Plan::Sizes Plan::prepare(std::size_t position, const Sizes& sizes) {
     prepared.least = least;
     for (std::int64_t h = least.height; h <= most.height; ++h) prepared.rows.emplace_back(h, to.height);
     for (std::int64_t w = least.width; w <= most.width; ++w) prepared.columns.emplace_back(w, to.width);
-    work = bytes_of(most.height * to.width);
+    work = bytes_of(std::max(most.height * to.width, most.width * to.height));
   };
   const auto elastic = [&](const ElasticDistortion& step) {
     prepared.half_kernel = half_gaussian(step.sigma);

@@ -70,19 +70,24 @@ Sides resized(const Resize& step, const Size& image) {
 void resize_bilinear(const Picture& in, const LineScale& rows, const LineScale& columns, std::uint8_t* out,
                      std::uint8_t* scratch) {
   const Size& size = in.size;
-  const std::int64_t width = columns.to();
-  for (std::int64_t c = 0; c < size.channels; ++c) {
-    const std::uint8_t* lines = in.pixels + c * size.plane();
-    if (columns.changes()) {
-      std::uint8_t* const narrowed = rows.changes() ? scratch : out;
-      columns.scale_rows(lines, size.height, narrowed);
-      lines = narrowed;
+  const std::int64_t height = rows.to(), width = columns.to();
+  const bool both = rows.changes() && columns.changes();
+  const bool rows_first = both && height < size.height && size.height - height > 2 * (size.width - width);
+  for (std::int64_t c = 0; c < size.channels; ++c, out += height * width) {
+    const std::uint8_t* const plane = in.pixels + c * size.plane();
+    if (rows_first) {
+      rows.scale_columns(plane, size.width, scratch);
+      columns.scale_rows(scratch, height, out);
+    } else if (both) {
+      columns.scale_rows(plane, size.height, scratch);
+      rows.scale_columns(scratch, width, out);
+    } else if (rows.changes()) {
+      rows.scale_columns(plane, width, out);
+    } else if (columns.changes()) {
+      columns.scale_rows(plane, height, out);
+    } else {
+      std::memcpy(out, plane, static_cast<std::size_t>(size.plane()));
     }
-    if (rows.changes())
-      rows.scale_columns(lines, width, out);
-    else if (!columns.changes())
-      std::memcpy(out, lines, static_cast<std::size_t>(size.plane()));
-    out += rows.to() * width;
   }
 }
 

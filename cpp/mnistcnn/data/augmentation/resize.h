@@ -5,7 +5,8 @@
 
 #include "mnistcnn/data/augmentation/warp.h"
 
-// Scales pictures as Pillow does, to the bit: columns first, then rows, each rounded to bytes, with weights of 22 bits.
+// Scales pictures as Pillow 13 does, to the bit: one direction after the other, each rounded to bytes, with weights of
+// 22 bits. The height is changed first where it loses more than twice as many pixels as the width.
 namespace mnistcnn::data::augmentation {
 
 // Which pixels of a line make each pixel of a longer or shorter line, and with which weights.
@@ -31,7 +32,7 @@ class LineScale {
 // The size that Resize makes of an image's.
 Sides resized(const Resize& step, const Size& image);
 
-// out: u8 [C, rows.to(), columns.to()]; scratch: C * H * columns.to() bytes
+// out: u8 [C, rows.to(), columns.to()]; scratch: the larger of H * columns.to() and W * rows.to() bytes
 void resize_bilinear(const Picture& in, const LineScale& rows, const LineScale& columns, std::uint8_t* out,
                      std::uint8_t* scratch);
 void resize_nearest(const Picture& in, Sides result, std::uint8_t* out);
