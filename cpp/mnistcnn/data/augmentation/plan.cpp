@@ -43,6 +43,12 @@ void check_fixed(const Resize& step, const Size& least, const Size& most) {
                                      words(least), " to ", words(most), "; give both: Resize((height, width))"));
 }
 
+void check_sides(std::string_view name, Sides size) {
+  if (std::max(size.height, size.width) > 2 * kLargestSide)
+    throw std::invalid_argument(text(name, " makes images of ", size.height, " x ", size.width, ", which is more than ",
+                                     2 * kLargestSide, " pixels a side"));
+}
+
 Size bordered(const Size& size, const Padding& border) {
   return {size.channels, size.height + border.top + border.bottom, size.width + border.left + border.right};
 }
@@ -201,6 +207,7 @@ Plan::Sizes Plan::prepare(std::size_t position, const Sizes& sizes) {
   const auto resize = [&](const Resize& step) {
     check_fixed(step, least, most);
     const Sides to = resized(step, least);
+    check_sides(step.kName, to);
     after = {with_sides(least, to), with_sides(most, to)};
     prepared.least = least;
     for (std::int64_t h = least.height; h <= most.height; ++h) prepared.rows.emplace_back(h, to.height);
@@ -215,9 +222,7 @@ Plan::Sizes Plan::prepare(std::size_t position, const Sizes& sizes) {
   const auto thickness = [&](const MorphologicalThickness&) { work = bytes_of(3 * most.plane()); };
   const auto nothing = [](const auto&) {};
   std::visit(Overloaded{expand, center_crop, random_crop, resize, elastic, thickness, nothing}, steps_[position]);
-  if (std::max(after.most.height, after.most.width) > 2 * kLargestSide)
-    throw std::invalid_argument(text(name(steps_[position]), " makes images of ", words(after.most),
-                                     ", which is more than ", 2 * kLargestSide, " pixels a side"));
+  check_sides(name(steps_[position]), sides_of(after.most));
   picture_bytes_ = std::max(picture_bytes_, bytes_of(after.most.bytes()));
   work_bytes_ = std::max(work_bytes_, work);
   return after;
