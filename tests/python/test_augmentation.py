@@ -371,3 +371,37 @@ def test_images_of_all_forms(digits):
     np.testing.assert_array_equal(mnistcnn.augment(images[0], step), expected[:1])
     np.testing.assert_array_equal(mnistcnn.augment(images[0, 0], step), expected[:1])
     assert mnistcnn.augment(images[:0], [mnistcnn.CenterCrop(20)]).shape == (0, 1, 20, 20)
+
+
+# ---- training
+
+
+def losses_of(data: mnistcnn.ImageSet, augment: Any, **choices: Any) -> list[float]:
+    model = mnistcnn.create_model("session7_net", seed=1)
+    model.normalization = mnistcnn.Normalization(0.13, 0.31)
+    sgd = mnistcnn.SGD(lr=0.01, momentum=0.9)
+    history = mnistcnn.train(model, data, optimizer=sgd, augment=augment, seed=4, progress=False, **choices)
+    return list(history.step_losses)
+
+
+@pytest.mark.parametrize("engine", ["lanes", "aten"])
+def test_training_sees_what_augment_makes(digits, engine: str):
+    data = digits[1][:200]
+    made = mnistcnn.ImageSet.from_arrays(mnistcnn.augment(data, EVERYTHING, seed=4), data.labels)
+    expected = losses_of(made, None, epochs=1, batch_size=64, engine=engine)
+    assert losses_of(data, EVERYTHING, epochs=1, batch_size=64, engine=engine) == expected
+    assert losses_of(data, None, epochs=1, batch_size=64, engine=engine) != expected
+
+
+def test_training_is_the_same_for_any_number_of_threads(digits):
+    data, step = digits[1][:150], [mnistcnn.Rotation(10), mnistcnn.ElasticDistortion(20, 4)]
+    expected = losses_of(data, step, epochs=2, batch_size=50, engine="lanes", threads=1)
+    assert losses_of(data, step, epochs=2, batch_size=50, engine="lanes", threads=3) == expected
+    other = losses_of(data, step, epochs=2, batch_size=50, engine="aten")
+    np.testing.assert_allclose(other, expected, rtol=1e-3)
+    assert losses_of(data, step, epochs=2, batch_size=50, engine="aten") == other
+
+
+def test_training_refuses_an_augmentation_that_ends_with_another_size(digits):
+    with pytest.raises(ValueError, match=r"makes images of shape \[1, 22, 22\].*but the model takes \[1, 28, 28\]"):
+        losses_of(digits[1][:50], [mnistcnn.CenterCrop(22)], epochs=1)

@@ -177,10 +177,10 @@ def test_ctrl_c_ends_the_wait():
     """A batch that takes long: the consumer is interrupted while it waits, and the program ends."""
     program = """
 import numpy as np, mnistcnn
-data = mnistcnn.ImageSet.from_arrays(np.zeros((64, 512, 512), np.uint8), [0] * 64)
+data = mnistcnn.ImageSet.from_arrays(np.zeros((64, 256, 256), np.uint8), [0] * 64)
 loader = mnistcnn.DataLoader(data, 64, augment=[mnistcnn.ElasticDistortion(30, 8)] * 3, raw=True)
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     next(iter(loader))
 except KeyboardInterrupt:
     print("interrupted", flush=True)
