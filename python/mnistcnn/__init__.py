@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from mnistcnn.augmentation import RandomErasing as RandomErasing
     from mnistcnn.augmentation import Resize as Resize
     from mnistcnn.augmentation import Rotation as Rotation
+    from mnistcnn.augmented import augment as augment
+    from mnistcnn.augmented import drawn as drawn
     from mnistcnn.averaging import EMA as EMA
     from mnistcnn.averaging import SWA as SWA
     from mnistcnn.averaging import Lookahead as Lookahead
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
     from mnistcnn.layers import Slice as Slice
     from mnistcnn.layers import Softmax as Softmax
     from mnistcnn.layers import Tanh as Tanh
+    from mnistcnn.loader import DataLoader as DataLoader
     from mnistcnn.losses import NLL as NLL
     from mnistcnn.losses import CrossEntropy as CrossEntropy
     from mnistcnn.losses import CutMix as CutMix
@@ -147,6 +150,7 @@ _HOMES = {
         ),
         *("Perspective", "RandomApply", "RandomCrop", "RandomErasing", "Resize", "Rotation"),
     ),
+    "augmented": ("augment", "drawn"),
     "averaging": ("EMA", "SWA", "Lookahead"),
     "bridge.accelerate": ("accelerate",),
     "bridge.errors": ("ConversionError",),
@@ -195,6 +199,7 @@ _HOMES = {
         ),
         *("Slice", "ScaleShift", "Multiply", "Reshape", "Pad", "Node", "Residual", "Branches"),
     ),
+    "loader": ("DataLoader",),
     "losses": ("NLL", "CrossEntropy", "CutMix", "Distillation", "Mixup"),
     "model": ("EngineWarning", "Model"),
     "normalization": ("Normalization",),

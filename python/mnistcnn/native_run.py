@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.autograd.graph import increment_version
 
-from mnistcnn import losses, optimizers
+from mnistcnn import augmentation, losses, optimizers
 from mnistcnn._native import core
 from mnistcnn.entrance import core_tensor
 from mnistcnn.schedules import Plan, Rates
@@ -52,6 +52,7 @@ class NativeRun:
                 learning_rates=rates.learning_rates,
                 momenta=rates.momenta,
                 loss=self._loss,
+                augmentation=augmentation.native(recipe.augment) if recipe.augment else None,
                 **listeners,
             )
 
