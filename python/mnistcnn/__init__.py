@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from mnistcnn.bridge.errors import ConversionError as ConversionError
     from mnistcnn.bridge.from_torch import from_torch as from_torch
     from mnistcnn.callbacks import StepRecord as StepRecord
+    from mnistcnn.checkpoints import Checkpoint as Checkpoint
+    from mnistcnn.checkpoints import CheckpointWarning as CheckpointWarning
     from mnistcnn.datasets import available as available
     from mnistcnn.datasets import load as load
     from mnistcnn.drawing import as_digit as as_digit
@@ -86,11 +88,18 @@ if TYPE_CHECKING:
     from mnistcnn.layers import Slice as Slice
     from mnistcnn.layers import Softmax as Softmax
     from mnistcnn.layers import Tanh as Tanh
+    from mnistcnn.listeners import CSVLogger as CSVLogger
+    from mnistcnn.listeners import EarlyStopping as EarlyStopping
+    from mnistcnn.listeners import KeepBest as KeepBest
+    from mnistcnn.listeners import MLflow as MLflow
+    from mnistcnn.listeners import TensorBoard as TensorBoard
     from mnistcnn.losses import NLL as NLL
     from mnistcnn.losses import CrossEntropy as CrossEntropy
     from mnistcnn.losses import CutMix as CutMix
     from mnistcnn.losses import Distillation as Distillation
     from mnistcnn.losses import Mixup as Mixup
+    from mnistcnn.lr_finder import LRFinder as LRFinder
+    from mnistcnn.lr_finder import find_lr as find_lr
     from mnistcnn.model import EngineWarning as EngineWarning
     from mnistcnn.model import Model as Model
     from mnistcnn.normalization import Normalization as Normalization
@@ -154,6 +163,7 @@ _HOMES = {
     "datasets": ("available", "load"),
     "drawing": ("as_digit", "as_digits"),
     "callbacks": ("StepRecord",),
+    "checkpoints": ("Checkpoint", "CheckpointWarning"),
     "evaluation": ("predict", "test"),
     "files": ("load_model",),
     "history": ("EpochRecord", "History"),
@@ -195,7 +205,9 @@ _HOMES = {
         ),
         *("Slice", "ScaleShift", "Multiply", "Reshape", "Pad", "Node", "Residual", "Branches"),
     ),
+    "listeners": ("CSVLogger", "EarlyStopping", "KeepBest", "MLflow", "TensorBoard"),
     "losses": ("NLL", "CrossEntropy", "CutMix", "Distillation", "Mixup"),
+    "lr_finder": ("LRFinder", "find_lr"),
     "model": ("EngineWarning", "Model"),
     "normalization": ("Normalization",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Muon", "NAdam", "RMSprop"),
