@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 _BLOWN_UP = 4.0  # times the lowest smoothed loss: further on there is nothing to be seen
-_MEMORY = 0.9  # the share of the past in the running mean that smooths the losses
+_MEMORY = 0.8  # how much less each older loss counts in the mean that is watched
+_CAUTION = 3.0  # the suggestion stays so many times below the rate at which the loss is lowest
+_WIDTH = 0.03  # of the bell that smooths the curve, as a part of all steps
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,7 +38,7 @@ class LRFinder:
     learning_rates: Floats  # [steps made]
     losses: Floats  # [steps made], each the mean over its batch
     smoothed: Floats  # [steps made]
-    suggestion: float | None  # where the loss falls most steeply; None if it never falls
+    suggestion: float | None  # where the loss falls most steeply, well below its lowest point; None if it never falls
 
     def plot(self, **options: Any) -> Figure | Any:
         """Draws it; see `mnistcnn.plot.lr_finder`."""
@@ -136,27 +138,33 @@ class _Watcher:
         """One more point of the curve."""
         self.rates.append(record.learning_rate)
         self.losses.append(record.loss)
-        latest = float(_smoothed(np.array(self.losses))[-1])
+        latest = _recent(self.losses)
         self._lowest = min(self._lowest, latest)
         if len(self.losses) >= self._steps or latest > _BLOWN_UP * self._lowest:
             raise _Enough
 
 
+def _recent(losses: list[float]) -> float:
+    """The mean of the past, the latest counting most."""
+    weights = _MEMORY ** np.arange(len(losses))[::-1]
+    return float(np.average(losses, weights=weights))
+
+
 def _smoothed(losses: Floats) -> Floats:
-    """The running mean, without the pull of its empty beginning."""
-    mean, smoothed = 0.0, []
-    for count, loss in enumerate(losses, start=1):
-        mean = _MEMORY * mean + (1 - _MEMORY) * float(loss)
-        smoothed.append(mean / (1 - _MEMORY**count))
-    return np.array(smoothed)
+    """The mean of each loss's surroundings on both sides, so that the curve is not moved towards larger rates."""
+    places = np.arange(len(losses))
+    weights = np.exp(-0.5 * ((places[:, None] - places) / (_WIDTH * len(losses))) ** 2)
+    smoothed: Floats = weights @ losses / weights.sum(1)
+    return smoothed
 
 
 def _result(rates: Floats, losses: Floats) -> LRFinder:
     smoothed = _smoothed(losses)
+    lowest = int(smoothed.argmin())
     suggestion = None
-    lowest = int(smoothed.argmin()) if len(smoothed) else 0
     if lowest > 1:
         slopes = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1]))
         steepest = int(slopes.argmin())
-        suggestion = float(rates[steepest]) if slopes[steepest] < 0 else None
+        bold = min(rates[steepest], rates[lowest] / _CAUTION)
+        suggestion = float(bold) if slopes[steepest] < 0 else None
     return LRFinder(rates, losses, smoothed, suggestion)

@@ -59,8 +59,8 @@ class RunState:
         stored = snapshot.description
         network = _plain(described_model(self._model))
         differences = []
-        for name in ("input_shape", "nodes"):
-            differences += _difference(f"the network's {name}", stored["model"][name], network[name])
+        for what, name in (("the network's input shape", "input_shape"), ("the network", "nodes")):
+            differences += _difference(what, stored["model"][name], network[name])
         for name, now in (("train_set", self._train_set), ("validation", self._validation)):
             differences += _difference(name, stored[name], now)
         given = _plain(self._normalization)
@@ -133,7 +133,7 @@ def _difference(what: str, then: Any, now: Any) -> list[str]:
     """What differs, in words: one sentence or none."""
     if then == now:
         return []
-    say: Callable[[Any], str] = _nodes_in_words if what.endswith("nodes") else _in_words
+    say: Callable[[Any], str] = _nodes_in_words if what == "the network" else _in_words
     return [f"{what} was {say(then)} and is now {say(now)}"]
 
 
