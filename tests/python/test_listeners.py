@@ -101,7 +101,7 @@ def test_csv(data: Any, tmp_path: Path):
         rows = list(csv.DictReader(file))
     assert [float(row["train_loss"]) for row in rows] == history.column("train_loss").tolist()
     model = small()
-    with pytest.raises(FileNotFoundError, match="the folder .*nowhere does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere does not exist"):
         fit(model, data, mnistcnn.CSVLogger(tmp_path / "nowhere" / "run.csv"))
     assert model.history is not None
     assert len(model.history) == 0
