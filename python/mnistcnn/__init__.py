@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from mnistcnn.bridge.errors import ConversionError as ConversionError
     from mnistcnn.bridge.from_torch import from_torch as from_torch
     from mnistcnn.callbacks import StepRecord as StepRecord
+    from mnistcnn.checkpoints import Checkpoint as Checkpoint
+    from mnistcnn.checkpoints import CheckpointWarning as CheckpointWarning
     from mnistcnn.datasets import available as available
     from mnistcnn.datasets import load as load
     from mnistcnn.drawing import as_digit as as_digit
@@ -89,11 +91,18 @@ if TYPE_CHECKING:
     from mnistcnn.layers import Softmax as Softmax
     from mnistcnn.layers import Tanh as Tanh
     from mnistcnn.loader import DataLoader as DataLoader
+    from mnistcnn.listeners import CSVLogger as CSVLogger
+    from mnistcnn.listeners import EarlyStopping as EarlyStopping
+    from mnistcnn.listeners import KeepBest as KeepBest
+    from mnistcnn.listeners import MLflow as MLflow
+    from mnistcnn.listeners import TensorBoard as TensorBoard
     from mnistcnn.losses import NLL as NLL
     from mnistcnn.losses import CrossEntropy as CrossEntropy
     from mnistcnn.losses import CutMix as CutMix
     from mnistcnn.losses import Distillation as Distillation
     from mnistcnn.losses import Mixup as Mixup
+    from mnistcnn.lr_finder import LRFinder as LRFinder
+    from mnistcnn.lr_finder import find_lr as find_lr
     from mnistcnn.model import EngineWarning as EngineWarning
     from mnistcnn.model import Model as Model
     from mnistcnn.normalization import Normalization as Normalization
@@ -158,6 +167,7 @@ _HOMES = {
     "datasets": ("available", "load"),
     "drawing": ("as_digit", "as_digits"),
     "callbacks": ("StepRecord",),
+    "checkpoints": ("Checkpoint", "CheckpointWarning"),
     "evaluation": ("predict", "test"),
     "files": ("load_model",),
     "history": ("EpochRecord", "History"),
@@ -200,7 +210,9 @@ _HOMES = {
         *("Slice", "ScaleShift", "Multiply", "Reshape", "Pad", "Node", "Residual", "Branches"),
     ),
     "loader": ("DataLoader",),
+    "listeners": ("CSVLogger", "EarlyStopping", "KeepBest", "MLflow", "TensorBoard"),
     "losses": ("NLL", "CrossEntropy", "CutMix", "Distillation", "Mixup"),
+    "lr_finder": ("LRFinder", "find_lr"),
     "model": ("EngineWarning", "Model"),
     "normalization": ("Normalization",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Muon", "NAdam", "RMSprop"),
