@@ -244,6 +244,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = ("plot", "profile")
 _MODULES = ("explain", "plot")
 
+_EXTRAS = ("sklearn",)  # modules that need more than is installed by default: not part of `import *`
 __all__ = [*sorted((*_HOME_OF, *_MODULES)), "__version__"]
 
 
@@ -252,7 +253,7 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("mnistcnn")
-    if name in _MODULES:
+    if name in _MODULES or name in _EXTRAS:
         return import_module(f"mnistcnn.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'mnistcnn' has no attribute {name!r}")
