@@ -224,8 +224,8 @@ _HOMES = {
     "zoo": ("create_model", "list_models"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = ("plot", "profile")
-_MODULES = ("explain", "plot")
+_MODULES = ("bench", "explain", "plot", "profile")
+_MODULES = ("bench", "explain", "plot", "profile")
 
 __all__ = [*sorted((*_HOME_OF, *_MODULES)), "__version__"]
 

@@ -21,6 +21,7 @@ from mnistcnn.cli.options import (
     load,
 )
 from mnistcnn.cli.output import print_json, save_picture, say, scores, sentence
+from mnistcnn.cli.recipes import BatchOption, EpochsOption, LrOption, MomentumOption, RecipeOption, chosen_recipe
 
 if TYPE_CHECKING:
     from mnistcnn.history import EpochRecord, History
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
 def train(
     model: ModelArgument = "session7_net",
     data: DataOption = Data.auto,
-    epochs: Annotated[int, typer.Option(min=1)] = 15,
-    batch_size: Annotated[int, typer.Option(min=1)] = 128,
-    lr: Annotated[float, typer.Option(help="Learning rate of SGD.")] = 0.01,
-    momentum: Annotated[float, typer.Option(help="Momentum of SGD.")] = 0.9,
+    recipe: RecipeOption = None,
+    epochs: EpochsOption = None,
+    batch_size: BatchOption = None,
+    lr: LrOption = None,
+    momentum: MomentumOption = None,
     seed: SeedOption = 0,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
@@ -54,28 +56,18 @@ def train(
     check_target(target)
     check_target(plot, option="--plot", endings=PICTURES)
     check_engine(engine)
-    optimizer = mnistcnn.SGD(lr=lr, momentum=momentum)
+    made = chosen_recipe(model, recipe, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum, seed=seed)
     train_set, test_set = load(data)
     network = mnistcnn.create_model(model, max(10, train_set.num_classes), train_set.shape[0], seed=seed)
     say(f"{network.name}: {network.parameter_count:,} parameters; {train_set.name}: {len(train_set):,} images")
-    history = _trained(
-        network,
-        train_set,
-        target,
-        validation=test_set,
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=optimizer,
-        seed=seed,
-        engine=engine,
-        threads=threads,
-    )
+    history = _trained(network, train_set, target, recipe=made, validation=test_set, engine=engine, threads=threads)
     result = mnistcnn.test(network, test_set, engine=engine, threads=threads, progress=False)
     network.save(target)
     if plot is not None:
         save_picture(mnistcnn.plot.curves(history, evaluated="Test"), plot)
     if as_json:
-        print_json({**history.to_dict(), "data": test_set.name, "test": scores(result), "file": str(target)})
+        told = {"data": test_set.name, "test": scores(result), "recipe": made.to_dict(), "file": str(target)}
+        print_json({**history.to_dict(), **told})
     else:
         print(f"test set of {test_set.name}: {sentence(result)}")
         print(f"saved as {target}; try: mnistcnn test {target}")
