@@ -225,7 +225,6 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = ("bench", "explain", "plot", "profile")
-_MODULES = ("bench", "explain", "plot", "profile")
 
 __all__ = [*sorted((*_HOME_OF, *_MODULES)), "__version__"]
 
