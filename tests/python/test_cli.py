@@ -56,7 +56,7 @@ def test_summary_of_a_name_and_of_a_file(run: Any, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("offline")
 def test_without_mnist_it_trains_on_digits_and_says_so(run: Any, tmp_path: Path) -> None:
-    done = run("train", "budget_model3", "--epochs", "1", "--plot", "curves.png")
+    done = run("train", "budget_model3", "--images", "600", "--epochs", "1", "--plot", "curves.png")
     assert done.returncode == 0, done.stderr
     assert "NOT MNIST" in done.stderr
     assert 'load("digits")' in done.stderr or "digits" in done.stderr
@@ -69,7 +69,9 @@ def test_without_mnist_it_trains_on_digits_and_says_so(run: Any, tmp_path: Path)
 
 
 def test_json_is_one_document(run: Any) -> None:
-    done = run("train", "budget_model3", "--data", "digits", "--epochs", "2", "--json", "--seed", "4")
+    done = run(
+        "train", "budget_model3", "--data", "digits", "--images", "600", "--epochs", "2", "--json", "--seed", "4"
+    )
     told = json.loads(done.stdout)
     assert [record["epoch"] for record in told["epochs"]] == [1, 2]
     assert told["seed"] == 4
@@ -167,7 +169,7 @@ def test_bench_tells_seconds_per_epoch(run: Any) -> None:
 
 
 def test_trials_and_experiments(run: Any, tmp_path: Path) -> None:
-    words = ("--data", "digits", "--epochs", "1", "--seeds", "2", "--lr", "0.05")
+    words = ("--data", "digits", "--images", "600", "--epochs", "1", "--seeds", "2", "--lr", "0.05")
     done = run("trials", "budget_model3", *words, "--target", "50", "--plot", "trials.png", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -180,20 +182,20 @@ def test_trials_and_experiments(run: Any, tmp_path: Path) -> None:
 
 def test_a_sweep_writes_the_best_recipe_and_train_takes_it(run: Any, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
-    words = ("--data", "digits", "--epochs", "1", "--trials", "2", "--save", "best.json", "--json")
-    done = run("sweep", "budget_model3", "--vary", "optimizer.lr=0.01..0.1:log", "--vary", "batch_size=256,512", *words)
+    words = ("--data", "digits", "--images", "600", "--epochs", "1", "--trials", "2", "--save", "best.json", "--json")
+    done = run("sweep", "budget_model3", "--vary", "optimizer.lr=0.01..0.1:log", "--vary", "batch_size=64,128", *words)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     best = mnistcnn.Recipe.from_json((tmp_path / "best.json").read_text())
     assert best.to_dict() == mnistcnn.Recipe.from_dict(told["best_recipe"]).to_dict()
     assert 0.01 <= best.optimizer.lr <= 0.1
-    assert best.batch_size in (256, 512)
-    done = run("train", "budget_model3", "--data", "digits", "--recipe", "best.json", "--json")
+    assert best.batch_size in (64, 128)
+    done = run("train", "budget_model3", "--data", "digits", "--images", "600", "--recipe", "best.json", "--json")
     assert json.loads(done.stdout)["recipe"]["batch_size"] == best.batch_size
 
 
 def test_a_published_recipe_and_what_is_changed_of_it(run: Any) -> None:
-    words = ("--data", "digits", "--epochs", "1", "--lr", "0.02", "--json")
+    words = ("--data", "digits", "--images", "600", "--epochs", "1", "--lr", "0.02", "--json")
     done = run("train", "budget_model3", "--recipe", "published", *words)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)["recipe"]

@@ -23,6 +23,24 @@ EpochsOption = Annotated[int | None, typer.Option(min=1, help="By default the re
 BatchOption = Annotated[int | None, typer.Option(min=1, help="By default the recipe's; 128 without one.")]
 LrOption = Annotated[float | None, typer.Option(help="Learning rate; by default the recipe's, or 0.01.")]
 MomentumOption = Annotated[float | None, typer.Option(help="Momentum of SGD; by default the recipe's, or 0.9.")]
+ValidationOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="The part of the training set to look at after every epoch, not trained on; by default 0.1 if the "
+        "recipe's schedule follows it, else none.",
+    ),
+]
+_WATCHED_PART = 0.1
+
+
+def validation_part(recipe: Recipe, given: float | None) -> float | None:
+    """What a schedule may follow is never the test set."""
+    if given:
+        return given
+    monitored = (recipe.schedule and recipe.schedule.monitored) or ""
+    return _WATCHED_PART if monitored.startswith("validation") else None
 
 
 def chosen_recipe(

@@ -13,6 +13,7 @@ from mnistcnn.cli.options import (
     Data,
     DataOption,
     EngineOption,
+    ImagesOption,
     JsonOption,
     ModelArgument,
     SeedOption,
@@ -22,7 +23,16 @@ from mnistcnn.cli.options import (
     load,
 )
 from mnistcnn.cli.output import print_json, save_picture, say
-from mnistcnn.cli.recipes import BatchOption, EpochsOption, LrOption, MomentumOption, RecipeOption, chosen_recipe
+from mnistcnn.cli.recipes import (
+    BatchOption,
+    EpochsOption,
+    LrOption,
+    MomentumOption,
+    RecipeOption,
+    ValidationOption,
+    chosen_recipe,
+    validation_part,
+)
 
 if TYPE_CHECKING:
     from mnistcnn.recipes import Recipe
@@ -36,6 +46,8 @@ def trials(
     recipe: RecipeOption = "published",
     seeds: Annotated[int, typer.Option(min=1, help="How many runs, with the seeds 0, 1, ...")] = 10,
     data: DataOption = Data.auto,
+    validation: ValidationOption = None,
+    images: ImagesOption = None,
     epochs: EpochsOption = None,
     batch_size: BatchOption = None,
     lr: LrOption = None,
@@ -57,7 +69,7 @@ def trials(
     check_target(plot, option="--plot", endings=PICTURES)
     check_engine(engine)
     made = chosen_recipe(model, recipe, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum)
-    train_set, test_set = load(data)
+    train_set, test_set = load(data, images)
     say(f"{model}: {seeds} runs of {made.epochs} epochs on {len(train_set):,} images of {train_set.name}")
     found = mnistcnn.run_trials(
         model,
@@ -66,6 +78,7 @@ def trials(
         made,
         seeds,
         log=log,
+        validation=validation_part(made, validation),
         engine=engine,
         target=None if target is None else target / 100,
     )
@@ -93,6 +106,7 @@ def sweep(
     recipe: RecipeOption = None,
     tries: Annotated[int, typer.Option("--trials", min=1, help="How many recipes to try in all.")] = 20,
     data: DataOption = Data.auto,
+    images: ImagesOption = None,
     epochs: EpochsOption = None,
     validation: Annotated[float, typer.Option(help="The part of the training set to judge by.")] = 0.1,
     storage: Annotated[Path | None, typer.Option(help="Keep the search in this file, and go on with it.")] = None,
@@ -115,7 +129,7 @@ def sweep(
     check_engine(engine)
     space = dict(_choices(each) for each in vary)
     made = chosen_recipe(model, recipe, epochs=epochs)
-    train_set, _ = load(data)
+    train_set, _ = load(data, images)
     found = mnistcnn.sweep(
         model,
         train_set,
