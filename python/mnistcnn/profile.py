@@ -248,9 +248,9 @@ def _fastest(trainer: Any, model: Model, threads: int, seconds: float) -> tuple[
     from mnistcnn._native import core
 
     engine = model.native_engine("lanes", threads)
-    images = _noise(model, _STEPS * trainer.batch_size)
+    images = _noise(model, _STEPS * trainer.recipe.batch_size)
     best: tuple[dict[str, Any], float] | None = None
-    for _ in trainer.epochs(images[: 2 * trainer.batch_size], epochs=1):
+    for _ in trainer.epochs(images[: 2 * trainer.recipe.batch_size], epochs=1):
         pass  # memory is made and caches are filled
     end = time.monotonic() + seconds
     while best is None or time.monotonic() < end:
