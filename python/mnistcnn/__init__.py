@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from mnistcnn.bridge.accelerate import accelerate as accelerate
     from mnistcnn.bridge.errors import ConversionError as ConversionError
     from mnistcnn.bridge.from_torch import from_torch as from_torch
-    from mnistcnn.callbacks import StepRecord as StepRecord
     from mnistcnn.bridge.onnx import export_onnx as export_onnx
+    from mnistcnn.callbacks import StepRecord as StepRecord
     from mnistcnn.datasets import available as available
     from mnistcnn.datasets import load as load
     from mnistcnn.drawing import as_digit as as_digit
