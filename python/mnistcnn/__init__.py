@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mnistcnn.bridge.accelerate import accelerate as accelerate
     from mnistcnn.bridge.errors import ConversionError as ConversionError
     from mnistcnn.bridge.from_torch import from_torch as from_torch
+    from mnistcnn.bridge.onnx import export_onnx as export_onnx
     from mnistcnn.callbacks import StepRecord as StepRecord
     from mnistcnn.datasets import available as available
     from mnistcnn.datasets import load as load
@@ -151,6 +152,7 @@ _HOMES = {
     "bridge.accelerate": ("accelerate",),
     "bridge.errors": ("ConversionError",),
     "bridge.from_torch": ("from_torch",),
+    "bridge.onnx": ("export_onnx",),
     "datasets": ("available", "load"),
     "drawing": ("as_digit", "as_digits"),
     "callbacks": ("StepRecord",),
