@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import mnistcnn
 
@@ -203,6 +205,22 @@ def test_a_published_recipe_and_what_is_changed_of_it(run: Any) -> None:
     assert told["optimizer"]["kind"] == type(published.optimizer).__name__
     assert (told["optimizer"]["lr"], told["epochs"]) == (0.02, 1)
     assert told["batch_size"] == published.batch_size
+
+
+def test_export_gives_files_that_others_read(run: Any, reader: Path, tmp_path: Path, digits: Any) -> None:
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    done = run("export", str(reader), "--onnx", "model.onnx", "--torch", "weights.safetensors", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"onnx": "model.onnx", "torch": "weights.safetensors"}
+    model = mnistcnn.load_model(reader)
+    weights = load_file(tmp_path / "weights.safetensors")
+    twin = model.to_torch()
+    assert set(weights) == set(twin.state_dict())
+    assert all(torch.equal(weights[name], tensor) for name, tensor in model.state_dict().items())
+    session = runtime.InferenceSession(str(tmp_path / "model.onnx"))
+    assert session.get_outputs()[0].shape[-1] == 10
+    assert run("export", str(reader)).returncode == 2
 
 
 def test_profile_as_json(run: Any) -> None:

@@ -73,7 +73,9 @@ def check_target(path: Path | None, *, option: str = "", endings: tuple[str, ...
     if path is None:
         return
     if endings and path.suffix.lower() not in endings:
-        raise ValueError(f"{option} must name a {', '.join(endings[:-1])} or {endings[-1]} file, got {path}")
+        raise ValueError(
+            f"{option} must name a {' or '.join(filter(None, (', '.join(endings[:-1]), endings[-1])))} file, got {path}"
+        )
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file in it")
     folder = path.absolute().parent
