@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mnistcnn.bridge.accelerate import accelerate as accelerate
     from mnistcnn.bridge.errors import ConversionError as ConversionError
     from mnistcnn.bridge.from_torch import from_torch as from_torch
+    from mnistcnn.bridge.onnx import export_onnx as export_onnx
     from mnistcnn.callbacks import StepRecord as StepRecord
     from mnistcnn.checkpoints import Checkpoint as Checkpoint
     from mnistcnn.checkpoints import CheckpointWarning as CheckpointWarning
@@ -164,6 +165,7 @@ _HOMES = {
     "bridge.accelerate": ("accelerate",),
     "bridge.errors": ("ConversionError",),
     "bridge.from_torch": ("from_torch",),
+    "bridge.onnx": ("export_onnx",),
     "datasets": ("available", "load"),
     "drawing": ("as_digit", "as_digits"),
     "callbacks": ("StepRecord",),
@@ -241,8 +243,7 @@ _HOMES = {
     "zoo": ("create_model", "list_models"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = ("plot", "profile")
-_MODULES = ("explain", "plot")
+_MODULES = ("bench", "explain", "plot", "profile")
 
 _EXTRAS = ("sklearn",)  # modules that need more than is installed by default: not part of `import *`
 __all__ = [*sorted((*_HOME_OF, *_MODULES)), "__version__"]

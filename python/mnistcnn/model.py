@@ -112,6 +112,7 @@ class Model(FixedTree):
         seed = seed_number(seed)
         self._network = core.Network(input_shape=list(input_shape), nodes=list(rows), seed=seed)
         self._engines: dict[tuple[str, int], core.Engine] = {}
+        self._latest_engine: core.Engine | None = None
         self._forwards = 0  # counts them, so that a backward knows whether the engine still holds its forward
         self.name = name
         self.seed = seed
@@ -183,6 +184,19 @@ class Model(FixedTree):
 
         return save_model(self, path)
 
+    def to_torch(self, *, copy: bool = True) -> nn.Module:
+        """A plain PyTorch module that needs no mnistcnn; see `mnistcnn.bridge.to_torch.to_torch`."""
+        from mnistcnn.bridge.to_torch import to_torch
+
+        return to_torch(self, copy=copy)
+
+    def load_weights(self, weights: Any, *, by_order: bool = False) -> Model:
+        """Weights from an author's file or state dict; see `mnistcnn.bridge.weights.load_weights`."""
+        from mnistcnn.bridge.weights import load_weights
+
+        load_weights(self, weights, by_order=by_order)
+        return self
+
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.input_shape))
         head = f"{type(self).__name__} '{self.name}': {self.parameter_count:,} parameters, input {shape}"
@@ -251,7 +265,7 @@ class Model(FixedTree):
     def engine_forward(self, images: torch.Tensor, seed: int, *, keep: bool) -> torch.Tensor:
         """Runs the engine on float32 images; with ``keep`` a backward may follow."""
         with self._lock:
-            engine = self.native_engine()
+            engine = self._latest_engine = self.native_engine()
             self._forwards += 1
             keep_images = keep and images.requires_grad
             return engine.forward(images, training=self.training, seed=seed, keep=keep, keep_images=keep_images)
@@ -334,6 +348,7 @@ class Model(FixedTree):
             raise TypeError(f"a Model computes in float32; it can't be converted to {values.dtype}")
         network.set_memory(values=values, gradients=gradients, buffers=buffers, counters=fn(network.counters))
         self._engines.clear()
+        self._latest_engine = None
         self._forwards += 1  # and their records with them
         for link, (_, _, view) in zip(self._parameter_links, self._parameter_views(), strict=True):
             gradient, link.tensor.grad = link.tensor.grad, None

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
 
 import mnistcnn
 
@@ -52,7 +58,7 @@ def test_summary_of_a_name_and_of_a_file(run: Any, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("offline")
 def test_without_mnist_it_trains_on_digits_and_says_so(run: Any, tmp_path: Path) -> None:
-    done = run("train", "budget_model3", "--epochs", "1", "--plot", "curves.png")
+    done = run("train", "budget_model3", "--images", "600", "--epochs", "1", "--plot", "curves.png")
     assert done.returncode == 0, done.stderr
     assert "NOT MNIST" in done.stderr
     assert 'load("digits")' in done.stderr or "digits" in done.stderr
@@ -65,7 +71,9 @@ def test_without_mnist_it_trains_on_digits_and_says_so(run: Any, tmp_path: Path)
 
 
 def test_json_is_one_document(run: Any) -> None:
-    done = run("train", "budget_model3", "--data", "digits", "--epochs", "2", "--json", "--seed", "4")
+    done = run(
+        "train", "budget_model3", "--data", "digits", "--images", "600", "--epochs", "2", "--json", "--seed", "4"
+    )
     told = json.loads(done.stdout)
     assert [record["epoch"] for record in told["epochs"]] == [1, 2]
     assert told["seed"] == 4
@@ -84,6 +92,14 @@ def test_json_is_one_document(run: Any) -> None:
         (("train", "--data", "digits", "--save", "no/folder/here"), "does not exist"),
         (("train", "--data", "digits", "--save", "."), ". is a folder; name a file in it"),
         (("train", "--data", "digits", "--plot", "curves.xyz"), "--plot must name a .png, .svg or .pdf file"),
+        (("train", "--data", "digits", "--recipe", "rotation_stp"), "did you mean 'rotation_step'"),
+        (("train", "--data", "digits", "--recipe", "none.json"), "there is no file none.json"),
+        (("predict", "one.png"), "there is no session7_net.safetensors here; `mnistcnn train` makes it"),
+        (("show", "digits", "--label", "12"), "--label must be from 0 to 9 for digits, got 12"),
+        (("show", "digits", "--first", "10000"), "--first must be below 10000"),
+        (("bench", "nothing*"), "no model fits 'nothing*'"),
+        (("experiments",), "there is no experiment log experiments.jsonl"),
+        (("sweep", "--data", "digits", "--vary", "lerning_rate=1,2"), "lerning_rate"),
     ],
 )
 def test_an_error_is_one_sentence_and_exit_code_1(run: Any, words: tuple[str, ...], says: str) -> None:
@@ -94,6 +110,179 @@ def test_an_error_is_one_sentence_and_exit_code_1(run: Any, words: tuple[str, ..
     assert done.stdout == ""
 
 
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory, digits: Any) -> Path:
+    """A model that knows the digits well enough."""
+    model = mnistcnn.create_model("budget_model1", seed=1)
+    mnistcnn.train(model, digits[0][:4000], epochs=3, optimizer=mnistcnn.SGD(lr=0.05, momentum=0.9), progress=False)
+    return model.save(tmp_path_factory.mktemp("reader") / "reader.safetensors")
+
+
+def test_predict_reads_pictures(run: Any, reader: Path, tmp_path: Path, digits: Any) -> None:
+    model, data = mnistcnn.load_model(reader), digits[1][:8]
+    for index, image in enumerate(data.images):
+        large = Image.fromarray(255 - image[0]).resize((150, 150), Image.Resampling.BICUBIC)
+        large.convert("RGB" if index % 2 else "L").save(tmp_path / f"{index}.{'jpg' if index % 2 else 'png'}")
+    names = sorted(path.name for path in tmp_path.glob("[0-9].*"))
+    done = run("predict", *names, "--model", str(reader), "--json", "--save", "seen.png")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    wanted = mnistcnn.predict(model, mnistcnn.as_digits(tmp_path / name for name in names))
+    assert [row["file"] for row in told] == names
+    assert [row["prediction"] for row in told] == wanted.argmax(1).tolist()
+    np.testing.assert_allclose([row["probabilities"] for row in told], wanted, atol=1e-5)
+    assert sum(row["prediction"] == label for row, label in zip(told, data.labels, strict=True)) >= 6
+    assert Image.open(tmp_path / "seen.png").width > 200
+    table = run("predict", names[0], "--model", str(reader)).stdout
+    assert "probabilities" not in table
+    assert names[0] in table
+
+
+def test_predict_goes_on_after_a_file_it_cannot_read(run: Any, reader: Path, tmp_path: Path) -> None:
+    sheet = np.zeros((60, 60), np.uint8)
+    sheet[10:50, 28:34] = 255
+    Image.fromarray(sheet).save(tmp_path / "one.png")
+    (tmp_path / "text.png").write_text("no picture")
+    done = run("predict", "text.png", "one.png", "none.png", "--model", str(reader), "--json")
+    assert done.returncode == 1
+    assert [row["file"] for row in json.loads(done.stdout)] == ["one.png"]
+    assert "text.png is not a picture" in done.stderr
+    assert "there is no file none.png" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_show_in_words_as_a_picture_and_as_json(run: Any, tmp_path: Path, digits: Any) -> None:
+    lines = run("show", "digits", "--label", "3", "--count", "2").stdout.splitlines()
+    assert lines[0].split() == ["3", "3"]
+    image = digits[1][digits[1].labels == 3].images[0, 0].astype(float)
+    dark = (image[0::2] + image[1::2]) / 2 < 255 / 9
+    assert [[character == " " for character in line.ljust(28)[:28]] for line in lines[1:15]] == dark.tolist()
+    assert run("show", "digits", "--part", "train", "--save", "gallery.png").returncode == 0
+    assert Image.open(tmp_path / "gallery.png").width > 400
+    told = json.loads(run("show", "digits", "--json").stdout)
+    assert (told["images"], sum(told["classes"].values())) == (10_000, 10_000)
+
+
+def test_bench_tells_seconds_per_epoch(run: Any) -> None:
+    (told,) = json.loads(run("bench", "budget_model3", "--repeats", "1", "--json").stdout)
+    assert told["network"] == "budget_model3"
+    assert 0 < told["lanes"] < 600
+    assert told["torch_per_lanes"] == pytest.approx(told["torch"] / told["lanes"])
+
+
+def test_trials_and_experiments(run: Any, tmp_path: Path) -> None:
+    words = ("--data", "digits", "--images", "600", "--epochs", "1", "--seeds", "2", "--lr", "0.05")
+    done = run("trials", "budget_model3", *words, "--target", "50", "--plot", "trials.png", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [trial["seed"] for trial in told["trials"]] == [0, 1]
+    assert (tmp_path / "trials.png").stat().st_size > 2000
+    (row,) = json.loads(run("experiments", "--json").stdout)
+    assert row["model"] == "budget_model3"
+    assert "budget_model3" in run("experiments").stdout
+
+
+def test_a_sweep_writes_the_best_recipe_and_train_takes_it(run: Any, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    words = ("--data", "digits", "--images", "600", "--epochs", "1", "--trials", "2", "--save", "best.json", "--json")
+    done = run("sweep", "budget_model3", "--vary", "optimizer.lr=0.01..0.1:log", "--vary", "batch_size=64,128", *words)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    best = mnistcnn.Recipe.from_json((tmp_path / "best.json").read_text())
+    assert best.to_dict() == mnistcnn.Recipe.from_dict(told["best_recipe"]).to_dict()
+    assert 0.01 <= best.optimizer.lr <= 0.1
+    assert best.batch_size in (64, 128)
+    done = run("train", "budget_model3", "--data", "digits", "--images", "600", "--recipe", "best.json", "--json")
+    assert json.loads(done.stdout)["recipe"]["batch_size"] == best.batch_size
+
+
+def test_a_published_recipe_and_what_is_changed_of_it(run: Any) -> None:
+    words = ("--data", "digits", "--images", "600", "--epochs", "1", "--lr", "0.02", "--json")
+    done = run("train", "budget_model3", "--recipe", "published", *words)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)["recipe"]
+    published = mnistcnn.recipe("budget_model3")
+    assert told["optimizer"]["kind"] == type(published.optimizer).__name__
+    assert (told["optimizer"]["lr"], told["epochs"]) == (0.02, 1)
+    assert told["batch_size"] == published.batch_size
+
+
+def test_export_gives_files_that_others_read(run: Any, reader: Path, tmp_path: Path, digits: Any) -> None:
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    done = run("export", str(reader), "--onnx", "model.onnx", "--torch", "weights.safetensors", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"onnx": "model.onnx", "torch": "weights.safetensors"}
+    model = mnistcnn.load_model(reader)
+    weights = load_file(tmp_path / "weights.safetensors")
+    twin = model.to_torch()
+    assert set(weights) == set(twin.state_dict())
+    assert all(torch.equal(weights[name], tensor) for name, tensor in model.state_dict().items())
+    session = runtime.InferenceSession(str(tmp_path / "model.onnx"))
+    assert session.get_outputs()[0].shape[-1] == 10
+    assert run("export", str(reader)).returncode == 2
+
+
+def test_profile_as_json(run: Any) -> None:
+    told = json.loads(run("profile", "budget_model3", "--seconds", "0.05", "--json").stdout)
+    assert told["layers"]
+
+
+def test_ctrl_c_saves_what_was_learnt(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mnistcnn.cli", "train", "budget_model3", "--data", "digits", "--epochs", "500"]
+    running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert running.stderr is not None
+        for line in running.stderr:
+            if line.startswith("epoch 1:"):
+                running.send_signal(signal.SIGINT)
+                break
+        told, words = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode == 130
+    assert "what was learnt is saved as budget_model3.safetensors" in words
+    assert "Traceback" not in words
+    assert told == ""
+    saved = mnistcnn.load_model(tmp_path / "budget_model3.safetensors")
+    fresh = mnistcnn.create_model("budget_model3", seed=0)
+    assert not np.array_equal(next(saved.parameters()).detach(), next(fresh.parameters()).detach())
+
+
+def test_help_comes_within_three_tenths_of_a_second() -> None:
+    """Processor time, as other programs on the machine don't count; beside Python's own start in the same run."""
+    empty = min(_seconds("-c", "pass") for _ in range(5))
+    helped = min(_seconds("-m", "mnistcnn.cli", "--help") for _ in range(5))
+    assert helped - empty < 0.3, f"--help takes {helped:.3f} s, Python alone {empty:.3f} s"
+
+
+def _seconds(*words: str) -> float:
+    before = os.times()
+    subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, check=True)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def test_every_command_has_help_and_says_what_it_does() -> None:
+    from typer.main import get_command
+
+    from mnistcnn.cli import app
+
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    assert {"models", "summary", "train", "trials", "test", "predict", "show", "sweep", "experiments"} <= set(commands)
+    tables = set(commands) - {"train"}
+    for name, command in commands.items():
+        assert command.help, name
+        assert all(parameter.help for parameter in command.params if parameter.name != "help"), name
+        assert name not in tables or any("--json" in parameter.opts for parameter in command.params), name
+
+
+def test_version(run: Any) -> None:
+    assert run("--version").stdout == f"mnistcnn {mnistcnn.__version__}\n"
+
+
 def test_a_wrong_command_has_exit_code_2(run: Any) -> None:
     assert run("trian").returncode == 2
     assert run("train", "--epochs", "0").returncode == 2
+    assert run("predict").returncode == 2
+    assert run("sweep", "--vary", "batch_size").returncode == 2

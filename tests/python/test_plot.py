@@ -249,8 +249,8 @@ def test_trials_show_runs_mean_and_interval():
     assert sorted(ax.collections[0].get_offsets()[:, 0]) == pytest.approx([98, 98.5, 99])
     interval, mean, target = (line.get_xdata() for line in ax.lines)
     assert list(mean) == pytest.approx([98.5])
-    half = 4.302653 * 0.5 / 3**0.5  # Student's t for 2 degrees of freedom
-    assert list(interval) == pytest.approx([98.5 - half, 98.5 + half], abs=1e-3)
+    half = 4.30265273 * 0.5 / 3**0.5  # Student's t for 2 degrees of freedom
+    assert list(interval) == pytest.approx([98.5 - half, 98.5 + half], abs=1e-6)
     assert target[0] == pytest.approx(99.4)
 
 

@@ -103,6 +103,17 @@ class AdoptedModel(Model):
             images = images.reshape(len(images), *self.input_shape)
         return super().prepare(images)
 
+    @property
+    def training(self) -> bool:
+        """The author's module's own."""
+        original = self.__dict__.get("_original")
+        return original is None or bool(original.training)
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        if "_original" in self.__dict__:
+            self.__dict__["_original"].training = mode
+
     def train(self, mode: bool = True) -> AdoptedModel:
         """As the author's module would; some keep layers in evaluation mode."""
         given = type(self._original).train
@@ -110,7 +121,6 @@ class AdoptedModel(Model):
             nn.Module.train(self._original, mode)
         else:
             self._original.train(mode)
-        self.training = mode
         return self
 
     def _needs_original(self) -> bool:
@@ -164,7 +174,7 @@ class AdoptedModel(Model):
 
     def _rebuild(self, plan: Plan) -> None:
         """Another network around the same module, which was changed."""
-        settings = self._settings()
+        settings = {**self._settings(), "_forwards": self._forwards + 1}  # an older forward's record is gone
         self.__dict__["_plan"] = plan
         self._build(plan.rows, plan.input_shape, seed=0, name=self.name, normalization=self.normalization)
         for name, value in settings.items():

@@ -1,13 +1,14 @@
-"""``mnistcnn bench``: how fast this machine is."""
+"""``mnistcnn bench`` and ``profile``: how fast this machine is, and where the time goes."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mnistcnn.cli.options import JsonOption
-from mnistcnn.cli.output import print_json, print_table, say
+from mnistcnn.cli.options import PICTURES, JsonOption, ModelOrFile, check_target, named_model
+from mnistcnn.cli.output import print_json, print_table, save_picture, say
 
 
 def bench(
@@ -47,3 +48,24 @@ def bench(
 
 def _shown(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds:.2f}"
+
+
+def profile(
+    model: ModelOrFile = "session7_net",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images of a step.")] = 128,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the engine.")] = 1,
+    seconds: Annotated[float, typer.Option(min=0.05, help="How long to measure.")] = 1.0,
+    plot: Annotated[Path | None, typer.Option(help="Also draw the roofline into this file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say where the time of a training step goes, layer by layer."""
+    from mnistcnn import profile as module
+
+    check_target(plot, option="--plot", endings=PICTURES)
+    made = module.profile(named_model(model), batch_size=batch_size, threads=threads, seconds=seconds)
+    if plot is not None:
+        save_picture(made.picture(), plot)
+    if as_json:
+        print_json(made.to_dict())
+    else:
+        print(made)

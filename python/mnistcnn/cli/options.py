@@ -35,21 +35,23 @@ ModelArgument = Annotated[str, typer.Argument(help="A published network; see `mn
 ModelOrFile = Annotated[str, typer.Argument(help="A published network, or the file of a saved model.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of the engine; by default all cores.")]
 EngineOption = Annotated[str, typer.Option(help="auto, lanes or aten.")]
+ImagesOption = Annotated[int | None, typer.Option(min=1, help="Train on the first so many images only.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Decides weights, order and dropout.")]
 
 PICTURES = (".png", ".svg", ".pdf")
 
 
-def load(data: Data) -> tuple[ImageSet, ImageSet]:
-    """The training and the test set."""
+def load(data: Data, images: int | None = None) -> tuple[ImageSet, ImageSet]:
+    """The training set, or its first images, and the test set."""
     from mnistcnn import datasets
 
     if data is not Data.auto:
-        return datasets.load(data.value)
+        train_set, test_set = datasets.load(data.value)
+        return train_set[:images], test_set
     train_set, test_set, message = datasets.load_auto()
     if message:
         say(message)
-    return train_set, test_set
+    return train_set[:images], test_set
 
 
 def named_model(model: str, *, seed: int = 0) -> Model:
@@ -71,7 +73,9 @@ def check_target(path: Path | None, *, option: str = "", endings: tuple[str, ...
     if path is None:
         return
     if endings and path.suffix.lower() not in endings:
-        raise ValueError(f"{option} must name a {', '.join(endings[:-1])} or {endings[-1]} file, got {path}")
+        raise ValueError(
+            f"{option} must name a {' or '.join(filter(None, (', '.join(endings[:-1]), endings[-1])))} file, got {path}"
+        )
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file in it")
     folder = path.absolute().parent

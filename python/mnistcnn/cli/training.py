@@ -12,6 +12,7 @@ from mnistcnn.cli.options import (
     Data,
     DataOption,
     EngineOption,
+    ImagesOption,
     JsonOption,
     ModelArgument,
     SeedOption,
@@ -21,6 +22,16 @@ from mnistcnn.cli.options import (
     load,
 )
 from mnistcnn.cli.output import print_json, save_picture, say, scores, sentence
+from mnistcnn.cli.recipes import (
+    BatchOption,
+    EpochsOption,
+    LrOption,
+    MomentumOption,
+    RecipeOption,
+    ValidationOption,
+    chosen_recipe,
+    validation_part,
+)
 
 if TYPE_CHECKING:
     from mnistcnn.history import EpochRecord, History
@@ -31,10 +42,13 @@ if TYPE_CHECKING:
 def train(
     model: ModelArgument = "session7_net",
     data: DataOption = Data.auto,
-    epochs: Annotated[int, typer.Option(min=1)] = 15,
-    batch_size: Annotated[int, typer.Option(min=1)] = 128,
-    lr: Annotated[float, typer.Option(help="Learning rate of SGD.")] = 0.01,
-    momentum: Annotated[float, typer.Option(help="Momentum of SGD.")] = 0.9,
+    images: ImagesOption = None,
+    recipe: RecipeOption = None,
+    validation: ValidationOption = None,
+    epochs: EpochsOption = None,
+    batch_size: BatchOption = None,
+    lr: LrOption = None,
+    momentum: MomentumOption = None,
     seed: SeedOption = 0,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
@@ -54,28 +68,28 @@ def train(
     check_target(target)
     check_target(plot, option="--plot", endings=PICTURES)
     check_engine(engine)
-    optimizer = mnistcnn.SGD(lr=lr, momentum=momentum)
-    train_set, test_set = load(data)
+    made = chosen_recipe(model, recipe, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum, seed=seed)
+    train_set, test_set = load(data, images)
     network = mnistcnn.create_model(model, max(10, train_set.num_classes), train_set.shape[0], seed=seed)
     say(f"{network.name}: {network.parameter_count:,} parameters; {train_set.name}: {len(train_set):,} images")
+    part = validation_part(made, validation)
     history = _trained(
         network,
         train_set,
         target,
-        validation=test_set,
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=optimizer,
-        seed=seed,
+        _Telling("test" if part is None else "validation"),
+        recipe=made,
+        validation=test_set if part is None else part,
         engine=engine,
         threads=threads,
     )
     result = mnistcnn.test(network, test_set, engine=engine, threads=threads, progress=False)
     network.save(target)
     if plot is not None:
-        save_picture(mnistcnn.plot.curves(history, evaluated="Test"), plot)
+        save_picture(mnistcnn.plot.curves(history, evaluated="Test" if part is None else "Validation"), plot)
     if as_json:
-        print_json({**history.to_dict(), "data": test_set.name, "test": scores(result), "file": str(target)})
+        told = {"data": test_set.name, "test": scores(result), "recipe": made.to_dict(), "file": str(target)}
+        print_json({**history.to_dict(), **told})
     else:
         print(f"test set of {test_set.name}: {sentence(result)}")
         print(f"saved as {target}; try: mnistcnn test {target}")
@@ -84,16 +98,19 @@ def train(
 class _Telling:
     """Says every epoch as it ends."""
 
+    def __init__(self, evaluated: str) -> None:
+        self._evaluated = evaluated
+
     def on_epoch(self, record: EpochRecord) -> None:
-        say(str(record).replace("validation", "test"))
+        say(str(record).replace("validation", self._evaluated))
 
 
-def _trained(network: Model, train_set: ImageSet, target: Path, **options: Any) -> History:
+def _trained(network: Model, train_set: ImageSet, target: Path, telling: _Telling, **options: Any) -> History:
     """Trains; an interrupted run is saved before the interrupt goes on."""
     import mnistcnn
 
     try:
-        return mnistcnn.train(network, train_set, callbacks=[_Telling()], **options)
+        return mnistcnn.train(network, train_set, callbacks=[telling], **options)
     except KeyboardInterrupt:
         done = 0 if network.history is None else len(network.history)
         network.save(target)

@@ -165,7 +165,7 @@ def _rows(runs: Any) -> list[_Row]:
         rows = [(str(name), *_described(values)) for name, values in runs.items()]
     else:
         found = [runs] if hasattr(runs, "accuracies") else list(runs)
-        rows = [(str(each.name), *_described(each)) for each in found]
+        rows = [(str(getattr(each, "name", None) or each.setting.title), *_described(each)) for each in found]
     if not rows:
         raise ValueError("there is nothing to draw: no trials were given")
     return rows
@@ -183,16 +183,12 @@ def _described(values: Any) -> tuple[np.ndarray[Any, Any], float, tuple[float, f
     return accuracies, mean, (mean - half, mean + half)
 
 
-# Student's t for 95 % to both sides, by degrees of freedom.
-_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
-
-
 def _half_interval(values: np.ndarray[Any, Any]) -> float:
     if len(values) < 2:
         return 0.0
-    freedom = len(values) - 1
-    factor = _STUDENT[freedom - 1] if freedom <= len(_STUDENT) else 1.96 + 2.5 / freedom
-    return factor * float(values.std(ddof=1)) / math.sqrt(len(values))
+    from mnistcnn.study.student import quantile
+
+    return quantile(0.95, len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
 def _name_points(ax: Axes, places: Sequence[tuple[str, float, float]]) -> None:
