@@ -91,12 +91,12 @@ if TYPE_CHECKING:
     from mnistcnn.layers import Slice as Slice
     from mnistcnn.layers import Softmax as Softmax
     from mnistcnn.layers import Tanh as Tanh
-    from mnistcnn.loader import DataLoader as DataLoader
     from mnistcnn.listeners import CSVLogger as CSVLogger
     from mnistcnn.listeners import EarlyStopping as EarlyStopping
     from mnistcnn.listeners import KeepBest as KeepBest
     from mnistcnn.listeners import MLflow as MLflow
     from mnistcnn.listeners import TensorBoard as TensorBoard
+    from mnistcnn.loader import DataLoader as DataLoader
     from mnistcnn.losses import NLL as NLL
     from mnistcnn.losses import CrossEntropy as CrossEntropy
     from mnistcnn.losses import CutMix as CutMix

@@ -123,7 +123,7 @@ def read_tensors(path: Path, kind: Kind) -> tuple[Any, dict[str, torch.Tensor]]:
     try:
         return json.loads(text), tensors
     except ValueError as error:
-        raise OSError(f"{path} is damaged: {error}") from None
+        raise OSError(f"{path}: its description and its weights don't make a {kind.key}: {error}") from None
 
 
 def _digest(text: str, tensors: dict[str, torch.Tensor]) -> str:

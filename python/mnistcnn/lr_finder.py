@@ -87,7 +87,7 @@ def find_lr(
     >>> import mnistcnn
     >>> data = mnistcnn.load("digits")[0][:2000]
     >>> found = mnistcnn.find_lr(mnistcnn.create_model("session7_net"), data, steps=40, batch_size=32)
-    >>> found.learning_rates[0], 1e-4 < found.suggestion < 10
+    >>> float(found.learning_rates[0]), 1e-4 < found.suggestion < 10
     (1e-05, True)
     """
     check_model(model)

@@ -8,7 +8,6 @@ import sys
 import torch
 
 import mnistcnn
-from mnistcnn._native import core
 
 
 def recipe() -> mnistcnn.Recipe:
@@ -18,7 +17,7 @@ def recipe() -> mnistcnn.Recipe:
         batch_size=32,
         optimizer=mnistcnn.Adam(lr=0.002),
         schedule=mnistcnn.StepLR(2, 0.5),
-        augment=(mnistcnn.Rotation(10, fill=1),) if hasattr(core, "Augmentation") else (),
+        augment=(mnistcnn.Rotation(10, fill=1),),
         averaging=mnistcnn.EMA(decay=0.9),
         seed=5,
     )

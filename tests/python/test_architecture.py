@@ -33,8 +33,8 @@ WITHOUT_TORCH = [
 ]
 PLAIN_MODULES = ["history", "summary", "plot", "html", "results", "layers", "graph", "normalization", "optimizers"]
 PLAIN_MODULES += ["averaging", "losses", "values", "augmentation", "augmentation_checks"]
-PLAIN_MODULES += ["losses", "values", "schedules", "recipes", "published_recipes", "plain_values", "callbacks"]
 PLAIN_MODULES += ["study.trials", "study.comparison", "study.log", "study.student"]
+PLAIN_MODULES += ["schedules", "recipes", "published_recipes", "plain_values", "callbacks", "listeners"]
 
 MODULES = sorted(PYTHON.rglob("*.py"))  # of the package and of every package inside it
 SOURCES = sorted(

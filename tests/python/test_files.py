@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -207,7 +208,7 @@ def test_foreign_safetensors(tmp_path: Path):
 
 
 def test_a_newer_version(saved: Path, monkeypatch: pytest.MonkeyPatch, model: mnistcnn.Model):
-    monkeypatch.setattr(files, "VERSION", 2)
+    monkeypatch.setattr(files, "MODEL", dataclasses.replace(files.MODEL, version=2))
     model.save(saved)
     monkeypatch.undo()
     with pytest.raises(OSError, match="has format version 2; this mnistcnn reads version 1"):
