@@ -76,15 +76,16 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     n_iter_
         The epochs that were trained.
     n_features_in_
-        The numbers per row.
+        The length of X's second axis, as scikit-learn counts. Predictions take X in the form of the training.
 
     Examples
     --------
     >>> import mnistcnn
     >>> from mnistcnn.sklearn import CNNClassifier
     >>> data = mnistcnn.load("digits")[0][:400]
-    >>> classifier = CNNClassifier(epochs=1, random_state=0).fit(data.images.reshape(400, 784), data.labels)
-    >>> classifier.predict_proba(data.images[:3]).shape
+    >>> rows = data.images.reshape(400, 784)
+    >>> classifier = CNNClassifier(epochs=1, random_state=0).fit(rows, data.labels)
+    >>> classifier.predict_proba(rows[:3]).shape
     (3, 10)
     """
 

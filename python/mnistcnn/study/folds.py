@@ -32,7 +32,7 @@ def fold_numbers(labels: npt.NDArray[Any], folds: int, seed: int) -> npt.NDArray
     --------
     >>> import numpy as np
     >>> fold_numbers(np.array([0, 0, 0, 0, 1, 1, 1, 1]), folds=2, seed=0).tolist()
-    [1, 0, 1, 0, 0, 0, 1, 1]
+    [0, 1, 0, 1, 0, 0, 1, 1]
     """
     order = np.random.default_rng(seed).permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]  # class after class, each in random order
