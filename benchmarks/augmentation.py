@@ -121,7 +121,7 @@ def measure_training(data: mnistcnn.ImageSet, seconds: float) -> None:
         "plain": trainer("session7_net", data, []),
         "Rotation(10)": trainer("session7_net", data, [mnistcnn.Rotation(10)]),
     }
-    turns = take_turns(contenders, seconds, 15, 100)
+    turns = take_turns(contenders, seconds, 60, 100)
     best = {label: min(times) for label, times in turns.times.items()}
     rows = [
         [label, f"{1e6 * each / len(data):.2f}", f"{100 * (each / best['plain'] - 1):+.1f} %"]
@@ -142,7 +142,7 @@ def main() -> None:
     if arguments.only != "training":
         measure_steps(mnistcnn.load("digits")[1][:IMAGES], arguments.seconds)
     if arguments.only != "steps":
-        measure_training(mnistcnn.load("digits")[1][: 2 * IMAGES], 5 * arguments.seconds)
+        measure_training(mnistcnn.load("digits")[1][: IMAGES // 4], 5 * arguments.seconds)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import mnistcnn
+from mnistcnn import augmentation
 from mnistcnn.augmentation import Step, check_sizes, checked_steps, native
 
 RESAMPLING = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}
@@ -353,8 +354,8 @@ def test_wrong_sizes_are_refused_before_any_work(digits):
 
 @pytest.mark.parametrize("step", EVERYTHING, ids=lambda step: type(step).__name__)
 def test_values_are_plain_and_print_what_makes_them(step: Step):
-    names = {name: getattr(mnistcnn, name) for name in mnistcnn.__all__ if name[0].isupper()}
-    again = eval(repr(step), names)
+    names = vars(augmentation)
+    again = eval(repr(step), dict(names))
     assert again == step
     assert hash(again) == hash(step)
     if not isinstance(step, mnistcnn.RandomApply):
