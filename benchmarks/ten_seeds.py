@@ -18,13 +18,15 @@ import mnistcnn
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="session7_net", choices=mnistcnn.list_models())
-    parser.add_argument("--variant", help="of the published recipe; session7_net: rotation_step unless said otherwise")
+    parser.add_argument("--variant", help="of the published recipe; plain: none; session7_net: rotation_step")
+    parser.add_argument("--epochs", type=int, help="other than the recipe's, to try it out")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--target", type=float, default=0.994)
     parser.add_argument("--log", default="experiments.jsonl")
     options = parser.parse_args()
     variant = options.variant or ("rotation_step" if options.model == "session7_net" else None)
-    recipe = mnistcnn.recipe(options.model, variant)
+    recipe = mnistcnn.recipe(options.model, None if variant == "plain" else variant)
+    recipe = recipe if options.epochs is None else recipe.replace(epochs=options.epochs)
     train_set, test_set = mnistcnn.load("mnist")
     begin = time.perf_counter()
     trials = mnistcnn.run_trials(

@@ -14,6 +14,8 @@ namespace mnistcnn::bindings {
 namespace {
 
 using common::text;
+using data::augmentation::Augmentation;
+using data::augmentation::Plan;
 using engine::Engine;
 using engine::Keep;
 using engine::Mode;
@@ -31,6 +33,21 @@ void check_images(const Model& model, const at::Tensor& images) {
     throw std::invalid_argument(text("images must be contiguous uint8 [N, ", expected[0], ", ", expected[1], ", ",
                                      expected[2], "] on the CPU; got ", images.toString(), " ",
                                      common::bracketed(images.sizes())));
+}
+
+// An augmentation made ready for the images of a set; it must end with those the model takes.
+std::optional<Plan> plan_for(const Model& model, const at::Tensor& images, const Augmentation* augmentation) {
+  if (augmentation == nullptr) return std::nullopt;
+  if (images.scalar_type() != at::kByte || !images.is_cpu() || !images.is_contiguous() || images.dim() != 4)
+    throw std::invalid_argument("images must be contiguous uint8 [N, C, H, W] on the CPU");
+  Plan plan(augmentation->steps, {images.size(1), images.size(2), images.size(3)});
+  const auto [channels, height, width] = plan.output();
+  const network::Shape found{channels, height, width};
+  if (found != model.graph.input_shape)
+    throw std::invalid_argument(text("the augmentation makes images of shape ", common::bracketed(found), " of ",
+                                     common::bracketed(images.sizes().slice(1)), ", but the model takes ",
+                                     common::bracketed(model.graph.input_shape)));
+  return plan;
 }
 
 void check_labels(const at::Tensor& labels, std::int64_t count, std::int64_t classes) {
@@ -105,7 +122,8 @@ train::Mixing read_mixing(const std::string& kind, double alpha) {
 
 // A batch's loss and gradients, as a step computes them.
 py::tuple run_loss(const train::Loss& loss, const at::Tensor& outputs, const at::Tensor& labels,
-                   const std::optional<at::Tensor>& partners, double share, const std::optional<at::Tensor>& images) {
+                   const std::optional<at::Tensor>& partners, double share, const std::optional<at::Tensor>& images,
+                   const std::vector<float>& scale, const std::vector<float>& shift) {
   check_labels(labels, outputs.size(0), outputs.size(1));
   check_loss(loss, outputs.size(1));
   train::Targets targets{.labels = elements<std::int64_t>(labels)};
@@ -116,7 +134,7 @@ py::tuple run_loss(const train::Loss& loss, const at::Tensor& outputs, const at:
   }
   at::Tensor opinion;
   if (images && !loss.distillation.teachers.empty()) {
-    opinion = train::opinions(loss.distillation, *images);
+    opinion = train::opinions(loss.distillation, *images, scale, shift);
     targets.opinions = elements<float>(opinion);
   }
   at::Tensor gradients = at::empty_like(outputs);
@@ -151,7 +169,7 @@ py::dict run_epoch(Model& model, Engine& engine, train::Optimizer& optimizer, co
                    const at::Tensor& labels, std::vector<float> scale, std::vector<float> shift,
                    const train::Task& task, const train::EpochOptions& options, const py::object& on_progress,
                    const py::object& on_step, std::uint64_t on_step_every) {
-  check_images(model, images);
+  if (options.augmentation == nullptr) check_images(model, images);
   check_labels(labels, images.size(0), output_count(model));
   check_loss(task.loss, output_count(model));
   if (on_step_every < 1) throw std::invalid_argument("on_step_every must be at least 1");
@@ -217,7 +235,8 @@ void bind_loss(py::module_& module) {
       .def("plan", &mixing_plan, py::kw_only(), py::arg("seed"), py::arg("step"), py::arg("count"), py::arg("height"),
            py::arg("width"));
   module.def("loss_and_gradients", &run_loss, py::arg("loss"), py::arg("outputs"), py::arg("labels"), py::kw_only(),
-             py::arg("partners") = py::none(), py::arg("share") = 1.0, py::arg("images") = py::none());
+             py::arg("partners") = py::none(), py::arg("share") = 1.0, py::arg("images") = py::none(),
+             py::arg("scale") = std::vector<float>{}, py::arg("shift") = std::vector<float>{});
 }
 
 void bind_averaging(py::module_& module) {
@@ -270,24 +289,27 @@ void bind_train(py::module_& module) {
          std::vector<float> scale, std::vector<float> shift, std::int64_t batch_size, std::uint64_t seed,
          std::uint64_t epoch, std::uint64_t first_step, bool shuffle, std::vector<double> learning_rates,
          std::optional<std::vector<double>> momenta, const train::Loss& loss, const train::Mixing* mixing,
-         train::Averaging* averaging, const py::object& on_progress, const py::object& on_step,
-         std::uint64_t on_step_every) {
+         const Augmentation* augmentation, train::Averaging* averaging, const py::object& on_progress,
+         const py::object& on_step, std::uint64_t on_step_every) {
         const train::Task task{loss, mixing == nullptr ? std::nullopt : std::optional(*mixing), averaging};
+        const std::optional<Plan> plan = plan_for(model, images, augmentation);
         const train::EpochOptions options{batch_size,
                                           seed,
                                           epoch,
                                           first_step,
                                           shuffle,
                                           std::move(learning_rates),
-                                          std::move(momenta).value_or(std::vector<double>{})};
+                                          std::move(momenta).value_or(std::vector<double>{}),
+                                          plan ? &*plan : nullptr};
         return run_epoch(model, engine, optimizer, images, labels, std::move(scale), std::move(shift), task, options,
                          on_progress, on_step, on_step_every);
       },
       py::arg("network"), py::arg("engine"), py::arg("optimizer"), py::arg("images"), py::arg("labels"), py::kw_only(),
       py::arg("scale"), py::arg("shift"), py::arg("batch_size"), py::arg("seed"), py::arg("epoch"),
       py::arg("first_step"), py::arg("shuffle"), py::arg("learning_rates"), py::arg("momenta") = py::none(),
-      py::arg("loss"), py::arg("mixing") = py::none(), py::arg("averaging") = py::none(),
-      py::arg("on_progress") = py::none(), py::arg("on_step") = py::none(), py::arg("on_step_every") = 1);
+      py::arg("loss"), py::arg("mixing") = py::none(), py::arg("augmentation") = py::none(),
+      py::arg("averaging") = py::none(), py::arg("on_progress") = py::none(), py::arg("on_step") = py::none(),
+      py::arg("on_step_every") = 1);
   module.def("predict", &run_predict, py::arg("network"), py::arg("engine"), py::arg("images"), py::kw_only(),
              py::arg("scale"), py::arg("shift"), py::arg("batch_size"), py::arg("on_progress"));
   module.def("score", &run_score, py::arg("outputs"), py::arg("labels"), py::kw_only(), py::arg("normalised"));

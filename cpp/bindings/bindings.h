@@ -11,6 +11,7 @@ namespace py = pybind11;
 
 void bind_errors(py::module_& module);
 void bind_data(py::module_& module);
+void bind_augmentation(py::module_& module);
 void bind_network(py::module_& module);
 void bind_engine(py::module_& module);
 void bind_optimizer(py::module_& module);

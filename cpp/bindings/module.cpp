@@ -4,6 +4,7 @@ PYBIND11_MODULE(_core, module) {
   module.doc() = "The compiled core of mnistcnn. Use the package mnistcnn, not this module.";
   mnistcnn::bindings::bind_errors(module);
   mnistcnn::bindings::bind_data(module);
+  mnistcnn::bindings::bind_augmentation(module);
   mnistcnn::bindings::bind_network(module);
   mnistcnn::bindings::bind_engine(module);
   mnistcnn::bindings::bind_optimizer(module);

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from mnistcnn.augmentation import RandomErasing as RandomErasing
     from mnistcnn.augmentation import Resize as Resize
     from mnistcnn.augmentation import Rotation as Rotation
+    from mnistcnn.augmented import augment as augment
+    from mnistcnn.augmented import drawn as drawn
     from mnistcnn.averaging import EMA as EMA
     from mnistcnn.averaging import SWA as SWA
     from mnistcnn.averaging import Lookahead as Lookahead
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from mnistcnn.bridge.from_torch import from_torch as from_torch
     from mnistcnn.bridge.onnx import export_onnx as export_onnx
     from mnistcnn.callbacks import StepRecord as StepRecord
+    from mnistcnn.checkpoints import Checkpoint as Checkpoint
+    from mnistcnn.checkpoints import CheckpointWarning as CheckpointWarning
     from mnistcnn.datasets import available as available
     from mnistcnn.datasets import load as load
     from mnistcnn.drawing import as_digit as as_digit
@@ -87,11 +91,19 @@ if TYPE_CHECKING:
     from mnistcnn.layers import Slice as Slice
     from mnistcnn.layers import Softmax as Softmax
     from mnistcnn.layers import Tanh as Tanh
+    from mnistcnn.loader import DataLoader as DataLoader
+    from mnistcnn.listeners import CSVLogger as CSVLogger
+    from mnistcnn.listeners import EarlyStopping as EarlyStopping
+    from mnistcnn.listeners import KeepBest as KeepBest
+    from mnistcnn.listeners import MLflow as MLflow
+    from mnistcnn.listeners import TensorBoard as TensorBoard
     from mnistcnn.losses import NLL as NLL
     from mnistcnn.losses import CrossEntropy as CrossEntropy
     from mnistcnn.losses import CutMix as CutMix
     from mnistcnn.losses import Distillation as Distillation
     from mnistcnn.losses import Mixup as Mixup
+    from mnistcnn.lr_finder import LRFinder as LRFinder
+    from mnistcnn.lr_finder import find_lr as find_lr
     from mnistcnn.model import EngineWarning as EngineWarning
     from mnistcnn.model import Model as Model
     from mnistcnn.normalization import Normalization as Normalization
@@ -148,6 +160,7 @@ _HOMES = {
         ),
         *("Perspective", "RandomApply", "RandomCrop", "RandomErasing", "Resize", "Rotation"),
     ),
+    "augmented": ("augment", "drawn"),
     "averaging": ("EMA", "SWA", "Lookahead"),
     "bridge.accelerate": ("accelerate",),
     "bridge.errors": ("ConversionError",),
@@ -156,6 +169,7 @@ _HOMES = {
     "datasets": ("available", "load"),
     "drawing": ("as_digit", "as_digits"),
     "callbacks": ("StepRecord",),
+    "checkpoints": ("Checkpoint", "CheckpointWarning"),
     "evaluation": ("predict", "test"),
     "files": ("load_model",),
     "history": ("EpochRecord", "History"),
@@ -197,7 +211,10 @@ _HOMES = {
         ),
         *("Slice", "ScaleShift", "Multiply", "Reshape", "Pad", "Node", "Residual", "Branches"),
     ),
+    "loader": ("DataLoader",),
+    "listeners": ("CSVLogger", "EarlyStopping", "KeepBest", "MLflow", "TensorBoard"),
     "losses": ("NLL", "CrossEntropy", "CutMix", "Distillation", "Mixup"),
+    "lr_finder": ("LRFinder", "find_lr"),
     "model": ("EngineWarning", "Model"),
     "normalization": ("Normalization",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Muon", "NAdam", "RMSprop"),
@@ -228,6 +245,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = ("bench", "explain", "plot", "profile")
 
+_EXTRAS = ("sklearn",)  # modules that need more than is installed by default: not part of `import *`
 __all__ = [*sorted((*_HOME_OF, *_MODULES)), "__version__"]
 
 
@@ -236,7 +254,7 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("mnistcnn")
-    if name in _MODULES:
+    if name in _MODULES or name in _EXTRAS:
         return import_module(f"mnistcnn.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'mnistcnn' has no attribute {name!r}")

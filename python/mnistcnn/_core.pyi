@@ -12,6 +12,47 @@ def read_idx(path: str) -> np.ndarray[Any, Any]: ...
 def draw_digits(
     count: int, *, seed: int, first_index: int, threads: int
 ) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], np.ndarray[Any, np.dtype[np.int64]]]: ...
+
+class Augmentation:
+    def __init__(self, steps: list[tuple[str, dict[str, Any]]]) -> None: ...
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int]: ...
+    def run(
+        self,
+        images: np.ndarray[Any, np.dtype[np.uint8]],
+        indices: np.ndarray[Any, np.dtype[np.int64]],
+        *,
+        seed: int,
+        epoch: int,
+        threads: int,
+    ) -> np.ndarray[Any, np.dtype[np.uint8]]: ...
+    def drawn(
+        self, shape: tuple[int, ...], *, seed: int, epoch: int, index: int
+    ) -> list[tuple[str, bool, dict[str, float]]]: ...
+    def apply_first(
+        self, image: np.ndarray[Any, np.dtype[np.uint8]], numbers: list[float]
+    ) -> np.ndarray[Any, np.dtype[np.uint8]]: ...
+
+class Loader:
+    def __init__(
+        self,
+        images: np.ndarray[Any, np.dtype[np.uint8]],
+        labels: np.ndarray[Any, np.dtype[np.int64]],
+        augmentation: Augmentation,
+        *,
+        scale: list[float],
+        shift: list[float],
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        shuffle: bool,
+        drop_last: bool,
+        raw: bool,
+        prefetch: int,
+    ) -> None: ...
+    def __iter__(self) -> Loader: ...
+    def __len__(self) -> int: ...
+    def __next__(self) -> tuple[torch.Tensor, torch.Tensor]: ...
+
 def layer_kinds() -> dict[str, dict[str, Any]]: ...
 
 class Network:
@@ -98,6 +139,8 @@ def loss_and_gradients(
     partners: torch.Tensor | None = None,
     share: float = 1.0,
     images: torch.Tensor | None = None,
+    scale: list[float] = ...,
+    shift: list[float] = ...,
 ) -> tuple[float, int, torch.Tensor]: ...
 
 class Averaging:
@@ -142,6 +185,7 @@ def train_epoch(
     momenta: list[float] | None = None,
     loss: Loss,
     mixing: Mixing | None = None,
+    augmentation: Augmentation | None = None,
     averaging: Averaging | None = None,
     on_progress: Callable[[tuple[int, int, float, int]], None] | None = None,
     on_step: Callable[[int, float], None] | None = None,

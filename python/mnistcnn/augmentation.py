@@ -7,31 +7,26 @@ epoch, the image's place in its set and the step's place in the list: not on bat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, dataclass, fields
-from typing import Literal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
 
 from mnistcnn import augmentation_checks as checks
 from mnistcnn.checks import finite_number, whole_number
+from mnistcnn.values import Value
+
+if TYPE_CHECKING:
+    from mnistcnn._native import core
 
 Interpolation = Literal["nearest", "bilinear"]
 
 
-@dataclass(frozen=True, repr=False)
-class Step:
+class Step(Value):
     """One random change of an image; use the classes below."""
 
-    def __repr__(self) -> str:
-        shown = [
-            f"{each.name}={getattr(self, each.name)!r}"
-            for each in fields(self)
-            if each.default is MISSING or getattr(self, each.name) != each.default
-        ]
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-    def _set(self, **values: object) -> None:
+    def _become(self, **values: object) -> None:
         for name, value in values.items():
-            object.__setattr__(self, name, value)
+            self._set(name, value)
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,7 +64,7 @@ class Rotation(Step):
         if not isinstance(self.expand, bool):
             raise TypeError(f"expand must be True or False, got {self.expand!r}")
         checks.check_warp(self)
-        self._set(degrees=checks.around_zero("degrees", self.degrees), center=checks.center(self.center))
+        self._become(degrees=checks.around_zero("degrees", self.degrees), center=checks.center(self.center))
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,7 +98,7 @@ class Affine(Step):
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
         checks.check_warp(self)
-        self._set(
+        self._become(
             degrees=checks.around_zero("degrees", self.degrees),
             translate=None if self.translate is None else checks.shares("translate", self.translate),
             scale=None if self.scale is None else checks.bounds("scale", self.scale, above=0),
@@ -127,7 +122,7 @@ class Perspective(Step):
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
         checks.check_warp(self)
-        self._set(distortion_scale=finite_number("distortion_scale", self.distortion_scale, most=1))
+        self._become(distortion_scale=finite_number("distortion_scale", self.distortion_scale, most=1))
 
 
 @dataclass(frozen=True, repr=False)
@@ -147,7 +142,7 @@ class ElasticDistortion(Step):
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
         checks.check_warp(self)
-        self._set(
+        self._become(
             alpha=finite_number("alpha", self.alpha, most=10_000), sigma=finite_number("sigma", self.sigma, most=64)
         )
         if self.sigma < 0.1:
@@ -163,7 +158,7 @@ class CenterCrop(Step):
 
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
-        self._set(size=checks.sides(self.size), p=checks.probability(self.p))
+        self._become(size=checks.sides(self.size), p=checks.probability(self.p))
 
 
 @dataclass(frozen=True, repr=False)
@@ -187,7 +182,7 @@ class RandomCrop(Step):
 
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
-        self._set(
+        self._become(
             size=checks.sides(self.size),
             padding=checks.padding(self.padding),
             fill=checks.grey("fill", self.fill),
@@ -213,7 +208,7 @@ class Resize(Step):
             if checks.is_number(self.size)
             else checks.sides(self.size)
         )
-        self._set(size=size, interpolation=checks.interpolation(self.interpolation), p=checks.probability(self.p))
+        self._become(size=size, interpolation=checks.interpolation(self.interpolation), p=checks.probability(self.p))
 
 
 @dataclass(frozen=True, repr=False)
@@ -239,7 +234,7 @@ class RandomErasing(Step):
 
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
-        self._set(
+        self._become(
             p=checks.probability(self.p),
             scale=checks.bounds("scale", self.scale, most=1),
             ratio=checks.bounds("ratio", self.ratio, above=0),
@@ -257,7 +252,7 @@ class Cutout(Step):
 
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
-        self._set(
+        self._become(
             size=whole_number("size", self.size, most=checks.LARGEST_SIDE),
             value=checks.grey("value", self.value),
             p=checks.probability(self.p),
@@ -277,7 +272,7 @@ class ColorJitter(Step):
 
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
-        self._set(
+        self._become(
             brightness=checks.factors("brightness", self.brightness),
             contrast=checks.factors("contrast", self.contrast),
             p=checks.probability(self.p),
@@ -293,7 +288,7 @@ class GaussianNoise(Step):
 
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
-        self._set(std=finite_number("std", self.std, most=10), p=checks.probability(self.p))
+        self._become(std=finite_number("std", self.std, most=10), p=checks.probability(self.p))
 
 
 @dataclass(frozen=True, repr=False)
@@ -308,7 +303,7 @@ class MorphologicalThickness(Step):
 
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
-        self._set(amount=checks.around_zero("amount", self.amount, most=16), p=checks.probability(self.p))
+        self._become(amount=checks.around_zero("amount", self.amount, most=16), p=checks.probability(self.p))
 
 
 @dataclass(frozen=True, repr=False)
@@ -326,7 +321,7 @@ class RandomApply(Step):
 
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
-        self._set(steps=checked_steps(self.steps, "steps"), p=checks.probability(self.p))
+        self._become(steps=checked_steps(self.steps, "steps"), p=checks.probability(self.p))
 
 
 def checked_steps(steps: Step | Iterable[Step] | None, name: str = "augment") -> tuple[Step, ...]:
@@ -351,3 +346,39 @@ def checked_steps(steps: Step | Iterable[Step] | None, name: str = "augment") ->
             hint = f"; write {step.__name__}(...)" if isinstance(step, type) and issubclass(step, Step) else ""
             raise TypeError(f"{name} must hold steps such as mnistcnn.Rotation(10), got {step!r}{hint}")
     return found
+
+
+# ---- use
+
+
+def native(steps: Step | Iterable[Step] | None) -> core.Augmentation:
+    """The steps in the compiled core's form."""
+    from mnistcnn._native import core
+
+    return core.Augmentation(list(_described(checked_steps(steps))))
+
+
+def _described(steps: Iterable[Step]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Names and fields; a group is followed by its steps."""
+    for step in steps:
+        values = {each.name: getattr(step, each.name) for each in fields(step)}  # type: ignore[arg-type]
+        inner: list[tuple[str, dict[str, Any]]] = []
+        if isinstance(step, RandomApply):
+            inner = list(_described(values.pop("steps")))
+            values["count"] = len(inner)
+        if isinstance(step, Resize) and isinstance(step.size, int):
+            values["size"] = (step.size, 0)
+        if values.get("value") == "random":
+            values["value"] = -1
+        yield type(step).__name__, {name: value for name, value in values.items() if value is not None}
+        yield from inner
+
+
+def check_sizes(steps: Step | Iterable[Step] | None, images: Sequence[int], wanted: Sequence[int]) -> None:
+    """Refuses steps that don't make images of shape ``wanted`` of images of shape ``images``, both [C, H, W]."""
+    found = native(steps).output_shape(tuple(images))
+    if found != tuple(wanted):
+        raise ValueError(
+            f"the augmentation makes images of shape {list(found)} of {list(images)}, but the model takes "
+            f"{list(wanted)}; end it with mnistcnn.Resize({tuple(wanted[1:])}) or a crop"
+        )

@@ -135,4 +135,4 @@ def interpolation(value: Any) -> str:
 
 def check_warp(step: Any) -> None:
     """What all steps that move pixels around have in common."""
-    step._set(fill=grey("fill", step.fill), interpolation=interpolation(step.interpolation), p=probability(step.p))
+    step._become(fill=grey("fill", step.fill), interpolation=interpolation(step.interpolation), p=probability(step.p))

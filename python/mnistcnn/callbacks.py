@@ -32,7 +32,7 @@ class Callback(Protocol):
     An exception from any of them ends the training and comes out unchanged.
     """
 
-    every: int = 1  # on_step is called after every so many steps
+    every: int = 1  # on_step is called after every so many steps; 0: never
 
     def on_train_start(self, trainer: Trainer) -> None:
         """Before the first epoch. ``trainer.stop()`` asks to stop, now or at any time later."""
@@ -65,10 +65,20 @@ class Listeners:
                     f"a callback needs a method on_epoch(record), or another of {', '.join(EVENTS)}; {each!r} has none"
                 )
             if callable(getattr(each, "on_step", None)):
-                whole_number(f"every of {type(each).__name__}", getattr(each, "every", 1))
+                whole_number(f"every of {type(each).__name__}", getattr(each, "every", 1), least=0)
 
     def __iter__(self) -> Any:
         return iter(self._all)
+
+    def check(self, validated: bool) -> None:
+        """Refuses a callback that looks at a validation set where there is none."""
+        for each in self._all:
+            monitor = getattr(each, "monitor", None)
+            if isinstance(monitor, str) and monitor.startswith("validation") and not validated:
+                raise ValueError(
+                    f"{type(each).__name__} looks at {monitor}, but there is no validation set; give validation=0.1 (a "
+                    "fraction of the training set) or a set"
+                )
 
     def tell(self, event: str, value: object) -> None:
         """Calls a method of all that have it."""
@@ -88,7 +98,8 @@ class Listeners:
         def tell(step: int, loss: float) -> None:
             record = StepRecord(epoch, step, loss, rates[step - first_step - 1])
             for each in self._all:
-                if callable(getattr(each, "on_step", None)) and step % getattr(each, "every", 1) == 0:
+                every = getattr(each, "every", 1)
+                if every and step % every == 0 and callable(getattr(each, "on_step", None)):
                     each.on_step(record)
 
         return tell

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mnistcnn import augmentation
 from mnistcnn.arrays import as_tensor
 from mnistcnn.image_set import ImageSet
 
@@ -38,6 +39,12 @@ def check_last_batch(model: Model, count: int, batch_size: int) -> None:
         model._network.check_batch(images=last, training=True)
     except ValueError as error:
         raise ValueError(f"{count} images in batches of {batch_size} end with a batch of {last}: {error}") from None
+
+
+def check_augmentation(model: Model, steps: tuple[Any, ...]) -> None:
+    """Refuses steps that leave the images of another size than the model takes."""
+    if steps:
+        augmentation.check_sizes(steps, model.input_shape, model.input_shape)
 
 
 def as_batch(model: Model, images: np.ndarray[Any, Any] | torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,25 +17,23 @@ from mnistcnn.normalization import Normalization
 if TYPE_CHECKING:
     from mnistcnn.model import Model
 
-FORMAT, VERSION = "mnistcnn model", 1
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file: a name, a version, and under which name the header holds the description."""
+
+    name: str
+    version: int
+    key: str
+    maker: str
+
+
+MODEL = Kind("mnistcnn model", 1, "model", "Model.save")
 
 
 def save_model(model: Model, path: str | Path) -> Path:
     """Writes a model; an existing file is replaced in one moment, and kept if anything fails before."""
-    from safetensors.torch import save
-
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    normalization = model.normalization
-    description = {
-        "name": model.name,
-        "seed": model.seed,
-        "input_shape": model.input_shape,
-        "nodes": model.rows,
-        "normalization": normalization and {"mean": normalization.mean, "std": normalization.std},
-    }
-    text = json.dumps(description)
-    header = {"format": FORMAT, "version": str(VERSION), "model": text, "digest": _digest(text, tensors)}
-    return write_whole(Path(path), save(tensors, header))
+    return write_tensors(Path(path), MODEL, described_model(model), model.state_dict())
 
 
 def load_model(path: str | Path) -> Model:
@@ -46,20 +46,44 @@ def load_model(path: str | Path) -> Model:
     OSError
         When it is damaged, or not a model of this package.
     """
+    path = Path(path)
+    description, tensors = read_tensors(path, MODEL)
+    return made_model(path, description, tensors)
+
+
+def described_model(model: Model) -> dict[str, Any]:
+    """Everything of a model but its tensors, as plain data."""
+    return {
+        "name": model.name,
+        "seed": model.seed,
+        "input_shape": model.input_shape,
+        "nodes": model.rows,
+        "normalization": described_normalization(model.normalization),
+    }
+
+
+def described_normalization(normalization: Normalization | None) -> dict[str, Any] | None:
+    """As plain data."""
+    return None if normalization is None else {"mean": normalization.mean, "std": normalization.std}
+
+
+def made_normalization(values: dict[str, Any] | None) -> Normalization | None:
+    """What `described_normalization` described."""
+    return None if values is None else Normalization(values["mean"], values["std"])
+
+
+def made_model(path: Path, description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Model:
+    """The model that a file describes; ``path`` names it in an error."""
     from mnistcnn.model import Model
 
-    path = Path(path)
-    text, tensors = _read(path)
     try:
-        description = json.loads(text)
-        values = description["normalization"]
         rows = [(name, op, inputs, _tuples(fields)) for name, op, inputs, fields in description["nodes"]]
         model = Model.from_rows(
             rows,
             description["input_shape"],
             seed=description["seed"],
             name=description["name"],
-            normalization=values and Normalization(values["mean"], values["std"]),
+            normalization=made_normalization(description["normalization"]),
         )
         model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -67,8 +91,18 @@ def load_model(path: str | Path) -> Model:
     return model
 
 
-def _read(path: Path) -> tuple[str, dict[str, torch.Tensor]]:
-    """The description as JSON, and the weights."""
+def write_tensors(path: Path, kind: Kind, description: Any, tensors: Mapping[str, torch.Tensor]) -> Path:
+    """One safetensors file, whole or not at all, with a digest of all it holds."""
+    from safetensors.torch import save
+
+    text = json.dumps(description)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    header = {"format": kind.name, "version": str(kind.version), kind.key: text, "digest": _digest(text, plain)}
+    return write_whole(path, save(plain, header))
+
+
+def read_tensors(path: Path, kind: Kind) -> tuple[Any, dict[str, torch.Tensor]]:
+    """The description and the tensors that `write_tensors` wrote; OSError for a damaged file or another kind."""
     from safetensors import SafetensorError, safe_open
 
     if not path.exists():
@@ -79,14 +113,17 @@ def _read(path: Path) -> tuple[str, dict[str, torch.Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise OSError(f"{path} is damaged or not a safetensors file: {error}") from None
-    if header.get("format") != FORMAT:
-        raise OSError(f"{path} holds tensors, but no mnistcnn model; Model.save writes such files")
-    if header.get("version") != str(VERSION):
-        raise OSError(f"{path} has format version {header.get('version')}; this mnistcnn reads version {VERSION}")
-    text = header.get("model", "")
+    if header.get("format") != kind.name:
+        raise OSError(f"{path} holds tensors, but no {kind.name}; {kind.maker} writes such files")
+    if header.get("version") != str(kind.version):
+        raise OSError(f"{path} has format version {header.get('version')}; this mnistcnn reads version {kind.version}")
+    text = header.get(kind.key, "")
     if header.get("digest") != _digest(text, tensors):
         raise OSError(f"{path} is damaged: its content is not what was written")
-    return text, tensors
+    try:
+        return json.loads(text), tensors
+    except ValueError as error:
+        raise OSError(f"{path} is damaged: {error}") from None
 
 
 def _digest(text: str, tensors: dict[str, torch.Tensor]) -> str:

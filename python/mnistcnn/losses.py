@@ -245,7 +245,7 @@ def _teachers(loss: Distillation, student: Model) -> list[tuple[core.Engine, lis
 
 
 def _teacher(teacher: Model, student: Model) -> tuple[core.Engine, list[float], list[float], bool]:
-    """An engine of its own, so that a teacher may be used elsewhere meanwhile, and how it sees the student's images."""
+    """An engine of its own, so that a teacher may be used elsewhere meanwhile, and what it takes and gives."""
     from mnistcnn._native import core
     from mnistcnn.model import choose_engine
 
@@ -257,10 +257,8 @@ def _teacher(teacher: Model, student: Model) -> tuple[core.Engine, list[float], 
             raise ValueError(f"teacher '{teacher.name}' has {what} {its}, but student '{student.name}' has {wanted}")
     teacher._relink()
     engine = core.Engine(teacher._network, choose_engine(teacher._network, teacher.engine), teacher.threads or 0)
-    mine, its_own = student.pixel_normalization, teacher.pixel_normalization
-    scale = [its / own for its, own in zip(its_own.scale, mine.scale, strict=True)]
-    shift = [its - own * by for its, own, by in zip(its_own.shift, mine.shift, scale, strict=True)]
-    return engine, scale, shift, teacher.outputs == "probabilities"
+    pixels = teacher.pixel_normalization
+    return engine, list(pixels.scale), list(pixels.shift), teacher.outputs == "probabilities"
 
 
 def _weights(values: object) -> tuple[float, ...]:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mnistcnn.image_set import ImageSet
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,12 @@ class Normalization:
             raise ValueError(f"mean and std must have one number per channel each, got {self.mean} and {self.std}")
         if any(not each > 0 for each in self.std):
             raise ValueError(f"std must be above 0, got {self.std}")
+
+    @classmethod
+    def of(cls, images: ImageSet) -> Normalization:
+        """With the mean and the deviation of every channel of a set; a channel of one shade is only centred."""
+        mean, std = images.mean_std()
+        return cls(mean, tuple(each if each > 0 else 1.0 for each in std))
 
     def for_channels(self, channels: int) -> Normalization:
         """The same for a number of channels; a single value stands for all of them."""

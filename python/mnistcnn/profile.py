@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from mnistcnn.model import Model
+    from mnistcnn.training import Trainer
 
 _STEPS = 16  # in one go; of several goes the fastest counts, which others have disturbed least
 _CACHE_BYTES, _MEMORY_BYTES = 1 << 18, 1 << 27  # per thread: fits every second-level cache; fits none
@@ -220,7 +221,7 @@ def profile(
         threads=threads,
         progress=False,
     )
-    native, step_seconds = _fastest(trainer, subject, threads, seconds)
+    native, step_seconds = _fastest(trainer, subject, batch_size, threads, seconds)
     limits = measured_limits(native["instruction_set"], threads, seconds=min(0.1, max(0.01, seconds / 5)))
     return _assemble(model, native, step_seconds, batch_size, limits)
 
@@ -243,14 +244,16 @@ def _resting_optimizer() -> Any:
     return SGD(lr=0.0, momentum=0.9)
 
 
-def _fastest(trainer: Any, model: Model, threads: int, seconds: float) -> tuple[dict[str, Any], float]:
+def _fastest(
+    trainer: Trainer, model: Model, batch_size: int, threads: int, seconds: float
+) -> tuple[dict[str, Any], float]:
     """What the engine says of the fastest go, and the seconds of one of its steps, optimizer included."""
     from mnistcnn._native import core
 
     engine = model.native_engine("lanes", threads)
-    images = _noise(model, _STEPS * trainer.recipe.batch_size)
+    images = _noise(model, _STEPS * batch_size)
     best: tuple[dict[str, Any], float] | None = None
-    for _ in trainer.epochs(images[: 2 * trainer.recipe.batch_size], epochs=1):
+    for _ in trainer.epochs(images[: 2 * batch_size], epochs=1):
         pass  # memory is made and caches are filled
     end = time.monotonic() + seconds
     while best is None or time.monotonic() < end:

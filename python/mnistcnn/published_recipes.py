@@ -10,7 +10,8 @@ import difflib
 from collections.abc import Callable
 from dataclasses import replace
 
-from mnistcnn.optimizers import SGD
+from mnistcnn.augmentation import CenterCrop, RandomApply, Resize, Rotation
+from mnistcnn.optimizers import SGD, Adam
 from mnistcnn.recipes import DECIDING, About, Recipe
 from mnistcnn.schedules import ExponentialLR, ReduceLROnPlateau, StepLR
 from mnistcnn.zoo import check_name
@@ -36,15 +37,11 @@ def _assignment7(accuracy: float | None, *more_of_ours: str) -> Recipe:
 
 
 def _assignment7_model6() -> Recipe:
-    from mnistcnn.augmentation import Rotation
-
     recipe = Recipe(epochs=15, batch_size=128, optimizer=_SGD, augment=(Rotation(7, fill=1),))
     return _published(recipe, 99.06, ours=("batch_size", "optimizer", "augment.fill"))
 
 
 def _assignment7_model7() -> Recipe:
-    from mnistcnn.augmentation import Rotation
-
     recipe = Recipe(epochs=15, batch_size=128, optimizer=_SGD, augment=(Rotation(7, fill=1),), schedule=StepLR(6, 0.1))
     return _published(recipe, 99.11, ours=("batch_size", "optimizer", "augment", "schedule"))
 
@@ -56,8 +53,6 @@ def _assignment7_model8() -> Recipe:
 
 
 def _era5_net() -> Recipe:
-    from mnistcnn.augmentation import CenterCrop, RandomApply, Resize, Rotation
-
     crop = RandomApply((CenterCrop(22), Resize(28)), p=0.1)
     recipe = Recipe(
         epochs=20,
@@ -71,8 +66,6 @@ def _era5_net() -> Recipe:
 
 
 def _budget(lr: float, epochs: int, accuracy: float) -> Recipe:
-    from mnistcnn.optimizers import Adam
-
     plateau = ReduceLROnPlateau(factor=0.1, patience=3, monitor="validation_accuracy")
     recipe = Recipe(epochs=epochs, batch_size=128, optimizer=Adam(lr=lr), schedule=plateau, loss="cross_entropy")
     return _published(recipe, accuracy)
@@ -83,8 +76,6 @@ def _session7(accuracy: float) -> Recipe:
 
 
 def _session7_rotation(accuracy: float, schedule: StepLR | None = None) -> Recipe:
-    from mnistcnn.augmentation import Rotation
-
     augment = (Rotation(10, fill=1),)
     recipe = Recipe(epochs=15, batch_size=128, optimizer=_SGD, augment=augment, schedule=schedule)
     return _published(recipe, accuracy)

@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from mnistcnn.augmentation import checked_steps
 from mnistcnn.checks import finite_number, seed_number, whole_number
 from mnistcnn.optimizers import SGD
 from mnistcnn.plain_values import described, from_plain, is_value_of, kinds, shown, to_plain
@@ -127,7 +128,7 @@ class Recipe:
             "batch_size": whole_number("batch_size", self.batch_size),
             "seed": seed_number(self.seed),
             "label_smoothing": finite_number("label_smoothing", self.label_smoothing, most=1),
-            "augment": _steps(self.augment),
+            "augment": checked_steps(self.augment),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -239,15 +240,6 @@ def _refuse_unknown(values: dict[str, Any], known: tuple[str, ...], error: type[
         close = difflib.get_close_matches(str(unknown[0]), known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
         raise error(f"a Recipe has no field {unknown[0]!r}{hint} Choose from: {', '.join(known)}")
-
-
-def _steps(augment: object) -> tuple[Any, ...]:
-    steps = (augment,) if is_value_of("augmentation", augment) else augment
-    if not isinstance(steps, tuple | list):
-        raise TypeError(f"augment must be a list of steps, such as [mnistcnn.Rotation(10)], got {augment!r}")
-    for step in steps:
-        _check_value("an augmentation", step, "augmentation")
-    return tuple(steps)
 
 
 def _check_value(what: str, value: object, home: str, *others: str) -> None:

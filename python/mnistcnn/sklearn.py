@@ -122,7 +122,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"y has one class only, {self.classes_[0]!r}; at least two are needed")
+            raise ValueError(f"y has one class only, '{self.classes_[0]}'; at least two are needed")
         self._row_shape = numbers.shape[1:]
         self.image_shape_, self._is_image = self._fitting_shape(numbers.shape[1:])
         self._learn_scale(numbers)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnistcnn.bridge.from_torch import as_model
 from mnistcnn.callbacks import Listeners
+from mnistcnn.checkpoints import Checkpoint, Snapshot
 from mnistcnn.checks import whole_number
-from mnistcnn.entrance import check_last_batch, move
+from mnistcnn.entrance import check_augmentation, check_last_batch, move
 from mnistcnn.evaluation import outputs_of, scores_of
 from mnistcnn.history import EpochRecord, History
 from mnistcnn.image_set import ImageSet
@@ -16,6 +21,7 @@ from mnistcnn.native_run import NativeRun, plan_of
 from mnistcnn.normalization import Normalization
 from mnistcnn.progress import ProgressBar
 from mnistcnn.recipes import Recipe
+from mnistcnn.run_state import RunState
 from mnistcnn.schedules import Plan, Rates
 from mnistcnn.validation import Validation, split_off
 
@@ -50,6 +56,8 @@ def train(
     threads: int | None = None,
     device: str | torch.device = "auto",
     callbacks: Iterable[Callback | Any] = (),
+    checkpoint: str | Path | Checkpoint | None = None,
+    resume: bool = False,
     progress: bool = True,
 ) -> History:
     """Trains a model and says how it went.
@@ -76,6 +84,12 @@ def train(
     callbacks
         Objects with at least one of the methods ``on_train_start(trainer)``, ``on_step(record)``,
         ``on_epoch(record)``, ``on_train_end(history)``; see `mnistcnn.callbacks`.
+    checkpoint
+        A folder (or a `Checkpoint`, to say more) in which every epoch leaves a file.
+    resume
+        Go on from the latest whole file in that folder, and end with exactly the bits of a run that was never
+        interrupted. From the beginning if there is none yet. A run with more epochs goes on too, where its schedule
+        would not have begun otherwise.
     progress
         Whether to show a bar (in terminals and notebooks).
 
@@ -110,6 +124,8 @@ def train(
         threads=threads,
         device=device,
         callbacks=callbacks,
+        checkpoint=checkpoint,
+        resume=resume,
         progress=progress,
         **{name: value for name, value in given.items() if value is not None},
     )
@@ -143,12 +159,15 @@ class Trainer:
         threads: int | None = None,
         device: str | torch.device = "auto",
         callbacks: Iterable[Callback | Any] = (),
+        checkpoint: str | Path | Checkpoint | None = None,
+        resume: bool = False,
         progress: bool = True,
         **changes: Any,
     ) -> None:
         self.model = model = as_model(model)
         self._recipe = _complete(recipe, changes)
         self._listeners = Listeners(callbacks)
+        self._checkpoint, self._resume = _checked_checkpoint(checkpoint, resume)
         self.history = History(model.name, self._recipe.seed, recipe=self._recipe.described())
         self._engine, self._threads, self._progress = engine, threads, progress
         move(model, device)
@@ -170,6 +189,10 @@ class Trainer:
         """Asks the run to end after the present epoch, or before the first one."""
         self._stopping = True
 
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside, the model has the weights that validations look at: the averaged ones, if the recipe averages."""
+        return self._native.averaged()
+
     def epochs(
         self, train_set: ImageSet, validation: Validation = None, *, epochs: int | None = None
     ) -> Iterator[EpochRecord]:
@@ -177,15 +200,26 @@ class Trainer:
 
         ``epochs`` more of them, or by default those that the recipe has left.
         """
-        model, done = self.model, len(self.history)
-        total = self.recipe.epochs if epochs is None else done + whole_number("epochs", epochs)
-        train_set, validation_set = split_off(model, train_set, validation, self.recipe.seed)
-        check_last_batch(model, len(train_set), self.recipe.batch_size)
-        plan = plan_of(self.recipe, total, len(train_set))
-        self._check_schedule(plan, validation_set)
-        if model.normalization is None:
-            model.normalization = _measured(train_set)
-        return self._run(train_set, validation_set, plan)
+        more = None if epochs is None else whole_number("epochs", epochs)
+        sets = split_off(self.model, train_set, validation, self.recipe.seed)
+        check_last_batch(self.model, len(sets[0]), self.recipe.batch_size)
+        check_augmentation(self.model, self.recipe.augment)
+        self._listeners.check(sets[1] is not None)
+        state = RunState(self.model, self.recipe, sets, self._listeners) if self._checkpoint else None
+        snapshot = self._snapshot_to_resume(state)
+        done = snapshot.epoch if snapshot else len(self.history)
+        plan = plan_of(self.recipe, self.recipe.epochs if more is None else done + more, len(sets[0]))
+        self._check_schedule(plan, sets[1])
+        return self._run(_Run(*sets, plan, state, snapshot))
+
+    def _snapshot_to_resume(self, state: RunState | None) -> Snapshot | None:
+        if self._checkpoint is None or state is None or len(self.history) > 0:
+            return None
+        self._checkpoint.prepare(resume=self._resume)
+        snapshot = self._checkpoint.latest() if self._resume else None
+        if snapshot is not None:
+            state.check(snapshot, self._checkpoint.folder)
+        return snapshot
 
     def _check_schedule(self, plan: Plan, validation: ImageSet | None) -> None:
         schedule = self.recipe.schedule
@@ -198,40 +232,57 @@ class Trainer:
                 "validation=0.1 (a fraction of the training set) or a set"
             )
 
-    def _run(self, train_set: ImageSet, validation: ImageSet | None, plan: Plan) -> Iterator[EpochRecord]:
-        model, history = self.model, self.history
-        model.history = history
+    def _run(self, run: _Run) -> Iterator[EpochRecord]:
+        model, history, plan = self.model, self.history, run.plan
         was_training = model.training
         self._stopping = False
+        self._begin(run)
         try:
             self._listeners.tell("on_train_start", self)
-            with ProgressBar((plan.epochs - len(history)) * len(train_set), enabled=self._progress) as bar:
+            with ProgressBar(max(0, plan.epochs - len(history)) * len(run.train_set), enabled=self._progress) as bar:
                 done = 0
                 while len(history) < plan.epochs and not self._stopping:
-                    record = self._one_epoch(train_set, validation, plan, bar, done)
-                    done += len(train_set)
-                    self._listeners.tell("on_epoch", record)
+                    record = self._one_epoch(run, bar, done)
+                    done += len(run.train_set)
+                    try:
+                        self._listeners.tell("on_epoch", record)
+                    finally:
+                        self._save(run)
                     yield record
+            self._native.finish(run.train_set)
         finally:
             model.train(was_training)
             self._listeners.tell("on_train_end", history)
 
-    def _one_epoch(
-        self, train_set: ImageSet, validation: ImageSet | None, plan: Plan, bar: ProgressBar, done: int
-    ) -> EpochRecord:
+    def _begin(self, run: _Run) -> None:
+        model = self.model
+        model.history = self.history
+        if model.normalization is None:
+            model.normalization = _measured(run.train_set)
+        self._native.begin(run.plan)
+        if run.state and run.snapshot:
+            run.state.restore(run.snapshot, self.history, self._native)
+
+    def _save(self, run: _Run) -> None:
+        number = len(self.history)
+        last = number == run.plan.epochs or self._stopping
+        if self._checkpoint and run.state and (last or number % self._checkpoint.every == 0):
+            self._checkpoint.write(run.state.snapshot(self.history, self._native), self.history.epochs)
+
+    def _one_epoch(self, run: _Run, bar: ProgressBar, done: int) -> EpochRecord:
         history = self.history
         number, first_step = len(history) + 1, len(history.step_losses)
-        title = f"epoch {number}/{plan.epochs}"
+        title = f"epoch {number}/{run.plan.epochs}"
 
         def on_progress(state: tuple[int, int, float, int]) -> None:
             images, _, loss_sum, correct = state
             mean, share = f"{loss_sum / images:.4f}", f"{100 * correct / images:.2f} %"
             bar.show(done + images, title=title, loss=mean, accuracy=share)
 
-        rates = self._rates(plan)
+        rates = self._rates(run.plan)
         every = self._listeners.every
         result = self._native.epoch(
-            train_set,
+            run.train_set,
             epoch=number - 1,
             first_step=first_step,
             rates=rates,
@@ -239,7 +290,7 @@ class Trainer:
             on_step=self._listeners.step_teller(number, first_step, rates.learning_rates) if every else None,
             on_step_every=every or 1,
         )
-        loss, accuracy = (None, None) if validation is None else self._evaluate(validation)
+        loss, accuracy = (None, None) if run.validation is None else self._evaluate(run.validation)
         record = EpochRecord(
             epoch=number,
             train_loss=result["loss_sum"] / result["count"],
@@ -252,7 +303,7 @@ class Trainer:
         )
         history.epochs.append(record)
         history.step_losses.extend(result["step_losses"].tolist())
-        bar.show(done + len(train_set), title=title, **_postfix(record))
+        bar.show(done + len(run.train_set), title=title, **_postfix(record))
         return record
 
     def _rates(self, plan: Plan) -> Rates:
@@ -261,9 +312,21 @@ class Trainer:
         return self.recipe.schedule.rates(plan, len(self.history), self.history.epochs)
 
     def _evaluate(self, validation: ImageSet) -> tuple[float, float]:
-        outputs = outputs_of(self.model, validation.images, self._engine, self._threads)
+        with self._native.averaged():
+            outputs = outputs_of(self.model, validation.images, self._engine, self._threads)
         scores = scores_of(self.model, outputs, validation)
         return scores["loss_sum"] / len(validation), scores["correct"] / len(validation)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one call of `Trainer.epochs` has made of its arguments."""
+
+    train_set: ImageSet
+    validation: ImageSet | None
+    plan: Plan
+    state: RunState | None  # None without checkpoints
+    snapshot: Snapshot | None  # to go on from
 
 
 def _complete(recipe: Recipe | None, changes: dict[str, Any]) -> Recipe:
@@ -274,6 +337,18 @@ def _complete(recipe: Recipe | None, changes: dict[str, Any]) -> Recipe:
             f"recipe must be a Recipe, such as mnistcnn.recipe('session7_net') gives, got {type(recipe).__name__}"
         )
     return recipe.replace(**changes)
+
+
+def _checked_checkpoint(checkpoint: object, resume: object) -> tuple[Checkpoint | None, bool]:
+    if not isinstance(resume, bool):
+        raise TypeError(f"resume must be True or False, got {resume!r}")
+    if isinstance(checkpoint, str | os.PathLike):
+        checkpoint = Checkpoint(os.fspath(checkpoint))
+    if checkpoint is None and resume:
+        raise ValueError('resume=True needs the folder of the run: checkpoint="run/"')
+    if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+        raise TypeError(f"checkpoint must be a folder or a mnistcnn.Checkpoint, got {checkpoint!r}")
+    return checkpoint, resume
 
 
 def _measured(train_set: ImageSet) -> Normalization:

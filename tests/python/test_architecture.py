@@ -28,13 +28,13 @@ MAY_INCLUDE = {
     "bindings": {"common", "data", "network", "metrics", "engine", "engine/aten", "engine/lanes", "train"},
 }
 WITHOUT_TORCH = [
-    *("common/*", "data/*", "metrics/*", "engine/lanes/**/*"),
+    *("common/*", "data/**/*", "metrics/*", "engine/lanes/**/*"),
     *("network/layers.*", "network/graph.*", "network/analysis.*"),
 ]
 PLAIN_MODULES = ["history", "summary", "plot", "html", "results", "layers", "graph", "normalization", "optimizers"]
 PLAIN_MODULES += ["averaging", "losses", "values", "augmentation", "augmentation_checks"]
-PLAIN_MODULES += ["augmentation", "augmentation_checks"]
 PLAIN_MODULES += ["losses", "values", "schedules", "recipes", "published_recipes", "plain_values", "callbacks"]
+PLAIN_MODULES += ["study.trials", "study.comparison", "study.log", "study.student"]
 
 MODULES = sorted(PYTHON.rglob("*.py"))  # of the package and of every package inside it
 SOURCES = sorted(

@@ -118,7 +118,14 @@ def test_distillation_is_hintons(last: tuple[Any, ...], teachers: int):
     batch = data(9)
     images, labels = pixels_as_input(student, batch.images), torch.tensor(batch.labels)
     outputs = Twin(student).eval()(images).detach().float()
-    loss_sum, _, gradients = core.loss_and_gradients(native(value, student), outputs, labels, images=images.float())
+    loss_sum, _, gradients = core.loss_and_gradients(
+        native(value, student),
+        outputs,
+        labels,
+        images=images.float(),
+        scale=student.pixel_normalization.scale,
+        shift=student.pixel_normalization.shift,
+    )
 
     opinion = torch.zeros(9, 10, dtype=torch.double)
     for model in models:
@@ -143,6 +150,20 @@ def test_a_student_comes_close_to_its_teacher():
     ours, its = mnistcnn.predict(student, batch), mnistcnn.predict(teacher, batch)
     assert (ours.argmax(1) == its.argmax(1)).mean() > 0.9
     assert np.abs(ours - its).max() < 0.2
+
+
+def test_a_teacher_sees_the_pixels_that_the_student_sees():
+    """Whatever normalization the student has when it trains: here it gets one after the loss was made."""
+    teacher, student = classifier(seed=1), classifier(seed=2)
+    teacher.normalization = mnistcnn.Normalization(0.5, 0.25)
+    batch = data(16)
+    loss = native(Distillation(teacher, temperature=1.0, weight=1.0), student)
+    student.normalization = mnistcnn.Normalization(0.1, 0.7)
+    outputs = Twin(student).train()(pixels_as_input(student, batch.images)).detach()
+    seen = Twin(teacher).eval()(pixels_as_input(teacher, batch.images)).detach()
+    divergence = F.kl_div(outputs.log_softmax(1), seen.softmax(1), reduction="batchmean")
+    result = run(student, batch, loss)
+    assert result["step_losses"][0] == pytest.approx(divergence.item(), rel=1e-5)
 
 
 # ---- whole steps

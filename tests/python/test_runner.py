@@ -207,7 +207,7 @@ def test_a_full_disk_costs_the_log_and_not_the_trials(sets: Any, tmp_path: Path,
         ({"target": 99.4}, ValueError, "target must be an accuracy from 0 to 1"),
         ({"log": "nowhere/log.jsonl"}, FileNotFoundError, "the folder nowhere of the experiment log does not exist"),
         ({"validation": "some"}, (TypeError, ValueError), "validation"),
-        ({"validation": 1.5}, ValueError, "validation as a fraction must lie between 0 and 1, got 1.5"),
+        ({"validation": 1.5}, ValueError, "validation=1.5 must be a fraction above 0 and below 1"),
     ],
 )
 def test_nonsense_is_refused_before_any_work(

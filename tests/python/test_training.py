@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 import mnistcnn
-from mnistcnn import Conv2d, Flatten, Linear, LogSoftmax, Softmax
+from mnistcnn import Conv2d
 from reference import Twin, pixels_as_input, without_dropout
 
 
@@ -444,109 +444,79 @@ def test_errors_inside_libtorch_come_without_its_back_trace():
     _no_back_trace(str(caught.value))
 
 
-# ---- losses and outputs
+# ---- recipes
 
 
-def test_probabilities_as_outputs(data: Any):
-    model = mnistcnn.Model([Flatten(), Linear(10), Softmax()], name="soft")
-    with pytest.raises(ValueError, match=r"model 'soft' ends in Softmax; end it with LogSoftmax\(\) or with logits"):
-        fit(model, data)
-    history = fit(model, data, epochs=2, loss="cross_entropy", optimizer=mnistcnn.SGD(lr=0.5))
-    assert history.last.train_loss < history[0].train_loss
-    result = mnistcnn.test(model, data, progress=False)
-    np.testing.assert_allclose(result.probabilities.sum(1), 1, atol=1e-5)
-    chosen = result.probabilities[np.arange(len(data)), data.labels].astype(np.float64)
-    assert result.loss == pytest.approx(-np.log(chosen).mean(), rel=1e-5)
+def test_a_keyword_wins_over_the_recipe(data: Any):
+    recipe = mnistcnn.Recipe(epochs=1, batch_size=32, optimizer=mnistcnn.SGD(lr=0.5), seed=4)
+    history = mnistcnn.train(small(), data, recipe, batch_size=100, seed=6, progress=False)
+    assert len(history.step_losses) == 3
+    assert (history.seed, history.last.learning_rate) == (6, 0.5)
+    assert history.recipe == recipe.replace(batch_size=100, seed=6).to_dict()
+    other = small()
+    mnistcnn.train(other, data, epochs=1, batch_size=100, optimizer=mnistcnn.SGD(lr=0.5), seed=6, progress=False)
+    assert history.step_losses == other.history.step_losses
 
 
-@pytest.mark.parametrize(
-    "last", [[], [LogSoftmax()], [Softmax()]], ids=["logits", "log-probabilities", "probabilities"]
-)
-def test_the_loss_of_a_test_is_the_negative_log_likelihood(last: list[Any], data: Any):
-    model = mnistcnn.Model([Flatten(), Linear(10), *last], seed=3)
-    logits = Twin(mnistcnn.Model([Flatten(), Linear(10)], seed=3))(pixels_as_input(model, data.images))
-    result = mnistcnn.test(model, data, progress=False)
-    assert result.loss == pytest.approx(F.cross_entropy(logits, torch.tensor(data.labels)).item(), rel=1e-5)
-    np.testing.assert_allclose(result.probabilities, logits.softmax(1).detach().numpy(), atol=1e-5)
-    assert (result.predictions == logits.argmax(1).numpy()).all()
+def test_the_schedule_reaches_every_step(data: Any):
+    """With a learning rate of 0 from the third step on, the weights stay where the second step left them."""
+
+    class Two(mnistcnn.Schedule):
+        def rates(self, plan: Any, epoch: int, records: Any) -> Any:
+            return mnistcnn.schedules.Rates([0.1, 0.1, *[0.0] * (plan.steps - 2)])
+
+    whole, part = (
+        without_dropout(mnistcnn.create_model("budget_model1")),
+        without_dropout(mnistcnn.create_model("budget_model1")),
+    )
+    optimizer = mnistcnn.SGD(lr=0.1)
+    fit(whole, data, shuffle=False, schedule=Two(), optimizer=optimizer)
+    fit(part, data[:128], shuffle=False, optimizer=optimizer)
+    assert torch.equal(weights(whole), weights(part))
+    assert (whole.history.last.learning_rate, whole.history.last.last_learning_rate) == (0.1, 0.0)
 
 
-def test_the_result_of_a_test_counted_by_hand(data: Any):
-    model = small(7)
-    result = mnistcnn.test(model, data, progress=False)
-    probabilities = mnistcnn.predict(model, data)
-    np.testing.assert_array_equal(result.probabilities, probabilities)
-    np.testing.assert_array_equal(result.predictions, probabilities.argmax(1))
-    np.testing.assert_array_equal(result.labels, data.labels)
-    counted = np.zeros((10, 10), int)
-    for label, prediction in zip(data.labels, result.predictions, strict=True):
-        counted[label, prediction] += 1
-    np.testing.assert_array_equal(result.confusion, counted)
-    assert (result.count, result.correct) == (300, counted.trace())
-    assert result.accuracy == counted.trace() / 300
-    for index, score in enumerate(result.per_class):
-        hits = sum(p == index == y for p, y in zip(result.predictions, data.labels, strict=True))
-        called, actual = (result.predictions == index).sum(), (data.labels == index).sum()
-        assert (score.name, score.count) == (data.classes[index], actual)
-        assert score.recall == pytest.approx(hits / actual)
-        assert score.precision == pytest.approx(hits / called if called else float("nan"), nan_ok=True)
-        if hits:
-            assert score.f1 == pytest.approx(2 / (1 / score.precision + 1 / score.recall))
+def test_a_cycle_gives_a_momentum_to_an_optimizer_without_one(data: Any):
+    cycle = mnistcnn.OneCycleLR(0.1)
+    without, with_one = small(), small()
+    fit(without, data, schedule=cycle, optimizer=mnistcnn.SGD())
+    fit(with_one, data, schedule=cycle, optimizer=mnistcnn.SGD(momentum=0.5))
+    assert torch.equal(weights(without), weights(with_one))
 
 
-def test_a_test_changes_nothing(data: Any):
-    model = mnistcnn.create_model("assignment7_model4").train()
-    before = weights(model)
-    results = [mnistcnn.test(model, data, batch_size=size, progress=False) for size in (512, 7)]
-    assert torch.equal(weights(model), before)
-    assert model.training
-    np.testing.assert_allclose(results[0].probabilities, results[1].probabilities, atol=1e-5)
-
-
-def test_predict_understands_images_of_all_shapes(data: Any):
-    model = mnistcnn.create_model("session7_net2")
-    wanted = mnistcnn.predict(model, data)
-    assert (wanted.shape, wanted.dtype) == ((300, 10), np.float32)
-    np.testing.assert_allclose(wanted.sum(1), 1, atol=1e-5)
-    images = data.images
-    normalized = pixels_as_input(model, images)
-    same: list[tuple[Any, Any]] = [
-        (images, wanted),
-        (images[:, 0], wanted),
-        (images[3], wanted[3:4]),
-        (images[3, 0], wanted[3:4]),
-        (torch.tensor(images), wanted),
-        (images[:, :, ::-1][:, :, ::-1], wanted),
-        (normalized, wanted),
-        (normalized.numpy().astype(np.float64), wanted),
-    ]
-    for given, expected in same:
-        for batch_size in (512, 64):
-            found = mnistcnn.predict(model, given, batch_size=batch_size)
-            np.testing.assert_allclose(found, expected, atol=1e-5)
+def test_training_with_an_average_gives_it_to_the_model(data: Any, held_out: Any):
+    model, plain = small(), small()
+    history = fit(model, data, validation=held_out, epochs=3, averaging=mnistcnn.EMA(decay=0.8))
+    fit(plain, data, validation=held_out, epochs=3)
+    assert history.step_losses == plain.history.step_losses  # the average only watches
+    assert not torch.equal(weights(model), weights(plain))
+    result = mnistcnn.test(model, held_out, progress=False)
+    assert result.accuracy == history.last.validation_accuracy
 
 
 @pytest.mark.parametrize(
-    ("images", "error", "text"),
+    ("options", "error", "text"),
     [
-        (
-            np.zeros((2, 3, 28, 28), np.uint8),
-            ValueError,
-            r"takes images \[N, 1, 28, 28\] with N of at least 1, got \[2, 3, 28, 28\]",
-        ),
-        (np.zeros((0, 1, 28, 28), np.uint8), ValueError, r"got \[0, 1, 28, 28\]"),
-        (np.zeros((2, 1, 28, 28), np.int32), TypeError, "images must be uint8 or floating point, got torch.int32"),
+        ({"recipe": "session7_net"}, TypeError, "recipe must be a Recipe, .* got str"),
+        ({"schedule": "step"}, TypeError, "schedule must be None or one of"),
+        ({"schedule": mnistcnn.OneCycleLR(0.1), "optimizer": mnistcnn.Adagrad()}, ValueError, "no momentum to cycle"),
+        ({"mixing": mnistcnn.Mixup(), "batch_size": 1}, ValueError, "batch_size must be at least 2"),
+        ({"augment": [mnistcnn.SGD()]}, TypeError, "augment must hold steps"),
     ],
 )
-def test_what_predict_refuses(images: Any, error: type[Exception], text: str):
+def test_wrong_parts_of_a_recipe_are_refused(options: dict[str, Any], error: type[Exception], text: str, data: Any):
+    model = small()
+    before = weights(model)
     with pytest.raises(error, match=text):
-        mnistcnn.predict(small(), images)
+        fit(model, data, **options)
+    assert torch.equal(weights(model), before)
 
 
-def test_predict_and_test_refuse_a_batch_of_nothing(data: Any):
-    for call in (mnistcnn.predict, mnistcnn.test):
-        with pytest.raises(ValueError, match="batch_size must be an integer of at least 1, got 0"):
-            call(small(), data, batch_size=0)
+def test_a_trainer_takes_a_recipe_and_names_its_fields():
+    trainer = mnistcnn.Trainer(small(), mnistcnn.recipe("session7_net2"), epochs=2, progress=False)
+    assert trainer.recipe == mnistcnn.recipe("session7_net2").replace(epochs=2)
+    with pytest.raises(TypeError, match="a Recipe has no field 'epoch'; did you mean 'epochs'"):
+        mnistcnn.Trainer(small(), epoch=2)
 
 
 # ---- the bar

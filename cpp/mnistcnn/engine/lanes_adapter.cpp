@@ -23,6 +23,7 @@ class LanesAdapter final : public Engine {
  public:
   LanesAdapter(network::Model& model, int threads)
       : model_(model),
+        memory_(model.parameters),
         engine_(model.graph, memory_of(model), threads),
         output_shape_(model.analysis.nodes.back().output_shape) {}
 
@@ -83,6 +84,7 @@ class LanesAdapter final : public Engine {
   Tensor empty_outputs(std::int64_t count) const { return at::empty(output_shape_of(count), at::kFloat); }
 
   const network::Model& model_;
+  const network::Parameters memory_;  // held, so that it outlives a move of the model to another device
   lanes::LanesEngine engine_;
   network::Shape output_shape_;
   Tensor images_;  // of the latest forward: the engine may read them again in its backward

@@ -12,6 +12,7 @@
 #include "mnistcnn/common/error.h"
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/data/order.h"
+#include "mnistcnn/train/augmented_images.h"
 #include "mnistcnn/train/soft_step.h"
 
 namespace mnistcnn::train {
@@ -106,6 +107,10 @@ EpochResult train_epoch(network::Model& model, engine::Engine& engine, Optimizer
   Stepper stepper(model, engine, task);
   const std::vector<std::int64_t> order =
       options.shuffle ? data::shuffled_order(set.size(), options.seed, options.epoch) : data::plain_order(set.size());
+  std::optional<AugmentedImages> augmented;
+  if (options.augmentation != nullptr)
+    augmented.emplace(*options.augmentation, set.images.data(), options.seed, options.epoch);
+  const engine::ImageSource* const source = augmented ? &*augmented : nullptr;
   std::vector<std::int64_t> labels;
   EpochResult result;
   for (std::int64_t begin = 0; begin < set.size(); begin += options.batch_size) {
@@ -115,8 +120,8 @@ EpochResult train_epoch(network::Model& model, engine::Engine& engine, Optimizer
     for (const std::int64_t index : indices) labels.push_back(set.labels[static_cast<std::size_t>(index)]);
 
     const std::size_t step = result.step_losses.size();
-    const engine::StepResult done = stepper.step({set.images.data(), indices, scaling.scale, scaling.shift}, labels,
-                                                 {options.seed, options.first_step + step});
+    const engine::StepResult done = stepper.step({set.images.data(), indices, scaling.scale, scaling.shift, source},
+                                                 labels, {options.seed, options.first_step + step});
     check_finite(done.loss_sum, options, step);
     optimizer.step(model.parameters.values, model.parameters.gradients, options.learning_rates[step],
                    momentum_at(options, step));

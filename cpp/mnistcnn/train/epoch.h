@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "mnistcnn/data/augmentation/plan.h"
 #include "mnistcnn/data/image_set.h"
 #include "mnistcnn/engine/engine.h"
 #include "mnistcnn/network/parameters.h"
@@ -26,8 +27,9 @@ struct EpochOptions {
   std::uint64_t epoch = 0;       // counted from 0; decides the order and the dropout masks
   std::uint64_t first_step = 0;  // steps made before this epoch
   bool shuffle = true;
-  std::vector<double> learning_rates;  // one per step
-  std::vector<double> momenta;         // one per step, or none: the optimizer's own
+  std::vector<double> learning_rates;                      // one per step
+  std::vector<double> momenta;                             // one per step, or none: the optimizer's own
+  const data::augmentation::Plan* augmentation = nullptr;  // what images go through, if anything
 };
 
 // How many steps an epoch makes of so many images.

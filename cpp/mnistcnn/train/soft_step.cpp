@@ -57,7 +57,7 @@ engine::StepResult SoftStep::step(const engine::ImageBatch& batch, std::span<con
   }
   at::Tensor opinion;
   if (!loss_.distillation.teachers.empty()) {
-    opinion = opinions(loss_.distillation, inputs);
+    opinion = opinions(loss_.distillation, inputs, batch.scale, batch.shift);
     targets.opinions = floats(opinion);
   }
   const auto size = static_cast<std::size_t>(outputs.numel());

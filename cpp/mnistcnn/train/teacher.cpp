@@ -16,22 +16,27 @@ at::Tensor per_channel(const std::vector<float>& numbers, const at::Device& devi
   return at::from_blob(const_cast<float*>(numbers.data()), {1, count, 1, 1}, at::kFloat).to(device);  // read only
 }
 
-at::Tensor seen_by(const Teacher& teacher, const at::Tensor& images) {
-  const auto is = [](float wanted) { return [wanted](float each) { return each == wanted; }; };
-  if (std::all_of(teacher.scale.begin(), teacher.scale.end(), is(1)) &&
-      std::all_of(teacher.shift.begin(), teacher.shift.end(), is(0)))
-    return images;
-  return images * per_channel(teacher.scale, images.device()) + per_channel(teacher.shift, images.device());
+// From the student's normalised pixels to the teacher's.
+at::Tensor seen_by(const Teacher& teacher, const at::Tensor& images, std::span<const float> scale,
+                   std::span<const float> shift) {
+  if (std::ranges::equal(teacher.scale, scale) && std::ranges::equal(teacher.shift, shift)) return images;
+  std::vector<float> ratio, rest;
+  for (std::size_t channel = 0; channel < scale.size(); ++channel) {
+    ratio.push_back(teacher.scale[channel] / scale[channel]);
+    rest.push_back(teacher.shift[channel] - shift[channel] * ratio.back());
+  }
+  return images * per_channel(ratio, images.device()) + per_channel(rest, images.device());
 }
 
 }  // namespace
 
-at::Tensor opinions(const Distillation& distillation, const at::Tensor& images) {
+at::Tensor opinions(const Distillation& distillation, const at::Tensor& images, std::span<const float> scale,
+                    std::span<const float> shift) {
   const at::NoGradGuard guard;
   at::Tensor sum;
   for (const Teacher& teacher : distillation.teachers) {
-    at::Tensor outputs =
-        teacher.engine->forward(seen_by(teacher, images), engine::Mode::kEvaluate, {}, engine::Keep::kNothing);
+    at::Tensor outputs = teacher.engine->forward(seen_by(teacher, images, scale, shift), engine::Mode::kEvaluate, {},
+                                                 engine::Keep::kNothing);
     if (teacher.gives_probabilities) outputs = outputs.clamp_min(std::numeric_limits<float>::min()).log();
     const at::Tensor opinion = at::softmax(outputs / distillation.temperature, 1);
     sum = sum.defined() ? sum + opinion : opinion;

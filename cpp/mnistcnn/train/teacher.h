@@ -1,6 +1,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <span>
 #include <vector>
 
 #include "mnistcnn/engine/engine.h"
@@ -10,7 +11,7 @@ namespace mnistcnn::train {
 // A trained model whose opinion a student learns.
 struct Teacher {
   engine::Engine* engine;           // of another model than the student's; not owned
-  std::vector<float> scale, shift;  // from the student's normalised pixels to the teacher's, one per channel
+  std::vector<float> scale, shift;  // pixel * scale + shift is what it takes, one of each per channel
   bool gives_probabilities;         // otherwise logits or log-probabilities
 };
 
@@ -20,8 +21,9 @@ struct Distillation {
   double temperature = 4, weight = 0.5;
 };
 
-// images: f32 [B, C, H, W], the student's -> f32 [B, classes] on the CPU: the mean of the teachers' softened
-// probabilities.
-at::Tensor opinions(const Distillation& distillation, const at::Tensor& images);
+// images: f32 [B, C, H, W], pixel * scale + shift as the student takes them -> f32 [B, classes] on the CPU: the mean of
+// the teachers' softened probabilities.
+at::Tensor opinions(const Distillation& distillation, const at::Tensor& images, std::span<const float> scale,
+                    std::span<const float> shift);
 
 }  // namespace mnistcnn::train

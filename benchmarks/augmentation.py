@@ -1,0 +1,149 @@
+"""What augmentation costs: each step for one image, beside torchvision, and `Rotation(10)` in an epoch of training.
+
+    python benchmarks/augmentation.py
+
+Everything runs on one thread. Contenders take turns and the fastest turn of each counts, so that a busy machine changes
+the figures little. torchvision turns PIL images, as data sets give them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from timing import disturbance, heading, markdown, take_turns
+from transforms import torchvision_transforms
+
+import mnistcnn
+from mnistcnn import losses, optimizers
+from mnistcnn._native import core
+from mnistcnn.augmentation import Step, native
+
+IMAGES = 1024
+
+
+def pairs(transforms: Any) -> dict[str, tuple[Step, Callable[[Any], Any] | None]]:
+    """Our steps, and torchvision's for the same."""
+    bilinear = transforms.InterpolationMode.BILINEAR
+    return {
+        "Rotation(10)": (mnistcnn.Rotation(10), transforms.RandomRotation(10)),
+        "Rotation(10), bilinear": (
+            mnistcnn.Rotation(10, interpolation="bilinear"),
+            transforms.RandomRotation(10, interpolation=bilinear),
+        ),
+        "Affine(10, shifts, scales, shears)": (
+            mnistcnn.Affine(10, translate=(0.1, 0.1), scale=(0.9, 1.1), shear=10),
+            transforms.RandomAffine(10, translate=(0.1, 0.1), scale=(0.9, 1.1), shear=10),
+        ),
+        "Perspective(0.3)": (mnistcnn.Perspective(0.3, p=1), transforms.RandomPerspective(0.3, p=1)),
+        "RandomCrop(28, padding=2)": (mnistcnn.RandomCrop(28, padding=2), transforms.RandomCrop(28, padding=2)),
+        "CenterCrop(22)": (mnistcnn.CenterCrop(22), transforms.CenterCrop(22)),
+        "Resize(22)": (mnistcnn.Resize(22), transforms.Resize(22)),
+        "ColorJitter(0.3, 0.3)": (mnistcnn.ColorJitter(0.3, 0.3), transforms.ColorJitter(0.3, 0.3)),
+        "RandomErasing(p=1)": (mnistcnn.RandomErasing(p=1), None),
+        "Cutout(8)": (mnistcnn.Cutout(8), None),
+        "GaussianNoise(0.1)": (mnistcnn.GaussianNoise(0.1), None),
+        "MorphologicalThickness(0.5)": (mnistcnn.MorphologicalThickness(0.5), None),
+        "ElasticDistortion(36, 5)": (mnistcnn.ElasticDistortion(36, 5), None),
+    }
+
+
+def measure_steps(data: mnistcnn.ImageSet, seconds: float) -> None:
+    """Prints microseconds per image of every step."""
+    from PIL import Image
+
+    pictures = [Image.fromarray(image[0]) for image in data.images]
+    rows, records = [], []
+    for name, (step, other) in pairs(torchvision_transforms()).items():
+
+        def ours(count: int, step: Step = step) -> None:
+            for epoch in range(count):
+                mnistcnn.augment(data, step, epoch=epoch, threads=1)
+
+        def theirs(count: int, other: Any = other) -> None:
+            for _ in range(count):
+                for picture in pictures:
+                    other(picture)
+
+        turns = take_turns({"ours": ours} | ({"torchvision": theirs} if other else {}), seconds, 5, 1000)
+        best = {label: 1e6 * min(times) / len(data) for label, times in turns.times.items()}
+        there = "torchvision" in best
+        cells = [f"{best['torchvision']:.1f}", f"{best['torchvision'] / best['ours']:.0f}x"] if there else ["", ""]
+        rows.append([name, f"{best['ours']:.2f}", *cells])
+        records.append(turns.to_dict())
+    print("\n## Microseconds per image of 28x28\n")
+    print(markdown(["step", "mnistcnn", "torchvision", "faster"], rows))
+    print(f"\n{disturbance(records)}")
+
+
+def trainer(name: str, data: mnistcnn.ImageSet, steps: list[Step]) -> Callable[[int], None]:
+    """Epochs of training on one thread."""
+    model = mnistcnn.create_model(name, seed=1)
+    model.normalization = mnistcnn.Normalization(0.1307, 0.3081)
+    network, chosen = model._network, mnistcnn.SGD(lr=0.01, momentum=0.9)
+    optimizer = core.Optimizer(
+        network,
+        optimizers.settings(chosen),
+        trainable=model.trainable_ranges(),
+        undecayed=optimizers.undecayed_ranges(chosen, network),
+    )
+    images, labels = torch.tensor(data.images), torch.tensor(data.labels)
+    pixels = model.pixel_normalization
+
+    def epochs(count: int) -> None:
+        for epoch in range(count):
+            core.train_epoch(
+                network,
+                model.native_engine("lanes", 1),
+                optimizer,
+                images,
+                labels,
+                scale=pixels.scale,
+                shift=pixels.shift,
+                batch_size=128,
+                seed=1,
+                epoch=epoch,
+                first_step=0,
+                shuffle=True,
+                learning_rates=[0.01] * -(-len(data) // 128),
+                loss=losses.native("nll", model),
+                augmentation=native(steps) if steps else None,
+            )
+
+    return epochs
+
+
+def measure_training(data: mnistcnn.ImageSet, seconds: float) -> None:
+    """Prints what a rotation adds to an epoch of session7_net."""
+    contenders = {
+        "plain": trainer("session7_net", data, []),
+        "Rotation(10)": trainer("session7_net", data, [mnistcnn.Rotation(10)]),
+    }
+    turns = take_turns(contenders, seconds, 15, 100)
+    best = {label: min(times) for label, times in turns.times.items()}
+    rows = [
+        [label, f"{1e6 * each / len(data):.2f}", f"{100 * (each / best['plain'] - 1):+.1f} %"]
+        for label, each in best.items()
+    ]
+    print("\n## Training session7_net on the lanes, one thread\n")
+    print(markdown(["augmentation", "microseconds per image", "more"], rows))
+    print(f"\n{disturbance([turns.to_dict()])}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=1.0, help="to measure each step")
+    parser.add_argument("--only", choices=["steps", "training"], help="one of the two tables")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    heading("The cost of augmentation")
+    if arguments.only != "training":
+        measure_steps(mnistcnn.load("digits")[1][:IMAGES], arguments.seconds)
+    if arguments.only != "steps":
+        measure_training(mnistcnn.load("digits")[1][: 2 * IMAGES], 5 * arguments.seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Batches for a training loop of one's own: `mnistcnn.DataLoader` beside torchvision's transforms with torch's loader.
+
+    python benchmarks/loader.py
+
+Both shuffle, turn by up to 10 degrees and normalise 28x28 images into batches of 128. torch's loader runs in the
+process itself, which is its fastest way on few cores, and once with a worker process. The fastest turn of each counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from timing import disturbance, heading, markdown, take_turns
+from transforms import torchvision_transforms
+
+import mnistcnn
+
+
+class Pictures(torch.utils.data.Dataset[Any]):
+    """As torchvision's MNIST: a PIL image is made of every item and transformed."""
+
+    def __init__(self, data: mnistcnn.ImageSet, transform: Callable[[Any], Any]) -> None:
+        self.images, self.labels, self.transform = torch.tensor(data.images[:, 0]), data.labels.tolist(), transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        from PIL import Image
+
+        return self.transform(Image.fromarray(self.images[index].numpy())), self.labels[index]
+
+
+def epochs(loader: Any) -> Callable[[int], None]:
+    """Runs through all batches."""
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            for images, labels in loader:
+                assert len(images) == len(labels)
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=30.0, help="to measure all contenders")
+    parser.add_argument("--images", type=int, default=2560, help="per epoch")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    data = mnistcnn.load("digits")[1][: arguments.images]
+    transforms = torchvision_transforms()
+    transform = transforms.Compose(
+        [transforms.RandomRotation(10), transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
+    )
+    pictures = Pictures(data, transform)
+    pixels, step = mnistcnn.Normalization(0.1307, 0.3081), mnistcnn.Rotation(10)
+    contenders = {
+        "torch": epochs(torch.utils.data.DataLoader(pictures, 128, shuffle=True)),
+        "torch, 1 worker": epochs(
+            torch.utils.data.DataLoader(pictures, 128, shuffle=True, num_workers=1, persistent_workers=True)
+        ),
+        "mnistcnn": epochs(mnistcnn.DataLoader(data, 128, augment=step, normalization=pixels)),
+        "mnistcnn, no thread": epochs(mnistcnn.DataLoader(data, 128, augment=step, normalization=pixels, prefetch=0)),
+    }
+    turns = take_turns(contenders, arguments.seconds, 5, 1000)
+    best = {label: min(times) for label, times in turns.times.items()}
+    rows = [
+        [label, f"{len(data) / each:,.0f}", f"{60_000 * each / len(data):.2f}", f"{best['torch'] / each:.1f}x"]
+        for label, each in best.items()
+    ]
+    heading("Loading, turning and normalising")
+    print()
+    print(markdown(["loader", "images / s", "s / 60,000 images", "of torch's speed"], rows))
+    print(f"\n{disturbance([turns.to_dict()])}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""The state of a run: taken after an epoch, and put back so that the run goes on with the same bits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mnistcnn import averaging
+from mnistcnn.checkpoints import Snapshot
+from mnistcnn.entrance import core_tensor
+from mnistcnn.files import described_model, described_normalization, made_model, made_normalization
+from mnistcnn.history import History, without_nan
+from mnistcnn.plain_values import from_plain
+
+if TYPE_CHECKING:
+    from mnistcnn.image_set import ImageSet
+    from mnistcnn.model import Model
+    from mnistcnn.native_run import NativeRun
+    from mnistcnn.recipes import Recipe
+
+
+class RunState:
+    """What decides a run beside its state, and how its state is taken and put back."""
+
+    def __init__(
+        self, model: Model, recipe: Recipe, sets: tuple[ImageSet, ImageSet | None], callbacks: Iterable[Any]
+    ) -> None:
+        self._model, self._recipe = model, recipe
+        self._stateful = [each for each in callbacks if callable(getattr(each, "state", None))]
+        self._train_set, self._validation = (each and _fingerprint(each) for each in sets)
+        self._normalization = described_normalization(model.normalization)
+
+    def snapshot(self, history: History, native: NativeRun) -> Snapshot:
+        """The run as it is now."""
+        model = self._model
+        description = {
+            "model": described_model(model),
+            "normalization_given": self._normalization,
+            "recipe": _deciding(self._recipe),
+            "train_set": self._train_set,
+            "validation": self._validation,
+            "history": without_nan({**history.to_dict(), "step_losses": []}),
+            "made_with": {"torch": torch.__version__},
+        }
+        tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+        tensors |= {f"run.{name}": tensor for name, tensor in native.state().items()}
+        for index, callback in enumerate(self._stateful):
+            tensors |= {f"callback.{index}.{name}": tensor for name, tensor in callback.state().items()}
+        tensors["step_losses"] = torch.tensor(history.step_losses, dtype=torch.float64)
+        return Snapshot(len(history), description, tensors)
+
+    def check(self, snapshot: Snapshot, folder: str) -> None:
+        """Refuses to go on with another network, other images or another recipe than those of the snapshot."""
+        stored = snapshot.description
+        network = _plain(described_model(self._model))
+        differences = []
+        for what, name in (("the network's input shape", "input_shape"), ("the network", "nodes")):
+            differences += _difference(what, stored["model"][name], network[name])
+        for name, now in (("train_set", self._train_set), ("validation", self._validation)):
+            differences += _difference(name, stored[name], now)
+        given = _plain(self._normalization)
+        if given != stored["model"]["normalization"]:
+            differences += _difference("the model's normalization", stored["normalization_given"], given)
+        differences += self._recipe_differences(stored["recipe"], snapshot.epoch)
+        if differences:
+            raise ValueError(
+                f"the run in {folder} can't be resumed, because it was another one: {'; '.join(differences)}. Give it "
+                "what it was started with, or name another folder"
+            )
+
+    def _recipe_differences(self, stored: dict[str, Any], done: int) -> list[str]:
+        """More epochs are welcome where that would not have changed those that are done."""
+        wanted = _deciding(self._recipe)
+        depends = self._recipe.schedule is not None and self._recipe.schedule.depends_on_epochs
+        if not depends and wanted["epochs"] >= done:
+            stored = {**stored, "epochs": wanted["epochs"]}
+        return [each for name in stored | wanted for each in _difference(name, stored.get(name), wanted.get(name))]
+
+    def restore(self, snapshot: Snapshot, history: History, native: NativeRun) -> None:
+        """The run as it was then; ``native`` has begun."""
+        model = self._model
+        model.normalization = made_normalization(snapshot.description["model"]["normalization"])
+        model.load_state_dict(_under("model.", snapshot.tensors))
+        native.restore(_under("run.", snapshot.tensors))
+        for index, callback in enumerate(self._stateful):
+            callback.restore(_under(f"callback.{index}.", snapshot.tensors))
+        stored = History.from_dict(snapshot.description["history"])
+        history.epochs[:] = stored.epochs
+        history.step_losses[:] = snapshot.tensors["step_losses"].tolist()
+
+
+def model_of(path: Path, snapshot: Snapshot) -> Model:
+    """The model of a snapshot, with the weights that its validation looked at."""
+    model = made_model(path, snapshot.description["model"], _under("model.", snapshot.tensors))
+    value = from_plain(snapshot.description["recipe"]["averaging"], "averaging")
+    state = _under("run.averaging.", snapshot.tensors)
+    if value is not None and value.evaluates and state:
+        native = averaging.native(value, model)
+        assert native is not None
+        native.restore(state)
+        averaging.finish(native, value, model)
+    return model
+
+
+def _deciding(recipe: Recipe) -> dict[str, Any]:
+    described = _plain(recipe.described())
+    described.pop("about", None)
+    plain: dict[str, Any] = described
+    return plain
+
+
+def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    return json.loads(json.dumps(value))
+
+
+def _fingerprint(images: ImageSet) -> dict[str, Any]:
+    digest = hashlib.sha256(core_tensor(images.images).numpy().data)
+    digest.update(core_tensor(images.labels).numpy().data)
+    return {"images": len(images), "sha256": digest.hexdigest()}
+
+
+def _difference(what: str, then: Any, now: Any) -> list[str]:
+    """What differs, in words: one sentence or none."""
+    if then == now:
+        return []
+    say: Callable[[Any], str] = _nodes_in_words if what == "the network" else _in_words
+    return [f"{what} was {say(then)} and is now {say(now)}"]
+
+
+def _nodes_in_words(nodes: Any) -> str:
+    digest = hashlib.sha256(json.dumps(nodes).encode()).hexdigest()[:8]
+    return f"a graph of {len(nodes)} nodes ({digest})"
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict) and "sha256" in value:
+        return f"{value['images']:,} images ({value['sha256'][:8]})"
+    if isinstance(value, dict) and "kind" in value:
+        inner = ", ".join(f"{name}={_in_words(each)}" for name, each in value.items() if name != "kind")
+        return f"{value['kind']}({inner})"
+    return repr(value)

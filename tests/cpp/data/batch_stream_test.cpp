@@ -1,0 +1,139 @@
+#include "mnistcnn/data/batch_stream.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <stdexcept>
+#include <vector>
+
+#include "mnistcnn/data/order.h"
+
+namespace mnistcnn::data {
+namespace {
+
+using augmentation::Plan;
+using augmentation::Size;
+
+constexpr std::int64_t kCount = 23;
+constexpr Size kSize{1, 2, 3};
+
+struct Set {
+  std::vector<std::uint8_t> images;
+  std::vector<std::int64_t> labels;
+  ImageSet view() const { return {images, labels}; }
+};
+
+Set make_set() {
+  Set set;
+  for (int i = 0; i < kCount * 6; ++i) set.images.push_back(static_cast<std::uint8_t>(i));
+  for (std::int64_t i = 0; i < kCount; ++i) set.labels.push_back(i);
+  return set;
+}
+
+Plan turning() {
+  augmentation::Rotation step;
+  step.degrees = {-180, 180};
+  return Plan({step}, kSize);
+}
+
+struct Epoch {
+  std::vector<float> images;
+  std::vector<std::int64_t> labels, counts;
+  bool operator==(const Epoch&) const = default;
+};
+
+Epoch read(BatchStream& stream) {
+  Epoch epoch;
+  while (const auto batch = stream.next()) {
+    const auto* values = reinterpret_cast<const float*>(batch->images.get());
+    epoch.images.insert(epoch.images.end(), values, values + batch->count * kSize.bytes());
+    epoch.labels.insert(epoch.labels.end(), batch->labels.get(), batch->labels.get() + batch->count);
+    epoch.counts.push_back(batch->count);
+  }
+  return epoch;
+}
+
+StreamOptions options(int prefetch) {
+  StreamOptions options{.batch_size = 5, .seed = 3, .epoch = 1, .scale = {0.5F}, .shift = {-1}};
+  options.prefetch = prefetch;
+  return options;
+}
+
+TEST(BatchStream, GivesTheImagesOfTheEpochInItsOrder) {
+  const Set set = make_set();
+  const Plan plan = turning();
+  Epoch expected;
+  expected.labels = shuffled_order(kCount, 3, 1);
+  expected.counts = {5, 5, 5, 5, 3};
+  std::vector<std::uint8_t> image(6);
+  std::vector<std::byte> scratch(plan.scratch_bytes());
+  for (const std::int64_t index : expected.labels) {
+    plan.run({3, 1, index}, &set.images[static_cast<std::size_t>(index * 6)], image.data(), scratch.data());
+    for (const std::uint8_t each : image) expected.images.push_back(static_cast<float>(each) * 0.5F - 1);
+  }
+  for (const int prefetch : {0, 1, 2, 50}) {
+    BatchStream stream(set.view(), turning(), options(prefetch));
+    EXPECT_EQ(stream.batches(), 5);
+    EXPECT_EQ(read(stream), expected) << "prefetch " << prefetch;
+    EXPECT_FALSE(stream.next()) << "the end stays the end";
+  }
+}
+
+TEST(BatchStream, RawBytesInPlainOrderWithoutTheSmallerLastBatch) {
+  const Set set = make_set();
+  StreamOptions wanted = options(2);
+  wanted.raw = wanted.drop_last = true;
+  wanted.shuffle = false;
+  BatchStream stream(set.view(), Plan({}, kSize), wanted);
+  EXPECT_EQ(stream.batches(), 4);
+  std::int64_t seen = 0;
+  while (const auto batch = stream.next()) {
+    EXPECT_EQ(batch->count, 5);
+    EXPECT_EQ(std::memcmp(batch->images.get(), &set.images[static_cast<std::size_t>(seen * 6)], 30), 0);
+    seen += batch->count;
+  }
+  EXPECT_EQ(seen, 20);
+}
+
+TEST(BatchStream, EndsItsThreadWhenItIsLeft) {
+  const Set set = make_set();
+  for (int taken = 0; taken < 4; ++taken) {
+    BatchStream stream(set.view(), turning(), options(1));
+    for (int i = 0; i < taken; ++i) EXPECT_TRUE(stream.next());
+  }
+}
+
+TEST(BatchStream, WaitsNoLongerThanItIsTold) {
+  const Set set = make_set();
+  BatchStream stream(set.view(), turning(), options(1));
+  while (!stream.ready(std::chrono::milliseconds(1))) continue;
+  EXPECT_TRUE(stream.next());
+}
+
+TEST(BatchStream, WhatGoesWrongInTheBackgroundComesOut) {
+  const Set set = make_set();
+  // Only its results tell that they would differ in size.
+  BatchStream stream(set.view(), Plan({augmentation::CenterCrop{{1, 1}, 0.5}}, kSize), options(2));
+  EXPECT_THROW(stream.next(), std::invalid_argument);
+}
+
+TEST(BatchStream, AChildProcessGoesOnByItself) {
+  const Set set = make_set();
+  BatchStream whole(set.view(), turning(), options(0));
+  const Epoch expected = read(whole);
+  BatchStream stream(set.view(), turning(), options(2));
+  const pid_t child = fork();
+  if (child == 0) {
+    const bool same = read(stream) == expected;
+    _exit(same ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(read(stream), expected);
+}
+
+}  // namespace
+}  // namespace mnistcnn::data

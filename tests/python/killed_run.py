@@ -1,0 +1,48 @@
+"""A run in a process of its own, for tests that kill it: trains, and prints the SHA-256 of everything at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+
+import torch
+
+import mnistcnn
+from mnistcnn._native import core
+
+
+def recipe() -> mnistcnn.Recipe:
+    """Everything that has a state: Adam, a schedule, augmentation, averaging, and dropout in the network."""
+    return mnistcnn.Recipe(
+        epochs=6,
+        batch_size=32,
+        optimizer=mnistcnn.Adam(lr=0.002),
+        schedule=mnistcnn.StepLR(2, 0.5),
+        augment=(mnistcnn.Rotation(10, fill=1),) if hasattr(core, "Augmentation") else (),
+        averaging=mnistcnn.EMA(decay=0.9),
+        seed=5,
+    )
+
+
+def digest(model: mnistcnn.Model) -> str:
+    found = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        found.update(name.encode())
+        found.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def run(folder: str | None) -> str:
+    torch.set_num_threads(1)
+    data = mnistcnn.load("digits")[1][:1500]
+    model = mnistcnn.create_model("budget_model3", seed=1)
+    options = {} if folder is None else {"checkpoint": folder, "resume": True}
+    mnistcnn.train(
+        model, data, recipe(), validation=0.1, callbacks=[mnistcnn.KeepBest()], threads=1, progress=False, **options
+    )
+    return digest(model)
+
+
+if __name__ == "__main__":
+    print("started", flush=True)
+    print(run(sys.argv[1]))

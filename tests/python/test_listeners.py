@@ -1,0 +1,152 @@
+"""The ready callbacks."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import mnistcnn
+
+
+@pytest.fixture
+def data(digits: Any) -> mnistcnn.ImageSet:
+    return digits[0][:300]
+
+
+def fit(model: mnistcnn.Model, data: mnistcnn.ImageSet, *callbacks: Any, **options: Any) -> mnistcnn.History:
+    options = {"epochs": 3, "batch_size": 64, "progress": False, **options}
+    return mnistcnn.train(model, data, callbacks=callbacks, **options)
+
+
+def small() -> mnistcnn.Model:
+    return mnistcnn.create_model("budget_model3", seed=1)
+
+
+def last_good_epoch(values: list[float], patience: int, min_delta: float, sign: int) -> int:
+    """The epoch after which a run must end, by trying every one: the slow and obvious reference."""
+    for end in range(1, len(values) + 1):
+        records, best = [], -np.inf
+        for value in values[:end]:
+            records.append(sign * value > best + min_delta)
+            best = sign * value if records[-1] else best
+        if end >= patience and not any(records[end - patience :]):
+            return end
+    return len(values)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_early_stopping(seed: int):
+    """Fed with made-up validations; it may only look at the history."""
+    dice = np.random.default_rng(seed)
+    monitor = ["validation_accuracy", "validation_loss"][seed % 2]
+    patience, min_delta = int(dice.integers(1, 5)), float(dice.choice([0.0, 0.05]))
+    values = dice.uniform(0, 1, 30).round(1).tolist()
+    stopper = mnistcnn.EarlyStopping(patience, monitor, min_delta)
+    trainer = mnistcnn.Trainer(small(), progress=False)
+    stopper.on_train_start(trainer)
+    for epoch, value in enumerate(values, start=1):
+        record = mnistcnn.EpochRecord(epoch, 0.1, 0.9, value, value, 0.1, 1.0)
+        trainer.history.epochs.append(record)
+        stopper.on_epoch(record)
+        if trainer._stopping:
+            break
+    assert len(trainer.history) == last_good_epoch(values, patience, min_delta, 1 if "accuracy" in monitor else -1)
+
+
+def test_early_stopping_ends_a_run_and_a_resumed_one_stays_ended(data: Any, tmp_path: Path):
+    options: dict[str, Any] = {"validation": 0.2, "optimizer": mnistcnn.SGD(lr=0.0), "epochs": 9}
+    model = mnistcnn.create_model("budget_model1")  # without batch norm nothing moves
+    assert len(fit(model, data, mnistcnn.EarlyStopping(2), checkpoint=tmp_path, **options)) == 3
+    assert len(fit(model, data, mnistcnn.EarlyStopping(2), checkpoint=tmp_path, resume=True, **options)) == 3
+
+
+def test_keep_best_gives_the_best_weights(data: Any):
+    model = small()
+    train_set, held_out = data.split(0.3)
+    history = fit(model, train_set, mnistcnn.KeepBest("validation_loss"), validation=held_out, epochs=5, seed=2)
+    best = min(record.validation_loss or 9 for record in history)
+    assert mnistcnn.test(model, held_out, progress=False).loss == best
+
+
+def test_keep_best_after_divergence(data: Any):
+    """The learning rate explodes in the third epoch; the model keeps the best of the first two."""
+    model = mnistcnn.create_model("budget_model1")
+    schedule = mnistcnn.LambdaLR(lambda epoch: 1.0 if epoch < 2 else 1e30)
+    with pytest.raises(mnistcnn.DivergedError):
+        fit(model, data, mnistcnn.KeepBest(), validation=0.3, schedule=schedule)
+    assert len(model.history) == 2
+    assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
+
+
+@pytest.mark.parametrize("make", [mnistcnn.EarlyStopping, mnistcnn.KeepBest])
+def test_a_validation_set_is_needed(make: Any, data: Any):
+    model = small()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ValueError, match="looks at validation_accuracy, but there is no validation set; give valid"):
+        fit(model, data, make())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    with pytest.raises(ValueError, match="monitor must be one of 'validation_accuracy', 'validation_loss'"):
+        make(monitor="train_loss")
+
+
+def test_csv(data: Any, tmp_path: Path):
+    history = fit(small(), data, mnistcnn.CSVLogger(tmp_path / "run.csv"))
+    with (tmp_path / "run.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["train_loss"]) for row in rows] == history.column("train_loss").tolist()
+    model = small()
+    with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere does not exist"):
+        fit(model, data, mnistcnn.CSVLogger(tmp_path / "nowhere" / "run.csv"))
+    assert model.history is not None
+    assert len(model.history) == 0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard(data: Any, tmp_path: Path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    history = fit(small(), data, mnistcnn.TensorBoard(tmp_path, every=2), validation=0.2)
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    losses = [each.value for each in events.Scalars("loss/validation")]
+    assert losses == pytest.approx(history.column("validation_loss").tolist(), rel=1e-6)
+    steps = [(each.step, each.value) for each in events.Scalars("step/loss")]
+    assert steps == [(i, pytest.approx(history.step_losses[i - 1])) for i in range(2, len(history.step_losses) + 1, 2)]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_mlflow(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # plain files need no database
+    store = f"file:{tmp_path}"
+    history = fit(small(), data, mnistcnn.MLflow("digits", "first", store))
+    client = mlflow.MlflowClient(tracking_uri=store)
+    (run,) = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["batch_size"] == "64"
+    assert run.data.metrics["train_loss"] == history.last.train_loss
+    assert len(client.get_metric_history(run.info.run_id, "train_loss")) == 3
+
+
+@pytest.mark.parametrize(
+    ("make", "module", "text"),
+    [
+        (
+            lambda path: mnistcnn.TensorBoard(path),
+            "torch.utils.tensorboard",
+            r"pip install \"mnistcnn\[tensorboard\]\"",
+        ),
+        (lambda _: mnistcnn.MLflow(), "mlflow", r"pip install \"mnistcnn\[mlflow\]\""),
+    ],
+)
+def test_without_the_package(make: Any, module: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=text):
+        make(tmp_path)

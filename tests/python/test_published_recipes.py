@@ -1,0 +1,120 @@
+"""The published recipes, line by line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import mnistcnn
+from mnistcnn import SGD, Adam, CenterCrop, ExponentialLR, RandomApply, ReduceLROnPlateau, Resize, Rotation, StepLR
+from mnistcnn.published_recipes import variants
+from mnistcnn.recipes import DECIDING
+
+USUAL = {"batch_size": 128, "optimizer": SGD(lr=0.01, momentum=0.9)}
+PLATEAU = ReduceLROnPlateau(0.1, 3, "validation_accuracy")
+OPEN = {"batch_size", "optimizer", "loss", "shuffle", "seed"}
+REST = {"loss", "shuffle", "seed"}
+
+# name, variant: reported accuracy, fields, what we chose
+TABLE: dict[tuple[str, str | None], tuple[float | None, dict[str, Any], set[str]]] = {
+    ("assignment7_model1", None): (99.21, {**USUAL, "epochs": 20}, OPEN),
+    ("assignment7_model2", None): (99.20, {**USUAL, "epochs": 20}, OPEN),
+    ("assignment7_model3", None): (None, {**USUAL, "epochs": 20}, OPEN | {"epochs"}),
+    ("assignment7_model4", None): (99.30, {**USUAL, "epochs": 20}, OPEN),
+    ("assignment7_model5", None): (99.40, {**USUAL, "epochs": 20}, OPEN),
+    ("assignment7_model6", None): (99.06, {**USUAL, "augment": (Rotation(7, fill=1),)}, OPEN | {"augment.fill"}),
+    ("assignment7_model7", None): (
+        99.11,
+        {**USUAL, "augment": (Rotation(7, fill=1),), "schedule": StepLR(6, 0.1)},
+        OPEN | {"augment", "schedule"},
+    ),
+    ("assignment7_model8", None): (
+        99.38,
+        {**USUAL, "epochs": 16, "batch_size": 32, "schedule": ExponentialLR(0.9)},
+        REST,
+    ),
+    ("era5_net", None): (
+        99.33,
+        {
+            **USUAL,
+            "epochs": 20,
+            "batch_size": 512,
+            "schedule": StepLR(15, 0.1),
+            "augment": (RandomApply((CenterCrop(22), Resize(28)), p=0.1), Rotation(15, fill=0)),
+            "loss": "nll",
+        },
+        REST - {"loss"},
+    ),
+    ("budget_model1", None): (
+        98.63,
+        {"epochs": 10, "optimizer": Adam(lr=0.01), "schedule": PLATEAU, "loss": "cross_entropy"},
+        REST - {"loss"},
+    ),
+    ("budget_model2", None): (
+        98.80,
+        {"epochs": 12, "optimizer": Adam(lr=0.005), "schedule": PLATEAU, "loss": "cross_entropy"},
+        REST - {"loss"},
+    ),
+    ("budget_model3", None): (
+        97.90,
+        {"epochs": 15, "optimizer": Adam(lr=0.001), "schedule": PLATEAU, "loss": "cross_entropy"},
+        REST - {"loss"},
+    ),
+    ("session7_net1", None): (99.30, USUAL, REST),
+    ("session7_net2", None): (99.22, USUAL, REST),
+    ("session7_net", None): (99.20, USUAL, REST),
+    ("session7_net", "rotation"): (99.26, {**USUAL, "augment": (Rotation(10, fill=1),)}, REST),
+    ("session7_net", "rotation_step"): (
+        99.45,
+        {**USUAL, "augment": (Rotation(10, fill=1),), "schedule": StepLR(6, 0.1)},
+        REST,
+    ),
+    ("recognition_cnn", None): (None, {}, set(DECIDING)),
+}
+
+
+@pytest.mark.parametrize(("name", "variant"), TABLE)
+def test_published(name: str, variant: str | None):
+    accuracy, fields, chosen = TABLE[name, variant]
+    recipe = mnistcnn.recipe(name, variant)
+    assert recipe == mnistcnn.Recipe(**fields)
+    assert recipe.about is not None
+    assert (recipe.about.name, recipe.about.variant, recipe.about.accuracy) == (name, variant, accuracy)
+    assert set(recipe.about.chosen) == chosen
+    assert mnistcnn.Recipe.from_json(recipe.to_json()).about == recipe.about
+
+
+def test_every_network_has_its_recipe():
+    assert {name for name, _ in TABLE} == set(mnistcnn.list_models())
+    assert {(name, each) for name in mnistcnn.list_models() for each in variants(name)} == set(TABLE)
+
+
+def test_pixels_of_model8_are_not_normalised():
+    """As its author did; the recipe relies on the network's own normalization."""
+    assert mnistcnn.create_model("assignment7_model8").normalization == mnistcnn.Normalization(0.0, 1.0)
+    assert mnistcnn.create_model("era5_net").normalization == mnistcnn.Normalization(0.1307, 0.3081)
+
+
+def test_printed_with_stars():
+    text = repr(mnistcnn.recipe("assignment7_model6"))
+    assert text.startswith("Recipe 'assignment7_model6': 99.06 % reported")
+    assert "  batch_size      * 128" in text
+    assert "  epochs            15" in text
+    assert "fill=1 *" in text
+    assert text.endswith("* chosen by us: the author does not state it")
+    assert "no accuracy reported" in repr(mnistcnn.recipe("recognition_cnn"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("session7",), r"there is no model 'session7'; did you mean 'session7_net"),
+        (("session7_net", "rotation_steps"), "no variant 'rotation_steps'; did you mean 'rotation_step'"),
+        (("session7_net", "x"), "Choose from: None, 'rotation', 'rotation_step'"),
+        (("era5_net", "plain"), "has only the plain one: None"),
+    ],
+)
+def test_unknown_names(arguments: tuple[str, ...], text: str):
+    with pytest.raises(ValueError, match=text):
+        mnistcnn.recipe(*arguments)

@@ -1,0 +1,224 @@
+"""Schedules: value by value those of torch.optim.lr_scheduler, on random arguments."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch.optim import lr_scheduler as reference
+
+import mnistcnn
+from mnistcnn import EpochRecord
+from mnistcnn.schedules import Plan, Schedule
+
+Dice = random.Random
+PLAN = Plan(learning_rate=0.1, epochs=12, steps=7, momentum=0.9)
+
+
+def torch_optimizer(plan: Plan, adam: bool = False) -> torch.optim.Optimizer:
+    parameters = [torch.zeros(1, requires_grad=True)]
+    if adam:
+        return torch.optim.Adam(parameters, lr=plan.learning_rate, betas=(plan.momentum or 0.9, 0.999))
+    return torch.optim.SGD(parameters, lr=plan.learning_rate, momentum=plan.momentum or 0.0)
+
+
+def random_plan(dice: Dice) -> Plan:
+    return Plan(10 ** dice.uniform(-4, 0), dice.randint(2, 25), dice.randint(1, 9), dice.uniform(0.5, 0.95))
+
+
+def per_epoch(schedule: Schedule, plan: Plan) -> list[float]:
+    """The one learning rate of every epoch."""
+    rates = [schedule.rates(plan, epoch, []) for epoch in range(plan.epochs)]
+    assert all(len(each.learning_rates) == plan.steps and len(set(each.learning_rates)) == 1 for each in rates)
+    assert all(each.momenta is None for each in rates)
+    return [each.learning_rates[0] for each in rates]
+
+
+def torch_rates(scheduler: Any, steps: int) -> list[float]:
+    found = []
+    for _ in range(steps):
+        found.append(scheduler.optimizer.param_groups[0]["lr"])
+        scheduler.optimizer.step()
+        scheduler.step()
+    return found
+
+
+Case = tuple[Schedule, Callable[[torch.optim.Optimizer], Any]]
+
+
+def _step(dice: Dice, plan: Plan) -> Case:
+    size, gamma = dice.randint(1, 8), dice.uniform(0.05, 1)
+    return mnistcnn.StepLR(size, gamma), lambda o: reference.StepLR(o, size, gamma)
+
+
+def _multi_step(dice: Dice, plan: Plan) -> Case:
+    milestones, gamma = [dice.randint(1, 20) for _ in range(3)], dice.uniform(0.05, 1)
+    return mnistcnn.MultiStepLR(milestones, gamma), lambda o: reference.MultiStepLR(o, sorted(milestones), gamma)
+
+
+def _exponential(dice: Dice, plan: Plan) -> Case:
+    gamma = dice.uniform(0.5, 1)
+    return mnistcnn.ExponentialLR(gamma), lambda o: reference.ExponentialLR(o, gamma)
+
+
+def _constant(dice: Dice, plan: Plan) -> Case:
+    factor, epochs = dice.uniform(0.1, 1), dice.randint(1, 8)
+    return mnistcnn.ConstantLR(factor, epochs), lambda o: reference.ConstantLR(o, factor, epochs)
+
+
+def _lambda(dice: Dice, plan: Plan) -> Case:
+    power = dice.uniform(0.1, 2)
+
+    def factor(epoch: int) -> float:
+        return (1 + epoch) ** -power
+
+    return mnistcnn.LambdaLR(factor), lambda o: reference.LambdaLR(o, factor)
+
+
+def _cosine(dice: Dice, plan: Plan) -> Case:
+    lowest = dice.uniform(0, 1) * plan.learning_rate
+    schedule = mnistcnn.CosineAnnealing(eta_min=lowest, per_step=False)
+    return schedule, lambda o: reference.CosineAnnealingLR(o, plan.epochs, lowest)
+
+
+def _warm_cosine(dice: Dice, plan: Plan) -> Case:
+    warm, start = dice.randint(1, plan.epochs - 1), dice.uniform(0.01, 1)
+
+    def both(optimizer: torch.optim.Optimizer) -> Any:
+        parts = [
+            reference.LinearLR(optimizer, start, total_iters=warm),
+            reference.CosineAnnealingLR(optimizer, plan.epochs - warm),
+        ]
+        return reference.SequentialLR(optimizer, parts, milestones=[warm])
+
+    return mnistcnn.CosineAnnealing(warmup_epochs=warm, warmup_start=start, per_step=False), both
+
+
+@pytest.mark.filterwarnings("ignore:.*epoch parameter:UserWarning")
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("make", [_step, _multi_step, _exponential, _constant, _lambda, _cosine, _warm_cosine])
+def test_parity_per_epoch(make: Callable[[Dice, Plan], Case], seed: int):
+    dice = Dice(seed)
+    plan = random_plan(dice)
+    schedule, build = make(dice, plan)
+    wanted = torch_rates(build(torch_optimizer(plan)), plan.epochs)
+    assert per_epoch(schedule, plan) == pytest.approx(wanted, rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_parity_of_the_cosine_per_step(seed: int):
+    """One period of the reference is then the number of steps; only the last step of all comes near the lowest rate."""
+    dice = Dice(seed)
+    plan = random_plan(dice)
+    found = [
+        rate
+        for epoch in range(plan.epochs)
+        for rate in mnistcnn.CosineAnnealing().rates(plan, epoch, []).learning_rates
+    ]
+    scheduler = reference.CosineAnnealingLR(torch_optimizer(plan), plan.epochs * plan.steps)
+    assert found == pytest.approx(torch_rates(scheduler, len(found)), rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_parity_of_one_cycle(seed: int):
+    dice = Dice(seed)
+    plan = replace(random_plan(dice), steps=dice.randint(2, 9), epochs=dice.randint(2, 9))
+    options: dict[str, Any] = {
+        "max_lr": 10 ** dice.uniform(-3, 0),
+        "pct_start": dice.uniform(0.1, 0.45),
+        "anneal_strategy": dice.choice(["cos", "linear"]),
+        "div_factor": dice.uniform(2, 50),
+        "final_div_factor": 10 ** dice.uniform(1, 5),
+        "three_phase": seed % 2 == 1,
+        "base_momentum": dice.uniform(0.5, 0.85),
+        "max_momentum": dice.uniform(0.86, 0.99),
+    }
+    adam = seed % 3 == 0
+    optimizer = torch_optimizer(plan, adam)
+    scheduler = reference.OneCycleLR(optimizer, total_steps=plan.epochs * plan.steps, **options)
+    schedule = mnistcnn.OneCycleLR(**options)
+    schedule.check(plan)
+    for epoch in range(plan.epochs):
+        rates = schedule.rates(plan, epoch, [])
+        assert rates.momenta is not None
+        for step in range(plan.steps):
+            group = optimizer.param_groups[0]
+            assert rates.learning_rates[step] == pytest.approx(group["lr"], rel=1e-9)
+            assert rates.momenta[step] == pytest.approx(group["betas"][0] if adam else group["momentum"], rel=1e-9)
+            optimizer.step()
+            if epoch * plan.steps + step + 1 < plan.epochs * plan.steps:
+                scheduler.step()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_parity_of_the_plateau(seed: int):
+    dice = Dice(seed)
+    plan = replace(random_plan(dice), epochs=40)
+    monitor = dice.choice(["validation_accuracy", "validation_loss", "train_loss"])
+    options: dict[str, Any] = {
+        "factor": dice.uniform(0.1, 0.9),
+        "patience": dice.randint(0, 4),
+        "threshold": dice.choice([1e-4, 0.05, 0.2]),
+        "threshold_mode": dice.choice(["rel", "abs"]),
+        "cooldown": dice.randint(0, 3),
+        "min_lr": dice.choice([0.0, plan.learning_rate / 10]),
+    }
+    mode = "max" if monitor.endswith("accuracy") else "min"
+    scheduler = reference.ReduceLROnPlateau(torch_optimizer(plan), mode=mode, **options)
+    schedule = mnistcnn.ReduceLROnPlateau(monitor=monitor, **options)
+    records: list[EpochRecord] = []
+    for epoch in range(plan.epochs):
+        rate = schedule.rates(plan, epoch, records).learning_rates[0]
+        assert rate == pytest.approx(scheduler.optimizer.param_groups[0]["lr"], rel=1e-12), epoch
+        value = dice.uniform(0.2, 0.9) if dice.random() < 0.7 else 0.5
+        records.append(replace(EpochRecord(epoch + 1, 0, 0, 0, 0, rate, 1.0), **{monitor: value}))
+        scheduler.step(value)
+
+
+def test_which_ones_depend_on_the_length_of_the_run():
+    assert mnistcnn.CosineAnnealing().depends_on_epochs
+    assert mnistcnn.OneCycleLR(0.1).depends_on_epochs
+    assert not mnistcnn.CosineAnnealing(t_max=5).depends_on_epochs
+    assert not mnistcnn.StepLR(2).depends_on_epochs
+
+
+REFUSALS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "step size": (lambda: mnistcnn.StepLR(0), ValueError, "step_size must be an integer of at least 1, got 0"),
+    "gamma": (lambda: mnistcnn.StepLR(2, "a"), TypeError, "gamma must be a number, got 'a'"),  # type: ignore[arg-type]
+    "milestones": (lambda: mnistcnn.MultiStepLR(5), TypeError, "milestones must be a list of epochs"),  # type: ignore[arg-type]
+    "unknown": (lambda: mnistcnn.StepLR(2, gama=0.1), TypeError, "StepLR has no argument 'gama'"),  # type: ignore[call-arg]
+    "monitor": (
+        lambda: mnistcnn.ReduceLROnPlateau(monitor="validation_acuracy"),
+        ValueError,
+        "monitor must be one of .* did you mean 'validation_accuracy'",
+    ),
+    "factor": (lambda: mnistcnn.ReduceLROnPlateau(1.5), ValueError, "factor must be below 1, got 1.5"),
+    "function": (lambda: mnistcnn.LambdaLR(0.5), TypeError, "needs a function of the epoch"),  # type: ignore[arg-type]
+    "strategy": (lambda: mnistcnn.OneCycleLR(0.1, anneal_strategy="sin"), ValueError, "anneal_strategy must be one of"),  # type: ignore[arg-type]
+    "momentum": (
+        lambda: mnistcnn.OneCycleLR(0.1).check(replace(PLAN, momentum=None)),
+        ValueError,
+        "no momentum to cycle in this optimizer; say cycle_momentum=False",
+    ),
+    "warm-up": (
+        lambda: mnistcnn.CosineAnnealing(warmup_epochs=12).check(PLAN),
+        ValueError,
+        "warmup_epochs=12 must be fewer than the run's 12 epochs",
+    ),
+    "lambda's factor": (
+        lambda: mnistcnn.LambdaLR(lambda _: float("nan")).rates(PLAN, 3, []),
+        ValueError,
+        "LambdaLR's factor in epoch 3 must be a finite number",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_what_schedules_refuse(case: str):
+    call, error, text = REFUSALS[case]
+    with pytest.raises(error, match=text):
+        call()

@@ -1,0 +1,86 @@
+"""What a run is judged by: a set, or a part of the training set that is then not trained on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import mnistcnn
+from mnistcnn.validation import split_off
+
+
+@pytest.fixture
+def data(digits: Any) -> mnistcnn.ImageSet:
+    return digits[0][:500]
+
+
+def small() -> mnistcnn.Model:
+    return mnistcnn.create_model("budget_model3", seed=1)
+
+
+def fit(model: mnistcnn.Model, data: mnistcnn.ImageSet, **options: Any) -> mnistcnn.History:
+    return mnistcnn.train(model, data, **{"epochs": 2, "batch_size": 64, "progress": False, **options})
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.25, np.float32(0.5)])
+def test_a_fraction_is_taken_away_in_proportion(fraction: float, data: Any):
+    rest, part = split_off(small(), data, fraction, seed=3)
+    assert part is not None
+    assert len(part) == round(float(fraction) * 500)
+    assert len(rest) + len(part) == 500
+    both = {image.tobytes() for image, _ in rest} & {image.tobytes() for image, _ in part}
+    assert not both
+    np.testing.assert_allclose(part.class_counts(), data.class_counts() * float(fraction), atol=1)
+    again, other = split_off(small(), data, fraction, seed=3)[1], split_off(small(), data, fraction, seed=4)[1]
+    assert again is not None
+    assert other is not None
+    assert np.array_equal(part.images, again.images)
+    assert not np.array_equal(part.images, other.images)
+
+
+def test_a_fraction_trains_as_the_split_would(data: Any):
+    first, second = small(), small()
+    history = fit(first, data, validation=0.2, seed=7)
+    rest, part = data.split(0.2, seed=7)
+    fit(second, rest, validation=part, seed=7)
+    assert history.column("validation_loss").tolist() == second.history.column("validation_loss").tolist()
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
+
+
+def test_the_normalization_is_measured_without_what_is_held_back(data: Any):
+    model = small()
+    model.normalization = None
+    fit(model, data, validation=0.4, epochs=1)
+    mean, std = data.split(0.4, seed=0)[0].mean_std()
+    assert model.normalization == mnistcnn.Normalization(mean, std)
+
+
+@pytest.mark.parametrize(
+    ("validation", "error", "text"),
+    [
+        (0.0, ValueError, "validation=0.0 must be a fraction above 0 and below 1"),
+        (1, ValueError, "validation=1 must be a fraction above 0 and below 1"),
+        (-0.1, ValueError, "must be a fraction"),
+        (float("nan"), ValueError, "must be a fraction"),
+        (True, TypeError, "validation must be an mnistcnn.ImageSet, or a fraction .* got bool"),
+        ("0.1", TypeError, "validation must be an mnistcnn.ImageSet, or a fraction .* got str"),
+        (1e-9, ValueError, "leaves one of the two sets empty"),
+    ],
+)
+def test_what_is_no_validation(validation: Any, error: type[Exception], text: str, data: Any):
+    with pytest.raises(error, match=text):
+        fit(small(), data, validation=validation)
+
+
+def test_a_schedule_that_needs_a_validation_set_says_so_before_any_work(data: Any):
+    model = small()
+    before = [tensor.clone() for tensor in model.state_dict().values()]
+    with pytest.raises(ValueError, match="ReduceLROnPlateau looks at validation_loss, but there is no validation set"):
+        fit(model, data, schedule=mnistcnn.ReduceLROnPlateau())
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), before, strict=True))
+    fit(model, data, schedule=mnistcnn.ReduceLROnPlateau(monitor="train_loss"))
