@@ -171,7 +171,8 @@ def _ground(grey: Grey) -> Grey:
     )
     places = np.stack([np.ones(border.sum()), rows[border] / height, columns[border] / width], axis=1)
     plane, *_ = np.linalg.lstsq(places[typical], levels[typical], rcond=None)
-    return (plane[0] + plane[1] * rows / height + plane[2] * columns / width).astype(np.float32)
+    ground: Grey = (plane[0] + plane[1] * rows / height + plane[2] * columns / width).astype(np.float32)
+    return ground
 
 
 def _without_specks(ink: Grey) -> npt.NDArray[np.bool_]:
@@ -204,7 +205,8 @@ def _scaled(ink: Grey) -> Grey:
             image = image.filter(ImageFilter.MaxFilter(3))
     image = image.resize(_size(image, BOX), Image.Resampling.BILINEAR)
     digit = np.asarray(image, dtype=np.float32)
-    return np.minimum(digit * (_CONTRAST * 255 / float(digit.max())), 255)
+    bright: Grey = np.minimum(digit * (_CONTRAST * 255 / float(digit.max())), 255)
+    return bright
 
 
 def _size(image: Image.Image, longer: int) -> tuple[int, int]:
