@@ -183,6 +183,19 @@ class Model(FixedTree):
 
         return save_model(self, path)
 
+    def to_torch(self, *, copy: bool = True) -> nn.Module:
+        """A plain PyTorch module that needs no mnistcnn; see `mnistcnn.bridge.to_torch.to_torch`."""
+        from mnistcnn.bridge.to_torch import to_torch
+
+        return to_torch(self, copy=copy)
+
+    def load_weights(self, weights: Any, *, by_order: bool = False) -> Model:
+        """Weights from an author's file or state dict; see `mnistcnn.bridge.weights.load_weights`."""
+        from mnistcnn.bridge.weights import load_weights
+
+        load_weights(self, weights, by_order=by_order)
+        return self
+
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.input_shape))
         head = f"{type(self).__name__} '{self.name}': {self.parameter_count:,} parameters, input {shape}"

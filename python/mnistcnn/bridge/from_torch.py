@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from mnistcnn.model import Model
 from mnistcnn.normalization import Normalization
 
 _KEPT = "_mnistcnn_model"  # where a module remembers what became of it
+_ONE_AT_A_TIME = threading.RLock()  # calls of modules and random numbers are watched in all threads
 _CLOSE = 1e-4  # relative distance of outputs; float32 in another order stays far below
 
 
@@ -122,7 +124,8 @@ def _size(tensor: torch.Tensor | None) -> Any:
 
 def traced(module: nn.Module, input_shape: Shape) -> Plan:
     """The plan of a module, checked against the module's own outputs."""
-    plan, runs = _observed(module, input_shape)
+    with _ONE_AT_A_TIME:
+        plan, runs = _observed(module, input_shape)
     try:
         network = network_of(plan)
     except ValueError as error:

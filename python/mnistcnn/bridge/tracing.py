@@ -57,7 +57,8 @@ class Run:
         batch = TRAINING_BATCH if training else EVALUATION_BATCH
         device = next((each.device for each in module.parameters()), torch.device("cpu"))
         self.example = torch.rand(batch, *image_shape, generator=generator).to(device)
-        module.train(training)
+        for each in module.modules():  # not module.train(): authors override it to keep layers as they are
+            each.training = training
         torch.manual_seed(20 + training)  # random numbers in the forward then make a difference
         recorder = Recorder(module, self.example.clone(), input_shape, image_shape)
         self.builder: Builder = recorder.builder

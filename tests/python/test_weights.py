@@ -1,0 +1,113 @@
+"""Weights from files of authors' own code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import mnistcnn
+
+
+def donor() -> mnistcnn.Model:
+    return mnistcnn.create_model("budget_model3", seed=7)
+
+
+def taker() -> mnistcnn.Model:
+    return mnistcnn.create_model("budget_model3", seed=1)
+
+
+def state() -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in donor().state_dict().items()}
+
+
+def equal(model: mnistcnn.Model, wanted: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(tensor, wanted[name]) for name, tensor in model.state_dict().items())
+
+
+WRAPPED: dict[str, Any] = {
+    "plain": lambda s: s,
+    "checkpoint": lambda s: {"epoch": 3, "model_state_dict": s, "optimizer_state_dict": {"state": {}}},
+    "lightning": lambda s: {"state_dict": {f"model.{name}": tensor for name, tensor in s.items()}, "loops": {}},
+    "data parallel": lambda s: {f"module.{name}": tensor for name, tensor in s.items()},
+    "compiled": lambda s: {"model": {f"module._orig_mod.{name}": tensor for name, tensor in s.items()}},
+    "without counters": lambda s: {n: t for n, t in s.items() if not n.endswith("num_batches_tracked")},
+}
+
+
+@pytest.mark.parametrize("kind", WRAPPED)
+@pytest.mark.parametrize("as_file", [True, False])
+def test_by_name(kind: str, as_file: bool, tmp_path: Path):
+    weights = WRAPPED[kind](state())
+    if as_file:
+        torch.save(weights, tmp_path / "net.pt")
+        weights = tmp_path / "net.pt"
+    model = taker()
+    pointer = model._network.values.data_ptr()
+    assert model.load_weights(weights) is model
+    assert equal(model, state())
+    assert model._network.values.data_ptr() == pointer
+
+
+def test_safetensors(tmp_path: Path):
+    from safetensors.torch import save_file
+
+    save_file(state(), tmp_path / "net.safetensors")
+    assert equal(taker().load_weights(str(tmp_path / "net.safetensors")), state())
+
+
+def test_by_order():
+    renamed = {f"layer{index}.x": tensor for index, tensor in enumerate(state().values()) if tensor.dim() > 0}
+    model = taker()
+    with pytest.raises(
+        ValueError, match=r"missing: 'conv1.weight'.*unexpected: 'layer0.x'.*by_order=True loads them so"
+    ):
+        model.load_weights(renamed)
+    model.load_weights(renamed, by_order=True)
+    kept = {name: tensor for name, tensor in state().items() if tensor.dim() > 0}
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in kept.items())
+    with pytest.raises(ValueError, match="by order: there are 1 tensors for the"):
+        model.load_weights({"a": torch.zeros(2)}, by_order=True)
+    names = list(renamed)
+    renamed[names[0]], renamed[names[-1]] = renamed[names[-1]], renamed[names[0]]
+    with pytest.raises(ValueError, match=r"by order: 'layer0.x' \[\d+.* meets 'conv1.weight' \[4, 1, 3, 3\]"):
+        model.load_weights(renamed, by_order=True)
+
+
+def test_what_does_not_fit_is_named_and_nothing_changes():
+    model = taker()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    weights = state()
+    weights["conv1.weight"] = torch.zeros(5, 1, 3, 3)
+    weights["conv2_weight"] = weights.pop("conv2.weight")
+    with pytest.raises(ValueError, match="the weights don't fit 'budget_model3'") as caught:
+        model.load_weights(weights)
+    text = str(caught.value)
+    assert "'conv1.weight' is [5, 1, 3, 3], not [4, 1, 3, 3]" in text
+    assert "missing: 'conv2.weight'; unexpected: 'conv2_weight'; perhaps 'conv2_weight' is 'conv2.weight'" in text
+    assert equal(model, before)
+
+
+def test_wrong_files(tmp_path: Path):
+    model = taker()
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        model.load_weights(tmp_path / "none.pt")
+    torch.save(nn.Linear(2, 2), tmp_path / "whole.pt")
+    with pytest.raises(OSError, match=r"whole.pt holds no plain weights: .*its author saves model.state_dict\(\)"):
+        model.load_weights(tmp_path / "whole.pt")
+    with pytest.raises(TypeError, match="weights must be a state dict or a file with one, got list"):
+        model.load_weights([1])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="there is no state dict in the checkpoint, only 'epoch'"):
+        model.load_weights({"epoch": 3})
+
+
+def test_an_author_s_class_takes_our_weights():
+    """And the other way round, into a model of the zoo."""
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(1352, 10))
+    layers = [mnistcnn.Conv2d(2, 3), mnistcnn.BatchNorm2d(), mnistcnn.Flatten(), mnistcnn.Linear(10)]
+    model = mnistcnn.Model(layers).load_weights(module.state_dict())
+    images = torch.randn(3, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(model.eval()(images), module.eval()(images))
