@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mnistcnn.bridge.accelerate import accelerate as accelerate
     from mnistcnn.bridge.errors import ConversionError as ConversionError
     from mnistcnn.bridge.from_torch import from_torch as from_torch
+    from mnistcnn.bridge.onnx import export_onnx as export_onnx
     from mnistcnn.callbacks import StepRecord as StepRecord
     from mnistcnn.checkpoints import Checkpoint as Checkpoint
     from mnistcnn.checkpoints import CheckpointWarning as CheckpointWarning
@@ -90,12 +91,12 @@ if TYPE_CHECKING:
     from mnistcnn.layers import Slice as Slice
     from mnistcnn.layers import Softmax as Softmax
     from mnistcnn.layers import Tanh as Tanh
-    from mnistcnn.loader import DataLoader as DataLoader
     from mnistcnn.listeners import CSVLogger as CSVLogger
     from mnistcnn.listeners import EarlyStopping as EarlyStopping
     from mnistcnn.listeners import KeepBest as KeepBest
     from mnistcnn.listeners import MLflow as MLflow
     from mnistcnn.listeners import TensorBoard as TensorBoard
+    from mnistcnn.loader import DataLoader as DataLoader
     from mnistcnn.losses import NLL as NLL
     from mnistcnn.losses import CrossEntropy as CrossEntropy
     from mnistcnn.losses import CutMix as CutMix
@@ -164,6 +165,7 @@ _HOMES = {
     "bridge.accelerate": ("accelerate",),
     "bridge.errors": ("ConversionError",),
     "bridge.from_torch": ("from_torch",),
+    "bridge.onnx": ("export_onnx",),
     "datasets": ("available", "load"),
     "drawing": ("as_digit", "as_digits"),
     "callbacks": ("StepRecord",),
