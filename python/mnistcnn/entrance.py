@@ -15,16 +15,6 @@ if TYPE_CHECKING:
     from mnistcnn.model import Model
 
 
-def check_model(model: object) -> None:
-    """Refuses what is no model of ours."""
-    from mnistcnn.model import Model
-
-    if not isinstance(model, Model):
-        raise TypeError(
-            f"model must be an mnistcnn.Model, such as mnistcnn.create_model gives, got {type(model).__name__}"
-        )
-
-
 def check_set(model: Model, images: object, what: str) -> None:
     """Refuses a labelled set that a model can't take; ``what`` names the argument."""
     if not isinstance(images, ImageSet):

@@ -8,20 +8,23 @@ import numpy as np
 import torch
 
 from mnistcnn._native import core
+from mnistcnn.bridge.from_torch import as_model
 from mnistcnn.checks import whole_number
-from mnistcnn.entrance import as_batch, check_model, check_set, core_tensor
+from mnistcnn.entrance import as_batch, check_set, core_tensor
 from mnistcnn.image_set import ImageSet
 from mnistcnn.progress import ProgressBar
 from mnistcnn.results import TestResult
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from mnistcnn.model import Model
 
 _BATCH = 512
 
 
 def test(
-    model: Model,
+    model: Model | nn.Module,
     test_set: ImageSet,
     *,
     batch_size: int = _BATCH,
@@ -33,7 +36,7 @@ def test(
 
     The loss is the mean negative log-likelihood of the labels. The model is used in evaluation mode and not changed.
     """
-    check_model(model)
+    model = as_model(model)
     check_set(model, test_set, "test_set")
     with ProgressBar(len(test_set), enabled=progress) as bar:
         outputs = outputs_of(model, test_set.images, engine, threads, bar, whole_number("batch_size", batch_size))
@@ -53,7 +56,7 @@ def test(
 
 
 def predict(
-    model: Model,
+    model: Model | nn.Module,
     images: ImageSet | np.ndarray[Any, Any] | torch.Tensor,
     *,
     batch_size: int = _BATCH,
@@ -66,7 +69,7 @@ def predict(
     ``images`` are uint8 (normalised as in training) or floats (used as they are), [N, C, H, W]; one image [C, H, W],
     and [N, H, W] or [H, W] for one channel, are understood too. ``predict(...).argmax(1)`` gives the classes.
     """
-    check_model(model)
+    model = as_model(model)
     _ = model.num_classes  # refuses outputs that are no classes
     batch = as_batch(model, images.images if isinstance(images, ImageSet) else images)
     whole_number("batch_size", batch_size)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnistcnn.bridge.from_torch import as_model
 from mnistcnn.callbacks import Listeners
 from mnistcnn.checkpoints import Checkpoint, Snapshot
 from mnistcnn.checks import whole_number
-from mnistcnn.entrance import check_augmentation, check_last_batch, check_model, move
+from mnistcnn.entrance import check_augmentation, check_last_batch, move
 from mnistcnn.evaluation import outputs_of, scores_of
 from mnistcnn.history import EpochRecord, History
 from mnistcnn.image_set import ImageSet
@@ -26,6 +27,7 @@ from mnistcnn.validation import Validation, split_off
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from mnistcnn.callbacks import Callback
     from mnistcnn.model import Model
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    model: Model,
+    model: Model | nn.Module,
     train_set: ImageSet,
     recipe: Recipe | None = None,
     *,
@@ -150,7 +152,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Model,
+        model: Model | nn.Module,
         recipe: Recipe | None = None,
         *,
         engine: str | None = None,
@@ -162,8 +164,7 @@ class Trainer:
         progress: bool = True,
         **changes: Any,
     ) -> None:
-        check_model(model)
-        self.model = model
+        self.model = model = as_model(model)
         self._recipe = _complete(recipe, changes)
         self._listeners = Listeners(callbacks)
         self._checkpoint, self._resume = _checked_checkpoint(checkpoint, resume)

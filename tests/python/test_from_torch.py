@@ -328,3 +328,34 @@ def test_wrong_arguments():
         mnistcnn.from_torch(NETWORKS["LeNet32"]())
     with pytest.raises(TypeError, match=r"model must be an mnistcnn\.Model or a torch\.nn\.Module, got int"):
         as_model(3)
+
+
+# ---- our train, test and predict take modules
+
+
+def test_train_test_and_predict_take_a_module(digits: Any):
+    train_set, test_set = digits
+    module = nn.Sequential(nn.Conv2d(1, 4, 5, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(576, 10))
+    before = module[3].weight.detach().clone()
+    history = mnistcnn.train(module, train_set[:1000], epochs=2, batch_size=50, progress=False)
+    assert len(history) == 2
+    assert not torch.equal(module[3].weight, before)
+    model = mnistcnn.from_torch(module)
+    assert model.history is history
+    result = mnistcnn.test(module, test_set[:200], progress=False)
+    pixels = model.prepare(test_set[:200].images)
+    wanted = module.eval()(pixels).argmax(1).numpy()
+    assert (result.predictions == wanted).all()
+    assert (mnistcnn.predict(module, test_set[:200]).argmax(1) == wanted).all()
+    assert result.accuracy > 0.3
+
+
+def test_modes_are_one():
+    """The model is in the mode of its module, whoever changed it."""
+    module = NETWORKS["Norms"]()
+    model = mnistcnn.from_torch(module)
+    module.eval()
+    assert not model.training
+    model.train()
+    assert module.training
+    assert module.batch.training

@@ -364,7 +364,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         "label_smoothing must be a number between 0 and 1, got nan",
     ),
     "seed": ({"seed": -1}, ValueError, "seed must be an integer from 0"),
-    "model": ({"model": torch.nn.Linear(1, 1)}, TypeError, "model must be an mnistcnn.Model, .* got Linear"),
+    "model": ({"model": 3}, TypeError, "model must be an mnistcnn.Model or a torch.nn.Module, got int"),
     "device": ({"device": "nowhere"}, RuntimeError, "device"),
 }
 

@@ -103,6 +103,17 @@ class AdoptedModel(Model):
             images = images.reshape(len(images), *self.input_shape)
         return super().prepare(images)
 
+    @property
+    def training(self) -> bool:
+        """The author's module's own."""
+        original = self.__dict__.get("_original")
+        return original is None or bool(original.training)
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        if "_original" in self.__dict__:
+            self.__dict__["_original"].training = mode
+
     def train(self, mode: bool = True) -> AdoptedModel:
         """As the author's module would; some keep layers in evaluation mode."""
         given = type(self._original).train
@@ -110,7 +121,6 @@ class AdoptedModel(Model):
             nn.Module.train(self._original, mode)
         else:
             self._original.train(mode)
-        self.training = mode
         return self
 
     def _needs_original(self) -> bool:
