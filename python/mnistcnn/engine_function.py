@@ -19,7 +19,7 @@ class EngineFunction(torch.autograd.Function):
         """Runs the engine and keeps what a repetition of this very forward would need."""
         with model._lock:
             outputs = model.engine_forward(images, seed, keep=True)
-            ctx.forward_number, ctx.engine = model._forwards, model.native_engine()
+            ctx.forward_number, ctx.engine = model._forwards, model._latest_engine
         ctx.model, ctx.seed, ctx.training = model, seed, model.training
         ctx.save_for_backward(images, *parameters)  # autograd then notices weights changed in between
         return outputs
@@ -31,20 +31,21 @@ class EngineFunction(torch.autograd.Function):
         model: Model = ctx.model
         images, *parameters = ctx.saved_tensors
         with model._lock:
-            engine = model.native_engine()
-            if ctx.forward_number != model._forwards or ctx.engine is not engine:
+            if ctx.forward_number != model._forwards:
                 _repeat_forward(ctx, images)
+                ctx.engine = model._latest_engine
             model._forwards += 1  # the engine's record is used up
             ctx.forward_number = -1  # and a second backward repeats the forward
-            image_gradients = engine.backward(output_gradients.contiguous())
+            image_gradients = ctx.engine.backward(output_gradients.contiguous())
             flat = model._network.gradients.clone()  # autograd may keep what it is given
-        parameter_gradients: list[torch.Tensor | None] = []
-        offset = 0
-        for parameter, wanted in zip(parameters, ctx.needs_input_grad[3:], strict=True):
-            count = parameter.numel()
-            parameter_gradients.append(flat[offset : offset + count].view(parameter.shape) if wanted else None)
-            offset += count
-        return (image_gradients, None, None, *parameter_gradients)
+        views = torch._C._nn.unflatten_dense_tensors(flat, parameters)
+        wanted = ctx.needs_input_grad[3:]
+        return (
+            image_gradients,
+            None,
+            None,
+            *(view if want else None for view, want in zip(views, wanted, strict=True)),
+        )
 
 
 def _repeat_forward(ctx: Any, images: torch.Tensor) -> None:

@@ -112,6 +112,7 @@ class Model(FixedTree):
         seed = seed_number(seed)
         self._network = core.Network(input_shape=list(input_shape), nodes=list(rows), seed=seed)
         self._engines: dict[tuple[str, int], core.Engine] = {}
+        self._latest_engine: core.Engine | None = None
         self._forwards = 0  # counts them, so that a backward knows whether the engine still holds its forward
         self.name = name
         self.seed = seed
@@ -264,7 +265,7 @@ class Model(FixedTree):
     def engine_forward(self, images: torch.Tensor, seed: int, *, keep: bool) -> torch.Tensor:
         """Runs the engine on float32 images; with ``keep`` a backward may follow."""
         with self._lock:
-            engine = self.native_engine()
+            engine = self._latest_engine = self.native_engine()
             self._forwards += 1
             keep_images = keep and images.requires_grad
             return engine.forward(images, training=self.training, seed=seed, keep=keep, keep_images=keep_images)
@@ -347,6 +348,7 @@ class Model(FixedTree):
             raise TypeError(f"a Model computes in float32; it can't be converted to {values.dtype}")
         network.set_memory(values=values, gradients=gradients, buffers=buffers, counters=fn(network.counters))
         self._engines.clear()
+        self._latest_engine = None
         self._forwards += 1  # and their records with them
         for link, (_, _, view) in zip(self._parameter_links, self._parameter_views(), strict=True):
             gradient, link.tensor.grad = link.tensor.grad, None

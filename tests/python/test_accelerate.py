@@ -262,6 +262,7 @@ def test_to_a_device_and_other_types():
 # ---- exactness, threads, processes
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 @pytest.mark.parametrize("seed", range(1000, 1200))
 def test_gradients_of_random_graphs(seed: int):
     """Any network of ours, as torch.nn: converted back, its gradients against float64."""

@@ -174,7 +174,7 @@ class AdoptedModel(Model):
 
     def _rebuild(self, plan: Plan) -> None:
         """Another network around the same module, which was changed."""
-        settings = self._settings()
+        settings = {**self._settings(), "_forwards": self._forwards + 1}  # an older forward's record is gone
         self.__dict__["_plan"] = plan
         self._build(plan.rows, plan.input_shape, seed=0, name=self.name, normalization=self.normalization)
         for name, value in settings.items():
