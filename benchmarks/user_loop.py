@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import argparse
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from contenders import load
+from timing import heading, markdown, take_turns
 from torch import nn
 
 import mnistcnn
-from contenders import load
-from timing import heading, markdown, take_turns
 
 STEPS_COMPARED = 50
 
@@ -28,13 +28,18 @@ class Loop:
     """As users write it."""
 
     def __init__(
-        self, network: nn.Module, images: torch.Tensor, labels: torch.Tensor, loss: Callable[..., Any]
+        self,
+        network: nn.Module,
+        images: Sequence[torch.Tensor],
+        labels: Sequence[torch.Tensor],
+        loss: Callable[..., Any],
     ) -> None:
         self.network, self.images, self.labels, self.loss = network.train(), images, labels, loss
         self.optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
         self.position = 0
 
     def step(self) -> torch.Tensor:
+        """One batch; its loss."""
         images, labels = self.images[self.position], self.labels[self.position]
         self.position = (self.position + 1) % len(self.images)
         self.optimizer.zero_grad()
@@ -44,6 +49,7 @@ class Loop:
         return loss.detach()
 
     def steps(self, count: int) -> None:
+        """Makes a number of steps."""
         for _ in range(count):
             self.step()
 
@@ -63,7 +69,7 @@ def compare_losses(module: nn.Module, make: Callable[[nn.Module], Loop]) -> None
         "accelerate": make(mnistcnn.accelerate(without_dropout(copy.deepcopy(module)))),
         "PyTorch, float64": make(exact),
     }
-    loops["PyTorch, float64"].images = loops["PyTorch, float64"].images.double()
+    loops["PyTorch, float64"].images = [each.double() for each in loops["PyTorch, float64"].images[:STEPS_COMPARED]]
     losses = {name: [loop.step().item() for _ in range(STEPS_COMPARED)] for name, loop in loops.items()}
     shown = [0, *range(9, STEPS_COMPARED, 10)]
     rows = [[str(step + 1), *(f"{losses[name][step]:.7f}" for name in losses)] for step in shown]

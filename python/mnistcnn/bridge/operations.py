@@ -14,8 +14,6 @@ from mnistcnn.bridge.errors import RefusalError
 from mnistcnn.layers import (
     ELU,
     GELU,
-    AdaptiveAvgPool2d,
-    AvgPool2d,
     Conv2d,
     Dropout,
     Dropout2d,
@@ -24,7 +22,6 @@ from mnistcnn.layers import (
     LeakyReLU,
     Linear,
     LogSoftmax,
-    MaxPool2d,
     Pad,
     PReLU,
     ReLU,
@@ -89,8 +86,8 @@ def conv2d(
     node = builder.as_map(call.value(x), "a convolution")
     kernel = tuple(weight.shape[2:])
     layer = _Convolution(
-        weight.shape[0], kernel, stride=_pair(stride), padding=_padding(padding),
-        dilation=_pair(dilation), groups=groups, bias=bias is not None,
+        weight.shape[0], kernel, stride=pair(stride), padding=_padding(padding),
+        dilation=pair(dilation), groups=groups, bias=bias is not None,
     )  # fmt: skip
     before = builder.found[node] if node >= 0 else None
     if before is not None and isinstance(before.layer, Pad) and before.layer.mode == "constant":
@@ -125,10 +122,10 @@ def conv1d(
     value = call.value(x)
     channels, length = value.shape
     node = call.builder.place(value, (channels, 1, length))
-    side: Any = padding if isinstance(padding, str) else (0, _single(padding))
+    side: Any = padding if isinstance(padding, str) else (0, single(padding))
     layer = Conv2d(
-        weight.shape[0], (1, weight.shape[2]), stride=(1, _single(stride)), padding=side,
-        dilation=(1, _single(dilation)), groups=groups, bias=bias is not None,
+        weight.shape[0], (1, weight.shape[2]), stride=(1, single(stride)), padding=side,
+        dilation=(1, single(dilation)), groups=groups, bias=bias is not None,
     )  # fmt: skip
     shape = call.shape()
     made = call.builder.add(layer, [node], (shape[0], 1, shape[1]), call.name, tensors=_weights(call, weight, bias))
@@ -324,138 +321,19 @@ def _operand(call: Call, x: Any) -> Any:
         ) from None
 
 
-# ---- pools and means
-
-
-def max_pool2d(
-    call: Call,
-    x: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Value:
-    """The maximum of windows."""
-    if return_indices:
-        raise RefusalError("it asks a max pool for its indices, which mnistcnn doesn't give")
-    layer = MaxPool2d(
-        _pair(kernel_size), stride=_pair(stride) if stride else None, padding=_pair(padding), dilation=_pair(dilation),
-        ceil_mode=ceil_mode,
-    )  # fmt: skip
-    return _pooled(call, x, layer)
-
-
-def avg_pool2d(
-    call: Call,
-    x: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: Any = None,
-) -> Value:
-    """The mean of windows."""
-    if divisor_override is not None:
-        raise RefusalError("divisor_override is not known; scale the pool's output instead")
-    layer = AvgPool2d(
-        _pair(kernel_size), stride=_pair(stride) if stride else None, padding=_pair(padding), ceil_mode=ceil_mode,
-        count_include_pad=count_include_pad,
-    )  # fmt: skip
-    return _pooled(call, x, layer)
-
-
-def _pooled(call: Call, x: Any, layer: Layer) -> Value:
-    node = call.builder.as_map(call.value(x), "a pool")
-    return call.builder.add(layer, [node], call.shape(), call.name)
-
-
-def pool1d(pool: Handler) -> Handler:
-    """A pool over a row as one over a map with one row."""
-
-    def handler(
-        call: Call, x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, *rest: Any, **more: Any
-    ) -> Value:
-        if "dilation" in more:
-            more["dilation"] = (1, _single(more["dilation"]))
-        stride = (1, _single(stride)) if stride else None
-        value = call.value(x)
-        shape = call.shape()
-        wide = replace(call, value=lambda _: replace(value, shape=(value.shape[0], 1, value.shape[1])))
-        wide.result = call.result.unsqueeze(2)
-        made: Value = pool(wide, x, (1, _single(kernel_size)), stride, (0, _single(padding)), *rest, **more)
-        return replace(made, shape=shape)
-
-    return handler
-
-
-def adaptive_avg_pool2d(call: Call, x: Any, output_size: Any) -> Value:
-    """A None keeps the input's size."""
-    return _pooled(call, x, AdaptiveAvgPool2d(call.shape()[1:]))  # type: ignore[arg-type]
-
-
-def adaptive_max_pool2d(call: Call, x: Any, output_size: Any, return_indices: bool = False) -> Value:
-    """Where the output's size divides the input's."""
-    value, shape = call.value(x), call.shape()
-    ratios = [divmod(size, wanted) for size, wanted in zip(value.shape[1:], shape[1:], strict=True)]
-    if any(rest for _, rest in ratios):
-        raise RefusalError(f"an adaptive max pool from {list(value.shape[1:])} to {list(shape[1:])} has uneven windows")
-    rows, columns = (ratio for ratio, _ in ratios)
-    return _pooled(call, x, MaxPool2d((rows, columns)))
-
-
-def mean(call: Call, x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
-    """Over neighbouring dimensions."""
-    node, columns = _reduced(call, call.value(x), dim)
-    rows = call.builder.shape_of(node)[0]
-    pooled = call.builder.add(AdaptiveAvgPool2d((1, columns)), [node], (rows, 1, columns), call.name)
-    return replace(pooled, shape=call.shape())
-
-
-def total(call: Call, x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
-    """The mean, times the count."""
-    value = call.value(x)
-    count = math.prod(value.shape) // max(1, math.prod(call.shape()))
-    averaged = mean(replace(call, name=f"{call.name}_mean"), x, dim, keepdim)
-    return call.builder.scaled(averaged, float(count), 0.0, call.name)
-
-
-def maximum(call: Call, x: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    """``x.max(dim)`` without its indices; of two tensors it is not known."""
-    if not isinstance(dim, int):
-        raise RefusalError("a maximum is known along one dimension only, as in x.max(dim=1)")
-    result = call.result
-    node, columns = _reduced(call, call.value(x), dim)
-    rows, height, _ = call.builder.shape_of(node)
-    pooled = call.builder.add(MaxPool2d((height, 1)), [node], (rows, 1, columns), call.name)
-    return [replace(pooled, shape=call.shape(result[0])), None]
-
-
-def _reduced(call: Call, value: Value, dim: Any) -> tuple[int, int]:
-    """A map whose height is what goes away, and its width."""
-    rank = len(value.shape) + 1
-    if dim is None:
-        raise RefusalError("it goes over all images of the batch; name the dimensions, as in x.mean((2, 3))")
-    wanted = sorted({call.dimension(each, rank) for each in ([dim] if isinstance(dim, int) else dim)})
-    if wanted != list(range(wanted[0], wanted[-1] + 1)):
-        raise RefusalError(f"it goes over the dimensions {dim}, which are no neighbours")
-    node = call.builder.three(value, wanted[0], len(wanted))
-    return node, call.builder.shape_of(node)[2]
-
-
-def _pair(value: Any) -> Any:
+def pair(value: Any) -> Any:
+    """A number, or (height, width)."""
     if isinstance(value, Sequence | torch.Size):
         return (int(value[0]), int(value[-1]))
     return int(value)
 
 
 def _padding(value: Any) -> Any:
-    return value if isinstance(value, str) else _pair(value)
+    return value if isinstance(value, str) else pair(value)
 
 
-def _single(value: Any) -> int:
+def single(value: Any) -> int:
+    """A number, also where it is given as (number,)."""
     return int(value[0] if isinstance(value, Sequence) else value)
 
 
@@ -469,7 +347,4 @@ FUNCTIONS: dict[str, Handler] = {
     "softmax": _softmax(Softmax()), "log_softmax": _softmax(LogSoftmax()),
     "add": add, "sub": sub, "subtract": sub, "rsub": rsub, "neg": neg, "negative": neg, "mul": mul, "multiply": mul,
     "div": div, "divide": div, "true_divide": div, "pow": power,
-    "max_pool2d": max_pool2d, "avg_pool2d": avg_pool2d, "adaptive_avg_pool2d": adaptive_avg_pool2d,
-    "adaptive_max_pool2d": adaptive_max_pool2d, "max_pool1d": pool1d(max_pool2d), "avg_pool1d": pool1d(avg_pool2d),
-    "mean": mean, "sum": total, "max": maximum,
 }  # fmt: skip

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
-from mnistcnn.bridge import operations, shapes
+from mnistcnn.bridge import operations, pools, shapes
 from mnistcnn.bridge.builder import Builder, Shape, Value
 from mnistcnn.bridge.errors import ConversionError, RefusalError, source_line
 from mnistcnn.bridge.hints import LOOKS_AT_NUMBERS, NO_VALUE, hint_for
@@ -25,7 +25,7 @@ from mnistcnn.bridge.operations import Call
 from mnistcnn.bridge.torch_modules import handler_of
 from mnistcnn.graph import INPUT
 
-_HANDLERS = {**operations.FUNCTIONS, **shapes.FUNCTIONS}
+_HANDLERS = {**operations.FUNCTIONS, **pools.FUNCTIONS, **shapes.FUNCTIONS}
 _OPERATORS = {
     "__add__": "add", "__radd__": "add", "__iadd__": "add", "__sub__": "sub", "__isub__": "sub", "__rsub__": "rsub",
     "__mul__": "mul", "__rmul__": "mul", "__imul__": "mul", "__truediv__": "div", "__itruediv__": "div",

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from mnistcnn.bridge import operations, shapes
+from mnistcnn.bridge import operations, pools, shapes
 from mnistcnn.bridge.builder import Value
 from mnistcnn.bridge.errors import RefusalError
 from mnistcnn.bridge.operations import Call
@@ -116,12 +116,12 @@ KINDS: dict[type[nn.Module], ModuleHandler] = {
     nn.Conv2d: _conv2d, nn.Conv1d: _conv1d, nn.Linear: _linear,
     nn.BatchNorm2d: _running_norm(BatchNorm2d), nn.BatchNorm1d: _running_norm(BatchNorm2d),
     nn.InstanceNorm2d: _running_norm(InstanceNorm2d), nn.GroupNorm: _group_norm, nn.LayerNorm: _layer_norm,
-    nn.MaxPool2d: _by_function(operations.max_pool2d, *_POOL, "dilation", "return_indices"),
-    nn.AvgPool2d: _by_function(operations.avg_pool2d, *_POOL, "count_include_pad", "divisor_override"),
-    nn.MaxPool1d: _by_function(_function["max_pool1d"], *_POOL, "dilation", "return_indices"),
-    nn.AvgPool1d: _by_function(_function["avg_pool1d"], *_POOL, "count_include_pad"),
-    nn.AdaptiveAvgPool2d: _by_function(operations.adaptive_avg_pool2d, "output_size"),
-    nn.AdaptiveMaxPool2d: _by_function(operations.adaptive_max_pool2d, "output_size", "return_indices"),
+    nn.MaxPool2d: _by_function(pools.max_pool2d, *_POOL, "dilation", "return_indices"),
+    nn.AvgPool2d: _by_function(pools.avg_pool2d, *_POOL, "count_include_pad", "divisor_override"),
+    nn.MaxPool1d: _by_function(pools.FUNCTIONS["max_pool1d"], *_POOL, "dilation", "return_indices"),
+    nn.AvgPool1d: _by_function(pools.FUNCTIONS["avg_pool1d"], *_POOL, "count_include_pad"),
+    nn.AdaptiveAvgPool2d: _by_function(pools.adaptive_avg_pool2d, "output_size"),
+    nn.AdaptiveMaxPool2d: _by_function(pools.adaptive_max_pool2d, "output_size", "return_indices"),
     nn.ReLU: _by_function(_function["relu"]), nn.ReLU6: _by_function(_function["relu6"]),
     nn.Tanh: _by_function(_function["tanh"]), nn.Sigmoid: _by_function(_function["sigmoid"]),
     nn.SiLU: _by_function(_function["silu"]), nn.Hardswish: _by_function(_function["hardswish"]),
