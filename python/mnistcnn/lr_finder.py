@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnistcnn._native import core
+from mnistcnn.bridge.from_torch import as_model
 from mnistcnn.checks import positive_number, whole_number
-from mnistcnn.entrance import check_model, check_set
+from mnistcnn.entrance import check_set
 from mnistcnn.image_set import ImageSet
 from mnistcnn.recipes import Recipe
 from mnistcnn.schedules import Plan, Rates, Schedule
@@ -19,6 +20,7 @@ from mnistcnn.training import train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import nn
 
     from mnistcnn.callbacks import StepRecord
     from mnistcnn.history import EpochRecord
@@ -53,7 +55,7 @@ class LRFinder:
 
 
 def find_lr(
-    model: Model,
+    model: Model | nn.Module,
     train_set: ImageSet,
     recipe: Recipe | None = None,
     *,
@@ -90,7 +92,7 @@ def find_lr(
     >>> found.learning_rates[0], 1e-4 < found.suggestion < 10
     (1e-05, True)
     """
-    check_model(model)
+    model = as_model(model)
     check_set(model, train_set, "train_set")
     start, end = positive_number("start", start), positive_number("end", end)
     steps = whole_number("steps", steps, least=10)
