@@ -20,6 +20,7 @@ from mnistcnn.training import train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import nn
 
     from mnistcnn.callbacks import StepRecord
     from mnistcnn.history import EpochRecord
@@ -54,7 +55,7 @@ class LRFinder:
 
 
 def find_lr(
-    model: Model,
+    model: Model | nn.Module,
     train_set: ImageSet,
     recipe: Recipe | None = None,
     *,

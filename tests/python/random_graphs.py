@@ -297,7 +297,7 @@ def compare(graph: RandomGraph, engine: str = "aten") -> bool:
     model.engine = engine
     if engine == "lanes" and core.lanes_refusal(model._network) is not None:
         return False
-    _stir(model, generator)
+    stir(model, generator)
     twin = Twin(model)
     exact = copy.deepcopy(twin).double()
     images = torch.randn(graph.batch, *graph.input_shape, generator=generator)
@@ -321,7 +321,7 @@ def compare(graph: RandomGraph, engine: str = "aten") -> bool:
     return True
 
 
-def _stir(model: m.Model, generator: torch.Generator) -> None:
+def stir(model: m.Model, generator: torch.Generator) -> None:
     """No weight stays at a value that hides mistakes, such as a norm's 1 and 0."""
     with torch.no_grad():
         for parameter in model.parameters():

@@ -54,7 +54,7 @@ def from_torch(
     >>> model = mnistcnn.from_torch(net)
     >>> model
     AdoptedModel 'Sequential': 7,850 parameters, input 1x28x28
-      0: flatten()
+      flatten: flatten()
       1: linear(out_features=10)
     >>> model(torch.zeros(3, 1, 28, 28)).shape
     torch.Size([3, 10])
