@@ -110,7 +110,7 @@ TEST(Analysis, RefusesNumbersThatWouldOverflow) {
 }
 
 TEST(Layers, PrintTheirFields) {
-  EXPECT_EQ(to_string(Layer{Dropout{0.25}}), "dropout(probability=0.25)");
+  EXPECT_EQ(to_string(Layer{Dropout{0.25}}), "dropout(probability=0.25, always=false)");
   EXPECT_EQ(to_string(Layer{ReLU{}}), "relu()");
 }
 
