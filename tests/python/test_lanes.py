@@ -54,7 +54,9 @@ def trained_digest(threads: int) -> str:
 def digest_elsewhere(threads: int, isa: str) -> str:
     """The same in a process of its own that may use one instruction set only."""
     code = f"import test_lanes; print(test_lanes.trained_digest({threads}))"
-    environment = {**os.environ, "MNISTCNN_ISA": isa, "PYTHONPATH": str(Path(__file__).parent)}
+    package = Path(mnistcnn.__file__).parents[1]  # the one under test, wherever it lies
+    search = os.pathsep.join([str(Path(__file__).parent), str(package)])
+    environment = {**os.environ, "MNISTCNN_ISA": isa, "PYTHONPATH": search}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     if done.returncode != 0 and "MNISTCNN_ISA" in done.stderr:
         pytest.skip(f"this machine has no {isa}")

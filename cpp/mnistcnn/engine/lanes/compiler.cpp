@@ -29,35 +29,6 @@ Extent extent_of(const Shape& shape) {
   return shape.size() == 3 ? Extent{shape[0], shape[1], shape[2]} : Extent{shape[0], 1, 1};
 }
 
-PoolWindows pool_windows(std::int64_t inputs, std::int64_t outputs, std::int64_t kernel, std::int64_t stride,
-                         std::int64_t padding, std::int64_t dilation, bool count_border) {
-  PoolWindows windows;
-  windows.step = static_cast<int>(dilation);
-  for (std::int64_t i = 0; i < outputs; ++i) {
-    const std::int64_t begin = i * stride - padding,
-                       end = std::min(begin + (kernel - 1) * dilation + 1, inputs + padding);
-    std::int64_t first = begin;
-    while (first < 0) first += dilation;
-    const std::int64_t last = std::min(end, inputs);
-    const std::int64_t count = last > first ? (last - first + dilation - 1) / dilation : 0;
-    windows.start.push_back(static_cast<std::int32_t>(first));
-    windows.count.push_back(static_cast<std::int32_t>(count));
-    windows.covered.push_back(count_border ? end - begin : count);
-  }
-  return windows;
-}
-
-PoolWindows adaptive_windows(std::int64_t inputs, std::int64_t outputs) {
-  PoolWindows windows;
-  for (std::int64_t i = 0; i < outputs; ++i) {
-    const std::int64_t begin = i * inputs / outputs, end = ((i + 1) * inputs + outputs - 1) / outputs;
-    windows.start.push_back(static_cast<std::int32_t>(begin));
-    windows.count.push_back(static_cast<std::int32_t>(end - begin));
-    windows.covered.push_back(end - begin);
-  }
-  return windows;
-}
-
 bool is_two_by_two(const network::MaxPool2d& pool, const Extent& in) {
   const network::Pair two{2, 2}, one{1, 1}, none{0, 0};
   const bool whole = !pool.ceil_mode || (in.rows % 2 == 0 && in.columns % 2 == 0);
@@ -554,19 +525,22 @@ class Compiler {
 
   void place_memory() {
     find_gradients_in_place();
-    std::int64_t input = 0, gradient = 0, temporary = 0;
+    std::int64_t input = 0, gradient = 0, temporary = 0, workspace = 0;
     for (const auto& op : plan_.ops) {
       const Needs needs = op->needs();
       input = std::max(input, needs.input_scratch);
       gradient = std::max(gradient, needs.gradient_scratch);
       temporary = std::max(temporary, needs.temporary);
+      workspace = std::max(workspace, needs.workspace);
     }
     const auto whole = [](std::int64_t n) { return (n + kLanes - 1) / kLanes * kLanes + kLanes; };
-    const std::int64_t gradient_place = whole(input), temporary_place = gradient_place + whole(gradient);
-    plan_.thread_size = temporary_place + whole(temporary);
+    const std::int64_t gradient_place = whole(input), temporary_place = gradient_place + whole(gradient),
+                       workspace_place = temporary_place + whole(temporary);
+    plan_.thread_size = workspace_place + whole(workspace);
     for (const auto& op : plan_.ops) {
       const Needs needs = op->needs();
-      op->place({0, gradient_place, temporary_place, plan_.block_size, plan_.batch_size, plan_.packed_size});
+      op->place(
+          {0, gradient_place, temporary_place, workspace_place, plan_.block_size, plan_.batch_size, plan_.packed_size});
       plan_.block_size += (needs.block + kLanes - 1) / kLanes * kLanes;
       plan_.batch_size += needs.batch;
       plan_.packed_size += needs.packed;

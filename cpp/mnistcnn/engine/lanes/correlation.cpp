@@ -188,6 +188,20 @@ void Correlation::pack(int job, const float* weights, float* packed) const {
       }
 }
 
+std::int64_t Correlation::place_of(int output, int channel) const {
+  const auto holds = [&](const Part& part) { return output < part.first + part.count; };
+  const Part& tile = *std::find_if(output_tiles_.begin(), output_tiles_.end(), holds);
+  return std::int64_t{tile.first} * sizes_.channels + std::int64_t{channel} * tile.count + (output - tile.first);
+}
+
+std::vector<Correlation::Tile> Correlation::row_tiles() const {
+  std::vector<Tile> tiles;
+  const ConvolutionKernel* kernel = tile_kernels_.data();
+  for (const Part& outputs : output_tiles_)
+    for (const ColumnTile& columns : column_tiles_) tiles.push_back({*kernel++, outputs.first, columns.first});
+  return tiles;
+}
+
 void Correlation::run_rows(ConvolutionTile& t, View x, const float* packed, View y, int output_tile, int row) const {
   const Part& outputs = output_tiles_[static_cast<std::size_t>(output_tile)];
   const int first_offset = rows_.offset.empty() ? 0 : rows_.offset[0];

@@ -48,6 +48,15 @@ class Correlation {
   int packing_jobs() const { return sizes_.groups * static_cast<int>(output_tiles_.size()); }
   std::int64_t packing_work() const { return group_weights() / static_cast<std::int64_t>(output_tiles_.size()); }
   void pack(int job, const float* weights, float* packed) const;
+  // Where a weight of a 1x1 kernel without groups lies in packed memory, for those who pack themselves.
+  std::int64_t place_of(int output, int channel) const;
+
+  // The register tiles of a row, for those who call the kernels themselves.
+  struct Tile {
+    ConvolutionKernel kernel;
+    int output, column;  // first of each
+  };
+  std::vector<Tile> row_tiles() const;
 
   void run(View x, const float* packed, const float* bias, View y) const;
 

@@ -10,15 +10,15 @@ namespace mnistcnn::engine::lanes {
 
 // Room that an operation needs besides its values.
 struct Needs {
-  std::int64_t input_scratch = 0, gradient_scratch = 0, temporary = 0;  // floats per thread
-  std::int64_t block = 0;                                               // floats per block
+  std::int64_t input_scratch = 0, gradient_scratch = 0, temporary = 0, workspace = 0;  // floats per thread
+  std::int64_t block = 0;                                                              // floats per block
   std::int64_t batch = 0;   // floats per block of the batch, contiguous rows
   std::int64_t packed = 0;  // floats, packed weights
 };
 
 // Where the memory of one operation begins in each region.
 struct Places {
-  std::int64_t input_scratch = 0, gradient_scratch = 0, temporary = 0, block = 0, batch = 0, packed = 0;
+  std::int64_t input_scratch = 0, gradient_scratch = 0, temporary = 0, workspace = 0, block = 0, batch = 0, packed = 0;
 };
 
 // An input of an operation. Gradients of a value that is used several times are added in the order of the operations,

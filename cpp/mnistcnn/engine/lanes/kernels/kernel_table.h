@@ -52,6 +52,20 @@ struct WeightGradientTile {
   bool accumulate;
 };
 
+// Some tiles of a map and what becomes of them at Winograd's 36 points, see kernels/winograd.h. A strip of tiles is
+// `tile_rows` x `tile_columns` of them; tile (i, j) covers the outputs from (4 i, 4 j) on.
+inline constexpr int kMostTilesAbreast = 8;  // tile columns of a strip
+
+struct WinogradTile {
+  float* map;  // [channels][rows][columns]; only written by winograd_outputs
+  std::int64_t map_plane, map_row;
+  int channels, rows, columns;
+  int top, left;  // zeros around the inputs
+  int first_tile_row, tile_rows, first_tile_column, tile_columns;
+  float* points;                      // f32 [36][channels][tiles of the strip][16]
+  std::int64_t point, point_channel;  // floats from point to point, channel to channel
+};
+
 // A chain of pointwise layers from y to its output. Per channel: a -> a * scale + shift around an activation, then
 // dropout and a 2x2 maximum. What is there is said by the kernel chosen; see ChainKind, ChainPool, ChainDrop.
 enum ChainKind { kAffine, kAffineRelu, kAffineLeaky, kReluAffine, kLeakyAffine, kChainKinds };
@@ -181,6 +195,11 @@ struct KernelTable {
   ConvolutionKernel convolve1[kMostTileChannels + 1][kMostTileColumns + 1];
   ProductKernel product[kMostTileChannels + 1][kMostTileColumns + 1];
   WeightGradientKernel weight_gradient[kMostTileChannels + 1][kMostTileTaps + 1];
+  void (*winograd_inputs)(const WinogradTile&);
+  void (*winograd_gradients)(const WinogradTile&);
+  void (*winograd_outputs)(const WinogradTile&);
+  // f32 [36][count] -> (+)= f32 [count][9]
+  void (*winograd_weights)(const float* sums, std::int64_t count, float* out, bool accumulate);
   ChainKernel chain_forward[kChainKinds][kChainPools][kChainDrops];
   ChainKernel chain_sums[kChainKinds][kChainPools][kChainDrops];
   ChainKernel chain_backward[kChainKinds][kChainPools][kChainDrops];

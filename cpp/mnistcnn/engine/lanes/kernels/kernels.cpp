@@ -12,6 +12,7 @@
 #include "mnistcnn/engine/lanes/kernels/softmax.h"
 #include "mnistcnn/engine/lanes/kernels/statistics.h"
 #include "mnistcnn/engine/lanes/kernels/weight_gradient.h"
+#include "mnistcnn/engine/lanes/kernels/winograd.h"
 
 namespace mnistcnn::engine::lanes {
 namespace {
@@ -22,6 +23,7 @@ KernelTable list_kernels() {
   list_convolutions<1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16>(table);
   list_products<1, 2, 3, 4, 6, 8>(table);
   list_weight_gradients<1, 2, 3, 4, 5, 6, 7, 8>(table);
+  list_winograd(table);
   list_chains(table);
   list_statistics(table);
   list_activations<kTanh, kSigmoid, kSilu, kElu, kRelu6, kHardswish, kGelu, kGeluTanh, kPrelu>(table);

@@ -1,24 +1,46 @@
 #include "mnistcnn/engine/lanes/ops/convolution_op.h"
 
-#include <limits>
+#include <algorithm>
 
 namespace mnistcnn::engine::lanes {
 namespace {
 
 int integer(std::int64_t i) { return static_cast<int>(i); }
 
-std::vector<int> parts_of(int n, int most) {
-  std::vector<int> parts;
-  const int count = (n + most - 1) / most;
-  for (int i = 0; i < count; ++i) parts.push_back(n / count + (i < n % count ? 1 : 0));
-  return parts;
-}
+std::int64_t whole_vectors(std::int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
 }  // namespace
 
 ConvolutionOp::ConvolutionOp(const KernelTable& kernels, const network::Conv2d& layer, Source source, Value* output,
                              std::int64_t weight, std::int64_t bias)
     : Op({Input{source.value}}), layer_(layer), source_(source), output_(output), weight_(weight), bias_(bias) {
+  plan_forward(kernels);
+  // Backward only: the forward decides which way each ReLU and maximum goes, so it keeps to the most exact sum.
+  const std::optional<WinogradShape> shape = winograd_shape();
+  gradient_layout_ = {output_->extent, {}};
+  if (shape && winograd_pays(shape->reversed()))
+    winograd_backward_.emplace(kernels, shape->reversed());
+  else
+    plan_gradients(kernels);
+  if (shape && winograd_pays(*shape))
+    winograd_weights_.emplace(kernels, *shape);
+  else
+    plan_weight_tiles(kernels);
+  const std::int64_t channels = source_.extent().channels / layer_.groups, outputs = output_->extent.channels;
+  weight_gradient_ = {weight_, outputs * channels * layer_.kernel.height * layer_.kernel.width, 0};
+  bias_gradient_ = {bias_, bias_ >= 0 ? outputs : 0, 0};
+}
+
+std::optional<WinogradShape> ConvolutionOp::winograd_shape() const {
+  const network::Pair three{3, 3}, one{1, 1};
+  const network::Border& padding = layer_.padding;
+  const bool fits = layer_.kernel == three && layer_.stride == one && layer_.dilation == one && layer_.groups == 1 &&
+                    std::max(padding.top, padding.left) <= 2;
+  if (!fits) return std::nullopt;
+  return WinogradShape{source_.extent(), output_->extent, integer(padding.top), integer(padding.left)};
+}
+
+void ConvolutionOp::plan_forward(const KernelTable& kernels) {
   const Extent &in = source_.extent(), &out = output_->extent;
   const std::int64_t taps = layer_.kernel.height * layer_.kernel.width, channels = in.channels / layer_.groups;
   const Axis rows = forward_axis(in.rows, out.rows, layer_.kernel.height, layer_.stride.height, layer_.padding.top,
@@ -29,17 +51,12 @@ ConvolutionOp::ConvolutionOp(const KernelTable& kernels, const network::Conv2d& 
   const std::int64_t outputs = out.channels / layer_.groups;
   forward_.emplace_back(kernels, Correlation::Sizes{integer(layer_.groups), integer(channels), integer(outputs)}, rows,
                         columns, WeightStrides{outputs * channels * taps, channels * taps, taps, layer_.kernel.width});
-  plan_gradients(kernels);
-  plan_weight_tiles(kernels);
-  weight_gradient_ = {weight_, out.channels * channels * taps, 0};
-  bias_gradient_ = {bias_, bias_ >= 0 ? out.channels : 0, 0};
 }
 
 void ConvolutionOp::plan_gradients(const KernelTable& kernels) {
   const Extent &in = source_.extent(), &out = output_->extent;
   const std::int64_t taps = layer_.kernel.height * layer_.kernel.width;
   const std::int64_t channels = in.channels / layer_.groups, outputs = out.channels / layer_.groups;
-  gradient_layout_ = {out, {}};
   for (const Axis& rows : gradient_axes(in.rows, out.rows, layer_.kernel.height, layer_.stride.height,
                                         layer_.padding.top, layer_.dilation.height))
     for (const Axis& columns : gradient_axes(in.columns, out.columns, layer_.kernel.width, layer_.stride.width,
@@ -63,34 +80,8 @@ void ConvolutionOp::plan_weight_tiles(const KernelTable& kernels) {
         taps_.push_back(integer(c * input_layout_.plane() +
                                 (i * layer_.dilation.height - layer_.padding.top) * input_layout_.row() +
                                 (j * layer_.dilation.width - layer_.padding.left) * kLanes));
-  const int outputs = integer(out.channels / layer_.groups), taps = static_cast<int>(taps_.size());
-  const double parts = kLanes / kernels.vector_lanes, positions = static_cast<double>(out.positions());
-  double best = std::numeric_limits<double>::infinity();
-  std::vector<int> output_parts, tap_parts;
-  for (int o = 1; o <= std::min(kMostTileChannels, outputs); ++o)
-    for (int k = 1; k <= std::min(kMostTileTaps, taps); ++k) {
-      if (kernels.weight_gradient[o][k] == nullptr) continue;
-      double cost = 0;
-      bool possible = true;
-      for (const int a : parts_of(outputs, o))
-        for (const int b : parts_of(taps, k)) {
-          possible = possible && kernels.weight_gradient[a][b] != nullptr;
-          cost += parts * (positions * std::max({a * b * 0.5, (a + b) * 0.5, 4.0}) + a * b * 3.0 + 30);
-        }
-      if (!possible || cost >= best) continue;
-      best = cost;
-      output_parts = parts_of(outputs, o);
-      tap_parts = parts_of(taps, k);
-    }
-  int output = 0;
-  for (const int a : output_parts) {
-    int tap = 0;
-    for (const int b : tap_parts) {
-      weight_tiles_.push_back({kernels.weight_gradient[a][b], output, tap});
-      tap += b;
-    }
-    output += a;
-  }
+  weight_tiles_ =
+      weight_tiles(kernels, integer(out.channels / layer_.groups), static_cast<int>(taps_.size()), out.positions());
 }
 
 Needs ConvolutionOp::needs() const {
@@ -98,10 +89,17 @@ Needs ConvolutionOp::needs() const {
   needs.input_scratch = input_layout_.size();
   needs.gradient_scratch = gradient_layout_.size();
   needs.temporary = source_.extent().elements() * kLanes;
+  if (winograd_weights_) needs.workspace = winograd_weights_->workspace_size();
+  if (winograd_backward_) {
+    needs.workspace = std::max(needs.workspace, winograd_backward_->workspace_size());
+    needs.packed = whole_vectors(winograd_backward_->packed_size());
+  }
   for (const auto* each : {&forward_, &backward_})
-    for (const Correlation& correlation : *each) needs.packed += (correlation.packed_size() + 15) / 16 * 16;
+    for (const Correlation& correlation : *each) needs.packed += whole_vectors(correlation.packed_size());
   return needs;
 }
+
+std::int64_t ConvolutionOp::forward_packed_size() const { return whole_vectors(forward_[0].packed_size()); }
 
 std::vector<Op::PartialGradient*> ConvolutionOp::partial_gradients() {
   std::vector<PartialGradient*> gradients{&weight_gradient_};
@@ -110,7 +108,7 @@ std::vector<Op::PartialGradient*> ConvolutionOp::partial_gradients() {
 }
 
 int ConvolutionOp::packing_jobs() const {
-  int jobs = 0;
+  int jobs = winograd_backward_ ? winograd_backward_->packing_jobs() : 0;
   for (const auto* each : {&forward_, &backward_})
     for (const Correlation& correlation : *each) jobs += correlation.packing_jobs();
   return jobs;
@@ -120,12 +118,14 @@ std::int64_t ConvolutionOp::packing_work() const { return forward_[0].packing_wo
 
 void ConvolutionOp::pack(const Run& run, int job) const {
   float* packed = run.packed + places_.packed;
+  const float* const weights = run.memory.values + weight_;
   for (const auto* each : {&forward_, &backward_})
     for (const Correlation& correlation : *each) {
-      if (job < correlation.packing_jobs()) return correlation.pack(job, run.memory.values + weight_, packed);
+      if (job < correlation.packing_jobs()) return correlation.pack(job, weights, packed);
       job -= correlation.packing_jobs();
-      packed += (correlation.packed_size() + 15) / 16 * 16;
+      packed += whole_vectors(correlation.packed_size());
     }
+  winograd_backward_->pack(job, weights, packed);
 }
 
 // The input with zeros around it: in place where it lies that way, else computed or copied into scratch.
@@ -159,6 +159,9 @@ View ConvolutionOp::output_gradient(const BlockRun& at) const {
 
 void ConvolutionOp::weight_gradients(const BlockRun& at, View x, View d) const {
   const Timed timed(at.run, at.thread, work_of(number(), Pass::kWeightGradients));
+  if (winograd_weights_)
+    return winograd_weights_->run(x, d, at.partial(weight_gradient_.partial), at.adds_to_partial(),
+                                  thread_memory(at, places_.workspace));
   const Extent& out = output_->extent;
   const std::int64_t channels = source_.extent().channels / layer_.groups, outputs = out.channels / layer_.groups;
   WeightGradientTile t{};
@@ -198,11 +201,16 @@ void ConvolutionOp::backward(const BlockRun& at) const {
   weight_gradients(at, input_map(at), d);
   if (bias_ >= 0) bias_gradient(at, d);
   if (!input().wants_gradient(at.run)) return;
+  input_gradient(at, d);
+}
+
+void ConvolutionOp::input_gradient(const BlockRun& at, View d) const {
   give_gradient(at, input(), places_.temporary, [&](View target) {
-    const float* packed = at.run.packed + places_.packed + (forward_[0].packed_size() + 15) / 16 * 16;
+    const float* packed = at.run.packed + places_.packed + forward_packed_size();
+    if (winograd_backward_) return winograd_backward_->run(d, packed, target, thread_memory(at, places_.workspace));
     for (const Correlation& correlation : backward_) {
       correlation.run(d, packed, nullptr, target);
-      packed += (correlation.packed_size() + 15) / 16 * 16;
+      packed += whole_vectors(correlation.packed_size());
     }
   });
 }

@@ -1,9 +1,11 @@
 #pragma once
+#include <optional>
 #include <vector>
 
 #include "mnistcnn/engine/lanes/correlation.h"
 #include "mnistcnn/engine/lanes/op.h"
 #include "mnistcnn/engine/lanes/ops/source.h"
+#include "mnistcnn/engine/lanes/winograd.h"
 #include "mnistcnn/network/layers.h"
 
 namespace mnistcnn::engine::lanes {
@@ -28,13 +30,12 @@ class ConvolutionOp final : public Op {
   std::vector<PartialGradient*> partial_gradients() override;
 
  private:
-  struct WeightTile {
-    WeightGradientKernel kernel;
-    int output, tap;  // first of each
-  };
-
+  std::optional<WinogradShape> winograd_shape() const;
+  void plan_forward(const KernelTable& kernels);
   void plan_gradients(const KernelTable& kernels);
   void plan_weight_tiles(const KernelTable& kernels);
+  std::int64_t forward_packed_size() const;
+  void input_gradient(const BlockRun& at, View d) const;
   View input_map(const BlockRun& at) const;
   View output_gradient(const BlockRun& at) const;
   void forward(const BlockRun& at) const;
@@ -47,9 +48,11 @@ class ConvolutionOp final : public Op {
   Value* output_;
   std::int64_t weight_, bias_;
   ScratchLayout input_layout_, gradient_layout_;
-  std::vector<Correlation> forward_, backward_;  // backward: one for each remainder by the strides
-  std::vector<WeightTile> weight_tiles_;         // of one group
-  std::vector<std::int32_t> taps_;               // offset in the input of each (channel, row, column)
+  std::optional<WinogradCorrelation> winograd_backward_;    // instead of backward_
+  std::optional<WinogradWeightGradient> winograd_weights_;  // instead of weight_tiles_
+  std::vector<Correlation> forward_, backward_;             // backward: one for each remainder by the strides
+  std::vector<WeightTile> weight_tiles_;                    // of one group
+  std::vector<std::int32_t> taps_;                          // offset in the input of each (channel, row, column)
   PartialGradient weight_gradient_, bias_gradient_;
 };
 

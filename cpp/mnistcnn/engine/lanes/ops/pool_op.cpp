@@ -2,6 +2,35 @@
 
 namespace mnistcnn::engine::lanes {
 
+PoolWindows pool_windows(std::int64_t inputs, std::int64_t outputs, std::int64_t kernel, std::int64_t stride,
+                         std::int64_t padding, std::int64_t dilation, bool count_border) {
+  PoolWindows windows;
+  windows.step = static_cast<int>(dilation);
+  for (std::int64_t i = 0; i < outputs; ++i) {
+    const std::int64_t begin = i * stride - padding,
+                       end = std::min(begin + (kernel - 1) * dilation + 1, inputs + padding);
+    std::int64_t first = begin;
+    while (first < 0) first += dilation;
+    const std::int64_t last = std::min(end, inputs);
+    const std::int64_t count = last > first ? (last - first + dilation - 1) / dilation : 0;
+    windows.start.push_back(static_cast<std::int32_t>(first));
+    windows.count.push_back(static_cast<std::int32_t>(count));
+    windows.covered.push_back(count_border ? end - begin : count);
+  }
+  return windows;
+}
+
+PoolWindows adaptive_windows(std::int64_t inputs, std::int64_t outputs) {
+  PoolWindows windows;
+  for (std::int64_t i = 0; i < outputs; ++i) {
+    const std::int64_t begin = i * inputs / outputs, end = ((i + 1) * inputs + outputs - 1) / outputs;
+    windows.start.push_back(static_cast<std::int32_t>(begin));
+    windows.count.push_back(static_cast<std::int32_t>(end - begin));
+    windows.covered.push_back(end - begin);
+  }
+  return windows;
+}
+
 PoolOp::PoolOp(Input input, Value* output, bool maximum, PoolWindows rows, PoolWindows columns)
     : Op({input}), output_(output), maximum_(maximum), rows_(std::move(rows)), columns_(std::move(columns)) {
   if (maximum_) return;

@@ -12,6 +12,11 @@ struct PoolWindows {
   int step = 1;
 };
 
+PoolWindows pool_windows(std::int64_t inputs, std::int64_t outputs, std::int64_t kernel, std::int64_t stride,
+                         std::int64_t padding, std::int64_t dilation, bool count_border);
+// Windows that divide the inputs among a number of outputs.
+PoolWindows adaptive_windows(std::int64_t inputs, std::int64_t outputs);
+
 // Pooling with any windows; an average divides by the product of `covered`.
 class PoolOp final : public Op {
  public:
