@@ -47,7 +47,7 @@ def images(
     >>> import mnistcnn
     >>> figure = mnistcnn.plot.images(mnistcnn.load("digits")[1], count=20)
     >>> [text.get_text() for text in figure.axes[0].texts[:3]]
-    ['8', '9', '4']
+    ['0', '1', '8']
     """
     pixels = pixels_of(data)[:count]
     if labels is None and not isinstance(data, np.ndarray):
