@@ -56,7 +56,7 @@ class Transforms:
             )
         if pixels.ndim == 3 and not isinstance(image, np.ndarray | torch.Tensor):
             pixels = np.moveaxis(pixels, -1, 0)  # PIL keeps channels last
-        batch = np.ascontiguousarray(pixels).reshape(1, -1, *pixels.shape[-2:])
+        batch = np.array(pixels, order="C").reshape(1, -1, *pixels.shape[-2:])
         if self.steps:
             batch = augment(batch, self.steps, seed=_drawn_seed(), threads=1)
         scaling = self.normalization.for_channels(batch.shape[1])
