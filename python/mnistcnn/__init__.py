@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
+    from mnistcnn import course as course
     from mnistcnn import explain as explain
     from mnistcnn import plot as plot
     from mnistcnn import profile as profile
@@ -243,7 +244,7 @@ _HOMES = {
     "zoo": ("create_model", "list_models"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = ("bench", "explain", "plot", "profile")
+_MODULES = ("bench", "course", "explain", "plot", "profile")
 
 _EXTRAS = ("sklearn",)  # modules that need more than is installed by default: not part of `import *`
 __all__ = [*sorted((*_HOME_OF, *_MODULES)), "__version__"]

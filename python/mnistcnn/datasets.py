@@ -231,10 +231,10 @@ def available(name: str, *, root: str | os.PathLike[str] | None = None) -> bool:
     return name == "digits" or _find(name, root) is not None
 
 
-def load_auto(*, download: bool = True, progress: bool = True) -> AutoData:
+def load_auto(*, root: str | os.PathLike[str] | None = None, download: bool = True, progress: bool = True) -> AutoData:
     """MNIST when it is here or can be downloaded, and else ``digits`` with a message that says why.
 
-    Whoever calls this shows the message, so that nobody takes the one for the other.
+    Whoever calls this shows the message, so that nobody takes the one for the other. The arguments are those of `load`.
 
     Returns
     -------
@@ -242,7 +242,7 @@ def load_auto(*, download: bool = True, progress: bool = True) -> AutoData:
         (train, test, message); the message is None for MNIST.
     """
     try:
-        return AutoData(*load("mnist", download=download, progress=progress), None)
+        return AutoData(*load("mnist", root=root, download=download, progress=progress), None)
     except OSError as error:
         message = f"NOT MNIST: using the drawn data set 'digits' instead, because MNIST can't be had.\n{error}"
     return AutoData(*load("digits"), message)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from mnistcnn.model import Model
 
 
-def check_set(model: Model, images: object, what: str) -> None:
-    """Refuses a labelled set that a model can't take; ``what`` names the argument."""
+def check_set(model: Model, images: object, what: str, steps: tuple[Any, ...] = ()) -> None:
+    """Refuses a labelled set that a model can't take after these steps of augmentation; ``what`` names the argument."""
     if not isinstance(images, ImageSet):
         raise TypeError(
             f"{what} must be an mnistcnn.ImageSet, got {type(images).__name__}; "
@@ -24,7 +24,9 @@ def check_set(model: Model, images: object, what: str) -> None:
         )
     if len(images) == 0:
         raise ValueError(f"{what} is empty")
-    if tuple(images.shape) != model.input_shape:
+    if steps:
+        augmentation.check_sizes(steps, images.shape, model.input_shape)
+    elif tuple(images.shape) != model.input_shape:
         raise ValueError(f"{what} has images {tuple(images.shape)}, but model '{model.name}' takes {model.input_shape}")
     if images.num_classes > model.num_classes:
         raise ValueError(
@@ -39,12 +41,6 @@ def check_last_batch(model: Model, count: int, batch_size: int) -> None:
         model._network.check_batch(images=last, training=True)
     except ValueError as error:
         raise ValueError(f"{count} images in batches of {batch_size} end with a batch of {last}: {error}") from None
-
-
-def check_augmentation(model: Model, steps: tuple[Any, ...]) -> None:
-    """Refuses steps that leave the images of another size than the model takes."""
-    if steps:
-        augmentation.check_sizes(steps, model.input_shape, model.input_shape)
 
 
 def as_batch(model: Model, images: np.ndarray[Any, Any] | torch.Tensor) -> torch.Tensor:

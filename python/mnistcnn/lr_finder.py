@@ -93,12 +93,12 @@ def find_lr(
     (1e-05, True)
     """
     model = as_model(model)
-    check_set(model, train_set, "train_set")
     start, end = positive_number("start", start), positive_number("end", end)
     steps = whole_number("steps", steps, least=10)
     if not start < end:
         raise ValueError(f"start must be below end, got start={start:g} and end={end:g}")
     recipe = (Recipe() if recipe is None else recipe).replace(**changes)
+    check_set(model, train_set, "train_set", recipe.augment)
     plan_steps = -(-len(train_set) // recipe.batch_size)
     recipe = recipe.replace(schedule=_Ramp(start, end, steps), epochs=-(-steps // plan_steps), averaging=None)
     watcher = _Watcher(steps)

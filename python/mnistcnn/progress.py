@@ -9,7 +9,7 @@ from typing import Any
 class ProgressBar:
     """Counts images; says what the run is doing. Drawing is tqdm's, and throttled by it."""
 
-    def __init__(self, total: int, *, enabled: bool, unit: str = "image") -> None:
+    def __init__(self, total: int | None, *, enabled: bool, unit: str = "image") -> None:
         from tqdm.auto import tqdm
 
         watched = sys.stderr.isatty() or "ipykernel" in sys.modules  # a terminal or a notebook, not a log file

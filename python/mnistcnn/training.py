@@ -13,7 +13,7 @@ from mnistcnn.bridge.from_torch import as_model
 from mnistcnn.callbacks import Listeners
 from mnistcnn.checkpoints import Checkpoint, Snapshot
 from mnistcnn.checks import whole_number
-from mnistcnn.entrance import check_augmentation, check_last_batch, move
+from mnistcnn.entrance import check_last_batch, move
 from mnistcnn.evaluation import outputs_of, scores_of
 from mnistcnn.history import EpochRecord, History
 from mnistcnn.image_set import ImageSet
@@ -201,9 +201,8 @@ class Trainer:
         ``epochs`` more of them, or by default those that the recipe has left.
         """
         more = None if epochs is None else whole_number("epochs", epochs)
-        sets = split_off(self.model, train_set, validation, self.recipe.seed)
+        sets = split_off(self.model, train_set, validation, self.recipe.seed, self.recipe.augment)
         check_last_batch(self.model, len(sets[0]), self.recipe.batch_size)
-        check_augmentation(self.model, self.recipe.augment)
         self._listeners.check(sets[1] is not None)
         state = RunState(self.model, self.recipe, sets, self._listeners) if self._checkpoint else None
         snapshot = self._snapshot_to_resume(state)

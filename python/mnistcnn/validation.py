@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnistcnn.entrance import check_set
 from mnistcnn.image_set import ImageSet
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 Validation = ImageSet | float | None
 
 
-def split_off(model: Model, train_set: ImageSet, validation: Validation, seed: int) -> tuple[ImageSet, ImageSet | None]:
+def split_off(
+    model: Model, train_set: ImageSet, validation: Validation, seed: int, steps: tuple[Any, ...] = ()
+) -> tuple[ImageSet, ImageSet | None]:
     """What is trained on, and what is looked at after every epoch.
 
     A fraction takes that part of the training set away, the same for the same seed, in the proportions of the classes.
+    The steps of an augmentation may make training images of another size fit; what is looked at is not augmented.
     """
-    check_set(model, train_set, "train_set")
+    check_set(model, train_set, "train_set", steps)
     if validation is None:
         return train_set, None
     if isinstance(validation, ImageSet):
@@ -36,4 +39,6 @@ def split_off(model: Model, train_set: ImageSet, validation: Validation, seed: i
             f"validation={validation!r} must be a fraction above 0 and below 1 of the training set, or an ImageSet; "
             "None looks at nothing"
         )
-    return train_set.split(fraction, seed=seed)
+    rest, part = train_set.split(fraction, seed=seed)
+    check_set(model, part, f"validation={validation!r}, not augmented,")
+    return rest, part

@@ -228,6 +228,34 @@ def test_profile_as_json(run: Any) -> None:
     assert told["layers"]
 
 
+def test_lr_find_suggests_draws_and_tells_json(run: Any, tmp_path: Path) -> None:
+    words = ("lr-find", "budget_model3", "--data", "digits", "--images", "3000")
+    done = run(*words, "--plot", "found.png")
+    assert done.returncode == 0, done.stderr
+    assert "try: mnistcnn train budget_model3 --lr 0." in done.stdout
+    assert _width(tmp_path / "found.png") > 300
+    told = json.loads(run(*words, "--steps", "60", "--start", "1e-4", "--json").stdout)
+    assert told["data"] == "digits"
+    assert 1e-4 < told["suggestion"] < 10
+    assert told["learning_rates"][0] == pytest.approx(1e-4)
+    assert len(told["learning_rates"]) == len(told["losses"]) == len(told["smoothed"]) <= 60
+    assert "--plot must name" in run("lr-find", "--plot", "found.txt").stderr
+
+
+def test_a_run_goes_on_from_its_checkpoint(run: Any, tmp_path: Path) -> None:
+    words = ("train", "budget_model3", "--data", "digits", "--images", "600", "--json")
+    whole = json.loads(run(*words, "--epochs", "2", "--save", "whole.safetensors").stdout)
+    assert run(*words, "--epochs", "1", "--checkpoint", "run").returncode == 0
+    done = run(*words, "--epochs", "2", "--checkpoint", "run", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1:" not in done.stderr
+    assert json.loads(done.stdout)["test"] == whole["test"]
+    ended, resumed = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "budget_model3"))
+    assert all(torch.equal(ended[name], tensor) for name, tensor in resumed.items())
+    assert run(*words, "--epochs", "2", "--checkpoint", "run").returncode == 1, "never over another run"
+    assert "--checkpoint DIR" in run("train", "--resume").stderr
+
+
 def test_ctrl_c_saves_what_was_learnt(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mnistcnn.cli", "train", "budget_model3", "--data", "digits", "--epochs", "500"]
     running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

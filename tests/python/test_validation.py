@@ -84,3 +84,35 @@ def test_a_schedule_that_needs_a_validation_set_says_so_before_any_work(data: An
         fit(model, data, schedule=mnistcnn.ReduceLROnPlateau())
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), before, strict=True))
     fit(model, data, schedule=mnistcnn.ReduceLROnPlateau(monitor="train_loss"))
+
+
+def larger_images(count: int = 200) -> mnistcnn.ImageSet:
+    random = np.random.default_rng(7)
+    return mnistcnn.ImageSet.from_arrays(random.integers(0, 256, (count, 32, 36), np.uint8), np.arange(count) % 10)
+
+
+@pytest.mark.parametrize("engine", ["lanes", "aten"])
+def test_images_of_another_size_train_where_the_augmentation_makes_them_fit(engine: str):
+    """As if they had been made before: the same losses, step for step."""
+    large, steps = larger_images(), [mnistcnn.CenterCrop(30), mnistcnn.Resize(28)]
+    fitting = mnistcnn.ImageSet.from_arrays(mnistcnn.augment(large, steps), large.labels)
+    losses = []
+    for images, augment in ((large, steps), (fitting, ())):
+        model = small()
+        losses.append(fit(model, images, augment=augment, validation=fitting[:50], engine=engine).step_losses)
+    assert losses[0] == losses[1]
+    found = mnistcnn.find_lr(small(), large, augment=steps, steps=10)
+    assert len(found.losses) > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({}, r"train_set has images \(1, 32, 36\), but model"),
+        ({"augment": [mnistcnn.Rotation(5)]}, r"makes images of shape \[1, 32, 36\].* end it with mnistcnn.Resize"),
+        ({"augment": [mnistcnn.Resize((28, 28))], "validation": 0.1}, "validation=0.1, not augmented, has images"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused(options: dict[str, Any], text: str):
+    with pytest.raises(ValueError, match=text):
+        fit(small(), larger_images(), **options)

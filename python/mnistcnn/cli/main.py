@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mnistcnn.cli import demonstrating, exporting, measuring, models, pictures, studying, testing, training
+from mnistcnn.cli import demonstrating, exporting, finding, measuring, models, pictures, studying, testing, training
 from mnistcnn.cli.output import say
 
 app = typer.Typer(
@@ -39,7 +39,7 @@ def everything(
 for command in (
     *(training.train, testing.test, testing.predict, models.models, models.summary, pictures.show),
     *(studying.trials, studying.sweep, studying.experiments, measuring.bench, measuring.profile),
-    *(exporting.export, demonstrating.demo),
+    *(finding.lr_find, exporting.export, demonstrating.demo),
 ):
     app.command()(command)
 

@@ -53,16 +53,21 @@ def train(
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
     save: Annotated[Path | None, typer.Option(help="Where to save the model; by default MODEL.safetensors.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="A folder in which every epoch leaves a file.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the latest file in --checkpoint.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Also draw the curves into this file (PNG, SVG, PDF).")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a published network and test it on the data's own test set, which chooses nothing.
 
-    Ctrl-C stops within a batch, and saves what was learnt so far.
+    Ctrl-C stops within a batch, and saves what was learnt so far. With --checkpoint DIR the same command with --resume
+    goes on after the last whole epoch, and ends with the bits of a run that was never interrupted.
     """
     import mnistcnn
     from mnistcnn.zoo import check_name
 
+    if resume and checkpoint is None:
+        raise typer.BadParameter("--resume needs the folder of the run: --checkpoint DIR")
     check_name(model)  # before any download
     target = save or Path(f"{model}.safetensors")
     check_target(target)
@@ -82,6 +87,8 @@ def train(
         validation=test_set if part is None else part,
         engine=engine,
         threads=threads,
+        checkpoint=checkpoint,
+        resume=resume,
     )
     result = mnistcnn.test(network, test_set, engine=engine, threads=threads, progress=False)
     network.save(target)
