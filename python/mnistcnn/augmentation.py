@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mnistcnn import augmentation_checks as checks
 from mnistcnn.checks import finite_number, whole_number
@@ -23,6 +23,8 @@ Interpolation = Literal["nearest", "bilinear"]
 
 class Step(Value):
     """One random change of an image; use the classes below."""
+
+    _is_base: ClassVar[bool] = True
 
     def _become(self, **values: object) -> None:
         for name, value in values.items():
@@ -61,8 +63,7 @@ class Rotation(Step):
 
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
-        if not isinstance(self.expand, bool):
-            raise TypeError(f"expand must be True or False, got {self.expand!r}")
+        self._check_flags()
         checks.check_warp(self)
         self._become(degrees=checks.around_zero("degrees", self.degrees), center=checks.center(self.center))
 

@@ -63,6 +63,7 @@ class EMA(_Averaging):
 
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
+        self._check_flags()
         self._set("decay", finite_number("decay", self.decay, most=1))
         self._set("every", whole_number("every", self.every))
 
@@ -122,6 +123,12 @@ class Lookahead(_Averaging):
 
 
 Averaging = EMA | SWA | Lookahead
+
+
+def check(averaging: Averaging | None, epochs: int) -> None:
+    """Refuses an average that a run would never begin."""
+    if isinstance(averaging, SWA) and averaging.start_epoch > epochs:
+        raise ValueError(f"{averaging!r} begins after the run's {epochs} epochs; give a smaller start_epoch")
 
 
 # ---- on the way to the core
@@ -190,13 +197,13 @@ def _recompute(
     threads: int | None,
 ) -> None:
     from mnistcnn._native import core
-    from mnistcnn.arrays import as_tensor
+    from mnistcnn.entrance import core_tensor
 
     pixels = model.pixel_normalization
     core.recompute_statistics(
         model._network,
         model.native_engine(engine, threads),
-        as_tensor(images).cpu().contiguous(),
+        core_tensor(images),
         scale=pixels.scale,
         shift=pixels.shift,
         batch_size=batch_size,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -73,19 +74,22 @@ class Listeners:
     def check(self, validated: bool) -> None:
         """Refuses a callback that looks at a validation set where there is none."""
         for each in self._all:
-            monitor = getattr(each, "monitor", None)
-            if isinstance(monitor, str) and monitor.startswith("validation") and not validated:
-                raise ValueError(
-                    f"{type(each).__name__} looks at {monitor}, but there is no validation set; give validation=0.1 (a "
-                    "fraction of the training set) or a set"
-                )
+            check_monitor(each, getattr(each, "monitor", None), validated)
 
     def tell(self, event: str, value: object) -> None:
-        """Calls a method of all that have it."""
+        """Calls a method of all that have it; an exception ends it."""
         for each in self._all:
             method = getattr(each, event, None)
             if callable(method):
                 method(value)
+
+    def tell_the_end(self, history: History) -> None:
+        """Every one hears of the end in the same order, also after an exception of another."""
+        with ExitStack() as calls:  # which calls the last one first
+            for each in reversed(self._all):
+                method = getattr(each, "on_train_end", None)
+                if callable(method):
+                    calls.callback(method, history)
 
     @property
     def every(self) -> int:
@@ -103,6 +107,15 @@ class Listeners:
                     each.on_step(record)
 
         return tell
+
+
+def check_monitor(listener: object, monitor: object, validated: bool) -> None:
+    """Refuses what looks at a validation set where there is none."""
+    if isinstance(monitor, str) and monitor.startswith("validation") and not validated:
+        raise ValueError(
+            f"{type(listener).__name__} looks at {monitor}, but there is no validation set; give validation=0.1 (a "
+            "fraction of the training set) or a set"
+        )
 
 
 def _hears_something(callback: object) -> bool:

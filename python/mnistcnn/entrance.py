@@ -61,8 +61,16 @@ def core_tensor(array: np.ndarray[Any, Any] | torch.Tensor) -> torch.Tensor:
 
 def move(model: Model, device: str | torch.device) -> None:
     """Moves a model where it shall be trained; "auto" leaves it where it lies."""
-    if device == "auto" or torch.device(device) == model.device:
+    if device == "auto":
         return
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+    try:
+        wanted = torch.device(device) if isinstance(device, str | torch.device) else None
+    except RuntimeError:
+        wanted = None
+    if wanted is None or wanted.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {device!r}")
+    if wanted == model.device:
+        return
+    if wanted.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device={str(device)!r}, but torch {torch.__version__} has no CUDA here; use 'cpu' or 'auto'")
     model.to(device)

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mnistcnn._native import core
 from mnistcnn.atomic import write_whole
 from mnistcnn.normalization import Normalization
 
 if TYPE_CHECKING:
+    from mnistcnn.graph import Row
     from mnistcnn.model import Model
 
 
@@ -77,7 +79,7 @@ def made_model(path: Path, description: dict[str, Any], tensors: dict[str, torch
     from mnistcnn.model import Model
 
     try:
-        rows = [(name, op, inputs, _tuples(fields)) for name, op, inputs, fields in description["nodes"]]
+        rows = completed(description["nodes"])
         model = Model.from_rows(
             rows,
             description["input_shape"],
@@ -132,6 +134,12 @@ def _digest(text: str, tensors: dict[str, torch.Tensor]) -> str:
         digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}\n".encode())
         digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def completed(nodes: Any) -> list[Row]:
+    """Stored nodes as a model takes them; what their layers could not say yet when they were stored is as usual."""
+    usual = core.layer_kinds()
+    return [(name, op, inputs, usual.get(op, {}) | _tuples(fields)) for name, op, inputs, fields in nodes]
 
 
 def _tuples(fields: dict[str, Any]) -> dict[str, Any]:

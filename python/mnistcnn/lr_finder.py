@@ -14,7 +14,7 @@ from mnistcnn.bridge.from_torch import as_model
 from mnistcnn.checks import positive_number, whole_number
 from mnistcnn.entrance import check_set
 from mnistcnn.image_set import ImageSet
-from mnistcnn.recipes import Recipe
+from mnistcnn.recipes import Recipe, complete
 from mnistcnn.schedules import Plan, Rates, Schedule
 from mnistcnn.training import train
 
@@ -97,7 +97,7 @@ def find_lr(
     steps = whole_number("steps", steps, least=10)
     if not start < end:
         raise ValueError(f"start must be below end, got start={start:g} and end={end:g}")
-    recipe = (Recipe() if recipe is None else recipe).replace(**changes)
+    recipe = complete(recipe, changes)
     check_set(model, train_set, "train_set", recipe.augment)
     plan_steps = -(-len(train_set) // recipe.batch_size)
     recipe = recipe.replace(schedule=_Ramp(start, end, steps), epochs=-(-steps // plan_steps), averaging=None)

@@ -18,7 +18,7 @@ from mnistcnn.arrays import as_tensor
 from mnistcnn.checks import seed_number, whole_number
 from mnistcnn.engine_function import EngineFunction
 from mnistcnn.graph import Row, build_rows
-from mnistcnn.module_tree import FixedTree, LayerModule, Link, Place, described, plant
+from mnistcnn.module_tree import FixedTree, LayerModule, Link, Place, described, frozen, plant
 from mnistcnn.normalization import UNIT, Normalization
 
 if TYPE_CHECKING:
@@ -371,7 +371,7 @@ class Model(FixedTree):
             "threads": self.threads,
             "training": self.training,
             "history": copy.deepcopy(self.history),
-            "frozen": [name for name, parameter in self.named_parameters() if not parameter.requires_grad],
+            "frozen": frozen(self),
             "device": str(self.device),
             "tensors": {name: tensor.detach().clone() for name, tensor in self.state_dict().items()},
         }

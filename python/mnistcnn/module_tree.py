@@ -17,6 +17,11 @@ def described(op: str, fields: dict[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in fields.items() if value != usual[name])
 
 
+def frozen(model: nn.Module) -> list[str]:
+    """The parameters that are not trained."""
+    return [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+
+
 class FixedTree(nn.Module):
     """A module whose children stay what they are: the engine would not notice another one."""
 

@@ -44,11 +44,13 @@ class Optimizer(Value):
     clip_norm: float | None = None
     clip_value: float | None = None
 
+    _is_base: ClassVar[bool] = True
     _at_least_0: ClassVar[tuple[str, ...]] = ()
     _below_1: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
+        self._check_flags()
         for name in ("lr", "l1", *self._at_least_0):
             self._set(name, finite_number(name, getattr(self, name)))
         for name in self._below_1:

@@ -10,6 +10,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from mnistcnn.values import Value
+
 # Where the values are at home.
 _HOMES = ("optimizers", "schedules", "losses", "averaging", "augmentation")
 
@@ -44,6 +46,9 @@ def from_plain(plain: Any, where: str) -> Any:
     unknown = sorted(set(arguments) - {each.name for each in fields(kinds()[kind])})
     if unknown:
         raise ValueError(f"{where}: {kind} has no field {unknown[0]!r}")
+    needed = [each.name for each in fields(kinds()[kind]) if each.default is MISSING and each.name not in arguments]
+    if needed:
+        raise ValueError(f"{where}: {kind} lacks the field {needed[0]!r}")
     return kinds()[kind](**arguments)
 
 
@@ -83,15 +88,19 @@ def kinds() -> dict[str, type]:
             continue
         module = import_module(f"mnistcnn.{home}")
         for name, each in vars(module).items():
-            if isinstance(each, type) and is_dataclass(each) and each.__module__ == module.__name__ and name[0] != "_":
+            if _is_kind(each) and each.__module__ == module.__name__ and name[0] != "_":
                 found[name] = each
     return found
+
+
+def _is_kind(each: object) -> bool:
+    return isinstance(each, type) and issubclass(each, Value) and is_dataclass(each) and not vars(each).get("_is_base")
 
 
 def is_value_of(home: str, value: object) -> bool:
     """Whether it is one of the values of a module of ours, or of a kind derived from one."""
     kind: type = type(value)
-    return is_dataclass(kind) and any(base.__module__ == f"mnistcnn.{home}" for base in kind.mro())
+    return _is_kind(kind) and any(base.__module__ == f"mnistcnn.{home}" for base in kind.mro())
 
 
 def _named(value: object) -> str:

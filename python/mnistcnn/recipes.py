@@ -45,7 +45,9 @@ class About:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> About:
         """What `to_dict` described."""
-        _refuse_unknown(values, tuple(each.name for each in fields(cls)), ValueError)
+        _refuse_unknown("about", values, tuple(each.name for each in fields(cls)), ValueError)
+        if "name" not in values:
+            raise ValueError(f"about must name a published network, got {values!r}")
         given: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in values.items()}
         return cls(**given)
 
@@ -142,7 +144,7 @@ class Recipe:
 
     def replace(self, **changes: Any) -> Recipe:
         """The same with other values for some fields; ``about`` then says which ones are no longer the published."""
-        _refuse_unknown(changes, _FIELDS, TypeError)
+        _refuse_unknown("a Recipe", changes, _FIELDS, TypeError)
         changed = replace(self, **changes)
         if self.about is None or "about" in changes:
             return changed
@@ -164,7 +166,7 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
         """The recipe that `to_dict` described."""
-        _refuse_unknown(values, _FIELDS, ValueError)
+        _refuse_unknown("a Recipe", values, _FIELDS, ValueError)
         about = values.get("about")
         deciding = {name: from_plain(value, name) for name, value in values.items() if name != "about"}
         return cls(**deciding, about=None if about is None else About.from_dict(about))
@@ -178,10 +180,8 @@ class Recipe:
         """The recipe that `to_json` wrote."""
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise ValueError(f"this is not the JSON of a recipe: {error}") from None
-        if not isinstance(values, dict):
-            raise ValueError(f"the JSON of a recipe is an object, got a {type(values).__name__}")
         return cls.from_dict(values)
 
     def digest(self) -> str:
@@ -231,15 +231,27 @@ def recipe(name: str, variant: str | None = None) -> Recipe:
     return published(name, variant)
 
 
+def complete(recipe: Recipe | None, changes: dict[str, Any]) -> Recipe:
+    """What a run is made by: a recipe, by default the usual one, with changes to some of its fields."""
+    recipe = Recipe() if recipe is None else recipe
+    if not isinstance(recipe, Recipe):
+        raise TypeError(
+            f"recipe must be a Recipe, such as mnistcnn.recipe('session7_net') gives, got {type(recipe).__name__}"
+        )
+    return recipe.replace(**changes)
+
+
 # ---- checks
 
 
-def _refuse_unknown(values: dict[str, Any], known: tuple[str, ...], error: type[Exception]) -> None:
+def _refuse_unknown(what: str, values: object, known: tuple[str, ...], error: type[Exception]) -> None:
+    if not isinstance(values, dict):
+        raise error(f"{what} is described by an object with fields, got {values!r}")
     unknown = [name for name in values if name not in known]
     if unknown:
         close = difflib.get_close_matches(str(unknown[0]), known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
-        raise error(f"a Recipe has no field {unknown[0]!r}{hint} Choose from: {', '.join(known)}")
+        raise error(f"{what} has no field {unknown[0]!r}{hint} Choose from: {', '.join(known)}")
 
 
 def _check_value(what: str, value: object, home: str, *others: str) -> None:

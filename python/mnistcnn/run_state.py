@@ -13,8 +13,9 @@ import torch
 from mnistcnn import averaging
 from mnistcnn.checkpoints import Snapshot
 from mnistcnn.entrance import core_tensor
-from mnistcnn.files import described_model, described_normalization, made_model, made_normalization
+from mnistcnn.files import completed, described_model, described_normalization, made_model, made_normalization
 from mnistcnn.history import History, without_nan
+from mnistcnn.module_tree import frozen
 from mnistcnn.plain_values import from_plain
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class RunState:
         self._stateful = [each for each in callbacks if callable(getattr(each, "state", None))]
         self._train_set, self._validation = (each and _fingerprint(each) for each in sets)
         self._normalization = described_normalization(model.normalization)
+        self._frozen = frozen(model)
 
     def snapshot(self, history: History, native: NativeRun) -> Snapshot:
         """The run as it is now."""
@@ -41,6 +43,8 @@ class RunState:
         description = {
             "model": described_model(model),
             "normalization_given": self._normalization,
+            "frozen_given": self._frozen,
+            "frozen": frozen(model),
             "recipe": _deciding(self._recipe),
             "train_set": self._train_set,
             "validation": self._validation,
@@ -57,15 +61,18 @@ class RunState:
     def check(self, snapshot: Snapshot, folder: str) -> None:
         """Refuses to go on with another network, other images or another recipe than those of the snapshot."""
         stored = snapshot.description
+        before = stored["model"] | {"nodes": _plain(completed(stored["model"]["nodes"]))}
         network = _plain(described_model(self._model))
         differences = []
         for what, name in (("the network's input shape", "input_shape"), ("the network", "nodes")):
-            differences += _difference(what, stored["model"][name], network[name])
+            differences += _difference(what, before[name], network[name])
         for name, now in (("train_set", self._train_set), ("validation", self._validation)):
             differences += _difference(name, stored[name], now)
         given = _plain(self._normalization)
         if given != stored["model"]["normalization"]:
             differences += _difference("the model's normalization", stored["normalization_given"], given)
+        frozen_then = stored.get("frozen_given", self._frozen)  # version 1 did not always say
+        differences += _difference("the list of frozen parameters", frozen_then, self._frozen)
         differences += self._recipe_differences(stored["recipe"], snapshot.epoch)
         if differences:
             raise ValueError(
@@ -86,6 +93,9 @@ class RunState:
         model = self._model
         model.normalization = made_normalization(snapshot.description["model"]["normalization"])
         model.load_state_dict(_under("model.", snapshot.tensors))
+        still_frozen = snapshot.description.get("frozen", self._frozen)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name not in still_frozen)
         native.restore(_under("run.", snapshot.tensors))
         for index, callback in enumerate(self._stateful):
             callback.restore(_under(f"callback.{index}.", snapshot.tensors))

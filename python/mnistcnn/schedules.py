@@ -7,10 +7,10 @@ the epochs before it, so that a resumed run goes on exactly. The numbers are tho
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from mnistcnn.checks import choice, finite_number, whole_number
 from mnistcnn.values import Value
@@ -41,6 +41,8 @@ class Rates(NamedTuple):
 @dataclass(frozen=True, repr=False)
 class Schedule(Value):
     """The base of all schedules. One of your own overrides `epoch_rate`, or `rates` if the steps differ."""
+
+    _is_base: ClassVar[bool] = True
 
     def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
         """The learning rate of an epoch, counted from 0; ``records`` are those of the epochs before it."""
@@ -81,7 +83,7 @@ class ConstantLR(Schedule):
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
         _numbers(self, "factor")
-        whole_number("total_iters", self.total_iters, least=0)
+        _whole(self, "total_iters", least=0)
 
     def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
         """The same, but for the first epochs."""
@@ -106,7 +108,7 @@ class StepLR(Schedule):
 
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
-        whole_number("step_size", self.step_size)
+        _whole(self, "step_size")
         _numbers(self, "gamma")
 
     def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
@@ -123,7 +125,7 @@ class MultiStepLR(Schedule):
 
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
-        if isinstance(self.milestones, str) or not isinstance(self.milestones, Sequence):
+        if isinstance(self.milestones, str) or not isinstance(self.milestones, Iterable):
             raise TypeError(f"milestones must be a list of epochs, such as [6, 9], got {self.milestones!r}")
         milestones = tuple(whole_number("a milestone", each) for each in self.milestones)
         object.__setattr__(self, "milestones", tuple(sorted(milestones)))
@@ -196,8 +198,9 @@ class CosineAnnealing(Schedule):
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
         if self.t_max is not None:
-            whole_number("t_max", self.t_max)
-        whole_number("warmup_epochs", self.warmup_epochs, least=0)
+            _whole(self, "t_max")
+        _whole(self, "warmup_epochs", least=0)
+        self._check_flags()
         _numbers(self, "eta_min")
         object.__setattr__(self, "warmup_start", finite_number("warmup_start", self.warmup_start, most=1))
 
@@ -250,6 +253,7 @@ class OneCycleLR(Schedule):
 
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
+        self._check_flags()
         _numbers(self, "max_lr", "div_factor", "final_div_factor")
         choice("anneal_strategy", self.anneal_strategy, ("cos", "linear"))
         for name in ("pct_start", "base_momentum", "max_momentum"):
@@ -342,8 +346,8 @@ class ReduceLROnPlateau(Schedule):
         _numbers(self, "factor", "threshold", "min_lr", "eps")
         if not self.factor < 1:
             raise ValueError(f"factor must be below 1, got {self.factor}")
-        whole_number("patience", self.patience, least=0)
-        whole_number("cooldown", self.cooldown, least=0)
+        _whole(self, "patience", least=0)
+        _whole(self, "cooldown", least=0)
 
     @property
     def monitored(self) -> str:
@@ -378,6 +382,10 @@ class ReduceLROnPlateau(Schedule):
 def best_of(monitor: str) -> Literal["min", "max"]:
     """Whether more or less of a number is better."""
     return "max" if monitor.endswith("accuracy") else "min"
+
+
+def _whole(schedule: Schedule, name: str, *, least: int = 1) -> None:
+    object.__setattr__(schedule, name, whole_number(name, getattr(schedule, name), least=least))
 
 
 def _numbers(schedule: Schedule, *names: str) -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnistcnn import averaging
 from mnistcnn.bridge.from_torch import as_model
-from mnistcnn.callbacks import Listeners
+from mnistcnn.callbacks import Listeners, check_monitor
 from mnistcnn.checkpoints import Checkpoint, Snapshot
 from mnistcnn.checks import whole_number
 from mnistcnn.entrance import check_last_batch, move
@@ -20,7 +21,7 @@ from mnistcnn.image_set import ImageSet
 from mnistcnn.native_run import NativeRun, plan_of
 from mnistcnn.normalization import Normalization
 from mnistcnn.progress import ProgressBar
-from mnistcnn.recipes import Recipe
+from mnistcnn.recipes import Recipe, complete
 from mnistcnn.run_state import RunState
 from mnistcnn.schedules import Plan, Rates
 from mnistcnn.validation import Validation, split_off
@@ -165,7 +166,7 @@ class Trainer:
         **changes: Any,
     ) -> None:
         self.model = model = as_model(model)
-        self._recipe = _complete(recipe, changes)
+        self._recipe = complete(recipe, changes)
         self._listeners = Listeners(callbacks)
         self._checkpoint, self._resume = _checked_checkpoint(checkpoint, resume)
         self.history = History(model.name, self._recipe.seed, recipe=self._recipe.described())
@@ -198,7 +199,8 @@ class Trainer:
     ) -> Iterator[EpochRecord]:
         """Trains, and yields the record of every epoch. Leaving the loop ends the run.
 
-        ``epochs`` more of them, or by default those that the recipe has left.
+        ``epochs`` more of them, or by default those that the recipe has left. A schedule plans for the recipe's
+        epochs, or for more where these go beyond.
         """
         more = None if epochs is None else whole_number("epochs", epochs)
         sets = split_off(self.model, train_set, validation, self.recipe.seed, self.recipe.augment)
@@ -207,9 +209,11 @@ class Trainer:
         state = RunState(self.model, self.recipe, sets, self._listeners) if self._checkpoint else None
         snapshot = self._snapshot_to_resume(state)
         done = snapshot.epoch if snapshot else len(self.history)
-        plan = plan_of(self.recipe, self.recipe.epochs if more is None else done + more, len(sets[0]))
+        last = self.recipe.epochs if more is None else done + more
+        plan = plan_of(self.recipe, max(last, self.recipe.epochs), len(sets[0]))
         self._check_schedule(plan, sets[1])
-        return self._run(_Run(*sets, plan, state, snapshot))
+        averaging.check(self.recipe.averaging, plan.epochs)
+        return self._run(_Run(*sets, plan, last, state, snapshot))
 
     def _snapshot_to_resume(self, state: RunState | None) -> Snapshot | None:
         if self._checkpoint is None or state is None or len(self.history) > 0:
@@ -225,22 +229,18 @@ class Trainer:
         if schedule is None:
             return
         schedule.check(plan)
-        if (schedule.monitored or "").startswith("validation") and validation is None:
-            raise ValueError(
-                f"{type(schedule).__name__} looks at {schedule.monitored}, but there is no validation set; give "
-                "validation=0.1 (a fraction of the training set) or a set"
-            )
+        check_monitor(schedule, schedule.monitored, validation is not None)
 
     def _run(self, run: _Run) -> Iterator[EpochRecord]:
-        model, history, plan = self.model, self.history, run.plan
+        model, history = self.model, self.history
         was_training = model.training
         self._stopping = False
         self._begin(run)
         try:
             self._listeners.tell("on_train_start", self)
-            with ProgressBar(max(0, plan.epochs - len(history)) * len(run.train_set), enabled=self._progress) as bar:
+            with ProgressBar(max(0, run.last - len(history)) * len(run.train_set), enabled=self._progress) as bar:
                 done = 0
-                while len(history) < plan.epochs and not self._stopping:
+                while len(history) < run.last and not self._stopping:
                     record = self._one_epoch(run, bar, done)
                     done += len(run.train_set)
                     try:
@@ -251,27 +251,27 @@ class Trainer:
             self._native.finish(run.train_set)
         finally:
             model.train(was_training)
-            self._listeners.tell("on_train_end", history)
+            self._listeners.tell_the_end(history)
 
     def _begin(self, run: _Run) -> None:
         model = self.model
         model.history = self.history
         if model.normalization is None:
-            model.normalization = _measured(run.train_set)
+            model.normalization = Normalization.of(run.train_set)
         self._native.begin(run.plan)
         if run.state and run.snapshot:
             run.state.restore(run.snapshot, self.history, self._native)
 
     def _save(self, run: _Run) -> None:
         number = len(self.history)
-        last = number == run.plan.epochs or self._stopping
+        last = number == run.last or self._stopping
         if self._checkpoint and run.state and (last or number % self._checkpoint.every == 0):
             self._checkpoint.write(run.state.snapshot(self.history, self._native), self.history.epochs)
 
     def _one_epoch(self, run: _Run, bar: ProgressBar, done: int) -> EpochRecord:
         history = self.history
         number, first_step = len(history) + 1, len(history.step_losses)
-        title = f"epoch {number}/{run.plan.epochs}"
+        title = f"epoch {number}/{run.last}"
 
         def on_progress(state: tuple[int, int, float, int]) -> None:
             images, _, loss_sum, correct = state
@@ -324,18 +324,9 @@ class _Run:
     train_set: ImageSet
     validation: ImageSet | None
     plan: Plan
+    last: int  # the epoch to end with
     state: RunState | None  # None without checkpoints
     snapshot: Snapshot | None  # to go on from
-
-
-def _complete(recipe: Recipe | None, changes: dict[str, Any]) -> Recipe:
-    if recipe is None:
-        recipe = Recipe()
-    if not isinstance(recipe, Recipe):
-        raise TypeError(
-            f"recipe must be a Recipe, such as mnistcnn.recipe('session7_net') gives, got {type(recipe).__name__}"
-        )
-    return recipe.replace(**changes)
 
 
 def _checked_checkpoint(checkpoint: object, resume: object) -> tuple[Checkpoint | None, bool]:
@@ -348,11 +339,6 @@ def _checked_checkpoint(checkpoint: object, resume: object) -> tuple[Checkpoint 
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         raise TypeError(f"checkpoint must be a folder or a mnistcnn.Checkpoint, got {checkpoint!r}")
     return checkpoint, resume
-
-
-def _measured(train_set: ImageSet) -> Normalization:
-    mean, std = train_set.mean_std()
-    return Normalization(mean, tuple(each if each > 0 else 1.0 for each in std))
 
 
 def _postfix(record: EpochRecord) -> dict[str, str]:

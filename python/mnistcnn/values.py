@@ -5,12 +5,19 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+
 
 class Value:
-    """The base of frozen dataclasses: an unknown argument names the choices, and ``repr`` shows what was chosen."""
+    """The base of frozen dataclasses: an unknown argument names the choices, and ``repr`` shows what was chosen.
+
+    A class that says ``_is_base = True`` is what its subclasses have in common, and no value by itself.
+    """
 
     def __new__(cls, *_: Any, **arguments: Any) -> Any:
         """Refuses arguments that the class hasn't."""
+        if vars(cls).get("_is_base"):
+            raise TypeError(f"{cls.__name__} is what all of its kind have in common; choose one of them")
         known = [each.name for each in fields(cls)]  # type: ignore[arg-type]
         for name in arguments:
             if name not in known:
@@ -21,6 +28,15 @@ class Value:
         """The fields without a default, and those that differ from theirs."""
         chosen = [each.name for each in fields(self) if getattr(self, each.name) != each.default]  # type: ignore[arg-type]
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in chosen)})"
+
+    def _check_flags(self) -> None:
+        """Every field that is a bool holds one; NumPy's become Python's."""
+        for each in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, each.name)
+            if each.type == "bool":
+                if not isinstance(value, bool | np.bool_):
+                    raise TypeError(f"{each.name} must be True or False, got {value!r}")
+                self._set(each.name, bool(value))
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

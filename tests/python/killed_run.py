@@ -43,5 +43,6 @@ def run(folder: str | None) -> str:
 
 
 if __name__ == "__main__":
+    run(None)  # all imports are made, so that what is killed is a run
     print("started", flush=True)
     print(run(sys.argv[1]))

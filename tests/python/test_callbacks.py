@@ -74,6 +74,20 @@ def test_exceptions_come_out_unchanged_and_the_end_is_told(event: str, data: Any
     assert isinstance(listener.heard[-1], mnistcnn.History)
 
 
+def test_everybody_hears_of_the_end_even_if_one_fails(data: Any):
+    error, broken, listeners = LookupError("enough"), type("Broken", (), {})(), (Everything(), Everything())
+
+    def fail(_: object) -> None:
+        raise error
+
+    broken.on_train_end = fail
+    with pytest.raises(LookupError) as caught:
+        fit(data, listeners[0], broken, listeners[1])
+    assert caught.value is error
+    for each in listeners:
+        assert isinstance(each.heard[-1], mnistcnn.History)
+
+
 def test_asking_to_stop(data: Any):
     class Stop(Everything):
         def on_epoch(self, record: mnistcnn.EpochRecord) -> None:

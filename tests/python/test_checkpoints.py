@@ -15,8 +15,10 @@ import pytest
 import torch
 
 import mnistcnn
-from killed_run import digest, run
+from killed_run import digest, recipe, run
 from mnistcnn import Checkpoint
+from mnistcnn.checkpoints import KIND
+from mnistcnn.files import write_tensors
 
 KILLS = int(os.environ.get("MNISTCNN_KILLS", "12"))  # 50 by hand
 
@@ -55,35 +57,46 @@ def interrupted(data: mnistcnn.ImageSet, epoch: int, folder: Path, **options: An
 # ---- the same bits
 
 
+def a_run(folder: Path) -> subprocess.Popen[str]:
+    """A process that has begun; what it prints next is the digest at its end."""
+    script = str(Path(__file__).with_name("killed_run.py"))
+    process = subprocess.Popen([sys.executable, script, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
+
+
 def test_killed_at_random_moments(tmp_path: Path):
     """SIGKILL again and again, at any moment after the start, also while a checkpoint is written."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     dice = random.Random(seed)
-    start = time.perf_counter()
     wanted = run(None)
-    longest = 1.3 * (time.perf_counter() - start)
-    folder, script = tmp_path / "run", str(Path(__file__).with_name("killed_run.py"))
+    with a_run(tmp_path / "undisturbed") as process:
+        start = time.perf_counter()
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == wanted
+        longest = 1.2 * (time.perf_counter() - start)
+    folder = tmp_path / "run"
     kills = completed = 0
     reached: list[int] = []
     while kills < KILLS:
-        command = [sys.executable, script, str(folder)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            process.stdout.readline()
+        with a_run(folder) as process:
             time.sleep(dice.uniform(0, longest))
             process.send_signal(signal.SIGKILL)  # nothing happens to one that has ended
-            output = process.stdout.read()
-        if process.returncode == 0:  # it came to its end; the next one begins anew
+            output, _ = process.communicate()
+        if process.returncode == 0:
             assert output.strip() == wanted
-            completed += 1
-            folder = tmp_path / f"run{completed}"
         else:
             assert process.returncode == -signal.SIGKILL
             kills += 1
             reached.append((Checkpoint(folder).epochs or [0])[-1])
+        if (Checkpoint(folder).epochs or [0])[-1] == recipe().epochs:  # the next one begins anew
+            assert run(str(folder)) == wanted
+            completed += 1
+            folder = tmp_path / f"run{completed}"
     print(f"killed after epochs {reached}, {completed} runs completed in between")
-    assert completed or max(reached) > 0, "every run was killed before its first checkpoint: nothing was tested"
+    assert any(0 < epoch < recipe().epochs for epoch in reached), "no run was killed between two of its checkpoints"
     assert run(str(folder)) == wanted
 
 
@@ -116,6 +129,53 @@ def test_resumed_after_a_crash(case: str, data: Any, tmp_path: Path):
     assert history.step_losses == whole.history.step_losses
     assert [each.train_loss for each in history] == [each.train_loss for each in whole.history]
     assert [each.learning_rate for each in history] == [each.learning_rate for each in whole.history]
+
+
+def test_a_run_from_before_a_layer_had_all_its_fields_goes_on(data: Any, tmp_path: Path):
+    """As written before dropout could say "always"."""
+    layers = [mnistcnn.Flatten(), mnistcnn.Dropout(0.3), mnistcnn.Linear(10)]
+    whole, first, resumed = (mnistcnn.Model(layers, (1, 28, 28)) for _ in range(3))
+    fit(whole, data)
+    with pytest.raises(InterruptedError):
+        fit(first, data, checkpoint=tmp_path, callbacks=[Stop(2)])
+    snapshot = Checkpoint(tmp_path).read(2)
+    del snapshot.description["model"]["nodes"][1][3]["always"]
+    write_tensors(Checkpoint(tmp_path).path(2), KIND, snapshot.description, snapshot.tensors)
+    fit(resumed, data, checkpoint=tmp_path, resume=True)
+    assert digest(resumed) == digest(whole)
+
+
+class Thaw:
+    """Lets a frozen layer train after an epoch."""
+
+    def on_train_start(self, trainer: mnistcnn.Trainer) -> None:
+        self.model = trainer.model
+
+    def on_epoch(self, record: mnistcnn.EpochRecord) -> None:
+        if record.epoch == 2:
+            self.model.requires_grad_(True)
+
+
+def half_frozen() -> mnistcnn.Model:
+    model = small()
+    next(model.parameters()).requires_grad_(False)
+    return model
+
+
+def test_what_was_thawed_on_the_way_stays_thawed(data: Any, tmp_path: Path):
+    whole, resumed = half_frozen(), half_frozen()
+    fit(whole, data, epochs=5, callbacks=[Thaw()])
+    with pytest.raises(InterruptedError):
+        fit(half_frozen(), data, epochs=5, checkpoint=tmp_path, callbacks=[Thaw(), Stop(3)])
+    fit(resumed, data, epochs=5, checkpoint=tmp_path, resume=True, callbacks=[Thaw()])
+    assert digest(resumed) == digest(whole)
+
+
+def test_a_run_with_other_frozen_parameters_is_not_resumed(data: Any, tmp_path: Path):
+    with pytest.raises(InterruptedError):
+        fit(half_frozen(), data, checkpoint=tmp_path, callbacks=[Stop(2)])
+    with pytest.raises(ValueError, match=r"the list of frozen parameters was \['.*weight'\] and is now \[\]"):
+        fit(small(), data, checkpoint=tmp_path, resume=True)
 
 
 def test_a_measured_normalization_comes_back(data: Any, tmp_path: Path):

@@ -76,6 +76,29 @@ def test_weights_are_readable_by_other_programs(model: mnistcnn.Model, saved: Pa
     assert torch.equal(tensors["head.weight"], model.head.weight)
 
 
+OLD = Path(__file__).with_name("golden") / "old_model.json"  # as it was written before dropout could say "always"
+
+
+def old_model() -> mnistcnn.Model:
+    """What the stored description described."""
+    layers = {
+        "body": [mnistcnn.Conv2d(2, 3, padding="same"), mnistcnn.BatchNorm2d(), mnistcnn.ReLU(), mnistcnn.Dropout(0.1)],
+        "pool": mnistcnn.MaxPool2d(2),
+        "spatial": mnistcnn.Dropout2d(0.2),
+        "flat": mnistcnn.Flatten(),
+        "head": mnistcnn.Linear(3),
+        "out": mnistcnn.LogSoftmax(),
+    }
+    return mnistcnn.Model(layers, (1, 6, 6), seed=7, name="old", normalization=mnistcnn.Normalization(0.13, 0.3))
+
+
+def test_what_layers_could_not_say_then_is_as_usual(tmp_path: Path):
+    assert "always" not in OLD.read_text()
+    model = old_model()
+    saved = _rewritten(model.save(tmp_path / "old.safetensors"), model=OLD.read_text())
+    assert same(mnistcnn.load_model(saved), model)
+
+
 # ---- damage
 
 

@@ -70,3 +70,8 @@ def test_it_is_drawn(data: Any, monkeypatch: pytest.MonkeyPatch):
 def test_what_is_refused(options: dict[str, Any], text: str, data: Any):
     with pytest.raises(ValueError, match=text):
         mnistcnn.find_lr(mnistcnn.create_model("budget_model1"), data, **options)
+
+
+def test_what_is_no_recipe_is_refused(data: Any):
+    with pytest.raises(TypeError, match=r"recipe must be a Recipe, .* got str"):
+        mnistcnn.find_lr(mnistcnn.create_model("budget_model1"), data, "rotation")  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ import torch
 
 import mnistcnn
 from mnistcnn import Recipe
+from mnistcnn.augmentation import Step
+from mnistcnn.optimizers import Optimizer
+from mnistcnn.schedules import Plan, Schedule
 
 FULL = Recipe(
     epochs=7,
@@ -68,6 +72,49 @@ def test_numbers_of_numpy_become_plain():
     assert Recipe.from_json(recipe.to_json()) == recipe
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schedule": mnistcnn.StepLR(np.int64(6))},
+        {"schedule": mnistcnn.MultiStepLR(np.array([3, 4]))},
+        {"schedule": mnistcnn.CosineAnnealing(t_max=np.int64(6), warmup_epochs=np.int8(1), per_step=np.bool_(False))},
+        {"schedule": mnistcnn.ReduceLROnPlateau(patience=np.int64(2), cooldown=np.uint8(1))},
+        {"optimizer": mnistcnn.SGD(momentum=np.float32(0.5), nesterov=np.bool_(True))},
+        {"averaging": mnistcnn.EMA(warm_up=np.bool_(False), every=np.int16(2))},
+        {"augment": (mnistcnn.Rotation(np.float32(5), expand=np.bool_(True)), mnistcnn.CenterCrop(np.int64(28)))},
+    ],
+    ids=lambda changes: str(*changes.values()),
+)
+def test_numbers_of_numpy_inside_values_become_plain(changes: dict[str, Any]):
+    recipe = Recipe(**changes)
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (mnistcnn.SGD, "nesterov"),
+        (mnistcnn.Adam, "amsgrad"),
+        (mnistcnn.NAdam, "decoupled_weight_decay"),
+        (mnistcnn.RMSprop, "centered"),
+        (mnistcnn.EMA, "warm_up"),
+        (mnistcnn.CosineAnnealing, "per_step"),
+        (partial(mnistcnn.OneCycleLR, 0.1), "cycle_momentum"),
+        (partial(mnistcnn.Rotation, 5), "expand"),
+    ],
+    ids=str,
+)
+def test_a_word_is_neither_true_nor_false(make: Any, name: str):
+    with pytest.raises(TypeError, match=f"{name} must be True or False, got 'no'"):
+        make(**{name: "no"})
+
+
+@pytest.mark.parametrize("base", [Optimizer, Schedule, Step])
+def test_what_values_have_in_common_is_no_value(base: type):
+    with pytest.raises(TypeError, match=f"{base.__name__} is what all of its kind have in common"):
+        base()
+
+
 def test_lambda_is_refused_only_when_written():
     recipe = Recipe(schedule=mnistcnn.LambdaLR(lambda epoch: 0.9**epoch))
     assert "function" in json.dumps(recipe.described())
@@ -83,6 +130,11 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "torch": ({"optimizer": torch.optim.SGD([torch.zeros(1)])}, TypeError, "torch.optim's work in a loop of your own"),
     "schedule": ({"schedule": "step"}, TypeError, "schedule must be None or one of ConstantLR, .* got 'step'"),
     "schedule's class": ({"schedule": mnistcnn.StepLR}, TypeError, r"got the class StepLR; write StepLR\(...\)"),
+    "no schedule but of its module": (
+        {"schedule": Plan(0.1, 1, 1)},
+        TypeError,
+        "schedule must be None or one of ConstantLR, .*LambdaLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR,",
+    ),
     "torch's schedule": ({"schedule": torch.optim.lr_scheduler.StepLR}, TypeError, "schedule must be"),
     "augment": ({"augment": "rotation"}, TypeError, "augment must be a list of steps"),
     "step": ({"augment": [3]}, TypeError, "augment must hold steps"),
@@ -109,12 +161,18 @@ def test_what_a_recipe_refuses(case: str):
     ("text", "message"),
     [
         ("{", "this is not the JSON of a recipe"),
-        ("[]", "the JSON of a recipe is an object, got a list"),
+        ("[]", r"a Recipe is described by an object with fields, got \[\]"),
+        (None, "this is not the JSON of a recipe"),
+        ('{"about": 5}', "about is described by an object with fields, got 5"),
+        ('{"about": {}}', "about must name a published network"),
+        ('{"schedule": {"kind": "StepLR"}}', "schedule: StepLR lacks the field 'step_size'"),
+        ('{"schedule": {"kind": "Plan"}}', "schedule: there is no kind 'Plan'"),
+        ('{"optimizer": {"kind": "Optimizer"}}', "optimizer: there is no kind 'Optimizer'"),
         ('{"epoch": 1}', "a Recipe has no field 'epoch'; did you mean 'epochs'"),
         ('{"optimizer": {"kind": "SDG"}}', "optimizer: there is no kind 'SDG'; did you mean 'SGD'"),
         ('{"optimizer": {"kind": "SGD", "rate": 1}}', "optimizer: SGD has no field 'rate'"),
     ],
 )
-def test_json_of_something_else(text: str, message: str):
+def test_json_of_something_else(text: Any, message: str):
     with pytest.raises(ValueError, match=message):
         Recipe.from_json(text)

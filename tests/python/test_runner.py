@@ -33,7 +33,9 @@ def sets(digits: Any) -> tuple[mnistcnn.ImageSet, mnistcnn.ImageSet]:
 def run(
     sets: Any, seeds: Any = 3, model: Any = "budget_model3", recipe: Any = RECIPE, **options: Any
 ) -> mnistcnn.Trials:
-    return mnistcnn.run_trials(model, *sets, recipe, seeds, **{"log": None, "progress": False, **options})
+    train_set, test_set = sets[0], options.pop("test_set", sets[1])
+    options = {"log": None, "progress": False, **options}
+    return mnistcnn.run_trials(model, train_set, test_set, recipe, seeds, **options)
 
 
 def answers(trials: mnistcnn.Trials) -> list[bytes]:
@@ -205,6 +207,8 @@ def test_a_full_disk_costs_the_log_and_not_the_trials(sets: Any, tmp_path: Path,
         ({"seed": 3}, TypeError, "every trial has its own seed: say seeds=, not seed="),
         ({"epoch": 3}, TypeError, "'epoch' is neither an argument nor a field of Recipe: .*batch_size.*epochs"),
         ({"target": 99.4}, ValueError, "target must be an accuracy from 0 to 1"),
+        ({"test_set": None}, TypeError, "test_set must be an mnistcnn.ImageSet, got NoneType"),
+        ({"executor": 2}, TypeError, "executor must be a concurrent.futures.Executor, .*got 2"),
         ({"log": "nowhere/log.jsonl"}, FileNotFoundError, "the folder nowhere of the experiment log does not exist"),
         ({"validation": "some"}, (TypeError, ValueError), "validation"),
         ({"validation": 1.5}, ValueError, "validation=1.5 must be a fraction above 0 and below 1"),

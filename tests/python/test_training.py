@@ -185,6 +185,16 @@ def test_leaving_the_loop_ends_the_run_and_another_one_goes_on(data: Any):
     assert trainer.history.step_losses == whole.history.step_losses
 
 
+@pytest.mark.parametrize("schedule", [mnistcnn.CosineAnnealing(warmup_epochs=1), mnistcnn.OneCycleLR(0.1)], ids=repr)
+def test_a_schedule_plans_for_the_whole_run_also_when_it_is_driven_in_parts(schedule: Any, data: Any):
+    model, whole = small(), small()
+    trainer = mnistcnn.Trainer(model, batch_size=64, seed=4, epochs=4, schedule=schedule, progress=False)
+    for epochs in (1, 2, None):
+        assert len(list(trainer.epochs(data, epochs=epochs))) == (epochs or 1)
+    fit(whole, data, epochs=4, seed=4, schedule=schedule)
+    assert torch.equal(weights(model), weights(whole))
+
+
 def test_nothing_happens_before_the_loop_but_the_checks(data: Any):
     model = small()
     before = weights(model)
@@ -365,18 +375,23 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     ),
     "seed": ({"seed": -1}, ValueError, "seed must be an integer from 0"),
     "model": ({"model": 3}, TypeError, "model must be an mnistcnn.Model or a torch.nn.Module, got int"),
-    "device": ({"device": "nowhere"}, RuntimeError, "device"),
+    "device": ({"device": "nowhere"}, ValueError, "device must be 'auto', 'cpu' or 'cuda', got 'nowhere'"),
+    "number of a device": ({"device": 5}, ValueError, "device must be 'auto', 'cpu' or 'cuda', got 5"),
+    "average that never begins": (
+        {"averaging": mnistcnn.SWA(start_epoch=9), "epochs": 3},
+        ValueError,
+        r"SWA\(start_epoch=9\) begins after the run's 3 epochs",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSALS)
 def test_what_training_refuses(case: str, data: Any):
     options, error, text = REFUSALS[case]
-    arguments = {"model": small(), "train_set": data, **options}
-    model = arguments["model"]
+    model = small()
     before = weights(model)
     with pytest.raises(error, match=text) as caught:
-        fit(**arguments)
+        fit(**{"model": model, "train_set": data, **options})
     assert torch.equal(weights(model), before)
     _no_back_trace(str(caught.value))
 

@@ -74,7 +74,7 @@ def cross_validate(
     folds, seed = whole_number("folds", folds, least=2), seed_number(seed)
     recipe = chosen_recipe(model, recipe, variant, changes)
     template = Template.of(model, data)
-    check_run(template, recipe, data, validation, None, engine, device)
+    check_run(template, recipe, data, validation, engine, device)
     check_folds(data.labels, folds)
     setting = replace(setting_of(template, recipe, data, data, validation), folds=folds)
     jobs = [

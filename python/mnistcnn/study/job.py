@@ -21,6 +21,7 @@ from mnistcnn.graph import Row
 from mnistcnn.history import EpochRecord, History
 from mnistcnn.image_set import ImageSet
 from mnistcnn.model import Model
+from mnistcnn.module_tree import frozen
 from mnistcnn.normalization import Normalization
 from mnistcnn.study.folds import Fold
 from mnistcnn.study.spool import SetReference
@@ -57,15 +58,15 @@ class Template:
             raise TypeError(
                 f"the model must be an mnistcnn.Model or a name such as 'session7_net', got {type(model).__name__}"
             )
-        frozen = tuple(name for name, parameter in model.named_parameters() if not parameter.requires_grad)
-        layers = {name.rpartition(".")[0] for name in frozen}
+        still = tuple(frozen(model))
+        layers = {name.rpartition(".")[0] for name in still}
         kept = {
             name: tensor.detach().cpu().numpy().copy()
             for name, tensor in model.state_dict().items()
-            if name in frozen or (name.rpartition(".")[0] in layers and name not in dict(model.named_parameters()))
+            if name in still or (name.rpartition(".")[0] in layers and name not in dict(model.named_parameters()))
         }
         rows = tuple(model.rows)
-        return cls(rows, model.input_shape, model.name, model.normalization, model.engine, frozen, kept)
+        return cls(rows, model.input_shape, model.name, model.normalization, model.engine, still, kept)
 
     def model(self, seed: int) -> Model:
         """A fresh model with the weights of a seed."""

@@ -99,7 +99,9 @@ def run_trials(
     numbers = _seeds(seeds)
     recipe = chosen_recipe(model, recipe, variant, changes)
     template = Template.of(model, train_set)
-    check_run(template, recipe, train_set, validation, test_set, engine, device)
+    check_run(template, recipe, train_set, validation, engine, device)
+    check_set(template.model(0), test_set, "test_set")
+    _check_executor(executor)
     target = None if target is None else checked_target(target)
     setting = setting_of(template, recipe, train_set, test_set, validation)
     jobs = [
@@ -229,15 +231,20 @@ def check_run(
     recipe: Recipe,
     train_set: ImageSet,
     validation: Validation,
-    test_set: ImageSet | None = None,
     engine: str | None = None,
     device: str = "cpu",
 ) -> None:
     """Refuses what the trials would refuse, before any of them begins."""
     model = template.model(0)
     Trainer(model, recipe, engine=engine, threads=1, device=device, progress=False).epochs(train_set, validation)
-    if test_set is not None:
-        check_set(model, test_set, "test_set")
+
+
+def _check_executor(executor: object) -> None:
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise TypeError(
+            "executor must be a concurrent.futures.Executor, such as ThreadPoolExecutor(4) or Dask's "
+            f"client.get_executor(), got {executor!r}"
+        )
 
 
 def _seeds(seeds: int | Iterable[int]) -> list[int]:

@@ -214,7 +214,7 @@ def sweep(
         raise ValueError("a sweep needs a validation set, or a fraction such as validation=0.1: it chooses by it")
     recipe = chosen_recipe(model, recipe, variant, changes).replace(seed=seed)
     template = Template.of(model, train_set)
-    check_run(template, recipe, train_set, validation, None, engine, device)
+    check_run(template, recipe, train_set, validation, engine, device)
     choices = checked_space(space, recipe)
     text = _describe(template, recipe, choices, train_set, validation, pruning)
     study = _study(storage, name or template.name, text, seed, pruning, resume)
