@@ -1,7 +1,7 @@
 """Draws the pictures of the README and of the pages into docs/pictures.
 
     python docs/pictures.py                                # trains session7_net on the real MNIST, half a minute
-    python docs/pictures.py --log experiments.jsonl        # also the seeds of benchmarks/accuracy.py, as dots
+    python docs/pictures.py --log experiments.jsonl        # the trials that benchmarks/accuracy.py logged, as dots
     python docs/pictures.py --data digits --epochs 1       # to try it out
 
 The demo's picture is taken by its test: ``MNISTCNN_SCREENSHOTS=docs/pictures pytest tests/python/test_demo.py``.
@@ -43,26 +43,17 @@ def montage(history: mnistcnn.History, result: mnistcnn.TestResult, model: mnist
     return figure
 
 
-def main() -> None:
-    """Trains, tests, draws."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="mnist", choices=("mnist", "digits"))
-    parser.add_argument("--epochs", type=int, help="other than the recipe's")
-    parser.add_argument("--images", type=int, help="train on the first so many only")
-    parser.add_argument("--log", type=Path, help="an experiment log, whose trials are drawn too")
-    parser.add_argument("--folder", type=Path, default=HERE)
-    options = parser.parse_args()
-    options.folder.mkdir(exist_ok=True)
-    train_set, test_set = mnistcnn.load(options.data)
-    train_set = train_set[: options.images]
-    recipe = mnistcnn.recipe("session7_net").replace(seed=1)  # what the README's lines of Python do
-    recipe = recipe if options.epochs is None else recipe.replace(epochs=options.epochs)
-
+def of_a_run(data: str, images: int | None, epochs: int | None) -> dict[str, Any]:
+    """Trains and tests session7_net as the README does, and looks at it from all sides."""
+    train_set, test_set = mnistcnn.load(data)
+    train_set = train_set[:images]
+    recipe = mnistcnn.recipe("session7_net").replace(seed=1)
+    recipe = recipe if epochs is None else recipe.replace(epochs=epochs)
     model = mnistcnn.create_model("session7_net", seed=1)
     history = mnistcnn.train(model, train_set, recipe, validation=test_set, progress=False)
     result = mnistcnn.test(model, test_set, progress=False)
     found = mnistcnn.find_lr(mnistcnn.create_model("session7_net"), train_set)
-    pictures = {
+    return {
         "readme": montage(history, result, model, test_set),
         "curves": mnistcnn.plot.curves(history, evaluated="Test"),
         "mistakes": mnistcnn.plot.mistakes(result, test_set),
@@ -71,9 +62,24 @@ def main() -> None:
         "augmented": mnistcnn.plot.augmented(train_set, STEPS, count=8, versions=3),
         "find_lr": found.plot(),
     }
-    if options.log is not None:
-        runs = {row.recipe["about"]["variant"] or "plain": row.accuracies for row in mnistcnn.experiments(options.log)}
-        pictures["trials"] = mnistcnn.plot.trials(runs, title="session7_net, five seeds each")
+
+
+def of_a_log(log: Path) -> dict[str, Any]:
+    """The seeds of every experiment in a log, as dots."""
+    return {"trials": mnistcnn.plot.trials(list(mnistcnn.experiments(log)))}
+
+
+def main() -> None:
+    """Trains, tests, draws."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="mnist", choices=("mnist", "digits"))
+    parser.add_argument("--epochs", type=int, help="other than the recipe's")
+    parser.add_argument("--images", type=int, help="train on the first so many only")
+    parser.add_argument("--log", type=Path, help="draw the trials of this experiment log instead of a run")
+    parser.add_argument("--folder", type=Path, default=HERE)
+    options = parser.parse_args()
+    options.folder.mkdir(exist_ok=True)
+    pictures = of_a_log(options.log) if options.log else of_a_run(options.data, options.images, options.epochs)
     for name, figure in pictures.items():
         save(figure, name, options.folder)
 
