@@ -1,6 +1,6 @@
 """Makes every table of the project again, as Markdown in benchmarks/results; about a quarter of an hour on two cores.
 
-    python benchmarks/all.py            # all but that of a GPU
+    python benchmarks/all.py            # all but those of a GPU and of accuracies
     python benchmarks/all.py epoch gpu  # these
 
 A table whose command fails stays as it was. Run it on a machine that does nothing else; the tables tell whether it did.
@@ -34,7 +34,9 @@ TABLES: dict[str, list[list[str]]] = {
     ],
     "memory": [_script("memory")],
     "gpu": [_script("gpu")],
+    "accuracy": [_script("accuracy")],
 }
+LONG = ("gpu", "accuracy")  # made only when asked for: another machine, an hour
 
 
 def make(name: str) -> bool:
@@ -56,8 +58,10 @@ def make(name: str) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"of {', '.join(TABLES)}; by default all but gpu")
-    wanted = parser.parse_args().tables or [name for name in TABLES if name != "gpu"]
+    parser.add_argument(
+        "tables", nargs="*", metavar="TABLE", help=f"of {', '.join(TABLES)}; by default all but gpu and accuracy"
+    )
+    wanted = parser.parse_args().tables or [name for name in TABLES if name not in LONG]
     unknown = sorted(set(wanted) - set(TABLES))
     if unknown:
         parser.error(f"there is no table {', '.join(unknown)}; choose from {', '.join(TABLES)}")

@@ -8,6 +8,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -49,10 +50,10 @@ def port(model: mnistcnn.Model) -> Iterator[int]:
 
 
 def ask(port: int, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None):
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request(method, path, body, headers or {})
-    response = connection.getresponse()
-    return response, response.read()
+    with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        return response, response.read()
 
 
 def test_the_page_and_its_parts_are_served(port: int):

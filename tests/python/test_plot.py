@@ -99,7 +99,7 @@ def _no_windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     plt.switch_backend("agg")
     monkeypatch.setattr(plt, "show", lambda *_, **__: pytest.fail("a plot was shown"))
     yield
-    plt.close("all")
+    matplotlib.pyplot.close("all")
     plt.switch_backend(backend)
 
 
@@ -289,3 +289,14 @@ def test_no_mistake_is_said(tested: Any):
     assert plot.mistakes(best, data[right]).axes[0].texts[0].get_text() == "no mistake"
     plot.confusion(best).savefig(io.BytesIO())
     plot.per_class(best).savefig(io.BytesIO())
+
+
+def test_galleries_and_confusion_draw_into_a_part_of_a_figure(digits):
+    """matplotlib's SubFigure has no width in inches of its own."""
+    data = digits[1][:100]
+    result = mnistcnn.test(mnistcnn.create_model("budget_model3"), data, progress=False)
+    part = matplotlib.pyplot.figure(layout="constrained").subfigures(1, 2)[1]
+    above, below = part.subplots(2, 1)
+    assert mnistcnn.plot.mistakes(result, data, ax=above) is above
+    assert mnistcnn.plot.confusion(result, ax=below) is below
+    matplotlib.pyplot.close("all")

@@ -162,7 +162,7 @@ def _cell(value: float, normalize: bool) -> str:
 
 def _number_size(ax: Any, drawn: Any, side: float, number: int) -> float:
     if drawn is ax:
-        side = ax.get_position().width * ax.figure.get_figwidth()
+        side = ax.get_window_extent().width / ax.figure.dpi
     return float(np.clip(18 * side / (number + 2), 4, 9))
 
 

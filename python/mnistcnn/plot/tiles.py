@@ -108,8 +108,7 @@ def above_each_other(upper: Sequence[Array], lower: Sequence[Array], columns: in
 def _font_size(ax: Axes, drawn: Figure | Axes, columns: int, tile_inches: float, captions: Sequence[str]) -> float:
     """Of captions: as large as fits above a tile, within what can be read."""
     if drawn is ax:  # somebody else's axes
-        figure = ax.figure
-        width = ax.get_position().width * figure.get_figwidth()  # type: ignore[union-attr]
+        width = ax.get_window_extent().width / ax.figure.dpi  # inches, in a figure or in a part of one
         tile_inches = min(tile_inches, width / columns)
     longest = max((len(line) for caption in captions for line in caption.split("\n")), default=1)
     fitting = tile_inches * (1 + _GAP) * _POINTS / (_LETTER * longest)

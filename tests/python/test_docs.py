@@ -1,0 +1,102 @@
+"""The pages say what is true: their Python runs, their tables are current, every public name has its place."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import mnistcnn
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "docs" / "index.md"]
+PAGES += sorted((ROOT / "docs" / "tutorial").glob("*.md")) + sorted((ROOT / "docs" / "howto").glob("*.md"))
+# What a reader runs, and what is hidden from readers: preparations and checks, in comments.
+PYTHON = re.compile(r"^```python\n(.*?)^```$|^<!--python\n(.*?)^-->$", re.MULTILINE | re.DOTALL)
+REFERENCE = re.compile(r"^::: (mnistcnn\.[\w.]+)$", re.MULTILINE)
+# What the extras of a page bring.
+NEEDS = {
+    "course": ["mnistcnn.course"],
+    "experiment": ["optuna"],
+    "sweep": ["optuna"],
+    "export": ["onnx", "onnxruntime"],
+    "sklearn": ["sklearn"],
+    "images": ["PIL"],
+}
+
+
+def blocks(page: Path) -> list[tuple[int, str]]:
+    """(line, code) of every block of a page."""
+    text = page.read_text(encoding="utf-8")
+    found = PYTHON.finditer(text)
+    return [(text.count("\n", 0, each.start()) + 1, each.group(1) or each.group(2)) for each in found]
+
+
+@pytest.fixture
+def small(digits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A reader's machine on which every data set is a few hundred digits, in an empty folder."""
+    train_set, test_set = digits[0][:240], digits[1][:100]
+    monkeypatch.setattr("mnistcnn.load", lambda *_, **__: (train_set, test_set))
+    monkeypatch.setattr("mnistcnn.datasets.load", lambda *_, **__: (train_set, test_set))
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
+def test_python_of(page: Path, small: None):
+    from matplotlib import pyplot as plt
+
+    for extra in NEEDS.get(page.stem, ()):
+        pytest.importorskip(extra)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        for line, code in blocks(page):
+            lines = "\n" * line + code  # so that a traceback names the line of the page
+            exec(compile(lines, str(page), "exec", dont_inherit=True), names)
+    plt.close("all")
+
+
+def test_tables_are_current(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    tables = importlib.import_module("tables")
+    old = [page.name for page in tables.PAGES if tables.renewed(page.read_text("utf-8")) != page.read_text("utf-8")]
+    assert not old, f"python docs/tables.py renews {old}"
+    marked = {name for page in tables.PAGES for _, name, _ in tables.MARKED.findall(page.read_text("utf-8"))}
+    assert marked == set(tables.BLOCKS)
+    assert tables.renewed("<!-- zoo: begin -->\nold\n<!-- zoo: end -->").count("| `") == len(mnistcnn.list_models())
+    with pytest.raises(ValueError, match="no table 'zoom'"):
+        tables.renewed("<!-- zoom: begin -->\n<!-- zoom: end -->")
+
+
+def test_every_public_name_is_in_the_reference():
+    pages = sorted((ROOT / "docs" / "reference").glob("*.md"))
+    listed = [name for page in pages for name in REFERENCE.findall(page.read_text(encoding="utf-8"))]
+    assert len(listed) == len(set(listed))
+    homes = {f"mnistcnn.{home}.{name}" for name, home in mnistcnn._HOME_OF.items()}
+    plots = {f"{getattr(mnistcnn.plot, name).__module__}.{name}" for name in mnistcnn.plot.__all__}
+    missing = (homes | plots) - set(listed)
+    assert not missing, f"in no page of docs/reference: {sorted(missing)}"
+
+
+def test_every_page_is_in_the_site_and_every_picture_is_small():
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert str(page.relative_to(ROOT / "docs")) in navigation
+    pictures = sorted((ROOT / "docs" / "pictures").glob("*.png"))
+    shown = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").rglob("*.md"))
+    assert len(pictures) > 3
+    for picture in pictures:
+        assert picture.stat().st_size < 150_000, picture.name
+        assert f"pictures/{picture.name}" in shown, picture.name
+
+
+def test_links_of_the_readme_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        assert (ROOT / target).exists(), target
