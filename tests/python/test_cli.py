@@ -225,7 +225,7 @@ def test_export_gives_files_that_others_read(run: Any, reader: Path, tmp_path: P
 
 def test_profile_as_json(run: Any) -> None:
     told = json.loads(run("profile", "budget_model3", "--seconds", "0.05", "--json").stdout)
-    assert told["layers"]
+    assert told["rows"]
 
 
 def test_lr_find_suggests_draws_and_tells_json(run: Any, tmp_path: Path) -> None:
