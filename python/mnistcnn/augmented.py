@@ -30,7 +30,8 @@ def augment(
     Parameters
     ----------
     images
-        A set, or uint8 images [N, C, H, W]; [N, H, W], [C, H, W] and [H, W] are understood too.
+        A set, or uint8 images [N, C, H, W]; [N, H, W], [C, H, W] and [H, W] are understood too, where
+        three planes are the colours of one image.
     steps
         One step or a list of them.
     seed, epoch

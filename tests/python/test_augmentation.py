@@ -219,6 +219,29 @@ def test_the_drawn_perspective_is_torchvisions_for_its_corners(torchvision: Any)
 # ---- randomness
 
 
+ONE_SIDED = {
+    mnistcnn.Rotation((5, 20)): {"angle": (5, 20)},
+    mnistcnn.Affine((3, 4), scale=(1.5, 1.7), shear=(1, 2, -7, -6)): {
+        "angle": (3, 4),
+        "scale": (1.5, 1.7),
+        "shear_x": (1, 2),
+        "shear_y": (-7, -6),
+    },
+    mnistcnn.ColorJitter((1.2, 1.3), (0.2, 0.3)): {"brightness": (1.2, 1.3), "contrast": (0.2, 0.3)},
+    mnistcnn.MorphologicalThickness((-0.4, -0.3)): {"amount": (-0.4, -0.3)},
+}
+
+
+@pytest.mark.parametrize("step", ONE_SIDED, ids=repr)
+def test_draws_fill_the_range_that_was_asked_for(step: Any):
+    """On its side of zero too: with ranges around zero a wrong sign would not be noticed."""
+    drawn = [mnistcnn.drawn(step, index=index)[0] for index in range(200)]
+    for name, (low, high) in ONE_SIDED[step].items():
+        values = [each[name] for each in drawn]
+        assert low <= min(values) < low + 0.1 * (high - low), name
+        assert high - 0.1 * (high - low) < max(values) <= high, name
+
+
 EVERYTHING = [
     mnistcnn.Rotation(10, fill=1, p=0.8),
     mnistcnn.RandomApply([mnistcnn.CenterCrop(22), mnistcnn.Resize(28)], p=0.3),

@@ -70,7 +70,7 @@ def trials(
     check_engine(engine)
     made = chosen_recipe(model, recipe, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum)
     train_set, test_set = load(data, images)
-    say(f"{model}: {seeds} runs of {made.epochs} epochs on {len(train_set):,} images of {train_set.name}")
+    say(f"{model}: {seeds} x {made.epochs} epochs on {len(train_set):,} images of {train_set.name}")
     found = mnistcnn.run_trials(
         model,
         train_set,
