@@ -21,7 +21,6 @@ PYTHON = re.compile(r"^```python\n(.*?)^```$|^<!--python\n(.*?)^-->$", re.MULTIL
 REFERENCE = re.compile(r"^::: (mnistcnn\.[\w.]+)$", re.MULTILINE)
 # What the extras of a page bring.
 NEEDS = {
-    "course": ["mnistcnn.course"],
     "experiment": ["optuna"],
     "sweep": ["optuna"],
     "export": ["onnx", "onnxruntime"],
