@@ -21,7 +21,7 @@ def trials(runs: Any, *, target: float | None = None, title: str = "", ax: Axes 
     Parameters
     ----------
     runs
-        What `mnistcnn.run_trials` gives, or a list of them; or a mapping of names to accuracies (0 to 1).
+        What `mnistcnn.run_trials` gives, or a list of them; or a mapping of names to these or to accuracies (0 to 1).
     target
         An accuracy (0 to 1) to mark, such as 0.994.
     title, ax
@@ -65,7 +65,7 @@ def trials(runs: Any, *, target: float | None = None, title: str = "", ax: Axes 
 
 
 def parameters_against_accuracy(
-    networks: Mapping[str, tuple[int, float | Sequence[float]]],
+    networks: Mapping[str, Any] | Sequence[Any],
     *,
     target: float | None = None,
     title: str = "",
@@ -76,7 +76,8 @@ def parameters_against_accuracy(
     Parameters
     ----------
     networks
-        Name -> (parameters, accuracy), the accuracy in 0 to 1, or several of them.
+        A list of what `mnistcnn.run_trials` gives; or a mapping of names to these or to (parameters, accuracy), the
+        accuracy in 0 to 1, or several of them.
     target
         An accuracy to mark.
     title, ax
@@ -89,12 +90,10 @@ def parameters_against_accuracy(
     >>> figure.axes[0].get_xscale()
     'log'
     """
-    if not networks:
-        raise ValueError("there is nothing to draw: no network was given")
+    points = _sizes(networks)
     with panel(ax, 6, 4) as (axes, drawn):
         places = []
-        for name, (parameters, accuracy) in networks.items():
-            values = 100 * np.atleast_1d(np.asarray(accuracy, dtype=float))
+        for name, parameters, values in points:
             mean = float(values.mean())
             if len(values) > 1:
                 axes.plot([parameters] * 2, [values.min(), values.max()], color=GOOD, alpha=0.4, linewidth=4)
@@ -154,6 +153,18 @@ def lr_finder(result: Any, *, title: str = "", ax: Axes | None = None) -> Figure
         if title:
             axes.set_title(title)
     return drawn
+
+
+def _sizes(networks: Any) -> list[tuple[str, int, np.ndarray[Any, Any]]]:
+    """Name, parameters, accuracies in per cent."""
+    named = networks.items() if isinstance(networks, Mapping) else [(each.setting.title, each) for each in networks]
+    points = []
+    for name, each in named:
+        size, accuracy = (each.setting.parameters, each.accuracies) if hasattr(each, "setting") else each
+        points.append((str(name), size, 100 * np.atleast_1d(np.asarray(accuracy, dtype=float))))
+    if not points:
+        raise ValueError("there is nothing to draw: no network was given")
+    return points
 
 
 _Row = tuple[str, np.ndarray[Any, Any], float, tuple[float, float]]

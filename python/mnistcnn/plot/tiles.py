@@ -43,7 +43,7 @@ def draw_tiles(
     lines = max((caption.count("\n") + 1 for caption in captions), default=0) if captions else 0
     across, down = width * (1 + _GAP), height * (1 + _GAP + lines * _LINE)
     inches = tile_inches * columns * (1 + _GAP), tile_inches * (rows * down / width)
-    margin = 0.15 + 0.09 * max(map(len, row_names), default=0)
+    margin = 0.15 + 0.1 * max(map(len, row_names), default=0)
     least = 0.085 * len(title)
     with panel(ax, max(inches[0] + margin, least), inches[1] + 0.15 + (0.25 if title else 0)) as (axes, drawn):
         size = _font_size(axes, drawn, columns, tile_inches, captions or ())
