@@ -210,6 +210,14 @@ def test_sizes_of_trials():
     assert [text.get_text() for text in named.axes[0].texts] == ["mine"]
 
 
+def test_names_of_points_stay_right_of_the_axis():
+    sizes = {f"a network of a long name, {n}": (7_600 + 10 * n, 0.99 + 0.0001 * n) for n in range(5)}
+    figure = plot.parameters_against_accuracy(sizes | {"large": (98_000, 0.992)})
+    figure.canvas.draw()
+    left = figure.axes[0].get_window_extent().x0
+    assert all(text.get_window_extent().x0 >= left for text in figure.axes[0].texts)
+
+
 def test_names_of_ones_own_and_trials():
     trials = SimpleNamespace(histories=(history(1), history(2), history(3)))
     figure = plot.curves({"plain": history(1), "many": trials}, evaluated="Test")

@@ -203,9 +203,10 @@ def _half_interval(values: np.ndarray[Any, Any]) -> float:
 
 
 def _name_points(ax: Axes, places: Sequence[tuple[str, float, float]]) -> None:
-    """Names beside their points, each on the first side where it covers no other."""
+    """Names beside their points, each on the first side where it covers no other and stays inside."""
     figure = ax.figure
     figure.draw_without_rendering()  # type: ignore[union-attr]  # decides where everything stands
+    frame = ax.get_window_extent()
     taken: list[Any] = []
     points = [ax.transData.transform((x, y)) for _, x, y in places]
     for name, x, y in sorted(places, key=lambda place: -place[2]):
@@ -215,7 +216,8 @@ def _name_points(ax: Axes, places: Sequence[tuple[str, float, float]]) -> None:
                 text.remove()
             text = ax.annotate(name, (x, y), xytext=(dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=8)
             box = text.get_window_extent()
-            if not any(box.overlaps(other) for other in taken) and not any(box.contains(*point) for point in points):
+            free = not any(box.overlaps(other) for other in taken) and not any(box.contains(*each) for each in points)
+            if free and frame.x0 < box.x0 and box.x1 < frame.x1:
                 break
         taken.append(box)
 
