@@ -315,6 +315,15 @@ def test_a_refusal_names_file_and_line():
         mnistcnn.from_torch(nn.Sequential(nn.Flatten(), nn.Mish(), nn.Linear(784, 10)))
 
 
+def test_a_refusal_in_a_notebook_names_the_cell():
+    """A cell's code has the name of a temporary file, which would tell nobody anything."""
+    space = {}
+    code = compile("\n\ndef forward(net, x):\n    return x if x.sum() > 0 else -x\n", "/tmp/ipykernel_7/123.py", "exec")
+    exec(code, space)
+    with pytest.raises(mnistcnn.ConversionError, match=r"^cell:4: the forward looks at numbers"):
+        mnistcnn.from_torch(_Made(space["forward"]))
+
+
 def test_wrong_arguments():
     with pytest.raises(TypeError, match=r"Perceptron is a class; give a module: Perceptron\(\)"):
         mnistcnn.from_torch(NETWORKS["Perceptron"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import mnistcnn
 from mnistcnn import EpochRecord, History, plot
+from studies import made_setting, made_trials
 
 matplotlib = pytest.importorskip("matplotlib")
 TITLES = ["Training loss", "Training accuracy", "Validation loss", "Validation accuracy"]
@@ -153,8 +155,15 @@ def _legends(figure: Any) -> list[Any]:
     return [*figure.legends, *(ax.get_legend() for ax in figure.axes if ax.get_legend())]
 
 
-def test_without_validation_the_lower_panels_say_so():
+def test_without_validation_a_new_figure_has_no_lower_panels():
     figure = mnistcnn.plot.curves(history(validated=False))
+    assert [ax.get_title() for ax in figure.axes] == ["Training loss", "Training accuracy"]
+    assert [ax.get_xlabel() for ax in figure.axes] == ["epoch", "epoch"]
+    figure.canvas.draw()
+
+
+def test_without_validation_lower_panels_that_are_there_say_so():
+    figure = mnistcnn.plot.curves(history(validated=False), figure=matplotlib.figure.Figure())
     assert [ax.texts[0].get_text() for ax in figure.axes[2:]] == ["no validation set"] * 2
     figure.canvas.draw()
 
@@ -183,6 +192,30 @@ def test_seeds_become_a_band():
     assert edges[:, 1].min() == pytest.approx((runs.mean(0) - runs.std(0, ddof=1)).min())
     assert len(plot.curves([history(1), history(2), history(4)], band=False).axes[0].lines) == 3
     assert len(plot.curves([history(1), history(2)], band=True).axes[0].lines) == 1
+
+
+def test_trials_of_one_network_with_two_recipes_are_two_lines():
+    turned = mnistcnn.recipe("session7_net", "rotation").described()
+    first, second = made_trials(), replace(made_trials(), setting=made_setting(recipe=turned))
+    figure = plot.curves([first, second])
+    names = [text.get_text() for legend in _legends(figure) for text in legend.get_texts()]
+    assert names == ["session7_net, mean ± sd of 3", "session7_net (rotation), mean ± sd of 3"]
+
+
+def test_sizes_of_trials():
+    other = replace(made_trials(), setting=made_setting("other", parameters=9**6))
+    figure = plot.parameters_against_accuracy([made_trials(), other], target=0.994)
+    assert {text.get_text() for text in figure.axes[0].texts} == {"session7_net", "other"}
+    named = plot.parameters_against_accuracy({"mine": made_trials()})
+    assert [text.get_text() for text in named.axes[0].texts] == ["mine"]
+
+
+def test_names_of_points_stay_right_of_the_axis():
+    sizes = {f"a network of a long name, {n}": (7_600 + 10 * n, 0.99 + 0.0001 * n) for n in range(5)}
+    figure = plot.parameters_against_accuracy(sizes | {"large": (98_000, 0.992)})
+    figure.canvas.draw()
+    left = figure.axes[0].get_window_extent().x0
+    assert all(text.get_window_extent().x0 >= left for text in figure.axes[0].texts)
 
 
 def test_names_of_ones_own_and_trials():

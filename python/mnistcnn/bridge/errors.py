@@ -11,6 +11,7 @@ import torch
 ENTRANCE = "_run_forward"  # the function of ours that calls the author's forward
 _TORCH = str(Path(torch.__file__).parent)
 _OURS = str(Path(__file__).parent)
+_CELL = "cell"
 
 
 class ConversionError(ValueError):
@@ -31,6 +32,12 @@ def source_line() -> str:
                 return ""
         elif not file.startswith((_TORCH, "<frozen")):
             text = linecache.getline(file, frame.f_lineno).strip()
-            return f"{Path(file).name}:{frame.f_lineno}: {text}" if text else f"{Path(file).name}:{frame.f_lineno}"
+            name = _CELL if _is_cell(file) else Path(file).name
+            return f"{name}:{frame.f_lineno}: {text}" if text else f"{name}:{frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]
     return ""
+
+
+def _is_cell(file: str) -> bool:
+    """Whether it is the temporary file that a notebook keeps of a cell."""
+    return "ipykernel_" in file or file.startswith("<ipython-input")

@@ -21,7 +21,7 @@ def trials(runs: Any, *, target: float | None = None, title: str = "", ax: Axes 
     Parameters
     ----------
     runs
-        What `mnistcnn.run_trials` gives, or a list of them; or a mapping of names to accuracies (0 to 1).
+        What `mnistcnn.run_trials` gives, or a list of them; or a mapping of names to these or to accuracies (0 to 1).
     target
         An accuracy (0 to 1) to mark, such as 0.994.
     title, ax
@@ -65,7 +65,7 @@ def trials(runs: Any, *, target: float | None = None, title: str = "", ax: Axes 
 
 
 def parameters_against_accuracy(
-    networks: Mapping[str, tuple[int, float | Sequence[float]]],
+    networks: Mapping[str, Any] | Sequence[Any],
     *,
     target: float | None = None,
     title: str = "",
@@ -76,7 +76,8 @@ def parameters_against_accuracy(
     Parameters
     ----------
     networks
-        Name -> (parameters, accuracy), the accuracy in 0 to 1, or several of them.
+        A list of what `mnistcnn.run_trials` gives; or a mapping of names to these or to (parameters, accuracy), the
+        accuracy in 0 to 1, or several of them.
     target
         An accuracy to mark.
     title, ax
@@ -89,12 +90,10 @@ def parameters_against_accuracy(
     >>> figure.axes[0].get_xscale()
     'log'
     """
-    if not networks:
-        raise ValueError("there is nothing to draw: no network was given")
+    points = _sizes(networks)
     with panel(ax, 6, 4) as (axes, drawn):
         places = []
-        for name, (parameters, accuracy) in networks.items():
-            values = 100 * np.atleast_1d(np.asarray(accuracy, dtype=float))
+        for name, parameters, values in points:
             mean = float(values.mean())
             if len(values) > 1:
                 axes.plot([parameters] * 2, [values.min(), values.max()], color=GOOD, alpha=0.4, linewidth=4)
@@ -156,6 +155,18 @@ def lr_finder(result: Any, *, title: str = "", ax: Axes | None = None) -> Figure
     return drawn
 
 
+def _sizes(networks: Any) -> list[tuple[str, int, np.ndarray[Any, Any]]]:
+    """Name, parameters, accuracies in per cent."""
+    named = networks.items() if isinstance(networks, Mapping) else [(each.setting.title, each) for each in networks]
+    points = []
+    for name, each in named:
+        size, accuracy = (each.setting.parameters, each.accuracies) if hasattr(each, "setting") else each
+        points.append((str(name), size, 100 * np.atleast_1d(np.asarray(accuracy, dtype=float))))
+    if not points:
+        raise ValueError("there is nothing to draw: no network was given")
+    return points
+
+
 _Row = tuple[str, np.ndarray[Any, Any], float, tuple[float, float]]
 
 
@@ -192,9 +203,10 @@ def _half_interval(values: np.ndarray[Any, Any]) -> float:
 
 
 def _name_points(ax: Axes, places: Sequence[tuple[str, float, float]]) -> None:
-    """Names beside their points, each on the first side where it covers no other."""
+    """Names beside their points, each on the first side where it covers no other and stays inside."""
     figure = ax.figure
     figure.draw_without_rendering()  # type: ignore[union-attr]  # decides where everything stands
+    frame = ax.get_window_extent()
     taken: list[Any] = []
     points = [ax.transData.transform((x, y)) for _, x, y in places]
     for name, x, y in sorted(places, key=lambda place: -place[2]):
@@ -204,7 +216,8 @@ def _name_points(ax: Axes, places: Sequence[tuple[str, float, float]]) -> None:
                 text.remove()
             text = ax.annotate(name, (x, y), xytext=(dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=8)
             box = text.get_window_extent()
-            if not any(box.overlaps(other) for other in taken) and not any(box.contains(*point) for point in points):
+            free = not any(box.overlaps(other) for other in taken) and not any(box.contains(*each) for each in points)
+            if free and frame.x0 < box.x0 and box.x1 < frame.x1:
                 break
         taken.append(box)
 

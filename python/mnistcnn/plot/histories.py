@@ -30,6 +30,8 @@ def curves(
 ) -> Figure:
     """Loss and accuracy of the training set (above) and of the validation set (below), epoch by epoch.
 
+    A new figure has no lower row where no run was validated.
+
     Parameters
     ----------
     history
@@ -53,14 +55,16 @@ def curves(
     ['Training loss', 'Training accuracy', 'Validation loss', 'Validation accuracy']
     """
     lines = _lines(history, band)
+    rows = 2
     if figure is None and axes is None:
-        figure = new_figure(9, 6)
+        rows = 2 if _validated(lines) else 1
+        figure = new_figure(9, 3 * rows)
     with house_style():
-        panels = _panels(figure, axes)
-        for index, (ax, column, what) in enumerate(zip(panels, _COLUMNS, ("loss", "accuracy") * 2, strict=True)):
+        panels = _panels(figure, axes, rows)
+        for index, (ax, column, what) in enumerate(zip(panels, _COLUMNS, ("loss", "accuracy") * 2, strict=False)):
             name = "Training" if index < 2 else evaluated
             _panel(ax, lines, column, f"{name} {what}", f"no {evaluated.lower()} set")
-        for ax in panels[2:]:
+        for ax in panels[-2:]:
             ax.set_xlabel("epoch")
         drawn: Figure = panels[0].figure  # type: ignore[assignment]
         if len(lines) > 1 and axes is None:
@@ -114,8 +118,11 @@ def _groups(history: Any) -> list[tuple[str, tuple[History, ...]]]:
     if isinstance(history, Mapping):
         return [(name, _runs(each)) for name, each in history.items()]
     groups: dict[str, tuple[History, ...]] = {}
-    for run in _runs(history):
-        groups[run.model] = (*groups.get(run.model, ()), run)
+    several = isinstance(history, Sequence) and not isinstance(history, str)
+    for each in history if several else [history]:
+        for run in _runs(each):  # trials of one network with different recipes are different lines
+            name = each.setting.title if hasattr(each, "setting") else run.model
+            groups[name] = (*groups.get(name, ()), run)
     return list(groups.items())
 
 
@@ -131,14 +138,18 @@ def _runs(history: Any) -> tuple[History, ...]:
     return tuple(run for each in history for run in _runs(each))
 
 
-def _panels(figure: Figure | None, axes: Any) -> list[Axes]:
+def _validated(lines: Sequence[_Line]) -> bool:
+    return any(np.isfinite(line.values("validation_loss")).any() for line in lines)
+
+
+def _panels(figure: Figure | None, axes: Any, rows: int) -> list[Axes]:
     if axes is not None:
         panels = list(np.ravel(np.asarray(axes, dtype=object)))
         if len(panels) != 4:
             raise ValueError(f"curves need four axes, got {len(panels)}")
         return panels
     assert figure is not None
-    return list(figure.subplots(2, 2, sharex=True).ravel())
+    return list(figure.subplots(rows, 2, sharex=True).ravel())
 
 
 def _panel(ax: Axes, lines: Sequence[_Line], column: str, title: str, absent: str) -> None:
