@@ -203,11 +203,10 @@ def test_tests_mirror_the_sources():
         "lanes",
         "layer_table",
         "mnist",
+        "notebooks",
         "parity",
         "random_graphs",
     }
-    wholes = {"architecture", "benchmarks", "doctests", "lanes", "layer_table", "mnist", "notebooks", "parity"}
-    wholes |= {"random_graphs"}
     modules = {module_name(path).rpartition(".")[2].strip("_") for path in MODULES}
     for path in Path(__file__).parent.glob("test_*.py"):
         assert path.stem.removeprefix("test_") in modules | wholes, path.name

@@ -132,6 +132,11 @@ def finished(storage: str) -> int:
     return int(count)
 
 
+def test_a_file_name_is_no_storage(data: Any):
+    with pytest.raises(ValueError, match="storage must be the address of a database, such as 'sqlite"):
+        search(data, trials=1, storage="sweep.db")
+
+
 def test_a_trial_that_diverges_is_told_from_one_that_is_bad(data: Any):
     found = search(data, {"optimizer.lr": [1e25, 0.05]}, trials=6)
     states = {trial.choices["optimizer.lr"]: trial.state for trial in found}

@@ -217,6 +217,8 @@ def sweep(
     check_run(template, recipe, train_set, validation, engine, device)
     choices = checked_space(space, recipe)
     text = _describe(template, recipe, choices, train_set, validation, pruning)
+    if storage is not None and "://" not in str(storage):
+        raise ValueError(f"storage must be the address of a database, such as 'sqlite:///sweep.db', got {storage!r}")
     study = _study(storage, name or template.name, text, seed, pruning, resume)
     options = {"validation": validation, "engine": engine, "threads": threads, "device": device, "progress": False}
     run = _Objective(template, recipe, choices, train_set, options)
