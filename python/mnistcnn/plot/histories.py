@@ -176,11 +176,12 @@ def _panel(ax: Axes, lines: Sequence[_Line], column: str, title: str, absent: st
 
 def _note_last(ax: Axes, epochs: Any, values: Any, form: str, colour: str) -> None:
     """Writes the last value where the curve ends, on the side that the curve leaves free."""
-    falling = "%" not in form
+    before = values[-4:-1][np.isfinite(values[-4:-1])]
+    above = before.size == 0 or before.mean() <= values[-1]
     ax.annotate(
         form.format(values[-1]),
         (float(epochs[-1]), float(values[-1])),
-        xytext=(0, 8 if falling else -15),
+        xytext=(0, 8 if above else -15),
         textcoords="offset points",
         ha="right" if len(epochs) > 1 else "center",
         color=colour,
