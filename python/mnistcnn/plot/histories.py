@@ -178,6 +178,7 @@ def _note_last(ax: Axes, epochs: Any, values: Any, form: str, colour: str) -> No
     """Writes the last value where the curve ends, on the side that the curve leaves free."""
     before = values[-4:-1][np.isfinite(values[-4:-1])]
     above = before.size == 0 or before.mean() <= values[-1]
+    ax.margins(y=0.15)
     ax.annotate(
         form.format(values[-1]),
         (float(epochs[-1]), float(values[-1])),
