@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 import mnistcnn
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started deaf to Ctrl-C
 
 
 def pytest_configure(config: pytest.Config) -> None:
