@@ -6,13 +6,19 @@ import sys
 from typing import Any
 
 
+def in_notebook() -> bool:
+    """Whether this process is a notebook's kernel. That ipykernel is imported doesn't say so: other tools use it too."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
 class ProgressBar:
     """Counts images; says what the run is doing. Drawing is tqdm's, and throttled by it."""
 
     def __init__(self, total: int | None, *, enabled: bool, unit: str = "image") -> None:
         from tqdm.auto import tqdm
 
-        watched = sys.stderr.isatty() or "ipykernel" in sys.modules  # a terminal or a notebook, not a log file
+        watched = sys.stderr.isatty() or in_notebook()  # a terminal or a notebook, not a log file
         disable = not (enabled and watched)
         self._bar: Any = tqdm(total=total, unit=unit, unit_scale=True, disable=disable, file=sys.stderr)
         self._done = 0

@@ -74,7 +74,7 @@ def usual(trained: mnistcnn.Model, digits: Any) -> float:
 @pytest.fixture(scope="module")
 def trained(digits: Any) -> mnistcnn.Model:
     """Learns from digits that are prepared as pictures will be."""
-    data = digits[0][:2500]
+    data = digits[0][:4000]
     images = as_digits(image[0] for image in data.images)
     model = mnistcnn.create_model("budget_model1", seed=1)
     prepared = mnistcnn.ImageSet.from_arrays(images, data.labels)

@@ -190,3 +190,22 @@ def test_auto_says_once_why_it_takes_aten(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.warns(mnistcnn.EngineWarning, match=r"lanes can't: node '0' \(relu\): not today"):
         assert model.native_engine().name == "aten"
     assert model.native_engine().name == "aten"  # and no second warning
+
+
+def test_gradients_that_are_the_same_everywhere_keep_their_digits():
+    """Behind a global average every position has one gradient: rounded alike, hundreds of roundings once added up."""
+    images = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    layers = [
+        *(mnistcnn.Conv2d(4, 3, bias=False), mnistcnn.BatchNorm2d(), mnistcnn.AdaptiveAvgPool2d(1)),
+        *(mnistcnn.Flatten(), mnistcnn.Linear(10)),
+    ]
+    model = mnistcnn.Model(layers, seed=1)
+    model.engine = "lanes"
+
+    def gradient(module: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+        module(inputs).square().sum().backward()
+        return next(iter(module.parameters())).grad.double()
+
+    exact = gradient(model.to_torch().double().train(), images.double())
+    single = (gradient(model.to_torch().train(), images) - exact).norm()
+    assert (gradient(model.train(), images) - exact).norm() < 3 * single

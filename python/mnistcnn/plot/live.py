@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from mnistcnn.plot.style import PALETTE
+from mnistcnn.progress import in_notebook
 
 if TYPE_CHECKING:
     from mnistcnn.history import EpochRecord
@@ -44,7 +44,7 @@ class LiveCurves:
         if self.records and record.epoch <= self.records[-1].epoch:
             self.records, self._display = [], None
         self.records.append(record)
-        if "ipykernel" not in sys.modules:
+        if not in_notebook():
             return
         from IPython.display import HTML, display
 

@@ -84,11 +84,12 @@ void chain_forward(const ChainTile& t) {
   }
 }
 
-// Batch norm's two sums over dz and dz * (a - mean), per channel and image.
+// Batch norm's two sums over dz and dz * (a - mean), per channel and image. Rows are summed for themselves first: a
+// gradient that is the same everywhere, as behind a global average, would be rounded the same way hundreds of times.
 struct SumSink {
   static constexpr bool kRest = false;  // positions without a gradient add nothing
   float *sum, *sum_of_products;
-  vf mean, total[kParts] = {}, products[kParts] = {};
+  vf mean, total[kParts] = {}, products[kParts] = {}, row_total[kParts] = {}, row_products[kParts] = {};
 
   LANES_INLINE SumSink(const ChainTile& t, int channel)
       : sum(t.sum + channel * kLanes),
@@ -96,8 +97,15 @@ struct SumSink {
         mean(splat(t.mean[channel])) {}
   template <class Point>
   LANES_INLINE void take(const Point&, int, int, int part, vf dz, vf, vf a) {
-    total[part] += dz;
-    products[part] = multiply_add(dz, a - mean, products[part]);
+    row_total[part] += dz;
+    row_products[part] = multiply_add(dz, a - mean, row_products[part]);
+  }
+  LANES_INLINE void end_row() {
+    for (int part = 0; part < kParts; ++part) {
+      total[part] += row_total[part];
+      products[part] += row_products[part];
+      row_total[part] = row_products[part] = vf{};
+    }
   }
   LANES_INLINE void finish() {
     for (int part = 0; part < kParts; ++part) {
@@ -126,6 +134,7 @@ struct GradientSink {
     const vf da = scale * multiply_add(projection, a - mean, dz - gradient_mean);
     store(out + h * row + w * kLanes + part * kWidth, Point::kActivationFirst ? point.activate_back(da, y) : da);
   }
+  LANES_INLINE void end_row() {}
   LANES_INLINE void finish() {}
 };
 
@@ -177,6 +186,7 @@ LANES_INLINE void chain_back(const ChainTile& t) {
             }
           }
         }
+      sink.end_row();
     }
     if constexpr (kPool == kMaxPool && Sink::kRest) {  // rows and columns that no window covers
       for (int h = 0; h < t.rows; ++h)
