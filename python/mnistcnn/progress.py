@@ -7,7 +7,7 @@ from typing import Any
 
 
 def in_notebook() -> bool:
-    """Whether this process is a notebook's kernel. That ipykernel is imported doesn't say so: other tools use it too."""
+    """Whether this process is a notebook's kernel. An imported ipykernel doesn't say so: other tools use it too."""
     ipython = sys.modules.get("IPython")
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
