@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 
@@ -72,7 +73,7 @@ class Stepper {
  public:
   Stepper(const network::Model& model, engine::Engine& engine, const Task& task)
       : engine_(engine), loss_(task.loss.plain) {
-    if (!task.loss.is_plain() || task.mixing) soft_.emplace(model, engine, task.loss, task.mixing);
+    if (!task.loss.is_plain() || task.mixing) soft_ = std::make_unique<SoftStep>(model, engine, task.loss, task.mixing);
   }
 
   engine::StepResult step(const engine::ImageBatch& batch, std::span<const std::int64_t> labels,
@@ -83,7 +84,7 @@ class Stepper {
  private:
   engine::Engine& engine_;
   const engine::Loss& loss_;
-  std::optional<SoftStep> soft_;
+  std::unique_ptr<SoftStep> soft_;
 };
 
 void add(EpochResult& result, const engine::StepResult& done, std::size_t size) {
