@@ -6,13 +6,14 @@ import copy
 import csv
 import io
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from mnistcnn.exports import aligned, json_text, pandas, without_nan, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,10 +113,7 @@ class History:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """JSON text, also written to ``path`` if given."""
-        text = json.dumps(without_nan(self.to_dict()), indent=1, allow_nan=False)
-        if path is not None:
-            _write(path, text + "\n")
-        return text
+        return json_text(without_nan(self.to_dict()), path)
 
     @classmethod
     def from_json(cls, path: str | Path) -> History:
@@ -128,15 +126,11 @@ class History:
         writer = csv.DictWriter(text, _COLUMNS)
         writer.writeheader()
         writer.writerows(asdict(record) for record in self.epochs)
-        return _write(path, text.getvalue())
+        return write_text(path, text.getvalue())
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per epoch, indexed by it."""
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError('to_dataframe needs pandas: pip install "mnistcnn[pandas]"') from None
-        return pd.DataFrame([asdict(record) for record in self.epochs], columns=_COLUMNS).set_index("epoch")
+        return pandas().DataFrame([asdict(record) for record in self.epochs], columns=_COLUMNS).set_index("epoch")
 
     def _title(self) -> str:
         epochs = f"{len(self)} epoch{'' if len(self) == 1 else 's'}"
@@ -145,21 +139,13 @@ class History:
     def __repr__(self) -> str:
         if not self.epochs:
             return self._title()
-        rows = [list(_HEADINGS), *(_cells(record) for record in self.epochs)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADINGS))]
-        lines = ["  " + "   ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-        return "\n".join([self._title(), *lines])
+        lines = aligned([_HEADINGS, *(_cells(record) for record in self.epochs)])
+        return "\n".join([self._title(), *(f"  {line}" for line in lines)])
 
     def _repr_html_(self) -> str:
         from mnistcnn.html import table
 
         return table(list(_HEADINGS), [_cells(record) for record in self.epochs], title=self._title())
-
-
-def _write(path: str | Path, text: str) -> Path:
-    from mnistcnn.atomic import write_whole
-
-    return write_whole(Path(path), text.encode())
 
 
 _HEADINGS = ("epoch", "train loss", "train acc", "validation loss", "validation acc", "lr", "seconds")
@@ -176,12 +162,3 @@ def _cells(record: EpochRecord) -> list[str]:
         f"{record.learning_rate:g}",
         f"{record.seconds:.2f}",
     ]
-
-
-def without_nan(value: Any) -> Any:
-    """The same with None for every number that JSON has no word for."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: without_nan(each) for key, each in value.items()}
-    return [without_nan(each) for each in value] if isinstance(value, list) else value

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnistcnn.checks import finite_number, whole_number
+from mnistcnn.exports import aligned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -156,12 +157,7 @@ class Profile:
         return [*notes, f"free: {', '.join(self.free)}"] if self.free else notes
 
     def __repr__(self) -> str:
-        table = [_HEADINGS, *_cells(self)]
-        widths = [max(len(row[i]) for row in table) for i in range(len(_HEADINGS))]
-        lines = [
-            "  ".join(cell.ljust(width) if i < 1 else cell.rjust(width) for i, (cell, width) in enumerate(pairs))
-            for pairs in (list(zip(row, widths, strict=True)) for row in table)
-        ]
+        lines = aligned([_HEADINGS, *_cells(self)], left=1, gap="  ")
         rule = "-" * len(lines[0])
         return "\n".join([self._title(), rule, lines[0].rstrip(), rule, *lines[1:], rule, *self._notes()])
 

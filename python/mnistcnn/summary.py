@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnistcnn.checks import whole_number
+from mnistcnn.exports import aligned
 
 if TYPE_CHECKING:
     from mnistcnn.model import Model
@@ -91,15 +92,7 @@ class Summary:
         )
 
     def __repr__(self) -> str:
-        rows = [_HEADINGS, *(_cells(row) for row in self.rows)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADINGS))]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if i < 2 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        ]
+        lines = aligned([_HEADINGS, *(_cells(row) for row in self.rows)], left=2, gap="  ")
         rule = "-" * len(lines[0])
         return "\n".join([self._title(), rule, lines[0].rstrip(), rule, *lines[1:], rule, self._totals()])
 

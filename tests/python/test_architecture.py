@@ -31,7 +31,18 @@ WITHOUT_TORCH = [
     *("common/*", "data/**/*", "metrics/*", "engine/lanes/**/*"),
     *("network/layers.*", "network/graph.*", "network/analysis.*"),
 ]
-PLAIN_MODULES = ["history", "summary", "plot", "html", "results", "layers", "graph", "normalization", "optimizers"]
+PLAIN_MODULES = [
+    "history",
+    "summary",
+    "exports",
+    "plot",
+    "html",
+    "results",
+    "layers",
+    "graph",
+    "normalization",
+    "optimizers",
+]
 PLAIN_MODULES += ["averaging", "losses", "values", "augmentation", "augmentation_checks"]
 PLAIN_MODULES += ["study.trials", "study.comparison", "study.log", "study.student"]
 PLAIN_MODULES += ["schedules", "recipes", "published_recipes", "plain_values", "callbacks", "listeners"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +17,9 @@ def say(text: str) -> None:
 
 def print_json(values: Any) -> None:
     """One JSON document."""
-    from mnistcnn.history import without_nan
+    from mnistcnn.exports import json_text, without_nan
 
-    print(json.dumps(without_nan(values), indent=1, allow_nan=False))
+    print(json_text(without_nan(values)))
 
 
 def print_table(columns: list[str], rows: list[list[str]], *, left: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mnistcnn.checks import seed_number
-from mnistcnn.history import without_nan
+from mnistcnn.exports import json_text, without_nan
 from mnistcnn.study.student import deviation_of, mean_of, quantile, two_sided_p
 from mnistcnn.study.trials import Trials, spread
 
@@ -73,12 +73,7 @@ class Comparison:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """JSON text, also written to ``path`` if given."""
-        text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
-        if path is not None:
-            from mnistcnn.atomic import write_whole
-
-            write_whole(Path(path), (text + "\n").encode())
-        return text
+        return json_text(self.to_dict(), path)
 
     def _lines(self) -> list[tuple[str, str]]:
         low, high = self.interval

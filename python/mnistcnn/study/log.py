@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnistcnn.history import without_nan
+from mnistcnn.exports import aligned, json_text, pandas, without_nan
 from mnistcnn.study.student import mean_of
 from mnistcnn.study.trials import Setting, Trial, Trials, percent, plain, spread
 
@@ -106,36 +106,19 @@ class Experiments:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The rows as JSON text, also written to ``path`` if given."""
-        text = json.dumps(self.to_dicts(), indent=1, allow_nan=False)
-        if path is not None:
-            from mnistcnn.atomic import write_whole
-
-            write_whole(Path(path), (text + "\n").encode())
-        return text
+        return json_text(self.to_dicts(), path)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per experiment."""
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError('to_dataframe needs pandas: pip install "mnistcnn[pandas]"') from None
-        return pd.DataFrame([_row(trials) for trials in self.experiments], columns=list(_COLUMNS))
+        return pandas().DataFrame([_row(trials) for trials in self.experiments], columns=list(_COLUMNS))
 
     def _title(self) -> str:
         count = f"{len(self)} experiment{'' if len(self) == 1 else 's'}"
         return f"{count}{f' in {self.path}' if self.path else ''}"
 
     def __repr__(self) -> str:
-        rows = [_HEADINGS, *(_cells(_row(trials)) for trials in self.experiments)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADINGS))]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if i < 2 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
-        return "\n".join([self._title(), *(f"  {line}" for line in lines)])
+        lines = aligned([_HEADINGS, *(_cells(_row(trials)) for trials in self.experiments)], left=2, gap="  ")
+        return "\n".join([self._title(), *(f"  {line}".rstrip() for line in lines)])
 
     def _repr_html_(self) -> str:
         from mnistcnn.html import table

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from mnistcnn._native import core
 from mnistcnn.checks import seed_number, whole_number
-from mnistcnn.history import EpochRecord, without_nan
+from mnistcnn.exports import aligned, json_text, pandas, without_nan
+from mnistcnn.history import EpochRecord
 from mnistcnn.image_set import ImageSet
 from mnistcnn.progress import ProgressBar
 from mnistcnn.recipes import Recipe
@@ -90,20 +91,11 @@ class Sweep:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """JSON text, also written to ``path`` if given."""
-        text = json.dumps(without_nan(plain(self.to_dict())), indent=1, allow_nan=False)
-        if path is not None:
-            from mnistcnn.atomic import write_whole
-
-            write_whole(Path(path), (text + "\n").encode())
-        return text
+        return json_text(without_nan(plain(self.to_dict())), path)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per trial."""
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError('to_dataframe needs pandas: pip install "mnistcnn[pandas]"') from None
-        return pd.DataFrame(self.to_dicts()).set_index("number")
+        return pandas().DataFrame(self.to_dicts()).set_index("number")
 
     def _title(self) -> str:
         states = [each.state for each in self.trials]
@@ -130,12 +122,7 @@ class Sweep:
 
     def __repr__(self) -> str:
         headings, rows = self._table()
-        widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
-        lines = [
-            "  " + "   ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-            for row in [headings, *rows]
-        ]
-        return "\n".join([self._title(), *lines])
+        return "\n".join([self._title(), *(f"  {line}" for line in aligned([headings, *rows]))])
 
     def _repr_html_(self) -> str:
         from mnistcnn.html import table

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnistcnn.history import History, without_nan
+from mnistcnn.exports import aligned, json_text, without_nan
+from mnistcnn.history import History
 from mnistcnn.study.student import deviation_of, mean_of, quantile
 
 if TYPE_CHECKING:
@@ -238,12 +239,7 @@ class Trials:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """JSON text, also written to ``path`` if given."""
-        text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
-        if path is not None:
-            from mnistcnn.atomic import write_whole
-
-            write_whole(Path(path), (text + "\n").encode())
-        return text
+        return json_text(self.to_dict(), path)
 
     @classmethod
     def from_json(cls, path: str | Path) -> Trials:
@@ -284,9 +280,7 @@ class Trials:
         return f"{setting.title}: {setting.parameters:,} parameters, {sets}"
 
     def __repr__(self) -> str:
-        rows = [self._headings(), *(_cells(trial) for trial in self.trials)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines = ["  " + "   ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        lines = [f"  {line}" for line in aligned([self._headings(), *(_cells(trial) for trial in self.trials)])]
         failures = [f"seed {trial.seed} diverged: {trial.failure}" for trial in self.diverged]
         return "\n".join([self.headline(), self._about(), *lines, *failures])
 
