@@ -4,9 +4,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <limits>
 #include <thread>
 #include <vector>
 
@@ -43,10 +45,16 @@ std::vector<long> relay(ThreadTeam& team, int units, int phases) {
   return relay.now;
 }
 
+// The system counts a thread that was joined for a moment longer: the least of some looks.
 int threads_of_this_process() {
-  int count = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) ++count;
-  return count;
+  int least = std::numeric_limits<int>::max();
+  for (int look = 0; look < 10; ++look) {
+    int count = 0;
+    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) ++count;
+    least = std::min(least, count);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return least;
 }
 
 TEST(ThreadTeam, PhasesFollowOneAnotherWithAnyNumberOfThreads) {
