@@ -93,12 +93,7 @@ class Checkpoint(Value):
     @property
     def history(self) -> History:
         """The history that the latest checkpoint tells."""
-        from mnistcnn.history import History
-
-        snapshot = self.latest()
-        if snapshot is None:
-            raise FileNotFoundError(f"there is no checkpoint in {self.folder}")
-        return History.from_dict(_with_losses(snapshot))
+        return _history(self._existing())
 
     def load(self, which: int | Literal["best", "last"] = "best") -> Model:
         """The model after the best epoch (by validation), after the last one, or after an epoch given by its number.
@@ -107,24 +102,28 @@ class Checkpoint(Value):
         """
         from mnistcnn.run_state import model_of
 
-        return model_of(self.path(self._number(which)), self.read(self._number(which)))
+        snapshot = self._chosen(which)
+        return model_of(self.path(snapshot.epoch), snapshot)
 
-    def _number(self, which: object) -> int:
+    def _chosen(self, which: Any) -> Snapshot:
         files = self._files()
-        if not files:
-            raise FileNotFoundError(f"there is no checkpoint in {self.folder}")
-        if which == "last":
-            latest = self.latest()
-            assert latest is not None
-            return latest.epoch
-        if which == "best":
-            best = [number for number in ranked(self.history.epochs, self.monitor) if number in files]
-            if not best:
-                raise ValueError(f"the run in {self.folder} had no validation set, so that no epoch is its best")
-            return best[0]
-        if which not in files:
+        if files and which not in ("best", "last", *files):
             raise ValueError(f"there is no checkpoint of epoch {which!r}; there are 'best', 'last', {self.epochs}")
-        return int(which)
+        if which in files:
+            return self.read(int(which))
+        latest = self._existing()
+        if which == "last":
+            return latest
+        best = [number for number in ranked(_history(latest).epochs, self.monitor) if number in files]
+        if not best:
+            raise ValueError(f"the run in {self.folder} had no validation set, so that no epoch is its best")
+        return latest if best[0] == latest.epoch else self.read(best[0])
+
+    def _existing(self) -> Snapshot:
+        snapshot = self.latest()
+        if snapshot is None:
+            raise FileNotFoundError(f"there is no checkpoint in {self.folder}")
+        return snapshot
 
     # ---- what a run does with it
 
@@ -202,5 +201,8 @@ def ranked(records: Sequence[EpochRecord], monitor: str) -> list[int]:
     return [epoch for _, epoch in sorted(judged)]
 
 
-def _with_losses(snapshot: Snapshot) -> dict[str, Any]:
-    return {**snapshot.description["history"], "step_losses": snapshot.tensors["step_losses"].tolist()}
+def _history(snapshot: Snapshot) -> History:
+    from mnistcnn.history import History
+
+    step_losses = snapshot.tensors["step_losses"].tolist()
+    return History.from_dict({**snapshot.description["history"], "step_losses": step_losses})

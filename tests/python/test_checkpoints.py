@@ -337,6 +337,18 @@ def test_the_best_is_what_the_validation_saw(averaging: Any, data: Any, tmp_path
     assert history[keeper.epoch - 1].validation_accuracy == wanted  # type: ignore[operator]
 
 
+def test_a_file_is_read_once(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    fit(small(), data, validation=0.2, checkpoint=Checkpoint(tmp_path, keep_last=9), epochs=3)
+    read: list[int] = []
+    original = Checkpoint.read
+    monkeypatch.setattr(Checkpoint, "read", lambda self, epoch: read.append(epoch) or original(self, epoch))
+    for which in ("last", "best", 2):
+        read.clear()
+        Checkpoint(tmp_path).load(which)  # type: ignore[arg-type]
+        assert len(read) == len(set(read)), which
+        assert which != 2 or read == [2]
+
+
 def test_no_best_without_validation(data: Any, tmp_path: Path):
     fit(small(), data, checkpoint=tmp_path, epochs=1)
     with pytest.raises(ValueError, match="had no validation set, so that no epoch is its best"):
