@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mnistcnn.checks import choice, whole_number
 from mnistcnn.files import Kind, read_tensors, write_tensors
+from mnistcnn.schedules import JUDGES, merit
 from mnistcnn.values import Value
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"epoch-(\d{6})\.safetensors")
 _PART = re.compile(r"\.epoch-\d{6}\.safetensors\..*\.part")
 KIND = Kind("mnistcnn checkpoint", 1, "run", "train(..., checkpoint=...)")
-JUDGES = ("validation_accuracy", "validation_loss")
 
 
 class CheckpointWarning(UserWarning):
@@ -196,8 +196,8 @@ class Checkpoint(Value):
 
 def ranked(records: Sequence[EpochRecord], monitor: str) -> list[int]:
     """The numbers of the epochs, the best first and of equals the earlier; without a validation set there are none."""
-    sign = -1 if monitor.endswith("accuracy") else 1
-    judged = [(sign * value, record.epoch) for record in records if (value := getattr(record, monitor)) is not None]
+    values = [(getattr(record, monitor), record.epoch) for record in records]
+    judged = [(-merit(monitor, value), epoch) for value, epoch in values if value is not None]
     return [epoch for _, epoch in sorted(judged)]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnistcnn.checks import choice, finite_number, whole_number
-from mnistcnn.schedules import best_of
+from mnistcnn.schedules import JUDGES, merit
 
 if TYPE_CHECKING:
     import torch
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from mnistcnn.callbacks import StepRecord
     from mnistcnn.history import EpochRecord, History
     from mnistcnn.training import Trainer
-
-_JUDGES = ("validation_accuracy", "validation_loss")
 
 
 class EarlyStopping:
@@ -49,7 +47,7 @@ class EarlyStopping:
     def __init__(self, patience: int = 3, monitor: str = "validation_accuracy", min_delta: float = 0.0) -> None:
         self.patience = whole_number("patience", patience)
         self.min_delta = finite_number("min_delta", min_delta)
-        choice("monitor", monitor, _JUDGES)
+        choice("monitor", monitor, JUDGES)
         self.monitor = monitor
         self._trainer: Trainer | None = None
 
@@ -64,11 +62,10 @@ class EarlyStopping:
 
     def _look(self) -> None:
         assert self._trainer is not None
-        sign = 1 if best_of(self.monitor) == "max" else -1
         best, since = -math.inf, 0
         for value in self._trainer.history.column(self.monitor):
-            better = sign * value > best + self.min_delta
-            best, since = (sign * value, 0) if better else (best, since + 1)
+            now = merit(self.monitor, value)
+            best, since = (now, 0) if now > best + self.min_delta else (best, since + 1)
         if since >= self.patience:
             self._trainer.stop()
 
@@ -83,7 +80,7 @@ class KeepBest:
     """
 
     def __init__(self, monitor: str = "validation_accuracy") -> None:
-        choice("monitor", monitor, _JUDGES)
+        choice("monitor", monitor, JUDGES)
         self.monitor = monitor
         self.epoch: int | None = None  # the best so far
         self._tensors: dict[str, torch.Tensor] = {}
@@ -99,7 +96,7 @@ class KeepBest:
     def on_epoch(self, record: EpochRecord) -> None:
         """Copies the weights of a better epoch, the averaged ones if the validation looked at these."""
         assert self._trainer is not None
-        value = getattr(record, self.monitor) * (1 if best_of(self.monitor) == "max" else -1)
+        value = merit(self.monitor, getattr(record, self.monitor))
         if value > self._best:
             self.epoch, self._best = record.epoch, value
             with self._trainer.averaged():

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mnistcnn.checks import finite_number, numbers, positive_number
+from mnistcnn.checks import choice, finite_number, numbers, positive_number
 from mnistcnn.values import Value
 
 if TYPE_CHECKING:
@@ -161,8 +161,7 @@ Mixing = Mixup | CutMix
 
 def fitting_kind(model: Model, loss: str = "auto") -> str:
     """The loss of the labels that fits what a model's outputs mean: "nll" or "cross_entropy"."""
-    if loss not in NAMES:
-        raise ValueError(f"loss must be 'auto', 'nll' or 'cross_entropy', got {loss!r}")
+    choice("loss", loss, NAMES)
     if loss == "nll" and model.outputs != "log_probabilities":
         raise ValueError(
             f"loss='nll' needs log-probabilities, but model '{model.name}' gives {model.outputs}; use 'auto'"

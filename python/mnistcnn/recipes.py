@@ -8,14 +8,14 @@ import json
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from mnistcnn import losses
 from mnistcnn.augmentation import checked_steps
-from mnistcnn.checks import finite_number, seed_number, whole_number
+from mnistcnn.checks import choice, finite_number, seed_number, whole_number
 from mnistcnn.optimizers import SGD
 from mnistcnn.plain_values import described, from_plain, is_value_of, kinds, shown, to_plain
 from mnistcnn.schedules import Schedule
 
 _USUAL = SGD(lr=0.01, momentum=0.9)
-LOSSES = ("auto", "nll", "cross_entropy")
 
 
 @dataclass(frozen=True)
@@ -274,10 +274,9 @@ def _check_optimizer(optimizer: object) -> None:
 
 def _check_loss(loss: object, label_smoothing: float) -> None:
     if isinstance(loss, str):
-        if loss not in LOSSES:
-            raise ValueError(f"loss must be 'auto', 'nll' or 'cross_entropy', got {loss!r}")
+        choice("loss", loss, losses.NAMES)
         return
-    _check_value("loss", loss, "losses", "'auto', 'nll', 'cross_entropy'")
+    _check_value("loss", loss, "losses", ", ".join(map(repr, losses.NAMES)))
     if label_smoothing:
         raise ValueError(
             f"label_smoothing={label_smoothing} belongs to a loss given by its name; say it in {type(loss).__name__}"

@@ -18,7 +18,8 @@ from mnistcnn.values import Value
 if TYPE_CHECKING:
     from mnistcnn.history import EpochRecord
 
-MONITORS = ("validation_accuracy", "validation_loss", "train_accuracy", "train_loss")
+JUDGES = ("validation_accuracy", "validation_loss")  # what may say which epoch is the best
+MONITORS = (*JUDGES, "train_accuracy", "train_loss")
 
 
 @dataclass(frozen=True)
@@ -382,6 +383,11 @@ class ReduceLROnPlateau(Schedule):
 def best_of(monitor: str) -> Literal["min", "max"]:
     """Whether more or less of a number is better."""
     return "max" if monitor.endswith("accuracy") else "min"
+
+
+def merit(monitor: str, value: float) -> float:
+    """A number of an epoch with such a sign that more is better."""
+    return value if best_of(monitor) == "max" else -value
 
 
 def _whole(schedule: Schedule, name: str, *, least: int = 1) -> None:

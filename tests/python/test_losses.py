@@ -303,7 +303,7 @@ def test_plans_depend_on_seed_and_step_alone():
 
 
 REFUSALS: dict[str, tuple[Any, type[Exception], str]] = {
-    "name": (lambda: native("mse", classifier()), ValueError, "loss must be 'auto', 'nll' or 'cross_entropy'"),
+    "name": (lambda: native("mse", classifier()), ValueError, "loss must be one of 'auto', 'nll', 'cross_entropy'"),
     "kind": (lambda: native(3, classifier()), TypeError, "loss must be one of 'auto', .* got 3"),  # type: ignore[arg-type]
     "nll of logits": (lambda: native(NLL(), classifier()), ValueError, "needs log-probabilities"),
     "softmax": (lambda: native("auto", classifier(Softmax())), ValueError, "ends in Softmax"),

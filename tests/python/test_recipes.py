@@ -138,7 +138,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "torch's schedule": ({"schedule": torch.optim.lr_scheduler.StepLR}, TypeError, "schedule must be"),
     "augment": ({"augment": "rotation"}, TypeError, "augment must be a list of steps"),
     "step": ({"augment": [3]}, TypeError, "augment must hold steps"),
-    "loss": ({"loss": "mse"}, ValueError, "loss must be 'auto', 'nll' or 'cross_entropy', got 'mse'"),
+    "loss": ({"loss": "mse"}, ValueError, "loss must be one of 'auto', 'nll', 'cross_entropy', got 'mse'"),
     "mixing": ({"mixing": 0.2}, TypeError, "mixing must be None or one of"),
     "averaging": ({"averaging": mnistcnn.SGD()}, TypeError, "averaging must be None or one of EMA"),
     "shuffle": ({"shuffle": 1}, TypeError, "shuffle must be True or False, got 1"),

@@ -360,7 +360,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         TypeError,
         "torch.optim's work in a loop of your own",
     ),
-    "loss": ({"loss": "mse"}, ValueError, "loss must be 'auto', 'nll' or 'cross_entropy', got 'mse'"),
+    "loss": ({"loss": "mse"}, ValueError, "loss must be one of 'auto', 'nll', 'cross_entropy', got 'mse'"),
     "loss of logits": (
         {"loss": "nll"},
         ValueError,
