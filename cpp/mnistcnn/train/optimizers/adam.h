@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "mnistcnn/train/optimizers/arithmetic.h"
+#include "mnistcnn/train/optimizers/moments.h"
 #include "mnistcnn/train/optimizers/step.h"
 
 namespace mnistcnn::train {
@@ -29,20 +30,15 @@ struct Adam {
   template <bool kLargest>
   struct Formula {
     static constexpr std::size_t kSlots = kLargest ? 3 : 2;
-    float shrink, decay;            // decoupled and ordinary weight decay
-    float fresh;                    // the gradient's share in the mean
-    float keep_square, add_square;  // the shares of past and gradient in the square
-    float step_size, correction;    // both hold what undoes the start from zero
+    Moments moments;
+    float step_size, correction;  // both hold what undoes the start from zero
     float eps;
 
     template <class Number>
     void operator()(Number& value, const Number& gradient, std::array<Number, kSlots>& state) const {
-      value = value * shrink;
-      const Number decayed = gradient + decay * value;
       Number& mean = state[0];
       Number& square = state[1];
-      mean = mean + fresh * (decayed - mean);
-      square = keep_square * square + add_square * decayed * decayed;
+      moments.update(value, gradient, mean, square);
       if constexpr (kLargest) state[2] = larger(state[2], square);
       value = value - step_size * mean / (square_root(state[kSlots - 1]) * correction + eps);
     }
@@ -59,12 +55,7 @@ struct Adam {
   template <bool kLargest>
   Formula<kLargest> formula(const Step& step) const {
     const double first = step.momentum.value_or(beta1), count = static_cast<double>(step.number);
-    const double decay = step.decayed ? weight_decay : 0;
-    return {.shrink = static_cast<float>(decoupled_weight_decay ? 1 - step.learning_rate * decay : 1),
-            .decay = static_cast<float>(decoupled_weight_decay ? 0 : decay),
-            .fresh = static_cast<float>(1 - first),
-            .keep_square = static_cast<float>(beta2),
-            .add_square = static_cast<float>(1 - beta2),
+    return {.moments = Moments::of({first, beta2, weight_decay, decoupled_weight_decay}, step),
             .step_size = static_cast<float>(step.learning_rate / (1 - std::pow(first, count))),
             .correction = static_cast<float>(1 / std::sqrt(1 - std::pow(beta2, count))),
             .eps = static_cast<float>(eps)};

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "mnistcnn/train/optimizers/arithmetic.h"
+#include "mnistcnn/train/optimizers/moments.h"
 #include "mnistcnn/train/optimizers/step.h"
 
 namespace mnistcnn::train {
@@ -25,39 +26,29 @@ struct NAdam {
 
   struct Formula {
     static constexpr std::size_t kSlots = 2;
-    float shrink, decay;             // decoupled and ordinary weight decay
-    float fresh;                     // the gradient's share in the mean
-    float keep_square, add_square;   // the shares of past and gradient in the square
+    Moments moments;
     float correction, eps;           // of the square, which starts from zero
     float gradient_size, mean_size;  // how far to go along each
 
     template <class Number>
     void operator()(Number& value, const Number& gradient, std::array<Number, kSlots>& state) const {
-      value = value * shrink;
-      const Number decayed = gradient + decay * value;
       Number& mean = state[0];
       Number& square = state[1];
-      mean = mean + fresh * (decayed - mean);
-      square = keep_square * square + add_square * decayed * decayed;
+      const Number decayed = moments.update(value, gradient, mean, square);
       value = value - (gradient_size * decayed + mean_size * mean) / (square_root(square * correction) + eps);
     }
   };
 
   void with_formula(const Step& step, auto&& run) const {
     const double first = step.momentum.value_or(beta1), count = static_cast<double>(step.number);
-    const double decay = step.decayed ? weight_decay : 0, rate = step.learning_rate;
     const double now = momentum_at(first, count), next = momentum_at(first, count + 1);
     double& product = *step.momentum_product;
     product *= now;
-    run(Formula{.shrink = static_cast<float>(decoupled_weight_decay ? 1 - rate * decay : 1),
-                .decay = static_cast<float>(decoupled_weight_decay ? 0 : decay),
-                .fresh = static_cast<float>(1 - first),
-                .keep_square = static_cast<float>(beta2),
-                .add_square = static_cast<float>(1 - beta2),
+    run(Formula{.moments = Moments::of({first, beta2, weight_decay, decoupled_weight_decay}, step),
                 .correction = static_cast<float>(1 / (1 - std::pow(beta2, count))),
                 .eps = static_cast<float>(eps),
-                .gradient_size = static_cast<float>(rate * (1 - now) / (1 - product)),
-                .mean_size = static_cast<float>(rate * next / (1 - product * next))});
+                .gradient_size = static_cast<float>(step.learning_rate * (1 - now) / (1 - product)),
+                .mean_size = static_cast<float>(step.learning_rate * next / (1 - product * next))});
   }
 
  private:
