@@ -18,7 +18,7 @@ from mnistcnn.results import TestResult
 if TYPE_CHECKING:
     from torch import nn
 
-    from mnistcnn.model import Model
+    from mnistcnn.model import Model, Outputs
 
 _BATCH = 512
 
@@ -40,19 +40,7 @@ def test(
     check_set(model, test_set, "test_set")
     with ProgressBar(len(test_set), enabled=progress) as bar:
         outputs = outputs_of(model, test_set.images, engine, threads, bar, whole_number("batch_size", batch_size))
-    scores = scores_of(model, outputs, test_set)
-    count = len(test_set)
-    return TestResult(
-        loss=scores["loss_sum"] / count,
-        accuracy=scores["correct"] / count,
-        correct=scores["correct"],
-        count=count,
-        confusion=scores["confusion"],
-        predictions=scores["predictions"],
-        labels=np.asarray(test_set.labels),
-        probabilities=_probabilities(model, outputs).numpy(),
-        classes=_class_names(model, test_set),
-    )
+    return result_of(outputs, model.outputs, test_set)
 
 
 def predict(
@@ -74,10 +62,10 @@ def predict(
     batch = as_batch(model, images.images if isinstance(images, ImageSet) else images)
     whole_number("batch_size", batch_size)
     if batch.dtype != torch.uint8:
-        return _probabilities(model, _float_outputs(model, batch, batch_size, engine, threads)).numpy()
+        return _probabilities(_float_outputs(model, batch, batch_size, engine, threads), model.outputs).numpy()
     with ProgressBar(len(batch), enabled=progress) as bar:
         outputs = outputs_of(model, batch, engine, threads, bar, batch_size)
-    return _probabilities(model, outputs).numpy()
+    return _probabilities(outputs, model.outputs).numpy()
 
 
 # ---- on the way to the core
@@ -122,22 +110,35 @@ def _float_outputs(
     return torch.cat(parts).cpu()
 
 
-def scores_of(model: Model, outputs: torch.Tensor, labelled: ImageSet) -> dict[str, Any]:
+# ---- what outputs f32 [N, classes] are worth
+
+
+def result_of(outputs: torch.Tensor, meaning: Outputs, labelled: ImageSet) -> TestResult:
+    """Everything about the answers to a labelled set; classes that it has no name for are numbered."""
+    scores = scores_of(outputs, meaning, labelled)
+    count, extra = len(labelled), range(len(labelled.classes), outputs.shape[1])
+    return TestResult(
+        loss=scores["loss_sum"] / count,
+        accuracy=scores["correct"] / count,
+        correct=scores["correct"],
+        count=count,
+        confusion=scores["confusion"],
+        predictions=scores["predictions"],
+        labels=np.asarray(labelled.labels),
+        probabilities=_probabilities(outputs, meaning).numpy(),
+        classes=(*labelled.classes, *(str(number) for number in extra)),
+    )
+
+
+def scores_of(outputs: torch.Tensor, meaning: Outputs, labelled: ImageSet) -> dict[str, Any]:
     """Sums over a labelled set, and every answer."""
-    if model.outputs == "probabilities":
+    if meaning == "probabilities":
         outputs = outputs.clamp_min(torch.finfo(torch.float32).tiny).log()
-    normalised = model.outputs != "logits"
-    scores: dict[str, Any] = core.score(outputs, core_tensor(labelled.labels), normalised=normalised)
+    scores: dict[str, Any] = core.score(outputs, core_tensor(labelled.labels), normalised=meaning != "logits")
     return scores
 
 
-def _probabilities(model: Model, outputs: torch.Tensor) -> torch.Tensor:
-    if model.outputs == "probabilities":
+def _probabilities(outputs: torch.Tensor, meaning: Outputs) -> torch.Tensor:
+    if meaning == "probabilities":
         return outputs
-    return outputs.exp() if model.outputs == "log_probabilities" else outputs.softmax(1)
-
-
-def _class_names(model: Model, labelled: ImageSet) -> tuple[str, ...]:
-    """The set's names; outputs it has no name for are numbered."""
-    extra = range(len(labelled.classes), model.num_classes)
-    return (*labelled.classes, *(str(number) for number in extra))
+    return outputs.exp() if meaning == "log_probabilities" else outputs.softmax(1)

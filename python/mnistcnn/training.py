@@ -313,7 +313,7 @@ class Trainer:
     def _evaluate(self, validation: ImageSet) -> tuple[float, float]:
         with self._native.averaged():
             outputs = outputs_of(self.model, validation.images, self._engine, self._threads)
-        scores = scores_of(self.model, outputs, validation)
+        scores = scores_of(outputs, self.model.outputs, validation)
         return scores["loss_sum"] / len(validation), scores["correct"] / len(validation)
 
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mnistcnn._native import core
 from mnistcnn.arrays import as_tensor
 from mnistcnn.checks import whole_number
-from mnistcnn.evaluation import predict
+from mnistcnn.evaluation import predict, result_of
 from mnistcnn.image_set import ImageSet
 from mnistcnn.model import Model
-from mnistcnn.results import TestResult
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from mnistcnn.results import TestResult
 
 Images = ImageSet | np.ndarray[Any, Any] | torch.Tensor
 _MOST_SHIFT = 14
@@ -101,7 +101,7 @@ class Ensemble:
         if test_set.num_classes > self.num_classes:
             raise ValueError(f"test_set has {test_set.num_classes} classes, but the models know {self.num_classes}")
         probabilities = self.predict(test_set, shifts=shifts, batch_size=batch_size, engine=engine, threads=threads)
-        return _result(probabilities, test_set)
+        return result_of(as_tensor(probabilities), "probabilities", test_set)
 
     def __len__(self) -> int:
         return len(self.models)
@@ -158,20 +158,3 @@ def shifted_predictions(
             moved = np.ascontiguousarray(bordered[..., top : top + height, left : left + width])
             total = total + predict(model, moved, **options)
     return (total / (2 * shifts + 1) ** 2).astype(np.float32)
-
-
-def _result(probabilities: npt.NDArray[np.float32], labelled: ImageSet) -> TestResult:
-    logarithms = as_tensor(probabilities).clamp_min(torch.finfo(torch.float32).tiny).log()
-    scores = core.score(logarithms, as_tensor(labelled.labels), normalised=True)
-    count, extra = len(labelled), range(len(labelled.classes), probabilities.shape[1])
-    return TestResult(
-        loss=scores["loss_sum"] / count,
-        accuracy=scores["correct"] / count,
-        correct=scores["correct"],
-        count=count,
-        confusion=scores["confusion"],
-        predictions=scores["predictions"],
-        labels=np.asarray(labelled.labels),
-        probabilities=probabilities,
-        classes=(*labelled.classes, *(str(number) for number in extra)),
-    )
