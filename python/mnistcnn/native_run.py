@@ -29,6 +29,7 @@ class NativeRun:
         self._engine, self._threads = engine, threads
         self._loss = losses.native(recipe.loss, model, recipe.label_smoothing)
         self._mixing = losses.native_mixing(recipe.mixing, model, recipe.batch_size)
+        self._augmentation = augmentation.native(recipe.augment) if recipe.augment else None
         self._optimizer: core.Optimizer | None = None
         self._averaging: core.Averaging | None = None
         model.native_engine(engine, threads)  # a wrong choice is told before any work
@@ -71,7 +72,7 @@ class NativeRun:
                 loss=self._loss,
                 mixing=self._mixing,
                 averaging=self._averaging,
-                augmentation=augmentation.native(recipe.augment) if recipe.augment else None,
+                augmentation=self._augmentation,
                 **listeners,
             )
 
