@@ -182,7 +182,7 @@ def finish(
     if averaging.recomputes and images is None:
         raise ValueError(f"{averaging!r} measures running statistics anew; give the training set's images")
     with model._lock:
-        _changes(model)
+        model._announce_new_weights()
         native.finish(model._network)
         if averaging.recomputes and images is not None:
             _recompute(model, images, batch_size, seed, engine, threads)
@@ -209,18 +209,10 @@ def _recompute(
         batch_size=batch_size,
         seed=seed,
     )
-    model._forwards += 1  # the engine's record of an earlier forward is gone
+    model._forget_forward()
 
 
 def _exchange(native: core.Averaging, model: Model) -> None:
     with model._lock:
-        _changes(model)
+        model._announce_new_weights()
         native.exchange(model._network)
-
-
-def _changes(model: Model) -> None:
-    """Autograd then refuses the backward of an older forward."""
-    from torch.autograd.graph import increment_version
-
-    model._relink()
-    increment_version(tuple(model.parameters()))

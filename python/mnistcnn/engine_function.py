@@ -34,7 +34,7 @@ class EngineFunction(torch.autograd.Function):
             if ctx.forward_number != model._forwards:
                 _repeat_forward(ctx, images)
                 ctx.engine = model._latest_engine
-            model._forwards += 1  # the engine's record is used up
+            model._forget_forward()  # its record is used up
             ctx.forward_number = -1  # and a second backward repeats the forward
             image_gradients = ctx.engine.backward(output_gradients.contiguous())
             flat = model._network.gradients.clone()  # autograd may keep what it is given

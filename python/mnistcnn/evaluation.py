@@ -91,7 +91,7 @@ def outputs_of(
             batch_size=batch_size,
             on_progress=None if bar is None else bar.show,
         )
-        model._forwards += 1  # the engine's record of an earlier forward is gone
+        model._forget_forward()
     if bar is not None:
         bar.show(len(images))
     return outputs
@@ -106,7 +106,7 @@ def _float_outputs(
             native.forward(model.prepare(part), training=False, seed=0, keep=False, keep_images=False).flatten(1)
             for part in torch.split(images, batch_size)
         ]
-        model._forwards += 1
+        model._forget_forward()
     return torch.cat(parts).cpu()
 
 

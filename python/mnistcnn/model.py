@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from torch import nn
+from torch.autograd.graph import increment_version
 
 from mnistcnn._native import core
 from mnistcnn.arrays import as_tensor
@@ -280,6 +281,15 @@ class Model(FixedTree):
             self._engines[key] = core.Engine(self._network, *key)
         return self._engines[key]
 
+    def _forget_forward(self) -> None:
+        """The engine's record of the latest forward is gone; a backward of that forward repeats it first."""
+        self._forwards += 1
+
+    def _announce_new_weights(self) -> None:
+        """Says to autograd that the weights are about to change: it then refuses the backward of an older forward."""
+        self._relink()
+        increment_version(tuple(self.parameters()))
+
     def _draw_seed(self) -> int:
         """Dropout follows ``torch.manual_seed`` in a user's own loop."""
         if not (self.training and self._has_dropout):
@@ -350,7 +360,7 @@ class Model(FixedTree):
         network.set_memory(values=values, gradients=gradients, buffers=buffers, counters=fn(network.counters))
         self._engines.clear()
         self._latest_engine = None
-        self._forwards += 1  # and their records with them
+        self._forget_forward()
         for link, (_, _, view) in zip(self._parameter_links, self._parameter_views(), strict=True):
             gradient, link.tensor.grad = link.tensor.grad, None
             link.move(view)

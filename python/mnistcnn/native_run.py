@@ -6,8 +6,6 @@ from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from torch.autograd.graph import increment_version
-
 from mnistcnn import augmentation, averaging, losses, optimizers
 from mnistcnn._native import core
 from mnistcnn.entrance import core_tensor
@@ -52,7 +50,7 @@ class NativeRun:
         pixels = model.pixel_normalization
         assert self._optimizer is not None
         self._optimizer.set_trainable(self._trainable())
-        increment_version(tuple(model.parameters()))  # autograd then refuses the backward of an older forward
+        model._announce_new_weights()
         with model._lock:
             return core.train_epoch(
                 model._network,
