@@ -20,8 +20,9 @@ from mnistcnn.cli.options import (
     check_engine,
     check_target,
     load,
+    network_for,
 )
-from mnistcnn.cli.output import print_json, save_picture, say
+from mnistcnn.cli.output import print_json, save_picture
 from mnistcnn.cli.recipes import BatchOption, MomentumOption, RecipeOption, chosen_recipe
 
 
@@ -53,8 +54,7 @@ def lr_find(
     check_engine(engine)
     made = chosen_recipe(model, recipe, batch_size=batch_size, momentum=momentum, seed=seed)
     train_set, _ = load(data, images)
-    network = mnistcnn.create_model(model, max(10, train_set.num_classes), train_set.shape[0], seed=seed)
-    say(f"{network.name}: {network.parameter_count:,} parameters; {train_set.name}: {len(train_set):,} images")
+    network = network_for(model, train_set, seed)
     found = mnistcnn.find_lr(
         network, train_set, made, start=start, end=end, steps=steps, engine=engine, threads=threads, progress=True
     )

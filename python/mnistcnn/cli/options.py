@@ -54,13 +54,22 @@ def load(data: Data, images: int | None = None) -> tuple[ImageSet, ImageSet]:
     return train_set[:images], test_set
 
 
-def named_model(model: str, *, seed: int = 0) -> Model:
+def network_for(model: str, train_set: ImageSet, seed: int) -> Model:
+    """A published network with fresh weights that fits a training set, and a line that says so."""
+    import mnistcnn
+
+    network = mnistcnn.create_model(model, max(10, train_set.num_classes), train_set.shape[0], seed=seed)
+    say(f"{network.name}: {network.parameter_count:,} parameters; {train_set.name}: {len(train_set):,} images")
+    return network
+
+
+def named_model(model: str) -> Model:
     """A published network with fresh weights, or a saved model."""
     import mnistcnn
 
     if is_file(model):
         return mnistcnn.load_model(model)
-    return mnistcnn.create_model(model, seed=seed)
+    return mnistcnn.create_model(model)
 
 
 def is_file(model: str) -> bool:

@@ -20,6 +20,7 @@ from mnistcnn.cli.options import (
     check_engine,
     check_target,
     load,
+    network_for,
 )
 from mnistcnn.cli.output import print_json, save_picture, say, scores, sentence
 from mnistcnn.cli.recipes import (
@@ -75,8 +76,7 @@ def train(
     check_engine(engine)
     made = chosen_recipe(model, recipe, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum, seed=seed)
     train_set, test_set = load(data, images)
-    network = mnistcnn.create_model(model, max(10, train_set.num_classes), train_set.shape[0], seed=seed)
-    say(f"{network.name}: {network.parameter_count:,} parameters; {train_set.name}: {len(train_set):,} images")
+    network = network_for(model, train_set, seed)
     part = validation_part(made, validation)
     history = _trained(
         network,
