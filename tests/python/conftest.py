@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -31,3 +32,17 @@ def mnist() -> tuple[mnistcnn.ImageSet, mnistcnn.ImageSet]:
 @pytest.fixture(scope="session")
 def digits() -> tuple[mnistcnn.ImageSet, mnistcnn.ImageSet]:
     return mnistcnn.load("digits")
+
+
+@pytest.fixture
+def data(digits: tuple[mnistcnn.ImageSet, mnistcnn.ImageSet]) -> mnistcnn.ImageSet:
+    """Few images, for short runs."""
+    return digits[0][:300]
+
+
+@pytest.fixture
+def torch_randomness_restored() -> Iterator[None]:
+    """The same random numbers of PyTorch for every test, and those of before after it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield

@@ -20,15 +20,10 @@ from networks import NETWORKS
 from random_graphs import random_graph, stir
 from reference import distance, length
 
+pytestmark = pytest.mark.usefixtures("torch_randomness_restored")
+
 IMAGES = torch.randn(12, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(12) % 10
-
-
-@pytest.fixture(autouse=True)
-def _torch_randomness_restored():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
 
 
 class Net(nn.Module):

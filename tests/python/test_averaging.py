@@ -17,6 +17,7 @@ from mnistcnn.averaging import averaged, finish, native
 from mnistcnn.losses import native as native_loss
 from mnistcnn.optimizers import settings
 from reference import Twin, distance, length, pixels_as_input
+from runs import random_set
 
 SHAPE = (1, 8, 8)
 
@@ -28,12 +29,6 @@ def network(seed: int = 0, *extra: Any, momentum: float | None = 0.1) -> Model:
         input_shape=SHAPE,
         seed=seed,
     )
-
-
-def data(count: int = 40, seed: int = 0) -> mnistcnn.ImageSet:
-    dice = np.random.default_rng(seed)
-    images = dice.integers(0, 256, (count, *SHAPE), dtype=np.uint8)
-    return mnistcnn.ImageSet.from_arrays(images, dice.integers(0, 10, count), classes=10)
 
 
 def shake(model: Model, dice: torch.Generator) -> None:
@@ -98,7 +93,7 @@ def test_ema_every_third_step_warms_up():
 def test_swa_is_torchs_with_its_batch_norms():
     model, dice = network(), torch.Generator().manual_seed(1)
     model.normalization = mnistcnn.Normalization(0.4, 0.25)
-    value, batch = SWA(start_epoch=3, every=2), data(41)
+    value, batch = SWA(start_epoch=3, every=2), random_set(41)
     averages = native(value, model)
     assert averages is not None
     reference = AveragedModel(twin_of(model))
@@ -140,7 +135,7 @@ def test_lookahead_is_the_papers():
 @pytest.mark.parametrize("momentum", [0.1, 0.9, None])
 def test_statistics_are_those_of_update_bn(momentum: float | None, engine: str):
     model = network(momentum=momentum)
-    twin, batch = twin_of(model), data(50)
+    twin, batch = twin_of(model), random_set(50)
     pixels = model.pixel_normalization
     before = model._network.values.clone()
     core.recompute_statistics(
@@ -162,7 +157,7 @@ def test_a_norm_that_never_changes_keeps_its_statistics():
     model = network(momentum=0.0)
     fixed = model.get_buffer("1.running_mean").fill_(0.25)
     moving = model.get_buffer("4.running_mean").fill_(0.25)
-    finish(*_ready_swa(model), model, data().images)
+    finish(*_ready_swa(model), model, random_set().images)
     assert (fixed == 0.25).all()
     assert (moving != 0.25).any()
 
@@ -179,7 +174,7 @@ def _ready_swa(model: Model) -> tuple[core.Averaging | None, SWA]:
 
 
 def run(model: Model, averages: core.Averaging | None, epochs: int = 2, first: int = 0, optimizer: Any = None) -> Any:
-    batch, pixels = data(), model.pixel_normalization
+    batch, pixels = random_set(), model.pixel_normalization
     optimizer = optimizer or core.Optimizer(
         model._network, settings(SGD(lr=0.1, momentum=0.9)), trainable=model.trainable_ranges(), undecayed=[]
     )
@@ -205,7 +200,7 @@ def run(model: Model, averages: core.Averaging | None, epochs: int = 2, first: i
 
 
 def outputs(model: Model) -> np.ndarray[Any, Any]:
-    return mnistcnn.predict(model, data())
+    return mnistcnn.predict(model, random_set())
 
 
 @pytest.mark.parametrize("value", [EMA(decay=0.8), Lookahead(k=3)], ids=str)
@@ -233,7 +228,7 @@ def test_swa_is_seen_at_the_end_only():
     usual = outputs(model)
     with averaged(averages, value, model):
         np.testing.assert_array_equal(outputs(model), usual)
-    finish(averages, value, model, data().images)
+    finish(averages, value, model, random_set().images)
     assert not np.array_equal(outputs(model), usual)
 
 
@@ -252,7 +247,7 @@ def test_nothing_happens_before_there_is_an_average():
     averages = native(value, model)
     run(model, averages)
     before = model._network.values.clone()
-    finish(averages, value, model, data().images)
+    finish(averages, value, model, random_set().images)
     finish(None, None, model)
     with averaged(averages, value, model), averaged(None, None, model):
         pass
@@ -277,8 +272,8 @@ def test_a_restored_average_goes_on_where_it_was(value: Any):
     again.restore(optimizer.state())
     run(second, resumed, epochs=1, first=1, optimizer=again)
     assert second._network.values.equal(straight._network.values)
-    finish(whole, value, straight, data().images)
-    finish(resumed, value, second, data().images)
+    finish(whole, value, straight, random_set().images)
+    finish(resumed, value, second, random_set().images)
     assert second._network.values.equal(straight._network.values)
     assert second._network.buffers.equal(straight._network.buffers)
 
@@ -295,7 +290,7 @@ def test_interrupted_statistics_are_the_old_ones():
         core.recompute_statistics(
             model._network,
             model.native_engine(),
-            torch.tensor(data().images),
+            torch.tensor(random_set().images),
             scale=pixels.scale,
             shift=pixels.shift,
             batch_size=16,
@@ -310,7 +305,7 @@ def test_statistics_follow_dropouts_seed():
     found = []
     for seed in (0, 0, 1):
         model = network(0, Dropout(0.5))
-        finish(*_ready_swa(model), model, data().images, seed=seed)
+        finish(*_ready_swa(model), model, random_set().images, seed=seed)
         found.append(model._network.buffers.clone())
     assert found[0].equal(found[1])
     assert not found[0].equal(found[2])

@@ -19,17 +19,9 @@ from killed_run import digest, recipe, run
 from mnistcnn import Checkpoint
 from mnistcnn.checkpoints import KIND
 from mnistcnn.files import write_tensors
+from runs import small
 
 KILLS = int(os.environ.get("MNISTCNN_KILLS", "12"))  # 50 by hand
-
-
-@pytest.fixture
-def data(digits: Any) -> mnistcnn.ImageSet:
-    return digits[0][:300]
-
-
-def small(seed: int = 1) -> mnistcnn.Model:
-    return mnistcnn.create_model("budget_model3", seed=seed)
 
 
 def fit(model: mnistcnn.Model, data: mnistcnn.ImageSet, **options: Any) -> mnistcnn.History:

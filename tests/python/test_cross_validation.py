@@ -15,11 +15,6 @@ from mnistcnn.study.folds import Fold
 RECIPE = Recipe(epochs=2, batch_size=50, optimizer=mnistcnn.SGD(lr=0.05, momentum=0.9))
 
 
-@pytest.fixture
-def data(digits: Any) -> mnistcnn.ImageSet:
-    return digits[0][:300]
-
-
 def score(data: Any, **options: Any) -> mnistcnn.Trials:
     return mnistcnn.cross_validate("budget_model3", data, RECIPE, **{"log": None, "progress": False, **options})
 

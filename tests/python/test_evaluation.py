@@ -12,25 +12,7 @@ import torch.nn.functional as F
 import mnistcnn
 from mnistcnn import Flatten, Linear, LogSoftmax, Softmax
 from reference import Twin, pixels_as_input
-
-
-@pytest.fixture
-def data(digits: Any) -> mnistcnn.ImageSet:
-    return digits[0][:300]
-
-
-def small(seed: int = 1) -> mnistcnn.Model:
-    return mnistcnn.create_model("budget_model3", seed=seed)
-
-
-def fit(model: mnistcnn.Model, *sets: Any, **options: Any) -> mnistcnn.History:
-    return mnistcnn.train(model, *sets, **{"epochs": 1, "batch_size": 64, "progress": False, **options})
-
-
-def weights(model: mnistcnn.Model) -> torch.Tensor:
-    """Everything that training changes, in one row."""
-    return torch.cat([tensor.detach().double().flatten() for tensor in model.state_dict().values()])
-
+from runs import fit, small, weights
 
 # ---- losses and outputs
 

@@ -19,12 +19,7 @@ from reference import distance, length
 
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
-
-@pytest.fixture(autouse=True)
-def _torch_randomness_restored():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("torch_randomness_restored")
 
 
 def shape_of(name: str) -> tuple[int, ...]:

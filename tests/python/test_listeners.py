@@ -12,20 +12,12 @@ import pytest
 import torch
 
 import mnistcnn
-
-
-@pytest.fixture
-def data(digits: Any) -> mnistcnn.ImageSet:
-    return digits[0][:300]
+from runs import small
 
 
 def fit(model: mnistcnn.Model, data: mnistcnn.ImageSet, *callbacks: Any, **options: Any) -> mnistcnn.History:
     options = {"epochs": 3, "batch_size": 64, "progress": False, **options}
     return mnistcnn.train(model, data, callbacks=callbacks, **options)
-
-
-def small() -> mnistcnn.Model:
-    return mnistcnn.create_model("budget_model3", seed=1)
 
 
 def last_good_epoch(values: list[float], patience: int, min_delta: float, sign: int) -> int:

@@ -16,6 +16,7 @@ from mnistcnn._native import core
 from mnistcnn.losses import fitting_kind, native, native_mixing
 from mnistcnn.optimizers import settings
 from reference import Twin, distance, length, pixels_as_input
+from runs import random_set
 
 WEIGHTS = (0.5, 2.0, 0.0, 1.0, 1.5, 0.25, 3.0, 1.0, 0.75, 1.25)
 SHAPE = (1, 8, 8)
@@ -24,12 +25,6 @@ SHAPE = (1, 8, 8)
 def classifier(*last: Any, seed: int = 0, name: str = "model") -> Model:
     layers = [mnistcnn.Conv2d(4, 3), mnistcnn.BatchNorm2d(), mnistcnn.Tanh(), Flatten(), Linear(10), *last]
     return Model(layers, input_shape=SHAPE, seed=seed, name=name)
-
-
-def data(count: int, seed: int = 0) -> mnistcnn.ImageSet:
-    dice = np.random.default_rng(seed)
-    images = dice.integers(0, 256, (count, *SHAPE), dtype=np.uint8)
-    return mnistcnn.ImageSet.from_arrays(images, dice.integers(0, 10, count), classes=10)
 
 
 # ---- one batch of outputs: value and gradient
@@ -115,7 +110,7 @@ def test_distillation_is_hintons(last: tuple[Any, ...], teachers: int):
     models = [classifier(*end, seed=5 + index) for index, end in enumerate(ends[:teachers])]
     models[0].normalization = mnistcnn.Normalization(0.5, 0.25)
     value = Distillation(models[0] if teachers == 1 else Teachers(*models), temperature=3.0, weight=0.7)
-    batch = data(9)
+    batch = random_set(9)
     images, labels = pixels_as_input(student, batch.images), torch.tensor(batch.labels)
     outputs = Twin(student).eval()(images).detach().float()
     loss_sum, _, gradients = core.loss_and_gradients(
@@ -144,7 +139,7 @@ def test_distillation_is_hintons(last: tuple[Any, ...], teachers: int):
 
 def test_a_student_comes_close_to_its_teacher():
     teacher, student = classifier(seed=1), classifier(seed=2)
-    batch = data(64)
+    batch = random_set(64)
     loss = native(Distillation(teacher, temperature=1.0, weight=1.0), student)
     run(student, batch, loss, steps=150, lr=0.5)
     ours, its = mnistcnn.predict(student, batch), mnistcnn.predict(teacher, batch)
@@ -156,7 +151,7 @@ def test_a_teacher_sees_the_pixels_that_the_student_sees():
     """Whatever normalization the student has when it trains: here it gets one after the loss was made."""
     teacher, student = classifier(seed=1), classifier(seed=2)
     teacher.normalization = mnistcnn.Normalization(0.5, 0.25)
-    batch = data(16)
+    batch = random_set(16)
     loss = native(Distillation(teacher, temperature=1.0, weight=1.0), student)
     student.normalization = mnistcnn.Normalization(0.1, 0.7)
     outputs = Twin(student).train()(pixels_as_input(student, batch.images)).detach()
@@ -221,7 +216,7 @@ def test_a_step_is_torchs(mixing: Any, weights: Any, engine: str):
     model = classifier()
     twin = Twin(model).train()
     start = {key: value.clone() for key, value in twin.named_parameters()}
-    batch = data(40)
+    batch = random_set(40)
     images, labels = pixels_as_input(model, batch.images), torch.tensor(batch.labels)
     planned = native_mixing(mixing, model, 16)
     loss = native(CrossEntropy(label_smoothing=0.1, class_weights=weights), model)
@@ -268,7 +263,7 @@ def test_equal_class_weights_are_none(engine: str):
     """The engines' own step and ours, dropout included."""
     layers = [Flatten(), Linear(20), mnistcnn.Tanh(), mnistcnn.Dropout(0.5), Linear(10), LogSoftmax()]
     ours, theirs = (Model(layers, input_shape=SHAPE, seed=1) for _ in range(2))
-    batch = data(30)
+    batch = random_set(30)
     run(ours, batch, native(NLL(class_weights=(2.0,) * 10), ours), steps=3, engine=engine)
     run(theirs, batch, native("nll", theirs), steps=3, engine=engine)
     for mine, its in zip(ours.parameters(), theirs.parameters(), strict=True):

@@ -18,15 +18,10 @@ import mnistcnn
 from mnistcnn import BatchNorm2d, Conv2d, Dropout, Dropout2d, Flatten, Linear, LogSoftmax, ReLU
 from reference import ENGINES, Twin, distance, dropout_mask, length, without_dropout
 
+pytestmark = pytest.mark.usefixtures("torch_randomness_restored")
+
 IMAGES = torch.randn(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([3, 1, 4, 1, 5, 9])
-
-
-@pytest.fixture(autouse=True)
-def _torch_randomness_restored():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
 
 
 @pytest.fixture(params=ENGINES)

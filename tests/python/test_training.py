@@ -21,29 +21,12 @@ import torch.nn.functional as F
 import mnistcnn
 from mnistcnn import Conv2d
 from reference import Twin, pixels_as_input, without_dropout
-
-
-@pytest.fixture
-def data(digits: Any) -> mnistcnn.ImageSet:
-    return digits[0][:300]
+from runs import fit, small, weights
 
 
 @pytest.fixture
 def held_out(digits: Any) -> mnistcnn.ImageSet:
     return digits[1][:150]
-
-
-def small(seed: int = 1) -> mnistcnn.Model:
-    return mnistcnn.create_model("budget_model3", seed=seed)
-
-
-def fit(model: mnistcnn.Model, *sets: Any, **options: Any) -> mnistcnn.History:
-    return mnistcnn.train(model, *sets, **{"epochs": 1, "batch_size": 64, "progress": False, **options})
-
-
-def weights(model: mnistcnn.Model) -> torch.Tensor:
-    """Everything that training changes, in one row."""
-    return torch.cat([tensor.detach().double().flatten() for tensor in model.state_dict().values()])
 
 
 # ---- history

@@ -10,15 +10,12 @@ import torch
 
 import mnistcnn
 from mnistcnn.validation import split_off
+from runs import small
 
 
 @pytest.fixture
 def data(digits: Any) -> mnistcnn.ImageSet:
     return digits[0][:500]
-
-
-def small() -> mnistcnn.Model:
-    return mnistcnn.create_model("budget_model3", seed=1)
 
 
 def fit(model: mnistcnn.Model, data: mnistcnn.ImageSet, **options: Any) -> mnistcnn.History:

@@ -10,14 +10,11 @@ import torch
 from torch import nn
 
 import mnistcnn
+from runs import small
 
 
 def donor() -> mnistcnn.Model:
     return mnistcnn.create_model("budget_model3", seed=7)
-
-
-def taker() -> mnistcnn.Model:
-    return mnistcnn.create_model("budget_model3", seed=1)
 
 
 def state() -> dict[str, torch.Tensor]:
@@ -45,7 +42,7 @@ def test_by_name(kind: str, as_file: bool, tmp_path: Path):
     if as_file:
         torch.save(weights, tmp_path / "net.pt")
         weights = tmp_path / "net.pt"
-    model = taker()
+    model = small()
     pointer = model._network.values.data_ptr()
     assert model.load_weights(weights) is model
     assert equal(model, state())
@@ -56,12 +53,12 @@ def test_safetensors(tmp_path: Path):
     from safetensors.torch import save_file
 
     save_file(state(), tmp_path / "net.safetensors")
-    assert equal(taker().load_weights(str(tmp_path / "net.safetensors")), state())
+    assert equal(small().load_weights(str(tmp_path / "net.safetensors")), state())
 
 
 def test_by_order():
     renamed = {f"layer{index}.x": tensor for index, tensor in enumerate(state().values()) if tensor.dim() > 0}
-    model = taker()
+    model = small()
     with pytest.raises(
         ValueError, match=r"missing: 'conv1.weight'.*unexpected: 'layer0.x'.*by_order=True loads them so"
     ):
@@ -78,7 +75,7 @@ def test_by_order():
 
 
 def test_what_does_not_fit_is_named_and_nothing_changes():
-    model = taker()
+    model = small()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     weights = state()
     weights["conv1.weight"] = torch.zeros(5, 1, 3, 3)
@@ -92,7 +89,7 @@ def test_what_does_not_fit_is_named_and_nothing_changes():
 
 
 def test_wrong_files(tmp_path: Path):
-    model = taker()
+    model = small()
     with pytest.raises(FileNotFoundError, match="there is no file"):
         model.load_weights(tmp_path / "none.pt")
     torch.save(nn.Linear(2, 2), tmp_path / "whole.pt")
