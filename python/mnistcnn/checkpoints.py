@@ -28,7 +28,7 @@ KIND = Kind("mnistcnn checkpoint", 1, "run", "train(..., checkpoint=...)")
 
 
 class CheckpointWarning(UserWarning):
-    """A checkpoint is damaged, and an earlier one is used."""
+    """A run goes on, but not as well as it might: from before a damaged checkpoint, or with another engine."""
 
 
 @dataclass(frozen=True)

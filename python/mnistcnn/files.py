@@ -64,6 +64,12 @@ def described_model(model: Model) -> dict[str, Any]:
     }
 
 
+def content_digest(model: Model) -> str:
+    """SHA-256 of what a model computes: network, normalization and weights, under whatever name."""
+    description = {name: each for name, each in described_model(model).items() if name not in ("name", "seed")}
+    return _digest(json.dumps(description), _stored(model.state_dict()))
+
+
 def described_normalization(normalization: Normalization | None) -> dict[str, Any] | None:
     """As plain data."""
     return None if normalization is None else {"mean": normalization.mean, "std": normalization.std}
@@ -98,7 +104,7 @@ def write_tensors(path: Path, kind: Kind, description: Any, tensors: Mapping[str
     from safetensors.torch import save
 
     text = json.dumps(description)
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    plain = _stored(tensors)
     header = {"format": kind.name, "version": str(kind.version), kind.key: text, "digest": _digest(text, plain)}
     return write_whole(path, save(plain, header))
 
@@ -126,6 +132,10 @@ def read_tensors(path: Path, kind: Kind) -> tuple[Any, dict[str, torch.Tensor]]:
         return json.loads(text), tensors
     except ValueError as error:
         raise OSError(f"{path}: its description and its weights don't make a {kind.key}: {error}") from None
+
+
+def _stored(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 def _digest(text: str, tensors: dict[str, torch.Tensor]) -> str:

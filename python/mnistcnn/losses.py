@@ -108,9 +108,15 @@ class Distillation(Value):
 
     def __repr__(self) -> str:
         """With the teachers' names instead of all of their layers."""
-        names = [getattr(each, "name", type(each).__name__) for each in _models(self.teacher)]
+        names = [_name(each) for each in _models(self.teacher)]
         rest = super().__repr__().rpartition(f"teacher={self.teacher!r}")[2]
         return f"Distillation(teacher={names[0] if len(names) == 1 else names!r}{rest}"
+
+    def _compared(self, name: str) -> Any:
+        """Teachers are the same if their networks and weights are."""
+        if name != "teacher":
+            return super()._compared(name)
+        return ", ".join(map(_fingerprint, _models(self.teacher)))
 
 
 @dataclass(frozen=True, repr=False)
@@ -232,6 +238,17 @@ def _kind(loss: str | Loss, model: Model) -> str:
 def _models(teacher: Any) -> Sequence[Any]:
     models = getattr(teacher, "models", None)
     return [teacher] if models is None else list(models)
+
+
+def _name(teacher: Any) -> str:
+    return teacher if isinstance(teacher, str) else getattr(teacher, "name", type(teacher).__name__)
+
+
+def _fingerprint(teacher: Any) -> str:
+    from mnistcnn.files import content_digest
+    from mnistcnn.model import Model
+
+    return f"{_name(teacher)} ({content_digest(teacher)[:16]})" if isinstance(teacher, Model) else _name(teacher)
 
 
 def _teachers(loss: Distillation, student: Model) -> list[tuple[core.Engine, list[float], list[float], bool]]:

@@ -6,14 +6,14 @@ from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from mnistcnn import augmentation, averaging, losses, optimizers
 from mnistcnn._native import core
 from mnistcnn.entrance import core_tensor
 from mnistcnn.schedules import Plan, Rates
 
 if TYPE_CHECKING:
-    import torch
-
     from mnistcnn.image_set import ImageSet
     from mnistcnn.model import Model
     from mnistcnn.recipes import Recipe
@@ -109,6 +109,12 @@ class NativeRun:
             inner = {name.partition(".")[2]: each for name, each in state.items() if name.partition(".")[0] == part}
             if native is not None:
                 native.restore(inner)
+
+    def arithmetic(self) -> dict[str, str]:
+        """What the last digits depend on beside the recipe."""
+        engine = self._model.native_engine(self._engine, self._threads).name
+        versions = {"torch": torch.__version__} if engine == "aten" else {}
+        return {"engine": engine, "device": self._model.device.type, **versions}
 
     def _trainable(self) -> list[tuple[int, int]]:
         trainable = self._model.trainable_ranges()

@@ -16,14 +16,18 @@ from mnistcnn.values import Value
 _HOMES = ("optimizers", "schedules", "losses", "averaging", "augmentation")
 
 
-def to_plain(value: Any, where: str) -> Any:
-    """As JSON knows it; a value such as SGD becomes ``{"kind": "SGD", "lr": ...}``. ``where`` names it in an error."""
+def to_plain(value: Any, where: str, *, compared: bool = False) -> Any:
+    """As JSON knows it; a value such as SGD becomes ``{"kind": "SGD", "lr": ...}``. ``where`` names it in an error.
+
+    With ``compared`` a fingerprint may stand for what JSON has no word for: to be compared, not to be read back.
+    """
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple | list):
-        return [to_plain(each, where) for each in value]
+        return [to_plain(each, where, compared=compared) for each in value]
     if is_dataclass(value) and type(value) in kinds().values():
-        plain = {each.name: to_plain(getattr(value, each.name), f"{where}.{each.name}") for each in fields(value)}
+        parts = _parts(value, compared=compared)
+        plain = {name: to_plain(each, f"{where}.{name}", compared=compared) for name, each in parts.items()}
         return {"kind": type(value).__name__, **plain}
     raise ValueError(
         f"{where} holds {_named(value)}, which can't be written as JSON; a recipe that is saved holds numbers, texts "
@@ -59,9 +63,14 @@ def described(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [described(each) for each in value]
     if is_dataclass(value) and not isinstance(value, type):
-        inner = {each.name: described(getattr(value, each.name)) for each in fields(value)}
+        inner = {name: described(each) for name, each in _parts(value, compared=True).items()}
         return {"kind": type(value).__name__, **inner}
     return _named(value)
+
+
+def _parts(value: Any, *, compared: bool) -> dict[str, Any]:
+    part = value._compared if compared and isinstance(value, Value) else lambda name: getattr(value, name)
+    return {each.name: part(each.name) for each in fields(value)}
 
 
 def shown(value: Any, marked: Collection[str] = ()) -> str:

@@ -185,8 +185,8 @@ class Recipe:
         return cls.from_dict(values)
 
     def digest(self) -> str:
-        """SHA-256 of all that decides the run, in hexadecimal; ``about`` has no part in it."""
-        deciding = {name: to_plain(getattr(self, name), name) for name in DECIDING}
+        """SHA-256 of all that decides the run, in hexadecimal; without ``about``, with a teacher's weights."""
+        deciding = {name: to_plain(getattr(self, name), name, compared=True) for name in DECIDING}
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
     def __repr__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mnistcnn import averaging
-from mnistcnn.checkpoints import Snapshot
+from mnistcnn.checkpoints import CheckpointWarning, Snapshot
 from mnistcnn.entrance import core_tensor
 from mnistcnn.exports import without_nan
 from mnistcnn.files import completed, described_model, described_normalization, made_model, made_normalization
@@ -32,7 +33,7 @@ class RunState:
     def __init__(
         self, model: Model, recipe: Recipe, sets: tuple[ImageSet, ImageSet | None], callbacks: Iterable[Any]
     ) -> None:
-        self._model, self._recipe = model, recipe
+        self._model, self._recipe, self._deciding = model, recipe, _deciding(recipe)
         self._stateful = [each for each in callbacks if callable(getattr(each, "state", None))]
         self._train_set, self._validation = (each and _fingerprint(each) for each in sets)
         self._normalization = described_normalization(model.normalization)
@@ -46,11 +47,11 @@ class RunState:
             "normalization_given": self._normalization,
             "frozen_given": self._frozen,
             "frozen": frozen(model),
-            "recipe": _deciding(self._recipe),
+            "recipe": self._deciding,
             "train_set": self._train_set,
             "validation": self._validation,
             "history": without_nan({**history.to_dict(), "step_losses": []}),
-            "made_with": {"torch": torch.__version__},
+            "made_with": {"torch": torch.__version__, **native.arithmetic()},
         }
         tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
         tensors |= {f"run.{name}": tensor for name, tensor in native.state().items()}
@@ -59,8 +60,12 @@ class RunState:
         tensors["step_losses"] = torch.tensor(history.step_losses, dtype=torch.float64)
         return Snapshot(len(history), description, tensors)
 
-    def check(self, snapshot: Snapshot, folder: str) -> None:
-        """Refuses to go on with another network, other images or another recipe than those of the snapshot."""
+    def check(self, snapshot: Snapshot, folder: str, native: NativeRun) -> None:
+        """Refuses to go on with another network, other images or another recipe than those of the snapshot.
+
+        Another engine or device is welcome, with a warning: the machine may have changed, and it is the same run but
+        for its last digits.
+        """
         stored = snapshot.description
         before = stored["model"] | {"nodes": _plain(completed(stored["model"]["nodes"]))}
         network = _plain(described_model(self._model))
@@ -80,10 +85,11 @@ class RunState:
                 f"the run in {folder} can't be resumed, because it was another one: {'; '.join(differences)}. Give it "
                 "what it was started with, or name another folder"
             )
+        _tell_of_another_engine(folder, stored["made_with"], native.arithmetic())
 
     def _recipe_differences(self, stored: dict[str, Any], done: int) -> list[str]:
         """More epochs are welcome where that would not have changed those that are done."""
-        wanted = _deciding(self._recipe)
+        wanted = self._deciding
         depends = self._recipe.schedule is not None and self._recipe.schedule.depends_on_epochs
         if not depends and wanted["epochs"] >= done:
             stored = {**stored, "epochs": wanted["epochs"]}
@@ -116,6 +122,18 @@ def model_of(path: Path, snapshot: Snapshot) -> Model:
         native.restore(state)
         averaging.finish(native, value, model)
     return model
+
+
+def _tell_of_another_engine(folder: str, then: dict[str, str], now: dict[str, str]) -> None:
+    others = [name for name in now if then.get(name, now[name]) != now[name]]
+    if others:
+        words = ", ".join(f"{name} {then[name]!r} (now {now[name]!r})" for name in others)
+        warnings.warn(
+            f"the run in {folder} was made with {words}; it goes on, but its last digits will not be those of a run "
+            "that was never interrupted",
+            CheckpointWarning,
+            stacklevel=6,
+        )
 
 
 def _deciding(recipe: Recipe) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def train(
     resume
         Go on from the latest whole file in that folder, and end with exactly the bits of a run that was never
         interrupted. From the beginning if there is none yet. A run with more epochs goes on too, where its schedule
-        would not have begun otherwise.
+        would not have begun otherwise; and with another engine or device, with a warning, but for the last digits.
     progress
         Whether to show a bar (in terminals and notebooks).
 
@@ -221,7 +221,7 @@ class Trainer:
         self._checkpoint.prepare(resume=self._resume)
         snapshot = self._checkpoint.latest() if self._resume else None
         if snapshot is not None:
-            state.check(snapshot, self._checkpoint.folder)
+            state.check(snapshot, self._checkpoint.folder, self._native)
         return snapshot
 
     def _check_schedule(self, plan: Plan, validation: ImageSet | None) -> None:

@@ -38,5 +38,9 @@ class Value:
                     raise TypeError(f"{each.name} must be True or False, got {value!r}")
                 self._set(each.name, bool(value))
 
+    def _compared(self, name: str) -> Any:
+        """What stands for a field where recipes are compared; a kind that holds no plain value names its content."""
+        return getattr(self, name)
+
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 import mnistcnn
 from killed_run import digest, recipe, run
 from mnistcnn import Checkpoint
-from mnistcnn.checkpoints import KIND
+from mnistcnn.checkpoints import KIND, CheckpointWarning
 from mnistcnn.files import write_tensors
 from runs import small
 
@@ -394,6 +395,37 @@ def test_a_cycle_is_not_extended(data: Any, tmp_path: Path):
     fit(small(), data, epochs=2, schedule=mnistcnn.OneCycleLR(0.1), checkpoint=tmp_path)
     with pytest.raises(ValueError, match="epochs was 2 and is now 4"):
         fit(small(), data, epochs=4, schedule=mnistcnn.OneCycleLR(0.1), checkpoint=tmp_path, resume=True)
+
+
+def taught(teacher: Any) -> mnistcnn.Distillation:
+    return mnistcnn.Distillation(teacher, temperature=2.0)
+
+
+def test_another_teacher_is_not_resumed(data: Any, tmp_path: Path):
+    interrupted(data, 2, tmp_path, loss=taught(small(5)))
+    with pytest.raises(ValueError, match=r"loss was Distillation\(teacher='budget_model3 \(.*and is now Distillation"):
+        fit(small(), data, checkpoint=tmp_path, resume=True, loss=taught(small(6)))
+    straight, resumed = small(), small()
+    fit(straight, data, loss=taught(small(5)))
+    fit(resumed, data, checkpoint=tmp_path, resume=True, loss=taught(small(5)))
+    assert digest(resumed) == digest(straight)
+
+
+@pytest.mark.parametrize(("first", "then"), [("lanes", "aten"), ("aten", "lanes")])
+def test_another_engine_goes_on_and_says_so(first: str, then: str, data: Any, tmp_path: Path):
+    interrupted(data, 2, tmp_path, engine=first)
+    with pytest.warns(CheckpointWarning, match=f"was made with engine '{first}' .now '{then}'.*last digits") as told:
+        history = fit(small(), data, checkpoint=tmp_path, resume=True, engine=then)
+    assert len(history) == 3
+    assert told[0].filename == __file__
+
+
+@pytest.mark.parametrize("engine", ["lanes", "aten"])
+def test_the_same_engine_says_nothing(engine: str, data: Any, tmp_path: Path):
+    interrupted(data, 2, tmp_path, engine=engine)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CheckpointWarning)
+        fit(small(), data, checkpoint=tmp_path, resume=True, engine=engine)
 
 
 def test_two_runs_are_not_mixed(data: Any, tmp_path: Path):

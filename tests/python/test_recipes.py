@@ -123,6 +123,20 @@ def test_lambda_is_refused_only_when_written():
             write()
 
 
+def test_a_teacher_is_compared_by_what_it_computes():
+    def digest(seed: int, name: str = "teacher") -> str:
+        teacher = mnistcnn.create_model("budget_model3", seed=seed)
+        teacher.name = name
+        return Recipe(loss=mnistcnn.Distillation(teacher)).digest()
+
+    assert digest(1) == digest(1) != digest(2)
+    two = mnistcnn.Ensemble([mnistcnn.create_model("budget_model3", seed=seed) for seed in (1, 2)])
+    recipe = Recipe(loss=mnistcnn.Distillation(two))
+    assert recipe.described()["loss"]["teacher"].count("budget_model3 (") == 2
+    with pytest.raises(ValueError, match=r"loss.teacher holds a mnistcnn.study.ensemble.Ensemble, which can't be"):
+        recipe.to_json()
+
+
 REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "field": ({"epoch": 3}, TypeError, "a Recipe has no field 'epoch'; did you mean 'epochs'"),
     "epochs": ({"epochs": 0}, ValueError, "epochs must be an integer of at least 1, got 0"),
