@@ -83,6 +83,26 @@ def test_other_data_or_recipes_are_other_experiments(log: Path):
     assert len(mnistcnn.experiments(log)) == 4
 
 
+def test_rows_of_one_title_say_in_what_they_differ(tmp_path: Path):
+    log, published = tmp_path / "log.jsonl", mnistcnn.recipe("session7_net", "rotation_step")
+    others = {"optimizer": mnistcnn.Adam(lr=0.002), "augment": [mnistcnn.CenterCrop(22), mnistcnn.Resize(28)]}
+    for recipe in (published, published.replace(batch_size=64), mnistcnn.Recipe(), mnistcnn.Recipe(**others)):
+        append(log, made_setting(recipe=recipe.described()), made_trial(0, 0.99))
+    found = [row["recipe"] for row in mnistcnn.experiments(log).to_dicts()]
+    assert found[:3] == ["published", "published, batch_size 64", "usual"]
+    assert found[3].startswith("Adam(lr=0.002), CenterCrop(size=")
+    table = repr(mnistcnn.experiments(log))
+    assert "session7_net (rotation_step)  published, batch_size 64" in table
+    assert "Adam(lr=0.002), " in table
+    assert found[3] not in table
+    assert " ...  mnist" in table  # what is long is cut
+
+
+def test_the_recipe_is_in_the_data_frame(log: Path):
+    pytest.importorskip("pandas")
+    assert mnistcnn.experiments(log).to_dataframe()["recipe"].tolist() == ["epochs 2", "epochs 2"]
+
+
 def test_a_torn_last_line_is_left_out_with_a_warning(log: Path):
     whole = log.read_bytes()
     log.write_bytes(whole[:-40])  # as a writer leaves it that was killed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnistcnn.exports import aligned, json_text, pandas, without_nan
+from mnistcnn.study.recipe_words import recipe_words
 from mnistcnn.study.student import mean_of
 from mnistcnn.study.trials import Setting, Trial, Trials, percent, plain, spread
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_LOG = "experiments.jsonl"
 _FORMAT = "mnistcnn trial 1"
+_WIDTH = 40  # of a recipe in the printed table
 
 
 def check_log(path: Path) -> None:
@@ -117,13 +120,13 @@ class Experiments:
         return f"{count}{f' in {self.path}' if self.path else ''}"
 
     def __repr__(self) -> str:
-        lines = aligned([_HEADINGS, *(_cells(_row(trials)) for trials in self.experiments)], left=2, gap="  ")
+        lines = aligned([_HEADINGS, *(_cells(_row(trials)) for trials in self.experiments)], left=3, gap="  ")
         return "\n".join([self._title(), *(f"  {line}".rstrip() for line in lines)])
 
     def _repr_html_(self) -> str:
         from mnistcnn.html import table
 
-        return table(_HEADINGS, [_cells(_row(each)) for each in self.experiments], title=self._title(), left=2)
+        return table(_HEADINGS, [_cells(_row(each)) for each in self.experiments], title=self._title(), left=3)
 
 
 def experiments(path: str | Path | None = None) -> Experiments:
@@ -137,7 +140,8 @@ def experiments(path: str | Path | None = None) -> Experiments:
     Returns
     -------
     Experiments
-        Per experiment: model, parameters, receptive field, epochs, seeds; the best and the last accuracy on the
+        Per experiment: model, in what its recipe differs from the published one (or from ``Recipe()`` where it comes
+        from none), parameters, receptive field, epochs, seeds; the best and the last accuracy on the
         validation set, if there was one (means over the seeds); mean and deviation on the test set after the last
         epoch; and the gap between training and test.
 
@@ -162,11 +166,11 @@ def experiments(path: str | Path | None = None) -> Experiments:
 
 
 _COLUMNS = (
-    *("model", "variant", "parameters", "receptive_field", "epochs", "data", "trials", "diverged", "folds"),
+    *("model", "variant", "recipe", "parameters", "receptive_field", "epochs", "data", "trials", "diverged", "folds"),
     *("best_validation", "last_validation", "mean", "sd", "minimum", "maximum", "train", "gap", "seconds"),
 )
 _HEADINGS = [
-    *("model", "data", "parameters", "field", "epochs", "trials"),
+    *("model", "recipe", "data", "parameters", "field", "epochs", "trials"),
     *("best val", "last val", "test, mean ± sd", "minimum", "gap train–test", "seconds"),
 ]
 
@@ -177,7 +181,8 @@ def _row(trials: Trials) -> dict[str, Any]:
     validated = bool(seen) and setting.validation is not None
     return {
         "model": setting.model,
-        "variant": setting.variant,
+        "variant": (setting.recipe.get("about") or {}).get("variant"),
+        "recipe": recipe_words(setting.recipe),
         "parameters": setting.parameters,
         "receptive_field": setting.receptive_field,
         "epochs": setting.recipe.get("epochs"),
@@ -200,6 +205,7 @@ def _row(trials: Trials) -> dict[str, Any]:
 def _cells(row: dict[str, Any]) -> list[str]:
     return [
         f"{row['model']} ({row['variant']})" if row["variant"] else row["model"],
+        textwrap.shorten(row["recipe"], _WIDTH, placeholder=" ..."),
         row["data"],
         f"{row['parameters']:,}",
         str(row["receptive_field"]),

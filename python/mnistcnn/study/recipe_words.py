@@ -1,0 +1,50 @@
+"""A recipe in few words: in what it differs from the published one, or from the usual one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mnistcnn.plain_values import from_plain, shown
+from mnistcnn.published_recipes import published
+from mnistcnn.recipes import DECIDING, Recipe
+
+
+def recipe_words(recipe: dict[str, Any]) -> str:
+    """Such as "published, lr 0.1, epochs 5"; ``recipe`` is what `Recipe.described` gave, or a log's JSON of it."""
+    base = _published(recipe.get("about") or {})
+    words = [] if base is None else ["published"]
+    before = (base or Recipe()).described()
+    for name in DECIDING:
+        if name != "seed" and name in recipe:
+            words += _changes(name, before[name], recipe[name])
+    return ", ".join(words) or "usual"
+
+
+def _published(about: dict[str, Any]) -> Recipe | None:
+    """None also where another version of mnistcnn knew the name."""
+    try:
+        return published(about["name"], about.get("variant"))
+    except (KeyError, ValueError):
+        return None
+
+
+def _changes(name: str, before: Any, now: Any) -> list[str]:
+    if now == before:
+        return []
+    if isinstance(now, dict) and isinstance(before, dict) and now.get("kind") == before.get("kind"):
+        return [word for field in now for word in _changes(field, before.get(field), now[field])]
+    if now is None or now == []:
+        return [f"no {name}"]
+    named = isinstance(now, dict) or (isinstance(now, list) and all(isinstance(each, dict) for each in now))
+    return [_value(now) if named else f"{name} {_value(now)}"]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return " + ".join(map(_value, value)) if value and isinstance(value[0], dict) else str(value)
+    if not isinstance(value, dict):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    try:
+        return shown(from_plain(value, "recipe"))
+    except (TypeError, ValueError):  # it holds what is only named
+        return str(value.get("kind"))

@@ -1,0 +1,51 @@
+"""A recipe in few words, as the table of experiments has them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import mnistcnn
+from mnistcnn import Recipe
+from mnistcnn.recipes import About
+from mnistcnn.study.recipe_words import recipe_words
+
+PUBLISHED = mnistcnn.recipe("session7_net", "rotation_step")
+CASES: dict[str, tuple[Recipe, str]] = {
+    "usual": (Recipe(), "usual"),
+    "another seed": (Recipe(seed=3), "usual"),
+    "fields of a field": (
+        Recipe(epochs=5, optimizer=mnistcnn.SGD(lr=0.1, momentum=0.5)),
+        "epochs 5, lr 0.1, momentum 0.5",
+    ),
+    "another kind": (Recipe(optimizer=mnistcnn.Adam(lr=0.002)), "Adam(lr=0.002)"),
+    "steps": (
+        Recipe(augment=[mnistcnn.GaussianNoise(3.0), mnistcnn.Rotation(5, fill=1)]),
+        "GaussianNoise(std=3.0) + Rotation(degrees=(-5.0, 5.0), fill=1)",
+    ),
+    "a function": (Recipe(schedule=mnistcnn.LambdaLR(lambda epoch: 1.0), shuffle=False), "LambdaLR, shuffle False"),
+    "loss by name": (Recipe(loss="nll"), "loss nll"),
+    "published": (PUBLISHED, "published"),
+    "published, changed": (PUBLISHED.replace(batch_size=64, schedule=None), "published, batch_size 64, no schedule"),
+    "published, without its steps": (PUBLISHED.replace(augment=()), "published, no augment"),
+    "of another version": (Recipe(epochs=2, about=About("a network of tomorrow")), "epochs 2"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_words(case: str):
+    recipe, words = CASES[case]
+    assert recipe_words(recipe.described()) == words
+    assert recipe_words(json.loads(json.dumps(recipe.described()))) == words  # as a log gives it back
+
+
+@pytest.mark.parametrize("name", mnistcnn.list_models())
+def test_every_published_recipe_is_one(name: str):
+    assert recipe_words(mnistcnn.recipe(name).described()) == "published"
+
+
+@pytest.mark.parametrize("recipe", [{}, {"epochs": 15}, {"about": None, "unknown": 1}])
+def test_what_an_earlier_version_wrote(recipe: dict[str, Any]):
+    assert recipe_words(recipe) == "usual"
