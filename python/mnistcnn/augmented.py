@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnistcnn.augmentation import Step, native
-from mnistcnn.checks import seed_number, whole_number
+from mnistcnn.checks import image_shape, seed_number, whole_number
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +72,7 @@ def drawn(
     ('Rotation', True, True)
     """
     index, epoch = whole_number("index", index, least=0), whole_number("epoch", epoch, least=0)
-    rows = native(steps).drawn(tuple(shape), seed=seed_number(seed), epoch=epoch, index=index)
+    rows = native(steps).drawn(image_shape("shape", shape), seed=seed_number(seed), epoch=epoch, index=index)
     return [{"step": name, "applied": applied, **numbers} for name, applied, numbers in rows]
 
 

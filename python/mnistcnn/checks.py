@@ -8,6 +8,8 @@ import operator
 from collections.abc import Iterable
 from numbers import Real
 
+import numpy as np
+
 
 def whole_number(name: str, value: object, *, least: int = 1, most: int = 2**31 - 1) -> int:
     """A Python or NumPy integer within bounds, as an int."""
@@ -74,6 +76,24 @@ def numbers(name: str, values: object, count: int | None = None) -> tuple[float,
     if count is not None and len(found) != count:
         raise ValueError(f"{name} must be {wanted}, got {values!r}")
     return found
+
+
+def flag(name: str, value: object) -> bool:
+    """Python's or NumPy's True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def image_shape(name: str, value: object) -> tuple[int, int, int]:
+    """The shape of one image."""
+    try:
+        channels, height, width = (whole_number(name, size) for size in value)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} must be (channels, height, width), whole numbers of at least 1, got {value!r}"
+        ) from None
+    return channels, height, width
 
 
 def choice(name: str, value: object, choices: tuple[str | None, ...]) -> None:

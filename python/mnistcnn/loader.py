@@ -8,7 +8,7 @@ import torch
 
 from mnistcnn._native import core
 from mnistcnn.augmentation import Step, checked_steps, native
-from mnistcnn.checks import seed_number, whole_number
+from mnistcnn.checks import flag, seed_number, whole_number
 from mnistcnn.image_set import ImageSet
 from mnistcnn.normalization import Normalization
 
@@ -81,7 +81,11 @@ class DataLoader:
             raise TypeError(f"normalization must be a mnistcnn.Normalization, got {normalization!r}")
         self.image_set = image_set
         self.batch_size = whole_number("batch_size", batch_size)
-        self.shuffle, self.drop_last, self.raw = bool(shuffle), bool(drop_last), bool(raw)
+        self.shuffle, self.drop_last, self.raw = (
+            flag("shuffle", shuffle),
+            flag("drop_last", drop_last),
+            flag("raw", raw),
+        )
         self.augment = checked_steps(augment)
         self.seed = seed_number(seed)
         self.prefetch = whole_number("prefetch", prefetch, least=0, most=1024)

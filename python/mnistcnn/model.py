@@ -16,7 +16,7 @@ from torch.autograd.graph import increment_version
 
 from mnistcnn._native import core
 from mnistcnn.arrays import as_tensor
-from mnistcnn.checks import seed_number, whole_number
+from mnistcnn.checks import image_shape, seed_number, whole_number
 from mnistcnn.engine_function import EngineFunction
 from mnistcnn.graph import Row, build_rows
 from mnistcnn.module_tree import FixedTree, LayerModule, Link, Place, described, frozen, plant
@@ -112,7 +112,9 @@ class Model(FixedTree):
         normalization: Normalization | None,
     ) -> None:
         seed = seed_number(seed)
-        self._network = core.Network(input_shape=list(input_shape), nodes=list(rows), seed=seed)
+        self._network = core.Network(
+            input_shape=list(image_shape("input_shape", input_shape)), nodes=list(rows), seed=seed
+        )
         self._engines: dict[tuple[str, int], core.Engine] = {}
         self._latest_engine: core.Engine | None = None
         self._forwards = 0  # counts them, so that a backward knows whether the engine still holds its forward

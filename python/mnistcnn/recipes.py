@@ -10,7 +10,7 @@ from typing import Any
 
 from mnistcnn import losses
 from mnistcnn.augmentation import checked_steps
-from mnistcnn.checks import choice, finite_number, seed_number, whole_number
+from mnistcnn.checks import choice, finite_number, flag, seed_number, whole_number
 from mnistcnn.optimizers import SGD
 from mnistcnn.plain_values import described, from_plain, is_value_of, kinds, shown, to_plain
 from mnistcnn.schedules import Schedule
@@ -131,11 +131,10 @@ class Recipe:
             "seed": seed_number(self.seed),
             "label_smoothing": finite_number("label_smoothing", self.label_smoothing, most=1),
             "augment": checked_steps(self.augment),
+            "shuffle": flag("shuffle", self.shuffle),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
-        if not isinstance(self.shuffle, bool):
-            raise TypeError(f"shuffle must be True or False, got {self.shuffle!r}")
         _check_optimizer(self.optimizer)
         _check_loss(self.loss, self.label_smoothing)
         for name, home in (("schedule", "schedules"), ("mixing", "losses"), ("averaging", "averaging")):

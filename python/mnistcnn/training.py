@@ -13,7 +13,7 @@ from mnistcnn import averaging
 from mnistcnn.bridge.from_torch import as_model
 from mnistcnn.callbacks import Listeners, check_monitor
 from mnistcnn.checkpoints import Checkpoint, Snapshot
-from mnistcnn.checks import whole_number
+from mnistcnn.checks import flag, whole_number
 from mnistcnn.entrance import check_last_batch, move
 from mnistcnn.evaluation import outputs_of, scores_of
 from mnistcnn.history import EpochRecord, History
@@ -330,8 +330,7 @@ class _Run:
 
 
 def _checked_checkpoint(checkpoint: object, resume: object) -> tuple[Checkpoint | None, bool]:
-    if not isinstance(resume, bool):
-        raise TypeError(f"resume must be True or False, got {resume!r}")
+    resume = flag("resume", resume)
     if isinstance(checkpoint, str | os.PathLike):
         checkpoint = Checkpoint(os.fspath(checkpoint))
     if checkpoint is None and resume:

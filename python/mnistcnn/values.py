@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-import numpy as np
+from mnistcnn.checks import flag
 
 
 class Value:
@@ -32,11 +32,8 @@ class Value:
     def _check_flags(self) -> None:
         """Every field that is a bool holds one; NumPy's become Python's."""
         for each in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, each.name)
             if each.type == "bool":
-                if not isinstance(value, bool | np.bool_):
-                    raise TypeError(f"{each.name} must be True or False, got {value!r}")
-                self._set(each.name, bool(value))
+                self._set(each.name, flag(each.name, getattr(self, each.name)))
 
     def _compared(self, name: str) -> Any:
         """What stands for a field where recipes are compared; a kind that holds no plain value names its content."""

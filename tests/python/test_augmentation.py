@@ -373,6 +373,11 @@ def test_wrong_sizes_are_refused_before_any_work(digits):
         mnistcnn.augment(images.astype(np.float32), [])
     with pytest.raises(ValueError, match="epoch must be an integer"):
         mnistcnn.augment(images, [], epoch=-1)
+    for shape in ((28, 28), (0, 28, 28), (1, 28.5, 28), 28, "abc"):
+        with pytest.raises(
+            ValueError, match=r"shape must be \(channels, height, width\), whole numbers of at least 1, got"
+        ):
+            mnistcnn.drawn(mnistcnn.Rotation(5), index=0, shape=shape)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("step", EVERYTHING, ids=lambda step: type(step).__name__)

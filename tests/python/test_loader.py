@@ -212,6 +212,9 @@ def test_what_goes_wrong_is_said_before_any_work(data):
         mnistcnn.DataLoader(data, prefetch=-1)
     with pytest.raises(ValueError, match="epoch must be an integer"):
         mnistcnn.DataLoader(data).set_epoch(-1)
+    for name in ("shuffle", "drop_last", "raw"):
+        with pytest.raises(TypeError, match=f"{name} must be True or False, got 'no'"):
+            mnistcnn.DataLoader(data, **{name: "no"})
 
 
 def test_prints_and_pickles(data):

@@ -15,6 +15,7 @@ from mnistcnn._native import core
 from mnistcnn.bridge.adopted import AdoptedModel, Plan, network_of
 from mnistcnn.bridge.errors import ConversionError
 from mnistcnn.bridge.tracing import Run, Shape, failure, make_lazy_layers, plan_of, undisturbed
+from mnistcnn.checks import image_shape
 from mnistcnn.model import Model
 from mnistcnn.normalization import Normalization
 
@@ -92,9 +93,7 @@ def converted(
 ) -> AdoptedModel:
     """The model of a module, made anew only where the module has changed."""
     module = _checked(module)
-    shape = tuple(int(size) for size in input_shape)
-    if len(shape) != 3 or any(size < 1 for size in shape):
-        raise ValueError(f"input_shape must be (channels, height, width), each at least 1; got {input_shape!r}")
+    shape = image_shape("input_shape", input_shape)
     kept: _Kept = module.__dict__.setdefault(_KEPT, _Kept())
     now = (shape, fingerprint(module))
     then, model = kept.models.get(kind, (None, None))
