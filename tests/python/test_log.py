@@ -169,9 +169,10 @@ def test_no_log_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no experiment log experiments.jsonl; mnistcnn.run_trials writes one"):
         mnistcnn.experiments()
-    with pytest.raises(
-        IsADirectoryError, match=r"is a folder; the experiment log is a file, such as .*experiments.jsonl"
-    ):
-        check_log(tmp_path)
+    for look in (check_log, mnistcnn.experiments):
+        with pytest.raises(
+            IsADirectoryError, match=r"is a folder; the experiment log is a file, such as .*experiments.jsonl"
+        ):
+            look(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere of the experiment log does not exist"):
         check_log(tmp_path / "nowhere" / "log.jsonl")

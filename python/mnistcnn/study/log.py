@@ -28,12 +28,16 @@ _WIDTH = 40  # of a recipe in the printed table
 
 def check_log(path: Path) -> None:
     """Refuses, before any work, a path that can't be appended to."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; the experiment log is a file, such as {path / DEFAULT_LOG}")
+    _refuse_folder(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} of the experiment log does not exist")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise PermissionError(f"the experiment log {path} can't be written here; name another with log=, or log=None")
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; the experiment log is a file, such as {path / DEFAULT_LOG}")
 
 
 def append(path: Path, setting: Setting, trial: Trial) -> None:
@@ -65,6 +69,7 @@ def _locked(path: Path) -> Iterator[int]:
 
 def read(path: Path) -> list[tuple[Setting, Trial]]:
     """Every trial of a log, oldest first; a line that can't be read is left out with a warning."""
+    _refuse_folder(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no experiment log {path}; mnistcnn.run_trials writes one")
     found = []
