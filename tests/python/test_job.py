@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import mnistcnn
 from mnistcnn.recipes import Recipe
@@ -33,6 +35,54 @@ def test_every_seed_draws_its_own_weights(digits: Any):
         expected = mnistcnn.create_model("budget_model3", seed=seed).state_dict()
         found = template.model(seed).state_dict()
         assert all((found[name] == tensor).all() for name, tensor in expected.items())
+
+
+class Net(nn.Module):
+    """As an author writes it: names of his own, weights that he drew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(4))
+        self.head = nn.Linear(4 * 6 * 6, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(images).flatten(1))
+
+
+def test_a_module_is_a_template_too(digits: Any):
+    net = Net()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    template = Template.of(net, digits[0])
+    models = [template.model(seed) for seed in (1, 1, 2)]
+    found = [torch.cat([parameter.flatten() for parameter in model.parameters()]).detach() for model in models]
+    assert torch.equal(found[0], found[1])
+    own = torch.cat([parameter.flatten() for parameter in net.parameters()]).detach()
+    for other in (found[2], own):
+        assert (found[0] != other).float().mean() > 0.9  # but for the norm's ones and zeros
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert type(models[0]) is mnistcnn.Model
+    assert (template.name, Template.of(mnistcnn.from_torch(net)).digest) == ("Net", template.digest)
+    assert pickle.loads(pickle.dumps(template)).digest == template.digest
+
+
+def test_frozen_layers_of_a_module_keep_their_weights(digits: Any):
+    net = Net()
+    net.body.requires_grad_(False)
+    net.body[1].running_mean += 0.5
+    model = Template.of(net, digits[0]).model(3)
+    for mine, its in zip(net.body.state_dict().values(), list(model.state_dict().values())[:7], strict=True):
+        assert torch.equal(mine, its)
+    assert [each.requires_grad for each in model.parameters()] == [each.requires_grad for each in net.parameters()]
+
+
+def test_a_module_takes_the_images_of_the_data():
+    data = mnistcnn.ImageSet.from_arrays(np.zeros((6, 3, 8, 8), np.uint8), np.arange(6) % 3, classes=3)
+    assert Template.of(nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), data).input_shape == (3, 8, 8)
+
+
+def test_a_class_is_no_template(digits: Any):
+    with pytest.raises(TypeError, match=r"or a name such as 'session7_net', got the class Net; write Net\(\)"):
+        Template.of(Net, digits[0])  # type: ignore[arg-type]
 
 
 def test_the_digest_is_the_network_s_and_not_the_seed_s():

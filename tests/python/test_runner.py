@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import mnistcnn
 from mnistcnn.recipes import Recipe
@@ -201,7 +202,11 @@ def test_a_full_disk_costs_the_log_and_not_the_trials(sets: Any, tmp_path: Path,
         ({"seeds": [1, 2, 1]}, ValueError, "seed 1 is given twice"),
         ({"seeds": [-1]}, ValueError, "seed must be an integer from 0"),
         ({"model": "session8"}, ValueError, "there is no model 'session8'"),
-        ({"model": 3}, TypeError, "the model must be an mnistcnn.Model or a name such as 'session7_net', got int"),
+        (
+            {"model": 3},
+            TypeError,
+            "the model must be an mnistcnn.Model, a torch.nn.Module or a name such as 'session7_net', got int",
+        ),
         ({"recipe": "rotation"}, TypeError, "recipe must be an mnistcnn.Recipe, got 'rotation'; variant= chooses"),
         ({"variant": "rotation"}, ValueError, "give a recipe or a variant .'rotation'. of the published one, not both"),
         ({"seed": 3}, TypeError, "every trial has its own seed: say seeds=, not seed="),
@@ -220,6 +225,17 @@ def test_nonsense_is_refused_before_any_work(
     monkeypatch.setattr("mnistcnn.study.runner.run_jobs", lambda *_, **__: pytest.fail("work has begun"))
     with pytest.raises(error, match=message):
         run(sets, **options)
+
+
+def test_a_module_of_pytorch_is_run_as_its_model_is(sets: Any):
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+    first = run(sets, model=module, seeds=[3])
+    assert first.setting.model == "Sequential"
+    assert first.accuracies == run(sets, model=mnistcnn.from_torch(module), seeds=[3]).accuracies
+    model = mnistcnn.Model([mnistcnn.Flatten(), mnistcnn.Linear(10)])
+    assert first.histories[0].step_losses == run(sets, model=model, seeds=[3]).histories[0].step_losses
+    with pytest.raises(ValueError, match="there is no model 'Sequential'"):
+        run(sets, model=module, recipe=None, variant="rotation")
 
 
 def test_sets_that_don_t_fit_are_refused_before_any_work(sets: Any, monkeypatch: pytest.MonkeyPatch):

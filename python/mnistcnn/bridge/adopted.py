@@ -80,6 +80,8 @@ class AdoptedModel(Model):
         self._relink()
         for name in ("values", "buffers", "counters"):
             getattr(model._network, name).copy_(getattr(self._network, name))
+        for its, mine in zip(model._parameter_links, self._parameter_links, strict=True):
+            its.tensor.requires_grad_(mine.tensor.requires_grad)
         model.engine, model.threads, model.history = self.engine, self.threads, copy.deepcopy(self.history)
         return model.to(self.device).train(self.training)
 

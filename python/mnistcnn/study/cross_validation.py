@@ -18,11 +18,13 @@ from mnistcnn.study.trials import Trials
 from mnistcnn.validation import Validation
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from mnistcnn.model import Model
 
 
 def cross_validate(
-    model: Model | str,
+    model: Model | nn.Module | str,
     data: ImageSet,
     recipe: Recipe | None = None,
     folds: int = 5,

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from mnistcnn._native import core
+from mnistcnn.bridge.adopted import AdoptedModel
+from mnistcnn.bridge.from_torch import from_torch
 from mnistcnn.evaluation import test
 from mnistcnn.graph import Row
 from mnistcnn.history import EpochRecord, History
@@ -48,16 +51,9 @@ class Template:
     kept: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)  # their values, and statistics beside them
 
     @classmethod
-    def of(cls, model: Model | str, images: ImageSet | None = None) -> Template:
-        """Of a model, or of a published network by name, which takes classes and channels from the data."""
-        if isinstance(model, str):
-            if not isinstance(images, ImageSet):
-                raise TypeError(f"the training data must be an mnistcnn.ImageSet, got {type(images).__name__}")
-            model = create_model(model, num_classes=images.num_classes, in_channels=images.shape[0])
-        if not isinstance(model, Model):
-            raise TypeError(
-                f"the model must be an mnistcnn.Model or a name such as 'session7_net', got {type(model).__name__}"
-            )
+    def of(cls, model: Model | nn.Module | str, images: ImageSet | None = None) -> Template:
+        """Of a model, of any module, or of a published network by name; these take what they need from the data."""
+        model = _as_model(model, images)
         still = tuple(frozen(model))
         layers = {name.rpartition(".")[0] for name in still}
         kept = {
@@ -161,6 +157,24 @@ def run_job(job: Job, listener: Listener | None = None) -> Trial:
     result = test(model, test_set, engine=job.engine, threads=1, progress=False)
     kept = model if job.keep_model else None
     return Trial(job.seed, history, result.accuracy, result.loss, None, made_with, result, kept)
+
+
+def _as_model(model: Model | nn.Module | str, images: ImageSet | None) -> Model:
+    if isinstance(model, nn.Module) and not isinstance(model, Model):
+        model = from_torch(model, images.shape) if isinstance(images, ImageSet) else from_torch(model)
+    if isinstance(model, str):
+        if not isinstance(images, ImageSet):
+            raise TypeError(f"the training data must be an mnistcnn.ImageSet, got {type(images).__name__}")
+        model = create_model(model, num_classes=images.num_classes, in_channels=images.shape[0])
+    if isinstance(model, AdoptedModel):
+        return model.plain()  # whose tensors have the names that fresh ones will have
+    if not isinstance(model, Model):
+        call = f"; write {model.__name__}()" if isinstance(model, type) and issubclass(model, nn.Module) else ""
+        what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise TypeError(
+            f"the model must be an mnistcnn.Model, a torch.nn.Module or a name such as 'session7_net', got {what}{call}"
+        )
+    return model
 
 
 def _found(images: AnySet) -> ImageSet:

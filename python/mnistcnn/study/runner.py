@@ -25,13 +25,15 @@ from mnistcnn.training import Trainer
 from mnistcnn.validation import Validation
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from mnistcnn.model import Model
 
 _REDRAW = 0.2  # seconds between two looks at how far the trials are
 
 
 def run_trials(
-    model: Model | str,
+    model: Model | nn.Module | str,
     train_set: ImageSet,
     test_set: ImageSet,
     recipe: Recipe | None = None,
@@ -59,8 +61,8 @@ def run_trials(
     Parameters
     ----------
     model
-        The name of a published network, or a model as a template: its weights are not touched, and only those of
-        frozen layers are used.
+        The name of a published network, or a model or any ``torch.nn.Module`` as a template: its weights are not
+        touched, and only those of frozen layers are used. Every trial draws fresh ones as torch's layers do.
     train_set, test_set
         What to train on, and what to test on at the end.
     recipe, variant, **changes
@@ -199,15 +201,18 @@ class _Run:
 # ---- what is asked for
 
 
-def chosen_recipe(model: Model | str, recipe: Recipe | None, variant: str | None, changes: dict[str, Any]) -> Recipe:
+def chosen_recipe(
+    model: Model | nn.Module | str, recipe: Recipe | None, variant: str | None, changes: dict[str, Any]
+) -> Recipe:
     """The recipe with all changes made."""
     if recipe is not None and not isinstance(recipe, Recipe):
         raise TypeError(f"recipe must be an mnistcnn.Recipe, got {recipe!r}; variant= chooses a published one")
     if recipe is not None and variant is not None:
         raise ValueError(f"give a recipe or a variant ({variant!r}) of the published one, not both")
     if recipe is None:
-        name = model if isinstance(model, str) else model.name if variant is not None else None
-        recipe = Recipe() if name is None else published_recipe(name, variant)
+        name = model if isinstance(model, str) else getattr(model, "name", type(model).__name__)
+        asked = variant is not None or isinstance(model, str)
+        recipe = published_recipe(name, variant) if asked else Recipe()
     if "seed" in changes:
         raise TypeError("every trial has its own seed: say seeds=, not seed=")
     known = {each.name for each in fields(Recipe)}
