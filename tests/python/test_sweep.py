@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import mnistcnn
 from mnistcnn.recipes import Recipe
@@ -130,6 +131,32 @@ def finished(storage: str) -> int:
     except sqlite3.OperationalError:  # no tables yet
         return 0
     return int(count)
+
+
+def test_a_module_of_pytorch_is_a_template(data: Any):
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+    found = mnistcnn.sweep(module, data, {"batch_size": [40, 80]}, recipe=RECIPE, trials=1, progress=False)
+    assert found.model == "Sequential"
+    assert found.best_trial.state == "complete"
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "reason"),
+    [
+        ("sqlite:///{}/text.txt", OSError, "file is not a database"),
+        ("sqlite:///{}", OSError, "unable to open database file"),
+        ("sqlite:///{}/nowhere/sweep.db", OSError, "unable to open database file"),
+        ("nosql://{}", ValueError, "Can't load plugin"),
+    ],
+)
+def test_what_is_no_database(address: str, error: type[Exception], reason: str, data: Any, tmp_path: Path):
+    (tmp_path / "text.txt").write_text("not a database, but long enough to be one" * 99)
+    storage = address.format(tmp_path)
+    with pytest.raises(
+        error, match=rf"(?s)the storage '{storage}' can't be opened as a database: .*{reason}.*new file"
+    ):
+        search(data, trials=1, storage=storage)
+    assert (tmp_path / "text.txt").read_text().startswith("not a database")
 
 
 def test_a_file_name_is_no_storage(data: Any):

@@ -30,6 +30,7 @@ from mnistcnn.training import train
 if TYPE_CHECKING:
     import optuna
     import pandas as pd
+    from torch import nn
 
     from mnistcnn.model import Model
 
@@ -131,7 +132,7 @@ class Sweep:
 
 
 def sweep(
-    model: Model | str,
+    model: Model | nn.Module | str,
     train_set: ImageSet,
     space: Mapping[str, Any],
     *,
@@ -159,7 +160,7 @@ def sweep(
     Parameters
     ----------
     model
-        The name of a published network, or a model as a template.
+        The name of a published network, or a model or any ``torch.nn.Module`` as a template.
     train_set
         What to train on.
     space
@@ -204,8 +205,6 @@ def sweep(
     check_run(template, recipe, train_set, validation, engine, device)
     choices = checked_space(space, recipe)
     text = _describe(template, recipe, choices, train_set, validation, pruning)
-    if storage is not None and "://" not in str(storage):
-        raise ValueError(f"storage must be the address of a database, such as 'sqlite:///sweep.db', got {storage!r}")
     study = _study(storage, name or template.name, text, seed, pruning, resume)
     options = {"validation": validation, "engine": engine, "threads": threads, "device": device, "progress": False}
     run = _Objective(template, recipe, choices, train_set, options)
@@ -249,10 +248,11 @@ def _study(storage: str | None, name: str, text: str, seed: int, pruning: bool, 
     except ImportError:
         raise ImportError('a sweep needs Optuna: pip install "mnistcnn[sweep]"') from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    opened = None if storage is None else _opened(storage)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=_STARTUP) if pruning else optuna.pruners.NopPruner()
     try:
         study = optuna.create_study(
-            storage=storage, study_name=name, load_if_exists=resume, direction="maximize", pruner=pruner
+            storage=opened, study_name=name, load_if_exists=resume, direction="maximize", pruner=pruner
         )
     except optuna.exceptions.DuplicatedStudyError:
         raise ValueError(
@@ -262,6 +262,23 @@ def _study(storage: str | None, name: str, text: str, seed: int, pruning: bool, 
     # A sampler that starts with the same seed again would propose the same again.
     study.sampler = optuna.samplers.TPESampler(seed=(seed + 7919 * len(study.trials)) % 2**32)
     return study
+
+
+def _opened(storage: str) -> optuna.storages.BaseStorage:
+    import optuna
+    from sqlalchemy.exc import DBAPIError
+
+    if "://" not in str(storage):
+        raise ValueError(f"storage must be the address of a database, such as 'sqlite:///sweep.db', got {storage!r}")
+    try:
+        return optuna.storages.get_storage(storage)
+    except Exception as error:  # of SQLAlchemy, of Optuna, or of a database's own package
+        kind = OSError if isinstance(error, DBAPIError) else ValueError
+        reason = str(error).splitlines()[0]
+        raise kind(
+            f"the storage {storage!r} can't be opened as a database: {reason}; name a new file, or one that a sweep "
+            "has made, such as 'sqlite:///sweep.db'"
+        ) from None
 
 
 def _check_same(study: optuna.Study, text: str, name: str) -> None:
