@@ -147,11 +147,12 @@ class TestResult:
             brier=float(((self.probabilities - truth) ** 2).sum(axis=1).mean()),
         )
 
+    def headline(self) -> str:
+        """One line: accuracy first."""
+        return f"accuracy {100 * self.accuracy:.2f} % ({self.correct:,} of {self.count:,}), loss {self.loss:.4f}"
+
     def __repr__(self) -> str:
-        return (
-            f"TestResult: accuracy {100 * self.accuracy:.2f} % ({self.correct:,} of {self.count:,}), "
-            f"loss {self.loss:.4f}"
-        )
+        return f"TestResult: {self.headline()}"
 
     def _repr_html_(self) -> str:
         from mnistcnn.html import table

@@ -53,8 +53,3 @@ def scores(result: TestResult) -> dict[str, Any]:
         "count": result.count,
         "confusion": result.confusion.tolist(),
     }
-
-
-def sentence(result: TestResult) -> str:
-    """A test's numbers in words."""
-    return f"accuracy {100 * result.accuracy:.2f} % ({result.correct:,} of {result.count:,}), loss {result.loss:.4f}"

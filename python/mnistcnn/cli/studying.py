@@ -188,7 +188,7 @@ def _value(text: str) -> Any:
 
 
 def _save_recipe(recipe: Recipe, path: Path) -> None:
-    from mnistcnn.atomic import write_whole
+    from mnistcnn.exports import write_text
 
-    write_whole(path, (recipe.to_json() + "\n").encode())
+    write_text(path, recipe.to_json() + "\n")
     say(f"best recipe written to {path}")

@@ -15,7 +15,7 @@ from mnistcnn.cli.options import (
     check_target,
     load,
 )
-from mnistcnn.cli.output import print_json, print_table, save_picture, say, scores, sentence
+from mnistcnn.cli.output import print_json, print_table, save_picture, say, scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,7 @@ def test(
     if as_json:
         print_json({"model": model.name, "data": test_set.name, **scores(result), **_more(result)})
         return
-    print(f"{model.name} on the test set of {test_set.name}: {sentence(result)}")
+    print(f"{model.name} on the test set of {test_set.name}: {result.headline()}")
     columns = ["class", "images", "precision", "recall", "F1", *(f"-> {name}" for name in result.classes)]
     rows = [
         [

@@ -22,7 +22,7 @@ from mnistcnn.cli.options import (
     load,
     network_for,
 )
-from mnistcnn.cli.output import print_json, save_picture, say, scores, sentence
+from mnistcnn.cli.output import print_json, save_picture, say, scores
 from mnistcnn.cli.recipes import (
     BatchOption,
     EpochsOption,
@@ -98,7 +98,7 @@ def train(
         told = {"data": test_set.name, "test": scores(result), "recipe": made.to_dict(), "file": str(target)}
         print_json({**history.to_dict(), **told})
     else:
-        print(f"test set of {test_set.name}: {sentence(result)}")
+        print(f"test set of {test_set.name}: {result.headline()}")
         print(f"saved as {target}; try: mnistcnn test {target}")
 
 
