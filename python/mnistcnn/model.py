@@ -20,6 +20,7 @@ from mnistcnn.engine_function import EngineFunction
 from mnistcnn.graph import Row, build_rows
 from mnistcnn.module_tree import FixedTree, LayerModule, Link, Place, described, frozen, plant
 from mnistcnn.normalization import UNIT, Normalization
+from mnistcnn.untraced import untraced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -208,7 +209,7 @@ class Model(FixedTree):
 
     # ---- how it computes
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @untraced
     def forward(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
         """The outputs for a batch: float images [N, C, H, W] as they are, uint8 ones normalised first."""
         prepared = self.prepare(images)

@@ -18,6 +18,7 @@ from mnistcnn.graph import Row
 from mnistcnn.model import EngineWarning, Model
 from mnistcnn.module_tree import Link, Place
 from mnistcnn.normalization import Normalization
+from mnistcnn.untraced import untraced
 
 # What nn.Module keeps in every instance: children, tensors, hooks.
 _STATE_OF_MODULES = tuple(vars(nn.Module()))
@@ -88,7 +89,7 @@ class AdoptedModel(Model):
 
     # ---- how it computes
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @untraced
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs for a batch, as the author's forward gives them."""
         if len(args) != 1 or kwargs or self._needs_original():
