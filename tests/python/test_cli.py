@@ -140,6 +140,17 @@ def test_predict_reads_pictures(run: Any, reader: Path, tmp_path: Path, digits: 
     assert max(map(len, table.splitlines())) <= 80
 
 
+def test_a_model_whose_weights_are_no_numbers_is_told(run: Any, tmp_path: Path) -> None:
+    model = mnistcnn.create_model("budget_model1")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(float("nan"))
+    model.save(tmp_path / "broken.safetensors")
+    done = run("test", "broken.safetensors", "--data", "digits")
+    assert "for 10,000 of 10,000 images the model's outputs are no numbers" in done.stderr
+    assert "invalid value" not in done.stderr
+
+
 def test_predict_goes_on_after_a_file_it_cannot_read(run: Any, reader: Path, tmp_path: Path) -> None:
     sheet = np.zeros((60, 60), np.uint8)
     sheet[10:50, 28:34] = 255
