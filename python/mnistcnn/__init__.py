@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -258,7 +259,7 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES or name in _EXTRAS:
         return import_module(f"mnistcnn.{name}")
     if name not in _HOME_OF:
-        raise AttributeError(f"module 'mnistcnn' has no attribute {name!r}")
+        raise AttributeError(f"module 'mnistcnn' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
     home = _HOME_OF[name]
     value = getattr(
         import_module("mnistcnn._native").core if home == "_core" else import_module(f"mnistcnn.{home}"), name

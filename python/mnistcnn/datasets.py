@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -201,8 +202,7 @@ def load(
     >>> train
     ImageSet 'digits': 60,000 images 1x28x28, 10 classes (0 … 9)
     """
-    if name not in DATASETS:
-        raise ValueError(f"unknown data set {name!r}, choose one of {', '.join(DATASETS)}")
+    _check_name(name)
     if name == "digits":
         return _load_digits(seed)
     found = _find(name, root)
@@ -226,8 +226,7 @@ def available(name: str, *, root: str | os.PathLike[str] | None = None) -> bool:
     >>> available("digits")
     True
     """
-    if name not in DATASETS:
-        raise ValueError(f"unknown data set {name!r}, choose one of {', '.join(DATASETS)}")
+    _check_name(name)
     return name == "digits" or _find(name, root) is not None
 
 
@@ -300,6 +299,13 @@ def _belongs(name: str, folder: Path) -> bool:
     return name == "mnist"
 
 
+def _check_name(name: str) -> None:
+    if name not in DATASETS:
+        close = difflib.get_close_matches(str(name).lower().replace("-", "_"), DATASETS, n=1)
+        guess = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"unknown data set {name!r}, choose one of {', '.join(DATASETS)}{guess}")
+
+
 # ---- reading ----
 
 
@@ -327,6 +333,8 @@ def _read_pair(name: str, folder: Path, image_file: _File, label_file: _File) ->
 
 # ---- downloading ----
 
+_CONNECTION = re.compile(r"^<?HTTPS?Connection[^)]*\)[^:]*: ")  # which object said it
+
 
 def _download(name: str, root: str | os.PathLike[str] | None, progress: bool) -> Path:
     """Fetch the files that are missing or damaged. A file appears under its name only whole and verified."""
@@ -339,7 +347,7 @@ def _download(name: str, root: str | os.PathLike[str] | None, progress: bool) ->
                 _fetch(f"{mirror}{file.name}.gz", file, folder, progress)
                 break
             except Exception as error:  # whatever is wrong with a mirror, the next may do
-                failures.append(f"  {mirror}{file.name}.gz: {_first_line(error)}")
+                failures.append(f"  {mirror}{file.name}.gz: {_reason(error)}")
                 mirrors.remove(mirror)
                 mirrors.append(mirror)  # asked last from now on
         else:
@@ -372,8 +380,13 @@ def _quiet(logger: Any) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
+def _reason(error: BaseException) -> str:
+    """The first line of what went wrong at the bottom; requests wraps it three times, with addresses of objects."""
+    inner = getattr(error, "reason", None) or next(iter(error.args), None)
+    if isinstance(inner, BaseException):
+        return _reason(inner)
+    text = inner if isinstance(inner, str) else str(error)
+    lines = _CONNECTION.sub("", text).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 

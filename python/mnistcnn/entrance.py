@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from mnistcnn import augmentation
 from mnistcnn.arrays import as_tensor
@@ -18,10 +20,7 @@ if TYPE_CHECKING:
 def check_set(model: Model, images: object, what: str, steps: tuple[Any, ...] = ()) -> None:
     """Refuses a labelled set that a model can't take after these steps of augmentation; ``what`` names the argument."""
     if not isinstance(images, ImageSet):
-        raise TypeError(
-            f"{what} must be an mnistcnn.ImageSet, got {type(images).__name__}; "
-            "mnistcnn.ImageSet.from_arrays(images, labels) makes one"
-        )
+        raise TypeError(f"{what} must be an mnistcnn.ImageSet, got {type(images).__name__}; {_set_maker(images)}")
     if len(images) == 0:
         raise ValueError(f"{what} is empty")
     if steps:
@@ -32,6 +31,17 @@ def check_set(model: Model, images: object, what: str, steps: tuple[Any, ...] = 
         raise ValueError(
             f"{what} has {images.num_classes} classes, but model '{model.name}' tells only {model.num_classes} apart"
         )
+
+
+def _set_maker(given: object) -> str:
+    """How what was given becomes a set."""
+    if isinstance(given, DataLoader):
+        return "mnistcnn.ImageSet.from_torch(loader.dataset) makes one, of a data set without normalisation"
+    if isinstance(given, Dataset):
+        return "mnistcnn.ImageSet.from_torch(dataset) makes one, of a data set without normalisation"
+    if isinstance(given, tuple) and given and all(isinstance(each, ImageSet) for each in given):
+        return "mnistcnn.load gives two of them: train_set, test_set = mnistcnn.load(...)"
+    return "mnistcnn.ImageSet.from_arrays(images, labels) makes one"
 
 
 def check_last_batch(model: Model, count: int, batch_size: int) -> None:
@@ -45,6 +55,10 @@ def check_last_batch(model: Model, count: int, batch_size: int) -> None:
 
 def as_batch(model: Model, images: np.ndarray[Any, Any] | torch.Tensor) -> torch.Tensor:
     """Images of any understood shape as [N, C, H, W]; a single one, or gray ones without their channel, grow axes."""
+    if isinstance(images, str | Path):
+        raise TypeError(
+            f"images must be an array or a tensor, got {str(images)!r}; mnistcnn.as_digit(path) reads a picture"
+        )
     batch = as_tensor(images)
     if batch.dim() in (2, 3) and model.input_shape[0] == 1 and tuple(batch.shape[-2:]) == model.input_shape[1:]:
         batch = batch.reshape(-1, *model.input_shape)

@@ -115,12 +115,14 @@ def read_tensors(path: Path, kind: Kind) -> tuple[Any, dict[str, torch.Tensor]]:
 
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file in it")
     try:
         with safe_open(str(path), framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise OSError(f"{path} is damaged or not a safetensors file: {error}") from None
+        raise OSError(f"{path} is damaged or not a safetensors file: {error}{_torch_hint(path)}") from None
     if header.get("format") != kind.name:
         raise OSError(f"{path} holds tensors, but no {kind.name}; {kind.maker} writes such files")
     if header.get("version") != str(kind.version):
@@ -136,6 +138,18 @@ def read_tensors(path: Path, kind: Kind) -> tuple[Any, dict[str, torch.Tensor]]:
 
 def _stored(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _torch_hint(path: Path) -> str:
+    """What to do with a file that looks as if torch.save wrote it."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError:
+        return ""
+    if start != b"PK\x03\x04":
+        return ""
+    return f"; it looks like a file of torch.save, and a model's load_weights({str(path)!r}) reads those"
 
 
 def _digest(text: str, tensors: dict[str, torch.Tensor]) -> str:

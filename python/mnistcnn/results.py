@@ -129,7 +129,7 @@ class TestResult:
             raise ValueError(f"bins must be at least 1, got {bins!r}")
         confidence = self.probabilities.max(axis=1).astype(np.float64)
         right = (self.predictions == self.labels).astype(np.float64)
-        place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # ranges are open below
+        place = np.clip(np.ceil(np.nan_to_num(confidence) * bins).astype(int) - 1, 0, bins - 1)  # ranges are open below
         counts = np.bincount(place, minlength=bins)
         with np.errstate(invalid="ignore"):
             confidences = np.bincount(place, confidence, bins) / counts

@@ -136,6 +136,19 @@ def test_predict_reads_pictures(run: Any, reader: Path, tmp_path: Path, digits: 
     table = run("predict", names[0], "--model", str(reader)).stdout
     assert "probabilities" not in table
     assert names[0] in table
+    assert "in %" in table
+    assert max(map(len, table.splitlines())) <= 80
+
+
+def test_a_model_whose_weights_are_no_numbers_is_told(run: Any, tmp_path: Path) -> None:
+    model = mnistcnn.create_model("budget_model1")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(float("nan"))
+    model.save(tmp_path / "broken.safetensors")
+    done = run("test", "broken.safetensors", "--data", "digits")
+    assert "for 10,000 of 10,000 images the model's outputs are no numbers" in done.stderr
+    assert "invalid value" not in done.stderr
 
 
 def test_predict_goes_on_after_a_file_it_cannot_read(run: Any, reader: Path, tmp_path: Path) -> None:
@@ -275,6 +288,62 @@ def test_ctrl_c_saves_what_was_learnt(tmp_path: Path) -> None:
     saved = mnistcnn.load_model(tmp_path / "budget_model3.safetensors")
     fresh = mnistcnn.create_model("budget_model3", seed=0)
     assert not np.array_equal(next(saved.parameters()).detach(), next(fresh.parameters()).detach())
+
+
+def test_ctrl_c_is_told_where_nothing_is_kept(tmp_path: Path) -> None:
+    words = ("trials", "budget_model3", "--data", "digits", "--epochs", "500", "--seeds", "2")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "mnistcnn.cli", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert running.stderr is not None
+        first = running.stderr.readline()
+        running.send_signal(signal.SIGINT)
+        _, words_after = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert "2 x 500 epochs" in first
+    assert running.returncode == 130
+    assert "interrupted" in words_after
+    assert "Traceback" not in words_after
+
+
+def test_a_table_is_never_cut(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a narrow terminal a long line goes on in the next one."""
+    from mnistcnn.cli.output import print_table
+
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    print_table(["class", *"0123456789"], [["zero", *["1234"] * 10]], left=1)
+    assert capsys.readouterr().out.count("1234") == 10
+
+
+def test_the_tables_of_a_test_fit_80_columns(run: Any, reader: Path) -> None:
+    done = run("test", str(reader), "--data", "digits")
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines()[1:])) <= 80  # the first line names the model
+    assert "How many of a class (a row) the model took for which (a column)" in done.stdout
+
+
+def test_what_was_measured_is_told_before_the_disk_is_full(run: Any, tmp_path: Path) -> None:
+    """A limit on the size of files stands for a full disk."""
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); sys.argv[0] = 'mnistcnn'; "
+        "from mnistcnn.cli.main import main; main()"
+    )
+    words = ("train", "budget_model3", "--data", "digits", "--images", "300", "--epochs", "1")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=tmp_path, timeout=100, check=False
+    )
+    assert done.returncode == 1
+    assert "test set of digits: accuracy" in done.stdout
+    assert "mnistcnn: budget_model3.safetensors could not be written (File too large)" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_list_of_commands_is_made_of_whole_sentences(run: Any) -> None:
+    commands = run("--help").stdout.split("Commands:")[1]
+    assert "..." not in commands
 
 
 def test_help_comes_within_three_tenths_of_a_second() -> None:

@@ -140,6 +140,25 @@ def test_unknown_names():
     for function in (datasets.load, datasets.available):
         with pytest.raises(ValueError, match="unknown data set 'minst', choose one of mnist, fashion_mnist, kmnist"):
             function("minst")
+    with pytest.raises(ValueError, match="did you mean 'fashion_mnist'"):
+        datasets.load("Fashion-MNIST")
+
+
+def test_a_failed_download_tells_its_reason_and_no_addresses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy", "MNISTCNN_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(datasets.DownloadError) as caught:
+        datasets.load("kmnist", root=tmp_path, progress=False)
+    tried = [line for line in str(caught.value).splitlines() if line.startswith("  http")]
+    assert tried
+    for line in tried:
+        assert line.count("http") == 1, "the address once"
+        assert "Connection" in line or "proxy" in line
+        assert "HTTPConnectionPool" not in line
+        assert "0x" not in line
 
 
 def test_checksums_are_well_formed():

@@ -257,10 +257,17 @@ def test_pickles_are_never_read(tmp_path: Path):
         mnistcnn.load_model(path)
 
 
+def test_a_file_of_torch_is_told_how_to_be_read(model: mnistcnn.Model, tmp_path: Path):
+    path = tmp_path / "weights.pt"
+    torch.save(model.state_dict(), path)
+    with pytest.raises(OSError, match=r"weights\.pt.*looks like a file of torch\.save.*load_weights"):
+        mnistcnn.load_model(path)
+
+
 def test_missing_files_and_folders(model: mnistcnn.Model, tmp_path: Path):
     with pytest.raises(FileNotFoundError, match=r"there is no file .*nowhere"):
         mnistcnn.load_model(tmp_path / "nowhere")
-    with pytest.raises(OSError, match=str(tmp_path)):
+    with pytest.raises(IsADirectoryError, match=f"{tmp_path} is a folder; name a file in it"):
         mnistcnn.load_model(tmp_path)
     with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
         model.save(tmp_path)
@@ -313,7 +320,7 @@ def test_a_full_disk(model: mnistcnn.Model, saved: Path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 1000, limits[1]))
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.raises(OSError, match=r"model\.safetensors could not be written \(File too large\)"):
             mnistcnn.create_model("recognition_cnn").save(saved)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

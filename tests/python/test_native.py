@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,9 @@ def test_every_public_name_can_be_had() -> None:
         assert getattr(mnistcnn, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         mnistcnn.nonsense  # noqa: B018
+
+
+def test_a_misspelt_name_is_guessed() -> None:
+    code = "import mnistcnn; mnistcnn.creat_model"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "Did you mean: 'create_model'?" in done.stderr

@@ -44,6 +44,11 @@ def test_all_notebooks_are_tested():
     assert sorted(SMALL) == sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 
 
+def test_the_page_of_the_notebooks_names_them_all():
+    page = (FOLDER.parent / "docs" / "notebooks.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)\.ipynb` \|", page, re.MULTILINE) == sorted(SMALL)
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_notebooks_are_clean_and_short(name: str):
     cells = cells_of(name)

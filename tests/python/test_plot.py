@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -264,12 +265,10 @@ def test_mistakes_are_those_of_the_result(tested: Any):
 
 def test_per_class_and_reliability_show_the_results_numbers(tested: Any):
     result = tested[2]
-    bars = plot.per_class(result).axes[0].containers
-    for container, name in zip(bars, ("precision", "recall", "f1"), strict=True):
-        wanted = [100 * getattr(score, name) for score in result.per_class]
-        tops = [bar.get_y() + bar.get_height() for bar in container]
-        known = np.isfinite(wanted)
-        np.testing.assert_allclose(np.array(tops)[known], np.array(wanted)[known])
+    scored = plot.per_class(result).axes[0]
+    assert not scored.containers, "an axis that does not begin at zero carries no bars"
+    for line, name in zip(scored.lines, ("precision", "recall", "f1"), strict=True):
+        np.testing.assert_allclose(line.get_ydata(), [100 * getattr(score, name) for score in result.per_class])
     calibration = result.calibration(10)
     ax = plot.reliability(result, bins=10).axes[0]
     heights = [bar.get_height() for container in ax.containers for bar in container]
@@ -333,3 +332,49 @@ def test_galleries_and_confusion_draw_into_a_part_of_a_figure(digits):
     assert mnistcnn.plot.mistakes(result, data, ax=above) is above
     assert mnistcnn.plot.confusion(result, ax=below) is below
     matplotlib.pyplot.close("all")
+
+
+# ---- what can be read
+
+
+def _boxes(figure: Any, texts: Any) -> list[Any]:
+    figure.draw_without_rendering()
+    return [text.get_window_extent() for text in texts]
+
+
+def test_the_names_of_rows_stay_inside_the_picture(digits: Any) -> None:
+    figure = mnistcnn.plot.augmented(digits[0][:8], [mnistcnn.Rotation(7)], versions=2)
+    boxes = _boxes(figure, [text for text in figure.axes[0].texts if text.get_text()])
+    assert len(boxes) == 3
+    assert all(box.x0 >= 0 for box in boxes)
+
+
+@pytest.mark.parametrize("size", [(1.9, 3.0), (1.2, 3.0), (3.0, 1.0)], ids=str)
+def test_captions_of_mistakes_never_overlap(size: tuple[float, float], digits: Any) -> None:
+    from matplotlib.figure import Figure
+
+    data = digits[1][:300]
+    result = mnistcnn.test(mnistcnn.create_model("budget_model3"), data, progress=False)
+    figure = Figure(figsize=size)
+    axes = figure.subplots()
+    mnistcnn.plot.mistakes(result, data, ax=axes)
+    boxes = _boxes(figure, axes.texts)
+    assert len(boxes) == 10
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
+def test_sizes_are_written_out() -> None:
+    sizes = {"small": (4_500, 0.985), "large": (7_600, 0.99)}
+    axes = mnistcnn.plot.parameters_against_accuracy(sizes, target=0.994).axes[0]
+    axes.figure.draw_without_rendering()
+    words = [label.get_text() for label in axes.get_xticklabels(which="both")]
+    assert "5k" in words
+    assert not any("^" in word for word in words)
+    assert axes.get_legend().get_texts()[0].get_text() == "target 99.4 %"
+
+
+def test_a_band_says_what_it_is() -> None:
+    record = mnistcnn.EpochRecord(1, 0.3, 0.9, 0.1, 0.97, 0.01, 1.0)
+    runs = [mnistcnn.History(epochs=[record], model="net", seed=seed) for seed in range(3)]
+    legend = mnistcnn.plot.curves(runs).legends[0]
+    assert legend.get_texts()[0].get_text() == "net, mean ± sd of 3"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -40,6 +41,13 @@ def result() -> TestResult:
         probabilities=probabilities,
         classes=("a", "b", "c", "d"),
     )
+
+
+@pytest.mark.filterwarnings("error")
+def test_outputs_that_are_no_numbers_have_no_calibration(result: TestResult):
+    broken = dataclasses.replace(result, probabilities=np.full_like(result.probabilities, np.nan), loss=math.nan)
+    assert math.isnan(broken.calibration().expected_error)
+    assert "loss nan" in str(broken)
 
 
 def test_per_class(result: TestResult):

@@ -326,6 +326,23 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         TypeError,
         "train_set must be an mnistcnn.ImageSet, got ndarray",
     ),
+    "loader": (
+        {"train_set": torch.utils.data.DataLoader([(0, 0)])},  # type: ignore[arg-type]
+        TypeError,
+        r"got DataLoader; mnistcnn.ImageSet.from_torch\(loader.dataset\) makes one",
+    ),
+    "data set of torch": (
+        {"train_set": torch.utils.data.TensorDataset(torch.zeros(2, 1, 28, 28), torch.arange(2))},
+        TypeError,
+        r"got TensorDataset; mnistcnn.ImageSet.from_torch\(dataset\) makes one",
+    ),
+    "both sets": (
+        {"train_set": (_classes(10), _classes(10))},
+        TypeError,
+        "got tuple; mnistcnn.load gives two of them: train_set, test_set = ",
+    ),
+    "name": ({"model": "session7_net"}, TypeError, r"got str; mnistcnn.create_model\('session7_net'\) makes"),
+    "class": ({"model": torch.nn.Flatten}, TypeError, r"got type; make one of the class: Flatten\(\)"),
     "validation": (
         {"validation": [1]},
         TypeError,

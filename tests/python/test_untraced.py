@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
 from mnistcnn.untraced import untraced
 
@@ -42,3 +43,27 @@ def test_a_compiled_caller_finds_it_as_it_is() -> None:
         assert caller(torch.ones(2)).tolist() == [5.0, 5.0]
     assert seen == [False] * 3
     assert (doubled.__name__, doubled.__doc__) == ("doubled", "Its words.")
+
+
+class Counting(nn.Module):
+    """Runs the body itself each time only if nobody made a graph of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+
+    @untraced
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Twice the images."""
+        self.seen.append(len(images))
+        return images * 2
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["itself", "as a part"])
+def test_a_compiled_module_runs_it_as_it_is(inside: bool) -> None:
+    counting = Counting()
+    compiled = torch.compile(nn.Sequential(nn.ReLU(), counting) if inside else counting, backend="eager")
+    for count in (1, 2, 3):
+        images = torch.ones(count, 2)
+        assert compiled(images).equal(images * 2)
+    assert counting.seen == [1, 2, 3]

@@ -92,6 +92,11 @@ def test_wrong_files(tmp_path: Path):
     model = small()
     with pytest.raises(FileNotFoundError, match="there is no file"):
         model.load_weights(tmp_path / "none.pt")
+    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
+        model.load_weights(tmp_path)
+    (tmp_path / "text.safetensors").write_text("no weights")
+    with pytest.raises(OSError, match=r"text\.safetensors is damaged or not a safetensors file"):
+        model.load_weights(tmp_path / "text.safetensors")
     torch.save(nn.Linear(2, 2), tmp_path / "whole.pt")
     with pytest.raises(OSError, match=r"whole.pt holds no plain weights: .*its author saves model.state_dict\(\)"):
         model.load_weights(tmp_path / "whole.pt")

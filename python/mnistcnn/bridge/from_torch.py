@@ -69,7 +69,18 @@ def as_model(model: Model | nn.Module) -> Model:
         return model
     if isinstance(model, nn.Module):
         return from_torch(model)
-    raise TypeError(f"model must be an mnistcnn.Model or a torch.nn.Module, got {type(model).__name__}")
+    raise TypeError(
+        f"model must be an mnistcnn.Model or a torch.nn.Module, got {type(model).__name__}{_model_hint(model)}"
+    )
+
+
+def _model_hint(given: object) -> str:
+    """What was probably meant."""
+    if isinstance(given, str):
+        return f"; mnistcnn.create_model({given!r}) makes a published network"
+    if isinstance(given, type) and issubclass(given, nn.Module):
+        return f"; make one of the class: {given.__name__}()"
+    return ""
 
 
 class _Kept:

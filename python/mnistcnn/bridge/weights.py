@@ -52,10 +52,16 @@ def _read(path: str | Path) -> Any:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file in it")
     if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        return load_file(path)
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise OSError(f"{path} is damaged or not a safetensors file: {error}") from None
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

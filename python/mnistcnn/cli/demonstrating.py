@@ -25,7 +25,7 @@ def demo(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8428,
     browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
 ) -> None:
-    """Draw digits on a local page and watch a model read them; Ctrl-C ends it."""
+    """Draw digits on a local page and watch a model read them. Ctrl-C ends it."""
     import mnistcnn
     from mnistcnn.demo import serve
     from mnistcnn.demo.server import need_packages

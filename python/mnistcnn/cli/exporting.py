@@ -17,7 +17,7 @@ def export(
     torch: Annotated[Path | None, typer.Option(help="Write the weights of the same network in torch.nn.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
-    """Write a saved model as ONNX, or its weights as a safetensors file under PyTorch's names.
+    """Write a saved model as ONNX, or its weights for PyTorch. The weights are a safetensors file.
 
     The weights fit ``mnistcnn.load_model(FILE).to_torch()``, or a class of one's own with the same names.
     """

@@ -42,7 +42,7 @@ def lr_find(
     plot: Annotated[Path | None, typer.Option(help="Also draw loss against learning rate into this file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find the learning rate to begin with: a short training in which it grows from step to step.
+    """Find the learning rate to begin with. A short training, in which the rate grows from step to step.
 
     Nothing is saved; the test ends early when the loss has blown up.
     """

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Callable
+from functools import wraps
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +13,7 @@ import typer
 from mnistcnn.cli import demonstrating, exporting, finding, measuring, models, pictures, studying, testing, training
 from mnistcnn.cli.output import say
 
+_ERRNO = re.compile(r"^\[Errno \d+\] ")  # a number for programs, in front of the words
 app = typer.Typer(
     help="Small image classifiers on MNIST, trained natively.",
     no_args_is_help=True,
@@ -36,12 +40,26 @@ def everything(
     """Small image classifiers on MNIST, trained natively."""
 
 
+def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """Says that Ctrl-C ended a command which had nothing better to say; typer would be silent."""
+
+    @wraps(command)
+    def run(*words: Any, **options: Any) -> None:
+        try:
+            command(*words, **options)
+        except KeyboardInterrupt:
+            say("interrupted")
+            raise typer.Exit(130) from None
+
+    return run
+
+
 for command in (
     *(training.train, testing.test, testing.predict, models.models, models.summary, pictures.show),
     *(studying.trials, studying.sweep, studying.experiments, measuring.bench, measuring.profile),
     *(finding.lr_find, exporting.export, demonstrating.demo),
 ):
-    app.command()(command)
+    app.command()(_interruptible(command))
 
 
 def main() -> None:
@@ -58,7 +76,7 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(141)
     except (ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
-        say(f"mnistcnn: {error or type(error).__name__}")
+        say(f"mnistcnn: {_ERRNO.sub('', str(error)) or type(error).__name__}")
         sys.exit(1)
 
 

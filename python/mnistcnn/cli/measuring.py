@@ -17,7 +17,7 @@ def bench(
     repeats: Annotated[int, typer.Option(min=1, help="How often each is measured; the fastest counts.")] = 3,
     as_json: JsonOption = False,
 ) -> None:
-    """Seconds per training epoch of 60,000 images on this machine: our engines and PyTorch beside each other.
+    """Measure seconds per training epoch on this machine. An epoch is 60,000 images; PyTorch is measured beside us.
 
     Each is measured over some batches of 128, and scaled. Close other programs first.
     """

@@ -33,14 +33,16 @@ def print_table(columns: list[str], rows: list[list[str]], *, left: int) -> None
         table.add_column(column, justify="left" if index < left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console = Console()
-    width = console.width if console.is_terminal else max(console.width, 200)  # a file has no edge
+    width = max(Console().width, 200)  # a long line goes on in the next; cut off numbers would be gone
     Console(width=width, markup=False).print(table)
 
 
 def save_picture(figure: Any, path: Path, *, dpi: int = 120) -> None:
     """Writes a figure, and says so."""
-    figure.savefig(path, dpi=dpi)
+    from mnistcnn.atomic import replacing
+
+    with replacing(path) as file:
+        figure.savefig(file, format=path.suffix[1:].lower(), dpi=dpi)
     say(f"drawn into {path}")
 
 

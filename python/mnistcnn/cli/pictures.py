@@ -35,7 +35,7 @@ def show(
     save: Annotated[Path | None, typer.Option(help="Draw into this file (PNG, SVG, PDF) instead.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show images of a data set with their labels; --json tells their number, shape and classes instead."""
+    """Show images of a data set with their labels. With --json: their number, shape and classes instead."""
     check_target(save, option="--save", endings=PICTURES)
     train_set, test_set = load(dataset)
     data = train_set if part is Part.train else test_set

@@ -58,7 +58,7 @@ def trials(
     plot: Annotated[Path | None, typer.Option(help="Also draw the runs into this file (PNG, SVG, PDF).")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a network with several seeds side by side: mean, deviation and interval of the test accuracy.
+    """Train a network with several seeds side by side. Tells mean, deviation and interval of the test accuracy.
 
     Every run is added to the experiment log. Ctrl-C keeps the runs that are complete.
     """
@@ -71,6 +71,7 @@ def trials(
     made = chosen_recipe(model, recipe, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum)
     train_set, test_set = load(data, images)
     say(f"{model}: {seeds} x {made.epochs} epochs on {len(train_set):,} images of {train_set.name}")
+    before = _size(log)
     found = mnistcnn.run_trials(
         model,
         train_set,
@@ -88,7 +89,8 @@ def trials(
         print_json(json.loads(found.to_json()))
     else:
         print(found)
-        say(f"kept in {log}; see: mnistcnn experiments")
+        if _size(log) > before:  # else a warning has told why not
+            say(f"kept in {log}; see: mnistcnn experiments{'' if log == _LOG else f' {log}'}")
     if found.unfinished:
         raise typer.Exit(130)
 
@@ -154,7 +156,7 @@ def experiments(
     log: Annotated[Path, typer.Argument(help="The experiment log.")] = _LOG,
     as_json: JsonOption = False,
 ) -> None:
-    """Show every experiment of a log: network, parameters, epochs, seeds, mean and deviation."""
+    """Show every experiment of a log. One line each: network, parameters, epochs, seeds, mean and deviation."""
     import mnistcnn
 
     found = mnistcnn.experiments(log)
@@ -162,6 +164,10 @@ def experiments(
         print_json(found.to_dicts())
     else:
         print(found)
+
+
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
 
 
 def _choices(text: str) -> tuple[str, Any]:

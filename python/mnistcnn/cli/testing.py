@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mnistcnn.model import Model
+    from mnistcnn.results import TestResult
 
 _WANTED = Path("session7_net.safetensors")
 
@@ -32,7 +33,9 @@ def test(
     mistakes: Annotated[Path | None, typer.Option(help="Draw the surest mistakes into this file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Test a saved model: accuracy, every class, and the confusion matrix."""
+    """Test a saved model: accuracy, classes, confusion matrix."""
+    import numpy as np
+
     import mnistcnn
 
     check_target(plot, option="--plot", endings=PICTURES)
@@ -40,6 +43,8 @@ def test(
     model = mnistcnn.load_model(file)
     _, test_set = load(data)
     result = mnistcnn.test(model, test_set)
+    if unknown := int(np.isnan(result.probabilities).any(axis=1).sum()):
+        say(f"mnistcnn: for {unknown:,} of {result.count:,} images the model's outputs are no numbers")
     if plot is not None:
         save_picture(mnistcnn.plot.confusion(result), plot)
     if mistakes is not None:
@@ -48,18 +53,24 @@ def test(
         print_json({"model": model.name, "data": test_set.name, **scores(result), **_more(result)})
         return
     print(f"{model.name} on the test set of {test_set.name}: {result.headline()}")
-    columns = ["class", "images", "precision", "recall", "F1", *(f"-> {name}" for name in result.classes)]
-    rows = [
-        [
-            score.name,
-            str(score.count),
-            *(f"{100 * value:.2f} %" for value in (score.precision, score.recall, score.f1)),
-        ]
-        + [str(count) if count else "." for count in result.confusion[i]]
-        for i, score in enumerate(result.per_class)
-    ]
-    print_table(columns, rows, left=1)
+    print_table(["class", "images", "precision", "recall", "F1"], _class_rows(result), left=1)
+    print("How many of a class (a row) the model took for which (a column):")
+    print_table(["", *result.classes], _confusion_rows(result), left=1)
     print(f"expected calibration error {100 * result.calibration().expected_error:.2f} %")
+
+
+def _class_rows(result: TestResult) -> list[list[str]]:
+    return [
+        [each.name, f"{each.count:,}", *(f"{100 * value:.2f} %" for value in (each.precision, each.recall, each.f1))]
+        for each in result.per_class
+    ]
+
+
+def _confusion_rows(result: TestResult) -> list[list[str]]:
+    return [
+        [name, *(str(count) if count else "." for count in row)]
+        for name, row in zip(result.classes, result.confusion, strict=True)
+    ]
 
 
 def predict(
@@ -68,7 +79,7 @@ def predict(
     save: Annotated[Path | None, typer.Option(help="Draw what the model saw, 28x28, into this file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say which digit each picture shows, with the probability of every digit.
+    """Say which digit each picture shows, and how surely.
 
     Pictures are prepared as MNIST's makers did: ink bright on black, scaled into 20x20, centred by its mass in 28x28.
     """
@@ -125,9 +136,10 @@ def _digits(images: list[Path], network: Model) -> tuple[list[tuple[Path, np.nda
 def _print_predictions(rows: list[dict[str, Any]], classes: int) -> None:
     columns = ["picture", "digit", *map(str, range(classes))]
     cells = [
-        [row["file"], str(row["prediction"]), *(f"{100 * each:.1f} %" for each in row["probabilities"])] for row in rows
+        [row["file"], str(row["prediction"]), *(f"{100 * each:.1f}" for each in row["probabilities"])] for row in rows
     ]
     print_table(columns, cells, left=1)
+    print("Below the digits: how probable each is, in %.")
 
 
 def _more(result: Any) -> dict[str, Any]:

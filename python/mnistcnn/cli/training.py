@@ -59,7 +59,7 @@ def train(
     plot: Annotated[Path | None, typer.Option(help="Also draw the curves into this file (PNG, SVG, PDF).")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a published network and test it on the data's own test set, which chooses nothing.
+    """Train a published network and test it. The test set is the data's own, and chooses nothing.
 
     Ctrl-C stops within a batch, and saves what was learnt so far. With --checkpoint DIR the same command with --resume
     goes on after the last whole epoch, and ends with the bits of a run that was never interrupted.
@@ -91,15 +91,16 @@ def train(
         resume=resume,
     )
     result = mnistcnn.test(network, test_set, engine=engine, threads=threads, progress=False)
+    if not as_json:  # before anything is written: a full disk shall not hide it
+        print(f"test set of {test_set.name}: {result.headline()}", flush=True)
     network.save(target)
+    if not as_json:
+        print(f"saved as {target}; try: mnistcnn test {target}")
     if plot is not None:
         save_picture(mnistcnn.plot.curves(history, evaluated="Test" if part is None else "Validation"), plot)
     if as_json:
         told = {"data": test_set.name, "test": scores(result), "recipe": made.to_dict(), "file": str(target)}
         print_json({**history.to_dict(), **told})
-    else:
-        print(f"test set of {test_set.name}: {result.headline()}")
-        print(f"saved as {target}; try: mnistcnn test {target}")
 
 
 class _Telling:

@@ -51,12 +51,13 @@ def trials(runs: Any, *, target: float | None = None, title: str = "", ax: Axes 
                 fontsize=8,
             )
         if target is not None:
-            axes.axvline(100 * target, color=NEUTRAL, linestyle="--", linewidth=1.2)
+            axes.axvline(100 * target, color=NEUTRAL, linestyle="--", linewidth=1.2, label=f"target {100 * target:g} %")
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), borderaxespad=0)
         axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.margins(x=0.06)
         axes.ticklabel_format(axis="x", useOffset=False)
-        axes.set_xlabel("accuracy (%)")
+        axes.set_xlabel("accuracy (%); lines: 95 % intervals of the means")
         tidy(axes, grid="x")
         axes.tick_params(axis="y", length=0)
         if title:
@@ -100,8 +101,10 @@ def parameters_against_accuracy(
             axes.plot([parameters], [mean], marker="o", color=GOOD, markersize=6)
             places.append((name, float(parameters), mean))
         if target is not None:
-            axes.axhline(100 * target, color=NEUTRAL, linestyle="--", linewidth=1.2)
+            axes.axhline(100 * target, color=NEUTRAL, linestyle="--", linewidth=1.2, label=f"target {100 * target:g} %")
+            axes.legend(loc="lower right")
         axes.set_xscale("log")
+        _in_thousands(axes)
         axes.margins(x=0.18, y=0.14)
         axes.set_xlabel("parameters")
         axes.set_ylabel("accuracy (%)")
@@ -153,6 +156,27 @@ def lr_finder(result: Any, *, title: str = "", ax: Axes | None = None) -> Figure
         if title:
             axes.set_title(title)
     return drawn
+
+
+def _in_thousands(ax: Axes) -> None:
+    """5k instead of 5 x 10^3, also between powers of ten where these are few."""
+    from matplotlib.ticker import FuncFormatter, LogFormatter
+
+    class Between(LogFormatter):
+        """Says nothing where there is no room."""
+
+        def __call__(self, value: float, place: int | None = None) -> str:
+            return _short(value) if super().__call__(value, place) else ""
+
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    ax.xaxis.set_minor_formatter(Between(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
+
+
+def _short(value: float) -> str:
+    for unit, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:g}{letter}"
+    return f"{value:g}"
 
 
 def _sizes(networks: Any) -> list[tuple[str, int, np.ndarray[Any, Any]]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnistcnn.plot.style import BAD
-from mnistcnn.plot.tiles import as_tile, draw_tiles
+from mnistcnn.plot.tiles import as_tile, captions_fit, draw_tiles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,6 +102,7 @@ def mistakes(
     ]
     tiles = [as_tile(data.images[each.index]) for each in found]
     colours = [BAD] * len(found)
+    columns = captions_fit(ax, columns, captions)
     return draw_tiles(
         tiles, columns=columns, captions=captions, caption_colours=colours, title=title, ax=ax, tile_inches=1.05
     )

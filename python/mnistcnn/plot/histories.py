@@ -67,9 +67,10 @@ def curves(
         for ax in panels[-2:]:
             ax.set_xlabel("epoch")
         drawn: Figure = panels[0].figure  # type: ignore[assignment]
-        if len(lines) > 1 and axes is None:
+        named = len(lines) > 1 or len(lines[0].runs) > 1  # a band says what it is
+        if named and axes is None:
             drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=min(len(lines), 3))
-        elif len(lines) > 1:
+        elif named:
             panels[1].legend(loc="lower right", fontsize="small")
     return drawn
 

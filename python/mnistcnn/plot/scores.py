@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnistcnn.plot.style import BAD, GOOD, NEUTRAL, PALETTE, ink_on, panel, tidy
+from mnistcnn.plot.style import BAD, GOOD, MARKERS, NEUTRAL, PALETTE, ink_on, panel, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +66,7 @@ def confusion(result: TestResult, *, normalize: bool = False, title: str = "", a
 
 
 def per_class(result: TestResult, *, title: str = "", ax: Axes | None = None) -> Figure | Axes:
-    """Precision, recall and F1 of every class side by side, on an axis that is cut below the worst of them.
+    """Precision, recall and F1 of every class as points: unlike bars, they need no axis from zero.
 
     Examples
     --------
@@ -86,11 +86,13 @@ def per_class(result: TestResult, *, title: str = "", ax: Axes | None = None) ->
     with panel(ax, max(4.5, 0.6 * len(scores) + 1.5), 3.4) as (axes, drawn):
         for index, (name, values) in enumerate(columns.items()):
             label = "F1" if name == "f1" else name
-            heights = np.nan_to_num(values - floor, nan=0.0)
-            axes.bar(places + 0.27 * (index - 1), heights, 0.25, bottom=floor, color=PALETTE[index], label=label)
-        axes.set_ylim(floor, 100 + 0.02 * (100 - floor))
+            style: dict[str, Any] = {"color": PALETTE[index], "marker": MARKERS[index], "linestyle": ""}
+            axes.plot(places + 0.2 * (index - 1), values, markersize=6, label=label, **style)
+        for place in places:
+            axes.axvspan(place - 0.38, place + 0.38, color=NEUTRAL, alpha=0.08, linewidth=0)
+        axes.set_ylim(floor, 100 + 0.04 * (100 - floor))
         axes.set_xticks(places, [score.name for score in scores], **_turned(result.classes))
-        axes.set_ylabel("%" if floor == 0 else f"%, axis cut at {floor:.1f}")
+        axes.set_ylabel("%")
         tidy(axes, grid="y")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
         if title:

@@ -13,11 +13,13 @@ from mnistcnn.plot.style import panel
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 Array = np.ndarray[Any, Any]
 _GAP = 0.12  # between two tiles, as a part of a tile
 _LINE = 0.26  # of one line of a caption
 _POINTS, _LETTER = 72, 0.62  # of an inch, and the width of a letter in parts of its size
+_LEAST_SIZE, _SMALLEST = 3.5, 2  # of a letter that can be read in print, and on a screen that zooms; in points
 
 
 def draw_tiles(
@@ -43,10 +45,13 @@ def draw_tiles(
     lines = max((caption.count("\n") + 1 for caption in captions), default=0) if captions else 0
     across, down = width * (1 + _GAP), height * (1 + _GAP + lines * _LINE)
     inches = tile_inches * columns * (1 + _GAP), tile_inches * (rows * down / width)
-    margin = 0.2 + 0.09 * max(map(len, row_names), default=0)
+    longest = max(map(len, row_names), default=0)
+    margin = 0.2 + 0.09 * longest
     least = 0.085 * len(title)
     with panel(ax, max(inches[0] + margin, least), inches[1] + 0.15 + (0.25 if title else 0)) as (axes, drawn):
-        size = _font_size(axes, drawn, columns, tile_inches, captions or ())
+        if drawn is axes:  # somebody else's may be narrow or low
+            tile_inches = min(tile_inches, _inches(axes).width / columns, _inches(axes).height / (rows * down / width))
+        size = _font_size(tile_inches, captions or ())
         for index, tile in enumerate(tiles):
             if tile is None:
                 continue
@@ -59,7 +64,8 @@ def draw_tiles(
         for row, name in enumerate(row_names):
             middle = row * down + (lines * _LINE + 0.5) * height
             axes.text(-0.15 * width, middle, name, ha="right", va="center", fontsize=size)
-        axes.set_xlim(-0.02 * width, columns * across - _GAP * width + 0.02 * width)
+        names = 0.2 + longest * _LETTER * size / _POINTS / tile_inches if row_names else 0.02
+        axes.set_xlim(-names * width, columns * across - _GAP * width + 0.02 * width)
         axes.set_ylim(rows * down - _GAP * height + 0.02 * height, 0)
         axes.set_aspect("equal")
         axes.set_axis_off()
@@ -105,14 +111,27 @@ def above_each_other(upper: Sequence[Array], lower: Sequence[Array], columns: in
     return found
 
 
-def _font_size(ax: Axes, drawn: Figure | Axes, columns: int, tile_inches: float, captions: Sequence[str]) -> float:
+def captions_fit(ax: Axes | None, columns: int, captions: Sequence[str]) -> int:
+    """As many columns as asked for, or so few that captions in somebody's narrow axes can be read."""
+    if ax is None:
+        return columns
+    readable = _letters(captions) * _LETTER * _LEAST_SIZE / _POINTS / (1 + _GAP)  # inches of a tile
+    return max(1, min(columns, int(_inches(ax).width / readable)))
+
+
+def _inches(ax: Axes) -> Bbox:
+    """In a figure or in a part of one."""
+    return ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
+
+
+def _letters(captions: Sequence[str]) -> int:
+    return max((len(line) for caption in captions for line in caption.split("\n")), default=1)
+
+
+def _font_size(tile_inches: float, captions: Sequence[str]) -> float:
     """Of captions: as large as fits above a tile, within what can be read."""
-    if drawn is ax:  # somebody else's axes
-        width = ax.get_window_extent().width / ax.figure.dpi  # inches, in a figure or in a part of one
-        tile_inches = min(tile_inches, width / columns)
-    longest = max((len(line) for caption in captions for line in caption.split("\n")), default=1)
-    fitting = tile_inches * (1 + _GAP) * _POINTS / (_LETTER * longest)
-    return float(np.clip(min(10.5 * tile_inches, fitting), 3.5, 10))
+    fitting = tile_inches * (1 + _GAP) * _POINTS / (_LETTER * _letters(captions))
+    return float(np.clip(min(10.5 * tile_inches, fitting), _SMALLEST, 10))
 
 
 def _frame(left: float, top: float, width: float, height: float) -> Any:
