@@ -93,9 +93,7 @@ def test_rows_of_one_title_say_in_what_they_differ(tmp_path: Path):
     assert found[3].startswith("Adam(lr=0.002), CenterCrop(size=")
     table = repr(mnistcnn.experiments(log))
     assert "session7_net (rotation_step)  published, batch_size 64" in table
-    assert "Adam(lr=0.002), " in table
-    assert found[3] not in table
-    assert " ...  mnist" in table  # what is long is cut
+    assert f"  {found[3][:39]}…  mnist" in table  # what is long is cut
 
 
 def test_the_recipe_is_in_the_data_frame(log: Path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -210,7 +209,7 @@ def _row(trials: Trials) -> dict[str, Any]:
 def _cells(row: dict[str, Any]) -> list[str]:
     return [
         f"{row['model']} ({row['variant']})" if row["variant"] else row["model"],
-        textwrap.shorten(row["recipe"], _WIDTH, placeholder=" ..."),
+        row["recipe"] if len(row["recipe"]) <= _WIDTH else f"{row['recipe'][: _WIDTH - 1]}…",
         row["data"],
         f"{row['parameters']:,}",
         str(row["receptive_field"]),
