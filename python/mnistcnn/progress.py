@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+# Neither counts nor rates: in 80 columns there shall be room for loss, accuracy and validation.
+_FORMAT = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
+
 
 def in_notebook() -> bool:
     """Whether this process is a notebook's kernel. An imported ipykernel doesn't say so: other tools use it too."""
@@ -20,7 +23,7 @@ class ProgressBar:
 
         watched = sys.stderr.isatty() or in_notebook()  # a terminal or a notebook, not a log file
         disable = not (enabled and watched)
-        self._bar: Any = tqdm(total=total, unit=unit, unit_scale=True, disable=disable, file=sys.stderr)
+        self._bar: Any = tqdm(total=total, unit=unit, disable=disable, file=sys.stderr, bar_format=_FORMAT)
         self._done = 0
 
     def show(self, done: int, *, title: str = "", **numbers: str) -> None:

@@ -272,11 +272,12 @@ class Trainer:
         history = self.history
         number, first_step = len(history) + 1, len(history.step_losses)
         title = f"epoch {number}/{run.last}"
+        before = _validated(history.epochs[-1]) if history.epochs else {}  # stays until there is a newer one
 
         def on_progress(state: tuple[int, int, float, int]) -> None:
             images, _, loss_sum, correct = state
             mean, share = f"{loss_sum / images:.4f}", f"{100 * correct / images:.2f} %"
-            bar.show(done + images, title=title, loss=mean, accuracy=share)
+            bar.show(done + images, title=title, loss=mean, acc=share, **before)
 
         rates = self._rates(run.plan)
         every = self._listeners.every
@@ -341,7 +342,9 @@ def _checked_checkpoint(checkpoint: object, resume: object) -> tuple[Checkpoint 
 
 
 def _postfix(record: EpochRecord) -> dict[str, str]:
-    numbers = {"loss": f"{record.train_loss:.4f}", "accuracy": f"{100 * record.train_accuracy:.2f} %"}
-    if record.validation_accuracy is not None:
-        numbers["validation"] = f"{100 * record.validation_accuracy:.2f} %"
-    return numbers
+    numbers = {"loss": f"{record.train_loss:.4f}", "acc": f"{100 * record.train_accuracy:.2f} %"}
+    return numbers | _validated(record)
+
+
+def _validated(record: EpochRecord) -> dict[str, str]:
+    return {} if record.validation_accuracy is None else {"val": f"{100 * record.validation_accuracy:.2f} %"}
