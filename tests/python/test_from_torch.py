@@ -348,7 +348,7 @@ def test_the_first_cause_is_named():
         mnistcnn.from_torch(_RowsThroughLSTM())
     with pytest.raises(mnistcnn.ConversionError, match=r"takes 2 inputs \(left, right\).*accelerate\(net.branch\)"):
         mnistcnn.accelerate(_Pairs())
-    with pytest.raises(mnistcnn.ConversionError, match="the forward of _Stumbles fails on images .*KeyError: 4"):
+    with pytest.raises(mnistcnn.ConversionError, match=r"the forward of _Stumbles fails on images .*KeyError: 4"):
         mnistcnn.from_torch(_Stumbles())
     scripted = torch.jit.script(nn.Linear(784, 10))
     with pytest.raises(mnistcnn.ConversionError, match="compiled by TorchScript; give the module"):
