@@ -99,7 +99,9 @@ def test_everything_the_courses_call_is_there() -> None:
     names: dict[str, Any] = {}
     exec("from mnistcnn.course import *", names)
     wanted = "use_device train_transforms test_transforms make_data data_loader get_dataloaders train test plot_data"
-    assert set(f"{wanted} display_plot summary train_model mnistcnn torch nn F optim".split()) <= set(names)
+    assert set(
+        f"{wanted} display_plot summary train_model GetCorrectPredCount mnistcnn torch nn F optim".split()
+    ) <= set(names)
     assert names["mnistcnn"] is mnistcnn
 
 
@@ -139,6 +141,62 @@ def test_the_test_counts_as_pytorch_does(batches: Any, capsys: pytest.CaptureFix
     assert accuracies == [100 * correct / 640]
     line = f"Test set: Average loss: {losses[0]:.4f}, Accuracy: {correct}/640 ({accuracies[0]:.2f}%)"
     assert capsys.readouterr().out == f"\n{line}\n\n"
+
+
+CRITERIA: dict[str, tuple[type[nn.Module], Any]] = {
+    "function": (Net, F.nll_loss),
+    "module": (Logits, nn.CrossEntropyLoss()),
+    "sum": (Logits, nn.CrossEntropyLoss(reduction="sum")),
+    "smoothed": (Logits, nn.CrossEntropyLoss(label_smoothing=0.1)),
+    "own": (Logits, lambda outputs, labels: F.multi_margin_loss(outputs, labels)),
+}
+
+
+@pytest.mark.parametrize("name", CRITERIA)
+def test_a_criterion_of_ones_own(name: str, batches: Any) -> None:
+    """What a loop in PyTorch would find with it; in the test, a mean over the images."""
+    kind, criterion = CRITERIA[name]
+    torch.manual_seed(4)
+    model = kind()
+    reference = kind()
+    reference.load_state_dict(model.state_dict())
+    wanted = []
+    optimizer = torch.optim.SGD(reference.parameters(), lr=1e-4)
+    for images, labels in batches:
+        optimizer.zero_grad()
+        loss = criterion(reference(images), labels)
+        loss.backward()
+        optimizer.step()
+        wanted.append(loss.item())
+    _, losses = course.train(model, "cpu", batches, torch.optim.SGD(model.parameters(), lr=1e-4), criterion)
+    assert losses == pytest.approx(wanted, rel=1e-5)
+    with torch.no_grad():
+        images, labels = (torch.cat(each) for each in zip(*batches, strict=True))
+        mean = criterion(reference(images), labels).item() / (640 if name == "sum" else 1)
+    assert course.test(model, "cpu", batches, criterion)[1] == pytest.approx([mean], rel=1e-4)
+
+
+@pytest.mark.parametrize("arguments", [(7,), (None, 7), (F.nll_loss, 7)])
+def test_the_epochs_number_is_shown(arguments: Any, batches: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr(loop.ProgressBar, "show", lambda self, done, *, title: titles.append(title))
+    model = Net()
+    course.train(model, "cpu", batches, torch.optim.SGD(model.parameters(), lr=0.01), *arguments)
+    assert len(titles) == 10
+    assert all(title.startswith("Epoch=7 Loss=") for title in titles)
+
+
+def test_correct_predictions_are_counted() -> None:
+    outputs = torch.randn(50, 10, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    labels = torch.arange(50) % 10
+    assert course.GetCorrectPredCount(outputs, labels) == sum(
+        int(row.argmax()) == n % 10 for n, row in enumerate(outputs)
+    )
+
+
+class WithFeatures(Net):
+    def forward(self, x: torch.Tensor) -> Any:
+        return super().forward(x), x.flatten(1)
 
 
 def test_lists_belong_to_their_model(batches: Any) -> None:
@@ -332,6 +390,16 @@ def test_what_is_wrong_is_named(batches: Any) -> None:
         (lambda: course.test(model, "cpu", 3), "the loader must yield"),
         (lambda: course.train(model, "cpu", [], optimizer), "no batches"),
         (lambda: course.test(model.conv1, "cpu", batches), "a row of classes for every image"),
+        (
+            lambda: course.train(WithFeatures(), "cpu", batches, optimizer),
+            r"it gives tuple; .*accelerate\(net, output=0",
+        ),
+        (lambda: course.test(WithFeatures(), "cpu", batches, F.nll_loss), "it gives tuple"),
+        (
+            lambda: course.train(model, "cpu", batches, optimizer, [], []),
+            "criterion must be a loss .*return their lists",
+        ),
+        (lambda: course.test(model, "cpu", batches, "nll"), "criterion must be a loss .*got 'nll'"),
         (lambda: course.summary("net"), "model must be a torch.nn.Module"),
         (lambda: course.train_model(model, epochs=0), "epochs"),
         (lambda: course.train_model(model, 1, learning_rate=-1), "learning_rate"),

@@ -319,6 +319,51 @@ def test_a_refusal_in_a_notebook_names_the_cell():
         mnistcnn.from_torch(_Made(space["forward"]))
 
 
+class _RowsThroughLSTM(nn.Module):
+    """A hidden state, behind the layer that is not known, in a layer that is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.fc = nn.LSTM(28, 16), nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        _, (hidden, _) = self.rnn(x.permute(1, 0, 2))
+        return self.fc(hidden[-1])
+
+
+class _Pairs(nn.Module):
+    def forward(self, left: torch.Tensor, right: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        return (left - right) * scale
+
+
+class _Stumbles(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return {}[x.dim()]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+def test_the_first_cause_is_named():
+    """Not what follows from it, nor the other shapes in which the images were tried."""
+    with pytest.raises(mnistcnn.ConversionError, match=r"self\.rnn\(.*the layer LSTM; .*recurrent"):
+        mnistcnn.from_torch(_RowsThroughLSTM())
+    with pytest.raises(mnistcnn.ConversionError, match=r"takes 2 inputs \(left, right\).*accelerate\(net.branch\)"):
+        mnistcnn.accelerate(_Pairs())
+    with pytest.raises(mnistcnn.ConversionError, match=r"the forward of _Stumbles fails on images .*KeyError: 4"):
+        mnistcnn.from_torch(_Stumbles())
+    scripted = torch.jit.script(nn.Linear(784, 10))
+    with pytest.raises(mnistcnn.ConversionError, match="compiled by TorchScript; give the module"):
+        mnistcnn.from_torch(nn.Sequential(nn.Flatten(), scripted))
+    constant = _Made(lambda net, x: torch.cat([x, torch.ones(len(x), 1, 28, 28)], 1)[:, :1])
+    with pytest.raises(mnistcnn.ConversionError, match=r"function cat: .*does not come from the forward's input"):
+        mnistcnn.from_torch(constant)
+
+
+def test_a_view_of_the_whole_batch_may_lie_between():
+    module = _Made(lambda net, x: torch.tanh(x).flatten().view(-1, 7, 112))
+    model = mnistcnn.from_torch(module)
+    torch.testing.assert_close(model(images_for("x")), module(images_for("x")))
+
+
 def test_wrong_arguments():
     with pytest.raises(TypeError, match=r"Perceptron is a class; give a module: Perceptron\(\)"):
         mnistcnn.from_torch(NETWORKS["Perceptron"])

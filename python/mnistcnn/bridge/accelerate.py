@@ -21,7 +21,7 @@ class AcceleratedModel(AdoptedModel):
     def train(self, mode: bool = True) -> AcceleratedModel:
         """Changes to the module, such as another dropout probability, count from the next call of this on."""
         if fingerprint(self._original) != self._seen:
-            self._rebuild(traced(self._original, self._plan.input_shape))
+            self._rebuild(traced(self._original, self._plan.input_shape, self._plan.output))
         super().train(mode)
         return self
 
@@ -33,7 +33,9 @@ class AcceleratedModel(AdoptedModel):
         return _named, type(self).__name__
 
 
-def accelerate(module: nn.Module, input_shape: Sequence[int] = (1, 28, 28)) -> Model:
+def accelerate(
+    module: nn.Module, input_shape: Sequence[int] = (1, 28, 28), *, output: int | str | None = None
+) -> Model:
     """The same network, computed by mnistcnn's engine.
 
     What comes back behaves like the module: its ``state_dict``, ``parameters``, ``named_modules``, members, modes and
@@ -42,7 +44,7 @@ def accelerate(module: nn.Module, input_shape: Sequence[int] = (1, 28, 28)) -> M
 
     Parameters
     ----------
-    module, input_shape
+    module, input_shape, output
         As for `mnistcnn.from_torch`.
 
     Examples
@@ -64,7 +66,7 @@ def accelerate(module: nn.Module, input_shape: Sequence[int] = (1, 28, 28)) -> M
     """
     if isinstance(module, Model):
         return module
-    return converted(_named(type(module).__name__), module, input_shape)
+    return converted(_named(type(module).__name__), module, input_shape, output=output)
 
 
 def _named(name: str) -> type[AcceleratedModel]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from mnistcnn._native import core
+from mnistcnn.bridge.outputs import ONE, Choice, chosen, put_together
 from mnistcnn.graph import Row
 from mnistcnn.model import EngineWarning, Model
 from mnistcnn.module_tree import Link, Place
@@ -34,7 +36,9 @@ class Plan:
     layers: tuple[str, ...]  # modules whose work the engine does
     input_shape: tuple[int, ...]  # (channels, height, width)
     image_shape: tuple[int, ...]  # of one image as the author's forward takes it
-    output_shape: tuple[int, ...]  # of one image's outputs as the author's forward gives them
+    output_shapes: tuple[tuple[int, ...], ...]  # of one image's outputs as the author's forward gives them
+    form: Any = ONE  # how the author's forward returns them
+    output: Choice = None  # the one that was asked for
 
 
 class AdoptedModel(Model):
@@ -76,6 +80,7 @@ class AdoptedModel(Model):
 
     def plain(self) -> Model:
         """A model with the same layers and weights of its own, without the author's modules."""
+        self.check_one_output()
         model = Model.from_rows(self.rows, self.input_shape, name=self.name, normalization=self.normalization)
         self._relink()
         for name in ("values", "buffers", "counters"):
@@ -95,9 +100,27 @@ class AdoptedModel(Model):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs for a batch, as the author's forward gives them."""
         if len(args) != 1 or kwargs or self._needs_original():
-            return self._original.forward(*args, **kwargs)
+            return chosen(self._original.forward(*args, **kwargs), self._plan.output)
         outputs = super().forward(args[0])
-        return outputs if self._keeps_shape else outputs.view(len(outputs), *self._plan.output_shape)
+        return outputs if self._keeps_shape else self._as_returned(outputs)
+
+    def _as_returned(self, outputs: torch.Tensor) -> Any:
+        """In the author's shapes, and each by itself."""
+        shapes = self._plan.output_shapes
+        rows = torch.split(outputs.flatten(1), [math.prod(shape) for shape in shapes], 1)
+        tensors = [part.reshape(len(outputs), *shape) for part, shape in zip(rows, shapes, strict=True)]
+        return put_together(self._plan.form, tensors)
+
+    def check_one_output(self) -> None:
+        """Refuses a forward that returns several, where one is needed."""
+        shapes = self._plan.output_shapes
+        if len(shapes) > 1:
+            listed = ", ".join(f"[{', '.join(map(str, ('N', *shape)))}]" for shape in shapes)
+            first = next(iter(self._plan.form)) if isinstance(self._plan.form, dict) else 0
+            raise ValueError(
+                f"the forward of '{self.name}' returns {len(shapes)} tensors, {listed}; say which one holds the "
+                f"classes, as in mnistcnn.from_torch(net, output={first!r})"
+            )
 
     def prepare(self, images: Any) -> torch.Tensor:
         """Checked float32 images; also in the shape that the author's forward takes."""
@@ -150,7 +173,7 @@ class AdoptedModel(Model):
         self.__dict__["_owners"] = [module.get_submodule(path) for path in plan.owners]
         self.__dict__["_layers"] = [module.get_submodule(path) for path in plan.layers]
         self._told: set[str] = set()
-        self._keeps_shape = plan.output_shape == self.output_shape
+        self._keeps_shape = plan.form == ONE and plan.output_shapes == (self.output_shape,)
         device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
         network = self._network
         if device.type != "cpu":

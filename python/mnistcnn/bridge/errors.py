@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,6 +21,9 @@ class ConversionError(ValueError):
 
 class RefusalError(Exception):
     """The reason why one operation can't be expressed; it matters only if the outputs depend on that operation."""
+
+    where: str | None = None  # the author's line, once it is known
+    value: Any = None  # the same numbers in the same order, where only their shape can't be expressed
 
 
 def source_line() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import threading
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from torch import nn
 from mnistcnn._native import core
 from mnistcnn.bridge.adopted import AdoptedModel, Plan, network_of
 from mnistcnn.bridge.errors import ConversionError
+from mnistcnn.bridge.outputs import Choice
 from mnistcnn.bridge.tracing import Run, Shape, failure, make_lazy_layers, plan_of, undisturbed
 from mnistcnn.checks import image_shape
 from mnistcnn.model import Model
@@ -25,7 +27,11 @@ _CLOSE = 1e-4  # relative distance of outputs; float32 in another order stays fa
 
 
 def from_torch(
-    module: nn.Module, input_shape: Sequence[int] = (1, 28, 28), *, normalization: Normalization | None = None
+    module: nn.Module,
+    input_shape: Sequence[int] = (1, 28, 28),
+    *,
+    normalization: Normalization | None = None,
+    output: int | str | None = None,
 ) -> Model:
     """A model of any feed-forward module, sharing its parameters' memory.
 
@@ -35,12 +41,15 @@ def from_torch(
     Parameters
     ----------
     module
-        Its forward takes a batch of images and gives one tensor. Images may also enter flat, [N, 784], or without
-        their channel, [N, 28, 28].
+        Its forward takes a batch of images and gives a tensor, or several in a tuple, list or dictionary. Images may
+        also enter flat, [N, 784], or without their channel, [N, 28, 28].
     input_shape
         (channels, height, width) of an image.
     normalization
         How uint8 pixels enter; see `mnistcnn.Model`.
+    output
+        Where the forward returns several tensors: the position or key of the one that the model gives. Otherwise the
+        model returns what the forward does, and can't be trained by `mnistcnn.train`, which needs one row of classes.
 
     Raises
     ------
@@ -60,18 +69,19 @@ def from_torch(
     >>> model(torch.zeros(3, 1, 28, 28)).shape
     torch.Size([3, 10])
     """
-    return converted(AdoptedModel, module, input_shape, normalization)
+    return converted(AdoptedModel, module, input_shape, normalization, output)
 
 
 def as_model(model: Model | nn.Module) -> Model:
-    """A model as it is; any other module converted, the second time at no cost."""
-    if isinstance(model, Model):
-        return model
-    if isinstance(model, nn.Module):
-        return from_torch(model)
-    raise TypeError(
-        f"model must be an mnistcnn.Model or a torch.nn.Module, got {type(model).__name__}{_model_hint(model)}"
-    )
+    """A model as it is; any other module converted, the second time at no cost. It has one output."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"model must be an mnistcnn.Model or a torch.nn.Module, got {type(model).__name__}{_model_hint(model)}"
+        )
+    found = model if isinstance(model, Model) else from_torch(model)
+    if isinstance(found, AdoptedModel):
+        found.check_one_output()
+    return found
 
 
 def _model_hint(given: object) -> str:
@@ -101,17 +111,18 @@ def converted(
     module: nn.Module,
     input_shape: Sequence[int] = (1, 28, 28),
     normalization: Normalization | None = None,
+    output: Choice = None,
 ) -> AdoptedModel:
     """The model of a module, made anew only where the module has changed."""
     module = _checked(module)
     shape = image_shape("input_shape", input_shape)
     kept: _Kept = module.__dict__.setdefault(_KEPT, _Kept())
-    now = (shape, fingerprint(module))
+    now = (shape, output, fingerprint(module))
     then, model = kept.models.get(kind, (None, None))
     if model is None or then != now:
-        plan = traced(module, shape)
+        plan = traced(module, shape, output)
         model = kind.adopt(module, plan)
-        kept.models[kind] = ((shape, fingerprint(module)), model)
+        kept.models[kind] = ((shape, output, fingerprint(module)), model)
     if normalization is not None:
         model.normalization = normalization.for_channels(shape[0])
     return model
@@ -124,7 +135,7 @@ def fingerprint(module: nn.Module) -> list[Any]:
         values = {k: v for k, v in vars(each).items() if isinstance(v, int | float | str | tuple) and k != "training"}
         tensors = [(key, id(tensor), _size(tensor)) for key, tensor in each._parameters.items()]
         hooks = (len(each._forward_hooks), len(each._forward_pre_hooks))
-        parts.append((path, id(each), type(each), type(each).forward, values, tensors, hooks))
+        parts.append((path, id(each), type(each), getattr(type(each), "forward", None), values, tensors, hooks))
     return parts
 
 
@@ -132,10 +143,10 @@ def _size(tensor: torch.Tensor | None) -> Any:
     return None if tensor is None or nn.parameter.is_lazy(tensor) else tuple(tensor.shape)
 
 
-def traced(module: nn.Module, input_shape: Shape) -> Plan:
+def traced(module: nn.Module, input_shape: Shape, output: Choice = None) -> Plan:
     """The plan of a module, checked against the module's own outputs."""
     with _ONE_AT_A_TIME:
-        plan, runs = _observed(module, input_shape)
+        plan, runs = _observed(module, input_shape, output)
     try:
         network = network_of(plan)
     except ValueError as error:
@@ -144,8 +155,9 @@ def traced(module: nn.Module, input_shape: Shape) -> Plan:
     return plan
 
 
-def _observed(module: nn.Module, input_shape: Shape) -> tuple[Plan, list[Run]]:
+def _observed(module: nn.Module, input_shape: Shape, output: Choice) -> tuple[Plan, list[Run]]:
     """Runs the forward on images as they are; flat or without their channel where it wants them so."""
+    _check_inputs(module)
     shapes = [input_shape, (math.prod(input_shape),)]
     if input_shape[0] == 1:
         shapes.append(input_shape[1:])
@@ -153,18 +165,31 @@ def _observed(module: nn.Module, input_shape: Shape) -> tuple[Plan, list[Run]]:
     for shape in shapes:
         try:
             make_lazy_layers(module, shape)
-            return plan_of(module, input_shape, shape)
-        except ConversionError as error:
-            if shape == input_shape:
-                raise
-            first = first or error
-        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+            return plan_of(module, input_shape, shape, output)
+        except ConversionError:  # it takes images of this shape, and does something else with them
+            raise
+        except Exception as error:
             first = first or error
     assert first is not None
     raise ConversionError(
         f"the forward of {type(module).__name__} fails on images [N, {', '.join(map(str, input_shape))}] with N = 5: "
         f"{failure(first)}; it must take any number of images of that size" + _size_hint(module, input_shape)
     ) from first
+
+
+def _check_inputs(module: nn.Module) -> None:
+    """A forward of several inputs, as Siamese networks have, is refused with what can be done."""
+    if isinstance(module, torch.jit.ScriptModule):  # it has no signature, and is refused later
+        return
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    given = inspect.signature(module.forward).parameters.values()
+    needed = [each.name for each in given if each.default is each.empty and each.kind in positional]
+    if len(needed) > 1:
+        raise ConversionError(
+            f"the forward of {type(module).__name__} takes {len(needed)} inputs ({', '.join(needed)}); mnistcnn runs "
+            "networks of one batch of images: convert the part that sees one of them, as in "
+            "net.branch = mnistcnn.accelerate(net.branch)"
+        )
 
 
 def _size_hint(module: nn.Module, input_shape: Shape) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mnistcnn.atomic import write_whole
+from mnistcnn.bridge.adopted import AdoptedModel
 from mnistcnn.graph import INPUT
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def export_onnx(model: Model, path: str | Path, *, pixels: bool = False) -> Path
         import onnx
     except ImportError:
         raise ImportError('ONNX files need the package onnx: pip install "mnistcnn[onnx]"') from None
+    if isinstance(model, AdoptedModel):
+        model.check_one_output()
     model._relink()
     document = _Writer(model, onnx).document(pixels=pixels)
     onnx.checker.check_model(document, full_check=True)

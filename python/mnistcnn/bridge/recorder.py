@@ -33,6 +33,7 @@ _OPERATORS = {
     "max_pool2d", "_max_pool2d": "max_pool2d",
 }  # fmt: skip
 _DROPOUTS = ("dropout", "dropout2d")
+_FOREIGN = "it takes a tensor that does not come from the forward's input by operations of torch"
 
 
 class Recorder(TorchFunctionMode):
@@ -119,10 +120,12 @@ class Recorder(TorchFunctionMode):
             for found in call.builder.found[begin:]:
                 found.where = where
         except RefusalError as refusal:
-            values = refusal if hasattr(refusal, "where") else _placed(refusal, where, what, call.name)
-        except (KeyError, TypeError, ValueError) as error:
+            values = _placed(refusal, where, what, call.name) if refusal.where is None else _passed_on(refusal)
+        except KeyError:
+            values = _placed(RefusalError(_FOREIGN), where, what, call.name)
+        except (TypeError, ValueError) as error:
             values = _placed(RefusalError(f"its arguments are not known ({error})"), where, what, call.name)
-        tensors = [result] if isinstance(result, torch.Tensor) else list(_flat(result))
+        tensors = list(_flat(result) if isinstance(values, list) else _tensors(result))
         if not isinstance(values, list):
             values = [values] * len(tensors)
         for tensor, value in zip(tensors, values, strict=True):
@@ -250,8 +253,15 @@ def _placed(refusal: RefusalError, where: str, what: str, name: str) -> RefusalE
     reason = str(refusal)
     subject = "" if reason.startswith("mnistcnn ") else f"{what}: "
     placed = RefusalError(f"{where or f'layer {name!r}'}: {subject}{reason}")
-    placed.where = where  # type: ignore[attr-defined]
+    placed.where, placed.value = where, refusal.value
     return placed
+
+
+def _passed_on(refusal: RefusalError) -> RefusalError:
+    """The reason for what is computed from a refused value: that is other numbers."""
+    same = RefusalError(str(refusal))
+    same.where = refusal.where
+    return same
 
 
 def _name_of(func: Any) -> str:

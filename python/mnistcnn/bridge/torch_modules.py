@@ -143,6 +143,6 @@ _BY_FORWARD = {kind.forward: handler for kind, handler in KINDS.items()}
 
 def handler_of(module: nn.Module) -> ModuleHandler | None:
     """By the forward that it runs, so that subclasses which only set values are known too."""
-    if type(module).forward in _BY_FORWARD and "forward" not in vars(module):
+    if getattr(type(module), "forward", None) in _BY_FORWARD and "forward" not in vars(module):
         return next((KINDS[kind] for kind in type(module).__mro__ if kind in KINDS), None)
     return None

@@ -16,6 +16,7 @@ from torch import nn
 from mnistcnn.bridge.adopted import Plan
 from mnistcnn.bridge.builder import Builder, Found, Value
 from mnistcnn.bridge.errors import ConversionError, RefusalError
+from mnistcnn.bridge.outputs import Choice, chosen, described, taken_apart
 from mnistcnn.bridge.recorder import Recorder
 from mnistcnn.layers import Dropout, Dropout2d
 
@@ -51,7 +52,9 @@ def make_lazy_layers(module: nn.Module, image_shape: Shape) -> None:
 class Run:
     """One observed run of the forward, in one mode."""
 
-    def __init__(self, module: nn.Module, input_shape: Shape, image_shape: Shape, *, training: bool) -> None:
+    def __init__(
+        self, module: nn.Module, input_shape: Shape, image_shape: Shape, output: Choice, *, training: bool
+    ) -> None:
         self.training = training
         generator = torch.Generator().manual_seed(20 + training)
         batch = TRAINING_BATCH if training else EVALUATION_BATCH
@@ -62,28 +65,36 @@ class Run:
         torch.manual_seed(20 + training)  # random numbers in the forward then make a difference
         recorder = Recorder(module, self.example.clone(), input_shape, image_shape)
         self.builder: Builder = recorder.builder
-        self.outputs = recorder.run()
-        self.output_node, self.output_shape = self._finish(recorder)
+        self.returned = chosen(recorder.run(), output)
+        self.form, tensors = taken_apart(self.returned)
+        self.outputs = tensors[0]
+        values = [self._value(recorder, tensor) for tensor in tensors]
+        self.output_shapes = tuple(value.shape for value in values)
+        if len(tensors) > 1:  # side by side
+            self.outputs = torch.cat([tensor.reshape(batch, -1) for tensor in tensors], 1)
+            flat = [replace(value, shape=(math.prod(value.shape),)) for value in values]
+            values = [self.builder.concat(flat, 0, "outputs")]
+        self.output_node = self._finish(values[0])
 
-    def _finish(self, recorder: Recorder) -> tuple[int, Shape]:
-        if not isinstance(self.outputs, torch.Tensor):
-            raise ConversionError(
-                f"the forward returns {type(self.outputs).__name__}, not one tensor; let it return the logits or "
-                "log-probabilities only"
-            )
+    def _value(self, recorder: Recorder, output: torch.Tensor) -> Value:
+        hint = "" if isinstance(self.returned, torch.Tensor) else f". {_one_of(self.returned)}"
         try:
-            value: Value = recorder.value(self.outputs)
+            return recorder.value(output)
         except RefusalError as refusal:
-            raise ConversionError(str(refusal)) from None
+            raise ConversionError(str(refusal) + hint) from None
         except KeyError:
-            raise ConversionError("the forward's outputs don't come from its input by operations of torch") from None
+            raise ConversionError(
+                "the forward's outputs don't come from its input by operations of torch" + hint
+            ) from None
+
+    def _finish(self, value: Value) -> int:
         if self.builder.shape_of(value.node) == value.shape and value.node >= 0:
-            return value.node, value.shape
+            return value.node
         flat = (math.prod(value.shape),) if len(value.shape) != 3 else value.shape
         node = self.builder.place(value, flat)
         if node < 0:
             raise ConversionError("the forward returns its input unchanged; there is nothing to run")
-        return node, value.shape
+        return node
 
     def needed(self) -> list[int]:
         """The nodes on which the outputs depend, in order; the outputs' node is the last."""
@@ -155,12 +166,18 @@ def check_shared(nodes: list[Found]) -> None:
             users[name] = found
 
 
-def plan_of(module: nn.Module, input_shape: Shape, image_shape: Shape) -> tuple[Plan, list[Run]]:
+def plan_of(module: nn.Module, input_shape: Shape, image_shape: Shape, output: Choice = None) -> tuple[Plan, list[Run]]:
     """What the module computes, and the two runs that showed it."""
     runs = []
     for training in (True, False):
         with undisturbed(module):
-            runs.append(Run(module, input_shape, image_shape, training=training))
+            runs.append(Run(module, input_shape, image_shape, output, training=training))
+    if runs[0].form != runs[1].form:
+        several = next(run.returned for run in runs if not isinstance(run.returned, torch.Tensor))
+        raise ConversionError(
+            f"the forward returns {described(runs[0].returned)} in training and {described(runs[1].returned)} in "
+            f"evaluation; let it return the same in both. {_one_of(several)}"
+        )
     nodes = compared(runs[0].nodes(), runs[1].nodes())
     check_shared(nodes)
     rows = tuple(found.row() for found in nodes)
@@ -174,8 +191,16 @@ def plan_of(module: nn.Module, input_shape: Shape, image_shape: Shape) -> tuple[
         layers=layers,
         input_shape=input_shape,
         image_shape=image_shape,
-        output_shape=runs[0].output_shape,
+        output_shapes=runs[0].output_shapes,
+        form=runs[0].form,
+        output=output,
     ), runs
+
+
+def _one_of(returned: Any) -> str:
+    """How to take one output alone."""
+    first = next(iter(returned), 0) if isinstance(returned, dict) else 0
+    return f"One output alone: mnistcnn.from_torch(net, output={first!r})"
 
 
 def failure(error: BaseException) -> str:

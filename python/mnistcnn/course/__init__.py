@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 import mnistcnn
 from mnistcnn.course.budget import train_model
-from mnistcnn.course.loop import test, train
+from mnistcnn.course.loop import GetCorrectPredCount, test, train
 from mnistcnn.course.pictures import display_plot, plot_data
 from mnistcnn.course.sources import (
     data_loader,
@@ -42,6 +42,7 @@ from mnistcnn.course.table import summary
 # With what the courses' own utils.py brings along when everything is imported from it.
 __all__ = [
     "F",
+    "GetCorrectPredCount",
     "data_loader",
     "display_plot",
     "get_dataloaders",

@@ -52,12 +52,17 @@ _RECORDS: WeakKeyDictionary[nn.Module, Record] = WeakKeyDictionary()
 
 
 def train(
-    model: nn.Module, device: torch.device | str, train_loader: Batches, optimizer: torch.optim.Optimizer
+    model: nn.Module,
+    device: torch.device | str,
+    train_loader: Batches,
+    optimizer: torch.optim.Optimizer,
+    criterion: Loss | int | None = None,
+    epoch: int | None = None,
 ) -> tuple[list[float], list[float]]:
     """One epoch, with a bar in terminals and notebooks.
 
-    The loss is the one that fits what the model gives: ``nll_loss`` for log-probabilities, ``cross_entropy`` for
-    logits. A network of mnistcnn says which; the outputs of another module are looked at.
+    Without a criterion, the loss is the one that fits what the model gives: ``nll_loss`` for log-probabilities,
+    ``cross_entropy`` for logits. A network of mnistcnn says which; the outputs of another module are looked at.
 
     Parameters
     ----------
@@ -69,6 +74,11 @@ def train(
         Yields (images, labels): ours or PyTorch's.
     optimizer
         One of ``torch.optim``, over the model's parameters.
+    criterion
+        The loss of (outputs, labels), such as ``nn.CrossEntropyLoss()`` or ``F.nll_loss``; or the epoch's number, which
+        other courses give in this place.
+    epoch
+        Its number, shown before the loss.
 
     Returns
     -------
@@ -77,14 +87,18 @@ def train(
         the loss.
     """
     record = _record(model)
-    accuracies, losses = one_epoch(model, device, train_loader, optimizer)
+    if isinstance(criterion, int):
+        criterion, epoch = None, criterion
+    accuracies, losses = one_epoch(model, device, train_loader, optimizer, criterion, epoch)
     record.train_acc += accuracies
     record.train_losses += losses
     return list(record.train_acc), list(record.train_losses)
 
 
-def test(model: nn.Module, device: torch.device | str, test_loader: Batches) -> tuple[list[float], list[float]]:
-    """Tests the model, and prints average loss and accuracy.
+def test(
+    model: nn.Module, device: torch.device | str, test_loader: Batches, criterion: Loss | None = None
+) -> tuple[list[float], list[float]]:
+    """Tests the model, and prints average loss and accuracy; the loss as in `train`, as a mean over the images.
 
     Returns
     -------
@@ -92,7 +106,7 @@ def test(model: nn.Module, device: torch.device | str, test_loader: Batches) -> 
         Of every test that this model has had: accuracy in per cent, and the mean loss.
     """
     record = _record(model)
-    score = evaluated(model, device, test_loader)
+    score = evaluated(model, device, test_loader, criterion)
     print(f"\n{score.line('Test set')}\n")
     record.test_acc.append(score.percent)
     record.test_losses.append(score.loss)
@@ -102,50 +116,73 @@ def test(model: nn.Module, device: torch.device | str, test_loader: Batches) -> 
 test.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test wherever it is imported
 
 
+def GetCorrectPredCount(pPrediction: torch.Tensor, pLabels: torch.Tensor) -> int:  # noqa: N802, N803 - the course's names
+    """How many images of a batch have their largest output at their label.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mnistcnn.course import GetCorrectPredCount
+    >>> GetCorrectPredCount(torch.tensor([[0.1, 0.9], [0.8, 0.2]]), torch.tensor([1, 1]))
+    1
+    """
+    return int((pPrediction.detach().argmax(dim=1) == pLabels).sum().item())
+
+
 def one_epoch(
-    model: nn.Module, device: torch.device | str, loader: Batches, optimizer: torch.optim.Optimizer
+    model: nn.Module,
+    device: torch.device | str,
+    loader: Batches,
+    optimizer: torch.optim.Optimizer,
+    criterion: Loss | None = None,
+    epoch: int | None = None,
 ) -> tuple[list[float], list[float]]:
     """The accuracy so far, in per cent, and the loss of every batch."""
     _check(model, loader, optimizer)
+    _check_criterion(criterion)
     _remember_pixels(model, loader)
     model.train()
     accuracies: list[float] = []
     losses: list[float] = []
     correct = seen = 0
-    loss_of: Loss | None = None
+    loss_of = criterion
+    prefix = "" if epoch is None else f"Epoch={epoch} "
     with ProgressBar(_batches(loader), enabled=True, unit="batch") as bar:
         for images, labels in loader:
             images, labels = images.to(device), labels.to(device)
             optimizer.zero_grad()
             outputs = model(images)
+            _check_rows(outputs)
             loss_of = loss_of or fitting_loss(model, outputs)
             loss = loss_of(outputs, labels)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            correct += _correct(outputs, labels)
+            correct += GetCorrectPredCount(outputs, labels)
             seen += len(labels)
             losses.append(loss.item())
             accuracies.append(100 * correct / seen)
-            title = f"Loss={losses[-1]:.4f} Batch_id={len(losses) - 1} Accuracy={accuracies[-1]:.2f}"
+            title = f"{prefix}Loss={losses[-1]:.4f} Batch_id={len(losses) - 1} Accuracy={accuracies[-1]:.2f}"
             bar.show(len(losses), title=title)
     if not losses:
         raise ValueError("train_loader has no batches")
     return accuracies, losses
 
 
-def evaluated(model: nn.Module, device: torch.device | str, loader: Batches) -> Score:
+def evaluated(model: nn.Module, device: torch.device | str, loader: Batches, criterion: Loss | None = None) -> Score:
     """The model in evaluation mode on all images; no weight changes."""
     _check(model, loader)
+    _check_criterion(criterion)
     model.eval()
     loss_sum, correct, seen = 0.0, 0, 0
-    loss_of: Loss | None = None
+    loss_of = None if criterion is None else _summed(criterion)
     with torch.no_grad():
         for images, labels in loader:
             images, labels = images.to(device), labels.to(device)
             outputs = model(images)
+            _check_rows(outputs)
             loss_of = loss_of or fitting_loss(model, outputs)
             loss_sum += loss_of(outputs, labels, reduction="sum").item()
-            correct += _correct(outputs, labels)
+            correct += GetCorrectPredCount(outputs, labels)
             seen += len(labels)
     if not seen:
         raise ValueError("test_loader has no batches")
@@ -154,9 +191,6 @@ def evaluated(model: nn.Module, device: torch.device | str, loader: Batches) -> 
 
 def fitting_loss(model: nn.Module, outputs: torch.Tensor) -> Loss:
     """The negative log-likelihood of the labels, from what the outputs f32 [N, classes] mean."""
-    if not isinstance(outputs, torch.Tensor) or outputs.dim() != 2:
-        got = list(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-        raise ValueError(f"the model must give a row of classes for every image, [N, classes]; it gives {got}")
     return _LOSSES[model.outputs if isinstance(model, Model) else meaning(outputs)]
 
 
@@ -179,8 +213,30 @@ _LOSSES: dict[str, Loss] = {
 }
 
 
-def _correct(outputs: torch.Tensor, labels: torch.Tensor) -> int:
-    return int((outputs.detach().argmax(1) == labels).sum().item())
+def _summed(criterion: Loss) -> Loss:
+    """The sum over a batch's images, of a criterion that gives their mean unless it says otherwise."""
+    sums = getattr(criterion, "reduction", "mean") == "sum"
+
+    def loss_of(outputs: torch.Tensor, labels: torch.Tensor, reduction: str = "sum") -> torch.Tensor:
+        return criterion(outputs, labels) * (1 if sums else len(labels))
+
+    return loss_of
+
+
+def _check_rows(outputs: Any) -> None:
+    if not isinstance(outputs, torch.Tensor) or outputs.dim() != 2:
+        got = list(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        several = "; mnistcnn.accelerate(net, output=0) takes one of them alone" if isinstance(outputs, tuple) else ""
+        raise ValueError(f"the model must give a row of classes for every image, [N, classes]; it gives {got}{several}")
+
+
+def _check_criterion(criterion: object) -> None:
+    if criterion is None or callable(criterion):
+        return
+    lists = ": train and test return their lists" if isinstance(criterion, list) else ""
+    raise TypeError(
+        f"criterion must be a loss of (outputs, labels), such as nn.CrossEntropyLoss(), got {criterion!r}{lists}"
+    )
 
 
 def _record(model: nn.Module) -> Record:

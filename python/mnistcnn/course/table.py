@@ -30,7 +30,9 @@ class _Row:
         return _line(self.name, str(shapes[0] if len(shapes) == 1 else shapes), f"{self.parameters:,}")
 
 
-def summary(model: nn.Module, input_size: Sequence[int] = (1, 28, 28), batch_size: int = -1) -> None:
+def summary(
+    model: nn.Module, input_size: Sequence[int] = (1, 28, 28), batch_size: int = -1, device: object = None
+) -> None:
     """Prints layers, output shapes and parameters, in the order in which the layers are called.
 
     Parameters
@@ -42,6 +44,8 @@ def summary(model: nn.Module, input_size: Sequence[int] = (1, 28, 28), batch_siz
         (channels, height, width) of an image.
     batch_size
         What is shown as the first size, and multiplies the sizes in MB; -1 leaves it open.
+    device
+        Taken, and not needed: the model is run where it lies.
 
     Examples
     --------

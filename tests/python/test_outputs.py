@@ -1,0 +1,173 @@
+"""Forwards that return several tensors: given back as the author returns them, or one of them alone."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections import namedtuple
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import mnistcnn
+from mnistcnn._native import core
+from reference import distance
+
+Heads = namedtuple("Heads", "logits features")
+
+FORMS: dict[str, Any] = {
+    "tuple": lambda logits, features, maps: (logits, features),
+    "twice the same": lambda logits, features, maps: (logits, F.softmax(logits, dim=1), logits),
+    "a map": lambda logits, features, maps: (maps, logits),
+    "list in list": lambda logits, features, maps: [logits, [features, None]],
+    "dictionary": lambda logits, features, maps: {"logits": logits, "maps": maps},
+    "named": lambda logits, features, maps: Heads(logits, features),
+    "one": lambda logits, features, maps: (logits,),
+}
+
+
+class TwoHeads(nn.Module):
+    """Features and a classifier on them."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.form = form
+        self.conv = nn.Conv2d(1, 4, 5, stride=2)
+        self.norm = nn.BatchNorm2d(4)
+        self.embed = nn.Linear(576, 7)
+        self.classify = nn.Linear(7, 10)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        maps = F.relu(self.norm(self.conv(x)))
+        features = self.embed(maps.flatten(1))
+        return FORMS[self.form](self.classify(features), features, maps)
+
+
+class AuxiliaryHead(TwoHeads):
+    """A second output in training only."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        logits, features = super().forward(x)
+        return (logits, features) if self.training else logits
+
+
+def images(count: int = 6) -> torch.Tensor:
+    return torch.randn(count, 1, 28, 28, generator=torch.Generator().manual_seed(3))
+
+
+def tensors(returned: Any) -> list[torch.Tensor]:
+    if isinstance(returned, torch.Tensor):
+        return [returned]
+    parts = returned.values() if isinstance(returned, dict) else returned
+    return [tensor for part in parts if part is not None for tensor in tensors(part)]
+
+
+def weighted(returned: Any) -> torch.Tensor:
+    """A loss in which every output counts, each in its own way."""
+    terms = [(place + 1) * (each * each.detach().cos()).mean() for place, each in enumerate(tensors(returned))]
+    return torch.stack(terms).sum()
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("form", FORMS)
+def test_all_of_them_come_back(form: str, training: bool):
+    """Type, keys, shapes, numbers and gradients are those of PyTorch in float64; on lanes."""
+    torch.manual_seed(1)
+    module = TwoHeads(form)
+    reference = copy.deepcopy(module).double().train(training)
+    model = mnistcnn.accelerate(module).train(training)
+    assert core.Engine(model._network, "lanes", 1)
+    expected, found = reference(images().double()), model(images())
+    assert type(found) is type(expected)
+    if isinstance(expected, dict):
+        assert list(found) == list(expected)
+    for ours, theirs in zip(tensors(found), tensors(expected), strict=True):
+        assert ours.shape == theirs.shape
+        assert distance(ours, theirs) < 1e-5
+    weighted(found).backward()
+    weighted(expected).backward()
+    for ours, theirs in zip(model.parameters(), reference.parameters(), strict=True):
+        if theirs.norm() > 0 and theirs.grad.norm() > 1e-6:
+            assert distance(ours.grad, theirs.grad) < 1e-4
+
+
+def test_copies_return_the_same():
+    model = mnistcnn.accelerate(TwoHeads("dictionary")).eval()
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        for ours, theirs in zip(tensors(copied(images())), tensors(model(images())), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("form", "output"), [("tuple", 1), ("tuple", -1), ("dictionary", "maps"), ("named", 0)])
+def test_one_of_them_alone(form: str, output: Any):
+    module = TwoHeads(form).eval()
+    model = mnistcnn.from_torch(module, output=output)
+    torch.testing.assert_close(model(images()), module(images())[output])
+
+
+def test_one_alone_can_be_trained_and_saved(tmp_path: Any):
+    module = TwoHeads("tuple")
+    model = mnistcnn.from_torch(module, output=0)
+    digits = mnistcnn.load("digits")[0][:128]
+    before = module.conv.weight.detach().clone()
+    mnistcnn.train(model, digits, epochs=1, progress=False)
+    assert not torch.equal(module.conv.weight, before)
+    loaded = mnistcnn.load_model(model.save(tmp_path / "model.safetensors")).eval()
+    torch.testing.assert_close(loaded(images()), module.eval()(images())[0])
+
+
+def test_a_head_of_training_can_be_left_out():
+    module = AuxiliaryHead("tuple")
+    with pytest.raises(mnistcnn.ConversionError, match=r"a tuple of 2 in training and one tensor in evaluation.*=0\)"):
+        mnistcnn.from_torch(module)
+    model = mnistcnn.accelerate(module, output=0)
+    assert model.train()(images()).shape == model.eval()(images()).shape == (6, 10)
+
+
+def test_a_hook_on_a_layer_changes_nothing():
+    """Then PyTorch computes, and the choice counts as well."""
+    module = TwoHeads("tuple").eval()
+    one, all_of_them = mnistcnn.from_torch(module, output=1), mnistcnn.accelerate(TwoHeads("tuple")).eval()
+    expected = one(images())
+    module.conv.register_forward_hook(lambda *_: None)
+    all_of_them.conv.register_forward_hook(lambda *_: None)
+    with pytest.warns(mnistcnn.EngineWarning, match="hooks"):
+        torch.testing.assert_close(one(images()), expected)
+    with pytest.warns(mnistcnn.EngineWarning, match="hooks"):
+        assert len(all_of_them(images())) == 2
+
+
+@pytest.mark.parametrize("what", ["train", "test", "save", "onnx"])
+def test_where_one_is_needed_it_must_be_named(what: str, tmp_path: Any):
+    model, digits = mnistcnn.accelerate(TwoHeads("tuple")), mnistcnn.load("digits")[0][:32]
+    calls: dict[str, Any] = {
+        "train": lambda: mnistcnn.train(model, digits, epochs=1, progress=False),
+        "test": lambda: mnistcnn.test(TwoHeads("tuple"), digits),
+        "save": lambda: model.save(tmp_path / "model.safetensors"),
+        "onnx": lambda: mnistcnn.export_onnx(model, tmp_path / "model.onnx"),
+    }
+    with pytest.raises(ValueError, match=r"returns 2 tensors, \[N, 10\], \[N, 7\].*from_torch\(net, output=0\)"):
+        calls[what]()
+
+
+def test_what_is_no_tensor_is_named():
+    FORMS["text"] = lambda logits, features, maps: (logits, "digits")
+    FORMS["nothing"] = lambda logits, features, maps: None
+    FORMS["made outside"] = lambda logits, features, maps: (logits, torch.zeros(len(logits), 2))
+    try:
+        with pytest.raises(mnistcnn.ConversionError, match="returns str, not a tensor"):
+            mnistcnn.from_torch(TwoHeads("text"))
+        with pytest.raises(mnistcnn.ConversionError, match="returns no tensor"):
+            mnistcnn.from_torch(TwoHeads("nothing"))
+        with pytest.raises(mnistcnn.ConversionError, match=r"don't come from its input.*from_torch\(net, output=0\)"):
+            mnistcnn.from_torch(TwoHeads("made outside"))
+        with pytest.raises(mnistcnn.ConversionError, match="output=2, but the forward returns a tuple of 2"):
+            mnistcnn.from_torch(TwoHeads("tuple"), output=2)
+        with pytest.raises(mnistcnn.ConversionError, match=r"output='x', but .* a dictionary of 'logits', 'maps'"):
+            mnistcnn.accelerate(TwoHeads("dictionary"), output="x")
+    finally:
+        for name in ("text", "nothing", "made outside"):
+            del FORMS[name]
