@@ -1,7 +1,6 @@
 #include "mnistcnn/engine/lanes/compiler.h"
 
 #include <algorithm>
-#include <map>
 
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/engine/lanes/ops/activation_op.h"
@@ -15,6 +14,7 @@
 #include "mnistcnn/engine/lanes/ops/pool_op.h"
 #include "mnistcnn/engine/lanes/ops/rearrange_op.h"
 #include "mnistcnn/engine/lanes/ops/softmax_op.h"
+#include "mnistcnn/engine/lanes/placement.h"
 
 namespace mnistcnn::engine::lanes {
 namespace {
@@ -43,6 +43,7 @@ class Compiler {
   Plan compile() {
     find_used_nodes();
     plan_.image = new_value(extent_of(graph_.input_shape), false);
+    plan_.image->producer = -1;
     value_of_.assign(graph_.nodes.size(), {});
     for (node_ = 0; node_ < static_cast<int>(graph_.nodes.size()); ++node_) {
       if (!used_[static_cast<std::size_t>(node_)]) continue;
@@ -51,7 +52,7 @@ class Compiler {
     plan_.output = value_of_.back().value;
     close(plan_.output);
     link_gradients();
-    place_memory();
+    place_memory(plan_, views_, lazy_);
     collect_gradients();
     return std::move(plan_);
   }
@@ -98,6 +99,7 @@ class Compiler {
     plan_.values.push_back({});
     plan_.values.back().extent = extent;
     plan_.values.back().trains = trains;
+    plan_.values.back().producer = static_cast<int>(plan_.ops.size());  // the one that is made next
     return &plan_.values.back();
   }
 
@@ -118,8 +120,9 @@ class Compiler {
   }
 
   Value* view_of(Value* value, const Extent& extent) {
-    views_.push_back({new_value(extent, value->trains), value});
-    return views_.back().first;
+    Value* const view = new_value(extent, value->trains);
+    views_.push_back({view, value});
+    return view;
   }
 
   template <class Operation, class... Arguments>
@@ -447,131 +450,17 @@ class Compiler {
     add_norm(layout, norm.eps);
   }
 
-  // ---- gradients and memory
-  Value* root_of(Value* value) const {
-    for (const auto& [view, base] : views_)
-      if (view == value) return root_of(base);
-    return value;
-  }
-
+  // ---- gradients
   void link_gradients() {
-    std::vector<Value*> seen{root_of(plan_.output)};
+    std::vector<Value*> seen{views_.root_of(plan_.output)};
     for (std::size_t i = plan_.ops.size(); i-- > 0;)
       for (Input& input : plan_.ops[i]->inputs()) {
-        Value* const root = root_of(input.value);
+        Value* const root = views_.root_of(input.value);
         ++root->uses;
         input.adds_gradient = std::find(seen.begin(), seen.end(), root) != seen.end();
         if (!input.adds_gradient) seen.push_back(root);
       }
-    ++root_of(plan_.output)->uses;
-  }
-
-  // The convolution that is the only reader of a value.
-  const ConvolutionOp* convolution_reading(const Value* value) const {
-    if (value->uses != 1 || value == plan_.output) return nullptr;
-    for (const auto& op : plan_.ops)
-      if (op->inputs()[0].value == value) return dynamic_cast<const ConvolutionOp*>(op.get());
-    return nullptr;
-  }
-
-  // Memory in the form of a convolution's own scratch, so that it needs no copy.
-  static Buffer laid_out_buffer(std::int64_t& size, const ScratchLayout& layout) {
-    const Buffer buffer{Buffer::Kind::kBlock, size + layout.origin(), layout.plane(), layout.row()};
-    size += layout.size();
-    return buffer;
-  }
-
-  static Buffer block_buffer(std::int64_t& size, const Extent& extent) {
-    const Buffer buffer{Buffer::Kind::kBlock, size, extent.positions() * kLanes, extent.columns * kLanes};
-    size += extent.elements() * kLanes;
-    return buffer;
-  }
-
-  // Dense memory in another shape.
-  static Buffer seen_as(const Extent& extent, Buffer buffer) {
-    buffer.plane = extent.positions() * kLanes;
-    buffer.row = extent.columns * kLanes;
-    return buffer;
-  }
-
-  bool is_lazy(const Value* value) const { return std::find(lazy_.begin(), lazy_.end(), value) != lazy_.end(); }
-
-  // The convolution in whose scratch memory the gradient of a value can stay: nobody but one chain reads the value, and
-  // nothing happens between the two.
-  const ConvolutionOp* private_producer(const Value* value) const {
-    if (value->uses != 1 || value == plan_.output) return nullptr;
-    for (std::size_t i = 0; i + 1 < plan_.ops.size(); ++i) {
-      const auto* convolution = dynamic_cast<ConvolutionOp*>(plan_.ops[i].get());
-      if (convolution == nullptr || convolution->output() != value) continue;
-      const bool chain_follows =
-          dynamic_cast<ChainOp*>(plan_.ops[i + 1].get()) != nullptr && plan_.ops[i + 1]->inputs()[0].value == value;
-      return chain_follows ? convolution : nullptr;
-    }
-    return nullptr;
-  }
-
-  // Chains without a pool may write the gradient of their input over that of their output: one map less in the cache.
-  void find_gradients_in_place() {
-    for (Value& value : plan_.values) {
-      const ConvolutionOp* const producer = private_producer(&value);
-      if (producer == nullptr || !producer->gradient_layout().frame.empty()) continue;
-      for (const auto& op : plan_.ops) {
-        auto* const chain = dynamic_cast<ChainOp*>(op.get());
-        const bool fits = chain != nullptr && chain->inputs()[0].value == &value && chain->layers().pool == kNoPool;
-        if (fits && convolution_reading(chain->output()) != nullptr) in_place_.emplace(&value, chain->output());
-      }
-    }
-  }
-
-  void place_memory() {
-    find_gradients_in_place();
-    std::int64_t input = 0, gradient = 0, temporary = 0, workspace = 0;
-    for (const auto& op : plan_.ops) {
-      const Needs needs = op->needs();
-      input = std::max(input, needs.input_scratch);
-      gradient = std::max(gradient, needs.gradient_scratch);
-      temporary = std::max(temporary, needs.temporary);
-      workspace = std::max(workspace, needs.workspace);
-    }
-    const auto whole = [](std::int64_t n) { return (n + kLanes - 1) / kLanes * kLanes + kLanes; };
-    const std::int64_t gradient_place = whole(input), temporary_place = gradient_place + whole(gradient),
-                       workspace_place = temporary_place + whole(temporary);
-    plan_.thread_size = workspace_place + whole(workspace);
-    for (const auto& op : plan_.ops) {
-      const Needs needs = op->needs();
-      op->place(
-          {0, gradient_place, temporary_place, workspace_place, plan_.block_size, plan_.batch_size, plan_.packed_size});
-      plan_.block_size += (needs.block + kLanes - 1) / kLanes * kLanes;
-      plan_.batch_size += needs.batch;
-      plan_.packed_size += needs.packed;
-    }
-    for (Value& value : plan_.values) {
-      if (root_of(&value) != &value) continue;
-      const ConvolutionOp *const producer = private_producer(&value), *const reader = convolution_reading(&value);
-      if (&value == plan_.image && reader != nullptr)
-        value.activation = laid_out_buffer(plan_.block_size, reader->input_layout());
-      else if (producer != nullptr)
-        value.activation = laid_out_buffer(plan_.block_size, {value.extent, {}});
-      else if (!is_lazy(&value))
-        value.activation = block_buffer(plan_.block_size, value.extent);
-      if (producer != nullptr && in_place_.contains(&value)) continue;
-      if (producer != nullptr) {
-        const ScratchLayout& layout = producer->gradient_layout();
-        value.gradient = {Buffer::Kind::kThread, gradient_place + layout.origin(), layout.plane(), layout.row()};
-      } else if (is_lazy(&value) && reader != nullptr) {
-        value.gradient = laid_out_buffer(plan_.block_size, {value.extent, {}});
-      } else {
-        value.gradient = block_buffer(plan_.block_size, value.extent);
-      }
-    }
-    for (const auto& [value, output] : in_place_) value->gradient = output->gradient;
-    for (const auto& [view, base] : views_) {
-      const Value* root = root_of(base);
-      view->activation = seen_as(view->extent, root->activation);
-      view->gradient = seen_as(view->extent, root->gradient);
-      view->trains = root->trains;
-    }
-    plan_.block_size = (plan_.block_size / kLanes | 1) * kLanes + kLanes;  // blocks don't begin at the same sets
+    ++views_.root_of(plan_.output)->uses;
   }
 
   void collect_gradients() {
@@ -593,10 +482,9 @@ class Compiler {
   std::vector<bool> used_;
   std::vector<int> readers_;  // nodes that read each node
   std::vector<Named> value_of_;
-  std::vector<std::pair<Value*, Value*>> views_;  // (view, what it shows in another shape)
+  Views views_;
   std::vector<Value*> lazy_;
   std::vector<Open> open_;
-  std::map<Value*, Value*> in_place_;  // input of a chain -> its output
 };
 
 }  // namespace

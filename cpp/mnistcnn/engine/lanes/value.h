@@ -29,6 +29,7 @@ struct Value {
   Buffer activation, gradient;
   bool trains = false;  // parameters lie in front of it, so its gradient is always needed
   int uses = 0;         // operations that read it, the loss included
+  int producer = -1;    // the operation that computes it, -1: the image
 };
 
 }  // namespace mnistcnn::engine::lanes
