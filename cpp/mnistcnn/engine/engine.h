@@ -33,8 +33,8 @@ class Engine {
   // updated. What `keep` asks for is kept until the next call.
   virtual at::Tensor forward(const at::Tensor& images, Mode mode, Randomness randomness, Keep keep) = 0;
 
-  // The gradients of the latest `forward`, in either mode: those of the parameters replace the ones in Parameters;
-  // those of the images, f32 [B, C, H, W], are returned when they were kept (else an undefined tensor).
+  // The gradients of the latest `forward`, in either mode, once: those of the parameters replace the ones in
+  // Parameters; those of the images, f32 [B, C, H, W], are returned when they were kept (else an undefined tensor).
   virtual at::Tensor backward(const at::Tensor& output_gradients) = 0;
 
   // Evaluation mode, straight from a data set -> outputs, f32 [B, ...]

@@ -258,6 +258,15 @@ TEST(LanesEngine, WrongStepsAreRefused) {
   EXPECT_THROW(model.engine->backward(one.data(), nullptr), std::invalid_argument);
 }
 
+TEST(LanesEngine, AForwardServesOneBackward) {
+  Model model(chain_graph({1, 4, 4}, {network::Flatten{}, network::Linear{3, true}}), 1);
+  const std::vector<float> image(16, 0.5f), gradients(3, 1.0f);
+  std::vector<float> outputs(3);
+  model.engine->forward(image.data(), 1, Mode::kTrain, {}, outputs.data());
+  model.engine->backward(gradients.data(), nullptr);
+  EXPECT_THROW(model.engine->backward(gradients.data(), nullptr), std::invalid_argument);
+}
+
 TEST(LanesEngine, TwoEnginesInTwoThreads) {
   Model alone(varied_graph(), 1);
   const Outcome expected = train_a_little(alone, {40, 20});

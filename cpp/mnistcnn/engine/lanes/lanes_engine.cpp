@@ -71,6 +71,7 @@ class LanesEngine::Implementation {
 
   void backward(const float* output_gradients, float* image_gradients) {
     if (!ready_for_backward_) throw std::invalid_argument("backward needs a forward before it");
+    ready_for_backward_ = false;  // gradients will lie where values did
     run_.image_gradients = image_gradients != nullptr;
     output_gradients_ = output_gradients;
     image_gradients_ = image_gradients;

@@ -41,8 +41,8 @@ class LanesEngine {
   // images: f32 [count, C, H, W] -> outputs: f32 [count, output_size]
   void forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, float* outputs);
 
-  // Of the latest forward. Gradients of the parameters replace those in Memory. image_gradients: f32 [count, C, H, W]
-  // or nullptr.
+  // Of the latest forward, once. Gradients of the parameters replace those in Memory. image_gradients: f32 [count, C,
+  // H, W] or nullptr.
   void backward(const float* output_gradients, float* image_gradients);
 
   // Evaluation mode -> outputs: f32 [count, output_size]

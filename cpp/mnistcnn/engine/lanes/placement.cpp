@@ -19,8 +19,11 @@ class Placement {
   void place() {
     place_operations();
     for (Value& value : plan_.values)
-      if (views_.root_of(&value) == &value) place_activation(value);
-    place_gradients();
+      if (views_.root_of(&value) == &value) {
+        place_activation(value);
+        place_gradient(value);
+      }
+    place_shared();
     for (const auto& [view, base] : views_) {
       const Value* root = views_.root_of(base);
       view->activation = seen_as(view->extent, root->activation);
@@ -88,48 +91,54 @@ class Placement {
     return buffer;
   }
 
+  // A buffer of some values that lies in the block, and how long it is needed.
+  struct Shared {
+    Buffer* buffer;
+    Lifetime lifetime;
+  };
+
+  void share(Buffer& buffer, const Value& value, const ScratchLayout* layout, int first) {
+    const std::int64_t size = layout ? layout->size() : value.extent.elements() * kLanes;
+    buffer = layout ? laid_out(*layout) : dense_buffer(value.extent);
+    shared_.push_back({&buffer, {first, back_at(value.producer), size}});
+  }
+
+  // Moments: each operation forward, the loss, each operation backward. A producer may want its output again.
+  int back_at(int operation) const { return 2 * static_cast<int>(plan_.ops.size()) - operation; }
+
   void place_activation(Value& value) {
     const ConvolutionOp *const producer = private_producer(value), *const reader = convolution_reading(value);
-    if (producer == nullptr && is_lazy(value) && &value != plan_.image) return;
-    const bool framed = &value == plan_.image && reader != nullptr;
-    const ScratchLayout layout = framed ? reader->input_layout() : ScratchLayout{value.extent, {}};
-    const bool spaced = framed || producer != nullptr;
-    value.activation = spaced ? laid_out(layout) : dense_buffer(value.extent);
-    value.activation.offset += plan_.block_size;
-    plan_.block_size += spaced ? layout.size() : value.extent.elements() * kLanes;
+    const ScratchLayout spaced{value.extent, {}};
+    if (&value == plan_.image)
+      share(value.activation, value, reader ? &reader->input_layout() : nullptr, -1);
+    else if (producer != nullptr || !is_lazy(value))
+      share(value.activation, value, producer ? &spaced : nullptr, value.producer);
   }
-
-  // Moments are counted by the operations that go backward: the last comes first.
-  int moment(int operation) const { return static_cast<int>(plan_.ops.size()) - operation; }
 
   int first_use_of_gradient(const Value& value) const {
-    if (&value == views_.root_of(plan_.output)) return 0;
+    if (&value == views_.root_of(plan_.output)) return static_cast<int>(plan_.ops.size());
     for (std::size_t i = plan_.ops.size(); i-- > 0;)
       for (const Input& input : plan_.ops[i]->inputs())
-        if (views_.root_of(input.value) == &value) return moment(static_cast<int>(i));
-    return moment(value.producer);
+        if (views_.root_of(input.value) == &value) return back_at(static_cast<int>(i));
+    return back_at(value.producer);
   }
 
-  // Gradients pass: the memory of one becomes that of another.
-  void place_gradients() {
-    std::vector<Value*> shared;
-    std::vector<Lifetime> lifetimes;
-    for (Value& value : plan_.values) {
-      if (views_.root_of(&value) != &value) continue;
-      if (const ConvolutionOp* const producer = private_producer(value)) {
-        const ScratchLayout& layout = producer->gradient_layout();
-        value.gradient = {Buffer::Kind::kThread, gradient_scratch_ + layout.origin(), layout.plane(), layout.row()};
-        continue;
-      }
-      const bool spaced = is_lazy(value) && convolution_reading(value) != nullptr;
-      const ScratchLayout layout{value.extent, {}};
-      value.gradient = spaced ? laid_out(layout) : dense_buffer(value.extent);
-      shared.push_back(&value);
-      lifetimes.push_back({first_use_of_gradient(value), moment(value.producer),
-                           spaced ? layout.size() : value.extent.elements() * kLanes});
+  void place_gradient(Value& value) {
+    if (const ConvolutionOp* const producer = private_producer(value)) {
+      const ScratchLayout& layout = producer->gradient_layout();
+      value.gradient = {Buffer::Kind::kThread, gradient_scratch_ + layout.origin(), layout.plane(), layout.row()};
+      return;
     }
+    const bool spaced = is_lazy(value) && convolution_reading(value) != nullptr;
+    const ScratchLayout layout{value.extent, {}};
+    share(value.gradient, value, spaced ? &layout : nullptr, first_use_of_gradient(value));
+  }
+
+  void place_shared() {
+    std::vector<Lifetime> lifetimes;
+    for (const Shared& each : shared_) lifetimes.push_back(each.lifetime);
     const SharedMemory memory = share_memory(lifetimes);
-    for (std::size_t i = 0; i < shared.size(); ++i) shared[i]->gradient.offset += plan_.block_size + memory.places[i];
+    for (std::size_t i = 0; i < shared_.size(); ++i) shared_[i].buffer->offset += plan_.block_size + memory.places[i];
     plan_.block_size += memory.total;
   }
 
@@ -137,6 +146,7 @@ class Placement {
   const Views& views_;
   const std::vector<Value*>& lazy_;
   std::int64_t gradient_scratch_ = 0;
+  std::vector<Shared> shared_;
 };
 
 }  // namespace
