@@ -148,3 +148,12 @@ def test_all_refuses_a_table_that_is_not_there():
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "there is no table nonsense; choose from epoch" in done.stderr
+
+
+def test_gradient_error(monkeypatch: pytest.MonkeyPatch):
+    module = _module("gradient_error", monkeypatch)
+    lines = module.rows("budget_model1", seeds=2, batch_size=3)
+    assert [line[1] for line in lines] == ["PyTorch", "aten", "lanes"]
+    assert all(line[2] == "0" and 1e-9 < float(line[3]) <= float(line[4]) < module.FAR for line in lines)
+    with pytest.raises(ValueError, match="has dropout"):
+        module.errors("budget_model2", 0, 3)
