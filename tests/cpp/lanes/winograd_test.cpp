@@ -110,13 +110,15 @@ TEST(Winograd, HasTheSameBitsWithAvx2AndAvx512) {
 }
 
 TEST(Winograd, PaysForManyChannelsOnLargeMapsOnly) {
-  const auto pays = [](std::int64_t channels, std::int64_t size) {
-    return winograd_pays({{channels, size, size}, {channels, size, size}, 1, 1});
-  };
-  EXPECT_TRUE(pays(16, 28));
-  EXPECT_TRUE(pays(128, 12));
-  EXPECT_FALSE(pays(2, 28));
-  EXPECT_FALSE(pays(64, 1));
+  for (const auto pays : {winograd_pays_for_inputs, winograd_pays_for_weights}) {
+    const auto on = [&](std::int64_t channels, std::int64_t size) {
+      return pays({{channels, size, size}, {channels, size, size}, 1, 1});
+    };
+    EXPECT_TRUE(on(16, 28));
+    EXPECT_TRUE(on(128, 12));
+    EXPECT_FALSE(on(2, 28));
+    EXPECT_FALSE(on(64, 1));
+  }
 }
 
 }  // namespace

@@ -91,16 +91,33 @@ WinogradTile strip_tile(View map, const Extent& extent, const WinogradStrips& st
   return t;
 }
 
+// Pairs of an output and a kernel position that sees the map.
+double touching_pairs(std::int64_t inputs, std::int64_t outputs, int before) {
+  std::int64_t pairs = 0;
+  for (std::int64_t i = 0; i < outputs; ++i)
+    for (std::int64_t k = 0; k < 3; ++k) pairs += i + k >= before && i + k - before < inputs ? 1 : 0;
+  return static_cast<double>(pairs);
+}
+
 }  // namespace
 
-// Cycles as measured on Zen 4: a direct multiply-add 1.1, one between the points 1.4, and the transforms of a tile.
-bool winograd_pays(const WinogradShape& shape) {
-  constexpr double kInputs = 185, kOutputs = 130, kProduct = 1.4, kDirect = 1.1;
+// Both as cycles of a block, fitted to the convolutions of the zoo, each both ways, on Zen 4: a multiply-add between
+// the points, what the transforms of a tile take for each channel, and for each pair of channels the packing of its
+// weights or the sums over its images.
+bool winograd_pays_for_inputs(const WinogradShape& shape) {
   const double c = static_cast<double>(shape.in.channels), o = static_cast<double>(shape.out.channels);
-  const double direct = 9 * kDirect * c * o * static_cast<double>(shape.out.positions());
+  const double rows = touching_pairs(shape.in.rows, shape.out.rows, shape.top),
+               columns = touching_pairs(shape.in.columns, shape.out.columns, shape.left);
   const double winograd =
-      static_cast<double>(shape.tiles()) * (kPoints * kProduct * c * o + kInputs * c + kOutputs * o);
-  return winograd < 0.75 * direct;
+      static_cast<double>(shape.tiles()) * (kPoints * 1.08 * c * o + 160 * c + 210 * o) + 40 * c * o;
+  return winograd < 1.06 * c * o * rows * columns;
+}
+
+bool winograd_pays_for_weights(const WinogradShape& shape) {
+  const double c = static_cast<double>(shape.in.channels), o = static_cast<double>(shape.out.channels);
+  const double winograd =
+      static_cast<double>(shape.tiles()) * (kPoints * 1.05 * c * o + 210 * c + 170 * o) + 115 * c * o;
+  return winograd < c * o * (9.1 * static_cast<double>(shape.out.positions()) + 28);
 }
 
 WinogradCorrelation::WinogradCorrelation(const KernelTable& kernels, const WinogradShape& shape)

@@ -20,7 +20,8 @@ struct WinogradShape {
 
 // Whether a pass over this shape is quicker this way. Says the same for every instruction set, since the two ways don't
 // give the same bits.
-bool winograd_pays(const WinogradShape& shape);
+bool winograd_pays_for_inputs(const WinogradShape& shape);  // for the gradients of inputs, whose own shape it is
+bool winograd_pays_for_weights(const WinogradShape& shape);
 
 // Tiles are worked on in strips whose values at the points stay in the second cache.
 struct WinogradStrips {

@@ -18,11 +18,11 @@ ConvolutionOp::ConvolutionOp(const KernelTable& kernels, const network::Conv2d& 
   // Backward only: the forward decides which way each ReLU and maximum goes, so it keeps to the most exact sum.
   const std::optional<WinogradShape> shape = winograd_shape();
   gradient_layout_ = {output_->extent, {}};
-  if (shape && winograd_pays(shape->reversed()))
+  if (shape && winograd_pays_for_inputs(shape->reversed()))
     winograd_backward_.emplace(kernels, shape->reversed());
   else
     plan_gradients(kernels);
-  if (shape && winograd_pays(*shape))
+  if (shape && winograd_pays_for_weights(*shape))
     winograd_weights_.emplace(kernels, *shape);
   else
     plan_weight_tiles(kernels);
