@@ -5,17 +5,20 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from mnistcnn import losses
+from mnistcnn import losses, torch_hints
 from mnistcnn.augmentation import checked_steps
 from mnistcnn.checks import choice, finite_number, flag, seed_number, whole_number
 from mnistcnn.optimizers import SGD
 from mnistcnn.plain_values import described, from_plain, is_value_of, kinds, shown, to_plain
 from mnistcnn.schedules import Schedule
+from mnistcnn.values import Value
 
 _USUAL = SGD(lr=0.01, momentum=0.9)
+_SHARING: dict[str, Any] = {"loss": losses.Loss, "mixing": losses.Mixing}  # fields whose values share a module
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,8 @@ class Recipe:
         _check_loss(self.loss, self.label_smoothing)
         for name, home in (("schedule", "schedules"), ("mixing", "losses"), ("averaging", "averaging")):
             if getattr(self, name) is not None:
-                _check_value(name, getattr(self, name), home, "None")
+                hint = torch_hints.schedule_instead if name == "schedule" else None
+                _check_value(name, getattr(self, name), home, "None", hint=hint)
 
     def replace(self, **changes: Any) -> Recipe:
         """The same with other values for some fields; ``about`` then says which ones are no longer the published."""
@@ -253,29 +257,43 @@ def _refuse_unknown(what: str, values: object, known: tuple[str, ...], error: ty
         raise error(f"{what} has no field {unknown[0]!r}{hint} Choose from: {', '.join(known)}")
 
 
-def _check_value(what: str, value: object, home: str, *others: str) -> None:
-    if is_value_of(home, value) and not isinstance(value, type):
+def _check_value(what: str, value: object, home: str, *others: str, hint: Callable[..., str] | None = None) -> None:
+    ours = _choices(what, home)
+    if is_value_of(home, value) and (what not in _SHARING or isinstance(value, tuple(ours.values()))):
         return
     if isinstance(value, type) and value in kinds().values():
         raise TypeError(f"{what} must be a value, got the class {value.__name__}; write {value.__name__}(...)")
-    names = sorted(name for name, kind in kinds().items() if kind.__module__ == f"mnistcnn.{home}")
-    choices = " or ".join([*others, f"one of {', '.join(names)}"])
-    raise TypeError(f"{what} must be {choices}, got {value!r}")
+    choices = " or ".join([*others, f"one of {', '.join(sorted(ours))}"])
+    got = described(value) if " at 0x" in repr(value) else repr(value)
+    raise TypeError(f"{what} must be {choices}, got {got}{hint(value, ours) if hint else ''}")
+
+
+def _choices(what: str, home: str) -> dict[str, type[Value]]:
+    """The kinds of value that a field may hold; losses and mixings share a home."""
+    ours = {name: kind for name, kind in kinds().items() if kind.__module__ == f"mnistcnn.{home}"}
+    return {name: kind for name, kind in ours.items() if issubclass(kind, _SHARING.get(what, kind))}
 
 
 def _check_optimizer(optimizer: object) -> None:
     if is_value_of("optimizers", optimizer) and not isinstance(optimizer, type):
         return
-    hint = "; torch.optim's work in a loop of your own" if type(optimizer).__module__.startswith("torch.optim") else ""
-    kind = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
-    raise TypeError(f"optimizer must be one of mnistcnn's, such as mnistcnn.SGD(lr=0.01), got {kind}{hint}")
+    if isinstance(optimizer, type) and optimizer in kinds().values():
+        raise TypeError(f"optimizer must be a value, got the class {optimizer.__name__}; write {optimizer.__name__}()")
+    got = repr(optimizer) if isinstance(optimizer, str) else f"{_class_of(optimizer)}"
+    hint = torch_hints.optimizer_instead(optimizer, _choices("optimizer", "optimizers"))
+    raise TypeError(f"optimizer must be one of mnistcnn's, such as mnistcnn.SGD(lr=0.01), got {got}{hint}")
+
+
+def _class_of(value: object) -> str:
+    kind = value if isinstance(value, type) else type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _check_loss(loss: object, label_smoothing: float) -> None:
     if isinstance(loss, str):
         choice("loss", loss, losses.NAMES)
         return
-    _check_value("loss", loss, "losses", ", ".join(map(repr, losses.NAMES)))
+    _check_value("loss", loss, "losses", ", ".join(map(repr, losses.NAMES)), hint=torch_hints.loss_instead)
     if label_smoothing:
         raise ValueError(
             f"label_smoothing={label_smoothing} belongs to a loss given by its name; say it in {type(loss).__name__}"

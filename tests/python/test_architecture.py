@@ -45,7 +45,7 @@ PLAIN_MODULES = [
 ]
 PLAIN_MODULES += ["averaging", "losses", "values", "augmentation", "augmentation_checks"]
 PLAIN_MODULES += ["study.trials", "study.comparison", "study.log", "study.student", "study.recipe_words"]
-PLAIN_MODULES += ["schedules", "recipes", "published_recipes", "plain_values", "callbacks", "listeners"]
+PLAIN_MODULES += ["schedules", "recipes", "published_recipes", "plain_values", "callbacks", "listeners", "torch_hints"]
 
 MODULES = sorted(PYTHON.rglob("*.py"))  # of the package and of every package inside it
 SOURCES = sorted(

@@ -140,7 +140,7 @@ def test_a_teacher_is_compared_by_what_it_computes():
 REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "field": ({"epoch": 3}, TypeError, "a Recipe has no field 'epoch'; did you mean 'epochs'"),
     "epochs": ({"epochs": 0}, ValueError, "epochs must be an integer of at least 1, got 0"),
-    "class": ({"optimizer": mnistcnn.SGD}, TypeError, "optimizer must be one of mnistcnn's"),
+    "class": ({"optimizer": mnistcnn.SGD}, TypeError, r"optimizer must be a value, got the class SGD; write SGD\(\)"),
     "torch": ({"optimizer": torch.optim.SGD([torch.zeros(1)])}, TypeError, "torch.optim's work in a loop of your own"),
     "schedule": ({"schedule": "step"}, TypeError, "schedule must be None or one of ConstantLR, .* got 'step'"),
     "schedule's class": ({"schedule": mnistcnn.StepLR}, TypeError, r"got the class StepLR; write StepLR\(...\)"),

@@ -1,0 +1,116 @@
+"""Hints for those who come from PyTorch: the call that says the same, as it would have to be written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.optim import lr_scheduler
+
+import mnistcnn
+
+WEIGHTS = torch.tensor([0.1, 1.0, 2.5])
+
+
+def adam(**options: Any) -> torch.optim.Optimizer:
+    return torch.optim.Adam([nn.Parameter(torch.zeros(2))], **options)
+
+
+def refusal(**field: Any) -> str:
+    with pytest.raises(TypeError) as caught:
+        mnistcnn.Recipe(**field)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("loss", "hint"),
+    [
+        (nn.CrossEntropyLoss(), "write loss='cross_entropy'"),
+        (nn.CrossEntropyLoss, "write loss='cross_entropy'"),
+        (functional.cross_entropy, "write loss='cross_entropy'"),
+        (nn.CrossEntropyLoss(label_smoothing=0.1), "write loss=mnistcnn.CrossEntropy(label_smoothing=0.1)"),
+        (nn.CrossEntropyLoss(WEIGHTS), "write loss=mnistcnn.CrossEntropy(class_weights=[0.1, 1.0, 2.5])"),
+        (nn.CrossEntropyLoss(reduction="sum"), "write loss='cross_entropy', which has no reduction='sum'"),
+        (nn.NLLLoss(), "write loss='nll'"),
+        (functional.nll_loss, "write loss='nll'"),
+        (nn.NLLLoss(WEIGHTS), "write loss=mnistcnn.NLL(class_weights=[0.1, 1.0, 2.5])"),
+    ],
+    ids=str,
+)
+def test_losses(loss: Any, hint: str):
+    text = refusal(loss=loss)
+    assert text.startswith("loss must be 'auto', 'nll', 'cross_entropy' or one of CrossEntropy, Distillation, NLL, got")
+    assert text.endswith(f"; {hint}")
+    assert " at 0x" not in text
+    written = hint.removeprefix("write loss=").partition(", which")[0]
+    mnistcnn.Recipe(loss=eval(written, {"mnistcnn": mnistcnn}))
+
+
+def test_a_loss_is_no_mixing_and_the_other_way_round():
+    assert refusal(loss=mnistcnn.Mixup()).endswith("or one of CrossEntropy, Distillation, NLL, got Mixup()")
+    assert refusal(mixing=mnistcnn.NLL()) == "mixing must be None or one of CutMix, Mixup, got NLL()"
+
+
+@pytest.mark.parametrize(
+    ("make", "ours"),
+    [
+        (lambda: "adam", mnistcnn.Adam()),
+        (lambda: "SGD", mnistcnn.SGD(lr=0.01)),
+        (lambda: torch.optim.AdamW, mnistcnn.AdamW()),
+        (lambda: adam(lr=0.02, betas=(0.8, 0.9)), mnistcnn.Adam(lr=0.02, betas=(0.8, 0.9))),
+        (lambda: adam(lr=torch.tensor(0.02)), mnistcnn.Adam(lr=0.02)),
+        (lambda: lr_scheduler.ExponentialLR(lr_scheduler.StepLR(adam(lr=0.5), 1).optimizer, 0.1).optimizer, None),
+    ],
+)
+def test_optimizers(make: Callable[[], Any], ours: Any):
+    text = refusal(optimizer=make())
+    assert text.startswith("optimizer must be one of mnistcnn's, such as mnistcnn.SGD(lr=0.01), got ")
+    assert text.endswith(f"; write mnistcnn.{ours or mnistcnn.Adam(lr=0.5)!r}")
+
+
+def test_optimizers_without_a_namesake():
+    assert refusal(optimizer="lion").endswith("got 'lion'")
+    lbfgs = torch.optim.LBFGS([nn.Parameter(torch.zeros(2))])
+    assert refusal(optimizer=lbfgs).endswith("LBFGS; torch.optim's work in a loop of your own")
+    assert refusal(optimizer=mnistcnn.SGD) == "optimizer must be a value, got the class SGD; write SGD()"
+
+
+def test_only_the_first_group_of_parameters_is_told():
+    two = torch.optim.SGD(
+        [{"params": [nn.Parameter(torch.zeros(2))], "lr": 0.3}, {"params": [nn.Parameter(torch.zeros(2))]}], lr=0.1
+    )
+    assert refusal(optimizer=two).endswith("write mnistcnn.SGD(lr=0.3) (the values of its first group)")
+
+
+@pytest.mark.parametrize(
+    ("make", "hint"),
+    [
+        (lambda: "cosine", "CosineAnnealing()"),
+        (lambda: "step", "StepLR(step_size=...)"),
+        (lambda: lr_scheduler.StepLR, "StepLR(step_size=...)"),
+        (lambda: lr_scheduler.StepLR(adam(), 6, 0.5), "StepLR(step_size=6, gamma=0.5)"),
+        (lambda: lr_scheduler.MultiStepLR(adam(), [3, 5]), "MultiStepLR(milestones=[3, 5])"),
+        (lambda: lr_scheduler.CosineAnnealingLR(adam(), 10), "CosineAnnealing(t_max=10, per_step=False)"),
+        (lambda: lr_scheduler.OneCycleLR(adam(), 0.1, total_steps=9), "OneCycleLR(max_lr=...)"),
+        (lambda: lr_scheduler.LambdaLR(adam(), lambda epoch: 1), "LambdaLR(function=...)"),
+        (
+            lambda: lr_scheduler.ReduceLROnPlateau(adam(), mode="max", patience=3),
+            "ReduceLROnPlateau(patience=3, monitor='validation_accuracy')",
+        ),
+    ],
+)
+def test_schedules(make: Callable[[], Any], hint: str):
+    text = refusal(schedule=make())
+    assert re.match(r"schedule must be None or one of ConstantLR, CosineAnnealing, .*StepLR, got", text)
+    assert text.endswith(f"; write mnistcnn.{hint}")
+    assert " at 0x" not in text
+
+
+@pytest.mark.parametrize("schedule", ["", "nothing like it", 3, lr_scheduler.PolynomialLR])
+def test_schedules_without_a_namesake_get_no_hint(schedule: Any):
+    assert "write" not in refusal(schedule=schedule)
