@@ -5,19 +5,24 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar
 
 from mnistcnn import losses, torch_hints
 from mnistcnn.augmentation import checked_steps
 from mnistcnn.checks import choice, finite_number, flag, seed_number, whole_number
-from mnistcnn.optimizers import SGD
+from mnistcnn.optimizers import OPTIMIZERS, SGD
 from mnistcnn.plain_values import described, from_plain, is_value_of, kinds, shown, to_plain
 from mnistcnn.schedules import Schedule
 from mnistcnn.values import Value
 
 _USUAL = SGD(lr=0.01, momentum=0.9)
+_ALIASES = {"learning_rate": "lr"}
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 _SHARING: dict[str, Any] = {"loss": losses.Loss, "mixing": losses.Mixing}  # fields whose values share a module
 
 
@@ -62,8 +67,15 @@ class About:
         return f"{self.name!r}{variant}: {reported}"
 
 
+class _Named:
+    def __new__(cls, *_: Any, **fields_by_name: Any) -> Any:
+        """Refuses fields that there aren't, with the one that was meant."""
+        _refuse_unknown("a Recipe", fields_by_name, _FIELDS, TypeError)
+        return super().__new__(cls)
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Recipe:
+class Recipe(_Named):
     """Everything that decides a training run but the model and the data.
 
     Parameters
@@ -250,11 +262,47 @@ def complete(recipe: Recipe | None, changes: dict[str, Any]) -> Recipe:
 def _refuse_unknown(what: str, values: object, known: tuple[str, ...], error: type[Exception]) -> None:
     if not isinstance(values, dict):
         raise error(f"{what} is described by an object with fields, got {values!r}")
-    unknown = [name for name in values if name not in known]
+    unknown = {str(name): value for name, value in values.items() if name not in known}
     if unknown:
-        close = difflib.get_close_matches(str(unknown[0]), known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
-        raise error(f"{what} has no field {unknown[0]!r}{hint} Choose from: {', '.join(known)}")
+        raise error(f"{what} has no field {next(iter(unknown))!r}{hint_for(unknown, known)}")
+
+
+def hint_for(unknown: dict[str, Any], known: Sequence[str]) -> str:
+    """What was meant by names that no field has: a field, or numbers of the optimizer; and which there are."""
+    first = next(iter(unknown))
+    close = difflib.get_close_matches(first, known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    if "optimizer" in known and is_number_of_an_optimizer(_ALIASES.get(first, first)):
+        hint = f"; say optimizer=mnistcnn.{_optimizer_with(unknown)}."
+    return f"{hint} Choose from: {', '.join(known)}"
+
+
+def _optimizer_with(unknown: dict[str, Any]) -> str:
+    """The first optimizer that has these numbers, as it would be written."""
+    named = {_ALIASES.get(name, name): value for name, value in unknown.items()}
+    numbers = {name: value for name, value in named.items() if is_number_of_an_optimizer(name)}
+    kind = next((each for each in OPTIMIZERS if {field.name for field in fields(each)} >= set(numbers)), SGD)
+    return f"{kind.__name__}({', '.join(f'{name}={value!r}' for name, value in numbers.items())})"
+
+
+def is_number_of_an_optimizer(name: str) -> bool:
+    """Whether it is a field of one of them."""
+    return any(name == each.name for kind in OPTIMIZERS for each in fields(kind))
+
+
+def explaining(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """For a function that takes fields of a recipe as keywords: one that it has not gets a hint."""
+    known = tuple(signature(function).parameters)
+
+    @wraps(function)
+    def call(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        unknown = {name: value for name, value in kwargs.items() if name not in known}
+        if unknown:
+            first = next(iter(unknown))
+            raise TypeError(f"{function.__name__} has no argument {first!r}{hint_for(unknown, known)}")
+        return function(*args, **kwargs)
+
+    return call
 
 
 def _check_value(what: str, value: object, home: str, *others: str, hint: Callable[..., str] | None = None) -> None:

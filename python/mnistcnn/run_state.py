@@ -132,7 +132,7 @@ def _tell_of_another_engine(folder: str, then: dict[str, str], now: dict[str, st
             f"the run in {folder} was made with {words}; it goes on, but its last digits will not be those of a run "
             "that was never interrupted",
             CheckpointWarning,
-            stacklevel=6,
+            stacklevel=7,
         )
 
 

@@ -21,7 +21,7 @@ from mnistcnn.image_set import ImageSet
 from mnistcnn.native_run import NativeRun, plan_of
 from mnistcnn.normalization import Normalization
 from mnistcnn.progress import ProgressBar
-from mnistcnn.recipes import Recipe, complete
+from mnistcnn.recipes import Recipe, complete, explaining
 from mnistcnn.run_state import RunState
 from mnistcnn.schedules import Plan, Rates
 from mnistcnn.validation import Validation, split_off
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mnistcnn.schedules import Schedule
 
 
+@explaining
 def train(
     model: Model | nn.Module,
     train_set: ImageSet,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import json
+import pickle
 from functools import partial
 from typing import Any
 
@@ -141,7 +144,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "field": ({"epoch": 3}, TypeError, "a Recipe has no field 'epoch'; did you mean 'epochs'"),
     "epochs": ({"epochs": 0}, ValueError, "epochs must be an integer of at least 1, got 0"),
     "class": ({"optimizer": mnistcnn.SGD}, TypeError, r"optimizer must be a value, got the class SGD; write SGD\(\)"),
-    "torch": ({"optimizer": torch.optim.SGD([torch.zeros(1)])}, TypeError, "torch.optim's work in a loop of your own"),
+    "torch": ({"optimizer": torch.optim.SGD([torch.zeros(1)])}, TypeError, r"write mnistcnn.SGD\(lr=0.001\)"),
     "schedule": ({"schedule": "step"}, TypeError, "schedule must be None or one of ConstantLR, .* got 'step'"),
     "schedule's class": ({"schedule": mnistcnn.StepLR}, TypeError, r"got the class StepLR; write StepLR\(...\)"),
     "no schedule but of its module": (
@@ -162,6 +165,29 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         "label_smoothing=0.1 belongs to a loss given by its name; say it in NLL",
     ),
 }
+
+
+UNKNOWN: dict[str, tuple[dict[str, Any], str]] = {
+    "epoch": ({"epoch": 3}, "'epoch'; did you mean 'epochs'? Choose from: epochs,"),
+    "lr": ({"lr": 0.1}, "'lr'; say optimizer=mnistcnn.SGD(lr=0.1). Choose from: epochs,"),
+    "two": ({"learning_rate": 0.1, "momentum": 0}, "'learning_rate'; say optimizer=mnistcnn.SGD(lr=0.1, momentum=0). "),
+    "betas": ({"betas": (0.8, 0.9), "epoch": 1}, "'betas'; say optimizer=mnistcnn.Adam(betas=(0.8, 0.9)). Choose from"),
+    "unclear": ({"workers": 2}, "'workers'. Choose from: epochs,"),
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+@pytest.mark.parametrize("make", [Recipe, Recipe().replace], ids=["Recipe", "replace"])
+def test_a_field_that_there_is_not_names_the_one_that_was_meant(make: Any, case: str):
+    given, text = UNKNOWN[case]
+    with pytest.raises(TypeError) as caught:
+        make(**given)
+    assert str(caught.value).startswith(f"a Recipe has no field {text}")
+
+
+def test_a_recipe_keeps_its_signature_and_can_be_copied():
+    assert list(inspect.signature(Recipe).parameters)[:3] == ["epochs", "batch_size", "optimizer"]
+    assert copy.deepcopy(FULL) == pickle.loads(pickle.dumps(FULL)) == FULL
 
 
 @pytest.mark.parametrize("case", REFUSALS)

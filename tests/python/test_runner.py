@@ -175,7 +175,10 @@ def test_ctrl_c_keeps_what_is_complete(tmp_path: Path):
         while time.monotonic() < deadline and not (log.exists() and log.read_bytes().count(b"\n") >= 3):
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=30)
+        try:
+            output, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()  # a hang fails here, and does not hold up the rest
     assert process.returncode == 0, errors
     complete, unfinished = map(int, output.splitlines()[1].split())
     assert complete >= 3
@@ -210,7 +213,12 @@ def test_a_full_disk_costs_the_log_and_not_the_trials(sets: Any, tmp_path: Path,
         ({"recipe": "rotation"}, TypeError, "recipe must be an mnistcnn.Recipe, got 'rotation'; variant= chooses"),
         ({"variant": "rotation"}, ValueError, "give a recipe or a variant .'rotation'. of the published one, not both"),
         ({"seed": 3}, TypeError, "every trial has its own seed: say seeds=, not seed="),
-        ({"epoch": 3}, TypeError, "'epoch' is neither an argument nor a field of Recipe: .*batch_size.*epochs"),
+        (
+            {"epoch": 3},
+            TypeError,
+            r"'epoch' is neither an argument nor a field of Recipe; did you mean 'epochs'\? Choose from: .*batch_size",
+        ),
+        ({"lr": 0.1}, TypeError, r"'lr' is neither .* of Recipe; say optimizer=mnistcnn.SGD\(lr=0.1\)\. Choose from"),
         ({"target": 99.4}, ValueError, "target must be an accuracy from 0 to 1"),
         ({"test_set": None}, TypeError, "test_set must be an mnistcnn.ImageSet, got NoneType"),
         ({"executor": 2}, TypeError, "executor must be a concurrent.futures.Executor, .*got 2"),

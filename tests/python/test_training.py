@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -358,7 +359,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "torch's optimizer": (
         {"optimizer": torch.optim.SGD([torch.zeros(1)], lr=0.1)},
         TypeError,
-        "torch.optim's work in a loop of your own",
+        r"got torch.optim.sgd.SGD; write mnistcnn.SGD\(lr=0.1\)",
     ),
     "loss": ({"loss": "mse"}, ValueError, "loss must be one of 'auto', 'nll', 'cross_entropy', got 'mse'"),
     "loss of logits": (
@@ -532,6 +533,27 @@ def test_a_trainer_takes_a_recipe_and_names_its_fields():
     assert trainer.recipe == mnistcnn.recipe("session7_net2").replace(epochs=2)
     with pytest.raises(TypeError, match="a Recipe has no field 'epoch'; did you mean 'epochs'"):
         mnistcnn.Trainer(small(), epoch=2)
+    with pytest.raises(TypeError, match=r"a Recipe has no field 'lr'; say optimizer=mnistcnn.SGD\(lr=0.5\)"):
+        mnistcnn.Trainer(small(), lr=0.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"epoch": 1}, "train has no argument 'epoch'; did you mean 'epochs'? Choose from: model, train_set, recipe,"),
+        ({"lr": 0.1}, "train has no argument 'lr'; say optimizer=mnistcnn.SGD(lr=0.1). Choose from: model,"),
+    ],
+)
+def test_train_names_the_argument_that_was_meant(data: Any, given: dict[str, Any], text: str):
+    with pytest.raises(TypeError) as caught:
+        mnistcnn.train(small(), data, **given)
+    assert str(caught.value).startswith(text)
+
+
+def test_train_keeps_its_signature():
+    parameters = inspect.signature(mnistcnn.train).parameters
+    assert list(parameters)[:4] == ["model", "train_set", "recipe", "validation"]
+    assert all(each.kind is not each.VAR_KEYWORD for each in parameters.values())
 
 
 # ---- the bar

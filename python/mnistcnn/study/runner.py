@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from mnistcnn.checks import seed_number, whole_number
 from mnistcnn.entrance import check_set
 from mnistcnn.image_set import ImageSet
 from mnistcnn.progress import ProgressBar
-from mnistcnn.recipes import Recipe
+from mnistcnn.recipes import Recipe, hint_for
 from mnistcnn.recipes import recipe as published_recipe
 from mnistcnn.study.job import Job, Listener, Template, run_job
 from mnistcnn.study.log import DEFAULT_LOG, append, check_log
@@ -150,14 +151,19 @@ class _Run:
         self._here = isinstance(executor, ThreadPoolExecutor)  # shares our memory
         self._listener = Listener()
         self._pending: dict[Future[Trial], Job] = {}
+        # Not concurrent.futures.wait: it holds the locks of all futures, and Ctrl-C there would leave them locked.
+        self._finished: SimpleQueue[Future[Trial]] = SimpleQueue()
         self.done: dict[int, Trial] = {}
 
     def all_of(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             self._submit(job, self._by_reference(job))
         while self._pending:
-            finished, _ = wait(self._pending, timeout=_REDRAW, return_when=FIRST_COMPLETED)
-            for future in finished:
+            try:
+                future = self._finished.get(timeout=_REDRAW)
+            except Empty:
+                future = None
+            if future is not None:
                 self._take(future, self._pending.pop(future))
             self._show(jobs)
 
@@ -169,7 +175,9 @@ class _Run:
 
     def _submit(self, job: Job, sent: Job) -> None:
         arguments = (sent, self._listener) if self._here else (sent,)
-        self._pending[self._executor.submit(run_job, *arguments)] = job
+        future = self._executor.submit(run_job, *arguments)
+        self._pending[future] = job
+        future.add_done_callback(self._finished.put)
 
     def _by_reference(self, job: Job) -> Job:
         if self._here:
@@ -216,9 +224,10 @@ def chosen_recipe(
     if "seed" in changes:
         raise TypeError("every trial has its own seed: say seeds=, not seed=")
     known = {each.name for each in fields(Recipe)}
-    unknown = [name for name in changes if name not in known]
+    unknown = {name: value for name, value in changes.items() if name not in known}
     if unknown:
-        raise TypeError(f"{unknown[0]!r} is neither an argument nor a field of Recipe: {', '.join(sorted(known))}")
+        first, names = next(iter(unknown)), sorted(known)
+        raise TypeError(f"{first!r} is neither an argument nor a field of Recipe{hint_for(unknown, names)}")
     return recipe.replace(**changes)
 
 
