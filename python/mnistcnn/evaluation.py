@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,7 @@ def test(
     """Loss, accuracy, confusion matrix and every single answer of a model on a labelled set.
 
     The loss is the mean negative log-likelihood of the labels. The model is used in evaluation mode and not changed.
+    A warning says for how many images its outputs are not finite numbers, if there are any.
     """
     model = as_model(model)
     check_set(model, test_set, "test_set")
@@ -115,8 +117,12 @@ def _float_outputs(
 
 def result_of(outputs: torch.Tensor, meaning: Outputs, labelled: ImageSet) -> TestResult:
     """Everything about the answers to a labelled set; classes that it has no name for are numbered."""
-    scores = scores_of(outputs, meaning, labelled)
+    scores, probabilities = scores_of(outputs, meaning, labelled), _probabilities(outputs, meaning)
     count, extra = len(labelled), range(len(labelled.classes), outputs.shape[1])
+    unknown = int((~probabilities.isfinite().all(dim=1)).sum())
+    if unknown:
+        told = f"for {unknown:,} of {count:,} images the model's outputs are not finite numbers"
+        warnings.warn(f"{told}; accuracy and loss mean nothing there", stacklevel=3)
     return TestResult(
         loss=scores["loss_sum"] / count,
         accuracy=scores["correct"] / count,
@@ -125,7 +131,7 @@ def result_of(outputs: torch.Tensor, meaning: Outputs, labelled: ImageSet) -> Te
         confusion=scores["confusion"],
         predictions=scores["predictions"],
         labels=np.asarray(labelled.labels),
-        probabilities=_probabilities(outputs, meaning).numpy(),
+        probabilities=probabilities.numpy(),
         classes=(*labelled.classes, *(str(number) for number in extra)),
     )
 

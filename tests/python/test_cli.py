@@ -147,7 +147,7 @@ def test_a_model_whose_weights_are_no_numbers_is_told(run: Any, tmp_path: Path) 
             parameter.fill_(float("nan"))
     model.save(tmp_path / "broken.safetensors")
     done = run("test", "broken.safetensors", "--data", "digits")
-    assert "for 10,000 of 10,000 images the model's outputs are no numbers" in done.stderr
+    assert "for 10,000 of 10,000 images the model's outputs are not finite numbers" in done.stderr
     assert "invalid value" not in done.stderr
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,27 @@ def test_the_loss_of_a_test_is_the_negative_log_likelihood(last: list[Any], data
     assert result.loss == pytest.approx(F.cross_entropy(logits, torch.tensor(data.labels)).item(), rel=1e-5)
     np.testing.assert_allclose(result.probabilities, logits.softmax(1).detach().numpy(), atol=1e-5)
     assert (result.predictions == logits.argmax(1).numpy()).all()
+
+
+def test_outputs_that_are_no_numbers_are_told(data: Any):
+    model = small(7)
+    with torch.no_grad():
+        next(iter(model.parameters())).fill_(float("nan"))
+    with pytest.warns(
+        UserWarning, match=f"for {len(data):,} of {len(data):,} images the model's outputs are not"
+    ) as told:
+        mnistcnn.test(model, data, progress=False)
+    assert [each.filename for each in told] == [__file__]
+
+
+@pytest.mark.parametrize("last", [[LogSoftmax()], [Softmax()]], ids=["log-probabilities", "probabilities"])
+def test_a_class_that_is_ruled_out_is_no_reason_to_warn(last: list[Any], data: Any):
+    model = mnistcnn.Model([Flatten(), Linear(10), *last], seed=3)
+    with torch.no_grad():
+        model.get_parameter("1.bias")[0] = -1e30
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert mnistcnn.test(model, data, progress=False).probabilities[:, 0].max() == 0
 
 
 def test_the_result_of_a_test_counted_by_hand(data: Any):

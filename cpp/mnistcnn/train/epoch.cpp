@@ -56,7 +56,8 @@ void check_options(const EpochOptions& options, std::int64_t images) {
 
 void check_finite(double loss, const EpochOptions& options, std::size_t step) {
   if (std::isfinite(loss)) return;
-  throw common::DivergedError(common::text("the loss became ", loss, " in epoch ", options.epoch + 1, ", step ",
+  const double told = std::isnan(loss) ? std::abs(loss) : loss;  // the sign of a NaN says nothing
+  throw common::DivergedError(common::text("the loss became ", told, " in epoch ", options.epoch + 1, ", step ",
                                            step + 1, ", with learning rate ", options.learning_rates[step],
                                            "; try a smaller learning rate, and check that the data is finite"));
 }

@@ -34,8 +34,6 @@ def test(
     as_json: JsonOption = False,
 ) -> None:
     """Test a saved model: accuracy, classes, confusion matrix."""
-    import numpy as np
-
     import mnistcnn
 
     check_target(plot, option="--plot", endings=PICTURES)
@@ -43,8 +41,6 @@ def test(
     model = mnistcnn.load_model(file)
     _, test_set = load(data)
     result = mnistcnn.test(model, test_set)
-    if unknown := int(np.isnan(result.probabilities).any(axis=1).sum()):
-        say(f"mnistcnn: for {unknown:,} of {result.count:,} images the model's outputs are no numbers")
     if plot is not None:
         save_picture(mnistcnn.plot.confusion(result), plot)
     if mistakes is not None:
