@@ -72,6 +72,12 @@ def test_one_seed_has_no_deviation():
     assert trials.headline() == "99.38 % (1 seed, last epoch)"
 
 
+def test_the_interval_ends_where_accuracies_end():
+    assert made_trials(accuracies=(0.99, 1.0)).interval == (pytest.approx(0.995 - 12.7062 * 0.005, abs=1e-5), 1.0)
+    assert made_trials(accuracies=(0.1, 0.9)).interval == (0.0, 1.0)
+    assert "95 % interval 0.00 to 100.00 %" in repr(made_trials(accuracies=(0.1, 0.9)))
+
+
 def test_interrupted_trials_say_so():
     trials = made_trials(unfinished=(3, 4))
     assert trials.headline().startswith("99.36 ± 0.05 % (3 of 5 seeds, last epoch; 2 interrupted)")

@@ -215,7 +215,7 @@ def _described(values: Any) -> tuple[np.ndarray[Any, Any], float, tuple[float, f
         raise ValueError("there is nothing to draw: a row has no accuracies")
     mean = float(accuracies.mean())
     half = _half_interval(accuracies)
-    return accuracies, mean, (mean - half, mean + half)
+    return accuracies, mean, (max(0.0, mean - half), min(1.0, mean + half))
 
 
 def _half_interval(values: np.ndarray[Any, Any]) -> float:

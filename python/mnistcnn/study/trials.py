@@ -185,12 +185,12 @@ class Trials:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the mean, by Student's t; NaN of a single seed."""
+        """The 95 % interval of the mean, by Student's t, cut off at 0 and 1; NaN of a single seed."""
         count = len(self.accuracies)
         if count < 2:
             return math.nan, math.nan
         reach = quantile(0.95, count - 1) * self.sd / math.sqrt(count)
-        return self.mean - reach, self.mean + reach
+        return max(0.0, self.mean - reach), min(1.0, self.mean + reach)
 
     @property
     def minimum(self) -> float:
