@@ -50,7 +50,12 @@ def test_choices():
         ),
         ({"optimizer.rate": (0.1, 1.0)}, ValueError, r"has no field 'rate'; it has: lr, .*momentum"),
         ({"batch_size.lr": (0.1, 1.0)}, ValueError, "batch_size is 128, which has no field 'lr'; it has: none"),
-        ({"batch": [3]}, TypeError, "batch"),
+        ({"batch": [3]}, TypeError, r"space\['batch'\]: a Recipe has no field 'batch'; did you mean 'batch_size'"),
+        (
+            {"lr": (0.1, 1.0)},
+            ValueError,
+            r"space\['lr'\]: a Recipe has no field 'lr'; did you mean 'optimizer.lr'\?",
+        ),
         ({"batch_size": [0]}, ValueError, r"space\['batch_size'\]: batch_size must be an integer of at least 1, got 0"),
         ({"seed": (0, 100)}, ValueError, "the best of many seeds is luck"),
     ],

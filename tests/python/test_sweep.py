@@ -182,6 +182,38 @@ def test_another_error_comes_out(data: Any, monkeypatch: pytest.MonkeyPatch):
         search(data)
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_ctrl_c_returns_what_is_finished(stored: bool, data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    storage = {"storage": f"sqlite:///{tmp_path / 'sweep.db'}"} if stored else {}
+    trained: list[Recipe] = []
+
+    def train(model: Any, train_set: Any, recipe: Recipe, **options: Any) -> Any:
+        trained.append(recipe)
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        return mnistcnn.train(model, train_set, recipe, **options)
+
+    monkeypatch.setattr(sweep_module, "train", train)
+    goes_on = "; the same call goes on with it" if stored else ""
+    with pytest.warns(UserWarning, match="interrupted") as told:
+        found = search(data, pruning=False, **storage)
+    assert str(told[0].message) == f"interrupted: 2 of 6 trials are finished, and returned alone{goes_on}"
+    assert (len(found), found.unfinished) == (2, 4)
+    assert repr(found).startswith("Sweep of budget_model3: 2 complete, 4 interrupted; best")
+    again = search(data, pruning=False, **storage)
+    assert (len(again), again.unfinished) == (6, 0)
+    assert len(trained) == 3 + (4 if stored else 6), "what was interrupted is tried again"
+
+
+def test_ctrl_c_before_anything_is_finished_goes_on(data: Any, monkeypatch: pytest.MonkeyPatch):
+    def train(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep_module, "train", train)
+    with pytest.raises(KeyboardInterrupt):
+        search(data)
+
+
 def test_a_validation_set_of_its_own(data: Any, digits: Any):
     found = search(data, trials=1, validation=digits[0][400:600])
     assert "on digits (200 images)" in repr(found)

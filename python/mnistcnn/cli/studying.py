@@ -120,7 +120,7 @@ def sweep(
 ) -> None:
     """Search for the best recipe on a part of the training set. The test set takes no part.
 
-    The best recipe, saved with --save, is one for `mnistcnn train --recipe FILE`.
+    The best recipe, saved with --save, is one for `mnistcnn train --recipe FILE`. Ctrl-C keeps what is finished.
     """
     import mnistcnn
     from mnistcnn.zoo import check_name
@@ -150,6 +150,8 @@ def sweep(
         print_json(json.loads(found.to_json()))
     else:
         print(found)
+    if found.unfinished:
+        raise typer.Exit(130)
 
 
 def experiments(

@@ -55,6 +55,7 @@ def checked_space(space: Mapping[str, Any], recipe: Recipe) -> Space:
         raise ValueError('space must say what to vary, such as {"optimizer.lr": (1e-3, 1e-1, "log")}')
     choices: Space = {}
     for name, what in space.items():
+        _refuse_a_part(name, recipe)
         choices[name] = _checked_choice(name, what)
         for value in what[:2] if isinstance(what, tuple) else what:
             try:
@@ -64,6 +65,15 @@ def checked_space(space: Mapping[str, Any], recipe: Recipe) -> Space:
     if "seed" in space:
         raise ValueError("the seed is not searched for: the best of many seeds is luck, not skill")
     return choices
+
+
+def _refuse_a_part(name: str, recipe: Recipe) -> None:
+    """A field of a recipe's part, such as the optimizer's lr, is named with its part."""
+    known = [each.name for each in fields(recipe)]
+    for whole in known if name not in known else ():
+        part = getattr(recipe, whole)
+        if is_dataclass(part) and name in {each.name for each in fields(part)}:
+            raise ValueError(f"space[{name!r}]: a Recipe has no field {name!r}; did you mean '{whole}.{name}'?")
 
 
 def _checked_choice(name: str, what: Any) -> Range | Choice:

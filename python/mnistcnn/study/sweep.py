@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from mnistcnn.study.job import Template
 from mnistcnn.study.runner import check_run, chosen_recipe
 from mnistcnn.study.space import Space, changed, checked_space
 from mnistcnn.study.spool import facts_of
+from mnistcnn.study.storage import opened_study
 from mnistcnn.study.trials import percent, plain
 from mnistcnn.training import train
 
@@ -34,8 +36,7 @@ if TYPE_CHECKING:
 
     from mnistcnn.model import Model
 
-_STARTUP = 5  # complete trials before anything is pruned
-_DESCRIPTION = "mnistcnn sweep"
+_INTERRUPTED = "interrupted"  # a trial that Ctrl-C ended says nothing about its recipe, and is tried again
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Sweep:
     best_recipe: Recipe
     best_trial: SweepTrial
     validation: str  # what was looked at
+    unfinished: int = 0  # how many were asked for, but interrupted
 
     @property
     def best_accuracy(self) -> float:
@@ -84,6 +86,7 @@ class Sweep:
         return {
             "model": self.model,
             "validation": self.validation,
+            "unfinished": self.unfinished,
             "best_accuracy": self.best_accuracy,
             "best_trial": self.best_trial.number,
             "best_recipe": self.best_recipe.to_dict(),
@@ -101,6 +104,7 @@ class Sweep:
     def _title(self) -> str:
         states = [each.state for each in self.trials]
         counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+        counted += f", {self.unfinished} interrupted" if self.unfinished else ""
         return (
             f"Sweep of {self.model}: {counted}; best {percent(self.best_accuracy)} on {self.validation} "
             f"(trial {self.best_trial.number})"
@@ -155,7 +159,8 @@ def sweep(
 
     Recipes are proposed by Optuna's TPE sampler, one after the other; each trains a fresh model with the same seed. A
     trial whose validation accuracy after an epoch is below the median of the earlier ones is ended (``pruning``), once
-    there are five. Kill it whenever you like: with a ``storage``, the same call goes on where it was.
+    there are five. Ctrl-C returns what is finished, with a warning. Kill it whenever you like: with a ``storage``, the
+    same call goes on where it was.
 
     Parameters
     ----------
@@ -205,17 +210,18 @@ def sweep(
     check_run(template, recipe, train_set, validation, engine, device)
     choices = checked_space(space, recipe)
     text = _describe(template, recipe, choices, train_set, validation, pruning)
-    study = _study(storage, name or template.name, text, seed, pruning, resume)
+    study = opened_study(storage, name or template.name, text, seed, pruning, resume)
     options = {"validation": validation, "engine": engine, "threads": threads, "device": device, "progress": False}
     run = _Objective(template, recipe, choices, train_set, options)
-    asked = max(0, trials - _finished(study))
-    with ProgressBar(asked, enabled=progress, unit="trial") as bar:
-        for done in range(asked):
-            trial = study.ask()
-            _tell(study, trial, run)
-            bar.show(done + 1, title=f"trial {trial.number}", **_best_so_far(study))
+    _search(study, run, trials, progress)
     seen = str(facts_of(validation)) if isinstance(validation, ImageSet) else f"{validation:.0%} of {train_set.name}"
-    return _collected(study, template.name, recipe, choices, seen)
+    found = _collected(study, template.name, recipe, choices, seen, trials)
+    if found.unfinished:
+        goes_on = "; the same call goes on with it" if storage else ""
+        warnings.warn(
+            f"interrupted: {len(found)} of {trials} trials are finished, and returned alone{goes_on}", stacklevel=2
+        )
+    return found
 
 
 # ---- the study
@@ -242,60 +248,23 @@ def _describe(
     return json.dumps({name: hashlib.sha256(repr(plain(part)).encode()).hexdigest() for name, part in parts.items()})
 
 
-def _study(storage: str | None, name: str, text: str, seed: int, pruning: bool, resume: bool) -> optuna.Study:
-    try:
-        import optuna
-    except ImportError:
-        raise ImportError('a sweep needs Optuna: pip install "mnistcnn[sweep]"') from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    opened = None if storage is None else _opened(storage)
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=_STARTUP) if pruning else optuna.pruners.NopPruner()
-    try:
-        study = optuna.create_study(
-            storage=opened, study_name=name, load_if_exists=resume, direction="maximize", pruner=pruner
-        )
-    except optuna.exceptions.DuplicatedStudyError:
-        raise ValueError(
-            f"{storage} has a study {name!r} already; say resume=True to go on with it, or give another name="
-        ) from None
-    _check_same(study, text, name)
-    # A sampler that starts with the same seed again would propose the same again.
-    study.sampler = optuna.samplers.TPESampler(seed=(seed + 7919 * len(study.trials)) % 2**32)
-    return study
+def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """All that have come to their end by themselves."""
+    return [trial for trial in study.trials if trial.state.is_finished() and _INTERRUPTED not in trial.user_attrs]
 
 
-def _opened(storage: str) -> optuna.storages.BaseStorage:
-    import optuna
-    from sqlalchemy.exc import DBAPIError
-
-    if "://" not in str(storage):
-        raise ValueError(f"storage must be the address of a database, such as 'sqlite:///sweep.db', got {storage!r}")
-    try:
-        return optuna.storages.get_storage(storage)
-    except Exception as error:  # of SQLAlchemy, of Optuna, or of a database's own package
-        kind = OSError if isinstance(error, DBAPIError) else ValueError
-        reason = str(error).splitlines()[0]
-        raise kind(
-            f"the storage {storage!r} can't be opened as a database: {reason}; name a new file, or one that a sweep "
-            "has made, such as 'sqlite:///sweep.db'"
-        ) from None
-
-
-def _check_same(study: optuna.Study, text: str, name: str) -> None:
-    before = study.user_attrs.get(_DESCRIPTION)
-    if before is None and not study.trials:
-        study.set_user_attr(_DESCRIPTION, text)
-        return
-    ours, theirs = json.loads(text), json.loads(before or "{}")
-    other = [part for part in ours if ours[part] != theirs.get(part)]
-    if other:
-        raise ValueError(
-            f"the study {name!r} was begun with another {', another '.join(other)}; give another name=, or call as then"
-        )
-
-
-def _finished(study: optuna.Study) -> int:
-    return sum(trial.state.is_finished() for trial in study.trials)
+def _search(study: optuna.Study, run: Callable[[optuna.Trial], float], trials: int, progress: bool) -> None:
+    """Tries one recipe after the other. Ctrl-C ends it, and goes on only where nothing is complete yet."""
+    asked = max(0, trials - len(_finished(study)))
+    with ProgressBar(asked, enabled=progress, unit="trial") as bar:
+        try:
+            for done in range(asked):
+                trial = study.ask()
+                _tell(study, trial, run)
+                bar.show(done + 1, title=f"trial {trial.number}", **_best_so_far(study))
+        except KeyboardInterrupt:
+            if not _best_so_far(study):
+                raise
 
 
 class _Objective:
@@ -351,7 +320,9 @@ def _tell(study: optuna.Study, trial: optuna.Trial, run: Callable[[optuna.Trial]
     except core.DivergedError as error:
         trial.set_user_attr("diverged", str(error))
         study.tell(trial, state=state.PRUNED)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            trial.set_user_attr(_INTERRUPTED, True)
         study.tell(trial, state=state.FAIL)
         raise
     else:
@@ -363,13 +334,14 @@ def _best_so_far(study: optuna.Study) -> dict[str, str]:
     return {"best": percent(max(values))} if values else {}
 
 
-def _collected(study: optuna.Study, model: str, recipe: Recipe, choices: Space, validation: str) -> Sweep:
-    rows = [_row(trial, choices) for trial in study.trials if trial.state.is_finished()]
+def _collected(study: optuna.Study, model: str, recipe: Recipe, choices: Space, validation: str, trials: int) -> Sweep:
+    rows = [_row(trial, choices) for trial in _finished(study)]
     complete = [row for row in rows if row.state == "complete" and row.accuracy is not None]
     if not complete:
         raise ValueError(f"none of the {len(rows)} trials was completed; look at the ranges, or try more")
     best = max(complete, key=lambda row: (row.accuracy or -math.inf, -row.number))
-    return Sweep(model, tuple(rows), changed(recipe, best.choices), best, validation)
+    missing = max(0, trials - len(rows))
+    return Sweep(model, tuple(rows), changed(recipe, best.choices), best, validation, missing)
 
 
 def _row(trial: optuna.trial.FrozenTrial, choices: Space) -> SweepTrial:
