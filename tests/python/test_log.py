@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import os
 import subprocess
@@ -161,6 +162,37 @@ def test_a_full_disk_leaves_no_half_line(log: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(OSError, match="No space left"):
         append(log, made_setting(), made_trial(9, 0.9))
     assert log.read_bytes() == whole
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+def test_a_full_disk_leaves_no_empty_log(was_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def failing(handle: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    log = tmp_path / "new.jsonl"
+    if was_there:
+        log.touch()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", failing)
+        with pytest.raises(OSError, match="No space left"):
+            append(log, made_setting(), made_trial(9, 0.9))
+    assert log.exists() == was_there
+    append(log, made_setting(), made_trial(9, 0.9))
+    assert len(read(log)) == 1
+
+
+def test_a_log_that_another_writer_removed_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    log, lock = tmp_path / "log.jsonl", fcntl.flock
+    removals = iter([log])
+
+    def flock(handle: int, kind: int) -> None:
+        lock(handle, kind)
+        for path in removals:
+            path.unlink()
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    append(log, made_setting(), made_trial(9, 0.9))
+    assert len(read(log)) == 1
 
 
 def test_no_log_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

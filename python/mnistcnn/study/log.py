@@ -43,7 +43,7 @@ def append(path: Path, setting: Setting, trial: Trial) -> None:
     """Adds a trial as one line: whole or not at all, also when several processes write at once."""
     record = {"format": _FORMAT, "setting": without_nan(plain(asdict(setting))), "trial": trial.to_dict()}
     line = json.dumps(record, allow_nan=False).encode() + b"\n"
-    with _locked(path) as handle:
+    with _locked(path) as (handle, is_new):
         size = os.fstat(handle).st_size
         if size and os.pread(handle, 1, size - 1) != b"\n":
             line = b"\n" + line  # an earlier writer was killed: its torn line must not swallow this one
@@ -53,17 +53,38 @@ def append(path: Path, setting: Setting, trial: Trial) -> None:
                 written += os.write(handle, line[written:])
         except BaseException:
             os.ftruncate(handle, size)
+            if is_new and not size:
+                path.unlink()
             raise
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+def _locked(path: Path) -> Iterator[tuple[int, bool]]:
+    """The open file, which no other writer touches, and whether this call has made it."""
+    while True:
+        handle, is_new = _opened(path)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if _is_at(path, handle):  # and was not removed by the writer that held the lock
+                yield handle, is_new
+                return
+        finally:
+            os.close(handle)  # and with it the lock
+
+
+def _opened(path: Path) -> tuple[int, bool]:
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield handle
-    finally:
-        os.close(handle)  # and with it the lock
+        return os.open(path, flags | os.O_EXCL, 0o666), True
+    except FileExistsError:
+        return os.open(path, flags, 0o666), False
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def read(path: Path) -> list[tuple[Setting, Trial]]:
