@@ -83,16 +83,13 @@ def test_json_is_one_document(run: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("train", "session8_net", "--data", "digits"), "did you mean 'session7_net'?"),
         (("summary", "nothing.safetensors"), "there is no file nothing.safetensors"),
         (("test", "nothing.safetensors"), "there is no file nothing.safetensors"),
         (("models", "nothing*"), "no model fits 'nothing*'"),
         (("train", "--data", "digits", "--lr", "-1"), "lr must be a finite number of at least 0, got -1.0"),
-        (("train", "--data", "digits", "--engine", "gpu"), "engine must be one of 'auto', 'lanes', 'aten', got 'gpu'"),
         (("train", "--data", "digits", "--save", "no/folder/here"), "does not exist"),
         (("train", "--data", "digits", "--save", "."), ". is a folder; name a file in it"),
         (("train", "--data", "digits", "--plot", "curves.xyz"), "--plot must name a .png, .svg or .pdf file"),
-        (("train", "--data", "digits", "--recipe", "rotation_stp"), "did you mean 'rotation_step'"),
         (("train", "--data", "digits", "--recipe", "none.json"), "there is no file none.json"),
         (("predict", "one.png"), "there is no session7_net.safetensors here; `mnistcnn train` makes it"),
         (("show", "digits", "--label", "12"), "--label must be from 0 to 9 for digits, got 12"),
@@ -269,19 +266,20 @@ def test_a_run_goes_on_from_its_checkpoint(run: Any, tmp_path: Path) -> None:
     assert "--checkpoint DIR" in run("train", "--resume").stderr
 
 
-def test_ctrl_c_saves_what_was_learnt(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupt_saves_what_was_learnt(tmp_path: Path, sent: signal.Signals, code: int) -> None:
     command = [sys.executable, "-m", "mnistcnn.cli", "train", "budget_model3", "--data", "digits", "--epochs", "500"]
     running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert running.stderr is not None
         for line in running.stderr:
             if line.startswith("epoch 1:"):
-                running.send_signal(signal.SIGINT)
+                running.send_signal(sent)
                 break
         told, words = running.communicate(timeout=60)
     finally:
         running.kill()
-    assert running.returncode == 130
+    assert running.returncode == code
     assert "what was learnt is saved as budget_model3.safetensors" in words
     assert "Traceback" not in words
     assert told == ""
@@ -290,7 +288,8 @@ def test_ctrl_c_saves_what_was_learnt(tmp_path: Path) -> None:
     assert not np.array_equal(next(saved.parameters()).detach(), next(fresh.parameters()).detach())
 
 
-def test_ctrl_c_is_told_where_nothing_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupt_is_told_where_nothing_is_kept(tmp_path: Path, sent: signal.Signals, code: int) -> None:
     words = ("trials", "budget_model3", "--data", "digits", "--epochs", "500", "--seeds", "2")
     running = subprocess.Popen(
         [sys.executable, "-m", "mnistcnn.cli", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
@@ -298,12 +297,12 @@ def test_ctrl_c_is_told_where_nothing_is_kept(tmp_path: Path) -> None:
     try:
         assert running.stderr is not None
         first = running.stderr.readline()
-        running.send_signal(signal.SIGINT)
+        running.send_signal(sent)
         _, words_after = running.communicate(timeout=60)
     finally:
         running.kill()
     assert "2 x 500 epochs" in first
-    assert running.returncode == 130
+    assert running.returncode == code
     assert "interrupted" in words_after
     assert "Traceback" not in words_after
 
@@ -381,6 +380,26 @@ def test_every_command_has_help_and_says_what_it_does() -> None:
 
 def test_version(run: Any) -> None:
     assert run("--version").stdout == f"mnistcnn {mnistcnn.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("train", "session8_net", "--data", "digits"), "did you mean 'session7_net'?"),
+        (("summary", "session8_net"), "did you mean 'session7_net'?"),
+        (("trials", "session8_net"), "did you mean 'session7_net'?"),
+        (("train", "--data", "digits", "--engine", "gpu"), "engine must be one of 'auto', 'lanes', 'aten', got 'gpu'"),
+        (("train", "--recipe", "rotation_stp"), "did you mean 'rotation_step'? Choose from: published, rotation,"),
+        (("train", "--validation", "1"), "Invalid value for '--validation': it must be at least 0 and below 1, got 1"),
+        (("sweep", "--vary", "epochs=1,2", "--validation", "2"), "it must be at least 0 and below 1, got 2"),
+    ],
+)
+def test_a_choice_that_there_is_not_has_exit_code_2(run: Any, words: tuple[str, ...], says: str) -> None:
+    done = run(*words)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
 
 
 def test_a_wrong_command_has_exit_code_2(run: Any) -> None:

@@ -18,6 +18,7 @@ from mnistcnn.cli.options import (
     SeedOption,
     ThreadsOption,
     check_engine,
+    check_network,
     check_target,
     load,
     network_for,
@@ -47,9 +48,8 @@ def lr_find(
     Nothing is saved; the test ends early when the loss has blown up.
     """
     import mnistcnn
-    from mnistcnn.zoo import check_name
 
-    check_name(model)  # before any download
+    check_network(model)  # before any download
     check_target(plot, option="--plot", endings=PICTURES)
     check_engine(engine)
     made = chosen_recipe(model, recipe, batch_size=batch_size, momentum=momentum, seed=seed)

@@ -10,7 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from mnistcnn.cli import demonstrating, exporting, finding, measuring, models, pictures, studying, testing, training
+from mnistcnn.cli import (
+    demonstrating,
+    exporting,
+    finding,
+    interruption,
+    measuring,
+    models,
+    pictures,
+    studying,
+    testing,
+    training,
+)
 from mnistcnn.cli.output import say
 
 _ERRNO = re.compile(r"^\[Errno \d+\] ")  # a number for programs, in front of the words
@@ -49,7 +60,7 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
             command(*words, **options)
         except KeyboardInterrupt:
             say("interrupted")
-            raise typer.Exit(130) from None
+            raise typer.Exit(interruption.status()) from None
 
     return run
 
@@ -63,15 +74,16 @@ for command in (
 
 
 def main() -> None:
-    """Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong command, 130 interrupted."""
+    """Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong command, 130 interrupted, 143 terminated."""
     import warnings
 
     warnings.showwarning = _tell
+    interruption.listen()
     try:
         app()
     except KeyboardInterrupt:
         say("interrupted")
-        sys.exit(130)
+        sys.exit(interruption.status())
     except BrokenPipeError:  # the reader of a pipe has seen enough
         sys.stderr.close()
         sys.exit(141)

@@ -69,6 +69,7 @@ def named_model(model: str) -> Model:
 
     if is_file(model):
         return mnistcnn.load_model(model)
+    check_network(model)
     return mnistcnn.create_model(model)
 
 
@@ -94,9 +95,19 @@ def check_target(path: Path | None, *, option: str = "", endings: tuple[str, ...
         raise ValueError(f"the folder {folder} can't be written to")
 
 
+def check_network(name: str) -> None:
+    """Before any download; an unknown one is a command that was written wrongly."""
+    from mnistcnn.zoo import check_name
+
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 def check_engine(engine: str) -> None:
-    """Before any download."""
+    """As `check_network`."""
     from mnistcnn.model import ENGINES
 
     if engine not in ENGINES:
-        raise ValueError(f"engine must be one of {', '.join(map(repr, ENGINES))}, got {engine!r}")
+        raise typer.BadParameter(f"engine must be one of {', '.join(map(repr, ENGINES))}, got {engine!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,14 @@ import typer
 
 if TYPE_CHECKING:
     from mnistcnn.recipes import Recipe
+
+
+def checked_part(value: float | None) -> float | None:
+    """A part of a set, of which something must be left."""
+    if value is not None and not 0 <= value < 1:
+        raise typer.BadParameter(f"it must be at least 0 and below 1, got {value:g}")
+    return value
+
 
 RecipeOption = Annotated[
     str | None,
@@ -26,10 +35,9 @@ MomentumOption = Annotated[float | None, typer.Option(help="Momentum of SGD; by 
 ValidationOption = Annotated[
     float | None,
     typer.Option(
-        min=0,
-        max=1,
-        help="The part of the training set to look at after every epoch, not trained on; by default 0.1 if the "
-        "recipe's schedule follows it, else none.",
+        callback=checked_part,
+        help="The part of the training set to look at after every epoch, not trained on, below 1; by default 0.1 if "
+        "the recipe's schedule follows it, else none.",
     ),
 ]
 _WATCHED_PART = 0.1
@@ -81,4 +89,19 @@ def _named(model: str, recipe: str | None) -> Recipe:
             return mnistcnn.Recipe.from_json(path.read_text(encoding="utf-8"))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: {error}") from None
-    return mnistcnn.recipe(model, recipe)
+    return mnistcnn.recipe(model, _checked_variant(model, recipe))
+
+
+def _checked_variant(model: str, variant: str) -> str:
+    """One of those that there are; the plain one is called 'published' here."""
+    from mnistcnn.published_recipes import variants
+
+    names = ["published", *(each for each in variants(model) if each is not None)]
+    if variant not in names:
+        close = difflib.get_close_matches(variant, names, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise typer.BadParameter(
+            f"the recipe of {model!r} has no variant {variant!r}{hint} Choose from: {', '.join(names)}; or name a file "
+            "that ends in .json"
+        )
+    return variant

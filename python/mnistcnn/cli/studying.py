@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mnistcnn.cli import interruption
 from mnistcnn.cli.options import (
     PICTURES,
     Data,
@@ -19,6 +20,7 @@ from mnistcnn.cli.options import (
     SeedOption,
     ThreadsOption,
     check_engine,
+    check_network,
     check_target,
     load,
 )
@@ -30,6 +32,7 @@ from mnistcnn.cli.recipes import (
     MomentumOption,
     RecipeOption,
     ValidationOption,
+    checked_part,
     chosen_recipe,
     validation_part,
 )
@@ -63,9 +66,8 @@ def trials(
     Every run is added to the experiment log. Ctrl-C keeps the runs that are complete.
     """
     import mnistcnn
-    from mnistcnn.zoo import check_name
 
-    check_name(model)
+    check_network(model)
     check_target(plot, option="--plot", endings=PICTURES)
     check_engine(engine)
     made = chosen_recipe(model, recipe, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum)
@@ -92,7 +94,7 @@ def trials(
         if _size(log) > before:  # else a warning has told why not
             say(f"kept in {log}; see: mnistcnn experiments{'' if log == _LOG else f' {log}'}")
     if found.unfinished:
-        raise typer.Exit(130)
+        raise typer.Exit(interruption.status())
 
 
 def sweep(
@@ -110,7 +112,9 @@ def sweep(
     data: DataOption = Data.auto,
     images: ImagesOption = None,
     epochs: EpochsOption = None,
-    validation: Annotated[float, typer.Option(help="The part of the training set to judge by.")] = 0.1,
+    validation: Annotated[
+        float, typer.Option(callback=checked_part, help="The part of the training set to judge by.")
+    ] = 0.1,
     storage: Annotated[Path | None, typer.Option(help="Keep the search in this file, and go on with it.")] = None,
     seed: SeedOption = 0,
     engine: EngineOption = "auto",
@@ -123,9 +127,8 @@ def sweep(
     The best recipe, saved with --save, is one for `mnistcnn train --recipe FILE`. Ctrl-C keeps what is finished.
     """
     import mnistcnn
-    from mnistcnn.zoo import check_name
 
-    check_name(model)
+    check_network(model)
     check_target(save)
     check_target(storage)
     check_engine(engine)
@@ -151,7 +154,7 @@ def sweep(
     else:
         print(found)
     if found.unfinished:
-        raise typer.Exit(130)
+        raise typer.Exit(interruption.status())
 
 
 def experiments(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mnistcnn.cli import interruption
 from mnistcnn.cli.options import (
     PICTURES,
     Data,
@@ -18,6 +19,7 @@ from mnistcnn.cli.options import (
     SeedOption,
     ThreadsOption,
     check_engine,
+    check_network,
     check_target,
     load,
     network_for,
@@ -65,11 +67,10 @@ def train(
     goes on after the last whole epoch, and ends with the bits of a run that was never interrupted.
     """
     import mnistcnn
-    from mnistcnn.zoo import check_name
 
     if resume and checkpoint is None:
         raise typer.BadParameter("--resume needs the folder of the run: --checkpoint DIR")
-    check_name(model)  # before any download
+    check_network(model)  # before any download
     target = save or Path(f"{model}.safetensors")
     check_target(target)
     check_target(plot, option="--plot", endings=PICTURES)
@@ -123,4 +124,4 @@ def _trained(network: Model, train_set: ImageSet, target: Path, telling: _Tellin
         done = 0 if network.history is None else len(network.history)
         network.save(target)
         say(f"interrupted after {done} whole epoch{'' if done == 1 else 's'}; what was learnt is saved as {target}")
-        raise typer.Exit(130) from None
+        raise typer.Exit(interruption.status()) from None
