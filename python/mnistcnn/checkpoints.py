@@ -178,7 +178,7 @@ class Checkpoint(Value):
         try:
             write_tensors(path, KIND, snapshot.description, snapshot.tensors)
         except OSError as error:
-            reason = error.strerror or str(error)
+            reason = os.strerror(error.errno) if error.errno else str(error)
             message = f"the checkpoint {path} could not be written ({reason}); earlier ones are whole"
             raise OSError(error.errno, message) from error
         best = [number for number in ranked(records, self.monitor) if number in self._files()]
