@@ -66,6 +66,10 @@ def test_what_falls_behind_is_ended(data: Any):
     assert {trial.state for trial in unpruned} == {"complete"}
 
 
+def open_files() -> list[str]:
+    return [str(handle.resolve()) for handle in Path("/proc/self/fd").iterdir()]
+
+
 def test_a_study_goes_on_where_it_was(data: Any, tmp_path: Path):
     storage = f"sqlite:///{tmp_path / 'sweep.db'}"
     first = search(data, trials=3, storage=storage)
@@ -77,6 +81,7 @@ def test_a_study_goes_on_where_it_was(data: Any, tmp_path: Path):
     assert len(search(data, trials=2, storage=storage, name="another")) == 2
     with pytest.raises(ValueError, match="has a study 'budget_model3' already; say resume=True"):
         search(data, trials=6, storage=storage, resume=False)
+    assert not [name for name in open_files() if "sweep.db" in name]
 
 
 @pytest.mark.parametrize(

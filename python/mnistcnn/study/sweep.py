@@ -210,12 +210,12 @@ def sweep(
     check_run(template, recipe, train_set, validation, engine, device)
     choices = checked_space(space, recipe)
     text = _describe(template, recipe, choices, train_set, validation, pruning)
-    study = opened_study(storage, name or template.name, text, seed, pruning, resume)
     options = {"validation": validation, "engine": engine, "threads": threads, "device": device, "progress": False}
     run = _Objective(template, recipe, choices, train_set, options)
-    _search(study, run, trials, progress)
     seen = str(facts_of(validation)) if isinstance(validation, ImageSet) else f"{validation:.0%} of {train_set.name}"
-    found = _collected(study, template.name, recipe, choices, seen, trials)
+    with opened_study(storage, name or template.name, text, seed, pruning, resume) as study:
+        _search(study, run, trials, progress)
+        found = _collected(study, template.name, recipe, choices, seen, trials)
     if found.unfinished:
         goes_on = "; the same call goes on with it" if storage else ""
         warnings.warn(
