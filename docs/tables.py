@@ -96,8 +96,8 @@ def measured(name: str) -> Callable[[], str | None]:
         path = RESULTS / f"{name}.md"
         if not path.exists():
             return None
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
-        return "\n".join(lines) + "\n" if lines else None
+        tables = re.findall(r"(?:^\|.*\n)+", path.read_text(encoding="utf-8") + "\n", re.MULTILINE)
+        return str(tables[-1]) if tables else None  # of several, the one with most threads
 
     return read
 
