@@ -96,9 +96,14 @@ def image_shape(name: str, value: object) -> tuple[int, int, int]:
     return channels, height, width
 
 
+def did_you_mean(value: object, known: Iterable[str]) -> str:
+    """A guess at the name that was meant, to be put behind the error; "" if none is near."""
+    close = difflib.get_close_matches(str(value), list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
 def choice(name: str, value: object, choices: tuple[str | None, ...]) -> None:
     """One of a few words."""
     if value not in choices:
-        hint = difflib.get_close_matches(str(value), [each for each in choices if each], n=1)
-        guess = f"; did you mean {hint[0]!r}?" if hint else ""
+        guess = did_you_mean(value, [each for each in choices if each])
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}{guess}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnistcnn.atomic import replacing
+from mnistcnn.checks import did_you_mean
 from mnistcnn.image_set import ImageSet
 
 __all__ = ["DATASETS", "AutoData", "DownloadError", "available", "load", "load_auto"]
@@ -301,8 +301,7 @@ def _belongs(name: str, folder: Path) -> bool:
 
 def _check_name(name: str) -> None:
     if name not in DATASETS:
-        close = difflib.get_close_matches(str(name).lower().replace("-", "_"), DATASETS, n=1)
-        guess = f"; did you mean {close[0]!r}?" if close else ""
+        guess = did_you_mean(str(name).lower().replace("-", "_"), DATASETS)
         raise ValueError(f"unknown data set {name!r}, choose one of {', '.join(DATASETS)}{guess}")
 
 

@@ -6,7 +6,6 @@ it another, whose input is what the first gives.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from mnistcnn.arrays import as_tensor
+from mnistcnn.checks import did_you_mean
 
 if TYPE_CHECKING:
     from mnistcnn.graph import Row
@@ -156,8 +156,7 @@ def find_layer(model: Model, layer: str) -> int:
     for index in reversed(range(len(names))):
         if names[index] == layer or names[index].startswith(f"{layer}."):
             return index
-    close = difflib.get_close_matches(str(layer), names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
+    hint = did_you_mean(layer, names) or "."
     raise ValueError(f"model '{model.name}' has no layer {layer!r}{hint} It has: {', '.join(names)}")
 
 

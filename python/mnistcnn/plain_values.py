@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from dataclasses import MISSING, fields, is_dataclass
 from functools import lru_cache
@@ -10,6 +9,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from mnistcnn.checks import did_you_mean
 from mnistcnn.values import Value
 
 # Where the values are at home.
@@ -43,8 +43,7 @@ def from_plain(plain: Any, where: str) -> Any:
         return plain
     kind = plain.get("kind")
     if kind not in kinds():
-        close = difflib.get_close_matches(str(kind), kinds(), n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
+        hint = did_you_mean(kind, kinds()) or "."
         raise ValueError(f"{where}: there is no kind {kind!r}{hint} Choose from: {', '.join(sorted(kinds()))}")
     arguments = {name: from_plain(value, where) for name, value in plain.items() if name != "kind"}
     unknown = sorted(set(arguments) - {each.name for each in fields(kinds()[kind])})

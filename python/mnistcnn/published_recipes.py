@@ -6,11 +6,11 @@ augmentation, averaging) is left out.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import replace
 
 from mnistcnn.augmentation import CenterCrop, RandomApply, Resize, Rotation
+from mnistcnn.checks import did_you_mean
 from mnistcnn.optimizers import SGD, Adam
 from mnistcnn.recipes import DECIDING, About, Recipe
 from mnistcnn.schedules import ExponentialLR, ReduceLROnPlateau, StepLR
@@ -120,8 +120,7 @@ def published(name: str, variant: str | None = None) -> Recipe:
     """See `mnistcnn.recipe`."""
     if variant not in variants(name):
         named = [each for each in variants(name) if each is not None]
-        close = difflib.get_close_matches(str(variant), named, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
+        hint = did_you_mean(variant, named) or "."
         choices = f"Choose from: None, {', '.join(map(repr, named))}" if named else "It has only the plain one: None"
         raise ValueError(f"the recipe of {name!r} has no variant {variant!r}{hint} {choices}")
     made = _RECIPES[name][variant]()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from mnistcnn import losses, torch_hints
 from mnistcnn.augmentation import checked_steps
-from mnistcnn.checks import choice, finite_number, flag, seed_number, whole_number
+from mnistcnn.checks import choice, did_you_mean, finite_number, flag, seed_number, whole_number
 from mnistcnn.optimizers import OPTIMIZERS, SGD
 from mnistcnn.plain_values import described, from_plain, is_value_of, kinds, shown, to_plain
 from mnistcnn.schedules import Schedule
@@ -270,8 +269,7 @@ def _refuse_unknown(what: str, values: object, known: tuple[str, ...], error: ty
 def hint_for(unknown: dict[str, Any], known: Sequence[str]) -> str:
     """What was meant by names that no field has: a field, or numbers of the optimizer; and which there are."""
     first = next(iter(unknown))
-    close = difflib.get_close_matches(first, known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
+    hint = did_you_mean(first, known) or "."
     if "optimizer" in known and is_number_of_an_optimizer(_ALIASES.get(first, first)):
         hint = f"; say optimizer=mnistcnn.{_optimizer_with(unknown)}."
     return f"{hint} Choose from: {', '.join(known)}"

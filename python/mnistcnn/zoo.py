@@ -6,12 +6,11 @@ gives; none of it is tidied up here.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from mnistcnn.checks import whole_number
+from mnistcnn.checks import did_you_mean, whole_number
 from mnistcnn.layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
@@ -345,8 +344,7 @@ def list_models(pattern: str = "*") -> list[str]:
 def check_name(name: str) -> None:
     """Refuses a name that is not in the zoo."""
     if name not in _NETWORKS:
-        close = difflib.get_close_matches(str(name), _NETWORKS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
+        hint = did_you_mean(name, _NETWORKS) or "."
         raise ValueError(f"there is no model {name!r}{hint} Choose from: {', '.join(_NETWORKS)}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -94,12 +93,12 @@ def _named(model: str, recipe: str | None) -> Recipe:
 
 def _checked_variant(model: str, variant: str) -> str:
     """One of those that there are; the plain one is called 'published' here."""
+    from mnistcnn.checks import did_you_mean
     from mnistcnn.published_recipes import variants
 
     names = ["published", *(each for each in variants(model) if each is not None)]
     if variant not in names:
-        close = difflib.get_close_matches(variant, names, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
+        hint = did_you_mean(variant, names) or "."
         raise typer.BadParameter(
             f"the recipe of {model!r} has no variant {variant!r}{hint} Choose from: {', '.join(names)}; or name a file "
             "that ends in .json"
