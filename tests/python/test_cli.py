@@ -80,6 +80,14 @@ def test_json_is_one_document(run: Any) -> None:
     assert told["test"]["count"] == 10_000
 
 
+def check_refused(done: Any, code: int, says: str) -> None:
+    """Nothing is printed, and the reason is told in words."""
+    assert done.returncode == code
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -100,11 +108,7 @@ def test_json_is_one_document(run: Any) -> None:
     ],
 )
 def test_an_error_is_one_sentence_and_exit_code_1(run: Any, words: tuple[str, ...], says: str) -> None:
-    done = run(*words)
-    assert done.returncode == 1
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    check_refused(run(*words), 1, says)
 
 
 @pytest.fixture(scope="module")
@@ -395,11 +399,7 @@ def test_version(run: Any) -> None:
     ],
 )
 def test_a_choice_that_there_is_not_has_exit_code_2(run: Any, words: tuple[str, ...], says: str) -> None:
-    done = run(*words)
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    check_refused(run(*words), 2, says)
 
 
 def test_a_wrong_command_has_exit_code_2(run: Any) -> None:
