@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "mnistcnn/engine/openmp_rest.h"
+
 namespace mnistcnn::engine {
 namespace {
 
@@ -25,6 +27,7 @@ class LanesAdapter final : public Engine {
       : model_(model),
         memory_(model.parameters),
         engine_(model.graph, memory_of(model), threads),
+        openmp_rest_(engine_.threads()),
         output_shape_(model.analysis.nodes.back().output_shape) {}
 
   std::string_view name() const override { return "lanes"; }
@@ -41,6 +44,7 @@ class LanesAdapter final : public Engine {
     images_ = images.detach().contiguous();
     keep_ = keep;
     Tensor outputs = empty_outputs(images.size(0));
+    openmp_rest_.begin();
     engine_.forward(images_.const_data_ptr<float>(), images.size(0), mode, randomness,
                     outputs.mutable_data_ptr<float>());
     return outputs;
@@ -52,6 +56,7 @@ class LanesAdapter final : public Engine {
     const Tensor gradients = output_gradients.contiguous();
     const Tensor image_gradients = keep_ == Keep::kForParametersAndImages ? at::empty_like(images_) : Tensor();
     keep_ = Keep::kNothing;
+    openmp_rest_.begin();
     engine_.backward(gradients.const_data_ptr<float>(),
                      image_gradients.defined() ? image_gradients.mutable_data_ptr<float>() : nullptr);
     images_.reset();
@@ -86,6 +91,7 @@ class LanesAdapter final : public Engine {
   const network::Model& model_;
   const network::Parameters memory_;  // held, so that it outlives a move of the model to another device
   lanes::LanesEngine engine_;
+  const OpenMpRest openmp_rest_;
   network::Shape output_shape_;
   Tensor images_;  // of the latest forward: the engine may read them again in its backward
   Keep keep_ = Keep::kNothing;
