@@ -1,3 +1,5 @@
+#include <torch/csrc/autograd/python_variable.h>
+
 #include <memory>
 #include <stdexcept>
 
@@ -114,6 +116,19 @@ py::list node_rows(const Model& model) {
   return rows;
 }
 
+// Whether each of these is a tensor, and the same memory in the same shape as its view. Asked before every forward.
+bool are_in_place(const py::list& tensors, const py::list& views) {
+  const auto is_in_place = [](const py::handle& held, const py::handle& view) {
+    if (!THPVariable_Check(held.ptr())) return false;
+    const at::Tensor& tensor = THPVariable_Unpack(held.ptr());
+    const at::Tensor& place = THPVariable_Unpack(view.ptr());
+    return tensor.const_data_ptr() == place.const_data_ptr() && tensor.sizes() == place.sizes();
+  };
+  for (std::size_t i = 0; i < tensors.size(); ++i)
+    if (!is_in_place(tensors[i], views[i])) return false;
+  return true;
+}
+
 // (name, shape, node, offset) of every tensor in a flat array
 py::list spec_rows(const std::vector<network::TensorSpec>& specs) {
   py::list rows;
@@ -134,6 +149,7 @@ std::shared_ptr<Model> make_model(const Shape& input_shape, const py::list& node
 
 void bind_network(py::module_& module) {
   module.def("layer_kinds", &layer_kinds);
+  module.def("are_in_place", &are_in_place, py::arg("tensors"), py::arg("views"));
   py::class_<Model, std::shared_ptr<Model>>(module, "Network")
       .def(py::init(&make_model), py::kw_only(), py::arg("input_shape"), py::arg("nodes"), py::arg("seed"))
       .def_property_readonly("input_shape", [](const Model& model) { return to_python(model.graph.input_shape); })

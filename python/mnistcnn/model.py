@@ -19,7 +19,7 @@ from mnistcnn.arrays import as_tensor
 from mnistcnn.checks import image_shape, seed_number, whole_number
 from mnistcnn.engine_function import EngineFunction
 from mnistcnn.graph import Row, build_rows
-from mnistcnn.module_tree import FixedTree, LayerModule, Link, Place, described, frozen, plant
+from mnistcnn.module_tree import FixedTree, LayerModule, Link, Place, described, frozen, plant, restore_all
 from mnistcnn.normalization import UNIT, Normalization
 from mnistcnn.untraced import untraced
 
@@ -337,8 +337,7 @@ class Model(FixedTree):
         return found
 
     def _relink(self) -> None:
-        for link in (*self._parameter_links, *self._buffer_links):
-            link.restore()
+        restore_all([*self._parameter_links, *self._buffer_links])
 
     def trainable_ranges(self) -> list[tuple[int, int]]:
         """The stretches of the flat memory whose parameters require gradients, neighbours joined."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -108,12 +109,17 @@ class Link:
     def __init__(self, place: Place, name: str, view: torch.Tensor, *, trained: bool) -> None:
         self._tensors: dict[str, Any] = place.module._parameters if trained else place.module._buffers
         self._key, self._name, self._trained = place.key, name, trained
-        self.view, self._pointer = view, view.data_ptr()
+        self.view = view
+
+    @property
+    def held(self) -> Any:
+        """What the module holds under the tensor's name, if anything."""
+        return self._tensors.get(self._key)
 
     @property
     def tensor(self) -> torch.Tensor:
         """What the module holds now."""
-        tensor: torch.Tensor | None = self._tensors.get(self._key)
+        tensor: torch.Tensor | None = self.held
         if tensor is None or tensor.shape != self.view.shape:
             raise RuntimeError(f"'{self._name}' was removed or reshaped; the network needs {tuple(self.view.shape)}")
         return tensor
@@ -121,7 +127,7 @@ class Link:
     def restore(self) -> None:
         """Takes back a tensor that somebody replaced instead of writing into it."""
         tensor = self.tensor
-        if tensor.data_ptr() == self._pointer:
+        if tensor.data_ptr() == self.view.data_ptr():
             return
         if self._trained and not isinstance(tensor, nn.Parameter):
             raise RuntimeError(
@@ -137,8 +143,15 @@ class Link:
 
     def move(self, view: torch.Tensor) -> None:
         """Points the module's tensor to other memory."""
-        self.view, self._pointer = view, view.data_ptr()
+        self.view = view
         if self._trained:
             self.tensor.data = view
         else:
             self._tensors[self._key] = view
+
+
+def restore_all(links: Sequence[Link]) -> None:
+    """Takes back what was replaced. Asked before every forward, so it is quick where nothing was."""
+    if not core.are_in_place([link.held for link in links], [link.view for link in links]):
+        for link in links:
+            link.restore()

@@ -170,13 +170,50 @@ def test_no_thread_stays_when_the_engine_is_gone() -> None:
     def threads() -> int:
         return len(os.listdir("/proc/self/task"))  # noqa: PTH208
 
-    torch.rand(4, 4) @ torch.rand(4, 4)
+    images = np.zeros((64, 1, 28, 28), np.uint8)
+    mnistcnn.predict(mnistcnn.Model(LAYERS), images, engine="lanes", threads=1)  # also starts the bar's own thread
     before = threads()
     model = mnistcnn.Model(LAYERS)
-    mnistcnn.predict(model, np.zeros((64, 1, 28, 28), np.uint8), engine="lanes", threads=3)
+    mnistcnn.predict(model, images, engine="lanes", threads=3)
     assert threads() == before + 2
     del model
     assert threads() == before
+
+
+_LOOP = """
+import os, torch, mnistcnn
+def threads():
+    return len(os.listdir("/proc/self/task"))
+ours, theirs = {ours}, {theirs}
+model = mnistcnn.Model([mnistcnn.Conv2d(4, 3), mnistcnn.Flatten(), mnistcnn.Linear(10)])
+model.threads, images = ours, torch.zeros(64, 1, 28, 28)
+torch.set_num_threads(1)
+model(images).sum().backward()
+quiet = threads()
+torch.set_num_threads(theirs)
+def count(large=torch.ones(1_000_000)):
+    assert (large * 2).sum() == 2_000_000
+    return threads() - quiet
+print(count(), end=" ")
+outputs = model(images)
+print(threads() - quiet, count(), end=" ")
+outputs.sum().backward()
+print(threads() - quiet, count())
+"""
+
+
+@pytest.mark.skipif(not torch.backends.openmp.is_available(), reason="this PyTorch has no OpenMP")
+def test_openmp_threads_of_pytorch_leave_the_cores_to_a_team() -> None:
+    """They would turn for milliseconds in its way. Where they fit beside it, they may."""
+    cores = len(os.sched_getaffinity(0))
+
+    def seen(ours: int, theirs: int) -> str:
+        script = [sys.executable, "-c", _LOOP.format(ours=ours, theirs=theirs)]
+        alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.run(script, capture_output=True, text=True, check=True, env=alone).stdout.strip()
+
+    assert seen(2, cores + 1) == f"{cores} 0 {cores} 0 {cores}"
+    assert seen(1, cores) == " ".join([str(cores - 1)] * 5)
 
 
 def test_auto_takes_lanes_on_the_cpu() -> None:
