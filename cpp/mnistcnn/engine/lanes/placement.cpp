@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "mnistcnn/engine/lanes/ops/chain_op.h"
 #include "mnistcnn/engine/lanes/ops/convolution_op.h"
@@ -161,8 +162,9 @@ Value* Views::root_of(Value* value) const {
 SharedMemory share_memory(const std::vector<Lifetime>& lifetimes) {
   std::vector<std::size_t> order(lifetimes.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return lifetimes[a].size > lifetimes[b].size; });
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return std::pair(lifetimes[b].size, a) < std::pair(lifetimes[a].size, b);
+  });
   SharedMemory memory{std::vector<std::int64_t>(lifetimes.size()), 0};
   std::vector<std::size_t> placed;  // by place
   for (const std::size_t i : order) {
