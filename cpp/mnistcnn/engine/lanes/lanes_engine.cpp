@@ -21,14 +21,14 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-using common::text;
-
 constexpr std::int64_t kPackingPerUnit = 4096, kReducePerUnit = 4096;  // floats: enough to be worth a claim
 constexpr int kMostPartials = 32;                                      // copies of the parameters' gradients
 constexpr std::int64_t kPredictBlocks = 64;
 
-void require(bool condition, const std::string& message) {
-  if (!condition) throw std::invalid_argument(message);
+// Puts the message together only when it is needed: some of these are asked for every label of every batch.
+template <class... Parts>
+void require(bool condition, const Parts&... message) {
+  if (!condition) throw std::invalid_argument(common::text(message...));
 }
 
 }  // namespace
@@ -41,7 +41,7 @@ class LanesEngine::Implementation {
       : graph_(std::move(graph)),
         analysis_(network::analyse(graph_)),
         team_(threads > 0 ? threads : common::available_cores()) {
-    require(threads >= 0, text("threads=", threads, " must not be negative; 0 means all cores"));
+    require(threads >= 0, "threads=", threads, " must not be negative; 0 means all cores");
     if (const auto reason = refusal(graph_, analysis_)) throw std::invalid_argument(*reason);
     run_.kernels = &kernels();
     run_.memory = memory;
@@ -287,22 +287,21 @@ class LanesEngine::Implementation {
 
   void check_norms(std::int64_t count, bool training) const {
     for (const Plan::BatchNorm& norm : plan_.batch_norms)
-      require(count * norm.positions > 1 || !(training || !norm.tracked),
-              text("node '", norm.name, "': batch norm needs more than one value per channel, but the batch has ",
-                   count, " image and the map ", norm.positions, " position"));
+      require(count * norm.positions > 1 || !(training || !norm.tracked), "node '", norm.name,
+              "': batch norm needs more than one value per channel, but the batch has ", count, " image and the map ",
+              norm.positions, " position");
   }
 
   void check_step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss) const {
     const std::int64_t classes = plan_.output->extent.channels;
-    require(plan_.output->extent.positions() == 1,
-            text("a loss needs one number per class, but the output is a map of ", plan_.output->extent.rows, " x ",
-                 plan_.output->extent.columns));
-    require(labels.size() == batch.indices.size(),
-            text(labels.size(), " labels don't fit ", batch.indices.size(), " images"));
-    require(loss.label_smoothing >= 0 && loss.label_smoothing <= 1,
-            text("label_smoothing ", loss.label_smoothing, " must lie between 0 and 1"));
+    require(plan_.output->extent.positions() == 1, "a loss needs one number per class, but the output is a map of ",
+            plan_.output->extent.rows, " x ", plan_.output->extent.columns);
+    require(labels.size() == batch.indices.size(), labels.size(), " labels don't fit ", batch.indices.size(),
+            " images");
+    require(loss.label_smoothing >= 0 && loss.label_smoothing <= 1, "label_smoothing ", loss.label_smoothing,
+            " must lie between 0 and 1");
     for (const std::int64_t label : labels)
-      require(label >= 0 && label < classes, text("label ", label, " is not one of the ", classes, " classes"));
+      require(label >= 0 && label < classes, "label ", label, " is not one of the ", classes, " classes");
   }
 
   // ---- ways in and out
