@@ -27,6 +27,8 @@ TABLES: dict[str, list[list[str]]] = {
     "epoch": [_script("epoch", "--networks", "all", "--seconds", "8")],
     "instruction_sets": [_script("epoch", "--isa", "all", "--threads", "1", "--compile")],
     "predict": [_script("predict", "--seconds", "3")],
+    "user_loop": [_script("user_loop")],
+    "loader": [_script("loader")],
     "competitor": [_script("competitor")],
     "profile": [
         [*PYTHON, "-m", "mnistcnn.profile", name, "--seconds", "3"]

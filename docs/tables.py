@@ -109,6 +109,9 @@ BLOCKS: dict[str, Callable[[], str | None]] = {
     "commands": commands_table,
     "accuracy": measured("accuracy"),
     "speed": measured("epoch"),
+    "prediction": measured("predict"),
+    "user_loop": measured("user_loop"),
+    "loader": measured("loader"),
 }
 
 

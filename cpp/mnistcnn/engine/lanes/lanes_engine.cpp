@@ -14,6 +14,7 @@
 #include "mnistcnn/engine/lanes/arena.h"
 #include "mnistcnn/engine/lanes/compiler.h"
 #include "mnistcnn/engine/lanes/executor.h"
+#include "mnistcnn/engine/lanes/float_rows.h"
 #include "mnistcnn/engine/lanes/image_memory.h"
 #include "mnistcnn/engine/lanes/isa.h"
 #include "mnistcnn/engine/lanes/stopwatch.h"
@@ -332,26 +333,19 @@ class LanesEngine::Implementation {
     run_.kernels->gather(t);
   }
 
-  void to_rows(const BlockRun& at, const float* from, std::int64_t size, float* rows) const {
-    for (int lane = 0; lane < at.live(); ++lane) {
-      float* const row = rows + image_of(at, lane) * size;
-      for (std::int64_t i = 0; i < size; ++i) row[i] = from[i * kLanes + lane];
-    }
+  // Where a block's images begin in an array of rows.
+  static std::int64_t first_of(const BlockRun& at, const Extent& extent) {
+    return std::int64_t{at.block} * kLanes * extent.elements();
   }
 
   void read_images(const BlockRun& at) const {
     const Extent& extent = plan_.image->extent;
-    const View view = at.view(plan_.image->activation);
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const float* from = float_images_ + image_of(at, lane) * extent.elements();
-      for (std::int64_t c = 0; c < extent.channels; ++c)
-        for (std::int64_t h = 0; h < extent.rows; ++h)
-          for (std::int64_t w = 0; w < extent.columns; ++w)
-            view.data[c * view.plane + h * view.row + w * kLanes + lane] = *from++;
-    }
+    rows_to_lanes(*run_.kernels, float_images_ + first_of(at, extent), at.live(), extent,
+                  at.view(plan_.image->activation));
   }
   void write_outputs(const BlockRun& at) const {
-    to_rows(at, at.view(plan_.output->activation).data, output_size(), outputs_);
+    const Extent& extent = plan_.output->extent;
+    lanes_to_rows(*run_.kernels, at.view(plan_.output->activation), extent, at.live(), outputs_ + first_of(at, extent));
   }
   void read_output_gradients(const BlockRun& at) const {
     float* const to = at.view(plan_.output->gradient).data;
@@ -362,7 +356,9 @@ class LanesEngine::Implementation {
   }
   void write_image_gradients(const BlockRun& at) const {
     if (image_gradients_ == nullptr) return;
-    to_rows(at, at.view(plan_.image->gradient).data, plan_.image->extent.elements(), image_gradients_);
+    const Extent& extent = plan_.image->extent;
+    lanes_to_rows(*run_.kernels, at.view(plan_.image->gradient), extent, at.live(),
+                  image_gradients_ + first_of(at, extent));
   }
 
   void compute_loss(const BlockRun& at) {
