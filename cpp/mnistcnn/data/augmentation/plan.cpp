@@ -186,7 +186,7 @@ Plan::Sizes Plan::follow(Sizes sizes, std::size_t first, std::size_t end) {
 
 // Checks a step and makes what it needs; returns the sizes behind it.
 Plan::Sizes Plan::prepare(std::size_t position, const Sizes& sizes) {
-  const auto& [least, most] = sizes;
+  const Size &least = sizes.least, &most = sizes.most;
   Prepared& prepared = prepared_[position];
   Sizes after = sizes;
   std::size_t work = 0;

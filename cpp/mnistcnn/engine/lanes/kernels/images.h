@@ -7,8 +7,10 @@ namespace mnistcnn::engine::lanes {
 namespace {
 
 using bytes16 = std::uint8_t __attribute__((vector_size(16)));
-using bytes16_unaligned = std::uint8_t __attribute__((vector_size(16), aligned(1), may_alias));
-using bytes_of_vector = std::uint8_t __attribute__((vector_size(kWidth), aligned(1), may_alias));
+using bytes16_unaligned __attribute__((aligned(1), may_alias)) = bytes16;
+using bytes_of_vector = std::uint8_t __attribute__((vector_size(kWidth)));
+using bytes_of_vector_unaligned __attribute__((aligned(1), may_alias)) = bytes_of_vector;
+static_assert(alignof(bytes16_unaligned) == 1 && alignof(bytes_of_vector_unaligned) == 1);
 
 // kWidth bytes as numbers. (GCC 12 would take the bytes one by one, and warns inside the unmasked AVX-512 one.)
 LANES_INLINE vi widened(const std::uint8_t* bytes) {
@@ -18,7 +20,7 @@ LANES_INLINE vi widened(const std::uint8_t* bytes) {
 #elif defined(__AVX2__)
   return reinterpret_cast<vi>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes))));
 #else
-  return __builtin_convertvector(*reinterpret_cast<const bytes_of_vector*>(bytes), vi);
+  return __builtin_convertvector(*reinterpret_cast<const bytes_of_vector_unaligned*>(bytes), vi);
 #endif
 }
 

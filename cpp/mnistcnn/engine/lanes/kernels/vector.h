@@ -27,10 +27,12 @@ constexpr int kParts = kLanes / kWidth;  // registers that hold one vector of 16
 using vf = float __attribute__((vector_size(kWidth * 4)));
 using vi = std::int32_t __attribute__((vector_size(kWidth * 4)));
 using vu = std::uint32_t __attribute__((vector_size(kWidth * 4)));
-using vf_unaligned = float __attribute__((vector_size(kWidth * 4), aligned(4), may_alias));
-using vi_unaligned = std::int32_t __attribute__((vector_size(kWidth * 4), aligned(4), may_alias));
 using v4 = float __attribute__((vector_size(16)));
-using v4_unaligned = float __attribute__((vector_size(16), aligned(4), may_alias));
+// The same at any address. The attributes belong to the new name: behind the type Clang would ignore the alignment.
+using vf_unaligned __attribute__((aligned(4), may_alias)) = vf;
+using vi_unaligned __attribute__((aligned(4), may_alias)) = vi;
+using v4_unaligned __attribute__((aligned(4), may_alias)) = v4;
+static_assert(alignof(vf_unaligned) == 4 && alignof(vi_unaligned) == 4 && alignof(v4_unaligned) == 4);
 
 #define LANES_INLINE inline __attribute__((always_inline))
 
