@@ -124,7 +124,9 @@ class Model(FixedTree):
         self.threads: int | None = None
         self.history: History | None = None
         self.normalization = normalization.for_channels(self.input_shape[0]) if normalization else None
-        self._has_dropout = any(op in ("dropout", "dropout2d") for _, op, _, _ in rows)
+        dropouts = [fields for _, op, _, fields in rows if op in ("dropout", "dropout2d")]
+        self._has_dropout = bool(dropouts)
+        self._drops_in_evaluation = any(fields.get("always") for fields in dropouts)
         self._lock = threading.RLock()  # an engine is used by one thread at a time
         self._parameter_links: list[Link] = []
         self._buffer_links: list[Link] = []
@@ -224,7 +226,7 @@ class Model(FixedTree):
                 return outputs
         if self.training:
             return self.engine_forward(prepared, self._draw_seed(), keep=False)
-        parts = [self.engine_forward(part, 0, keep=False) for part in torch.split(prepared, _CHUNK)]
+        parts = [self.engine_forward(part, self._draw_seed(), keep=False) for part in torch.split(prepared, _CHUNK)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _check_modes(self) -> None:
@@ -294,7 +296,7 @@ class Model(FixedTree):
 
     def _draw_seed(self) -> int:
         """Dropout follows ``torch.manual_seed`` in a user's own loop."""
-        if not (self.training and self._has_dropout):
+        if not (self._drops_in_evaluation or (self.training and self._has_dropout)):
             return 0
         return int(torch.randint(2**62, ()).item())
 
