@@ -39,6 +39,10 @@ class Found:
         """As the core reads it."""
         return self.name, self.layer.op, self.inputs, self.layer.fields()
 
+    def described(self) -> str:
+        """Its name, and where in the author's source it is made."""
+        return f"'{self.name}'" + (f" ({self.where})" if self.where else "")
+
 
 class Builder:
     """Collects nodes, and puts values into the shapes that layers want: [channels, height, width] or [features]."""

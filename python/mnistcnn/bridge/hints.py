@@ -23,6 +23,7 @@ _TRANSPOSED = "mnistcnn has no transposed convolutions; it is made for classifie
 _SAMPLING = "mnistcnn has no spatial transformers; train this network with PyTorch"
 _ACTIVATION = "use SiLU, GELU, ELU, LeakyReLU or another activation of mnistcnn"
 _ALPHA = "use Dropout, or BatchNorm2d with ReLU in place of SELU with AlphaDropout"
+_RANDOM = "use Dropout or Dropout2d; train networks that draw other random numbers with PyTorch"
 _NORM = "use a module, such as self.bn = nn.BatchNorm2d(channels)"
 _PRODUCT = "matrix products are known as nn.Linear only"
 
@@ -36,6 +37,7 @@ _HINTS = {
     **dict.fromkeys(("Mish", "mish", "Softplus", "softplus", "Softsign", "softsign", "LogSigmoid", "GLU"), _ACTIVATION),
     **dict.fromkeys(("RReLU", "rrelu", "Hardshrink", "Softshrink", "Threshold"), _ACTIVATION),
     **dict.fromkeys(("alpha_dropout", "feature_alpha_dropout", "AlphaDropout", "FeatureAlphaDropout"), _ALPHA),
+    **dict.fromkeys(("bernoulli", "bernoulli_", "rand_like", "randn_like", "normal_", "uniform_"), _RANDOM),
     **dict.fromkeys(("batch_norm", "instance_norm", "layer_norm", "group_norm"), _NORM),
     **dict.fromkeys(("LocalResponseNorm", "local_response_norm"), "leave it out or use BatchNorm2d"),
     **dict.fromkeys(("matmul", "mm", "bmm", "einsum", "addmm", "__matmul__"), _PRODUCT),

@@ -32,7 +32,7 @@ _OPERATORS = {
     "__neg__": "neg", "__pow__": "pow", "__ipow__": "pow", "__getitem__": "getitem", "max_pool2d_with_indices":
     "max_pool2d", "_max_pool2d": "max_pool2d",
 }  # fmt: skip
-_DROPOUTS = ("dropout", "dropout2d")
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 _FOREIGN = "it takes a tensor that does not come from the forward's input by operations of torch"
 
 
@@ -88,7 +88,8 @@ class Recorder(TorchFunctionMode):
                 "beforehand; let it depend on shapes only, or look at the outputs outside"
             )
         version = getattr(args[0], "_version", None) if args else None
-        result = _calm_dropout(args, kwargs) if name in _DROPOUTS else func(*args, **kwargs)
+        calm = name in operations.DROPOUTS
+        result = _calm_dropout(args, {**kwargs, **_inplace(func)}) if calm else func(*args, **kwargs)
         if name in NO_VALUE or not _has_tensor(result):
             return result
         self._changed_in_place(result, args, version)
@@ -194,7 +195,7 @@ class Recorder(TorchFunctionMode):
 
     def _computed(self, original: Any, module: nn.Module, args: Any, kwargs: Any) -> Any:
         """What a layer gives, unobserved; dropout gives its input, so that outputs can be compared."""
-        if isinstance(module, nn.Dropout | nn.Dropout2d):
+        if isinstance(module, _DROPOUTS):
             return _calm_dropout(args, {"inplace": module.inplace})
         self._within_layer = True
         try:
@@ -242,7 +243,13 @@ def _refuse(reason: str) -> Any:
     return handler
 
 
+def _inplace(func: Any) -> dict[str, bool]:
+    """As an argument, where the name says it: ``torch.dropout_``."""
+    return {"inplace": True} if str(getattr(func, "__name__", "")).endswith("_") else {}
+
+
 def _calm_dropout(args: Any, kwargs: Any) -> Any:
+    """A dropout's input for its output, so that outputs can be compared."""
     inplace = kwargs.get("inplace", args[3] if len(args) > 3 else False)
     x = args[0] if args else kwargs["input"]
     return x if inplace else x.clone()

@@ -98,8 +98,8 @@ def _by_function(function: Any, *names: str) -> ModuleHandler:
     return handler
 
 
-def _dropout(function: Any) -> ModuleHandler:
-    return lambda call, m, x: function(call, x, m.p, m.training)
+def _dropout(name: str) -> ModuleHandler:
+    return lambda call, m, x: operations.DROPOUTS[name](call, x, m.p, m.training)
 
 
 def _softmax(name: str) -> ModuleHandler:
@@ -131,7 +131,8 @@ KINDS: dict[type[nn.Module], ModuleHandler] = {
     nn.GELU: _by_function(_function["gelu"], "approximate"),
     nn.Hardtanh: _by_function(operations.hardtanh, "min_val", "max_val"),
     nn.PReLU: _by_function(operations.prelu, "weight"),
-    nn.Dropout: _dropout(operations.dropout), nn.Dropout2d: _dropout(operations.dropout2d),
+    nn.Dropout: _dropout("dropout"), nn.Dropout1d: _dropout("dropout1d"), nn.Dropout2d: _dropout("dropout2d"),
+    nn.Dropout3d: _dropout("dropout3d"),
     nn.Softmax: _softmax("softmax"), nn.LogSoftmax: _softmax("log_softmax"),
     nn.Softmax2d: lambda call, m, x: operations.FUNCTIONS["softmax"](call, x, 1),
     nn.Flatten: _by_function(shapes.reshape), nn.Unflatten: _by_function(shapes.reshape),

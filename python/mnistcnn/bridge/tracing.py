@@ -16,9 +16,9 @@ from torch import nn
 from mnistcnn.bridge.adopted import Plan
 from mnistcnn.bridge.builder import Builder, Found, Value
 from mnistcnn.bridge.errors import ConversionError, RefusalError
+from mnistcnn.bridge.modes import compared
 from mnistcnn.bridge.outputs import Choice, chosen, described, taken_apart
 from mnistcnn.bridge.recorder import Recorder
-from mnistcnn.layers import Dropout, Dropout2d
 
 Shape = tuple[int, ...]
 EVALUATION_BATCH, TRAINING_BATCH = 3, 5  # numbers that sizes of maps and layers seldom are
@@ -112,47 +112,6 @@ class Run:
         return [replace(each, inputs=[place[node] for node in each.inputs]) for each in found]
 
 
-def compared(training: list[Found], evaluation: list[Found]) -> list[Found]:
-    """One list of nodes for both modes, or the first difference."""
-    nodes = []
-    for ours, theirs in zip(training, evaluation, strict=False):
-        if ours.row() != theirs.row():
-            raise ConversionError(
-                f"the forward takes another way in training than in evaluation, or with another batch: "
-                f"{_described(ours)} in training, {_described(theirs)} in evaluation; let it do the same in both "
-                "(dropout and batch norm know by themselves)"
-            )
-        nodes.append(_both_modes(ours, theirs))
-    if len(training) != len(evaluation):
-        longer, mode = (training, "training") if len(training) > len(evaluation) else (evaluation, "evaluation")
-        extra = longer[min(len(training), len(evaluation))]
-        raise ConversionError(
-            f"the forward takes another way in training than in evaluation: only in {mode} it ends with "
-            f"{_described(extra)}; let it do the same in both, and the rest outside"
-        )
-    return nodes
-
-
-def _described(found: Found) -> str:
-    return f"'{found.name}'" + (f" ({found.where})" if found.where else "")
-
-
-def _both_modes(training: Found, evaluation: Found) -> Found:
-    """A layer that follows the mode, or does the same in both."""
-    modes = (training.training, evaluation.training)
-    if modes in ((None, None), (True, False)):
-        return training
-    if isinstance(training.layer, Dropout | Dropout2d):
-        if modes == (True, True):
-            return replace(training, layer=replace(training.layer, always=True), owner=None)
-        if modes == (False, False):
-            return replace(training, layer=replace(training.layer, p=0.0), owner=None)
-    raise ConversionError(
-        f"{_described(training)} is in {'training' if modes[0] else 'evaluation'} mode even where the whole module is "
-        f"in {'evaluation' if modes[1] else 'training'} mode; mnistcnn knows layers that follow the module's mode"
-    )
-
-
 def check_shared(nodes: list[Found]) -> None:
     """Every tensor belongs to one node."""
     users: dict[str, Found] = {}
@@ -160,7 +119,7 @@ def check_shared(nodes: list[Found]) -> None:
         for name in found.tensors.values():
             if name in users:
                 raise ConversionError(
-                    f"'{name}' is used twice, by {_described(users[name])} and by {_described(found)}; mnistcnn has no "
+                    f"'{name}' is used twice, by {users[name].described()} and by {found.described()}; mnistcnn has no "
                     "shared weights: make a layer for each use"
                 )
             users[name] = found
