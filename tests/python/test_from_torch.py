@@ -369,8 +369,9 @@ def test_wrong_arguments():
         mnistcnn.from_torch(NETWORKS["Perceptron"])
     with pytest.raises(TypeError, match=r"a torch\.nn\.Module is needed, got str"):
         mnistcnn.from_torch("net")
-    with pytest.raises(ValueError, match=r"input_shape must be \(channels, height, width\)"):
-        mnistcnn.from_torch(NETWORKS["Perceptron"](), (28, 28))
+    for wrong in (784, (), (1, 1, 28, 28), (0,), ("a",), None):
+        with pytest.raises(ValueError, match=r"input_shape must be \(channels, height, width\).*\(features,\)"):
+            mnistcnn.from_torch(NETWORKS["Perceptron"](), wrong)
     with pytest.raises(mnistcnn.ConversionError, match=re.escape("'l1.weight' is torch.float64")):
         mnistcnn.from_torch(NETWORKS["Perceptron"]().double())
     with pytest.raises(mnistcnn.ConversionError, match=r"fails on images \[N, 1, 28, 28\].*input_shape=\(1, 32, 32\)"):

@@ -9,6 +9,7 @@ from torch import nn
 
 from mnistcnn.bridge.adopted import AdoptedModel
 from mnistcnn.bridge.from_torch import converted, fingerprint, traced
+from mnistcnn.bridge.inputs import Entrance
 from mnistcnn.model import Model
 
 
@@ -21,7 +22,8 @@ class AcceleratedModel(AdoptedModel):
     def train(self, mode: bool = True) -> AcceleratedModel:
         """Changes to the module, such as another dropout probability, count from the next call of this on."""
         if fingerprint(self._original) != self._seen:
-            self._rebuild(traced(self._original, self._plan.input_shape, self._plan.output))
+            images = Entrance(self._plan.input_shape, (self._plan.image_shape,))
+            self._rebuild(traced(self._original, images, self._plan.output))
         super().train(mode)
         return self
 

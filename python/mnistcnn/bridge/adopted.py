@@ -99,10 +99,18 @@ class AdoptedModel(Model):
     @untraced
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs for a batch, as the author's forward gives them."""
-        if len(args) != 1 or kwargs or self._needs_original():
-            return chosen(self._original.forward(*args, **kwargs), self._plan.output)
+        if not args and list(kwargs) == [self._images_name()]:
+            args, kwargs = tuple(kwargs.values()), {}
+        more = len(args) != 1 or bool(kwargs)
+        if self._needs_original(more):
+            given = args if more else (self.prepare(args[0]).reshape(-1, *self._plan.image_shape),)
+            return chosen(self._original.forward(*given, **kwargs), self._plan.output)
         outputs = super().forward(args[0])
         return outputs if self._keeps_shape else self._as_returned(outputs)
+
+    def _images_name(self) -> str | None:
+        """What the author's forward calls its images."""
+        return next(iter(inspect.signature(self._original.forward).parameters), None)
 
     def _as_returned(self, outputs: torch.Tensor) -> Any:
         """In the author's shapes, and each by itself."""
@@ -129,6 +137,16 @@ class AdoptedModel(Model):
             images = images.reshape(len(images), *self.input_shape)
         return super().prepare(images)
 
+    def check_images(self, images: torch.Tensor) -> None:
+        """Refuses others; says also how the author's forward takes them."""
+        try:
+            super().check_images(images)
+        except ValueError as error:
+            form = self._plan.image_shape
+            if form == self.input_shape:
+                raise
+            raise ValueError(f"{error}; or [N, {', '.join(map(str, form))}], as its forward does") from None
+
     @property
     def training(self) -> bool:
         """The author's module's own."""
@@ -149,10 +167,12 @@ class AdoptedModel(Model):
             self._original.train(mode)
         return self
 
-    def _needs_original(self) -> bool:
-        """Whether the modules would do something that the engine doesn't, said once."""
+    def _needs_original(self, more: bool) -> bool:
+        """Whether the modules would do something that the engine doesn't, said once; ``more`` is given than images."""
         reason = None
-        if any(owner.training != self.training for owner in self._owners):
+        if more:
+            reason = "it is called with more than a batch of images"
+        elif any(owner.training != self.training for owner in self._owners):
             reason = "some layers are in another mode than the whole model"
         elif any(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks for layer in self._layers):
             reason = "there are hooks on its layers"

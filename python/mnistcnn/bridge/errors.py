@@ -26,6 +26,30 @@ class RefusalError(Exception):
     value: Any = None  # the same numbers in the same order, where only their shape can't be expressed
 
 
+class ForwardError(Exception):
+    """An author's forward failed by itself: with which exception, where, and after how many nodes."""
+
+    def __init__(self, cause: Exception, nodes: int) -> None:
+        super().__init__(str(cause))
+        self.cause, self.nodes = cause, nodes
+
+    @property
+    def where(self) -> str:
+        """The author's line, the innermost one."""
+        found, trace = "", self.cause.__traceback__
+        while trace is not None:
+            file = trace.tb_frame.f_code.co_filename
+            if not _is_machinery(file):
+                found = _line(file, trace.tb_lineno)
+            trace = trace.tb_next
+        return found
+
+    def described(self) -> str:
+        """The exception in one line."""
+        text: str = str(self.cause).strip().split("\n", maxsplit=1)[0]
+        return f"{type(self.cause).__name__}: {text}"
+
+
 def source_line() -> str:
     """The author's line that is being executed, as ``net.py:33: x = self.rnn(x)``; empty outside of their code."""
     frame = sys._getframe(1)
@@ -34,12 +58,21 @@ def source_line() -> str:
         if file.startswith(_OURS):
             if frame.f_code.co_name == ENTRANCE:
                 return ""
-        elif not file.startswith((_TORCH, "<frozen")):
-            text = linecache.getline(file, frame.f_lineno).strip()
-            name = _CELL if _is_cell(file) else Path(file).name
-            return f"{name}:{frame.f_lineno}: {text}" if text else f"{name}:{frame.f_lineno}"
+        elif not _is_machinery(file):
+            return _line(file, frame.f_lineno)
         frame = frame.f_back  # type: ignore[assignment]
     return ""
+
+
+def _is_machinery(file: str) -> bool:
+    """Whether a file is PyTorch's, Python's or ours."""
+    return file.startswith((_TORCH, _OURS, "<frozen"))
+
+
+def _line(file: str, number: int) -> str:
+    text = linecache.getline(file, number).strip()
+    name = _CELL if _is_cell(file) else Path(file).name
+    return f"{name}:{number}: {text}" if text else f"{name}:{number}"
 
 
 def _is_cell(file: str) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import math
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,9 +13,9 @@ from torch import nn
 from mnistcnn._native import core
 from mnistcnn.bridge.adopted import AdoptedModel, Plan, network_of
 from mnistcnn.bridge.errors import ConversionError
+from mnistcnn.bridge.inputs import Entrance, entrance, observed
 from mnistcnn.bridge.outputs import Choice
-from mnistcnn.bridge.tracing import Run, Shape, failure, make_lazy_layers, plan_of, undisturbed
-from mnistcnn.checks import image_shape
+from mnistcnn.bridge.tracing import Run, undisturbed
 from mnistcnn.model import Model
 from mnistcnn.normalization import Normalization
 
@@ -42,9 +40,10 @@ def from_torch(
     ----------
     module
         Its forward takes a batch of images and gives a tensor, or several in a tuple, list or dictionary. Images may
-        also enter flat, [N, 784], or without their channel, [N, 28, 28].
+        also enter flat, [N, 784], or without their channel, [N, 28, 28]: that is found out, and the model then takes
+        them so as well as whole.
     input_shape
-        (channels, height, width) of an image.
+        (channels, height, width) of an image; or how the forward takes one, as (784,) or (28, 28).
     normalization
         How uint8 pixels enter; see `mnistcnn.Model`.
     output
@@ -73,15 +72,22 @@ def from_torch(
 
 
 def as_model(model: Model | nn.Module) -> Model:
-    """A model as it is; any other module converted, the second time at no cost. It has one output."""
+    """A model as it is; any other module as `from_torch` was last asked to convert it. It has one output."""
     if not isinstance(model, nn.Module):
         raise TypeError(
             f"model must be an mnistcnn.Model or a torch.nn.Module, got {type(model).__name__}{_model_hint(model)}"
         )
-    found = model if isinstance(model, Model) else from_torch(model)
+    found = model if isinstance(model, Model) else _latest(model) or from_torch(model)
     if isinstance(found, AdoptedModel):
         found.check_one_output()
     return found
+
+
+def _latest(module: nn.Module) -> AdoptedModel | None:
+    """What `from_torch` made of an unchanged module, for whatever shape and output."""
+    kept = module.__dict__.get(_KEPT)
+    then, model = kept.models.get(AdoptedModel, (None, None)) if kept else (None, None)
+    return model if then is not None and then[2] == fingerprint(module) else None
 
 
 def _model_hint(given: object) -> str:
@@ -96,7 +102,7 @@ def _model_hint(given: object) -> str:
 class _Kept:
     """What a module remembers; copies of the module don't."""
 
-    def __init__(self, models: dict[type, tuple[Any, AdoptedModel]] | None = None) -> None:
+    def __init__(self, models: dict[type, tuple[tuple[Any, ...], AdoptedModel]] | None = None) -> None:
         self.models = models or {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Kept:
@@ -115,7 +121,7 @@ def converted(
 ) -> AdoptedModel:
     """The model of a module, made anew only where the module has changed."""
     module = _checked(module)
-    shape = image_shape("input_shape", input_shape)
+    shape = entrance(input_shape)
     kept: _Kept = module.__dict__.setdefault(_KEPT, _Kept())
     now = (shape, output, fingerprint(module))
     then, model = kept.models.get(kind, (None, None))
@@ -124,7 +130,7 @@ def converted(
         model = kind.adopt(module, plan)
         kept.models[kind] = ((shape, output, fingerprint(module)), model)
     if normalization is not None:
-        model.normalization = normalization.for_channels(shape[0])
+        model.normalization = normalization.for_channels(model.input_shape[0])
     return model
 
 
@@ -143,10 +149,10 @@ def _size(tensor: torch.Tensor | None) -> Any:
     return None if tensor is None or nn.parameter.is_lazy(tensor) else tuple(tensor.shape)
 
 
-def traced(module: nn.Module, input_shape: Shape, output: Choice = None) -> Plan:
+def traced(module: nn.Module, images: Entrance, output: Choice = None) -> Plan:
     """The plan of a module, checked against the module's own outputs."""
     with _ONE_AT_A_TIME:
-        plan, runs = _observed(module, input_shape, output)
+        plan, runs = observed(module, images, output)
     try:
         network = network_of(plan)
     except ValueError as error:
@@ -155,63 +161,13 @@ def traced(module: nn.Module, input_shape: Shape, output: Choice = None) -> Plan
     return plan
 
 
-def _observed(module: nn.Module, input_shape: Shape, output: Choice) -> tuple[Plan, list[Run]]:
-    """Runs the forward on images as they are; flat or without their channel where it wants them so."""
-    _check_inputs(module)
-    shapes = [input_shape, (math.prod(input_shape),)]
-    if input_shape[0] == 1:
-        shapes.append(input_shape[1:])
-    first: BaseException | None = None
-    for shape in shapes:
-        try:
-            make_lazy_layers(module, shape)
-            return plan_of(module, input_shape, shape, output)
-        except ConversionError:  # it takes images of this shape, and does something else with them
-            raise
-        except Exception as error:
-            first = first or error
-    assert first is not None
-    raise ConversionError(
-        f"the forward of {type(module).__name__} fails on images [N, {', '.join(map(str, input_shape))}] with N = 5: "
-        f"{failure(first)}; it must take any number of images of that size" + _size_hint(module, input_shape)
-    ) from first
-
-
-def _check_inputs(module: nn.Module) -> None:
-    """A forward of several inputs, as Siamese networks have, is refused with what can be done."""
-    if isinstance(module, torch.jit.ScriptModule):  # it has no signature, and is refused later
-        return
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    given = inspect.signature(module.forward).parameters.values()
-    needed = [each.name for each in given if each.default is each.empty and each.kind in positional]
-    if len(needed) > 1:
-        raise ConversionError(
-            f"the forward of {type(module).__name__} takes {len(needed)} inputs ({', '.join(needed)}); mnistcnn runs "
-            "networks of one batch of images: convert the part that sees one of them, as in "
-            "net.branch = mnistcnn.accelerate(net.branch)"
-        )
-
-
-def _size_hint(module: nn.Module, input_shape: Shape) -> str:
-    """Another usual size of images that the module would take."""
-    for shape in ((1, 28, 28), (1, 32, 32), (3, 32, 32), (3, 28, 28), (1, 64, 64), (3, 224, 224)):
-        try:
-            if shape != input_shape:
-                with undisturbed(module):
-                    module.eval()
-                    module(torch.zeros(2, *shape))
-                return f". It takes images of {shape}: input_shape={shape}"
-        except Exception:
-            continue
-    return ""
-
-
 def _checked(module: Any) -> nn.Module:
     """The module itself, without what torch.compile put around it."""
     if isinstance(module, type) and issubclass(module, nn.Module):
         raise TypeError(f"{module.__name__} is a class; give a module: {module.__name__}()")
     if not isinstance(module, nn.Module):
-        raise TypeError(f"a torch.nn.Module is needed, got {type(module).__name__}")
+        hint = "; give the module that was exported" if isinstance(module, torch.export.ExportedProgram) else ""
+        raise TypeError(f"a torch.nn.Module is needed, got {type(module).__name__}{hint}")
     found: nn.Module = getattr(module, "_orig_mod", module)
     for name, parameter in found.named_parameters():
         if not nn.parameter.is_lazy(parameter) and parameter.dtype != torch.float32:

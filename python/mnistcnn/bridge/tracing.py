@@ -15,7 +15,7 @@ from torch import nn
 
 from mnistcnn.bridge.adopted import Plan
 from mnistcnn.bridge.builder import Builder, Found, Value
-from mnistcnn.bridge.errors import ConversionError, RefusalError
+from mnistcnn.bridge.errors import ConversionError, ForwardError, RefusalError
 from mnistcnn.bridge.modes import compared
 from mnistcnn.bridge.outputs import Choice, chosen, described, taken_apart
 from mnistcnn.bridge.recorder import Recorder
@@ -45,8 +45,11 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 def make_lazy_layers(module: nn.Module, image_shape: Shape) -> None:
     """Lazy layers learn their input's size from one run."""
     if any(nn.parameter.is_lazy(each) for each in (*module.parameters(), *module.buffers())):
-        with torch.no_grad():
-            module(torch.zeros(TRAINING_BATCH, *image_shape))
+        try:
+            with torch.no_grad():
+                module(torch.zeros(TRAINING_BATCH, *image_shape))
+        except Exception as error:
+            raise ForwardError(error, 0) from error
 
 
 class Run:
@@ -65,7 +68,7 @@ class Run:
         torch.manual_seed(20 + training)  # random numbers in the forward then make a difference
         recorder = Recorder(module, self.example.clone(), input_shape, image_shape)
         self.builder: Builder = recorder.builder
-        self.returned = chosen(recorder.run(), output)
+        self.returned = chosen(self._returned(recorder), output)
         self.form, tensors = taken_apart(self.returned)
         self.outputs = tensors[0]
         values = [self._value(recorder, tensor) for tensor in tensors]
@@ -75,6 +78,14 @@ class Run:
             flat = [replace(value, shape=(math.prod(value.shape),)) for value in values]
             values = [self.builder.concat(flat, 0, "outputs")]
         self.output_node = self._finish(values[0])
+
+    def _returned(self, recorder: Recorder) -> Any:
+        try:
+            return recorder.run()
+        except ConversionError:
+            raise
+        except Exception as error:
+            raise ForwardError(error, len(self.builder.found)) from error
 
     def _value(self, recorder: Recorder, output: torch.Tensor) -> Value:
         hint = "" if isinstance(self.returned, torch.Tensor) else f". {_one_of(self.returned)}"
@@ -160,9 +171,3 @@ def _one_of(returned: Any) -> str:
     """How to take one output alone."""
     first = next(iter(returned), 0) if isinstance(returned, dict) else 0
     return f"One output alone: mnistcnn.from_torch(net, output={first!r})"
-
-
-def failure(error: BaseException) -> str:
-    """An exception of the author's forward in one line."""
-    text: Any = str(error).strip().split("\n", maxsplit=1)[0]
-    return f"{type(error).__name__}: {text}"

@@ -1,0 +1,193 @@
+"""Images enter a network as its author's forward takes them; where they can't, it is said why and what would fit."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import mnistcnn
+from mnistcnn.bridge.inputs import Entrance, entrance
+
+pytestmark = pytest.mark.usefixtures("torch_randomness_restored")
+IMAGES = torch.randn(6, 1, 28, 28, generator=torch.Generator().manual_seed(3))
+
+
+class Rows(nn.Module):
+    """The loop of its notebook says ``images.view(-1, 784)``."""
+
+    def __init__(self, features: int = 784) -> None:
+        super().__init__()
+        self.fc1, self.norm, self.fc2 = nn.Linear(features, 16), nn.BatchNorm1d(16), nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc2(F.relu(self.norm(self.fc1(x))))
+
+
+class NoChannel(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(1, 2, 7, 3), nn.Linear(128, 10)
+
+    def forward(self, pictures: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        return self.fc(self.conv(pictures.unsqueeze(1)).flatten(1)) * scale
+
+
+def test_an_entrance_is_read_from_a_shape():
+    assert entrance((1, 28, 28)) == Entrance((1, 28, 28), ((1, 28, 28), (784,), (28, 28)))
+    assert entrance([3, 32, 30]) == Entrance((3, 32, 30), ((3, 32, 30), (2880,)))
+    assert entrance((784,)) == Entrance((1, 28, 28), ((784,),))
+    assert entrance((200,)) == Entrance((1, 1, 200), ((200,),))
+    assert entrance((28, 30)) == Entrance((1, 28, 30), ((28, 30),))
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (784,)])
+def test_a_loop_of_flat_images_stays_as_it_is(shape: tuple[int, ...]):
+    torch.manual_seed(2)
+    module = Rows()
+    net = mnistcnn.accelerate(copy.deepcopy(module), shape)
+    labels = torch.arange(6)
+    losses = []
+    for each in (module, net):
+        optimizer = torch.optim.SGD(each.parameters(), lr=0.1, momentum=0.9)
+        for _ in range(5):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(each(IMAGES.view(-1, 784)), labels)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    assert losses[5:] == pytest.approx(losses[:5], rel=1e-4)
+    torch.testing.assert_close(net.eval()(IMAGES), module.eval()(IMAGES.view(-1, 784)))
+
+
+@pytest.mark.parametrize(("module", "form"), [(Rows(), (784,)), (NoChannel(), (28, 28))])
+def test_whole_images_are_taken_too(module: nn.Module, form: tuple[int, ...]):
+    """Also where the author's forward runs in PyTorch, and as uint8."""
+    model = mnistcnn.from_torch(module.eval(), form)
+    expected = module(IMAGES.reshape(6, *form))
+    pixels = IMAGES.abs().mul(60).to(torch.uint8)
+    of_pixels = module(pixels.reshape(6, *form) / 255)
+    hook = None
+    for _ in range(2):
+        torch.testing.assert_close(model(IMAGES), expected)
+        torch.testing.assert_close(model(IMAGES.reshape(6, *form)), expected)
+        torch.testing.assert_close(model(pixels), of_pixels)
+        if hook is None:
+            hook = next(iter(module.children())).register_forward_hook(lambda *_: None)
+            with pytest.warns(mnistcnn.EngineWarning, match="there are hooks"):
+                model(IMAGES)
+    hook.remove()
+    with pytest.raises(ValueError, match=r"takes images \[N, 1, 28, 28\].* got \[6, 27, 28\].*; or \[N, "):
+        model(IMAGES[:, 0, 1:])
+
+
+def test_names_and_further_arguments():
+    module = NoChannel()
+    model = mnistcnn.accelerate(module)
+    wanted = module(IMAGES[:, 0])
+    torch.testing.assert_close(model(pictures=IMAGES[:, 0]), wanted)
+    with pytest.warns(mnistcnn.EngineWarning, match="while it is called with more than a batch of images"):
+        torch.testing.assert_close(model(IMAGES[:, 0], scale=2.0), 2 * wanted)
+
+
+def test_features_that_are_no_square():
+    module = Rows(200).eval()
+    rows = torch.rand(5, 200)
+    torch.testing.assert_close(mnistcnn.from_torch(module, (200,))(rows), module(rows))
+
+
+def test_all_that_a_model_can_do(digits: Any, tmp_path: Any):
+    train_set, test_set = digits
+    module = Rows()
+    model = mnistcnn.from_torch(module, input_shape=(784,))
+    mnistcnn.train(model, train_set[:2000], epochs=3, batch_size=50, progress=False)
+    assert mnistcnn.test(model, test_set[:200], progress=False).accuracy > 0.6
+    rows = model.prepare(test_set[:20].images).flatten(1)
+    wanted = module.eval()(rows)
+    torch.testing.assert_close(torch.from_numpy(mnistcnn.predict(module, test_set[:20])), wanted.softmax(1).detach())
+    plain = model.to_torch().eval()
+    torch.testing.assert_close(plain(rows), wanted)
+    assert type(plain) is Rows
+    loaded = mnistcnn.load_model(model.save(tmp_path / "rows.safetensors")).eval()
+    torch.testing.assert_close(loaded(rows.view(20, 1, 28, 28)), wanted)
+    copied = copy.deepcopy(model)
+    torch.testing.assert_close(copied(rows), wanted)
+
+
+class Counted(nn.Module):
+    """The number of images stands in the forward."""
+
+    def __init__(self, count: int, *, rows: bool) -> None:
+        super().__init__()
+        self.batch_size, self.rows = count, rows
+        self.conv, self.fc = nn.Conv2d(1, 2, 5), nn.Linear(784 if rows else 2 * 24 * 24, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x if self.rows else self.conv(x)
+        return self.fc(x).view(self.batch_size, 10) if self.rows else self.fc(x.view(self.batch_size, -1))
+
+
+@pytest.mark.parametrize("count", [1, 7, 64])
+@pytest.mark.parametrize("rows", [False, True])
+def test_a_number_of_images_in_the_forward_is_seen(count: int, rows: bool):
+    form = "784" if rows else "1, 28, 28"
+    with pytest.raises(
+        mnistcnn.ConversionError,
+        match=rf"^test_inputs.py:\d+: return self.fc.*the forward of Counted fails on images \[N, {form}\] with N = 5: "
+        rf"RuntimeError: .*It takes batches of {count}: .*write x.size\(0\)",
+    ):
+        mnistcnn.from_torch(Counted(count, rows=rows))
+
+
+@pytest.mark.parametrize(
+    ("module", "hint"),
+    [
+        (Rows(196), r"rows of 196 numbers: input_shape=\(196,\)"),
+        (Rows(1024), r"rows of 1024 numbers: input_shape=\(1024,\)"),
+        (
+            nn.Sequential(nn.Conv2d(1, 2, 5), nn.Flatten(), nn.Linear(1568, 10)),
+            r"images of \(1, 32, 32\): input_shape=",
+        ),
+        (nn.Conv2d(3, 2, 1), r"images of \(3, 32, 32\): input_shape=\(3, 32, 32\)"),
+    ],
+)
+def test_another_size_is_named_where_it_fits(module: nn.Module, hint: str):
+    modes = [each.training for each in module.modules()]
+    with pytest.raises(mnistcnn.ConversionError, match=rf"fails on images \[N, 1, 28, 28\].*\. It takes {hint}"):
+        mnistcnn.from_torch(module)
+    assert [each.training for each in module.modules()] == modes
+
+
+def test_only_the_given_form_is_tried():
+    with pytest.raises(mnistcnn.ConversionError, match=r"fails on images \[N, 784\].*It takes images of \(1, 28, 28\)"):
+        mnistcnn.from_torch(nn.Sequential(nn.Conv2d(1, 2, 28), nn.Flatten()), (784,))
+
+
+def test_what_torch_export_makes_is_told_from_modules():
+    program = torch.export.export(Rows().eval(), (IMAGES.flatten(1),))
+    with pytest.raises(mnistcnn.ConversionError, match=r"made by torch\.export; give the module that was exported"):
+        mnistcnn.from_torch(program.module())
+    with pytest.raises(TypeError, match="got ExportedProgram; give the module"):
+        mnistcnn.from_torch(program)
+
+
+def test_what_torch_fx_makes_is_a_module_like_others():
+    module = Rows().eval()
+    traced = mnistcnn.from_torch(torch.fx.symbolic_trace(module)).eval()
+    torch.testing.assert_close(traced(IMAGES), module(IMAGES.flatten(1)))
+
+
+def test_a_module_is_remembered_with_its_shape(digits: Any):
+    """`train` and the others then need no other word."""
+    module = Rows(49)
+    small = mnistcnn.ImageSet(digits[0].images[:100, :, ::4, ::4], digits[0].labels[:100], digits[0].classes)
+    model = mnistcnn.from_torch(module, (49,))
+    history = mnistcnn.train(module, small, epochs=1, batch_size=50, progress=False)
+    assert model.history is history
+    module.fc2 = nn.Linear(16, 10)
+    with pytest.raises(mnistcnn.ConversionError, match=r"input_shape=\(49,\)"):
+        mnistcnn.train(module, small, epochs=1, progress=False)
