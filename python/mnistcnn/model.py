@@ -334,7 +334,7 @@ class Model(FixedTree):
         found = []
         for name, shape, node, offset in specs:
             place = self._place(node, name.rpartition(".")[2])
-            view = flat[offset : offset + math.prod(shape)].view(place.shape or shape)
+            view = flat[offset : offset + math.prod(shape)].view(shape if place.shape is None else place.shape)
             found.append((name, place, view))
         return found
 

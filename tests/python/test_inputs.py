@@ -131,14 +131,14 @@ class Counted(nn.Module):
         return self.fc(x).view(self.batch_size, 10) if self.rows else self.fc(x.view(self.batch_size, -1))
 
 
-@pytest.mark.parametrize("count", [1, 7, 64])
+@pytest.mark.parametrize("count", [1, 5, 7, 64])
 @pytest.mark.parametrize("rows", [False, True])
 def test_a_number_of_images_in_the_forward_is_seen(count: int, rows: bool):
-    form = "784" if rows else "1, 28, 28"
+    form, tried = ("784" if rows else "1, 28, 28"), (3 if count == 5 else 5)
     with pytest.raises(
         mnistcnn.ConversionError,
-        match=rf"^test_inputs.py:\d+: return self.fc.*the forward of Counted fails on images \[N, {form}\] with N = 5: "
-        rf"RuntimeError: .*It takes batches of {count}: .*write x.size\(0\)",
+        match=rf"^test_inputs.py:\d+: return self.fc.*: the forward of Counted fails on images \[N, {form}\] with "
+        rf"N = {tried}: RuntimeError: .*It takes batches of {count}: .*write x.size\(0\)",
     ):
         mnistcnn.from_torch(Counted(count, rows=rows))
 

@@ -63,6 +63,13 @@ class Builder:
         self.found.append(Found(self._unused(name), layer, inputs, shape, **more))
         return Value(len(self.found) - 1, shape)
 
+    def instead(self, node: int, layer: Layer, tensors: Mapping[str, str]) -> Value:
+        """Another layer of the same name and inputs; what stood there goes where nothing else needs it."""
+        old = self.found[node]
+        self.found.append(replace(old, layer=layer, tensors={**old.tensors, **tensors}))
+        old.name = self._unused(old.name)
+        return Value(len(self.found) - 1, old.shape)
+
     def pointwise(self, layer: Layer, value: Value, name: str, **more: Any) -> Value:
         """A layer for which the shape doesn't matter."""
         node = self.add(layer, [value.node], self.shape_of(value.node), name, **more).node

@@ -26,12 +26,27 @@ class RefusalError(Exception):
     value: Any = None  # the same numbers in the same order, where only their shape can't be expressed
 
 
-class ForwardError(Exception):
-    """An author's forward failed by itself: with which exception, where, and after how many nodes."""
+class DirectParameterError(RefusalError):
+    """A parameter outside of a layer. A sum or a product with it can be expressed; anything else is refused so."""
 
-    def __init__(self, cause: Exception, nodes: int) -> None:
+    def __init__(self, name: str, shape: tuple[int, ...]) -> None:
+        super().__init__(
+            f"it computes with the parameter '{name}' directly; outside of layers mnistcnn knows x * parameter, "
+            "x + parameter and x - parameter, for one number, one for each channel, or one for each number of an image"
+        )
+        self.name, self.shape = name, shape
+
+    def seen_as(self, shape: tuple[int, ...]) -> DirectParameterError:
+        """The same numbers in another shape."""
+        return DirectParameterError(self.name, shape)
+
+
+class ForwardError(Exception):
+    """An author's forward failed by itself: with which exception, where, on how many images, after how many nodes."""
+
+    def __init__(self, cause: Exception, images: int, nodes: int = 0) -> None:
         super().__init__(str(cause))
-        self.cause, self.nodes = cause, nodes
+        self.cause, self.images, self.nodes = cause, images, nodes
 
     @property
     def where(self) -> str:

@@ -13,7 +13,7 @@ from torch import nn
 from mnistcnn.bridge.adopted import Plan
 from mnistcnn.bridge.errors import ConversionError, ForwardError
 from mnistcnn.bridge.outputs import Choice, taken_apart
-from mnistcnn.bridge.tracing import TRAINING_BATCH, Run, Shape, make_lazy_layers, plan_of, undisturbed
+from mnistcnn.bridge.tracing import Run, Shape, make_lazy_layers, plan_of, undisturbed
 from mnistcnn.checks import image_shape, whole_number
 
 _USUAL = ((1, 28, 28), (1, 32, 32), (3, 32, 32), (3, 28, 28), (1, 64, 64), (3, 224, 224))
@@ -66,7 +66,7 @@ def observed(module: nn.Module, images: Entrance, output: Choice) -> tuple[Plan,
     hint = _batch_hint(module, form) or _size_hint(module, images)
     raise ConversionError(
         f"{where}the forward of {type(module).__name__} fails on images [N, {_listed(form)}] with N = "
-        f"{TRAINING_BATCH}: {error.described()}; it must take any number of images of that size{hint}"
+        f"{error.images}: {error.described()}; it must take any number of images of that size{hint}"
     ) from error.cause
 
 

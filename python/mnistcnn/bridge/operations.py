@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
+from mnistcnn.bridge import direct
 from mnistcnn.bridge.builder import Builder, Shape, Value
-from mnistcnn.bridge.errors import RefusalError
+from mnistcnn.bridge.errors import DirectParameterError, RefusalError
 from mnistcnn.layers import (
     ELU,
     GELU,
@@ -275,16 +276,28 @@ def _softmax(layer: Layer) -> Handler:
 
 
 def add(call: Call, x: Any, y: Any, *, alpha: float = 1) -> Value:
-    """A sum, or a shift by a number."""
+    """A sum, or a shift by a number or a parameter."""
     first, second = _operand(call, x), _operand(call, y)
+    if isinstance(second, DirectParameterError):
+        return _plus_parameter(call, first, second, alpha)
     if isinstance(second, Value) and alpha != 1:
         second = call.builder.scaled(second, alpha, 0.0, f"{call.name}_scale")
     elif not isinstance(second, Value):
         second *= alpha
+    if isinstance(first, DirectParameterError):
+        return _plus_parameter(call, second, first, 1)
     if isinstance(first, Value) and isinstance(second, Value):
         return call.builder.sum([first, second], call.name)
     value, number = (first, second) if isinstance(first, Value) else (second, first)
     return call.builder.scaled(value, 1.0, number, call.name)
+
+
+def _plus_parameter(call: Call, value: Any, parameter: DirectParameterError, alpha: float) -> Value:
+    """``value + alpha * parameter``, with alpha 1 or -1."""
+    if not isinstance(value, Value) or alpha not in (1, -1):
+        raise parameter
+    value = call.builder.scaled(value, alpha, 0.0, f"{call.name}_minus")
+    return call.builder.scaled(direct.plus(call.builder, value, parameter), alpha, 0.0, f"{call.name}_back")
 
 
 def sub(call: Call, x: Any, y: Any, *, alpha: float = 1) -> Value:
@@ -303,8 +316,13 @@ def neg(call: Call, x: Any) -> Value:
 
 
 def mul(call: Call, x: Any, y: Any) -> Value:
-    """A product, or a multiple."""
+    """A product, or a multiple by a number or a parameter."""
     first, second = _operand(call, x), _operand(call, y)
+    for value, parameter in ((first, second), (second, first)):
+        if isinstance(parameter, DirectParameterError):
+            if not isinstance(value, Value):
+                raise parameter
+            return direct.times(call.builder, value, parameter)
     if isinstance(first, Value) and isinstance(second, Value):
         return call.builder.product(first, second, call.name)
     value, number = (first, second) if isinstance(first, Value) else (second, first)
@@ -314,6 +332,8 @@ def mul(call: Call, x: Any, y: Any) -> Value:
 def div(call: Call, x: Any, y: Any, *, rounding_mode: Any = None) -> Value:
     """By a number."""
     second = _operand(call, y)
+    if isinstance(second, DirectParameterError):
+        raise second
     if isinstance(second, Value) or rounding_mode is not None:
         raise RefusalError("it divides by computed values; only division by a number is known")
     return call.builder.scaled(call.value(x), 1 / second, 0.0, call.name)
@@ -328,11 +348,13 @@ def power(call: Call, x: Any, exponent: Any) -> Value:
 
 
 def _operand(call: Call, x: Any) -> Any:
-    """A value of the network, or a number."""
+    """A value of the network, a number, or a parameter."""
     if isinstance(x, int | float):
         return float(x)
     try:
         return call.value(x)
+    except DirectParameterError as parameter:
+        return parameter
     except KeyError:
         if x.numel() == 1:
             return float(x)

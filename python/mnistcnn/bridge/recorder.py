@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from mnistcnn.bridge import operations, pools, shapes
 from mnistcnn.bridge.builder import Builder, Shape, Value
-from mnistcnn.bridge.errors import ConversionError, RefusalError, source_line
+from mnistcnn.bridge.errors import ConversionError, DirectParameterError, RefusalError, source_line
 from mnistcnn.bridge.hints import LOOKS_AT_NUMBERS, NO_VALUE, hint_for
 from mnistcnn.bridge.operations import Call
 from mnistcnn.bridge.torch_modules import handler_of
@@ -55,7 +55,7 @@ class Recorder(TorchFunctionMode):
         self._within_layer = False
         self._example = example
         for name, parameter in module.named_parameters():
-            self._remember(parameter, RefusalError(_directly(name)))
+            self._remember(parameter, DirectParameterError(name, tuple(parameter.shape)))
         self._remember(example, Value(INPUT, image_shape))
 
     def run(self) -> Any:
@@ -227,13 +227,6 @@ def _run_forward(recorder: Recorder, module: nn.Module, example: torch.Tensor) -
     if handler_of(module) is not None or isinstance(module, torch.jit.ScriptModule):
         return recorder._call_module(nn.Module._call_impl, module, (example,), {})
     return module.forward(example)
-
-
-def _directly(name: str) -> str:
-    return (
-        f"it computes with the parameter '{name}' directly; mnistcnn knows parameters of layers only (for a trained "
-        "scale and shift of channels use nn.BatchNorm2d or nn.GroupNorm)"
-    )
 
 
 def _refuse(reason: str) -> Any:

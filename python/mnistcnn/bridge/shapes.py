@@ -8,20 +8,25 @@ from typing import Any
 import torch
 
 from mnistcnn.bridge.builder import Value
-from mnistcnn.bridge.errors import RefusalError
+from mnistcnn.bridge.errors import DirectParameterError, RefusalError
 from mnistcnn.bridge.operations import Call, Handler
 from mnistcnn.layers import Pad
 
 
-def same(call: Call, x: Any, *_: Any, **__: Any) -> Value:
+def same(call: Call, x: Any, *_: Any, **__: Any) -> Value | DirectParameterError:
     """Copies and conversions that change nothing here."""
-    return call.value(x)
+    try:
+        return call.value(x)
+    except DirectParameterError as parameter:
+        return parameter
 
 
-def reshape(call: Call, x: Any, *_: Any, **__: Any) -> Value:
+def reshape(call: Call, x: Any, *_: Any, **__: Any) -> Value | DirectParameterError:
     """All views: the same numbers, row by row; also by way of a view that has no dimension for the images."""
     try:
         value = call.value(x)
+    except DirectParameterError as parameter:
+        return parameter.seen_as(tuple(call.result.shape))
     except RefusalError as refusal:
         if refusal.value is None:
             raise
@@ -55,9 +60,18 @@ def permutation(function: Any) -> Handler:
     return handler
 
 
-def getitem(call: Call, x: Any, index: Any) -> Value:
-    """Slices and single positions behind the batch's dimension."""
-    value = call.value(x)
+def getitem(call: Call, x: Any, index: Any) -> Value | DirectParameterError:
+    """Slices and single positions behind the batch's dimension; of a parameter new dimensions only."""
+    try:
+        value = call.value(x)
+    except DirectParameterError as parameter:
+        if call.result.numel() != x.numel():
+            raise
+        return parameter.seen_as(tuple(call.result.shape))
+    return replace(_picked(call, value, index), shape=call.shape())
+
+
+def _picked(call: Call, value: Value, index: Any) -> Value:
     items = list(index) if isinstance(index, tuple) else [index]
     named = sum(each is not None and each is not Ellipsis for each in items)
     if any(not (each is None or each is Ellipsis or isinstance(each, int | slice)) for each in items):
@@ -73,7 +87,7 @@ def getitem(call: Call, x: Any, index: Any) -> Value:
         size = value.shape[dimension]
         start, stop, step = (item if isinstance(item, slice) else slice(item % size, item % size + 1)).indices(size)
         value = call.builder.slice(value, dimension, start, stop, step, call.name)
-    return replace(value, shape=call.shape())
+    return value
 
 
 def narrow(call: Call, x: Any, dim: int, start: int, length: int) -> Value:

@@ -49,7 +49,7 @@ def make_lazy_layers(module: nn.Module, image_shape: Shape) -> None:
             with torch.no_grad():
                 module(torch.zeros(TRAINING_BATCH, *image_shape))
         except Exception as error:
-            raise ForwardError(error, 0) from error
+            raise ForwardError(error, TRAINING_BATCH) from error
 
 
 class Run:
@@ -85,7 +85,7 @@ class Run:
         except ConversionError:
             raise
         except Exception as error:
-            raise ForwardError(error, len(self.builder.found)) from error
+            raise ForwardError(error, len(self.example), len(self.builder.found)) from error
 
     def _value(self, recorder: Recorder, output: torch.Tensor) -> Value:
         hint = "" if isinstance(self.returned, torch.Tensor) else f". {_one_of(self.returned)}"

@@ -1,0 +1,130 @@
+"""Parameters that a forward uses outside of layers: the same numbers as PyTorch's, and the author's own tensors."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import mnistcnn
+from mnistcnn._native import core
+from reference import distance, length
+from refusals import said
+
+pytestmark = pytest.mark.usefixtures("torch_randomness_restored")
+Forward = Callable[[Any, torch.Tensor], torch.Tensor]
+
+
+class Net(nn.Module):
+    """Maps [N, 4, 8, 8] go through a function, which may use the parameters g and b."""
+
+    def __init__(self, function: Forward, *shapes: tuple[int, ...]) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.conv, self.fc = nn.Conv2d(1, 4, 5, 3, bias=False), nn.Linear(256, 10, bias=False)
+        self.function = function
+        for name, shape in zip("gb", shapes, strict=False):
+            setattr(self, name, nn.Parameter(torch.randn(shape)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.function(self, self.conv(x))
+        return x if x.dim() == 2 and x.shape[1] == 10 else self.fc(x.flatten(1))
+
+
+def out(net: Any, x: torch.Tensor) -> torch.Tensor:
+    return net.fc(x.flatten(1))
+
+
+KNOWN: dict[str, tuple[Forward, tuple[tuple[int, ...], ...]]] = {
+    "scaled residual": (lambda net, x: x + net.g * x.tanh(), ((1,),)),
+    "a number": (lambda net, x: net.g * x, ((),)),
+    "in place": (lambda net, x: x.tanh().mul(2).mul_(net.g), ((1,),)),
+    "channels": (lambda net, x: x.tanh() * net.g, ((4, 1, 1),)),
+    "channels, with the batch": (lambda net, x: net.g * x.tanh(), ((1, 4, 1, 1),)),
+    "channels, seen so": (lambda net, x: x.tanh() * net.g.view(1, -1, 1, 1), ((4,),)),
+    "channels, by index": (lambda net, x: x.tanh() * net.g[None, :, None, None], ((4,),)),
+    "channels last": (lambda net, x: x.tanh().permute(0, 2, 3, 1) * net.g, ((4,),)),
+    "positions": (lambda net, x: x.tanh() + net.g, ((1, 4, 8, 8),)),
+    "rows": (lambda net, x: x.tanh() * net.g, ((8, 1),)),
+    "columns": (lambda net, x: x.tanh() + net.g, ((8,),)),
+    "tokens": (lambda net, x: x.tanh().flatten(2).transpose(1, 2) * net.g + net.b, ((4,), (4,))),
+    "scale and shift": (lambda net, x: x.tanh() * net.g[:, None, None] + net.b[:, None, None], ((4,), (4,))),
+    "a shift of channels": (lambda net, x: x.tanh() + net.g, ((4, 1, 1),)),
+    "a shift of all": (lambda net, x: x.tanh() + net.g, ((1,),)),
+    "minus": (lambda net, x: x.tanh() - net.g, ((4, 1, 1),)),
+    "from": (lambda net, x: net.g - x.tanh(), ((4, 1, 1),)),
+    "bias of a convolution": (lambda net, x: x + net.g.reshape(1, 4, 1, 1), ((4,),)),
+    "bias of a linear layer": (lambda net, x: out(net, x) + net.g, ((10,),)),
+    "features": (lambda net, x: torch.tanh(out(net, x)) * net.g - net.b, ((10,), (1, 10))),
+    "weighted sum": (lambda net, x: (x.tanh() * net.g.view(1, -1, 1, 1)).sum(1).flatten(1)[:, :10], ((4,),)),
+    "temperature": (lambda net, x: torch.multiply(out(net, x), net.g), ((1,),)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", KNOWN)
+def test_it_computes_what_pytorch_does(case: str):
+    """Outputs and gradients, in float64; and without the author's module."""
+    function, shapes = KNOWN[case]
+    module = Net(function, *shapes)
+    exact = copy.deepcopy(module).double()
+    parameters = dict(module.named_parameters())
+    model = mnistcnn.from_torch(module)
+    assert core.lanes_refusal(model._network) is None
+    assert dict(model.named_parameters()).keys() == parameters.keys()
+    assert all(model.get_parameter(name) is parameter for name, parameter in parameters.items())
+    images = torch.randn(6, 1, 28, 28, generator=torch.Generator().manual_seed(2))
+    results = []
+    for network, leaf in ((model, images.clone().requires_grad_()), (exact, images.double().requires_grad_())):
+        outputs = network(leaf)
+        (outputs * torch.linspace(-1, 2, 60, dtype=outputs.dtype).view(6, 10)).sum().backward()
+        results.append([outputs, leaf.grad, *(parameter.grad for parameter in network.parameters())])
+    longest = max(length(each) for each in results[1] if each is not None)
+    for ours, theirs in zip(*results, strict=True):
+        assert (ours is None) == (theirs is None)
+        assert ours is None or distance(ours, theirs) <= 2e-5 * length(theirs) + 1e-6 * longest
+    torch.testing.assert_close(model.plain()(images), model(images))
+
+
+def test_a_bias_costs_no_node():
+    function, shapes = KNOWN["scale and shift"]
+    assert [op for _, op, _, _ in mnistcnn.from_torch(Net(function, *shapes)).rows][1:3] == ["tanh", "conv2d"]
+    rows = mnistcnn.from_torch(Net(*KNOWN["bias of a convolution"][:1], (4,))).rows
+    assert rows[0][0] == "conv"
+    assert rows[0][3]["bias"]
+
+
+def test_it_is_trained(digits: Any):
+    """By the epoch's native call, too."""
+    module = Net(*KNOWN["scaled residual"][:1], (1,))
+    with torch.no_grad():
+        module.g.zero_()
+    mnistcnn.train(module, digits[0][:200], epochs=1, batch_size=50, progress=False)
+    assert module.g.item() != 0.0
+
+
+REFUSED: dict[str, tuple[Forward, tuple[tuple[int, ...], ...], str]] = {
+    "a function": (lambda net, x: x * torch.sigmoid(net.g), ((1,),), r"sigmoid: .*parameter 'g' directly; .* x \*"),
+    "arithmetic": (lambda net, x: x * (1 - net.g), ((1,),), "parameter 'g' directly"),
+    "two": (lambda net, x: x * (net.g * net.b), ((1,), (1,)), "parameter 'g' directly|parameter 'b' directly"),
+    "quotient": (lambda net, x: x / net.g, ((1,),), "function div: .*parameter 'g' directly"),
+    "a part": (lambda net, x: x * net.g[0], ((2,),), "function getitem: .*parameter 'g' directly"),
+    "with holes": (lambda net, x: x * net.g, ((4, 1, 8),), r"'g' has shape \[4, 1, 8\], and the values \[N, 4, 8, 8\]"),
+    "larger": (lambda net, x: (x[:, :1] * net.g), ((4, 1, 1),), r"'g' has shape \[4, 1, 1\], and the values \[N, 1, 8"),
+    "of the batch": (lambda net, x: x * net.g, ((5, 1, 1, 1),), r"'g' has shape \[5, 1, 1, 1\]"),
+    "shared": (lambda net, x: (x * net.g).tanh() * net.g, ((1,),), "'g' is used twice"),
+    "product": (lambda net, x: out(net, x) @ net.g, ((10, 10),), "matmul; matrix products are known as nn.Linear only"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused_is_named(case: str):
+    function, shapes, message = REFUSED[case]
+    with pytest.raises(mnistcnn.ConversionError) as caught:
+        mnistcnn.from_torch(Net(function, *shapes))
+    assert re.search(message, said(caught.value, __file__))
+    assert "test_direct.py:" in str(caught.value)
