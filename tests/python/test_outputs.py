@@ -171,3 +171,25 @@ def test_what_is_no_tensor_is_named():
     finally:
         for name in ("text", "nothing", "made outside"):
             del FORMS[name]
+
+
+class Sampled(nn.Module):
+    """As a variational encoder: the first output is drawn, the others are not."""
+
+    def __init__(self, *, named: bool) -> None:
+        super().__init__()
+        self.mean, self.width, self.named = nn.Linear(784, 4), nn.Linear(784, 4), named
+
+    def forward(self, x: torch.Tensor) -> Any:
+        mean, width = self.mean(x.flatten(1)), self.width(x.flatten(1))
+        drawn = mean + width * torch.randn_like(mean)
+        return {"drawn": drawn, "mean": mean} if self.named else (drawn, mean, width)
+
+
+@pytest.mark.parametrize(("named", "key"), [(True, "mean"), (False, 1)])
+def test_an_output_without_trouble_is_named(named: bool, key: Any):
+    module = Sampled(named=named)
+    with pytest.raises(mnistcnn.ConversionError, match=rf"randn_like; .* Without that output: .*output={key!r}\)"):
+        mnistcnn.from_torch(module)
+    images = torch.randn(3, 1, 28, 28)
+    torch.testing.assert_close(mnistcnn.from_torch(module, output=key)(images), module(images)[key])

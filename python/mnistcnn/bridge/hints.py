@@ -27,6 +27,8 @@ _RANDOM = "use Dropout or Dropout2d; train networks that draw other random numbe
 _NORM = "use a module, such as self.bn = nn.BatchNorm2d(channels)"
 _PRODUCT = "matrix products are known as nn.Linear only"
 
+_ANY = "write that part with layers that it knows, or train this network with PyTorch"
+
 _HINTS = {
     **dict.fromkeys(("LSTM", "GRU", "RNN", "lstm", "gru", "rnn_tanh", "rnn_relu", "LSTMCell", "GRUCell"), _RECURRENT),
     **dict.fromkeys(("MultiheadAttention", "Transformer", "TransformerEncoderLayer"), _TRANSFORMER),
@@ -38,7 +40,7 @@ _HINTS = {
     **dict.fromkeys(("RReLU", "rrelu", "Hardshrink", "Softshrink", "Threshold"), _ACTIVATION),
     **dict.fromkeys(("alpha_dropout", "feature_alpha_dropout", "AlphaDropout", "FeatureAlphaDropout"), _ALPHA),
     **dict.fromkeys(("bernoulli", "bernoulli_", "rand_like", "randn_like", "normal_", "uniform_"), _RANDOM),
-    **dict.fromkeys(("batch_norm", "instance_norm", "layer_norm", "group_norm"), _NORM),
+    **dict.fromkeys(("batch_norm", "instance_norm", "layer_norm", "group_norm", "std", "var", "var_mean"), _NORM),
     **dict.fromkeys(("LocalResponseNorm", "local_response_norm"), "leave it out or use BatchNorm2d"),
     **dict.fromkeys(("matmul", "mm", "bmm", "einsum", "addmm", "__matmul__"), _PRODUCT),
     **dict.fromkeys(("argmax", "topk", "sort"), "let the forward end with logits or log-probabilities"),
@@ -47,5 +49,5 @@ _HINTS = {
 
 
 def hint_for(name: str) -> str:
-    """What to do instead, after a semicolon; empty where nothing is known."""
-    return f"; {_HINTS[name]}" if name in _HINTS else ""
+    """What to do instead, after a semicolon."""
+    return f"; {_HINTS.get(name, _ANY)}"

@@ -359,7 +359,7 @@ def _operand(call: Call, x: Any) -> Any:
         if x.numel() == 1:
             return float(x)
         raise RefusalError(
-            f"it computes with a constant tensor {list(x.shape)}; only single numbers are known"
+            f"it computes with a constant or random tensor {list(x.shape)}; only single numbers are known"
         ) from None
 
 

@@ -61,6 +61,13 @@ def chosen(returned: Any, output: Choice) -> Any:
         raise ConversionError(f"output={output!r}, but the forward returns {described(returned)}") from None
 
 
+def entries(returned: Any) -> list[tuple[int | str, Any]]:
+    """The parts that `chosen` can choose, with their positions or keys."""
+    if isinstance(returned, dict):
+        return list(returned.items())
+    return list(enumerate(returned)) if isinstance(returned, tuple | list) else []
+
+
 def described(returned: Any) -> str:
     """In words, as ``a tuple of 2``."""
     if isinstance(returned, dict):

@@ -74,6 +74,10 @@ class Recorder(TorchFunctionMode):
             raise RefusalError("its input was changed in place through another view; write without in-place operations")
         return what
 
+    def knows(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor is a value of the network."""
+        return isinstance(self._known.get(id(tensor), (None, None, None))[2], Value)
+
     # ---- functions
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

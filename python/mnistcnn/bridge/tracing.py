@@ -17,7 +17,7 @@ from mnistcnn.bridge.adopted import Plan
 from mnistcnn.bridge.builder import Builder, Found, Value
 from mnistcnn.bridge.errors import ConversionError, ForwardError, RefusalError
 from mnistcnn.bridge.modes import compared
-from mnistcnn.bridge.outputs import Choice, chosen, described, taken_apart
+from mnistcnn.bridge.outputs import Choice, chosen, described, entries, taken_apart
 from mnistcnn.bridge.recorder import Recorder
 
 Shape = tuple[int, ...]
@@ -88,15 +88,21 @@ class Run:
             raise ForwardError(error, len(self.example), len(self.builder.found)) from error
 
     def _value(self, recorder: Recorder, output: torch.Tensor) -> Value:
-        hint = "" if isinstance(self.returned, torch.Tensor) else f". {_one_of(self.returned)}"
         try:
             return recorder.value(output)
         except RefusalError as refusal:
-            raise ConversionError(str(refusal) + hint) from None
+            raise ConversionError(f"{refusal}{self._others(recorder)}") from None
         except KeyError:
             raise ConversionError(
-                "the forward's outputs don't come from its input by operations of torch" + hint
+                "the forward's outputs don't come from its input by operations of torch" + self._others(recorder)
             ) from None
+
+    def _others(self, recorder: Recorder) -> str:
+        """How to take an output alone that is no trouble, where there is one."""
+        for key, part in entries(self.returned):
+            if all(recorder.knows(tensor) for tensor in taken_apart(part)[1]):
+                return f". Without that output: mnistcnn.from_torch(net, output={key!r})"
+        return ""
 
     def _finish(self, value: Value) -> int:
         if self.builder.shape_of(value.node) == value.shape and value.node >= 0:
