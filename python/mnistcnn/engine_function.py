@@ -21,6 +21,7 @@ class EngineFunction(torch.autograd.Function):
             outputs = model.engine_forward(images, seed, keep=True)
             ctx.forward_number, ctx.engine = model._forwards, model._latest_engine
         ctx.model, ctx.seed, ctx.training = model, seed, model.training
+        ctx.unused = frozenset()  # positions of parameters on which no used output depends
         ctx.save_for_backward(images, *parameters)  # autograd then notices weights changed in between
         return outputs
 
@@ -39,7 +40,7 @@ class EngineFunction(torch.autograd.Function):
             image_gradients = ctx.engine.backward(output_gradients.contiguous())
             flat = model._network.gradients.clone()  # autograd may keep what it is given
         views = torch._C._nn.unflatten_dense_tensors(flat, parameters)
-        wanted = ctx.needs_input_grad[3:]
+        wanted = [want and place not in ctx.unused for place, want in enumerate(ctx.needs_input_grad[3:])]
         return (
             image_gradients,
             None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from mnistcnn._native import core
+from mnistcnn.bridge.heads import parameters_behind, separated
 from mnistcnn.bridge.outputs import ONE, Choice, chosen, put_together
 from mnistcnn.graph import Row
 from mnistcnn.model import EngineWarning, Model
@@ -114,10 +114,7 @@ class AdoptedModel(Model):
 
     def _as_returned(self, outputs: torch.Tensor) -> Any:
         """In the author's shapes, and each by itself."""
-        shapes = self._plan.output_shapes
-        rows = torch.split(outputs.flatten(1), [math.prod(shape) for shape in shapes], 1)
-        tensors = [part.reshape(len(outputs), *shape) for part, shape in zip(rows, shapes, strict=True)]
-        return put_together(self._plan.form, tensors)
+        return put_together(self._plan.form, separated(outputs, self._plan.output_shapes, self._behind))
 
     def check_one_output(self) -> None:
         """Refuses a forward that returns several, where one is needed."""
@@ -194,6 +191,9 @@ class AdoptedModel(Model):
         self.__dict__["_layers"] = [module.get_submodule(path) for path in plan.layers]
         self._told: set[str] = set()
         self._keeps_shape = plan.form == ONE and plan.output_shapes == (self.output_shape,)
+        holders = [node for _, _, node, _ in self._network.parameter_specs]
+        several = len(plan.output_shapes) > 1
+        self._behind = parameters_behind(plan.rows, holders) if several else [frozenset(range(len(holders)))]
         device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
         network = self._network
         if device.type != "cpu":
