@@ -95,6 +95,63 @@ def test_the_courses_script_runs_as_it_stands(capsys: pytest.CaptureFixture[str]
     assert names["optimizer"].param_groups[0]["lr"] == 0.01
 
 
+LATER = """
+summary(model, input_size=(1, 28, 28))
+_ = display_plot(train_losses, train_acc, test_losses, test_acc)
+torch.save(model.state_dict(), path)
+again = Net()
+again.load_state_dict(torch.load(path))
+again_acc, again_losses = test(again.to(device), device, test_loader)
+print(GetCorrectPredCount(model(batch_data.to(device)), batch_label.to(device)))
+"""
+
+
+@pytest.mark.usefixtures("small")
+def test_an_accelerated_module_goes_a_plain_ones_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole script with both: the same batches, losses, tables and counts; weights go from one to the other."""
+    runs, printed = [], []
+    for net in ("mnistcnn.accelerate(Net())", "Net()"):
+        torch.manual_seed(6)
+        names: dict[str, Any] = {"Net": Net, "path": tmp_path / "weights.pt"}
+        exec(SCRIPT.replace("mnistcnn.accelerate(Net())", net) + LATER, names)
+        runs.append(names)
+        printed.append([line for line in capsys.readouterr().out.splitlines() if line and "Test set" not in line])
+    fast, plain = runs
+    assert isinstance(fast["model"], mnistcnn.Model)
+    assert type(plain["model"]) is Net
+    assert torch.equal(fast["batch_data"], plain["batch_data"])
+    for each in ("train_losses", "test_losses"):
+        assert fast[each] == pytest.approx(plain[each], rel=5e-3)
+    assert fast["test_acc"] == pytest.approx(plain["test_acc"], abs=1.0)
+    assert fast["again_losses"] == pytest.approx(fast["test_losses"][-1:], rel=1e-4)
+    assert fast["again_acc"] == fast["test_acc"][-1:]
+    assert printed[0][:-1] == printed[1][:-1], "the tables"
+
+
+class Rows(nn.Module):
+    """Takes flat images, as many notebooks' first network does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(784, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(x)
+
+
+def test_a_module_of_flat_images(batches: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    model = mnistcnn.accelerate(Rows(), input_shape=(784,))
+    flat = [(images.view(-1, 784), labels) for images, labels in batches]
+    for given in (batches, flat):
+        accuracies, _ = course.train(model, "cpu", given, torch.optim.SGD(model.parameters(), lr=0.05))
+    assert accuracies[-1] > accuracies[0]
+    course.test(model, "cpu", batches)
+    tested, _ = course.test(model, "cpu", flat)
+    assert tested[0] == tested[1] > 30
+    course.summary(model)
+    assert "Linear-1                   [-1, 10]           7,850" in capsys.readouterr().out
+
+
 def test_everything_the_courses_call_is_there() -> None:
     names: dict[str, Any] = {}
     exec("from mnistcnn.course import *", names)

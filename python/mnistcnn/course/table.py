@@ -75,7 +75,7 @@ def text(model: nn.Module, input_size: Sequence[int] = (1, 28, 28), batch_size: 
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     size = tuple(int(each) for each in input_size)
-    rows = _rows(_in_torch(model), size)
+    rows = _rows(_in_torch(model), _entered(model, size))
     thin, thick = "-" * _WIDTH, "=" * _WIDTH
     numbers = [(each.numel(), each.requires_grad) for each in model.parameters()]
     total, trained = sum(count for count, _ in numbers), sum(count for count, wanted in numbers if wanted)
@@ -113,6 +113,14 @@ def _in_torch(model: nn.Module) -> nn.Module:
     if isinstance(model, AdoptedModel):
         return model.original
     return model.to_torch() if isinstance(model, Model) else model
+
+
+def _entered(model: nn.Module, size: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of an image as the author's forward takes it, perhaps flat."""
+    if isinstance(model, AdoptedModel) and size == model.input_shape:
+        shape: tuple[int, ...] = model._plan.image_shape
+        return shape
+    return size
 
 
 def _rows(module: nn.Module, size: tuple[int, ...]) -> list[_Row]:
