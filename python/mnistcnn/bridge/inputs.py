@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,8 +17,19 @@ from mnistcnn.bridge.outputs import Choice, taken_apart
 from mnistcnn.bridge.tracing import Run, Shape, make_lazy_layers, plan_of, undisturbed
 from mnistcnn.checks import image_shape, whole_number
 
-_USUAL = ((1, 28, 28), (1, 32, 32), (3, 32, 32), (3, 28, 28), (1, 64, 64), (3, 224, 224))
+_USUAL = (
+    (1, 28, 28),
+    (1, 32, 32),
+    (3, 32, 32),
+    (3, 28, 28),
+    (1, 24, 24),
+    (1, 14, 14),
+    (1, 8, 8),
+    (1, 64, 64),
+    (3, 224, 224),
+)
 _BATCHES = (1, 2, 4, 8, 10, 16, 20, 25, 30, 32, 50, 60, 64, 100, 120, 128, 200, 250, 256, 500, 512, 1000, 1024)
+_SECONDS_FOR_HINTS = 2.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,8 @@ def observed(module: nn.Module, images: Entrance, output: Choice) -> tuple[Plan,
     assert furthest is not None
     form, error = furthest
     where = f"{error.where}: " if error.where else ""
-    hint = _batch_hint(module, form) or _size_hint(module, images)
+    end = time.monotonic() + _SECONDS_FOR_HINTS
+    hint = _batch_hint(module, form, end) or _size_hint(module, images, end)
     raise ConversionError(
         f"{where}the forward of {type(module).__name__} fails on images [N, {_listed(form)}] with N = "
         f"{error.images}: {error.described()}; it must take any number of images of that size{hint}"
@@ -87,11 +100,12 @@ def _check_inputs(module: nn.Module) -> None:
         )
 
 
-def _batch_hint(module: nn.Module, form: Shape) -> str:
+def _batch_hint(module: nn.Module, form: Shape, end: float) -> str:
     """The only number of images that a module takes, where that is its trouble."""
-    own = {value for each in module.modules() for value in vars(each).values() if isinstance(value, int)}
-    usual = [*(value for value in own if 1 < value <= 1024), *_BATCHES]
-    count = next((count for count in sorted(set(usual)) if _takes(module, count, form)), None)
+    authors = [each for each in module.modules() if not type(each).__module__.startswith("torch.")]
+    own = {value for each in authors for value in vars(each).values() if isinstance(value, int) and 1 < value <= 1024}
+    counts = [*sorted(own), *(count for count in _BATCHES if count not in own)]
+    count = next((count for count in counts if _takes(module, count, form, end)), None)
     if count is None:
         return ""
     return (
@@ -100,10 +114,10 @@ def _batch_hint(module: nn.Module, form: Shape) -> str:
     )
 
 
-def _size_hint(module: nn.Module, images: Entrance) -> str:
+def _size_hint(module: nn.Module, images: Entrance, end: float) -> str:
     """Another usual size of images that the module would take, or its first linear layer's."""
     for form in _other_forms(module, images):
-        if _takes(module, 2, form):
+        if _takes(module, 2, form, end):
             what = f"rows of {form[0]} numbers" if len(form) == 1 else f"images of {form}"
             return f". It takes {what}: input_shape={form}"
     return ""
@@ -116,8 +130,10 @@ def _other_forms(module: nn.Module, images: Entrance) -> Iterator[Shape]:
         yield (first.in_features,)
 
 
-def _takes(module: nn.Module, count: int, form: Shape) -> bool:
-    """Whether so many images of this shape pass, each to outputs of its own."""
+def _takes(module: nn.Module, count: int, form: Shape, end: float) -> bool:
+    """Whether so many images of this shape pass, each to outputs of its own, as far as there is time to try."""
+    if time.monotonic() > end:
+        return False
     device = next((each.device for each in module.parameters()), torch.device("cpu"))
     try:
         with undisturbed(module):
