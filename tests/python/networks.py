@@ -571,6 +571,19 @@ class TakesFlatImages(nn.Module):
 
 
 @network
+class LogOfSoftmax(nn.Module):
+    """Log-probabilities in two steps, and absolute values."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(1, 2, 7, 3), nn.Linear(128, 10)
+
+    def forward(self, x):
+        x = torch.abs(self.conv(x)).flatten(1)
+        return F.softmax(self.fc(x), dim=1).log()
+
+
+@network
 class UnflattensInside(nn.Module):
     def __init__(self):
         super().__init__()

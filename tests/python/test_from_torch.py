@@ -284,6 +284,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "double": (lambda net, x: x.double().tanh().float(), {}, "another type than torch.float32"),
     "index": (lambda net, x: x[:, :, torch.randperm(28)], {}, "a list or a tensor"),
     "constant": (lambda net, x: x * torch.ones(28), {}, r"a constant or random tensor \[28\]"),
+    "logarithm": (lambda net, x: torch.log(x), {}, "function log: a logarithm is known of a softmax only"),
     "cube": (lambda net, x: x**3, {}, "the power 3.0|the power 3"),
     "indices": (lambda net, x: F.max_pool2d(x, 1, return_indices=True)[0], {}, "indices"),
     "random": (lambda net, x: x + torch.rand(()).item(), {}, "does not compute what its forward does|another way"),

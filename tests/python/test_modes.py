@@ -153,6 +153,13 @@ def test_random_networks(seed: int):
     check_like_pytorch(module)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_what_torch_fx_has_traced_in_a_mode_stays_in_it(training: bool):
+    """The flag became a constant: that is how fx does it, and how the traced module behaves in PyTorch."""
+    module = Net(lambda net, x: F.dropout(net.drop(x), 0.5, net.training), drop=nn.Dropout2d(0.2))
+    check_like_pytorch(torch.fx.symbolic_trace(module.train(training)))
+
+
 @pytest.mark.parametrize("always", [False, True])
 def test_gradients_have_the_outputs_mask(always: bool):
     """Also where a forward comes between, so that the first is repeated."""

@@ -272,7 +272,24 @@ def _softmax(layer: Layer) -> Handler:
     return handler
 
 
+def log(call: Call, x: Any) -> Value:
+    """Of a softmax: that is a log-softmax."""
+    value, found = call.value(x), call.builder.found
+    if value.node < 0 or not isinstance(found[value.node].layer, Softmax):
+        raise RefusalError("a logarithm is known of a softmax only, as in torch.log(F.softmax(x, dim=1))")
+    before = found[value.node]
+    return replace(value, node=call.builder.add(LogSoftmax(), before.inputs, before.shape, call.name).node)
+
+
 # ---- arithmetic
+
+
+def absolute(call: Call, x: Any) -> Value:
+    """What is positive of x and of minus x."""
+    value, builder = call.value(x), call.builder
+    minus = builder.scaled(value, -1.0, 0.0, f"{call.name}_minus")
+    sides = [builder.pointwise(ReLU(), each, f"{call.name}_relu") for each in (value, minus)]
+    return builder.sum(sides, call.name)
 
 
 def add(call: Call, x: Any, y: Any, *, alpha: float = 1) -> Value:
@@ -386,7 +403,8 @@ FUNCTIONS: dict[str, Handler] = {
     "leaky_relu": _pointwise(LeakyReLU), "elu": _pointwise(ELU), "gelu": _pointwise(GELU), "selu": selu,
     "celu": celu, "hardtanh": hardtanh, "clamp": clamp, "clip": clamp,
     **DROPOUTS,
-    "softmax": _softmax(Softmax()), "log_softmax": _softmax(LogSoftmax()),
+    "softmax": _softmax(Softmax()), "log_softmax": _softmax(LogSoftmax()), "log": log, "abs": absolute,
+    "absolute": absolute,
     "add": add, "sub": sub, "subtract": sub, "rsub": rsub, "neg": neg, "negative": neg, "mul": mul, "multiply": mul,
     "div": div, "divide": div, "true_divide": div, "pow": power,
 }  # fmt: skip
