@@ -16,8 +16,6 @@ from mnistcnn.layers import (
     ELU,
     GELU,
     Conv2d,
-    Dropout,
-    Dropout2d,
     Hardswish,
     Layer,
     LeakyReLU,
@@ -224,43 +222,6 @@ def celu(call: Call, x: Any, alpha: float = 1.0, inplace: bool = False) -> Value
     return call.builder.scaled(value, alpha, 0.0, f"{call.name}_back")
 
 
-def dropout(
-    call: Call, x: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, train: bool | None = None
-) -> Value:
-    """Each number by itself; ``torch.dropout`` calls the mode ``train``."""
-    works = bool(training if train is None else train)
-    return call.builder.pointwise(Dropout(p), call.value(x), call.name, training=works, owner=call.owner)
-
-
-def _channel_dropout(rank: int | None = None) -> Handler:
-    """Whole channels; on flat features PyTorch drops each number by itself."""
-
-    def handler(
-        call: Call, x: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, train: bool | None = None
-    ) -> Value:
-        value = call.value(x)
-        works = bool(training if train is None else train)
-        if rank is not None and len(value.shape) != rank:
-            raise RefusalError(
-                f"of a tensor of {len(value.shape) + 1} dimensions it drops whole images; use dropout2d for maps and "
-                "dropout for rows"
-            )
-        if len(value.shape) == 1:
-            return dropout(call, x, p, works)
-        node = call.builder.channels_first(value)
-        more = {"training": works, "owner": call.owner}
-        made = call.builder.add(Dropout2d(p), [node], call.builder.shape_of(node), call.name, **more)
-        return replace(made, shape=value.shape)
-
-    return handler
-
-
-DROPOUTS: dict[str, Handler] = {
-    "dropout": dropout, "dropout2d": _channel_dropout(), "feature_dropout": _channel_dropout(),
-    "dropout1d": _channel_dropout(2), "dropout3d": _channel_dropout(4),
-}  # fmt: skip
-
-
 def _softmax(layer: Layer) -> Handler:
     def handler(call: Call, x: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Value:
         value = call.value(x)
@@ -402,7 +363,6 @@ FUNCTIONS: dict[str, Handler] = {
     "silu": _plain(SiLU), "hardswish": _plain(Hardswish), "hardsigmoid": hardsigmoid,
     "leaky_relu": _pointwise(LeakyReLU), "elu": _pointwise(ELU), "gelu": _pointwise(GELU), "selu": selu,
     "celu": celu, "hardtanh": hardtanh, "clamp": clamp, "clip": clamp,
-    **DROPOUTS,
     "softmax": _softmax(Softmax()), "log_softmax": _softmax(LogSoftmax()), "log": log, "abs": absolute,
     "absolute": absolute,
     "add": add, "sub": sub, "subtract": sub, "rsub": rsub, "neg": neg, "negative": neg, "mul": mul, "multiply": mul,

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
-from mnistcnn.bridge import operations, pools, shapes
+from mnistcnn.bridge import dropouts, operations, pools, shapes
 from mnistcnn.bridge.builder import Builder, Shape, Value
 from mnistcnn.bridge.errors import ConversionError, DirectParameterError, RefusalError, source_line
 from mnistcnn.bridge.hints import LOOKS_AT_NUMBERS, NO_VALUE, hint_for
@@ -25,7 +25,7 @@ from mnistcnn.bridge.operations import Call
 from mnistcnn.bridge.torch_modules import handler_of
 from mnistcnn.graph import INPUT
 
-_HANDLERS = {**operations.FUNCTIONS, **pools.FUNCTIONS, **shapes.FUNCTIONS}
+_HANDLERS = {**operations.FUNCTIONS, **dropouts.FUNCTIONS, **pools.FUNCTIONS, **shapes.FUNCTIONS}
 _OPERATORS = {
     "__add__": "add", "__radd__": "add", "__iadd__": "add", "__sub__": "sub", "__isub__": "sub", "__rsub__": "rsub",
     "__mul__": "mul", "__rmul__": "mul", "__imul__": "mul", "__truediv__": "div", "__itruediv__": "div",
@@ -92,7 +92,7 @@ class Recorder(TorchFunctionMode):
                 "beforehand; let it depend on shapes only, or look at the outputs outside"
             )
         version = getattr(args[0], "_version", None) if args else None
-        calm = name in operations.DROPOUTS
+        calm = name in dropouts.FUNCTIONS
         result = _calm_dropout(args, {**kwargs, **_inplace(func)}) if calm else func(*args, **kwargs)
         if name in NO_VALUE or not _has_tensor(result):
             return result

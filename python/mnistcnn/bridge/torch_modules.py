@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from mnistcnn.bridge import operations, pools, shapes
+from mnistcnn.bridge import dropouts, operations, pools, shapes
 from mnistcnn.bridge.builder import Value
 from mnistcnn.bridge.errors import RefusalError
 from mnistcnn.bridge.operations import Call
@@ -99,7 +99,7 @@ def _by_function(function: Any, *names: str) -> ModuleHandler:
 
 
 def _dropout(name: str) -> ModuleHandler:
-    return lambda call, m, x: operations.DROPOUTS[name](call, x, m.p, m.training)
+    return lambda call, m, x: dropouts.FUNCTIONS[name](call, x, m.p, m.training)
 
 
 def _softmax(name: str) -> ModuleHandler:
