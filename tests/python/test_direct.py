@@ -59,6 +59,7 @@ KNOWN: dict[str, tuple[Forward, tuple[tuple[int, ...], ...]]] = {
     "minus": (lambda net, x: x.tanh() - net.g, ((4, 1, 1),)),
     "from": (lambda net, x: net.g - x.tanh(), ((4, 1, 1),)),
     "bias of a convolution": (lambda net, x: x + net.g.reshape(1, 4, 1, 1), ((4,),)),
+    "with a bias and without": (lambda net, x: x + (x + net.g).tanh(), ((4, 1, 1),)),
     "bias of a linear layer": (lambda net, x: out(net, x) + net.g, ((10,),)),
     "features": (lambda net, x: torch.tanh(out(net, x)) * net.g - net.b, ((10,), (1, 10))),
     "weighted sum": (lambda net, x: (x.tanh() * net.g.view(1, -1, 1, 1)).sum(1).flatten(1)[:, :10], ((4,),)),

@@ -81,6 +81,7 @@ DROPOUTS: dict[str, Forward] = {
     "in training only": _in_training_only,
     "two in training only": _two_in_training_only,
     "last, in training only": lambda net, x: F.dropout(x, 0.5) if net.training else x,
+    "of nothing, in training only": lambda net, x: F.dropout(x, 0.0) if net.training else x,
     "features": lambda net, x: F.dropout(x.flatten(1), 0.5, net.training),
     "channels": lambda net, x: F.dropout2d(x, 0.5, net.training),
     "channels stay on": lambda net, x: F.dropout2d(x, 0.5),

@@ -47,8 +47,9 @@ class Found:
 class Builder:
     """Collects nodes, and puts values into the shapes that layers want: [channels, height, width] or [features]."""
 
-    def __init__(self, input_shape: Shape, module_names: Iterable[str]) -> None:
+    def __init__(self, input_shape: Shape, module_names: Iterable[str], *, joins: bool = True) -> None:
         self.found: list[Found] = []
+        self.joins = joins  # whether a bias of its own goes into the layer before
         self.input_shape = input_shape
         self._modules = set(module_names)  # a module's name is for its own node
         self._used: set[str] = set()

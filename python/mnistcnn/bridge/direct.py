@@ -24,7 +24,7 @@ def plus(builder: Builder, value: Value, parameter: DirectParameterError) -> Val
     """The bias of the layer before, where it has none; else weights of a map of ones, added."""
     front = _channels_in_front(builder, value, parameter)
     channels = front.shape[0]
-    before = builder.found[front.node].layer if front.node >= 0 else None
+    before = builder.found[front.node].layer if builder.joins and front.node >= 0 else None
     if isinstance(before, Conv2d | Linear) and not before.bias and builder.shape_of(front.node)[0] == channels:
         made = builder.instead(front.node, replace(before, bias=True), {"bias": parameter.name})
         return replace(made, shape=value.shape)

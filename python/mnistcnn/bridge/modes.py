@@ -41,7 +41,7 @@ def compared(training: list[Found], evaluation: list[Found]) -> list[Found]:
 
 def _left_out(ours: Found, theirs: Found | None) -> bool:
     """Whether a dropout is only in the training run, as by ``if self.training: x = F.dropout(x)``."""
-    if not _drops(ours):
+    if not isinstance(ours.layer, Dropout | Dropout2d) or not ours.training:
         return False
     return theirs is None or not _same(ours, theirs) or ours.where != theirs.where
 

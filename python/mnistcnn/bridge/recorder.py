@@ -39,7 +39,9 @@ _FOREIGN = "it takes a tensor that does not come from the forward's input by ope
 class Recorder(TorchFunctionMode):
     """The network of one run of a module's forward."""
 
-    def __init__(self, module: nn.Module, example: torch.Tensor, input_shape: Shape, image_shape: Shape) -> None:
+    def __init__(
+        self, module: nn.Module, example: torch.Tensor, input_shape: Shape, image_shape: Shape, *, joins: bool = True
+    ) -> None:
         super().__init__()
         self._module = module
         self._batch = len(example)
@@ -47,7 +49,7 @@ class Recorder(TorchFunctionMode):
         tensors = [*module.named_parameters(), *module.named_buffers()]
         self._tensor_names = {id(tensor): name for name, tensor in reversed(tensors)}
         self._path_names = set(self._paths.values())
-        self.builder = Builder(input_shape, self._path_names)
+        self.builder = Builder(input_shape, self._path_names, joins=joins)
         self._known: dict[
             int, tuple[torch.Tensor, int, Value | RefusalError]
         ] = {}  # by id: tensor, version, what it is

@@ -15,7 +15,7 @@ from torch import nn
 
 from mnistcnn.bridge.adopted import Plan
 from mnistcnn.bridge.builder import Builder, Found, Value
-from mnistcnn.bridge.errors import ConversionError, ForwardError, RefusalError
+from mnistcnn.bridge.errors import ConversionError, ForwardError, RefusalError, SharedTensorError
 from mnistcnn.bridge.modes import compared
 from mnistcnn.bridge.outputs import Choice, chosen, described, entries, taken_apart
 from mnistcnn.bridge.recorder import Recorder
@@ -56,7 +56,14 @@ class Run:
     """One observed run of the forward, in one mode."""
 
     def __init__(
-        self, module: nn.Module, input_shape: Shape, image_shape: Shape, output: Choice, *, training: bool
+        self,
+        module: nn.Module,
+        input_shape: Shape,
+        image_shape: Shape,
+        output: Choice,
+        *,
+        training: bool,
+        joins: bool = True,
     ) -> None:
         self.training = training
         generator = torch.Generator().manual_seed(20 + training)
@@ -66,7 +73,7 @@ class Run:
         for each in module.modules():  # not module.train(): authors override it to keep layers as they are
             each.training = training
         torch.manual_seed(20 + training)  # random numbers in the forward then make a difference
-        recorder = Recorder(module, self.example.clone(), input_shape, image_shape)
+        recorder = Recorder(module, self.example.clone(), input_shape, image_shape, joins=joins)
         self.builder: Builder = recorder.builder
         self.returned = chosen(self._returned(recorder), output)
         self.form, tensors = taken_apart(self.returned)
@@ -135,7 +142,7 @@ def check_shared(nodes: list[Found]) -> None:
     for found in nodes:
         for name in found.tensors.values():
             if name in users:
-                raise ConversionError(
+                raise SharedTensorError(
                     f"'{name}' is used twice, by {users[name].described()} and by {found.described()}; mnistcnn has no "
                     "shared weights: make a layer for each use"
                 )
@@ -144,10 +151,19 @@ def check_shared(nodes: list[Found]) -> None:
 
 def plan_of(module: nn.Module, input_shape: Shape, image_shape: Shape, output: Choice = None) -> tuple[Plan, list[Run]]:
     """What the module computes, and the two runs that showed it."""
+    try:
+        return _planned(module, input_shape, image_shape, output, joins=True)
+    except SharedTensorError:  # perhaps a layer whose output is used with a bias and without
+        return _planned(module, input_shape, image_shape, output, joins=False)
+
+
+def _planned(
+    module: nn.Module, input_shape: Shape, image_shape: Shape, output: Choice, *, joins: bool
+) -> tuple[Plan, list[Run]]:
     runs = []
     for training in (True, False):
         with undisturbed(module):
-            runs.append(Run(module, input_shape, image_shape, output, training=training))
+            runs.append(Run(module, input_shape, image_shape, output, training=training, joins=joins))
     if runs[0].form != runs[1].form:
         several = next(run.returned for run in runs if not isinstance(run.returned, torch.Tensor))
         raise ConversionError(
