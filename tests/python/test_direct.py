@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import random
 import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
@@ -106,6 +108,69 @@ def test_it_is_trained(digits: Any):
         module.g.zero_()
     mnistcnn.train(module, digits[0][:200], epochs=1, batch_size=50, progress=False)
     assert module.g.item() != 0.0
+
+
+class Block(nn.Module):
+    """One step of a random kind; some hold further blocks."""
+
+    KINDS = ("conv", "scale", "affine", "shift", "minus", "dropout", "in training", "residual", "absolute", "act")
+
+    def __init__(self, draw: random.Random, channels: int, depth: int = 0) -> None:
+        super().__init__()
+        self.kind = draw.choice(self.KINDS if depth < 2 else self.KINDS[:7])
+        self.act = draw.choice([torch.tanh, F.elu, F.silu])
+        wide = draw.choice([(channels, 1, 1), (1, channels, 1, 1)])
+        if self.kind == "conv":
+            self.inner = nn.Conv2d(channels, channels, 3, padding=1, bias=draw.random() < 0.5)
+        if self.kind in ("scale", "residual"):
+            self.g = nn.Parameter(torch.randn(draw.choice([(1,), (), (1, 1, 1)])))
+        if self.kind in ("affine", "shift", "minus"):
+            self.g = nn.Parameter(torch.randn(wide))
+        if self.kind == "affine":
+            self.b = nn.Parameter(torch.randn(channels))
+        if self.kind == "residual":
+            self.inner = nn.Sequential(*(Block(draw, channels, depth + 1) for _ in range(draw.randint(1, 2))))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return {
+            "conv": lambda: self.inner(x),
+            "scale": lambda: x * self.g,
+            "affine": lambda: self.g * x + self.b[:, None, None],
+            "shift": lambda: x + self.g,
+            "minus": lambda: x - self.g,
+            "dropout": lambda: F.dropout(x, 0.0, training=self.training),
+            "in training": lambda: self.act(F.dropout2d(x, 0.0) if self.training else x),
+            "residual": lambda: x + self.g * self.inner(x),
+            "absolute": lambda: torch.abs(x),
+            "act": lambda: self.act(x),
+        }[self.kind]()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_networks(seed: int):
+    """Blocks behind one another and in one another, in both modes."""
+    print("seed", seed)
+    torch.manual_seed(seed)
+    draw = random.Random(seed)
+    channels = draw.choice([2, 3, 8])
+    blocks = [Block(draw, channels) for _ in range(draw.randint(1, 5))]
+    module = nn.Sequential(
+        nn.Conv2d(1, channels, 5, 4, bias=draw.random() < 0.5), *blocks, nn.Flatten(), nn.Linear(36 * channels, 10)
+    )
+    exact = copy.deepcopy(module).double()
+    model = mnistcnn.accelerate(module)
+    assert core.lanes_refusal(model._network) is None
+    images = torch.randn(6, 1, 28, 28)
+    for training in (True, False):
+        results = []
+        for network, given in ((model.train(training), images), (exact.train(training), images.double())):
+            network.zero_grad()
+            outputs = network(given)
+            outputs.cos().mean().backward()
+            results.append([outputs, *(parameter.grad for parameter in network.parameters())])
+        longest = max(length(each) for each in results[1][1:])
+        for ours, theirs in zip(*results, strict=True):
+            assert distance(ours, theirs) <= 2e-5 * length(theirs) + 1e-5 * longest
 
 
 REFUSED: dict[str, tuple[Forward, tuple[tuple[int, ...], ...], str]] = {

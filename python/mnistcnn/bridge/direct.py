@@ -52,7 +52,8 @@ def _back(builder: Builder, made: Value, value: Value, parameter: DirectParamete
     before, own, _ = _parted(value.shape, parameter)
     if before > 1 and own > 1:
         made = builder.permute(made, [1, 0, 2], f"{parameter.name}_back")
-    return replace(made, shape=value.shape)
+    made = replace(made, shape=value.shape)
+    return Value(builder.place(made, made.shape), made.shape) if len(made.shape) in (1, 3) else made
 
 
 def _parted(shape: Shape, parameter: DirectParameterError) -> tuple[int, int, int]:
