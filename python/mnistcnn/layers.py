@@ -366,7 +366,8 @@ class Hardswish(Layer):
 class Dropout(Layer):
     """Sets each number to zero with probability ``p`` in training, and scales the rest by 1 / (1 - p).
 
-    With ``always=True`` in evaluation too, as ``F.dropout(x)`` without ``training=self.training`` does.
+    With ``always=True`` in evaluation too, as ``F.dropout(x)`` without ``training=self.training`` does: each call of
+    the model then draws another mask, while `mnistcnn.test` and `mnistcnn.predict` draw the same ones every time.
     """
 
     op: ClassVar[str] = "dropout"
