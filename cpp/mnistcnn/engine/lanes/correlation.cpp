@@ -188,10 +188,12 @@ void Correlation::pack(int job, const float* weights, float* packed) const {
       }
 }
 
-std::int64_t Correlation::place_of(int output, int channel) const {
+std::int64_t Correlation::place_of(int output, int channel, int position) const {
   const auto holds = [&](const Part& part) { return output < part.first + part.count; };
   const Part& tile = *std::find_if(output_tiles_.begin(), output_tiles_.end(), holds);
-  return std::int64_t{tile.first} * sizes_.channels + std::int64_t{channel} * tile.count + (output - tile.first);
+  const std::int64_t positions = static_cast<std::int64_t>(rows_.offset.size() * columns_.offset.size());
+  return positions * tile.first * sizes_.channels + (positions * channel + position) * tile.count +
+         (output - tile.first);
 }
 
 std::vector<Correlation::Tile> Correlation::row_tiles() const {
@@ -221,7 +223,7 @@ void Correlation::run_rows(ConvolutionTile& t, View x, const float* packed, View
   }
 }
 
-void Correlation::run(View x, const float* packed, const float* bias, View y) const {
+void Correlation::run(View x, const float* packed, const float* bias, View y, float*) const {
   const int kernel_rows = static_cast<int>(rows_.offset.size()),
             kernel_columns = static_cast<int>(columns_.offset.size());
   const int tiles = static_cast<int>(output_tiles_.size());

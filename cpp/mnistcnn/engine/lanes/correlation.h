@@ -43,13 +43,14 @@ class Correlation {
   // Whether the input needs zeros around it in memory; else what lies outside is never read.
   bool needs_column_border() const { return !skips_columns_; }
   std::int64_t packed_size() const { return sizes_.groups * group_weights(); }  // floats
+  std::int64_t workspace_size() const { return 0; }
   double cost() const { return cost_; }
 
   int packing_jobs() const { return sizes_.groups * static_cast<int>(output_tiles_.size()); }
   std::int64_t packing_work() const { return group_weights() / static_cast<std::int64_t>(output_tiles_.size()); }
   void pack(int job, const float* weights, float* packed) const;
-  // Where a weight of a 1x1 kernel without groups lies in packed memory, for those who pack themselves.
-  std::int64_t place_of(int output, int channel) const;
+  // Where a weight without groups lies in packed memory, for those who pack themselves.
+  std::int64_t place_of(int output, int channel, int position = 0) const;
 
   // The register tiles of a row, for those who call the kernels themselves.
   struct Tile {
@@ -58,7 +59,7 @@ class Correlation {
   };
   std::vector<Tile> row_tiles() const;
 
-  void run(View x, const float* packed, const float* bias, View y) const;
+  void run(View x, const float* packed, const float* bias, View y, float* workspace = nullptr) const;
 
  private:
   struct ColumnTile {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "mnistcnn/engine/lanes/weight_points.h"
+
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -43,22 +45,13 @@ WinogradStrips strips_of(const WinogradShape& shape, int least, LastStrip last) 
 
 Axis single_position(int outputs) { return forward_axis(outputs, outputs, 1, 1, 0, 1); }
 
-// Three weights -> six values at the points.
-std::array<double, 6> weights_at_points(double first, double second, double third) {
-  constexpr double kA = 0.70710678118654752440, kB = 1.41421356237309504880;
-  const double even_a = first + 0.5 * third, odd_a = kA * second, even_b = first + 2 * third, odd_b = kB * second;
-  return {
-      first, (even_a + odd_a) * (-2.0 / 3), (even_a - odd_a) * (-2.0 / 3), (even_b + odd_b) / 6, (even_b - odd_b) / 6,
-      third};
-}
-
 std::array<double, kPoints> flipped_kernel_at_points(const float* weights) {
   const auto w = [&](int i, int j) { return double{weights[8 - (3 * i + j)]}; };
   std::array<std::array<double, 6>, 3> rows;
-  for (int i = 0; i < 3; ++i) rows[static_cast<std::size_t>(i)] = weights_at_points(w(i, 0), w(i, 1), w(i, 2));
+  for (int i = 0; i < 3; ++i) rows[static_cast<std::size_t>(i)] = at_six_points(w(i, 0), w(i, 1), w(i, 2));
   std::array<double, kPoints> points;
   for (std::size_t j = 0; j < 6; ++j) {
-    const auto column = weights_at_points(rows[0][j], rows[1][j], rows[2][j]);
+    const auto column = at_six_points(rows[0][j], rows[1][j], rows[2][j]);
     for (std::size_t i = 0; i < 6; ++i) points[i * 6 + j] = column[i];
   }
   return points;
@@ -91,34 +84,7 @@ WinogradTile strip_tile(View map, const Extent& extent, const WinogradStrips& st
   return t;
 }
 
-// Pairs of an output and a kernel position that sees the map.
-double touching_pairs(std::int64_t inputs, std::int64_t outputs, int before) {
-  std::int64_t pairs = 0;
-  for (std::int64_t i = 0; i < outputs; ++i)
-    for (std::int64_t k = 0; k < 3; ++k) pairs += i + k >= before && i + k - before < inputs ? 1 : 0;
-  return static_cast<double>(pairs);
-}
-
 }  // namespace
-
-// Both as cycles of a block, fitted to the convolutions of the zoo, each both ways, on Zen 4: a multiply-add between
-// the points, what the transforms of a tile take for each channel, and for each pair of channels the packing of its
-// weights or the sums over its images.
-bool winograd_pays_for_inputs(const WinogradShape& shape) {
-  const double c = static_cast<double>(shape.in.channels), o = static_cast<double>(shape.out.channels);
-  const double rows = touching_pairs(shape.in.rows, shape.out.rows, shape.top),
-               columns = touching_pairs(shape.in.columns, shape.out.columns, shape.left);
-  const double winograd =
-      static_cast<double>(shape.tiles()) * (kPoints * 1.08 * c * o + 160 * c + 210 * o) + 40 * c * o;
-  return winograd < 1.06 * c * o * rows * columns;
-}
-
-bool winograd_pays_for_weights(const WinogradShape& shape) {
-  const double c = static_cast<double>(shape.in.channels), o = static_cast<double>(shape.out.channels);
-  const double winograd =
-      static_cast<double>(shape.tiles()) * (kPoints * 1.05 * c * o + 210 * c + 170 * o) + 115 * c * o;
-  return winograd < c * o * (9.1 * static_cast<double>(shape.out.positions()) + 28);
-}
 
 WinogradCorrelation::WinogradCorrelation(const KernelTable& kernels, const WinogradShape& shape)
     : kernels_(&kernels),
@@ -165,7 +131,7 @@ void WinogradCorrelation::multiply_strip(const float* inputs, const float* packe
   }
 }
 
-void WinogradCorrelation::run(View x, const float* packed, View y, float* workspace) const {
+void WinogradCorrelation::run(View x, const float* packed, const float*, View y, float* workspace) const {
   float* const products = workspace + points_size(shape_.in, strips_);
   for (const WinogradStrips::Strip& strip : strips_.each) {
     WinogradTile in = strip_tile(x, shape_.in, strips_, strip), out = strip_tile(y, shape_.out, strips_, strip);

@@ -18,11 +18,6 @@ struct WinogradShape {
   WinogradShape reversed() const { return {out, in, 2 - top, 2 - left}; }  // of the input's gradient
 };
 
-// Whether a pass over this shape is quicker this way. Says the same for every instruction set, since the two ways don't
-// give the same bits.
-bool winograd_pays_for_inputs(const WinogradShape& shape);  // for the gradients of inputs, whose own shape it is
-bool winograd_pays_for_weights(const WinogradShape& shape);
-
 // Tiles are worked on in strips whose values at the points stay in the second cache.
 struct WinogradStrips {
   struct Strip {
@@ -46,7 +41,7 @@ class WinogradCorrelation {
   std::int64_t packing_work() const { return 36 * shape_.in.channels; }
   // Of PyTorch's [output, channel, 3, 3]; the outputs are what comes in here.
   void pack(int job, const float* weights, float* packed) const;
-  void run(View x, const float* packed, View y, float* workspace) const;
+  void run(View x, const float* packed, const float* bias, View y, float* workspace) const;  // without a bias
 
  private:
   void multiply_strip(const float* inputs, const float* packed, float* products) const;

@@ -66,6 +66,42 @@ struct WinogradTile {
   std::int64_t point, point_channel;  // floats from point to point, channel to channel
 };
 
+// A band of rows of a map and what becomes of it at Winograd's points, see kernels/bands.h. The outputs of a band are
+// four rows, made of six points; or two rows, made of four.
+enum BandRows { kTwoRows, kFourRows, kBandKinds };
+
+struct BandTile {
+  float* map;  // [channels][rows][columns]; only written by `outputs`
+  std::int64_t map_plane, map_row;
+  int channels, rows;
+  int first_row;                      // of the band; inputs may lie outside the map
+  int first_column, columns;          // which of them
+  int before, after;                  // columns of zeros around the points of inputs
+  const float* bias;                  // of outputs, or nullptr
+  float* points;                      // f32 [points][channels][before + columns + after][16]
+  std::int64_t point, point_channel;  // floats from point to point, channel to channel
+};
+
+struct BandProduct {
+  const float* x;  // the points of the inputs
+  std::int64_t point, point_channel;
+  const float* w;  // f32 [pairs of outputs][channels][3][points][2]
+  float* y;
+  std::int64_t y_plane, y_row;
+  int channels, outputs, columns;
+  int rows;  // of the map that are left
+  const float* bias;
+};
+
+struct BandKernels {
+  void (*product)(const BandProduct&);
+  void (*inputs)(const BandTile&);
+  void (*gradients)(const BandTile&);
+  void (*outputs)(const BandTile&);
+  // f32 [points][count][3] -> (+)= f32 [count][3][3]
+  void (*weights)(const float* sums, std::int64_t count, float* out, bool accumulate);
+};
+
 // A chain of pointwise layers from y to its output. Per channel: a -> a * scale + shift around an activation, then
 // dropout and a 2x2 maximum. What is there is said by the kernel chosen; see ChainKind, ChainPool, ChainDrop.
 enum ChainKind { kAffine, kAffineRelu, kAffineLeaky, kReluAffine, kLeakyAffine, kChainKinds };
@@ -200,6 +236,7 @@ struct KernelTable {
   void (*winograd_outputs)(const WinogradTile&);
   // f32 [36][count] -> (+)= f32 [count][9]
   void (*winograd_weights)(const float* sums, std::int64_t count, float* out, bool accumulate);
+  BandKernels bands[kBandKinds];
   ChainKernel chain_forward[kChainKinds][kChainPools][kChainDrops];
   ChainKernel chain_sums[kChainKinds][kChainPools][kChainDrops];
   ChainKernel chain_backward[kChainKinds][kChainPools][kChainDrops];

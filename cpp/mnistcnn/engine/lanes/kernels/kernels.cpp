@@ -2,6 +2,7 @@
 // name of the one symbol it exports. Everything else in here has internal linkage: the linker must never pick code with
 // AVX-512 in it for the rest of the program.
 #include "mnistcnn/engine/lanes/kernels/activation.h"
+#include "mnistcnn/engine/lanes/kernels/bands.h"
 #include "mnistcnn/engine/lanes/kernels/chain.h"
 #include "mnistcnn/engine/lanes/kernels/convolution.h"
 #include "mnistcnn/engine/lanes/kernels/images.h"
@@ -24,6 +25,7 @@ KernelTable list_kernels() {
   list_products<1, 2, 3, 4, 6, 8>(table);
   list_weight_gradients<1, 2, 3, 4, 5, 6, 7, 8>(table);
   list_winograd(table);
+  list_bands(table);
   list_chains(table);
   list_statistics(table);
   list_activations<kTanh, kSigmoid, kSilu, kElu, kRelu6, kHardswish, kGelu, kGeluTanh, kPrelu>(table);

@@ -1,60 +1,11 @@
 #pragma once
-#include "mnistcnn/engine/lanes/kernels/vector.h"
+#include "mnistcnn/engine/lanes/kernels/winograd_points.h"
 
 // Winograd's F(4x4, 3x3): a tile of 4 x 4 outputs from 6 x 6 inputs by 36 instead of 144 multiplications per pair of
 // channels. Every transform is linear and goes first along the rows, then along the columns; between them lie products
-// over the channels (or, for weight gradients, over the tiles), which other kernels do. The points are 0, +-sqrt(1/2),
-// +-sqrt(2) and infinity: they keep the error near that of the direct sum, where 0, +-1, +-2 double it.
+// over the channels (or, for weight gradients, over the tiles), which other kernels do.
 namespace mnistcnn::engine::lanes {
 namespace {
-
-constexpr float kPointA = 0.70710678118654752f, kPointB = 1.41421356237309505f;                   // the points
-constexpr float kCubeA = 0.35355339059327376f, kCubeB = 2.82842712474619010f;                     // and their cubes
-constexpr float kWeightA = static_cast<float>(-2.0 / 3), kWeightB = static_cast<float>(1.0 / 6);  // Lagrange's factors
-
-// Six inputs -> six values at the points.
-LANES_INLINE void inputs_at_points(const vf (&x)[6], vf (&v)[6]) {
-  const vf even_a = multiply_add(splat(-2.0f), x[2], x[4]), odd_a = multiply_add(splat(-2.0f), x[1], x[3]);
-  const vf even_b = multiply_add(splat(-0.5f), x[2], x[4]), odd_b = multiply_add(splat(-0.5f), x[1], x[3]);
-  v[0] = multiply_add(splat(-2.5f), x[2], x[0] + x[4]);
-  v[1] = multiply_add(splat(kPointA), odd_a, even_a);
-  v[2] = multiply_add(splat(-kPointA), odd_a, even_a);
-  v[3] = multiply_add(splat(kPointB), odd_b, even_b);
-  v[4] = multiply_add(splat(-kPointB), odd_b, even_b);
-  v[5] = multiply_add(splat(-2.5f), x[3], x[1] + x[5]);
-}
-
-// Six values at the points -> four outputs.
-LANES_INLINE void outputs_from_points(const vf (&m)[6], vf (&y)[4]) {
-  const vf even_a = m[1] + m[2], odd_a = m[1] - m[2], even_b = m[3] + m[4], odd_b = m[3] - m[4];
-  y[0] = m[0] + (even_a + even_b);
-  y[1] = multiply_add(splat(kPointB), odd_b, splat(kPointA) * odd_a);
-  y[2] = multiply_add(splat(2.0f), even_b, splat(0.5f) * even_a);
-  y[3] = multiply_add(splat(kCubeB), odd_b, multiply_add(splat(kCubeA), odd_a, m[5]));
-}
-
-// The transposed: gradients of four outputs -> six values at the points.
-LANES_INLINE void gradients_at_points(const vf (&d)[4], vf (&v)[6]) {
-  const vf even_a = multiply_add(splat(0.5f), d[2], d[0]);
-  const vf odd_a = multiply_add(splat(kCubeA), d[3], splat(kPointA) * d[1]);
-  const vf even_b = multiply_add(splat(2.0f), d[2], d[0]);
-  const vf odd_b = multiply_add(splat(kCubeB), d[3], splat(kPointB) * d[1]);
-  v[0] = d[0];
-  v[1] = even_a + odd_a;
-  v[2] = even_a - odd_a;
-  v[3] = even_b + odd_b;
-  v[4] = even_b - odd_b;
-  v[5] = d[3];
-}
-
-// Sums at the points -> gradients of three weights.
-LANES_INLINE void weights_from_points(const vf (&s)[6], vf (&w)[3]) {
-  const vf even_a = splat(kWeightA) * (s[1] + s[2]), odd_a = splat(kWeightA) * (s[1] - s[2]);
-  const vf even_b = splat(kWeightB) * (s[3] + s[4]), odd_b = splat(kWeightB) * (s[3] - s[4]);
-  w[0] = s[0] + (even_a + even_b);
-  w[1] = multiply_add(splat(kPointB), odd_b, splat(kPointA) * odd_a);
-  w[2] = multiply_add(splat(2.0f), even_b, multiply_add(splat(0.5f), even_a, s[5]));
-}
 
 // One part of the columns of a row of tiles, each transformed: f32 [columns][6][kWidth].
 constexpr int kMostColumns = 4 * kMostTilesAbreast + 2;
@@ -115,11 +66,11 @@ LANES_INLINE void to_points(const WinogradTile& t, Transform transform) {
 }
 
 inline void winograd_inputs(const WinogradTile& t) {
-  to_points<6>(t, [](const vf(&x)[6], vf(&v)[6]) __attribute__((always_inline)) { inputs_at_points(x, v); });
+  to_points<6>(t, [](const vf(&x)[6], vf(&v)[6]) __attribute__((always_inline)) { SixPoints::inputs(x, v); });
 }
 
 inline void winograd_gradients(const WinogradTile& t) {
-  to_points<4>(t, [](const vf(&d)[4], vf(&v)[6]) __attribute__((always_inline)) { gradients_at_points(d, v); });
+  to_points<4>(t, [](const vf(&d)[4], vf(&v)[6]) __attribute__((always_inline)) { SixPoints::gradients(d, v); });
 }
 
 inline void winograd_outputs(const WinogradTile& t) {
@@ -136,7 +87,7 @@ inline void winograd_outputs(const WinogradTile& t) {
             m[i] = load(from + (i * 6 + j) * t.point);
             keep(m[i]);
           }
-          outputs_from_points(m, half[j]);
+          SixPoints::outputs(m, half[j]);
         }
         const int row = 4 * (t.first_tile_row + tile / t.tile_columns),
                   column = 4 * (t.first_tile_column + tile % t.tile_columns);
@@ -146,7 +97,7 @@ inline void winograd_outputs(const WinogradTile& t) {
           if (row + i >= t.rows) break;
           vf y[4];
           const vf m[6] = {half[0][i], half[1][i], half[2][i], half[3][i], half[4][i], half[5][i]};
-          outputs_from_points(m, y);
+          SixPoints::outputs(m, y);
 #pragma GCC unroll 4
           for (int j = 0; j < 4; ++j)
             if (column + j < t.columns) store(to + i * t.map_row + j * kLanes, y[j]);
@@ -167,13 +118,13 @@ inline void winograd_weights(const float* sums, std::int64_t count, float* out, 
     vf half[6][3];
     for (int i = 0; i < 6; ++i) {
       const vf s[6] = {at(6 * i), at(6 * i + 1), at(6 * i + 2), at(6 * i + 3), at(6 * i + 4), at(6 * i + 5)};
-      weights_from_points(s, half[i]);
+      SixPoints::weights(s, half[i]);
     }
     float nine[9][kWidth];
     for (int j = 0; j < 3; ++j) {
       const vf s[6] = {half[0][j], half[1][j], half[2][j], half[3][j], half[4][j], half[5][j]};
       vf w[3];
-      weights_from_points(s, w);
+      SixPoints::weights(s, w);
       for (int i = 0; i < 3; ++i) store(nine[3 * i + j], w[i]);
     }
     float* to = out + first * 9;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "mnistcnn/engine/lanes/ways.h"
+
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -13,19 +15,16 @@ std::int64_t whole_vectors(std::int64_t n) { return (n + kLanes - 1) / kLanes * 
 
 ConvolutionOp::ConvolutionOp(const KernelTable& kernels, const network::Conv2d& layer, Source source, Value* output,
                              std::int64_t weight, std::int64_t bias)
-    : Op({Input{source.value}}), layer_(layer), source_(source), output_(output), weight_(weight), bias_(bias) {
-  plan_forward(kernels);
-  // Backward only: the forward decides which way each ReLU and maximum goes, so it keeps to the most exact sum.
-  const std::optional<WinogradShape> shape = winograd_shape();
-  gradient_layout_ = {output_->extent, {}};
-  if (shape && winograd_pays_for_inputs(shape->reversed()))
-    winograd_backward_.emplace(kernels, shape->reversed());
-  else
-    plan_gradients(kernels);
-  if (shape && winograd_pays_for_weights(*shape))
-    winograd_weights_.emplace(kernels, *shape);
-  else
-    plan_weight_tiles(kernels);
+    : Op({Input{source.value}}),
+      layer_(layer),
+      source_(source),
+      output_(output),
+      weight_(weight),
+      bias_(bias),
+      gradient_layout_{output->extent, {}},
+      forward_(forward_way(kernels)) {
+  plan_gradients(kernels);
+  plan_weight_gradients(kernels);
   const std::int64_t channels = source_.extent().channels / layer_.groups, outputs = output_->extent.channels;
   weight_gradient_ = {weight_, outputs * channels * layer_.kernel.height * layer_.kernel.width, 0};
   bias_gradient_ = {bias_, bias_ >= 0 ? outputs : 0, 0};
@@ -40,7 +39,7 @@ std::optional<WinogradShape> ConvolutionOp::winograd_shape() const {
   return WinogradShape{source_.extent(), output_->extent, integer(padding.top), integer(padding.left)};
 }
 
-void ConvolutionOp::plan_forward(const KernelTable& kernels) {
+CorrelationWay ConvolutionOp::forward_way(const KernelTable& kernels) {
   const Extent &in = source_.extent(), &out = output_->extent;
   const std::int64_t taps = layer_.kernel.height * layer_.kernel.width, channels = in.channels / layer_.groups;
   const Axis rows = forward_axis(in.rows, out.rows, layer_.kernel.height, layer_.stride.height, layer_.padding.top,
@@ -48,12 +47,25 @@ void ConvolutionOp::plan_forward(const KernelTable& kernels) {
   const Axis columns = forward_axis(in.columns, out.columns, layer_.kernel.width, layer_.stride.width,
                                     layer_.padding.left, layer_.dilation.width);
   input_layout_ = {in, {rows.before(), rows.after(), columns.before(), columns.after()}};
+  const std::optional<WinogradShape> shape = winograd_shape();
+  if (shape && way_of_outputs(*shape) == Way::kBands) return BandCorrelation(kernels, *shape, Direction::kForward);
   const std::int64_t outputs = out.channels / layer_.groups;
-  forward_.emplace_back(kernels, Correlation::Sizes{integer(layer_.groups), integer(channels), integer(outputs)}, rows,
-                        columns, WeightStrides{outputs * channels * taps, channels * taps, taps, layer_.kernel.width});
+  return Correlation(kernels, {integer(layer_.groups), integer(channels), integer(outputs)}, rows, columns,
+                     {outputs * channels * taps, channels * taps, taps, layer_.kernel.width});
 }
 
 void ConvolutionOp::plan_gradients(const KernelTable& kernels) {
+  const std::optional<WinogradShape> shape = winograd_shape();
+  const Way way = shape ? way_of_input_gradient(*shape) : Way::kDirect;
+  if (way == Way::kWinograd)
+    backward_.emplace_back(WinogradCorrelation(kernels, shape->reversed()));
+  else if (way == Way::kBands)
+    backward_.emplace_back(BandCorrelation(kernels, shape->reversed(), Direction::kGradient));
+  else
+    plan_direct_gradients(kernels);
+}
+
+void ConvolutionOp::plan_direct_gradients(const KernelTable& kernels) {
   const Extent &in = source_.extent(), &out = output_->extent;
   const std::int64_t taps = layer_.kernel.height * layer_.kernel.width;
   const std::int64_t channels = in.channels / layer_.groups, outputs = out.channels / layer_.groups;
@@ -61,14 +73,25 @@ void ConvolutionOp::plan_gradients(const KernelTable& kernels) {
                                         layer_.padding.top, layer_.dilation.height))
     for (const Axis& columns : gradient_axes(in.columns, out.columns, layer_.kernel.width, layer_.stride.width,
                                              layer_.padding.left, layer_.dilation.width)) {
-      backward_.emplace_back(kernels, Correlation::Sizes{integer(layer_.groups), integer(outputs), integer(channels)},
-                             rows, columns,
-                             WeightStrides{outputs * channels * taps, taps, channels * taps, layer_.kernel.width});
+      const Correlation direct(kernels, {integer(layer_.groups), integer(outputs), integer(channels)}, rows, columns,
+                               {outputs * channels * taps, taps, channels * taps, layer_.kernel.width});
+      backward_.emplace_back(direct);
       Frame& frame = gradient_layout_.frame;
-      if (!backward_.back().needs_column_border()) continue;
+      if (!direct.needs_column_border()) continue;
       frame.left = std::max<std::int64_t>(frame.left, columns.before());
       frame.right = std::max<std::int64_t>(frame.right, columns.after());
     }
+}
+
+void ConvolutionOp::plan_weight_gradients(const KernelTable& kernels) {
+  const std::optional<WinogradShape> shape = winograd_shape();
+  const Way way = shape ? way_of_weight_gradient(*shape) : Way::kDirect;
+  if (way == Way::kWinograd)
+    winograd_weights_.emplace(kernels, *shape);
+  else if (way == Way::kBands)
+    band_weights_.emplace(kernels, *shape);
+  else
+    plan_weight_tiles(kernels);
 }
 
 void ConvolutionOp::plan_weight_tiles(const KernelTable& kernels) {
@@ -90,16 +113,13 @@ Needs ConvolutionOp::needs() const {
   needs.gradient_scratch = gradient_layout_.size();
   needs.temporary = source_.extent().elements() * kLanes;
   if (winograd_weights_) needs.workspace = winograd_weights_->workspace_size();
-  if (winograd_backward_) {
-    needs.workspace = std::max(needs.workspace, winograd_backward_->workspace_size());
-    needs.packed = whole_vectors(winograd_backward_->packed_size());
-  }
-  for (const auto* each : {&forward_, &backward_})
-    for (const Correlation& correlation : *each) needs.packed += whole_vectors(correlation.packed_size());
+  if (band_weights_) needs.workspace = band_weights_->workspace_size();
+  for_each_way([&](const auto& way) {
+    needs.workspace = std::max(needs.workspace, way.workspace_size());
+    needs.packed += whole_vectors(way.packed_size());
+  });
   return needs;
 }
-
-std::int64_t ConvolutionOp::forward_packed_size() const { return whole_vectors(forward_[0].packed_size()); }
 
 std::vector<Op::PartialGradient*> ConvolutionOp::partial_gradients() {
   std::vector<PartialGradient*> gradients{&weight_gradient_};
@@ -108,24 +128,25 @@ std::vector<Op::PartialGradient*> ConvolutionOp::partial_gradients() {
 }
 
 int ConvolutionOp::packing_jobs() const {
-  int jobs = winograd_backward_ ? winograd_backward_->packing_jobs() : 0;
-  for (const auto* each : {&forward_, &backward_})
-    for (const Correlation& correlation : *each) jobs += correlation.packing_jobs();
+  int jobs = 0;
+  for_each_way([&](const auto& way) { jobs += way.packing_jobs(); });
   return jobs;
 }
 
-std::int64_t ConvolutionOp::packing_work() const { return forward_[0].packing_work(); }
+std::int64_t ConvolutionOp::packing_work() const {
+  std::int64_t work = 0;
+  for_each_way([&](const auto& way) { work = std::max(work, way.packing_work()); });
+  return work;
+}
 
 void ConvolutionOp::pack(const Run& run, int job) const {
   float* packed = run.packed + places_.packed;
   const float* const weights = run.memory.values + weight_;
-  for (const auto* each : {&forward_, &backward_})
-    for (const Correlation& correlation : *each) {
-      if (job < correlation.packing_jobs()) return correlation.pack(job, weights, packed);
-      job -= correlation.packing_jobs();
-      packed += whole_vectors(correlation.packed_size());
-    }
-  winograd_backward_->pack(job, weights, packed);
+  for_each_way([&](const auto& way) {
+    if (job >= 0 && job < way.packing_jobs()) way.pack(job, weights, packed);
+    job -= way.packing_jobs();
+    packed += whole_vectors(way.packed_size());
+  });
 }
 
 // The input with zeros around it: in place where it lies that way, else computed or copied into scratch.
@@ -144,7 +165,12 @@ View ConvolutionOp::input_map(const BlockRun& at) const {
 
 void ConvolutionOp::forward(const BlockRun& at) const {
   const float* bias = bias_ >= 0 ? at.run.memory.values + bias_ : nullptr;
-  forward_[0].run(input_map(at), at.run.packed + places_.packed, bias, at.view(output_->activation));
+  const View x = input_map(at), y = at.view(output_->activation);
+  std::visit(
+      [&](const auto& way) {
+        way.run(x, at.run.packed + places_.packed, bias, y, thread_memory(at, places_.workspace));
+      },
+      forward_);
 }
 
 View ConvolutionOp::output_gradient(const BlockRun& at) const {
@@ -159,6 +185,9 @@ View ConvolutionOp::output_gradient(const BlockRun& at) const {
 
 void ConvolutionOp::weight_gradients(const BlockRun& at, View x, View d) const {
   const Timed timed(at.run, at.thread, work_of(number(), Pass::kWeightGradients));
+  if (band_weights_)
+    return band_weights_->run(x, d, at.partial(weight_gradient_.partial), at.adds_to_partial(),
+                              thread_memory(at, places_.workspace));
   if (winograd_weights_)
     return winograd_weights_->run(x, d, at.partial(weight_gradient_.partial), at.adds_to_partial(),
                                   thread_memory(at, places_.workspace));
@@ -206,12 +235,12 @@ void ConvolutionOp::backward(const BlockRun& at) const {
 
 void ConvolutionOp::input_gradient(const BlockRun& at, View d) const {
   give_gradient(at, input(), places_.temporary, [&](View target) {
-    const float* packed = at.run.packed + places_.packed + forward_packed_size();
-    if (winograd_backward_) return winograd_backward_->run(d, packed, target, thread_memory(at, places_.workspace));
-    for (const Correlation& correlation : backward_) {
-      correlation.run(d, packed, nullptr, target);
-      packed += whole_vectors(correlation.packed_size());
-    }
+    const float* packed = at.run.packed + places_.packed;
+    for_each_way([&](const auto& way) {
+      if (&way != std::get_if<std::decay_t<decltype(way)>>(&forward_))
+        way.run(d, packed, nullptr, target, thread_memory(at, places_.workspace));
+      packed += whole_vectors(way.packed_size());
+    });
   });
 }
 

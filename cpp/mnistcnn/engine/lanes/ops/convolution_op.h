@@ -1,7 +1,9 @@
 #pragma once
 #include <optional>
+#include <variant>
 #include <vector>
 
+#include "mnistcnn/engine/lanes/bands.h"
 #include "mnistcnn/engine/lanes/correlation.h"
 #include "mnistcnn/engine/lanes/op.h"
 #include "mnistcnn/engine/lanes/ops/source.h"
@@ -9,6 +11,9 @@
 #include "mnistcnn/network/layers.h"
 
 namespace mnistcnn::engine::lanes {
+
+// The ways to compute a pass of a convolution.
+using CorrelationWay = std::variant<Correlation, WinogradCorrelation, BandCorrelation>;
 
 class ConvolutionOp final : public Op {
  public:
@@ -31,10 +36,17 @@ class ConvolutionOp final : public Op {
 
  private:
   std::optional<WinogradShape> winograd_shape() const;
-  void plan_forward(const KernelTable& kernels);
+  CorrelationWay forward_way(const KernelTable& kernels);
   void plan_gradients(const KernelTable& kernels);
+  void plan_direct_gradients(const KernelTable& kernels);
+  void plan_weight_gradients(const KernelTable& kernels);
   void plan_weight_tiles(const KernelTable& kernels);
-  std::int64_t forward_packed_size() const;
+  // Calls visit(way) for the forward's and the backward's, in the order of their packed weights.
+  template <class Visit>
+  void for_each_way(Visit visit) const {
+    std::visit(visit, forward_);
+    for (const CorrelationWay& way : backward_) std::visit(visit, way);
+  }
   void input_gradient(const BlockRun& at, View d) const;
   View input_map(const BlockRun& at) const;
   View output_gradient(const BlockRun& at) const;
@@ -48,9 +60,10 @@ class ConvolutionOp final : public Op {
   Value* output_;
   std::int64_t weight_, bias_;
   ScratchLayout input_layout_, gradient_layout_;
-  std::optional<WinogradCorrelation> winograd_backward_;    // instead of backward_
+  CorrelationWay forward_;
+  std::vector<CorrelationWay> backward_;                    // one for each remainder by the strides
   std::optional<WinogradWeightGradient> winograd_weights_;  // instead of weight_tiles_
-  std::vector<Correlation> forward_, backward_;             // backward: one for each remainder by the strides
+  std::optional<BandWeightGradient> band_weights_;          // instead of weight_tiles_
   std::vector<WeightTile> weight_tiles_;                    // of one group
   std::vector<std::int32_t> taps_;                          // offset in the input of each (channel, row, column)
   PartialGradient weight_gradient_, bias_gradient_;
