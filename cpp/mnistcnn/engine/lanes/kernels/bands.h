@@ -95,6 +95,10 @@ LANES_INLINE void band_tile_outputs(const BandProduct& t, const float* x, const 
   constexpr int kPoints = Points::kPoints, kOutputs = Points::kOutputs;
   const std::int64_t point = t.point, channel = t.point_channel;
   vf sum[kOut][kColumns][kPoints];
+  for (int o = 0; o < kOut; ++o)
+    for (int i = 0; i < t.rows; ++i)
+      for (int j = 0; j < kColumns; ++j)
+        __builtin_prefetch(t.y + (output + o) * t.y_plane + i * t.y_row + (column + j) * kLanes, 1);
 #pragma GCC unroll 32
   for (int o = 0; o < kOut; ++o)
 #pragma GCC unroll 32
