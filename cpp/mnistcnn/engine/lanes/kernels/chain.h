@@ -17,6 +17,7 @@ struct Pointwise {
 
   static constexpr bool kActivationFirst = kKind == kReluAffine || kKind == kLeakyAffine;
   static constexpr bool kRelu = kKind == kAffineRelu || kKind == kReluAffine;
+  static constexpr bool kReluLast = kKind == kAffineRelu;
   static constexpr bool kLinear = kKind == kAffine;
 
   LANES_INLINE Pointwise(const ChainTile& t, int channel)
@@ -175,14 +176,28 @@ LANES_INLINE void chain_back(const ChainTile& t) {
                 v[i] = drop(v[i], bits[i / 2 * mask_columns + 2 * w + i % 2], part, keep_scale);
             }
             const vf most = larger(larger(v[0], v[1]), larger(v[2], v[3]));
+            if constexpr (Pointwise<kKind>::kReluLast) {
+              // Where the largest is above zero, its activation and dropout let the gradient through; else none does.
+              if constexpr (kDrop == kDropBeforePool) gradient = gradient * keep_scale;
+              gradient = select(most > 0.0f, gradient, vf{});
+            }
+            if constexpr (Pointwise<kKind>::kReluLast && !Sink::kRest) {
+              const vf last = select(v[2] == most, a[2], a[3]);
+              const vf taken = select(v[0] == most, a[0], select(v[1] == most, a[1], last));
+              sink.take(point, 2 * h, 2 * w, part, gradient, taken, taken);
+              continue;
+            }
 #pragma GCC unroll 4
             for (int i = 0; i < 4; ++i) {  // the first of the largest takes the gradient
               const vi first = v[i] == most;
               vf mine = select(first, gradient, vf{});
               gradient = select(first, vf{}, gradient);
-              if constexpr (kDrop == kDropBeforePool)
-                mine = drop(mine, bits[i / 2 * mask_columns + 2 * w + i % 2], part, keep_scale);
-              sink.take(point, 2 * h + i / 2, 2 * w + i % 2, part, point.after_back(mine, z[i]), value[i], a[i]);
+              if constexpr (!Pointwise<kKind>::kReluLast) {
+                if constexpr (kDrop == kDropBeforePool)
+                  mine = drop(mine, bits[i / 2 * mask_columns + 2 * w + i % 2], part, keep_scale);
+                mine = point.after_back(mine, z[i]);
+              }
+              sink.take(point, 2 * h + i / 2, 2 * w + i % 2, part, mine, value[i], a[i]);
             }
           }
         }
