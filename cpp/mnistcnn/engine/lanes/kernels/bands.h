@@ -88,56 +88,71 @@ void band_outputs(const BandTile& t) {
   }
 }
 
-// The products at all points and the outputs made of them, of kOut output channels and kColumns neighbouring columns:
-// the sums never leave the registers. The same additions in the same order as by way of memory.
+// The sums at all points of kOut output channels and kColumns neighbouring columns, in registers from the first product
+// to the outputs: the same additions in the same order as by way of memory.
 template <class Points, int kOut, int kColumns>
-LANES_INLINE void band_tile_outputs(const BandProduct& t, const float* x, const float* w, int output, int column) {
-  constexpr int kPoints = Points::kPoints, kOutputs = Points::kOutputs;
-  const std::int64_t point = t.point, channel = t.point_channel;
+struct BandSums {
+  static constexpr int kPoints = Points::kPoints, kOutputs = Points::kOutputs;
   vf sum[kOut][kColumns][kPoints];
-  for (int o = 0; o < kOut; ++o)
-    for (int i = 0; i < t.rows; ++i)
+
+  LANES_INLINE BandSums() {
+#pragma GCC unroll 32
+    for (int o = 0; o < kOut; ++o)
+#pragma GCC unroll 32
       for (int j = 0; j < kColumns; ++j)
-        __builtin_prefetch(t.y + (output + o) * t.y_plane + i * t.y_row + (column + j) * kLanes, 1);
 #pragma GCC unroll 32
-  for (int o = 0; o < kOut; ++o)
+        for (int p = 0; p < kPoints; ++p) sum[o][j][p] = vf{};
+  }
+
+  // One channel and kernel column.
+  LANES_INLINE void add(const float* x, std::int64_t point, const float* w) {
 #pragma GCC unroll 32
-    for (int j = 0; j < kColumns; ++j)
+    for (int p = 0; p < kPoints; ++p) {
+      vf image[kColumns];
 #pragma GCC unroll 32
-      for (int p = 0; p < kPoints; ++p) sum[o][j][p] = vf{};
-  for (int c = t.channels; c > 0; --c, x += channel)
-    for (int k = 0; k < 3; ++k, w += kPoints * kOut) {
-      const float* at = x + k * kLanes;
-#pragma GCC unroll 32
-      for (int p = 0; p < kPoints; ++p) {
-        vf image[kColumns];
-#pragma GCC unroll 32
-        for (int j = 0; j < kColumns; ++j) {
-          image[j] = load(at + p * point + j * kLanes);
-          keep(image[j]);
-        }
-#pragma GCC unroll 32
-        for (int o = 0; o < kOut; ++o) {
-          const vf weight = splat(w[p * kOut + o]);
-#pragma GCC unroll 32
-          for (int j = 0; j < kColumns; ++j) sum[o][j][p] = multiply_add(weight, image[j], sum[o][j][p]);
-        }
+      for (int j = 0; j < kColumns; ++j) {
+        image[j] = load(x + p * point + j * kLanes);
+        keep(image[j]);
       }
-      asm volatile("" ::: "memory");
-    }
 #pragma GCC unroll 32
-  for (int o = 0; o < kOut; ++o) {
-    const vf bias = splat(t.bias ? t.bias[output + o] : 0.0f);
+      for (int o = 0; o < kOut; ++o) {
+        const vf weight = splat(w[p * kOut + o]);
 #pragma GCC unroll 32
-    for (int j = 0; j < kColumns; ++j) {
-      vf y[kOutputs];
-      Points::outputs(sum[o][j], y);
-      float* const to = t.y + (output + o) * t.y_plane + (column + j) * kLanes;
-#pragma GCC unroll 4
-      for (int i = 0; i < kOutputs; ++i)
-        if (i < t.rows) store(to + i * t.y_row, y[i] + bias);
+        for (int j = 0; j < kColumns; ++j) sum[o][j][p] = multiply_add(weight, image[j], sum[o][j][p]);
+      }
     }
   }
+
+  LANES_INLINE void finish(const BandProduct& t, int output, float* y) const {
+#pragma GCC unroll 32
+    for (int o = 0; o < kOut; ++o) {
+      const vf bias = splat(t.bias ? t.bias[output + o] : 0.0f);
+#pragma GCC unroll 32
+      for (int j = 0; j < kColumns; ++j) {
+        vf rows[kOutputs];
+        Points::outputs(sum[o][j], rows);
+#pragma GCC unroll 4
+        for (int i = 0; i < kOutputs; ++i)
+          if (i < t.rows) store(y + o * t.y_plane + i * t.y_row + j * kLanes, rows[i] + bias);
+      }
+    }
+  }
+};
+
+template <class Points, int kOut, int kColumns>
+LANES_INLINE void band_tile_outputs(const BandProduct& t, const float* x, const float* w, int output, int column) {
+  float* const y = t.y + output * t.y_plane + column * kLanes;
+  // So many rows are written at once that the processor does not foresee them.
+  for (int o = 0; o < kOut; ++o)
+    for (int i = 0; i < t.rows; ++i)
+      for (int j = 0; j < kColumns; ++j) __builtin_prefetch(y + o * t.y_plane + i * t.y_row + j * kLanes, 1);
+  BandSums<Points, kOut, kColumns> tile;
+  for (int c = t.channels; c > 0; --c, x += t.point_channel)
+    for (int k = 0; k < 3; ++k, w += Points::kPoints * kOut) {
+      tile.add(x + k * kLanes, t.point, w);
+      asm volatile("" ::: "memory");  // no loads for the next position before their time
+    }
+  tile.finish(t, output, y);
 }
 
 template <class Points>

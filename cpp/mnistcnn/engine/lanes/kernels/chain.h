@@ -139,6 +139,64 @@ struct GradientSink {
   LANES_INLINE void finish() {}
 };
 
+// Where a window of 2 x 2 lies: its first position and mask, how far apart the rows of both are.
+struct Window {
+  const float* y;
+  std::int64_t row;
+  const std::uint16_t* bits;
+  int mask_columns;
+  int h, w;  // its first position in the map
+};
+
+// What the maximum of a window makes of its gradient. The first of the largest takes it.
+template <ChainKind kKind, ChainDrop kDrop, class Sink>
+LANES_INLINE void window_back(const Pointwise<kKind>& point, const Window& window, int part, vf gradient, vf keep_scale,
+                              Sink& sink) {
+  constexpr bool kReluLast = Pointwise<kKind>::kReluLast;
+  vf value[4], a[4], z[4], v[4];
+  const auto dropped = [&](vf x, int i) __attribute__((always_inline)) {
+    return kDrop == kDropBeforePool ? drop(x, window.bits[i / 2 * window.mask_columns + i % 2], part, keep_scale) : x;
+  };
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    value[i] = load(window.y + i / 2 * window.row + i % 2 * kLanes + part * kWidth);
+    a[i] = point.before(value[i]);
+    z[i] = point.affine(a[i]);
+    v[i] = dropped(point.after(z[i]), i);
+  }
+  const vf most = larger(larger(v[0], v[1]), larger(v[2], v[3]));
+  if constexpr (kReluLast) {
+    // Where the largest is above zero, its activation and dropout let the gradient through; else none does.
+    if constexpr (kDrop == kDropBeforePool) gradient = gradient * keep_scale;
+    gradient = select(most > 0.0f, gradient, vf{});
+  }
+  if constexpr (kReluLast && !Sink::kRest) {
+    const vf last = select(v[2] == most, a[2], a[3]);
+    const vf taken = select(v[0] == most, a[0], select(v[1] == most, a[1], last));
+    return sink.take(point, window.h, window.w, part, gradient, taken, taken);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const vi first = v[i] == most;
+    vf mine = select(first, gradient, vf{});
+    gradient = select(first, vf{}, gradient);
+    if constexpr (!kReluLast) mine = point.after_back(dropped(mine, i), z[i]);
+    sink.take(point, window.h + i / 2, window.w + i % 2, part, mine, value[i], a[i]);
+  }
+}
+
+// Rows and columns that no window covers.
+template <ChainKind kKind, class Sink>
+LANES_INLINE void uncovered_back(const ChainTile& t, const Pointwise<kKind>& point, const float* plane, Sink& sink) {
+  const std::int64_t row = std::int64_t{t.columns} * kLanes;
+  for (int h = 0; h < t.rows; ++h)
+    for (int w = h < 2 * t.out_rows ? 2 * t.out_columns : 0; w < t.columns; ++w)
+      for (int part = 0; part < kParts; ++part) {
+        const vf value = load(plane + h * row + w * kLanes + part * kWidth);
+        sink.take(point, h, w, part, vf{}, value, point.before(value));
+      }
+}
+
 template <ChainKind kKind, ChainPool kPool, ChainDrop kDrop, class Sink>
 LANES_INLINE void chain_back(const ChainTile& t) {
   const vf keep_scale = splat(t.keep_scale);
@@ -160,57 +218,19 @@ LANES_INLINE void chain_back(const ChainTile& t) {
         for (int part = 0; part < kParts; ++part) {
           vf gradient = load(out + part * kWidth);
           if constexpr (kDrop == kDropAfterPool) gradient = drop(gradient, bits[w], part, keep_scale);
-          if constexpr (kPool == kNoPool) {
+          if constexpr (kPool == kMaxPool) {
+            const std::uint16_t* const of_window = kDrop == kDropBeforePool ? bits + 2 * w : nullptr;
+            window_back<kKind, kDrop>(point, {y + 2 * w * kLanes, row, of_window, mask_columns, 2 * h, 2 * w}, part,
+                                      gradient, keep_scale, sink);
+          } else {
             const vf value = load(y + w * kLanes + part * kWidth), a = point.before(value);
             if constexpr (kDrop == kDropBeforePool) gradient = drop(gradient, bits[w], part, keep_scale);
             sink.take(point, h, w, part, point.after_back(gradient, point.affine(a)), value, a);
-          } else {
-            vf value[4], a[4], z[4], v[4];
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; ++i) {
-              value[i] = load(y + i / 2 * row + (2 * w + i % 2) * kLanes + part * kWidth);
-              a[i] = point.before(value[i]);
-              z[i] = point.affine(a[i]);
-              v[i] = point.after(z[i]);
-              if constexpr (kDrop == kDropBeforePool)
-                v[i] = drop(v[i], bits[i / 2 * mask_columns + 2 * w + i % 2], part, keep_scale);
-            }
-            const vf most = larger(larger(v[0], v[1]), larger(v[2], v[3]));
-            if constexpr (Pointwise<kKind>::kReluLast) {
-              // Where the largest is above zero, its activation and dropout let the gradient through; else none does.
-              if constexpr (kDrop == kDropBeforePool) gradient = gradient * keep_scale;
-              gradient = select(most > 0.0f, gradient, vf{});
-            }
-            if constexpr (Pointwise<kKind>::kReluLast && !Sink::kRest) {
-              const vf last = select(v[2] == most, a[2], a[3]);
-              const vf taken = select(v[0] == most, a[0], select(v[1] == most, a[1], last));
-              sink.take(point, 2 * h, 2 * w, part, gradient, taken, taken);
-              continue;
-            }
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; ++i) {  // the first of the largest takes the gradient
-              const vi first = v[i] == most;
-              vf mine = select(first, gradient, vf{});
-              gradient = select(first, vf{}, gradient);
-              if constexpr (!Pointwise<kKind>::kReluLast) {
-                if constexpr (kDrop == kDropBeforePool)
-                  mine = drop(mine, bits[i / 2 * mask_columns + 2 * w + i % 2], part, keep_scale);
-                mine = point.after_back(mine, z[i]);
-              }
-              sink.take(point, 2 * h + i / 2, 2 * w + i % 2, part, mine, value[i], a[i]);
-            }
           }
         }
       sink.end_row();
     }
-    if constexpr (kPool == kMaxPool && Sink::kRest) {  // rows and columns that no window covers
-      for (int h = 0; h < t.rows; ++h)
-        for (int w = h < 2 * t.out_rows ? 2 * t.out_columns : 0; w < t.columns; ++w)
-          for (int part = 0; part < kParts; ++part) {
-            const vf value = load(plane + h * row + w * kLanes + part * kWidth);
-            sink.take(point, h, w, part, vf{}, value, point.before(value));
-          }
-    }
+    if constexpr (kPool == kMaxPool && Sink::kRest) uncovered_back<kKind>(t, point, plane, sink);
     sink.finish();
   }
 }
