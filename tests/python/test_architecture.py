@@ -135,7 +135,7 @@ def test_the_core_prints_nothing():
 
 # Longer than the house's 400 lines today, and not to grow further. Take a name out when its file is split.
 LONG = {
-    *("cpp/mnistcnn/data/inflate.cpp", "cpp/mnistcnn/network/analysis.cpp", "cpp/mnistcnn/engine/lanes/compiler.cpp"),
+    *("cpp/mnistcnn/data/inflate.cpp", "cpp/mnistcnn/network/analysis.cpp"),
     *("python/mnistcnn/layers.py", "python/mnistcnn/model.py"),
     *("python/mnistcnn/datasets.py", "python/mnistcnn/image_set.py"),
     "cpp/mnistcnn/engine/lanes/lanes_engine.cpp",

@@ -15,6 +15,7 @@
 #include "mnistcnn/engine/lanes/ops/rearrange_op.h"
 #include "mnistcnn/engine/lanes/ops/softmax_op.h"
 #include "mnistcnn/engine/lanes/placement.h"
+#include "mnistcnn/engine/lanes/plan_builder.h"
 
 namespace mnistcnn::engine::lanes {
 namespace {
@@ -25,20 +26,16 @@ using network::Shape;
 // Linear layers with more weights than this are multiplied with the whole batch at once.
 constexpr std::int64_t kBatchLinearWeights = 1 << 17;
 
-Extent extent_of(const Shape& shape) {
-  return shape.size() == 3 ? Extent{shape[0], shape[1], shape[2]} : Extent{shape[0], 1, 1};
-}
-
 bool is_two_by_two(const network::MaxPool2d& pool, const Extent& in) {
   const network::Pair two{2, 2}, one{1, 1}, none{0, 0};
   const bool whole = !pool.ceil_mode || (in.rows % 2 == 0 && in.columns % 2 == 0);
   return pool.kernel == two && pool.stride == two && pool.padding == none && pool.dilation == one && whole;
 }
 
-class Compiler {
+class Compiler : PlanBuilder {
  public:
   Compiler(const network::Graph& graph, const network::Analysis& analysis, const KernelTable& kernels)
-      : graph_(graph), analysis_(analysis), kernels_(kernels) {}
+      : PlanBuilder(graph, analysis), kernels_(kernels) {}
 
   Plan compile() {
     find_used_nodes();
@@ -58,79 +55,12 @@ class Compiler {
   }
 
  private:
-  // A node's output: a value, seen in the node's own shape (flatten gives a value another shape).
-  struct Named {
-    Value* value = nullptr;
-    Extent extent;
-  };
-
-  // ---- the graph
-  const network::Node& node() const { return graph_.nodes[static_cast<std::size_t>(node_)]; }
-  Extent output_extent() const { return extent_of(analysis_.nodes[static_cast<std::size_t>(node_)].output_shape); }
-
-  void find_used_nodes() {
-    used_.assign(graph_.nodes.size(), false);
-    readers_.assign(graph_.nodes.size(), 0);
-    if (used_.empty()) return;
-    used_.back() = true;
-    readers_.back() = 1;  // whoever takes the outputs
-    for (std::size_t i = used_.size(); i-- > 0;)
-      for (const int from : graph_.nodes[i].inputs)
-        if (used_[i] && from >= 0) {
-          used_[static_cast<std::size_t>(from)] = true;
-          ++readers_[static_cast<std::size_t>(from)];
-        }
-  }
-
-  Named named(int from) const {
-    if (from == network::kInputImage) return {plan_.image, extent_of(graph_.input_shape)};
-    return value_of_[static_cast<std::size_t>(from)];
-  }
-  Named only() const { return named(node().inputs[0]); }
-  bool only_reader_of(int from) const { return from >= 0 && readers_[static_cast<std::size_t>(from)] == 1; }
-
-  std::int64_t parameter(Role role) const {
-    const network::TensorSpec* spec = analysis_.find(node_, role);
-    return spec ? spec->offset : -1;
-  }
-
-  // ---- values
-  Value* new_value(const Extent& extent, bool trains) {
-    plan_.values.push_back({});
-    plan_.values.back().extent = extent;
-    plan_.values.back().trains = trains;
-    plan_.values.back().producer = static_cast<int>(plan_.ops.size());  // the one that is made next
-    return &plan_.values.back();
-  }
-
-  Named result(const Extent& extent, std::initializer_list<Value*> inputs, bool has_parameters) {
-    bool trains = has_parameters;
-    for (const Value* input : inputs) trains = trains || input->trains;
-    const Named named{new_value(extent, trains), extent};
-    value_of_[static_cast<std::size_t>(node_)] = named;
-    return named;
-  }
-
   // The value in the shape in which an operation wants it. Shapes only differ by flatten, which moves nothing.
   Value* use(const Named& from) {
     close(from.value);
     if (from.extent.channels == from.value->extent.channels && from.extent.rows == from.value->extent.rows)
       return from.value;
     return view_of(from.value, from.extent);
-  }
-
-  Value* view_of(Value* value, const Extent& extent) {
-    Value* const view = new_value(extent, value->trains);
-    views_.push_back({view, value});
-    return view;
-  }
-
-  template <class Operation, class... Arguments>
-  Operation* emplace(Arguments&&... arguments) {
-    plan_.ops.push_back(std::make_unique<Operation>(std::forward<Arguments>(arguments)...));
-    auto* const op = static_cast<Operation*>(plan_.ops.back().get());
-    op->begin(static_cast<int>(plan_.ops.size()) - 1, node_);
-    return op;
   }
 
   // ---- chains of pointwise layers
@@ -359,18 +289,6 @@ class Compiler {
     return values;
   }
 
-  static std::vector<Input> as_inputs(const std::vector<Value*>& values) {
-    std::vector<Input> inputs;
-    for (Value* value : values) inputs.push_back({value});
-    return inputs;
-  }
-
-  Named joined_result(const std::vector<Value*>& values) {
-    const Named to = result(output_extent(), {}, false);
-    for (const Value* value : values) to.value->trains = to.value->trains || value->trains;
-    return to;
-  }
-
   void add(const network::Add&) {
     const std::vector<Value*> values = all_inputs();
     emplace<AddOp>(as_inputs(values), joined_result(values).value);
@@ -392,15 +310,6 @@ class Compiler {
       for (std::int64_t e = 0; e < named(node().inputs[i]).extent.elements(); ++e)
         elements.push_back({static_cast<int>(i), e});
     add_rearrangement(std::move(elements));
-  }
-
-  const Shape& input_shape() const { return analysis_.nodes[static_cast<std::size_t>(node_)].input_shapes[0]; }
-  const Shape& output_shape() const { return analysis_.nodes[static_cast<std::size_t>(node_)].output_shape; }
-
-  Shape input_strides() const {
-    Shape strides(input_shape().size(), 1);
-    for (std::size_t d = strides.size() - 1; d-- > 0;) strides[d] = strides[d + 1] * input_shape()[d + 1];
-    return strides;
   }
 
   void add(const network::Permute& permute) {
@@ -450,39 +359,7 @@ class Compiler {
     add_norm(layout, norm.eps);
   }
 
-  // ---- gradients
-  void link_gradients() {
-    std::vector<Value*> seen{views_.root_of(plan_.output)};
-    for (std::size_t i = plan_.ops.size(); i-- > 0;)
-      for (Input& input : plan_.ops[i]->inputs()) {
-        Value* const root = views_.root_of(input.value);
-        ++root->uses;
-        input.adds_gradient = std::find(seen.begin(), seen.end(), root) != seen.end();
-        if (!input.adds_gradient) seen.push_back(root);
-      }
-    ++views_.root_of(plan_.output)->uses;
-  }
-
-  void collect_gradients() {
-    for (const auto& op : plan_.ops)
-      for (Op::PartialGradient* gradient : op->partial_gradients()) {
-        gradient->partial = plan_.partial_size;
-        plan_.reduced.push_back({gradient->parameter, gradient->count, gradient->partial});
-        plan_.partial_size += (gradient->count + kLanes - 1) / kLanes * kLanes;
-      }
-    for (const network::TensorSpec& spec : analysis_.parameters)
-      if (!used_[static_cast<std::size_t>(spec.node)]) plan_.unused.push_back({spec.offset, spec.count, 0});
-  }
-
-  const network::Graph& graph_;
-  const network::Analysis& analysis_;
   const KernelTable& kernels_;
-  Plan plan_;
-  int node_ = 0;
-  std::vector<bool> used_;
-  std::vector<int> readers_;  // nodes that read each node
-  std::vector<Named> value_of_;
-  Views views_;
   std::vector<Value*> lazy_;
   std::vector<Open> open_;
 };

@@ -1,0 +1,95 @@
+#include "mnistcnn/engine/lanes/plan_builder.h"
+
+#include <algorithm>
+
+namespace mnistcnn::engine::lanes {
+
+void PlanBuilder::find_used_nodes() {
+  used_.assign(graph_.nodes.size(), false);
+  readers_.assign(graph_.nodes.size(), 0);
+  if (used_.empty()) return;
+  used_.back() = true;
+  readers_.back() = 1;  // whoever takes the outputs
+  for (std::size_t i = used_.size(); i-- > 0;)
+    for (const int from : graph_.nodes[i].inputs)
+      if (used_[i] && from >= 0) {
+        used_[static_cast<std::size_t>(from)] = true;
+        ++readers_[static_cast<std::size_t>(from)];
+      }
+}
+
+PlanBuilder::Named PlanBuilder::named(int from) const {
+  if (from == network::kInputImage) return {plan_.image, extent_of(graph_.input_shape)};
+  return value_of_[static_cast<std::size_t>(from)];
+}
+
+std::int64_t PlanBuilder::parameter(network::Role role) const {
+  const network::TensorSpec* spec = analysis_.find(node_, role);
+  return spec ? spec->offset : -1;
+}
+
+network::Shape PlanBuilder::input_strides() const {
+  network::Shape strides(input_shape().size(), 1);
+  for (std::size_t d = strides.size() - 1; d-- > 0;) strides[d] = strides[d + 1] * input_shape()[d + 1];
+  return strides;
+}
+
+Value* PlanBuilder::new_value(const Extent& extent, bool trains) {
+  plan_.values.push_back({});
+  plan_.values.back().extent = extent;
+  plan_.values.back().trains = trains;
+  plan_.values.back().producer = static_cast<int>(plan_.ops.size());  // the one that is made next
+  return &plan_.values.back();
+}
+
+Value* PlanBuilder::view_of(Value* value, const Extent& extent) {
+  Value* const view = new_value(extent, value->trains);
+  views_.push_back({view, value});
+  return view;
+}
+
+PlanBuilder::Named PlanBuilder::result(const Extent& extent, std::initializer_list<Value*> inputs,
+                                       bool has_parameters) {
+  bool trains = has_parameters;
+  for (const Value* input : inputs) trains = trains || input->trains;
+  const Named named{new_value(extent, trains), extent};
+  value_of_[static_cast<std::size_t>(node_)] = named;
+  return named;
+}
+
+PlanBuilder::Named PlanBuilder::joined_result(const std::vector<Value*>& values) {
+  const Named to = result(output_extent(), {}, false);
+  for (const Value* value : values) to.value->trains = to.value->trains || value->trains;
+  return to;
+}
+
+std::vector<Input> PlanBuilder::as_inputs(const std::vector<Value*>& values) {
+  std::vector<Input> inputs;
+  for (Value* value : values) inputs.push_back({value});
+  return inputs;
+}
+
+void PlanBuilder::link_gradients() {
+  std::vector<Value*> seen{views_.root_of(plan_.output)};
+  for (std::size_t i = plan_.ops.size(); i-- > 0;)
+    for (Input& input : plan_.ops[i]->inputs()) {
+      Value* const root = views_.root_of(input.value);
+      ++root->uses;
+      input.adds_gradient = std::find(seen.begin(), seen.end(), root) != seen.end();
+      if (!input.adds_gradient) seen.push_back(root);
+    }
+  ++views_.root_of(plan_.output)->uses;
+}
+
+void PlanBuilder::collect_gradients() {
+  for (const auto& op : plan_.ops)
+    for (Op::PartialGradient* gradient : op->partial_gradients()) {
+      gradient->partial = plan_.partial_size;
+      plan_.reduced.push_back({gradient->parameter, gradient->count, gradient->partial});
+      plan_.partial_size += (gradient->count + kLanes - 1) / kLanes * kLanes;
+    }
+  for (const network::TensorSpec& spec : analysis_.parameters)
+    if (!used_[static_cast<std::size_t>(spec.node)]) plan_.unused.push_back({spec.offset, spec.count, 0});
+}
+
+}  // namespace mnistcnn::engine::lanes
