@@ -81,4 +81,49 @@ inline void expect_all(const std::vector<float>& numbers, const std::vector<doub
     ASSERT_NEAR(numbers[i], expected[i], tolerance) << "seed " << seed << " at " << i;
 }
 
+// One correlation of any way, over one block.
+template <class Correlation>
+std::vector<float> run(const Correlation& correlation, const ThreeByThree& given, const WinogradShape& shape,
+                       const std::vector<float>& x, const float* bias) {
+  std::vector<float> packed(at(correlation.packed_size()), NAN), workspace(at(correlation.workspace_size()), NAN),
+      y(at(shape.out.elements() * kLanes), NAN);
+  for (int job = 0; job < correlation.packing_jobs(); ++job) correlation.pack(job, given.weights.data(), packed.data());
+  correlation.run(dense_view(x, shape.in), packed.data(), bias, dense_view(y, shape.out), workspace.data());
+  return y;
+}
+
+// The gradient of the weights, added to halves.
+template <class WeightGradient>
+std::vector<float> run_weights(const KernelTable& table, const ThreeByThree& given) {
+  const WeightGradient gradient(table, given.shape);
+  std::vector<float> out(given.weights.size(), 0.5f), workspace(at(gradient.workspace_size()), NAN);
+  gradient.run(dense_view(given.x, given.shape.in), dense_view(given.d, given.shape.out), out.data(), true,
+               workspace.data());
+  return out;
+}
+
+template <class WeightGradient>
+void expect_weight_gradients(unsigned cases, double tolerance) {
+  for_each_instruction_set([&](const KernelTable& table) {
+    for (unsigned seed = 0; seed < cases; ++seed) {
+      const ThreeByThree given(seed);
+      expect_all(run_weights<WeightGradient>(table, given), given.weight_gradient(0.5), tolerance, seed);
+    }
+  });
+}
+
+// `compute(table, given, seed)` gives all results of a case.
+template <class Compute>
+void expect_same_bits_with_avx2_and_avx512(unsigned cases, const Compute& compute) {
+  for (unsigned seed = 0; seed < cases; ++seed) {
+    const ThreeByThree given(seed);
+    std::vector<std::vector<float>> results[2];
+    for (const char* name : {"avx2", "avx512"}) {
+      const ForcedInstructionSet forced(name);
+      results[std::string(name) == "avx2"] = compute(kernels(), given, seed);
+    }
+    ASSERT_EQ(results[0], results[1]) << "seed " << seed;
+  }
+}
+
 }  // namespace mnistcnn::engine::lanes::testing

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "mnistcnn/engine/lanes/points.h"
 #include "mnistcnn/engine/lanes/weight_points.h"
 
 namespace mnistcnn::engine::lanes {
@@ -9,11 +10,6 @@ namespace {
 
 constexpr int kMostPoints = 6;
 constexpr std::int64_t kStripBytes = 256 << 10;
-
-int integer(std::int64_t i) { return static_cast<int>(i); }
-
-// An odd number of cache lines, else the rows of a channel at several points would compete for a few sets.
-std::int64_t odd_lines(std::int64_t vectors) { return (vectors | 1) * kLanes; }
 
 // Columns outside the map that a convolution sees behind it.
 int zeros_behind(const WinogradShape& shape) {
@@ -23,12 +19,7 @@ int zeros_behind(const WinogradShape& shape) {
 BandTile band_tile(View map, const Extent& extent, int first_row, float* points, std::int64_t point,
                    std::int64_t point_channel) {
   BandTile t{};
-  t.map = map.data;
-  t.map_plane = map.plane;
-  t.map_row = map.row;
-  t.channels = integer(extent.channels);
-  t.rows = integer(extent.rows);
-  t.columns = integer(extent.columns);
+  set_map(t, map, extent);
   t.first_row = first_row;
   t.points = points;
   t.point = point;
@@ -209,7 +200,7 @@ std::vector<BandWeightGradient::Strip> BandWeightGradient::strips_of(const Winog
     const auto is_kind = [&](const Band& band) { return band.kind == kind; };
     const int count = integer(std::count_if(bands.begin(), bands.end(), is_kind));
     if (count == 0) continue;
-    const int strips = (count + most - 1) / most, each = (count + strips - 1) / strips;
+    const int each = equal_part(count, most);
     const int first = std::find_if(bands.begin(), bands.end(), is_kind)->first;
     for (int band = 0; band < count; band += each)
       result.push_back(

@@ -10,8 +10,6 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-std::int64_t whole_vectors(std::int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
-
 class Placement {
  public:
   Placement(Plan& plan, const Views& views, const std::vector<Value*>& lazy)

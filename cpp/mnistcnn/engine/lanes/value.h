@@ -1,7 +1,12 @@
 #pragma once
 #include <cstdint>
 
+#include "mnistcnn/engine/lanes/kernels/kernel_table.h"
+
 namespace mnistcnn::engine::lanes {
+
+constexpr int integer(std::int64_t size) { return static_cast<int>(size); }  // of a map that was checked
+constexpr std::int64_t whole_vectors(std::int64_t floats) { return (floats + kLanes - 1) / kLanes * kLanes; }
 
 // A map [channels][rows][columns]; a flat value has one row and one column.
 struct Extent {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "mnistcnn/engine/lanes/points.h"
 #include "mnistcnn/engine/lanes/weight_points.h"
 
 namespace mnistcnn::engine::lanes {
@@ -10,14 +11,6 @@ namespace {
 
 constexpr int kPoints = 36;
 constexpr std::int64_t kStripBytes = 512 << 10;
-
-int integer(std::int64_t i) { return static_cast<int>(i); }
-
-// As nearly equal parts of at most `most`: how large.
-int equal_part(int count, int most) {
-  const int parts = (count + most - 1) / most;
-  return (count + parts - 1) / parts;
-}
 
 // How the last strip of a row or column of strips fits the map: all strips are of one size and it overlaps the one
 // before, or it is smaller.
@@ -57,9 +50,8 @@ std::array<double, kPoints> flipped_kernel_at_points(const float* weights) {
   return points;
 }
 
-// Floats from point to point: an odd number of cache lines, else the 36 of a tile would compete for a few sets.
 std::int64_t point_distance(const Extent& extent, const WinogradStrips& strips) {
-  return (extent.channels * strips.tiles() | 1) * kLanes;
+  return odd_lines(extent.channels * strips.tiles());
 }
 
 std::int64_t points_size(const Extent& extent, const WinogradStrips& strips) {
@@ -69,12 +61,7 @@ std::int64_t points_size(const Extent& extent, const WinogradStrips& strips) {
 WinogradTile strip_tile(View map, const Extent& extent, const WinogradStrips& strips,
                         const WinogradStrips::Strip& strip) {
   WinogradTile t{};
-  t.map = map.data;
-  t.map_plane = map.plane;
-  t.map_row = map.row;
-  t.channels = integer(extent.channels);
-  t.rows = integer(extent.rows);
-  t.columns = integer(extent.columns);
+  set_map(t, map, extent);
   t.first_tile_row = strip.row;
   t.first_tile_column = strip.column;
   t.tile_rows = strip.rows;

@@ -15,7 +15,7 @@ LANES_INLINE void band_to_points(const BandTile& t, Transform transform) {
   const int width = t.before + t.columns + t.after;
   for (int c = 0; c < t.channels; ++c)
     for (int part = 0; part < kParts; ++part) {
-      const float* const map = t.map + c * t.map_plane + t.first_column * kLanes + part * kWidth;
+      const float* const map = t.map + c * t.map_plane + part * kWidth;
       const float* row[kFrom];
       std::int64_t step[kFrom];
 #pragma GCC unroll 6
@@ -71,7 +71,7 @@ void band_outputs(const BandTile& t) {
     const vf bias = splat(t.bias ? t.bias[c] : 0.0f);
     for (int part = 0; part < kParts; ++part) {
       const float* from = t.points + c * t.point_channel + part * kWidth;
-      float* to = t.map + c * t.map_plane + t.first_row * row + t.first_column * kLanes + part * kWidth;
+      float* to = t.map + c * t.map_plane + t.first_row * row + part * kWidth;
       for (int w = 0; w < t.columns; ++w, from += kLanes, to += kLanes) {
         vf m[kPoints], y[kOutputs];
 #pragma GCC unroll 6

@@ -56,30 +56,27 @@ struct WeightGradientTile {
 // `tile_rows` x `tile_columns` of them; tile (i, j) covers the outputs from (4 i, 4 j) on.
 inline constexpr int kMostTilesAbreast = 8;  // tile columns of a strip
 
-struct WinogradTile {
-  float* map;  // [channels][rows][columns]; only written by winograd_outputs
+struct PointsTile {
+  float* map;  // [channels][rows][columns]; only written by those that make outputs
   std::int64_t map_plane, map_row;
   int channels, rows, columns;
-  int top, left;  // zeros around the inputs
-  int first_tile_row, tile_rows, first_tile_column, tile_columns;
-  float* points;                      // f32 [36][channels][tiles of the strip][16]
+  float* points;                      // f32 [points][channels][...][16]
   std::int64_t point, point_channel;  // floats from point to point, channel to channel
+};
+
+struct WinogradTile : PointsTile {  // 36 points, for each the tiles of the strip
+  int top, left;                    // zeros around the inputs
+  int first_tile_row, tile_rows, first_tile_column, tile_columns;
 };
 
 // A band of rows of a map and what becomes of it at Winograd's points, see kernels/bands.h. The outputs of a band are
 // four rows, made of six points; or two rows, made of four.
 enum BandRows { kTwoRows, kFourRows, kBandKinds };
 
-struct BandTile {
-  float* map;  // [channels][rows][columns]; only written by `outputs`
-  std::int64_t map_plane, map_row;
-  int channels, rows;
-  int first_row;                      // of the band; inputs may lie outside the map
-  int first_column, columns;          // which of them
-  int before, after;                  // columns of zeros around the points of inputs
-  const float* bias;                  // of outputs, or nullptr
-  float* points;                      // f32 [points][channels][before + columns + after][16]
-  std::int64_t point, point_channel;  // floats from point to point, channel to channel
+struct BandTile : PointsTile {  // for each point the columns, those before and after included
+  int first_row;                // of the band; inputs may lie outside the map
+  int before, after;            // columns of zeros around the points of inputs
+  const float* bias;            // of outputs, or nullptr
 };
 
 struct BandProduct {

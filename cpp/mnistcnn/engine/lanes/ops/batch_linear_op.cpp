@@ -7,7 +7,6 @@ namespace {
 
 constexpr std::int64_t kRowsPerPiece = 48;  // a multiple of the tiles' heights
 
-std::int64_t whole_vectors(std::int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 int pieces_of(std::int64_t rows) { return static_cast<int>((rows + kRowsPerPiece - 1) / kRowsPerPiece); }
 
 }  // namespace

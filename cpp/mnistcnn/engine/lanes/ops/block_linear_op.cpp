@@ -3,11 +3,6 @@
 #include "mnistcnn/engine/lanes/product.h"
 
 namespace mnistcnn::engine::lanes {
-namespace {
-
-std::int64_t whole_vectors(std::int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
-
-}  // namespace
 
 BlockLinearOp::BlockLinearOp(Source source, Value* output, std::int64_t weight, std::int64_t bias)
     : Op({Input{source.value}}), source_(source), output_(output), weight_(weight), bias_(bias) {

@@ -5,13 +5,6 @@
 #include "mnistcnn/engine/lanes/ways.h"
 
 namespace mnistcnn::engine::lanes {
-namespace {
-
-int integer(std::int64_t i) { return static_cast<int>(i); }
-
-std::int64_t whole_vectors(std::int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
-
-}  // namespace
 
 ConvolutionOp::ConvolutionOp(const KernelTable& kernels, const network::Conv2d& layer, Source source, Value* output,
                              std::int64_t weight, std::int64_t bias)
