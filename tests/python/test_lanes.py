@@ -17,6 +17,7 @@ import torch
 
 import mnistcnn
 from mnistcnn import model as model_module
+from native_threads import native_threads
 from reference import Twin, distance, length
 
 # One of everything that sums, in a network that trains in a moment.
@@ -167,38 +168,37 @@ def test_an_engine_used_by_parent_and_child_of_a_fork() -> None:
 
 
 def test_no_thread_stays_when_the_engine_is_gone() -> None:
-    def threads() -> int:
-        return len(os.listdir("/proc/self/task"))  # noqa: PTH208
-
     images = np.zeros((64, 1, 28, 28), np.uint8)
     mnistcnn.predict(mnistcnn.Model(LAYERS), images, engine="lanes", threads=1)  # also starts the bar's own thread
-    before = threads()
+    before = native_threads()
     model = mnistcnn.Model(LAYERS)
     mnistcnn.predict(model, images, engine="lanes", threads=3)
-    assert threads() == before + 2
+    assert native_threads(before + 2) == before + 2
     del model
-    assert threads() == before
+    assert native_threads(before) == before
 
 
 _LOOP = """
-import os, torch, mnistcnn
-def threads():
-    return len(os.listdir("/proc/self/task"))
+import torch, mnistcnn
+from native_threads import native_threads
 ours, theirs = {ours}, {theirs}
 model = mnistcnn.Model([mnistcnn.Conv2d(4, 3), mnistcnn.Flatten(), mnistcnn.Linear(10)])
 model.threads, images = ours, torch.zeros(64, 1, 28, 28)
 torch.set_num_threads(1)
 model(images).sum().backward()
-quiet = threads()
+quiet = native_threads()
 torch.set_num_threads(theirs)
-def count(large=torch.ones(1_000_000)):
+wanted = iter({wanted})
+def seen():
+    return native_threads(quiet + next(wanted)) - quiet
+def after_work(large=torch.ones(1_000_000)):
     assert (large * 2).sum() == 2_000_000
-    return threads() - quiet
-print(count(), end=" ")
+    return seen()
+print(after_work(), end=" ")
 outputs = model(images)
-print(threads() - quiet, count(), end=" ")
+print(seen(), after_work(), end=" ")
 outputs.sum().backward()
-print(threads() - quiet, count())
+print(seen(), after_work())
 """
 
 
@@ -207,13 +207,15 @@ def test_openmp_threads_of_pytorch_leave_the_cores_to_a_team() -> None:
     """They would turn for milliseconds in its way. Where they fit beside it, they may."""
     cores = len(os.sched_getaffinity(0))
 
-    def seen(ours: int, theirs: int) -> str:
-        script = [sys.executable, "-c", _LOOP.format(ours=ours, theirs=theirs)]
-        alone = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.run(script, capture_output=True, text=True, check=True, env=alone).stdout.strip()
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
 
-    assert seen(2, cores + 1) == f"{cores} 0 {cores} 0 {cores}"
-    assert seen(1, cores) == " ".join([str(cores - 1)] * 5)
+    def check(ours: int, theirs: int, wanted: list[int]) -> None:
+        script = [sys.executable, "-c", _LOOP.format(ours=ours, theirs=theirs, wanted=wanted)]
+        seen = subprocess.run(script, capture_output=True, text=True, check=True, env=surroundings).stdout
+        assert [int(count) for count in seen.split()] == wanted
+
+    check(2, cores + 1, [cores, 0, cores, 0, cores])
+    check(1, cores, [cores - 1] * 5)
 
 
 def test_auto_takes_lanes_on_the_cpu() -> None:
