@@ -47,6 +47,13 @@ void bind_profile(py::module_& module) {
       },
       py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("seconds"));
   module.def(
+      "run_multiply_adds",
+      [](const std::string& instruction_set, int threads, int runs) {
+        const py::gil_scoped_release no_gil;
+        return engine::lanes::run_multiply_adds(engine::lanes::kernels(instruction_set), threads, runs);
+      },
+      py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("runs"));
+  module.def(
       "read_bandwidth",
       [](const std::string& instruction_set, int threads, std::int64_t size, double seconds) {
         const py::gil_scoped_release no_gil;

@@ -14,7 +14,9 @@ namespace mnistcnn::common {
 namespace {
 
 constexpr int kMostClaims = 1024;  // more units than this are claimed several at once
-constexpr std::chrono::microseconds kSpin{50};
+// How long a thread looks out before it sleeps: for the next phase of a run, whose other threads are at work, and for
+// the next run, which may never come.
+constexpr std::chrono::microseconds kSpinWithinRun{200}, kSpinBetweenRuns{50};
 
 void relax() {
 #if defined(__x86_64__)
@@ -113,6 +115,8 @@ class ThreadTeam::Shared {
   // Until the phase is another one.
   std::uint64_t wait_beyond(std::uint64_t sequence) {
     const auto changed = [&](std::uint64_t current) { return current >> kUnitBits != sequence; };
+    const bool within_run = claims_in(current_.load(std::memory_order_relaxed)) > 0;
+    const std::chrono::microseconds spin = within_run ? kSpinWithinRun : kSpinBetweenRuns;
     const auto start = std::chrono::steady_clock::now();
     while (true) {
       for (int i = 0; i < 64; ++i) {
@@ -120,7 +124,7 @@ class ThreadTeam::Shared {
         if (changed(current)) return current;
         relax();
       }
-      if (std::chrono::steady_clock::now() - start > kSpin) break;
+      if (std::chrono::steady_clock::now() - start > spin) break;
     }
     sleeping_.fetch_add(1, std::memory_order_seq_cst);
     while (true) {

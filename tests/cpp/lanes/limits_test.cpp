@@ -16,6 +16,14 @@ TEST(Limits, TheLoopDoesTheMultiplyAddsThatItCounts) {
   });
 }
 
+TEST(Limits, RunsOfMultiplyAddsAreCountedOnAllThreads) {
+  for_each_instruction_set([](const KernelTable& kernels) {
+    const double one = run_multiply_adds(kernels, 1, 1);
+    EXPECT_GT(one, 1e5);
+    EXPECT_EQ(run_multiply_adds(kernels, 3, 5), 15 * one);
+  });
+}
+
 TEST(Limits, ACacheIsReadFasterThanNothingAndSlowerThanLight) {
   for_each_instruction_set([](const KernelTable& kernels) {
     const double bandwidth = read_bandwidth(kernels, 1, 16 << 10, 0.02);
@@ -27,6 +35,8 @@ TEST(Limits, ACacheIsReadFasterThanNothingAndSlowerThanLight) {
 TEST(Limits, NonsenseIsRefused) {
   EXPECT_THROW(peak_flops(kernels(), 0, 0.1), std::invalid_argument);
   EXPECT_THROW(peak_flops(kernels(), 1, -1), std::invalid_argument);
+  EXPECT_THROW(run_multiply_adds(kernels(), 0, 1), std::invalid_argument);
+  EXPECT_THROW(run_multiply_adds(kernels(), 1, 0), std::invalid_argument);
   EXPECT_THROW(read_bandwidth(kernels(), 1, 7, 0.1), std::invalid_argument);
   EXPECT_THROW(kernels("mmx"), std::invalid_argument);
 }

@@ -1,6 +1,7 @@
 #include "mnistcnn/engine/lanes/limits.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <stdexcept>
@@ -19,11 +20,16 @@ constexpr std::int64_t kBytesPerRun = std::int64_t{1} << 20;  // read at least s
 constexpr std::int64_t kMostBytes = std::int64_t{1} << 30;    // per thread
 using Thread = std::function<void(int)>;
 
-// The shortest time in which every thread has called `work` once.
+// In which every thread calls `work` once.
+common::ThreadTeam::Phase phase_of(int threads, Thread& work) {
+  const auto call = [](void* context, int unit, int) { (*static_cast<Thread*>(context))(unit); };
+  return {threads, call, nullptr, &work};
+}
+
+// The shortest time of a phase.
 double shortest(int threads, double seconds, Thread work) {
   common::ThreadTeam team(threads);
-  const auto call = [](void* context, int unit, int) { (*static_cast<Thread*>(context))(unit); };
-  const common::ThreadTeam::Phase phase{threads, call, [](void*) {}, &work};
+  const common::ThreadTeam::Phase phase = phase_of(threads, work);
   double best = 0;
   for (const Clock::time_point begin = Clock::now();
        best == 0 || Clock::now() - begin < std::chrono::duration<double>(seconds);) {
@@ -47,6 +53,17 @@ double peak_flops(const KernelTable& kernels, int threads, double seconds) {
   check(threads, seconds);
   const double count = 2.0 * static_cast<double>(kernels.multiply_adds(kRounds)) * threads;
   return count / shortest(threads, seconds, [&](int) { kernels.multiply_adds(kRounds); });
+}
+
+double run_multiply_adds(const KernelTable& kernels, int threads, int runs) {
+  check(threads, 0);
+  if (runs < 1) throw std::invalid_argument(common::text("runs=", runs, " must be at least 1"));
+  common::ThreadTeam team(threads);
+  std::atomic<std::int64_t> multiply_adds{0};
+  Thread work = [&](int) { multiply_adds += kernels.multiply_adds(kRounds); };
+  const std::vector<common::ThreadTeam::Phase> phases(static_cast<std::size_t>(runs), phase_of(threads, work));
+  team.run(phases);
+  return 2.0 * static_cast<double>(multiply_adds);
 }
 
 double read_bandwidth(const KernelTable& kernels, int threads, std::int64_t bytes, double seconds) {
