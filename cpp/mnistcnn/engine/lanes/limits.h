@@ -9,8 +9,8 @@ namespace mnistcnn::engine::lanes {
 // Floating point operations per second of all threads: multiply-adds count twice.
 double peak_flops(const KernelTable& kernels, int threads, double seconds);
 
-// So many short runs of multiply-adds on every thread, 0.1 ms each, and the operations that they are: to be timed beside
-// other work, on a machine whose speed changes.
+// So many short runs of multiply-adds on every thread, 0.1 ms each, and the operations that they are: to be timed
+// beside other work, on a machine whose speed changes.
 double run_multiply_adds(const KernelTable& kernels, int threads, int runs);
 
 // Bytes per second that all threads read together, each from `bytes` of its own: far more than the caches hold shows
