@@ -38,15 +38,9 @@ class EngineFunction(torch.autograd.Function):
             model._forget_forward()  # its record is used up
             ctx.forward_number = -1  # and a second backward repeats the forward
             image_gradients = ctx.engine.backward(output_gradients.contiguous())
-            flat = model._network.gradients.clone()  # autograd may keep what it is given
-        views = torch._C._nn.unflatten_dense_tensors(flat, parameters)
-        wanted = [want and place not in ctx.unused for place, want in enumerate(ctx.needs_input_grad[3:])]
-        return (
-            image_gradients,
-            None,
-            None,
-            *(view if want else None for view, want in zip(views, wanted, strict=True)),
-        )
+            wanted = [want and place not in ctx.unused for place, want in enumerate(ctx.needs_input_grad[3:])]
+            gradients = model._network.gradient_copies(parameters, wanted)  # autograd may keep what it is given
+        return image_gradients, None, None, *gradients
 
 
 def _repeat_forward(ctx: Any, images: torch.Tensor) -> None:

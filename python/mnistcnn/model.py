@@ -220,8 +220,8 @@ class Model(FixedTree):
         prepared = self.prepare(images)
         self._check_modes()
         if torch.is_grad_enabled():
-            parameters = [link.tensor for link in self._parameter_links]
-            if prepared.requires_grad or any(parameter.requires_grad for parameter in parameters):
+            parameters = [link.held() for link in self._parameter_links]  # what is missing the engine's choice will say
+            if prepared.requires_grad or any(held is not None and held.requires_grad for held in parameters):
                 outputs: torch.Tensor = EngineFunction.apply(prepared, self, self._draw_seed(), *parameters)  # type: ignore[no-untyped-call]
                 return outputs
         if self.training:

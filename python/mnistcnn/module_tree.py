@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 import torch
@@ -110,16 +111,13 @@ class Link:
         self._tensors: dict[str, Any] = place.module._parameters if trained else place.module._buffers
         self._key, self._name, self._trained = place.key, name, trained
         self.view = view
-
-    @property
-    def held(self) -> Any:
-        """What the module holds under the tensor's name, if anything."""
-        return self._tensors.get(self._key)
+        # What the module holds under the tensor's name, if anything: asked of every link before every forward.
+        self.held: Callable[[], Any] = partial(self._tensors.get, self._key)
 
     @property
     def tensor(self) -> torch.Tensor:
         """What the module holds now."""
-        tensor: torch.Tensor | None = self.held
+        tensor: torch.Tensor | None = self.held()
         if tensor is None or tensor.shape != self.view.shape:
             raise RuntimeError(f"'{self._name}' was removed or reshaped; the network needs {tuple(self.view.shape)}")
         return tensor
@@ -152,6 +150,6 @@ class Link:
 
 def restore_all(links: Sequence[Link]) -> None:
     """Takes back what was replaced. Asked before every forward, so it is quick where nothing was."""
-    if not core.are_in_place([link.held for link in links], [link.view for link in links]):
+    if not core.are_in_place([link.held() for link in links], [link.view for link in links]):
         for link in links:
             link.restore()

@@ -166,10 +166,10 @@ class AdoptedModel(Model):
 
     def _needs_original(self, more: bool) -> bool:
         """Whether the modules would do something that the engine doesn't, said once; ``more`` is given than images."""
-        reason = None
+        reason, mode = None, self.training
         if more:
             reason = "it is called with more than a batch of images"
-        elif any(owner.training != self.training for owner in self._owners):
+        elif any(owner.training != mode for owner in self._owners):
             reason = "some layers are in another mode than the whole model"
         elif any(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks for layer in self._layers):
             reason = "there are hooks on its layers"
