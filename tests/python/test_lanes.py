@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,13 @@ LAYERS = {
     "out": mnistcnn.Linear(10),
     "log": mnistcnn.LogSoftmax(),
 }
+
+
+@pytest.fixture
+def torch_threads_restored() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 def random_set(count: int, seed: int = 0) -> mnistcnn.ImageSet:
@@ -167,6 +176,30 @@ def test_an_engine_used_by_parent_and_child_of_a_fork() -> None:
         assert model(images).equal(expected)
 
 
+def test_a_users_loop_goes_on_in_the_child_of_a_fork(torch_threads_restored) -> None:
+    """There the OpenMP threads that worked for the parent are missing."""
+    torch.set_num_threads(2)
+    model = mnistcnn.Model(LAYERS, seed=5)
+    model.threads = 2
+    images = torch.rand(100, 1, 28, 28)
+
+    def gradient() -> torch.Tensor:
+        torch.manual_seed(1)
+        model.zero_grad()
+        model(images).square().sum().backward()
+        return model.get_parameter("stem.0.weight").grad
+
+    expected = gradient()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        signal.alarm(60)  # a child that hangs dies
+        os._exit(0 if gradient().equal(expected) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert gradient().equal(expected)
+
+
 def test_no_thread_stays_when_the_engine_is_gone() -> None:
     images = np.zeros((64, 1, 28, 28), np.uint8)
     mnistcnn.predict(mnistcnn.Model(LAYERS), images, engine="lanes", threads=1)  # also starts the bar's own thread
@@ -176,6 +209,14 @@ def test_no_thread_stays_when_the_engine_is_gone() -> None:
     assert native_threads(before + 2) == before + 2
     del model
     assert native_threads(before) == before
+
+
+def thread_counts(script: str) -> list[int]:
+    """What a script prints that begins with one OpenMP thread."""
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script]
+    seen = subprocess.run(command, capture_output=True, text=True, check=True, env=surroundings).stdout
+    return [int(count) for count in seen.split()]
 
 
 _LOOP = """
@@ -207,15 +248,50 @@ def test_openmp_threads_of_pytorch_leave_the_cores_to_a_team() -> None:
     """They would turn for milliseconds in its way. Where they fit beside it, they may."""
     cores = len(os.sched_getaffinity(0))
 
-    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-
     def check(ours: int, theirs: int, wanted: list[int]) -> None:
-        script = [sys.executable, "-c", _LOOP.format(ours=ours, theirs=theirs, wanted=wanted)]
-        seen = subprocess.run(script, capture_output=True, text=True, check=True, env=surroundings).stdout
-        assert [int(count) for count in seen.split()] == wanted
+        assert thread_counts(_LOOP.format(ours=ours, theirs=theirs, wanted=wanted)) == wanted
 
     check(2, cores + 1, [cores, 0, cores, 0, cores])
     check(1, cores, [cores - 1] * 5)
+
+
+_LENT = """
+import torch, mnistcnn
+from native_threads import native_threads
+model = mnistcnn.Model([mnistcnn.Conv2d(4, 3), mnistcnn.Flatten(), mnistcnn.Linear(10)])
+model.threads = {threads}
+torch.set_num_threads({threads})
+quiet = native_threads()
+outputs = model(torch.zeros(64, 1, 28, 28))
+print(native_threads() - quiet, end=" ")
+del outputs, model
+print(native_threads() - quiet, end=" ")
+assert (torch.ones(1_000_000) * 2).sum() == 2_000_000
+print(native_threads() - quiet)
+"""
+
+
+@pytest.mark.skipif(not torch.backends.openmp.is_available(), reason="this PyTorch has no OpenMP")
+def test_openmp_threads_of_pytorch_do_the_work_of_a_team_of_their_number() -> None:
+    """They stay when the engine is gone, and are those that PyTorch then works with."""
+    assert thread_counts(_LENT.format(threads=3)) == [2, 2, 2]
+
+
+@pytest.mark.skipif(not torch.backends.openmp.is_available(), reason="this PyTorch has no OpenMP")
+def test_the_same_bits_with_the_threads_of_pytorch(torch_threads_restored) -> None:
+    def gradients(theirs: int) -> list[torch.Tensor]:
+        torch.set_num_threads(theirs)
+        model = mnistcnn.Model(LAYERS, seed=1)
+        model.threads = 3
+        torch.manual_seed(1)
+        for _ in range(5):
+            images = torch.rand(70, 1, 28, 28, generator=torch.Generator().manual_seed(2))
+            torch.nn.functional.nll_loss(model(images), torch.arange(70) % 10).backward()
+        return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+    lent, own = gradients(3), gradients(1)
+    assert len(lent) == len(own) > 10
+    assert all(torch.equal(mine, its) for mine, its in zip(lent, own, strict=True))
 
 
 def test_auto_takes_lanes_on_the_cpu() -> None:

@@ -30,9 +30,11 @@ void relax() {
 
 class ThreadTeam::Shared {
  public:
-  explicit Shared(int threads) : threads_(threads) {
-    workers_.reserve(static_cast<std::size_t>(threads - 1));
-    for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { serve(thread); });
+  explicit Shared(int threads) : threads_(threads) {}
+
+  void start() {
+    workers_.reserve(static_cast<std::size_t>(threads_ - 1));
+    for (int thread = 1; thread < threads_; ++thread) workers_.emplace_back([this, thread] { serve(thread); });
   }
 
   void stop() {
@@ -41,16 +43,17 @@ class ThreadTeam::Shared {
   }
 
   void run(std::span<const Phase> phases) {
-    phases_ = phases;
-    next_ = 0;
-    begin_next();
-    std::uint64_t seen = 0;
-    while (true) {
-      const std::uint64_t current = wait_beyond(seen);
-      if (claims_in(current) == 0) return;
-      seen = current >> kUnitBits;
-      work_on(current, 0);
-    }
+    begin(phases);
+    take_part(0);
+  }
+
+  void run(std::span<const Phase> phases, const Lender& lender) {
+    begin(phases);
+    const auto take_part = [](void* self, int number) {
+      const auto shared = static_cast<Shared*>(self);
+      if (number < shared->threads_) shared->take_part(number);
+    };
+    lender.call(threads_, take_part, this);
   }
 
  private:
@@ -58,6 +61,24 @@ class ThreadTeam::Shared {
   static constexpr int kUnitBits = 12;
   static constexpr std::uint64_t kStop = ~std::uint64_t{0};
   static int claims_in(std::uint64_t current) { return static_cast<int>(current & ((1U << kUnitBits) - 1)); }
+
+  void begin(std::span<const Phase> phases) {
+    phases_ = phases;
+    next_ = 0;
+    before_run_ = sequence_;
+    begin_next();
+  }
+
+  // Until the run ends.
+  void take_part(int thread) {
+    std::uint64_t seen = before_run_;
+    while (true) {
+      const std::uint64_t current = wait_beyond(seen);
+      if (claims_in(current) == 0) return;
+      seen = current >> kUnitBits;
+      work_on(current, thread);
+    }
+  }
 
   // Starts the next phase, or announces the end: a number without claims.
   void begin_next() {
@@ -152,7 +173,7 @@ class ThreadTeam::Shared {
   // Written by whoever begins a phase, read by those who have claimed a part of it.
   std::span<const Phase> phases_;
   std::size_t next_ = 0;
-  std::uint64_t sequence_ = 0;
+  std::uint64_t sequence_ = 0, before_run_ = 0;
   Phase phase_;
   int claims_ = 0;
 
@@ -167,16 +188,16 @@ class ThreadTeam::Shared {
 ThreadTeam::ThreadTeam(int threads) : threads_(std::max(1, threads)), process_(getpid()) {}
 
 ThreadTeam::~ThreadTeam() {
-  if (!shared_) return;
+  if (!own_) return;
   if (process_ == getpid()) {
-    shared_->stop();
+    own_->stop();
   } else {
-    static_cast<void>(shared_.release());  // its threads are the parent's
+    static_cast<void>(own_.release());  // its threads are the parent's
   }
 }
 
 void ThreadTeam::restart_after_fork() {
-  static_cast<void>(shared_.release());
+  static_cast<void>(own_.release());
   process_ = getpid();
 }
 
@@ -191,8 +212,16 @@ void ThreadTeam::run(std::span<const Phase> phases) {
     }
     return;
   }
-  if (!shared_) shared_ = std::make_unique<Shared>(threads_);
-  if (!phases.empty()) shared_->run(phases);
+  if (phases.empty()) return;
+  if (lender_ != nullptr) {
+    if (!lent_) lent_ = std::make_unique<Shared>(threads_);
+    return lent_->run(phases, *lender_);
+  }
+  if (!own_) {
+    own_ = std::make_unique<Shared>(threads_);
+    own_->start();
+  }
+  own_->run(phases);
 }
 
 }  // namespace mnistcnn::common

@@ -27,7 +27,18 @@ class ThreadTeam {
   ThreadTeam(const ThreadTeam&) = delete;
   ThreadTeam& operator=(const ThreadTeam&) = delete;
 
+  // Somebody else's threads, for runs that would wake the team's own. `call` has work(context, number) called once each
+  // on at most so many threads, the caller's among them as number 0, and returns when all have returned.
+  class Lender {
+   public:
+    virtual ~Lender() = default;
+    virtual void call(int threads, void (*work)(void* context, int number), void* context) const = 0;
+  };
+
   int threads() const { return threads_; }
+
+  // The threads of the runs from here on; nullptr stands for the team's own, which exist once they have been needed.
+  void borrow(const Lender* lender) { lender_ = lender; }
 
   // Runs the phases in order and returns when the last is complete. One caller at a time.
   void run(std::span<const Phase> phases);
@@ -39,7 +50,8 @@ class ThreadTeam {
 
   int threads_;
   long process_;
-  std::unique_ptr<Shared> shared_;
+  const Lender* lender_ = nullptr;
+  std::unique_ptr<Shared> own_, lent_;  // by whom a run is done: threads of its own, or those that a lender brings
 };
 
 }  // namespace mnistcnn::common

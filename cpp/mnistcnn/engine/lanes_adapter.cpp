@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "mnistcnn/engine/openmp_rest.h"
+#include "mnistcnn/engine/openmp_threads.h"
 
 namespace mnistcnn::engine {
 namespace {
@@ -21,13 +21,27 @@ lanes::Memory memory_of(const network::Model& model) {
           parameters.buffers.mutable_data_ptr<float>(), parameters.counters.mutable_data_ptr<std::int64_t>()};
 }
 
+// Threads that are lent to an engine, for one run.
+class Borrowed {
+ public:
+  Borrowed(lanes::LanesEngine& engine, const common::ThreadTeam::Lender* lender) : engine_(engine) {
+    engine_.borrow(lender);
+  }
+  ~Borrowed() { engine_.borrow(nullptr); }
+  Borrowed(const Borrowed&) = delete;
+  Borrowed& operator=(const Borrowed&) = delete;
+
+ private:
+  lanes::LanesEngine& engine_;
+};
+
 class LanesAdapter final : public Engine {
  public:
   LanesAdapter(network::Model& model, int threads)
       : model_(model),
         memory_(model.parameters),
         engine_(model.graph, memory_of(model), threads),
-        openmp_rest_(engine_.threads()),
+        openmp_threads_(engine_.threads()),
         output_shape_(model.analysis.nodes.back().output_shape) {}
 
   std::string_view name() const override { return "lanes"; }
@@ -44,7 +58,7 @@ class LanesAdapter final : public Engine {
     images_ = images.detach().contiguous();
     keep_ = keep;
     Tensor outputs = empty_outputs(images.size(0));
-    openmp_rest_.begin();
+    const Borrowed borrowed(engine_, openmp_threads_.prepare());
     engine_.forward(images_.const_data_ptr<float>(), images.size(0), mode, randomness,
                     outputs.mutable_data_ptr<float>());
     return outputs;
@@ -56,7 +70,7 @@ class LanesAdapter final : public Engine {
     const Tensor gradients = output_gradients.contiguous();
     const Tensor image_gradients = keep_ == Keep::kForParametersAndImages ? at::empty_like(images_) : Tensor();
     keep_ = Keep::kNothing;
-    openmp_rest_.begin();
+    const Borrowed borrowed(engine_, openmp_threads_.prepare());
     engine_.backward(gradients.const_data_ptr<float>(),
                      image_gradients.defined() ? image_gradients.mutable_data_ptr<float>() : nullptr);
     images_.reset();
@@ -91,7 +105,7 @@ class LanesAdapter final : public Engine {
   const network::Model& model_;
   const network::Parameters memory_;  // held, so that it outlives a move of the model to another device
   lanes::LanesEngine engine_;
-  const OpenMpRest openmp_rest_;
+  OpenMpThreads openmp_threads_;
   network::Shape output_shape_;
   Tensor images_;  // of the latest forward: the engine may read them again in its backward
   Keep keep_ = Keep::kNothing;

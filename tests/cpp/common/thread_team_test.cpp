@@ -113,6 +113,52 @@ TEST(ThreadTeam, LeavesNoThreadBehind) {
   EXPECT_EQ(threads_of_this_process(before), before);
 }
 
+// Brings so many threads, each a little later than the one before.
+class SlowLender final : public ThreadTeam::Lender {
+ public:
+  explicit SlowLender(int brought) : brought_(brought) {}
+  void call(int, void (*work)(void* context, int number), void* context) const override {
+    std::vector<std::thread> others;
+    for (int number = 1; number < brought_; ++number)
+      others.emplace_back([=] {
+        std::this_thread::sleep_for(std::chrono::microseconds(100 * number));
+        work(context, number);
+      });
+    work(context, 0);
+    for (std::thread& other : others) other.join();
+  }
+
+ private:
+  int brought_;
+};
+
+TEST(ThreadTeam, WorksWithAsManyThreadsAsALenderBrings) {
+  ThreadTeam alone(1), team(3);
+  const std::vector<long> expected = relay(alone, 12, 50);
+  EXPECT_EQ(relay(team, 12, 50), expected);
+  for (const int brought : {1, 2, 3, 5}) {
+    const SlowLender lender(brought);
+    team.borrow(&lender);
+    for (int repeat = 0; repeat < 5; ++repeat) EXPECT_EQ(relay(team, 12, 50), expected) << brought;
+  }
+  team.borrow(nullptr);
+  EXPECT_EQ(relay(team, 12, 50), expected);
+}
+
+TEST(ThreadTeam, StartsNoThreadsOfItsOwnWhileItBorrows) {
+  std::thread([] {}).join();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  const int before = threads_of_this_process(std::numeric_limits<int>::max());
+  ThreadTeam team(4);
+  const SlowLender lender(2);
+  team.borrow(&lender);
+  relay(team, 8, 5);
+  EXPECT_EQ(threads_of_this_process(before), before);
+  team.borrow(nullptr);
+  relay(team, 8, 5);
+  EXPECT_EQ(threads_of_this_process(before + 3), before + 3);
+}
+
 #if !defined(__SANITIZE_THREAD__)
 TEST(ThreadTeam, WorksInTheChildOfAFork) {
   ThreadTeam team(3);

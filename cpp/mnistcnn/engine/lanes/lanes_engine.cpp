@@ -61,6 +61,7 @@ class LanesEngine::Implementation {
   }
   std::string_view instruction_set() const { return run_.kernels->name; }
   int threads() const { return team_.threads(); }
+  void borrow(const common::ThreadTeam::Lender* lender) { team_.borrow(lender); }
 
   void forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, float* outputs) {
     begin(count, mode == Mode::kTrain, randomness, false);
@@ -425,6 +426,7 @@ StepResult LanesEngine::step(const ImageBatch& batch, std::span<const std::int64
                              Randomness randomness) {
   return implementation_->step(batch, labels, loss, randomness);
 }
+void LanesEngine::borrow(const common::ThreadTeam::Lender* lender) { implementation_->borrow(lender); }
 std::size_t LanesEngine::arena_bytes() const { return implementation_->arena_bytes(); }
 std::string_view LanesEngine::instruction_set() const { return implementation_->instruction_set(); }
 int LanesEngine::threads() const { return implementation_->threads(); }

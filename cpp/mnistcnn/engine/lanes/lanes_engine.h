@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "mnistcnn/common/thread_team.h"
 #include "mnistcnn/engine/batch.h"
 #include "mnistcnn/engine/loss.h"
 #include "mnistcnn/engine/profile.h"
@@ -51,6 +52,9 @@ class LanesEngine {
   // One training step without the optimizer; the loss is the mean over the batch.
   StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
                   Randomness randomness);
+
+  // Who lends threads to what follows; nullptr: nobody, the engine's own work.
+  void borrow(const common::ThreadTeam::Lender* lender);
 
   std::size_t arena_bytes() const;
   // What a step with so many images needs, without making room for it.
