@@ -220,7 +220,7 @@ class Model(FixedTree):
         prepared = self.prepare(images)
         self._check_modes()
         if torch.is_grad_enabled():
-            parameters = [link.held() for link in self._parameter_links]  # what is missing the engine's choice will say
+            parameters = [link.held() for link in self._parameter_links]  # the engine names one that is missing
             if prepared.requires_grad or any(held is not None and held.requires_grad for held in parameters):
                 outputs: torch.Tensor = EngineFunction.apply(prepared, self, self._draw_seed(), *parameters)  # type: ignore[no-untyped-call]
                 return outputs

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -158,21 +158,26 @@ def test_fork_after_use() -> None:
     assert child.exitcode == 0
 
 
+def holds_in_child_of_a_fork(claim: Callable[[], bool]) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(60)  # a child that hangs dies
+            status = 0 if claim() else 1
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1] == 0
+
+
 def test_an_engine_used_by_parent_and_child_of_a_fork() -> None:
     model = mnistcnn.Model(LAYERS, seed=5).eval()
     images = torch.rand(100, 1, 28, 28)
     with torch.no_grad():
         expected = model(images)
-        reader, writer = os.pipe()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
-        if child == 0:
-            same = bool(model(images).equal(expected))
-            os.write(writer, b"1" if same else b"0")
-            os._exit(0)
-        assert os.read(reader, 1) == b"1"
-        os.waitpid(child, 0)
+        assert holds_in_child_of_a_fork(lambda: bool(model(images).equal(expected)))
         assert model(images).equal(expected)
 
 
@@ -190,13 +195,7 @@ def test_a_users_loop_goes_on_in_the_child_of_a_fork(torch_threads_restored) -> 
         return model.get_parameter("stem.0.weight").grad
 
     expected = gradient()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        signal.alarm(60)  # a child that hangs dies
-        os._exit(0 if gradient().equal(expected) else 1)
-    assert os.waitpid(child, 0)[1] == 0
+    assert holds_in_child_of_a_fork(lambda: bool(gradient().equal(expected)))
     assert gradient().equal(expected)
 
 

@@ -47,7 +47,7 @@ class ThreadTeam::Shared {
     take_part(0);
   }
 
-  void run(std::span<const Phase> phases, const Lender& lender) {
+  void run(std::span<const Phase> phases, Lender& lender) {
     begin(phases);
     const auto take_part = [](void* self, int number) {
       const auto shared = static_cast<Shared*>(self);
@@ -65,13 +65,12 @@ class ThreadTeam::Shared {
   void begin(std::span<const Phase> phases) {
     phases_ = phases;
     next_ = 0;
-    before_run_ = sequence_;
     begin_next();
   }
 
-  // Until the run ends.
+  // In the run that has begun, until it ends.
   void take_part(int thread) {
-    std::uint64_t seen = before_run_;
+    std::uint64_t seen = 0;  // no phase has this number
     while (true) {
       const std::uint64_t current = wait_beyond(seen);
       if (claims_in(current) == 0) return;
@@ -173,7 +172,7 @@ class ThreadTeam::Shared {
   // Written by whoever begins a phase, read by those who have claimed a part of it.
   std::span<const Phase> phases_;
   std::size_t next_ = 0;
-  std::uint64_t sequence_ = 0, before_run_ = 0;
+  std::uint64_t sequence_ = 0;
   Phase phase_;
   int claims_ = 0;
 
@@ -198,10 +197,11 @@ ThreadTeam::~ThreadTeam() {
 
 void ThreadTeam::restart_after_fork() {
   static_cast<void>(own_.release());
+  lent_.reset();  // perhaps in the midst of a run of another thread
   process_ = getpid();
 }
 
-void ThreadTeam::run(std::span<const Phase> phases) {
+void ThreadTeam::run(std::span<const Phase> phases, Lender* lender) {
   if (process_ != getpid()) restart_after_fork();
   if (threads_ == 1) {
     bool forth = false;
@@ -213,9 +213,9 @@ void ThreadTeam::run(std::span<const Phase> phases) {
     return;
   }
   if (phases.empty()) return;
-  if (lender_ != nullptr) {
+  if (lender != nullptr) {
     if (!lent_) lent_ = std::make_unique<Shared>(threads_);
-    return lent_->run(phases, *lender_);
+    return lent_->run(phases, *lender);
   }
   if (!own_) {
     own_ = std::make_unique<Shared>(threads_);

@@ -32,16 +32,14 @@ class ThreadTeam {
   class Lender {
    public:
     virtual ~Lender() = default;
-    virtual void call(int threads, void (*work)(void* context, int number), void* context) const = 0;
+    virtual void call(int threads, void (*work)(void* context, int number), void* context) = 0;
   };
 
   int threads() const { return threads_; }
 
-  // The threads of the runs from here on; nullptr stands for the team's own, which exist once they have been needed.
-  void borrow(const Lender* lender) { lender_ = lender; }
-
-  // Runs the phases in order and returns when the last is complete. One caller at a time.
-  void run(std::span<const Phase> phases);
+  // Runs the phases in order and returns when the last is complete. One caller at a time. Without a lender the team's
+  // own threads do it, which exist once they have been needed.
+  void run(std::span<const Phase> phases, Lender* lender = nullptr);
 
  private:
   class Shared;
@@ -50,7 +48,6 @@ class ThreadTeam {
 
   int threads_;
   long process_;
-  const Lender* lender_ = nullptr;
   std::unique_ptr<Shared> own_, lent_;  // by whom a run is done: threads of its own, or those that a lender brings
 };
 

@@ -21,20 +21,6 @@ lanes::Memory memory_of(const network::Model& model) {
           parameters.buffers.mutable_data_ptr<float>(), parameters.counters.mutable_data_ptr<std::int64_t>()};
 }
 
-// Threads that are lent to an engine, for one run.
-class Borrowed {
- public:
-  Borrowed(lanes::LanesEngine& engine, const common::ThreadTeam::Lender* lender) : engine_(engine) {
-    engine_.borrow(lender);
-  }
-  ~Borrowed() { engine_.borrow(nullptr); }
-  Borrowed(const Borrowed&) = delete;
-  Borrowed& operator=(const Borrowed&) = delete;
-
- private:
-  lanes::LanesEngine& engine_;
-};
-
 class LanesAdapter final : public Engine {
  public:
   LanesAdapter(network::Model& model, int threads)
@@ -58,9 +44,8 @@ class LanesAdapter final : public Engine {
     images_ = images.detach().contiguous();
     keep_ = keep;
     Tensor outputs = empty_outputs(images.size(0));
-    const Borrowed borrowed(engine_, openmp_threads_.prepare());
     engine_.forward(images_.const_data_ptr<float>(), images.size(0), mode, randomness,
-                    outputs.mutable_data_ptr<float>());
+                    outputs.mutable_data_ptr<float>(), openmp_threads_.prepare());
     return outputs;
   }
 
@@ -70,9 +55,9 @@ class LanesAdapter final : public Engine {
     const Tensor gradients = output_gradients.contiguous();
     const Tensor image_gradients = keep_ == Keep::kForParametersAndImages ? at::empty_like(images_) : Tensor();
     keep_ = Keep::kNothing;
-    const Borrowed borrowed(engine_, openmp_threads_.prepare());
     engine_.backward(gradients.const_data_ptr<float>(),
-                     image_gradients.defined() ? image_gradients.mutable_data_ptr<float>() : nullptr);
+                     image_gradients.defined() ? image_gradients.mutable_data_ptr<float>() : nullptr,
+                     openmp_threads_.prepare());
     images_.reset();
     return image_gradients;
   }

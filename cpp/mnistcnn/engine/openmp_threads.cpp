@@ -63,7 +63,7 @@ OpenMpThreads::OpenMpThreads(int our_threads) : our_threads_(our_threads), cores
   functions();  // from here on a fork is noticed
 }
 
-const common::ThreadTeam::Lender* OpenMpThreads::prepare() {
+common::ThreadTeam::Lender* OpenMpThreads::prepare() {
   const Functions& openmp = functions();
   if (in_child_of_a_fork || at::in_parallel_region()) return nullptr;
   const int theirs = at::get_num_threads();
@@ -75,7 +75,7 @@ const common::ThreadTeam::Lender* OpenMpThreads::prepare() {
   return nullptr;
 }
 
-void OpenMpThreads::call(int threads, void (*work)(void* context, int number), void* context) const {
+void OpenMpThreads::call(int threads, void (*work)(void* context, int number), void* context) {
   struct Region {
     void (*work)(void* context, int number);
     void* context;

@@ -16,13 +16,13 @@ class OpenMpThreads final : private common::ThreadTeam::Lender {
   explicit OpenMpThreads(int our_threads);
 
   // To be asked before each run of our team: who lends threads to it, if anyone.
-  const common::ThreadTeam::Lender* prepare();
+  common::ThreadTeam::Lender* prepare();
 
  private:
-  void call(int threads, void (*work)(void* context, int number), void* context) const override;
+  void call(int threads, void (*work)(void* context, int number), void* context) override;
 
   const int our_threads_, cores_;
-  mutable int runs_alone_ = 0;  // that are to come after a delay
+  int runs_alone_ = 0;  // that are to come after a delay
 };
 
 }  // namespace mnistcnn::engine

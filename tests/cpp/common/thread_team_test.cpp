@@ -36,11 +36,11 @@ struct Relay {
   }
 };
 
-std::vector<long> relay(ThreadTeam& team, int units, int phases) {
+std::vector<long> relay(ThreadTeam& team, int units, int phases, ThreadTeam::Lender* lender = nullptr) {
   Relay relay(units);
   const std::vector<ThreadTeam::Phase> list(static_cast<std::size_t>(phases),
                                             {units, Relay::work, Relay::complete, &relay});
-  team.run(list);
+  team.run(list, lender);
   EXPECT_EQ(relay.completions, phases);
   return relay.now;
 }
@@ -117,7 +117,7 @@ TEST(ThreadTeam, LeavesNoThreadBehind) {
 class SlowLender final : public ThreadTeam::Lender {
  public:
   explicit SlowLender(int brought) : brought_(brought) {}
-  void call(int, void (*work)(void* context, int number), void* context) const override {
+  void call(int, void (*work)(void* context, int number), void* context) override {
     std::vector<std::thread> others;
     for (int number = 1; number < brought_; ++number)
       others.emplace_back([=] {
@@ -137,11 +137,9 @@ TEST(ThreadTeam, WorksWithAsManyThreadsAsALenderBrings) {
   const std::vector<long> expected = relay(alone, 12, 50);
   EXPECT_EQ(relay(team, 12, 50), expected);
   for (const int brought : {1, 2, 3, 5}) {
-    const SlowLender lender(brought);
-    team.borrow(&lender);
-    for (int repeat = 0; repeat < 5; ++repeat) EXPECT_EQ(relay(team, 12, 50), expected) << brought;
+    SlowLender lender(brought);
+    for (int repeat = 0; repeat < 5; ++repeat) EXPECT_EQ(relay(team, 12, 50, &lender), expected) << brought;
   }
-  team.borrow(nullptr);
   EXPECT_EQ(relay(team, 12, 50), expected);
 }
 
@@ -150,11 +148,9 @@ TEST(ThreadTeam, StartsNoThreadsOfItsOwnWhileItBorrows) {
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
   const int before = threads_of_this_process(std::numeric_limits<int>::max());
   ThreadTeam team(4);
-  const SlowLender lender(2);
-  team.borrow(&lender);
-  relay(team, 8, 5);
+  SlowLender lender(2);
+  relay(team, 8, 5, &lender);
   EXPECT_EQ(threads_of_this_process(before), before);
-  team.borrow(nullptr);
   relay(team, 8, 5);
   EXPECT_EQ(threads_of_this_process(before + 3), before + 3);
 }

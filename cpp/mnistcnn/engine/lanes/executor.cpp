@@ -53,11 +53,11 @@ void Executor::complete(void* context) {
   }
 }
 
-void Executor::execute(const Run& run, common::ThreadTeam& team) {
+void Executor::execute(const Run& run, common::ThreadTeam& team, common::ThreadTeam::Lender* lender) {
   run_ = &run;
   team_phases_.clear();
   for (Phase& phase : phases_) team_phases_.push_back({units(phase), work, complete, &phase});
-  team.run(team_phases_);
+  team.run(team_phases_, lender);
   run_ = nullptr;
 }
 

@@ -17,7 +17,7 @@ class Executor {
   // Another program goes on with the blocks' memory, so each keeps its own.
   void share_memory_of_blocks() { shares_ = true; }
 
-  void execute(const Run& run, common::ThreadTeam& team);
+  void execute(const Run& run, common::ThreadTeam& team, common::ThreadTeam::Lender* lender = nullptr);
 
  private:
   struct Phase {

@@ -61,24 +61,24 @@ class LanesEngine::Implementation {
   }
   std::string_view instruction_set() const { return run_.kernels->name; }
   int threads() const { return team_.threads(); }
-  void borrow(const common::ThreadTeam::Lender* lender) { team_.borrow(lender); }
 
-  void forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, float* outputs) {
+  void forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, float* outputs,
+               common::ThreadTeam::Lender* lender) {
     begin(count, mode == Mode::kTrain, randomness, false);
     float_images_ = images;
     outputs_ = outputs;
-    (mode == Mode::kTrain ? forward_training_ : forward_evaluation_)->execute(run_, team_);
+    (mode == Mode::kTrain ? forward_training_ : forward_evaluation_)->execute(run_, team_, lender);
     ready_for_backward_ = true;
   }
 
-  void backward(const float* output_gradients, float* image_gradients) {
+  void backward(const float* output_gradients, float* image_gradients, common::ThreadTeam::Lender* lender) {
     if (!ready_for_backward_) throw std::invalid_argument("backward needs a forward before it");
     ready_for_backward_ = false;  // gradients will lie where values did
     run_.image_gradients = image_gradients != nullptr;
     output_gradients_ = output_gradients;
     image_gradients_ = image_gradients;
     clear_unused_gradients();
-    backward_->execute(run_, team_);
+    backward_->execute(run_, team_, lender);
   }
 
   void predict(const ImageBatch& batch, float* outputs) {
@@ -415,18 +415,18 @@ LanesEngine::LanesEngine(network::Graph graph, Memory memory, int threads)
 LanesEngine::~LanesEngine() = default;
 
 std::int64_t LanesEngine::output_size() const { return implementation_->output_size(); }
-void LanesEngine::forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, float* outputs) {
-  implementation_->forward(images, count, mode, randomness, outputs);
+void LanesEngine::forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, float* outputs,
+                          common::ThreadTeam::Lender* lender) {
+  implementation_->forward(images, count, mode, randomness, outputs, lender);
 }
-void LanesEngine::backward(const float* output_gradients, float* image_gradients) {
-  implementation_->backward(output_gradients, image_gradients);
+void LanesEngine::backward(const float* output_gradients, float* image_gradients, common::ThreadTeam::Lender* lender) {
+  implementation_->backward(output_gradients, image_gradients, lender);
 }
 void LanesEngine::predict(const ImageBatch& batch, float* outputs) { implementation_->predict(batch, outputs); }
 StepResult LanesEngine::step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
                              Randomness randomness) {
   return implementation_->step(batch, labels, loss, randomness);
 }
-void LanesEngine::borrow(const common::ThreadTeam::Lender* lender) { implementation_->borrow(lender); }
 std::size_t LanesEngine::arena_bytes() const { return implementation_->arena_bytes(); }
 std::string_view LanesEngine::instruction_set() const { return implementation_->instruction_set(); }
 int LanesEngine::threads() const { return implementation_->threads(); }

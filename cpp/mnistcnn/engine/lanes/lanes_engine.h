@@ -39,12 +39,13 @@ class LanesEngine {
 
   std::int64_t output_size() const;  // numbers per image
 
-  // images: f32 [count, C, H, W] -> outputs: f32 [count, output_size]
-  void forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, float* outputs);
+  // images: f32 [count, C, H, W] -> outputs: f32 [count, output_size]. On the threads of a lender, if there is one.
+  void forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, float* outputs,
+               common::ThreadTeam::Lender* lender = nullptr);
 
   // Of the latest forward, once. Gradients of the parameters replace those in Memory. image_gradients: f32 [count, C,
   // H, W] or nullptr.
-  void backward(const float* output_gradients, float* image_gradients);
+  void backward(const float* output_gradients, float* image_gradients, common::ThreadTeam::Lender* lender = nullptr);
 
   // Evaluation mode -> outputs: f32 [count, output_size]
   void predict(const ImageBatch& batch, float* outputs);
@@ -52,9 +53,6 @@ class LanesEngine {
   // One training step without the optimizer; the loss is the mean over the batch.
   StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
                   Randomness randomness);
-
-  // Who lends threads to what follows; nullptr: nobody, the engine's own work.
-  void borrow(const common::ThreadTeam::Lender* lender);
 
   std::size_t arena_bytes() const;
   // What a step with so many images needs, without making room for it.
