@@ -11,13 +11,13 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import mnistcnn
+from isolated import call_with_instruction_set
 from mnistcnn import model as model_module
 from native_threads import native_threads
 from reference import Twin, distance, length
@@ -62,16 +62,7 @@ def trained_digest(threads: int) -> str:
 
 
 def digest_elsewhere(threads: int, isa: str) -> str:
-    """The same in a process of its own that may use one instruction set only."""
-    code = f"import test_lanes; print(test_lanes.trained_digest({threads}))"
-    package = Path(mnistcnn.__file__).parents[1]  # the one under test, wherever it lies
-    search = os.pathsep.join([str(Path(__file__).parent), str(package)])
-    environment = {**os.environ, "MNISTCNN_ISA": isa, "PYTHONPATH": search}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
-    if done.returncode != 0 and "MNISTCNN_ISA" in done.stderr:
-        pytest.skip(f"this machine has no {isa}")
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return call_with_instruction_set(f"test_lanes.trained_digest({threads})", isa)
 
 
 @pytest.mark.parametrize("threads", [2, 3, 8])
@@ -220,6 +211,7 @@ def thread_counts(script: str) -> list[int]:
 
 _LOOP = """
 import torch, mnistcnn
+from isolated import call_with_instruction_set
 from native_threads import native_threads
 ours, theirs = {ours}, {theirs}
 model = mnistcnn.Model([mnistcnn.Conv2d(4, 3), mnistcnn.Flatten(), mnistcnn.Linear(10)])
@@ -256,6 +248,7 @@ def test_openmp_threads_of_pytorch_leave_the_cores_to_a_team() -> None:
 
 _LENT = """
 import torch, mnistcnn
+from isolated import call_with_instruction_set
 from native_threads import native_threads
 model = mnistcnn.Model([mnistcnn.Conv2d(4, 3), mnistcnn.Flatten(), mnistcnn.Linear(10)])
 model.threads = {threads}

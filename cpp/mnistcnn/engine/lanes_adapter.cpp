@@ -45,7 +45,8 @@ class LanesAdapter final : public Engine {
     keep_ = keep;
     Tensor outputs = empty_outputs(images.size(0));
     engine_.forward(images_.const_data_ptr<float>(), images.size(0), mode, randomness,
-                    outputs.mutable_data_ptr<float>(), openmp_threads_.prepare());
+                    keep == Keep::kForParametersAndImages, outputs.mutable_data_ptr<float>(),
+                    openmp_threads_.prepare());
     return outputs;
   }
 

@@ -39,6 +39,7 @@ class Compiler : PlanBuilder {
 
   Plan compile() {
     find_used_nodes();
+    equal_bits_ = needed_bits();
     plan_.image = new_value(extent_of(graph_.input_shape), false);
     plan_.image->producer = -1;
     value_of_.assign(graph_.nodes.size(), {});
@@ -55,6 +56,27 @@ class Compiler : PlanBuilder {
   }
 
  private:
+  // Which of several equal inputs of a max pool receives the gradient decides about the gradients of images. The
+  // parameters of a convolution see equal patches of inputs behind all of them, so their gradient is the same; those of
+  // other layers may differ from position to position.
+  EqualBits needed_bits() const {
+    const auto any_used = [&](const auto& is_wanted) {
+      for (std::size_t i = 0; i < graph_.nodes.size(); ++i)
+        if (used_[i] && is_wanted(graph_.nodes[i].layer, analysis_.nodes[i])) return true;
+      return false;
+    };
+    const bool pools = any_used([](const network::Layer& layer, const network::NodeAnalysis&) {
+      return std::holds_alternative<network::MaxPool2d>(layer);
+    });
+    if (!pools) return EqualBits::kNotNeeded;
+    const bool differ = any_used([](const network::Layer& layer, const network::NodeAnalysis& facts) {
+      return (std::holds_alternative<network::LayerNorm>(layer) && facts.output_shape.size() == 3) ||
+             (std::holds_alternative<network::Reshape>(layer) && facts.output_shape.size() == 3) ||
+             std::holds_alternative<network::Permute>(layer);
+    });
+    return differ ? EqualBits::kAlways : EqualBits::kForImageGradients;
+  }
+
   // The value in the shape in which an operation wants it. Shapes only differ by flatten, which moves nothing.
   Value* use(const Named& from) {
     close(from.value);
@@ -243,7 +265,8 @@ class Compiler : PlanBuilder {
     if (whole_map) return add_linear(out);
     const Source from = source();
     const Named to = result(out, {from.value}, true);
-    emplace<ConvolutionOp>(kernels_, conv, from, to.value, parameter(Role::kWeight), parameter(Role::kBias));
+    emplace<ConvolutionOp>(kernels_, conv, from, to.value, parameter(Role::kWeight), parameter(Role::kBias),
+                           equal_bits_);
   }
 
   void add(const network::Linear&) { add_linear(output_extent()); }
@@ -360,6 +383,7 @@ class Compiler : PlanBuilder {
   }
 
   const KernelTable& kernels_;
+  EqualBits equal_bits_ = EqualBits::kNotNeeded;
   std::vector<Value*> lazy_;
   std::vector<Open> open_;
 };

@@ -62,9 +62,10 @@ class LanesEngine::Implementation {
   std::string_view instruction_set() const { return run_.kernels->name; }
   int threads() const { return team_.threads(); }
 
-  void forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, float* outputs,
-               common::ThreadTeam::Lender* lender) {
+  void forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, bool image_gradients,
+               float* outputs, common::ThreadTeam::Lender* lender) {
     begin(count, mode == Mode::kTrain, randomness, false);
+    run_.image_gradients = image_gradients;
     float_images_ = images;
     outputs_ = outputs;
     (mode == Mode::kTrain ? forward_training_ : forward_evaluation_)->execute(run_, team_, lender);
@@ -73,8 +74,9 @@ class LanesEngine::Implementation {
 
   void backward(const float* output_gradients, float* image_gradients, common::ThreadTeam::Lender* lender) {
     if (!ready_for_backward_) throw std::invalid_argument("backward needs a forward before it");
+    require((image_gradients != nullptr) == run_.image_gradients,
+            "image gradients are computed if, and only if, the forward was told to keep them");
     ready_for_backward_ = false;  // gradients will lie where values did
-    run_.image_gradients = image_gradients != nullptr;
     output_gradients_ = output_gradients;
     image_gradients_ = image_gradients;
     clear_unused_gradients();
@@ -415,9 +417,9 @@ LanesEngine::LanesEngine(network::Graph graph, Memory memory, int threads)
 LanesEngine::~LanesEngine() = default;
 
 std::int64_t LanesEngine::output_size() const { return implementation_->output_size(); }
-void LanesEngine::forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, float* outputs,
-                          common::ThreadTeam::Lender* lender) {
-  implementation_->forward(images, count, mode, randomness, outputs, lender);
+void LanesEngine::forward(const float* images, std::int64_t count, Mode mode, Randomness randomness,
+                          bool image_gradients, float* outputs, common::ThreadTeam::Lender* lender) {
+  implementation_->forward(images, count, mode, randomness, image_gradients, outputs, lender);
 }
 void LanesEngine::backward(const float* output_gradients, float* image_gradients, common::ThreadTeam::Lender* lender) {
   implementation_->backward(output_gradients, image_gradients, lender);

@@ -39,12 +39,13 @@ class LanesEngine {
 
   std::int64_t output_size() const;  // numbers per image
 
-  // images: f32 [count, C, H, W] -> outputs: f32 [count, output_size]. On the threads of a lender, if there is one.
-  void forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, float* outputs,
-               common::ThreadTeam::Lender* lender = nullptr);
+  // images: f32 [count, C, H, W] -> outputs: f32 [count, output_size]. image_gradients: whether the backward will ask
+  // for gradients of the images; max pools then resolve ties as PyTorch does. lender: threads to run on, if any.
+  void forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, bool image_gradients,
+               float* outputs, common::ThreadTeam::Lender* lender = nullptr);
 
-  // Of the latest forward, once. Gradients of the parameters replace those in Memory. image_gradients: f32 [count, C,
-  // H, W] or nullptr.
+  // Compute the gradients of the latest forward, once. Gradients of the parameters replace those in Memory.
+  // image_gradients: f32 [count, C, H, W], or nullptr if the forward was not told to keep them.
   void backward(const float* output_gradients, float* image_gradients, common::ThreadTeam::Lender* lender = nullptr);
 
   // Evaluation mode -> outputs: f32 [count, output_size]

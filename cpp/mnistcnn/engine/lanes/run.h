@@ -19,7 +19,7 @@ struct Run {
   std::int64_t images = 0;
   int blocks = 0;
   bool training = false;
-  bool image_gradients = false;
+  bool image_gradients = false;  // whether the backward gives them; known since the forward
   Randomness randomness;
   // Memory
   float *block_memory = nullptr, *batch_memory = nullptr, *thread_memory = nullptr, *packed = nullptr;

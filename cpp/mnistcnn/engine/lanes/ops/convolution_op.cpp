@@ -7,15 +7,15 @@
 namespace mnistcnn::engine::lanes {
 
 ConvolutionOp::ConvolutionOp(const KernelTable& kernels, const network::Conv2d& layer, Source source, Value* output,
-                             std::int64_t weight, std::int64_t bias)
+                             std::int64_t weight, std::int64_t bias, EqualBits equal_bits)
     : Op({Input{source.value}}),
       layer_(layer),
       source_(source),
       output_(output),
       weight_(weight),
       bias_(bias),
-      gradient_layout_{output->extent, {}},
-      forward_(forward_way(kernels)) {
+      gradient_layout_{output->extent, {}} {
+  plan_forward(kernels, equal_bits);
   plan_gradients(kernels);
   plan_weight_gradients(kernels);
   const std::int64_t channels = source_.extent().channels / layer_.groups, outputs = output_->extent.channels;
@@ -32,7 +32,12 @@ std::optional<WinogradShape> ConvolutionOp::winograd_shape() const {
   return WinogradShape{source_.extent(), output_->extent, integer(padding.top), integer(padding.left)};
 }
 
-CorrelationWay ConvolutionOp::forward_way(const KernelTable& kernels) {
+void ConvolutionOp::add_way(std::vector<Packed>& ways, CorrelationWay way) {
+  ways.push_back({std::move(way), packed_size_});
+  packed_size_ += std::visit([](const auto& each) { return whole_vectors(each.packed_size()); }, ways.back().way);
+}
+
+void ConvolutionOp::plan_forward(const KernelTable& kernels, EqualBits equal_bits) {
   const Extent &in = source_.extent(), &out = output_->extent;
   const std::int64_t taps = layer_.kernel.height * layer_.kernel.width, channels = in.channels / layer_.groups;
   const Axis rows = forward_axis(in.rows, out.rows, layer_.kernel.height, layer_.stride.height, layer_.padding.top,
@@ -41,19 +46,21 @@ CorrelationWay ConvolutionOp::forward_way(const KernelTable& kernels) {
                                     layer_.padding.left, layer_.dilation.width);
   input_layout_ = {in, {rows.before(), rows.after(), columns.before(), columns.after()}};
   const std::optional<WinogradShape> shape = winograd_shape();
-  if (shape && way_of_outputs(*shape) == Way::kBands) return BandCorrelation(kernels, *shape, Direction::kForward);
+  const bool bands = equal_bits != EqualBits::kAlways && shape && way_of_outputs(*shape) == Way::kBands;
+  if (bands) add_way(forward_, BandCorrelation(kernels, *shape, Direction::kForward));
+  if (bands && equal_bits == EqualBits::kNotNeeded) return;
   const std::int64_t outputs = out.channels / layer_.groups;
-  return Correlation(kernels, {integer(layer_.groups), integer(channels), integer(outputs)}, rows, columns,
-                     {outputs * channels * taps, channels * taps, taps, layer_.kernel.width});
+  add_way(forward_, Correlation(kernels, {integer(layer_.groups), integer(channels), integer(outputs)}, rows, columns,
+                                {outputs * channels * taps, channels * taps, taps, layer_.kernel.width}));
 }
 
 void ConvolutionOp::plan_gradients(const KernelTable& kernels) {
   const std::optional<WinogradShape> shape = winograd_shape();
   const Way way = shape ? way_of_input_gradient(*shape) : Way::kDirect;
   if (way == Way::kWinograd)
-    backward_.emplace_back(WinogradCorrelation(kernels, shape->reversed()));
+    add_way(backward_, WinogradCorrelation(kernels, shape->reversed()));
   else if (way == Way::kBands)
-    backward_.emplace_back(BandCorrelation(kernels, shape->reversed(), Direction::kGradient));
+    add_way(backward_, BandCorrelation(kernels, shape->reversed(), Direction::kGradient));
   else
     plan_direct_gradients(kernels);
 }
@@ -68,7 +75,7 @@ void ConvolutionOp::plan_direct_gradients(const KernelTable& kernels) {
                                              layer_.padding.left, layer_.dilation.width)) {
       const Correlation direct(kernels, {integer(layer_.groups), integer(outputs), integer(channels)}, rows, columns,
                                {outputs * channels * taps, taps, channels * taps, layer_.kernel.width});
-      backward_.emplace_back(direct);
+      add_way(backward_, direct);
       Frame& frame = gradient_layout_.frame;
       if (!direct.needs_column_border()) continue;
       frame.left = std::max<std::int64_t>(frame.left, columns.before());
@@ -107,10 +114,11 @@ Needs ConvolutionOp::needs() const {
   needs.temporary = source_.extent().elements() * kLanes;
   if (winograd_weights_) needs.workspace = winograd_weights_->workspace_size();
   if (band_weights_) needs.workspace = band_weights_->workspace_size();
-  for_each_way([&](const auto& way) {
-    needs.workspace = std::max(needs.workspace, way.workspace_size());
-    needs.packed += whole_vectors(way.packed_size());
-  });
+  for (const auto* ways : {&forward_, &backward_})
+    for (const Packed& each : *ways)
+      needs.workspace =
+          std::max(needs.workspace, std::visit([](const auto& way) { return way.workspace_size(); }, each.way));
+  needs.packed = packed_size_;
   return needs;
 }
 
@@ -122,24 +130,33 @@ std::vector<Op::PartialGradient*> ConvolutionOp::partial_gradients() {
 
 int ConvolutionOp::packing_jobs() const {
   int jobs = 0;
-  for_each_way([&](const auto& way) { jobs += way.packing_jobs(); });
+  for (const auto* ways : {&forward_, &backward_})
+    for (const Packed& each : *ways) jobs += std::visit([](const auto& way) { return way.packing_jobs(); }, each.way);
   return jobs;
 }
 
 std::int64_t ConvolutionOp::packing_work() const {
   std::int64_t work = 0;
-  for_each_way([&](const auto& way) { work = std::max(work, way.packing_work()); });
+  for (const auto* ways : {&forward_, &backward_})
+    for (const Packed& each : *ways)
+      work = std::max(work, std::visit([](const auto& way) { return way.packing_work(); }, each.way));
   return work;
 }
 
 void ConvolutionOp::pack(const Run& run, int job) const {
-  float* packed = run.packed + places_.packed;
   const float* const weights = run.memory.values + weight_;
-  for_each_way([&](const auto& way) {
-    if (job >= 0 && job < way.packing_jobs()) way.pack(job, weights, packed);
-    job -= way.packing_jobs();
-    packed += whole_vectors(way.packed_size());
-  });
+  for (const auto* ways : {&forward_, &backward_})
+    for (const Packed& each : *ways) {
+      const int jobs = std::visit([](const auto& way) { return way.packing_jobs(); }, each.way);
+      const bool unused = ways == &forward_ && &each != &forward_way(run);
+      if (job < jobs) {
+        if (!unused)
+          std::visit([&](const auto& way) { way.pack(job, weights, run.packed + places_.packed + each.weights); },
+                     each.way);
+        return;
+      }
+      job -= jobs;
+    }
 }
 
 // The input with zeros around it: in place where it lies that way, else computed or copied into scratch.
@@ -156,14 +173,15 @@ View ConvolutionOp::input_map(const BlockRun& at) const {
   return target;
 }
 
+void ConvolutionOp::run_way(const BlockRun& at, const Packed& packed, View from, const float* bias, View to) const {
+  const float* const weights = at.run.packed + places_.packed + packed.weights;
+  std::visit([&](const auto& way) { way.run(from, weights, bias, to, thread_memory(at, places_.workspace)); },
+             packed.way);
+}
+
 void ConvolutionOp::forward(const BlockRun& at) const {
   const float* bias = bias_ >= 0 ? at.run.memory.values + bias_ : nullptr;
-  const View x = input_map(at), y = at.view(output_->activation);
-  std::visit(
-      [&](const auto& way) {
-        way.run(x, at.run.packed + places_.packed, bias, y, thread_memory(at, places_.workspace));
-      },
-      forward_);
+  run_way(at, forward_way(at.run), input_map(at), bias, at.view(output_->activation));
 }
 
 View ConvolutionOp::output_gradient(const BlockRun& at) const {
@@ -228,12 +246,7 @@ void ConvolutionOp::backward(const BlockRun& at) const {
 
 void ConvolutionOp::input_gradient(const BlockRun& at, View d) const {
   give_gradient(at, input(), places_.temporary, [&](View target) {
-    const float* packed = at.run.packed + places_.packed;
-    for_each_way([&](const auto& way) {
-      if (&way != std::get_if<std::decay_t<decltype(way)>>(&forward_))
-        way.run(d, packed, nullptr, target, thread_memory(at, places_.workspace));
-      packed += whole_vectors(way.packed_size());
-    });
+    for (const Packed& each : backward_) run_way(at, each, d, nullptr, target);
   });
 }
 

@@ -15,10 +15,14 @@ namespace mnistcnn::engine::lanes {
 // The ways to compute a pass of a convolution.
 using CorrelationWay = std::variant<Correlation, WinogradCorrelation, BandCorrelation>;
 
+// When outputs of equal inputs must be equal bits, so that a max pool behind them finds the ties that PyTorch finds.
+// Only direct sums are: Winograd's method rounds the outputs of a tile differently.
+enum class EqualBits { kNotNeeded, kForImageGradients, kAlways };
+
 class ConvolutionOp final : public Op {
  public:
   ConvolutionOp(const KernelTable& kernels, const network::Conv2d& layer, Source source, Value* output,
-                std::int64_t weight, std::int64_t bias);
+                std::int64_t weight, std::int64_t bias, EqualBits equal_bits);
 
   // How its input must lie in memory: zeros around it, planes so far apart.
   const ScratchLayout& input_layout() const { return input_layout_; }
@@ -35,18 +39,21 @@ class ConvolutionOp final : public Op {
   std::vector<PartialGradient*> partial_gradients() override;
 
  private:
+  // A way, and where its weights begin in the packed memory of this operation.
+  struct Packed {
+    CorrelationWay way;
+    std::int64_t weights;
+  };
+
   std::optional<WinogradShape> winograd_shape() const;
-  CorrelationWay forward_way(const KernelTable& kernels);
+  void plan_forward(const KernelTable& kernels, EqualBits equal_bits);
   void plan_gradients(const KernelTable& kernels);
   void plan_direct_gradients(const KernelTable& kernels);
   void plan_weight_gradients(const KernelTable& kernels);
   void plan_weight_tiles(const KernelTable& kernels);
-  // Calls visit(way) for the forward's and the backward's, in the order of their packed weights.
-  template <class Visit>
-  void for_each_way(Visit visit) const {
-    std::visit(visit, forward_);
-    for (const CorrelationWay& way : backward_) std::visit(visit, way);
-  }
+  void add_way(std::vector<Packed>& ways, CorrelationWay way);
+  const Packed& forward_way(const Run& run) const { return run.image_gradients ? forward_.back() : forward_.front(); }
+  void run_way(const BlockRun& at, const Packed& packed, View from, const float* bias, View to) const;
   void input_gradient(const BlockRun& at, View d) const;
   View input_map(const BlockRun& at) const;
   View output_gradient(const BlockRun& at) const;
@@ -60,8 +67,9 @@ class ConvolutionOp final : public Op {
   Value* output_;
   std::int64_t weight_, bias_;
   ScratchLayout input_layout_, gradient_layout_;
-  CorrelationWay forward_;
-  std::vector<CorrelationWay> backward_;                    // one for each remainder by the strides
+  std::vector<Packed> forward_;   // the quickest, and where it differs the one for gradients of images
+  std::vector<Packed> backward_;  // one for each remainder by the strides
+  std::int64_t packed_size_ = 0;  // floats
   std::optional<WinogradWeightGradient> winograd_weights_;  // instead of weight_tiles_
   std::optional<BandWeightGradient> band_weights_;          // instead of weight_tiles_
   std::vector<WeightTile> weight_tiles_;                    // of one group

@@ -1,0 +1,123 @@
+"""Max pooling gives the gradient to the first of several equal maxima in row order, as PyTorch does.
+
+On the constant background of a digit whole windows are equal. There the choice decides where the gradient of the image
+lies.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import mnistcnn
+from isolated import call_with_instruction_set
+
+ENGINES = ("lanes", "aten")
+# A misplaced gradient is as large as the gradient itself; float32 sums of a few thousand terms differ by 1e-6 of it.
+TOLERANCE = 1e-5
+
+ORDERS = {
+    "relu, pool": lambda channels: [nn.ReLU(), nn.MaxPool2d(2)],
+    "pool, relu": lambda channels: [nn.MaxPool2d(2), nn.ReLU()],
+    "norm, relu, pool": lambda channels: [nn.BatchNorm2d(channels), nn.ReLU(), nn.MaxPool2d(2)],
+    "relu, norm, pool": lambda channels: [nn.ReLU(), nn.BatchNorm2d(channels), nn.MaxPool2d(2)],
+    "tanh, pool": lambda channels: [nn.Tanh(), nn.MaxPool2d(2)],
+    "overlapping pool": lambda channels: [nn.ReLU(), nn.MaxPool2d(3, 2, padding=1)],
+}
+
+
+def two_blocks(order: str, kernel: int, padding: int, widths: tuple[int, int] = (8, 16)) -> nn.Module:
+    torch.manual_seed(1)
+    first, second = widths
+    net = nn.Sequential(
+        nn.Conv2d(1, first, kernel, padding=padding),
+        *ORDERS[order](first),
+        nn.Conv2d(first, second, kernel, padding=padding),
+        *ORDERS[order](second),
+        nn.Flatten(),
+        nn.LazyLinear(10),
+    )
+    net(torch.zeros(2, 1, 28, 28))
+    return net
+
+
+def image_gradient(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    leaf = images.clone().requires_grad_()
+    (net(leaf) * torch.linspace(-1, 1, 10, dtype=images.dtype)).sum().backward()
+    assert leaf.grad is not None
+    return leaf.grad.double()
+
+
+def largest_difference(net: nn.Module, images: torch.Tensor, engine: str) -> float:
+    """Return the largest difference from PyTorch in float64, relative to the largest gradient."""
+    model = mnistcnn.from_torch(copy.deepcopy(net))
+    model.engine = engine
+    wanted = image_gradient(copy.deepcopy(net).double(), images.double())
+    return float((image_gradient(model, images) - wanted).abs().max() / wanted.abs().max())
+
+
+def digit_images(images: mnistcnn.ImageSet, count: int = 32) -> torch.Tensor:
+    return torch.from_numpy(np.array(images.images[:count])).float().div(255).sub(0.1307).div(0.3081)
+
+
+def differences_on_digits() -> list[float]:
+    images = digit_images(mnistcnn.load("digits")[0])
+    return [largest_difference(two_blocks(order, 3, 1), images, "lanes") for order in ORDERS]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("kernel", "padding"), [(3, 0), (3, 1), (5, 2)])
+def test_gradients_of_images(order: str, kernel: int, padding: int, engine: str, digits) -> None:
+    images = digit_images(digits[0])
+    assert largest_difference(two_blocks(order, kernel, padding), images, engine) < TOLERANCE
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("order", ORDERS)
+def test_gradients_of_real_images(order: str, engine: str, mnist) -> None:
+    assert largest_difference(two_blocks(order, 3, 0, (8, 16)), digit_images(mnist[0]), engine) < TOLERANCE
+
+
+@pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"])
+def test_every_instruction_set(isa: str) -> None:
+    found = call_with_instruction_set("test_max_pool_ties.differences_on_digits()", isa)
+    assert max(map(float, found.strip("[]").split(","))) < TOLERANCE
+
+
+class NormOverMaps(nn.Module):
+    """A layer with a weight for every position, in front of a pool."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1),
+            nn.LayerNorm([8, 28, 28]),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, padding=1),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(8 * 14 * 14, 10),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
+def test_weights_that_differ_from_position_to_position(digits) -> None:
+    """Their gradients depend on the choice too, also where no gradient of the image is asked for."""
+    images = digit_images(digits[0])
+    torch.manual_seed(1)
+    net = NormOverMaps()
+    found = []
+    for network, inputs in (
+        (mnistcnn.from_torch(copy.deepcopy(net)), images),
+        (copy.deepcopy(net).double(), images.double()),
+    ):
+        (network(inputs) * torch.linspace(-1, 1, 10, dtype=inputs.dtype)).sum().backward()
+        found.append(network.get_parameter("layers.1.weight").grad.double())
+    assert (found[0] - found[1]).abs().max() / found[1].abs().max() < TOLERANCE
