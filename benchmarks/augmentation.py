@@ -95,7 +95,7 @@ def trainer(name: str, data: mnistcnn.ImageSet, steps: list[Step]) -> Callable[[
     def epochs(count: int) -> None:
         for epoch in range(count):
             core.train_epoch(
-                network,
+                model.tensors,
                 model.native_engine("lanes", 1),
                 optimizer,
                 images,

@@ -1,11 +1,13 @@
 #include <torch/csrc/autograd/python_variable.h>
 
+#include <map>
 #include <memory>
 #include <stdexcept>
 
 #include "bindings.h"
 #include "mnistcnn/common/text.h"
-#include "mnistcnn/network/parameters.h"
+#include "mnistcnn/network/tensors.h"
+#include "tensors.h"
 
 namespace mnistcnn::bindings {
 namespace {
@@ -13,7 +15,7 @@ namespace {
 using common::text;
 using network::Border;
 using network::Layer;
-using network::Model;
+using network::Network;
 using network::Pair;
 using network::Shape;
 
@@ -75,8 +77,17 @@ Layer read_layer(const std::string& op, const py::dict& fields) {
   return *layer;
 }
 
-network::Graph read_graph(const Shape& input_shape, const py::list& nodes) {
-  network::Graph graph{input_shape, {}};
+network::Role read_role(const std::string& suffix) {
+  for (std::size_t i = 0; i < network::kRoles; ++i)
+    if (suffix == network::suffix_of(static_cast<network::Role>(i))) return static_cast<network::Role>(i);
+  throw std::invalid_argument(text("a layer has no tensor '", suffix, "'"));
+}
+
+using SharedTensors = std::vector<std::tuple<int, std::string, int>>;  // node, "weight", owner
+
+network::Graph read_graph(const Shape& input_shape, const py::list& nodes, const SharedTensors& shared) {
+  network::Graph graph{input_shape, {}, {}};
+  for (const auto& [node, suffix, owner] : shared) graph.shared.push_back({node, read_role(suffix), owner});
   for (const py::handle& item : nodes) {
     const auto [name, op, inputs, fields] =
         item.cast<std::tuple<std::string, std::string, std::vector<int>, py::dict>>();
@@ -91,11 +102,11 @@ py::dict layer_kinds() {
   return kinds;
 }
 
-py::list node_rows(const Model& model) {
+py::list node_rows(const Network& network) {
   py::list rows;
-  for (std::size_t i = 0; i < model.graph.nodes.size(); ++i) {
-    const network::Node& node = model.graph.nodes[i];
-    const network::NodeAnalysis& facts = model.analysis.nodes[i];
+  for (std::size_t i = 0; i < network.graph.nodes.size(); ++i) {
+    const network::Node& node = network.graph.nodes[i];
+    const network::NodeAnalysis& facts = network.analysis.nodes[i];
     py::list input_shapes;
     for (const Shape& shape : facts.input_shapes) input_shapes.append(to_python(shape));
     py::dict row;
@@ -116,49 +127,26 @@ py::list node_rows(const Model& model) {
   return rows;
 }
 
-// Whether each of these is a tensor, and the same memory in the same shape as its view. Asked before every forward.
-bool are_in_place(const py::list& tensors, const py::list& views) {
-  const auto is_in_place = [](const py::handle& held, const py::handle& view) {
-    if (!THPVariable_Check(held.ptr())) return false;
-    const at::Tensor& tensor = THPVariable_Unpack(held.ptr());
-    const at::Tensor& place = THPVariable_Unpack(view.ptr());
-    return tensor.const_data_ptr() == place.const_data_ptr() && tensor.sizes() == place.sizes();
-  };
-  for (std::size_t i = 0; i < tensors.size(); ++i)
-    if (!is_in_place(tensors[i], views[i])) return false;
-  return true;
-}
-
-// A copy of the gradients, cut into tensors in the shapes of the parameters, one behind the other; None where none is
-// wanted. They share the copy's memory and are made by hand: a user's loop asks for dozens after every step, and the
-// dispatcher takes three microseconds for each.
-py::list gradient_copies(const Model& model, const py::list& parameters, const std::vector<bool>& wanted) {
-  const auto clone = [&] {
-    const py::gil_scoped_release no_gil;
-    return model.parameters.gradients.clone();
-  };
-  const at::Tensor flat = clone();
-  std::int64_t offset = 0;
-  py::list copies;
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const at::IntArrayRef shape = THPVariable_Unpack(py::handle(parameters[i]).ptr()).sizes();
-    if (wanted.at(i)) {
-      at::Tensor part =
-          at::detail::make_tensor<c10::TensorImpl>(c10::Storage(flat.storage()), flat.key_set(), flat.dtype());
-      part.unsafeGetTensorImpl()->set_storage_offset(offset);
-      part.unsafeGetTensorImpl()->set_sizes_contiguous(shape);
-      copies.append(part);
-    } else {
-      copies.append(py::none());
-    }
-    offset += c10::multiply_integers(shape);
+std::vector<at::Tensor> read_list(const py::handle& list, const auto& name_of) {
+  std::vector<at::Tensor> tensors;
+  for (const py::handle& item : list.cast<py::list>()) {
+    const auto type_name = [&] { return py::str(py::type::handle_of(item).attr("__name__")).cast<std::string>(); };
+    if (!THPVariable_Check(item.ptr()))
+      throw std::invalid_argument(text("'", name_of(tensors.size()), "' is ", type_name(),
+                                       ", not a tensor: it was removed or replaced; the network needs it"));
+    if (!THPVariable_CheckExact(item.ptr()))
+      throw py::type_error(text("'", name_of(tensors.size()), "' is a ", type_name(),
+                                ", a subclass of Tensor; mnistcnn computes with ordinary tensors only"));
+    tensors.push_back(THPVariable_Unpack(item.ptr()));
   }
-  if (offset != flat.numel())
-    throw std::invalid_argument(text("parameters of ", offset, " numbers, not ", flat.numel()));
-  return copies;
+  return tensors;
 }
 
-// (name, shape, node, offset) of every tensor in a flat array
+auto name_in(const std::vector<network::TensorSpec>& specs) {
+  return [&specs](std::size_t index) { return index < specs.size() ? specs[index].name : std::string("tensor"); };
+}
+
+// (name, shape, node, offset) of each tensor
 py::list spec_rows(const std::vector<network::TensorSpec>& specs) {
   py::list rows;
   for (const network::TensorSpec& spec : specs)
@@ -166,49 +154,71 @@ py::list spec_rows(const std::vector<network::TensorSpec>& specs) {
   return rows;
 }
 
-std::shared_ptr<Model> make_model(const Shape& input_shape, const py::list& nodes, std::uint64_t seed) {
-  auto model = std::make_shared<Model>();
-  model->graph = read_graph(input_shape, nodes);
-  model->analysis = network::analyse(model->graph);
-  model->parameters = network::initialise(model->graph, model->analysis, seed);
-  return model;
+void set_stored_shapes(std::vector<network::TensorSpec>& specs, const std::map<std::string, Shape>& shapes) {
+  for (network::TensorSpec& spec : specs) {
+    const auto found = shapes.find(spec.name);
+    if (found == shapes.end()) continue;
+    if (network::element_count(found->second) != spec.count)
+      throw std::invalid_argument(text("'", spec.name, "' has ", spec.count, " elements and can't be stored as ",
+                                       common::bracketed(found->second)));
+    spec.stored_shape = found->second;
+  }
+}
+
+std::shared_ptr<Network> make_network(const Shape& input_shape, const py::list& nodes, const SharedTensors& shared,
+                                      const std::map<std::string, Shape>& stored_shapes) {
+  auto network = std::make_shared<Network>();
+  network->graph = read_graph(input_shape, nodes, shared);
+  network->analysis = network::analyse(network->graph);
+  set_stored_shapes(network->analysis.parameters, stored_shapes);
+  set_stored_shapes(network->analysis.buffers, stored_shapes);
+  return network;
+}
+
+py::tuple initial_tensors(const Network& network, std::uint64_t seed) {
+  network::Tensors tensors = network::initialise(network.graph, network.analysis, seed);
+  return py::make_tuple(std::move(tensors.parameters), std::move(tensors.buffers), std::move(tensors.counters));
 }
 
 }  // namespace
 
+std::vector<at::Tensor> read_parameters(const Network& network, const py::handle& list) {
+  return read_list(list, name_in(network.analysis.parameters));
+}
+
+network::Tensors read_tensors(const Network& network, const py::handle& lists) {
+  const auto [parameters, buffers, counters] = lists.cast<std::tuple<py::object, py::object, py::object>>();
+  return {read_parameters(network, parameters), read_list(buffers, name_in(network.analysis.buffers)),
+          read_list(counters, [](std::size_t) { return "num_batches_tracked"; })};
+}
+
+train::TensorSource tensor_source(const Network& network, const py::object& function) {
+  return [&network, &function] {
+    const py::gil_scoped_acquire gil;
+    return read_tensors(network, function());
+  };
+}
+
 void bind_network(py::module_& module) {
   module.def("layer_kinds", &layer_kinds);
-  module.def("are_in_place", &are_in_place, py::arg("tensors"), py::arg("views"));
-  py::class_<Model, std::shared_ptr<Model>>(module, "Network")
-      .def(py::init(&make_model), py::kw_only(), py::arg("input_shape"), py::arg("nodes"), py::arg("seed"))
-      .def_property_readonly("input_shape", [](const Model& model) { return to_python(model.graph.input_shape); })
+  py::class_<Network, std::shared_ptr<Network>>(module, "Network")
+      .def(py::init(&make_network), py::kw_only(), py::arg("input_shape"), py::arg("nodes"),
+           py::arg("shared") = SharedTensors{}, py::arg("stored_shapes") = std::map<std::string, Shape>{})
+      .def_property_readonly("input_shape", [](const Network& m) { return to_python(m.graph.input_shape); })
       .def_property_readonly("nodes", &node_rows)
-      .def_property_readonly("parameter_specs", [](const Model& m) { return spec_rows(m.analysis.parameters); })
-      .def_property_readonly("buffer_specs", [](const Model& m) { return spec_rows(m.analysis.buffers); })
-      .def_property_readonly("counter_nodes", [](const Model& m) { return m.analysis.counters; })
-      .def_property_readonly("parameter_count", [](const Model& m) { return m.analysis.parameter_count; })
-      .def_property_readonly("macs", [](const Model& m) { return m.analysis.macs; })
-      .def_property_readonly("activation_bytes", [](const Model& m) { return m.analysis.activation_bytes; })
-      .def_property_readonly("values", [](const Model& m) { return m.parameters.values; })
-      .def("gradient_copies", &gradient_copies, py::arg("parameters"), py::arg("wanted"))
-      .def_property_readonly("gradients", [](const Model& m) { return m.parameters.gradients; })
-      .def_property_readonly("buffers", [](const Model& m) { return m.parameters.buffers; })
-      .def_property_readonly("counters", [](const Model& m) { return m.parameters.counters; })
+      .def_property_readonly("parameter_specs", [](const Network& m) { return spec_rows(m.analysis.parameters); })
+      .def_property_readonly("buffer_specs", [](const Network& m) { return spec_rows(m.analysis.buffers); })
+      .def_property_readonly("counter_nodes", [](const Network& m) { return m.analysis.counters; })
+      .def_property_readonly("parameter_count", [](const Network& m) { return m.analysis.parameter_count; })
+      .def_property_readonly("macs", [](const Network& m) { return m.analysis.macs; })
+      .def_property_readonly("activation_bytes", [](const Network& m) { return m.analysis.activation_bytes; })
+      .def("initial_tensors", &initial_tensors, py::kw_only(), py::arg("seed"))
       .def(
           "check_batch",
-          [](const Model& m, std::int64_t images, bool training) {
+          [](const Network& m, std::int64_t images, bool training) {
             network::check_batch(m.graph, m.analysis, images, training);
           },
-          py::kw_only(), py::arg("images"), py::arg("training"))
-      .def(
-          "set_memory",
-          [](Model& model, at::Tensor values, at::Tensor gradients, at::Tensor buffers, at::Tensor counters) {
-            const network::Parameters moved{std::move(values), std::move(gradients), std::move(buffers),
-                                            std::move(counters)};
-            network::check(moved, model.analysis);
-            model.parameters = moved;
-          },
-          py::kw_only(), py::arg("values"), py::arg("gradients"), py::arg("buffers"), py::arg("counters"));
+          py::kw_only(), py::arg("images"), py::arg("training"));
 }
 
 }  // namespace mnistcnn::bindings

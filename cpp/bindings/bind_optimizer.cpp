@@ -3,14 +3,14 @@
 
 #include "bindings.h"
 #include "mnistcnn/common/text.h"
-#include "mnistcnn/network/parameters.h"
+#include "mnistcnn/network/tensors.h"
 #include "mnistcnn/train/optimizer.h"
 
 namespace mnistcnn::bindings {
 namespace {
 
 using common::text;
-using network::Model;
+using network::Network;
 
 using RangePairs = std::vector<std::pair<std::int64_t, std::int64_t>>;
 
@@ -43,7 +43,7 @@ train::Rule read_rule(const std::string& kind, const py::dict& settings, std::si
   return *rule;
 }
 
-std::unique_ptr<train::Optimizer> make_optimizer(const Model& model, const py::dict& settings,
+std::unique_ptr<train::Optimizer> make_optimizer(const Network& network, const py::dict& settings,
                                                  const RangePairs& trainable, const RangePairs& undecayed) {
   const train::GradientOptions gradients{settings["l1"].cast<double>(), settings["clip_norm"].cast<double>(),
                                          settings["clip_value"].cast<double>()};
@@ -51,8 +51,8 @@ std::unique_ptr<train::Optimizer> make_optimizer(const Model& model, const py::d
   const auto kinds = std::make_index_sequence<std::variant_size_v<train::Rule>>{};
   const train::Rule rule = read_rule(settings["kind"].cast<std::string>(), settings, known, kinds);
   if (known != settings.size()) throw std::invalid_argument("the optimizer's settings have names it doesn't know");
-  return std::make_unique<train::Optimizer>(rule, gradients, train::pieces_of(model.analysis), read_ranges(trainable),
-                                            read_ranges(undecayed), model.parameters.values);
+  return std::make_unique<train::Optimizer>(rule, gradients, train::pieces_of(network.analysis), read_ranges(trainable),
+                                            read_ranges(undecayed));
 }
 
 }  // namespace
@@ -69,11 +69,12 @@ void bind_optimizer(py::module_& module) {
           py::arg("trainable"))
       .def(
           "step",
-          [](train::Optimizer& optimizer, Model& model, double learning_rate, std::optional<double> momentum) {
+          [](train::Optimizer& optimizer, at::Tensor values, const at::Tensor& gradients, double learning_rate,
+             std::optional<double> momentum) {
             const py::gil_scoped_release no_gil;
-            optimizer.step(model.parameters.values, model.parameters.gradients, learning_rate, momentum);
+            optimizer.step(values, gradients, learning_rate, momentum);
           },
-          py::arg("network"), py::kw_only(), py::arg("learning_rate"), py::arg("momentum"))
+          py::arg("values"), py::arg("gradients"), py::kw_only(), py::arg("learning_rate"), py::arg("momentum"))
       .def("state", &train::Optimizer::state)
       .def("restore", &train::Optimizer::restore, py::arg("state"));
 }

@@ -9,6 +9,7 @@
 #include "mnistcnn/metrics/scores.h"
 #include "mnistcnn/train/epoch.h"
 #include "mnistcnn/train/statistics.h"
+#include "tensors.h"
 
 namespace mnistcnn::bindings {
 namespace {
@@ -19,15 +20,15 @@ using data::augmentation::Plan;
 using engine::Engine;
 using engine::Keep;
 using engine::Mode;
-using network::Model;
+using network::Network;
 
 template <class Element>
 std::span<const Element> elements(const at::Tensor& tensor) {
   return {tensor.const_data_ptr<Element>(), static_cast<std::size_t>(tensor.numel())};
 }
 
-void check_images(const Model& model, const at::Tensor& images) {
-  const at::IntArrayRef expected(model.graph.input_shape);
+void check_images(const Network& network, const at::Tensor& images) {
+  const at::IntArrayRef expected(network.graph.input_shape);
   if (images.scalar_type() != at::kByte || !images.is_cpu() || !images.is_contiguous() || images.dim() != 4 ||
       images.sizes().slice(1) != expected)
     throw std::invalid_argument(text("images must be contiguous uint8 [N, ", expected[0], ", ", expected[1], ", ",
@@ -36,17 +37,17 @@ void check_images(const Model& model, const at::Tensor& images) {
 }
 
 // An augmentation made ready for the images of a set; it must end with those the model takes.
-std::optional<Plan> plan_for(const Model& model, const at::Tensor& images, const Augmentation* augmentation) {
+std::optional<Plan> plan_for(const Network& network, const at::Tensor& images, const Augmentation* augmentation) {
   if (augmentation == nullptr) return std::nullopt;
   if (images.scalar_type() != at::kByte || !images.is_cpu() || !images.is_contiguous() || images.dim() != 4)
     throw std::invalid_argument("images must be contiguous uint8 [N, C, H, W] on the CPU");
   Plan plan(augmentation->steps, {images.size(1), images.size(2), images.size(3)});
   const auto [channels, height, width] = plan.output();
   const network::Shape found{channels, height, width};
-  if (found != model.graph.input_shape)
+  if (found != network.graph.input_shape)
     throw std::invalid_argument(text("the augmentation makes images of shape ", common::bracketed(found), " of ",
                                      common::bracketed(images.sizes().slice(1)), ", but the model takes ",
-                                     common::bracketed(model.graph.input_shape)));
+                                     common::bracketed(network.graph.input_shape)));
   return plan;
 }
 
@@ -62,16 +63,16 @@ void check_labels(const at::Tensor& labels, std::int64_t count, std::int64_t cla
           text("label ", values[i], " of image ", i, " is out of range for a network with ", classes, " outputs"));
 }
 
-std::int64_t output_count(const Model& model) {
-  const network::Shape& shape = model.analysis.nodes.back().output_shape;
+std::int64_t output_count(const Network& network) {
+  const network::Shape& shape = network.analysis.nodes.back().output_shape;
   if (shape.size() != 1)
     throw std::invalid_argument(text("the network's output ", common::bracketed(shape),
                                      " is not a flat row of classes; end it with Flatten()"));
   return shape[0];
 }
 
-train::InputScaling scaling_of(const Model& model, std::vector<float> scale, std::vector<float> shift) {
-  const auto channels = static_cast<std::size_t>(model.graph.input_shape[0]);
+train::InputScaling scaling_of(const Network& network, std::vector<float> scale, std::vector<float> shift) {
+  const auto channels = static_cast<std::size_t>(network.graph.input_shape[0]);
   if (scale.size() != channels || shift.size() != channels)
     throw std::invalid_argument(text("the input's normalisation needs ", channels, " numbers, one per channel"));
   return {std::move(scale), std::move(shift)};
@@ -87,10 +88,15 @@ std::function<void(Arguments...)> with_gil(const py::object& callback, auto conv
   };
 }
 
+// The function is kept alive by the list that it is in, and the list by the loss.
 train::Teacher read_teacher(const py::handle& item) {
-  auto [engine, scale, shift, gives_probabilities] =
-      item.cast<std::tuple<Engine*, std::vector<float>, std::vector<float>, bool>>();
-  return {engine, std::move(scale), std::move(shift), gives_probabilities};
+  auto [engine, function, scale, shift, gives_probabilities] =
+      item.cast<std::tuple<Engine*, py::handle, std::vector<float>, std::vector<float>, bool>>();
+  const train::TensorSource source = [engine, function] {
+    const py::gil_scoped_acquire gil;
+    return read_tensors(engine->network(), function());
+  };
+  return {engine, source, std::move(scale), std::move(shift), gives_probabilities};
 }
 
 train::Loss read_loss(const std::string& kind, double label_smoothing, std::vector<double> class_weights,
@@ -134,7 +140,7 @@ py::tuple run_loss(const train::Loss& loss, const at::Tensor& outputs, const at:
   }
   at::Tensor opinion;
   if (images && !loss.distillation.teachers.empty()) {
-    opinion = train::opinions(loss.distillation, *images, scale, shift);
+    opinion = train::opinions(loss.distillation, train::tensors_of_teachers(loss.distillation), *images, scale, shift);
     targets.opinions = elements<float>(opinion);
   }
   at::Tensor gradients = at::empty_like(outputs);
@@ -153,29 +159,41 @@ py::dict mixing_plan(const train::Mixing& mixing, std::uint64_t seed, std::uint6
   return record;
 }
 
-train::Averaging make_averaging(const Model& model, const py::dict& settings) {
+train::AveragingRule read_averaging(const py::dict& settings) {
   const auto kind = settings["kind"].cast<std::string>();
   const auto whole = [&](const char* name) { return settings[name].cast<std::int64_t>(); };
   if (kind == "EMA")
-    return {train::Ema{settings["decay"].cast<double>(), whole("every"), settings["warm_up"].cast<bool>(),
-                       settings["buffers"].cast<bool>()},
-            model.parameters};
-  if (kind == "SWA") return {train::Swa{whole("start_epoch"), whole("every")}, model.parameters};
-  if (kind == "Lookahead") return {train::Lookahead{whole("k"), settings["alpha"].cast<double>()}, model.parameters};
+    return train::Ema{settings["decay"].cast<double>(), whole("every"), settings["warm_up"].cast<bool>(),
+                      settings["buffers"].cast<bool>()};
+  if (kind == "SWA") return train::Swa{whole("start_epoch"), whole("every")};
+  if (kind == "Lookahead") return train::Lookahead{whole("k"), settings["alpha"].cast<double>()};
   throw std::invalid_argument(text("there is no averaging '", kind, "'"));
 }
 
-py::dict run_epoch(Model& model, Engine& engine, train::Optimizer& optimizer, const at::Tensor& images,
-                   const at::Tensor& labels, std::vector<float> scale, std::vector<float> shift,
-                   const train::Task& task, const train::EpochOptions& options, const py::object& on_progress,
-                   const py::object& on_step, std::uint64_t on_step_every) {
-  if (options.augmentation == nullptr) check_images(model, images);
-  check_labels(labels, images.size(0), output_count(model));
-  check_loss(task.loss, output_count(model));
+train::Averaging make_averaging(const Network& network, const py::object& tensors, const py::dict& settings) {
+  return {read_averaging(settings), train::FlatParameters(network.analysis, read_tensors(network, tensors))};
+}
+
+// A method of Averaging that changes the model.
+auto on_model(void (train::Averaging::*change)(train::FlatParameters&)) {
+  return [change](train::Averaging& averaging, const Network& network, const py::object& lists) {
+    const network::Tensors tensors = read_tensors(network, lists);
+    const py::gil_scoped_release no_gil;
+    train::change_flat(network.analysis, tensors, [&](train::FlatParameters& flat) { (averaging.*change)(flat); });
+  };
+}
+
+py::dict run_epoch(const Network& network, const py::object& tensors, Engine& engine, train::Optimizer& optimizer,
+                   const at::Tensor& images, const at::Tensor& labels, std::vector<float> scale,
+                   std::vector<float> shift, const train::Task& task, const train::EpochOptions& options,
+                   const py::object& on_progress, const py::object& on_step, std::uint64_t on_step_every) {
+  if (options.augmentation == nullptr) check_images(network, images);
+  check_labels(labels, images.size(0), output_count(network));
+  check_loss(task.loss, output_count(network));
   if (on_step_every < 1) throw std::invalid_argument("on_step_every must be at least 1");
   if (!options.momenta.empty() && !optimizer.has_momentum())
     throw std::invalid_argument("this optimizer has no momentum that could follow a schedule; give it one above 0");
-  const train::InputScaling scaling = scaling_of(model, std::move(scale), std::move(shift));
+  const train::InputScaling scaling = scaling_of(network, std::move(scale), std::move(shift));
   train::Listeners listeners;
   listeners.on_progress = with_gil<const train::Progress&>(on_progress, [](const train::Progress& progress) {
     return py::make_tuple(py::make_tuple(progress.images, progress.total, progress.loss_sum, progress.correct));
@@ -184,11 +202,12 @@ py::dict run_epoch(Model& model, Engine& engine, train::Optimizer& optimizer, co
     listeners.on_step = {with_gil<std::uint64_t, double>(
                              on_step, [](std::uint64_t steps, double mean) { return py::make_tuple(steps, mean); }),
                          on_step_every};
+  const train::TensorSource source = tensor_source(network, tensors);
   train::EpochResult result;
   {
     const py::gil_scoped_release no_gil;
     result =
-        train::train_epoch(model, engine, optimizer, {elements<std::uint8_t>(images), elements<std::int64_t>(labels)},
+        train::train_epoch(source, engine, optimizer, {elements<std::uint8_t>(images), elements<std::int64_t>(labels)},
                            scaling, task, options, listeners);
   }
   py::dict record;
@@ -201,16 +220,19 @@ py::dict run_epoch(Model& model, Engine& engine, train::Optimizer& optimizer, co
   return record;
 }
 
-at::Tensor run_predict(Model& model, Engine& engine, const at::Tensor& images, std::vector<float> scale,
+at::Tensor run_predict(const py::object& lists, Engine& engine, const at::Tensor& images, std::vector<float> scale,
                        std::vector<float> shift, std::int64_t batch_size, const py::object& on_progress) {
-  check_images(model, images);
+  const Network& network = engine.network();
+  check_images(network, images);
   if (batch_size < 1) throw std::invalid_argument(text("batch_size=", batch_size, " must be at least 1"));
-  const train::InputScaling scaling = scaling_of(model, std::move(scale), std::move(shift));
-  const std::int64_t outputs = network::element_count(model.analysis.nodes.back().output_shape);
+  const train::InputScaling scaling = scaling_of(network, std::move(scale), std::move(shift));
+  const std::int64_t outputs = network::element_count(network.analysis.nodes.back().output_shape);
   const auto report =
       with_gil<std::int64_t>(on_progress, [](std::int64_t images_done) { return py::make_tuple(images_done); });
+  const network::Tensors tensors = read_tensors(network, lists);
   const py::gil_scoped_release no_gil;
-  return train::predict(engine, outputs, elements<std::uint8_t>(images), images.size(0), scaling, batch_size, report);
+  return train::predict(tensors, engine, outputs, elements<std::uint8_t>(images), images.size(0), scaling, batch_size,
+                        report);
 }
 
 py::dict run_score(const at::Tensor& outputs, const at::Tensor& labels, bool normalised) {
@@ -239,43 +261,40 @@ void bind_loss(py::module_& module) {
              py::arg("scale") = std::vector<float>{}, py::arg("shift") = std::vector<float>{});
 }
 
+void run_recompute_statistics(Engine& engine, const py::object& lists, const at::Tensor& images,
+                              std::vector<float> scale, std::vector<float> shift, std::int64_t batch_size,
+                              std::uint64_t seed, const py::object& on_progress) {
+  const Network& network = engine.network();
+  check_images(network, images);
+  if (batch_size < 1) throw std::invalid_argument(text("batch_size=", batch_size, " must be at least 1"));
+  const train::InputScaling scaling = scaling_of(network, std::move(scale), std::move(shift));
+  const auto report =
+      with_gil<std::int64_t>(on_progress, [](std::int64_t images_done) { return py::make_tuple(images_done); });
+  const network::Tensors tensors = read_tensors(network, lists);
+  const py::gil_scoped_release no_gil;
+  train::recompute_statistics(tensors, engine, elements<std::uint8_t>(images), images.size(0), scaling, batch_size,
+                              seed, report);
+}
+
 void bind_averaging(py::module_& module) {
   py::class_<train::Averaging>(module, "Averaging")
-      .def(py::init(&make_averaging), py::arg("network"), py::arg("settings"))
+      .def(py::init(&make_averaging), py::arg("network"), py::arg("tensors"), py::arg("settings"))
       .def_property_readonly("ready", &train::Averaging::ready)
       .def_property_readonly("exchanged", &train::Averaging::exchanged)
-      .def(
-          "after_step", [](train::Averaging& averaging, Model& model) { averaging.after_step(model.parameters); },
-          py::arg("network"))
+      .def("after_step", on_model(&train::Averaging::after_step), py::arg("network"), py::arg("tensors"))
       .def(
           "after_epoch",
-          [](train::Averaging& averaging, Model& model, std::uint64_t epoch) {
-            averaging.after_epoch(model.parameters, epoch);
+          [](train::Averaging& averaging, const Network& network, const py::object& tensors, std::uint64_t epoch) {
+            averaging.after_epoch(train::FlatParameters(network.analysis, read_tensors(network, tensors)), epoch);
           },
-          py::arg("network"), py::kw_only(), py::arg("epoch"))
-      .def(
-          "exchange", [](train::Averaging& averaging, Model& model) { averaging.exchange(model.parameters); },
-          py::arg("network"))
-      .def(
-          "finish", [](train::Averaging& averaging, Model& model) { averaging.finish(model.parameters); },
-          py::arg("network"))
+          py::arg("network"), py::arg("tensors"), py::kw_only(), py::arg("epoch"))
+      .def("exchange", on_model(&train::Averaging::exchange), py::arg("network"), py::arg("tensors"))
+      .def("finish", on_model(&train::Averaging::finish), py::arg("network"), py::arg("tensors"))
       .def("state", &train::Averaging::state)
       .def("restore", &train::Averaging::restore, py::arg("state"));
-  module.def(
-      "recompute_statistics",
-      [](Model& model, Engine& engine, const at::Tensor& images, std::vector<float> scale, std::vector<float> shift,
-         std::int64_t batch_size, std::uint64_t seed, const py::object& on_progress) {
-        check_images(model, images);
-        if (batch_size < 1) throw std::invalid_argument(text("batch_size=", batch_size, " must be at least 1"));
-        const train::InputScaling scaling = scaling_of(model, std::move(scale), std::move(shift));
-        const auto report =
-            with_gil<std::int64_t>(on_progress, [](std::int64_t images_done) { return py::make_tuple(images_done); });
-        const py::gil_scoped_release no_gil;
-        train::recompute_statistics(model, engine, elements<std::uint8_t>(images), images.size(0), scaling, batch_size,
-                                    seed, report);
-      },
-      py::arg("network"), py::arg("engine"), py::arg("images"), py::kw_only(), py::arg("scale"), py::arg("shift"),
-      py::arg("batch_size"), py::arg("seed"), py::arg("on_progress") = py::none());
+  module.def("recompute_statistics", &run_recompute_statistics, py::arg("engine"), py::arg("tensors"),
+             py::arg("images"), py::kw_only(), py::arg("scale"), py::arg("shift"), py::arg("batch_size"),
+             py::arg("seed"), py::arg("on_progress") = py::none());
 }
 
 }  // namespace
@@ -285,14 +304,15 @@ void bind_train(py::module_& module) {
   bind_averaging(module);
   module.def(
       "train_epoch",
-      [](Model& model, Engine& engine, train::Optimizer& optimizer, const at::Tensor& images, const at::Tensor& labels,
-         std::vector<float> scale, std::vector<float> shift, std::int64_t batch_size, std::uint64_t seed,
-         std::uint64_t epoch, std::uint64_t first_step, bool shuffle, std::vector<double> learning_rates,
-         std::optional<std::vector<double>> momenta, const train::Loss& loss, const train::Mixing* mixing,
-         const Augmentation* augmentation, train::Averaging* averaging, const py::object& on_progress,
-         const py::object& on_step, std::uint64_t on_step_every) {
+      [](const py::object& tensors, Engine& engine, train::Optimizer& optimizer, const at::Tensor& images,
+         const at::Tensor& labels, std::vector<float> scale, std::vector<float> shift, std::int64_t batch_size,
+         std::uint64_t seed, std::uint64_t epoch, std::uint64_t first_step, bool shuffle,
+         std::vector<double> learning_rates, std::optional<std::vector<double>> momenta, const train::Loss& loss,
+         const train::Mixing* mixing, const Augmentation* augmentation, train::Averaging* averaging,
+         const py::object& on_progress, const py::object& on_step, std::uint64_t on_step_every) {
         const train::Task task{loss, mixing == nullptr ? std::nullopt : std::optional(*mixing), averaging};
-        const std::optional<Plan> plan = plan_for(model, images, augmentation);
+        const Network& network = engine.network();
+        const std::optional<Plan> plan = plan_for(network, images, augmentation);
         const train::EpochOptions options{batch_size,
                                           seed,
                                           epoch,
@@ -301,16 +321,16 @@ void bind_train(py::module_& module) {
                                           std::move(learning_rates),
                                           std::move(momenta).value_or(std::vector<double>{}),
                                           plan ? &*plan : nullptr};
-        return run_epoch(model, engine, optimizer, images, labels, std::move(scale), std::move(shift), task, options,
-                         on_progress, on_step, on_step_every);
+        return run_epoch(network, tensors, engine, optimizer, images, labels, std::move(scale), std::move(shift), task,
+                         options, on_progress, on_step, on_step_every);
       },
-      py::arg("network"), py::arg("engine"), py::arg("optimizer"), py::arg("images"), py::arg("labels"), py::kw_only(),
+      py::arg("tensors"), py::arg("engine"), py::arg("optimizer"), py::arg("images"), py::arg("labels"), py::kw_only(),
       py::arg("scale"), py::arg("shift"), py::arg("batch_size"), py::arg("seed"), py::arg("epoch"),
       py::arg("first_step"), py::arg("shuffle"), py::arg("learning_rates"), py::arg("momenta") = py::none(),
       py::arg("loss"), py::arg("mixing") = py::none(), py::arg("augmentation") = py::none(),
       py::arg("averaging") = py::none(), py::arg("on_progress") = py::none(), py::arg("on_step") = py::none(),
       py::arg("on_step_every") = 1);
-  module.def("predict", &run_predict, py::arg("network"), py::arg("engine"), py::arg("images"), py::kw_only(),
+  module.def("predict", &run_predict, py::arg("tensors"), py::arg("engine"), py::arg("images"), py::kw_only(),
              py::arg("scale"), py::arg("shift"), py::arg("batch_size"), py::arg("on_progress"));
   module.def("score", &run_score, py::arg("outputs"), py::arg("labels"), py::kw_only(), py::arg("normalised"));
 }

@@ -4,7 +4,7 @@
 >>> from mnistcnn import averaging
 >>> model = mnistcnn.create_model("budget_model1")
 >>> native = averaging.native(mnistcnn.EMA(decay=0.99), model)  # for core.train_epoch(..., averaging=native)
->>> native.after_step(model._network)
+>>> native.after_step(model._network, model.tensors())
 >>> with averaging.averaged(native, mnistcnn.EMA(), model):
 ...     pass  # the model has the averaged weights here
 >>> averaging.finish(native, mnistcnn.EMA(), model)
@@ -145,8 +145,7 @@ def native(averaging: Averaging | None, model: Model) -> core.Averaging | None:
         return None
     if not isinstance(averaging, EMA | SWA | Lookahead):
         raise TypeError(f"averaging must be an EMA, an SWA, a Lookahead or None, got {averaging!r}")
-    model._relink()
-    return core.Averaging(model._network, {"kind": type(averaging).__name__, **asdict(averaging)})
+    return core.Averaging(model._network, model.tensors(), {"kind": type(averaging).__name__, **asdict(averaging)})
 
 
 @contextmanager
@@ -182,8 +181,7 @@ def finish(
     if averaging.recomputes and images is None:
         raise ValueError(f"{averaging!r} measures running statistics anew; give the training set's images")
     with model._lock:
-        model._announce_new_weights()
-        native.finish(model._network)
+        native.finish(model._network, model.tensors())
         if averaging.recomputes and images is not None:
             _recompute(model, images, batch_size, seed, engine, threads)
 
@@ -201,8 +199,8 @@ def _recompute(
 
     pixels = model.pixel_normalization
     core.recompute_statistics(
-        model._network,
         model.native_engine(engine, threads),
+        model.tensors(),
         core_tensor(images),
         scale=pixels.scale,
         shift=pixels.shift,
@@ -214,5 +212,4 @@ def _recompute(
 
 def _exchange(native: core.Averaging, model: Model) -> None:
     with model._lock:
-        model._announce_new_weights()
-        native.exchange(model._network)
+        native.exchange(model._network, model.tensors())

@@ -39,7 +39,10 @@ class Callback(Protocol):
         """Before the first epoch. ``trainer.stop()`` asks to stop, now or at any time later."""
 
     def on_step(self, record: StepRecord) -> None:
-        """After every step, or every ``every`` steps."""
+        """After every step, or every ``every`` steps.
+
+        The model's tensors hold the weights of that step. Changes that are made to them take effect.
+        """
 
     def on_epoch(self, record: EpochRecord) -> None:
         """After every epoch."""

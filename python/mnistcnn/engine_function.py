@@ -8,51 +8,56 @@ import torch
 from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
-    from mnistcnn.model import Model
+    from mnistcnn.model import Model, Tensors
 
 
 class EngineFunction(torch.autograd.Function):
     """A whole network as one differentiable function of its images and its parameters."""
 
     @staticmethod
-    def forward(ctx: Any, images: torch.Tensor, model: Model, seed: int, *parameters: torch.Tensor) -> torch.Tensor:
-        """Runs the engine and keeps what a repetition of this very forward would need."""
+    def forward(
+        ctx: Any, images: torch.Tensor, model: Model, seed: int, tensors: Tensors, *parameters: torch.Tensor
+    ) -> torch.Tensor:
+        """Run the engine and keep what a repetition of this very forward would need."""
+        training = model.training
         with model._lock:
-            outputs = model.engine_forward(images, seed, keep=True)
+            outputs = model.engine_forward(images, seed, keep=True, tensors=tensors)
             ctx.forward_number, ctx.engine = model._forwards, model._latest_engine
-        ctx.model, ctx.seed, ctx.training = model, seed, model.training
+        ctx.model, ctx.seed, ctx.training = model, seed, training
         ctx.unused = frozenset()  # positions of parameters on which no used output depends
-        ctx.save_for_backward(images, *parameters)  # autograd then notices weights changed in between
+        ctx.counters = tensors[2]
+        # Autograd then notices tensors that were changed in between. In training mode the forward itself updates the
+        # running statistics, and its gradients do not depend on them.
+        ctx.parameter_count = len(parameters)
+        ctx.buffers = tensors[1] if training else []
+        ctx.save_for_backward(images, *parameters, *([] if training else tensors[1]))
         return outputs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, output_gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """The gradients of the images and of every parameter that wants one."""
+        """Return the gradients of the images and of every parameter that wants one."""
         model: Model = ctx.model
-        images, *parameters = ctx.saved_tensors
+        images, *saved = ctx.saved_tensors
+        parameters, buffers = saved[: ctx.parameter_count], saved[ctx.parameter_count :] or ctx.buffers
         with model._lock:
             if ctx.forward_number != model._forwards:
-                _repeat_forward(ctx, images)
+                _repeat_forward(ctx, images, parameters, buffers)
                 ctx.engine = model._latest_engine
             model._forget_forward()  # its record is used up
             ctx.forward_number = -1  # and a second backward repeats the forward
-            image_gradients = ctx.engine.backward(output_gradients.contiguous())
-            wanted = [want and place not in ctx.unused for place, want in enumerate(ctx.needs_input_grad[3:])]
-            gradients = model._network.gradient_copies(parameters, wanted)  # autograd may keep what it is given
-        return image_gradients, None, None, *gradients
+            image_gradients, gradients = ctx.engine.backward(parameters, output_gradients.contiguous())
+        wanted = [want and place not in ctx.unused for place, want in enumerate(ctx.needs_input_grad[4:])]
+        given = [gradient if want else None for gradient, want in zip(gradients, wanted, strict=True)]
+        return image_gradients, None, None, None, *given
 
 
-def _repeat_forward(ctx: Any, images: torch.Tensor) -> None:
-    """Another forward came in between: the same one again, masks included, running statistics left alone."""
-    model: Model = ctx.model
-    network = model._network
-    kept = network.buffers.clone(), network.counters.clone()
-    mode = model.training
-    model.training = ctx.training
-    try:
-        model.engine_forward(images, ctx.seed, keep=True)
-    finally:
-        model.training = mode
-        network.buffers.data.copy_(kept[0])  # through .data, as the engine's record must not take it for a change
-        network.counters.data.copy_(kept[1])
+def _repeat_forward(
+    ctx: Any, images: torch.Tensor, parameters: list[torch.Tensor], buffers: list[torch.Tensor]
+) -> None:
+    """Run the same forward again, masks included, because another one came in between.
+
+    It works on copies of the running statistics, so that the model's stay as they are.
+    """
+    copies = [buffer.clone() for buffer in buffers], [counter.clone() for counter in ctx.counters]
+    ctx.model.engine_forward(images, ctx.seed, keep=True, training=ctx.training, tensors=(parameters, *copies))

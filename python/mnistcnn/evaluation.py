@@ -85,7 +85,7 @@ def outputs_of(
     pixels = model.pixel_normalization
     with model._lock:
         outputs: torch.Tensor = core.predict(
-            model._network,
+            model.tensors(),
             model.native_engine(engine, threads),
             core_tensor(images),
             scale=pixels.scale,
@@ -105,7 +105,9 @@ def _float_outputs(
     with model._lock:
         native = model.native_engine(engine, threads)
         parts = [
-            native.forward(model.prepare(part), training=False, seed=0, keep=False, keep_images=False).flatten(1)
+            native.forward(
+                model.tensors(), model.prepare(part), training=False, seed=0, keep=False, keep_images=False
+            ).flatten(1)
             for part in torch.split(images, batch_size)
         ]
         model._forget_forward()

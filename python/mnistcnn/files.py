@@ -35,7 +35,9 @@ MODEL = Kind("mnistcnn model", 1, "model", "Model.save")
 
 def save_model(model: Model, path: str | Path) -> Path:
     """Writes a model; an existing file is replaced in one moment, and kept if anything fails before."""
-    return write_tensors(Path(path), MODEL, described_model(model), model.state_dict())
+    with model._lock:  # not while a training run of another thread writes the weights
+        description, tensors = described_model(model), _stored(model.state_dict())
+    return write_tensors(Path(path), MODEL, description, tensors)
 
 
 def load_model(path: str | Path) -> Model:
@@ -60,6 +62,7 @@ def described_model(model: Model) -> dict[str, Any]:
         "seed": model.seed,
         "input_shape": model.input_shape,
         "nodes": model.rows,
+        **({"shared": model.shared} if model.shared else {}),
         "normalization": described_normalization(model.normalization),
     }
 
@@ -92,6 +95,7 @@ def made_model(path: Path, description: dict[str, Any], tensors: dict[str, torch
             seed=description["seed"],
             name=description["name"],
             normalization=made_normalization(description["normalization"]),
+            shared=[(node, suffix, owner) for node, suffix, owner in description.get("shared", ())],
         )
         model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -137,7 +141,8 @@ def read_tensors(path: Path, kind: Kind) -> tuple[Any, dict[str, torch.Tensor]]:
 
 
 def _stored(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    """Return copies, so that what is written does not change meanwhile and agrees with its digest."""
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
 
 
 def _torch_hint(path: Path) -> str:

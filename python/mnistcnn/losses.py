@@ -14,8 +14,14 @@ from mnistcnn.checks import choice, finite_number, numbers, positive_number
 from mnistcnn.values import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mnistcnn._native import core
-    from mnistcnn.model import Model
+    from mnistcnn.model import Model, Tensors
+
+    # What the core takes: an engine, a function that returns the teacher's tensors, how pixels enter, whether the
+    # outputs are probabilities.
+    Teacher = tuple[core.Engine, Callable[[], Tensors], list[float], list[float], bool]
 
 NAMES = ("auto", "nll", "cross_entropy")
 
@@ -251,7 +257,7 @@ def _fingerprint(teacher: Any) -> str:
     return f"{_name(teacher)} ({content_digest(teacher)[:16]})" if isinstance(teacher, Model) else _name(teacher)
 
 
-def _teachers(loss: Distillation, student: Model) -> list[tuple[core.Engine, list[float], list[float], bool]]:
+def _teachers(loss: Distillation, student: Model) -> list[Teacher]:
     from mnistcnn.model import Model
 
     models = _models(loss.teacher)
@@ -260,7 +266,7 @@ def _teachers(loss: Distillation, student: Model) -> list[tuple[core.Engine, lis
     return [_teacher(each, student) for each in models]
 
 
-def _teacher(teacher: Model, student: Model) -> tuple[core.Engine, list[float], list[float], bool]:
+def _teacher(teacher: Model, student: Model) -> Teacher:
     """An engine of its own, so that a teacher may be used elsewhere meanwhile, and what it takes and gives."""
     from mnistcnn._native import core
     from mnistcnn.model import choose_engine
@@ -271,10 +277,10 @@ def _teacher(teacher: Model, student: Model) -> tuple[core.Engine, list[float], 
         its, wanted = getattr(teacher, what), getattr(student, what)
         if its != wanted:
             raise ValueError(f"teacher '{teacher.name}' has {what} {its}, but student '{student.name}' has {wanted}")
-    teacher._relink()
-    engine = core.Engine(teacher._network, choose_engine(teacher._network, teacher.engine), teacher.threads or 0)
+    chosen = choose_engine(teacher._network, teacher.engine, teacher.device)
+    engine = core.Engine(teacher._network, chosen, teacher.threads or 0)
     pixels = teacher.pixel_normalization
-    return engine, list(pixels.scale), list(pixels.shift), teacher.outputs == "probabilities"
+    return engine, teacher.tensors, list(pixels.scale), list(pixels.shift), teacher.outputs == "probabilities"
 
 
 def _weights(values: object) -> tuple[float, ...]:

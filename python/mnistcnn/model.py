@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-import math
 import threading
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
-from torch.autograd.graph import increment_version
 
 from mnistcnn._native import core
 from mnistcnn.arrays import as_tensor
 from mnistcnn.checks import image_shape, seed_number, whole_number
 from mnistcnn.engine_function import EngineFunction
 from mnistcnn.graph import Row, build_rows
-from mnistcnn.module_tree import FixedTree, LayerModule, Link, Place, described, frozen, plant, restore_all
+from mnistcnn.module_tree import FixedTree, LayerModule, described, plant
 from mnistcnn.normalization import UNIT, Normalization
 from mnistcnn.untraced import untraced
 
@@ -37,6 +35,10 @@ _OUTPUTS: dict[str, Outputs] = {"log_softmax": "log_probabilities", "softmax": "
 ENGINES = ("auto", "lanes", "aten")
 _REASONS_GIVEN: set[str] = set()
 _CHUNK = 1024  # images at once where no gradients are kept
+Shared = tuple[int, str, int]  # a node, the name of a tensor, the earlier node that has it
+Place = tuple[dict[str, Any], str]  # the members of a module, and the key of a tensor among them
+Tensors = tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]  # parameters, buffers, counters
+_REBUILT = ("_network", "_engines", "_latest_engine", "_lock", "_getters")  # not pickled, not copied
 
 
 class EngineWarning(UserWarning):
@@ -47,8 +49,8 @@ class Model(FixedTree):
     """A network and its weights.
 
     It is a ``torch.nn.Module``: ``parameters()``, ``state_dict()``, ``to()``, ``train()``, ``eval()``, hooks on the
-    whole, ``torch.optim`` and any training loop work on it. Its forward and backward run in one of our engines, and its
-    parameters are views of the flat memory that the engine uses.
+    whole, ``torch.optim`` and any training loop work on it. Its parameters are ordinary tensors. Its forward and
+    backward run in one of our engines, which reads the tensors anew in every call.
 
     Parameters
     ----------
@@ -84,6 +86,7 @@ class Model(FixedTree):
         normalization: Normalization | None = None,
     ) -> None:
         super().__init__()
+        self._shared: list[Shared] = []
         self._build(build_rows(layers), input_shape, seed=seed, name=name, normalization=normalization)
 
     @classmethod
@@ -95,10 +98,12 @@ class Model(FixedTree):
         seed: int = 0,
         name: str = "model",
         normalization: Normalization | None = None,
+        shared: Sequence[Shared] = (),
     ) -> Model:
-        """A model of an already flat list of nodes, as ``model.rows`` gives it."""
+        """Return a model of an already flat list of nodes, as ``model.rows`` and ``model.shared`` give it."""
         model = cls.__new__(cls)
         nn.Module.__init__(model)
+        model._shared = list(shared)
         model._build(rows, input_shape, seed=seed, name=name, normalization=normalization)
         return model
 
@@ -111,15 +116,10 @@ class Model(FixedTree):
         name: str,
         normalization: Normalization | None,
     ) -> None:
-        seed = seed_number(seed)
-        self._network = core.Network(
-            input_shape=list(image_shape("input_shape", input_shape)), nodes=list(rows), seed=seed
-        )
-        self._engines: dict[tuple[str, int], core.Engine] = {}
-        self._latest_engine: core.Engine | None = None
-        self._forwards = 0  # counts them, so that a backward knows whether the engine still holds its forward
+        self._definition = self._defined(rows, image_shape("input_shape", input_shape))
+        self._network = core.Network(**self._definition)
         self.name = name
-        self.seed = seed
+        self.seed = seed_number(seed)
         self.engine = "auto"
         self.threads: int | None = None
         self.history: History | None = None
@@ -127,11 +127,24 @@ class Model(FixedTree):
         dropouts = [fields for _, op, _, fields in rows if op in ("dropout", "dropout2d")]
         self._has_dropout = bool(dropouts)
         self._drops_in_evaluation = any(fields.get("always") for fields in dropouts)
-        self._lock = threading.RLock()  # an engine is used by one thread at a time
-        self._parameter_links: list[Link] = []
-        self._buffer_links: list[Link] = []
         self._plant()
-        self._attach()
+        self._register()
+        self._prepare_engines()
+
+    def _defined(self, rows: Sequence[Row], input_shape: Sequence[int]) -> dict[str, Any]:
+        """Return the arguments of ``core.Network``."""
+        return {"input_shape": list(input_shape), "nodes": list(rows), "shared": self._shared}
+
+    def _prepare_engines(self) -> None:
+        """Set what is neither pickled nor copied, but rebuilt."""
+        self._engines: dict[tuple[str, int], core.Engine] = {}
+        self._latest_engine: core.Engine | None = None
+        self._forwards = 0  # counts them, so that a backward knows whether the engine still holds its forward
+        self._lock = threading.RLock()  # an engine is used by one thread at a time
+        # What the modules hold under each name, asked before every forward.
+        self._getters: list[list[Callable[[], Any]]] = [
+            [partial(held.get, key) for held, key in places] for places in self._places()
+        ]
 
     def _plant(self) -> None:
         """Makes the modules that hold the layers' tensors."""
@@ -145,6 +158,11 @@ class Model(FixedTree):
     def rows(self) -> list[Row]:
         """The nodes as plain data: (name, op, inputs, fields)."""
         return [(row["name"], row["op"], list(row["inputs"]), row["fields"]) for row in self._network.nodes]
+
+    @property
+    def shared(self) -> list[Shared]:
+        """Tensors that a node takes from an earlier node instead of having its own: (node, "weight", earlier node)."""
+        return list(self._shared)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -175,8 +193,8 @@ class Model(FixedTree):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
-        return self._network.values.device
+        """The device of the weights."""
+        return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
 
     def summary(self, batch_size: int = 128) -> Summary:
         """Shapes, parameters, costs and receptive fields, layer by layer; memory to train in such batches."""
@@ -220,13 +238,14 @@ class Model(FixedTree):
         prepared = self.prepare(images)
         self._check_modes()
         if torch.is_grad_enabled():
-            parameters = [link.held() for link in self._parameter_links]  # the engine names one that is missing
+            tensors = self.tensors()
+            parameters = tensors[0]  # the engine names one that is missing
             if prepared.requires_grad or any(held is not None and held.requires_grad for held in parameters):
-                outputs: torch.Tensor = EngineFunction.apply(prepared, self, self._draw_seed(), *parameters)  # type: ignore[no-untyped-call]
+                outputs: torch.Tensor = EngineFunction.apply(prepared, self, self._draw_seed(), tensors, *parameters)  # type: ignore[no-untyped-call]
                 return outputs
         if self.training:
-            return self.engine_forward(prepared, self._draw_seed(), keep=False)
-        parts = [self.engine_forward(part, self._draw_seed(), keep=False) for part in torch.split(prepared, _CHUNK)]
+            return self.engine_forward(prepared, self._draw_seed())
+        parts = [self.engine_forward(part, self._draw_seed()) for part in torch.split(prepared, _CHUNK)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _check_modes(self) -> None:
@@ -268,31 +287,45 @@ class Model(FixedTree):
         """How uint8 pixels enter: ``normalization``, or pixels / 255 where there is none yet."""
         return self.normalization or UNIT.for_channels(self.input_shape[0])
 
-    def engine_forward(self, images: torch.Tensor, seed: int, *, keep: bool) -> torch.Tensor:
-        """Runs the engine on float32 images; with ``keep`` a backward may follow."""
+    def engine_forward(
+        self,
+        images: torch.Tensor,
+        seed: int,
+        *,
+        keep: bool = False,
+        training: bool | None = None,
+        tensors: Tensors | None = None,
+    ) -> torch.Tensor:
+        """Run the engine on float32 images; with ``keep`` a backward may follow.
+
+        ``training`` and ``tensors`` are by default the model's own.
+        """
         with self._lock:
             engine = self._latest_engine = self.native_engine()
             self._forwards += 1
-            keep_images = keep and images.requires_grad
-            return engine.forward(images, training=self.training, seed=seed, keep=keep, keep_images=keep_images)
+            return engine.forward(
+                self.tensors() if tensors is None else tensors,
+                images,
+                training=self.training if training is None else training,
+                seed=seed,
+                keep=keep,
+                keep_images=keep and images.requires_grad,
+            )
 
     def native_engine(self, kind: str | None = None, threads: int | None = None) -> core.Engine:
-        """The engine that executes this model, made when first needed; ``kind`` and ``threads`` override its own."""
-        self._relink()
-        chosen = choose_engine(self._network, kind or self.engine)
+        """Return the engine that executes this model, made when first needed.
+
+        ``kind`` and ``threads`` override the model's own.
+        """
+        chosen = choose_engine(self._network, kind or self.engine, self.device)
         key = (chosen, _thread_count(self.threads if threads is None else threads))
         if key not in self._engines:
             self._engines[key] = core.Engine(self._network, *key)
         return self._engines[key]
 
     def _forget_forward(self) -> None:
-        """The engine's record of the latest forward is gone; a backward of that forward repeats it first."""
+        """Note that the engine no longer holds the latest forward; a backward of it repeats it first."""
         self._forwards += 1
-
-    def _announce_new_weights(self) -> None:
-        """Says to autograd that the weights are about to change: it then refuses the backward of an older forward."""
-        self._relink()
-        increment_version(tuple(self.parameters()))
 
     def _draw_seed(self) -> int:
         """Dropout follows ``torch.manual_seed`` in a user's own loop."""
@@ -300,54 +333,58 @@ class Model(FixedTree):
             return 0
         return int(torch.randint(2**62, ()).item())
 
-    # ---- PyTorch's view of the memory
+    # ---- its tensors
 
-    def _attach(self) -> None:
-        """Registers views of the flat memory under PyTorch's names, and remembers where each must point."""
-        self._parameter_links, self._buffer_links = [], []
-        for name, place, view in self._parameter_views():
-            place.module.register_parameter(place.key, nn.Parameter(view))
-            self._parameter_links.append(Link(place, name, view, trained=True))
-        for name, place, view in self._buffer_views():
-            place.module.register_buffer(place.key, view)
-            self._buffer_links.append(Link(place, name, view, trained=False))
+    def _register(self) -> None:
+        """Register new tensors with the seed's values under PyTorch's names."""
+        tensors = self._network.initial_tensors(seed=self.seed)
+        for places, registered in zip(self._places(), tensors, strict=True):
+            for (held, key), tensor in zip(places, registered, strict=True):
+                held[key] = nn.Parameter(tensor) if registered is tensors[0] else tensor
+        for node, suffix, owner in self._shared:
+            keys = [suffix, "num_batches_tracked"] if suffix == "running_mean" else [suffix]
+            for key in keys:
+                (held, _), (owners, _) = self._place(node, key), self._place(owner, key)
+                held[key] = owners[key]
 
-    def _place(self, node: int, key: str) -> Place:
-        """Which module holds a tensor of a node."""
-        return Place(self._leaves[node], key)
+    def _places(self) -> tuple[list[Place], list[Place], list[Place]]:
+        """Return where the modules hold parameters, buffers and counters, in the order of the core."""
+        network = self._network
+        return (
+            [self._place(node, name.rpartition(".")[2]) for name, _, node, _ in network.parameter_specs],
+            [self._place(node, name.rpartition(".")[2]) for name, _, node, _ in network.buffer_specs],
+            [self._place(node, "num_batches_tracked") for node in network.counter_nodes],
+        )
 
-    def _parameter_views(self) -> list[tuple[str, Place, torch.Tensor]]:
-        return self._views(self._network.values, self._network.parameter_specs)
+    def _place(self, node: int, suffix: str) -> Place:
+        leaf = self._leaves[node]
+        return (leaf._parameters if suffix in ("weight", "bias") else leaf._buffers), suffix
 
-    def _buffer_views(self) -> list[tuple[str, Place, torch.Tensor]]:
-        network, key = self._network, "num_batches_tracked"
-        names = [row["name"] for row in network.nodes]
-        counters = [
-            (f"{names[node]}.{key}", self._place(node, key), network.counters[i])
-            for i, node in enumerate(network.counter_nodes)
-        ]
-        return self._views(network.buffers, network.buffer_specs) + counters
+    def tensors(self) -> Tensors:
+        """Return the present parameters, buffers and counters, as the core takes them."""
+        parameters, buffers, counters = self._getters
+        return [get() for get in parameters], [get() for get in buffers], [get() for get in counters]
 
-    def _views(
-        self, flat: torch.Tensor, specs: list[tuple[str, tuple[int, ...], int, int]]
-    ) -> list[tuple[str, Place, torch.Tensor]]:
-        found = []
-        for name, shape, node, offset in specs:
-            place = self._place(node, name.rpartition(".")[2])
-            view = flat[offset : offset + math.prod(shape)].view(shape if place.shape is None else place.shape)
-            found.append((name, place, view))
+    def named_tensors(self) -> dict[str, torch.Tensor]:
+        """Return parameters and buffers in the shapes of the layers, under the names of the nodes."""
+        specs = [*self._network.parameter_specs, *self._network.buffer_specs]
+        parameters, buffers, _ = self.tensors()
+        found = {
+            name: tensor.detach().reshape(shape)
+            for (name, shape, *_), tensor in zip(specs, [*parameters, *buffers], strict=True)
+        }
+        names = [row["name"] for row in self._network.nodes]
+        for node, suffix, owner in self._shared:
+            found[f"{names[node]}.{suffix}"] = found[f"{names[owner]}.{suffix}"]
         return found
 
-    def _relink(self) -> None:
-        restore_all([*self._parameter_links, *self._buffer_links])
-
     def trainable_ranges(self) -> list[tuple[int, int]]:
-        """The stretches of the flat memory whose parameters require gradients, neighbours joined."""
+        """Return the ranges of the flat arrays whose parameters require gradients, neighbours joined."""
         ranges: list[tuple[int, int]] = []
         offset = 0
-        for link in self._parameter_links:
-            begin, offset = offset, offset + link.view.numel()
-            if not link.tensor.requires_grad:
+        for parameter in self.tensors()[0]:
+            begin, offset = offset, offset + parameter.numel()
+            if not parameter.requires_grad:
                 continue
             if ranges and ranges[-1][1] == begin:
                 begin = ranges.pop()[0]
@@ -355,61 +392,35 @@ class Model(FixedTree):
         return ranges
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Model:
-        network = self._network
-        self._relink()
-        values, gradients, buffers = (fn(flat) for flat in (network.values, network.gradients, network.buffers))
-        if any(flat.dtype != torch.float32 for flat in (values, gradients, buffers)):
-            raise TypeError(f"a Model computes in float32; it can't be converted to {values.dtype}")
-        network.set_memory(values=values, gradients=gradients, buffers=buffers, counters=fn(network.counters))
-        self._engines.clear()
-        self._latest_engine = None
-        self._forget_forward()
-        for link, (_, _, view) in zip(self._parameter_links, self._parameter_views(), strict=True):
-            gradient, link.tensor.grad = link.tensor.grad, None
-            link.move(view)
-            link.tensor.grad = None if gradient is None else fn(gradient)
-        for link, (_, _, view) in zip(self._buffer_links, self._buffer_views(), strict=True):
-            link.move(view)
+        converted = fn(torch.empty(0)).dtype
+        if converted != torch.float32:
+            raise TypeError(f"a Model computes in float32; it can't be converted to {converted}")
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
     # ---- copies
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        state = {
-            "rows": self.rows,
-            "input_shape": self.input_shape,
-            "seed": self.seed,
-            "name": self.name,
-            "normalization": self.normalization,
-            "engine": self.engine,
-            "threads": self.threads,
-            "training": self.training,
-            "history": copy.deepcopy(self.history),
-            "frozen": frozen(self),
-            "device": str(self.device),
-            "tensors": {name: tensor.detach().clone() for name, tensor in self.state_dict().items()},
-        }
-        return _restore, (type(self), state)
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in _REBUILT}
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Model:
-        restore, arguments = self.__reduce__()
-        copied: Model = restore(*arguments)
-        memo[id(self)] = copied
-        for mine, its in zip(self._parameter_links, copied._parameter_links, strict=True):
-            its.tensor.grad = None if mine.tensor.grad is None else mine.tensor.grad.clone()
-        return copied
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._network = core.Network(**self._definition)
+        self._prepare_engines()
 
 
-def choose_engine(network: core.Network, kind: str) -> str:
-    """The engine that a choice stands for; "auto" is lanes where it can run the network, and says once where not."""
+def choose_engine(network: core.Network, kind: str, device: torch.device) -> str:
+    """Return "lanes" or "aten" for a choice. "auto" prefers lanes; it warns once per reason if aten must do."""
     if kind not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(map(repr, ENGINES))}, got {kind!r}")
     if kind != "auto":
         return kind
+    if device.type != "cpu":
+        return "aten"
     reason = core.lanes_refusal(network)
     if reason is None:
         return "lanes"
-    if network.values.is_cpu and reason not in _REASONS_GIVEN:
+    if reason not in _REASONS_GIVEN:
         _REASONS_GIVEN.add(reason)
         warnings.warn(f"the aten engine runs this network, because lanes can't: {reason}", EngineWarning, stacklevel=3)
     return "aten"
@@ -418,21 +429,6 @@ def choose_engine(network: core.Network, kind: str) -> str:
 def _thread_count(threads: int | None) -> int:
     """0 stands for all cores."""
     return 0 if threads is None else whole_number("threads", threads, most=1024)
-
-
-def _restore(kind: type[Model], state: dict[str, Any]) -> Model:
-    model = kind.from_rows(
-        state["rows"],
-        state["input_shape"],
-        seed=state["seed"],
-        name=state["name"],
-        normalization=state["normalization"],
-    )
-    model.load_state_dict(state["tensors"])
-    model.engine, model.threads, model.history = state["engine"], state["threads"], state["history"]
-    for name in state["frozen"]:
-        model.get_parameter(name).requires_grad_(False)
-    return model.to(state["device"]).train(state["training"])
 
 
 def _set_hint(images: object) -> str:

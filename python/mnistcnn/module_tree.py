@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, NoReturn
 
-import torch
 from torch import nn
 
 from mnistcnn._native import core
@@ -93,63 +89,3 @@ def _add(owner: nn.Module, key: str, child: nn.Module, name: str) -> nn.Module:
     except KeyError:
         raise ValueError(f"a layer can't be called '{name}': a Model has an attribute '{key}'") from None
     return child
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a tensor is registered: in which module, under which name, and there perhaps in a shape of its own."""
-
-    module: nn.Module
-    key: str
-    shape: tuple[int, ...] | None = None
-
-
-class Link:
-    """A tensor of a layer's module, and the stretch of flat memory it must be a view of."""
-
-    def __init__(self, place: Place, name: str, view: torch.Tensor, *, trained: bool) -> None:
-        self._tensors: dict[str, Any] = place.module._parameters if trained else place.module._buffers
-        self._key, self._name, self._trained = place.key, name, trained
-        self.view = view
-        # What the module holds under the tensor's name, if anything: asked of every link before every forward.
-        self.held: Callable[[], Any] = partial(self._tensors.get, self._key)
-
-    @property
-    def tensor(self) -> torch.Tensor:
-        """What the module holds now."""
-        tensor: torch.Tensor | None = self.held()
-        if tensor is None or tensor.shape != self.view.shape:
-            raise RuntimeError(f"'{self._name}' was removed or reshaped; the network needs {tuple(self.view.shape)}")
-        return tensor
-
-    def restore(self) -> None:
-        """Takes back a tensor that somebody replaced instead of writing into it."""
-        tensor = self.tensor
-        if tensor.data_ptr() == self.view.data_ptr():
-            return
-        if self._trained and not isinstance(tensor, nn.Parameter):
-            raise RuntimeError(
-                f"'{self._name}' was replaced by a tensor that is no Parameter, as torch.func.functional_call does; "
-                "a Model computes with its own memory only"
-            )
-        with torch.no_grad():
-            self.view.copy_(tensor)
-        if self._trained:
-            tensor.data = self.view
-        else:
-            self._tensors[self._key] = self.view
-
-    def move(self, view: torch.Tensor) -> None:
-        """Points the module's tensor to other memory."""
-        self.view = view
-        if self._trained:
-            self.tensor.data = view
-        else:
-            self._tensors[self._key] = view
-
-
-def restore_all(links: Sequence[Link]) -> None:
-    """Takes back what was replaced. Asked before every forward, so it is quick where nothing was."""
-    if not core.are_in_place([link.held() for link in links], [link.view for link in links]):
-        for link in links:
-            link.restore()

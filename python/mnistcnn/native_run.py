@@ -50,10 +50,10 @@ class NativeRun:
         pixels = model.pixel_normalization
         assert self._optimizer is not None
         self._optimizer.set_trainable(self._trainable())
-        model._announce_new_weights()
         with model._lock:
+            model._forget_forward()
             return core.train_epoch(
-                model._network,
+                model.tensors,
                 model.native_engine(self._engine, self._threads),
                 self._optimizer,
                 core_tensor(train_set.images),

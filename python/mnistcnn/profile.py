@@ -226,7 +226,7 @@ def _check_engine(model: Model, engine: str) -> None:
     from mnistcnn._native import core
     from mnistcnn.model import choose_engine
 
-    if engine != "auto" and choose_engine(model._network, engine) == "aten":
+    if engine != "auto" and choose_engine(model._network, engine, model.device) == "aten":
         raise ValueError("the aten engine can't tell its layers apart: use engine='lanes', or torch.profiler")
     reason = core.lanes_refusal(model._network)
     if reason is not None:

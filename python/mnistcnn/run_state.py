@@ -72,6 +72,7 @@ class RunState:
         differences = []
         for what, name in (("the network's input shape", "input_shape"), ("the network", "nodes")):
             differences += _difference(what, before[name], network[name])
+        differences += _difference("the list of shared tensors", before.get("shared"), network.get("shared"))
         for name, now in (("train_set", self._train_set), ("validation", self._validation)):
             differences += _difference(name, stored[name], now)
         given = _plain(self._normalization)

@@ -58,7 +58,7 @@ def shape_of(layers: list[Any], input_shape: Shape) -> Shape:
     """The shape that comes out of a list of layers."""
     if not layers:
         return input_shape
-    network = core.Network(input_shape=list(input_shape), nodes=build_rows(layers), seed=0)
+    network = core.Network(input_shape=list(input_shape), nodes=build_rows(layers))
     return tuple(network.nodes[-1]["output_shape"])
 
 

@@ -11,6 +11,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 import mnistcnn
+from flat import add_to_buffers, add_to_values, buffers_of, values_of
 from mnistcnn import EMA, SGD, SWA, Conv2d, Dropout, Flatten, Linear, Lookahead, Model
 from mnistcnn._native import core
 from mnistcnn.averaging import averaged, finish, native
@@ -33,8 +34,8 @@ def network(seed: int = 0, *extra: Any, momentum: float | None = 0.1) -> Model:
 
 def shake(model: Model, dice: torch.Generator) -> None:
     """As if a step had been made."""
-    for flat in (model._network.values, model._network.buffers):
-        flat += 0.1 * torch.randn(flat.shape, generator=dice)
+    add_to_values(model, 0.1 * torch.randn(values_of(model).shape, generator=dice))
+    add_to_buffers(model, 0.1 * torch.randn(buffers_of(model).shape, generator=dice))
 
 
 def same(model: Model, wanted: torch.nn.Module, tolerance: float = 1e-6) -> None:
@@ -64,7 +65,7 @@ def test_ema_is_torchs(decay: float, buffers: bool):
     assert not averages.ready
     for _ in range(50):
         shake(model, dice)
-        averages.after_step(model._network)
+        averages.after_step(model._network, model.tensors())
         reference.update_parameters(twin_of(model))
     assert averages.ready
     finish(averages, EMA(), model)
@@ -78,16 +79,16 @@ def test_ema_every_third_step_warms_up():
     value = EMA(decay=0.5, every=3)
     averages = native(value, model)
     assert averages is not None
-    average = torch.zeros_like(model._network.values)
+    average = torch.zeros_like(values_of(model))
     for step in range(1, 40):
         shake(model, dice)
-        averages.after_step(model._network)
+        averages.after_step(model._network, model.tensors())
         if step % 3 == 0:
             n = step // 3 - 1
             decay = 0.0 if n == 0 else min(0.5, (1 + n) / (10 + n))
-            average = decay * average + (1 - decay) * model._network.values
+            average = decay * average + (1 - decay) * values_of(model)
     finish(averages, value, model)
-    torch.testing.assert_close(model._network.values, average)
+    torch.testing.assert_close(values_of(model), average)
 
 
 def test_swa_is_torchs_with_its_batch_norms():
@@ -99,8 +100,8 @@ def test_swa_is_torchs_with_its_batch_norms():
     reference = AveragedModel(twin_of(model))
     for epoch in range(9):
         shake(model, dice)
-        averages.after_step(model._network)
-        averages.after_epoch(model._network, epoch=epoch)
+        averages.after_step(model._network, model.tensors())
+        averages.after_epoch(model._network, model.tensors(), epoch=epoch)
         assert averages.ready is (epoch >= 2)
         if epoch in (2, 4, 6, 8):
             reference.update_parameters(twin_of(model))
@@ -116,19 +117,19 @@ def test_lookahead_is_the_papers():
     value = Lookahead(k=4, alpha=0.3)
     averages = native(value, model)
     assert averages is not None
-    slow = model._network.values.clone()
+    slow = values_of(model)
     fast = slow.clone()
     for step in range(1, 31):
         change = 0.1 * torch.randn(fast.shape, generator=dice)
-        model._network.values.add_(change)
+        add_to_values(model, change)
         fast += change
-        averages.after_step(model._network)
+        averages.after_step(model._network, model.tensors())
         if step % 4 == 0:
             slow += 0.3 * (fast - slow)
             fast = slow.clone()
-        torch.testing.assert_close(model._network.values, fast)
+        torch.testing.assert_close(values_of(model), fast)
     finish(averages, value, model)
-    torch.testing.assert_close(model._network.values, slow)
+    torch.testing.assert_close(values_of(model), slow)
 
 
 @pytest.mark.parametrize("engine", ["lanes", "aten"])
@@ -137,10 +138,10 @@ def test_statistics_are_those_of_update_bn(momentum: float | None, engine: str):
     model = network(momentum=momentum)
     twin, batch = twin_of(model), random_set(50)
     pixels = model.pixel_normalization
-    before = model._network.values.clone()
+    before = values_of(model)
     core.recompute_statistics(
-        model._network,
         model.native_engine(engine),
+        model.tensors(),
         torch.tensor(batch.images),
         scale=pixels.scale,
         shift=pixels.shift,
@@ -150,7 +151,7 @@ def test_statistics_are_those_of_update_bn(momentum: float | None, engine: str):
     update_bn(list(pixels_as_input(model, batch.images).float().split(16)), twin)
     for name, wanted in twin.named_buffers():
         assert distance(model.get_buffer(name), wanted) <= 1e-5 * length(wanted), name
-    assert model._network.values.equal(before)
+    assert values_of(model).equal(before)
 
 
 def test_a_norm_that_never_changes_keeps_its_statistics():
@@ -166,7 +167,7 @@ def _ready_swa(model: Model) -> tuple[core.Averaging | None, SWA]:
     value = SWA(start_epoch=1)
     averages = native(value, model)
     assert averages is not None
-    averages.after_epoch(model._network, epoch=0)
+    averages.after_epoch(model._network, model.tensors(), epoch=0)
     return averages, value
 
 
@@ -180,7 +181,7 @@ def run(model: Model, averages: core.Averaging | None, epochs: int = 2, first: i
     )
     for epoch in range(first, first + epochs):
         core.train_epoch(
-            model._network,
+            model.tensors,
             model.native_engine(),
             optimizer,
             torch.tensor(batch.images),
@@ -210,12 +211,12 @@ def test_a_validation_looks_at_the_averages(value: Any):
     run(model, averages)
     if isinstance(value, EMA):  # it looks on
         run(plain, None)
-        assert model._network.values.equal(plain._network.values)
-    usual, before = outputs(model), model._network.values.clone()
+        assert values_of(model).equal(values_of(plain))
+    usual, before = outputs(model), values_of(model)
     with averaged(averages, value, model):
         inside = outputs(model)
     assert not np.array_equal(inside, usual)
-    assert model._network.values.equal(before)
+    assert values_of(model).equal(before)
     np.testing.assert_array_equal(outputs(model), usual)
     finish(averages, value, model)
     np.testing.assert_array_equal(outputs(model), inside)
@@ -236,22 +237,22 @@ def test_an_exception_inside_gives_the_model_its_weights_back():
     model, value = network(), EMA()
     averages = native(value, model)
     run(model, averages)
-    before = model._network.values.clone()
+    before = values_of(model)
     with pytest.raises(ZeroDivisionError), averaged(averages, value, model):
         1 / 0  # noqa: B018
-    assert model._network.values.equal(before)
+    assert values_of(model).equal(before)
 
 
 def test_nothing_happens_before_there_is_an_average():
     model, value = network(), SWA(start_epoch=5)
     averages = native(value, model)
     run(model, averages)
-    before = model._network.values.clone()
+    before = values_of(model)
     finish(averages, value, model, random_set().images)
     finish(None, None, model)
     with averaged(averages, value, model), averaged(None, None, model):
         pass
-    assert model._network.values.equal(before)
+    assert values_of(model).equal(before)
 
 
 @pytest.mark.parametrize("value", [EMA(every=2), EMA(buffers=False), SWA(start_epoch=1), Lookahead(k=3)], ids=str)
@@ -271,16 +272,16 @@ def test_a_restored_average_goes_on_where_it_was(value: Any):
     )
     again.restore(optimizer.state())
     run(second, resumed, epochs=1, first=1, optimizer=again)
-    assert second._network.values.equal(straight._network.values)
+    assert values_of(second).equal(values_of(straight))
     finish(whole, value, straight, random_set().images)
     finish(resumed, value, second, random_set().images)
-    assert second._network.values.equal(straight._network.values)
-    assert second._network.buffers.equal(straight._network.buffers)
+    assert values_of(second).equal(values_of(straight))
+    assert buffers_of(second).equal(buffers_of(straight))
 
 
 def test_interrupted_statistics_are_the_old_ones():
     model = network()
-    before, pixels = model._network.buffers.clone(), model.pixel_normalization
+    before, pixels = buffers_of(model), model.pixel_normalization
 
     def stop(images_done: int) -> None:
         if images_done >= 32:
@@ -288,8 +289,8 @@ def test_interrupted_statistics_are_the_old_ones():
 
     with pytest.raises(KeyboardInterrupt):
         core.recompute_statistics(
-            model._network,
             model.native_engine(),
+            model.tensors(),
             torch.tensor(random_set().images),
             scale=pixels.scale,
             shift=pixels.shift,
@@ -297,8 +298,8 @@ def test_interrupted_statistics_are_the_old_ones():
             seed=0,
             on_progress=stop,
         )
-    assert model._network.buffers.equal(before)
-    assert not model._network.counters.any()
+    assert buffers_of(model).equal(before)
+    assert not any(model.tensors()[2])
 
 
 def test_statistics_follow_dropouts_seed():
@@ -306,7 +307,7 @@ def test_statistics_follow_dropouts_seed():
     for seed in (0, 0, 1):
         model = network(0, Dropout(0.5))
         finish(*_ready_swa(model), model, random_set().images, seed=seed)
-        found.append(model._network.buffers.clone())
+        found.append(buffers_of(model))
     assert found[0].equal(found[1])
     assert not found[0].equal(found[2])
 
@@ -330,10 +331,10 @@ def test_no_step_while_the_model_has_the_averages():
     model = network()
     averages = native(Lookahead(), model)
     assert averages is not None
-    averages.exchange(model._network)
-    for forbidden in (lambda: averages.after_step(model._network), lambda: averages.finish(model._network)):
+    averages.exchange(model._network, model.tensors())
+    for forbidden in (averages.after_step, averages.finish):
         with pytest.raises(RuntimeError, match="the model has its averaged weights"):
-            forbidden()
+            forbidden(model._network, model.tensors())
 
 
 REFUSALS: dict[str, tuple[Any, type[Exception], str]] = {

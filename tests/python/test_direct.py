@@ -182,7 +182,6 @@ REFUSED: dict[str, tuple[Forward, tuple[tuple[int, ...], ...], str]] = {
     "with holes": (lambda net, x: x * net.g, ((4, 1, 8),), r"'g' has shape \[4, 1, 8\], and the values \[N, 4, 8, 8\]"),
     "larger": (lambda net, x: (x[:, :1] * net.g), ((4, 1, 1),), r"'g' has shape \[4, 1, 1\], and the values \[N, 1, 8"),
     "of the batch": (lambda net, x: x * net.g, ((5, 1, 1, 1),), r"'g' has shape \[5, 1, 1, 1\]"),
-    "shared": (lambda net, x: (x * net.g).tanh() * net.g, ((1,),), "'g' is used twice"),
     "product": (lambda net, x: out(net, x) @ net.g, ((10, 10),), "matmul; matrix products are known as nn.Linear only"),
 }  # fmt: skip
 

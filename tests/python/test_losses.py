@@ -187,7 +187,7 @@ def run(
     result: dict[str, Any] = {}
     for epoch in range(steps):
         result = core.train_epoch(
-            model._network,
+            model.tensors,
             model.native_engine(engine),
             native_optimizer,
             torch.tensor(batch.images),

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 import mnistcnn
+from flat import buffers_of, values_of
 from mnistcnn import BatchNorm2d, Conv2d, Dropout, Dropout2d, Flatten, Linear, LogSoftmax, ReLU
 from reference import ENGINES, Twin, distance, dropout_mask, length, without_dropout
 
@@ -50,20 +51,17 @@ def near(ours: list[torch.Tensor], theirs: list[torch.Tensor], relative: float =
 # ---- memory
 
 
-def test_parameters_are_views_of_one_flat_memory(model: mnistcnn.Model):
-    flat = model._network.values
-    begin, end = flat.data_ptr(), flat.data_ptr() + 4 * flat.numel()
-    position = begin
+def test_tensors_are_ordinary(model: mnistcnn.Model):
+    """Each has memory of its own, as safetensors and other tools want it."""
+    memory = []
     for name, parameter in model.named_parameters():
-        assert isinstance(parameter, torch.nn.Parameter), name
+        assert type(parameter) is torch.nn.Parameter, name
         assert (parameter.is_leaf, parameter.requires_grad, parameter.is_contiguous()) == (True, True, True), name
-        assert parameter.data_ptr() == position, name
-        position += 4 * parameter.numel()
-    assert position == end
-    buffers = model._network.buffers
-    for name, buffer in model.named_buffers():
-        if buffer.is_floating_point():
-            assert buffers.data_ptr() <= buffer.data_ptr() < buffers.data_ptr() + 4 * buffers.numel(), name
+        memory.append(parameter.untyped_storage())
+    memory += [buffer.untyped_storage() for buffer in model.buffers()]
+    assert len({each.data_ptr() for each in memory}) == len(memory)
+    sizes = [4 * each.numel() for each in model.parameters()]
+    assert [each.nbytes() for each in memory][: len(sizes)] == sizes
 
 
 def test_what_is_written_into_a_parameter_is_what_the_engine_uses(model: mnistcnn.Model):
@@ -74,23 +72,48 @@ def test_what_is_written_into_a_parameter_is_what_the_engine_uses(model: mnistcn
         model.bn5.bias.add_(1)
         assert not torch.equal(model(IMAGES), before)
         torch.testing.assert_close(model(IMAGES), Twin(model)(IMAGES))
-        model._network.values.fill_(0.5)
-    assert all((parameter == 0.5).all() for parameter in model.parameters())
 
 
-def test_a_replaced_parameter_is_taken_back(model: mnistcnn.Model):
+def test_a_replaced_parameter_is_used(model: mnistcnn.Model):
     model.conv1.weight = torch.nn.Parameter(torch.full((4, 1, 3, 3), 0.25))
     model.bn1.running_mean = torch.full((4,), 0.5)
     twin = Twin(model).eval()
     torch.testing.assert_close(model.eval()(IMAGES), twin(IMAGES))
-    assert (model._network.values[:36] == 0.25).all()
-    assert model.conv1.weight.data_ptr() == model._network.values.data_ptr()
 
 
-def test_a_removed_or_reshaped_parameter_is_told(model: mnistcnn.Model):
-    model.conv1.weight = torch.nn.Parameter(torch.zeros(1))
-    with pytest.raises(RuntimeError, match=r"'conv1.weight' was removed or reshaped; the network needs \(4, 1, 3, 3\)"):
+@pytest.mark.parametrize(
+    ("parameter", "error", "says"),
+    [
+        (torch.nn.Parameter(torch.zeros(1)), ValueError, r"'conv1.weight' has shape \[1\].* \[4, 1, 3, 3\]"),
+        (torch.nn.Parameter(torch.zeros(4, 1, 3, 3).half()), ValueError, "'conv1.weight' has type Half"),
+        (torch.nn.UninitializedParameter(), TypeError, "'conv1.weight' is a UninitializedParameter"),
+        (None, ValueError, "'conv1.weight' is NoneType, not a tensor"),
+    ],
+    ids=["shape", "type", "subclass", "removed"],
+)
+def test_a_parameter_that_does_not_fit_is_named(
+    parameter: Any, error: type[Exception], says: str, model: mnistcnn.Model
+):
+    model.conv1.weight = parameter
+    with torch.no_grad(), pytest.raises(error, match=says):
         model(IMAGES)
+
+
+def test_a_parameter_without_memory_is_named(model: mnistcnn.Model):
+    model.conv1.weight.untyped_storage().resize_(8)
+    with torch.no_grad(), pytest.raises(ValueError, match=r"'conv1\.weight' has no memory for its elements"):
+        model(IMAGES)
+
+
+def test_a_parameter_that_is_not_contiguous_computes_the_same(model: mnistcnn.Model):
+    model.eval()
+    before = model(IMAGES)
+    model.conv2.weight = torch.nn.Parameter(model.conv2.weight.detach().transpose(2, 3).contiguous().transpose(2, 3))
+    assert not model.conv2.weight.is_contiguous()
+    after = model(IMAGES)
+    assert after.equal(before)
+    after.sum().backward()
+    assert model.conv2.weight.grad.shape == model.conv2.weight.shape
 
 
 # ---- module tree
@@ -145,8 +168,8 @@ def test_state_dict_round_trip(model: mnistcnn.Model):
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     other = without_dropout(mnistcnn.create_model("budget_model3", seed=9))
     assert str(other.load_state_dict(state)) == "<All keys matched successfully>"
-    assert torch.equal(other._network.values, model._network.values)
-    assert torch.equal(other._network.buffers, model._network.buffers)
+    assert torch.equal(values_of(other), values_of(model))
+    assert torch.equal(buffers_of(other), buffers_of(model))
     torch.testing.assert_close(other.eval()(IMAGES), model.eval()(IMAGES))
     assert other.bn1.num_batches_tracked == 1
 
@@ -159,7 +182,7 @@ def test_load_state_dict_assign(model: mnistcnn.Model):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     loss_of(model).backward()
     optimizer.step()
-    torch.testing.assert_close(model.conv1.weight.reshape(-1), model._network.values[:36])
+    torch.testing.assert_close(model.eval()(IMAGES), Twin(model).eval()(IMAGES))
 
 
 def test_load_state_dict_is_strict(model: mnistcnn.Model):
@@ -180,7 +203,7 @@ def test_torch_save_and_load_of_the_state_dict(model: mnistcnn.Model):
     file.seek(0)
     other = mnistcnn.create_model("budget_model3", seed=9)
     other.load_state_dict(torch.load(file, weights_only=True))
-    assert torch.equal(other._network.values, model._network.values)
+    assert torch.equal(values_of(other), values_of(model))
 
 
 # ---- copies
@@ -205,11 +228,11 @@ def test_copies_are_equal_and_independent(copier: Any, model: mnistcnn.Model):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.bfloat16])
 def test_other_number_types_are_refused_and_nothing_is_changed(dtype: torch.dtype, model: mnistcnn.Model):
-    before = model._network.values.clone()
+    before = values_of(model)
     with pytest.raises(TypeError, match="a Model computes in float32"):
         model.to(dtype)
     assert model.conv1.weight.dtype == torch.float32
-    assert torch.equal(model._network.values, before)
+    assert torch.equal(values_of(model), before)
     loss_of(model).backward()
 
 
@@ -228,9 +251,9 @@ def test_to_cpu_keeps_parameters_gradients_and_optimizers(model: mnistcnn.Model)
     assert model.cpu().device == torch.device("cpu")
     assert model.conv1.weight is weight
     torch.testing.assert_close(weight.grad, gradient)
-    before = model._network.values.clone()
+    before = values_of(model)
     optimizer.step()
-    assert not torch.equal(model._network.values, before)
+    assert not torch.equal(values_of(model), before)
 
 
 # ---- anybody's own loop

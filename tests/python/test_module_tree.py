@@ -48,12 +48,17 @@ def test_calls_from_several_threads_run_one_after_another(model: mnistcnn.Model)
     assert not any(worker.is_alive() for worker in workers)
 
 
-def test_functional_call_is_refused_and_changes_nothing(model: mnistcnn.Model) -> None:
+def test_functional_call(model: mnistcnn.Model) -> None:
+    """It computes with the given tensors, gives them gradients, and leaves the model alone."""
+    model.eval()
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    zeros = {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
-    with pytest.raises(RuntimeError, match=r"'conv\.weight' was replaced by .*functional_call"):
-        torch.func.functional_call(model, zeros, (IMAGES,))
+    others = {name: torch.full_like(parameter, 0.01).requires_grad_() for name, parameter in before.items()}
+    outputs = torch.func.functional_call(model, others, (IMAGES,))
+    assert not outputs.equal(model(IMAGES))
+    outputs.sum().backward()
+    assert all(each.grad is not None for each in others.values())
     assert all(parameter.equal(before[name]) for name, parameter in model.named_parameters())
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_layers_are_fixed(model: mnistcnn.Model) -> None:
@@ -97,7 +102,7 @@ class Doubled(mnistcnn.Model):
         return 2 * super().forward(images)
 
 
-def test_copies_keep_their_class_gradients_and_history() -> None:
+def test_copies_keep_their_class_weights_and_history() -> None:
     model = Doubled()
     model.history = mnistcnn.History("kept")
     model(IMAGES).sum().backward()
@@ -107,9 +112,8 @@ def test_copies_keep_their_class_gradients_and_history() -> None:
     assert copied.history == model.history
     assert copied.history is not model.history
     for mine, its in zip(model.parameters(), copied.parameters(), strict=True):
-        assert mine.grad is not None
-        assert its.grad is not None
-        assert its.grad.equal(mine.grad)
+        assert its.equal(mine)
+        assert its is not mine
     assert type(pickle.loads(pickle.dumps(model))) is Doubled
 
 

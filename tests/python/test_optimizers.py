@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import mnistcnn
+from flat import values_of, write_values
 from mnistcnn import SGD, Adagrad, Adam, AdamW, BatchNorm2d, Conv2d, Flatten, Linear, Model, Muon, NAdam, PReLU, RMSprop
 from mnistcnn._native import core
 from mnistcnn.optimizers import OPTIMIZERS, Optimizer, settings, undecayed_ranges
@@ -31,16 +32,18 @@ class Pair:
         self.optimizer = optimizer
         self.dice = torch.Generator().manual_seed(seed)
         self.twin = {name: each.detach().double().requires_grad_(True) for name, each in self.model.named_parameters()}
-        native = self.model._network
+        self.values = values_of(self.model)
+        self.gradients = torch.zeros_like(self.values)
+        definition = self.model._network
         self.native = core.Optimizer(
-            native,
+            definition,
             settings(optimizer),
             trainable=self.model.trainable_ranges(),
-            undecayed=undecayed_ranges(optimizer, native),
+            undecayed=undecayed_ranges(optimizer, definition),
         )
 
     def draw(self, scale: float = 1.0) -> None:
-        gradients = self.model._network.gradients
+        gradients = self.gradients
         gradients.copy_(torch.randn(gradients.shape, generator=self.dice) * scale)
         offset = 0
         for each in self.twin.values():
@@ -49,7 +52,8 @@ class Pair:
             offset += each.numel()
 
     def step(self, lr: float | None = None, momentum: float | None = None) -> None:
-        self.native.step(self.model._network, learning_rate=lr or self.optimizer.lr, momentum=momentum)
+        self.native.step(self.values, self.gradients, learning_rate=lr or self.optimizer.lr, momentum=momentum)
+        write_values(self.model, self.values)
 
     def check(self, tolerance: float = 1e-6) -> None:
         for name, wanted in self.twin.items():
@@ -143,12 +147,11 @@ def test_l1_is_a_part_of_the_loss_that_is_clipped(excluded: tuple[str, ...]):
 
 def test_l1_leaves_a_zero_at_zero():
     model = network()
-    model._network.values.zero_()
-    model._network.gradients.zero_()
+    values = torch.zeros_like(values_of(model))
     optimizer = SGD(lr=0.1, l1=1.0)
     native = core.Optimizer(model._network, settings(optimizer), trainable=model.trainable_ranges(), undecayed=[])
-    native.step(model._network, learning_rate=0.1, momentum=None)
-    assert not model._network.values.any()
+    native.step(values, torch.zeros_like(values), learning_rate=0.1, momentum=None)
+    assert not values.any()
 
 
 def _is_excluded(name: str, excluded: tuple[str, ...]) -> bool:
@@ -161,10 +164,8 @@ def _is_excluded(name: str, excluded: tuple[str, ...]) -> bool:
 def test_weight_decay_leaves_the_excluded_alone(kind: Any, excluded: tuple[str, ...]):
     decay = {"adam_weight_decay": 0.5} if kind is Muon else {}
     pair = Pair(kind(lr=0.1, weight_decay=0.5, decay_exclude=excluded, **decay))
-    pair.model._network.gradients.zero_()
     before = {name: each.detach().clone() for name, each in pair.model.named_parameters()}
-    with torch.no_grad():
-        pair.model._network.values.add_(1.0)  # so that none is 0
+    pair.values.add_(1.0)  # so that none is 0
     pair.step()
     for name, each in pair.model.named_parameters():
         assert each.equal(before[name] + 1.0) is _is_excluded(name, excluded), name
@@ -266,7 +267,7 @@ def test_muon_is_torchs(optimizer: Muon, seed: int):
         pair.draw()
         offset = 0
         for each in pair.twin.values():
-            each.grad = pair.model._network.gradients[offset : offset + each.numel()].view(each.shape).clone()
+            each.grad = pair.gradients[offset : offset + each.numel()].view(each.shape).clone()
             offset += each.numel()
         pair.step()
         for reference in references:
@@ -281,11 +282,11 @@ def test_a_constant_gradient_has_no_variance():
     model = network()
     optimizer = RMSprop(lr=1e-3, alpha=0.5, centered=True)
     native = core.Optimizer(model._network, settings(optimizer), trainable=model.trainable_ranges(), undecayed=[])
-    gradients = model._network.gradients
-    gradients.copy_(torch.linspace(0.1, 3, len(gradients)))
+    values = values_of(model)
+    gradients = torch.linspace(0.1, 3, len(values))
     for _ in range(200):
-        native.step(model._network, learning_rate=1e-3, momentum=None)
-    assert model._network.values.isfinite().all()
+        native.step(values, gradients, learning_rate=1e-3, momentum=None)
+    assert values.isfinite().all()
 
 
 # ---- state
@@ -300,14 +301,14 @@ def test_a_restored_optimizer_goes_on_bit_by_bit(optimizer: Optimizer):
     state = {name: each.clone() for name, each in pair.native.state().items()}
     assert state["steps"].tolist() == [5] * len(pair.twin)
     other = Pair(optimizer)
-    other.model._network.values.copy_(pair.model._network.values)
+    other.values.copy_(pair.values)
     other.native.restore(state)
     for _ in range(3):
         pair.draw()
-        other.model._network.gradients.copy_(pair.model._network.gradients)
+        other.gradients.copy_(pair.gradients)
         pair.step()
         other.step()
-    assert other.model._network.values.equal(pair.model._network.values)
+    assert other.values.equal(pair.values)
     assert all(each.equal(state[name]) for name, each in other_state(optimizer, state).items())
 
 
@@ -351,7 +352,7 @@ def _epoch(optimizer: Optimizer, **options: Any) -> Any:
     native = core.Optimizer(model._network, settings(optimizer), trainable=model.trainable_ranges(), undecayed=[])
     defaults: dict[str, Any] = {"learning_rates": [0.1, 0.1], "loss": native_loss("auto", model)}
     return core.train_epoch(
-        model._network,
+        model.tensors,
         model.native_engine(),
         native,
         torch.zeros(8, 1, 12, 12, dtype=torch.uint8),

@@ -442,7 +442,7 @@ def test_labels_out_of_range_are_refused_by_the_core_too(data: Any):
     for images in wrong.values():
         with pytest.raises(ValueError, match=r"images must be contiguous uint8 \[N, 1, 28, 28\] on the CPU") as caught:
             core.predict(
-                model._network,
+                model.tensors(),
                 model.native_engine(),
                 images,
                 scale=pixels.scale,
@@ -454,9 +454,12 @@ def test_labels_out_of_range_are_refused_by_the_core_too(data: Any):
 
 
 def test_errors_inside_libtorch_come_without_its_back_trace():
-    engine = small().native_engine("aten")
+    model = small()
+    engine = model.native_engine("aten")
     with pytest.raises(RuntimeError, match=r"expected input.* to have 1 channels, but got 3 channels") as caught:
-        engine.forward(torch.zeros(2, 3, 28, 28), training=False, seed=0, keep=False, keep_images=False)
+        engine.forward(
+            model.tensors(), torch.zeros(2, 3, 28, 28), training=False, seed=0, keep=False, keep_images=False
+        )
     _no_back_trace(str(caught.value))
 
 

@@ -2,20 +2,27 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "mnistcnn/engine/batch.h"
 #include "mnistcnn/engine/loss.h"
 #include "mnistcnn/engine/profile.h"
+#include "mnistcnn/network/tensors.h"
 
-// The contract of everything that executes a network. An engine is made for one network and reads and writes its
-// Parameters in place; it knows no epochs, no optimizer and no data set. It is used by one thread at a time.
+// The contract of everything that executes a network. An engine is made for one network. Each call is given the tensors
+// of a model, which the engine reads and writes in place; it keeps no address of them beyond the call. It knows no
+// epochs, no optimizer and no data set. It is used by one thread at a time.
 namespace mnistcnn::engine {
 
 class Engine {
  public:
+  explicit Engine(std::shared_ptr<const network::Network> network) : network_(std::move(network)) {}
   virtual ~Engine() = default;
+
+  const network::Network& network() const { return *network_; }
 
   virtual std::string_view name() const = 0;
 
@@ -31,19 +38,30 @@ class Engine {
 
   // images: f32 [B, C, H, W], used as they are -> outputs, f32 [B, ...]. In training mode running statistics are
   // updated. What `keep` asks for is kept until the next call.
-  virtual at::Tensor forward(const at::Tensor& images, Mode mode, Randomness randomness, Keep keep) = 0;
+  virtual at::Tensor forward(const network::Tensors& tensors, const at::Tensor& images, Mode mode,
+                             Randomness randomness, Keep keep) = 0;
 
-  // The gradients of the latest `forward`, in either mode, once: those of the parameters replace the ones in
-  // Parameters; those of the images, f32 [B, C, H, W], are returned when they were kept (else an undefined tensor).
-  virtual at::Tensor backward(const at::Tensor& output_gradients) = 0;
+  // Compute the gradients of the latest `forward`, in either mode, once. parameters: with the values that they had in
+  // the forward. gradients: contiguous f32, one per parameter, overwritten. Returns the gradients of the images, f32
+  // [B, C, H, W], if they were kept, else an undefined tensor.
+  virtual at::Tensor backward(std::span<const at::Tensor> parameters, std::span<const at::Tensor> gradients,
+                              const at::Tensor& output_gradients) = 0;
 
   // Evaluation mode, straight from a data set -> outputs, f32 [B, ...]
-  virtual at::Tensor predict(const ImageBatch& batch) = 0;
+  virtual at::Tensor predict(const network::Tensors& tensors, const ImageBatch& batch) = 0;
 
-  // One training step without the optimizer: forward, mean loss over the batch, backward. The gradients replace the
-  // ones in Parameters.
-  virtual StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
+  // One training step without the optimizer: forward, mean loss over the batch, backward. gradients: contiguous f32,
+  // one per parameter, overwritten.
+  virtual StepResult step(const network::Tensors& tensors, std::span<const at::Tensor> gradients,
+                          const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
                           Randomness randomness) = 0;
+
+ protected:
+  // Throw std::invalid_argument unless there is a gradient of the right size for each parameter.
+  void check_gradients(std::span<const at::Tensor> gradients) const;
+
+ private:
+  std::shared_ptr<const network::Network> network_;
 };
 
 // Refuses gradients of another shape than the outputs they belong to.

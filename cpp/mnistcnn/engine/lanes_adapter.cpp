@@ -1,12 +1,13 @@
 #include "mnistcnn/engine/lanes_adapter.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 
 #include <stdexcept>
 #include <utility>
 #include <vector>
 
+#include "mnistcnn/common/text.h"
+#include "mnistcnn/engine/lanes/lanes_engine.h"
 #include "mnistcnn/engine/openmp_threads.h"
 
 namespace mnistcnn::engine {
@@ -14,21 +15,38 @@ namespace {
 
 using at::Tensor;
 
-lanes::Memory memory_of(const network::Model& model) {
-  const network::Parameters& parameters = model.parameters;
-  network::check(parameters, model.analysis);
-  return {parameters.values.mutable_data_ptr<float>(), parameters.gradients.mutable_data_ptr<float>(),
-          parameters.buffers.mutable_data_ptr<float>(), parameters.counters.mutable_data_ptr<std::int64_t>()};
-}
+// The addresses of a model's tensors for one call. Parameters that are not contiguous are copied for its duration.
+class Addresses {
+ public:
+  Addresses(std::span<const Tensor> parameters, std::span<const Tensor> gradients) {
+    copies_.reserve(parameters.size());
+    for (const Tensor& each : parameters) {
+      copies_.push_back(each.expect_contiguous());
+      values_.push_back(copies_.back()->const_data_ptr<float>());
+    }
+    for (const Tensor& each : gradients) gradients_.push_back(each.mutable_data_ptr<float>());
+  }
+  Addresses(const network::Tensors& tensors, std::span<const Tensor> gradients)
+      : Addresses(std::span(tensors.parameters), gradients) {
+    for (const Tensor& each : tensors.buffers) buffers_.push_back(each.mutable_data_ptr<float>());
+    for (const Tensor& each : tensors.counters) counters_.push_back(each.mutable_data_ptr<std::int64_t>());
+  }
+  lanes::Memory memory() const { return {values_, gradients_, buffers_, counters_}; }
+
+ private:
+  std::vector<c10::MaybeOwned<Tensor>> copies_;
+  std::vector<const float*> values_;
+  std::vector<float*> gradients_, buffers_;
+  std::vector<std::int64_t*> counters_;
+};
 
 class LanesAdapter final : public Engine {
  public:
-  LanesAdapter(network::Model& model, int threads)
-      : model_(model),
-        memory_(model.parameters),
-        engine_(model.graph, memory_of(model), threads),
+  LanesAdapter(std::shared_ptr<const network::Network> network, int threads)
+      : Engine(std::move(network)),
+        engine_(this->network().graph, threads),
         openmp_threads_(engine_.threads()),
-        output_shape_(model.analysis.nodes.back().output_shape) {}
+        output_shape_(this->network().analysis.nodes.back().output_shape) {}
 
   std::string_view name() const override { return "lanes"; }
   std::int64_t memory_bytes() const override { return static_cast<std::int64_t>(engine_.arena_bytes()); }
@@ -39,47 +57,66 @@ class LanesAdapter final : public Engine {
   void start_profile() override { engine_.start_profile(); }
   StepProfile stop_profile() override { return engine_.stop_profile(); }
 
-  Tensor forward(const Tensor& images, Mode mode, Randomness randomness, Keep keep) override {
-    network::check_batch(model_.graph, model_.analysis, images.size(0), mode == Mode::kTrain);
-    images_ = images.detach().contiguous();
-    keep_ = keep;
+  Tensor forward(const network::Tensors& tensors, const Tensor& images, Mode mode, Randomness randomness,
+                 Keep keep) override {
+    check(tensors, images.size(0), mode == Mode::kTrain);
+    kept_ = {};
+    const Tensor contiguous = images.detach().contiguous();
+    const bool image_gradients = keep == Keep::kForParametersAndImages;
     Tensor outputs = empty_outputs(images.size(0));
-    engine_.forward(images_.const_data_ptr<float>(), images.size(0), mode, randomness,
-                    keep == Keep::kForParametersAndImages, outputs.mutable_data_ptr<float>(),
-                    openmp_threads_.prepare());
+    engine_.forward(Addresses(tensors, {}).memory(), contiguous.const_data_ptr<float>(), images.size(0), mode,
+                    randomness, image_gradients, outputs.mutable_data_ptr<float>(), openmp_threads_.prepare());
+    kept_ = {keep, images.sizes().vec()};
     return outputs;
   }
 
-  Tensor backward(const Tensor& output_gradients) override {
-    if (keep_ == Keep::kNothing) throw std::logic_error("backward needs a forward before it");
-    check_output_gradients(output_gradients, output_shape_of(images_.size(0)));
-    const Tensor gradients = output_gradients.contiguous();
-    const Tensor image_gradients = keep_ == Keep::kForParametersAndImages ? at::empty_like(images_) : Tensor();
-    keep_ = Keep::kNothing;
-    engine_.backward(gradients.const_data_ptr<float>(),
+  Tensor backward(std::span<const Tensor> parameters, std::span<const Tensor> gradients,
+                  const Tensor& output_gradients) override {
+    if (kept_.keep == Keep::kNothing) throw std::logic_error("backward needs a forward before it");
+    check_output_gradients(output_gradients, output_shape_of(kept_.images[0]));
+    check_gradients(gradients);
+    const Tensor contiguous = output_gradients.contiguous();
+    const Tensor image_gradients =
+        kept_.keep == Keep::kForParametersAndImages ? at::empty(kept_.images, at::kFloat) : Tensor();
+    kept_ = {};
+    engine_.backward(Addresses(parameters, gradients).memory(), contiguous.const_data_ptr<float>(),
                      image_gradients.defined() ? image_gradients.mutable_data_ptr<float>() : nullptr,
                      openmp_threads_.prepare());
-    images_.reset();
     return image_gradients;
   }
 
-  Tensor predict(const ImageBatch& batch) override {
-    keep_ = Keep::kNothing;
+  Tensor predict(const network::Tensors& tensors, const ImageBatch& batch) override {
     const auto count = static_cast<std::int64_t>(batch.indices.size());
-    network::check_batch(model_.graph, model_.analysis, count, false);
+    check(tensors, count, false);
+    kept_ = {};
     Tensor outputs = empty_outputs(count);
-    engine_.predict(batch, outputs.mutable_data_ptr<float>());
+    engine_.predict(Addresses(tensors, {}).memory(), batch, outputs.mutable_data_ptr<float>());
     return outputs;
   }
 
-  StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
-                  Randomness randomness) override {
-    keep_ = Keep::kNothing;
-    network::check_batch(model_.graph, model_.analysis, static_cast<std::int64_t>(labels.size()), true);
-    return engine_.step(batch, labels, loss, randomness);
+  StepResult step(const network::Tensors& tensors, std::span<const Tensor> gradients, const ImageBatch& batch,
+                  std::span<const std::int64_t> labels, const Loss& loss, Randomness randomness) override {
+    check(tensors, static_cast<std::int64_t>(labels.size()), true);
+    check_gradients(gradients);
+    kept_ = {};
+    return engine_.step(Addresses(tensors, gradients).memory(), batch, labels, loss, randomness);
   }
 
  private:
+  // What the latest forward keeps for a backward.
+  struct Kept {
+    Keep keep = Keep::kNothing;
+    std::vector<std::int64_t> images;  // their shape
+  };
+
+  void check(const network::Tensors& tensors, std::int64_t images, bool training) const {
+    network::check(tensors, network().analysis);
+    if (!tensors.device().is_cpu())
+      throw std::invalid_argument(common::text("the lanes engine runs on the CPU, but the model is on ",
+                                               tensors.device().str(), "; use engine=\"auto\" or \"aten\""));
+    network::check_batch(network().graph, network().analysis, images, training);
+  }
+
   std::vector<std::int64_t> output_shape_of(std::int64_t count) const {
     std::vector<std::int64_t> shape{count};
     shape.insert(shape.end(), output_shape_.begin(), output_shape_.end());
@@ -88,19 +125,16 @@ class LanesAdapter final : public Engine {
 
   Tensor empty_outputs(std::int64_t count) const { return at::empty(output_shape_of(count), at::kFloat); }
 
-  const network::Model& model_;
-  const network::Parameters memory_;  // held, so that it outlives a move of the model to another device
   lanes::LanesEngine engine_;
   OpenMpThreads openmp_threads_;
   network::Shape output_shape_;
-  Tensor images_;  // of the latest forward: the engine may read them again in its backward
-  Keep keep_ = Keep::kNothing;
+  Kept kept_;
 };
 
 }  // namespace
 
-std::unique_ptr<Engine> adapt_lanes(network::Model& model, int threads) {
-  return std::make_unique<LanesAdapter>(model, threads);
+std::unique_ptr<Engine> adapt_lanes(std::shared_ptr<const network::Network> network, int threads) {
+  return std::make_unique<LanesAdapter>(std::move(network), threads);
 }
 
 }  // namespace mnistcnn::engine

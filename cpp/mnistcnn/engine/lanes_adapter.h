@@ -2,12 +2,10 @@
 #include <memory>
 
 #include "mnistcnn/engine/engine.h"
-#include "mnistcnn/engine/lanes/lanes_engine.h"
-#include "mnistcnn/network/parameters.h"
 
 namespace mnistcnn::engine {
 
 // The lanes engine, which knows no tensors, behind the contract, which speaks of them.
-std::unique_ptr<Engine> adapt_lanes(network::Model& model, int threads);
+std::unique_ptr<Engine> adapt_lanes(std::shared_ptr<const network::Network> network, int threads);
 
 }  // namespace mnistcnn::engine

@@ -1,26 +1,27 @@
 #include "mnistcnn/engine/make_engine.h"
 
 #include <stdexcept>
+#include <utility>
 
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/engine/aten/aten_engine.h"
+#include "mnistcnn/engine/lanes/lanes_engine.h"
 #include "mnistcnn/engine/lanes_adapter.h"
 
 namespace mnistcnn::engine {
 
-std::optional<std::string> lanes_refusal(const network::Model& model) {
-  if (!model.parameters.values.is_cpu())
-    return common::text("the model lies on ", model.parameters.values.device().str(), ", and lanes is a CPU engine");
-  return lanes::refusal(model.graph, model.analysis);
+std::optional<std::string> lanes_refusal(const network::Network& network) {
+  return lanes::refusal(network.graph, network.analysis);
 }
 
-std::unique_ptr<Engine> make_engine(network::Model& model, const std::string& kind, int threads) {
+std::unique_ptr<Engine> make_engine(std::shared_ptr<const network::Network> network, const std::string& kind,
+                                    int threads) {
   if (threads < 0) throw std::invalid_argument(common::text("threads=", threads, " must not be negative"));
-  if (kind == "aten") return aten::make_engine(model);
+  if (kind == "aten") return aten::make_engine(std::move(network));
   if (kind != "lanes") throw std::invalid_argument(common::text("there is no engine '", kind, "'"));
-  if (const auto reason = lanes_refusal(model))
+  if (const auto reason = lanes_refusal(*network))
     throw std::invalid_argument("the lanes engine can't run this: " + *reason);
-  return adapt_lanes(model, threads);
+  return adapt_lanes(std::move(network), threads);
 }
 
 }  // namespace mnistcnn::engine

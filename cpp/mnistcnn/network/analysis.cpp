@@ -395,13 +395,10 @@ class Analyst {
     result.output_shape = facts.output;
     result.macs = facts.macs;
     for (const TensorNeed& need : facts.parameters)
-      result.parameters += add_tensor(analysis_.parameters, analysis_.parameter_count, need, index);
+      result.parameters += add_tensor(analysis_.parameters, analysis_.parameter_count, need, index, result);
     for (const TensorNeed& need : facts.buffers)
-      result.buffers += add_tensor(analysis_.buffers, analysis_.buffer_count, need, index);
-    if (facts.counts_batches) {
-      analysis_.counters.push_back(index);
-      ++result.buffers;
-    }
+      result.buffers += add_tensor(analysis_.buffers, analysis_.buffer_count, need, index, result);
+    if (facts.counts_batches) add_counter(index, result);
     set_receptive_field(result, node, facts);
     analysis_.macs += result.macs;
     analysis_.activation_bytes += result.activation_bytes;
@@ -426,12 +423,51 @@ class Analyst {
     if (!names_.insert(node.name).second) inspector.fail("another node has the same name");
   }
 
-  std::int64_t add_tensor(std::vector<TensorSpec>& list, std::int64_t& total, const TensorNeed& need, int index) {
+  // Returns the number of elements that are new: none for a shared tensor.
+  std::int64_t add_tensor(std::vector<TensorSpec>& list, std::int64_t& total, const TensorNeed& need, int index,
+                          NodeAnalysis& result) {
     const std::int64_t count = element_count(need.shape);
-    list.push_back({graph_.nodes[static_cast<std::size_t>(index)].name + "." + need.suffix, need.shape, need.role,
-                    index, total, count});
+    const std::string name = graph_.nodes[static_cast<std::size_t>(index)].name + "." + need.suffix;
+    int& place = result.tensors[static_cast<std::size_t>(need.role)];
+    if (const SharedTensor* shared = shared_by(index, need.role)) {
+      place = tensor_of_owner(*shared, name);
+      const TensorSpec& spec = list[static_cast<std::size_t>(place)];
+      if (spec.count != count)
+        throw std::invalid_argument(text("'", name, "' ", bracketed(need.shape), " can't share '", spec.name, "' ",
+                                         bracketed(spec.shape), ": they differ in size"));
+      return 0;
+    }
+    place = static_cast<int>(list.size());
+    list.push_back({name, need.shape, need.role, index, total, count, need.shape});
     total += count;
     return count;
+  }
+
+  void add_counter(int index, NodeAnalysis& result) {
+    if (const SharedTensor* shared = shared_by(index, Role::kRunningMean)) {
+      result.counter = analysis_.nodes[static_cast<std::size_t>(shared->owner)].counter;
+      return;
+    }
+    result.counter = static_cast<int>(analysis_.counters.size());
+    analysis_.counters.push_back(index);
+    ++result.buffers;
+  }
+
+  const SharedTensor* shared_by(int node, Role role) const {
+    for (const SharedTensor& each : graph_.shared)
+      if (each.node == node && each.role == role) return &each;
+    return nullptr;
+  }
+
+  int tensor_of_owner(const SharedTensor& shared, const std::string& name) const {
+    const bool earlier = shared.owner >= 0 && shared.owner < shared.node;
+    const int place =
+        earlier ? analysis_.nodes[static_cast<std::size_t>(shared.owner)].tensors[static_cast<std::size_t>(shared.role)]
+                : -1;
+    if (place < 0)
+      throw std::invalid_argument(
+          text("'", name, "' can't be shared: node ", shared.owner, " has no such tensor, or does not come before it"));
+    return place;
   }
 
   // By convention only convolutions and pools widen the view, norms don't. Several inputs: the widest and coarsest.
@@ -466,10 +502,10 @@ bool uses_batch_statistics(const Layer& layer, bool training) {
 Analysis analyse(const Graph& graph) { return Analyst(graph).run(); }
 
 const TensorSpec* Analysis::find(int node, Role role) const {
+  const int place = nodes[static_cast<std::size_t>(node)].tensors[static_cast<std::size_t>(role)];
+  if (place < 0) return nullptr;
   const bool is_parameter = role == Role::kWeight || role == Role::kBias;
-  for (const TensorSpec& spec : is_parameter ? parameters : buffers)
-    if (spec.node == node && spec.role == role) return &spec;
-  return nullptr;
+  return &(is_parameter ? parameters : buffers)[static_cast<std::size_t>(place)];
 }
 
 void check_batch(const Graph& graph, const Analysis& analysis, std::int64_t images, bool training) {

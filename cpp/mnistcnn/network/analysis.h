@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -7,16 +8,16 @@
 
 namespace mnistcnn::network {
 
-enum class Role { kWeight, kBias, kRunningMean, kRunningVariance };
-
-// One tensor that belongs to a node. Parameters and buffers lie in two flat arrays, each in the order of the nodes.
+// One tensor of a network: a parameter, or the running statistics of a norm.
 struct TensorSpec {
   std::string name;  // PyTorch's: "convblock1.0.weight"
   Shape shape;       // PyTorch's: [out, in / groups, kernel height, kernel width], [out, in], [channels]
   Role role;
-  int node;
-  std::int64_t offset;  // of the first element in its flat array
+  int node;             // its owner: the first node that uses it
+  std::int64_t offset;  // of the first element, where all tensors of a kind lie one behind the other
   std::int64_t count;   // of elements
+  Shape stored_shape;   // as the user's module holds it, if not in `shape`: [channels, 1, 1] for a weight [channels, 1,
+                        // 1, 1]
 };
 
 struct NodeAnalysis {
@@ -29,19 +30,23 @@ struct NodeAnalysis {
   // In pixels of the input image, the larger of both directions; 0 where a layer mixes all positions.
   std::int64_t receptive_field = 0;
   std::int64_t jump = 0;  // the distance in the image of two neighbouring outputs
+  // The tensors that it uses, its own and shared ones: positions in Analysis::parameters (weight, bias), ::buffers
+  // (running mean and variance) and ::counters. -1: none.
+  std::array<int, kRoles> tensors{-1, -1, -1, -1};
+  int counter = -1;
 };
 
 struct Analysis {
   std::vector<NodeAnalysis> nodes;
-  std::vector<TensorSpec> parameters;  // in a flat f32 array
-  std::vector<TensorSpec> buffers;     // in a flat f32 array: running means and variances
-  std::vector<int> counters;           // the nodes that count their batches (num_batches_tracked)
+  std::vector<TensorSpec> parameters;  // f32, each once, in the order of the nodes that own them
+  std::vector<TensorSpec> buffers;     // f32, likewise: running means and variances
+  std::vector<int> counters;           // the nodes that own a count of batches (num_batches_tracked, i64)
   std::int64_t parameter_count = 0;
   std::int64_t buffer_count = 0;
   std::int64_t macs = 0;
   std::int64_t activation_bytes = 0;
 
-  // Where a node's tensor lies; nullptr when it has none.
+  // The tensor that a node uses in a role, its own or a shared one; nullptr if it has none.
   const TensorSpec* find(int node, Role role) const;
 };
 

@@ -19,6 +19,11 @@ void print(std::ostream& stream, const std::string& value) { stream << value; }
 
 }  // namespace
 
+const char* suffix_of(Role role) {
+  constexpr const char* kSuffixes[kRoles] = {"weight", "bias", "running_mean", "running_var"};
+  return kSuffixes[static_cast<std::size_t>(role)];
+}
+
 std::string to_string(const Layer& layer) {
   std::ostringstream stream;
   stream << op_name(layer) << '(';

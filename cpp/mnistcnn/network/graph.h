@@ -15,11 +15,25 @@ struct Node {
   bool operator==(const Node&) const = default;
 };
 
+// The tensors that a layer may have, as PyTorch names them.
+enum class Role { kWeight, kBias, kRunningMean, kRunningVariance };
+inline constexpr std::size_t kRoles = 4;
+const char* suffix_of(Role role);  // "weight", "bias", "running_mean", "running_var"
+
+// A node uses a tensor of an earlier node instead of one of its own, as a module does that is called twice.
+struct SharedTensor {
+  int node;
+  Role role;
+  int owner;
+  bool operator==(const SharedTensor&) const = default;
+};
+
 // A network: nodes in an order in which every input comes before its use; the last node is the output.
 // Data, not code: it can be printed, compared, stored and analysed. `analyse` says whether it is a sound one.
 struct Graph {
   Shape input_shape;  // [channels, height, width]
   std::vector<Node> nodes;
+  std::vector<SharedTensor> shared = {};
   bool operator==(const Graph&) const = default;
 };
 

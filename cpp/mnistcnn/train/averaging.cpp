@@ -13,8 +13,6 @@
 namespace mnistcnn::train {
 namespace {
 
-using network::Parameters;
-
 bool has_buffers(const AveragingRule& rule) {
   const auto* ema = std::get_if<Ema>(&rule);
   return ema != nullptr && ema->buffers;
@@ -37,7 +35,7 @@ const at::Tensor& stored(const Averaging::State& state, const std::string& name,
 
 }  // namespace
 
-Averaging::Averaging(AveragingRule rule, const Parameters& parameters) : rule_(rule) {
+Averaging::Averaging(AveragingRule rule, const FlatParameters& parameters) : rule_(rule) {
   const c10::InferenceMode ordinary(false);
   values_ = parameters.values.detach().clone();
   if (has_buffers(rule_)) buffers_ = parameters.buffers.detach().clone();
@@ -45,7 +43,7 @@ Averaging::Averaging(AveragingRule rule, const Parameters& parameters) : rule_(r
 
 bool Averaging::ready() const { return averaged_ > 0 || std::holds_alternative<Lookahead>(rule_); }
 
-void Averaging::after_step(Parameters& parameters) {
+void Averaging::after_step(FlatParameters& parameters) {
   if (exchanged_) throw std::logic_error("the model has its averaged weights; exchange them before training goes on");
   const at::NoGradGuard guard;
   follow(parameters);
@@ -53,20 +51,20 @@ void Averaging::after_step(Parameters& parameters) {
   std::visit([&](const auto& rule) { step_of(rule, parameters); }, rule_);
 }
 
-void Averaging::step_of(const Ema& rule, Parameters& parameters) {
+void Averaging::step_of(const Ema& rule, FlatParameters& parameters) {
   if (steps_ % rule.every != 0) return;
   const auto made = static_cast<double>(averaged_);
   const double decay = rule.warm_up ? std::min(rule.decay, (1 + made) / (10 + made)) : rule.decay;
   average(parameters, averaged_ == 0 ? 1 : 1 - decay);
 }
 
-void Averaging::step_of(const Lookahead& rule, Parameters& parameters) {
+void Averaging::step_of(const Lookahead& rule, FlatParameters& parameters) {
   if (steps_ % rule.k != 0) return;
   average(parameters, rule.alpha);
   parameters.values.copy_(values_);
 }
 
-void Averaging::after_epoch(const Parameters& parameters, std::uint64_t epoch) {
+void Averaging::after_epoch(const FlatParameters& parameters, std::uint64_t epoch) {
   const auto* rule = std::get_if<Swa>(&rule_);
   const std::int64_t number = static_cast<std::int64_t>(epoch) + 1;
   if (rule == nullptr || number < rule->start_epoch || (number - rule->start_epoch) % rule->every != 0) return;
@@ -76,13 +74,13 @@ void Averaging::after_epoch(const Parameters& parameters, std::uint64_t epoch) {
 }
 
 // Goes this share of the way to the model's weights.
-void Averaging::average(const Parameters& parameters, double share) {
+void Averaging::average(const FlatParameters& parameters, double share) {
   values_.lerp_(parameters.values, share);
   if (buffers_.defined()) buffers_.lerp_(parameters.buffers, share);
   ++averaged_;
 }
 
-void Averaging::exchange(Parameters& parameters) {
+void Averaging::exchange(FlatParameters& parameters) {
   if (!ready()) throw std::logic_error("there are no averaged weights yet");
   const at::NoGradGuard guard;
   follow(parameters);
@@ -91,7 +89,7 @@ void Averaging::exchange(Parameters& parameters) {
   exchanged_ = !exchanged_;
 }
 
-void Averaging::finish(Parameters& parameters) {
+void Averaging::finish(FlatParameters& parameters) {
   if (exchanged_) throw std::logic_error("the model has its averaged weights already; exchange them first");
   if (!ready()) return;
   const at::NoGradGuard guard;
@@ -100,7 +98,7 @@ void Averaging::finish(Parameters& parameters) {
 }
 
 // The model may have been moved since the last step.
-void Averaging::follow(const Parameters& parameters) {
+void Averaging::follow(const FlatParameters& parameters) {
   const at::Device device = parameters.values.device();
   if (values_.device() == device) return;
   values_ = values_.to(device);

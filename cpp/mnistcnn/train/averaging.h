@@ -6,7 +6,7 @@
 #include <string>
 #include <variant>
 
-#include "mnistcnn/network/parameters.h"
+#include "mnistcnn/train/flat_parameters.h"
 
 namespace mnistcnn::train {
 
@@ -37,30 +37,30 @@ class Averaging {
  public:
   using State = std::map<std::string, at::Tensor>;
 
-  Averaging(AveragingRule rule, const network::Parameters& parameters);
+  Averaging(AveragingRule rule, const FlatParameters& parameters);
 
-  void after_step(network::Parameters& parameters);
-  void after_epoch(const network::Parameters& parameters, std::uint64_t epoch);  // counted from 0
+  void after_step(FlatParameters& parameters);
+  void after_epoch(const FlatParameters& parameters, std::uint64_t epoch);  // counted from 0
 
   // Whether there are averages yet.
   bool ready() const;
 
   // The model gets the averages, and they become what it had; once more, and all is as it was.
-  void exchange(network::Parameters& parameters);
+  void exchange(FlatParameters& parameters);
   bool exchanged() const { return exchanged_; }
 
   // The model gets the averages for good, if there are any.
-  void finish(network::Parameters& parameters);
+  void finish(FlatParameters& parameters);
 
   State state() const;
   void restore(const State& state);
 
  private:
-  void step_of(const Ema& rule, network::Parameters& parameters);
-  void step_of(const Swa&, network::Parameters&) {}
-  void step_of(const Lookahead& rule, network::Parameters& parameters);
-  void average(const network::Parameters& parameters, double share);
-  void follow(const network::Parameters& parameters);
+  void step_of(const Ema& rule, FlatParameters& parameters);
+  void step_of(const Swa&, FlatParameters&) {}
+  void step_of(const Lookahead& rule, FlatParameters& parameters);
+  void average(const FlatParameters& parameters, double share);
+  void follow(const FlatParameters& parameters);
 
   AveragingRule rule_;
   at::Tensor values_;   // f32 [P]

@@ -62,30 +62,65 @@ void check_finite(double loss, const EpochOptions& options, std::size_t step) {
                                            "; try a smaller learning rate, and check that the data is finite"));
 }
 
-void check_weights(const network::Model& model, const EpochOptions& options) {
-  if (model.parameters.values.isfinite().all().item<bool>()) return;
+void check_weights(const FlatParameters& flat, const EpochOptions& options) {
+  if (flat.values.isfinite().all().item<bool>()) return;
   throw common::DivergedError(common::text("the weights left the finite numbers in the last step of epoch ",
                                            options.epoch + 1, ", with learning rate ", options.learning_rates.back(),
                                            "; try a smaller learning rate"));
 }
 
-// The engine's own step where it knows the loss, ours where it doesn't.
+// The engine's own step if it knows the loss, else ours.
 class Stepper {
  public:
-  Stepper(const network::Model& model, engine::Engine& engine, const Task& task)
-      : engine_(engine), loss_(task.loss.plain) {
-    if (!task.loss.is_plain() || task.mixing) soft_ = std::make_unique<SoftStep>(model, engine, task.loss, task.mixing);
+  Stepper(engine::Engine& engine, const Task& task) : engine_(engine), loss_(task.loss.plain) {
+    if (!task.loss.is_plain() || task.mixing) soft_ = std::make_unique<SoftStep>(engine, task.loss, task.mixing);
   }
 
-  engine::StepResult step(const engine::ImageBatch& batch, std::span<const std::int64_t> labels,
+  engine::StepResult step(FlatParameters& flat, const engine::ImageBatch& batch, std::span<const std::int64_t> labels,
                           engine::Randomness randomness) {
-    return soft_ ? soft_->step(batch, labels, randomness) : engine_.step(batch, labels, loss_, randomness);
+    if (soft_) return soft_->step(flat, batch, labels, randomness);
+    return engine_.step(flat.tensors, flat.gradient_tensors, batch, labels, loss_, randomness);
+  }
+
+  void read_teachers() {
+    if (soft_) soft_->read_teachers();
   }
 
  private:
   engine::Engine& engine_;
   const engine::Loss& loss_;
   std::unique_ptr<SoftStep> soft_;
+};
+
+// The flat copy of a model's tensors during an epoch, and the tensors to which it is written back.
+class WorkingCopy {
+ public:
+  WorkingCopy(const network::Analysis& analysis, const TensorSource& source)
+      : source_(source), tensors_(source_()), flat_(analysis, tensors_) {}
+
+  FlatParameters& flat() { return flat_; }
+
+  void write() {
+    if (is_ahead_) flat_.write(tensors_);
+    is_ahead_ = false;
+  }
+  void write_if_possible() noexcept {
+    try {
+      write();
+    } catch (const std::exception&) {  // the tensors are gone; the exception that ended the epoch says more
+    }
+  }
+  void read() {
+    tensors_ = source_();
+    flat_.read(tensors_);
+  }
+  void change() { is_ahead_ = true; }
+
+ private:
+  const TensorSource& source_;
+  network::Tensors tensors_;
+  FlatParameters flat_;
+  bool is_ahead_ = false;  // of the tensors
 };
 
 void add(EpochResult& result, const engine::StepResult& done, std::size_t size) {
@@ -99,58 +134,110 @@ void add(EpochResult& result, const engine::StepResult& done, std::size_t size) 
 
 std::int64_t step_count(std::int64_t images, std::int64_t batch_size) { return (images + batch_size - 1) / batch_size; }
 
-EpochResult train_epoch(network::Model& model, engine::Engine& engine, Optimizer& optimizer, const data::ImageSet& set,
-                        const InputScaling& scaling, const Task& task, const EpochOptions& options,
-                        const Listeners& listeners) {
+namespace {
+
+// What an epoch consists of, and what it has done so far.
+class Epoch {
+ public:
+  Epoch(WorkingCopy& copy, engine::Engine& engine, Optimizer& optimizer, const data::ImageSet& set,
+        const InputScaling& scaling, const Task& task, const EpochOptions& options, const Listeners& listeners)
+      : copy_(copy),
+        stepper_(engine, task),
+        optimizer_(optimizer),
+        set_(set),
+        scaling_(scaling),
+        task_(task),
+        options_(options),
+        listeners_(listeners),
+        order_(options.shuffle ? data::shuffled_order(set.size(), options.seed, options.epoch)
+                               : data::plain_order(set.size())) {
+    if (options.augmentation != nullptr)
+      augmented_.emplace(*options.augmentation, set.images.data(), options.seed, options.epoch);
+  }
+
+  EpochResult run() {
+    const Clock::time_point start = Clock::now();
+    for (std::int64_t begin = 0; begin < set_.size(); begin += options_.batch_size)
+      step(std::span(order_).subspan(static_cast<std::size_t>(begin),
+                                     static_cast<std::size_t>(std::min(options_.batch_size, set_.size() - begin))));
+    check_weights(copy_.flat(), options_);  // the last step's have not been through any loss yet
+    if (task_.averaging != nullptr) task_.averaging->after_epoch(copy_.flat(), options_.epoch);
+    result_.seconds = seconds_since(start);
+    return result_;
+  }
+
+ private:
+  void step(std::span<const std::int64_t> indices) {
+    labels_.clear();
+    for (const std::int64_t index : indices) labels_.push_back(set_.labels[static_cast<std::size_t>(index)]);
+    FlatParameters& flat = copy_.flat();
+    const std::size_t step = result_.step_losses.size();
+    const engine::ImageSource* const source = augmented_ ? &*augmented_ : nullptr;
+    copy_.change();  // running statistics, already by the forward
+    const engine::StepResult done =
+        stepper_.step(flat, {set_.images.data(), indices, scaling_.scale, scaling_.shift, source}, labels_,
+                      {options_.seed, options_.first_step + step});
+    check_finite(done.loss_sum, options_, step);
+    optimizer_.step(flat.values, flat.gradients, options_.learning_rates[step], momentum_at(options_, step));
+    if (task_.averaging != nullptr) task_.averaging->after_step(flat);
+    add(result_, done, indices.size());
+    tell(done.loss_sum / static_cast<double>(indices.size()));
+  }
+
+  void tell(double loss) {
+    if (listeners_.on_progress && throttle_.due())
+      listeners_.on_progress({result_.count, set_.size(), result_.loss_sum, result_.correct});
+    const std::uint64_t made = options_.first_step + result_.step_losses.size();
+    if (!listeners_.on_step.call || made % listeners_.on_step.every != 0) return;
+    copy_.write();
+    listeners_.on_step.call(made, loss);
+    copy_.read();
+    stepper_.read_teachers();
+  }
+
+  WorkingCopy& copy_;
+  Stepper stepper_;
+  Optimizer& optimizer_;
+  const data::ImageSet& set_;
+  const InputScaling& scaling_;
+  const Task& task_;
+  const EpochOptions& options_;
+  const Listeners& listeners_;
+  const std::vector<std::int64_t> order_;
+  std::optional<AugmentedImages> augmented_;
+  std::vector<std::int64_t> labels_;
+  Throttle throttle_;
+  EpochResult result_;
+};
+
+}  // namespace
+
+EpochResult train_epoch(const TensorSource& source, engine::Engine& engine, Optimizer& optimizer,
+                        const data::ImageSet& set, const InputScaling& scaling, const Task& task,
+                        const EpochOptions& options, const Listeners& listeners) {
   check_options(options, set.size());
   const c10::InferenceMode ordinary(false);  // the buffers of our own steps enter autograd's records
-  const Clock::time_point start = Clock::now();
-  Throttle throttle;
-  Stepper stepper(model, engine, task);
-  const std::vector<std::int64_t> order =
-      options.shuffle ? data::shuffled_order(set.size(), options.seed, options.epoch) : data::plain_order(set.size());
-  std::optional<AugmentedImages> augmented;
-  if (options.augmentation != nullptr)
-    augmented.emplace(*options.augmentation, set.images.data(), options.seed, options.epoch);
-  const engine::ImageSource* const source = augmented ? &*augmented : nullptr;
-  std::vector<std::int64_t> labels;
-  EpochResult result;
-  for (std::int64_t begin = 0; begin < set.size(); begin += options.batch_size) {
-    const auto size = static_cast<std::size_t>(std::min(options.batch_size, set.size() - begin));
-    const std::span<const std::int64_t> indices(order.data() + begin, size);
-    labels.clear();
-    for (const std::int64_t index : indices) labels.push_back(set.labels[static_cast<std::size_t>(index)]);
-
-    const std::size_t step = result.step_losses.size();
-    const engine::StepResult done = stepper.step({set.images.data(), indices, scaling.scale, scaling.shift, source},
-                                                 labels, {options.seed, options.first_step + step});
-    check_finite(done.loss_sum, options, step);
-    optimizer.step(model.parameters.values, model.parameters.gradients, options.learning_rates[step],
-                   momentum_at(options, step));
-    if (task.averaging != nullptr) task.averaging->after_step(model.parameters);
-    add(result, done, size);
-    if (listeners.on_progress && throttle.due())
-      listeners.on_progress({result.count, set.size(), result.loss_sum, result.correct});
-    const std::uint64_t made = options.first_step + step + 1;
-    if (listeners.on_step.call && made % listeners.on_step.every == 0)
-      listeners.on_step.call(made, done.loss_sum / static_cast<double>(size));
+  WorkingCopy copy(engine.network().analysis, source);
+  try {
+    const EpochResult result = Epoch(copy, engine, optimizer, set, scaling, task, options, listeners).run();
+    copy.write();
+    return result;
+  } catch (...) {
+    copy.write_if_possible();
+    throw;
   }
-  check_weights(model, options);  // the last step's have not been through any loss yet
-  if (task.averaging != nullptr) task.averaging->after_epoch(model.parameters, options.epoch);
-  result.seconds = seconds_since(start);
-  return result;
 }
 
-at::Tensor predict(engine::Engine& engine, std::int64_t outputs, std::span<const std::uint8_t> images,
-                   std::int64_t count, const InputScaling& scaling, std::int64_t batch_size,
-                   const std::function<void(std::int64_t)>& on_progress) {
+at::Tensor predict(const network::Tensors& tensors, engine::Engine& engine, std::int64_t outputs,
+                   std::span<const std::uint8_t> images, std::int64_t count, const InputScaling& scaling,
+                   std::int64_t batch_size, const std::function<void(std::int64_t)>& on_progress) {
   at::Tensor result = at::empty({count, outputs}, at::kFloat);
   Throttle throttle;
   const std::vector<std::int64_t> order = data::plain_order(count);
   for (std::int64_t begin = 0; begin < count; begin += batch_size) {
     const std::int64_t size = std::min(batch_size, count - begin);
     const std::span<const std::int64_t> indices(order.data() + begin, static_cast<std::size_t>(size));
-    const at::Tensor batch = engine.predict({images.data(), indices, scaling.scale, scaling.shift});
+    const at::Tensor batch = engine.predict(tensors, {images.data(), indices, scaling.scale, scaling.shift});
     result.narrow(0, begin, size).copy_(batch.reshape({size, outputs}));
     if (on_progress && throttle.due()) on_progress(begin + size);
   }

@@ -8,8 +8,8 @@
 #include "mnistcnn/data/augmentation/plan.h"
 #include "mnistcnn/data/image_set.h"
 #include "mnistcnn/engine/engine.h"
-#include "mnistcnn/network/parameters.h"
 #include "mnistcnn/train/averaging.h"
+#include "mnistcnn/train/flat_parameters.h"
 #include "mnistcnn/train/loss.h"
 #include "mnistcnn/train/mixing.h"
 #include "mnistcnn/train/optimizer.h"
@@ -45,7 +45,8 @@ struct Progress {
 // after a whole number of steps.
 using OnProgress = std::function<void(const Progress&)>;
 
-// Called after every `every`-th step of the run with the number of steps made and the latest batch's mean loss.
+// Called after every `every`-th step of the run with the number of steps made and the latest batch's mean loss. The
+// tensors of the model then hold the weights of that step, and what the call changes in them takes effect.
 struct OnStep {
   std::function<void(std::uint64_t steps, double loss)> call;
   std::uint64_t every = 1;
@@ -70,14 +71,15 @@ struct Task {
   Averaging* averaging = nullptr;
 };
 
-// One pass over the training set. Throws common::DivergedError as soon as a loss is not a finite number.
-EpochResult train_epoch(network::Model& model, engine::Engine& engine, Optimizer& optimizer, const data::ImageSet& set,
-                        const InputScaling& scaling, const Task& task, const EpochOptions& options,
-                        const Listeners& listeners);
+// One pass over the training set. The tensors of the model are read at its start and written at its end, also if an
+// exception ends it. Throws common::DivergedError as soon as a loss is not a finite number.
+EpochResult train_epoch(const TensorSource& source, engine::Engine& engine, Optimizer& optimizer,
+                        const data::ImageSet& set, const InputScaling& scaling, const Task& task,
+                        const EpochOptions& options, const Listeners& listeners);
 
 // Evaluation mode over a whole set, in order -> f32 [N, outputs], on the CPU
-at::Tensor predict(engine::Engine& engine, std::int64_t outputs, std::span<const std::uint8_t> images,
-                   std::int64_t count, const InputScaling& scaling, std::int64_t batch_size,
-                   const std::function<void(std::int64_t images_done)>& on_progress);
+at::Tensor predict(const network::Tensors& tensors, engine::Engine& engine, std::int64_t outputs,
+                   std::span<const std::uint8_t> images, std::int64_t count, const InputScaling& scaling,
+                   std::int64_t batch_size, const std::function<void(std::int64_t images_done)>& on_progress);
 
 }  // namespace mnistcnn::train

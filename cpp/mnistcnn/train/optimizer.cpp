@@ -2,7 +2,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full_like.h>
+#include <ATen/ops/full.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -98,20 +98,20 @@ std::vector<Piece> pieces_of(const network::Analysis& analysis) {
 }
 
 Optimizer::Optimizer(Rule rule, GradientOptions options, std::vector<Piece> pieces, const std::vector<Range>& trainable,
-                     const std::vector<Range>& undecayed, const at::Tensor& values)
+                     const std::vector<Range>& undecayed)
     : rule_(std::move(rule)),
       options_(options),
       pieces_(std::move(pieces)),
       steps_(pieces_.size(), 0),
       momentum_products_(pieces_.size(), 1),
-      count_(values.numel()) {
+      count_(pieces_.empty() ? 0 : pieces_.back().range.end) {
   const c10::InferenceMode ordinary(false);
   if (const auto* sgd = std::get_if<Sgd>(&rule_)) sgd->check();
   decayed_ = chosen(pieces_, undecayed, count_);
   decayed_.flip();
   set_trainable(trainable);
   for (std::size_t i = 0; i < slots_of(rule_).size(); ++i)
-    slots_.push_back(at::full_like(values.detach(), first_value(rule_)));
+    slots_.push_back(at::full({count_}, first_value(rule_), at::kFloat));
 }
 
 void Optimizer::set_trainable(const std::vector<Range>& trainable) {
@@ -148,6 +148,10 @@ void Optimizer::step(at::Tensor& values, const at::Tensor& gradients, double lea
                      std::optional<double> momentum, Path path) {
   const c10::InferenceMode ordinary(false);
   const at::NoGradGuard guard;
+  for (const at::Tensor* each : {&std::as_const(values), &gradients})
+    if (each->dim() != 1 || each->numel() != count_ || each->scalar_type() != at::kFloat || !each->is_contiguous())
+      throw std::invalid_argument(text("values and gradients must be contiguous float32 [", count_, "], got ",
+                                       each->toString(), " ", common::bracketed(each->sizes())));
   if (!values.is_cpu()) path = Path::kTensors;
   follow(values.device());
   Shaping shaped = shaping(values, gradients, path);

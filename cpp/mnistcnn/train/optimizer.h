@@ -49,14 +49,15 @@ class Optimizer {
   // trainable: the stretches that change, whole parameters; the rest is frozen. undecayed: those that weight decay and
   // l1 leave alone.
   Optimizer(Rule rule, GradientOptions options, std::vector<Piece> pieces, const std::vector<Range>& trainable,
-            const std::vector<Range>& undecayed, const at::Tensor& values);
+            const std::vector<Range>& undecayed);
 
   // From now on these; what was gathered for the others is kept, and their steps are not counted.
   void set_trainable(const std::vector<Range>& trainable);
 
   bool has_momentum() const;
 
-  // values, gradients: f32 [P]. A momentum takes the place of the rule's own (of beta1 in Adam's family).
+  // values, gradients: contiguous f32 [P]; else std::invalid_argument. A momentum takes the place of the rule's own (of
+  // beta1 in Adam's family).
   void step(at::Tensor& values, const at::Tensor& gradients, double learning_rate, std::optional<double> momentum,
             Path path = Path::kFitting);
 

@@ -25,14 +25,15 @@ at::Tensor rows(at::Tensor& buffer, std::int64_t count, const network::Shape& sh
 }  // namespace
 
 at::Tensor SoftStep::gathered(const engine::ImageBatch& batch) {
-  at::Tensor images = rows(images_, static_cast<std::int64_t>(batch.indices.size()), model_.graph.input_shape);
-  gather(batch, model_.graph.input_shape, images.mutable_data_ptr<float>());
+  at::Tensor images =
+      rows(images_, static_cast<std::int64_t>(batch.indices.size()), engine_.network().graph.input_shape);
+  gather(batch, engine_.network().graph.input_shape, images.mutable_data_ptr<float>());
   return images;
 }
 
 at::Tensor SoftStep::mixed(const at::Tensor& images, std::span<const std::int64_t> labels,
                            engine::Randomness randomness) {
-  const network::Shape& shape = model_.graph.input_shape;
+  const network::Shape& shape = engine_.network().graph.input_shape;
   plan_ = draw(*mixing_, randomness.seed, randomness.step, images.size(0), shape[1], shape[2]);
   partners_.clear();
   for (const std::int64_t partner : plan_.partners) partners_.push_back(labels[static_cast<std::size_t>(partner)]);
@@ -41,13 +42,14 @@ at::Tensor SoftStep::mixed(const at::Tensor& images, std::span<const std::int64_
   return result;
 }
 
-engine::StepResult SoftStep::step(const engine::ImageBatch& batch, std::span<const std::int64_t> labels,
-                                  engine::Randomness randomness) {
+engine::StepResult SoftStep::step(FlatParameters& flat, const engine::ImageBatch& batch,
+                                  std::span<const std::int64_t> labels, engine::Randomness randomness) {
   at::Tensor images = gathered(batch);
   if (mixing_) images = mixed(images, labels, randomness);
-  const at::Device device = model_.parameters.values.device();
+  const at::Device device = flat.values.device();
   const at::Tensor inputs = images.to(device);
-  const at::Tensor given = engine_.forward(inputs, engine::Mode::kTrain, randomness, engine::Keep::kForParameters);
+  const at::Tensor given =
+      engine_.forward(flat.tensors, inputs, engine::Mode::kTrain, randomness, engine::Keep::kForParameters);
   const at::Tensor outputs = given.cpu().contiguous();
   at::Tensor gradients = rows(gradients_, outputs.size(0), {outputs.size(1)});
   Targets targets{.labels = labels};
@@ -57,13 +59,13 @@ engine::StepResult SoftStep::step(const engine::ImageBatch& batch, std::span<con
   }
   at::Tensor opinion;
   if (!loss_.distillation.teachers.empty()) {
-    opinion = opinions(loss_.distillation, inputs, batch.scale, batch.shift);
+    opinion = opinions(loss_.distillation, teachers_, inputs, batch.scale, batch.shift);
     targets.opinions = floats(opinion);
   }
   const auto size = static_cast<std::size_t>(outputs.numel());
   const engine::StepResult result =
       evaluate(loss_, {outputs.const_data_ptr<float>(), size}, targets, floats(gradients));
-  engine_.backward(gradients.to(device));
+  engine_.backward(flat.tensors.parameters, flat.gradient_tensors, gradients.to(device));
   return result;
 }
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "mnistcnn/engine/engine.h"
-#include "mnistcnn/network/parameters.h"
+#include "mnistcnn/train/flat_parameters.h"
 #include "mnistcnn/train/loss.h"
 #include "mnistcnn/train/mixing.h"
 
@@ -15,20 +15,25 @@ namespace mnistcnn::train {
 // loss, backward. Its buffers serve all steps of an epoch.
 class SoftStep {
  public:
-  SoftStep(const network::Model& model, engine::Engine& engine, const Loss& loss, std::optional<Mixing> mixing)
-      : model_(model), engine_(engine), loss_(loss), mixing_(mixing) {}
+  SoftStep(engine::Engine& engine, const Loss& loss, std::optional<Mixing> mixing)
+      : engine_(engine), loss_(loss), mixing_(mixing) {
+    read_teachers();
+  }
 
-  engine::StepResult step(const engine::ImageBatch& batch, std::span<const std::int64_t> labels,
+  // To be called after a callback, which may have replaced tensors.
+  void read_teachers() { teachers_ = tensors_of_teachers(loss_.distillation); }
+
+  engine::StepResult step(FlatParameters& flat, const engine::ImageBatch& batch, std::span<const std::int64_t> labels,
                           engine::Randomness randomness);
 
  private:
   at::Tensor gathered(const engine::ImageBatch& batch);
   at::Tensor mixed(const at::Tensor& images, std::span<const std::int64_t> labels, engine::Randomness randomness);
 
-  const network::Model& model_;
   engine::Engine& engine_;
   const Loss& loss_;
   std::optional<Mixing> mixing_;
+  std::vector<network::Tensors> teachers_;
   at::Tensor images_, mixtures_, gradients_;  // on the CPU, as large as the largest batch
   MixingPlan plan_;
   std::vector<std::int64_t> partners_;  // labels

@@ -30,13 +30,20 @@ at::Tensor seen_by(const Teacher& teacher, const at::Tensor& images, std::span<c
 
 }  // namespace
 
-at::Tensor opinions(const Distillation& distillation, const at::Tensor& images, std::span<const float> scale,
-                    std::span<const float> shift) {
+std::vector<network::Tensors> tensors_of_teachers(const Distillation& distillation) {
+  std::vector<network::Tensors> result;
+  for (const Teacher& teacher : distillation.teachers) result.push_back(teacher.source());
+  return result;
+}
+
+at::Tensor opinions(const Distillation& distillation, std::span<const network::Tensors> tensors,
+                    const at::Tensor& images, std::span<const float> scale, std::span<const float> shift) {
   const at::NoGradGuard guard;
   at::Tensor sum;
-  for (const Teacher& teacher : distillation.teachers) {
-    at::Tensor outputs = teacher.engine->forward(seen_by(teacher, images, scale, shift), engine::Mode::kEvaluate, {},
-                                                 engine::Keep::kNothing);
+  for (std::size_t i = 0; i < distillation.teachers.size(); ++i) {
+    const Teacher& teacher = distillation.teachers[i];
+    at::Tensor outputs = teacher.engine->forward(tensors[i], seen_by(teacher, images, scale, shift),
+                                                 engine::Mode::kEvaluate, {}, engine::Keep::kNothing);
     if (teacher.gives_probabilities) outputs = outputs.clamp_min(std::numeric_limits<float>::min()).log();
     const at::Tensor opinion = at::softmax(outputs / distillation.temperature, 1);
     sum = sum.defined() ? sum + opinion : opinion;

@@ -5,12 +5,14 @@
 #include <vector>
 
 #include "mnistcnn/engine/engine.h"
+#include "mnistcnn/train/flat_parameters.h"
 
 namespace mnistcnn::train {
 
 // A trained model whose opinion a student learns.
 struct Teacher {
   engine::Engine* engine;           // of another model than the student's; not owned
+  TensorSource source;              // of its tensors
   std::vector<float> scale, shift;  // pixel * scale + shift is what it takes, one of each per channel
   bool gives_probabilities;         // otherwise logits or log-probabilities
 };
@@ -21,9 +23,12 @@ struct Distillation {
   double temperature = 4, weight = 0.5;
 };
 
-// images: f32 [B, C, H, W], pixel * scale + shift as the student takes them -> f32 [B, classes] on the CPU: the mean of
-// the teachers' softened probabilities.
-at::Tensor opinions(const Distillation& distillation, const at::Tensor& images, std::span<const float> scale,
-                    std::span<const float> shift);
+// The present tensors of each teacher.
+std::vector<network::Tensors> tensors_of_teachers(const Distillation& distillation);
+
+// images: f32 [B, C, H, W], pixel * scale + shift as the student takes them; tensors: of each teacher -> f32 [B,
+// classes] on the CPU: the mean of the teachers' softened probabilities.
+at::Tensor opinions(const Distillation& distillation, std::span<const network::Tensors> tensors,
+                    const at::Tensor& images, std::span<const float> scale, std::span<const float> shift);
 
 }  // namespace mnistcnn::train

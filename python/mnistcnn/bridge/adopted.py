@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,10 @@ import torch
 from torch import nn
 
 from mnistcnn._native import core
-from mnistcnn.bridge.heads import parameters_behind, separated
+from mnistcnn.bridge.heads import parameter_users, parameters_behind, separated
 from mnistcnn.bridge.outputs import ONE, Choice, chosen, put_together
 from mnistcnn.graph import Row
-from mnistcnn.model import EngineWarning, Model
-from mnistcnn.module_tree import Link, Place
+from mnistcnn.model import EngineWarning, Model, Place, Shared
 from mnistcnn.normalization import Normalization
 from mnistcnn.untraced import untraced
 
@@ -37,6 +36,7 @@ class Plan:
     input_shape: tuple[int, ...]  # (channels, height, width)
     image_shape: tuple[int, ...]  # of one image as the author's forward takes it
     output_shapes: tuple[tuple[int, ...], ...]  # of one image's outputs as the author's forward gives them
+    shared: tuple[Shared, ...] = ()  # tensors that several nodes use
     form: Any = ONE  # how the author's forward returns them
     output: Choice = None  # the one that was asked for
 
@@ -44,9 +44,9 @@ class Plan:
 class AdoptedModel(Model):
     """A `Model` whose layers are an author's own modules; see `mnistcnn.from_torch`.
 
-    Memory is shared: the modules keep their parameters, which now lie in the model's flat memory. Whatever changes
-    in one is changed in the other. Where the engine can't do what the modules would (hooks on a layer, layers in
-    different modes), the author's forward runs in PyTorch instead.
+    The model has no tensors of its own: every run reads those that the modules have at that moment. Where the engine
+    can't do what the modules would (hooks on a layer, layers in different modes), the author's forward runs in PyTorch
+    instead.
     """
 
     @classmethod
@@ -57,11 +57,16 @@ class AdoptedModel(Model):
         model = cls.__new__(cls)
         nn.Module.__init__(model)
         model.__dict__["_original"], model.__dict__["_plan"] = module, plan
+        model.__dict__["_shared"] = list(plan.shared)
         model._build(
             plan.rows, plan.input_shape, seed=0, name=name or type(module).__name__, normalization=normalization
         )
-        model.__dict__.update((key, module.__dict__[key]) for key in _STATE_OF_MODULES)
+        model._take_state()
         return model
+
+    def _take_state(self) -> None:
+        """Have the author's children, tensors and hooks: the very dictionaries."""
+        self.__dict__.update((key, self._original.__dict__[key]) for key in _STATE_OF_MODULES)
 
     @property
     def original(self) -> nn.Module:
@@ -81,12 +86,15 @@ class AdoptedModel(Model):
     def plain(self) -> Model:
         """A model with the same layers and weights of its own, without the author's modules."""
         self.check_one_output()
-        model = Model.from_rows(self.rows, self.input_shape, name=self.name, normalization=self.normalization)
-        self._relink()
-        for name in ("values", "buffers", "counters"):
-            getattr(model._network, name).copy_(getattr(self._network, name))
-        for its, mine in zip(model._parameter_links, self._parameter_links, strict=True):
-            its.tensor.requires_grad_(mine.tensor.requires_grad)
+        model = Model.from_rows(
+            self.rows, self.input_shape, name=self.name, normalization=self.normalization, shared=self.shared
+        )
+        with torch.no_grad():
+            for its, mine in zip(model.tensors(), self.tensors(), strict=True):
+                for to, given in zip(its, mine, strict=True):
+                    to.copy_(given.reshape(to.shape))
+        for to, given in zip(model.tensors()[0], self.tensors()[0], strict=True):
+            to.requires_grad_(given.requires_grad)
         model.engine, model.threads, model.history = self.engine, self.threads, copy.deepcopy(self.history)
         return model.to(self.device).train(self.training)
 
@@ -191,32 +199,26 @@ class AdoptedModel(Model):
         self.__dict__["_layers"] = [module.get_submodule(path) for path in plan.layers]
         self._told: set[str] = set()
         self._keeps_shape = plan.form == ONE and plan.output_shapes == (self.output_shape,)
-        holders = [node for _, _, node, _ in self._network.parameter_specs]
+        users = parameter_users(self._network.parameter_specs, plan.shared)
         several = len(plan.output_shapes) > 1
-        self._behind = parameters_behind(plan.rows, holders) if several else [frozenset(range(len(holders)))]
-        device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
-        network = self._network
-        if device.type != "cpu":
-            names = ("values", "gradients", "buffers", "counters")
-            network.set_memory(**{name: getattr(network, name).to(device) for name in names})
+        self._behind = parameters_behind(plan.rows, users) if several else [frozenset(range(len(users)))]
 
-    def _attach(self) -> None:
-        """The author's parameters become views of the flat memory; they stay the same objects."""
-        self._parameter_links = [Link(place, name, view, trained=True) for name, place, view in self._parameter_views()]
-        self._buffer_links = [Link(place, name, view, trained=False) for name, place, view in self._buffer_views()]
-        self._relink()
+    def _defined(self, rows: Sequence[Row], input_shape: Sequence[int]) -> dict[str, Any]:
+        names = [name for name, *_ in rows]
+        shapes = {
+            f"{name}.{suffix}": tuple(_member(self._original, author).shape)
+            for name, tensors in zip(names, self._plan.tensors, strict=True)
+            for suffix, author in tensors.items()
+        }
+        return {**super()._defined(rows, input_shape), "stored_shapes": shapes}
 
-    def _place(self, node: int, key: str) -> Place:
-        path, _, name = self._plan.tensors[node][key].rpartition(".")
+    def _register(self) -> None:
+        """Leave the author's tensors where they are."""
+
+    def _place(self, node: int, suffix: str) -> Place:
+        path, _, key = self._plan.tensors[node][suffix].rpartition(".")
         owner = self._original.get_submodule(path)
-        return Place(owner, name, tuple(getattr(owner, name).shape))
-
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> AdoptedModel:
-        super()._apply(fn)
-        linked = {id(link.tensor) for link in (*self._parameter_links, *self._buffer_links)}
-        for module in self.modules():
-            _move_unlinked(module, fn, linked)
-        return self
+        return (owner._parameters if suffix in ("weight", "bias") else owner._buffers), key
 
     def _rebuild(self, plan: Plan) -> None:
         """Another network around the same module, which was changed."""
@@ -228,17 +230,13 @@ class AdoptedModel(Model):
 
     # ---- copies
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # The author's parameters are views of one large memory: copied first, so that each is stored once.
-        return _restore, (*self._recipe(), copy.deepcopy(self._original), self._plan, self._settings())
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return _empty, (*self._recipe(),), self.__getstate__()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> AdoptedModel:
-        make, argument = self._recipe()
-        copied = _restore(make, argument, copy.deepcopy(self._original, memo), self._plan, self._settings())
-        memo[id(self)] = copied
-        for mine, its in zip(self._parameter_links, copied._parameter_links, strict=True):
-            its.tensor.grad = None if mine.tensor.grad is None else mine.tensor.grad.clone()
-        return copied
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._take_state()
+        super().__setstate__({})
 
     def _recipe(self) -> tuple[Callable[..., Any], Any]:
         """What makes a model of this class: a function and its argument."""
@@ -249,28 +247,22 @@ class AdoptedModel(Model):
         return {**{name: getattr(self, name) for name in names}, "history": copy.deepcopy(self.history)}
 
 
-def _move_unlinked(module: nn.Module, fn: Callable[[torch.Tensor], torch.Tensor], linked: set[int]) -> None:
-    """Members that the network doesn't use go along."""
-    for parameter in module._parameters.values():
-        if parameter is not None and id(parameter) not in linked:
-            parameter.data = fn(parameter.data)
-            parameter.grad = None if parameter.grad is None else fn(parameter.grad)
-    for key, buffer in module._buffers.items():
-        if buffer is not None and id(buffer) not in linked:
-            module._buffers[key] = fn(buffer)
+def _member(module: nn.Module, name: str) -> torch.Tensor:
+    path, _, key = name.rpartition(".")
+    tensor: torch.Tensor = getattr(module.get_submodule(path), key)
+    return tensor
 
 
 def _same_class(kind: type[AdoptedModel]) -> type[AdoptedModel]:
     return kind
 
 
-def _restore(make: Any, argument: Any, module: nn.Module, plan: Plan, settings: dict[str, Any]) -> AdoptedModel:
-    model: AdoptedModel = make(argument).adopt(module, plan)
-    for name, value in settings.items():
-        setattr(model, name, value)
-    return model
+def _empty(make: Callable[[Any], type[AdoptedModel]], argument: Any) -> AdoptedModel:
+    """Return a model without any state, for pickle and copy."""
+    kind = make(argument)
+    return kind.__new__(kind)
 
 
 def network_of(plan: Plan) -> core.Network:
     """The core's network of a plan, with weights of its own."""
-    return core.Network(input_shape=list(plan.input_shape), nodes=list(plan.rows), seed=0)
+    return core.Network(input_shape=list(plan.input_shape), nodes=list(plan.rows), shared=list(plan.shared))

@@ -19,10 +19,6 @@ class ConversionError(ValueError):
     """A PyTorch module that mnistcnn can't run, and why."""
 
 
-class SharedTensorError(ConversionError):
-    """A tensor that two nodes would need."""
-
-
 class RefusalError(Exception):
     """The reason why one operation can't be expressed; it matters only if the outputs depend on that operation."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
 
 from mnistcnn.graph import Row
+from mnistcnn.model import Shared
 
 Shape = tuple[int, ...]
 
@@ -23,16 +24,23 @@ def separated(outputs: torch.Tensor, shapes: Sequence[Shape], behind: Sequence[f
     return _parts(rows, shapes)
 
 
-def parameters_behind(rows: Sequence[Row], nodes: Iterable[int]) -> list[frozenset[int]]:
-    """For each of the outputs that the last node joins: the parameters on which it depends; ``nodes`` has theirs."""
-    holders = list(nodes)
+def parameter_users(specs: Sequence[tuple[str, Shape, int, int]], shared: Sequence[Shared]) -> list[frozenset[int]]:
+    """Return the nodes that use each parameter: the one that owns it, and those that share it."""
+    return [
+        frozenset({owner, *(node for node, suffix, its in shared if (its, suffix) == (owner, name.rpartition(".")[2]))})
+        for name, _, owner, _ in specs
+    ]
+
+
+def parameters_behind(rows: Sequence[Row], users: Sequence[frozenset[int]]) -> list[frozenset[int]]:
+    """Return, for each of the outputs that the last node joins, the positions of the parameters it depends on."""
     found = []
     for output in rows[-1][2]:
         wanted = {output}
         for node in range(output, -1, -1):
             if node in wanted:
                 wanted.update(rows[node][2])
-        found.append(frozenset(index for index, node in enumerate(holders) if node in wanted))
+        found.append(frozenset(index for index, nodes in enumerate(users) if nodes & wanted))
     return found
 
 

@@ -48,7 +48,6 @@ def export_onnx(model: Model, path: str | Path, *, pixels: bool = False) -> Path
         raise ImportError('ONNX files need the package onnx: pip install "mnistcnn[onnx]"') from None
     if isinstance(model, AdoptedModel):
         model.check_one_output()
-    model._relink()
     document = _Writer(model, onnx).document(pixels=pixels)
     onnx.checker.check_model(document, full_check=True)
     return write_whole(Path(path), document.SerializeToString())
@@ -63,7 +62,7 @@ class _Writer:
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
         self.name = "images"  # of the node that is being written
-        self.tensors = {name: view for name, _, view in (*model._parameter_views(), *model._buffer_views())}
+        self.tensors = model.named_tensors()
 
     def document(self, *, pixels: bool) -> Any:
         model, helper, types = self.model, self.helper, self._onnx.TensorProto

@@ -51,16 +51,21 @@ def _own(model: Any) -> nn.Module:
 
 
 def _fill(module: nn.Module, model: Model, *, copy: bool) -> None:
-    model._relink()
-    if copy:
-        module.load_state_dict(model.state_dict())
-        return
-    ours = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    ours: dict[str, torch.Tensor] = dict(model.named_parameters(remove_duplicate=False))
+    ours |= dict(model.named_buffers(remove_duplicate=False))
+    copies: dict[torch.Tensor, torch.Tensor] = {}  # one of each, so that what is shared stays shared
     for path, each in module.named_modules():
         for tensors in (each._parameters, each._buffers):
             for key, tensor in tensors.items():
                 if tensor is not None:
-                    tensors[key] = ours[f"{path}.{key}" if path else key]
+                    own = ours[f"{path}.{key}" if path else key]
+                    tensors[key] = copies.setdefault(own, _copied(own)) if copy else own
+
+
+def _copied(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor, or parameter, of its own with the same values."""
+    values = tensor.detach().clone()
+    return nn.Parameter(values, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else values
 
 
 def _chain(nodes: list[dict[str, Any]], steps: list[Any]) -> nn.Module | None:

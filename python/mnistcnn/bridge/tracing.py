@@ -15,10 +15,11 @@ from torch import nn
 
 from mnistcnn.bridge.adopted import Plan
 from mnistcnn.bridge.builder import Builder, Found, Value
-from mnistcnn.bridge.errors import ConversionError, ForwardError, RefusalError, SharedTensorError
+from mnistcnn.bridge.errors import ConversionError, ForwardError, RefusalError
 from mnistcnn.bridge.modes import compared
 from mnistcnn.bridge.outputs import Choice, chosen, described, entries, taken_apart
 from mnistcnn.bridge.recorder import Recorder
+from mnistcnn.model import Shared
 
 Shape = tuple[int, ...]
 EVALUATION_BATCH, TRAINING_BATCH = 3, 5  # numbers that sizes of maps and layers seldom are
@@ -136,25 +137,32 @@ class Run:
         return [replace(each, inputs=[place[node] for node in each.inputs]) for each in found]
 
 
-def check_shared(nodes: list[Found]) -> None:
-    """Every tensor belongs to one node."""
-    users: dict[str, Found] = {}
-    for found in nodes:
-        for name in found.tensors.values():
-            if name in users:
-                raise SharedTensorError(
-                    f"'{name}' is used twice, by {users[name].described()} and by {found.described()}; mnistcnn has no "
-                    "shared weights: make a layer for each use"
+def shared_tensors(nodes: list[Found]) -> tuple[Shared, ...]:
+    """Return the tensors that several nodes use: each later node with the first one."""
+    first: dict[str, tuple[int, str]] = {}
+    shared = []
+    for number, found in enumerate(nodes):
+        for suffix, name in found.tensors.items():
+            owner, its = first.setdefault(name, (number, suffix))
+            if its != suffix:
+                raise ConversionError(
+                    f"'{name}' is the {its} of {nodes[owner].described()} and the {suffix} of {found.described()}; "
+                    "mnistcnn shares tensors between layers only in the same place"
                 )
-            users[name] = found
+            if owner != number and suffix != "num_batches_tracked":
+                shared.append((number, suffix, owner))
+    return tuple(shared)
 
 
 def plan_of(module: nn.Module, input_shape: Shape, image_shape: Shape, output: Choice = None) -> tuple[Plan, list[Run]]:
     """What the module computes, and the two runs that showed it."""
-    try:
-        return _planned(module, input_shape, image_shape, output, joins=True)
-    except SharedTensorError:  # perhaps a layer whose output is used with a bias and without
-        return _planned(module, input_shape, image_shape, output, joins=False)
+    found = _planned(module, input_shape, image_shape, output, joins=True)
+    if not found[0].shared:
+        return found
+    # Perhaps a layer whose output is used with a bias and without: then it need not be computed twice.
+    return min(
+        found, _planned(module, input_shape, image_shape, output, joins=False), key=lambda each: len(each[0].shared)
+    )
 
 
 def _planned(
@@ -171,7 +179,6 @@ def _planned(
             f"evaluation; let it return the same in both. {_one_of(several)}"
         )
     nodes = compared(runs[0].nodes(), runs[1].nodes())
-    check_shared(nodes)
     rows = tuple(found.row() for found in nodes)
     names = [name for name, _ in module.named_modules()]
     layers = tuple(name for name in names if name)
@@ -179,6 +186,7 @@ def _planned(
     return Plan(
         rows=rows,
         tensors=tuple(dict(found.tensors) for found in nodes),
+        shared=shared_tensors(nodes),
         owners=tuple(name for name in names if name in owners),
         layers=layers,
         input_shape=input_shape,

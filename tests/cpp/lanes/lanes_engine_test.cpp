@@ -71,10 +71,10 @@ Outcome train_a_little(Model& model, std::initializer_list<int> batch_sizes) {
     std::vector<std::int64_t> indices, labels;
     for (int i = 0; i < count; ++i) indices.push_back((i * 7 + count) % 200), labels.push_back((i * 3 + count) % 10);
     const ImageBatch batch{images.data(), indices, scale, shift};
-    outcome.loss += model.engine->step(batch, labels, {LossKind::kNegativeLogLikelihood, 0.1}, {5, step++}).loss_sum;
+    outcome.loss += model.step(batch, labels, {LossKind::kNegativeLogLikelihood, 0.1}, {5, step++}).loss_sum;
     outcome.gradients.insert(outcome.gradients.end(), model.gradients.begin(), model.gradients.end());
     std::vector<float> outputs(static_cast<std::size_t>(count) * 10);
-    model.engine->predict(batch, outputs.data());
+    model.predict(batch, outputs.data());
     outcome.outputs.insert(outcome.outputs.end(), outputs.begin(), outputs.end());
   }
   outcome.buffers = model.buffers;
@@ -129,9 +129,9 @@ TEST(LanesEngine, ASourceOfImagesGivesTheBitsOfStoredImages) {
       std::vector<std::int64_t> indices, labels;
       for (int i = 0; i < count; ++i) indices.push_back((i * 7) % 40), labels.push_back(i % 10);
       const ImageBatch batch{stored, indices, scale, shift, made};
-      model.engine->step(batch, labels, {}, {5, 0});
+      model.step(batch, labels, {}, {5, 0});
       outputs.resize(static_cast<std::size_t>(count) * 10);
-      model.engine->predict(batch, outputs.data());
+      model.predict(batch, outputs.data());
     }
     return std::pair(model.gradients, outputs);
   };
@@ -162,13 +162,13 @@ TEST(LanesEngine, GradientsAreTheSlopesOfTheLoss) {
     const std::vector<float> images = random.numbers(static_cast<std::size_t>(count) * 60);
     std::vector<float> outputs(static_cast<std::size_t>(count) * 4), weights = random.numbers(outputs.size());
     const auto loss = [&] {
-      model.engine->forward(images.data(), count, Mode::kTrain, {}, outputs.data());
+      model.forward(images.data(), count, Mode::kTrain, {}, false, outputs.data());
       double sum = 0;
       for (std::size_t i = 0; i < outputs.size(); ++i) sum += static_cast<double>(outputs[i]) * weights[i];
       return sum;
     };
     loss();
-    model.engine->backward(weights.data(), nullptr);
+    model.backward(weights.data(), nullptr);
     const std::vector<float> gradients = model.gradients;
     for (std::size_t i = 0; i < model.values.size(); ++i) {
       const float before = model.values[i], h = 1e-2f;
@@ -193,7 +193,7 @@ TEST(LanesEngine, AnyBatchSize) {
   const auto gradients_of = [&](Model& which, std::int64_t first, std::int64_t count) {
     std::vector<std::int64_t> indices, labels;
     for (std::int64_t i = first; i < first + count; ++i) indices.push_back(i), labels.push_back(i % 10);
-    return which.engine->step({images.data(), indices, scale, shift}, labels, {}, {}).loss_sum;
+    return which.step({images.data(), indices, scale, shift}, labels, {}, {}).loss_sum;
   };
   std::vector<double> sum(model.values.size(), 0);
   double loss = 0;
@@ -217,7 +217,7 @@ TEST(LanesEngine, BatchNormStatisticsSurviveALargeMean) {
   const int count = 50, positions = 63;
   std::vector<float> images(count * 2 * positions), outputs(images.size());
   for (float& each : images) each = 5000 + random.number();
-  model.engine->forward(images.data(), count, Mode::kTrain, {}, outputs.data());
+  model.forward(images.data(), count, Mode::kTrain, {}, false, outputs.data());
   for (int c = 0; c < 2; ++c) {
     double mean = 0, squares = 0;
     const auto visit = [&](auto use) {
@@ -234,8 +234,8 @@ TEST(LanesEngine, BatchNormStatisticsSurviveALargeMean) {
 TEST(LanesEngine, OneValuePerChannelIsRefusedInTraining) {
   Model model(chain_graph({3, 1, 1}, {network::BatchNorm2d{}}), 1);
   std::vector<float> images(3, 1), outputs(3);
-  EXPECT_THROW(model.engine->forward(images.data(), 1, Mode::kTrain, {}, outputs.data()), std::invalid_argument);
-  EXPECT_NO_THROW(model.engine->forward(images.data(), 1, Mode::kEvaluate, {}, outputs.data()));
+  EXPECT_THROW(model.forward(images.data(), 1, Mode::kTrain, {}, false, outputs.data()), std::invalid_argument);
+  EXPECT_NO_THROW(model.forward(images.data(), 1, Mode::kEvaluate, {}, false, outputs.data()));
 }
 
 TEST(LanesEngine, RefusesWithTheNodeAndTheReason) {
@@ -253,18 +253,18 @@ TEST(LanesEngine, WrongStepsAreRefused) {
   const std::vector<std::uint8_t> images(16);
   const std::vector<std::int64_t> indices{0}, wrong{3}, none;
   const std::vector<float> one{1};
-  EXPECT_THROW(model.engine->step({images.data(), indices, one, one}, wrong, {}, {}), std::invalid_argument);
-  EXPECT_THROW(model.engine->step({images.data(), indices, one, one}, none, {}, {}), std::invalid_argument);
-  EXPECT_THROW(model.engine->backward(one.data(), nullptr), std::invalid_argument);
+  EXPECT_THROW(model.step({images.data(), indices, one, one}, wrong, {}, {}), std::invalid_argument);
+  EXPECT_THROW(model.step({images.data(), indices, one, one}, none, {}, {}), std::invalid_argument);
+  EXPECT_THROW(model.backward(one.data(), nullptr), std::invalid_argument);
 }
 
 TEST(LanesEngine, AForwardServesOneBackward) {
   Model model(chain_graph({1, 4, 4}, {network::Flatten{}, network::Linear{3, true}}), 1);
   const std::vector<float> image(16, 0.5f), gradients(3, 1.0f);
   std::vector<float> outputs(3);
-  model.engine->forward(image.data(), 1, Mode::kTrain, {}, outputs.data());
-  model.engine->backward(gradients.data(), nullptr);
-  EXPECT_THROW(model.engine->backward(gradients.data(), nullptr), std::invalid_argument);
+  model.forward(image.data(), 1, Mode::kTrain, {}, false, outputs.data());
+  model.backward(gradients.data(), nullptr);
+  EXPECT_THROW(model.backward(gradients.data(), nullptr), std::invalid_argument);
 }
 
 TEST(LanesEngine, TwoEnginesInTwoThreads) {
@@ -300,6 +300,39 @@ TEST(LanesEngine, WorksInTheChildOfAFork) {
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 #endif
+
+// A linear layer used twice: its gradient is the sum of those of two layers with equal weights.
+TEST(LanesEngine, AddsTheGradientsOfASharedTensor) {
+  for (const std::int64_t size : {8, 400}) {  // a product for each block, and one for the batch
+    const std::vector<network::Layer> layers{network::Flatten{}, network::Linear{size, true}, network::Tanh{},
+                                             network::Linear{size, true}, network::Linear{3, true}};
+    const Graph separate = chain_graph({1, 1, size}, layers);
+    Graph shared = separate;
+    shared.shared = {{3, network::Role::kWeight, 1}, {3, network::Role::kBias, 1}};
+    Model one(shared, 2), two(separate, 2);
+    const auto own = static_cast<std::size_t>(size * size + size);
+    std::copy_n(one.values.begin(), own, two.values.begin());
+    std::copy_n(one.values.begin(), own, two.values.begin() + static_cast<std::ptrdiff_t>(own));
+    std::copy(one.values.begin() + static_cast<std::ptrdiff_t>(own), one.values.end(),
+              two.values.begin() + static_cast<std::ptrdiff_t>(2 * own));
+    const std::vector<float> images(static_cast<std::size_t>(20 * size), 0.25f), ones(20 * 3, 1.0f);
+    std::vector<float> outputs(20 * 3), wanted(20 * 3);
+    one.forward(images.data(), 20, Mode::kTrain, {}, false, outputs.data());
+    two.forward(images.data(), 20, Mode::kTrain, {}, false, wanted.data());
+    EXPECT_EQ(outputs, wanted);
+    one.backward(ones.data(), nullptr);
+    two.backward(ones.data(), nullptr);
+    for (std::size_t i = 0; i < own; ++i) EXPECT_EQ(one.gradients[i], two.gradients[own + i] + two.gradients[i]) << i;
+  }
+}
+
+TEST(LanesEngine, RefusesAnotherNumberOfTensors) {
+  Model model(chain_graph({1, 4, 4}, {network::Flatten{}, network::Linear{3, true}}), 1);
+  const std::vector<float> image(16);
+  std::vector<float> outputs(3);
+  EXPECT_THROW(model.engine->forward({}, image.data(), 1, Mode::kEvaluate, {}, false, outputs.data()),
+               std::invalid_argument);
+}
 
 }  // namespace
 }  // namespace mnistcnn::engine::lanes::testing

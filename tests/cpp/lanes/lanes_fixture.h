@@ -1,11 +1,14 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <functional>
+#include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "mnistcnn/engine/lanes/isa.h"
@@ -63,7 +66,9 @@ class Random {
   std::mt19937 engine_;
 };
 
-// A network with memory and an engine of its own.
+// A network with memory and an engine of its own. The tensors lie one behind the other, so that a test can go through
+// all of them. For each call they are copied to allocations of their own, which are freed behind it: the address
+// sanitizer then finds an access outside of a tensor, and any address that the engine has kept.
 struct Model {
   network::Graph graph;
   network::Analysis analysis;
@@ -78,9 +83,77 @@ struct Model {
     gradients.assign(values.size(), -77);
     buffers.assign(static_cast<std::size_t>(analysis.buffer_count), 1);
     counters.assign(analysis.counters.size(), 0);
-    engine = std::make_unique<LanesEngine>(
-        graph, Memory{values.data(), gradients.data(), buffers.data(), counters.data()}, threads);
+    engine = std::make_unique<LanesEngine>(graph, threads);
   }
+
+  void forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, bool image_gradients,
+               float* outputs, common::ThreadTeam::Lender* lender = nullptr) {
+    Separate tensors(*this);
+    engine->forward(tensors.memory(), images, count, mode, randomness, image_gradients, outputs, lender);
+  }
+  void backward(const float* output_gradients, float* image_gradients, common::ThreadTeam::Lender* lender = nullptr) {
+    Separate tensors(*this);
+    engine->backward(tensors.memory(), output_gradients, image_gradients, lender);
+  }
+  void predict(const ImageBatch& batch, float* outputs) {
+    Separate tensors(*this);
+    engine->predict(tensors.memory(), batch, outputs);
+  }
+  StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
+                  Randomness randomness) {
+    Separate tensors(*this);
+    return engine->step(tensors.memory(), batch, labels, loss, randomness);
+  }
+
+ private:
+  // The tensors of one kind, each in an allocation of its own while this lives.
+  template <class Element>
+  struct Tensors {
+    std::vector<Element>& flat;
+    std::vector<std::unique_ptr<Element[]>> own;
+    std::vector<Element*> addresses;
+    std::vector<std::pair<std::int64_t, std::int64_t>> places;
+
+    void add(std::int64_t offset, std::int64_t count) {
+      own.push_back(std::make_unique<Element[]>(static_cast<std::size_t>(count)));
+      addresses.push_back(own.back().get());
+      places.emplace_back(offset, count);
+      std::copy_n(flat.data() + offset, count, addresses.back());
+    }
+    void copy_back() {
+      for (std::size_t i = 0; i < own.size(); ++i)
+        std::copy_n(addresses[i], places[i].second, flat.data() + places[i].first);
+    }
+  };
+
+  struct Separate {
+    Tensors<float> values, gradients, buffers;
+    Tensors<std::int64_t> counters;
+    std::vector<const float*> readable;
+
+    explicit Separate(Model& model)
+        : values{model.values, {}, {}, {}},
+          gradients{model.gradients, {}, {}, {}},
+          buffers{model.buffers, {}, {}, {}},
+          counters{model.counters, {}, {}, {}} {
+      for (const network::TensorSpec& spec : model.analysis.parameters) {
+        values.add(spec.offset, spec.count);
+        gradients.add(spec.offset, spec.count);
+      }
+      for (const network::TensorSpec& spec : model.analysis.buffers) buffers.add(spec.offset, spec.count);
+      for (std::size_t i = 0; i < model.counters.size(); ++i) counters.add(static_cast<std::int64_t>(i), 1);
+      readable.assign(values.addresses.begin(), values.addresses.end());
+    }
+    ~Separate() {
+      gradients.copy_back();
+      buffers.copy_back();
+      counters.copy_back();
+    }
+    Separate(const Separate&) = delete;
+    Separate& operator=(const Separate&) = delete;
+
+    Memory memory() const { return {readable, gradients.addresses, buffers.addresses, counters.addresses}; }
+  };
 };
 
 // Nodes in a row.

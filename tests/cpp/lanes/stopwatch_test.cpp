@@ -39,7 +39,7 @@ StepResult one_step(Model& model, int count) {
   const std::vector<float> scale(1, 1 / 128.0f), shift(1, -1);
   std::vector<std::int64_t> indices, labels;
   for (int i = 0; i < count; ++i) indices.push_back(i), labels.push_back(i % 10);
-  return model.engine->step({images.data(), indices, scale, shift}, labels, {}, {});
+  return model.step({images.data(), indices, scale, shift}, labels, {}, {});
 }
 
 TEST(Stopwatch, AProfileHasEveryNodeThatIsComputedAndNoMoreTimeThanThereWas) {

@@ -120,5 +120,27 @@ TEST(Layers, HaveDistinctNames) {
   EXPECT_EQ(names.size(), std::variant_size_v<Layer>);
 }
 
+TEST(Analyse, CountsASharedTensorOnce) {
+  const Linear square{4, true};
+  Graph graph{{4, 1, 1}, {{"flat", Flatten{}, {kInputImage}}, {"a", square, {0}}, {"b", square, {1}}}};
+  graph.shared = {{2, Role::kWeight, 1}};
+  const Analysis analysis = analyse(graph);
+  EXPECT_EQ(analysis.parameter_count, 16 + 4 + 4);
+  EXPECT_EQ(analysis.find(2, Role::kWeight), analysis.find(1, Role::kWeight));
+  EXPECT_NE(analysis.find(2, Role::kBias), analysis.find(1, Role::kBias));
+  EXPECT_EQ(analysis.nodes[2].parameters, 4);
+}
+
+TEST(Analyse, RefusesASharedTensorThatDoesNotFit) {
+  const auto refuses = [](const Linear& second, SharedTensor shared) {
+    Graph graph{{4, 1, 1}, {{"flat", Flatten{}, {kInputImage}}, {"a", Linear{4, true}, {0}}, {"b", second, {1}}}};
+    graph.shared = {shared};
+    EXPECT_THROW(analyse(graph), std::invalid_argument);
+  };
+  refuses(Linear{5, true}, {2, Role::kWeight, 1});  // another size
+  refuses(Linear{4, true}, {2, Role::kWeight, 0});  // the owner has none
+  refuses(Linear{4, true}, {1, Role::kWeight, 2});  // the owner comes later
+}
+
 }  // namespace
 }  // namespace mnistcnn::network

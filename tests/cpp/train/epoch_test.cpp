@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
+#include <stdexcept>
 
 #include "mnistcnn/common/error.h"
 
@@ -14,23 +16,30 @@ namespace {
 // Notes what it is asked for; its loss per image is the label.
 class Recorder final : public engine::Engine {
  public:
+  using Engine::Engine;
   std::vector<std::vector<std::int64_t>> batches;
   std::vector<std::uint64_t> steps;
   double poison = 0;
 
   std::string_view name() const override { return "recorder"; }
-  at::Tensor forward(const at::Tensor& images, engine::Mode, engine::Randomness, engine::Keep) override {
+  at::Tensor forward(const network::Tensors&, const at::Tensor& images, engine::Mode, engine::Randomness,
+                     engine::Keep) override {
     return images;
   }
-  at::Tensor backward(const at::Tensor& gradients) override { return gradients; }
-  at::Tensor predict(const engine::ImageBatch& batch) override {
+  at::Tensor backward(std::span<const at::Tensor>, std::span<const at::Tensor>, const at::Tensor& gradients) override {
+    return gradients;
+  }
+  at::Tensor predict(const network::Tensors&, const engine::ImageBatch& batch) override {
     at::Tensor outputs = at::empty({static_cast<std::int64_t>(batch.indices.size()), 1}, at::kFloat);
     for (std::size_t i = 0; i < batch.indices.size(); ++i)
       outputs.mutable_data_ptr<float>()[i] = static_cast<float>(batch.indices[i]);
     return outputs;
   }
-  engine::StepResult step(const engine::ImageBatch& batch, std::span<const std::int64_t> labels, const engine::Loss&,
+  // Each step adds 1 to every parameter by a gradient of -1 and a learning rate of 1.
+  engine::StepResult step(const network::Tensors&, std::span<const at::Tensor> gradients,
+                          const engine::ImageBatch& batch, std::span<const std::int64_t> labels, const engine::Loss&,
                           engine::Randomness randomness) override {
+    for (const at::Tensor& each : gradients) each.fill_(-1);
     batches.emplace_back(batch.indices.begin(), batch.indices.end());
     steps.push_back(randomness.step);
     engine::StepResult result{poison, 1};
@@ -39,27 +48,65 @@ class Recorder final : public engine::Engine {
   }
 };
 
+std::shared_ptr<network::Network> one_linear_layer() {
+  auto network = std::make_shared<network::Network>();
+  network->graph = {{1, 1, 1}, {{"flat", network::Flatten{}, {network::kInputImage}}, {"fc", network::Linear{1}, {0}}}};
+  network->analysis = network::analyse(network->graph);
+  return network;
+}
+
 struct Fixture {
-  network::Model model;
+  std::shared_ptr<network::Network> network = one_linear_layer();
+  network::Tensors tensors = network::initialise(network->graph, network->analysis, 0);
   std::vector<std::uint8_t> images = std::vector<std::uint8_t>(10);
   std::vector<std::int64_t> labels{0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
   data::ImageSet set{images, labels};
-  Recorder engine;
+  Recorder engine{network};
   EpochOptions options;
 
   Fixture() {
-    model.graph = {{1, 1, 1}, {{"act", network::ReLU{}, {network::kInputImage}}}};
-    model.analysis = network::analyse(model.graph);
-    model.parameters = network::initialise(model.graph, model.analysis, 0);
+    for (at::Tensor& each : tensors.parameters) each.zero_();
     options.batch_size = 4;
-    options.learning_rates = {0.1, 0.2, 0.3};
+    options.learning_rates = {1, 1, 1};
   }
 
+  float weight() const { return tensors.parameters[0].item<float>(); }
+
   EpochResult run(const Listeners& listeners = {}) {
-    Optimizer optimizer(Sgd{}, {}, {}, {}, {}, model.parameters.values);
-    return train_epoch(model, engine, optimizer, set, {{1}, {0}}, {}, options, listeners);
+    const std::vector<Range> all{{0, network->analysis.parameter_count}};
+    Optimizer optimizer(Sgd{}, {}, pieces_of(network->analysis), all, {});
+    return train_epoch([this] { return tensors; }, engine, optimizer, set, {{1}, {0}}, {}, options, listeners);
   }
 };
+
+TEST(TrainEpoch, WritesTheTensorsAtItsEndAndBeforeEachCallback) {
+  Fixture setup;
+  std::vector<float> seen;
+  const auto look = [&](std::uint64_t, double) { seen.push_back(setup.weight()); };
+  setup.run({.on_progress = {}, .on_step = {look, 1}});
+  EXPECT_EQ(seen, (std::vector<float>{1, 2, 3}));
+  EXPECT_EQ(setup.weight(), 3);
+  EXPECT_GT(setup.tensors.parameters[0]._version(), 0);
+}
+
+TEST(TrainEpoch, ReadsTheTensorsAgainAfterACallback) {
+  Fixture setup;
+  const auto change = [&](std::uint64_t steps, double) {
+    if (steps == 1) setup.tensors.parameters[0].fill_(10);
+    if (steps == 2) setup.tensors.parameters[0] = setup.tensors.parameters[0].add(100);  // another tensor
+  };
+  setup.run({.on_progress = {}, .on_step = {change, 1}});
+  EXPECT_EQ(setup.weight(), 112);
+}
+
+TEST(TrainEpoch, WritesTheTensorsWhenAnExceptionEndsIt) {
+  Fixture setup;
+  const auto stop = [&](std::uint64_t steps, double) {
+    if (steps == 2) throw std::runtime_error("enough");
+  };
+  EXPECT_THROW(setup.run({.on_progress = {}, .on_step = {stop, 2}}), std::runtime_error);
+  EXPECT_EQ(setup.weight(), 2);
+}
 
 TEST(TrainEpoch, SeesEveryImageOnceAndSumsOverImages) {
   Fixture setup;
@@ -114,7 +161,7 @@ TEST(TrainEpoch, RefusesAnotherNumberOfLearningRatesThanSteps) {
 
 TEST(Predict, KeepsTheOrderOfTheImages) {
   Fixture setup;
-  const at::Tensor outputs = predict(setup.engine, 1, setup.images, 10, {{1}, {0}}, 4, {});
+  const at::Tensor outputs = predict(setup.tensors, setup.engine, 1, setup.images, 10, {{1}, {0}}, 4, {});
   for (std::int64_t i = 0; i < 10; ++i) EXPECT_EQ(outputs[i][0].item<float>(), static_cast<float>(i));
 }
 

@@ -40,7 +40,7 @@ std::vector<Piece> pieces(std::initializer_list<std::int64_t> sizes) {
 
 Optimizer whole(const Rule& rule, const at::Tensor& values) {
   const std::int64_t count = values.numel();
-  return {rule, {}, pieces({count}), {{0, count}}, {}, values};
+  return {rule, {}, pieces({count}), {{0, count}}, {}};
 }
 
 const std::vector<Rule> kRules = {Sgd{},
@@ -79,8 +79,8 @@ TEST(Optimizer, TensorsAndFloatsAgree) {
     at::Tensor floats = at::randn({37});
     at::Tensor tensors = floats.clone();
     const auto parts = pieces({5, 20, 12});
-    Optimizer one(rule, options, parts, {{0, 25}}, {{5, 25}}, floats);
-    Optimizer other(rule, options, parts, {{0, 25}}, {{5, 25}}, tensors);
+    Optimizer one(rule, options, parts, {{0, 25}}, {{5, 25}});
+    Optimizer other(rule, options, parts, {{0, 25}}, {{5, 25}});
     for (int step = 0; step < 10; ++step) {
       const at::Tensor gradients = at::randn({37});
       one.step(floats, gradients, 0.01, {});
@@ -94,7 +94,7 @@ TEST(Optimizer, LeavesFrozenParametersAlone) {
   for (const Rule& rule : kRules) {
     at::Tensor values = at::rand({6});
     const at::Tensor before = values.clone();
-    Optimizer optimizer(rule, {}, pieces({1, 1, 2, 2}), {{1, 2}, {4, 6}}, {}, values);
+    Optimizer optimizer(rule, {}, pieces({1, 1, 2, 2}), {{1, 2}, {4, 6}}, {});
     optimizer.step(values, at::rand({6}), 0.1, {});
     const at::Tensor changed = values.ne(before);
     for (const std::int64_t i : {0, 2, 3}) EXPECT_FALSE(changed[i].item<bool>()) << i;
@@ -130,7 +130,7 @@ TEST(Optimizer, ItsStateIsACopy) {
 TEST(Optimizer, WhatIsThawedBeginsAtItsOwnFirstStep) {
   at::Tensor values = at::ones({2});
   const at::Tensor gradients = at::ones({2});
-  Optimizer optimizer(Adam{}, {}, pieces({1, 1}), {{0, 1}}, {}, values);
+  Optimizer optimizer(Adam{}, {}, pieces({1, 1}), {{0, 1}}, {});
   for (int step = 0; step < 5; ++step) optimizer.step(values, gradients, 0.1, {});
   optimizer.set_trainable({{0, 2}});
   optimizer.step(values, gradients, 0.1, {});
@@ -139,14 +139,16 @@ TEST(Optimizer, WhatIsThawedBeginsAtItsOwnFirstStep) {
 
 TEST(Optimizer, RefusesNonsense) {
   const at::Tensor values = at::rand({4});
-  EXPECT_THROW(Optimizer(Sgd{}, {}, pieces({4}), {{2, 5}}, {}, values), std::invalid_argument);
-  EXPECT_THROW(Optimizer(Sgd{}, {}, pieces({4}), {{0, 2}}, {}, values), std::invalid_argument);
+  EXPECT_THROW(Optimizer(Sgd{}, {}, pieces({4}), {{2, 5}}, {}), std::invalid_argument);
+  EXPECT_THROW(Optimizer(Sgd{}, {}, pieces({4}), {{0, 2}}, {}), std::invalid_argument);
   EXPECT_THROW(whole(Sgd{0, 0, 0, true}, values), std::invalid_argument);
   Optimizer optimizer = whole(Sgd{0.9, 0, 0, false}, values);
   const at::Tensor steps = at::zeros({1}, at::kLong);
   EXPECT_THROW(optimizer.restore({{"momentum_buffer", at::rand({3})}, {"steps", steps}}), std::invalid_argument);
   EXPECT_THROW(optimizer.restore({{"exp_avg", at::rand({4})}, {"steps", steps}}), std::invalid_argument);
   EXPECT_THROW(optimizer.restore({{"steps", steps}}), std::invalid_argument);
+  at::Tensor shorter = at::rand({3});
+  EXPECT_THROW(optimizer.step(shorter, at::rand({4}), 0.1, {}), std::invalid_argument);
 }
 
 }  // namespace

@@ -25,8 +25,8 @@ namespace mnistcnn::engine::aten {
 namespace {
 
 using at::Tensor;
-using network::Model;
 using network::Role;
+using network::Tensors;
 
 constexpr std::int64_t kImagesPerThread = 64;  // fewer are not worth another thread
 
@@ -67,66 +67,55 @@ Tensor mean_loss(const Tensor& outputs, const Tensor& labels, const Loss& loss) 
 
 class AtenEngine final : public Engine {
  public:
-  explicit AtenEngine(Model& model) : model_(model) {
-    network::check(model.parameters, model.analysis);
-    const network::Parameters& memory = model.parameters;
-    contexts_.reserve(model.graph.nodes.size());
-    for (std::size_t i = 0; i < model.graph.nodes.size(); ++i) {
-      const int node = static_cast<int>(i);
-      contexts_.push_back({node,
-                           model.analysis.nodes[i],
-                           leaf(node, Role::kWeight),
-                           leaf(node, Role::kBias),
-                           buffer(node, Role::kRunningMean),
-                           buffer(node, Role::kRunningVariance),
-                           {},
-                           {},
-                           {}});
-    }
-    for (std::size_t i = 0; i < model.analysis.counters.size(); ++i)
-      contexts_[static_cast<std::size_t>(model.analysis.counters[i])].batches_seen =
-          memory.counters.select(0, static_cast<std::int64_t>(i));
-  }
+  using Engine::Engine;
 
   std::string_view name() const override { return "aten"; }
 
-  Tensor forward(const Tensor& images, Mode mode, Randomness randomness, Keep keep) override {
-    network::check_batch(model_.graph, model_.analysis, images.size(0), mode == Mode::kTrain);
+  Tensor forward(const Tensors& tensors, const Tensor& images, Mode mode, Randomness randomness, Keep keep) override {
+    check(tensors, images.size(0), mode == Mode::kTrain);
+    forget();
     // A record can't be made in the caller's inference mode.
     const c10::InferenceMode mode_of_tensors(keep == Keep::kNothing && c10::InferenceMode::is_enabled());
     const at::AutoGradMode record(keep != Keep::kNothing);
-    images_ = images.detach().set_requires_grad(keep == Keep::kForParametersAndImages);
-    outputs_ = run(images_, mode, randomness);
-    return outputs_.detach();
+    const Tensor own_images = images.detach().set_requires_grad(keep == Keep::kForParametersAndImages);
+    const std::vector<Tensor> leaves = leaves_of(tensors, keep != Keep::kNothing);
+    const Tensor outputs = run(tensors, leaves, own_images, mode, randomness);
+    if (keep != Keep::kNothing) kept_ = {own_images, outputs, leaves};
+    return outputs.detach();
   }
 
-  Tensor backward(const Tensor& output_gradients) override {
-    if (!outputs_.defined()) throw std::logic_error("backward needs a forward before it");
-    check_output_gradients(output_gradients, outputs_.sizes());
-    model_.parameters.gradients.zero_();
-    if (outputs_.requires_grad()) torch::autograd::backward({outputs_}, {output_gradients});
-    outputs_.reset();
-    return std::exchange(images_, {}).grad();
+  Tensor backward(std::span<const Tensor>, std::span<const Tensor> gradients, const Tensor& output_gradients) override {
+    if (!kept_.outputs.defined()) throw std::logic_error("backward needs a forward before it");
+    check_output_gradients(output_gradients, kept_.outputs.sizes());
+    check_gradients(gradients);
+    const Kept kept = std::exchange(kept_, {});
+    accumulate_into(gradients, kept.leaves);
+    if (kept.outputs.requires_grad()) torch::autograd::backward({kept.outputs}, {output_gradients});
+    return kept.images.grad();
   }
 
-  Tensor predict(const ImageBatch& batch) override {
+  Tensor predict(const Tensors& tensors, const ImageBatch& batch) override {
     const at::NoGradGuard guard;
-    network::check_batch(model_.graph, model_.analysis, static_cast<std::int64_t>(batch.indices.size()), false);
-    return run(normalised(batch), Mode::kEvaluate, {});
+    check(tensors, static_cast<std::int64_t>(batch.indices.size()), false);
+    forget();
+    return run(tensors, leaves_of(tensors, false), normalised(batch, tensors.device()), Mode::kEvaluate, {});
   }
 
-  StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
-                  Randomness randomness) override {
+  StepResult step(const Tensors& tensors, std::span<const Tensor> gradients, const ImageBatch& batch,
+                  std::span<const std::int64_t> labels, const Loss& loss, Randomness randomness) override {
     const c10::InferenceMode mode_of_tensors(false);
     const at::AutoGradMode record(true);
-    const at::Device device = model_.parameters.values.device();
+    const at::Device device = tensors.device();
     const auto count = static_cast<std::int64_t>(labels.size());
-    network::check_batch(model_.graph, model_.analysis, count, true);
+    check(tensors, count, true);
+    check_gradients(gradients);
+    forget();
     const Tensor targets =
         at::from_blob(const_cast<std::int64_t*>(labels.data()), {count}, at::kLong).to(device);  // read only
-    const Tensor outputs = run(normalised(batch), Mode::kTrain, randomness);
+    const std::vector<Tensor> leaves = leaves_of(tensors, true);
+    const Tensor outputs = run(tensors, leaves, normalised(batch, device), Mode::kTrain, randomness);
     const Tensor loss_mean = mean_loss(outputs, targets, loss);
-    model_.parameters.gradients.zero_();
+    accumulate_into(gradients, leaves);
     if (loss_mean.requires_grad()) torch::autograd::backward({loss_mean}, {});
     const at::NoGradGuard guard;
     return {loss_mean.item<double>() * static_cast<double>(count),
@@ -134,53 +123,95 @@ class AtenEngine final : public Engine {
   }
 
  private:
-  // A parameter as autograd's leaf: its memory and its gradient's are the model's.
-  Tensor leaf(int node, Role role) const {
-    const network::TensorSpec* spec = model_.analysis.find(node, role);
-    if (spec == nullptr) return {};
-    Tensor result = network::view(model_.parameters.values.detach(), *spec).detach().set_requires_grad(true);
-    result.mutable_grad() = network::view(model_.parameters.gradients.detach(), *spec);
-    return result;
+  // The latest forward's record, for a backward.
+  struct Kept {
+    Tensor images, outputs;
+    std::vector<Tensor> leaves;
+  };
+
+  void forget() { kept_ = {}; }
+
+  void check(const Tensors& tensors, std::int64_t images, bool training) const {
+    network::check(tensors, network().analysis);
+    network::check_batch(network().graph, network().analysis, images, training);
   }
 
-  Tensor buffer(int node, Role role) const {
-    const network::TensorSpec* spec = model_.analysis.find(node, role);
-    // variable_data: with a version counter of its own, so that autograd doesn't take one norm's update for another's.
-    return spec == nullptr ? Tensor() : network::view(model_.parameters.buffers, *spec).variable_data();
+  // Autograd's leaves: the memory of the parameters, in the shapes of the layers.
+  std::vector<Tensor> leaves_of(const Tensors& tensors, bool record) const {
+    std::vector<Tensor> leaves;
+    for (std::size_t i = 0; i < tensors.parameters.size(); ++i) {
+      const Tensor values = tensors.parameters[i].detach().contiguous();
+      leaves.push_back(values.reshape(network().analysis.parameters[i].shape).detach().set_requires_grad(record));
+    }
+    return leaves;
   }
 
-  Tensor normalised(const ImageBatch& batch) const {
-    const at::Device device = model_.parameters.values.device();
-    return gather(batch, model_.graph.input_shape)
+  static void accumulate_into(std::span<const Tensor> gradients, const std::vector<Tensor>& leaves) {
+    const at::NoGradGuard guard;
+    for (std::size_t i = 0; i < leaves.size(); ++i) {
+      const Tensor gradient = gradients[i].detach();
+      gradient.zero_();
+      Tensor leaf = leaves[i];
+      leaf.mutable_grad() = gradient.view(leaf.sizes());
+    }
+  }
+
+  Tensor normalised(const ImageBatch& batch, const at::Device& device) const {
+    return gather(batch, network().graph.input_shape)
         .to(device)
         .to(at::kFloat)
         .mul_(channel_constants(batch.scale, device))
         .add_(channel_constants(batch.shift, device));
   }
 
-  Tensor run(const Tensor& images, Mode mode, Randomness randomness) {
+  NodeContext context_of(int node, const Tensors& tensors, const std::vector<Tensor>& leaves, Mode mode,
+                         Randomness randomness) const {
+    const network::NodeAnalysis& facts = network().analysis.nodes[static_cast<std::size_t>(node)];
+    const auto place = [&](Role role) { return facts.tensors[static_cast<std::size_t>(role)]; };
+    const auto leaf = [&](Role role) {
+      return place(role) < 0 ? Tensor() : leaves[static_cast<std::size_t>(place(role))];
+    };
+    // variable_data: with a version counter of its own, so that autograd doesn't take the update of a norm that is used
+    // twice for a change of what the first use has recorded.
+    const auto buffer = [&](Role role) {
+      return place(role) < 0 ? Tensor() : tensors.buffers[static_cast<std::size_t>(place(role))].variable_data();
+    };
+    const Tensor batches_seen =
+        facts.counter < 0 ? Tensor() : tensors.counters[static_cast<std::size_t>(facts.counter)].variable_data();
+    return {node,
+            facts,
+            leaf(Role::kWeight),
+            leaf(Role::kBias),
+            buffer(Role::kRunningMean),
+            buffer(Role::kRunningVariance),
+            batches_seen,
+            mode,
+            randomness};
+  }
+
+  Tensor run(const Tensors& tensors, const std::vector<Tensor>& leaves, const Tensor& images, Mode mode,
+             Randomness randomness) const {
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);  // always float32
-    std::vector<Tensor> values(model_.graph.nodes.size());
+    const std::vector<network::Node>& nodes = network().graph.nodes;
+    std::vector<Tensor> values(nodes.size());
     std::vector<Tensor> inputs;
     for (std::size_t i = 0; i < values.size(); ++i) {
-      const network::Node& node = model_.graph.nodes[i];
       inputs.clear();
-      for (const int input : node.inputs)
+      for (const int input : nodes[i].inputs)
         inputs.push_back(input == network::kInputImage ? images : values[static_cast<std::size_t>(input)]);
-      contexts_[i].mode = mode;
-      contexts_[i].randomness = randomness;
-      values[i] = layer_forward(node.layer, inputs, contexts_[i]);
+      values[i] =
+          layer_forward(nodes[i].layer, inputs, context_of(static_cast<int>(i), tensors, leaves, mode, randomness));
     }
     return values.back();
   }
 
-  Model& model_;
-  std::vector<NodeContext> contexts_;
-  Tensor images_, outputs_;  // of the latest forward, with autograd's record of it
+  Kept kept_;
 };
 
 }  // namespace
 
-std::unique_ptr<Engine> make_engine(Model& model) { return std::make_unique<AtenEngine>(model); }
+std::unique_ptr<Engine> make_engine(std::shared_ptr<const network::Network> network) {
+  return std::make_unique<AtenEngine>(std::move(network));
+}
 
 }  // namespace mnistcnn::engine::aten

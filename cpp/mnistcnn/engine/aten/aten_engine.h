@@ -2,12 +2,11 @@
 #include <memory>
 
 #include "mnistcnn/engine/engine.h"
-#include "mnistcnn/network/parameters.h"
 
 namespace mnistcnn::engine::aten {
 
 // libtorch's operators and autograd, on the device where the model's parameters lie: any device, every layer, the
-// reference for the other engine. Its threads are libtorch's own. The model must outlive the engine.
-std::unique_ptr<Engine> make_engine(network::Model& model);
+// reference for the other engine. Its threads are libtorch's own.
+std::unique_ptr<Engine> make_engine(std::shared_ptr<const network::Network> network);
 
 }  // namespace mnistcnn::engine::aten

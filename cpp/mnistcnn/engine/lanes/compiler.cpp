@@ -142,12 +142,12 @@ class Compiler : PlanBuilder {
     ChainLayers::Norm layer;
     layer.eps = norm.eps;
     layer.momentum = norm.momentum;
-    layer.weight = parameter(Role::kWeight);
-    layer.bias = parameter(Role::kBias);
-    if (const auto* mean = analysis_.find(node_, Role::kRunningMean)) layer.running_mean = mean->offset;
-    if (const auto* variance = analysis_.find(node_, Role::kRunningVariance)) layer.running_variance = variance->offset;
-    const auto counter = std::find(analysis_.counters.begin(), analysis_.counters.end(), node_);
-    if (counter != analysis_.counters.end()) layer.counter = counter - analysis_.counters.begin();
+    layer.weight = use_parameter(Role::kWeight);
+    layer.bias = use_parameter(Role::kBias);
+    const network::NodeAnalysis& facts = analysis_.nodes[static_cast<std::size_t>(node_)];
+    layer.running_mean = facts.tensors[static_cast<std::size_t>(Role::kRunningMean)];
+    layer.running_variance = facts.tensors[static_cast<std::size_t>(Role::kRunningVariance)];
+    layer.counter = facts.counter;
     chain.op->layers().norm = layer;
     finish_affine(chain, norm.affine);
     plan_.batch_norms.push_back({node().name, output_extent().positions(), norm.track_running_stats});
@@ -265,14 +265,14 @@ class Compiler : PlanBuilder {
     if (whole_map) return add_linear(out);
     const Source from = source();
     const Named to = result(out, {from.value}, true);
-    emplace<ConvolutionOp>(kernels_, conv, from, to.value, parameter(Role::kWeight), parameter(Role::kBias),
+    emplace<ConvolutionOp>(kernels_, conv, from, to.value, use_parameter(Role::kWeight), use_parameter(Role::kBias),
                            equal_bits_);
   }
 
   void add(const network::Linear&) { add_linear(output_extent()); }
 
   void add_linear(const Extent& out) {
-    const std::int64_t weight = parameter(Role::kWeight), bias = parameter(Role::kBias);
+    const int weight = use_parameter(Role::kWeight), bias = use_parameter(Role::kBias);
     const Source from = source();
     const Named to = result(out, {from.value}, true);
     const std::int64_t weights = from.extent().elements() * out.elements();
@@ -297,7 +297,7 @@ class Compiler : PlanBuilder {
   void add(const network::Hardswish&) { add_activation(kHardswish, 0); }
   void add(const network::ELU& layer) { add_activation(kElu, layer.alpha); }
   void add(const network::GELU& layer) { add_activation(layer.tanh_approximation ? kGeluTanh : kGelu, 0); }
-  void add(const network::PReLU& layer) { add_activation(kPrelu, 0, {parameter(Role::kWeight), layer.count}); }
+  void add(const network::PReLU& layer) { add_activation(kPrelu, 0, {use_parameter(Role::kWeight), layer.count}); }
 
   void add_softmax(bool logarithm) {
     Value* const in = use(only());
@@ -353,8 +353,8 @@ class Compiler : PlanBuilder {
 
   void add_norm(NormOp::Layout layout, double eps) {
     layout.eps = eps;
-    layout.weight = parameter(Role::kWeight);
-    layout.bias = parameter(Role::kBias);
+    layout.weight = use_parameter(Role::kWeight);
+    layout.bias = use_parameter(Role::kBias);
     if (layout.weight < 0) layout.weights = 0;
     Value* const in = use(only());
     emplace<NormOp>(Input{in}, result(in->extent, {in}, layout.weight >= 0).value, layout);

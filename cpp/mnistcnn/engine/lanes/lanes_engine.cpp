@@ -38,15 +38,17 @@ std::optional<std::string> refusal(const network::Graph& graph, const network::A
 
 class LanesEngine::Implementation {
  public:
-  Implementation(network::Graph graph, Memory memory, int threads)
+  Implementation(network::Graph graph, int threads)
       : graph_(std::move(graph)),
         analysis_(network::analyse(graph_)),
         team_(threads > 0 ? threads : common::available_cores()) {
     require(threads >= 0, "threads=", threads, " must not be negative; 0 means all cores");
     if (const auto reason = refusal(graph_, analysis_)) throw std::invalid_argument(*reason);
     run_.kernels = &kernels();
-    run_.memory = memory;
     plan_ = compile(graph_, analysis_, *run_.kernels);
+    for (const Plan::Use& use : plan_.uses)
+      if (!use.writes_gradient)
+        shared_gradients_.resize(shared_gradients_.size() + static_cast<std::size_t>(use.count));
     group_packing();
     build_programs();
   }
@@ -62,8 +64,9 @@ class LanesEngine::Implementation {
   std::string_view instruction_set() const { return run_.kernels->name; }
   int threads() const { return team_.threads(); }
 
-  void forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, bool image_gradients,
-               float* outputs, common::ThreadTeam::Lender* lender) {
+  void forward(const Memory& memory, const float* images, std::int64_t count, Mode mode, Randomness randomness,
+               bool image_gradients, float* outputs, common::ThreadTeam::Lender* lender) {
+    const Bound bound(*this, memory);
     begin(count, mode == Mode::kTrain, randomness, false);
     run_.image_gradients = image_gradients;
     float_images_ = images;
@@ -72,18 +75,20 @@ class LanesEngine::Implementation {
     ready_for_backward_ = true;
   }
 
-  void backward(const float* output_gradients, float* image_gradients, common::ThreadTeam::Lender* lender) {
+  void backward(const Memory& memory, const float* output_gradients, float* image_gradients,
+                common::ThreadTeam::Lender* lender) {
     if (!ready_for_backward_) throw std::invalid_argument("backward needs a forward before it");
     require((image_gradients != nullptr) == run_.image_gradients,
             "image gradients are computed if, and only if, the forward was told to keep them");
     ready_for_backward_ = false;  // gradients will lie where values did
+    const Bound bound(*this, memory);
     output_gradients_ = output_gradients;
     image_gradients_ = image_gradients;
-    clear_unused_gradients();
     backward_->execute(run_, team_, lender);
   }
 
-  void predict(const ImageBatch& batch, float* outputs) {
+  void predict(const Memory& memory, const ImageBatch& batch, float* outputs) {
+    const Bound bound(*this, memory);
     const std::int64_t count = static_cast<std::int64_t>(batch.indices.size());
     const bool whole = has_untracked_norm();  // statistics of the whole batch
     const std::int64_t most = whole ? count : kPredictBlocks * kLanes;
@@ -97,15 +102,15 @@ class LanesEngine::Implementation {
     }
   }
 
-  StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
+  StepResult step(const Memory& memory, const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
                   Randomness randomness) {
     check_step(batch, labels, loss);
+    const Bound bound(*this, memory);
     const Stopwatch::Clock::time_point start = Stopwatch::Clock::now();
     begin(batch, true, randomness, step_->memory_per_thread());
     labels_ = labels;
     loss_ = loss;
     results_.assign(static_cast<std::size_t>(run_.blocks), {});
-    clear_unused_gradients();
     run_.stopwatch = stopwatch_.get();
     step_->execute(run_, team_);
     run_.stopwatch = nullptr;
@@ -131,6 +136,54 @@ class LanesEngine::Implementation {
   }
 
  private:
+  // Knows the tensors of the model for the duration of a call.
+  class Bound {
+   public:
+    Bound(Implementation& engine, const Memory& memory) : engine_(engine) { engine_.bind(memory); }
+    ~Bound() { engine_.release(); }
+    Bound(const Bound&) = delete;
+    Bound& operator=(const Bound&) = delete;
+
+   private:
+    Implementation& engine_;
+  };
+
+  void bind(const Memory& memory) {
+    require(memory.values.size() == analysis_.parameters.size() &&
+                (memory.gradients.empty() || memory.gradients.size() == memory.values.size()),
+            "the network has ", analysis_.parameters.size(), " parameters, got ", memory.values.size(), " values and ",
+            memory.gradients.size(), " gradients");
+    require(memory.buffers.empty() || (memory.buffers.size() == analysis_.buffers.size() &&
+                                       memory.counters.size() == analysis_.counters.size()),
+            "the network has ", analysis_.buffers.size(), " buffers and ", analysis_.counters.size(), " counters, got ",
+            memory.buffers.size(), " and ", memory.counters.size());
+    float* shared = shared_gradients_.data();
+    for (const Plan::Use& use : plan_.uses) {
+      const auto parameter = static_cast<std::size_t>(use.parameter);
+      run_.values.push_back(memory.values[parameter]);
+      if (memory.gradients.empty()) continue;
+      run_.gradients.push_back(use.writes_gradient ? memory.gradients[parameter] : shared);
+      if (!use.writes_gradient) shared += use.count;
+    }
+    run_.buffers = memory.buffers;
+    run_.counters = memory.counters;
+    if (memory.gradients.empty()) return;
+    for (const int parameter : plan_.unused)
+      std::fill_n(memory.gradients[static_cast<std::size_t>(parameter)],
+                  analysis_.parameters[static_cast<std::size_t>(parameter)].count, 0.0f);
+  }
+
+  void release() {
+    run_.values.clear();
+    run_.gradients.clear();
+    run_.buffers = {};
+    run_.counters = {};
+    batch_ = {};
+    labels_ = {};
+    outputs_ = image_gradients_ = nullptr;
+    float_images_ = output_gradients_ = nullptr;
+  }
+
   // ---- what is computed in which order
   void build_programs() {
     predict_ = make_program([&](Program& program) {
@@ -200,8 +253,8 @@ class LanesEngine::Implementation {
   void add_reduction(Program& program) {
     for (const Plan::Reduced& each : plan_.reduced)
       for (std::int64_t at = 0; at < each.count; at += kReducePerUnit)
-        pieces_.push_back({each.parameter + at, std::min(kReducePerUnit, each.count - at), each.partial + at});
-    if (pieces_.empty() || program.parts().empty()) return;
+        pieces_.push_back({each.use, at, std::min(kReducePerUnit, each.count - at), each.partial + at});
+    if (pieces_.empty() || program.parts().empty()) return add_shared_gradients(program);
     // Small pieces together.
     std::vector<std::vector<Plan::Reduced>> units;
     std::int64_t work = kReducePerUnit;
@@ -217,6 +270,20 @@ class LanesEngine::Implementation {
                   [this, units = std::move(units)](const Run&, int unit, int) {
                     for (const Plan::Reduced& each : units[static_cast<std::size_t>(unit)]) reduce(each);
                   });
+    add_shared_gradients(program);
+  }
+
+  // All uses of a shared parameter, the last one first.
+  void add_shared_gradients(Program& program) {
+    if (shared_gradients_.empty()) return;
+    program.once([this](const Run& run) {
+      for (std::size_t use = plan_.uses.size(); use-- > 0;) {
+        if (plan_.uses[use].writes_gradient) continue;
+        std::size_t last = plan_.uses.size() - 1;
+        while (plan_.uses[last].parameter != plan_.uses[use].parameter) --last;
+        for (std::int64_t i = 0; i < plan_.uses[use].count; ++i) run.gradients[last][i] += run.gradients[use][i];
+      }
+    });
   }
 
   void reduce(const Plan::Reduced& piece) {
@@ -225,12 +292,7 @@ class LanesEngine::Implementation {
     for (int distance = 1; distance < groups; distance *= 2)
       for (int group = 0; group + distance < groups; group += 2 * distance)
         run_.kernels->add(partial(group + distance), partial(group), piece.count);
-    std::copy_n(partial(0), piece.count, run_.memory.gradients + piece.parameter);
-  }
-
-  void clear_unused_gradients() {
-    for (const Plan::Reduced& each : plan_.unused)
-      std::fill_n(run_.memory.gradients + each.parameter, each.count, 0.0f);
+    std::copy_n(partial(0), piece.count, run_.gradients[static_cast<std::size_t>(piece.use)] + piece.first);
   }
 
   // ---- memory
@@ -399,6 +461,7 @@ class LanesEngine::Implementation {
   std::unique_ptr<Stopwatch> stopwatch_;
   std::vector<std::vector<std::pair<const Op*, int>>> packing_;
   std::vector<Plan::Reduced> pieces_;
+  std::vector<float> shared_gradients_;  // of all uses of shared parameters but the last
   std::unique_ptr<Executor> predict_, forward_training_, forward_evaluation_, backward_, step_;
 
   // Of the call that is being served
@@ -412,22 +475,26 @@ class LanesEngine::Implementation {
   float* image_gradients_ = nullptr;
 };
 
-LanesEngine::LanesEngine(network::Graph graph, Memory memory, int threads)
-    : implementation_(std::make_unique<Implementation>(std::move(graph), memory, threads)) {}
+LanesEngine::LanesEngine(network::Graph graph, int threads)
+    : implementation_(std::make_unique<Implementation>(std::move(graph), threads)) {}
 LanesEngine::~LanesEngine() = default;
 
 std::int64_t LanesEngine::output_size() const { return implementation_->output_size(); }
-void LanesEngine::forward(const float* images, std::int64_t count, Mode mode, Randomness randomness,
-                          bool image_gradients, float* outputs, common::ThreadTeam::Lender* lender) {
-  implementation_->forward(images, count, mode, randomness, image_gradients, outputs, lender);
+void LanesEngine::forward(const Memory& memory, const float* images, std::int64_t count, Mode mode,
+                          Randomness randomness, bool image_gradients, float* outputs,
+                          common::ThreadTeam::Lender* lender) {
+  implementation_->forward(memory, images, count, mode, randomness, image_gradients, outputs, lender);
 }
-void LanesEngine::backward(const float* output_gradients, float* image_gradients, common::ThreadTeam::Lender* lender) {
-  implementation_->backward(output_gradients, image_gradients, lender);
+void LanesEngine::backward(const Memory& memory, const float* output_gradients, float* image_gradients,
+                           common::ThreadTeam::Lender* lender) {
+  implementation_->backward(memory, output_gradients, image_gradients, lender);
 }
-void LanesEngine::predict(const ImageBatch& batch, float* outputs) { implementation_->predict(batch, outputs); }
-StepResult LanesEngine::step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
-                             Randomness randomness) {
-  return implementation_->step(batch, labels, loss, randomness);
+void LanesEngine::predict(const Memory& memory, const ImageBatch& batch, float* outputs) {
+  implementation_->predict(memory, batch, outputs);
+}
+StepResult LanesEngine::step(const Memory& memory, const ImageBatch& batch, std::span<const std::int64_t> labels,
+                             const Loss& loss, Randomness randomness) {
+  return implementation_->step(memory, batch, labels, loss, randomness);
 }
 std::size_t LanesEngine::arena_bytes() const { return implementation_->arena_bytes(); }
 std::string_view LanesEngine::instruction_set() const { return implementation_->instruction_set(); }

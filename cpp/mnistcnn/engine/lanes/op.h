@@ -61,10 +61,11 @@ class Op {
   virtual void add_backward(Program& program) = 0;
   // Before each run, by one thread.
   virtual void prepare(const Run&) {}
-  // The gradients that this operation leaves in the partials: visit(offset in the flat array, count, partial offset).
+  // A gradient that this operation leaves in the partials.
   struct PartialGradient {
-    std::int64_t parameter = -1, count = 0;
-    std::int64_t partial = 0;
+    int use = -1;              // of the parameter; see Plan::uses
+    std::int64_t count = 0;    // elements
+    std::int64_t partial = 0;  // where it begins in the partials
   };
   virtual std::vector<PartialGradient*> partial_gradients() { return {}; }
 

@@ -23,9 +23,14 @@ PlanBuilder::Named PlanBuilder::named(int from) const {
   return value_of_[static_cast<std::size_t>(from)];
 }
 
-std::int64_t PlanBuilder::parameter(network::Role role) const {
+int PlanBuilder::use_parameter(network::Role role) {
   const network::TensorSpec* spec = analysis_.find(node_, role);
-  return spec ? spec->offset : -1;
+  if (spec == nullptr) return -1;
+  const int parameter = static_cast<int>(spec - analysis_.parameters.data());
+  for (Plan::Use& earlier : plan_.uses)
+    if (earlier.parameter == parameter) earlier.writes_gradient = false;
+  plan_.uses.push_back({parameter, spec->count});
+  return static_cast<int>(plan_.uses.size()) - 1;
 }
 
 network::Shape PlanBuilder::input_strides() const {
@@ -85,11 +90,12 @@ void PlanBuilder::collect_gradients() {
   for (const auto& op : plan_.ops)
     for (Op::PartialGradient* gradient : op->partial_gradients()) {
       gradient->partial = plan_.partial_size;
-      plan_.reduced.push_back({gradient->parameter, gradient->count, gradient->partial});
+      plan_.reduced.push_back({gradient->use, 0, gradient->count, gradient->partial});
       plan_.partial_size += (gradient->count + kLanes - 1) / kLanes * kLanes;
     }
-  for (const network::TensorSpec& spec : analysis_.parameters)
-    if (!used_[static_cast<std::size_t>(spec.node)]) plan_.unused.push_back({spec.offset, spec.count, 0});
+  for (int parameter = 0; parameter < static_cast<int>(analysis_.parameters.size()); ++parameter)
+    if (std::ranges::find(plan_.uses, parameter, &Plan::Use::parameter) == plan_.uses.end())
+      plan_.unused.push_back(parameter);
 }
 
 }  // namespace mnistcnn::engine::lanes

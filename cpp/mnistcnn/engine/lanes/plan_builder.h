@@ -36,7 +36,7 @@ class PlanBuilder {
   Named named(int from) const;
   Named only() const { return named(node().inputs[0]); }
   bool only_reader_of(int from) const { return from >= 0 && readers_[static_cast<std::size_t>(from)] == 1; }
-  std::int64_t parameter(network::Role role) const;  // its place, -1: none
+  int use_parameter(network::Role role);  // a new use in the plan, -1: the node has no such parameter
 
   // ---- values and operations
   Value* new_value(const Extent& extent, bool trains);

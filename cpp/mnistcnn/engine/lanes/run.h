@@ -1,10 +1,10 @@
 #pragma once
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "mnistcnn/engine/batch.h"
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
-#include "mnistcnn/engine/lanes/lanes_engine.h"
 #include "mnistcnn/engine/lanes/stopwatch.h"
 #include "mnistcnn/engine/lanes/value.h"
 #include "mnistcnn/engine/loss.h"
@@ -14,7 +14,11 @@ namespace mnistcnn::engine::lanes {
 // Everything an operation may ask about the batch that is being computed.
 struct Run {
   const KernelTable* kernels = nullptr;
-  Memory memory{};
+  // The tensors of the model. Parameters are counted by use (see Plan::uses), buffers and counters as in Analysis.
+  std::vector<const float*> values;
+  std::vector<float*> gradients;
+  std::span<float* const> buffers;
+  std::span<std::int64_t* const> counters;
   // The batch
   std::int64_t images = 0;
   int blocks = 0;

@@ -4,7 +4,7 @@ namespace mnistcnn::engine::lanes {
 
 ActivationOp::ActivationOp(Input input, Value* output, Activation activation, double parameter, Slopes slopes)
     : Op({input}), output_(output), activation_(activation), parameter_(parameter) {
-  slopes_ = {slopes.place, slopes.count, 0};
+  slopes_ = {slopes.use, slopes.count, 0};
 }
 
 Needs ActivationOp::needs() const {
@@ -23,7 +23,8 @@ ActivationRow ActivationOp::channel(const BlockRun& at, std::int64_t c) const {
   row.count = input().value->extent.positions() * kLanes;
   row.x = at.view(input().value->activation).data + c * row.count;
   row.parameter = static_cast<float>(parameter_);
-  if (slopes_.count > 0) row.parameter = at.run.memory.values[slopes_.parameter + (slopes_.count == 1 ? 0 : c)];
+  if (slopes_.count > 0)
+    row.parameter = at.run.values[static_cast<std::size_t>(slopes_.use)][slopes_.count == 1 ? 0 : c];
   return row;
 }
 

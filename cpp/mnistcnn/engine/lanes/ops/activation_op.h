@@ -7,7 +7,8 @@ namespace mnistcnn::engine::lanes {
 class ActivationOp final : public Op {
  public:
   struct Slopes {
-    std::int64_t place = -1, count = 0;
+    int use = -1;  // of a parameter
+    std::int64_t count = 0;
   };
 
   ActivationOp(Input input, Value* output, Activation activation, double parameter, Slopes slopes);

@@ -7,11 +7,13 @@ namespace {
 
 constexpr std::int64_t kRowsPerPiece = 48;  // a multiple of the tiles' heights
 
+std::size_t index(int use) { return static_cast<std::size_t>(use); }
+
 int pieces_of(std::int64_t rows) { return static_cast<int>((rows + kRowsPerPiece - 1) / kRowsPerPiece); }
 
 }  // namespace
 
-BatchLinearOp::BatchLinearOp(Source source, Value* output, std::int64_t weight, std::int64_t bias)
+BatchLinearOp::BatchLinearOp(Source source, Value* output, int weight, int bias)
     : Op({Input{source.value}}), source_(source), output_(output), weight_(weight), bias_(bias) {}
 
 Needs BatchLinearOp::needs() const {
@@ -50,15 +52,15 @@ void BatchLinearOp::output_rows(const Run& run, int piece) const {
   float* const y = matrix(run, kY) + first * row(run);
   const std::int64_t images = std::int64_t{run.blocks} * kLanes;
   for (std::int64_t o = 0; o < count; ++o)
-    std::fill_n(y + o * row(run), images, bias_ >= 0 ? run.memory.values[bias_ + first + o] : 0.0f);
-  multiply(*run.kernels, {count, images, inputs(), run.memory.values + weight_ + first * inputs(), inputs(), 1,
+    std::fill_n(y + o * row(run), images, bias_ >= 0 ? run.values[index(bias_)][first + o] : 0.0f);
+  multiply(*run.kernels, {count, images, inputs(), run.values[index(weight_)] + first * inputs(), inputs(), 1,
                           matrix(run, kX), row(run), y, row(run), true});
 }
 
 void BatchLinearOp::input_gradient_rows(const Run& run, int piece) const {
   const std::int64_t first = piece * kRowsPerPiece, count = std::min(kRowsPerPiece, inputs() - first);
   const std::int64_t images = std::int64_t{run.blocks} * kLanes;
-  multiply(*run.kernels, {count, images, outputs(), run.memory.values + weight_ + first, 1, inputs(),
+  multiply(*run.kernels, {count, images, outputs(), run.values[index(weight_)] + first, 1, inputs(),
                           matrix(run, kGradientY), row(run), matrix(run, kGradientX) + first * row(run), row(run)});
 }
 
@@ -67,11 +69,11 @@ void BatchLinearOp::weight_gradient_rows(const Run& run, int piece) const {
   const std::int64_t images = std::int64_t{run.blocks} * kLanes;
   const float* d = matrix(run, kGradientY) + first * row(run);
   multiply(*run.kernels, {count, inputs(), images, d, row(run), 1, matrix(run, kTransposedX), whole_vectors(inputs()),
-                          run.memory.gradients + weight_ + first * inputs(), inputs()});
+                          run.gradients[index(weight_)] + first * inputs(), inputs()});
   for (std::int64_t o = 0; bias_ >= 0 && o < count; ++o) {
     double sum = 0;
     for (std::int64_t i = 0; i < images; ++i) sum += d[o * row(run) + i];
-    run.memory.gradients[bias_ + first + o] = static_cast<float>(sum);
+    run.gradients[index(bias_)][first + o] = static_cast<float>(sum);
   }
 }
 

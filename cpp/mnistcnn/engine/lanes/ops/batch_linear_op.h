@@ -8,7 +8,7 @@ namespace mnistcnn::engine::lanes {
 // per block. Costs a barrier in front and one behind.
 class BatchLinearOp final : public Op {
  public:
-  BatchLinearOp(Source source, Value* output, std::int64_t weight, std::int64_t bias);
+  BatchLinearOp(Source source, Value* output, int weight, int bias);
 
   Needs needs() const override;
   void add_forward(Program& program, bool training) override;
@@ -31,7 +31,7 @@ class BatchLinearOp final : public Op {
 
   Source source_;
   Value* output_;
-  std::int64_t weight_, bias_;
+  int weight_, bias_;  // uses of parameters, -1: none
 };
 
 }  // namespace mnistcnn::engine::lanes

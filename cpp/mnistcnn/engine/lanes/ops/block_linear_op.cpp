@@ -4,7 +4,7 @@
 
 namespace mnistcnn::engine::lanes {
 
-BlockLinearOp::BlockLinearOp(Source source, Value* output, std::int64_t weight, std::int64_t bias)
+BlockLinearOp::BlockLinearOp(Source source, Value* output, int weight, int bias)
     : Op({Input{source.value}}), source_(source), output_(output), weight_(weight), bias_(bias) {
   weight_gradient_ = {weight_, inputs() * outputs(), 0};
   bias_gradient_ = {bias_, bias_ >= 0 ? outputs() : 0, 0};
@@ -34,10 +34,10 @@ const float* BlockLinearOp::input_map(const BlockRun& at) const {
 
 void BlockLinearOp::forward(const BlockRun& at) const {
   float* const y = at.view(output_->activation).data;
-  for (std::int64_t o = 0; o < outputs(); ++o)
-    std::fill_n(y + o * kLanes, kLanes, bias_ >= 0 ? at.run.memory.values[bias_ + o] : 0.0f);
-  multiply(*at.run.kernels, {outputs(), kLanes, inputs(), at.run.memory.values + weight_, inputs(), 1, input_map(at),
-                             kLanes, y, kLanes, true});
+  const float* const bias = bias_ >= 0 ? at.run.values[static_cast<std::size_t>(bias_)] : nullptr;
+  for (std::int64_t o = 0; o < outputs(); ++o) std::fill_n(y + o * kLanes, kLanes, bias != nullptr ? bias[o] : 0.0f);
+  multiply(*at.run.kernels, {outputs(), kLanes, inputs(), at.run.values[static_cast<std::size_t>(weight_)], inputs(), 1,
+                             input_map(at), kLanes, y, kLanes, true});
 }
 
 // Over the images of the block: with the input transposed to [16][inputs], a product 16 deep.
@@ -66,8 +66,8 @@ void BlockLinearOp::backward(const BlockRun& at) const {
   }
   if (!input().wants_gradient(at.run)) return;
   give_gradient(at, input(), places_.temporary, [&](View target) {
-    multiply(*at.run.kernels, {inputs(), kLanes, outputs(), at.run.memory.values + weight_, 1, inputs(), d, kLanes,
-                               target.data, kLanes});
+    multiply(*at.run.kernels, {inputs(), kLanes, outputs(), at.run.values[static_cast<std::size_t>(weight_)], 1,
+                               inputs(), d, kLanes, target.data, kLanes});
   });
 }
 

@@ -7,7 +7,7 @@ namespace mnistcnn::engine::lanes {
 // A small linear layer, one block at a time, so that it needs no barrier.
 class BlockLinearOp final : public Op {
  public:
-  BlockLinearOp(Source source, Value* output, std::int64_t weight, std::int64_t bias);
+  BlockLinearOp(Source source, Value* output, int weight, int bias);
 
   Needs needs() const override;
   void add_forward(Program& program, bool training) override;
@@ -24,7 +24,7 @@ class BlockLinearOp final : public Op {
 
   Source source_;
   Value* output_;
-  std::int64_t weight_, bias_;
+  int weight_, bias_;  // uses of parameters, -1: none
   PartialGradient weight_gradient_, bias_gradient_;
 };
 

@@ -84,8 +84,8 @@ void ChainOp::prepare(const Run& run) {
     sums_.resize(index(run.blocks * channels * 2));
     if (!has_batch_statistics(run.training))
       for (std::int64_t c = 0; c < channels; ++c)
-        set_coefficients(run, c, run.memory.buffers[layers_.norm->running_mean + c],
-                         run.memory.buffers[layers_.norm->running_variance + c]);
+        set_coefficients(run, c, run.buffers[index(layers_.norm->running_mean)][c],
+                         run.buffers[index(layers_.norm->running_variance)][c]);
   }
   gradient_mean_.assign(index(channels), 0);
   projection_.assign(index(channels), 0);
@@ -94,8 +94,8 @@ void ChainOp::prepare(const Run& run) {
 void ChainOp::set_coefficients(const Run& run, std::int64_t channel, double mean, double variance) {
   const ChainLayers::Norm& norm = *layers_.norm;
   const double inverse = 1 / std::sqrt(variance + norm.eps);
-  const double weight = norm.weight >= 0 ? run.memory.values[norm.weight + channel] : 1;
-  const double bias = norm.bias >= 0 ? run.memory.values[norm.bias + channel] : 0;
+  const double weight = norm.weight >= 0 ? run.values[index(norm.weight)][channel] : 1;
+  const double bias = norm.bias >= 0 ? run.values[index(norm.bias)][channel] : 0;
   const std::size_t c = index(channel);
   mean_[c] = static_cast<float>(mean);
   inverse_[c] = static_cast<float>(inverse);
@@ -154,7 +154,7 @@ void ChainOp::batch_moments(const Run& run) {
   const auto images = [&](int block) { return static_cast<double>(BlockRun{run, block, 0, 0}.live()); };
   double momentum = norm.momentum;
   if (run.training && norm.counter >= 0) {
-    const std::int64_t batches = ++run.memory.counters[norm.counter];
+    const std::int64_t batches = ++*run.counters[index(norm.counter)];
     if (momentum < 0) momentum = 1 / static_cast<double>(batches);
   }
   for (std::int64_t c = 0; c < extent.channels; ++c) {
@@ -168,8 +168,8 @@ void ChainOp::batch_moments(const Run& run) {
     }
     set_coefficients(run, c, mean, squares / count);
     if (!run.training || norm.running_mean < 0) continue;
-    float &running_mean = run.memory.buffers[norm.running_mean + c],
-          &running_variance = run.memory.buffers[norm.running_variance + c];
+    float &running_mean = run.buffers[index(norm.running_mean)][c],
+          &running_variance = run.buffers[index(norm.running_variance)][c];
     running_mean = static_cast<float>((1 - momentum) * running_mean + momentum * mean);
     running_variance = static_cast<float>((1 - momentum) * running_variance + momentum * squares / (count - 1));
   }
@@ -221,8 +221,8 @@ void ChainOp::batch_sums(const Run& run) {
     }
     const double inverse = inverse_[index(c)];
     products *= inverse;
-    if (norm.weight >= 0) run.memory.gradients[norm.weight + c] = static_cast<float>(products);
-    if (norm.bias >= 0) run.memory.gradients[norm.bias + c] = static_cast<float>(sum);
+    if (norm.weight >= 0) run.gradients[index(norm.weight)][c] = static_cast<float>(products);
+    if (norm.bias >= 0) run.gradients[index(norm.bias)][c] = static_cast<float>(sum);
     if (!through_statistics) continue;
     gradient_mean_[index(c)] = static_cast<float>(sum / count);
     projection_[index(c)] = static_cast<float>(inverse * products / count);

@@ -10,8 +10,8 @@ namespace mnistcnn::engine::lanes {
 struct ChainLayers {
   struct Norm {
     double eps = 0, momentum = 0;
-    std::int64_t weight = -1, bias = -1;  // places in the parameters, -1: none
-    std::int64_t running_mean = -1, running_variance = -1, counter = -1;
+    int weight = -1, bias = -1;                                  // uses of parameters, -1: none
+    int running_mean = -1, running_variance = -1, counter = -1;  // in Analysis, -1: none
   };
   struct Affine {
     double scale = 1, shift = 0;

@@ -7,7 +7,7 @@
 namespace mnistcnn::engine::lanes {
 
 ConvolutionOp::ConvolutionOp(const KernelTable& kernels, const network::Conv2d& layer, Source source, Value* output,
-                             std::int64_t weight, std::int64_t bias, EqualBits equal_bits)
+                             int weight, int bias, EqualBits equal_bits)
     : Op({Input{source.value}}),
       layer_(layer),
       source_(source),
@@ -144,7 +144,7 @@ std::int64_t ConvolutionOp::packing_work() const {
 }
 
 void ConvolutionOp::pack(const Run& run, int job) const {
-  const float* const weights = run.memory.values + weight_;
+  const float* const weights = run.values[static_cast<std::size_t>(weight_)];
   for (const auto* ways : {&forward_, &backward_})
     for (const Packed& each : *ways) {
       const int jobs = std::visit([](const auto& way) { return way.packing_jobs(); }, each.way);
@@ -180,7 +180,7 @@ void ConvolutionOp::run_way(const BlockRun& at, const Packed& packed, View from,
 }
 
 void ConvolutionOp::forward(const BlockRun& at) const {
-  const float* bias = bias_ >= 0 ? at.run.memory.values + bias_ : nullptr;
+  const float* bias = bias_ >= 0 ? at.run.values[static_cast<std::size_t>(bias_)] : nullptr;
   run_way(at, forward_way(at.run), input_map(at), bias, at.view(output_->activation));
 }
 

@@ -21,8 +21,8 @@ enum class EqualBits { kNotNeeded, kForImageGradients, kAlways };
 
 class ConvolutionOp final : public Op {
  public:
-  ConvolutionOp(const KernelTable& kernels, const network::Conv2d& layer, Source source, Value* output,
-                std::int64_t weight, std::int64_t bias, EqualBits equal_bits);
+  ConvolutionOp(const KernelTable& kernels, const network::Conv2d& layer, Source source, Value* output, int weight,
+                int bias, EqualBits equal_bits);
 
   // How its input must lie in memory: zeros around it, planes so far apart.
   const ScratchLayout& input_layout() const { return input_layout_; }
@@ -65,7 +65,7 @@ class ConvolutionOp final : public Op {
   network::Conv2d layer_;
   Source source_;
   Value* output_;
-  std::int64_t weight_, bias_;
+  int weight_, bias_;  // uses of parameters, -1: none
   ScratchLayout input_layout_, gradient_layout_;
   std::vector<Packed> forward_;   // the quickest, and where it differs the one for gradients of images
   std::vector<Packed> backward_;  // one for each remainder by the strides

@@ -25,8 +25,8 @@ NormTile NormOp::tile(const BlockRun& at) const {
   t.x = at.view(input().value->activation).data;
   t.groups = static_cast<int>(layout_.groups);
   t.length = input().value->extent.elements() / layout_.groups;
-  t.weight = layout_.weight >= 0 ? at.run.memory.values + layout_.weight : nullptr;
-  t.bias = layout_.bias >= 0 ? at.run.memory.values + layout_.bias : nullptr;
+  t.weight = layout_.weight >= 0 ? at.run.values[static_cast<std::size_t>(layout_.weight)] : nullptr;
+  t.bias = layout_.bias >= 0 ? at.run.values[static_cast<std::size_t>(layout_.bias)] : nullptr;
   t.weight_divisor = layout_.weight_divisor;
   t.weight_modulus = layout_.weight_modulus;
   t.eps = static_cast<float>(layout_.eps);

@@ -8,8 +8,8 @@ class NormOp final : public Op {
  public:
   struct Layout {
     std::int64_t groups = 1;
-    std::int64_t weight = -1, bias = -1;                  // places in the parameters
-    std::int64_t weights = 0;                             // how many
+    int weight = -1, bias = -1;                           // uses of parameters, -1: none
+    std::int64_t weights = 0;                             // elements of each
     std::int64_t weight_divisor = 1, weight_modulus = 1;  // of element e: weight e / divisor % modulus
     double eps = 0;
   };

@@ -1,0 +1,123 @@
+#include "mnistcnn/network/tensors.h"
+
+#include <ATen/ops/zeros.h>
+
+#include <cmath>
+#include <span>
+#include <stdexcept>
+#include <string>
+
+#include "mnistcnn/common/random.h"
+#include "mnistcnn/common/text.h"
+
+namespace mnistcnn::network {
+namespace {
+
+using common::bracketed;
+using common::Purpose;
+using common::Stream;
+using common::text;
+
+std::span<float> elements(const at::Tensor& tensor) {
+  return {tensor.mutable_data_ptr<float>(), static_cast<std::size_t>(tensor.numel())};
+}
+
+// Convolutions and linear layers: U(-b, b) with b = 1 / sqrt(fan in), for weights and biases alike.
+void fill_uniform(std::span<float> values, std::int64_t fan_in, const Stream& stream) {
+  const double bound = 1.0 / std::sqrt(static_cast<double>(fan_in));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(stream.uniform(i, -bound, bound));
+}
+
+void fill(std::span<float> values, double value) {
+  for (float& each : values) each = static_cast<float>(value);
+}
+
+void initialise_parameter(std::span<float> values, const TensorSpec& spec, const Graph& graph, const Analysis& analysis,
+                          const Stream& stream) {
+  const Layer& layer = graph.nodes[static_cast<std::size_t>(spec.node)].layer;
+  if (std::holds_alternative<Conv2d>(layer) || std::holds_alternative<Linear>(layer)) {
+    const TensorSpec& weight = *analysis.find(spec.node, Role::kWeight);
+    fill_uniform(values, weight.count / weight.shape[0], stream);
+  } else if (const auto* prelu = std::get_if<PReLU>(&layer)) {
+    fill(values, prelu->initial);
+  } else {
+    fill(values, spec.role == Role::kWeight ? 1 : 0);  // the norms
+  }
+}
+
+// What an ordinary tensor may have. Anything else (a subclass with its own dispatch, a functorch wrapper, a negated or
+// a sparse view) has no memory that could be read as an array.
+constexpr c10::DispatchKeySet kOrdinary = c10::DispatchKeySet(
+    {c10::DispatchKey::CPU, c10::DispatchKey::CUDA, c10::DispatchKey::ADInplaceOrView, c10::DispatchKey::AutogradCPU,
+     c10::DispatchKey::AutogradCUDA, c10::DispatchKey::AutocastCPU, c10::DispatchKey::AutocastCUDA});
+
+bool has_enough_memory(const at::Tensor& tensor) {
+  if (tensor.numel() == 0) return true;
+  if (!tensor.has_storage() || tensor.storage().data() == nullptr) return false;
+  std::int64_t last = tensor.storage_offset();
+  for (std::int64_t d = 0; d < tensor.dim(); ++d) last += (tensor.size(d) - 1) * tensor.stride(d);
+  return static_cast<std::size_t>(last + 1) * tensor.element_size() <= tensor.storage().nbytes();
+}
+
+void check_tensor(const at::Tensor& tensor, const std::string& name, at::IntArrayRef shape, at::ScalarType type,
+                  const at::Device& device) {
+  if (!tensor.defined()) throw std::invalid_argument(text("'", name, "' is missing; the network needs it"));
+  const auto fail = [&](const auto&... reason) {
+    throw std::invalid_argument(text("'", name, "' ", reason..., "; the network needs an ordinary ",
+                                     c10::toString(type), " tensor ", bracketed(shape), " on ", device.str()));
+  };
+  const bool is_ordinary = (tensor.key_set() - kOrdinary).highestFunctionalityKey() == c10::DispatchKey::Undefined;
+  if (!is_ordinary) fail("is not an ordinary tensor (", c10::toString(tensor.key_set()), ")");
+  if (tensor.scalar_type() != type) fail("has type ", c10::toString(tensor.scalar_type()));
+  if (tensor.sizes() != shape) fail("has shape ", bracketed(tensor.sizes()));
+  if (tensor.device() != device) fail("is on ", tensor.device().str());
+  if (!has_enough_memory(tensor)) fail("has no memory for its elements");
+}
+
+void check_number(const char* what, std::size_t given, std::size_t wanted) {
+  if (given != wanted) throw std::invalid_argument(text("the network has ", wanted, " ", what, ", got ", given));
+}
+
+}  // namespace
+
+Tensors initialise(const Graph& graph, const Analysis& analysis, std::uint64_t seed) {
+  Tensors result;
+  for (std::size_t i = 0; i < analysis.parameters.size(); ++i) {
+    const TensorSpec& spec = analysis.parameters[i];
+    result.parameters.push_back(at::zeros(spec.shape, at::kFloat));
+    initialise_parameter(elements(result.parameters[i]), spec, graph, analysis, Stream(seed, Purpose::kInitialise, i));
+  }
+  for (const TensorSpec& spec : analysis.buffers) {
+    result.buffers.push_back(at::zeros(spec.shape, at::kFloat));
+    fill(elements(result.buffers.back()), spec.role == Role::kRunningVariance ? 1 : 0);
+  }
+  for (std::size_t i = 0; i < analysis.counters.size(); ++i)
+    result.counters.push_back(at::zeros(at::IntArrayRef{}, at::kLong));
+  return result;
+}
+
+void check(const Tensors& tensors, const Analysis& analysis) {
+  check_number("parameters", tensors.parameters.size(), analysis.parameters.size());
+  check_number("buffers", tensors.buffers.size(), analysis.buffers.size());
+  check_number("counters", tensors.counters.size(), analysis.counters.size());
+  const bool has_device = !tensors.parameters.empty() && tensors.parameters.front().defined();
+  const at::Device device = has_device ? tensors.parameters.front().device() : at::Device(at::kCPU);
+  for (std::size_t i = 0; i < tensors.parameters.size(); ++i)
+    check_tensor(tensors.parameters[i], analysis.parameters[i].name, analysis.parameters[i].stored_shape, at::kFloat,
+                 device);
+  for (std::size_t i = 0; i < tensors.buffers.size(); ++i) {
+    check_tensor(tensors.buffers[i], analysis.buffers[i].name, analysis.buffers[i].stored_shape, at::kFloat,
+                 tensors.parameters.empty() ? tensors.buffers.front().device() : device);
+    if (!tensors.buffers[i].is_contiguous())
+      throw std::invalid_argument(text("'", analysis.buffers[i].name, "' is not contiguous; call .contiguous() on it"));
+  }
+  for (std::size_t i = 0; i < tensors.counters.size(); ++i)
+    check_tensor(tensors.counters[i], text("num_batches_tracked of node ", analysis.counters[i]), at::IntArrayRef{},
+                 at::kLong, tensors.parameters.empty() ? tensors.counters.front().device() : device);
+}
+
+void mark_as_written(const at::Tensor& tensor) {
+  if (!tensor.is_inference()) tensor.unsafeGetTensorImpl()->bump_version();
+}
+
+}  // namespace mnistcnn::network

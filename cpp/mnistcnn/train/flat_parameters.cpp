@@ -1,0 +1,79 @@
+#include "mnistcnn/train/flat_parameters.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/InferenceMode.h>
+
+#include <cstring>
+
+namespace mnistcnn::train {
+namespace {
+
+// Copies the elements; on the CPU without the dispatcher, since there are dozens of small tensors.
+void copy_elements(const at::Tensor& to, const at::Tensor& from) {
+  if (to.is_cpu() && from.is_cpu() && to.is_contiguous() && from.is_contiguous()) {
+    if (to.numel() > 0) std::memcpy(to.mutable_data_ptr(), from.const_data_ptr(), to.nbytes());
+    return;
+  }
+  to.detach().copy_(from.detach().reshape(to.sizes()));
+}
+
+void copy_all(const std::vector<at::Tensor>& to, const std::vector<at::Tensor>& from) {
+  for (std::size_t i = 0; i < to.size(); ++i) copy_elements(to[i], from[i]);
+}
+
+void write_all(const std::vector<at::Tensor>& to, const std::vector<at::Tensor>& from) {
+  copy_all(to, from);
+  for (const at::Tensor& each : to) network::mark_as_written(each);
+}
+
+at::Tensor view(const at::Tensor& flat, const network::TensorSpec& spec) {
+  return flat.narrow(0, spec.offset, spec.count).view(spec.stored_shape);
+}
+
+}  // namespace
+
+FlatParameters::FlatParameters(const network::Analysis& analysis, const network::Tensors& source)
+    : analysis_(analysis) {
+  const c10::InferenceMode ordinary(false);
+  const auto floats = at::TensorOptions().dtype(at::kFloat).device(source.device());
+  values = at::empty({analysis.parameter_count}, floats);
+  gradients = at::zeros({analysis.parameter_count}, floats);
+  buffers = at::empty({analysis.buffer_count}, floats);
+  counters = at::empty({static_cast<std::int64_t>(analysis.counters.size())}, floats.dtype(at::kLong));
+  for (const network::TensorSpec& spec : analysis.parameters) {
+    tensors.parameters.push_back(view(values, spec));
+    gradient_tensors.push_back(view(gradients, spec));
+  }
+  for (const network::TensorSpec& spec : analysis.buffers) tensors.buffers.push_back(view(buffers, spec));
+  for (std::int64_t i = 0; i < counters.numel(); ++i) tensors.counters.push_back(counters.select(0, i));
+  read(source);
+}
+
+void FlatParameters::read(const network::Tensors& source) {
+  network::check(source, analysis_);
+  const c10::InferenceMode ordinary(false);
+  const at::NoGradGuard guard;
+  copy_all(tensors.parameters, source.parameters);
+  copy_all(tensors.buffers, source.buffers);
+  copy_all(tensors.counters, source.counters);
+}
+
+void FlatParameters::write(const network::Tensors& target) const {
+  network::check(target, analysis_);
+  const c10::InferenceMode ordinary(false);
+  const at::NoGradGuard guard;
+  write_all(target.parameters, tensors.parameters);
+  write_all(target.buffers, tensors.buffers);
+  write_all(target.counters, tensors.counters);
+}
+
+void change_flat(const network::Analysis& analysis, const network::Tensors& tensors,
+                 const std::function<void(FlatParameters&)>& change) {
+  FlatParameters flat(analysis, tensors);
+  change(flat);
+  flat.write(tensors);
+}
+
+}  // namespace mnistcnn::train
