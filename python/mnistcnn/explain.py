@@ -299,6 +299,7 @@ def _chosen(scores: torch.Tensor, target: int | Sequence[int] | None) -> torch.T
 
 _ANY_PLACE = {
     *("batchnorm2d", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu", "prelu", "relu6", "hardswish"),
+    *("mish", "softplus", "reciprocal", "detach"),
     *("dropout", "dropout2d", "add", "concat", "scale_shift"),
 }
 

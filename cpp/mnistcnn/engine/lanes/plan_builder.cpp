@@ -34,6 +34,18 @@ network::Shape PlanBuilder::input_strides() const {
   return strides;
 }
 
+network::Shape PlanBuilder::expanded_strides(const network::Shape& shape) const {
+  network::Shape strides = input_strides();
+  for (std::size_t d = 0; d < strides.size(); ++d)
+    if (input_shape()[d] != shape[d]) strides[d] = 0;
+  return strides;
+}
+
+Extent PlanBuilder::extent_around(const network::Shape& shape, std::int64_t dimension) {
+  const auto first = shape.begin(), end = shape.end(), at = first + dimension;
+  return {network::element_count({first, at}), *at, network::element_count({at + 1, end})};
+}
+
 Value* PlanBuilder::new_value(const Extent& extent, bool trains) {
   plan_.values.push_back({});
   plan_.values.back().extent = extent;

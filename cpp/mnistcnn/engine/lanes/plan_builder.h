@@ -26,11 +26,15 @@ class PlanBuilder {
     return shape.size() == 3 ? Extent{shape[0], shape[1], shape[2]} : Extent{shape[0], 1, 1};
   }
 
+  // A map [dimensions before one, that dimension, dimensions behind it] of a shape.
+  static Extent extent_around(const network::Shape& shape, std::int64_t dimension);
+
   // ---- the graph; shapes are the current node's
   const network::Node& node() const { return graph_.nodes[static_cast<std::size_t>(node_)]; }
   const network::Shape& input_shape() const { return analysis_.nodes[static_cast<std::size_t>(node_)].input_shapes[0]; }
   const network::Shape& output_shape() const { return analysis_.nodes[static_cast<std::size_t>(node_)].output_shape; }
   network::Shape input_strides() const;
+  network::Shape expanded_strides(const network::Shape& shape) const;  // 0 where the input's size 1 is repeated
   Extent output_extent() const { return extent_of(output_shape()); }
   void find_used_nodes();
   Named named(int from) const;
