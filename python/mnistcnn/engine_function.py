@@ -21,7 +21,7 @@ class EngineFunction(torch.autograd.Function):
             outputs = model.engine_forward(images, seed, keep=True)
             ctx.forward_number, ctx.engine = model._forwards, model._latest_engine
         ctx.model, ctx.seed, ctx.training = model, seed, model.training
-        ctx.unused = frozenset()  # positions of parameters on which no used output depends
+        ctx.unused = ctx.detached = model._detached  # positions of parameters on which no used output depends
         ctx.save_for_backward(images, *parameters)  # autograd then notices weights changed in between
         return outputs
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mnistcnn.layers import Add, Branches, Concat, Layer, Layers, Node, Residual
+from mnistcnn.layers import Add, Branches, Concat, Detach, Layer, Layers, Node, Residual
 
 INPUT = -1  # as a node's input: the image
 Row = tuple[str, str, list[int], dict[str, Any]]  # name, op, inputs, fields
@@ -22,6 +22,25 @@ def build_rows(layers: Layers) -> list[Row]:
         layers = [layers]
     builder.add(layers, "", INPUT)
     return builder.rows
+
+
+def parameters_of(
+    rows: Sequence[Row], output: int, holders: Sequence[int], *, through_detach: bool = True
+) -> frozenset[int]:
+    """Return the parameters on which a node depends; ``holders`` lists the node that holds each parameter."""
+    wanted = {output}
+    for node in range(output, -1, -1):
+        if node in wanted and (through_detach or rows[node][1] != Detach.op):
+            wanted.update(rows[node][2])
+    return frozenset(index for index, node in enumerate(holders) if node in wanted)
+
+
+def detached_parameters(rows: Sequence[Row], holders: Sequence[int]) -> frozenset[int]:
+    """Return the parameters whose every path to the output passes a `Detach`: PyTorch gives them no gradient."""
+    if not any(op == Detach.op for _, op, _, _ in rows):
+        return frozenset()
+    last = len(rows) - 1
+    return parameters_of(rows, last, holders) - parameters_of(rows, last, holders, through_detach=False)
 
 
 class _Builder:

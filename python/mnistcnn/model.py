@@ -18,7 +18,7 @@ from mnistcnn._native import core
 from mnistcnn.arrays import as_tensor
 from mnistcnn.checks import image_shape, seed_number, whole_number
 from mnistcnn.engine_function import EngineFunction
-from mnistcnn.graph import Row, build_rows
+from mnistcnn.graph import Row, build_rows, detached_parameters
 from mnistcnn.module_tree import FixedTree, LayerModule, Link, Place, described, frozen, plant, restore_all
 from mnistcnn.normalization import UNIT, Normalization
 from mnistcnn.untraced import untraced
@@ -128,6 +128,7 @@ class Model(FixedTree):
         self._has_dropout = bool(dropouts)
         self._drops_in_evaluation = any(fields.get("always") for fields in dropouts)
         self._lock = threading.RLock()  # an engine is used by one thread at a time
+        self._detached = detached_parameters(rows, [node for _, _, node, _ in self._network.parameter_specs])
         self._parameter_links: list[Link] = []
         self._buffer_links: list[Link] = []
         self._plant()
@@ -345,9 +346,9 @@ class Model(FixedTree):
         """The stretches of the flat memory whose parameters require gradients, neighbours joined."""
         ranges: list[tuple[int, int]] = []
         offset = 0
-        for link in self._parameter_links:
+        for position, link in enumerate(self._parameter_links):
             begin, offset = offset, offset + link.view.numel()
-            if not link.tensor.requires_grad:
+            if not link.tensor.requires_grad or position in self._detached:
                 continue
             if ranges and ranges[-1][1] == begin:
                 begin = ranges.pop()[0]

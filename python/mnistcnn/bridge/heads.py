@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from mnistcnn.graph import Row
+from mnistcnn.graph import Row, parameters_of
 
 Shape = tuple[int, ...]
 
@@ -26,14 +26,7 @@ def separated(outputs: torch.Tensor, shapes: Sequence[Shape], behind: Sequence[f
 def parameters_behind(rows: Sequence[Row], nodes: Iterable[int]) -> list[frozenset[int]]:
     """For each of the outputs that the last node joins: the parameters on which it depends; ``nodes`` has theirs."""
     holders = list(nodes)
-    found = []
-    for output in rows[-1][2]:
-        wanted = {output}
-        for node in range(output, -1, -1):
-            if node in wanted:
-                wanted.update(rows[node][2])
-        found.append(frozenset(index for index, node in enumerate(holders) if node in wanted))
-    return found
+    return [parameters_of(rows, output, holders, through_detach=False) for output in rows[-1][2]]
 
 
 def _parts(rows: torch.Tensor, shapes: Sequence[Shape]) -> list[torch.Tensor]:
@@ -61,7 +54,7 @@ class _Separate(torch.autograd.Function):
         if not given:
             return None, None, None, None
         used = frozenset().union(*(each for each, g in zip(ctx.behind, gradients, strict=True) if g is not None))
-        ctx.run.unused = frozenset().union(*ctx.behind) - used
+        ctx.run.unused = frozenset().union(*ctx.behind) - used | ctx.run.detached
         count = len(given[0])
         filled = [
             given[0].new_zeros(count, size) if gradient is None else gradient.reshape(count, size)
