@@ -17,6 +17,7 @@ from torch.autograd.graph import increment_version
 from mnistcnn._native import core
 from mnistcnn.arrays import as_tensor
 from mnistcnn.checks import image_shape, seed_number, whole_number
+from mnistcnn.empty_batch import empty_outputs
 from mnistcnn.engine_function import EngineFunction
 from mnistcnn.graph import Row, build_rows, detached_parameters
 from mnistcnn.module_tree import FixedTree, LayerModule, Link, Place, described, frozen, plant, restore_all
@@ -220,6 +221,8 @@ class Model(FixedTree):
         """The outputs for a batch: float images [N, C, H, W] as they are, uint8 ones normalised first."""
         prepared = self.prepare(images)
         self._check_modes()
+        if len(prepared) == 0:
+            return empty_outputs(self, prepared)
         if torch.is_grad_enabled():
             parameters = [link.held() for link in self._parameter_links]  # the engine names one that is missing
             if prepared.requires_grad or any(held is not None and held.requires_grad for held in parameters):
@@ -255,10 +258,10 @@ class Model(FixedTree):
 
     def check_images(self, images: torch.Tensor) -> None:
         """Refuses images of another shape or kind than this model takes."""
-        if images.dim() != 4 or tuple(images.shape[1:]) != self.input_shape or images.shape[0] == 0:
+        if images.dim() != 4 or tuple(images.shape[1:]) != self.input_shape:
             expected = ", ".join(map(str, self.input_shape))
             raise ValueError(
-                f"model '{self.name}' takes images [N, {expected}] with N of at least 1, got {list(images.shape)}"
+                f"model '{self.name}' takes images [N, {expected}], got {list(images.shape)}"
                 + _shape_hint(images, self.input_shape)
             )
         if images.dtype != torch.uint8 and not images.is_floating_point():
