@@ -51,27 +51,6 @@ class Compiler : PlanBuilder {
   }
 
  private:
-  // Which of several equal inputs of a max pool receives the gradient decides about the gradients of images. The
-  // parameters of a convolution see equal patches of inputs behind all of them, so their gradient is the same; those of
-  // other layers may differ from position to position.
-  EqualBits needed_bits() const {
-    const auto any_used = [&](const auto& is_wanted) {
-      for (std::size_t i = 0; i < graph_.nodes.size(); ++i)
-        if (used_[i] && is_wanted(graph_.nodes[i].layer, analysis_.nodes[i])) return true;
-      return false;
-    };
-    const bool pools = any_used([](const network::Layer& layer, const network::NodeAnalysis&) {
-      return std::holds_alternative<network::MaxPool2d>(layer);
-    });
-    if (!pools) return EqualBits::kNotNeeded;
-    const bool differ = any_used([](const network::Layer& layer, const network::NodeAnalysis& facts) {
-      return (std::holds_alternative<network::LayerNorm>(layer) && facts.output_shape.size() == 3) ||
-             (std::holds_alternative<network::Reshape>(layer) && facts.output_shape.size() == 3) ||
-             std::holds_alternative<network::Permute>(layer);
-    });
-    return differ ? EqualBits::kAlways : EqualBits::kForImageGradients;
-  }
-
   // The value in the shape in which an operation wants it. Shapes only differ by flatten, which moves nothing.
   Value* use(const Named& from) {
     close(from.value);
@@ -376,21 +355,17 @@ class Compiler : PlanBuilder {
     Value* const in = use(only());
     emplace<NormOp>(Input{in}, result(in->extent, {in}, layout.weight >= 0).value, layout);
   }
-  void add(const network::GroupNorm& norm) {
+  // A weight for each channel.
+  void add_channel_norm(std::int64_t groups, double eps) {
     const Extent in = only().extent;
     NormOp::Layout layout;
-    layout.groups = norm.groups;
+    layout.groups = groups;
     layout.weights = layout.weight_modulus = in.channels;
     layout.weight_divisor = in.positions();
-    add_norm(layout, norm.eps);
+    add_norm(layout, eps);
   }
-  void add(const network::InstanceNorm2d& norm) {
-    const Extent in = only().extent;
-    NormOp::Layout layout;
-    layout.groups = layout.weights = layout.weight_modulus = in.channels;
-    layout.weight_divisor = in.positions();
-    add_norm(layout, norm.eps);
-  }
+  void add(const network::GroupNorm& norm) { add_channel_norm(norm.groups, norm.eps); }
+  void add(const network::InstanceNorm2d& norm) { add_channel_norm(only().extent.channels, norm.eps); }
   void add(const network::LayerNorm& norm) {
     const std::int64_t length = network::element_count(norm.normalized_shape);
     NormOp::Layout layout;

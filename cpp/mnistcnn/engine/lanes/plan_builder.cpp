@@ -18,6 +18,24 @@ void PlanBuilder::find_used_nodes() {
       }
 }
 
+EqualBits PlanBuilder::needed_bits() const {
+  const auto any_used = [&](const auto& is_wanted) {
+    for (std::size_t i = 0; i < graph_.nodes.size(); ++i)
+      if (used_[i] && is_wanted(graph_.nodes[i].layer, analysis_.nodes[i])) return true;
+    return false;
+  };
+  const bool pools = any_used([](const network::Layer& layer, const network::NodeAnalysis&) {
+    return std::holds_alternative<network::MaxPool2d>(layer) || std::holds_alternative<network::Amax>(layer);
+  });
+  if (!pools) return EqualBits::kNotNeeded;
+  const bool differ = any_used([](const network::Layer& layer, const network::NodeAnalysis& facts) {
+    return (std::holds_alternative<network::LayerNorm>(layer) && facts.output_shape.size() == 3) ||
+           (std::holds_alternative<network::Reshape>(layer) && facts.output_shape.size() == 3) ||
+           std::holds_alternative<network::Permute>(layer);
+  });
+  return differ ? EqualBits::kAlways : EqualBits::kForImageGradients;
+}
+
 PlanBuilder::Named PlanBuilder::named(int from) const {
   if (from == network::kInputImage) return {plan_.image, extent_of(graph_.input_shape)};
   return value_of_[static_cast<std::size_t>(from)];

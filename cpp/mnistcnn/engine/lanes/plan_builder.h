@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "mnistcnn/engine/lanes/compiler.h"
+#include "mnistcnn/engine/lanes/ops/convolution_op.h"
 #include "mnistcnn/engine/lanes/placement.h"
 
 namespace mnistcnn::engine::lanes {
@@ -37,6 +38,10 @@ class PlanBuilder {
   network::Shape expanded_strides(const network::Shape& shape) const;  // 0 where the input's size 1 is repeated
   Extent output_extent() const { return extent_of(output_shape()); }
   void find_used_nodes();
+  // Which of several equal inputs of a maximum receive the gradient decides about the gradients of images. The
+  // parameters of a convolution see equal patches of inputs behind all of them, so their gradient is the same; those of
+  // other layers may differ from position to position.
+  EqualBits needed_bits() const;
   Named named(int from) const;
   Named only() const { return named(node().inputs[0]); }
   bool only_reader_of(int from) const { return from >= 0 && readers_[static_cast<std::size_t>(from)] == 1; }
