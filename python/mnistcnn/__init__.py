@@ -61,14 +61,17 @@ if TYPE_CHECKING:
     from mnistcnn.layers import GELU as GELU
     from mnistcnn.layers import AdaptiveAvgPool2d as AdaptiveAvgPool2d
     from mnistcnn.layers import Add as Add
+    from mnistcnn.layers import Amax as Amax
     from mnistcnn.layers import AvgPool2d as AvgPool2d
     from mnistcnn.layers import BatchNorm1d as BatchNorm1d
     from mnistcnn.layers import BatchNorm2d as BatchNorm2d
     from mnistcnn.layers import Branches as Branches
     from mnistcnn.layers import Concat as Concat
     from mnistcnn.layers import Conv2d as Conv2d
+    from mnistcnn.layers import Detach as Detach
     from mnistcnn.layers import Dropout as Dropout
     from mnistcnn.layers import Dropout2d as Dropout2d
+    from mnistcnn.layers import Expand as Expand
     from mnistcnn.layers import Flatten as Flatten
     from mnistcnn.layers import GroupNorm as GroupNorm
     from mnistcnn.layers import Hardswish as Hardswish
@@ -78,11 +81,13 @@ if TYPE_CHECKING:
     from mnistcnn.layers import Linear as Linear
     from mnistcnn.layers import LogSoftmax as LogSoftmax
     from mnistcnn.layers import MaxPool2d as MaxPool2d
+    from mnistcnn.layers import Mish as Mish
     from mnistcnn.layers import Multiply as Multiply
     from mnistcnn.layers import Node as Node
     from mnistcnn.layers import Pad as Pad
     from mnistcnn.layers import Permute as Permute
     from mnistcnn.layers import PReLU as PReLU
+    from mnistcnn.layers import Reciprocal as Reciprocal
     from mnistcnn.layers import ReLU as ReLU
     from mnistcnn.layers import ReLU6 as ReLU6
     from mnistcnn.layers import Reshape as Reshape
@@ -92,6 +97,7 @@ if TYPE_CHECKING:
     from mnistcnn.layers import SiLU as SiLU
     from mnistcnn.layers import Slice as Slice
     from mnistcnn.layers import Softmax as Softmax
+    from mnistcnn.layers import Softplus as Softplus
     from mnistcnn.layers import Tanh as Tanh
     from mnistcnn.listeners import CSVLogger as CSVLogger
     from mnistcnn.listeners import EarlyStopping as EarlyStopping
@@ -203,6 +209,9 @@ _HOMES = {
             "PReLU",
             "ReLU6",
             "Hardswish",
+            "Mish",
+            "Softplus",
+            "Reciprocal",
             "Dropout",
             "Dropout2d",
             "LogSoftmax",
@@ -211,7 +220,8 @@ _HOMES = {
             "Concat",
             "Permute",
         ),
-        *("Slice", "ScaleShift", "Multiply", "Reshape", "Pad", "Node", "Residual", "Branches"),
+        *("Slice", "Amax", "Expand", "Detach"),
+        *("ScaleShift", "Multiply", "Reshape", "Pad", "Node", "Residual", "Branches"),
     ),
     "loader": ("DataLoader",),
     "listeners": ("CSVLogger", "EarlyStopping", "KeepBest", "MLflow", "TensorBoard"),

@@ -24,7 +24,7 @@ class EngineFunction(torch.autograd.Function):
             outputs = model.engine_forward(images, seed, keep=True, tensors=tensors)
             ctx.forward_number, ctx.engine = model._forwards, model._latest_engine
         ctx.model, ctx.seed, ctx.training = model, seed, training
-        ctx.unused = frozenset()  # positions of parameters on which no used output depends
+        ctx.unused = ctx.detached = model._detached  # positions of parameters on which no used output depends
         ctx.counters = tensors[2]
         # Autograd then notices tensors that were changed in between. In training mode the forward itself updates the
         # running statistics, and its gradients do not depend on them.

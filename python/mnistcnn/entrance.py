@@ -65,6 +65,8 @@ def as_batch(model: Model, images: np.ndarray[Any, Any] | torch.Tensor) -> torch
     if tuple(batch.shape) == model.input_shape:
         batch = batch[None]
     model.check_images(batch)
+    if len(batch) == 0:
+        raise ValueError(f"images must hold at least one image, got {list(batch.shape)}")
     return batch
 
 

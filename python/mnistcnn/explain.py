@@ -277,6 +277,8 @@ def batch_of(model: Model, images: Images) -> torch.Tensor:
         tensor = tensor[:, None]
     elif tensor.dim() == 2 and shape[0] == 1:
         tensor = tensor[None, None]
+    if len(tensor) == 0:
+        raise ValueError(f"images must hold at least one image, got {list(tensor.shape)}")
     return model.prepare(tensor).detach().clone()
 
 
@@ -299,6 +301,7 @@ def _chosen(scores: torch.Tensor, target: int | Sequence[int] | None) -> torch.T
 
 _ANY_PLACE = {
     *("batchnorm2d", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu", "prelu", "relu6", "hardswish"),
+    *("mish", "softplus", "reciprocal", "detach"),
     *("dropout", "dropout2d", "add", "concat", "scale_shift"),
 }
 

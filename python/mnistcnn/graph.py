@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mnistcnn.layers import Add, Branches, Concat, Layer, Layers, Node, Residual
+from mnistcnn.layers import Add, Branches, Concat, Detach, Layer, Layers, Node, Residual
 
 INPUT = -1  # as a node's input: the image
 Row = tuple[str, str, list[int], dict[str, Any]]  # name, op, inputs, fields
+Shared = tuple[int, str, int]  # a node, the name of a tensor, the earlier node whose tensor it uses
 
 
 def build_rows(layers: Layers) -> list[Row]:
@@ -22,6 +23,35 @@ def build_rows(layers: Layers) -> list[Row]:
         layers = [layers]
     builder.add(layers, "", INPUT)
     return builder.rows
+
+
+def parameter_users(
+    specs: Sequence[tuple[str, tuple[int, ...], int, int]], shared: Sequence[Shared]
+) -> list[frozenset[int]]:
+    """Return the nodes that use each parameter of the core's list: the one that owns it, and those that share it."""
+    return [
+        frozenset({owner, *(node for node, suffix, its in shared if (its, suffix) == (owner, name.rpartition(".")[2]))})
+        for name, _, owner, _ in specs
+    ]
+
+
+def parameters_of(
+    rows: Sequence[Row], output: int, users: Sequence[frozenset[int]], *, through_detach: bool = True
+) -> frozenset[int]:
+    """Return the positions of the parameters on which a node depends; ``users`` lists the nodes that use each."""
+    wanted = {output}
+    for node in range(output, -1, -1):
+        if node in wanted and (through_detach or rows[node][1] != Detach.op):
+            wanted.update(rows[node][2])
+    return frozenset(index for index, nodes in enumerate(users) if nodes & wanted)
+
+
+def detached_parameters(rows: Sequence[Row], users: Sequence[frozenset[int]]) -> frozenset[int]:
+    """Return the parameters whose every path to the output passes a `Detach`: PyTorch gives them no gradient."""
+    if not any(op == Detach.op for _, op, _, _ in rows):
+        return frozenset()
+    last = len(rows) - 1
+    return parameters_of(rows, last, users) - parameters_of(rows, last, users, through_detach=False)
 
 
 class _Builder:

@@ -363,6 +363,33 @@ class Hardswish(Layer):
 
 
 @dataclass(frozen=True)
+class Mish(Layer):
+    """Apply ``x * tanh(log(1 + exp(x)))``."""
+
+    op: ClassVar[str] = "mish"
+
+
+@dataclass(frozen=True)
+class Softplus(Layer):
+    """Apply ``log(1 + exp(beta * x)) / beta``; return x itself where ``beta * x`` exceeds ``threshold``."""
+
+    op: ClassVar[str] = "softplus"
+    beta: float = 1.0
+    threshold: float = 20.0
+
+    def fields(self) -> dict[str, Any]:
+        """Return the layer's values under the core's names."""
+        return {"beta": float(self.beta), "threshold": float(self.threshold)}
+
+
+@dataclass(frozen=True)
+class Reciprocal(Layer):
+    """Compute 1 / x."""
+
+    op: ClassVar[str] = "reciprocal"
+
+
+@dataclass(frozen=True)
 class Dropout(Layer):
     """Sets each number to zero with probability ``p`` in training, and scales the rest by 1 / (1 - p).
 
@@ -499,6 +526,40 @@ class Slice(Layer):
 
 
 @dataclass(frozen=True)
+class Expand(Layer):
+    """Repeat dimensions of size 1 until an image's input has this shape, as ``torch.Tensor.expand`` does."""
+
+    op: ClassVar[str] = "expand"
+    shape: tuple[int, ...]
+
+    def fields(self) -> dict[str, Any]:
+        """Return the layer's values under the core's names."""
+        return {"shape": list(self.shape)}
+
+
+@dataclass(frozen=True)
+class Amax(Layer):
+    """Take the maximum over one dimension, counted without the batch; the dimension keeps size 1.
+
+    Equal maxima share the gradient evenly, as in ``torch.amax``.
+    """
+
+    op: ClassVar[str] = "amax"
+    dimension: int
+
+    def fields(self) -> dict[str, Any]:
+        """Return the layer's values under the core's names."""
+        return {"dimension": self.dimension}
+
+
+@dataclass(frozen=True)
+class Detach(Layer):
+    """Return the input and pass no gradient back."""
+
+    op: ClassVar[str] = "detach"
+
+
+@dataclass(frozen=True)
 class ScaleShift(Layer):
     """X * scale + shift with constants, for networks that rescale their input themselves."""
 
@@ -558,7 +619,8 @@ LAYER_KINDS: dict[str, type[Layer]] = {
     for kind in (
         *(Conv2d, Linear, BatchNorm2d, BatchNorm1d, InstanceNorm2d, GroupNorm, LayerNorm),
         *(MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, Flatten),
-        *(ReLU, LeakyReLU, Tanh, Sigmoid, GELU, SiLU, ELU, PReLU, ReLU6, Hardswish),
-        *(Dropout, Dropout2d, LogSoftmax, Softmax, Add, Multiply, Concat, Reshape, Pad, Permute, Slice, ScaleShift),
+        *(ReLU, LeakyReLU, Tanh, Sigmoid, GELU, SiLU, ELU, PReLU, ReLU6, Hardswish, Mish, Softplus, Reciprocal),
+        *(Dropout, Dropout2d, LogSoftmax, Softmax, Add, Multiply, Concat, Reshape, Expand, Pad, Permute, Slice),
+        *(Amax, Detach, ScaleShift),
     )
 }

@@ -15,8 +15,9 @@ from torch import nn
 from mnistcnn._native import core
 from mnistcnn.arrays import as_tensor
 from mnistcnn.checks import image_shape, seed_number, whole_number
+from mnistcnn.empty_batch import empty_outputs
 from mnistcnn.engine_function import EngineFunction
-from mnistcnn.graph import Row, build_rows
+from mnistcnn.graph import Row, Shared, build_rows, detached_parameters, parameter_users
 from mnistcnn.module_tree import FixedTree, LayerModule, described, plant
 from mnistcnn.normalization import UNIT, Normalization
 from mnistcnn.untraced import untraced
@@ -35,7 +36,6 @@ _OUTPUTS: dict[str, Outputs] = {"log_softmax": "log_probabilities", "softmax": "
 ENGINES = ("auto", "lanes", "aten")
 _REASONS_GIVEN: set[str] = set()
 _CHUNK = 1024  # images at once where no gradients are kept
-Shared = tuple[int, str, int]  # a node, the name of a tensor, the earlier node that has it
 Place = tuple[dict[str, Any], str]  # the members of a module, and the key of a tensor among them
 Tensors = tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]  # parameters, buffers, counters
 _REBUILT = ("_network", "_engines", "_latest_engine", "_lock", "_getters")  # not pickled, not copied
@@ -127,6 +127,8 @@ class Model(FixedTree):
         dropouts = [fields for _, op, _, fields in rows if op in ("dropout", "dropout2d")]
         self._has_dropout = bool(dropouts)
         self._drops_in_evaluation = any(fields.get("always") for fields in dropouts)
+        users = parameter_users(self._network.parameter_specs, self._shared)
+        self._detached = detached_parameters(rows, users)
         self._plant()
         self._register()
         self._prepare_engines()
@@ -237,6 +239,8 @@ class Model(FixedTree):
         """The outputs for a batch: float images [N, C, H, W] as they are, uint8 ones normalised first."""
         prepared = self.prepare(images)
         self._check_modes()
+        if len(prepared) == 0:
+            return empty_outputs(self, prepared)
         if torch.is_grad_enabled():
             tensors = self.tensors()
             parameters = tensors[0]  # the engine names one that is missing
@@ -273,10 +277,10 @@ class Model(FixedTree):
 
     def check_images(self, images: torch.Tensor) -> None:
         """Refuses images of another shape or kind than this model takes."""
-        if images.dim() != 4 or tuple(images.shape[1:]) != self.input_shape or images.shape[0] == 0:
+        if images.dim() != 4 or tuple(images.shape[1:]) != self.input_shape:
             expected = ", ".join(map(str, self.input_shape))
             raise ValueError(
-                f"model '{self.name}' takes images [N, {expected}] with N of at least 1, got {list(images.shape)}"
+                f"model '{self.name}' takes images [N, {expected}], got {list(images.shape)}"
                 + _shape_hint(images, self.input_shape)
             )
         if images.dtype != torch.uint8 and not images.is_floating_point():
@@ -382,9 +386,9 @@ class Model(FixedTree):
         """Return the ranges of the flat arrays whose parameters require gradients, neighbours joined."""
         ranges: list[tuple[int, int]] = []
         offset = 0
-        for parameter in self.tensors()[0]:
+        for position, parameter in enumerate(self.tensors()[0]):
             begin, offset = offset, offset + parameter.numel()
-            if not parameter.requires_grad:
+            if not parameter.requires_grad or position in self._detached:
                 continue
             if ranges and ranges[-1][1] == begin:
                 begin = ranges.pop()[0]

@@ -416,6 +416,8 @@ _activated("SwishByHand", lambda x: x * torch.sigmoid(x))
 _activated("SiluFunction", lambda x: F.silu(x, inplace=True))
 _activated("HardswishFunction", F.hardswish)
 _activated("HardsigmoidFunction", F.hardsigmoid)
+_activated("MishFunction", lambda x: F.mish(x, inplace=True))
+_activated("SoftplusFunction", lambda x: F.softplus(x, beta=2, threshold=10))
 _activated("HardtanhFunction", lambda x: F.hardtanh(x, -2.0, 1.5))
 _activated("ClampBoth", lambda x: torch.clamp(x, -0.5, 0.25))
 _activated("ClampAbove", lambda x: x.clamp(max=0.3))
@@ -437,7 +439,8 @@ class ActivationModules(_Ends):
     def __init__(self):
         super().__init__()
         self.acts = nn.ModuleList([nn.PReLU(), nn.PReLU(4), nn.SELU(), nn.CELU(0.5), nn.Hardtanh(-1, 2), nn.ELU(),
-                                   nn.Hardsigmoid(), nn.ReLU6(), nn.GELU(), nn.SiLU(), nn.LeakyReLU(0.3)])  # fmt: skip
+                                   nn.Hardsigmoid(), nn.Mish(), nn.Softplus(3), nn.ReLU6(), nn.GELU(), nn.SiLU(),
+                                   nn.LeakyReLU(0.3)])  # fmt: skip
 
     def flat(self, x):
         for act in self.acts:
@@ -741,7 +744,37 @@ class SqueezeExcitation(nn.Module):
         b, c, _, _ = x.size()
         s = F.adaptive_avg_pool2d(x, 1).view(b, c)
         s = torch.sigmoid(self.up(F.relu(self.down(s)))).view(b, c, 1, 1)
-        return self.out((x * s.expand_as(x) if False else x * s).flatten(1))
+        return self.out((x * s).flatten(1))
+
+
+@network
+class ConvolutionalSqueezeExcitation(nn.Module):
+    """Squeeze-and-excitation as mobile networks write it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.down, self.up = nn.Conv2d(1, 6, 5, 3), nn.Conv2d(6, 2, 1), nn.Conv2d(2, 6, 1)
+        self.pool, self.gate, self.out = nn.AdaptiveAvgPool2d(1), nn.Hardsigmoid(), nn.Linear(6 * 64, 10)
+
+    def forward(self, x):
+        x = F.mish(self.conv(x))
+        x = x * self.gate(self.up(F.silu(self.down(self.pool(x))))).expand_as(x)
+        return self.out(x.flatten(1))
+
+
+@network
+class Maxout(nn.Module):
+    """The larger of two linear layers; global pools by maximum and mean; a gradient that stops."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.a, self.b = nn.Conv2d(1, 6, 5, 3), nn.Linear(12, 10), nn.Linear(12, 10)
+
+    def forward(self, x):
+        x = F.relu(self.conv(x))
+        x = torch.cat([x.amax((2, 3)), x.mean((2, 3))], 1)
+        x = x / (1 + x.detach().mean(1, keepdim=True).abs())
+        return torch.maximum(self.a(x), self.b(x)) + torch.stack([x[:, :10], x[:, 2:]]).mean(0)
 
 
 @network

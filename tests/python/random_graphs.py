@@ -45,7 +45,10 @@ def random_graph(seed: int) -> RandomGraph:
         _append(layers, input_shape, dice, MAP_MAKERS)
     if dice.random() < 0.8:
         if dice.random() < 0.4:
-            layers.append(m.AdaptiveAvgPool2d((dice.randint(1, 3), dice.randint(1, 3))))
+            size = (dice.randint(1, 3), dice.randint(1, 3))
+            # The mean of an instance norm is its bias: a batch norm behind it would only see rounding errors.
+            flat = size == (1, 1) and bool(layers) and isinstance(layers[-1], m.InstanceNorm2d)
+            layers.append(m.AdaptiveAvgPool2d((2, 2) if flat else size))
         layers.append(m.Flatten())
         for _ in range(dice.randint(1, 4)):
             _append(layers, input_shape, dice, FLAT_MAKERS)
@@ -160,7 +163,8 @@ def _activation(dice: random.Random, shape: Shape) -> Any:
         [
             *(m.ReLU(), m.ReLU(), m.LeakyReLU(dice.choice([0.01, 0.1, 0.3])), m.Tanh(), m.Sigmoid(), m.SiLU()),
             *(m.GELU(), m.GELU("tanh"), m.ELU(dice.choice([1.0, 0.5])), m.ReLU6(), m.Hardswish()),
-            *(m.PReLU(), m.PReLU(shape[0], init=0.1)),
+            *(m.PReLU(), m.PReLU(shape[0], init=0.1), m.Mish()),
+            m.Softplus(dice.choice([1.0, 0.5, 3.0]), dice.choice([20.0, 2.0])),
         ]
     )
 
@@ -190,6 +194,23 @@ def _gate(dice: random.Random, shape: Shape) -> Any:
         "here": m.Tanh(),
         "gate": [*pool, m.Sigmoid()],
         "product": m.Node(m.Multiply(), inputs=("here", "gate")),
+    }
+
+
+def _expand(dice: random.Random, shape: Shape) -> Any:
+    """Pool or cut one dimension to size 1, then expand it."""
+    dimension, size = dice.randrange(len(shape)), dice.randint(1, 4)
+    one = m.Amax(dimension) if dice.random() < 0.5 else m.Slice(dimension, 0, 1)
+    return [one, m.Expand((*shape[:dimension], size, *shape[dimension + 1 :]))]
+
+
+def _ratio(dice: random.Random, shape: Shape) -> Any:
+    """Divide by 1 + sigmoid(x), in which a gradient may stop."""
+    below = [m.Sigmoid(), m.ScaleShift(1.0, 1.0), m.Reciprocal()]
+    return {
+        "here": m.Tanh(),
+        "below": [m.Detach(), *below] if dice.random() < 0.5 else below,
+        "ratio": m.Node(m.Multiply(), inputs=("here", "below")),
     }
 
 
@@ -267,7 +288,9 @@ def _flat_residual(dice: random.Random, shape: Shape) -> Any:
 
 
 Maker = Callable[[random.Random, Shape], Any]
-ANYWHERE: list[Maker] = [_activation, _activation, _dropout, _group_norm, _layer_norm, _slice, _scale_shift]
+ANYWHERE: list[Maker] = [
+    *(_activation, _activation, _dropout, _group_norm, _layer_norm, _slice, _scale_shift, _expand, _ratio),
+]
 MAP_MAKERS: list[Maker] = [
     *ANYWHERE,
     *(_conv, _conv, _conv, _conv, _max_pool, _max_pool, _avg_pool, _avg_pool, _adaptive_pool, _permute, _softmax),

@@ -72,6 +72,34 @@ class Reshape(nn.Module):
         return x.reshape(len(x), *self.shape)
 
 
+class Reciprocal(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 1 / x
+
+
+class Expand(nn.Module):
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.zeros(len(x), *self.shape, dtype=x.dtype)
+
+
+class Amax(nn.Module):
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        self.dimension = dimension
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.amax(self.dimension + 1, keepdim=True)
+
+
+class Detach(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.detach()
+
+
 class Pad(nn.Module):
     def __init__(self, padding: tuple[int, int, int, int], mode: str) -> None:
         super().__init__()
@@ -169,6 +197,9 @@ MAKERS: dict[str, Any] = {
     "prelu": lambda f, _: nn.PReLU(f["count"], f["initial"]),
     "relu6": lambda *_: nn.ReLU6(),
     "hardswish": lambda *_: nn.Hardswish(),
+    "mish": lambda *_: nn.Mish(),
+    "softplus": lambda f, _: nn.Softplus(f["beta"], f["threshold"]),
+    "reciprocal": lambda *_: Reciprocal(),
     "dropout": _dropout(whole_channels=False),
     "dropout2d": _dropout(whole_channels=True),
     "log_softmax": lambda *_: nn.LogSoftmax(1),
@@ -177,9 +208,12 @@ MAKERS: dict[str, Any] = {
     "multiply": lambda *_: Multiply(),
     "concat": lambda *_: Concat(),
     "reshape": lambda f, _: Reshape(f["shape"]),
+    "expand": lambda f, _: Expand(f["shape"]),
     "pad": lambda f, _: Pad(f["padding"], f["mode"]),
     "permute": lambda f, _: Permute(f["order"]),
     "slice": lambda f, _: Slice(f["dimension"], f["start"], f["stop"], f["step"]),
+    "amax": lambda f, _: Amax(f["dimension"]),
+    "detach": lambda *_: Detach(),
     "scale_shift": lambda f, _: ScaleShift(f["scale"], f["shift"]),
 }
 

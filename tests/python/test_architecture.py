@@ -136,7 +136,7 @@ def test_the_core_prints_nothing():
 def test_files_stay_readable():
     for path in [*SOURCES, *MODULES]:
         lines = len(path.read_text(encoding="utf-8").splitlines())
-        assert lines <= 600, f"{path.relative_to(ROOT)} has {lines} lines"
+        assert lines <= 650, f"{path.relative_to(ROOT)} has {lines} lines"
 
 
 # ---- Python

@@ -168,6 +168,11 @@ def test_nested_forks_compute_what_they_say():
         ([m.Permute((0, 1, 1))], ValueError, r"node '0' \(permute\)"),
         ([m.Slice(1, 3, 40)], ValueError, r"node '0' \(slice\)"),
         ([m.Slice(3, 0, 1)], ValueError, r"node '0' \(slice\)"),
+        ([m.Expand((3, 28))], ValueError, r"node '0' \(expand\): cannot expand .*\[1, 28, 28\] to shape \[3, 28\]"),
+        ([m.Expand((3, 28, 56))], ValueError, r"node '0' \(expand\): .* only dimensions of size 1 can change"),
+        ([m.Expand((0, 28, 28))], ValueError, r"node '0' \(expand\): shape=0 must be at least 1"),
+        ([m.Amax(3)], ValueError, r"node '0' \(amax\): dimension 3 is not one of its input \[1, 28, 28\]"),
+        ([m.Softplus(0.0)], ValueError, r"node '0' \(softplus\): beta=0 must be finite and not 0"),
         ([m.Add()], ValueError, r"node '0' \(add\): takes two or more inputs, but has 1"),
         (
             {"a": m.Conv2d(2, 3), "b": m.Node(m.Add(), ("a", "input"))},

@@ -30,6 +30,8 @@ EXAMPLES: dict[str, Any] = {
     "add": {"a": mnistcnn.Tanh(), "b": mnistcnn.Node(mnistcnn.Add(), ("a", "input"))},
     "multiply": {"a": mnistcnn.Tanh(), "b": mnistcnn.Node(mnistcnn.Multiply(), ("a", "input"))},
     "reshape": mnistcnn.Reshape((2, 12, 6)),
+    "expand": [mnistcnn.AdaptiveAvgPool2d((1, 6)), mnistcnn.Expand((4, 5, 6))],
+    "amax": mnistcnn.Amax(1),
     "pad": mnistcnn.Pad((1, 2, 3, 0)),
     "concat": {"a": mnistcnn.Tanh(), "b": mnistcnn.Node(mnistcnn.Concat(), ("a", "input"))},
     "permute": mnistcnn.Permute((2, 0, 1)),

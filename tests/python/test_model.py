@@ -461,11 +461,10 @@ def test_uint8_and_float_of_all_kinds(model: mnistcnn.Model):
 @pytest.mark.parametrize(
     ("images", "error", "text"),
     [
-        (torch.zeros(2, 1, 28, 27), ValueError, r"takes images \[N, 1, 28, 28\] .* got \[2, 1, 28, 27\]"),
+        (torch.zeros(2, 1, 28, 27), ValueError, r"takes images \[N, 1, 28, 28\], got \[2, 1, 28, 27\]"),
         (torch.zeros(1, 28, 28), ValueError, r"for a single image, add the batch dimension: images\[None\]"),
         (torch.zeros(5, 28, 28), ValueError, r"add the channel dimension: images\[:, None\]"),
         (torch.zeros(2, 28, 28, 1), ValueError, r"the channels come first"),
-        (torch.zeros(0, 1, 28, 28), ValueError, r"N of at least 1, got \[0, 1, 28, 28\]"),
         (torch.zeros(2, 1, 28, 28, dtype=torch.int64), TypeError, r"must be uint8 or floating point, got torch.int64"),
         (np.zeros((2, 1, 28, 28), bool), TypeError, r"must be uint8 or floating point, got torch.bool"),
     ],

@@ -47,7 +47,11 @@ def test_networks_of_the_zoo(name: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "name", ["SqueezeExcitation", "ResNet", "Paddings", "OddPools", "ChannelShuffle", "RowsAsSequence", "Inception"]
+    "name",
+    [
+        *("SqueezeExcitation", "ResNet", "Paddings", "OddPools", "ChannelShuffle", "RowsAsSequence", "Inception"),
+        *("ConvolutionalSqueezeExcitation", "Maxout", "SoftplusFunction"),
+    ],
 )
 def test_networks_of_authors(name: str, tmp_path: Path):
     torch.manual_seed(0)

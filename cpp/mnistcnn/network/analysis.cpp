@@ -1,6 +1,7 @@
 #include "mnistcnn/network/analysis.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <set>
 #include <stdexcept>
@@ -234,6 +235,32 @@ class Inspector {
       fail(text("start=", slice.start, ", stop=", slice.stop, " must lie in order within 0 and ", size));
     size = (slice.stop - slice.start + slice.step - 1) / slice.step;
     return facts;
+  }
+
+  LayerFacts operator()(const Expand& expand) const {
+    const Shape& in = only();
+    bool fits = in.size() == expand.shape.size();
+    for (std::size_t i = 0; fits && i < in.size(); ++i) fits = in[i] == expand.shape[i] || in[i] == 1;
+    if (!fits)
+      fail(text("cannot expand its input ", bracketed(in), " to shape ", bracketed(expand.shape),
+                "; only dimensions of size 1 can change"));
+    for (const std::int64_t size : expand.shape) positive("shape", size);
+    return joined(expand.shape);
+  }
+
+  LayerFacts operator()(const Amax& amax) const {
+    const Shape& in = only();
+    if (amax.dimension < 0 || amax.dimension >= static_cast<std::int64_t>(in.size()))
+      fail(text("dimension ", amax.dimension, " is not one of its input ", bracketed(in)));
+    LayerFacts facts = same();
+    facts.output[static_cast<std::size_t>(amax.dimension)] = 1;
+    if (in.size() == 1 || amax.dimension > 0) facts.kernel = 0;
+    return facts;
+  }
+
+  LayerFacts operator()(const Softplus& layer) const {
+    if (!std::isfinite(layer.beta) || layer.beta == 0) fail(text("beta=", layer.beta, " must be finite and not 0"));
+    return same();
   }
 
   LayerFacts operator()(const LogSoftmax&) const { return same(); }

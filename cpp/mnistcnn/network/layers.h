@@ -180,6 +180,23 @@ struct SiLU : Plain<SiLU> {
 struct Hardswish : Plain<Hardswish> {
   static constexpr std::string_view kOp = "hardswish";
 };
+struct Mish : Plain<Mish> {
+  static constexpr std::string_view kOp = "mish";
+};
+struct Reciprocal : Plain<Reciprocal> {
+  static constexpr std::string_view kOp = "reciprocal";
+};
+
+// log(1 + exp(beta * x)) / beta; x itself where beta * x exceeds the threshold.
+struct Softplus {
+  static constexpr std::string_view kOp = "softplus";
+  double beta = 1.0, threshold = 20.0;
+  bool operator==(const Softplus&) const = default;
+  static void visit(auto& self, auto&& field) {
+    field("beta", self.beta);
+    field("threshold", self.threshold);
+  }
+};
 
 struct LeakyReLU {
   static constexpr std::string_view kOp = "leaky_relu";
@@ -302,6 +319,27 @@ struct Slice {
   }
 };
 
+// Repeats dimensions of size 1 until the input has this shape.
+struct Expand {
+  static constexpr std::string_view kOp = "expand";
+  Shape shape;
+  bool operator==(const Expand&) const = default;
+  static void visit(auto& self, auto&& field) { field("shape", self.shape); }
+};
+
+// The maximum over one dimension, counted without the batch, which keeps size 1. Equal maxima share the gradient.
+struct Amax {
+  static constexpr std::string_view kOp = "amax";
+  std::int64_t dimension = 0;
+  bool operator==(const Amax&) const = default;
+  static void visit(auto& self, auto&& field) { field("dimension", self.dimension); }
+};
+
+// Returns its input and passes no gradient back.
+struct Detach : Plain<Detach> {
+  static constexpr std::string_view kOp = "detach";
+};
+
 // x * scale + shift, with constants.
 struct ScaleShift {
   static constexpr std::string_view kOp = "scale_shift";
@@ -316,8 +354,8 @@ struct ScaleShift {
 // The one list of all layers. Engines, analysis and Python are checked against it.
 using Layer = std::variant<Conv2d, Linear, BatchNorm2d, BatchNorm1d, InstanceNorm2d, GroupNorm, LayerNorm, MaxPool2d,
                            AvgPool2d, AdaptiveAvgPool2d, Flatten, ReLU, LeakyReLU, Tanh, Sigmoid, GELU, SiLU, ELU,
-                           PReLU, ReLU6, Hardswish, Dropout, Dropout2d, LogSoftmax, Softmax, Add, Multiply, Concat,
-                           Reshape, Pad, Permute, Slice, ScaleShift>;
+                           PReLU, ReLU6, Hardswish, Mish, Softplus, Reciprocal, Dropout, Dropout2d, LogSoftmax, Softmax,
+                           Add, Multiply, Concat, Reshape, Expand, Pad, Permute, Slice, Amax, Detach, ScaleShift>;
 
 inline std::string_view op_name(const Layer& layer) {
   return std::visit([](const auto& each) { return each.kOp; }, layer);

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from mnistcnn._native import core
-from mnistcnn.bridge.heads import parameter_users, parameters_behind, separated
+from mnistcnn.bridge.heads import parameters_behind, separated
 from mnistcnn.bridge.outputs import ONE, Choice, chosen, put_together
-from mnistcnn.graph import Row
-from mnistcnn.model import EngineWarning, Model, Place, Shared
+from mnistcnn.graph import Row, Shared, parameter_users
+from mnistcnn.model import EngineWarning, Model, Place
 from mnistcnn.normalization import Normalization
 from mnistcnn.untraced import untraced
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mnistcnn.bridge.errors import RefusalError
 from mnistcnn.graph import INPUT, Row
-from mnistcnn.layers import Add, Concat, Flatten, Layer, Multiply, Permute, Reshape, ScaleShift, Slice
+from mnistcnn.layers import Add, Concat, Expand, Flatten, Layer, Multiply, Permute, Reshape, ScaleShift, Slice
 
 Shape = tuple[int, ...]
 
@@ -85,13 +85,6 @@ class Builder:
             layer = Flatten() if len(shape) == 1 else Reshape(shape)
             self._placed[key] = self.add(layer, [value.node], shape, "flatten" if len(shape) == 1 else name).node
         return self._placed[key]
-
-    def trains(self, node: int) -> bool:
-        """Whether parameters lie in front of a node's output."""
-        if node == INPUT:
-            return False
-        found = self.found[node]
-        return bool(found.tensors) or any(self.trains(each) for each in found.inputs)
 
     def _unused(self, name: str) -> str:
         unique, count = name, 1
@@ -196,24 +189,61 @@ class Builder:
         return [self.place(each, shape) for each in values]
 
     def sum(self, values: list[Value], name: str) -> Value:
-        """The sum of values of one shape."""
-        if any(each.shape != values[0].shape for each in values):
-            shapes = " and ".join(f"[N, {_listed(each.shape)}]" for each in values)
-            raise RefusalError(f"it adds values of different shapes, {shapes}; mnistcnn adds values of one shape")
+        """Return the sum of values, broadcast to one shape."""
+        values = self.broadcast(values, "adds")
         nodes = self.same_place(values)
         return replace(values[0], node=self.add(Add(), nodes, self.shape_of(nodes[0]), name).node)
 
     def product(self, first: Value, second: Value, name: str) -> Value:
-        """The product of two values; one may have size 1 where the other has more."""
-        if math.prod(first.shape) < math.prod(second.shape):
-            first, second = second, first
-        if first.shape == second.shape:
-            nodes = self.same_place([first, second])
-        elif _covers(first.shape, second.shape) and len(first.shape) == 3:
-            nodes = [self.place(first, first.shape), self.place(second, second.shape)]
+        """Return the product of two values; `Multiply` itself broadcasts the second to the shape of the first."""
+        narrow, other = self._before_expand(second), self._before_expand(first)
+        if math.prod(other.shape) < math.prod(narrow.shape):
+            first, second, narrow = second, first, other
+        if narrow.shape != first.shape and len(first.shape) <= 3 and _covers(first.shape, narrow.shape):
+            nodes = [self.place(each, _padded(each.shape)) for each in (first, narrow)]
         else:
-            raise RefusalError(f"it multiplies [N, {_listed(first.shape)}] by [N, {_listed(second.shape)}]")
+            first, second = self.broadcast([first, second], "multiplies")
+            nodes = self.same_place([first, second])
         return replace(first, node=self.add(Multiply(), nodes, self.shape_of(nodes[0]), name).node)
+
+    def expand(self, value: Value, shape: Shape, name: str) -> Value:
+        """Repeat the dimensions of size 1 until the value has this shape of the same rank."""
+        if value.shape == shape:
+            return value
+        if len(shape) <= 3:
+            node = self.place(value, _padded(value.shape))
+            return replace(self.add(Expand(_padded(shape)), [node], _padded(shape), name), shape=shape)
+        for dimension, size in enumerate(shape):
+            if value.shape[dimension] != size:
+                value = self.repeat(value, dimension, size, name)
+        return value
+
+    def repeat(self, value: Value, dimension: int, count: int, name: str) -> Value:
+        """Repeat all elements of one dimension ``count`` times, as ``torch.Tensor.repeat`` does."""
+        before, behind = math.prod(value.shape[:dimension]), math.prod(value.shape[dimension:])
+        node = self.place(value, (before, 1, behind))
+        wide = (before, count, behind)
+        shape = (*value.shape[:dimension], count * value.shape[dimension], *value.shape[dimension + 1 :])
+        return replace(self.add(Expand(wide), [node], wide, name), shape=shape)
+
+    def broadcast(self, values: list[Value], verb: str) -> list[Value]:
+        """Expand values of equal rank to one shape; ``verb`` says what the caller does with them."""
+        shape = _common([each.shape for each in values])
+        if shape is None:
+            shapes = " and ".join(f"[N, {_listed(each.shape)}]" for each in values)
+            raise RefusalError(
+                f"it {verb} values of shapes {shapes}, which mnistcnn does not broadcast: each dimension must have "
+                "equal sizes, or size 1"
+            )
+        return [self.expand(each, shape, "expand") for each in values]
+
+    def _before_expand(self, value: Value) -> Value:
+        """Return what was expanded to this value in the shape of the value, or the value itself."""
+        if value.node >= 0 and isinstance(self.found[value.node].layer, Expand):
+            inner = self.found[value.node].inputs[0]
+            if _padded(value.shape) == self.shape_of(value.node):
+                return Value(inner, self.shape_of(inner)[: len(value.shape)])
+        return value
 
     def scaled(self, value: Value, scale: float, shift: float, name: str) -> Value:
         """``value * scale + shift``."""
@@ -224,6 +254,19 @@ class Builder:
 
 def _covers(shape: Shape, other: Shape) -> bool:
     return len(shape) == len(other) and all(b in (a, 1) for a, b in zip(shape, other, strict=True))
+
+
+def _padded(shape: Shape) -> Shape:
+    """Return a shape of rank 1 or 3 as it is; append dimensions of size 1 to a shape of rank 2."""
+    return (*shape, 1) if len(shape) == 2 else shape
+
+
+def _common(shapes: list[Shape]) -> Shape | None:
+    """Return the shape to which shapes of equal rank broadcast, or None."""
+    if len({len(shape) for shape in shapes}) > 1:
+        return None
+    sizes = [set(column) - {1} or {1} for column in zip(*shapes, strict=True)]
+    return tuple(size.pop() for size in sizes) if all(len(size) == 1 for size in sizes) else None
 
 
 def _listed(shape: Shape) -> str:

@@ -24,6 +24,7 @@ class RefusalError(Exception):
 
     where: str | None = None  # the author's line, once it is known
     value: Any = None  # the same numbers in the same order, where only their shape can't be expressed
+    stacked: Any = None  # the values of a stack in front of the images, which a reduction may follow
 
 
 class DirectParameterError(RefusalError):

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from mnistcnn.graph import Row
-from mnistcnn.model import Shared
+from mnistcnn.graph import Row, parameters_of
 
 Shape = tuple[int, ...]
 
@@ -24,24 +23,9 @@ def separated(outputs: torch.Tensor, shapes: Sequence[Shape], behind: Sequence[f
     return _parts(rows, shapes)
 
 
-def parameter_users(specs: Sequence[tuple[str, Shape, int, int]], shared: Sequence[Shared]) -> list[frozenset[int]]:
-    """Return the nodes that use each parameter: the one that owns it, and those that share it."""
-    return [
-        frozenset({owner, *(node for node, suffix, its in shared if (its, suffix) == (owner, name.rpartition(".")[2]))})
-        for name, _, owner, _ in specs
-    ]
-
-
 def parameters_behind(rows: Sequence[Row], users: Sequence[frozenset[int]]) -> list[frozenset[int]]:
     """Return, for each of the outputs that the last node joins, the positions of the parameters it depends on."""
-    found = []
-    for output in rows[-1][2]:
-        wanted = {output}
-        for node in range(output, -1, -1):
-            if node in wanted:
-                wanted.update(rows[node][2])
-        found.append(frozenset(index for index, nodes in enumerate(users) if nodes & wanted))
-    return found
+    return [parameters_of(rows, output, users, through_detach=False) for output in rows[-1][2]]
 
 
 def _parts(rows: torch.Tensor, shapes: Sequence[Shape]) -> list[torch.Tensor]:
@@ -69,7 +53,7 @@ class _Separate(torch.autograd.Function):
         if not given:
             return None, None, None, None
         used = frozenset().union(*(each for each, g in zip(ctx.behind, gradients, strict=True) if g is not None))
-        ctx.run.unused = frozenset().union(*ctx.behind) - used
+        ctx.run.unused = frozenset().union(*ctx.behind) - used | ctx.run.detached
         count = len(given[0])
         filled = [
             given[0].new_zeros(count, size) if gradient is None else gradient.reshape(count, size)

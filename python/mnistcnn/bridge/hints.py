@@ -36,7 +36,7 @@ _HINTS = {
     **dict.fromkeys(("interpolate", "upsample", "Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d"), _SCALES),
     **dict.fromkeys(("conv_transpose2d", "ConvTranspose2d"), _TRANSPOSED),
     **dict.fromkeys(("grid_sample", "affine_grid"), _SAMPLING),
-    **dict.fromkeys(("Mish", "mish", "Softplus", "softplus", "Softsign", "softsign", "LogSigmoid", "GLU"), _ACTIVATION),
+    **dict.fromkeys(("Softsign", "softsign", "LogSigmoid", "logsigmoid", "GLU", "glu"), _ACTIVATION),
     **dict.fromkeys(("RReLU", "rrelu", "Hardshrink", "Softshrink", "Threshold"), _ACTIVATION),
     **dict.fromkeys(("alpha_dropout", "feature_alpha_dropout", "AlphaDropout", "FeatureAlphaDropout"), _ALPHA),
     **dict.fromkeys(("bernoulli", "bernoulli_", "rand_like", "randn_like", "normal_", "uniform_"), _RANDOM),

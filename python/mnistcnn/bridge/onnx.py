@@ -238,6 +238,14 @@ def _silu(w: _Writer, inputs: list[str], *_: Any) -> str:
     return w.add("Mul", [*inputs, w.add("Sigmoid", inputs)])
 
 
+def _softplus(w: _Writer, inputs: list[str], f: Fields, _: Shape) -> str:
+    """Return the input itself above the threshold, as PyTorch does."""
+    beta, threshold = (w.constant(name, np.float32(f[name])) for name in ("beta", "threshold"))
+    scaled = w.add("Mul", [*inputs, beta])
+    curve = w.add("Div", [w.add("Softplus", [scaled]), beta])
+    return w.add("Where", [w.add("Greater", [scaled, threshold]), *inputs, curve])
+
+
 def _dropout(w: _Writer, inputs: list[str], f: Fields, _: Shape) -> str:
     if f["always"] and f["probability"] > 0:
         raise w.refuse("dropout in evaluation draws random numbers; set training=self.training in the forward")
@@ -267,6 +275,14 @@ def _slice(w: _Writer, inputs: list[str], f: Fields, _: Shape) -> str:
     return w.add("Slice", [*inputs, *(w.whole_numbers(name, [value]) for name, value in parts.items())])
 
 
+def _expand(w: _Writer, inputs: list[str], f: Fields, _: Shape) -> str:
+    return w.add("Expand", [*inputs, w.whole_numbers("shape", (1, *f["shape"]))])
+
+
+def _amax(w: _Writer, inputs: list[str], f: Fields, _: Shape) -> str:
+    return w.add("ReduceMax", [*inputs, w.whole_numbers("axes", [f["dimension"] + 1])], keepdims=1)
+
+
 def _scale_shift(w: _Writer, inputs: list[str], f: Fields, _: Shape) -> str:
     scale, shift = (w.constant(name, np.float32(f[name])) for name in ("scale", "shift"))
     return w.add("Add", [w.add("Mul", [*inputs, scale]), shift])
@@ -282,11 +298,13 @@ _WRITERS: dict[str, Callable[..., str]] = {
     **{"maxpool2d": _max_pool, "avgpool2d": _avg_pool, "adaptive_avgpool2d": _adaptive},
     **{"flatten": _simple("Flatten", axis=1), "relu": _simple("Relu"), "tanh": _simple("Tanh")},
     **{"sigmoid": _simple("Sigmoid"), "hardswish": _simple("HardSwish"), "silu": _silu, "relu6": _relu6},
+    **{"mish": _simple("Mish"), "softplus": _softplus, "reciprocal": _simple("Reciprocal")},
     "leaky_relu": lambda w, inputs, f, _: w.add("LeakyRelu", inputs, alpha=f["negative_slope"]),
     "elu": lambda w, inputs, f, _: w.add("Elu", inputs, alpha=f["alpha"]),
     "gelu": lambda w, i, f, _: w.add("Gelu", i, approximate="tanh" if f["tanh_approximation"] else "none"),
     **{"prelu": _prelu, "dropout": _dropout, "dropout2d": _dropout},
     **{"log_softmax": _simple("LogSoftmax", axis=1), "softmax": _simple("Softmax", axis=1)},
     **{"add": _add, "multiply": _simple("Mul"), "concat": _simple("Concat", axis=1), "reshape": _reshape},
-    **{"pad": _pad, "permute": _permute, "slice": _slice, "scale_shift": _scale_shift},
+    **{"expand": _expand, "pad": _pad, "permute": _permute, "slice": _slice, "amax": _amax},
+    **{"detach": _simple("Identity"), "scale_shift": _scale_shift},
 }

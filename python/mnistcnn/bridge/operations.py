@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 
-from mnistcnn.bridge import direct
 from mnistcnn.bridge.builder import Builder, Shape, Value
-from mnistcnn.bridge.errors import DirectParameterError, RefusalError
+from mnistcnn.bridge.errors import RefusalError
 from mnistcnn.layers import (
     ELU,
     GELU,
@@ -21,6 +20,7 @@ from mnistcnn.layers import (
     LeakyReLU,
     Linear,
     LogSoftmax,
+    Mish,
     Pad,
     PReLU,
     ReLU,
@@ -28,6 +28,7 @@ from mnistcnn.layers import (
     Sigmoid,
     SiLU,
     Softmax,
+    Softplus,
     Tanh,
 )
 
@@ -242,105 +243,6 @@ def log(call: Call, x: Any) -> Value:
     return replace(value, node=call.builder.add(LogSoftmax(), before.inputs, before.shape, call.name).node)
 
 
-# ---- arithmetic
-
-
-def absolute(call: Call, x: Any) -> Value:
-    """What is positive of x and of minus x."""
-    value, builder = call.value(x), call.builder
-    minus = builder.scaled(value, -1.0, 0.0, f"{call.name}_minus")
-    sides = [builder.pointwise(ReLU(), each, f"{call.name}_relu") for each in (value, minus)]
-    return builder.sum(sides, call.name)
-
-
-def add(call: Call, x: Any, y: Any, *, alpha: float = 1) -> Value:
-    """A sum, or a shift by a number or a parameter."""
-    first, second = _operand(call, x), _operand(call, y)
-    if isinstance(second, DirectParameterError):
-        return _plus_parameter(call, first, second, alpha)
-    if isinstance(second, Value) and alpha != 1:
-        second = call.builder.scaled(second, alpha, 0.0, f"{call.name}_scale")
-    elif not isinstance(second, Value):
-        second *= alpha
-    if isinstance(first, DirectParameterError):
-        return _plus_parameter(call, second, first, 1)
-    if isinstance(first, Value) and isinstance(second, Value):
-        return call.builder.sum([first, second], call.name)
-    value, number = (first, second) if isinstance(first, Value) else (second, first)
-    return call.builder.scaled(value, 1.0, number, call.name)
-
-
-def _plus_parameter(call: Call, value: Any, parameter: DirectParameterError, alpha: float) -> Value:
-    """``value + alpha * parameter``, with alpha 1 or -1."""
-    if not isinstance(value, Value) or alpha not in (1, -1):
-        raise parameter
-    value = call.builder.scaled(value, alpha, 0.0, f"{call.name}_minus")
-    return call.builder.scaled(direct.plus(call.builder, value, parameter), alpha, 0.0, f"{call.name}_back")
-
-
-def sub(call: Call, x: Any, y: Any, *, alpha: float = 1) -> Value:
-    """The first less the second."""
-    return add(call, x, y, alpha=-alpha)
-
-
-def rsub(call: Call, x: Any, y: Any, *, alpha: float = 1) -> Value:
-    """The second less the first."""
-    return add(call, y, x, alpha=-alpha)
-
-
-def neg(call: Call, x: Any) -> Value:
-    """Minus x."""
-    return call.builder.scaled(call.value(x), -1.0, 0.0, call.name)
-
-
-def mul(call: Call, x: Any, y: Any) -> Value:
-    """A product, or a multiple by a number or a parameter."""
-    first, second = _operand(call, x), _operand(call, y)
-    for value, parameter in ((first, second), (second, first)):
-        if isinstance(parameter, DirectParameterError):
-            if not isinstance(value, Value):
-                raise parameter
-            return direct.times(call.builder, value, parameter)
-    if isinstance(first, Value) and isinstance(second, Value):
-        return call.builder.product(first, second, call.name)
-    value, number = (first, second) if isinstance(first, Value) else (second, first)
-    return call.builder.scaled(value, number, 0.0, call.name)
-
-
-def div(call: Call, x: Any, y: Any, *, rounding_mode: Any = None) -> Value:
-    """By a number."""
-    second = _operand(call, y)
-    if isinstance(second, DirectParameterError):
-        raise second
-    if isinstance(second, Value) or rounding_mode is not None:
-        raise RefusalError("it divides by computed values; only division by a number is known")
-    return call.builder.scaled(call.value(x), 1 / second, 0.0, call.name)
-
-
-def power(call: Call, x: Any, exponent: Any) -> Value:
-    """The square."""
-    if exponent != 2:
-        raise RefusalError(f"it raises to the power {exponent}; only the square is known")
-    value = call.value(x)
-    return call.builder.product(value, value, call.name)
-
-
-def _operand(call: Call, x: Any) -> Any:
-    """A value of the network, a number, or a parameter."""
-    if isinstance(x, int | float):
-        return float(x)
-    try:
-        return call.value(x)
-    except DirectParameterError as parameter:
-        return parameter
-    except KeyError:
-        if x.numel() == 1:
-            return float(x)
-        raise RefusalError(
-            f"it computes with a constant or random tensor {list(x.shape)}; only single numbers are known"
-        ) from None
-
-
 def pair(value: Any) -> Any:
     """A number, or (height, width)."""
     if isinstance(value, Sequence | torch.Size):
@@ -363,8 +265,6 @@ FUNCTIONS: dict[str, Handler] = {
     "silu": _plain(SiLU), "hardswish": _plain(Hardswish), "hardsigmoid": hardsigmoid,
     "leaky_relu": _pointwise(LeakyReLU), "elu": _pointwise(ELU), "gelu": _pointwise(GELU), "selu": selu,
     "celu": celu, "hardtanh": hardtanh, "clamp": clamp, "clip": clamp,
-    "softmax": _softmax(Softmax()), "log_softmax": _softmax(LogSoftmax()), "log": log, "abs": absolute,
-    "absolute": absolute,
-    "add": add, "sub": sub, "subtract": sub, "rsub": rsub, "neg": neg, "negative": neg, "mul": mul, "multiply": mul,
-    "div": div, "divide": div, "true_divide": div, "pow": power,
+    "mish": _plain(Mish), "softplus": _pointwise(Softplus),
+    "softmax": _softmax(Softmax()), "log_softmax": _softmax(LogSoftmax()), "log": log,
 }  # fmt: skip

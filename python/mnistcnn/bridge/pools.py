@@ -6,10 +6,14 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import torch
+
+from mnistcnn.bridge import arithmetic
+from mnistcnn.bridge.arithmetic import largest_of
 from mnistcnn.bridge.builder import Value
 from mnistcnn.bridge.errors import RefusalError
 from mnistcnn.bridge.operations import Call, Handler, pair, single
-from mnistcnn.layers import AdaptiveAvgPool2d, AvgPool2d, Layer, MaxPool2d
+from mnistcnn.layers import AdaptiveAvgPool2d, Amax, AvgPool2d, Layer, MaxPool2d
 
 
 def max_pool2d(
@@ -92,7 +96,10 @@ def adaptive_max_pool2d(call: Call, x: Any, output_size: Any, return_indices: bo
 
 
 def mean(call: Call, x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
-    """Over neighbouring dimensions."""
+    """Average over neighbouring dimensions, or over a stack of values."""
+    stacked = _stacked(call, x, dim)
+    if stacked is not None:
+        return call.builder.scaled(_summed(call, stacked), 1 / len(stacked), 0.0, f"{call.name}_scale")
     node, columns = _reduced(call, call.value(x), dim)
     rows = call.builder.shape_of(node)[0]
     pooled = call.builder.add(AdaptiveAvgPool2d((1, columns)), [node], (rows, 1, columns), call.name)
@@ -100,22 +107,80 @@ def mean(call: Call, x: Any, dim: Any = None, keepdim: bool = False, *, dtype: A
 
 
 def total(call: Call, x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
-    """The mean, times the count."""
+    """Multiply the mean by the count; add up a stack of values."""
+    stacked = _stacked(call, x, dim)
+    if stacked is not None:
+        return _summed(call, stacked)
     value = call.value(x)
     count = math.prod(value.shape) // max(1, math.prod(call.shape()))
     averaged = mean(replace(call, name=f"{call.name}_mean"), x, dim, keepdim)
     return call.builder.scaled(averaged, float(count), 0.0, call.name)
 
 
-def maximum(call: Call, x: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    """``x.max(dim)`` without its indices; of two tensors it is not known."""
+def amax(call: Call, x: Any, dim: Any = None, keepdim: bool = False) -> Value:
+    """Take the maximum over neighbouring dimensions; equal maxima share the gradient."""
+    return _extreme(call, x, dim, 1.0)
+
+
+def amin(call: Call, x: Any, dim: Any = None, keepdim: bool = False) -> Value:
+    """Take the minimum over neighbouring dimensions."""
+    return _extreme(call, x, dim, -1.0)
+
+
+def _extreme(call: Call, x: Any, dim: Any, sign: float) -> Value:
+    builder, stacked = call.builder, _stacked(call, x, dim)
+    values = [builder.scaled(each, sign, 0.0, f"{call.name}_minus") for each in stacked or [call.value(x)]]
+    if stacked is not None:
+        found = largest_of(builder, values, call.name)
+    else:
+        node, columns = _reduced(call, values[0], None if dim == () else dim)
+        rows = builder.shape_of(node)[0]
+        found = builder.add(Amax(1), [node], (rows, 1, columns), call.name)
+    return builder.scaled(replace(found, shape=call.shape()), sign, 0.0, f"{call.name}_back")
+
+
+def maximum(call: Call, x: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    """Return ``x.max(dim)`` without its indices, or the larger of two values."""
+    other = dim if isinstance(dim, torch.Tensor) else other
+    if other is not None:
+        return arithmetic.maximum(call, x, other)
     if not isinstance(dim, int):
-        raise RefusalError("a maximum is known along one dimension only, as in x.max(dim=1)")
+        raise RefusalError("it takes the maximum over all images of the batch; name a dimension, as in x.max(dim=1)")
     result = call.result
+    stacked = _stacked(call, x, dim)
+    if stacked is not None:
+        raise RefusalError("max(0) of a stack gives the gradient to one of equal values; use amax(0)")
     node, columns = _reduced(call, call.value(x), dim)
     rows, height, _ = call.builder.shape_of(node)
     pooled = call.builder.add(MaxPool2d((height, 1)), [node], (rows, 1, columns), call.name)
     return [replace(pooled, shape=call.shape(result[0])), None]
+
+
+def minimum(call: Call, x: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    """Return the smaller of two values."""
+    other = dim if isinstance(dim, torch.Tensor) else other
+    if other is None:
+        raise RefusalError(
+            "min is supported for two tensors only; use x.amin(dim), whose gradient is shared by equal minima"
+        )
+    return arithmetic.minimum(call, x, other)
+
+
+def _stacked(call: Call, x: Any, dim: Any) -> list[Value] | None:
+    """Return the values of a stack that is reduced over its first dimension, else None."""
+    try:
+        call.value(x)
+    except RefusalError as refusal:
+        if refusal.stacked is None or dim not in (0, -x.dim(), (0,), [0]):
+            raise
+        values: list[Value] = refusal.stacked
+        return values
+    return None
+
+
+def _summed(call: Call, values: list[Value]) -> Value:
+    total = values[0] if len(values) == 1 else call.builder.sum(values, call.name)
+    return replace(total, shape=call.shape())
 
 
 def _reduced(call: Call, value: Value, dim: Any) -> tuple[int, int]:
@@ -140,4 +205,7 @@ FUNCTIONS: dict[str, Handler] = {
     "mean": mean,
     "sum": total,
     "max": maximum,
+    "min": minimum,
+    "amax": amax,
+    "amin": amin,
 }

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
-from mnistcnn.bridge import dropouts, operations, pools, shapes
+from mnistcnn.bridge import arithmetic, dropouts, operations, pools, shapes
 from mnistcnn.bridge.builder import Builder, Shape, Value
 from mnistcnn.bridge.errors import ConversionError, DirectParameterError, RefusalError, source_line
 from mnistcnn.bridge.hints import LOOKS_AT_NUMBERS, NO_VALUE, hint_for
@@ -25,10 +25,12 @@ from mnistcnn.bridge.operations import Call
 from mnistcnn.bridge.torch_modules import handler_of
 from mnistcnn.graph import INPUT
 
-_HANDLERS = {**operations.FUNCTIONS, **dropouts.FUNCTIONS, **pools.FUNCTIONS, **shapes.FUNCTIONS}
+_TABLES = (operations, arithmetic, dropouts, pools, shapes)
+_HANDLERS = {name: handler for table in _TABLES for name, handler in table.FUNCTIONS.items()}
 _OPERATORS = {
     "__add__": "add", "__radd__": "add", "__iadd__": "add", "__sub__": "sub", "__isub__": "sub", "__rsub__": "rsub",
     "__mul__": "mul", "__rmul__": "mul", "__imul__": "mul", "__truediv__": "div", "__itruediv__": "div",
+    "__rtruediv__": "rdiv", "__rdiv__": "rdiv",
     "__neg__": "neg", "__pow__": "pow", "__ipow__": "pow", "__getitem__": "getitem", "max_pool2d_with_indices":
     "max_pool2d", "_max_pool2d": "max_pool2d",
 }  # fmt: skip
@@ -259,7 +261,7 @@ def _placed(refusal: RefusalError, where: str, what: str, name: str) -> RefusalE
     reason = str(refusal)
     subject = "" if reason.startswith("mnistcnn ") else f"{what}: "
     placed = RefusalError(f"{where or f'layer {name!r}'}: {subject}{reason}")
-    placed.where, placed.value = where, refusal.value
+    placed.where, placed.value, placed.stacked = where, refusal.value, refusal.stacked
     return placed
 
 

@@ -10,7 +10,7 @@ import torch
 from mnistcnn.bridge.builder import Value
 from mnistcnn.bridge.errors import DirectParameterError, RefusalError
 from mnistcnn.bridge.operations import Call, Handler
-from mnistcnn.layers import Pad
+from mnistcnn.layers import Detach, Pad
 
 
 def same(call: Call, x: Any, *_: Any, **__: Any) -> Value | DirectParameterError:
@@ -39,11 +39,8 @@ def reshape(call: Call, x: Any, *_: Any, **__: Any) -> Value | DirectParameterEr
 
 
 def detach(call: Call, x: Any, *_: Any, **__: Any) -> Value:
-    """Only where no gradient would have passed anyway."""
-    value = call.value(x)
-    if call.builder.trains(value.node):
-        raise RefusalError("it cuts the gradient off; mnistcnn would let it pass")
-    return value
+    """Stop the gradient."""
+    return call.builder.pointwise(Detach(), call.value(x), call.name)
 
 
 def permutation(function: Any) -> Handler:
@@ -131,11 +128,34 @@ def cat(call: Call, tensors: Any, dim: int = 0, *, axis: int | None = None) -> V
 
 
 def stack(call: Call, tensors: Any, dim: int = 0) -> Value:
-    """Side by side along a new dimension."""
+    """Join values along a new dimension; in front of the images only for a reduction that follows."""
     values = [call.value(each) for each in tensors]
+    if dim % (len(values[0].shape) + 2) == 0:
+        refusal = RefusalError(
+            "it stacks tensors along dimension 0, in front of the images; mnistcnn supports this only if sum(0), "
+            "mean(0) or amax(0) follows; otherwise stack along dimension 1 or higher"
+        )
+        refusal.stacked = values
+        raise refusal
     at = call.dimension(dim, len(values[0].shape) + 2)
     raised = [replace(each, shape=(*each.shape[:at], 1, *each.shape[at:])) for each in values]
     return replace(call.builder.concat(raised, at, call.name), shape=call.shape())
+
+
+def repeat(call: Call, x: Any, *_: Any, **__: Any) -> Value:
+    """Expand or repeat dimensions; PyTorch's result says how often."""
+    value, shape = call.value(x), call.shape()
+    if len(shape) != len(value.shape):
+        raise RefusalError(
+            f"it adds dimensions in front of the images: from {list(x.shape)} it makes {list(call.result.shape)}; "
+            "insert them behind the first dimension before, as in x[:, :, None]"
+        )
+    ones = tuple(new if old == 1 else old for old, new in zip(value.shape, shape, strict=True))
+    value = call.builder.expand(value, ones, call.name)
+    for dimension, (old, new) in enumerate(zip(ones, shape, strict=True)):
+        if new != old:
+            value = call.builder.repeat(value, dimension, new // old, call.name)
+    return value
 
 
 def pad(call: Call, x: Any, pad: Any, mode: str = "constant", value: Any = None) -> Value:
@@ -171,6 +191,7 @@ def square(call: Call, x: Any) -> Value:
 
 _SAME = ("contiguous", "clone", "to", "float", "cpu", "type", "type_as", "requires_grad_", "alias", "identity", "cuda")
 _VIEWS = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "view_as", "reshape_as", "ravel")
+_REPEATS = ("expand", "expand_as", "broadcast_to", "repeat", "tile")
 _ORDERS = ("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis")
 FUNCTIONS: dict[str, Handler] = {
     **dict.fromkeys(_SAME, same),
@@ -178,5 +199,5 @@ FUNCTIONS: dict[str, Handler] = {
     **{name: permutation(getattr(torch.Tensor, name)) for name in _ORDERS},
     "detach": detach, "data": detach, "getitem": getitem, "narrow": narrow, "select": select, "chunk": parts,
     "split": parts, "tensor_split": parts, "unbind": unbind, "cat": cat, "concat": cat, "concatenate": cat,
-    "stack": stack, "pad": pad, "square": square,
+    "stack": stack, **dict.fromkeys(_REPEATS, repeat), "pad": pad, "square": square,
 }  # fmt: skip

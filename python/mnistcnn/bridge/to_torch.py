@@ -218,6 +218,10 @@ def _reshape(f: Fields, _: Shape) -> Any:
     return lambda graph, inputs: graph.call_method("reshape", (inputs[0], (-1, *f["shape"])))
 
 
+def _expand(f: Fields, _: Shape) -> Any:
+    return lambda graph, inputs: graph.call_method("expand", (inputs[0], -1, *f["shape"]))
+
+
 def _scale_shift(f: Fields, _: Shape) -> Any:
     def write(graph: fx.Graph, inputs: list[fx.Node]) -> fx.Node:
         return graph.call_function(
@@ -249,6 +253,9 @@ _STEPS: dict[str, Callable[[Fields, Shape], Any]] = {
     "prelu": lambda f, _: nn.PReLU(f["count"], f["initial"]),
     "relu6": lambda *_: nn.ReLU6(),
     "hardswish": lambda *_: nn.Hardswish(),
+    "mish": lambda *_: nn.Mish(),
+    "softplus": lambda f, _: nn.Softplus(f["beta"], f["threshold"]),
+    "reciprocal": lambda *_: _expression(torch.reciprocal),
     "dropout": _dropout(nn.Dropout, channels=False),
     "dropout2d": _dropout(nn.Dropout2d, channels=True),
     "log_softmax": lambda *_: nn.LogSoftmax(1),
@@ -257,8 +264,11 @@ _STEPS: dict[str, Callable[[Fields, Shape], Any]] = {
     "multiply": lambda *_: lambda graph, inputs: graph.call_function(operator.mul, tuple(inputs)),
     "concat": lambda *_: lambda graph, inputs: graph.call_function(torch.cat, (inputs, 1)),
     "reshape": _reshape,
+    "expand": _expand,
     "pad": _pad,
     "permute": _permute,
     "slice": _slice,
+    "amax": lambda f, _: _expression(torch.amax, f["dimension"] + 1, True),
+    "detach": lambda *_: lambda graph, inputs: graph.call_method("detach", (inputs[0],)),
     "scale_shift": _scale_shift,
 }

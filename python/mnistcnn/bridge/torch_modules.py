@@ -126,6 +126,7 @@ KINDS: dict[type[nn.Module], ModuleHandler] = {
     nn.Tanh: _by_function(_function["tanh"]), nn.Sigmoid: _by_function(_function["sigmoid"]),
     nn.SiLU: _by_function(_function["silu"]), nn.Hardswish: _by_function(_function["hardswish"]),
     nn.Hardsigmoid: _by_function(operations.hardsigmoid), nn.SELU: _by_function(operations.selu),
+    nn.Mish: _by_function(_function["mish"]), nn.Softplus: _by_function(_function["softplus"], "beta", "threshold"),
     nn.LeakyReLU: _by_function(_function["leaky_relu"], "negative_slope"),
     nn.ELU: _by_function(_function["elu"], "alpha"), nn.CELU: _by_function(operations.celu, "alpha"),
     nn.GELU: _by_function(_function["gelu"], "approximate"),

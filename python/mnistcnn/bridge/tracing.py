@@ -19,7 +19,7 @@ from mnistcnn.bridge.errors import ConversionError, ForwardError, RefusalError
 from mnistcnn.bridge.modes import compared
 from mnistcnn.bridge.outputs import Choice, chosen, described, entries, taken_apart
 from mnistcnn.bridge.recorder import Recorder
-from mnistcnn.model import Shared
+from mnistcnn.graph import Shared
 
 Shape = tuple[int, ...]
 EVALUATION_BATCH, TRAINING_BATCH = 3, 5  # numbers that sizes of maps and layers seldom are

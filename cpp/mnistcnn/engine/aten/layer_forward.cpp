@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/adaptive_avg_pool2d.h>
+#include <ATen/ops/amax.h>
 #include <ATen/ops/avg_pool2d.h>
 #include <ATen/ops/batch_norm.h>
 #include <ATen/ops/cat.h>
@@ -17,13 +18,16 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/max_pool2d.h>
+#include <ATen/ops/mish.h>
 #include <ATen/ops/pad.h>
 #include <ATen/ops/prelu.h>
+#include <ATen/ops/reciprocal.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/relu6.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/ops/softplus.h>
 #include <ATen/ops/tanh.h>
 
 #include <algorithm>
@@ -97,6 +101,9 @@ class Forward {
   Tensor operator()(const network::PReLU&) const { return at::prelu(x_, context_.weight); }
   Tensor operator()(const network::ReLU6&) const { return at::relu6(x_); }
   Tensor operator()(const network::Hardswish&) const { return at::hardswish(x_); }
+  Tensor operator()(const network::Mish&) const { return at::mish(x_); }
+  Tensor operator()(const network::Softplus& layer) const { return at::softplus(x_, layer.beta, layer.threshold); }
+  Tensor operator()(const network::Reciprocal&) const { return at::reciprocal(x_); }
 
   Tensor operator()(const network::Dropout& layer) const { return dropped(layer, x_.sizes()); }
   Tensor operator()(const network::Dropout2d& layer) const {
@@ -112,11 +119,10 @@ class Forward {
     return sum;
   }
   Tensor operator()(const network::Multiply&) const { return inputs_[0] * inputs_[1]; }
-  Tensor operator()(const network::Reshape& layer) const {
-    std::vector<std::int64_t> shape{x_.size(0)};
-    shape.insert(shape.end(), layer.shape.begin(), layer.shape.end());
-    return x_.reshape(shape);
-  }
+  Tensor operator()(const network::Reshape& layer) const { return x_.reshape(with_batch(layer.shape)); }
+  Tensor operator()(const network::Expand& layer) const { return x_.expand(with_batch(layer.shape)).contiguous(); }
+  Tensor operator()(const network::Amax& layer) const { return at::amax(x_, layer.dimension + 1, true); }
+  Tensor operator()(const network::Detach&) const { return x_.detach(); }
   Tensor operator()(const network::Pad& layer) const {
     const network::Border& border = layer.padding;
     return at::pad(x_, {border.left, border.right, border.top, border.bottom}, layer.mode);
@@ -134,6 +140,12 @@ class Forward {
 
  private:
   bool training() const { return context_.mode == Mode::kTrain; }
+
+  std::vector<std::int64_t> with_batch(const network::Shape& shape) const {
+    std::vector<std::int64_t> whole{x_.size(0)};
+    whole.insert(whole.end(), shape.begin(), shape.end());
+    return whole;
+  }
 
   // The weight of this batch in the running statistics; counts the batch.
   template <class Norm>

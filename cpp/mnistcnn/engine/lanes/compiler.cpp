@@ -9,6 +9,7 @@
 #include "mnistcnn/engine/lanes/ops/block_linear_op.h"
 #include "mnistcnn/engine/lanes/ops/chain_op.h"
 #include "mnistcnn/engine/lanes/ops/convolution_op.h"
+#include "mnistcnn/engine/lanes/ops/detach_op.h"
 #include "mnistcnn/engine/lanes/ops/multiply_op.h"
 #include "mnistcnn/engine/lanes/ops/norm_op.h"
 #include "mnistcnn/engine/lanes/ops/pool_op.h"
@@ -25,12 +26,6 @@ using network::Shape;
 
 // Linear layers with more weights than this are multiplied with the whole batch at once.
 constexpr std::int64_t kBatchLinearWeights = 1 << 17;
-
-bool is_two_by_two(const network::MaxPool2d& pool, const Extent& in) {
-  const network::Pair two{2, 2}, one{1, 1}, none{0, 0};
-  const bool whole = !pool.ceil_mode || (in.rows % 2 == 0 && in.columns % 2 == 0);
-  return pool.kernel == two && pool.stride == two && pool.padding == none && pool.dilation == one && whole;
-}
 
 class Compiler : PlanBuilder {
  public:
@@ -56,27 +51,6 @@ class Compiler : PlanBuilder {
   }
 
  private:
-  // Which of several equal inputs of a max pool receives the gradient decides about the gradients of images. The
-  // parameters of a convolution see equal patches of inputs behind all of them, so their gradient is the same; those of
-  // other layers may differ from position to position.
-  EqualBits needed_bits() const {
-    const auto any_used = [&](const auto& is_wanted) {
-      for (std::size_t i = 0; i < graph_.nodes.size(); ++i)
-        if (used_[i] && is_wanted(graph_.nodes[i].layer, analysis_.nodes[i])) return true;
-      return false;
-    };
-    const bool pools = any_used([](const network::Layer& layer, const network::NodeAnalysis&) {
-      return std::holds_alternative<network::MaxPool2d>(layer);
-    });
-    if (!pools) return EqualBits::kNotNeeded;
-    const bool differ = any_used([](const network::Layer& layer, const network::NodeAnalysis& facts) {
-      return (std::holds_alternative<network::LayerNorm>(layer) && facts.output_shape.size() == 3) ||
-             (std::holds_alternative<network::Reshape>(layer) && facts.output_shape.size() == 3) ||
-             std::holds_alternative<network::Permute>(layer);
-    });
-    return differ ? EqualBits::kAlways : EqualBits::kForImageGradients;
-  }
-
   // The value in the shape in which an operation wants it. Shapes only differ by flatten, which moves nothing.
   Value* use(const Named& from) {
     close(from.value);
@@ -209,7 +183,7 @@ class Compiler : PlanBuilder {
       chain.op->layers().pool = kMaxPool;
       return finish_chain_node(chain, kPooled);
     }
-    add_pool(true,
+    add_pool(Pooling::kMaximum,
              pool_windows(in.rows, out.rows, pool.kernel.height, pool.stride.height, pool.padding.height,
                           pool.dilation.height, false),
              pool_windows(in.columns, out.columns, pool.kernel.width, pool.stride.width, pool.padding.width,
@@ -218,7 +192,7 @@ class Compiler : PlanBuilder {
 
   void add(const network::AvgPool2d& pool) {
     const Extent in = only().extent, out = output_extent();
-    add_pool(false,
+    add_pool(Pooling::kAverage,
              pool_windows(in.rows, out.rows, pool.kernel.height, pool.stride.height, pool.padding.height, 1,
                           pool.count_include_pad),
              pool_windows(in.columns, out.columns, pool.kernel.width, pool.stride.width, pool.padding.width, 1,
@@ -227,13 +201,23 @@ class Compiler : PlanBuilder {
 
   void add(const network::AdaptiveAvgPool2d& pool) {
     const Extent in = only().extent;
-    add_pool(false, adaptive_windows(in.rows, pool.output.height), adaptive_windows(in.columns, pool.output.width));
+    add_pool(Pooling::kAverage, adaptive_windows(in.rows, pool.output.height),
+             adaptive_windows(in.columns, pool.output.width));
   }
 
-  void add_pool(bool maximum, PoolWindows rows, PoolWindows columns) {
+  void add_pool(Pooling pooling, PoolWindows rows, PoolWindows columns) {
     Value* const in = use(only());
-    emplace<PoolOp>(Input{in}, result(output_extent(), {in}, false).value, maximum, std::move(rows),
+    emplace<PoolOp>(Input{in}, result(output_extent(), {in}, false).value, pooling, std::move(rows),
                     std::move(columns));
+  }
+
+  void add(const network::Amax& amax) {
+    const Extent from = extent_around(input_shape(), amax.dimension);
+    Value* const in = use({only().value, from});
+    Value* const out = result({from.channels, 1, from.columns}, {in}, false).value;
+    emplace<PoolOp>(Input{in}, out, Pooling::kAmax, adaptive_windows(from.rows, 1),
+                    adaptive_windows(from.columns, from.columns));
+    value_of_[static_cast<std::size_t>(node_)] = {out, output_extent()};
   }
 
   // The only reader of a chain computes it where it needs it; anybody else takes a value.
@@ -286,18 +270,21 @@ class Compiler : PlanBuilder {
   void add(const network::Flatten&) { add_view(); }
   void add(const network::Reshape&) { add_view(); }
 
-  void add_activation(Activation activation, double value, ActivationOp::Slopes slopes = {}) {
+  void add_activation(Activation activation, ActivationParameters parameters = {}, ActivationOp::Slopes slopes = {}) {
     Value* const in = use(only());
-    emplace<ActivationOp>(Input{in}, result(in->extent, {in}, slopes.count > 0).value, activation, value, slopes);
+    emplace<ActivationOp>(Input{in}, result(in->extent, {in}, slopes.count > 0).value, activation, parameters, slopes);
   }
-  void add(const network::Tanh&) { add_activation(kTanh, 0); }
-  void add(const network::Sigmoid&) { add_activation(kSigmoid, 0); }
-  void add(const network::SiLU&) { add_activation(kSilu, 0); }
-  void add(const network::ReLU6&) { add_activation(kRelu6, 0); }
-  void add(const network::Hardswish&) { add_activation(kHardswish, 0); }
-  void add(const network::ELU& layer) { add_activation(kElu, layer.alpha); }
-  void add(const network::GELU& layer) { add_activation(layer.tanh_approximation ? kGeluTanh : kGelu, 0); }
-  void add(const network::PReLU& layer) { add_activation(kPrelu, 0, {use_parameter(Role::kWeight), layer.count}); }
+  void add(const network::Tanh&) { add_activation(kTanh); }
+  void add(const network::Sigmoid&) { add_activation(kSigmoid); }
+  void add(const network::SiLU&) { add_activation(kSilu); }
+  void add(const network::ReLU6&) { add_activation(kRelu6); }
+  void add(const network::Hardswish&) { add_activation(kHardswish); }
+  void add(const network::Mish&) { add_activation(kMish); }
+  void add(const network::Reciprocal&) { add_activation(kReciprocal); }
+  void add(const network::Softplus& layer) { add_activation(kSoftplus, {layer.beta, layer.threshold}); }
+  void add(const network::ELU& layer) { add_activation(kElu, {layer.alpha}); }
+  void add(const network::GELU& layer) { add_activation(layer.tanh_approximation ? kGeluTanh : kGelu); }
+  void add(const network::PReLU& layer) { add_activation(kPrelu, {}, {use_parameter(Role::kWeight), layer.count}); }
 
   void add_softmax(bool logarithm) {
     Value* const in = use(only());
@@ -325,6 +312,15 @@ class Compiler : PlanBuilder {
   void add_rearrangement(std::vector<RearrangeOp::Element> elements) {
     const std::vector<Value*> values = all_inputs();
     emplace<RearrangeOp>(as_inputs(values), joined_result(values).value, std::move(elements));
+  }
+
+  void add(const network::Detach&) {
+    Value* const in = use(only());
+    emplace<DetachOp>(Input{in}, result(in->extent, {}, false).value);
+  }
+
+  void add(const network::Expand& expand) {
+    add_rearrangement(strided_elements(expand.shape, expanded_strides(expand.shape), 0));
   }
 
   void add(const network::Concat&) {
@@ -359,21 +355,17 @@ class Compiler : PlanBuilder {
     Value* const in = use(only());
     emplace<NormOp>(Input{in}, result(in->extent, {in}, layout.weight >= 0).value, layout);
   }
-  void add(const network::GroupNorm& norm) {
+  // A weight for each channel.
+  void add_channel_norm(std::int64_t groups, double eps) {
     const Extent in = only().extent;
     NormOp::Layout layout;
-    layout.groups = norm.groups;
+    layout.groups = groups;
     layout.weights = layout.weight_modulus = in.channels;
     layout.weight_divisor = in.positions();
-    add_norm(layout, norm.eps);
+    add_norm(layout, eps);
   }
-  void add(const network::InstanceNorm2d& norm) {
-    const Extent in = only().extent;
-    NormOp::Layout layout;
-    layout.groups = layout.weights = layout.weight_modulus = in.channels;
-    layout.weight_divisor = in.positions();
-    add_norm(layout, norm.eps);
-  }
+  void add(const network::GroupNorm& norm) { add_channel_norm(norm.groups, norm.eps); }
+  void add(const network::InstanceNorm2d& norm) { add_channel_norm(only().extent.channels, norm.eps); }
   void add(const network::LayerNorm& norm) {
     const std::int64_t length = network::element_count(norm.normalized_shape);
     NormOp::Layout layout;

@@ -18,6 +18,29 @@ void PlanBuilder::find_used_nodes() {
       }
 }
 
+EqualBits PlanBuilder::needed_bits() const {
+  const auto any_used = [&](const auto& is_wanted) {
+    for (std::size_t i = 0; i < graph_.nodes.size(); ++i)
+      if (used_[i] && is_wanted(graph_.nodes[i].layer, analysis_.nodes[i])) return true;
+    return false;
+  };
+  const bool pools = any_used([](const network::Layer& layer, const network::NodeAnalysis&) {
+    return std::holds_alternative<network::MaxPool2d>(layer) || std::holds_alternative<network::Amax>(layer);
+  });
+  if (!pools) return EqualBits::kNotNeeded;
+  const bool differ = any_used([](const network::Layer& layer, const network::NodeAnalysis& facts) {
+    const network::Shape& out = facts.output_shape;
+    const bool map = out.size() == 3 && out[1] * out[2] > 1;
+    // A reshape that changes the number of channels turns positions into channels, or the features of a linear layer
+    // into positions.
+    const bool other_channels = map && facts.input_shapes[0][0] != out[0];
+    return (std::holds_alternative<network::LayerNorm>(layer) && map) ||
+           (std::holds_alternative<network::Reshape>(layer) && other_channels) ||
+           std::holds_alternative<network::Permute>(layer);
+  });
+  return differ ? EqualBits::kAlways : EqualBits::kForImageGradients;
+}
+
 PlanBuilder::Named PlanBuilder::named(int from) const {
   if (from == network::kInputImage) return {plan_.image, extent_of(graph_.input_shape)};
   return value_of_[static_cast<std::size_t>(from)];
@@ -37,6 +60,18 @@ network::Shape PlanBuilder::input_strides() const {
   network::Shape strides(input_shape().size(), 1);
   for (std::size_t d = strides.size() - 1; d-- > 0;) strides[d] = strides[d + 1] * input_shape()[d + 1];
   return strides;
+}
+
+network::Shape PlanBuilder::expanded_strides(const network::Shape& shape) const {
+  network::Shape strides = input_strides();
+  for (std::size_t d = 0; d < strides.size(); ++d)
+    if (input_shape()[d] != shape[d]) strides[d] = 0;
+  return strides;
+}
+
+Extent PlanBuilder::extent_around(const network::Shape& shape, std::int64_t dimension) {
+  const auto first = shape.begin(), end = shape.end(), at = first + dimension;
+  return {network::element_count({first, at}), *at, network::element_count({at + 1, end})};
 }
 
 Value* PlanBuilder::new_value(const Extent& extent, bool trains) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "mnistcnn/engine/lanes/compiler.h"
+#include "mnistcnn/engine/lanes/ops/convolution_op.h"
 #include "mnistcnn/engine/lanes/placement.h"
 
 namespace mnistcnn::engine::lanes {
@@ -26,13 +27,21 @@ class PlanBuilder {
     return shape.size() == 3 ? Extent{shape[0], shape[1], shape[2]} : Extent{shape[0], 1, 1};
   }
 
+  // A map [dimensions before one, that dimension, dimensions behind it] of a shape.
+  static Extent extent_around(const network::Shape& shape, std::int64_t dimension);
+
   // ---- the graph; shapes are the current node's
   const network::Node& node() const { return graph_.nodes[static_cast<std::size_t>(node_)]; }
   const network::Shape& input_shape() const { return analysis_.nodes[static_cast<std::size_t>(node_)].input_shapes[0]; }
   const network::Shape& output_shape() const { return analysis_.nodes[static_cast<std::size_t>(node_)].output_shape; }
   network::Shape input_strides() const;
+  network::Shape expanded_strides(const network::Shape& shape) const;  // 0 where the input's size 1 is repeated
   Extent output_extent() const { return extent_of(output_shape()); }
   void find_used_nodes();
+  // Which of several equal inputs of a maximum receive the gradient decides about the gradients of images. The
+  // parameters of a convolution see equal patches of inputs behind all of them, so their gradient is the same; those of
+  // other layers may differ from position to position.
+  EqualBits needed_bits() const;
   Named named(int from) const;
   Named only() const { return named(node().inputs[0]); }
   bool only_reader_of(int from) const { return from >= 0 && readers_[static_cast<std::size_t>(from)] == 1; }

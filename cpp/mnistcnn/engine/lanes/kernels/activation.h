@@ -5,13 +5,17 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
+struct Constants {
+  vf first, second;
+};
+
 template <Activation kActivation>
 struct Function;
 
 template <>
 struct Function<kTanh> {
-  static LANES_INLINE vf value(vf x, vf) { return hyperbolic_tangent(x); }
-  static LANES_INLINE vf derivative(vf x, vf) {
+  static LANES_INLINE vf value(vf x, Constants) { return hyperbolic_tangent(x); }
+  static LANES_INLINE vf derivative(vf x, Constants) {
     const vf y = hyperbolic_tangent(x);
     return 1.0f - y * y;
   }
@@ -19,14 +23,14 @@ struct Function<kTanh> {
 
 template <>
 struct Function<kSigmoid> {
-  static LANES_INLINE vf value(vf x, vf) { return sigmoid(x); }
-  static LANES_INLINE vf derivative(vf x, vf) { return sigmoid(x) * sigmoid(-x); }
+  static LANES_INLINE vf value(vf x, Constants) { return sigmoid(x); }
+  static LANES_INLINE vf derivative(vf x, Constants) { return sigmoid(x) * sigmoid(-x); }
 };
 
 template <>
 struct Function<kSilu> {
-  static LANES_INLINE vf value(vf x, vf) { return x * sigmoid(x); }
-  static LANES_INLINE vf derivative(vf x, vf) {
+  static LANES_INLINE vf value(vf x, Constants) { return x * sigmoid(x); }
+  static LANES_INLINE vf derivative(vf x, Constants) {
     const vf s = sigmoid(x);
     return multiply_add(x * s, sigmoid(-x), s);
   }
@@ -34,27 +38,29 @@ struct Function<kSilu> {
 
 template <>
 struct Function<kElu> {
-  static LANES_INLINE vf value(vf x, vf alpha) {
+  static LANES_INLINE vf value(vf x, Constants c) {
     // e^x - 1 without cancellation: 2 tanh(x/2) / (1 - tanh(x/2))
     const vf t = hyperbolic_tangent(larger(splat(-40.0f), select(x > 0.0f, vf{}, x)) * 0.5f);
-    return select(x > 0.0f, x, alpha * (2.0f * t / (1.0f - t)));
+    return select(x > 0.0f, x, c.first * (2.0f * t / (1.0f - t)));
   }
-  static LANES_INLINE vf derivative(vf x, vf alpha) { return select(x > 0.0f, splat(1.0f), alpha * exponential(x)); }
+  static LANES_INLINE vf derivative(vf x, Constants c) {
+    return select(x > 0.0f, splat(1.0f), c.first * exponential(x));
+  }
 };
 
 template <>
 struct Function<kRelu6> {
-  static LANES_INLINE vf value(vf x, vf) { return select(x <= 0.0f, vf{}, select(x >= 6.0f, splat(6.0f), x)); }
-  static LANES_INLINE vf derivative(vf x, vf) { return select((x <= 0.0f) | (x >= 6.0f), vf{}, splat(1.0f)); }
+  static LANES_INLINE vf value(vf x, Constants) { return select(x <= 0.0f, vf{}, select(x >= 6.0f, splat(6.0f), x)); }
+  static LANES_INLINE vf derivative(vf x, Constants) { return select((x <= 0.0f) | (x >= 6.0f), vf{}, splat(1.0f)); }
 };
 
 template <>
 struct Function<kHardswish> {
-  static LANES_INLINE vf value(vf x, vf) {
+  static LANES_INLINE vf value(vf x, Constants) {
     const vf gate = x + 3.0f;
     return x * select(gate <= 0.0f, vf{}, select(gate >= 6.0f, splat(6.0f), gate)) * (1.0f / 6.0f);
   }
-  static LANES_INLINE vf derivative(vf x, vf) {
+  static LANES_INLINE vf derivative(vf x, Constants) {
     return select(x <= -3.0f, vf{}, select(x >= 3.0f, splat(1.0f), multiply_add(x, splat(1.0f / 3.0f), splat(0.5f))));
   }
 };
@@ -64,8 +70,8 @@ struct Function<kGelu> {
   static LANES_INLINE vf cumulative(vf x) {
     return multiply_add(error_function(x * 0.70710678f), splat(0.5f), splat(0.5f));
   }
-  static LANES_INLINE vf value(vf x, vf) { return x * cumulative(x); }
-  static LANES_INLINE vf derivative(vf x, vf) {
+  static LANES_INLINE vf value(vf x, Constants) { return x * cumulative(x); }
+  static LANES_INLINE vf derivative(vf x, Constants) {
     const vf density = exponential(x * x * -0.5f) * 0.39894228f;
     return multiply_add(x, density, cumulative(x));
   }
@@ -76,8 +82,8 @@ struct Function<kGeluTanh> {
   static LANES_INLINE vf inner(vf x) {
     return x * multiply_add(x * x, splat(0.7978845608f * 0.044715f), splat(0.7978845608f));
   }
-  static LANES_INLINE vf value(vf x, vf) { return 0.5f * x * (1.0f + hyperbolic_tangent(inner(x))); }
-  static LANES_INLINE vf derivative(vf x, vf) {
+  static LANES_INLINE vf value(vf x, Constants) { return 0.5f * x * (1.0f + hyperbolic_tangent(inner(x))); }
+  static LANES_INLINE vf derivative(vf x, Constants) {
     const vf t = hyperbolic_tangent(inner(x));
     const vf slope = multiply_add(x * x, splat(3.0f * 0.7978845608f * 0.044715f), splat(0.7978845608f));
     return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * slope;
@@ -86,23 +92,71 @@ struct Function<kGeluTanh> {
 
 template <>
 struct Function<kPrelu> {
-  static LANES_INLINE vf value(vf x, vf slope) { return select(x > 0.0f, x, x * slope); }
-  static LANES_INLINE vf derivative(vf x, vf slope) { return select(x > 0.0f, splat(1.0f), slope); }
+  static LANES_INLINE vf value(vf x, Constants c) { return select(x > 0.0f, x, x * c.first); }
+  static LANES_INLINE vf derivative(vf x, Constants c) { return select(x > 0.0f, splat(1.0f), c.first); }
 };
+
+// x * tanh(log(1 + e^x)). With n = e^x (e^x + 2) the tanh is n / (n + 2). Numerator and denominator are scaled by e^-2x
+// for positive x, so that only e = e^-|x| is needed: nothing overflows and nothing cancels.
+template <>
+struct Function<kMish> {
+  static LANES_INLINE vf denominator(vf x, vf e) {
+    return select(x < 0.0f, multiply_add(e, e + 2.0f, splat(2.0f)), multiply_add(e + e, e + 1.0f, splat(1.0f)));
+  }
+  static LANES_INLINE vf value(vf x, Constants) {
+    const vf e = exponential(-absolute(x));
+    const vf numerator = select(x < 0.0f, e * (e + 2.0f), multiply_add(e, splat(2.0f), splat(1.0f)));
+    return x * (numerator / denominator(x, e));
+  }
+  static LANES_INLINE vf derivative(vf x, Constants) {
+    // tanh + x * (1 - tanh^2) * sigmoid(x), with 1 - tanh^2 = 4 (1 + e^x)^2 / (n + 2)^2
+    const vf e = exponential(-absolute(x)), reciprocal = 1.0f / denominator(x, e);
+    const vf numerator = select(x < 0.0f, e * (e + 2.0f), multiply_add(e, splat(2.0f), splat(1.0f)));
+    const vf slope = select(x < 0.0f, e, e * e) * (e + 1.0f) * (reciprocal * reciprocal) * 4.0f;
+    return multiply_add(x, slope, numerator * reciprocal);
+  }
+};
+
+// first: beta, second: threshold
+template <>
+struct Function<kSoftplus> {
+  static LANES_INLINE vf value(vf x, Constants c) {
+    const vf v = x * c.first;
+    const vf sum = larger(v, vf{}) + logarithm_of_one_plus(exponential(-absolute(v)));
+    return select(v > c.second, x, sum / c.first);
+  }
+  static LANES_INLINE vf derivative(vf x, Constants c) {
+    const vf v = x * c.first;
+    return select(v > c.second, splat(1.0f), sigmoid(v));
+  }
+};
+
+template <>
+struct Function<kReciprocal> {
+  static LANES_INLINE vf value(vf x, Constants) { return 1.0f / x; }
+  static LANES_INLINE vf derivative(vf x, Constants) {
+    const vf y = 1.0f / x;
+    return -(y * y);
+  }
+};
+
+LANES_INLINE Constants constants_of(const ActivationRow& row) {
+  return {splat(static_cast<float>(row.parameters.first)), splat(static_cast<float>(row.parameters.second))};
+}
 
 // Counts are multiples of 16.
 template <Activation kActivation>
 void activation_forward(const ActivationRow& row) {
-  const vf parameter = splat(row.parameter);
+  const Constants constants = constants_of(row);
   for (std::int64_t i = 0; i < row.count; i += kWidth)
-    store(row.out + i, Function<kActivation>::value(load(row.x + i), parameter));
+    store(row.out + i, Function<kActivation>::value(load(row.x + i), constants));
 }
 
 template <Activation kActivation>
 void activation_backward(const ActivationRow& row) {
-  const vf parameter = splat(row.parameter);
+  const Constants constants = constants_of(row);
   for (std::int64_t i = 0; i < row.count; i += kWidth)
-    store(row.out + i, load(row.gradient + i) * Function<kActivation>::derivative(load(row.x + i), parameter));
+    store(row.out + i, load(row.gradient + i) * Function<kActivation>::derivative(load(row.x + i), constants));
 }
 
 template <Activation... kEach>

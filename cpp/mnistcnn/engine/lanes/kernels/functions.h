@@ -52,6 +52,15 @@ LANES_INLINE vf logarithm(vf x) {
   return select(x == x, result, x);
 }
 
+// ln(1 + x) for x in [0, 1], relative to the result also for tiny x: 2 artanh(s) with s = x / (2 + x). The polynomial
+// approximates (artanh(s) / s - 1) / s^2 in s^2 <= 1/9 within 2e-9.
+LANES_INLINE vf logarithm_of_one_plus(vf x) {
+  const vf s = x / (x + 2.0f), t = s * s, twice = s + s;
+  const vf p =
+      polynomial(t, splat(1.2150462539e-1f), 1.0713830387e-1f, 1.4308442240e-1f, 1.9999438879e-1f, 3.3333337811e-1f);
+  return multiply_add(twice * t, p, twice);
+}
+
 LANES_INLINE vf absolute(vf x) { return reinterpret_cast<vf>(reinterpret_cast<vi>(x) & 0x7fffffff); }
 LANES_INLINE vf with_sign_of(vf magnitude, vf sign) {
   return reinterpret_cast<vf>(reinterpret_cast<vi>(magnitude) |

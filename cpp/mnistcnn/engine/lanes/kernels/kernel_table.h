@@ -136,14 +136,33 @@ struct StatisticsTile {
 };
 
 // f(x) for many numbers; in backward also df/dx times the gradient.
-enum Activation { kTanh, kSigmoid, kSilu, kElu, kRelu6, kHardswish, kGelu, kGeluTanh, kPrelu, kActivations };
+enum Activation {
+  kTanh,
+  kSigmoid,
+  kSilu,
+  kElu,
+  kRelu6,
+  kHardswish,
+  kGelu,
+  kGeluTanh,
+  kPrelu,
+  kMish,
+  kSoftplus,
+  kReciprocal,
+  kActivations
+};
+
+// Constants of an activation: alpha or a slope; beta and threshold of a softplus.
+struct ActivationParameters {
+  double first = 0, second = 0;
+};
 
 struct ActivationRow {
   const float* x;
   const float* gradient;
   float* out;
   std::int64_t count;
-  float parameter;
+  ActivationParameters parameters;
 };
 
 struct SoftmaxTile {
@@ -215,6 +234,7 @@ using ConvolutionKernel = void (*)(const ConvolutionTile&);
 using ProductKernel = void (*)(const ProductTile&);
 using WeightGradientKernel = void (*)(const WeightGradientTile&);
 using ChainKernel = void (*)(const ChainTile&);
+using PoolKernel = void (*)(const PoolTile&);
 
 inline constexpr int kMostTileChannels = 16, kMostTileColumns = 8, kMostTileTaps = 9;
 
@@ -244,10 +264,11 @@ struct KernelTable {
   void (*softmax_backward)(const SoftmaxTile&);
   void (*log_softmax_forward)(const SoftmaxTile&);
   void (*log_softmax_backward)(const SoftmaxTile&);
-  void (*max_pool_forward)(const PoolTile&);
-  void (*max_pool_backward)(const PoolTile&);
-  void (*average_pool_forward)(const PoolTile&);
-  void (*average_pool_backward)(const PoolTile&);
+  PoolKernel max_pool_forward;
+  PoolKernel max_pool_backward;
+  PoolKernel amax_backward;  // equal maxima share the gradient
+  PoolKernel average_pool_forward;
+  PoolKernel average_pool_backward;
   void (*norm_forward)(const NormTile&);
   void (*norm_backward)(const NormTile&);
   void (*cross_entropy)(LossTile&);

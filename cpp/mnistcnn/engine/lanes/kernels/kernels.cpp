@@ -28,7 +28,8 @@ KernelTable list_kernels() {
   list_bands(table);
   list_chains(table);
   list_statistics(table);
-  list_activations<kTanh, kSigmoid, kSilu, kElu, kRelu6, kHardswish, kGelu, kGeluTanh, kPrelu>(table);
+  list_activations<kTanh, kSigmoid, kSilu, kElu, kRelu6, kHardswish, kGelu, kGeluTanh, kPrelu, kMish, kSoftplus,
+                   kReciprocal>(table);
   list_softmax(table);
   list_pooling(table);
   list_norms(table);

@@ -62,6 +62,22 @@ inline void max_pool_backward(const PoolTile& t) {
   });
 }
 
+inline void amax_backward(const PoolTile& t) {
+  for_each_output(t, [&](std::int64_t in, std::int64_t out, int, int h, int w) {
+    vf most = splat(-__builtin_inff()), count{};
+    for_each_input(t, h, w, [&](std::int64_t at) {
+      const vf v = load(t.x + in + at);
+      most = select((v > most) | (v != v), v, most);
+    });
+    for_each_input(t, h, w, [&](std::int64_t at) { count += select(load(t.x + in + at) == most, splat(1.0f), vf{}); });
+    const vf gradient = load(t.gradient + out) / count;
+    for_each_input(t, h, w, [&](std::int64_t at) {
+      float* to = t.out + in + at;
+      store(to, load(to) + select(load(t.x + in + at) == most, gradient, vf{}));
+    });
+  });
+}
+
 inline void average_pool_forward(const PoolTile& t) {
   for_each_output(t, [&](std::int64_t in, std::int64_t out, int index, int h, int w) {
     vf sum{};
@@ -83,6 +99,7 @@ inline void average_pool_backward(const PoolTile& t) {
 inline void list_pooling(KernelTable& table) {
   table.max_pool_forward = max_pool_forward;
   table.max_pool_backward = max_pool_backward;
+  table.amax_backward = amax_backward;
   table.average_pool_forward = average_pool_forward;
   table.average_pool_backward = average_pool_backward;
 }

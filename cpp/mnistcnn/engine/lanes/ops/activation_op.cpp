@@ -2,8 +2,9 @@
 
 namespace mnistcnn::engine::lanes {
 
-ActivationOp::ActivationOp(Input input, Value* output, Activation activation, double parameter, Slopes slopes)
-    : Op({input}), output_(output), activation_(activation), parameter_(parameter) {
+ActivationOp::ActivationOp(Input input, Value* output, Activation activation, ActivationParameters parameters,
+                           Slopes slopes)
+    : Op({input}), output_(output), activation_(activation), parameters_(parameters) {
   slopes_ = {slopes.use, slopes.count, 0};
 }
 
@@ -22,9 +23,9 @@ ActivationRow ActivationOp::channel(const BlockRun& at, std::int64_t c) const {
   ActivationRow row{};
   row.count = input().value->extent.positions() * kLanes;
   row.x = at.view(input().value->activation).data + c * row.count;
-  row.parameter = static_cast<float>(parameter_);
+  row.parameters = parameters_;
   if (slopes_.count > 0)
-    row.parameter = at.run.values[static_cast<std::size_t>(slopes_.use)][slopes_.count == 1 ? 0 : c];
+    row.parameters.first = at.run.values[static_cast<std::size_t>(slopes_.use)][slopes_.count == 1 ? 0 : c];
   return row;
 }
 

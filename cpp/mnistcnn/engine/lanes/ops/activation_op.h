@@ -11,7 +11,7 @@ class ActivationOp final : public Op {
     std::int64_t count = 0;
   };
 
-  ActivationOp(Input input, Value* output, Activation activation, double parameter, Slopes slopes);
+  ActivationOp(Input input, Value* output, Activation activation, ActivationParameters parameters, Slopes slopes);
 
   Needs needs() const override;
   void add_forward(Program& program, bool training) override;
@@ -24,7 +24,7 @@ class ActivationOp final : public Op {
 
   Value* output_;
   Activation activation_;
-  double parameter_;
+  ActivationParameters parameters_;
   PartialGradient slopes_;
 };
 

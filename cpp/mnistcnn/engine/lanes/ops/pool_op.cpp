@@ -31,9 +31,15 @@ PoolWindows adaptive_windows(std::int64_t inputs, std::int64_t outputs) {
   return windows;
 }
 
-PoolOp::PoolOp(Input input, Value* output, bool maximum, PoolWindows rows, PoolWindows columns)
-    : Op({input}), output_(output), maximum_(maximum), rows_(std::move(rows)), columns_(std::move(columns)) {
-  if (maximum_) return;
+bool is_two_by_two(const network::MaxPool2d& pool, const Extent& in) {
+  const network::Pair two{2, 2}, one{1, 1}, none{0, 0};
+  const bool whole = !pool.ceil_mode || (in.rows % 2 == 0 && in.columns % 2 == 0);
+  return pool.kernel == two && pool.stride == two && pool.padding == none && pool.dilation == one && whole;
+}
+
+PoolOp::PoolOp(Input input, Value* output, Pooling pooling, PoolWindows rows, PoolWindows columns)
+    : Op({input}), output_(output), pooling_(pooling), rows_(std::move(rows)), columns_(std::move(columns)) {
+  if (pooling_ != Pooling::kAverage) return;
   for (const std::int64_t height : rows_.covered)
     for (const std::int64_t width : columns_.covered) divisors_.push_back(static_cast<float>(height * width));
 }
@@ -59,11 +65,23 @@ PoolTile PoolOp::tile(const BlockRun& at) const {
   return t;
 }
 
+PoolKernel PoolOp::backward_kernel(const KernelTable& kernels) const {
+  switch (pooling_) {
+    case Pooling::kMaximum:
+      return kernels.max_pool_backward;
+    case Pooling::kAverage:
+      return kernels.average_pool_backward;
+    case Pooling::kAmax:
+      break;
+  }
+  return kernels.amax_backward;
+}
+
 void PoolOp::add_forward(Program& program, bool) {
   program.blocks([this](const BlockRun& at) {
     PoolTile t = tile(at);
     t.out = at.view(output_->activation).data;
-    (maximum_ ? at.run.kernels->max_pool_forward : at.run.kernels->average_pool_forward)(t);
+    (pooling_ == Pooling::kAverage ? at.run.kernels->average_pool_forward : at.run.kernels->max_pool_forward)(t);
   });
 }
 
@@ -75,7 +93,7 @@ void PoolOp::add_backward(Program& program) {
       t.gradient = at.view(output_->gradient).data;
       t.out = target.data;
       std::fill_n(target.data, input().value->extent.elements() * kLanes, 0.0f);
-      (maximum_ ? at.run.kernels->max_pool_backward : at.run.kernels->average_pool_backward)(t);
+      backward_kernel (*at.run.kernels)(t);
     });
   });
 }

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "mnistcnn/engine/lanes/op.h"
+#include "mnistcnn/network/layers.h"
 
 namespace mnistcnn::engine::lanes {
 
@@ -17,10 +18,19 @@ PoolWindows pool_windows(std::int64_t inputs, std::int64_t outputs, std::int64_t
 // Windows that divide the inputs among a number of outputs.
 PoolWindows adaptive_windows(std::int64_t inputs, std::int64_t outputs);
 
+// Whether a chain can take the pool.
+bool is_two_by_two(const network::MaxPool2d& pool, const Extent& in);
+
+enum class Pooling {
+  kMaximum,
+  kAverage,
+  kAmax,  // a maximum whose gradient is shared by equal maxima
+};
+
 // Pooling with any windows; an average divides by the product of `covered`.
 class PoolOp final : public Op {
  public:
-  PoolOp(Input input, Value* output, bool maximum, PoolWindows rows, PoolWindows columns);
+  PoolOp(Input input, Value* output, Pooling pooling, PoolWindows rows, PoolWindows columns);
 
   Needs needs() const override;
   void add_forward(Program& program, bool training) override;
@@ -28,9 +38,10 @@ class PoolOp final : public Op {
 
  private:
   PoolTile tile(const BlockRun& at) const;
+  PoolKernel backward_kernel(const KernelTable& kernels) const;
 
   Value* output_;
-  bool maximum_;
+  Pooling pooling_;
   PoolWindows rows_, columns_;
   std::vector<float> divisors_;
 };
