@@ -83,6 +83,7 @@ def outputs_of(
 ) -> torch.Tensor:
     """uint8 images -> f32 [N, outputs] on the CPU."""
     pixels = model.pixel_normalization
+    model.check_engine_may_run()
     with model._lock:
         outputs: torch.Tensor = core.predict(
             model.tensors(),
@@ -102,6 +103,7 @@ def outputs_of(
 def _float_outputs(
     model: Model, images: torch.Tensor, batch_size: int, engine: str | None, threads: int | None
 ) -> torch.Tensor:
+    model.check_engine_may_run()
     with model._lock:
         native = model.native_engine(engine, threads)
         parts = [

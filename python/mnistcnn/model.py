@@ -17,9 +17,10 @@ from mnistcnn.arrays import as_tensor
 from mnistcnn.checks import image_shape, seed_number, whole_number
 from mnistcnn.empty_batch import empty_outputs
 from mnistcnn.engine_function import EngineFunction
+from mnistcnn.engine_rule import EngineRule, circumstance
 from mnistcnn.graph import Row, Shared, build_rows, detached_parameters, parameter_users
-from mnistcnn.module_tree import FixedTree, LayerModule, described, plant
 from mnistcnn.normalization import UNIT, Normalization
+from mnistcnn.torch_layers import add_under_name, graph_module, step_of
 from mnistcnn.untraced import untraced
 
 if TYPE_CHECKING:
@@ -38,19 +39,20 @@ _REASONS_GIVEN: set[str] = set()
 _CHUNK = 1024  # images at once where no gradients are kept
 Place = tuple[dict[str, Any], str]  # the members of a module, and the key of a tensor among them
 Tensors = tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]  # parameters, buffers, counters
-_REBUILT = ("_network", "_engines", "_latest_engine", "_lock", "_getters")  # not pickled, not copied
+_REBUILT = ("_network", "_engines", "_latest_engine", "_lock", "_getters", "_rule")  # not pickled, not copied
 
 
 class EngineWarning(UserWarning):
-    """A network runs in another engine than the fast one."""
+    """A network does not run in the fast engine."""
 
 
-class Model(FixedTree):
+class Model(nn.Module):
     """A network and its weights.
 
-    It is a ``torch.nn.Module``: ``parameters()``, ``state_dict()``, ``to()``, ``train()``, ``eval()``, hooks on the
-    whole, ``torch.optim`` and any training loop work on it. Its parameters are ordinary tensors. Its forward and
-    backward run in one of our engines, which reads the tensors anew in every call.
+    It is a ``torch.nn.Module`` made of layers of ``torch.nn``: ``parameters()``, ``state_dict()``, ``to()``,
+    ``apply()``, hooks, ``torch.optim`` and any training loop work on it. Its forward and backward run in one of our
+    engines, which reads the tensors anew in every call. Where the engine can't do what the layers would (hooks on a
+    layer, a changed or replaced layer, autocast, tracing), the layers run in PyTorch, with one warning.
 
     Parameters
     ----------
@@ -147,12 +149,26 @@ class Model(FixedTree):
         self._getters: list[list[Callable[[], Any]]] = [
             [partial(held.get, key) for held, key in places] for places in self._places()
         ]
+        self._rule = self._made_rule()
 
     def _plant(self) -> None:
-        """Makes the modules that hold the layers' tensors."""
-        self._leaves = [LayerModule(row["op"], row["fields"]) for row in self._network.nodes]
-        for row, leaf in zip(self._network.nodes, self._leaves, strict=True):
-            plant(self, row["name"], leaf)
+        """Make the layers, without their tensors: so PyTorch draws no random numbers for them."""
+        self._warned: set[str] = set()
+        self._layers: dict[int, nn.Module] = {}  # of the nodes that are layers of torch.nn
+        with torch.device("meta"):
+            for node, row in enumerate(self._network.nodes):
+                step = step_of(row["op"], row["fields"], row["input_shapes"][0])
+                if isinstance(step, nn.Module):
+                    self._layers[node] = step
+                    add_under_name(self, row["name"], step)
+
+    def _made_rule(self) -> EngineRule:
+        followers = [
+            row["name"]
+            for row in self._network.nodes
+            if row["op"].startswith("dropout") or row["op"] in ("batchnorm1d", "batchnorm2d", "instancenorm2d")
+        ]
+        return EngineRule(self, followers, own_settings=False)
 
     # ---- what it is
 
@@ -196,7 +212,8 @@ class Model(FixedTree):
     @property
     def device(self) -> torch.device:
         """The device of the weights."""
-        return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
+        first = self._getters[0][0]() if self._getters[0] else None
+        return torch.device("cpu") if first is None else first.device
 
     def summary(self, batch_size: int = 128) -> Summary:
         """Shapes, parameters, costs and receptive fields, layer by layer; memory to train in such batches."""
@@ -236,9 +253,13 @@ class Model(FixedTree):
 
     @untraced
     def forward(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
-        """The outputs for a batch: float images [N, C, H, W] as they are, uint8 ones normalised first."""
-        prepared = self.prepare(images)
-        self._check_modes()
+        """Return the outputs for a batch: float images [N, C, H, W] are used as they are, uint8 ones normalised."""
+        if self._must_run_in_torch():
+            outputs: torch.Tensor = self._torch_module()(self._given_to_torch(images))
+            return outputs
+        return self._forward_in_engine(self.prepare(images))
+
+    def _forward_in_engine(self, prepared: torch.Tensor) -> torch.Tensor:
         if len(prepared) == 0:
             return empty_outputs(self, prepared)
         if torch.is_grad_enabled():
@@ -252,15 +273,41 @@ class Model(FixedTree):
         parts = [self.engine_forward(part, self._draw_seed()) for part in torch.split(prepared, _CHUNK)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _check_modes(self) -> None:
-        for node, leaf in enumerate(self._leaves):
-            if leaf.training != self.training and leaf.depends_on_mode:
-                name = self._network.nodes[node]["name"]
-                modes = ("training" if leaf.training else "evaluation", "training" if self.training else "evaluation")
-                raise RuntimeError(
-                    f"layer '{name}' is in {modes[0]} mode, but the model in {modes[1]} mode; "
-                    "a Model has one mode for all of its layers: model.train() or model.eval()"
-                )
+    # ---- when PyTorch computes instead
+
+    def _must_run_in_torch(self, reason: str | None = None) -> bool:
+        """Return whether PyTorch must compute a forward, and warn once for each reason."""
+        reason = reason or self._rule.violation(self.training) or circumstance(self.device.type)
+        if reason is not None and reason not in self._warned:
+            self._warned.add(reason)
+            message = f"model '{self.name}' runs in PyTorch, not in mnistcnn's engine: {reason}"
+            warnings.warn(message, EngineWarning, stacklevel=4)
+        return reason is not None
+
+    def _given_to_torch(self, images: Any) -> Any:
+        """Return what the layers take: float images as they are, so that a trace records nothing but the layers."""
+        is_float = isinstance(images, torch.Tensor) and images.is_floating_point()
+        return images if is_float else self.prepare(images)
+
+    def check_engine_may_run(self) -> None:
+        """Raise ValueError if a native run would not compute what the layers do now."""
+        reason = self._rule.violation(self.training)
+        if reason is not None:
+            raise ValueError(
+                f"model '{self.name}' can't run in mnistcnn's engine: {reason}. Undo that, make a new model, or use a "
+                "loop of your own, which then runs in PyTorch"
+            )
+
+    def _torch_module(self) -> nn.Module:
+        """Return a forward of PyTorch over the layers as they are now."""
+        nodes = self._network.nodes
+        steps = [
+            self.get_submodule(row["name"])
+            if node in self._layers
+            else step_of(row["op"], row["fields"], row["input_shapes"][0])
+            for node, row in enumerate(nodes)
+        ]
+        return graph_module(self.name, nodes, steps)
 
     def prepare(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
         """Checked float32 images on the model's device."""
@@ -361,8 +408,8 @@ class Model(FixedTree):
         )
 
     def _place(self, node: int, suffix: str) -> Place:
-        leaf = self._leaves[node]
-        return (leaf._parameters if suffix in ("weight", "bias") else leaf._buffers), suffix
+        layer = self._layers[node]
+        return (layer._parameters if suffix in ("weight", "bias") else layer._buffers), suffix
 
     def tensors(self) -> Tensors:
         """Return the present parameters, buffers and counters, as the core takes them."""
@@ -428,6 +475,17 @@ def choose_engine(network: core.Network, kind: str, device: torch.device) -> str
         _REASONS_GIVEN.add(reason)
         warnings.warn(f"the aten engine runs this network, because lanes can't: {reason}", EngineWarning, stacklevel=3)
     return "aten"
+
+
+def described(op: str, fields: dict[str, Any]) -> str:
+    """Return the fields of a layer that differ from the defaults, as text."""
+    usual = core.layer_kinds()[op]
+    return ", ".join(f"{name}={value}" for name, value in fields.items() if value != usual[name])
+
+
+def frozen(model: nn.Module) -> list[str]:
+    """Return the names of the parameters that are not trained."""
+    return [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
 
 
 def _thread_count(threads: int | None) -> int:

@@ -49,6 +49,7 @@ class NativeRun:
         model, recipe = self._model, self._recipe
         pixels = model.pixel_normalization
         assert self._optimizer is not None
+        model.check_engine_may_run()
         self._optimizer.set_trainable(self._trainable())
         with model._lock:
             model._forget_forward()

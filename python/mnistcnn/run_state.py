@@ -17,7 +17,7 @@ from mnistcnn.entrance import core_tensor
 from mnistcnn.exports import without_nan
 from mnistcnn.files import completed, described_model, described_normalization, made_model, made_normalization
 from mnistcnn.history import History
-from mnistcnn.module_tree import frozen
+from mnistcnn.model import frozen
 from mnistcnn.plain_values import from_plain
 
 if TYPE_CHECKING:

@@ -90,7 +90,7 @@ def test_names_and_further_arguments():
     model = mnistcnn.accelerate(module)
     wanted = module(IMAGES[:, 0])
     torch.testing.assert_close(model(pictures=IMAGES[:, 0]), wanted)
-    with pytest.warns(mnistcnn.EngineWarning, match="while it is called with more than a batch of images"):
+    with pytest.warns(mnistcnn.EngineWarning, match="it is called with more than a batch of images"):
         torch.testing.assert_close(model(IMAGES[:, 0], scale=2.0), 2 * wanted)
 
 

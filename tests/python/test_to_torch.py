@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import mnistcnn
-from mnistcnn.bridge.to_torch import _STEPS
 from mnistcnn.layers import LAYER_KINDS
+from mnistcnn.torch_layers import _STEPS
 from networks import NETWORKS
 from random_graphs import random_graph
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
 
 from mnistcnn.bridge.adopted import AdoptedModel
+from mnistcnn.bridge.errors import ConversionError
 from mnistcnn.bridge.from_torch import converted, fingerprint, traced
 from mnistcnn.bridge.inputs import Entrance
 from mnistcnn.model import Model
@@ -20,10 +22,14 @@ class AcceleratedModel(AdoptedModel):
         return repr(self._original)
 
     def train(self, mode: bool = True) -> AcceleratedModel:
-        """Changes to the module, such as another dropout probability, count from the next call of this on."""
+        """Set the mode, and convert the module again if it has changed, for example a dropout probability.
+
+        If it can't be converted any more, it runs in PyTorch, with a warning.
+        """
         if fingerprint(self._original) != self._seen:
             images = Entrance(self._plan.input_shape, (self._plan.image_shape,))
-            self._rebuild(traced(self._original, images, self._plan.output))
+            with contextlib.suppress(ConversionError):  # the rule then finds the change before each forward
+                self._rebuild(traced(self._original, images, self._plan.output))
         super().train(mode)
         return self
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from torch import nn
 from mnistcnn._native import core
 from mnistcnn.bridge.heads import parameters_behind, separated
 from mnistcnn.bridge.outputs import ONE, Choice, chosen, put_together
+from mnistcnn.engine_rule import EngineRule
 from mnistcnn.graph import Row, Shared, parameter_users
-from mnistcnn.model import EngineWarning, Model, Place
+from mnistcnn.model import Model, Place
 from mnistcnn.normalization import Normalization
 from mnistcnn.untraced import untraced
 
@@ -32,7 +32,6 @@ class Plan:
     rows: tuple[Row, ...]
     tensors: tuple[Mapping[str, str], ...]  # of each node: our suffix -> the author's name of the tensor
     owners: tuple[str, ...]  # modules whose mode, training or evaluation, must be the whole model's
-    layers: tuple[str, ...]  # modules whose work the engine does
     input_shape: tuple[int, ...]  # (channels, height, width)
     image_shape: tuple[int, ...]  # of one image as the author's forward takes it
     output_shapes: tuple[tuple[int, ...], ...]  # of one image's outputs as the author's forward gives them
@@ -110,11 +109,17 @@ class AdoptedModel(Model):
         if not args and list(kwargs) == [self._images_name()]:
             args, kwargs = tuple(kwargs.values()), {}
         more = len(args) != 1 or bool(kwargs)
-        if self._needs_original(more):
-            given = args if more else (self.prepare(args[0]).reshape(-1, *self._plan.image_shape),)
+        if self._must_run_in_torch("it is called with more than a batch of images" if more else None):
+            given = args if more else (self._given_to_torch(args[0]),)
             return chosen(self._original.forward(*given, **kwargs), self._plan.output)
-        outputs = super().forward(args[0])
+        outputs = self._forward_in_engine(self.prepare(args[0]))
         return outputs if self._keeps_shape else self._as_returned(outputs)
+
+    def _given_to_torch(self, images: Any) -> Any:
+        given = super()._given_to_torch(images)
+        if torch._C._get_tracing_state() is not None or tuple(given.shape[1:]) == self._plan.image_shape:
+            return given
+        return given.reshape(-1, *self._plan.image_shape)
 
     def _images_name(self) -> str | None:
         """What the author's forward calls its images."""
@@ -172,32 +177,22 @@ class AdoptedModel(Model):
             self._original.train(mode)
         return self
 
-    def _needs_original(self, more: bool) -> bool:
-        """Whether the modules would do something that the engine doesn't, said once; ``more`` is given than images."""
-        reason, mode = None, self.training
-        if more:
-            reason = "it is called with more than a batch of images"
-        elif any(owner.training != mode for owner in self._owners):
-            reason = "some layers are in another mode than the whole model"
-        elif any(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks for layer in self._layers):
-            reason = "there are hooks on its layers"
-        if reason is not None and reason not in self._told:
-            self._told.add(reason)
-            warnings.warn(
-                f"'{self.name}' runs in PyTorch, not in mnistcnn's engine, while {reason}", EngineWarning, stacklevel=3
-            )
-        return reason is not None
+    def _made_rule(self) -> EngineRule:
+        return EngineRule(self._original, self._plan.owners, own_settings=True)
 
-    def _check_modes(self) -> None:
-        """Done before, by `_needs_original`."""
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute of the author's module where it has one of this name."""
+        original = self.__dict__.get("_original")
+        if original is not None and name in vars(original) and name != "training":
+            setattr(original, name, value)
+        else:
+            super().__setattr__(name, value)
 
     # ---- memory
 
     def _plant(self) -> None:
-        module, plan = self._original, self._plan
-        self.__dict__["_owners"] = [module.get_submodule(path) for path in plan.owners]
-        self.__dict__["_layers"] = [module.get_submodule(path) for path in plan.layers]
-        self._told: set[str] = set()
+        plan = self._plan
+        self._warned: set[str] = set()
         self._keeps_shape = plan.form == ONE and plan.output_shapes == (self.output_shape,)
         users = parameter_users(self._network.parameter_specs, plan.shared)
         several = len(plan.output_shapes) > 1

@@ -181,14 +181,12 @@ def _planned(
     nodes = compared(runs[0].nodes(), runs[1].nodes())
     rows = tuple(found.row() for found in nodes)
     names = [name for name, _ in module.named_modules()]
-    layers = tuple(name for name in names if name)
     owners = {found.owner for found in nodes if found.owner and found.training is not None}
     return Plan(
         rows=rows,
         tensors=tuple(dict(found.tensors) for found in nodes),
         shared=shared_tensors(nodes),
         owners=tuple(name for name in names if name in owners),
-        layers=layers,
         input_shape=input_shape,
         image_shape=image_shape,
         output_shapes=runs[0].output_shapes,

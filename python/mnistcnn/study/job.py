@@ -23,8 +23,7 @@ from mnistcnn.evaluation import test
 from mnistcnn.graph import Row
 from mnistcnn.history import EpochRecord, History
 from mnistcnn.image_set import ImageSet
-from mnistcnn.model import Model
-from mnistcnn.module_tree import frozen
+from mnistcnn.model import Model, frozen
 from mnistcnn.normalization import Normalization
 from mnistcnn.study.folds import Fold
 from mnistcnn.study.spool import SetReference

@@ -1,4 +1,4 @@
-"""What PyTorch's habits meet inside a model: they work, or say clearly that they don't."""
+"""A model is made of layers of torch.nn, and what users do with such a module works."""
 
 from __future__ import annotations
 
@@ -61,30 +61,107 @@ def test_functional_call(model: mnistcnn.Model) -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_layers_are_fixed(model: mnistcnn.Model) -> None:
-    with pytest.raises(TypeError, match="can't set 'fc': the layers of a Model are fixed"):
-        model.fc = nn.Linear(4, 5)
-    with pytest.raises(TypeError, match="can't set 'extra'"):
-        model.extra = nn.Linear(2, 2)
+def test_layers_are_those_of_torch() -> None:
+    model = mnistcnn.create_model("session7_net")
+    kinds = [type(each) for each in model.modules()]
+    assert kinds.count(nn.Conv2d) == 10
+    assert nn.BatchNorm2d in kinds
+    assert nn.ReLU in kinds
+    assert not any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
 
 
-@pytest.mark.parametrize(
-    ("layer", "mode", "says"), [("bn", False, "'bn' is in evaluation mode"), ("drop", True, "'drop'")]
-)
-def test_a_layer_has_no_mode_of_its_own(model: mnistcnn.Model, layer: str, mode: bool, says: str) -> None:
+def test_making_a_model_draws_no_random_numbers() -> None:
+    before = torch.random.get_rng_state()
+    mnistcnn.create_model("session7_net")
+    assert torch.random.get_rng_state().equal(before)
+
+
+@pytest.mark.parametrize("name", ["session7_net", "budget_model1", "assignment7_model8", "recognition_cnn"])
+def test_the_layers_compute_what_the_engine_does(name: str) -> None:
+    """PyTorch sums in another order: some 1e-6 of the outputs."""
+    model = mnistcnn.create_model(name, seed=1).eval()
+    images = torch.rand(5, *model.input_shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        wanted = model(images)
+        layer = next(each for each in model.modules() if isinstance(each, nn.Conv2d))
+        handle = layer.register_forward_hook(lambda *_: None)
+        with pytest.warns(mnistcnn.EngineWarning, match="hooks on"):
+            found = model(images)
+        handle.remove()
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_apply_initialises_the_layers(model: mnistcnn.Model) -> None:
+    def initialise(module: nn.Module) -> None:
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.constant_(module.weight, 0.5)
+
+    before = model.eval()(IMAGES)
+    model.apply(initialise)
+    assert (model.get_parameter("conv.weight") == 0.5).all()
+    assert not model(IMAGES).equal(before)
+
+
+def test_hooks_on_a_layer_fire(model: mnistcnn.Model) -> None:
+    model.eval()
+    wanted = model(IMAGES)
+    seen: list[torch.Size] = []
+    handle = model.get_submodule("fc").register_forward_hook(lambda _, __, outputs: seen.append(outputs.shape))
+    with pytest.warns(mnistcnn.EngineWarning, match="there are hooks on 'fc'"):
+        torch.testing.assert_close(model(IMAGES), wanted)
+    model(IMAGES)  # the warning comes once
+    assert seen == [torch.Size([8, 10])] * 2
+    handle.remove()
+    assert model(IMAGES).equal(wanted)
+    assert len(seen) == 2
+
+
+def test_a_replaced_layer_is_used(model: mnistcnn.Model) -> None:
+    model.fc = nn.Linear(4, 5)
+    with pytest.warns(mnistcnn.EngineWarning, match="'fc' was replaced"):
+        assert model.eval()(IMAGES).shape == (8, 5)
+
+
+def test_a_changed_setting_is_used(model: mnistcnn.Model) -> None:
+    model.get_submodule("drop").p = 1.0
+    with pytest.warns(mnistcnn.EngineWarning, match=r"'drop\.p' was changed"):
+        outputs = model(IMAGES)
+    torch.testing.assert_close(outputs, model.get_parameter("fc.bias").expand(8, 10))
+
+
+@pytest.mark.parametrize(("layer", "mode"), [("bn", False), ("drop", True)])
+def test_a_layer_may_have_a_mode_of_its_own(model: mnistcnn.Model, layer: str, mode: bool) -> None:
     model.train(not mode)
     model.get_submodule(layer).train(mode)
-    with pytest.raises(RuntimeError, match=says):
-        model(IMAGES)
-    model.train(mode)
-    assert model(IMAGES).shape == (8, 10)
+    with pytest.warns(mnistcnn.EngineWarning, match=f"'{layer}' is in another mode"):
+        outputs = model(IMAGES)
+    assert outputs.shape == (8, 10)
+    counted = int(model.get_buffer("bn.num_batches_tracked"))
+    assert counted == (0 if layer == "bn" or mode else 1)
 
 
-def test_a_layer_takes_no_hooks_and_no_calls(model: mnistcnn.Model) -> None:
-    with pytest.raises(NotImplementedError, match="hooks work on the whole model only"):
-        model.get_submodule("fc").register_forward_hook(print)
-    with pytest.raises(NotImplementedError, match="call the whole model"):
-        nn.Sequential(*list(model.children())[:-1])(IMAGES)
+def test_native_runs_refuse_what_they_would_ignore(model: mnistcnn.Model) -> None:
+    images = mnistcnn.ImageSet.from_arrays(np.zeros((20, 1, 28, 28), np.uint8), np.arange(20) % 10)
+    handle = model.get_submodule("fc").register_forward_hook(lambda *_: None)
+    for run in (
+        lambda: mnistcnn.train(model, images, epochs=1, progress=False),
+        lambda: mnistcnn.test(model, images, progress=False),
+        lambda: mnistcnn.predict(model, images),
+        lambda: mnistcnn.predict(model, IMAGES),
+    ):
+        with pytest.raises(ValueError, match="can't run in mnistcnn's engine: there are hooks on 'fc'"):
+            run()
+    handle.remove()
+    assert len(mnistcnn.predict(model, images)) == 20
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*quantize.* deprecated:UserWarning")
+def test_dynamic_quantisation(model: mnistcnn.Model) -> None:
+    model.eval()
+    wanted = model(IMAGES)
+    quantised = torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+    with pytest.warns(mnistcnn.EngineWarning, match="'fc' was replaced"):
+        torch.testing.assert_close(quantised(IMAGES), wanted, rtol=0.1, atol=0.05)  # 8-bit weights
 
 
 def test_hooks_on_the_whole_model_fire(model: mnistcnn.Model) -> None:

@@ -1,0 +1,233 @@
+"""Whatever the engine would ignore runs in PyTorch instead, with one warning that names the reason."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.autograd import forward_ad
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+import mnistcnn
+
+IMAGES = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.block = nn.Sequential(nn.ReLU(), nn.Dropout(0.25))
+        self.fc = nn.Linear(4, 10)
+        self.temp = 2
+        self.use_gate = False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.block(self.norm(self.conv(x))).mean((2, 3))
+        x = self.fc(x) / self.temp
+        return x.sigmoid() if self.use_gate else x
+
+
+def net() -> mnistcnn.Model:
+    torch.manual_seed(1)
+    return mnistcnn.accelerate(Net()).eval()
+
+
+def change_the_momentum(model: nn.Module) -> None:
+    model.norm.momentum = 0.5
+
+
+def cumulative_momentum(model: nn.Module) -> None:
+    model.norm.momentum = None
+
+
+def change_an_attribute(model: nn.Module) -> None:
+    model.temp = 5
+
+
+def change_a_switch(model: nn.Module) -> None:
+    model.use_gate = True
+
+
+def replace_a_layer(model: nn.Module) -> None:
+    model.fc = nn.Linear(4, 5)
+
+
+def add_a_layer_to_a_block(model: nn.Module) -> None:
+    model.block.append(nn.Tanh())
+
+
+def patch_a_layer(model: nn.Module) -> None:
+    layer = model.block[0]
+    layer.forward = lambda x: x * 3
+
+
+def change_the_class(model: nn.Module) -> None:
+    class Scaled(nn.ReLU):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 3 * super().forward(x)
+
+    model.block[0].__class__ = Scaled
+
+
+def another_mode(model: nn.Module) -> None:
+    model.norm.train()
+
+
+CHANGES: dict[str, tuple[Callable[[nn.Module], None], str]] = {
+    "setting": (change_the_momentum, "'norm.momentum' was changed"),
+    "setting to None": (cumulative_momentum, "'norm.momentum' was changed"),
+    "attribute of the module": (change_an_attribute, "'temp' was changed"),
+    "switch of the module": (change_a_switch, "'use_gate' was changed"),
+    "replaced layer": (replace_a_layer, "'fc' was replaced"),
+    "added layer": (add_a_layer_to_a_block, "layers of 'block' were added or removed"),
+    "forward of a layer": (patch_a_layer, r"'block\.0' has a forward of its own"),
+    "class of a layer": (change_the_class, r"the class of 'block\.0' has changed"),
+    "mode": (another_mode, "'norm' is in another mode"),
+    "forward hook": (lambda m: m.conv.register_forward_hook(lambda *a: 2 * a[2]), "there are hooks on 'conv'"),
+    "forward pre-hook": (lambda m: m.conv.register_forward_pre_hook(lambda *a: (2 * a[1][0],)), "hooks on 'conv'"),
+    "backward hook": (lambda m: m.fc.register_full_backward_hook(lambda *_: None), "hooks on 'fc'"),
+    "backward pre-hook": (lambda m: m.fc.register_full_backward_pre_hook(lambda *_: None), "hooks on 'fc'"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_change_of_the_module_takes_effect(case: str) -> None:
+    change, says = CHANGES[case]
+    model = net()
+    assert not model._must_run_in_torch()
+    change(model)
+    twin = copy.deepcopy(model.original)
+    with pytest.warns(mnistcnn.EngineWarning, match=says):
+        outputs = model(IMAGES)
+    torch.testing.assert_close(outputs, twin(IMAGES), rtol=1e-4, atol=1e-5)
+    model(IMAGES)  # without a second warning, which would be an error here
+    with pytest.raises(ValueError, match=says):
+        mnistcnn.predict(model, IMAGES)
+
+
+def test_the_forward_of_a_class_may_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = net()
+    before = model(IMAGES)
+    monkeypatch.setattr(nn.BatchNorm2d, "forward", lambda self, x: x)
+    with pytest.warns(mnistcnn.EngineWarning, match="the forward of class BatchNorm2d, of 'norm', was replaced"):
+        assert not model(IMAGES).allclose(before)
+
+
+def test_hooks_on_all_modules_fire() -> None:
+    model = net()
+    seen: list[str] = []
+    handle = nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(type(module).__name__))
+    try:
+        with pytest.warns(mnistcnn.EngineWarning, match="there are hooks on all modules"):
+            model(IMAGES)
+    finally:
+        handle.remove()
+    assert {"Conv2d", "BatchNorm2d", "ReLU", "Linear"} <= set(seen)
+
+
+def test_a_changed_module_is_converted_again_by_train() -> None:
+    """And where it can't be, it goes on in PyTorch."""
+    model = net()
+    change_an_attribute(model)
+    model.train().eval()
+    assert not model._must_run_in_torch()
+    torch.testing.assert_close(model(IMAGES), model.original(IMAGES), rtol=1e-4, atol=1e-5)
+    handle = model.conv.register_forward_hook(lambda *_: None)
+    model.train().eval()
+    with pytest.warns(mnistcnn.EngineWarning, match="hooks on 'conv'"):
+        model(IMAGES)
+    handle.remove()
+    assert not model._must_run_in_torch()
+
+
+class Counting(TorchDispatchMode):
+    calls = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls += "convolution" in str(func)
+        return func(*args, **(kwargs or {}))
+
+
+class Listening(TorchFunctionMode):
+    calls = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls += getattr(func, "__name__", "") == "conv2d"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("make", [net, lambda: mnistcnn.create_model("session7_net", seed=1).eval()])
+class TestCircumstances:
+    def test_autocast(self, make: Callable[[], mnistcnn.Model]) -> None:
+        model = make()
+        with (
+            torch.autocast("cpu", dtype=torch.bfloat16),
+            pytest.warns(mnistcnn.EngineWarning, match="autocast is enabled"),
+        ):
+            outputs = model(IMAGES)
+        assert outputs.dtype in (torch.bfloat16, torch.float32)  # log_softmax returns float32
+        torch.testing.assert_close(outputs.float(), model(IMAGES), rtol=0.1, atol=0.1)
+        assert not outputs.float().equal(model(IMAGES))
+
+    @pytest.mark.parametrize("mode", [Counting, Listening])
+    def test_modes(self, mode: type[Any], make: Callable[[], mnistcnn.Model]) -> None:
+        model = make()
+        with mode() as seen, pytest.warns(mnistcnn.EngineWarning, match="Mode is active"):
+            model(IMAGES)
+        assert seen.calls > 0
+
+    def test_a_default_device_is_no_reason(self, make: Callable[[], mnistcnn.Model]) -> None:
+        model = make()
+        wanted = model(IMAGES)
+        with torch.device("cpu"):
+            assert model(IMAGES).equal(wanted)
+
+    def test_flops_are_counted(self, make: Callable[[], mnistcnn.Model]) -> None:
+        model = make()
+        with FlopCounterMode(display=False) as counter, pytest.warns(mnistcnn.EngineWarning):
+            model(IMAGES)
+        assert counter.get_total_flops() > 100_000
+
+    @pytest.mark.filterwarnings("ignore:.torch.jit.*is deprecated:DeprecationWarning")
+    def test_tracing(self, make: Callable[[], mnistcnn.Model]) -> None:
+        model = make()
+        other = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(2))
+        with torch.no_grad(), pytest.warns(mnistcnn.EngineWarning, match="torch.jit or torch.onnx traces it"):
+            traced = torch.jit.trace(model, IMAGES)
+        torch.testing.assert_close(traced(other), model(other), rtol=1e-4, atol=1e-5)
+        file = io.BytesIO()
+        torch.jit.save(traced, file)
+
+    def test_transforms(self, make: Callable[[], mnistcnn.Model]) -> None:
+        model = make()
+        parameters = {name: each.detach() for name, each in model.named_parameters()}
+
+        def loss(values: dict[str, torch.Tensor]) -> torch.Tensor:
+            return torch.func.functional_call(model, values, (IMAGES,)).square().mean()
+
+        with pytest.warns(mnistcnn.EngineWarning, match=r"transform of torch\.func"):
+            found = torch.func.grad(loss)(parameters)
+        model(IMAGES).square().mean().backward()
+        for name, parameter in model.named_parameters():
+            torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-5)
+
+    @pytest.mark.filterwarnings("ignore:.torch.jit.*is deprecated:DeprecationWarning")
+    def test_forward_mode(self, make: Callable[[], mnistcnn.Model]) -> None:
+        model = make()
+        direction = torch.rand(IMAGES.shape, generator=torch.Generator().manual_seed(3))
+        exact = model.to_torch().double()
+        _, wanted = torch.func.jvp(exact, (IMAGES.double(),), (direction.double(),))
+        with forward_ad.dual_level():
+            with pytest.warns(mnistcnn.EngineWarning, match="forward-mode"):
+                outputs = model(forward_ad.make_dual(IMAGES, direction))
+            tangent = forward_ad.unpack_dual(outputs).tangent
+        torch.testing.assert_close(tangent.double(), wanted, rtol=1e-3, atol=1e-6)
