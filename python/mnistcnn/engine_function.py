@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
     from mnistcnn.model import Model, Tensors
@@ -34,12 +33,13 @@ class EngineFunction(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, output_gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Return the gradients of the images and of every parameter that wants one."""
         model: Model = ctx.model
         images, *saved = ctx.saved_tensors
         parameters, buffers = saved[: ctx.parameter_count], saved[ctx.parameter_count :] or ctx.buffers
+        if torch.is_grad_enabled():  # create_graph=True
+            return _differentiable_gradients(ctx, images, parameters, output_gradients)
         with model._lock:
             if ctx.forward_number != model._forwards:
                 _repeat_forward(ctx, images, parameters, buffers)
@@ -61,3 +61,22 @@ def _repeat_forward(
     """
     copies = [buffer.clone() for buffer in buffers], [counter.clone() for counter in ctx.counters]
     ctx.model.engine_forward(images, ctx.seed, keep=True, training=ctx.training, tensors=(parameters, *copies))
+
+
+def _differentiable_gradients(
+    ctx: Any, images: torch.Tensor, parameters: list[torch.Tensor], output_gradients: torch.Tensor
+) -> tuple[torch.Tensor | None, ...]:
+    """Compute the gradients by PyTorch from a second forward, so that they can be differentiated again."""
+    model: Model = ctx.model
+    if model.draws_dropout(ctx.training):
+        raise RuntimeError("second derivatives are not available with active dropout; call model.eval() before")
+    if model.training != ctx.training:
+        raise RuntimeError("second derivatives need the model in the mode of the forward, training or evaluation")
+    outputs = model.outputs_in_torch(images, parameters)
+    wanted = [images if ctx.needs_input_grad[0] else None]
+    pairs = zip(parameters, ctx.needs_input_grad[4:], strict=True)
+    wanted += [each if want and place not in ctx.unused else None for place, (each, want) in enumerate(pairs)]
+    given = [each for each in wanted if each is not None]
+    found = iter(torch.autograd.grad(outputs, given, output_gradients, create_graph=True, allow_unused=True))
+    gradients = [None if each is None else next(found) for each in wanted]
+    return gradients[0], None, None, None, *gradients[1:]

@@ -284,6 +284,21 @@ class Model(nn.Module):
             warnings.warn(message, EngineWarning, stacklevel=4)
         return reason is not None
 
+    def outputs_in_torch(self, images: torch.Tensor, parameters: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Compute the outputs by PyTorch's operations with these parameters; running statistics stay as they are."""
+        module = self._torch_module()
+        tensors = dict(zip(self._parameter_names(), parameters, strict=True))
+        tensors |= {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
+        return self._one_output(torch.func.functional_call(module, tensors, (self._given_to_torch(images),)))
+
+    def _parameter_names(self) -> list[str]:
+        """Return the names of the parameters in the module of PyTorch, in the order of the core."""
+        return [spec[0] for spec in self._network.parameter_specs]
+
+    def _one_output(self, outputs: Any) -> torch.Tensor:
+        tensor: torch.Tensor = outputs
+        return tensor
+
     def _given_to_torch(self, images: Any) -> Any:
         """Return what the layers take: float images as they are, so that a trace records nothing but the layers."""
         is_float = isinstance(images, torch.Tensor) and images.is_floating_point()
@@ -380,9 +395,13 @@ class Model(nn.Module):
 
     def _draw_seed(self) -> int:
         """Dropout follows ``torch.manual_seed`` in a user's own loop."""
-        if not (self._drops_in_evaluation or (self.training and self._has_dropout)):
+        if not self.draws_dropout(self.training):
             return 0
         return int(torch.randint(2**62, ()).item())
+
+    def draws_dropout(self, training: bool) -> bool:
+        """Return whether a forward in this mode draws masks."""
+        return self._drops_in_evaluation or (training and self._has_dropout)
 
     # ---- its tensors
 

@@ -231,3 +231,38 @@ class TestCircumstances:
                 outputs = model(forward_ad.make_dual(IMAGES, direction))
             tangent = forward_ad.unpack_dual(outputs).tangent
         torch.testing.assert_close(tangent.double(), wanted, rtol=1e-3, atol=1e-6)
+
+
+# ---- second derivatives
+
+
+@pytest.mark.parametrize("make", [net, lambda: mnistcnn.create_model("session7_net", seed=1).eval()])
+def test_second_derivatives_are_those_of_torch(make: Callable[[], mnistcnn.Model]) -> None:
+    """A gradient penalty, as in contrastive or adversarial training."""
+    model = make()
+    exact = model.to_torch().double()
+    found = []
+    for network, images in ((model, IMAGES), (exact, IMAGES.double())):
+        leaf = images.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(network(leaf).square().sum(), leaf, create_graph=True)
+        gradient.square().sum().backward()
+        found.append([leaf.grad, *(parameter.grad for parameter in network.parameters())])
+    for ours, wanted in zip(*found, strict=True):
+        if wanted is None:
+            assert ours is None or not ours.any()
+        else:
+            assert (ours - wanted).norm() <= 1e-3 * wanted.norm() + 1e-7
+
+
+def test_statistics_stay_in_a_second_forward() -> None:
+    model = mnistcnn.Model([mnistcnn.Conv2d(4, 3), mnistcnn.BatchNorm2d(), mnistcnn.Flatten(), mnistcnn.Linear(10)])
+    outputs = model(IMAGES)
+    before = {name: each.clone() for name, each in model.named_buffers()}
+    torch.autograd.grad(outputs.sum(), list(model.parameters()), create_graph=True, allow_unused=True)
+    assert all(each.equal(before[name]) for name, each in model.named_buffers())
+
+
+def test_second_derivatives_with_dropout_are_refused() -> None:
+    model = net().train()
+    with pytest.raises(RuntimeError, match="second derivatives are not available with active dropout"):
+        torch.autograd.grad(model(IMAGES).sum(), list(model.parameters()), create_graph=True)

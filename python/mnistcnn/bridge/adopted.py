@@ -115,6 +115,22 @@ class AdoptedModel(Model):
         outputs = self._forward_in_engine(self.prepare(args[0]))
         return outputs if self._keeps_shape else self._as_returned(outputs)
 
+    def _torch_module(self) -> nn.Module:
+        return self.original
+
+    def _parameter_names(self) -> list[str]:
+        specs = self._network.parameter_specs
+        return [self._plan.tensors[node][name.rpartition(".")[2]] for name, _, node, _ in specs]
+
+    def _one_output(self, outputs: Any) -> torch.Tensor:
+        if self._plan.form != ONE:
+            raise RuntimeError(
+                "second derivatives need a forward that returns one tensor; choose one: "
+                "mnistcnn.accelerate(net, output=0)"
+            )
+        tensor: torch.Tensor = chosen(outputs, self._plan.output)
+        return tensor.reshape(-1, *self.output_shape)
+
     def _given_to_torch(self, images: Any) -> Any:
         given = super()._given_to_torch(images)
         if torch._C._get_tracing_state() is not None or tuple(given.shape[1:]) == self._plan.image_shape:
