@@ -1,3 +1,5 @@
+#include <torch/csrc/autograd/python_variable.h>
+
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -17,10 +19,11 @@ namespace {
 //   mode        owner[key] with the mode that is asked for
 //   type        the type of owner with `expected`
 //   attribute   getattr(owner, key) with `expected`, by identity
-enum class Check { kIs, kEqual, kEmpty, kAbsent, kSize, kMode, kType, kAttribute };
+//   float       owner[key] is a float32 tensor, of no subclass but Parameter
+enum class Check { kIs, kEqual, kEmpty, kAbsent, kSize, kMode, kType, kAttribute, kFloat };
 
 Check read_check(const std::string& name) {
-  constexpr const char* kNames[] = {"is", "equal", "empty", "absent", "size", "mode", "type", "attribute"};
+  constexpr const char* kNames[] = {"is", "equal", "empty", "absent", "size", "mode", "type", "attribute", "float"};
   for (std::size_t i = 0; i < std::size(kNames); ++i)
     if (name == kNames[i]) return static_cast<Check>(i);
   throw std::invalid_argument(common::text("a guard has no check '", name, "'"));
@@ -46,6 +49,8 @@ struct Entry {
     if (check == Check::kAbsent) return found == nullptr;
     if (found == nullptr) return false;
     if (check == Check::kMode) return found == mode;
+    if (check == Check::kFloat)
+      return THPVariable_CheckExact(found) && THPVariable_Unpack(found).scalar_type() == at::kFloat;
     if (check == Check::kEmpty) return PyObject_Size(found) == 0;
     if (found == expected.ptr() || check == Check::kIs) return found == expected.ptr();
     // A value of another type may compare equal (True and 1) or compare element by element.

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mnistcnn.averaging import SWA as SWA
     from mnistcnn.averaging import Lookahead as Lookahead
     from mnistcnn.bridge.accelerate import accelerate as accelerate
+    from mnistcnn.bridge.accelerate import remove_acceleration as remove_acceleration
     from mnistcnn.bridge.errors import ConversionError as ConversionError
     from mnistcnn.bridge.from_torch import from_torch as from_torch
     from mnistcnn.bridge.onnx import export_onnx as export_onnx
@@ -170,7 +171,7 @@ _HOMES = {
     ),
     "augmented": ("augment", "drawn"),
     "averaging": ("EMA", "SWA", "Lookahead"),
-    "bridge.accelerate": ("accelerate",),
+    "bridge.accelerate": ("accelerate", "remove_acceleration"),
     "bridge.errors": ("ConversionError",),
     "bridge.from_torch": ("from_torch",),
     "bridge.onnx": ("export_onnx",),

@@ -20,12 +20,22 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 _GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
 
 
+class Violation(NamedTuple):
+    """Why the engine may not run."""
+
+    reason: str
+    is_change: bool  # of what the module computes, so that it may be converted again
+
+
 class _Entry(NamedTuple):
     reason: str
     check: str  # see cpp/bindings/bind_guard.cpp
     owner: Any
     key: Any = None
     expected: Any = None
+
+
+_CHANGES = ("is", "equal", "size", "type")
 
 
 class EngineRule:
@@ -37,18 +47,34 @@ class EngineRule:
         The module whose forward the engine computes. Its own hooks are no obstacle: they are called around the engine.
     followers
         Paths of the modules whose mode, training or evaluation, must be that of ``root``.
+    parameters
+        Where the parameters of the network are: the dictionary that holds each, and its key.
     own_settings
         Whether attributes of ``root`` itself may decide what its forward computes.
     """
 
-    def __init__(self, root: nn.Module, followers: Collection[str], *, own_settings: bool) -> None:
+    def __init__(
+        self,
+        root: nn.Module,
+        followers: Collection[str],
+        parameters: Collection[tuple[dict[str, Any], str]],
+        *,
+        own_settings: bool,
+    ) -> None:
         self._entries = list(_entries(root, frozenset(followers), own_settings))
+        self._entries += [
+            _Entry(f"a parameter '{key}' is not an ordinary float32 tensor", "float", held, key)
+            for held, key in parameters
+        ]
         self._guard = core.Guard([entry[1:] for entry in self._entries])
 
-    def violation(self, training: bool) -> str | None:
+    def violation(self, training: bool) -> Violation | None:
         """Return what has changed in the modules, or None."""
         found = self._guard.first_violation(training=training)
-        return None if found < 0 else self._entries[found].reason
+        if found < 0:
+            return None
+        entry = self._entries[found]
+        return Violation(entry.reason, entry.check in _CHANGES)
 
 
 def circumstance(device_type: str) -> str | None:
@@ -84,11 +110,11 @@ def _entries(root: nn.Module, followers: frozenset[str], own_settings: bool) -> 
         yield _Entry(f"layers of {name} were added or removed", "size", module._modules, None, len(module._modules))
         if module is not root or own_settings:
             yield from _settings(own, prefix)
+            yield _Entry(f"{name} has a forward of its own", "absent", own, "forward")
         if module is root:
             continue
         kinds.setdefault(type(module), path)
         yield _Entry(f"the class of {name} has changed", "type", module, None, type(module))
-        yield _Entry(f"{name} has a forward of its own", "absent", own, "forward")
         for key in _HOOKS:
             yield _Entry(f"there are hooks on {name}", "empty", own, key)
         if path in followers:

@@ -17,7 +17,7 @@ from mnistcnn.arrays import as_tensor
 from mnistcnn.checks import image_shape, seed_number, whole_number
 from mnistcnn.empty_batch import empty_outputs
 from mnistcnn.engine_function import EngineFunction
-from mnistcnn.engine_rule import EngineRule, circumstance
+from mnistcnn.engine_rule import EngineRule, Violation, circumstance
 from mnistcnn.graph import Row, Shared, build_rows, detached_parameters, parameter_users
 from mnistcnn.normalization import UNIT, Normalization
 from mnistcnn.torch_layers import add_under_name, graph_module, step_of
@@ -168,7 +168,7 @@ class Model(nn.Module):
             for row in self._network.nodes
             if row["op"].startswith("dropout") or row["op"] in ("batchnorm1d", "batchnorm2d", "instancenorm2d")
         ]
-        return EngineRule(self, followers, own_settings=False)
+        return EngineRule(self, followers, self._places()[0], own_settings=False)
 
     # ---- what it is
 
@@ -277,7 +277,9 @@ class Model(nn.Module):
 
     def _must_run_in_torch(self, reason: str | None = None) -> bool:
         """Return whether PyTorch must compute a forward, and warn once for each reason."""
-        reason = reason or self._rule.violation(self.training) or circumstance(self.device.type)
+        if reason is None:
+            violation = self.violation()
+            reason = violation.reason if violation else circumstance(self.device.type)
         if reason is not None and reason not in self._warned:
             self._warned.add(reason)
             message = f"model '{self.name}' runs in PyTorch, not in mnistcnn's engine: {reason}"
@@ -304,12 +306,16 @@ class Model(nn.Module):
         is_float = isinstance(images, torch.Tensor) and images.is_floating_point()
         return images if is_float else self.prepare(images)
 
+    def violation(self) -> Violation | None:
+        """Return what has changed in the layers so that the engine may not run, or None."""
+        return self._rule.violation(self.training)
+
     def check_engine_may_run(self) -> None:
         """Raise ValueError if a native run would not compute what the layers do now."""
-        reason = self._rule.violation(self.training)
-        if reason is not None:
+        violation = self.violation()
+        if violation is not None:
             raise ValueError(
-                f"model '{self.name}' can't run in mnistcnn's engine: {reason}. Undo that, make a new model, or use a "
+                f"model '{self.name}' can't run in mnistcnn's engine: {violation.reason}. Undo that, or use a "
                 "loop of your own, which then runs in PyTorch"
             )
 

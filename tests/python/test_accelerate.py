@@ -53,6 +53,24 @@ def both(p: float = 0.0) -> tuple[Net, Any]:
     return module, mnistcnn.accelerate(copy.deepcopy(module))
 
 
+def runs_in_engine(net: nn.Module) -> bool:
+    """Whether a call of the module leaves its forward alone."""
+    called: list[bool] = []
+    given = type(net).forward
+
+    def forward(self: Any, *args: Any) -> Any:
+        called.append(True)
+        return given(self, *args)
+
+    type(net).forward = forward  # type: ignore[method-assign]
+    try:
+        with torch.no_grad():
+            net(IMAGES)
+    finally:
+        type(net).forward = given  # type: ignore[method-assign]
+    return not called
+
+
 def losses(network: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 8) -> list[float]:
     """A user's loop."""
     network.train()
@@ -71,18 +89,16 @@ def losses(network: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 8)
 
 def test_it_looks_like_the_module():
     module, net = both()
-    assert isinstance(net, mnistcnn.Model)
+    assert type(net) is Net
     assert repr(net) == repr(module)
-    assert type(net).__name__ == "Net"
     assert [name for name, _ in net.named_modules()] == [name for name, _ in module.named_modules()]
     assert [name for name, _ in net.named_parameters()] == [name for name, _ in module.named_parameters()]
     assert list(net.state_dict()) == list(module.state_dict())
     assert isinstance(net.conv1, nn.Conv2d)
     assert net.blocks[0].weight.shape == (6, 4, 3, 3)
     assert (net.p, net.classes[3]) == (0.0, "3")
-    assert net.class_of(net(IMAGES)) == net.original.class_of(net(IMAGES))
+    assert len(net.class_of(net(IMAGES))) == len(IMAGES)
     assert mnistcnn.accelerate(net) is net
-    assert mnistcnn.accelerate(net.original) is net
     with pytest.raises(AttributeError, match="nothing"):
         _ = net.nothing
 
@@ -126,6 +142,112 @@ def test_monte_carlo_dropout():
         outputs = net(IMAGES)
     assert not torch.equal(outputs, net(IMAGES))
     assert torch.equal(net.eval()(IMAGES), net(IMAGES))
+
+
+@pytest.mark.parametrize("kind", ["forward", "pre", "backward", "backward pre"])
+def test_hooks_on_the_module_are_given_the_module(kind: str):
+    _, net = both()
+    seen: list[nn.Module] = []
+    register = {
+        "forward": net.register_forward_hook,
+        "pre": net.register_forward_pre_hook,
+        "backward": net.register_full_backward_hook,
+        "backward pre": net.register_full_backward_pre_hook,
+    }[kind]
+    register(lambda module, *_: seen.append(module))
+    net(IMAGES.clone().requires_grad_()).sum().backward()
+    assert seen == [net]
+    assert runs_in_engine(net)
+    assert "forward" not in vars(net)
+
+
+def test_a_patched_forward_is_called():
+    """As Lightning Fabric redirects calls."""
+    _, net = both()
+    given = net.forward
+    net.forward = lambda x: given(x) * 0
+    with pytest.warns(mnistcnn.EngineWarning, match="the model has a forward of its own"):
+        assert not net(IMAGES).any()
+    del net.forward
+    assert net(IMAGES).any()
+
+
+def test_acceleration_can_be_removed():
+    module, net = both()
+    assert runs_in_engine(net)
+    assert mnistcnn.remove_acceleration(net) is net
+    assert not runs_in_engine(net)
+    assert not any("mnistcnn" in name for name in vars(net))
+    assert mnistcnn.remove_acceleration(module) is module
+
+
+def test_a_class_that_overrides_call_is_refused():
+    class Calls(Net):
+        def __call__(self, *args: Any) -> Any:
+            return super().__call__(*args) + 1
+
+    with pytest.raises(mnistcnn.ConversionError, match="class Calls has a __call__ of its own"):
+        mnistcnn.accelerate(Calls())
+
+
+def test_an_accelerated_module_inside_another():
+    """Converting the outer one looks through it; both run in the engine, or each by itself."""
+    inner = mnistcnn.accelerate(Net().eval())
+    outer = nn.Sequential(inner, nn.Linear(10, 10)).eval()
+    wanted = outer[1](inner(IMAGES))
+    assert mnistcnn.accelerate(outer) is outer
+    torch.testing.assert_close(outer(IMAGES), wanted)
+    assert runs_in_engine(inner)
+
+
+def test_attributes_named_as_ours_stay_the_users():
+    class Named(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.name, self.engine, self.rows, self.history, self.save = "mine", 3, [1], {"a": 1}, "file"
+
+    net = mnistcnn.accelerate(Named())
+    net(IMAGES)
+    assert (net.name, net.engine, net.rows, net.history, net.save) == ("mine", 3, [1], {"a": 1}, "file")
+    assert not hasattr(net, "summary")
+    assert not hasattr(net, "device")
+
+
+def test_settings_are_those_of_its_model():
+    _, net = both()
+    model = mnistcnn.from_torch(net)
+    model.engine, model.threads = "aten", 1
+    assert mnistcnn.from_torch(net) is model
+    net.blocks[1] = nn.Tanh()
+    net(IMAGES)
+    assert mnistcnn.from_torch(net) is not model
+    assert (mnistcnn.from_torch(net).engine, mnistcnn.from_torch(net).threads) == ("aten", 1)
+
+
+def test_switching_an_attribute_switches_between_models():
+    """Each state is converted once; at most eight are remembered."""
+
+    class Switched(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.power = nn.Linear(784, 10), 1
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.fc(x.flatten(1))
+            for _ in range(self.power):
+                x = torch.tanh(x)
+            return x
+
+    net = mnistcnn.accelerate(Switched())
+    models = []
+    for power in (1, 2, 1, 2, *range(3, 12)):
+        net.power = power
+        torch.testing.assert_close(net(IMAGES), net.forward(IMAGES))
+        assert runs_in_engine(net)
+        models.append(mnistcnn.from_torch(net))
+    assert models[0] is models[2]
+    assert models[1] is models[3]
+    assert len(vars(net)["_mnistcnn"].models) == 8
 
 
 # ---- trains as before
@@ -228,18 +350,30 @@ def test_state_dicts_go_both_ways():
     other.load_state_dict(module.state_dict())
     assert torch.equal(other(IMAGES), net(IMAGES))
     assert not net.load_state_dict(Net().state_dict(), assign=True).missing_keys
-    torch.testing.assert_close(net(IMAGES), net.original.eval()(IMAGES))
+    torch.testing.assert_close(net(IMAGES), net.forward(IMAGES))
 
 
+class CopiesItsDictionary(Net):
+    """With a ``__getstate__`` that gives everything away."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__
+
+
+@pytest.mark.parametrize("kind", [Net, CopiesItsDictionary])
 @pytest.mark.parametrize("copier", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
-def test_copies(copier: Any):
-    _, net = both(0.2)
-    net.engine = "aten"
+def test_copies(copier: Any, kind: type[Net]):
+    """They run in PyTorch until they are accelerated themselves."""
+    net = mnistcnn.accelerate(kind(0.2))
     losses(net, torch.optim.SGD(net.parameters(), lr=0.1), 2)
     copied = copier(net.eval())
-    assert type(copied) is type(net)
-    assert (copied.engine, copied.training) == ("aten", False)
-    torch.testing.assert_close(copied(IMAGES), net(IMAGES))
+    assert type(copied) is kind
+    assert not copied.training
+    assert not runs_in_engine(copied)
+    torch.testing.assert_close(copied(IMAGES), net(IMAGES), rtol=1e-4, atol=1e-5)
+    mnistcnn.accelerate(copied)
+    assert runs_in_engine(copied)
+    assert copied(IMAGES).equal(net(IMAGES))
     with torch.no_grad():
         copied.fc.weight.zero_()
     assert net.fc.weight.abs().sum() > 0
@@ -249,9 +383,10 @@ def test_to_a_device_and_other_types():
     module, net = both()
     assert net.to("cpu") is net
     assert net.float() is net
-    with pytest.raises(TypeError, match="computes in float32"):
-        net.double()
     torch.testing.assert_close(net(IMAGES), module(IMAGES))
+    with pytest.warns(mnistcnn.EngineWarning, match="'weight' is not an ordinary float32 tensor"):
+        assert net.double()(IMAGES.double()).dtype == torch.float64
+    assert runs_in_engine(net.float())
 
 
 # ---- exactness, threads, processes
@@ -290,7 +425,7 @@ def test_gradients_of_random_graphs(seed: int):
 
 def test_two_nets_in_two_threads():
     nets = [mnistcnn.accelerate(Net()) for _ in range(2)]
-    twins = [copy.deepcopy(net.original) for net in nets]
+    twins = [copy.deepcopy(net) for net in nets]
     found: dict[int, list[float]] = {}
 
     def work(index: int) -> None:

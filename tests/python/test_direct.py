@@ -159,7 +159,7 @@ def test_random_networks(seed: int):
     )
     exact = copy.deepcopy(module).double()
     model = mnistcnn.accelerate(module)
-    assert core.lanes_refusal(model._network) is None
+    assert core.lanes_refusal(mnistcnn.from_torch(model)._network) is None
     images = torch.randn(6, 1, 28, 28)
     for training in (True, False):
         results = []

@@ -37,8 +37,9 @@ class Net(nn.Module):
 
 
 def net() -> mnistcnn.Model:
+    """Return the model that runs an accelerated module."""
     torch.manual_seed(1)
-    return mnistcnn.accelerate(Net()).eval()
+    return mnistcnn.from_torch(Net()).eval()
 
 
 def change_the_momentum(model: nn.Module) -> None:
@@ -134,19 +135,18 @@ def test_hooks_on_all_modules_fire() -> None:
     assert {"Conv2d", "BatchNorm2d", "ReLU", "Linear"} <= set(seen)
 
 
-def test_a_changed_module_is_converted_again_by_train() -> None:
-    """And where it can't be, it goes on in PyTorch."""
-    model = net()
-    change_an_attribute(model)
-    model.train().eval()
-    assert not model._must_run_in_torch()
-    torch.testing.assert_close(model(IMAGES), model.original(IMAGES), rtol=1e-4, atol=1e-5)
-    handle = model.conv.register_forward_hook(lambda *_: None)
-    model.train().eval()
-    with pytest.warns(mnistcnn.EngineWarning, match="hooks on 'conv'"):
-        model(IMAGES)
-    handle.remove()
-    assert not model._must_run_in_torch()
+def test_a_changed_module_is_converted_again() -> None:
+    """And where it can't be, it runs in PyTorch."""
+    module = mnistcnn.accelerate(Net()).eval()
+    change_an_attribute(module)
+    torch.testing.assert_close(module(IMAGES), module.forward(IMAGES), rtol=1e-4, atol=1e-5)
+    module.block.append(nn.Softmin(1))
+    with pytest.warns(mnistcnn.EngineWarning, match="layers of 'block' were added"):
+        found = module(IMAGES)
+    torch.testing.assert_close(found, module.forward(IMAGES))
+    module(IMAGES)  # neither converted again nor warned of again
+    del module.block[2]
+    torch.testing.assert_close(module(IMAGES), module.forward(IMAGES), rtol=1e-4, atol=1e-5)
 
 
 class Counting(TorchDispatchMode):

@@ -239,6 +239,7 @@ def test_an_optimizer_stored_with_its_model_trains_it(how: str, make: Callable[[
         stored = torch.load(file, weights_only=False)
         other, its = stored["m"], stored["o"]
     assert weights(other).equal(weights(model))
+    mnistcnn.accelerate(other)  # copies of the user's own modules run in PyTorch until then
     for network, steps in ((model, optimizer), (other, its)):
         torch.manual_seed(3)  # for dropout
         a_step(network, steps)

@@ -1,54 +1,28 @@
-"""A user's own module, made fast in place: their loop, loss and optimizer stay as they are."""
+"""Attach the engine to a user's own module: it stays the same object, and its calls run in the engine."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
-from mnistcnn.bridge.adopted import AdoptedModel
 from mnistcnn.bridge.errors import ConversionError
-from mnistcnn.bridge.from_torch import converted, fingerprint, traced
-from mnistcnn.bridge.inputs import Entrance
+from mnistcnn.bridge.from_torch import KEPT, from_torch, present_model
 from mnistcnn.model import Model
 
-
-class AcceleratedModel(AdoptedModel):
-    """An `AdoptedModel` that looks like the author's module."""
-
-    def __repr__(self) -> str:
-        return repr(self._original)
-
-    def train(self, mode: bool = True) -> AcceleratedModel:
-        """Set the mode, and convert the module again if it has changed, for example a dropout probability.
-
-        If it can't be converted any more, it runs in PyTorch, with a warning.
-        """
-        if fingerprint(self._original) != self._seen:
-            images = Entrance(self._plan.input_shape, (self._plan.image_shape,))
-            with contextlib.suppress(ConversionError):  # the rule then finds the change before each forward
-                self._rebuild(traced(self._original, images, self._plan.output))
-        super().train(mode)
-        return self
-
-    def _plant(self) -> None:
-        super()._plant()
-        self.__dict__["_seen"] = fingerprint(self._original)
-
-    def _recipe(self) -> tuple[Callable[..., Any], Any]:
-        return _named, type(self).__name__
+Module = TypeVar("Module", bound=nn.Module)
 
 
-def accelerate(
-    module: nn.Module, input_shape: Sequence[int] = (1, 28, 28), *, output: int | str | None = None
-) -> Model:
-    """The same network, computed by mnistcnn's engine.
+def accelerate(module: Module, input_shape: Sequence[int] = (1, 28, 28), *, output: int | str | None = None) -> Module:
+    """Run the calls of a module in mnistcnn's engine, and return the module itself.
 
-    What comes back behaves like the module: its ``state_dict``, ``parameters``, ``named_modules``, members, modes and
-    name are the module's own, and so is the memory of its weights. Your loop, loss and ``torch.optim`` stay as they
-    are, also an optimizer that you made before.
+    It stays an object of your class, with its parameters, attributes, methods and hooks. Your loop, loss and
+    ``torch.optim`` stay as they are, also an optimizer that you made before. Where the engine may not run (hooks on a
+    layer, autocast, tracing, ...), PyTorch does, with one `EngineWarning`. Copies and unpickled modules run in PyTorch
+    until they are accelerated themselves; so does ``module.forward(images)``. `remove_acceleration` undoes it, and
+    `from_torch` returns the model that runs, for its settings.
 
     Parameters
     ----------
@@ -59,27 +33,57 @@ def accelerate(
     --------
     >>> import mnistcnn, torch
     >>> from torch import nn
-    >>> net = mnistcnn.accelerate(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2704, 10)))
+    >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2704, 10))
+    >>> mnistcnn.accelerate(net) is net
+    True
     >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     >>> loss = nn.functional.cross_entropy(net(torch.zeros(2, 1, 28, 28)), torch.tensor([3, 7]))
     >>> loss.backward()
     >>> optimizer.step()
-    >>> net
-    Sequential(
-      (0): Conv2d(1, 4, kernel_size=(3, 3), stride=(1, 1))
-      (1): ReLU()
-      (2): Flatten(start_dim=1, end_dim=-1)
-      (3): Linear(in_features=2704, out_features=10, bias=True)
-    )
     """
     if isinstance(module, Model):
         return module
-    return converted(_named(type(module).__name__), module, input_shape, output=output)
+    if isinstance(module, nn.Module) and not _reaches_the_engine(module):
+        raise ConversionError(
+            f"class {type(module).__name__} has a __call__ of its own, which the engine would bypass; let it call the "
+            "module in a forward instead"
+        )
+    from_torch(module, input_shape, output=output)
+    net: Module = getattr(module, "_orig_mod", module)  # without what torch.compile put around it
+    net._compiled_call_impl = _EngineCall(net)
+    return net
 
 
-def _named(name: str) -> type[AcceleratedModel]:
-    """The class of the models of one author's class: it bears that class's name."""
-    return _CLASSES.setdefault(name, type(name, (AcceleratedModel,), {"__doc__": AcceleratedModel.__doc__}))
+def remove_acceleration(module: Module) -> Module:
+    """Run the calls of a module in PyTorch again, and return it. A module that is not accelerated stays as it is."""
+    if isinstance(module.__dict__.get("_compiled_call_impl"), _EngineCall):
+        module._compiled_call_impl = None
+    module.__dict__.pop(KEPT, None)
+    return module
 
 
-_CLASSES: dict[str, type[AcceleratedModel]] = {}
+def _reaches_the_engine(module: nn.Module) -> bool:
+    """Whether a call of the module arrives at ``nn.Module.__call__``."""
+    return type(module).__call__ is nn.Module.__call__ or isinstance(module, torch.fx.GraphModule)
+
+
+class _EngineCall:
+    """What ``nn.Module.__call__`` calls instead of PyTorch's own; the attribute exists for ``Module.compile``."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self._net = net
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return self._net._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
+        return present_model(self._net).call(args, kwargs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        return None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _nothing, ()
+
+
+def _nothing() -> None:
+    """Return what a copy of the module has in the place of the call."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from mnistcnn.model import Model, Place
 from mnistcnn.normalization import Normalization
 from mnistcnn.untraced import untraced
 
+_OURS = ("name", "seed", "engine", "threads", "history", "normalization")  # attributes of every Model
+_MORE = "it is called with more than a batch of images"
 # What nn.Module keeps in every instance: children, tensors, hooks.
 _STATE_OF_MODULES = tuple(vars(nn.Module()))
 
@@ -105,14 +107,41 @@ class AdoptedModel(Model):
 
     @untraced
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The outputs for a batch, as the author's forward gives them."""
+        """Return the outputs for a batch, as the author's forward gives them."""
+        args, kwargs, reason = self._arranged(args, kwargs)
+        if self._must_run_in_torch(reason):
+            given = args if reason == _MORE else (self._given_to_torch(args[0]),)
+            return chosen(self._original.forward(*given, **kwargs), self._plan.output)
+        return self._outputs_of_engine(args[0])
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Compute a call of the author's module: in the engine if it may run, with the hooks on the module."""
+        net = self._original
+        args, kwargs, reason = self._arranged(args, kwargs)
+        if self._must_run_in_torch(reason):
+            given = args if reason == _MORE else (self._given_to_torch(args[0]),)
+            return chosen(net._call_impl(*given, **kwargs), self._plan.output)
+        if not (net._forward_hooks or net._forward_pre_hooks or net._backward_hooks or net._backward_pre_hooks):
+            return self._outputs_of_engine(args[0])
+        with self._lock:  # PyTorch calls hooks around the forward that the instance has
+            net.__dict__["forward"] = self._outputs_of_engine
+            try:
+                return net._call_impl(*args, **kwargs)
+            finally:
+                del net.__dict__["forward"]
+
+    def _arranged(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any], str | None]:
+        """Return the arguments with the images first, and why the engine can't take them."""
         if not args and list(kwargs) == [self._images_name()]:
             args, kwargs = tuple(kwargs.values()), {}
-        more = len(args) != 1 or bool(kwargs)
-        if self._must_run_in_torch("it is called with more than a batch of images" if more else None):
-            given = args if more else (self._given_to_torch(args[0]),)
-            return chosen(self._original.forward(*given, **kwargs), self._plan.output)
-        outputs = self._forward_in_engine(self.prepare(args[0]))
+        if len(args) != 1 or kwargs:
+            return args, kwargs, _MORE
+        return args, kwargs, None
+
+    def _outputs_of_engine(self, images: Any) -> Any:
+        outputs = self._forward_in_engine(self.prepare(images))
         return outputs if self._keeps_shape else self._as_returned(outputs)
 
     def _torch_module(self) -> nn.Module:
@@ -194,15 +223,16 @@ class AdoptedModel(Model):
         return self
 
     def _made_rule(self) -> EngineRule:
-        return EngineRule(self._original, self._plan.owners, own_settings=True)
+        return EngineRule(self._original, self._plan.owners, self._places()[0], own_settings=True)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute of the author's module where it has one of this name."""
+        """Set an attribute of the author's module, if it has one of this name and a model has not."""
         original = self.__dict__.get("_original")
-        if original is not None and name in vars(original) and name != "training":
-            setattr(original, name, value)
-        else:
+        ours = original is None or name not in vars(original) or name in _OURS or hasattr(type(self), name)
+        if ours or name.startswith("_"):
             super().__setattr__(name, value)
+        else:
+            setattr(original, name, value)
 
     # ---- memory
 
@@ -231,47 +261,23 @@ class AdoptedModel(Model):
         owner = self._original.get_submodule(path)
         return (owner._parameters if suffix in ("weight", "bias") else owner._buffers), key
 
-    def _rebuild(self, plan: Plan) -> None:
-        """Another network around the same module, which was changed."""
-        settings = {**self._settings(), "_forwards": self._forwards + 1}  # an older forward's record is gone
-        self.__dict__["_plan"] = plan
-        self._build(plan.rows, plan.input_shape, seed=0, name=self.name, normalization=self.normalization)
-        for name, value in settings.items():
-            setattr(self, name, value)
-
     # ---- copies
-
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        return _empty, (*self._recipe(),), self.__getstate__()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._take_state()
         super().__setstate__({})
 
-    def _recipe(self) -> tuple[Callable[..., Any], Any]:
-        """What makes a model of this class: a function and its argument."""
-        return (_same_class, type(self))
-
-    def _settings(self) -> dict[str, Any]:
-        names = ("name", "normalization", "engine", "threads", "training")
-        return {**{name: getattr(self, name) for name in names}, "history": copy.deepcopy(self.history)}
+    def settings(self) -> dict[str, Any]:
+        """Return what the user has set, for another model of the same module."""
+        names = ("name", "normalization", "engine", "threads", "history")
+        return {name: getattr(self, name) for name in names}
 
 
 def _member(module: nn.Module, name: str) -> torch.Tensor:
     path, _, key = name.rpartition(".")
     tensor: torch.Tensor = getattr(module.get_submodule(path), key)
     return tensor
-
-
-def _same_class(kind: type[AdoptedModel]) -> type[AdoptedModel]:
-    return kind
-
-
-def _empty(make: Callable[[Any], type[AdoptedModel]], argument: Any) -> AdoptedModel:
-    """Return a model without any state, for pickle and copy."""
-    kind = make(argument)
-    return kind.__new__(kind)
 
 
 def network_of(plan: Plan) -> core.Network:

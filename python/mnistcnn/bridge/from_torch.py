@@ -19,7 +19,7 @@ from mnistcnn.bridge.tracing import Run, undisturbed
 from mnistcnn.model import Model
 from mnistcnn.normalization import Normalization
 
-_KEPT = "_mnistcnn_model"  # where a module remembers what became of it
+KEPT = "_mnistcnn"  # the attribute in which a module remembers its conversions
 _ONE_AT_A_TIME = threading.RLock()  # calls of modules and random numbers are watched in all threads
 _CLOSE = 1e-4  # relative distance of outputs; float32 in another order stays far below
 
@@ -68,7 +68,10 @@ def from_torch(
     >>> model(torch.zeros(3, 1, 28, 28)).shape
     torch.Size([3, 10])
     """
-    return converted(AdoptedModel, module, input_shape, normalization, output)
+    model = converted(_checked(module), entrance(input_shape), output)
+    if normalization is not None:
+        model.normalization = normalization.for_channels(model.input_shape[0])
+    return model
 
 
 def as_model(model: Model | nn.Module) -> Model:
@@ -83,11 +86,21 @@ def as_model(model: Model | nn.Module) -> Model:
     return found
 
 
+def model_of(module: nn.Module) -> Model | None:
+    """Return a model as it is, for an accelerated or converted module its latest model, and None for any other."""
+    if isinstance(module, Model):
+        return module
+    kept: Kept | None = module.__dict__.get(KEPT)
+    return kept.models[-1][1] if kept and kept.models else None
+
+
 def _latest(module: nn.Module) -> AdoptedModel | None:
-    """What `from_torch` made of an unchanged module, for whatever shape and output."""
-    kept = module.__dict__.get(_KEPT)
-    then, model = kept.models.get(AdoptedModel, (None, None)) if kept else (None, None)
-    return model if then is not None and then[2] == fingerprint(module) else None
+    """Return the latest model of a module, for whatever shape and output, if it has not changed."""
+    kept: Kept | None = module.__dict__.get(KEPT)
+    if kept is None or not kept.models:
+        return None
+    (shape, output, then), model = kept.models[-1]
+    return model if then == fingerprint(module) else converted(module, shape, output)
 
 
 def _model_hint(given: object) -> str:
@@ -99,39 +112,70 @@ def _model_hint(given: object) -> str:
     return ""
 
 
-class _Kept:
-    """What a module remembers; copies of the module don't."""
+Key = tuple[Entrance, Choice, list[Any]]  # how images enter, the chosen output, the fingerprint of the module
 
-    def __init__(self, models: dict[type, tuple[tuple[Any, ...], AdoptedModel]] | None = None) -> None:
-        self.models = models or {}
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Kept:
-        return _Kept()
+class Kept:
+    """What a module remembers of its conversions, the latest one last; copies of the module remember nothing."""
+
+    MOST = 8
+
+    def __init__(self) -> None:
+        self.models: list[tuple[Key, AdoptedModel]] = []
+        self.refused: list[Key] = []
+
+    def find(self, key: Key) -> AdoptedModel | None:
+        """Return the model for a state of the module, and make it the latest one."""
+        for entry in self.models:
+            if entry[0] == key:
+                self.models.remove(entry)
+                self.models.append(entry)
+                return entry[1]
+        return None
+
+    def add(self, key: Key, model: AdoptedModel) -> None:
+        """Remember a model as the latest one."""
+        self.models = [*self.models, (key, model)][-self.MOST :]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Kept:
+        return Kept()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Kept, ()
+        return Kept, ()
 
 
-def converted(
-    kind: type[AdoptedModel],
-    module: nn.Module,
-    input_shape: Sequence[int] = (1, 28, 28),
-    normalization: Normalization | None = None,
-    output: Choice = None,
-) -> AdoptedModel:
-    """The model of a module, made anew only where the module has changed."""
-    module = _checked(module)
-    shape = entrance(input_shape)
-    kept: _Kept = module.__dict__.setdefault(_KEPT, _Kept())
-    now = (shape, output, fingerprint(module))
-    then, model = kept.models.get(kind, (None, None))
-    if model is None or then != now:
-        plan = traced(module, shape, output)
-        model = kind.adopt(module, plan)
-        kept.models[kind] = ((shape, output, fingerprint(module)), model)
-    if normalization is not None:
-        model.normalization = normalization.for_channels(model.input_shape[0])
+def converted(module: nn.Module, shape: Entrance, output: Choice) -> AdoptedModel:
+    """Return the model of a module as it is now, made only if there is none yet."""
+    kept: Kept = module.__dict__.setdefault(KEPT, Kept())
+    model = kept.find((shape, output, fingerprint(module)))
+    if model is None:
+        before = kept.models[-1][1] if kept.models else None
+        model = AdoptedModel.adopt(module, traced(module, shape, output))
+        if before is not None and before.input_shape == model.input_shape:
+            for name, value in before.settings().items():
+                setattr(model, name, value)
+        kept.add((shape, output, fingerprint(module)), model)  # which lazy layers have changed
     return model
+
+
+def present_model(module: nn.Module) -> AdoptedModel:
+    """Return the model for the module as it is now: the latest one, or after a change another one.
+
+    If the module can't be converted any more, the latest one stays; its rule then finds the change.
+    """
+    kept: Kept = module.__dict__[KEPT]
+    (shape, output, _), model = kept.models[-1]
+    violation = model.violation()
+    if violation is None or not violation.is_change:
+        return model
+    key = (shape, output, fingerprint(module))
+    if key in kept.refused:
+        return model
+    try:
+        return converted(module, shape, output)
+    except ConversionError:
+        kept.refused = [*kept.refused, key][-Kept.MOST :]
+        return model
 
 
 def fingerprint(module: nn.Module) -> list[Any]:

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 
 from mnistcnn.atomic import write_whole
-from mnistcnn.bridge.adopted import AdoptedModel
+from mnistcnn.bridge.from_torch import as_model
 from mnistcnn.graph import INPUT
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from mnistcnn.model import Model
 
 OPSET = 20  # the first with Gelu
@@ -22,7 +24,7 @@ Fields = dict[str, Any]
 Shape = tuple[int, ...]
 
 
-def export_onnx(model: Model, path: str | Path, *, pixels: bool = False) -> Path:
+def export_onnx(model: Model | nn.Module, path: str | Path, *, pixels: bool = False) -> Path:
     """Writes a model, as it is in evaluation, for onnxruntime and other programs.
 
     The batch may have any size. The input is called ``images``; the output ``log_probabilities``, ``probabilities``
@@ -31,7 +33,7 @@ def export_onnx(model: Model, path: str | Path, *, pixels: bool = False) -> Path
     Parameters
     ----------
     model
-        Any model of mnistcnn.
+        Any model of mnistcnn, or a module of PyTorch, as for `mnistcnn.train`.
     path
         The file; an existing one is replaced in one moment.
     pixels
@@ -46,8 +48,7 @@ def export_onnx(model: Model, path: str | Path, *, pixels: bool = False) -> Path
         import onnx
     except ImportError:
         raise ImportError('ONNX files need the package onnx: pip install "mnistcnn[onnx]"') from None
-    if isinstance(model, AdoptedModel):
-        model.check_one_output()
+    model = as_model(model)
     document = _Writer(model, onnx).document(pixels=pixels)
     onnx.checker.check_model(document, full_check=True)
     return write_whole(Path(path), document.SerializeToString())

@@ -173,7 +173,7 @@ class Recorder(TorchFunctionMode):
         def watched(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if threading.get_ident() != thread or self._within_layer:
                 return original(module, *args, **kwargs)
-            return self._call_module(original, module, args, kwargs)
+            return self._call_module(nn.Module._call_impl, module, args, kwargs)  # past an engine of its own
 
         nn.Module.__call__ = watched  # type: ignore[method-assign]
         try:

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mnistcnn.bridge.from_torch import model_of
 from mnistcnn.loader import DataLoader
-from mnistcnn.model import Model
 from mnistcnn.progress import ProgressBar
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
@@ -191,7 +191,8 @@ def evaluated(model: nn.Module, device: torch.device | str, loader: Batches, cri
 
 def fitting_loss(model: nn.Module, outputs: torch.Tensor) -> Loss:
     """The negative log-likelihood of the labels, from what the outputs f32 [N, classes] mean."""
-    return _LOSSES[model.outputs if isinstance(model, Model) else meaning(outputs)]
+    found = model_of(model)
+    return _LOSSES[meaning(outputs) if found is None else found.outputs]
 
 
 def meaning(outputs: torch.Tensor) -> str:
@@ -247,8 +248,9 @@ def _record(model: nn.Module) -> Record:
 
 def _remember_pixels(model: nn.Module, loader: Any) -> None:
     """So that `mnistcnn.test`, `predict` and saved files normalise bytes as the model has learnt them."""
-    if isinstance(model, Model) and isinstance(loader, DataLoader) and not loader.raw:
-        model.normalization = loader.normalization
+    found = model_of(model)
+    if found is not None and isinstance(loader, DataLoader) and not loader.raw:
+        found.normalization = loader.normalization
 
 
 def _batches(loader: Any) -> int | None:

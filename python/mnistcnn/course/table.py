@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from mnistcnn.bridge.adopted import AdoptedModel
+from mnistcnn.bridge.from_torch import model_of
 from mnistcnn.model import Model
 
 _WIDTH = 64
@@ -109,7 +110,7 @@ def _line(layer: str, shape: str, parameters: str) -> str:
 
 
 def _in_torch(model: nn.Module) -> nn.Module:
-    """Where every layer is a module that is called."""
+    """Return a module in which every layer is a module that is called."""
     if isinstance(model, AdoptedModel):
         return model.original
     return model.to_torch() if isinstance(model, Model) else model
@@ -117,8 +118,9 @@ def _in_torch(model: nn.Module) -> nn.Module:
 
 def _entered(model: nn.Module, size: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of an image as the author's forward takes it, perhaps flat."""
-    if isinstance(model, AdoptedModel) and size == model.input_shape:
-        shape: tuple[int, ...] = model._plan.image_shape
+    found = model_of(model)
+    if isinstance(found, AdoptedModel) and size == found.input_shape:
+        shape: tuple[int, ...] = found._plan.image_shape
         return shape
     return size
 
@@ -140,7 +142,7 @@ def _rows(module: nn.Module, size: tuple[int, ...]) -> list[_Row]:
     hooks = [each.register_forward_hook(note) for each in watched]
     try:
         with torch.no_grad(), _evaluating(module):
-            module(torch.zeros(2, *size, device=device))
+            module._call_impl(torch.zeros(2, *size, device=device))  # type: ignore[no-untyped-call]  # past an engine
     finally:
         for hook in hooks:
             hook.remove()
