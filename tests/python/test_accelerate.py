@@ -7,6 +7,8 @@ import io
 import os
 import pickle
 import random
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -222,6 +224,32 @@ def test_settings_are_those_of_its_model():
     net(IMAGES)
     assert mnistcnn.from_torch(net) is not model
     assert (mnistcnn.from_torch(net).engine, mnistcnn.from_torch(net).threads) == ("aten", 1)
+
+
+def test_another_conversion_leaves_the_calls_alone():
+    class TwoHeads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(784, 10), nn.Linear(784, 7)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            x = x.flatten(1)
+            return self.one(x), self.two(x)
+
+    net = mnistcnn.accelerate(TwoHeads())
+    assert mnistcnn.from_torch(net, output=1)(IMAGES).shape == (12, 7)
+    assert [each.shape[1] for each in net(IMAGES)] == [10, 7]
+
+
+def test_a_stored_module_is_read_without_the_package(tmp_path: Any):
+    net = mnistcnn.accelerate(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)))
+    torch.save(net, tmp_path / "net.pt")
+    code = (
+        "import sys, torch; sys.modules['mnistcnn'] = None; "
+        f"print(torch.load({str(tmp_path / 'net.pt')!r}, weights_only=False)(torch.zeros(2, 1, 28, 28)).shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "torch.Size([2, 10])", done.stderr
 
 
 def test_switching_an_attribute_switches_between_models():

@@ -8,8 +8,11 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from mnistcnn.bridge.adopted import AdoptedModel
 from mnistcnn.bridge.errors import ConversionError
 from mnistcnn.bridge.from_torch import KEPT, from_torch, present_model
+from mnistcnn.bridge.inputs import Entrance, entrance
+from mnistcnn.bridge.outputs import Choice
 from mnistcnn.model import Model
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -48,9 +51,10 @@ def accelerate(module: Module, input_shape: Sequence[int] = (1, 28, 28), *, outp
             f"class {type(module).__name__} has a __call__ of its own, which the engine would bypass; let it call the "
             "module in a forward instead"
         )
-    from_torch(module, input_shape, output=output)
+    model = from_torch(module, input_shape, output=output)
+    assert isinstance(model, AdoptedModel)
     net: Module = getattr(module, "_orig_mod", module)  # without what torch.compile put around it
-    net._compiled_call_impl = _EngineCall(net)
+    net._compiled_call_impl = _EngineCall(model, entrance(input_shape), output)
     return net
 
 
@@ -70,20 +74,18 @@ def _reaches_the_engine(module: nn.Module) -> bool:
 class _EngineCall:
     """What ``nn.Module.__call__`` calls instead of PyTorch's own; the attribute exists for ``Module.compile``."""
 
-    def __init__(self, net: nn.Module) -> None:
-        self._net = net
+    def __init__(self, model: AdoptedModel, shape: Entrance, output: Choice) -> None:
+        self._model, self._shape, self._output = model, shape, output
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_compiling():
-            return self._net._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
-        return present_model(self._net).call(args, kwargs)
+            return self._model.original._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self._model = present_model(self._model, self._shape, self._output)
+        return self._model.call(args, kwargs)
 
+    # A copy of the module, whose class may copy its whole dictionary, has no engine.
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
         return None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _nothing, ()
-
-
-def _nothing() -> None:
-    """Return what a copy of the module has in the place of the call."""
+        return type(None), ()

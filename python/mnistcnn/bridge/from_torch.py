@@ -90,16 +90,16 @@ def model_of(module: nn.Module) -> Model | None:
     """Return a model as it is, for an accelerated or converted module its latest model, and None for any other."""
     if isinstance(module, Model):
         return module
-    kept: Kept | None = module.__dict__.get(KEPT)
-    return kept.models[-1][1] if kept and kept.models else None
+    models = _kept_of(module).models
+    return models[-1][1] if models else None
 
 
 def _latest(module: nn.Module) -> AdoptedModel | None:
     """Return the latest model of a module, for whatever shape and output, if it has not changed."""
-    kept: Kept | None = module.__dict__.get(KEPT)
-    if kept is None or not kept.models:
+    models = _kept_of(module).models
+    if not models:
         return None
-    (shape, output, then), model = kept.models[-1]
+    (shape, output, then), model = models[-1]
     return model if then == fingerprint(module) else converted(module, shape, output)
 
 
@@ -137,16 +137,23 @@ class Kept:
         """Remember a model as the latest one."""
         self.models = [*self.models, (key, model)][-self.MOST :]
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Kept:
-        return Kept()
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        return None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Kept, ()
+        return type(None), ()  # so that a stored module can be read without this package
+
+
+def _kept_of(module: nn.Module) -> Kept:
+    kept = module.__dict__.get(KEPT)
+    if not isinstance(kept, Kept):
+        kept = module.__dict__[KEPT] = Kept()
+    return kept
 
 
 def converted(module: nn.Module, shape: Entrance, output: Choice) -> AdoptedModel:
     """Return the model of a module as it is now, made only if there is none yet."""
-    kept: Kept = module.__dict__.setdefault(KEPT, Kept())
+    kept = _kept_of(module)
     model = kept.find((shape, output, fingerprint(module)))
     if model is None:
         before = kept.models[-1][1] if kept.models else None
@@ -158,17 +165,16 @@ def converted(module: nn.Module, shape: Entrance, output: Choice) -> AdoptedMode
     return model
 
 
-def present_model(module: nn.Module) -> AdoptedModel:
-    """Return the model for the module as it is now: the latest one, or after a change another one.
+def present_model(model: AdoptedModel, shape: Entrance, output: Choice) -> AdoptedModel:
+    """Return the model of the same module as it is now: the given one, or after a change another one.
 
-    If the module can't be converted any more, the latest one stays; its rule then finds the change.
+    If the module can't be converted any more, the given one stays; its rule then finds the change.
     """
-    kept: Kept = module.__dict__[KEPT]
-    (shape, output, _), model = kept.models[-1]
     violation = model.violation()
     if violation is None or not violation.is_change:
         return model
-    key = (shape, output, fingerprint(module))
+    module = model.original
+    kept, key = _kept_of(module), (shape, output, fingerprint(module))
     if key in kept.refused:
         return model
     try:
