@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
+from torch import fx, nn
 
 from mnistcnn._native import core
 from mnistcnn.arrays import as_tensor
@@ -254,8 +254,8 @@ class Model(nn.Module):
     @untraced
     def forward(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
         """Return the outputs for a batch: float images [N, C, H, W] are used as they are, uint8 ones normalised."""
-        if self._must_run_in_torch():
-            outputs: torch.Tensor = self._torch_module()(self._given_to_torch(images))
+        if self._must_run_in_torch("torch.fx traces it" if isinstance(images, fx.Proxy) else None):
+            outputs: torch.Tensor = self._torch_module().forward(self._given_to_torch(images))
             return outputs
         return self._forward_in_engine(self.prepare(images))
 
@@ -304,7 +304,7 @@ class Model(nn.Module):
     def _given_to_torch(self, images: Any) -> Any:
         """Return what the layers take: float images as they are, so that a trace records nothing but the layers."""
         is_float = isinstance(images, torch.Tensor) and images.is_floating_point()
-        return images if is_float else self.prepare(images)
+        return images if is_float or isinstance(images, fx.Proxy) else self.prepare(images)
 
     def violation(self) -> Violation | None:
         """Return what has changed in the layers so that the engine may not run, or None."""

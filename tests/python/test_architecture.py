@@ -201,6 +201,7 @@ def test_tests_mirror_the_sources():
         "benchmarks",
         "docs",
         "doctests",
+        "ecosystem",
         "lanes",
         "layer_table",
         "max_pool_ties",
