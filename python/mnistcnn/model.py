@@ -277,13 +277,16 @@ class Model(nn.Module):
 
     def _must_run_in_torch(self, reason: str | None = None) -> bool:
         """Return whether PyTorch must compute a forward, and warn once for each reason."""
-        if reason is None:
-            violation = self.violation()
-            reason = violation.reason if violation else circumstance(self.device.type)
+        return self._runs_in_torch(reason or self._reason_for_torch(self.violation()))
+
+    def _reason_for_torch(self, violation: Violation | None) -> str | None:
+        return violation.reason if violation else circumstance(self.device.type)
+
+    def _runs_in_torch(self, reason: str | None) -> bool:
         if reason is not None and reason not in self._warned:
             self._warned.add(reason)
             message = f"model '{self.name}' runs in PyTorch, not in mnistcnn's engine: {reason}"
-            warnings.warn(message, EngineWarning, stacklevel=4)
+            warnings.warn(message, EngineWarning, stacklevel=5)
         return reason is not None
 
     def outputs_in_torch(self, images: torch.Tensor, parameters: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -80,8 +80,8 @@ class _EngineCall:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_compiling():
             return self._model.original._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
-        self._model = present_model(self._model, self._shape, self._output)
-        return self._model.call(args, kwargs)
+        self._model, violation = present_model(self._model, self._shape, self._output)
+        return self._model.call(args, kwargs, violation)
 
     # A copy of the module, whose class may copy its whole dictionary, has no engine.
     def __deepcopy__(self, memo: dict[int, Any]) -> None:

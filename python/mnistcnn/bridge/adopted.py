@@ -15,7 +15,7 @@ from torch import nn
 from mnistcnn._native import core
 from mnistcnn.bridge.heads import parameters_behind, separated
 from mnistcnn.bridge.outputs import ONE, Choice, chosen, put_together
-from mnistcnn.engine_rule import EngineRule
+from mnistcnn.engine_rule import EngineRule, Violation
 from mnistcnn.graph import Row, Shared, parameter_users
 from mnistcnn.model import Model, Place
 from mnistcnn.normalization import Normalization
@@ -114,11 +114,11 @@ class AdoptedModel(Model):
             return chosen(self._original.forward(*given, **kwargs), self._plan.output)
         return self._outputs_of_engine(args[0])
 
-    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any], violation: Violation | None) -> Any:
         """Compute a call of the author's module: in the engine if it may run, with the hooks on the module."""
         net = self._original
         args, kwargs, reason = self._arranged(args, kwargs)
-        if self._must_run_in_torch(reason):
+        if self._runs_in_torch(reason or self._reason_for_torch(violation)):
             given = args if reason == _MORE else (self._given_to_torch(args[0]),)
             return chosen(net._call_impl(*given, **kwargs), self._plan.output)
         if not (net._forward_hooks or net._forward_pre_hooks or net._backward_hooks or net._backward_pre_hooks):

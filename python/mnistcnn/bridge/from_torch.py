@@ -16,6 +16,7 @@ from mnistcnn.bridge.errors import ConversionError
 from mnistcnn.bridge.inputs import Entrance, entrance, observed
 from mnistcnn.bridge.outputs import Choice
 from mnistcnn.bridge.tracing import Run, undisturbed
+from mnistcnn.engine_rule import Violation
 from mnistcnn.model import Model
 from mnistcnn.normalization import Normalization
 
@@ -165,23 +166,25 @@ def converted(module: nn.Module, shape: Entrance, output: Choice) -> AdoptedMode
     return model
 
 
-def present_model(model: AdoptedModel, shape: Entrance, output: Choice) -> AdoptedModel:
-    """Return the model of the same module as it is now: the given one, or after a change another one.
+def present_model(model: AdoptedModel, shape: Entrance, output: Choice) -> tuple[AdoptedModel, Violation | None]:
+    """Return the model of the same module as it is now, and why its engine may not run.
 
-    If the module can't be converted any more, the given one stays; its rule then finds the change.
+    It is the given model, or after a change another one. If the module can't be converted any more, it stays the given
+    one, with the change as the reason.
     """
     violation = model.violation()
     if violation is None or not violation.is_change:
-        return model
+        return model, violation
     module = model.original
     kept, key = _kept_of(module), (shape, output, fingerprint(module))
     if key in kept.refused:
-        return model
+        return model, violation
     try:
-        return converted(module, shape, output)
+        changed = converted(module, shape, output)
     except ConversionError:
         kept.refused = [*kept.refused, key][-Kept.MOST :]
-        return model
+        return model, violation
+    return changed, changed.violation()
 
 
 def fingerprint(module: nn.Module) -> list[Any]:
