@@ -174,6 +174,20 @@ def test_a_patched_forward_is_called():
     assert net(IMAGES).any()
 
 
+def test_images_of_another_size_run_in_torch():
+    """Where the module itself takes them; else its own error comes out."""
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+    larger = torch.rand(3, 1, 56, 28)
+    wanted = net(larger)
+    mnistcnn.accelerate(net)
+    with pytest.warns(mnistcnn.EngineWarning, match=r"its images are not \[N, 1, 28, 28\]"):
+        assert net(larger).equal(wanted)
+    with pytest.raises(RuntimeError, match="channels"):
+        net(torch.rand(3, 2, 28, 28))
+    assert runs_in_engine(net)
+
+
 def test_acceleration_can_be_removed():
     module, net = both()
     assert runs_in_engine(net)

@@ -118,7 +118,8 @@ class AdoptedModel(Model):
         """Compute a call of the author's module: in the engine if it may run, with the hooks on the module."""
         net = self._original
         args, kwargs, reason = self._arranged(args, kwargs)
-        if self._runs_in_torch(reason or self._reason_for_torch(violation)):
+        reason = reason or self._reason_for_torch(violation) or self._reason_in_shape(args[0])
+        if self._runs_in_torch(reason):
             given = args if reason == _MORE else (self._given_to_torch(args[0]),)
             return chosen(net._call_impl(*given, **kwargs), self._plan.output)
         if not (net._forward_hooks or net._forward_pre_hooks or net._backward_hooks or net._backward_pre_hooks):
@@ -139,6 +140,12 @@ class AdoptedModel(Model):
         if len(args) != 1 or kwargs:
             return args, kwargs, _MORE
         return args, kwargs, None
+
+    def _reason_in_shape(self, images: Any) -> str | None:
+        shape = tuple(getattr(images, "shape", ())[1:])
+        if shape in (self._plan.image_shape, self.input_shape):
+            return None
+        return f"its images are not [N, {', '.join(map(str, self._plan.image_shape))}], for which it was converted"
 
     def _outputs_of_engine(self, images: Any) -> Any:
         outputs = self._forward_in_engine(self.prepare(images))
@@ -162,9 +169,8 @@ class AdoptedModel(Model):
 
     def _given_to_torch(self, images: Any) -> Any:
         given = super()._given_to_torch(images)
-        if torch._C._get_tracing_state() is not None or tuple(given.shape[1:]) == self._plan.image_shape:
-            return given
-        return given.reshape(-1, *self._plan.image_shape)
+        whole = torch._C._get_tracing_state() is None and tuple(given.shape[1:]) == self.input_shape
+        return given.reshape(-1, *self._plan.image_shape) if whole else given
 
     def _images_name(self) -> str | None:
         """What the author's forward calls its images."""
