@@ -48,7 +48,7 @@ class EngineRule:
     followers
         Paths of the modules whose mode, training or evaluation, must be that of ``root``.
     parameters
-        Where the parameters of the network are: the dictionary that holds each, and its key.
+        The parameters of the network: the name of each, the dictionary that holds it, and its key there.
     own_settings
         Whether attributes of ``root`` itself may decide what its forward computes.
     """
@@ -57,14 +57,13 @@ class EngineRule:
         self,
         root: nn.Module,
         followers: Collection[str],
-        parameters: Collection[tuple[dict[str, Any], str]],
+        parameters: Collection[tuple[str, dict[str, Any], str]],
         *,
         own_settings: bool,
     ) -> None:
         self._entries = list(_entries(root, frozenset(followers), own_settings))
         self._entries += [
-            _Entry(f"a parameter '{key}' is not an ordinary float32 tensor", "float", held, key)
-            for held, key in parameters
+            _Entry(f"'{name}' is not an ordinary float32 tensor", "float", held, key) for name, held, key in parameters
         ]
         self._guard = core.Guard([entry[1:] for entry in self._entries])
 

@@ -168,7 +168,11 @@ class Model(nn.Module):
             for row in self._network.nodes
             if row["op"].startswith("dropout") or row["op"] in ("batchnorm1d", "batchnorm2d", "instancenorm2d")
         ]
-        return EngineRule(self, followers, self._places()[0], own_settings=False)
+        return EngineRule(self, followers, self._named_places(), own_settings=False)
+
+    def _named_places(self) -> list[tuple[str, dict[str, Any], str]]:
+        """Return the name of each parameter and where the modules hold it."""
+        return [(name, *place) for name, place in zip(self._parameter_names(), self._places()[0], strict=True)]
 
     # ---- what it is
 

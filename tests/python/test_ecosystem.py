@@ -185,6 +185,8 @@ def _train_in_parallel(rank: int, folder: str, kind: int) -> None:
     F.nll_loss(parallel(IMAGES[half]), LABELS[half]).backward()
     if rank == 0:
         torch.save([parameter.grad for parameter in net.parameters()], f"{folder}/gradients.pt")
+    del parallel  # before its process group
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 

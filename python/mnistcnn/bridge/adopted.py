@@ -229,7 +229,7 @@ class AdoptedModel(Model):
         return self
 
     def _made_rule(self) -> EngineRule:
-        return EngineRule(self._original, self._plan.owners, self._places()[0], own_settings=True)
+        return EngineRule(self._original, self._plan.owners, self._named_places(), own_settings=True)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute of the author's module, if it has one of this name and a model has not."""
