@@ -1,7 +1,7 @@
 """Decide before a forward whether an engine may compute it, or PyTorch must.
 
-The engine computes the network that was found when the model was made. It may do so as long as nothing has changed that
-the network was found from, and nobody watches the layers one by one.
+The engine computes the network that was found when the model was made. It may run as long as the modules have not
+changed since, and no hook or mode of PyTorch has to see the operation of each layer.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class EngineRule:
     Parameters
     ----------
     root
-        The module whose forward the engine computes. Its own hooks are no obstacle: they are called around the engine.
+        The module whose forward the engine computes. Hooks on it are allowed: they are called around the engine.
     followers
         Paths of the modules whose mode, training or evaluation, must be that of ``root``.
     parameters
