@@ -34,8 +34,12 @@ class _Entry(NamedTuple):
     key: Any = None
     expected: Any = None
 
-
-_CHANGES = ("is", "equal", "size", "type")
+    @property
+    def is_change(self) -> bool:
+        """Whether a forward converted after it may be another one."""
+        if self.check == "attribute":  # a replaced forward of PyTorch's own layers may do what no conversion sees
+            return not self.owner.__module__.startswith("torch.nn.")
+        return self.check in ("is", "equal", "size", "type")
 
 
 class EngineRule:
@@ -73,7 +77,7 @@ class EngineRule:
         if found < 0:
             return None
         entry = self._entries[found]
-        return Violation(entry.reason, entry.check in _CHANGES)
+        return Violation(entry.reason, entry.is_change)
 
 
 def circumstance(device_type: str) -> str | None:
@@ -110,17 +114,21 @@ def _entries(root: nn.Module, followers: frozenset[str], own_settings: bool) -> 
         if module is not root or own_settings:
             yield from _settings(own, prefix)
             yield _Entry(f"{name} has a forward of its own", "absent", own, "forward")
+        if module is not root or own_settings:
+            kinds.setdefault(type(module), name)
         if module is root:
             continue
-        kinds.setdefault(type(module), path)
         yield _Entry(f"the class of {name} has changed", "type", module, None, type(module))
         for key in _HOOKS:
             yield _Entry(f"there are hooks on {name}", "empty", own, key)
         if path in followers:
             yield _Entry(f"{name} is in another mode, training or evaluation, than the model", "mode", own, "training")
-    for kind, path in kinds.items():
-        reason = f"the forward of class {kind.__name__}, of '{path}', was replaced"
-        yield _Entry(reason, "attribute", kind, "forward", getattr(kind, "forward", None))
+    for kind, name in kinds.items():
+        reason = f"the forward of class {kind.__name__}, of {name}, was replaced"
+        forward = getattr(kind, "forward", None)
+        yield _Entry(reason, "attribute", kind, "forward", forward)
+        if forward is not None and hasattr(forward, "__code__"):  # which IPython's autoreload replaces
+            yield _Entry(reason, "attribute", forward, "__code__", forward.__code__)
 
 
 def _settings(own: dict[str, Any], prefix: str) -> Iterator[_Entry]:

@@ -123,6 +123,28 @@ def test_the_forward_of_a_class_may_be_replaced(monkeypatch: pytest.MonkeyPatch)
         assert not model(IMAGES).allclose(before)
 
 
+@pytest.mark.parametrize("part", ["function", "code"])
+def test_the_forward_of_the_users_class_may_be_replaced(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another function, or as IPython's autoreload does it; the module is converted again."""
+
+    class Scaled(Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * Net.forward(self, x)
+
+    def forward(self: Scaled, x: torch.Tensor) -> torch.Tensor:
+        return Net.forward(self, x).tanh()
+
+    module = mnistcnn.accelerate(Scaled()).eval()
+    inner = mnistcnn.accelerate(nn.Sequential(Scaled())).eval()
+    module(IMAGES), inner(IMAGES)
+    if part == "function":
+        monkeypatch.setattr(Scaled, "forward", forward)
+    else:
+        Scaled.forward.__code__ = forward.__code__
+    for net in (module, inner):
+        torch.testing.assert_close(net(IMAGES), net.forward(IMAGES), rtol=1e-4, atol=1e-5)  # without a warning
+
+
 def test_hooks_on_all_modules_fire() -> None:
     model = net()
     seen: list[str] = []

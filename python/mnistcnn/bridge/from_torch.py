@@ -194,7 +194,9 @@ def fingerprint(module: nn.Module) -> list[Any]:
         values = {k: v for k, v in vars(each).items() if isinstance(v, int | float | str | tuple) and k != "training"}
         tensors = [(key, id(tensor), _size(tensor)) for key, tensor in each._parameters.items()]
         hooks = (len(each._forward_hooks), len(each._forward_pre_hooks))
-        parts.append((path, id(each), type(each), getattr(type(each), "forward", None), values, tensors, hooks))
+        forward = getattr(type(each), "forward", None)
+        code = getattr(forward, "__code__", None)
+        parts.append((path, id(each), type(each), forward, code, values, tensors, hooks))
     return parts
 
 
