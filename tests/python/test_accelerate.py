@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 import threading
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -58,18 +59,18 @@ def both(p: float = 0.0) -> tuple[Net, Any]:
 def runs_in_engine(net: nn.Module) -> bool:
     """Whether a call of the module leaves its forward alone."""
     called: list[bool] = []
-    given = type(net).forward
+    code = type(net).forward.__code__
 
-    def forward(self: Any, *args: Any) -> Any:
-        called.append(True)
-        return given(self, *args)
+    def see(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code is code:
+            called.append(True)
 
-    type(net).forward = forward  # type: ignore[method-assign]
+    sys.setprofile(see)
     try:
         with torch.no_grad():
             net(IMAGES)
     finally:
-        type(net).forward = given  # type: ignore[method-assign]
+        sys.setprofile(None)
     return not called
 
 
