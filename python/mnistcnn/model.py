@@ -322,8 +322,8 @@ class Model(nn.Module):
         violation = self.violation()
         if violation is not None:
             raise ValueError(
-                f"model '{self.name}' can't run in mnistcnn's engine: {violation.reason}. Undo that, or use a "
-                "loop of your own, which then runs in PyTorch"
+                f"model '{self.name}' can't run in mnistcnn's engine: {violation.reason}. Undo that, or call the "
+                "model in your own training loop: the calls run in PyTorch"
             )
 
     def _torch_module(self) -> nn.Module:

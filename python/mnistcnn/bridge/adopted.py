@@ -110,8 +110,7 @@ class AdoptedModel(Model):
         """Return the outputs for a batch, as the author's forward gives them."""
         args, kwargs, reason = self._arranged(args, kwargs)
         if self._must_run_in_torch(reason):
-            given = args if reason == _MORE else (self._given_to_torch(args[0]),)
-            return chosen(self._original.forward(*given, **kwargs), self._plan.output)
+            return chosen(self._original.forward(*self._arguments_of_torch(args, reason), **kwargs), self._plan.output)
         return self._outputs_of_engine(args[0])
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any], violation: Violation | None) -> Any:
@@ -120,8 +119,7 @@ class AdoptedModel(Model):
         args, kwargs, reason = self._arranged(args, kwargs)
         reason = reason or self._reason_for_torch(violation) or self._reason_in_shape(args[0])
         if self._runs_in_torch(reason):
-            given = args if reason == _MORE else (self._given_to_torch(args[0]),)
-            return chosen(net._call_impl(*given, **kwargs), self._plan.output)
+            return chosen(net._call_impl(*self._arguments_of_torch(args, reason), **kwargs), self._plan.output)
         if not (net._forward_hooks or net._forward_pre_hooks or net._backward_hooks or net._backward_pre_hooks):
             return self._outputs_of_engine(args[0])
         with self._lock:  # PyTorch calls hooks around the forward that the instance has
@@ -140,6 +138,10 @@ class AdoptedModel(Model):
         if len(args) != 1 or kwargs:
             return args, kwargs, _MORE
         return args, kwargs, None
+
+    def _arguments_of_torch(self, args: tuple[Any, ...], reason: str | None) -> tuple[Any, ...]:
+        """Return the arguments in the author's shape; more than a batch of images is passed on unchanged."""
+        return args if reason == _MORE else (self._given_to_torch(args[0]),)
 
     def _reason_in_shape(self, images: Any) -> str | None:
         shape = tuple(getattr(images, "shape", ())[1:])
