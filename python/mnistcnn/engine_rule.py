@@ -18,6 +18,7 @@ from mnistcnn._native import core
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
+_NO_SETTINGS = frozenset((*vars(nn.Module()), "_compiled_call_impl"))  # what PyTorch itself keeps in every module
 
 
 class Violation(NamedTuple):
@@ -133,7 +134,7 @@ def _entries(root: nn.Module, followers: frozenset[str], own_settings: bool) -> 
 
 def _settings(own: dict[str, Any], prefix: str) -> Iterator[_Entry]:
     for key, value in own.items():
-        if key != "training" and not key.startswith("_") and _is_plain(value):
+        if key not in _NO_SETTINGS and _is_plain(value):
             yield _Entry(f"'{prefix}{key}' was changed", "equal", own, key, value)
 
 

@@ -29,10 +29,11 @@ class Net(nn.Module):
         self.fc = nn.Linear(4, 10)
         self.temp = 2
         self.use_gate = False
+        self._factor = 1.0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.block(self.norm(self.conv(x))).mean((2, 3))
-        x = self.fc(x) / self.temp
+        x = self.fc(x) / self.temp * self._factor
         return x.sigmoid() if self.use_gate else x
 
 
@@ -56,6 +57,10 @@ def change_an_attribute(model: nn.Module) -> None:
 
 def change_a_switch(model: nn.Module) -> None:
     model.use_gate = True
+
+
+def change_a_private_attribute(model: nn.Module) -> None:
+    getattr(model, "original", model)._factor = 3.0
 
 
 def replace_a_layer(model: nn.Module) -> None:
@@ -88,6 +93,7 @@ CHANGES: dict[str, tuple[Callable[[nn.Module], None], str]] = {
     "setting to None": (cumulative_momentum, "'norm.momentum' was changed"),
     "attribute of the module": (change_an_attribute, "'temp' was changed"),
     "switch of the module": (change_a_switch, "'use_gate' was changed"),
+    "private attribute": (change_a_private_attribute, "'_factor' was changed"),
     "replaced layer": (replace_a_layer, "'fc' was replaced"),
     "added layer": (add_a_layer_to_a_block, "layers of 'block' were added or removed"),
     "forward of a layer": (patch_a_layer, r"'block\.0' has a forward of its own"),
