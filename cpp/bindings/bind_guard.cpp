@@ -1,5 +1,6 @@
 #include <torch/csrc/autograd/python_variable.h>
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -12,21 +13,64 @@ namespace mnistcnn::bindings {
 namespace {
 
 // What one entry of a guard compares.
-//   is, equal   owner[key] with `expected`, by identity or by value
-//   empty       owner[key] is a container without elements
-//   absent      owner has no such key
-//   size        the number of keys of owner with `expected`
-//   mode        owner[key] with the mode that is asked for
-//   type        the type of owner with `expected`
-//   attribute   getattr(owner, key) with `expected`, by identity
-//   float       owner[key] is a float32 tensor, of no subclass but Parameter
-enum class Check { kIs, kEqual, kEmpty, kAbsent, kSize, kMode, kType, kAttribute, kFloat };
+//   is               owner[key] with `expected`, by identity
+//   equal            owner[key] with `expected`, by value
+//   empty            owner[key] is a container without elements
+//   absent           owner has no such key, or an object of the type `expected` under it
+//   size             the number of keys of owner with `expected`
+//   mode             owner[key] with the mode that is asked for
+//   type             the type of owner with `expected`
+//   class attribute  getattr(owner, key) with `expected`, by identity
+//   float            owner[key] is a float32 tensor, of no subclass but Parameter
+//   shape            the shape of the tensor owner[key] with `expected`
+//   tied             owner[key] is the object that the dictionary expected[0] has under the key expected[1]
+//   distinct         no two of the objects dictionary[key] are the same, for the pairs (dictionary, key) in owner
+enum class Check {
+  kIs,
+  kEqual,
+  kEmpty,
+  kAbsent,
+  kSize,
+  kMode,
+  kType,
+  kClassAttribute,
+  kFloat,
+  kShape,
+  kTied,
+  kDistinct
+};
 
 Check read_check(const std::string& name) {
-  constexpr const char* kNames[] = {"is", "equal", "empty", "absent", "size", "mode", "type", "attribute", "float"};
+  constexpr const char* kNames[] = {"is",   "equal",           "empty", "absent", "size", "mode",
+                                    "type", "class attribute", "float", "shape",  "tied", "distinct"};
   for (std::size_t i = 0; i < std::size(kNames); ++i)
     if (name == kNames[i]) return static_cast<Check>(i);
   throw std::invalid_argument(common::text("a guard has no check '", name, "'"));
+}
+
+// dictionary[key] or nullptr; borrowed
+PyObject* look_up(PyObject* dictionary, PyObject* key) {
+  PyObject* const found = PyDict_GetItemWithError(dictionary, key);
+  if (found == nullptr && PyErr_Occurred()) throw py::error_already_set();
+  return found;
+}
+
+// A value of another type may compare equal (True and 1). Objects that can't be compared, such as tensors, differ.
+bool equals(PyObject* found, PyObject* expected) {
+  if (found == expected) return true;
+  if (Py_TYPE(found) != Py_TYPE(expected)) return false;
+  const int equal = PyObject_RichCompareBool(found, expected, Py_EQ);
+  if (equal < 0) PyErr_Clear();
+  return equal == 1;
+}
+
+bool has_shape(PyObject* tensor, PyObject* shape) {
+  if (!THPVariable_Check(tensor)) return false;
+  const auto sizes = THPVariable_Unpack(tensor).sizes();
+  if (static_cast<Py_ssize_t>(sizes.size()) != PyTuple_Size(shape)) return false;
+  for (std::size_t i = 0; i < sizes.size(); ++i)
+    if (PyLong_AsLongLong(PyTuple_GetItem(shape, static_cast<Py_ssize_t>(i))) != sizes[i]) return false;
+  return true;
 }
 
 struct Entry {
@@ -39,25 +83,46 @@ struct Entry {
         return reinterpret_cast<PyObject*>(Py_TYPE(owner.ptr())) == expected.ptr();
       case Check::kSize:
         return PyDict_Size(owner.ptr()) == PyLong_AsSsize_t(expected.ptr());
-      case Check::kAttribute:
+      case Check::kClassAttribute:
         return py::getattr(owner, key, py::none()).is(expected);
+      case Check::kDistinct:
+        return are_distinct();
       default:
-        break;
+        return holds_for(look_up(owner.ptr(), key.ptr()), mode);
     }
-    PyObject* const found = PyDict_GetItemWithError(owner.ptr(), key.ptr());  // borrowed
-    if (found == nullptr && PyErr_Occurred()) throw py::error_already_set();
-    if (check == Check::kAbsent) return found == nullptr;
+  }
+
+  bool holds_for(PyObject* found, PyObject* mode) const {
+    if (check == Check::kAbsent)
+      return found == nullptr || reinterpret_cast<PyObject*>(Py_TYPE(found)) == expected.ptr();
     if (found == nullptr) return false;
-    if (check == Check::kMode) return found == mode;
-    if (check == Check::kFloat)
-      return THPVariable_CheckExact(found) && THPVariable_Unpack(found).scalar_type() == at::kFloat;
-    if (check == Check::kEmpty) return PyObject_Size(found) == 0;
-    if (found == expected.ptr() || check == Check::kIs) return found == expected.ptr();
-    // A value of another type may compare equal (True and 1) or compare element by element.
-    if (Py_TYPE(found) != Py_TYPE(expected.ptr())) return false;
-    const int equal = PyObject_RichCompareBool(found, expected.ptr(), Py_EQ);
-    if (equal < 0) throw py::error_already_set();
-    return equal == 1;
+    switch (check) {
+      case Check::kMode:
+        return found == mode;
+      case Check::kFloat:
+        return THPVariable_CheckExact(found) && THPVariable_Unpack(found).scalar_type() == at::kFloat;
+      case Check::kEmpty:
+        return PyObject_Size(found) == 0;
+      case Check::kShape:
+        return has_shape(found, expected.ptr());
+      case Check::kTied:
+        return found == look_up(PyTuple_GetItem(expected.ptr(), 0), PyTuple_GetItem(expected.ptr(), 1));
+      case Check::kEqual:
+        return equals(found, expected.ptr());
+      default:
+        return found == expected.ptr();
+    }
+  }
+
+  bool are_distinct() const {
+    std::vector<const PyObject*> objects;
+    for (Py_ssize_t i = 0; i < PyList_Size(owner.ptr()); ++i) {
+      PyObject* const place = PyList_GetItem(owner.ptr(), i);
+      const PyObject* const found = look_up(PyTuple_GetItem(place, 0), PyTuple_GetItem(place, 1));
+      if (found != nullptr) objects.push_back(found);
+    }
+    std::ranges::sort(objects);
+    return std::ranges::adjacent_find(objects) == objects.end();
   }
 };
 

@@ -6,7 +6,9 @@ changed since, and no hook or mode of PyTorch has to see the operation of each l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import copy
+import threading
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +20,24 @@ from mnistcnn._native import core
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
-_NO_SETTINGS = frozenset((*vars(nn.Module()), "_compiled_call_impl"))  # what PyTorch itself keeps in every module
+KEPT = "_mnistcnn"  # the one attribute in which a module keeps what this package knows of it
+# What is in every module, and decides nothing by itself or is compared separately.
+MODULE_STATE = frozenset((*vars(nn.Module()), "_compiled_call_impl", "forward", KEPT))
+_CHANGES = ("is", "equal", "size", "type", "shape", "tied", "distinct")
+Reads = tuple[tuple[str, str], ...]  # attributes: the path of a module, and a name
+
+
+class EngineForward:
+    """The forward that an instance has while PyTorch calls the hooks around its engine, for one thread."""
+
+    def __init__(self, module: nn.Module, compute: Callable[..., Any]) -> None:
+        self._module, self._compute, self._thread = module, compute, threading.get_ident()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the engine in that thread, and the forward of the class in any other."""
+        if threading.get_ident() == self._thread:
+            return self._compute(*args, **kwargs)
+        return type(self._module).forward(self._module, *args, **kwargs)
 
 
 class Violation(NamedTuple):
@@ -37,10 +56,10 @@ class _Entry(NamedTuple):
 
     @property
     def is_change(self) -> bool:
-        """Whether a forward converted after it may be another one."""
-        if self.check == "attribute":  # a replaced forward of PyTorch's own layers may do what no conversion sees
-            return not self.owner.__module__.startswith("torch.nn.")
-        return self.check in ("is", "equal", "size", "type")
+        """Whether the module may compute something else now, which another conversion could find."""
+        if self.check == "class attribute":  # a replaced forward of PyTorch's own layers is not seen by a conversion
+            return not str(self.owner.__module__).startswith("torch.nn.")
+        return self.check in _CHANGES or (self.check == "absent" and self.key != "forward")
 
 
 class EngineRule:
@@ -54,8 +73,9 @@ class EngineRule:
         Paths of the modules whose mode, training or evaluation, must be that of ``root``.
     parameters
         The parameters of the network: the name of each, the dictionary that holds it, and its key there.
-    own_settings
-        Whether attributes of ``root`` itself may decide what its forward computes.
+    reads
+        The attributes that decide what the forward computes. None: all numbers, texts and tuples of the layers below
+        ``root``, whose own forward is not used.
     """
 
     def __init__(
@@ -64,21 +84,26 @@ class EngineRule:
         followers: Collection[str],
         parameters: Collection[tuple[str, dict[str, Any], str]],
         *,
-        own_settings: bool,
+        reads: Reads | None,
     ) -> None:
-        self._entries = list(_entries(root, frozenset(followers), own_settings))
-        self._entries += [
-            _Entry(f"'{name}' is not an ordinary float32 tensor", "float", held, key) for name, held, key in parameters
-        ]
-        self._guard = core.Guard([entry[1:] for entry in self._entries])
+        entries = [*_entries(root, frozenset(followers), reads), *_tie_entries(root), *_tensor_entries(parameters)]
+        self._entries = entries
+        self._guard = core.Guard([entry[1:] for entry in entries])
+        self._changes = [entry for entry in entries if entry.is_change]
+        self._change_guard = core.Guard([entry[1:] for entry in self._changes])
 
     def violation(self, training: bool) -> Violation | None:
-        """Return what has changed in the modules, or None."""
+        """Return why the engine may not run, or None."""
         found = self._guard.first_violation(training=training)
         if found < 0:
             return None
         entry = self._entries[found]
         return Violation(entry.reason, entry.is_change)
+
+    def change(self) -> str | None:
+        """Return what has changed so that the modules may compute something else, or None."""
+        found = self._change_guard.first_violation(training=False)
+        return None if found < 0 else self._changes[found].reason
 
 
 def circumstance(device_type: str) -> str | None:
@@ -101,41 +126,131 @@ def circumstance(device_type: str) -> str | None:
     return None
 
 
-def _entries(root: nn.Module, followers: frozenset[str], own_settings: bool) -> Iterator[_Entry]:
+def _entries(root: nn.Module, followers: frozenset[str], reads: Reads | None) -> Iterator[_Entry]:
     functions = vars(torch.nn.modules.module)
     for name in _GLOBAL_HOOKS:
         yield _Entry("there are hooks on all modules", "empty", functions, name)
+    modules = _ordinary_modules(root)
+    for path, module in modules.items():
+        yield from _tree_entries(path, module, is_root=module is root, follows=path in followers)
+    yield from _layer_settings(root) if reads is None else _read_attributes(modules, reads)
+    yield from _class_entries({path: each for path, each in modules.items() if reads is not None or each is not root})
+
+
+def _ordinary_modules(root: nn.Module) -> dict[str, nn.Module]:
+    """The modules whose members are in dictionaries of Python, by path; no conversion contains others."""
+    return {path: each for path, each in root.named_modules() if not isinstance(each, torch.jit.ScriptModule)}
+
+
+def _tree_entries(path: str, module: nn.Module, *, is_root: bool, follows: bool) -> Iterator[_Entry]:
+    own, name, prefix = vars(module), _named(path), f"{path}." if path else ""
+    for key, child in module._modules.items():
+        yield _Entry(f"'{prefix}{key}' was replaced", "is", module._modules, key, child)
+    yield _Entry(f"layers of {name} were added or removed", "size", module._modules, None, len(module._modules))
+    yield _Entry(f"{name} has a forward of its own", "absent", own, "forward", EngineForward)
+    if is_root:
+        return
+    yield _Entry(f"the class of {name} has changed", "type", module, None, type(module))
+    for key in _HOOKS:
+        yield _Entry(f"there are hooks on {name}", "empty", own, key)
+    if follows:
+        yield _Entry(f"{name} is in another mode, training or evaluation, than the model", "mode", own, "training")
+
+
+def _named(path: str) -> str:
+    return f"'{path}'" if path else "the model"
+
+
+def _class_entries(modules: dict[str, nn.Module]) -> Iterator[_Entry]:
+    """The forward function of each class."""
     kinds: dict[type, str] = {}
+    for path, module in modules.items():
+        kinds.setdefault(type(module), path)
+    for kind, path in kinds.items():
+        yield from _function_entries(kind, "forward", f"the forward of class {kind.__name__}, of {_named(path)},")
+
+
+def _function_entries(kind: type, name: str, what: str) -> Iterator[_Entry]:
+    value = getattr(kind, name, None)
+    yield _Entry(f"{what} was replaced", "class attribute", kind, name, value)
+    code = getattr(value, "__code__", None)
+    if code is not None:  # which IPython's autoreload replaces
+        yield _Entry(f"{what} was replaced", "class attribute", value, "__code__", code)
+
+
+def _layer_settings(root: nn.Module) -> Iterator[_Entry]:
     for path, module in root.named_modules():
-        own, name = vars(module), f"'{path}'" if path else "the model"
-        prefix = f"{path}." if path else ""
-        for key, child in module._modules.items():
-            yield _Entry(f"'{prefix}{key}' was replaced", "is", module._modules, key, child)
-        yield _Entry(f"layers of {name} were added or removed", "size", module._modules, None, len(module._modules))
-        if module is not root or own_settings:
-            yield from _settings(own, prefix)
-            yield _Entry(f"{name} has a forward of its own", "absent", own, "forward")
-        if module is not root or own_settings:
-            kinds.setdefault(type(module), name)
-        if module is root:
+        if module is not root:
+            for key, value in vars(module).items():
+                if key not in MODULE_STATE and _is_plain(value):
+                    yield _Entry(f"'{path}.{key}' was changed", "equal", vars(module), key, value)
+
+
+def _read_attributes(modules: dict[str, nn.Module], reads: Reads) -> Iterator[_Entry]:
+    """The attributes of the instance, and of the class where the instance has none of this name."""
+    kinds: set[tuple[type, str]] = set()
+    for path, key in reads:
+        module = modules.get(path)
+        if module is None:
             continue
-        yield _Entry(f"the class of {name} has changed", "type", module, None, type(module))
-        for key in _HOOKS:
-            yield _Entry(f"there are hooks on {name}", "empty", own, key)
-        if path in followers:
-            yield _Entry(f"{name} is in another mode, training or evaluation, than the model", "mode", own, "training")
-    for kind, name in kinds.items():
-        reason = f"the forward of class {kind.__name__}, of {name}, was replaced"
-        forward = getattr(kind, "forward", None)
-        yield _Entry(reason, "attribute", kind, "forward", forward)
-        if forward is not None and hasattr(forward, "__code__"):  # which IPython's autoreload replaces
-            yield _Entry(reason, "attribute", forward, "__code__", forward.__code__)
+        own, reason = vars(module), f"'{path}.{key}' was changed" if path else f"'{key}' was changed"
+        if key in own:
+            yield from _value_entries(reason, own, key, own[key])
+            continue
+        yield _Entry(reason, "absent", own, key)
+        kind = type(module)
+        if hasattr(kind, key) and (kind, key) not in kinds:
+            kinds.add((kind, key))
+            yield from _function_entries(kind, key, f"'{kind.__name__}.{key}'")
 
 
-def _settings(own: dict[str, Any], prefix: str) -> Iterator[_Entry]:
-    for key, value in own.items():
-        if key not in _NO_SETTINGS and _is_plain(value):
-            yield _Entry(f"'{prefix}{key}' was changed", "equal", own, key, value)
+def _value_entries(reason: str, owner: dict[str, Any], key: str, value: Any) -> Iterator[_Entry]:
+    """Compare a plain value, the elements of a container, or the identity of an object and its plain attributes."""
+    if _is_plain(value):
+        yield _Entry(reason, "equal", owner, key, value)
+    elif type(value) in (list, dict, set, tuple):
+        yield _Entry(reason, "equal", owner, key, _copied(value))
+    else:
+        yield _Entry(reason, "is", owner, key, value)
+        inner = getattr(value, "__dict__", None)
+        if isinstance(inner, dict) and not isinstance(value, nn.Module | torch.Tensor | type):
+            for name, each in inner.items():
+                if _is_plain(each):
+                    yield _Entry(reason, "equal", inner, name, each)
+
+
+def _copied(value: Any) -> Any:
+    """Copy containers within containers; everything else is compared by identity or value."""
+    if type(value) is dict:
+        return {key: _copied(each) for key, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_copied, value))
+    return copy.copy(value) if type(value) is set else value
+
+
+def _tensor_entries(parameters: Collection[tuple[str, dict[str, Any], str]]) -> Iterator[_Entry]:
+    for name, held, key in parameters:
+        tensor = held.get(key)
+        yield _Entry(f"'{name}' is not an ordinary float32 tensor", "float", held, key)
+        if tensor is not None and not nn.parameter.is_lazy(tensor):
+            yield _Entry(f"the shape of '{name}' was changed", "shape", held, key, tuple(tensor.shape))
+
+
+def _tie_entries(root: nn.Module) -> Iterator[_Entry]:
+    """Parameters that are one tensor must stay so, and no others may become one."""
+    first: dict[int, tuple[str, dict[str, Any], str]] = {}
+    for path, module in _ordinary_modules(root).items():
+        for key, tensor in module._parameters.items():
+            name, held = f"{path}.{key}" if path else key, module._parameters
+            if tensor is None:
+                continue
+            if id(tensor) in first:
+                other, *place = first[id(tensor)]
+                yield _Entry(f"'{name}' and '{other}' are no longer one tensor", "tied", held, key, tuple(place))
+            else:
+                first[id(tensor)] = name, held, key
+    places = [(held, key) for _, held, key in first.values()]
+    yield _Entry("two parameters have become one tensor", "distinct", places)
 
 
 def _is_plain(value: object) -> bool:

@@ -168,7 +168,7 @@ class Model(nn.Module):
             for row in self._network.nodes
             if row["op"].startswith("dropout") or row["op"] in ("batchnorm1d", "batchnorm2d", "instancenorm2d")
         ]
-        return EngineRule(self, followers, self._named_places(), own_settings=False)
+        return EngineRule(self, followers, self._named_places(), reads=None)
 
     def _named_places(self) -> list[tuple[str, dict[str, Any], str]]:
         """Return the name of each parameter and where the modules hold it."""
@@ -269,13 +269,19 @@ class Model(nn.Module):
         if torch.is_grad_enabled():
             tensors = self.tensors()
             parameters = tensors[0]  # the engine names one that is missing
-            if prepared.requires_grad or any(held is not None and held.requires_grad for held in parameters):
+            if prepared.requires_grad or self._any_requires_grad(parameters):
                 outputs: torch.Tensor = EngineFunction.apply(prepared, self, self._draw_seed(), tensors, *parameters)  # type: ignore[no-untyped-call]
                 return outputs
         if self.training:
             return self.engine_forward(prepared, self._draw_seed())
         parts = [self.engine_forward(part, self._draw_seed()) for part in torch.split(prepared, _CHUNK)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _any_requires_grad(self, parameters: list[torch.Tensor]) -> bool:
+        detached = self._detached
+        return any(
+            held is not None and held.requires_grad and place not in detached for place, held in enumerate(parameters)
+        )
 
     # ---- when PyTorch computes instead
 
@@ -289,8 +295,7 @@ class Model(nn.Module):
     def _runs_in_torch(self, reason: str | None) -> bool:
         if reason is not None and reason not in self._warned:
             self._warned.add(reason)
-            message = f"model '{self.name}' runs in PyTorch, not in mnistcnn's engine: {reason}"
-            warnings.warn(message, EngineWarning, stacklevel=5)
+            warn_of_torch(self.name, reason, stacklevel=6)
         return reason is not None
 
     def outputs_in_torch(self, images: torch.Tensor, parameters: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -490,6 +495,13 @@ class Model(nn.Module):
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._network = core.Network(**self._definition)
         self._prepare_engines()
+
+
+def warn_of_torch(name: str, reason: str, *, stacklevel: int) -> None:
+    """Warn that a model falls back to PyTorch."""
+    warnings.warn(
+        f"model '{name}' runs in PyTorch, not in mnistcnn's engine: {reason}", EngineWarning, stacklevel=stacklevel
+    )
 
 
 def choose_engine(network: core.Network, kind: str, device: torch.device) -> str:

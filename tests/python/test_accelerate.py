@@ -290,7 +290,7 @@ def test_switching_an_attribute_switches_between_models():
         models.append(mnistcnn.from_torch(net))
     assert models[0] is models[2]
     assert models[1] is models[3]
-    assert len(vars(net)["_mnistcnn"].models) == 8
+    assert len(vars(net)["_mnistcnn"].conversions) == 8
 
 
 # ---- trains as before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -175,6 +176,160 @@ def test_a_changed_module_is_converted_again() -> None:
     module(IMAGES)  # neither converted again nor warned of again
     del module.block[2]
     torch.testing.assert_close(module(IMAGES), module.forward(IMAGES), rtol=1e-4, atol=1e-5)
+
+
+# ---- attributes that the forward reads
+
+
+class Config:
+    def __init__(self) -> None:
+        self.scale, self.comment = 2.0, "unused"
+
+
+class Configured(nn.Module):
+    """A forward that reads attributes of many kinds."""
+
+    offset = 0.5
+    unread = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.fc, self.other = nn.Linear(784, 784), nn.Linear(784, 784)
+        self.config, self.factors, self.options = Config(), [1.0, 2.0], {"gate": False, "more": [1]}
+        self.epoch = 0
+
+    def head(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.factors[1]
+
+    @property
+    def shift(self) -> float:
+        return self.offset + len(self.options["more"])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.head(self.other(self.fc(x.flatten(1)))) * self.config.scale + self.shift
+        x = x * getattr(self, "gain", 1.0)
+        return x.sigmoid() if self.options["gate"] else x
+
+
+def set_config(net: Any) -> None:
+    net.config.scale = 3.0
+
+
+def set_element(net: Any) -> None:
+    net.factors[1] = 5.0
+
+
+def set_option(net: Any) -> None:
+    net.options["gate"] = True
+
+
+def extend_inner_list(net: Any) -> None:
+    net.options["more"].append(1)
+
+
+def shadow_class_attribute(net: Any) -> None:
+    net.offset = 3.0
+
+
+def set_missing_attribute(net: Any) -> None:
+    net.gain = 3.0
+
+
+def set_class_attribute(net: Any) -> None:
+    type(net).offset = 3.0
+
+
+def replace_method(net: Any) -> None:
+    type(net).head = lambda self, x: x.tanh()
+
+
+def patch_method(net: Any) -> None:
+    net.head = lambda x: x.tanh()
+
+
+def tie(net: Any) -> None:
+    net.other.weight = net.fc.weight
+
+
+def other_shape(net: Any) -> None:
+    net.other.weight = nn.Parameter(torch.ones(3, 784) / 784)
+    net.other.bias = nn.Parameter(torch.ones(3))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(set_config, set_element, set_option, extend_inner_list, shadow_class_attribute, set_missing_attribute),
+        *(set_class_attribute, replace_method, patch_method, tie, other_shape),
+    ],
+)
+def test_a_changed_attribute_is_noticed(change: Callable[[Any], None]) -> None:
+    """And the module is converted again: all of these run in the engine."""
+    net = mnistcnn.accelerate(type("Configured", (Configured,), {})())
+    before = net(IMAGES)
+    change(net)
+    outputs = net(IMAGES)
+    torch.testing.assert_close(outputs, net.forward(IMAGES), rtol=1e-4, atol=1e-5)
+    assert outputs.shape != before.shape or not outputs.allclose(before)
+    assert "EngineFunction" in str(outputs.grad_fn)
+
+
+def test_tied_parameters_that_are_tied_no_more() -> None:
+    net = Configured()
+    tie(net)
+    mnistcnn.accelerate(net)(IMAGES)
+    net.other.weight = nn.Parameter(torch.eye(784))
+    torch.testing.assert_close(net(IMAGES), net.forward(IMAGES), rtol=1e-4, atol=1e-5)
+
+
+def test_attributes_that_are_not_read_cause_no_conversion() -> None:
+    net = mnistcnn.accelerate(Configured())
+    model = mnistcnn.from_torch(net)
+    net.epoch += 1
+    net.fc.note = "mine"
+    type(net).unread = 2
+    net(IMAGES)
+    assert mnistcnn.from_torch(net) is model
+    assert len(vars(net)["_mnistcnn"].conversions) == 1
+
+
+def test_a_hook_of_the_module_may_call_it_again() -> None:
+    net = mnistcnn.accelerate(Configured())
+    depth: list[int] = []
+
+    def again(module: nn.Module, inputs: Any, outputs: torch.Tensor) -> None:
+        if len(depth) < 2:
+            depth.append(1)
+            module(*inputs)
+
+    net.register_forward_hook(again)
+    torch.testing.assert_close(net(IMAGES), net.forward(IMAGES), rtol=1e-4, atol=1e-5)
+    assert "forward" not in vars(net)
+
+
+def test_a_hooked_module_in_two_threads() -> None:
+    """While hooks run around the engine in one thread, another may call the module in PyTorch."""
+    net = mnistcnn.accelerate(Configured())
+    wanted = net.forward(IMAGES)
+    inside, done = threading.Event(), threading.Event()
+
+    def wait(*_: Any) -> None:
+        inside.set()
+        done.wait(20)
+
+    handle = net.register_forward_pre_hook(wait)
+    thread = threading.Thread(target=net, args=(IMAGES,))
+    thread.start()
+    assert inside.wait(20)
+    handle.remove()
+    torch.testing.assert_close(net._call_impl(IMAGES), wanted)
+    assert mnistcnn.from_torch(net).violation() is None
+    done.set()
+    thread.join()
+
+
+# ---- circumstances
 
 
 class Counting(TorchDispatchMode):

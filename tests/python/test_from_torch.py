@@ -20,7 +20,10 @@ from refusals import said
 
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
-pytestmark = pytest.mark.usefixtures("torch_randomness_restored")
+pytestmark = [
+    pytest.mark.usefixtures("torch_randomness_restored"),
+    pytest.mark.filterwarnings("ignore:the engine computes the outputs of"),
+]
 
 
 def shape_of(name: str) -> tuple[int, ...]:

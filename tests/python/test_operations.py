@@ -16,7 +16,10 @@ import mnistcnn
 from reference import ENGINES, distance, length
 from refusals import said
 
-pytestmark = pytest.mark.usefixtures("torch_randomness_restored")
+pytestmark = [
+    pytest.mark.usefixtures("torch_randomness_restored"),
+    pytest.mark.filterwarnings("ignore:the engine computes the outputs of"),
+]
 
 SEEDS = range(3)
 

@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from mnistcnn.bridge.adopted import AdoptedModel
 from mnistcnn.bridge.errors import ConversionError
-from mnistcnn.bridge.from_torch import KEPT, from_torch, present_model
-from mnistcnn.bridge.inputs import Entrance, entrance
-from mnistcnn.bridge.outputs import Choice
-from mnistcnn.model import Model
+from mnistcnn.bridge.from_torch import Conversion, checked, conversion_of
+from mnistcnn.bridge.inputs import entrance
+from mnistcnn.bridge.outputs import chosen
+from mnistcnn.bridge.side_effects import SideEffectError
+from mnistcnn.engine_rule import KEPT
+from mnistcnn.model import Model, warn_of_torch
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -51,17 +52,18 @@ def accelerate(module: Module, input_shape: Sequence[int] = (1, 28, 28), *, outp
             f"class {type(module).__name__} has a __call__ of its own, which the engine would bypass; let it call the "
             "module in a forward instead"
         )
-    model = from_torch(module, input_shape, output=output)
-    assert isinstance(model, AdoptedModel)
-    net: Module = getattr(module, "_orig_mod", module)  # without what torch.compile put around it
-    net._compiled_call_impl = _EngineCall(model, entrance(input_shape), output)
+    net: Module = checked(module)  # type: ignore[assignment]
+    conversion = conversion_of(net, entrance(input_shape), output)
+    if conversion.error is not None and not isinstance(conversion.error, SideEffectError):
+        raise conversion.error
+    net._compiled_call_impl = _EngineCall(net, conversion)
     return net
 
 
 def remove_acceleration(module: Module) -> Module:
     """Run the calls of a module in PyTorch again, and return it. A module that is not accelerated stays as it is."""
     if isinstance(module.__dict__.get("_compiled_call_impl"), _EngineCall):
-        module._compiled_call_impl = None
+        del module._compiled_call_impl
     module.__dict__.pop(KEPT, None)
     return module
 
@@ -74,14 +76,29 @@ def _reaches_the_engine(module: nn.Module) -> bool:
 class _EngineCall:
     """What ``nn.Module.__call__`` calls instead of PyTorch's own; the attribute exists for ``Module.compile``."""
 
-    def __init__(self, model: AdoptedModel, shape: Entrance, output: Choice) -> None:
-        self._model, self._shape, self._output = model, shape, output
+    def __init__(self, net: nn.Module, conversion: Conversion) -> None:
+        self._net, self._conversion = net, conversion
+        self._change = ""  # what the latest conversion was made for
+        self._warned: set[str] = set()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_compiling():
-            return self._model.original._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
-        self._model, violation = present_model(self._model, self._shape, self._output)
-        return self._model.call(args, kwargs, violation)
+            return self._net._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
+        violation = self._conversion.violation()
+        if violation is not None and violation.is_change:
+            then, self._change = self._conversion, f"{violation.reason}; "
+            self._conversion = conversion_of(self._net, then.shape, then.output)
+            violation = self._conversion.violation()
+        model, reason = self._conversion.model, self._conversion.reason_for_torch
+        if model is not None and reason is None:
+            return model.call(args, kwargs, violation)
+        self._warn(f"{self._change}{reason}")
+        return chosen(self._net._call_impl(*args, **kwargs), self._conversion.output)  # type: ignore[no-untyped-call]
+
+    def _warn(self, reason: str) -> None:
+        if reason not in self._warned:
+            self._warned.add(reason)
+            warn_of_torch(type(self._net).__name__, reason, stacklevel=4)
 
     # A copy of the module, whose class may copy its whole dictionary, has no engine.
     def __deepcopy__(self, memo: dict[int, Any]) -> None:

@@ -15,7 +15,8 @@ from torch import nn
 from mnistcnn._native import core
 from mnistcnn.bridge.heads import parameters_behind, separated
 from mnistcnn.bridge.outputs import ONE, Choice, chosen, put_together
-from mnistcnn.engine_rule import EngineRule, Violation
+from mnistcnn.bridge.side_effects import SideEffect
+from mnistcnn.engine_rule import EngineForward, EngineRule, Reads, Violation
 from mnistcnn.graph import Row, Shared, parameter_users
 from mnistcnn.model import Model, Place
 from mnistcnn.normalization import Normalization
@@ -40,6 +41,8 @@ class Plan:
     shared: tuple[Shared, ...] = ()  # tensors that several nodes use
     form: Any = ONE  # how the author's forward returns them
     output: Choice = None  # the one that was asked for
+    reads: Reads = ()  # attributes of the modules that decide what the forward computes
+    effects: tuple[SideEffect, ...] = ()  # what the forward does beside computing its outputs
 
 
 class AdoptedModel(Model):
@@ -123,11 +126,14 @@ class AdoptedModel(Model):
         if not (net._forward_hooks or net._forward_pre_hooks or net._backward_hooks or net._backward_pre_hooks):
             return self._outputs_of_engine(args[0])
         with self._lock:  # PyTorch calls hooks around the forward that the instance has
-            net.__dict__["forward"] = self._outputs_of_engine
+            outer = net.__dict__.get("forward")  # of this function: a hook may call the module
+            net.__dict__["forward"] = EngineForward(net, self._outputs_of_engine)
             try:
                 return net._call_impl(*args, **kwargs)
             finally:
-                del net.__dict__["forward"]
+                net.__dict__["forward"] = outer
+                if outer is None:
+                    del net.__dict__["forward"]
 
     def _arranged(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -230,8 +236,13 @@ class AdoptedModel(Model):
             self._original.train(mode)
         return self
 
+    @property
+    def effects(self) -> list[str]:
+        """What the author's forward does beside computing its outputs."""
+        return [each.what for each in self._plan.effects]
+
     def _made_rule(self) -> EngineRule:
-        return EngineRule(self._original, self._plan.owners, self._named_places(), own_settings=True)
+        return EngineRule(self._original, self._plan.owners, self._named_places(), reads=self._plan.reads)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute of the author's module, if it has one of this name and a model has not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,15 +13,16 @@ from torch import nn
 
 from mnistcnn._native import core
 from mnistcnn.bridge.adopted import AdoptedModel, Plan, network_of
+from mnistcnn.bridge.attribute_reads import AttributeReads
 from mnistcnn.bridge.errors import ConversionError
 from mnistcnn.bridge.inputs import Entrance, entrance, observed
 from mnistcnn.bridge.outputs import Choice
-from mnistcnn.bridge.tracing import Run, undisturbed
-from mnistcnn.engine_rule import Violation
-from mnistcnn.model import Model
+from mnistcnn.bridge.side_effects import SideEffectError, undisturbed
+from mnistcnn.bridge.tracing import Run
+from mnistcnn.engine_rule import KEPT, EngineRule, Reads, Violation
+from mnistcnn.model import EngineWarning, Model
 from mnistcnn.normalization import Normalization
 
-KEPT = "_mnistcnn"  # the attribute in which a module remembers its conversions
 _ONE_AT_A_TIME = threading.RLock()  # calls of modules and random numbers are watched in all threads
 _CLOSE = 1e-4  # relative distance of outputs; float32 in another order stays far below
 
@@ -69,7 +71,7 @@ def from_torch(
     >>> model(torch.zeros(3, 1, 28, 28)).shape
     torch.Size([3, 10])
     """
-    model = converted(_checked(module), entrance(input_shape), output)
+    model = converted(checked(module), entrance(input_shape), output)
     if normalization is not None:
         model.normalization = normalization.for_channels(model.input_shape[0])
     return model
@@ -81,7 +83,7 @@ def as_model(model: Model | nn.Module) -> Model:
         raise TypeError(
             f"model must be an mnistcnn.Model or a torch.nn.Module, got {type(model).__name__}{_model_hint(model)}"
         )
-    found = model if isinstance(model, Model) else _latest(model) or from_torch(model)
+    found = model if isinstance(model, Model) else _present(model)
     if isinstance(found, AdoptedModel):
         found.check_one_output()
     return found
@@ -91,17 +93,14 @@ def model_of(module: nn.Module) -> Model | None:
     """Return a model as it is, for an accelerated or converted module its latest model, and None for any other."""
     if isinstance(module, Model):
         return module
-    models = _kept_of(module).models
-    return models[-1][1] if models else None
+    return next((each.model for each in reversed(_conversions(module)) if each.model is not None), None)
 
 
-def _latest(module: nn.Module) -> AdoptedModel | None:
-    """Return the latest model of a module, for whatever shape and output, if it has not changed."""
-    models = _kept_of(module).models
-    if not models:
-        return None
-    (shape, output, then), model = models[-1]
-    return model if then == fingerprint(module) else converted(module, shape, output)
+def _present(module: nn.Module) -> AdoptedModel:
+    """Return the model of a module as it is now, for the shape and the output of its latest conversion."""
+    kept = _conversions(checked(module))
+    asked = (kept[-1].shape, kept[-1].output) if kept else (entrance((1, 28, 28)), None)
+    return converted(checked(module), *asked)
 
 
 def _model_hint(given: object) -> str:
@@ -113,30 +112,60 @@ def _model_hint(given: object) -> str:
     return ""
 
 
-Key = tuple[Entrance, Choice, list[Any]]  # how images enter, the chosen output, the fingerprint of the module
+class Conversion:
+    """What is known of a module in one state: the model that computes what it does, or why there is none.
+
+    Parameters
+    ----------
+    module, shape, output
+        The module, how images enter it, and which of its outputs was chosen.
+    model
+        The model, or the error of the conversion.
+    reads
+        The attributes that the forward read.
+    """
+
+    def __init__(
+        self, module: nn.Module, shape: Entrance, output: Choice, model: AdoptedModel | ConversionError, reads: Reads
+    ) -> None:
+        self.shape, self.output = shape, output
+        self.model = model if isinstance(model, AdoptedModel) else None
+        self.error = model if isinstance(model, ConversionError) else None
+        self.warned = False  # of the side effects
+        self._module, self._hooks = module, _hook_counts(module)
+        self._rule = EngineRule(module, (), (), reads=reads) if self.model is None else self.model._rule
+
+    def violation(self) -> Violation | None:
+        """Return why the engine may not run, or what has changed so that there may be a model now."""
+        if self.model is not None:
+            return self.model.violation()
+        change = self._rule.change() if self._hooks == _hook_counts(self._module) else "hooks were added or removed"
+        return Violation(change, is_change=True) if change else None
+
+    def is_present(self) -> bool:
+        """Whether the module computes what it did."""
+        return self._rule.change() is None and (self.model is not None or self._hooks == _hook_counts(self._module))
+
+    @property
+    def reason_for_torch(self) -> str | None:
+        """Why a call of the module must always run in PyTorch."""
+        if self.model is None:
+            return f"it can't be converted: {self.error}"
+        effects = self.model.effects
+        return f"its forward has side effects: {', '.join(effects)}" if effects else None
+
+
+def _hook_counts(module: nn.Module) -> list[int]:
+    return [len(each._forward_hooks) + len(each._forward_pre_hooks) for each in module.modules()]
 
 
 class Kept:
-    """What a module remembers of its conversions, the latest one last; copies of the module remember nothing."""
+    """The conversions of a module, the latest one last. Copies of the module have none."""
 
     MOST = 8
 
     def __init__(self) -> None:
-        self.models: list[tuple[Key, AdoptedModel]] = []
-        self.refused: list[Key] = []
-
-    def find(self, key: Key) -> AdoptedModel | None:
-        """Return the model for a state of the module, and make it the latest one."""
-        for entry in self.models:
-            if entry[0] == key:
-                self.models.remove(entry)
-                self.models.append(entry)
-                return entry[1]
-        return None
-
-    def add(self, key: Key, model: AdoptedModel) -> None:
-        """Remember a model as the latest one."""
-        self.models = [*self.models, (key, model)][-self.MOST :]
+        self.conversions: list[Conversion] = []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
         return None
@@ -145,69 +174,64 @@ class Kept:
         return type(None), ()  # so that a stored module can be read without this package
 
 
-def _kept_of(module: nn.Module) -> Kept:
+def _conversions(module: nn.Module) -> list[Conversion]:
     kept = module.__dict__.get(KEPT)
     if not isinstance(kept, Kept):
         kept = module.__dict__[KEPT] = Kept()
-    return kept
+    return kept.conversions
+
+
+def conversion_of(module: nn.Module, shape: Entrance, output: Choice) -> Conversion:
+    """Return the conversion of a module as it is now, made only if there is none yet."""
+    kept = _conversions(module)
+    for each in reversed(kept):
+        if (each.shape, each.output) == (shape, output) and each.is_present():
+            kept.remove(each)
+            break
+    else:
+        each = _new_conversion(module, shape, output)
+    kept.append(each)
+    del kept[: -Kept.MOST]
+    return each
+
+
+def _new_conversion(module: nn.Module, shape: Entrance, output: Choice) -> Conversion:
+    before, reads = model_of(module), AttributeReads(module)
+    try:
+        model = AdoptedModel.adopt(module, traced(module, shape, output, reads))
+    except SideEffectError as error:
+        return Conversion(module, shape, output, error, error.without_writes(reads.found))
+    except ConversionError as error:
+        return Conversion(module, shape, output, error, reads.found)
+    if isinstance(before, AdoptedModel) and before.input_shape == model.input_shape:
+        for name, value in before.settings().items():
+            setattr(model, name, value)
+    return Conversion(module, shape, output, model, reads.found)
 
 
 def converted(module: nn.Module, shape: Entrance, output: Choice) -> AdoptedModel:
-    """Return the model of a module as it is now, made only if there is none yet."""
-    kept = _kept_of(module)
-    model = kept.find((shape, output, fingerprint(module)))
-    if model is None:
-        before = kept.models[-1][1] if kept.models else None
-        model = AdoptedModel.adopt(module, traced(module, shape, output))
-        if before is not None and before.input_shape == model.input_shape:
-            for name, value in before.settings().items():
-                setattr(model, name, value)
-        kept.add((shape, output, fingerprint(module)), model)  # which lazy layers have changed
-    return model
+    """Return the model of a module as it is now, made only if there is none yet; raise if there can be none."""
+    conversion = conversion_of(module, shape, output)
+    if conversion.error is not None:
+        raise conversion.error
+    assert conversion.model is not None
+    effects = conversion.model.effects
+    if effects and not conversion.warned:
+        conversion.warned = True
+        warnings.warn(
+            f"the engine computes the outputs of {type(module).__name__} only; beside that, its forward does this, "
+            f"which only happens where PyTorch runs it: {', '.join(effects)}",
+            EngineWarning,
+            stacklevel=4,
+        )
+    return conversion.model
 
 
-def present_model(model: AdoptedModel, shape: Entrance, output: Choice) -> tuple[AdoptedModel, Violation | None]:
-    """Return the model of the same module as it is now, and why its engine may not run.
-
-    It is the given model, or after a change another one. If the module can't be converted any more, it stays the given
-    one, with the change as the reason.
-    """
-    violation = model.violation()
-    if violation is None or not violation.is_change:
-        return model, violation
-    module = model.original
-    kept, key = _kept_of(module), (shape, output, fingerprint(module))
-    if key in kept.refused:
-        return model, violation
-    try:
-        changed = converted(module, shape, output)
-    except ConversionError:
-        kept.refused = [*kept.refused, key][-Kept.MOST :]
-        return model, violation
-    return changed, changed.violation()
-
-
-def fingerprint(module: nn.Module) -> list[Any]:
-    """Everything about a module that decides what it computes, except the values of its tensors."""
-    parts: list[Any] = []
-    for path, each in module.named_modules():
-        values = {k: v for k, v in vars(each).items() if isinstance(v, int | float | str | tuple) and k != "training"}
-        tensors = [(key, id(tensor), _size(tensor)) for key, tensor in each._parameters.items()]
-        hooks = (len(each._forward_hooks), len(each._forward_pre_hooks))
-        forward = getattr(type(each), "forward", None)
-        code = getattr(forward, "__code__", None)
-        parts.append((path, id(each), type(each), forward, code, values, tensors, hooks))
-    return parts
-
-
-def _size(tensor: torch.Tensor | None) -> Any:
-    return None if tensor is None or nn.parameter.is_lazy(tensor) else tuple(tensor.shape)
-
-
-def traced(module: nn.Module, images: Entrance, output: Choice = None) -> Plan:
-    """The plan of a module, checked against the module's own outputs."""
+def traced(module: nn.Module, images: Entrance, output: Choice, reads: AttributeReads) -> Plan:
+    """Return the plan of a module, compared with the module's own outputs."""
     with _ONE_AT_A_TIME:
-        plan, runs = observed(module, images, output)
+        plan, runs = observed(module, images, output, reads)
+    _check_state(module, plan)
     try:
         network = network_of(plan)
     except ValueError as error:
@@ -216,7 +240,18 @@ def traced(module: nn.Module, images: Entrance, output: Choice = None) -> Plan:
     return plan
 
 
-def _checked(module: Any) -> nn.Module:
+def _check_state(module: nn.Module, plan: Plan) -> None:
+    """Raise if later outputs may depend on a side effect of the forward."""
+    state = [each for each in plan.effects if each.is_state or each.attribute in plan.reads]
+    if state:
+        raise SideEffectError(
+            f"the outputs of {type(module).__name__} may depend on earlier calls or on chance: in its forward, "
+            f"{', '.join(each.what for each in state)}; train it with PyTorch, or move that out of the forward",
+            plan.effects,
+        )
+
+
+def checked(module: Any) -> nn.Module:
     """The module itself, without what torch.compile put around it."""
     if isinstance(module, type) and issubclass(module, nn.Module):
         raise TypeError(f"{module.__name__} is a class; give a module: {module.__name__}()")

@@ -16,6 +16,9 @@ NO_VALUE = {
     *("register_hook", "retain_grad"),
 }
 
+# What depends on PyTorch's own record of the operations.
+GRADIENT_QUESTIONS = {"requires_grad", "grad_fn", "is_leaf", "register_hook", "retain_grad"}
+
 _RECURRENT = "mnistcnn runs feed-forward networks only; train recurrent ones with PyTorch"
 _TRANSFORMER = "mnistcnn has no attention; train transformers with PyTorch"
 _SCALES = "mnistcnn has no interpolation; resize the images before, or use strides and pools"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,9 +11,11 @@ import torch
 from torch import nn
 
 from mnistcnn.bridge.adopted import Plan
+from mnistcnn.bridge.attribute_reads import AttributeReads
 from mnistcnn.bridge.errors import ConversionError, ForwardError
 from mnistcnn.bridge.outputs import Choice, taken_apart
-from mnistcnn.bridge.tracing import Run, Shape, make_lazy_layers, plan_of, undisturbed
+from mnistcnn.bridge.side_effects import undisturbed
+from mnistcnn.bridge.tracing import Run, Shape, make_lazy_layers, plan_of
 from mnistcnn.checks import image_shape, whole_number
 
 _USUAL = (
@@ -29,7 +30,7 @@ _USUAL = (
     (3, 224, 224),
 )
 _BATCHES = (1, 2, 4, 8, 10, 16, 20, 25, 30, 32, 50, 60, 64, 100, 120, 128, 200, 250, 256, 500, 512, 1000, 1024)
-_SECONDS_FOR_HINTS = 2.0
+_LARGEST_TRY = 2**18  # numbers in a batch that is tried for a hint
 
 
 @dataclass(frozen=True)
@@ -61,22 +62,21 @@ def entrance(input_shape: Sequence[int]) -> Entrance:
     return Entrance(shape, (shape, (math.prod(shape),), *rows))
 
 
-def observed(module: nn.Module, images: Entrance, output: Choice) -> tuple[Plan, list[Run]]:
-    """Runs the forward on images as they are; flat or without their channel where it wants them so."""
+def observed(module: nn.Module, images: Entrance, output: Choice, reads: AttributeReads) -> tuple[Plan, list[Run]]:
+    """Run the forward on images as they are, or flat or without their channel if it needs them so."""
     _check_inputs(module)
     furthest: tuple[Shape, ForwardError] | None = None
     for form in images.forms:
         try:
             make_lazy_layers(module, form)
-            return plan_of(module, images.input_shape, form, output)
+            return plan_of(module, images.input_shape, form, output, reads)
         except ForwardError as failed:  # a ConversionError: it takes such images, and does something else with them
             if furthest is None or failed.nodes > furthest[1].nodes:
                 furthest = form, failed
     assert furthest is not None
     form, error = furthest
     where = f"{error.where}: " if error.where else ""
-    end = time.monotonic() + _SECONDS_FOR_HINTS
-    hint = _batch_hint(module, form, end) or _size_hint(module, images, end)
+    hint = _batch_hint(module, form) or _size_hint(module, images)
     raise ConversionError(
         f"{where}the forward of {type(module).__name__} fails on images [N, {_listed(form)}] with N = "
         f"{error.images}: {error.described()}; it must take any number of images of that size{hint}"
@@ -100,12 +100,12 @@ def _check_inputs(module: nn.Module) -> None:
         )
 
 
-def _batch_hint(module: nn.Module, form: Shape, end: float) -> str:
+def _batch_hint(module: nn.Module, form: Shape) -> str:
     """The only number of images that a module takes, where that is its trouble."""
     authors = [each for each in module.modules() if not type(each).__module__.startswith("torch.")]
     own = {value for each in authors for value in vars(each).values() if isinstance(value, int) and 1 < value <= 1024}
     counts = [*sorted(own), *(count for count in _BATCHES if count not in own)]
-    count = next((count for count in counts if _takes(module, count, form, end)), None)
+    count = next((count for count in counts if _takes(module, count, form)), None)
     if count is None:
         return ""
     return (
@@ -114,10 +114,10 @@ def _batch_hint(module: nn.Module, form: Shape, end: float) -> str:
     )
 
 
-def _size_hint(module: nn.Module, images: Entrance, end: float) -> str:
+def _size_hint(module: nn.Module, images: Entrance) -> str:
     """Another usual size of images that the module would take, or its first linear layer's."""
     for form in _other_forms(module, images):
-        if _takes(module, 2, form, end):
+        if _takes(module, 2, form):
             what = f"rows of {form[0]} numbers" if len(form) == 1 else f"images of {form}"
             return f". It takes {what}: input_shape={form}"
     return ""
@@ -130,9 +130,9 @@ def _other_forms(module: nn.Module, images: Entrance) -> Iterator[Shape]:
         yield (first.in_features,)
 
 
-def _takes(module: nn.Module, count: int, form: Shape, end: float) -> bool:
-    """Whether so many images of this shape pass, each to outputs of its own, as far as there is time to try."""
-    if time.monotonic() > end:
+def _takes(module: nn.Module, count: int, form: Shape) -> bool:
+    """Whether so many images of this shape pass, each to outputs of its own; large batches are not tried."""
+    if count > 2 and count * math.prod(form) > _LARGEST_TRY:
         return False
     device = next((each.device for each in module.parameters()), torch.device("cpu"))
     try:

@@ -20,10 +20,12 @@ from torch.overrides import TorchFunctionMode
 from mnistcnn.bridge import arithmetic, dropouts, operations, pools, shapes
 from mnistcnn.bridge.builder import Builder, Shape, Value
 from mnistcnn.bridge.errors import ConversionError, DirectParameterError, RefusalError, source_line
-from mnistcnn.bridge.hints import LOOKS_AT_NUMBERS, NO_VALUE, hint_for
+from mnistcnn.bridge.hints import GRADIENT_QUESTIONS, LOOKS_AT_NUMBERS, NO_VALUE, hint_for
 from mnistcnn.bridge.operations import Call
+from mnistcnn.bridge.side_effects import SideEffect
 from mnistcnn.bridge.torch_modules import handler_of
 from mnistcnn.graph import INPUT
+from mnistcnn.layers import Detach
 
 _TABLES = (operations, arithmetic, dropouts, pools, shapes)
 _HANDLERS = {name: handler for table in _TABLES for name, handler in table.FUNCTIONS.items()}
@@ -55,6 +57,8 @@ class Recorder(TorchFunctionMode):
         self._known: dict[
             int, tuple[torch.Tensor, int, Value | RefusalError]
         ] = {}  # by id: tensor, version, what it is
+        self._without_gradient: set[int] = set()  # tensors that were computed under torch.no_grad()
+        self.effects: list[SideEffect] = []
         self._scopes: list[nn.Module] = [module]
         self._within_layer = False
         self._example = example
@@ -76,6 +80,10 @@ class Recorder(TorchFunctionMode):
             raise what
         if tensor._version != version:
             raise RefusalError("its input was changed in place through another view; write without in-place operations")
+        if id(tensor) in self._without_gradient and torch.is_grad_enabled() and not tensor.requires_grad:
+            self._without_gradient.discard(id(tensor))
+            what = self.builder.pointwise(Detach(), what, "detach")
+            self._remember(tensor, what)
         return what
 
     def knows(self, tensor: torch.Tensor) -> bool:
@@ -97,7 +105,10 @@ class Recorder(TorchFunctionMode):
             )
         version = getattr(args[0], "_version", None) if args else None
         calm = name in dropouts.FUNCTIONS
-        result = _calm_dropout(args, {**kwargs, **_inplace(func)}) if calm else func(*args, **kwargs)
+        with self._random_numbers_restored():
+            result = _calm_dropout(args, {**kwargs, **_inplace(func)}) if calm else func(*args, **kwargs)
+        if name in GRADIENT_QUESTIONS and self.knows(args[0]):
+            self.effects.append(SideEffect(f"it uses {name} of a tensor ({source_line()})"))
         if name in NO_VALUE or not _has_tensor(result):
             return result
         self._changed_in_place(result, args, version)
@@ -124,6 +135,8 @@ class Recorder(TorchFunctionMode):
                 raise RefusalError(f"mnistcnn doesn't know {what}" + hint_for(kind))
             if any(each.dtype != torch.float32 for each in _tensors(result) if each.is_floating_point()):
                 raise RefusalError("it computes in another type than torch.float32")
+            if any(each.is_inference() for each in _tensors(result)):
+                raise RefusalError("it computes in torch.inference_mode(); use torch.no_grad()")
             begin = len(call.builder.found)
             values = handler(call, *arguments[0], **arguments[1])
             for found in call.builder.found[begin:]:
@@ -143,6 +156,10 @@ class Recorder(TorchFunctionMode):
 
     def _remember(self, tensor: torch.Tensor, what: Value | RefusalError) -> None:
         self._known[id(tensor)] = (tensor, tensor._version, what)
+        if torch.is_grad_enabled():
+            self._without_gradient.discard(id(tensor))
+        elif isinstance(what, Value) and what.node != INPUT:
+            self._without_gradient.add(id(tensor))
 
     def _call(self, name: str, result: Any, owner: nn.Module) -> Call:
         path = self._paths.get(id(owner))
@@ -207,9 +224,19 @@ class Recorder(TorchFunctionMode):
             return _calm_dropout(args, {"inplace": module.inplace})
         self._within_layer = True
         try:
-            return original(module, *args, **kwargs)
+            with self._random_numbers_restored():
+                return original(module, *args, **kwargs)
         finally:
             self._within_layer = False
+
+    @contextmanager
+    def _random_numbers_restored(self) -> Iterator[None]:
+        """Note a draw by an operation on values of the network: only what is computed from its result depends on it."""
+        before = torch.get_rng_state()
+        yield
+        if not torch.get_rng_state().equal(before):
+            torch.set_rng_state(before)
+            self.effects.append(SideEffect("it draws random numbers"))
 
     def _why_not(self, module: nn.Module) -> str | None:
         """What makes a module something else than its class says."""

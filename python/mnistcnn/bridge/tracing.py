@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
-import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,33 +10,17 @@ import torch
 from torch import nn
 
 from mnistcnn.bridge.adopted import Plan
+from mnistcnn.bridge.attribute_reads import AttributeReads
 from mnistcnn.bridge.builder import Builder, Found, Value
 from mnistcnn.bridge.errors import ConversionError, ForwardError, RefusalError
 from mnistcnn.bridge.modes import compared
 from mnistcnn.bridge.outputs import Choice, chosen, described, entries, taken_apart
 from mnistcnn.bridge.recorder import Recorder
+from mnistcnn.bridge.side_effects import undisturbed
 from mnistcnn.graph import Shared
 
 Shape = tuple[int, ...]
 EVALUATION_BATCH, TRAINING_BATCH = 3, 5  # numbers that sizes of maps and layers seldom are
-
-
-@contextlib.contextmanager
-def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Modes, running statistics and random numbers are afterwards what they were; nothing is printed."""
-    modes = [(each, each.training) for each in module.modules()]
-    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    devices = list({buffer.device for buffer, _ in buffers if buffer.is_cuda})
-    quiet = contextlib.redirect_stdout(io.StringIO())
-    with torch.random.fork_rng(devices=devices), torch.no_grad(), warnings.catch_warnings(), quiet:
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            for each, mode in modes:
-                each.training = mode
-            for buffer, kept in buffers:
-                buffer.copy_(kept)
 
 
 def make_lazy_layers(module: nn.Module, image_shape: Shape) -> None:
@@ -73,16 +53,16 @@ class Run:
         self.example = torch.rand(batch, *image_shape, generator=generator).to(device)
         for each in module.modules():  # not module.train(): authors override it to keep layers as they are
             each.training = training
-        torch.manual_seed(20 + training)  # random numbers in the forward then make a difference
         recorder = Recorder(module, self.example.clone(), input_shape, image_shape, joins=joins)
         self.builder: Builder = recorder.builder
+        self.effects = recorder.effects
         self.returned = chosen(self._returned(recorder), output)
         self.form, tensors = taken_apart(self.returned)
-        self.outputs = tensors[0]
+        self.outputs = tensors[0].detach()
         values = [self._value(recorder, tensor) for tensor in tensors]
         self.output_shapes = tuple(value.shape for value in values)
         if len(tensors) > 1:  # side by side
-            self.outputs = torch.cat([tensor.reshape(batch, -1) for tensor in tensors], 1)
+            self.outputs = torch.cat([tensor.detach().reshape(batch, -1) for tensor in tensors], 1)
             flat = [replace(value, shape=(math.prod(value.shape),)) for value in values]
             values = [self.builder.concat(flat, 0, "outputs")]
         self.output_node = self._finish(values[0])
@@ -154,24 +134,26 @@ def shared_tensors(nodes: list[Found]) -> tuple[Shared, ...]:
     return tuple(shared)
 
 
-def plan_of(module: nn.Module, input_shape: Shape, image_shape: Shape, output: Choice = None) -> tuple[Plan, list[Run]]:
-    """What the module computes, and the two runs that showed it."""
-    found = _planned(module, input_shape, image_shape, output, joins=True)
+def plan_of(
+    module: nn.Module, input_shape: Shape, image_shape: Shape, output: Choice, reads: AttributeReads
+) -> tuple[Plan, list[Run]]:
+    """Return what the module computes, and the two runs that showed it."""
+    found = _planned(module, input_shape, image_shape, output, reads, joins=True)
     if not found[0].shared:
         return found
     # Perhaps a layer whose output is used with a bias and without: then it need not be computed twice.
-    return min(
-        found, _planned(module, input_shape, image_shape, output, joins=False), key=lambda each: len(each[0].shared)
-    )
+    other = _planned(module, input_shape, image_shape, output, reads, joins=False)
+    return min(found, other, key=lambda each: len(each[0].shared))
 
 
 def _planned(
-    module: nn.Module, input_shape: Shape, image_shape: Shape, output: Choice, *, joins: bool
+    module: nn.Module, input_shape: Shape, image_shape: Shape, output: Choice, reads: AttributeReads, *, joins: bool
 ) -> tuple[Plan, list[Run]]:
-    runs = []
+    runs, effects = [], []
     for training in (True, False):
-        with undisturbed(module):
+        with undisturbed(module, seed=20 + training) as changes, reads.recorded():
             runs.append(Run(module, input_shape, image_shape, output, training=training, joins=joins))
+        effects += [*changes, *runs[-1].effects]
     if runs[0].form != runs[1].form:
         several = next(run.returned for run in runs if not isinstance(run.returned, torch.Tensor))
         raise ConversionError(
@@ -192,6 +174,8 @@ def _planned(
         output_shapes=runs[0].output_shapes,
         form=runs[0].form,
         output=output,
+        reads=reads.found,
+        effects=tuple(dict.fromkeys(effects)),
     ), runs
 
 
