@@ -202,6 +202,7 @@ def test_tests_mirror_the_sources():
         "docs",
         "doctests",
         "ecosystem",
+        "ecosystem_libraries",
         "lanes",
         "layer_table",
         "max_pool_ties",

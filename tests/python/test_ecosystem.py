@@ -17,62 +17,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrizations, prune
 from torch.optim.swa_utils import AveragedModel, update_bn
 
-import mnistcnn
+from ecosystem_networks import IMAGES, LABELS, accelerated, close, convolution, every_kind, of_layers, plain, step
 
-IMAGES = torch.rand(24, 1, 28, 28, generator=torch.Generator().manual_seed(1))
-LABELS = torch.arange(24) % 10
 pytestmark = pytest.mark.filterwarnings("ignore:model .* runs in PyTorch:UserWarning")
-
-
-class Net(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.norm, self.fc = nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.Linear(6, 10)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.log_softmax(self.fc(F.relu(self.norm(self.conv(x))).mean((2, 3))), 1)
-
-
-def accelerated() -> nn.Module:
-    torch.manual_seed(1)
-    return mnistcnn.accelerate(Net())
-
-
-def of_layers() -> nn.Module:
-    """Return a model without dropout, so that it can be compared with PyTorch."""
-    layers = [
-        mnistcnn.Conv2d(6, 3),
-        mnistcnn.BatchNorm2d(),
-        mnistcnn.ReLU(),
-        mnistcnn.AdaptiveAvgPool2d(1),
-        mnistcnn.Flatten(),
-        mnistcnn.Linear(10),
-        mnistcnn.LogSoftmax(),
-    ]
-    return mnistcnn.Model(layers, seed=1)
-
-
-every_kind = pytest.mark.parametrize("make", [accelerated, of_layers])
-
-
-def plain(net: nn.Module) -> nn.Module:
-    """Return a copy that PyTorch computes."""
-    return net.to_torch() if isinstance(net, mnistcnn.Model) else copy.deepcopy(net)
-
-
-def convolution(net: nn.Module) -> nn.Conv2d:
-    return next(layer for layer in net.modules() if isinstance(layer, nn.Conv2d))
-
-
-def close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    """Float32 sums in another order: 1e-6 of the sum; these are small networks."""
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-
-
-def step(net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    optimizer.zero_grad()
-    F.nll_loss(net(IMAGES), LABELS).backward()
-    optimizer.step()
 
 
 @every_kind
