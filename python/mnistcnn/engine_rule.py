@@ -133,6 +133,9 @@ def _entries(root: nn.Module, followers: frozenset[str], reads: Reads | None) ->
     modules = _ordinary_modules(root)
     for path, module in modules.items():
         yield from _tree_entries(path, module, is_root=module is root, follows=path in followers)
+        if module is not root or reads is not None:
+            reason = f"{_named(path)} has a forward of its own"
+            yield _Entry(reason, "absent", vars(module), "forward", EngineForward)
     yield from _layer_settings(root) if reads is None else _read_attributes(modules, reads)
     yield from _class_entries({path: each for path, each in modules.items() if reads is not None or each is not root})
 
@@ -147,7 +150,6 @@ def _tree_entries(path: str, module: nn.Module, *, is_root: bool, follows: bool)
     for key, child in module._modules.items():
         yield _Entry(f"'{prefix}{key}' was replaced", "is", module._modules, key, child)
     yield _Entry(f"layers of {name} were added or removed", "size", module._modules, None, len(module._modules))
-    yield _Entry(f"{name} has a forward of its own", "absent", own, "forward", EngineForward)
     if is_root:
         return
     yield _Entry(f"the class of {name} has changed", "type", module, None, type(module))
@@ -233,7 +235,8 @@ def _tensor_entries(parameters: Collection[tuple[str, dict[str, Any], str]]) -> 
         tensor = held.get(key)
         yield _Entry(f"'{name}' is not an ordinary float32 tensor", "float", held, key)
         if tensor is not None and not nn.parameter.is_lazy(tensor):
-            yield _Entry(f"the shape of '{name}' was changed", "shape", held, key, tuple(tensor.shape))
+            shape = tuple(tensor.shape)
+            yield _Entry(f"'{name}' has no longer the shape {list(shape)}", "shape", held, key, shape)
 
 
 def _tie_entries(root: nn.Module) -> Iterator[_Entry]:

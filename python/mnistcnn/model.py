@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,11 +21,11 @@ from mnistcnn.engine_function import EngineFunction
 from mnistcnn.engine_rule import EngineRule, Violation, circumstance
 from mnistcnn.graph import Row, Shared, build_rows, detached_parameters, parameter_users
 from mnistcnn.normalization import UNIT, Normalization
-from mnistcnn.torch_layers import add_under_name, graph_module, step_of
+from mnistcnn.torch_layers import add_under_name, graph_module, layer_named, step_of
 from mnistcnn.untraced import untraced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import numpy as np
 
@@ -39,6 +40,8 @@ _REASONS_GIVEN: set[str] = set()
 _CHUNK = 1024  # images at once where no gradients are kept
 Place = tuple[dict[str, Any], str]  # the members of a module, and the key of a tensor among them
 Tensors = tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]  # parameters, buffers, counters
+# Of each node: its name of a tensor -> the module that holds it, and the module's name of it
+BorrowedTensors = Sequence[Mapping[str, tuple[nn.Module, str]]]
 _REBUILT = ("_network", "_engines", "_latest_engine", "_lock", "_getters", "_rule")  # not pickled, not copied
 
 
@@ -101,12 +104,16 @@ class Model(nn.Module):
         name: str = "model",
         normalization: Normalization | None = None,
         shared: Sequence[Shared] = (),
+        tensors: BorrowedTensors | None = None,
     ) -> Model:
-        """Return a model of an already flat list of nodes, as ``model.rows`` and ``model.shared`` give it."""
+        """Return a model of an already flat list of nodes, as ``model.rows`` and ``model.shared`` give it.
+
+        With ``tensors``, it uses tensors of other modules instead of its own: for each node, where they are.
+        """
         model = cls.__new__(cls)
         nn.Module.__init__(model)
         model._shared = list(shared)
-        model._build(rows, input_shape, seed=seed, name=name, normalization=normalization)
+        model._build(rows, input_shape, seed=seed, name=name, normalization=normalization, tensors=tensors)
         return model
 
     def _build(
@@ -117,8 +124,10 @@ class Model(nn.Module):
         seed: int,
         name: str,
         normalization: Normalization | None,
+        tensors: BorrowedTensors | None = None,
     ) -> None:
-        self._definition = self._defined(rows, image_shape("input_shape", input_shape))
+        shape = list(image_shape("input_shape", input_shape))
+        self._definition: dict[str, Any] = {"input_shape": shape, "nodes": list(rows), "shared": self._shared}
         self._network = core.Network(**self._definition)
         self.name = name
         self.seed = seed_number(seed)
@@ -131,13 +140,13 @@ class Model(nn.Module):
         self._drops_in_evaluation = any(fields.get("always") for fields in dropouts)
         users = parameter_users(self._network.parameter_specs, self._shared)
         self._detached = detached_parameters(rows, users)
-        self._plant()
-        self._register()
+        self._borrowed: dict[tuple[int, str], Place] = {}
+        self._plant(may_shadow=tensors is not None)
+        if tensors is None:
+            self._register()
+        else:
+            self._borrow(tensors)
         self._prepare_engines()
-
-    def _defined(self, rows: Sequence[Row], input_shape: Sequence[int]) -> dict[str, Any]:
-        """Return the arguments of ``core.Network``."""
-        return {"input_shape": list(input_shape), "nodes": list(rows), "shared": self._shared}
 
     def _prepare_engines(self) -> None:
         """Set what is neither pickled nor copied, but rebuilt."""
@@ -151,8 +160,11 @@ class Model(nn.Module):
         ]
         self._rule = self._made_rule()
 
-    def _plant(self) -> None:
-        """Make the layers, without their tensors: so PyTorch draws no random numbers for them."""
+    def _plant(self, *, may_shadow: bool) -> None:
+        """Make the layers, without their tensors: so PyTorch draws no random numbers for them.
+
+        With ``may_shadow``, a layer may have the name of an attribute of every Model; it is found in ``named_modules``.
+        """
         self._warned: set[str] = set()
         self._layers: dict[int, nn.Module] = {}  # of the nodes that are layers of torch.nn
         with torch.device("meta"):
@@ -160,7 +172,7 @@ class Model(nn.Module):
                 step = step_of(row["op"], row["fields"], row["input_shapes"][0])
                 if isinstance(step, nn.Module):
                     self._layers[node] = step
-                    add_under_name(self, row["name"], step)
+                    add_under_name(self, row["name"], step, may_shadow=may_shadow)
 
     def _made_rule(self) -> EngineRule:
         followers = [
@@ -172,7 +184,7 @@ class Model(nn.Module):
 
     def _named_places(self) -> list[tuple[str, dict[str, Any], str]]:
         """Return the name of each parameter and where the modules hold it."""
-        return [(name, *place) for name, place in zip(self._parameter_names(), self._places()[0], strict=True)]
+        return [(spec[0], *place) for spec, place in zip(self._network.parameter_specs, self._places()[0], strict=True)]
 
     # ---- what it is
 
@@ -259,15 +271,15 @@ class Model(nn.Module):
     def forward(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
         """Return the outputs for a batch: float images [N, C, H, W] are used as they are, uint8 ones normalised."""
         if self._must_run_in_torch("torch.fx traces it" if isinstance(images, fx.Proxy) else None):
-            outputs: torch.Tensor = self._torch_module().forward(self._given_to_torch(images))
+            outputs: torch.Tensor = self._torch_module()(self._given_to_torch(images))
             return outputs
         return self._forward_in_engine(self.prepare(images))
 
-    def _forward_in_engine(self, prepared: torch.Tensor) -> torch.Tensor:
+    def _forward_in_engine(self, prepared: torch.Tensor, tensors: Tensors | None = None) -> torch.Tensor:
         if len(prepared) == 0:
             return empty_outputs(self, prepared)
         if torch.is_grad_enabled():
-            tensors = self.tensors()
+            tensors = tensors or self.tensors()
             parameters = tensors[0]  # the engine names one that is missing
             if prepared.requires_grad or self._any_requires_grad(parameters):
                 outputs: torch.Tensor = EngineFunction.apply(prepared, self, self._draw_seed(), tensors, *parameters)  # type: ignore[no-untyped-call]
@@ -300,18 +312,11 @@ class Model(nn.Module):
 
     def outputs_in_torch(self, images: torch.Tensor, parameters: Sequence[torch.Tensor]) -> torch.Tensor:
         """Compute the outputs by PyTorch's operations with these parameters; running statistics stay as they are."""
-        module = self._torch_module()
-        tensors = dict(zip(self._parameter_names(), parameters, strict=True))
-        tensors |= {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
-        return self._one_output(torch.func.functional_call(module, tensors, (self._given_to_torch(images),)))
-
-    def _parameter_names(self) -> list[str]:
-        """Return the names of the parameters in the module of PyTorch, in the order of the core."""
-        return [spec[0] for spec in self._network.parameter_specs]
-
-    def _one_output(self, outputs: Any) -> torch.Tensor:
-        tensor: torch.Tensor = outputs
-        return tensor
+        specs = self._network.parameter_specs
+        tensors = {spec[0]: held for spec, held in zip(specs, parameters, strict=True)}
+        tensors |= {name: buffer.detach().clone() for name, buffer in self.named_buffers()}
+        outputs: torch.Tensor = torch.func.functional_call(self._torch_module(), tensors, (images,))
+        return outputs
 
     def _given_to_torch(self, images: Any) -> Any:
         """Return what the layers take: float images as they are, so that a trace records nothing but the layers."""
@@ -326,16 +331,13 @@ class Model(nn.Module):
         """Raise ValueError if a native run would not compute what the layers do now."""
         violation = self.violation()
         if violation is not None:
-            raise ValueError(
-                f"model '{self.name}' can't run in mnistcnn's engine: {violation.reason}. Undo that, or call the "
-                "model in your own training loop: the calls run in PyTorch"
-            )
+            raise refused_run(self.name, violation)
 
     def _torch_module(self) -> nn.Module:
         """Return a forward of PyTorch over the layers as they are now."""
         nodes = self._network.nodes
         steps = [
-            self.get_submodule(row["name"])
+            layer_named(self, row["name"])
             if node in self._layers
             else step_of(row["op"], row["fields"], row["input_shapes"][0])
             for node, row in enumerate(nodes)
@@ -435,6 +437,30 @@ class Model(nn.Module):
                 (held, _), (owners, _) = self._place(node, key), self._place(owner, key)
                 held[key] = owners[key]
 
+    def _borrow(self, tensors: BorrowedTensors) -> None:
+        """Hold tensors of other modules: where all names are the same, their very dictionaries."""
+        for node, places in enumerate(tensors):
+            if not places:
+                continue
+            layer, (owner, _) = self._layers[node], next(iter(places.values()))
+            same = all(place == (owner, suffix) for suffix, place in places.items())
+            if same and _shapes(owner) == _shapes(layer):
+                layer.__dict__["_parameters"], layer.__dict__["_buffers"] = owner._parameters, owner._buffers
+                continue
+            for suffix, (owner, key) in places.items():
+                held = owner._parameters if key in owner._parameters else owner._buffers
+                self._borrowed[node, suffix] = held, key
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Hold the tensors that the other modules have now; views of them, where the layer has another shape."""
+        for (node, suffix), (held, key) in self._borrowed.items():
+            own, _ = self._place(node, suffix)
+            shape, tensor = own[suffix].shape, held[key]
+            if tensor.shape != shape:
+                tensor = nn.Parameter(tensor.detach().reshape(shape), tensor.requires_grad)
+            own[suffix] = tensor
+
     def _places(self) -> tuple[list[Place], list[Place], list[Place]]:
         """Return where the modules hold parameters, buffers and counters, in the order of the core."""
         network = self._network
@@ -489,12 +515,21 @@ class Model(nn.Module):
     # ---- copies
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in _REBUILT}
+        kept = {name: value for name, value in self.__dict__.items() if name not in _REBUILT}
+        return {**kept, "_borrowed": {}}  # a copy has tensors of its own
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._network = core.Network(**self._definition)
         self._prepare_engines()
+
+
+def refused_run(name: str, violation: Violation) -> ValueError:
+    """Return the error for a native run that would not compute what the layers do now."""
+    return ValueError(
+        f"model '{name}' can't run in mnistcnn's engine: {violation.reason}. Undo that, or call the model in your own "
+        "training loop: the calls run in PyTorch"
+    )
 
 
 def warn_of_torch(name: str, reason: str, *, stacklevel: int) -> None:
@@ -519,6 +554,11 @@ def choose_engine(network: core.Network, kind: str, device: torch.device) -> str
         _REASONS_GIVEN.add(reason)
         warnings.warn(f"the aten engine runs this network, because lanes can't: {reason}", EngineWarning, stacklevel=3)
     return "aten"
+
+
+def _shapes(layer: nn.Module) -> dict[str, torch.Size]:
+    held = {**layer._parameters, **layer._buffers}
+    return {key: tensor.shape for key, tensor in held.items() if tensor is not None}
 
 
 def described(op: str, fields: dict[str, Any]) -> str:

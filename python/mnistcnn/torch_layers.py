@@ -16,22 +16,33 @@ Fields = dict[str, Any]
 Shape = tuple[int, ...]
 
 
-def add_under_name(root: nn.Module, name: str, layer: nn.Module) -> None:
-    """Add a layer under its dotted name, with the blocks on the way."""
+def add_under_name(root: nn.Module, name: str, layer: nn.Module, *, may_shadow: bool = False) -> None:
+    """Add a layer under its dotted name, with the blocks on the way.
+
+    Raise ValueError for the name of an attribute, unless ``may_shadow``.
+    """
     owner = root
     *blocks, last = name.split(".")
     for block in blocks:
-        child = owner._modules.get(block)
-        owner = _add_child(owner, block, nn.Module(), name) if child is None else child
-    _add_child(owner, last, layer, name)
+        if block not in owner._modules:
+            _add_child(owner, block, nn.Module(), name, may_shadow)
+        owner = owner._modules[block]  # type: ignore[assignment]
+    _add_child(owner, last, layer, name, may_shadow)
 
 
-def _add_child(owner: nn.Module, key: str, child: nn.Module, name: str) -> nn.Module:
-    try:
-        owner.add_module(key, child)
-    except KeyError:
-        raise ValueError(f"a layer can't be called '{name}': a Model has an attribute '{key}'") from None
-    return child
+def layer_named(root: nn.Module, name: str) -> nn.Module:
+    """Return the layer under a dotted name, which may be that of an attribute of ``root`` as well."""
+    found: Any = root
+    for key in name.split("."):
+        found = found._modules[key]
+    layer: nn.Module = found
+    return layer
+
+
+def _add_child(owner: nn.Module, key: str, child: nn.Module, name: str, may_shadow: bool) -> None:
+    if hasattr(owner, key) and not may_shadow:
+        raise ValueError(f"a layer can't be called '{name}': a Model has an attribute '{key}'")
+    owner._modules[key] = child
 
 
 def graph_module(name: str, nodes: Sequence[dict[str, Any]], steps: Sequence[Any]) -> nn.Module:

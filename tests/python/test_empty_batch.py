@@ -62,7 +62,7 @@ def test_an_empty_batch_of_several_outputs():
         def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
             return {"one": self.one(x.flatten(1)), "two": self.two(x.flatten(1))}
 
-    model = mnistcnn.from_torch(TwoHeads())
+    model = mnistcnn.accelerate(TwoHeads())
     outputs = model(torch.zeros(0, 1, 28, 28))
     assert {key: tuple(each.shape) for key, each in outputs.items()} == {"one": (0, 10), "two": (0, 4)}
     outputs["one"].sum().backward()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import mnistcnn
+from mnistcnn.bridge.conversion import latest_conversion
 
 IMAGES = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(1))
 
@@ -38,10 +40,14 @@ class Net(nn.Module):
         return x.sigmoid() if self.use_gate else x
 
 
-def net() -> mnistcnn.Model:
-    """Return the model that runs an accelerated module."""
+def net() -> Net:
     torch.manual_seed(1)
-    return mnistcnn.from_torch(Net()).eval()
+    return mnistcnn.accelerate(Net()).eval()
+
+
+def plain(network: nn.Module) -> nn.Module:
+    """Return a copy that PyTorch computes."""
+    return network.to_torch() if isinstance(network, mnistcnn.Model) else copy.deepcopy(network)
 
 
 def change_the_momentum(model: nn.Module) -> None:
@@ -61,7 +67,7 @@ def change_a_switch(model: nn.Module) -> None:
 
 
 def change_a_private_attribute(model: nn.Module) -> None:
-    getattr(model, "original", model)._factor = 3.0
+    model._factor = 3.0
 
 
 def replace_a_layer(model: nn.Module) -> None:
@@ -109,17 +115,27 @@ CHANGES: dict[str, tuple[Callable[[nn.Module], None], str]] = {
 
 @pytest.mark.parametrize("case", CHANGES)
 def test_a_change_of_the_module_takes_effect(case: str) -> None:
-    change, says = CHANGES[case]
-    model = net()
-    assert not model._must_run_in_torch()
-    change(model)
-    twin = copy.deepcopy(model.original)
-    with pytest.warns(mnistcnn.EngineWarning, match=says):
-        outputs = model(IMAGES)
+    """The module is converted again if it may compute something else, or runs in PyTorch."""
+    change, reason = CHANGES[case]
+    module = net()
+    module(IMAGES)
+    conversion = latest_conversion(module)
+    assert conversion is not None
+    assert conversion.violation() is None
+    change(module)
+    violation = conversion.violation()
+    assert violation is not None
+    assert re.search(reason, violation.reason)
+    twin = copy.deepcopy(module)
+    if violation.is_change:
+        outputs = module(IMAGES)
+    else:
+        with pytest.warns(mnistcnn.EngineWarning, match=reason):
+            outputs = module(IMAGES)
+        with pytest.raises(ValueError, match=reason):
+            mnistcnn.predict(module, IMAGES)
     torch.testing.assert_close(outputs, twin(IMAGES), rtol=1e-4, atol=1e-5)
-    model(IMAGES)  # without a second warning, which would be an error here
-    with pytest.raises(ValueError, match=says):
-        mnistcnn.predict(model, IMAGES)
+    module(IMAGES)  # without a second warning, which would be an error here
 
 
 def test_the_forward_of_a_class_may_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,6 +299,20 @@ def test_tied_parameters_that_are_tied_no_more() -> None:
     torch.testing.assert_close(net(IMAGES), net.forward(IMAGES), rtol=1e-4, atol=1e-5)
 
 
+def test_native_training_of_parameters_that_were_tied_later(data: mnistcnn.ImageSet) -> None:
+    """They are one parameter for the optimizer, as in a module that was tied before its conversion."""
+    nets = [Configured(), Configured()]
+    tie(nets[0])
+    for net in nets:
+        mnistcnn.from_torch(net)
+    tie(nets[1])
+    for net in nets:
+        mnistcnn.train(net, data, epochs=1, progress=False)
+    assert nets[1].other.weight is nets[1].fc.weight
+    for one, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        assert one.equal(other)
+
+
 def test_attributes_that_are_not_read_cause_no_conversion() -> None:
     net = mnistcnn.accelerate(Configured())
     model = mnistcnn.from_torch(net)
@@ -350,7 +380,7 @@ class Listening(TorchFunctionMode):
 
 @pytest.mark.parametrize("make", [net, lambda: mnistcnn.create_model("session7_net", seed=1).eval()])
 class TestCircumstances:
-    def test_autocast(self, make: Callable[[], mnistcnn.Model]) -> None:
+    def test_autocast(self, make: Callable[[], nn.Module]) -> None:
         model = make()
         with (
             torch.autocast("cpu", dtype=torch.bfloat16),
@@ -362,26 +392,26 @@ class TestCircumstances:
         assert not outputs.float().equal(model(IMAGES))
 
     @pytest.mark.parametrize("mode", [Counting, Listening])
-    def test_modes(self, mode: type[Any], make: Callable[[], mnistcnn.Model]) -> None:
+    def test_modes(self, mode: type[Any], make: Callable[[], nn.Module]) -> None:
         model = make()
         with mode() as seen, pytest.warns(mnistcnn.EngineWarning, match="Mode is active"):
             model(IMAGES)
         assert seen.calls > 0
 
-    def test_a_default_device_is_no_reason(self, make: Callable[[], mnistcnn.Model]) -> None:
+    def test_a_default_device_is_no_reason(self, make: Callable[[], nn.Module]) -> None:
         model = make()
         wanted = model(IMAGES)
         with torch.device("cpu"):
             assert model(IMAGES).equal(wanted)
 
-    def test_flops_are_counted(self, make: Callable[[], mnistcnn.Model]) -> None:
+    def test_flops_are_counted(self, make: Callable[[], nn.Module]) -> None:
         model = make()
         with FlopCounterMode(display=False) as counter, pytest.warns(mnistcnn.EngineWarning):
             model(IMAGES)
         assert counter.get_total_flops() > 100_000
 
     @pytest.mark.filterwarnings("ignore:.torch.jit.*is deprecated:DeprecationWarning")
-    def test_tracing(self, make: Callable[[], mnistcnn.Model]) -> None:
+    def test_tracing(self, make: Callable[[], nn.Module]) -> None:
         model = make()
         other = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(2))
         with torch.no_grad(), pytest.warns(mnistcnn.EngineWarning, match="torch.jit or torch.onnx traces it"):
@@ -390,7 +420,7 @@ class TestCircumstances:
         file = io.BytesIO()
         torch.jit.save(traced, file)
 
-    def test_transforms(self, make: Callable[[], mnistcnn.Model]) -> None:
+    def test_transforms(self, make: Callable[[], nn.Module]) -> None:
         model = make()
         parameters = {name: each.detach() for name, each in model.named_parameters()}
 
@@ -404,10 +434,10 @@ class TestCircumstances:
             torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-5)
 
     @pytest.mark.filterwarnings("ignore:.torch.jit.*is deprecated:DeprecationWarning")
-    def test_forward_mode(self, make: Callable[[], mnistcnn.Model]) -> None:
+    def test_forward_mode(self, make: Callable[[], nn.Module]) -> None:
         model = make()
         direction = torch.rand(IMAGES.shape, generator=torch.Generator().manual_seed(3))
-        exact = model.to_torch().double()
+        exact = plain(model).double()
         _, wanted = torch.func.jvp(exact, (IMAGES.double(),), (direction.double(),))
         with forward_ad.dual_level():
             with pytest.warns(mnistcnn.EngineWarning, match="forward-mode"):
@@ -420,10 +450,10 @@ class TestCircumstances:
 
 
 @pytest.mark.parametrize("make", [net, lambda: mnistcnn.create_model("session7_net", seed=1).eval()])
-def test_second_derivatives_are_those_of_torch(make: Callable[[], mnistcnn.Model]) -> None:
+def test_second_derivatives_are_those_of_torch(make: Callable[[], nn.Module]) -> None:
     """A gradient penalty, as in contrastive or adversarial training."""
     model = make()
-    exact = model.to_torch().double()
+    exact = plain(model).double()
     found = []
     for network, images in ((model, IMAGES), (exact, IMAGES.double())):
         leaf = images.clone().requires_grad_()

@@ -13,6 +13,7 @@ from torch import nn
 
 import mnistcnn
 from mnistcnn._native import core
+from mnistcnn.bridge.conversion import latest_conversion
 from mnistcnn.bridge.from_torch import as_model
 from networks import INPUT_SHAPES, NETWORKS
 from reference import distance, length
@@ -35,7 +36,8 @@ def images_for(name: str, count: int = 4) -> torch.Tensor:
 
 
 def images_for_its_forward(module: nn.Module, model: Any, images: torch.Tensor) -> torch.Tensor:
-    return images.reshape(len(images), *model._plan.image_shape)
+    conversion = latest_conversion(module)
+    return images.reshape(len(images), *conversion.plan.image_shape)
 
 
 def without_dropout(module: nn.Module) -> nn.Module:
@@ -68,11 +70,13 @@ def test_a_network_computes_what_it_did(name: str, monkeypatch: pytest.MonkeyPat
             given = leaf if network is model else images_for_its_forward(module, model, leaf)
             outputs = network(given)
             assert outputs.shape == (4, 10)
-            network.zero_grad()
+            module.zero_grad()
+            exact.zero_grad()
             (outputs * torch.linspace(-1, 2, 40, dtype=outputs.dtype).view(4, 10)).sum().backward()
-            results.append((outputs, leaf.grad, [parameter.grad for parameter in network.parameters()]))
+            trained = module if network is model else exact  # the model has the module's parameters
+            results.append((outputs, leaf.grad, [parameter.grad for parameter in trained.parameters()]))
         _near(*results, f"{name}, {'training' if training else 'evaluation'}")
-    for (key, ours), theirs in zip(model.state_dict().items(), exact.state_dict().values(), strict=True):
+    for (key, ours), theirs in zip(module.state_dict().items(), exact.state_dict().values(), strict=True):
         torch.testing.assert_close(ours.double(), theirs.double(), rtol=1e-4, atol=1e-5, msg=f"{name}: {key}")
 
 
@@ -87,20 +91,18 @@ def _near(ours: Any, theirs: Any, where: str) -> None:
 
 
 @every_network
-def test_names_and_memory_are_the_modules(name: str):
+def test_tensors_are_the_modules(name: str):
     module = NETWORKS[name]()
-    parameters = list(module.parameters())
-    values = [None if nn.parameter.is_lazy(each) else each.detach().clone() for each in parameters]
+    values = {key: None if nn.parameter.is_lazy(each) else each.clone() for key, each in module.state_dict().items()}
     model = mnistcnn.from_torch(module, shape_of(name))
-    assert isinstance(model, mnistcnn.Model)
-    assert list(model.state_dict()) == list(module.state_dict())
-    assert [key for key, _ in model.named_parameters()] == [key for key, _ in module.named_parameters()]
-    for parameter, value in zip(model.parameters(), values, strict=True):
-        assert any(parameter is each for each in parameters)
-        assert value is None or torch.equal(parameter, value)
-    assert all(any(used is each for each in parameters) for used in model.tensors()[0])
-    for key, buffer in module.named_buffers():
-        assert model.get_buffer(key).data_ptr() == buffer.data_ptr(), key
+    assert type(model) is mnistcnn.Model
+    for key, value in module.state_dict().items():
+        assert values[key] is None or torch.equal(value, values[key])
+    own = {id(each) for each in (*module.parameters(), *module.buffers())}
+    assert {id(each) for each in (*model.parameters(), *model.buffers())} <= own
+    assert {id(each) for tensors in model.tensors() for each in tensors} <= own
+    named = dict(module.named_parameters())
+    assert all(each is named[key] for key, each in model.named_parameters() if key in named)
 
 
 # ---- what a conversion leaves alone
@@ -180,14 +182,14 @@ def test_dropout_by_function():
 
 
 def test_other_inputs():
-    """Images of other shapes than the model's own, as the author's forward takes them."""
-    flat = mnistcnn.from_torch(NETWORKS["TakesFlatImages"]())
-    rows = mnistcnn.from_torch(NETWORKS["AddsChannel"]())
+    """An accelerated module takes images in the shape of its forward, and whole."""
     images = images_for("x")
-    for model, shape in ((flat, (784,)), (rows, (28, 28))):
-        model.eval()
-        torch.testing.assert_close(model(images.reshape(4, *shape)), model(images))
-        torch.testing.assert_close(model.original(images.reshape(4, *shape)), model(images))
+    for name, shape in (("TakesFlatImages", (784,)), ("AddsChannel", (28, 28))):
+        module = mnistcnn.accelerate(NETWORKS[name]()).eval()
+        wanted = module.forward(images.reshape(4, *shape))
+        torch.testing.assert_close(module(images.reshape(4, *shape)), wanted)
+        torch.testing.assert_close(module(images), wanted)
+        torch.testing.assert_close(mnistcnn.from_torch(module)(images), wanted)
 
 
 @pytest.mark.parametrize("count", [1, 2, 17, 33])
@@ -400,12 +402,15 @@ def test_train_test_and_predict_take_a_module(digits: Any):
     assert result.accuracy > 0.3
 
 
-def test_modes_are_one():
-    """The model is in the mode of its module, whoever changed it."""
+def test_native_runs_refuse_a_layer_in_another_mode():
     module = NETWORKS["Norms"]()
-    model = mnistcnn.from_torch(module)
-    module.eval()
-    assert not model.training
-    model.train()
+    module.batch.eval()
+    data = mnistcnn.load("digits")[1][:16]
+    with pytest.raises(ValueError, match="'batch' is in another mode"):
+        mnistcnn.train(module, data, epochs=1, progress=False)
+    module.train()
+    mnistcnn.train(module, data, epochs=1, progress=False)
     assert module.training
-    assert module.batch.training
+    module.eval()
+    mnistcnn.test(module, data, progress=False)
+    assert not module.training

@@ -14,6 +14,7 @@ from torch import nn
 
 import mnistcnn
 from mnistcnn._native import core
+from mnistcnn.bridge.conversion import latest_conversion
 from reference import distance
 
 Heads = namedtuple("Heads", "logits features")
@@ -79,7 +80,7 @@ def test_all_of_them_come_back(form: str, training: bool):
     module = TwoHeads(form)
     reference = copy.deepcopy(module).double().train(training)
     model = mnistcnn.accelerate(module).train(training)
-    assert core.Engine(mnistcnn.from_torch(model)._network, "lanes", 1)
+    assert core.Engine(latest_conversion(model).model._network, "lanes", 1)
     expected, found = reference(images().double()), model(images())
     assert type(found) is type(expected)
     if isinstance(expected, dict):
@@ -129,10 +130,10 @@ def test_a_head_of_training_can_be_left_out():
 
 def test_a_hook_on_a_layer_changes_nothing():
     """Then PyTorch computes, and the choice counts as well."""
-    module = TwoHeads("tuple").eval()
-    one, all_of_them = mnistcnn.from_torch(module, output=1), mnistcnn.accelerate(TwoHeads("tuple")).eval()
+    one = mnistcnn.accelerate(TwoHeads("tuple"), output=1).eval()
+    all_of_them = mnistcnn.accelerate(TwoHeads("tuple")).eval()
     expected = one(images())
-    module.conv.register_forward_hook(lambda *_: None)
+    one.conv.register_forward_hook(lambda *_: None)
     all_of_them.conv.register_forward_hook(lambda *_: None)
     with pytest.warns(mnistcnn.EngineWarning, match="hooks"):
         torch.testing.assert_close(one(images()), expected)

@@ -104,14 +104,15 @@ def test_outputs_gradients_and_statistics(name: str, training: bool, engine: str
     exact = copy.deepcopy(net).double().train(training)
     model = mnistcnn.from_torch(net, (1, 12, 12)).train(training)
     model.engine = engine
+    own = {model: net, exact: exact}
     images = torch.rand(37, 1, 12, 12, generator=torch.Generator().manual_seed(1))
     results = []
     for network, inputs in ((model, images), (exact, images.double())):
         leaf = inputs.clone().requires_grad_()
         outputs = network(leaf)
         (outputs * torch.linspace(-1, 1, 10, dtype=inputs.dtype)).sum().backward()
-        gradients = [parameter.grad for parameter in network.parameters()]
-        results.append([outputs.detach(), leaf.grad, *gradients, *network.buffers()])
+        gradients = [parameter.grad for parameter in own[network].parameters()]
+        results.append([outputs.detach(), leaf.grad, *gradients, *own[network].buffers()])
     longest = max(length(each) for each in results[1][2 : 2 + len(gradients)])
     for ours, wanted in zip(*results, strict=True):
         assert distance(ours, wanted) <= 2e-5 * length(wanted) + 1e-6 * longest

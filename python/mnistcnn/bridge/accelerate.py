@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from mnistcnn.bridge.conversion import Conversion, FailedConversion, conversion_of
 from mnistcnn.bridge.errors import ConversionError
-from mnistcnn.bridge.from_torch import Conversion, checked, conversion_of
+from mnistcnn.bridge.from_torch import checked
 from mnistcnn.bridge.inputs import entrance
 from mnistcnn.bridge.outputs import chosen
 from mnistcnn.bridge.side_effects import SideEffectError
@@ -54,7 +55,7 @@ def accelerate(module: Module, input_shape: Sequence[int] = (1, 28, 28), *, outp
         )
     net: Module = checked(module)  # type: ignore[assignment]
     conversion = conversion_of(net, entrance(input_shape), output)
-    if conversion.error is not None and not isinstance(conversion.error, SideEffectError):
+    if isinstance(conversion, FailedConversion) and not isinstance(conversion.error, SideEffectError):
         raise conversion.error
     net._compiled_call_impl = _EngineCall(net, conversion)
     return net
@@ -76,7 +77,7 @@ def _reaches_the_engine(module: nn.Module) -> bool:
 class _EngineCall:
     """What ``nn.Module.__call__`` calls instead of PyTorch's own; the attribute exists for ``Module.compile``."""
 
-    def __init__(self, net: nn.Module, conversion: Conversion) -> None:
+    def __init__(self, net: nn.Module, conversion: Conversion | FailedConversion) -> None:
         self._net, self._conversion = net, conversion
         self._change = ""  # what the latest conversion was made for
         self._warned: set[str] = set()
@@ -89,9 +90,9 @@ class _EngineCall:
             then, self._change = self._conversion, f"{violation.reason}; "
             self._conversion = conversion_of(self._net, then.shape, then.output)
             violation = self._conversion.violation()
-        model, reason = self._conversion.model, self._conversion.reason_for_torch
-        if model is not None and reason is None:
-            return model.call(args, kwargs, violation)
+        reason = self._conversion.reason_for_torch
+        if isinstance(self._conversion, Conversion) and reason is None:
+            return self._conversion.call(args, kwargs, violation)
         self._warn(f"{self._change}{reason}")
         return chosen(self._net._call_impl(*args, **kwargs), self._conversion.output)  # type: ignore[no-untyped-call]
 

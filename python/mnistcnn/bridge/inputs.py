@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mnistcnn.bridge.adopted import Plan
 from mnistcnn.bridge.attribute_reads import AttributeReads
 from mnistcnn.bridge.errors import ConversionError, ForwardError
 from mnistcnn.bridge.outputs import Choice, taken_apart
+from mnistcnn.bridge.plan import Plan
 from mnistcnn.bridge.side_effects import undisturbed
 from mnistcnn.bridge.tracing import Run, Shape, make_lazy_layers, plan_of
 from mnistcnn.checks import image_shape, whole_number

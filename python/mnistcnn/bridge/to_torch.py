@@ -22,26 +22,15 @@ def to_torch(model: Model, *, copy: bool = True) -> nn.Module:
     Parameters
     ----------
     model
-        Where it was made by `mnistcnn.from_torch` or `mnistcnn.accelerate`, the author's own module comes back.
+        The model, also one that `mnistcnn.from_torch` has made.
     copy
         Whether it gets weights of its own; else it shares the model's memory.
     """
-    from mnistcnn.bridge.adopted import AdoptedModel
-
-    if isinstance(model, AdoptedModel):
-        return _own(model) if copy else model.original
     nodes = model._network.nodes
     steps = [step_of(node["op"], node["fields"], node["input_shapes"][0]) for node in nodes]
     module = _chain(nodes, steps) or graph_module(model.name, nodes, steps)
     _fill(module, model, copy=copy)
     return module.to(model.device).train(model.training)
-
-
-def _own(model: Any) -> nn.Module:
-    import copy as copies
-
-    module: nn.Module = copies.deepcopy(model.original)
-    return module
 
 
 def _fill(module: nn.Module, model: Model, *, copy: bool) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from mnistcnn.bridge.adopted import Plan
 from mnistcnn.bridge.attribute_reads import AttributeReads
 from mnistcnn.bridge.builder import Builder, Found, Value
 from mnistcnn.bridge.errors import ConversionError, ForwardError, RefusalError
 from mnistcnn.bridge.modes import compared
 from mnistcnn.bridge.outputs import Choice, chosen, described, entries, taken_apart
+from mnistcnn.bridge.plan import Plan
 from mnistcnn.bridge.recorder import Recorder
 from mnistcnn.bridge.side_effects import undisturbed
 from mnistcnn.graph import Shared
@@ -42,6 +42,7 @@ class Run:
         input_shape: Shape,
         image_shape: Shape,
         output: Choice,
+        reads: AttributeReads,
         *,
         training: bool,
         joins: bool = True,
@@ -56,7 +57,8 @@ class Run:
         recorder = Recorder(module, self.example.clone(), input_shape, image_shape, joins=joins)
         self.builder: Builder = recorder.builder
         self.effects = recorder.effects
-        self.returned = chosen(self._returned(recorder), output)
+        with reads.recorded():
+            self.returned = chosen(self._returned(recorder), output)
         self.form, tensors = taken_apart(self.returned)
         self.outputs = tensors[0].detach()
         values = [self._value(recorder, tensor) for tensor in tensors]
@@ -151,8 +153,8 @@ def _planned(
 ) -> tuple[Plan, list[Run]]:
     runs, effects = [], []
     for training in (True, False):
-        with undisturbed(module, seed=20 + training) as changes, reads.recorded():
-            runs.append(Run(module, input_shape, image_shape, output, training=training, joins=joins))
+        with undisturbed(module, seed=20 + training) as changes:
+            runs.append(Run(module, input_shape, image_shape, output, reads, training=training, joins=joins))
         effects += [*changes, *runs[-1].effects]
     if runs[0].form != runs[1].form:
         several = next(run.returned for run in runs if not isinstance(run.returned, torch.Tensor))

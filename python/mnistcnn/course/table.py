@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mnistcnn.bridge.adopted import AdoptedModel
-from mnistcnn.bridge.from_torch import model_of
+from mnistcnn.bridge.conversion import latest_conversion
 from mnistcnn.model import Model
 
 _WIDTH = 64
@@ -111,17 +110,14 @@ def _line(layer: str, shape: str, parameters: str) -> str:
 
 def _in_torch(model: nn.Module) -> nn.Module:
     """Return a module in which every layer is a module that is called."""
-    if isinstance(model, AdoptedModel):
-        return model.original
     return model.to_torch() if isinstance(model, Model) else model
 
 
 def _entered(model: nn.Module, size: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of an image as the author's forward takes it, perhaps flat."""
-    found = model_of(model)
-    if isinstance(found, AdoptedModel) and size == found.input_shape:
-        shape: tuple[int, ...] = found._plan.image_shape
-        return shape
+    conversion = None if isinstance(model, Model) else latest_conversion(model)
+    if conversion is not None and size == conversion.plan.input_shape:
+        return conversion.plan.image_shape
     return size
 
 

@@ -17,7 +17,6 @@ import torch
 from torch import nn
 
 from mnistcnn._native import core
-from mnistcnn.bridge.adopted import AdoptedModel
 from mnistcnn.bridge.from_torch import from_torch
 from mnistcnn.evaluation import test
 from mnistcnn.graph import Row
@@ -165,8 +164,6 @@ def _as_model(model: Model | nn.Module | str, images: ImageSet | None) -> Model:
         if not isinstance(images, ImageSet):
             raise TypeError(f"the training data must be an mnistcnn.ImageSet, got {type(images).__name__}")
         model = create_model(model, num_classes=images.num_classes, in_channels=images.shape[0])
-    if isinstance(model, AdoptedModel):
-        return model.plain()  # whose tensors have the names that fresh ones will have
     if not isinstance(model, Model):
         call = f"; write {model.__name__}()" if isinstance(model, type) and issubclass(model, nn.Module) else ""
         what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
