@@ -16,9 +16,11 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from pytorch_code import pytorch_code
+
 import mnistcnn
-from mnistcnn import zoo
 from mnistcnn.published_recipes import variants
+from mnistcnn.zoo import Citation, published_network
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -41,11 +43,32 @@ def zoo_table() -> str:
         summary = model.summary()
         about = mnistcnn.recipe(name).about
         accuracy = about.accuracy if about else None
-        doc = (getattr(zoo, name).__doc__ or "").strip().split("\n")[0]
         reported = "" if accuracy is None else f"{accuracy:.2f} %"
         field = str(summary.receptive_field)
-        rows.append([f"`{name}`", doc, f"{model.parameter_count:,}", field, model.outputs.replace("_", "-"), reported])
+        description = published_network(name).description
+        rows.append(
+            [f"`{name}`", description, f"{model.parameter_count:,}", field, model.outputs.replace("_", "-"), reported]
+        )
     return table("name|what it is|parameters|receptive field|gives|author reports", rows)
+
+
+def networks() -> str:
+    """Every published network as PyTorch code, with its source."""
+    sections = []
+    for name in mnistcnn.list_models():
+        network = published_network(name)
+        code = pytorch_code(mnistcnn.create_model(name))
+        sections.append(
+            f"### {name}\n\n{network.description}\n\nSource: {cited(network.citation)}.\n\n```python\n{code}\n```\n"
+        )
+    return "\n".join(sections)
+
+
+def cited(citation: Citation) -> str:
+    """Return a citation with its address as a link."""
+    address = f"[{citation.project}]({citation.url})"
+    project = address if citation.url else f"{citation.project} (address not recorded)"
+    return ", ".join(part for part in (project, citation.session, citation.file) if part)
 
 
 def recipes_table() -> str:
@@ -64,8 +87,9 @@ def recipes_table() -> str:
 
             call = f'`recipe("{name}"{f", {chr(34)}{variant}{chr(34)}" if variant else ""})`'
             fields = ("epochs", "batch_size", "optimizer", "schedule", "augment")
-            rows.append([call, *(cell(field).replace("|", "\\|") for field in fields)])
-    return table("recipe|epochs|batch|optimizer|schedule|augmentation", rows)
+            source = recipe.about.source if recipe.about else ""
+            rows.append([call, *(cell(field).replace("|", "\\|") for field in fields), source])
+    return table("recipe|epochs|batch|optimizer|schedule|augmentation|source", rows)
 
 
 def layers_table() -> str:
@@ -104,6 +128,7 @@ def measured(name: str) -> Callable[[], str | None]:
 
 BLOCKS: dict[str, Callable[[], str | None]] = {
     "zoo": zoo_table,
+    "networks": networks,
     "recipes": recipes_table,
     "layers": layers_table,
     "commands": commands_table,

@@ -1,4 +1,6 @@
+#include <span>
 #include <stdexcept>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -18,12 +20,32 @@ py::array to_array(std::vector<Element>&& values, const std::vector<std::int64_t
   return py::array_t<Element>(shape, owned->data(), owner);
 }
 
-py::array read_idx(const std::string& path) {
+// What `read` returns, called without the GIL.
+template <class Read>
+py::array idx_array(const Read& read) {
   data::IdxArray array = [&] {
     const py::gil_scoped_release no_gil;
-    return data::read_idx(path);
+    return read();
   }();
   return std::visit([&](auto& values) { return to_array(std::move(values), array.shape); }, array.values);
+}
+
+py::array read_idx(const std::string& path) {
+  return idx_array([&] { return data::read_idx(path); });
+}
+
+std::span<const std::uint8_t> span_of(const py::bytes& bytes) {
+  const std::string_view view = bytes;
+  return {reinterpret_cast<const std::uint8_t*>(view.data()), view.size()};
+}
+
+py::array parse_idx(const py::bytes& content, const std::string& name) {
+  const std::span<const std::uint8_t> bytes = span_of(content);
+  return idx_array([&] { return data::parse_idx(bytes, name); });
+}
+
+std::size_t idx_file_bytes(const py::bytes& start, const std::string& name) {
+  return data::idx_file_bytes(span_of(start), name);
 }
 
 py::tuple draw_digits(std::int64_t count, std::uint64_t seed, std::uint64_t first_index, int threads) {
@@ -44,6 +66,8 @@ py::tuple draw_digits(std::int64_t count, std::uint64_t seed, std::uint64_t firs
 
 void bind_data(py::module_& module) {
   module.def("read_idx", &read_idx, py::arg("path"));
+  module.def("parse_idx", &parse_idx, py::arg("content"), py::kw_only(), py::arg("name"));
+  module.def("idx_file_bytes", &idx_file_bytes, py::arg("start"), py::kw_only(), py::arg("name"));
   module.def("draw_digits", &draw_digits, py::arg("count"), py::kw_only(), py::arg("seed"), py::arg("first_index"),
              py::arg("threads"));
 }

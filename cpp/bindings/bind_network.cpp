@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "bindings.h"
+#include "graph_rows.h"
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/network/tensors.h"
 #include "tensors.h"
@@ -40,16 +41,6 @@ void from_python(const py::handle& value, Border& border) {
   border = {top, bottom, left, right};
 }
 void from_python(const py::handle& value, auto& field) { field = value.cast<std::decay_t<decltype(field)>>(); }
-
-py::dict fields_of(const Layer& layer) {
-  py::dict fields;
-  std::visit(
-      [&](const auto& each) {
-        each.visit(each, [&](const char* name, const auto& value) { fields[name] = to_python(value); });
-      },
-      layer);
-  return fields;
-}
 
 template <class Description>
 Layer read_layer(Description layer, const py::dict& fields) {
@@ -181,6 +172,24 @@ py::tuple initial_tensors(const Network& network, std::uint64_t seed) {
 }
 
 }  // namespace
+
+py::dict fields_of(const Layer& layer) {
+  py::dict fields;
+  std::visit(
+      [&](const auto& each) {
+        each.visit(each, [&](const char* name, const auto& value) { fields[name] = to_python(value); });
+      },
+      layer);
+  return fields;
+}
+
+py::list graph_rows(const network::Graph& graph) {
+  py::list rows;
+  for (const network::Node& node : graph.nodes)
+    rows.append(
+        py::make_tuple(node.name, std::string(op_name(node.layer)), py::cast(node.inputs), fields_of(node.layer)));
+  return rows;
+}
 
 std::vector<at::Tensor> read_parameters(const Network& network, const py::handle& list) {
   return read_list(list, name_in(network.analysis.parameters));

@@ -13,6 +13,7 @@ void bind_errors(py::module_& module);
 void bind_data(py::module_& module);
 void bind_augmentation(py::module_& module);
 void bind_network(py::module_& module);
+void bind_zoo(py::module_& module);
 void bind_guard(py::module_& module);
 void bind_engine(py::module_& module);
 void bind_optimizer(py::module_& module);

@@ -6,6 +6,7 @@ PYBIND11_MODULE(_core, module) {
   mnistcnn::bindings::bind_data(module);
   mnistcnn::bindings::bind_augmentation(module);
   mnistcnn::bindings::bind_network(module);
+  mnistcnn::bindings::bind_zoo(module);
   mnistcnn::bindings::bind_guard(module);
   mnistcnn::bindings::bind_engine(module);
   mnistcnn::bindings::bind_optimizer(module);

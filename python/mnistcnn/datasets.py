@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from mnistcnn.atomic import replacing
 from mnistcnn.checks import did_you_mean
+from mnistcnn.idx import read_idx
 from mnistcnn.image_set import ImageSet
 
 __all__ = ["DATASETS", "AutoData", "DownloadError", "available", "load", "load_auto"]
@@ -314,10 +315,8 @@ def _read(name: str, folder: Path) -> tuple[ImageSet, ImageSet]:
 
 
 def _read_pair(name: str, folder: Path, image_file: _File, label_file: _File) -> ImageSet:
-    from mnistcnn._native import core as _core
-
     image_path, label_path = (_local(folder, file) or folder / f"{file.name}.gz" for file in (image_file, label_file))
-    images, labels = _core.read_idx(str(image_path)), _core.read_idx(str(label_path))
+    images, labels = read_idx(image_path), read_idx(label_path)
     if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
         raise OSError(f"{image_path}: {images.dtype} of shape {list(images.shape)}, expected uint8 [N, 28, 28]")
     if labels.ndim == 2 and labels.shape[1] == 8 and labels.dtype == np.int32:

@@ -38,6 +38,7 @@ class About:
     accuracy: float | None = None  # on the test set, in %, as the author reports it
     chosen: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()  # fields that are no longer the published ones
+    source: str = ""  # the author's project and file
 
     def without(self, different: set[str]) -> About:
         """The same when some fields have been changed."""

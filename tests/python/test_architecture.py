@@ -20,15 +20,16 @@ MAY_INCLUDE = {
     "common": set(),
     "data": {"common"},
     "network": {"common"},
+    "zoo": {"common", "data", "network"},
     "metrics": {"common"},
     "engine": {"common", "network", "engine/aten", "engine/lanes"},
     "engine/aten": {"common", "network", "engine"},
     "engine/lanes": {"common", "network", "engine"},
     "train": {"common", "data", "network", "metrics", "engine", "engine/aten", "engine/lanes"},
-    "bindings": {"common", "data", "network", "metrics", "engine", "engine/aten", "engine/lanes", "train"},
+    "bindings": {"common", "data", "network", "zoo", "metrics", "engine", "engine/aten", "engine/lanes", "train"},
 }
 WITHOUT_TORCH = [
-    *("common/*", "data/**/*", "metrics/*", "engine/lanes/**/*"),
+    *("common/*", "data/**/*", "zoo/*", "metrics/*", "engine/lanes/**/*"),
     *("network/layers.*", "network/graph.*", "network/analysis.*"),
 ]
 PLAIN_MODULES = [

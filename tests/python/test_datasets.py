@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import random
-import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -18,15 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from idx_files import idx
 from mnistcnn import _core, datasets
 
 NOWHERE = "http://127.0.0.1:9/"  # nobody listens on the discard port
-
-
-def idx(array: np.ndarray) -> bytes:
-    kind = {"uint8": 8, "int32": 12}[array.dtype.name]
-    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, kind, array.ndim, *array.shape)
-    return header + array.astype(array.dtype.newbyteorder(">")).tobytes()
 
 
 def contents(name: str, seed: int = 0, train: int = 30, test: int = 20) -> dict[str, bytes]:
@@ -192,83 +185,6 @@ def test_files_that_are_not_mnist_are_refused(tmp_path: Path, file: str, array: 
     (folder / file).write_bytes(idx(array))
     with pytest.raises(OSError, match=text):
         datasets.load("mnist", root=tmp_path)
-
-
-def test_read_idx_agrees_with_python(tmp_path: Path):
-    seed = time.time_ns()
-    print("seed", seed)
-    generator = np.random.default_rng(seed)
-    path = tmp_path / "file"
-    for round_ in range(60):
-        shape = tuple(generator.integers(1, 30, generator.integers(1, 5)))
-        kind = generator.choice(["noise", "few", "same", "int32"])
-        high = {"noise": 256, "few": 3, "same": 1, "int32": 2**31 - 1}[kind]
-        array = generator.integers(0, high, shape).astype(np.int32 if kind == "int32" else np.uint8)
-        content = idx(array)
-        level = (0, 1, 6, 9)[round_ % 4]
-        cut = int(generator.integers(0, len(content)))
-        parts = (content[:cut], content[cut:]) if round_ % 3 == 0 else (content,)
-        path.write_bytes(b"".join(gzip.compress(part, level) for part in parts) if round_ % 5 else content)
-        read = _core.read_idx(str(path))
-        assert read.dtype == array.dtype
-        assert np.array_equal(read, array)
-
-
-def test_mutated_files_are_refused_or_read(tmp_path: Path):
-    seed = time.time_ns()
-    print("seed", seed)
-    chance = random.Random(seed)
-    plain = idx(np.random.default_rng(1).integers(0, 40, (5, 14, 14), dtype=np.uint8))
-    originals = [plain] + [gzip.compress(plain, level) for level in (1, 6, 9)]
-    path = tmp_path / "file"
-    read = 0
-    for _ in range(3000):
-        content = bytearray(chance.choice(originals))
-        for _ in range(chance.randint(1, 4)):
-            at = chance.randrange(min(len(content), 24) if chance.random() < 0.3 else len(content))
-            edit = chance.randrange(4)
-            if edit == 0:
-                content[at] = chance.randrange(256)
-            elif edit == 1:
-                content[at] ^= 1 << chance.randrange(8)
-            elif edit == 2:
-                content[at:at] = chance.randbytes(chance.randint(1, 8))
-            else:
-                del content[at : at + chance.randint(1, 8)]
-        if chance.random() < 0.1:
-            del content[chance.randrange(len(content)) :]
-        path.write_bytes(content)
-        try:
-            array = _core.read_idx(str(path))
-        except OSError as error:
-            message = str(error)
-        else:
-            read += 1
-            message = str(path)
-            assert array.nbytes <= 1032 * len(content)
-        assert message.startswith(str(path))
-    assert read > 0
-
-
-def test_a_huge_header_is_refused_at_once(tmp_path: Path):
-    for content in (
-        b"\0\0\x08\x04" + b"\xff" * 16,
-        b"\0\0\x08\x02" + b"\0\xff\xff\xff" * 2 + b"few bytes",
-        gzip.compress(b"\0\0\x08\x03" + b"\0\0\xff\xff" * 3),
-    ):
-        path = tmp_path / "file"
-        path.write_bytes(content)
-        started = time.perf_counter()
-        with pytest.raises(OSError, match="IDX header"):
-            _core.read_idx(str(path))
-        assert time.perf_counter() - started < 1
-
-
-def test_missing_files_and_folders(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match="no such file"):
-        _core.read_idx(str(tmp_path / "nothing"))
-    with pytest.raises(OSError, match="not a file"):
-        _core.read_idx(str(tmp_path))
 
 
 # ---- downloading ----

@@ -73,6 +73,27 @@ def test_tables_are_current(monkeypatch: pytest.MonkeyPatch):
         tables.renewed("<!-- zoom: begin -->\n<!-- zoom: end -->")
 
 
+@pytest.mark.parametrize("name", mnistcnn.list_models())
+def test_pytorch_code_makes_the_network(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    writer = importlib.import_module("pytorch_code")
+    model = mnistcnn.create_model(name)
+    names: dict[str, Any] = {"nn": torch.nn}
+    exec(writer.pytorch_code(model), names)
+    network = names[writer.class_name(name)]()
+    assert list(network.state_dict()) == list(model.state_dict())
+    network.load_state_dict(model.state_dict())
+    images = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(network.eval()(images), model.eval()(images), rtol=1e-5, atol=1e-5)
+
+
+def test_pytorch_code_refuses_what_is_no_chain(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    model = mnistcnn.Model([mnistcnn.Residual([mnistcnn.ReLU()]), mnistcnn.Flatten(), mnistcnn.Linear(10)])
+    with pytest.raises(ValueError, match="not a chain"):
+        importlib.import_module("pytorch_code").pytorch_code(model)
+
+
 def test_every_public_name_is_in_the_reference():
     pages = sorted((ROOT / "docs" / "reference").glob("*.md"))
     listed = [name for page in pages for name in REFERENCE.findall(page.read_text(encoding="utf-8"))]

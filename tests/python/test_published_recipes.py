@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import mnistcnn
 from mnistcnn import SGD, Adam, CenterCrop, ExponentialLR, RandomApply, ReduceLROnPlateau, Resize, Rotation, StepLR
 from mnistcnn.published_recipes import variants
 from mnistcnn.recipes import DECIDING
+from mnistcnn.zoo import published_network
 
 USUAL = {"batch_size": 128, "optimizer": SGD(lr=0.01, momentum=0.9)}
 PLATEAU = ReduceLROnPlateau(0.1, 3, "validation_accuracy")
@@ -88,6 +91,31 @@ def test_published(name: str, variant: str | None):
 def test_every_network_has_its_recipe():
     assert {name for name, _ in TABLE} == set(mnistcnn.list_models())
     assert {(name, each) for name in mnistcnn.list_models() for each in variants(name)} == set(TABLE)
+
+
+@pytest.mark.parametrize(("name", "variant"), TABLE)
+def test_sources_are_the_zoos(name: str, variant: str | None):
+    about = mnistcnn.recipe(name, variant).about
+    assert about is not None
+    assert about.source.startswith(published_network(name).citation.project)
+
+
+def test_every_variant_names_its_notebook():
+    sources = [mnistcnn.recipe("session7_net", variant).about.source for variant in variants("session7_net")]
+    assert sources == [f"ShikhaERAV2/Session7, S7_Model_{number}.ipynb" for number in (1, 2, 3)]
+
+
+def test_a_changed_recipe_keeps_its_source():
+    changed = mnistcnn.recipe("session7_net").replace(epochs=3)
+    assert changed.about is not None
+    assert changed.about.source == "ShikhaERAV2/Session7, S7_Model_1.ipynb"
+
+
+def test_a_recipe_needs_no_compiled_module():
+    """Tables of many runs name the recipes, also where torch would take seconds to load."""
+    code = "import sys, mnistcnn; mnistcnn.recipe('session7_net'); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
 
 
 def test_pixels_of_model8_are_not_normalised():

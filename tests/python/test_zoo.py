@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import mnistcnn
+from mnistcnn._native import core
+from mnistcnn.zoo import Citation, published_network
 from reference import GOLDEN, golden_module
 
 # The golden table's words for the core's fields.
@@ -139,6 +141,22 @@ def test_list_models():
     assert mnistcnn.list_models("nothing*") == []
 
 
+@pytest.mark.parametrize("name", mnistcnn.list_models())
+def test_every_network_is_described_and_cited(name: str):
+    network = published_network(name)
+    assert network.name == name
+    assert network.description.endswith(".")
+    assert network.citation.project
+    assert network.normalization == mnistcnn.create_model(name).normalization
+
+
+def test_a_citation_is_printed_without_what_is_not_known():
+    assert str(Citation("a project", file="model.py")) == "a project; model.py"
+    session7 = published_network("session7_net").citation
+    assert session7.file == "model.py, class Net"
+    assert str(session7).endswith("; https://github.com/ShikhaERAV2/Session7")
+
+
 @pytest.mark.parametrize(
     ("name", "hint"), [("sesion7_net", "did you mean 'session7_net'"), ("zzz", "Choose from: assignment7_model1")]
 )
@@ -146,6 +164,13 @@ def test_unknown_names(name: str, hint: str):
     with pytest.raises(ValueError, match="there is no model") as caught:
         mnistcnn.create_model(name)
     assert hint in str(caught.value)
+    with pytest.raises(ValueError, match="there is no model"):
+        published_network(name)
+
+
+def test_the_core_refuses_an_unknown_name_too():
+    with pytest.raises(ValueError, match=r"there is no model 'zzz'\. Choose from: assignment7_model1"):
+        core.zoo_create("zzz", classes=10, channels=1)
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,20 @@
 #include <deque>
 #include <exception>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <utility>
 
+#include "mnistcnn/data/normalization.h"
 #include "mnistcnn/data/order.h"
 
 namespace mnistcnn::data {
 namespace {
 
-void normalise(const std::uint8_t* image, const augmentation::Size& size, const StreamOptions& options, float* out) {
-  for (std::int64_t c = 0; c < size.channels; ++c, image += size.plane(), out += size.plane()) {
-    const auto channel = static_cast<std::size_t>(c);
-    const float scale = options.scale[channel], shift = options.shift[channel];
-    for (std::int64_t p = 0; p < size.plane(); ++p) out[p] = static_cast<float>(image[p]) * scale + shift;
-  }
+void normalise(std::span<const std::uint8_t> image, const StreamOptions& options, float* out) {
+  const std::size_t channels = options.scale.size(), plane = image.size() / channels;
+  for (std::size_t c = 0; c < channels; ++c)
+    scale_pixels(image.subspan(c * plane, plane), options.scale[c], options.shift[c], {out + c * plane, plane});
 }
 
 }  // namespace
@@ -129,7 +129,7 @@ Batch BatchStream::make(std::int64_t number, std::byte* scratch) const {
     if (options_.raw)
       std::memcpy(batch.images.get() + i * values, image.data(), image.size());
     else
-      normalise(image.data(), size, options_, reinterpret_cast<float*>(batch.images.get()) + i * values);
+      normalise(image, options_, reinterpret_cast<float*>(batch.images.get()) + i * values);
   }
   return batch;
 }

@@ -9,7 +9,6 @@
 
 #include "mnistcnn/common/error.h"
 #include "mnistcnn/common/text.h"
-#include "mnistcnn/data/inflate.h"
 
 namespace mnistcnn::data {
 namespace {
@@ -80,6 +79,8 @@ std::size_t total_bytes(const Header& header, const std::string& name) {
 // `start` holds at least the first 20 bytes of the content, or all of it.
 Header parse_header(std::span<const std::uint8_t> start, const std::string& name) {
   if (start.empty()) throw FileError(text(name, ": the file is empty, expected an IDX file"));
+  if (start.size() >= 2 && start[0] == 0x1f && start[1] == 0x8b)
+    throw FileError(text(name, ": compressed with gzip, expected a plain IDX file; decompress it first"));
   if (start.size() < 4 || start[0] != 0 || start[1] != 0) {
     throw FileError(text(name, ": not an IDX file, begins with ",
                          hexadecimal(start.first(std::min<std::size_t>(4, start.size()))),
@@ -123,21 +124,6 @@ IdxArray take_array(const Header& header, std::span<const std::uint8_t> content,
   return {header.shape, std::move(values)};
 }
 
-IdxArray parse_gzip(std::span<const std::uint8_t> bytes, const std::string& name) {
-  constexpr std::size_t kBestRatio = 1032;  // deflate can't compress better
-  try {
-    const Header header = parse_header(gunzip_head(bytes, kMostHeader), name);
-    if (header.total_bytes / kBestRatio > bytes.size()) {
-      throw FileError(text(name, ": truncated, ", bytes.size(), " bytes of gzip can't hold the ", header.total_bytes,
-                           " bytes that the IDX header's shape ", common::bracketed(header.shape), " needs"));
-    }
-    return take_array(header, gunzip(bytes, header.total_bytes), name);
-  } catch (const FileError& error) {
-    const std::string message = error.what();
-    throw FileError(message.starts_with(name) ? message : text(name, ": ", message));
-  }
-}
-
 // The first `most` bytes, or all.
 Bytes read_bytes(const std::filesystem::path& path, std::size_t most) {
   std::ifstream stream(path, std::ios::binary);
@@ -152,13 +138,16 @@ Bytes read_bytes(const std::filesystem::path& path, std::size_t most) {
 // What a look at the first bytes shows, before a large foreign file is read.
 void check_start(const std::filesystem::path& path, std::size_t file_bytes) {
   const Bytes start = read_bytes(path, std::min(file_bytes, kMostHeader));
-  if (!is_gzip(start)) check_size(parse_header(start, path.string()), file_bytes, path.string());
+  check_size(parse_header(start, path.string()), file_bytes, path.string());
 }
 
 }  // namespace
 
+std::size_t idx_file_bytes(std::span<const std::uint8_t> start, const std::string& name) {
+  return parse_header(start, name).total_bytes;
+}
+
 IdxArray parse_idx(std::span<const std::uint8_t> bytes, const std::string& name) {
-  if (is_gzip(bytes)) return parse_gzip(bytes, name);
   return take_array(parse_header(bytes, name), bytes, name);
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <span>
@@ -7,8 +8,7 @@
 #include <vector>
 
 // IDX, the file format of MNIST and its relatives: two zeros, the element type, the number of dimensions, the
-// dimensions as big-endian u32, the elements. Plain or gzipped; which of the two is seen from the first
-// bytes.
+// dimensions as big-endian u32, the elements. Compressed files are decompressed by the caller.
 namespace mnistcnn::data {
 
 // The elements by their type in the file: 0x08 unsigned bytes, 0x0c 32-bit integers (QMNIST's labels).
@@ -25,5 +25,8 @@ IdxArray read_idx(const std::filesystem::path& path);
 
 // The same for bytes in memory; `name` is what errors call them.
 IdxArray parse_idx(std::span<const std::uint8_t> bytes, const std::string& name);
+
+// The size of a whole file, header included, that begins with `start`: at least 20 bytes, or all if there are fewer.
+std::size_t idx_file_bytes(std::span<const std::uint8_t> start, const std::string& name);
 
 }  // namespace mnistcnn::data

@@ -5,13 +5,12 @@
 #include <cmath>
 #include <limits>
 #include <stdexcept>
-#include <thread>
 #include <vector>
 
-#include "mnistcnn/common/cores.h"
 #include "mnistcnn/common/random.h"
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/data/digit_skeletons.h"
+#include "mnistcnn/data/parallel.h"
 
 namespace mnistcnn::data {
 namespace {
@@ -324,22 +323,11 @@ void draw_digits(std::span<std::uint8_t> images, std::span<std::int64_t> labels,
   if (options.threads < 0) {
     throw std::invalid_argument(text("draw_digits: threads must be 0 (all) or more, got ", options.threads));
   }
-  const std::size_t wanted = options.threads > 0 ? static_cast<std::size_t>(options.threads)
-                                                 : static_cast<std::size_t>(common::available_cores());
-  const std::size_t threads = std::clamp<std::size_t>(labels.size() / 64, 1, std::min<std::size_t>(wanted, 256));
-  std::vector<std::jthread> team;
-  for (std::size_t t = 0; t < threads; ++t) {
-    const std::size_t begin = labels.size() * t / threads, end = labels.size() * (t + 1) / threads;
-    const auto work = [=, seed = options.seed, first = options.first_index + begin] {
-      draw_range(images.subspan(begin * kPixels, (end - begin) * kPixels), labels.subspan(begin, end - begin), seed,
-                 first);
-    };
-    if (t + 1 < threads) {
-      team.emplace_back(work);
-    } else {
-      work();
-    }
-  }
+  const auto work = [&](std::size_t, std::size_t begin, std::size_t end) {
+    draw_range(images.subspan(begin * kPixels, (end - begin) * kPixels), labels.subspan(begin, end - begin),
+               options.seed, options.first_index + begin);
+  };
+  parallel_for(labels.size(), threads_for(labels.size(), options.threads), work);
 }
 
 }  // namespace mnistcnn::data

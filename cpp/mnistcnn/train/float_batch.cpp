@@ -4,6 +4,8 @@
 
 #include <vector>
 
+#include "mnistcnn/data/normalization.h"
+
 namespace mnistcnn::train {
 namespace {
 
@@ -41,11 +43,9 @@ void gather(const engine::ImageBatch& batch, const network::Shape& shape, float*
     for (auto image = static_cast<std::size_t>(begin); image < static_cast<std::size_t>(end); ++image) {
       const std::uint8_t* const pixels = reader.read(batch.indices[image]);
       float* const target = images + image * channels * plane;
-      for (std::size_t channel = 0; channel < channels; ++channel) {
-        const float scale = batch.scale[channel], shift = batch.shift[channel];
-        for (std::size_t i = channel * plane; i < (channel + 1) * plane; ++i)
-          target[i] = static_cast<float>(pixels[i]) * scale + shift;
-      }
+      for (std::size_t channel = 0; channel < channels; ++channel)
+        data::scale_pixels({pixels + channel * plane, plane}, batch.scale[channel], batch.shift[channel],
+                           {target + channel * plane, plane});
     }
   };
   at::parallel_for(0, static_cast<std::int64_t>(batch.indices.size()), kImagesPerThread, convert);

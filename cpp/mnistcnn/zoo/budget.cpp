@@ -1,0 +1,81 @@
+// Three networks for small budgets of parameters, trained by one script. The golden table (tests/python/golden) lists
+// them as source 002 and names no file.
+#include "mnistcnn/zoo/sources.h"
+
+namespace mnistcnn::zoo {
+namespace {
+
+Lines budget_model1(std::int64_t classes) {
+  return {
+      {"conv1", conv(8, 3, {.padding = 1})},
+      {"relu1", relu()},
+      {"pool1", max_pool(2)},
+      {"conv2", conv(16, 3, {.padding = 1})},
+      {"relu2", relu()},
+      {"pool2", max_pool(2)},
+      {"flatten", flatten()},
+      {"fc1", linear(32)},
+      {"relu3", relu()},
+      {"fc2", linear(classes)},
+  };
+}
+
+Lines budget_model2(std::int64_t classes) {
+  return {
+      {"conv1", conv(6, 3, {.padding = 1})},
+      {"relu1", relu()},
+      {"pool1", max_pool(2)},
+      {"conv2", conv(12, 3, {.padding = 1})},
+      {"relu2", relu()},
+      {"pool2", max_pool(2)},
+      {"dropout", dropout(0.2)},
+      {"flatten", flatten()},
+      {"fc1", linear(24)},
+      {"relu3", relu()},
+      {"fc2", linear(classes)},
+  };
+}
+
+Lines budget_model3(std::int64_t classes) {
+  return {
+      {"conv1", conv(4, 3, {.padding = 1})},
+      {"bn1", batch_norm()},
+      {"relu1", relu()},
+      {"pool1", max_pool(2)},
+      {"dropout1", dropout(0.15)},
+      {"conv2", conv(8, 3, {.padding = 1})},
+      {"bn2", batch_norm()},
+      {"relu2", relu()},
+      {"pool2", max_pool(2)},
+      {"dropout2", dropout(0.15)},
+      {"conv3", conv(12, 3, {.padding = 1})},
+      {"bn3", batch_norm()},
+      {"relu3", relu()},
+      {"pool3", max_pool(2)},
+      {"dropout3", dropout(0.15)},
+      {"conv4", conv(16, 3, {.padding = 1})},
+      {"bn4", batch_norm()},
+      {"relu4", relu()},
+      {"pool4", max_pool(2)},
+      {"dropout4", dropout(0.15)},
+      {"conv5", conv(classes, 3, {.padding = 1})},
+      {"bn5", batch_norm()},
+      {"relu5", relu()},
+      {"gap", global_avg_pool()},
+      {"flatten", flatten()},
+  };
+}
+
+}  // namespace
+
+std::vector<Entry> budget_entries() {
+  const Citation citation{.project = "Networks for small budgets of parameters, models 1 to 3"};
+  return {
+      {"budget_model1", "Two convolutions and two linear layers; gives logits.", citation, budget_model1},
+      {"budget_model2", "Model 1, narrower and with dropout; gives logits.", citation, budget_model2},
+      {"budget_model3", "Convolutions down to a single pixel; gives logits that passed a ReLU.", citation,
+       budget_model3},
+  };
+}
+
+}  // namespace mnistcnn::zoo

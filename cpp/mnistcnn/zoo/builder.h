@@ -1,0 +1,85 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mnistcnn/network/graph.h"
+
+// Writes a network as its author does, one line per layer or block:
+//
+//   return {
+//       {"conv1", conv(8, 3, {.padding = 1})},
+//       {"block", sequential(batch_norm(), relu())},  // its layers are called "block.0" and "block.1"
+//       {"pool1", max_pool(2)},
+//   };
+//
+// Each function returns the layer of torch.nn that it is named after, with PyTorch's defaults. Kernels are square.
+namespace mnistcnn::zoo {
+
+struct ConvOptions {
+  std::int64_t padding = 0;  // zeros on every side
+  bool bias = true;
+};
+
+inline network::Layer conv(std::int64_t channels, std::int64_t kernel, ConvOptions options = {}) {
+  network::Conv2d layer;
+  layer.out_channels = channels;
+  layer.kernel = {kernel, kernel};
+  layer.padding = {options.padding, options.padding, options.padding, options.padding};
+  layer.bias = options.bias;
+  return layer;
+}
+
+struct LinearOptions {
+  bool bias = true;
+};
+
+inline network::Layer linear(std::int64_t features, LinearOptions options = {}) {
+  return network::Linear{features, options.bias};
+}
+
+inline network::Layer max_pool(std::int64_t kernel) {
+  network::MaxPool2d layer;
+  layer.kernel = layer.stride = {kernel, kernel};
+  return layer;
+}
+
+inline network::Layer avg_pool(std::int64_t kernel) {
+  network::AvgPool2d layer;
+  layer.kernel = layer.stride = {kernel, kernel};
+  return layer;
+}
+
+inline network::Layer global_avg_pool() { return network::AdaptiveAvgPool2d{}; }
+inline network::Layer batch_norm() { return network::BatchNorm2d{}; }
+inline network::Layer relu() { return network::ReLU{}; }
+inline network::Layer leaky_relu(double negative_slope) { return network::LeakyReLU{negative_slope}; }
+inline network::Layer dropout(double probability) { return network::Dropout{probability}; }
+inline network::Layer flatten() { return network::Flatten{}; }
+inline network::Layer log_softmax() { return network::LogSoftmax{}; }
+
+// Layers that run one after the other under one name.
+using Block = std::vector<network::Layer>;
+
+template <class... Layers>
+Block sequential(Layers... layers) {
+  return {std::move(layers)...};
+}
+
+// A line of a network: a layer under its own name, or a block whose layers are numbered under its name.
+struct Line {
+  Line(std::string line_name, network::Layer layer) : name(std::move(line_name)), layers{std::move(layer)} {}
+  Line(std::string line_name, Block block) : name(std::move(line_name)), layers(std::move(block)), numbered(true) {}
+
+  std::string name;
+  Block layers;
+  bool numbered = false;
+};
+
+using Lines = std::vector<Line>;
+
+// The graph in which each layer takes the output of the one before.
+network::Graph chain(network::Shape input_shape, const Lines& lines);
+
+}  // namespace mnistcnn::zoo

@@ -1,0 +1,37 @@
+// Session 5 of ERA, a course of The School of AI: the session's network without biases. The golden table
+// (tests/python/golden) lists it as source 001 and names no file.
+#include "mnistcnn/zoo/sources.h"
+
+namespace mnistcnn::zoo {
+namespace {
+
+Lines era5_net(std::int64_t classes) {
+  return {
+      {"conv1", conv(32, 3, {.bias = false})},
+      {"relu1", relu()},
+      {"conv2", conv(64, 3, {.bias = false})},
+      {"pool1", max_pool(2)},
+      {"relu2", relu()},
+      {"conv3", conv(128, 3, {.bias = false})},
+      {"relu3", relu()},
+      {"conv4", conv(256, 3, {.bias = false})},
+      {"pool2", max_pool(2)},
+      {"relu4", relu()},
+      {"flatten", flatten()},
+      {"fc1", linear(50, {.bias = false})},
+      {"relu5", relu()},
+      {"fc2", linear(classes, {.bias = false})},
+      {"log_softmax", log_softmax()},
+  };
+}
+
+}  // namespace
+
+std::vector<Entry> era5_entries() {
+  const Citation citation{.project = "ERA session 5 (The School of AI)"};
+  return {{"era5_net",
+           "Four wide convolutions and two linear layers, nothing with a bias; pooling comes before the activation.",
+           citation, era5_net}};
+}
+
+}  // namespace mnistcnn::zoo

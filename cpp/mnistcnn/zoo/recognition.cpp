@@ -1,0 +1,29 @@
+// A network for digit recognition with the layers L1 to L5. The golden table (tests/python/golden) lists it as source
+// 004 and names no file.
+#include "mnistcnn/zoo/sources.h"
+
+namespace mnistcnn::zoo {
+namespace {
+
+Lines recognition_cnn(std::int64_t classes) {
+  return {
+      {"L1", sequential(conv(32, 3, {.padding = 1}), relu(), max_pool(2))},
+      {"L2", sequential(conv(64, 3, {.padding = 1}), relu(), max_pool(2))},
+      {"flatten", flatten()},
+      {"L3", linear(1000)},
+      {"relu3", relu()},
+      {"L4", linear(100)},
+      {"relu4", relu()},
+      {"L5", linear(classes)},
+  };
+}
+
+}  // namespace
+
+std::vector<Entry> recognition_entries() {
+  const Citation citation{.project = "Digit recognition"};
+  return {{"recognition_cnn", "Two convolutions and three linear layers, 3.3 million parameters; gives logits.",
+           citation, recognition_cnn}};
+}
+
+}  // namespace mnistcnn::zoo

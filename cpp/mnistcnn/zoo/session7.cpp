@@ -1,0 +1,97 @@
+// Session 7 of ERA V2, a course of The School of AI: 99.4 % on MNIST with fewer than 8,000 parameters, in three steps.
+// https://github.com/ShikhaERAV2/Session7, model.py: classes Net1, Net2 and Net.
+#include "mnistcnn/zoo/sources.h"
+
+namespace mnistcnn::zoo {
+namespace {
+
+Citation in_class(std::string_view file) {
+  return {.project = "ShikhaERAV2/Session7",
+          .session = "ERA V2 (The School of AI), session 7",
+          .file = file,
+          .url = "https://github.com/ShikhaERAV2/Session7"};
+}
+
+Block conv_norm_relu(std::int64_t channels, std::int64_t kernel = 3, std::int64_t padding = 0) {
+  return sequential(conv(channels, kernel, {.padding = padding, .bias = false}), batch_norm(), relu());
+}
+
+Block conv_norm_relu_dropout(std::int64_t channels, std::int64_t padding = 0) {
+  return sequential(conv(channels, 3, {.padding = padding, .bias = false}), batch_norm(), relu(), dropout(0.01));
+}
+
+Block conv_relu(std::int64_t channels) { return sequential(conv(channels, 3, {.bias = false}), relu()); }
+
+Block only_conv(std::int64_t channels, std::int64_t kernel = 3) {
+  return sequential(conv(channels, kernel, {.bias = false}));
+}
+
+Lines net1(std::int64_t classes) {
+  return {
+      {"convblock1", conv_norm_relu(8, 3, 1)},
+      {"convblock2", conv_norm_relu(8, 3, 1)},
+      {"convblock3", conv_norm_relu(8)},
+      {"pool1", max_pool(2)},
+      {"convblock4", conv_norm_relu(16, 3, 1)},
+      {"convblock5", conv_norm_relu(16)},
+      {"convblock6", conv_norm_relu(16, 3, 1)},
+      {"convblock7", conv_norm_relu(32)},
+      {"convblock8", only_conv(10)},
+      {"convblock9", only_conv(classes)},
+      {"gap", avg_pool(5)},
+      {"flatten", flatten()},
+      {"log_softmax", log_softmax()},
+  };
+}
+
+Lines net2(std::int64_t classes) {
+  return {
+      {"convblock1", conv_norm_relu(8, 3, 1)},
+      {"convblock2", conv_norm_relu(8, 3, 1)},
+      {"convblock3", conv_norm_relu(8)},
+      {"pool1", max_pool(2)},
+      {"convblock4", conv_norm_relu(16, 3, 1)},
+      {"convblock5", conv_norm_relu(16)},
+      {"convblock6", conv_norm_relu(16, 3, 1)},
+      {"convblock7", conv_norm_relu(16)},
+      {"convblock8", conv_relu(10)},
+      {"convblock9", conv_relu(10)},
+      {"convblock10", conv_relu(classes)},
+      {"gap", avg_pool(3)},
+      {"flatten", flatten()},
+      {"log_softmax", log_softmax()},
+  };
+}
+
+Lines net(std::int64_t classes) {
+  return {
+      {"convblock1", conv_norm_relu(4)},
+      {"convblock2", conv_norm_relu(4)},
+      {"convblock3", conv_norm_relu_dropout(4)},
+      {"pool1", max_pool(2)},
+      {"convblock4", conv_norm_relu(8, 1)},
+      {"convblock5", conv_norm_relu(8)},
+      {"convblock6", conv_norm_relu_dropout(8, 1)},
+      {"convblock7", conv_norm_relu(16)},
+      {"convblock8", conv_norm_relu_dropout(16)},
+      {"convblock9", conv_norm_relu(16, 3, 1)},
+      {"convblock10", only_conv(classes, 1)},
+      {"gap", avg_pool(3)},
+      {"flatten", flatten()},
+      {"log_softmax", log_softmax()},
+  };
+}
+
+}  // namespace
+
+std::vector<Entry> session7_entries() {
+  return {
+      {"session7_net1", "The session's first step: 15,580 parameters.", in_class("model.py, class Net1"), net1},
+      {"session7_net2", "The second step: 12,704 parameters; its log-probabilities follow a ReLU.",
+       in_class("model.py, class Net2"), net2},
+      {"session7_net", "The third step, 7,596 parameters. Its last pool sees only the top-left 3x3 of a 5x5 map.",
+       in_class("model.py, class Net"), net},
+  };
+}
+
+}  // namespace mnistcnn::zoo

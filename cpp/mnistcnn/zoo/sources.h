@@ -1,0 +1,15 @@
+#pragma once
+#include <vector>
+
+#include "mnistcnn/zoo/zoo.h"
+
+// The networks of each source project; one file per project.
+namespace mnistcnn::zoo {
+
+std::vector<Entry> assignment7_entries();
+std::vector<Entry> era5_entries();
+std::vector<Entry> budget_entries();
+std::vector<Entry> session7_entries();
+std::vector<Entry> recognition_entries();
+
+}  // namespace mnistcnn::zoo
