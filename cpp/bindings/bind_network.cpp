@@ -1,6 +1,5 @@
 #include <torch/csrc/autograd/python_variable.h>
 
-#include <map>
 #include <memory>
 #include <stdexcept>
 
@@ -145,24 +144,10 @@ py::list spec_rows(const std::vector<network::TensorSpec>& specs) {
   return rows;
 }
 
-void set_stored_shapes(std::vector<network::TensorSpec>& specs, const std::map<std::string, Shape>& shapes) {
-  for (network::TensorSpec& spec : specs) {
-    const auto found = shapes.find(spec.name);
-    if (found == shapes.end()) continue;
-    if (network::element_count(found->second) != spec.count)
-      throw std::invalid_argument(text("'", spec.name, "' has ", spec.count, " elements and can't be stored as ",
-                                       common::bracketed(found->second)));
-    spec.stored_shape = found->second;
-  }
-}
-
-std::shared_ptr<Network> make_network(const Shape& input_shape, const py::list& nodes, const SharedTensors& shared,
-                                      const std::map<std::string, Shape>& stored_shapes) {
+std::shared_ptr<Network> make_network(const Shape& input_shape, const py::list& nodes, const SharedTensors& shared) {
   auto network = std::make_shared<Network>();
   network->graph = read_graph(input_shape, nodes, shared);
   network->analysis = network::analyse(network->graph);
-  set_stored_shapes(network->analysis.parameters, stored_shapes);
-  set_stored_shapes(network->analysis.buffers, stored_shapes);
   return network;
 }
 
@@ -212,7 +197,7 @@ void bind_network(py::module_& module) {
   module.def("layer_kinds", &layer_kinds);
   py::class_<Network, std::shared_ptr<Network>>(module, "Network")
       .def(py::init(&make_network), py::kw_only(), py::arg("input_shape"), py::arg("nodes"),
-           py::arg("shared") = SharedTensors{}, py::arg("stored_shapes") = std::map<std::string, Shape>{})
+           py::arg("shared") = SharedTensors{})
       .def_property_readonly("input_shape", [](const Network& m) { return to_python(m.graph.input_shape); })
       .def_property_readonly("nodes", &node_rows)
       .def_property_readonly("parameter_specs", [](const Network& m) { return spec_rows(m.analysis.parameters); })

@@ -69,7 +69,6 @@ class Network:
         input_shape: list[int],
         nodes: list[tuple[str, str, list[int], dict[str, Any]]],
         shared: list[tuple[int, str, int]] = ...,
-        stored_shapes: dict[str, tuple[int, ...]] = ...,
     ) -> None: ...
     @property
     def input_shape(self) -> tuple[int, ...]: ...

@@ -465,7 +465,7 @@ class Analyst {
       return 0;
     }
     place = static_cast<int>(list.size());
-    list.push_back({name, need.shape, need.role, index, total, count, need.shape});
+    list.push_back({name, need.shape, need.role, index, total, count});
     total += count;
     return count;
   }

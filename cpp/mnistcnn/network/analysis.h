@@ -16,8 +16,6 @@ struct TensorSpec {
   int node;             // its owner: the first node that uses it
   std::int64_t offset;  // of the first element, where all tensors of a kind lie one behind the other
   std::int64_t count;   // of elements
-  Shape stored_shape;   // as the user's module holds it, if not in `shape`: [channels, 1, 1] for a weight [channels, 1,
-                        // 1, 1]
 };
 
 struct NodeAnalysis {

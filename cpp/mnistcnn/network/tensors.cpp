@@ -103,10 +103,9 @@ void check(const Tensors& tensors, const Analysis& analysis) {
   const bool has_device = !tensors.parameters.empty() && tensors.parameters.front().defined();
   const at::Device device = has_device ? tensors.parameters.front().device() : at::Device(at::kCPU);
   for (std::size_t i = 0; i < tensors.parameters.size(); ++i)
-    check_tensor(tensors.parameters[i], analysis.parameters[i].name, analysis.parameters[i].stored_shape, at::kFloat,
-                 device);
+    check_tensor(tensors.parameters[i], analysis.parameters[i].name, analysis.parameters[i].shape, at::kFloat, device);
   for (std::size_t i = 0; i < tensors.buffers.size(); ++i) {
-    check_tensor(tensors.buffers[i], analysis.buffers[i].name, analysis.buffers[i].stored_shape, at::kFloat,
+    check_tensor(tensors.buffers[i], analysis.buffers[i].name, analysis.buffers[i].shape, at::kFloat,
                  tensors.parameters.empty() ? tensors.buffers.front().device() : device);
     if (!tensors.buffers[i].is_contiguous())
       throw std::invalid_argument(text("'", analysis.buffers[i].name, "' is not contiguous; call .contiguous() on it"));

@@ -29,7 +29,7 @@ void write_all(const std::vector<at::Tensor>& to, const std::vector<at::Tensor>&
 }
 
 at::Tensor view(const at::Tensor& flat, const network::TensorSpec& spec) {
-  return flat.narrow(0, spec.offset, spec.count).view(spec.stored_shape);
+  return flat.narrow(0, spec.offset, spec.count).view(spec.shape);
 }
 
 }  // namespace
