@@ -9,6 +9,7 @@
 
 #include "mnistcnn/common/thread_pool.h"
 #include "mnistcnn/engine/batch.h"
+#include "mnistcnn/engine/lanes/runtime/tensor_pointers.h"
 #include "mnistcnn/engine/loss.h"
 #include "mnistcnn/engine/profile.h"
 #include "mnistcnn/network/analysis.h"
@@ -16,14 +17,6 @@
 
 // Trains small networks natively on the CPU, 16 images at a time in the lanes of SIMD registers. See docs/lanes.md.
 namespace mnistcnn::engine::lanes {
-
-// The tensors of a model for the duration of one call, in the order of Analysis::parameters, ::buffers and ::counters.
-struct TensorPointers {
-  std::span<const float* const> parameters;
-  std::span<float* const> gradients;        // of the parameters; empty for calls that compute none
-  std::span<float* const> buffers;          // running means and variances; empty in `backward`
-  std::span<std::int64_t* const> counters;  // batches seen by each batch norm; empty in `backward`
-};
 
 // Why the engine does not support this network ("node 'norm1': ..."), or nothing if it does.
 std::optional<std::string> refusal(const network::Graph& graph, const network::Analysis& analysis);

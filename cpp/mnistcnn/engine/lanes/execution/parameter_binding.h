@@ -1,8 +1,8 @@
 #pragma once
 #include <vector>
 
-#include "mnistcnn/engine/lanes/lanes_engine.h"
 #include "mnistcnn/engine/lanes/plan/compiler.h"
+#include "mnistcnn/engine/lanes/runtime/tensor_pointers.h"
 
 namespace mnistcnn::engine::lanes {
 
