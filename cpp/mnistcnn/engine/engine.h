@@ -37,7 +37,7 @@ class Engine {
   virtual StepProfile stop_profile();
 
   // images: f32 [B, C, H, W], used as they are -> outputs, f32 [B, ...]. In training mode running statistics are
-  // updated. What `keep` asks for is kept until the next call.
+  // updated. Keeps what `keep` requests until the next call.
   virtual at::Tensor forward(const network::Tensors& tensors, const at::Tensor& images, Mode mode,
                              Randomness randomness, Keep keep) = 0;
 

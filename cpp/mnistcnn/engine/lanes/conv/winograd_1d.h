@@ -35,7 +35,7 @@ class Winograd1dConvolution {
   void run(View x, const float* packed, const float* bias, View y, float* workspace) const;
 
  private:
-  // Where the weights of an output lie in packed memory: the first, and the strides between points and between
+  // The offset of the weights of an output in packed memory, and the strides between points and between
   // (channel, kernel column) pairs.
   struct WeightLayout {
     std::int64_t first, point, position;

@@ -88,7 +88,7 @@ void pointwise_forward(const PointwiseArguments& args) {
 }
 
 // Sums dz and dz * (a - mean) per channel and image, for batch norm. Each row is summed first: a gradient that is equal
-// at all positions, as behind a global average, would be rounded in the same direction hundreds of times.
+// at all positions, as before a global average pool, would be rounded in the same direction hundreds of times.
 struct SumSink {
   static constexpr bool kRest = false;  // positions without a gradient add nothing
   float *sum, *sum_of_products;

@@ -17,7 +17,7 @@ namespace mnistcnn::engine::lanes {
 using ConvolutionAlgorithm = std::variant<DirectConvolution, Winograd1dConvolution, Winograd2dInputGradient>;
 using WeightGradientAlgorithm = std::variant<DirectWeightGradient, Winograd1dWeightGradient, Winograd2dWeightGradient>;
 
-// When equal input patches must give bit-identical outputs, so that a max pool behind finds the same ties as PyTorch.
+// When equal input patches must give bit-identical outputs, so that a later max pool finds the same ties as PyTorch.
 // Only direct convolution guarantees it: Winograd rounds the outputs of a tile differently.
 enum class ExactTies { kNotNeeded, kForImageGradients, kAlways };
 

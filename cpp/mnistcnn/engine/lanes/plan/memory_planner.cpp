@@ -54,7 +54,7 @@ class MemoryPlanner {
     return follows && reader->supports_strided_input() ? plan_.ops[producer]->gradient_scratch_layout() : nullptr;
   }
 
-  // The layout that a reader wants, nullptr: dense.
+  // The layout in which the only reader needs no copy; nullptr: dense.
   const PaddedLayout* reader_layout(const Tensor& tensor) const {
     const Op* const reader = only_reader(tensor);
     return reader != nullptr ? reader->input_layout() : nullptr;

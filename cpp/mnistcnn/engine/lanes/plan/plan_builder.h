@@ -40,8 +40,8 @@ class PlanBuilder {
   Extent output_extent() const { return extent_of(output_shape()); }
   void find_used_nodes();
   // If a max pool has several equal inputs, the choice of the winner changes the image gradients. It does not change
-  // the gradient of a convolution, which sees equal patches behind all of them; parameters that differ from position to
-  // position do see a difference.
+  // the gradient of a convolution, whose input patches are equal at all of them; parameters that differ from position
+  // to position do see a difference.
   ExactTies needed_exact_ties() const;
   NodeOutput output_of(int node) const;
   NodeOutput only_input() const { return output_of(node().inputs[0]); }

@@ -23,7 +23,7 @@ std::size_t Arena::bytes_for(std::int64_t count) {
 void Arena::resize(std::int64_t count) {
   release();
   const std::size_t bytes = bytes_for(count);
-  // Two pages more than needed, so that the memory can begin at a boundary of a huge page and a page is left behind it;
+  // Two pages more than needed, so that the memory can begin at a boundary of a huge page and one page follows it;
   // the rest is unmapped.
   void* memory = mmap(nullptr, bytes + 2 * kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();

@@ -8,7 +8,7 @@ namespace mnistcnn::engine::lanes {
 
 // Who reads the memory of a block after its phase.
 enum class BlockMemory {
-  kTemporary,  // nobody, if the program has one phase of blocks: then memory belongs to threads, not to blocks
+  kTemporary,  // no one; if the program has a single phase of blocks, memory is allocated per thread, not per block
   kKept,       // another program continues with it
 };
 

@@ -3,8 +3,8 @@
 
 #include "mnistcnn/engine/lanes/layout/map.h"
 
-// The tensors between operations and where they will lie. Addresses are only known when a batch begins, so a plan
-// holds references into memory regions.
+// The tensors between operations and their places in memory. Memory is allocated when a batch begins, so a plan holds
+// offsets in memory regions.
 namespace mnistcnn::engine::lanes {
 
 struct MemoryRef {
