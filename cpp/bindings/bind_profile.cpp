@@ -1,7 +1,7 @@
 #include "bindings.h"
 #include "mnistcnn/engine/engine.h"
-#include "mnistcnn/engine/lanes/isa.h"
-#include "mnistcnn/engine/lanes/limits.h"
+#include "mnistcnn/engine/lanes/kernels/isa.h"
+#include "mnistcnn/engine/lanes/runtime/peak.h"
 
 namespace mnistcnn::bindings {
 namespace {

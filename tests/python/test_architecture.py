@@ -28,6 +28,8 @@ MAY_INCLUDE = {
     "train": {"common", "data", "network", "metrics", "engine", "engine/aten", "engine/lanes"},
     "bindings": {"common", "data", "network", "zoo", "metrics", "engine", "engine/aten", "engine/lanes", "train"},
 }
+# Inside the lanes engine each folder may include those before it; the files beside the folders may include all.
+LANES_LAYERS = ("kernels", "layout", "gemm", "conv", "runtime", "ops", "plan", "execution")
 WITHOUT_TORCH = [
     *("common/*", "data/**/*", "zoo/*", "metrics/*", "engine/lanes/**/*"),
     *("network/layers.*", "network/graph.*", "network/analysis.*"),
@@ -87,6 +89,19 @@ def test_rooms_include_only_what_they_may():
     assert not wrong, "\n".join(wrong)
 
 
+def test_folders_of_the_lanes_engine_include_only_lower_ones():
+    root = CORE / "engine" / "lanes"
+    assert {path.name for path in root.iterdir() if path.is_dir()} == set(LANES_LAYERS)
+    wrong = []
+    for layer, folder in enumerate(LANES_LAYERS):
+        allowed = tuple(f"mnistcnn/engine/lanes/{lower}/" for lower in LANES_LAYERS[: layer + 1])
+        for path in (root / folder).iterdir():
+            for included in includes(path):
+                if included.startswith("mnistcnn/engine/lanes/") and not included.startswith(allowed):
+                    wrong.append(f"{path.relative_to(ROOT)} includes {included}")
+    assert not wrong, "\n".join(wrong)
+
+
 def test_our_headers_are_included_by_their_full_path():
     """So that the test above sees them all; only the bindings' and the lanes' own neighbours may be short."""
     names = {path.name for path in SOURCES if path.suffix != ".cpp"}
@@ -138,6 +153,33 @@ def test_files_stay_readable():
     for path in [*SOURCES, *MODULES]:
         lines = len(path.read_text(encoding="utf-8").splitlines())
         assert lines <= 650, f"{path.relative_to(ROOT)} has {lines} lines"
+
+
+def functions(path: Path) -> list[tuple[str, int]]:
+    """Return the first line and the number of lines of each function, from the indentation that clang-format gives."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found = []
+    for end, line in enumerate(lines):
+        if line not in ("}", "  }"):
+            continue
+        indentation = line.index("}")
+        start = end - 1
+        while not lines[start].strip() or lines[start].startswith(("#", " " * (indentation + 1))):
+            start -= 1
+        found.append((lines[start].strip(), end - start + 1))
+    return found
+
+
+def test_functions_of_the_lanes_engine_are_short():
+    root = CORE / "engine" / "lanes"
+    sources = [path for path in SOURCES if root in path.parents]
+    long = [
+        f"{path.relative_to(ROOT)}: {head} has {count} lines"
+        for path in sources
+        for head, count in functions(path)
+        if count > 40
+    ]
+    assert not long, "\n".join(long)
 
 
 # ---- Python

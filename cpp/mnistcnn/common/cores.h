@@ -2,8 +2,8 @@
 
 namespace mnistcnn::common {
 
-// The processor cores this process may use: its affinity mask, and the quota of its control group where there is one.
-// At least 1.
+// Return the number of processor cores that this process may use, at least 1: limited by its affinity mask and by the
+// CPU quota of its control group.
 int available_cores();
 
 }  // namespace mnistcnn::common

@@ -12,9 +12,9 @@
 #include "mnistcnn/engine/profile.h"
 #include "mnistcnn/network/tensors.h"
 
-// The contract of everything that executes a network. An engine is made for one network. Each call is given the tensors
-// of a model, which the engine reads and writes in place; it keeps no address of them beyond the call. It knows no
-// epochs, no optimizer and no data set. It is used by one thread at a time.
+// Interface of the engines that execute a network. An engine is made for one network. Each call takes the tensors of a
+// model, which the engine reads and writes in place and does not keep. Epochs, optimizers and data sets are not its
+// concern. It is used by one thread at a time.
 namespace mnistcnn::engine {
 
 class Engine {
@@ -26,18 +26,18 @@ class Engine {
 
   virtual std::string_view name() const = 0;
 
-  // Of memory that it holds for itself between calls; 0 where it keeps nothing or doesn't know.
+  // Memory that it holds between calls; 0 if none, or unknown.
   virtual std::int64_t memory_bytes() const { return 0; }
 
-  // What it would hold to train on so many images at once; 0 where it doesn't know.
+  // Memory that training with this batch size would need; 0 if unknown.
   virtual std::int64_t memory_bytes_of_step(std::int64_t) const { return 0; }
 
-  // Counts where the time of the following steps goes; refused by an engine that can't tell.
+  // Measure the time of the following steps by layer. Throws std::invalid_argument if the engine does not support it.
   virtual void start_profile();
   virtual StepProfile stop_profile();
 
   // images: f32 [B, C, H, W], used as they are -> outputs, f32 [B, ...]. In training mode running statistics are
-  // updated. What `keep` asks for is kept until the next call.
+  // updated. Keeps what `keep` requests until the next call.
   virtual at::Tensor forward(const network::Tensors& tensors, const at::Tensor& images, Mode mode,
                              Randomness randomness, Keep keep) = 0;
 
@@ -47,11 +47,11 @@ class Engine {
   virtual at::Tensor backward(std::span<const at::Tensor> parameters, std::span<const at::Tensor> gradients,
                               const at::Tensor& output_gradients) = 0;
 
-  // Evaluation mode, straight from a data set -> outputs, f32 [B, ...]
+  // Compute outputs in evaluation mode, f32 [B, ...].
   virtual at::Tensor predict(const network::Tensors& tensors, const ImageBatch& batch) = 0;
 
-  // One training step without the optimizer: forward, mean loss over the batch, backward. gradients: contiguous f32,
-  // one per parameter, overwritten.
+  // Run one training step without the optimizer: forward, mean loss over the batch, backward. gradients: contiguous
+  // f32, one per parameter, overwritten.
   virtual StepResult step(const network::Tensors& tensors, std::span<const at::Tensor> gradients,
                           const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
                           Randomness randomness) = 0;
@@ -64,7 +64,7 @@ class Engine {
   std::shared_ptr<const network::Network> network_;
 };
 
-// Refuses gradients of another shape than the outputs they belong to.
+// Throw std::invalid_argument unless the gradients have the shape of the outputs.
 void check_output_gradients(const at::Tensor& output_gradients, at::IntArrayRef output_shape);
 
 }  // namespace mnistcnn::engine

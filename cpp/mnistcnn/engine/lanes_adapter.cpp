@@ -15,27 +15,27 @@ namespace {
 
 using at::Tensor;
 
-// The addresses of a model's tensors for one call. Parameters that are not contiguous are copied for its duration.
-class Addresses {
+// Pointers to the tensors of a model for one call. Parameters that are not contiguous are copied for its duration.
+class CallTensors {
  public:
-  Addresses(std::span<const Tensor> parameters, std::span<const Tensor> gradients) {
+  CallTensors(std::span<const Tensor> parameters, std::span<const Tensor> gradients) {
     copies_.reserve(parameters.size());
     for (const Tensor& each : parameters) {
       copies_.push_back(each.expect_contiguous());
-      values_.push_back(copies_.back()->const_data_ptr<float>());
+      parameters_.push_back(copies_.back()->const_data_ptr<float>());
     }
     for (const Tensor& each : gradients) gradients_.push_back(each.mutable_data_ptr<float>());
   }
-  Addresses(const network::Tensors& tensors, std::span<const Tensor> gradients)
-      : Addresses(std::span(tensors.parameters), gradients) {
+  CallTensors(const network::Tensors& tensors, std::span<const Tensor> gradients)
+      : CallTensors(std::span(tensors.parameters), gradients) {
     for (const Tensor& each : tensors.buffers) buffers_.push_back(each.mutable_data_ptr<float>());
     for (const Tensor& each : tensors.counters) counters_.push_back(each.mutable_data_ptr<std::int64_t>());
   }
-  lanes::Memory memory() const { return {values_, gradients_, buffers_, counters_}; }
+  lanes::TensorPointers pointers() const { return {parameters_, gradients_, buffers_, counters_}; }
 
  private:
   std::vector<c10::MaybeOwned<Tensor>> copies_;
-  std::vector<const float*> values_;
+  std::vector<const float*> parameters_;
   std::vector<float*> gradients_, buffers_;
   std::vector<std::int64_t*> counters_;
 };
@@ -62,10 +62,9 @@ class LanesAdapter final : public Engine {
     check(tensors, images.size(0), mode == Mode::kTrain);
     kept_ = {};
     const Tensor contiguous = images.detach().contiguous();
-    const bool image_gradients = keep == Keep::kForParametersAndImages;
     Tensor outputs = empty_outputs(images.size(0));
-    engine_.forward(Addresses(tensors, {}).memory(), contiguous.const_data_ptr<float>(), images.size(0), mode,
-                    randomness, image_gradients, outputs.mutable_data_ptr<float>(), openmp_threads_.prepare());
+    engine_.forward(CallTensors(tensors, {}).pointers(), contiguous.const_data_ptr<float>(), images.size(0), mode,
+                    randomness, keep, outputs.mutable_data_ptr<float>(), openmp_threads_.borrow());
     kept_ = {keep, images.sizes().vec()};
     return outputs;
   }
@@ -79,9 +78,9 @@ class LanesAdapter final : public Engine {
     const Tensor image_gradients =
         kept_.keep == Keep::kForParametersAndImages ? at::empty(kept_.images, at::kFloat) : Tensor();
     kept_ = {};
-    engine_.backward(Addresses(parameters, gradients).memory(), contiguous.const_data_ptr<float>(),
+    engine_.backward(CallTensors(parameters, gradients).pointers(), contiguous.const_data_ptr<float>(),
                      image_gradients.defined() ? image_gradients.mutable_data_ptr<float>() : nullptr,
-                     openmp_threads_.prepare());
+                     openmp_threads_.borrow());
     return image_gradients;
   }
 
@@ -90,7 +89,7 @@ class LanesAdapter final : public Engine {
     check(tensors, count, false);
     kept_ = {};
     Tensor outputs = empty_outputs(count);
-    engine_.predict(Addresses(tensors, {}).memory(), batch, outputs.mutable_data_ptr<float>());
+    engine_.predict(CallTensors(tensors, {}).pointers(), batch, outputs.mutable_data_ptr<float>());
     return outputs;
   }
 
@@ -99,11 +98,11 @@ class LanesAdapter final : public Engine {
     check(tensors, static_cast<std::int64_t>(labels.size()), true);
     check_gradients(gradients);
     kept_ = {};
-    return engine_.step(Addresses(tensors, gradients).memory(), batch, labels, loss, randomness);
+    return engine_.step(CallTensors(tensors, gradients).pointers(), batch, labels, loss, randomness);
   }
 
  private:
-  // What the latest forward keeps for a backward.
+  // What the latest forward kept for a backward.
   struct Kept {
     Keep keep = Keep::kNothing;
     std::vector<std::int64_t> images;  // their shape

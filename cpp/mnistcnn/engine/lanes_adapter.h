@@ -5,7 +5,7 @@
 
 namespace mnistcnn::engine {
 
-// The lanes engine, which knows no tensors, behind the contract, which speaks of them.
+// Return the lanes engine, which takes plain pointers, as an Engine, which takes tensors of PyTorch.
 std::unique_ptr<Engine> adapt_lanes(std::shared_ptr<const network::Network> network, int threads);
 
 }  // namespace mnistcnn::engine

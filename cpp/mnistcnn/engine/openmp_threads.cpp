@@ -16,18 +16,19 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::microseconds kDelay{200};  // that ends the lending for a while
-constexpr std::chrono::microseconds kGainPerRun{
-    100};  // about what lending gains: so many runs alone make up for a delay
-constexpr int kMostRunsAlone = 1000;
+constexpr std::chrono::microseconds kMaxDelay{200};  // of the slowest thread
+// Gain of borrowing per run: a delay is followed by so many runs on own threads that the gain would have made up for
+// it.
+constexpr std::chrono::microseconds kGainPerRun{100};
+constexpr int kMaxRunsWithout = 1000;
 constexpr int kSoftPause = 1;
 
-// Of the OpenMP library that PyTorch itself is linked with; a process may well hold several. nullptr where it has none,
-// or one that lacks the function.
+// Functions of the OpenMP library that PyTorch is linked with; a process may hold several such libraries. nullptr if it
+// has none, or one without the function.
 struct Functions {
   int (*pause_all)(int kind) = nullptr;  // OpenMP 5.0's omp_pause_resource_all
   int (*thread_number)() = nullptr;      // omp_get_thread_num
-  // What GCC makes of `#pragma omp parallel num_threads(threads)`; LLVM's library has it as well.
+  // GCC's entry point for `#pragma omp parallel num_threads(threads)`; LLVM's library has it as well.
   void (*parallel)(void (*work)(void*), void* context, unsigned threads, unsigned flags) = nullptr;
 };
 
@@ -36,7 +37,7 @@ void find(void* library, const char* name, Function*& function) {
   function = reinterpret_cast<Function*>(dlsym(library, name));
 }
 
-// There the parent's OpenMP threads are missing, and a parallel region would wait for them in vain.
+// In the child of a fork the parent's OpenMP threads do not exist, and a parallel region would wait for them forever.
 std::atomic<bool> in_child_of_a_fork{false};
 
 Functions find_functions() {
@@ -59,40 +60,40 @@ const Functions& functions() {
 
 }  // namespace
 
-OpenMpThreads::OpenMpThreads(int our_threads) : our_threads_(our_threads), cores_(common::available_cores()) {
-  functions();  // from here on a fork is noticed
+OpenMpThreads::OpenMpThreads(int pool_threads) : pool_threads_(pool_threads), cores_(common::available_cores()) {
+  functions();  // registers the fork handler
 }
 
-common::ThreadTeam::Lender* OpenMpThreads::prepare() {
+common::ThreadPool::BorrowedThreads* OpenMpThreads::borrow() {
   const Functions& openmp = functions();
   if (in_child_of_a_fork || at::in_parallel_region()) return nullptr;
-  const int theirs = at::get_num_threads();
-  const bool fit =
-      theirs == our_threads_ && theirs > 1 && openmp.parallel != nullptr && openmp.thread_number != nullptr;
-  if (fit && runs_alone_ == 0) return this;
-  if (runs_alone_ > 0) --runs_alone_;
-  if (theirs - 1 > cores_ - our_threads_ && openmp.pause_all != nullptr) openmp.pause_all(kSoftPause);
+  const int openmp_threads = at::get_num_threads();
+  const bool fits = openmp_threads == pool_threads_ && openmp_threads > 1 && openmp.parallel != nullptr &&
+                    openmp.thread_number != nullptr;
+  if (fits && runs_without_ == 0) return this;
+  if (runs_without_ > 0) --runs_without_;
+  if (openmp_threads - 1 > cores_ - pool_threads_ && openmp.pause_all != nullptr) openmp.pause_all(kSoftPause);
   return nullptr;
 }
 
-void OpenMpThreads::call(int threads, void (*work)(void* context, int number), void* context) {
+void OpenMpThreads::run_on_each(int threads, void (*run)(void* context, int thread), void* context) {
   struct Region {
-    void (*work)(void* context, int number);
+    void (*run)(void* context, int thread);
     void* context;
     Clock::time_point done{};
     std::atomic<int> threads{0};
-  } region{work, context};
-  const auto take_part = [](void* given) {
+  } region{run, context};
+  const auto run_region = [](void* given) {
     Region& own = *static_cast<Region*>(given);
-    const int number = functions().thread_number();
-    own.work(own.context, number);
-    if (number == 0) own.done = Clock::now();
+    const int thread = functions().thread_number();
+    own.run(own.context, thread);
+    if (thread == 0) own.done = Clock::now();
     ++own.threads;
   };
-  functions().parallel(take_part, &region, static_cast<unsigned>(threads), 0);
-  if (region.threads < threads) runs_alone_ = kMostRunsAlone;  // OMP_THREAD_LIMIT and the like
-  const auto late = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - region.done);
-  if (late > kDelay) runs_alone_ = static_cast<int>(std::min<std::int64_t>(late / kGainPerRun, kMostRunsAlone));
+  functions().parallel(run_region, &region, static_cast<unsigned>(threads), 0);
+  if (region.threads < threads) runs_without_ = kMaxRunsWithout;  // limited by OMP_THREAD_LIMIT, for example
+  const auto delay = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - region.done);
+  if (delay > kMaxDelay) runs_without_ = static_cast<int>(std::min<std::int64_t>(delay / kGainPerRun, kMaxRunsWithout));
 }
 
 }  // namespace mnistcnn::engine

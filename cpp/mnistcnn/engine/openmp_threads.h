@@ -1,28 +1,29 @@
 #pragma once
-#include "mnistcnn/common/thread_team.h"
+#include "mnistcnn/common/thread_pool.h"
 
 namespace mnistcnn::engine {
 
-// PyTorch's OpenMP threads in a user's own training loop. After each parallel operation of PyTorch's, such as the
-// loss's backward, they keep turning for milliseconds in case another one follows.
+// PyTorch's OpenMP threads, borrowed by the thread pool during a user's own training loop. After each parallel
+// operation of PyTorch, such as the backward of the loss, they keep spinning for milliseconds in case another one
+// follows.
 //
-// Where they are as many as our team, they do its work: they are awake, and the team's own would find the cores taken.
-// An OpenMP region ends when all its threads have arrived, also one that the system has put aside for another process;
-// after such a delay the team works by itself for a while. So it does where their number is another one. Where both are
-// more than the cores they are then sent to rest before; PyTorch's next parallel operation starts them again (some 50
-// microseconds each).
-class OpenMpThreads final : private common::ThreadTeam::Lender {
+// If there are as many of them as pool threads, they run the pool's tasks: they are awake, and the pool's own threads
+// would find the cores taken. An OpenMP region ends when all its threads have arrived, including one that the system
+// has preempted; after such a delay the pool uses its own threads for a while. It also does if the numbers differ. If
+// both teams together exceed the cores, the OpenMP threads are paused first; PyTorch's next parallel operation starts
+// them again (about 50 microseconds each).
+class OpenMpThreads final : private common::ThreadPool::BorrowedThreads {
  public:
-  explicit OpenMpThreads(int our_threads);
+  explicit OpenMpThreads(int pool_threads);
 
-  // To be asked before each run of our team: who lends threads to it, if anyone.
-  common::ThreadTeam::Lender* prepare();
+  // Called before each run of the pool. Returns the threads to run on, nullptr: the pool's own.
+  common::ThreadPool::BorrowedThreads* borrow();
 
  private:
-  void call(int threads, void (*work)(void* context, int number), void* context) override;
+  void run_on_each(int threads, void (*run)(void* context, int thread), void* context) override;
 
-  const int our_threads_, cores_;
-  int runs_alone_ = 0;  // that are to come after a delay
+  const int pool_threads_, cores_;
+  int runs_without_ = 0;  // remaining runs on the pool's own threads after a delay
 };
 
 }  // namespace mnistcnn::engine

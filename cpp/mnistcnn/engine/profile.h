@@ -3,17 +3,17 @@
 #include <string>
 #include <vector>
 
-// Where the time of training steps goes. Seconds are those of all threads together, summed over the steps.
+// The time of training steps by layer. Seconds are the sum over all threads and steps.
 namespace mnistcnn::engine {
 
-// One operation of an engine: a layer, or several that are computed together.
+// One operation of an engine: a layer, or several fused layers.
 struct OperationTime {
   std::vector<int> nodes;  // of the graph
   double forward = 0, input_gradients = 0, weight_gradients = 0;
-  bool gives_input_gradients = false;  // false where nothing in front of it is trained
+  bool gives_input_gradients = false;  // false if no layer before it has parameters
 };
 
-// What belongs to no layer.
+// Work that belongs to no layer.
 struct ChoreTime {
   std::string name;
   double seconds = 0;
@@ -23,7 +23,7 @@ struct StepProfile {
   std::string instruction_set;
   int threads = 0;
   std::int64_t steps = 0;
-  double seconds = 0;  // from the call of each step to its return, as a clock on the wall shows it
+  double seconds = 0;  // wall time of the calls
   std::vector<OperationTime> operations;
   std::vector<ChoreTime> chores;
 };

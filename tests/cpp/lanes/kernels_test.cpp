@@ -6,15 +6,15 @@
 
 #include "lanes/lanes_fixture.h"
 #include "mnistcnn/common/random.h"
-#include "mnistcnn/engine/lanes/product.h"
+#include "mnistcnn/engine/lanes/gemm/gemm.h"
 
-// The other kernels, each beside its slow twin.
+// The other kernels, each against a slow reference.
 namespace mnistcnn::engine::lanes::testing {
 namespace {
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-TEST(Product, IsTheNaiveSum) {
+TEST(Gemm, IsTheNaiveSum) {
   for_each_instruction_set([](const KernelTable& table) {
     for (unsigned seed = 0; seed < 40; ++seed) {
       Random random(seed);
@@ -23,7 +23,7 @@ TEST(Product, IsTheNaiveSum) {
       std::vector<float> y = random.numbers(at(m * n));
       const std::vector<float> before = y;
       const bool accumulate = seed % 2 == 1;
-      multiply(table, {m, n, k, a.data(), 1, m, x.data(), wide, y.data(), n, accumulate});
+      gemm(table, {m, n, k, a.data(), 1, m, x.data(), wide, y.data(), n, accumulate});
       for (int i = 0; i < m; ++i)
         for (int j = 0; j < n; ++j) {
           double sum = accumulate ? before[at(i * n + j)] : 0;
@@ -37,13 +37,13 @@ TEST(Product, IsTheNaiveSum) {
 TEST(WeightGradient, IsTheNaiveSumForEveryTile) {
   for_each_instruction_set([](const KernelTable& table) {
     Random random(3);
-    const int rows = 3, columns = 5, outputs = kMostTileChannels, positions = rows * columns;
+    const int rows = 3, columns = 5, outputs = kMaxTileChannels, positions = rows * columns;
     const std::vector<float> d = random.numbers(at(outputs * positions * kLanes)),
-                             x = random.numbers(at(kMostTileTaps * positions * kLanes));
-    std::array<std::int32_t, kMostTileTaps> taps{};
-    for (int k = 0; k < kMostTileTaps; ++k) taps[at(k)] = k * positions * kLanes;
-    for (int o = 1; o <= kMostTileChannels; ++o)
-      for (int k = 1; k <= kMostTileTaps; ++k) {
+                             x = random.numbers(at(kMaxTileTaps * positions * kLanes));
+    std::array<std::int32_t, kMaxTileTaps> taps{};
+    for (int k = 0; k < kMaxTileTaps; ++k) taps[at(k)] = k * positions * kLanes;
+    for (int o = 1; o <= kMaxTileChannels; ++o)
+      for (int k = 1; k <= kMaxTileTaps; ++k) {
         if (table.weight_gradient[o][k] == nullptr) continue;
         std::vector<float> out(at(o * k), 1.0f);
         table.weight_gradient[o][k]({d.data(), positions * kLanes, columns * kLanes, x.data(), taps.data(),
@@ -58,8 +58,8 @@ TEST(WeightGradient, IsTheNaiveSumForEveryTile) {
   });
 }
 
-// One image of one channel, as the chain's layers one after another would have it.
-struct SlowChain {
+// One image of one channel: the fused layers one after another.
+struct ReferencePointwise {
   int kind, pool, drop, rows, columns;
   double scale, shift, slope, keep_scale, gradient_mean, projection, mean;
   std::vector<double> y;
@@ -74,7 +74,7 @@ struct SlowChain {
   double affine(double v) const { return before(v) * scale + shift; }
   double value(int i) const {
     const double z = affine(y[at(i)]), v = first() ? z : z * factor(z);
-    return drop == kDropBeforePool ? (kept[at(i)] ? v * keep_scale : 0) : v;
+    return drop == kDropoutBeforePool ? (kept[at(i)] ? v * keep_scale : 0) : v;
   }
   int out_columns() const { return pool ? columns / 2 : columns; }
   int out_rows() const { return pool ? rows / 2 : rows; }
@@ -88,7 +88,7 @@ struct SlowChain {
   }
   double out(int o) const {
     const double v = value(winner(o));
-    return drop == kDropAfterPool ? (kept[at(o)] ? v * keep_scale : 0) : v;
+    return drop == kDropoutAfterPool ? (kept[at(o)] ? v * keep_scale : 0) : v;
   }
   // dz of every position.
   std::vector<double> affine_gradients(const std::vector<double>& out_gradient) const {
@@ -96,7 +96,7 @@ struct SlowChain {
     for (int o = 0; o < out_rows() * out_columns(); ++o) {
       double g = out_gradient[at(o)];
       const int i = winner(o);
-      if (drop != kNoDrop) g = kept[at(drop == kDropAfterPool ? o : i)] ? g * keep_scale : 0;
+      if (drop != kNoDropout) g = kept[at(drop == kDropoutAfterPool ? o : i)] ? g * keep_scale : 0;
       dz[at(i)] = first() ? g : g * factor(affine(y[at(i)]));
     }
     return dz;
@@ -107,7 +107,7 @@ struct SlowChain {
   }
 };
 
-void check_chain(const KernelTable& table, int kind, int pool, int drop) {
+void check_pointwise(const KernelTable& table, int kind, int pool, int drop) {
   Random random(static_cast<unsigned>(kind * 9 + pool * 3 + drop));
   const int channels = 2, rows = 5, columns = 7, positions = rows * columns;
   const int out_rows = pool ? rows / 2 : rows, out_columns = pool ? columns / 2 : columns,
@@ -119,36 +119,39 @@ void check_chain(const KernelTable& table, int kind, int pool, int drop) {
   std::vector<std::uint16_t> mask(at(channels * positions));
   for (auto& each : mask) each = static_cast<std::uint16_t>(random.whole(0, 65535));
   std::vector<float> out(g.size()), y_gradient(y.size()), sum(at(channels * kLanes)), products(sum);
-  ChainTile t{};
-  t.y = y.data(), t.y_plane = positions * kLanes, t.channels = channels, t.rows = rows, t.columns = columns;
-  t.out_rows = out_rows, t.out_columns = out_columns, t.scale = scale.data(), t.shift = shift.data(), t.slope = 0.25f;
-  t.mask = mask.data(), t.keep_scale = 2, t.out = out.data(), t.out_plane = outs * kLanes,
-  t.out_row = out_columns * kLanes;
-  t.gradient_mean = gradient_mean.data(), t.projection = projection.data(), t.mean = mean.data();
-  t.y_gradient = y_gradient.data(), t.y_gradient_plane = positions * kLanes, t.y_gradient_row = columns * kLanes;
-  t.sum = sum.data(), t.sum_of_products = products.data();
-  table.chain_forward[kind][pool][drop](t);
+  PointwiseArguments args{};
+  args.y = y.data(), args.y_plane = positions * kLanes, args.channels = channels, args.rows = rows,
+  args.columns = columns;
+  args.out_rows = out_rows, args.out_columns = out_columns, args.scale = scale.data(), args.shift = shift.data(),
+  args.slope = 0.25f;
+  args.mask = mask.data(), args.keep_scale = 2, args.out = out.data(), args.out_plane = outs * kLanes,
+  args.out_row = out_columns * kLanes;
+  args.gradient_mean = gradient_mean.data(), args.projection = projection.data(), args.mean = mean.data();
+  args.y_gradient = y_gradient.data(), args.y_gradient_plane = positions * kLanes,
+  args.y_gradient_row = columns * kLanes;
+  args.sum = sum.data(), args.sum_of_products = products.data();
+  table.pointwise_forward[kind][pool][drop](args);
   std::vector<float> gradient = g;
-  t.out = gradient.data();
-  table.chain_sums[kind][pool][drop](t);
-  table.chain_backward[kind][pool][drop](t);
+  args.out = gradient.data();
+  table.pointwise_sums[kind][pool][drop](args);
+  table.pointwise_backward[kind][pool][drop](args);
   for (int c = 0; c < channels; ++c)
     for (int image = 0; image < kLanes; ++image) {
-      SlowChain slow{kind,
-                     pool,
-                     drop,
-                     rows,
-                     columns,
-                     scale[at(c)],
-                     shift[at(c)],
-                     0.25,
-                     2,
-                     gradient_mean[at(c)],
-                     projection[at(c)],
-                     mean[at(c)],
-                     {},
-                     {}};
-      const int mask_plane = drop == kDropAfterPool ? outs : positions;
+      ReferencePointwise slow{kind,
+                              pool,
+                              drop,
+                              rows,
+                              columns,
+                              scale[at(c)],
+                              shift[at(c)],
+                              0.25,
+                              2,
+                              gradient_mean[at(c)],
+                              projection[at(c)],
+                              mean[at(c)],
+                              {},
+                              {}};
+      const int mask_plane = drop == kDropoutAfterPool ? outs : positions;
       for (int i = 0; i < positions; ++i) slow.y.push_back(y[at((c * positions + i) * kLanes + image)]);
       for (int i = 0; i < mask_plane; ++i) slow.kept.push_back((mask[at(c * mask_plane + i)] >> image & 1) != 0);
       std::vector<double> own;
@@ -168,27 +171,28 @@ void check_chain(const KernelTable& table, int kind, int pool, int drop) {
     }
 }
 
-TEST(Chain, IsItsLayersOneAfterAnother) {
+TEST(Pointwise, IsItsLayersOneAfterAnother) {
   for_each_instruction_set([](const KernelTable& table) {
-    for (int kind = 0; kind < kChainKinds; ++kind)
-      for (int pool = 0; pool < kChainPools; ++pool)
-        for (int drop = 0; drop < kChainDrops; ++drop) {
-          if (table.chain_forward[kind][pool][drop] == nullptr) continue;
+    for (int kind = 0; kind < kPointwiseKinds; ++kind)
+      for (int pool = 0; pool < kPointwisePools; ++pool)
+        for (int drop = 0; drop < kPointwiseDropouts; ++drop) {
+          if (table.pointwise_forward[kind][pool][drop] == nullptr) continue;
           SCOPED_TRACE(std::to_string(kind) + " " + std::to_string(pool) + " " + std::to_string(drop));
-          check_chain(table, kind, pool, drop);
+          check_pointwise(table, kind, pool, drop);
         }
   });
 }
 
-TEST(Chain, NotANumberPassesActivationsAndPools) {
+TEST(Pointwise, NanPassesActivationsAndPools) {
   for_each_instruction_set([](const KernelTable& table) {
     std::vector<float> y(4 * kLanes, 1.0f), out(kLanes);
     for (int i = 0; i < 4; ++i) y[at(i * kLanes + i)] = std::nanf("");
     const float one = 1, zero = 0;
-    ChainTile t{};
-    t.y = y.data(), t.y_plane = 4 * kLanes, t.channels = 1, t.rows = t.columns = 2, t.out_rows = t.out_columns = 1;
-    t.scale = &one, t.shift = &zero, t.out = out.data(), t.out_plane = t.out_row = kLanes;
-    table.chain_forward[kAffineRelu][kMaxPool][kNoDrop](t);
+    PointwiseArguments args{};
+    args.y = y.data(), args.y_plane = 4 * kLanes, args.channels = 1, args.rows = args.columns = 2,
+    args.out_rows = args.out_columns = 1;
+    args.scale = &one, args.shift = &zero, args.out = out.data(), args.out_plane = args.out_row = kLanes;
+    table.pointwise_forward[kAffineRelu][kMaxPool][kNoDropout](args);
     for (int image = 0; image < kLanes; ++image) EXPECT_EQ(std::isnan(out[at(image)]), image < 4);
   });
 }
@@ -298,7 +302,7 @@ TEST(Activations, MishSoftplusAndReciprocalAreAccurateInEveryDigit) {
   });
 }
 
-TEST(Activations, MishSoftplusAndReciprocalAtTheEndsOfTheNumbers) {
+TEST(Activations, MishSoftplusAndReciprocalOfExtremeNumbers) {
   for_each_instruction_set([](const KernelTable& table) {
     const float infinity = std::numeric_limits<float>::infinity(), largest = std::numeric_limits<float>::max();
     std::vector<float> x(kLanes, std::nanf(""));
@@ -336,7 +340,7 @@ TEST(Activations, MishSoftplusAndReciprocalAtTheEndsOfTheNumbers) {
   });
 }
 
-TEST(Activations, MishSoftplusAndReciprocalHaveTheSameBitsOnAvx2AndAvx512) {
+TEST(Activations, MishSoftplusAndReciprocalAreBitIdenticalOnAvx2AndAvx512) {
   std::vector<float> x;
   for (int i = -4000; i < 4000; ++i) x.push_back(static_cast<float>(i) * 0.0271f);
   std::map<Activation, std::vector<float>> first;
@@ -362,23 +366,23 @@ TEST(Amax, EqualMaximaShareTheGradient) {
     std::vector<std::int32_t> starts, ones(columns, 1);
     for (int i = 0; i < columns; ++i) starts.push_back(i);
     std::vector<float> out(gradient.size()), back(x.size());
-    PoolTile t{};
-    t.x = x.data(), t.gradient = gradient.data(), t.out = out.data(), t.channels = channels;
-    t.rows = {&start, &all, 1, rows, 1}, t.columns = {starts.data(), ones.data(), columns, columns, 1};
-    table.max_pool_forward(t);
-    t.out = back.data();
-    table.amax_backward(t);
+    PoolArguments args{};
+    args.x = x.data(), args.gradient = gradient.data(), args.out = out.data(), args.channels = channels;
+    args.rows = {&start, &all, 1, rows, 1}, args.columns = {starts.data(), ones.data(), columns, columns, 1};
+    table.max_pool_forward(args);
+    args.out = back.data();
+    table.amax_backward(args);
     for (int c = 0; c < channels; ++c)
       for (int i = 0; i < columns * kLanes; ++i) {
         const auto place = [&](int row) { return at((c * rows + row) * columns * kLanes + i); };
-        float most = x[place(0)];
+        float maximum = x[place(0)];
         int ties = 0;
-        for (int row = 0; row < rows; ++row) most = std::max(most, x[place(row)]);
-        for (int row = 0; row < rows; ++row) ties += x[place(row)] == most;
+        for (int row = 0; row < rows; ++row) maximum = std::max(maximum, x[place(row)]);
+        for (int row = 0; row < rows; ++row) ties += x[place(row)] == maximum;
         const std::size_t o = at(c * columns * kLanes + i);
-        ASSERT_EQ(out[o], most);
+        ASSERT_EQ(out[o], maximum);
         for (int row = 0; row < rows; ++row)
-          ASSERT_EQ(back[place(row)], x[place(row)] == most ? gradient[o] / static_cast<float>(ties) : 0);
+          ASSERT_EQ(back[place(row)], x[place(row)] == maximum ? gradient[o] / static_cast<float>(ties) : 0);
       }
   });
 }
@@ -391,11 +395,11 @@ TEST(Softmax, LossesAndGradientsOfEveryImage) {
     std::array<std::int32_t, kLanes> labels{};
     for (auto& label : labels) label = random.whole(0, classes - 1);
     labels[3] = -1;
-    LossTile t{};
-    t.outputs = outputs.data(), t.class_step = kLanes, t.classes = classes, t.labels = labels.data(),
-    t.smoothing = 0.2f;
-    t.scale = 0.5f, t.gradient = gradient.data(), t.gradient_step = kLanes;
-    table.cross_entropy(t);
+    LossArguments args{};
+    args.outputs = outputs.data(), args.class_step = kLanes, args.classes = classes, args.labels = labels.data(),
+    args.smoothing = 0.2f;
+    args.scale = 0.5f, args.gradient = gradient.data(), args.gradient_step = kLanes;
+    table.cross_entropy(args);
     for (int image = 0; image < kLanes; ++image) {
       double sum = 0, even = 0;
       for (int c = 0; c < classes; ++c) sum += std::exp(static_cast<double>(outputs[at(c * kLanes + image)]));
@@ -406,7 +410,7 @@ TEST(Softmax, LossesAndGradientsOfEveryImage) {
         const double expected = labels[at(image)] < 0 ? 0 : 0.5 * (std::exp(logit) / sum - target);
         ASSERT_NEAR(gradient[at(c * kLanes + image)], expected, 1e-6);
       }
-      ASSERT_NEAR(t.loss[image], labels[at(image)] < 0 ? 0 : even, 1e-5);
+      ASSERT_NEAR(args.loss[image], labels[at(image)] < 0 ? 0 : even, 1e-5);
     }
   });
 }
@@ -430,11 +434,12 @@ TEST(Gather, TransposesAndScalesEveryPixel) {
     for (auto& pixel : images) pixel = static_cast<std::uint8_t>(random.whole(0, 255));
     const std::array<float, 2> scale{0.5f, 0.25f}, shift{-1, 2};
     std::vector<float> out(at(size * kLanes));
-    GatherTile t{};
-    for (int image = 0; image < kLanes; ++image) t.images[image] = images.data() + image * size;
-    t.channels = channels, t.rows = rows, t.columns = columns, t.scale = scale.data(), t.shift = shift.data();
-    t.out = out.data(), t.out_plane = rows * columns * kLanes, t.out_row = columns * kLanes;
-    table.gather(t);
+    GatherArguments args{};
+    for (int image = 0; image < kLanes; ++image) args.images[image] = images.data() + image * size;
+    args.channels = channels, args.rows = rows, args.columns = columns, args.scale = scale.data(),
+    args.shift = shift.data();
+    args.out = out.data(), args.out_plane = rows * columns * kLanes, args.out_row = columns * kLanes;
+    table.gather(args);
     for (int i = 0; i < size; ++i)
       for (int image = 0; image < kLanes; ++image) {
         const std::size_t c = at(i / (rows * columns));

@@ -81,7 +81,7 @@ Outcome train_a_little(Model& model, std::initializer_list<int> batch_sizes) {
   return outcome;
 }
 
-TEST(LanesEngine, TheSameBitsForAnyNumberOfThreadsAndWideInstructionSet) {
+TEST(LanesEngine, IsBitIdenticalForAnyNumberOfThreadsAndWideInstructionSet) {
   Model alone(varied_graph(), 1);
   const Outcome expected = train_a_little(alone, {64, 33});
   for (const int threads : {2, 3, 8}) {
@@ -99,8 +99,8 @@ TEST(LanesEngine, TheSameBitsForAnyNumberOfThreadsAndWideInstructionSet) {
   EXPECT_EQ(each[0], each[1]);
 }
 
-// Images that are made on the way, by whichever thread needs them, are as good as stored ones.
-TEST(LanesEngine, ASourceOfImagesGivesTheBitsOfStoredImages) {
+// Images that the threads make on demand give the same results as stored images.
+TEST(LanesEngine, AnImageSourceGivesTheBitsOfStoredImages) {
   class Reversed final : public ImageSource {
    public:
     Reversed(const std::vector<std::uint8_t>& images, std::size_t size) : images_(images), size_(size) {}
@@ -150,12 +150,12 @@ TEST(LanesEngine, UnknownInstructionSetsAreRefusedWithTheChoices) {
 }
 
 // Loss and gradients against central differences of the loss, in every parameter of a small network.
-TEST(LanesEngine, GradientsAreTheSlopesOfTheLoss) {
+TEST(LanesEngine, GradientsAreTheDerivativesOfTheLoss) {
   network::Conv2d odd = convolution(3, 2, 1);
   odd.stride = {2, 1};
   odd.dilation = {1, 2};
-  Model model(chain_graph({2, 6, 5}, {odd, network::BatchNorm2d{}, network::Sigmoid{}, network::Flatten{},
-                                      network::Linear{4, true}}),
+  Model model(sequential({2, 6, 5}, {odd, network::BatchNorm2d{}, network::Sigmoid{}, network::Flatten{},
+                                     network::Linear{4, true}}),
               2);
   Random random(8);
   for (const int count : {2, 17}) {
@@ -186,7 +186,7 @@ TEST(LanesEngine, GradientsAreTheSlopesOfTheLoss) {
 // Without batch norm, the gradient of a batch is the mean of the gradients of its images.
 TEST(LanesEngine, AnyBatchSize) {
   const Graph graph =
-      chain_graph({1, 9, 8}, {convolution(5, 3), network::ReLU{}, network::Flatten{}, network::Linear{10, true}});
+      sequential({1, 9, 8}, {convolution(5, 3), network::ReLU{}, network::Flatten{}, network::Linear{10, true}});
   const std::vector<std::uint8_t> images = some_images(1000, 72);
   const std::vector<float> scale{1 / 255.0f}, shift{0};
   Model model(graph, 2), single(graph, 1);
@@ -209,10 +209,10 @@ TEST(LanesEngine, AnyBatchSize) {
   }
 }
 
-TEST(LanesEngine, BatchNormStatisticsSurviveALargeMean) {
+TEST(LanesEngine, BatchNormStatisticsAreAccurateForALargeMean) {
   network::BatchNorm2d norm;
   norm.momentum = 1;  // the running statistics are the batch's
-  Model model(chain_graph({2, 7, 9}, {norm}), 2);
+  Model model(sequential({2, 7, 9}, {norm}), 2);
   Random random(2);
   const int count = 50, positions = 63;
   std::vector<float> images(count * 2 * positions), outputs(images.size());
@@ -232,7 +232,7 @@ TEST(LanesEngine, BatchNormStatisticsSurviveALargeMean) {
 }
 
 TEST(LanesEngine, OneValuePerChannelIsRefusedInTraining) {
-  Model model(chain_graph({3, 1, 1}, {network::BatchNorm2d{}}), 1);
+  Model model(sequential({3, 1, 1}, {network::BatchNorm2d{}}), 1);
   std::vector<float> images(3, 1), outputs(3);
   EXPECT_THROW(model.forward(images.data(), 1, Mode::kTrain, {}, false, outputs.data()), std::invalid_argument);
   EXPECT_NO_THROW(model.forward(images.data(), 1, Mode::kEvaluate, {}, false, outputs.data()));
@@ -241,7 +241,7 @@ TEST(LanesEngine, OneValuePerChannelIsRefusedInTraining) {
 TEST(LanesEngine, RefusesWithTheNodeAndTheReason) {
   network::InstanceNorm2d norm;
   norm.track_running_stats = true;
-  const Graph graph = chain_graph({1, 4, 4}, {norm});
+  const Graph graph = sequential({1, 4, 4}, {norm});
   const auto reason = refusal(graph, network::analyse(graph));
   ASSERT_TRUE(reason);
   EXPECT_NE(reason->find("'n0'"), std::string::npos);
@@ -249,7 +249,7 @@ TEST(LanesEngine, RefusesWithTheNodeAndTheReason) {
 }
 
 TEST(LanesEngine, WrongStepsAreRefused) {
-  Model model(chain_graph({1, 4, 4}, {network::Flatten{}, network::Linear{3, true}}), 1);
+  Model model(sequential({1, 4, 4}, {network::Flatten{}, network::Linear{3, true}}), 1);
   const std::vector<std::uint8_t> images(16);
   const std::vector<std::int64_t> indices{0}, wrong{3}, none;
   const std::vector<float> one{1};
@@ -259,7 +259,7 @@ TEST(LanesEngine, WrongStepsAreRefused) {
 }
 
 TEST(LanesEngine, AForwardServesOneBackward) {
-  Model model(chain_graph({1, 4, 4}, {network::Flatten{}, network::Linear{3, true}}), 1);
+  Model model(sequential({1, 4, 4}, {network::Flatten{}, network::Linear{3, true}}), 1);
   const std::vector<float> image(16, 0.5f), gradients(3, 1.0f);
   std::vector<float> outputs(3);
   model.forward(image.data(), 1, Mode::kTrain, {}, false, outputs.data());
@@ -303,10 +303,10 @@ TEST(LanesEngine, WorksInTheChildOfAFork) {
 
 // A linear layer used twice: its gradient is the sum of those of two layers with equal weights.
 TEST(LanesEngine, AddsTheGradientsOfASharedTensor) {
-  for (const std::int64_t size : {8, 400}) {  // a product for each block, and one for the batch
+  for (const std::int64_t size : {8, 400}) {  // by block, and over the batch
     const std::vector<network::Layer> layers{network::Flatten{}, network::Linear{size, true}, network::Tanh{},
                                              network::Linear{size, true}, network::Linear{3, true}};
-    const Graph separate = chain_graph({1, 1, size}, layers);
+    const Graph separate = sequential({1, 1, size}, layers);
     Graph shared = separate;
     shared.shared = {{3, network::Role::kWeight, 1}, {3, network::Role::kBias, 1}};
     Model one(shared, 2), two(separate, 2);
@@ -327,10 +327,10 @@ TEST(LanesEngine, AddsTheGradientsOfASharedTensor) {
 }
 
 TEST(LanesEngine, RefusesAnotherNumberOfTensors) {
-  Model model(chain_graph({1, 4, 4}, {network::Flatten{}, network::Linear{3, true}}), 1);
+  Model model(sequential({1, 4, 4}, {network::Flatten{}, network::Linear{3, true}}), 1);
   const std::vector<float> image(16);
   std::vector<float> outputs(3);
-  EXPECT_THROW(model.engine->forward({}, image.data(), 1, Mode::kEvaluate, {}, false, outputs.data()),
+  EXPECT_THROW(model.engine->forward({}, image.data(), 1, Mode::kEvaluate, {}, Keep::kForParameters, outputs.data()),
                std::invalid_argument);
 }
 

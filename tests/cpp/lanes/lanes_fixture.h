@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "mnistcnn/engine/lanes/isa.h"
+#include "mnistcnn/engine/lanes/kernels/isa.h"
 #include "mnistcnn/engine/lanes/lanes_engine.h"
 
 // What the lanes tests share: every instruction set of this machine, random numbers, and models in memory.
@@ -66,9 +66,9 @@ class Random {
   std::mt19937 engine_;
 };
 
-// A network with memory and an engine of its own. The tensors lie one behind the other, so that a test can go through
-// all of them. For each call they are copied to allocations of their own, which are freed behind it: the address
-// sanitizer then finds an access outside of a tensor, and any address that the engine has kept.
+// A network with its tensors and an engine. Tensors of one kind are contiguous, so that a test can loop over them. For
+// each call they are copied to separate allocations, which are freed afterwards: the address sanitizer then reports an
+// access outside of a tensor, and the use of a pointer that the engine has kept.
 struct Model {
   network::Graph graph;
   network::Analysis analysis;
@@ -87,22 +87,24 @@ struct Model {
   }
 
   void forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, bool image_gradients,
-               float* outputs, common::ThreadTeam::Lender* lender = nullptr) {
+               float* outputs, common::ThreadPool::BorrowedThreads* borrowed = nullptr) {
     Separate tensors(*this);
-    engine->forward(tensors.memory(), images, count, mode, randomness, image_gradients, outputs, lender);
+    engine->forward(tensors.pointers(), images, count, mode, randomness,
+                    image_gradients ? Keep::kForParametersAndImages : Keep::kForParameters, outputs, borrowed);
   }
-  void backward(const float* output_gradients, float* image_gradients, common::ThreadTeam::Lender* lender = nullptr) {
+  void backward(const float* output_gradients, float* image_gradients,
+                common::ThreadPool::BorrowedThreads* borrowed = nullptr) {
     Separate tensors(*this);
-    engine->backward(tensors.memory(), output_gradients, image_gradients, lender);
+    engine->backward(tensors.pointers(), output_gradients, image_gradients, borrowed);
   }
   void predict(const ImageBatch& batch, float* outputs) {
     Separate tensors(*this);
-    engine->predict(tensors.memory(), batch, outputs);
+    engine->predict(tensors.pointers(), batch, outputs);
   }
   StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
                   Randomness randomness) {
     Separate tensors(*this);
-    return engine->step(tensors.memory(), batch, labels, loss, randomness);
+    return engine->step(tensors.pointers(), batch, labels, loss, randomness);
   }
 
  private:
@@ -112,17 +114,17 @@ struct Model {
     std::vector<Element>& flat;
     std::vector<std::unique_ptr<Element[]>> own;
     std::vector<Element*> addresses;
-    std::vector<std::pair<std::int64_t, std::int64_t>> places;
+    std::vector<std::pair<std::int64_t, std::int64_t>> ranges;
 
     void add(std::int64_t offset, std::int64_t count) {
       own.push_back(std::make_unique<Element[]>(static_cast<std::size_t>(count)));
       addresses.push_back(own.back().get());
-      places.emplace_back(offset, count);
+      ranges.emplace_back(offset, count);
       std::copy_n(flat.data() + offset, count, addresses.back());
     }
     void copy_back() {
       for (std::size_t i = 0; i < own.size(); ++i)
-        std::copy_n(addresses[i], places[i].second, flat.data() + places[i].first);
+        std::copy_n(addresses[i], ranges[i].second, flat.data() + ranges[i].first);
     }
   };
 
@@ -152,12 +154,12 @@ struct Model {
     Separate(const Separate&) = delete;
     Separate& operator=(const Separate&) = delete;
 
-    Memory memory() const { return {readable, gradients.addresses, buffers.addresses, counters.addresses}; }
+    TensorPointers pointers() const { return {readable, gradients.addresses, buffers.addresses, counters.addresses}; }
   };
 };
 
 // Nodes in a row.
-inline network::Graph chain_graph(network::Shape input, std::vector<network::Layer> layers) {
+inline network::Graph sequential(network::Shape input, std::vector<network::Layer> layers) {
   network::Graph graph{std::move(input), {}};
   for (std::size_t i = 0; i < layers.size(); ++i)
     graph.nodes.push_back({"n" + std::to_string(i), layers[i], {static_cast<int>(i) - 1}});

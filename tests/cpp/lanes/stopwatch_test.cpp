@@ -1,4 +1,4 @@
-#include "mnistcnn/engine/lanes/stopwatch.h"
+#include "mnistcnn/engine/lanes/runtime/stopwatch.h"
 
 #include <thread>
 
@@ -9,29 +9,29 @@ namespace {
 
 void sleep(int milliseconds) { std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds)); }
 
-TEST(Stopwatch, CountsWhatIsInsideForTheInnerWorkOnly) {
+TEST(Stopwatch, AttributesNestedTimeToTheInnerCategoryOnly) {
   Stopwatch stopwatch(2, 3);
-  const Work outer = work_of(0, Pass::kForward), inner = work_of(2, Pass::kWeightGradients);
+  const TimeCategory outer = time_category(0, Pass::kForward), inner = time_category(2, Pass::kWeightGradients);
   for (const int thread : {0, 1, Stopwatch::kCompletion}) {
-    const Work before = stopwatch.change(thread, outer);
+    const TimeCategory before = stopwatch.switch_to(thread, outer);
     EXPECT_EQ(before.owner, kIdle);
     sleep(2);
-    EXPECT_EQ(stopwatch.change(thread, inner).owner, outer.owner);
+    EXPECT_EQ(stopwatch.switch_to(thread, inner).owner, outer.owner);
     sleep(4);
-    stopwatch.change(thread, outer);
-    stopwatch.change(thread, before);
+    stopwatch.switch_to(thread, outer);
+    stopwatch.switch_to(thread, before);
   }
   EXPECT_GE(stopwatch.seconds(outer), 3 * 0.002);
   EXPECT_GE(stopwatch.seconds(inner), 3 * 0.004);
-  EXPECT_EQ(stopwatch.seconds(work_of(1, Pass::kForward)), 0);
-  EXPECT_EQ(stopwatch.seconds(work_of(2, Pass::kForward)), 0);
+  EXPECT_EQ(stopwatch.seconds(time_category(1, Pass::kForward)), 0);
+  EXPECT_EQ(stopwatch.seconds(time_category(2, Pass::kForward)), 0);
 }
 
 network::Graph small_network() {
   network::MaxPool2d pool;
   pool.kernel = pool.stride = {2, 2};
-  return chain_graph({1, 12, 12}, {convolution(6, 3, 1), network::BatchNorm2d{}, network::ReLU{}, pool,
-                                   convolution(8, 3), network::Tanh{}, network::Flatten{}, network::Linear{10, true}});
+  return sequential({1, 12, 12}, {convolution(6, 3, 1), network::BatchNorm2d{}, network::ReLU{}, pool,
+                                  convolution(8, 3), network::Tanh{}, network::Flatten{}, network::Linear{10, true}});
 }
 
 StepResult one_step(Model& model, int count) {
@@ -42,7 +42,7 @@ StepResult one_step(Model& model, int count) {
   return model.step({images.data(), indices, scale, shift}, labels, {}, {});
 }
 
-TEST(Stopwatch, AProfileHasEveryNodeThatIsComputedAndNoMoreTimeThanThereWas) {
+TEST(Stopwatch, AProfileHasEveryComputedNodeAndNoMoreThanTheElapsedTime) {
   for (const int threads : {1, 3}) {
     Model model(small_network(), threads);
     model.engine->start_profile();
@@ -67,7 +67,7 @@ TEST(Stopwatch, AProfileHasEveryNodeThatIsComputedAndNoMoreTimeThanThereWas) {
   }
 }
 
-TEST(Stopwatch, CountingChangesNoBit) {
+TEST(Stopwatch, ProfilingChangesNoBit) {
   Model counted(small_network(), 2), plain(small_network(), 2);
   counted.engine->start_profile();
   EXPECT_EQ(one_step(counted, 50).loss_sum, one_step(plain, 50).loss_sum);
@@ -79,7 +79,7 @@ TEST(Stopwatch, AProfileThatWasNotStartedCannotBeStopped) {
   EXPECT_THROW(model.engine->stop_profile(), std::logic_error);
 }
 
-TEST(LanesEngine, KnowsItsMemoryBeforeItIsUsed) {
+TEST(LanesEngine, PredictsItsMemory) {
   network::Graph with_large_linear = small_network();
   with_large_linear.nodes.back().layer = network::Linear{900, true};
   with_large_linear.nodes.push_back({"last", network::Linear{10, true}, {7}});

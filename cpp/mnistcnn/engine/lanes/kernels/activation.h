@@ -1,7 +1,7 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/functions.h"
 
-// The activations that no chain fuses, one number at a time: the value and the derivative.
+// Activations that are not fused: value and derivative, elementwise.
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -140,20 +140,20 @@ struct Function<kReciprocal> {
   }
 };
 
-LANES_INLINE Constants constants_of(const ActivationRow& row) {
+LANES_INLINE Constants constants_of(const ActivationArguments& row) {
   return {splat(static_cast<float>(row.parameters.first)), splat(static_cast<float>(row.parameters.second))};
 }
 
 // Counts are multiples of 16.
 template <Activation kActivation>
-void activation_forward(const ActivationRow& row) {
+void activation_forward(const ActivationArguments& row) {
   const Constants constants = constants_of(row);
   for (std::int64_t i = 0; i < row.count; i += kWidth)
     store(row.out + i, Function<kActivation>::value(load(row.x + i), constants));
 }
 
 template <Activation kActivation>
-void activation_backward(const ActivationRow& row) {
+void activation_backward(const ActivationArguments& row) {
   const Constants constants = constants_of(row);
   for (std::int64_t i = 0; i < row.count; i += kWidth)
     store(row.out + i, load(row.gradient + i) * Function<kActivation>::derivative(load(row.x + i), constants));

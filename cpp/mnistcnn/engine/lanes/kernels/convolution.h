@@ -1,38 +1,38 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/vector.h"
 
-// Direct convolution: a tile of kOut output channels x kColumns neighbouring columns stays in registers while channels
-// and kernel positions pass by; weights are broadcast, images fill the lanes. The order of the additions is (input
-// channel, kernel row, kernel column) for every tile shape, so results don't depend on the tiling.
+// Direct convolution: a tile of kOut output channels x kColumns adjacent columns stays in registers during the loop
+// over channels and kernel positions. Weights are broadcast, images fill the lanes. The additions are in the order
+// (input channel, kernel row, kernel column) for every tile shape, so results do not depend on the tiling.
 namespace mnistcnn::engine::lanes {
 namespace {
 
-// Accumulators a tile may use, so that operands still fit beside them.
-constexpr int kMostAccumulators = kRegisters == 32 ? 28 : 12;
-constexpr bool fits(int a, int b) { return a * b <= kMostAccumulators && a * b + (a < b ? a : b) + 1 <= kRegisters; }
+// Accumulators of a tile; the other registers hold operands.
+constexpr int kMaxAccumulators = kRegisters == 32 ? 28 : 12;
+constexpr bool fits(int a, int b) { return a * b <= kMaxAccumulators && a * b + (a < b ? a : b) + 1 <= kRegisters; }
 
 template <int kOut, int kColumns>
 struct Accumulators {
   vf sum[kOut][kColumns];
 
-  LANES_INLINE void start(const ConvolutionTile& t, int part) {
+  LANES_INLINE void start(const ConvolutionArguments& args, int part) {
 #pragma GCC unroll 32
     for (int o = 0; o < kOut; ++o) {
-      const vf bias = t.bias ? splat(t.bias[o]) : vf{};
+      const vf bias = args.bias ? splat(args.bias[o]) : vf{};
 #pragma GCC unroll 32
       for (int j = 0; j < kColumns; ++j)
-        sum[o][j] = t.accumulate ? load(t.y + o * t.y_plane + j * t.y_step + part * kWidth) : bias;
+        sum[o][j] = args.accumulate ? load(args.y + o * args.y_plane + j * args.y_step + part * kWidth) : bias;
     }
   }
 
-  LANES_INLINE void finish(const ConvolutionTile& t, int part) const {
+  LANES_INLINE void finish(const ConvolutionArguments& args, int part) const {
 #pragma GCC unroll 32
     for (int o = 0; o < kOut; ++o)
 #pragma GCC unroll 32
-      for (int j = 0; j < kColumns; ++j) store(t.y + o * t.y_plane + j * t.y_step + part * kWidth, sum[o][j]);
+      for (int j = 0; j < kColumns; ++j) store(args.y + o * args.y_plane + j * args.y_step + part * kWidth, sum[o][j]);
   }
 
-  // One kernel position; columns outside [kFirst, kEnd) lie outside the map.
+  // Adds one kernel position; columns outside [kFirst, kEnd) are outside the map.
   template <int kFirst, int kEnd>
   LANES_INLINE void add(const float* x, std::int64_t x_step, const float* w) {
     if constexpr (kOut >= kColumns) {
@@ -68,44 +68,45 @@ struct Accumulators {
 
 // Any kernel, stride and dilation.
 template <int kOut, int kColumns>
-void convolve(const ConvolutionTile& t) {
+void convolve(const ConvolutionArguments& args) {
   for (int part = 0; part < kParts; ++part) {
     Accumulators<kOut, kColumns> tile;
-    tile.start(t, part);
-    const float* plane = t.x + part * kWidth;
-    const float* weights = t.w;
-    for (int c = 0; c < t.channels; ++c, plane += t.x_plane, weights += t.kernel_rows * t.kernel_columns * kOut)
-      for (int row = t.first_row; row < t.end_row; ++row) {
-        const float* x = plane + row * t.x_row;
-        const float* w = weights + row * t.kernel_columns * kOut;
-        for (int column = t.first_column; column < t.end_column; ++column)
-          tile.template add<0, kColumns>(x + t.column_offsets[column], t.x_step, w + column * kOut);
+    tile.start(args, part);
+    const float* plane = args.x + part * kWidth;
+    const float* weights = args.w;
+    for (int c = 0; c < args.channels;
+         ++c, plane += args.x_plane, weights += args.kernel_rows * args.kernel_columns * kOut)
+      for (int row = args.first_row; row < args.end_row; ++row) {
+        const float* x = plane + row * args.x_row;
+        const float* w = weights + row * args.kernel_columns * kOut;
+        for (int column = args.first_column; column < args.end_column; ++column)
+          tile.template add<0, kColumns>(x + args.column_offsets[column], args.x_step, w + column * kOut);
       }
-    tile.finish(t, part);
+    tile.finish(args, part);
   }
 }
 
 // 1 x 1 kernels.
 template <int kOut, int kColumns>
-void convolve1(const ConvolutionTile& t) {
+void convolve1(const ConvolutionArguments& args) {
   for (int part = 0; part < kParts; ++part) {
     Accumulators<kOut, kColumns> tile;
-    tile.start(t, part);
-    const float* x = t.x + part * kWidth;
-    const float* w = t.w;
-    const int channels = t.first_row < t.end_row ? t.channels : 0;  // else the row lies outside the map
-    for (int c = 0; c < channels; ++c, x += t.x_plane, w += kOut) {
+    tile.start(args, part);
+    const float* x = args.x + part * kWidth;
+    const float* w = args.w;
+    const int channels = args.first_row < args.end_row ? args.channels : 0;  // else the row is outside the map
+    for (int c = 0; c < channels; ++c, x += args.x_plane, w += kOut) {
       tile.template add<0, kColumns>(x, kLanes, w);
       asm volatile("" ::: "memory");
     }
-    tile.finish(t, part);
+    tile.finish(args, part);
   }
 }
 
-// Kernels three wide, without stride or dilation along the row. kLeft and kRight of the kColumns + 2 input columns lie
-// outside the map: neither loaded nor multiplied.
+// Kernels of width 3, without stride or dilation along the row. The first kLeft and the last kRight of the kColumns + 2
+// input columns are outside the map: neither loaded nor multiplied.
 template <int kOut, int kColumns, int kLeft, int kRight>
-void convolve3(const ConvolutionTile& t) {
+void convolve3(const ConvolutionArguments& args) {
   constexpr auto low = [](int k) { return kLeft > k ? kLeft - k : 0; };
   constexpr auto high = [](int k) {
     const int end = kColumns + 2 - kRight - k;
@@ -113,15 +114,15 @@ void convolve3(const ConvolutionTile& t) {
   };
   for (int part = 0; part < kParts; ++part) {
     Accumulators<kOut, kColumns> tile;
-    tile.start(t, part);
-    const std::int64_t x_row = t.x_row, x_plane = t.x_plane;
-    const int rows = t.end_row - t.first_row, weights = t.kernel_rows * 3 * kOut;
-    const float* plane = t.x + part * kWidth + t.first_row * x_row;
-    const float* first_weight = t.w + t.first_row * 3 * kOut;
-    for (int c = t.channels; c > 0; --c, plane += x_plane, first_weight += weights) {
+    tile.start(args, part);
+    const std::int64_t x_row = args.x_row, x_plane = args.x_plane;
+    const int rows = args.end_row - args.first_row, weights = args.kernel_rows * 3 * kOut;
+    const float* plane = args.x + part * kWidth + args.first_row * x_row;
+    const float* first_weight = args.w + args.first_row * 3 * kOut;
+    for (int c = args.channels; c > 0; --c, plane += x_plane, first_weight += weights) {
       const float *x = plane, *w = first_weight;
       for (int row = rows; row > 0; --row, x += x_row, w += 3 * kOut) {
-        // The barriers stop the compiler from loading the next position's values early and spilling accumulators.
+        // The barriers stop the compiler from loading the next position early and spilling accumulators.
         tile.template add<low(0), high(0)>(x, kLanes, w);
         asm volatile("" ::: "memory");
         tile.template add<low(1), high(1)>(x + kLanes, kLanes, w + kOut);
@@ -130,7 +131,7 @@ void convolve3(const ConvolutionTile& t) {
         asm volatile("" ::: "memory");
       }
     }
-    tile.finish(t, part);
+    tile.finish(args, part);
   }
 }
 

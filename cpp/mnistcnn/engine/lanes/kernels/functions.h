@@ -1,8 +1,15 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/vector.h"
 
-// exp, log, tanh and erf of our own, so that every instruction set gives the same bits. All within about 1 ulp to 2
+// exp, log, log1p, sigmoid, tanh and erf, so that every instruction set gives the same bits. The error is about 1 to 2
 // ulp.
+//
+// Sources of the coefficients (licences: see NOTICE):
+// - exponential, logarithm, hyperbolic_tangent: Cephes Math Library by Stephen L. Moshier (single/expf.c, logf.c,
+// tanhf.c).
+// - error_function: Norbert Juffa, "Efficient faithfully rounded implementation of error function erff()",
+//   https://stackoverflow.com/a/35148199.
+// - logarithm_of_one_plus: fitted for this project.
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -27,7 +34,7 @@ LANES_INLINE vf exponential(vf x) {
   const vf p = polynomial(r, splat(1.9875691500e-4f), 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f,
                           1.6666665459e-1f, 5.0000001201e-1f);
   const vf value = multiply_add(p, r * r, r) + 1.0f;
-  // In two halves, since 2^n alone may lie outside the normal numbers.
+  // 2^n in two factors, because 2^n itself may be outside the range of normal numbers.
   const vi whole = reinterpret_cast<vi>(shifted) - reinterpret_cast<vi>(magic);
   const vi half = whole >> 1;
   const vf result = value * power_of_two(half) * power_of_two(whole - half);
@@ -52,8 +59,8 @@ LANES_INLINE vf logarithm(vf x) {
   return select(x == x, result, x);
 }
 
-// ln(1 + x) for x in [0, 1], relative to the result also for tiny x: 2 artanh(s) with s = x / (2 + x). The polynomial
-// approximates (artanh(s) / s - 1) / s^2 in s^2 <= 1/9 within 2e-9.
+// ln(1 + x) for x in [0, 1], with a small relative error also for tiny x: 2 artanh(s) with s = x / (2 + x). The
+// polynomial approximates (artanh(s) / s - 1) / s^2 in s^2 <= 1/9 within 2e-9.
 LANES_INLINE vf logarithm_of_one_plus(vf x) {
   const vf s = x / (x + 2.0f), t = s * s, twice = s + s;
   const vf p =

@@ -1,8 +1,8 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/vector.h"
 
-// Ways into the lanes and out of them: bytes of 16 images, transposed and scaled in one pass; matrices of numbers; the
-// masks of dropout.
+// Conversion between image and lane order: u8 images are transposed and scaled in one pass, f32 matrices are
+// transposed. Also sums of arrays and dropout masks.
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -24,7 +24,7 @@ LANES_INLINE vi widened(const std::uint8_t* bytes) {
 #endif
 }
 
-// Rows are images and columns pixels; afterwards rows are pixels and columns images. Four rounds of interleaving row i
+// [images][pixels] -> [pixels][images]. Four rounds of interleaving row i
 // with row i + 8 transpose a 16 x 16 matrix.
 LANES_INLINE void transpose_bytes(bytes16 (&m)[16]) {
 #pragma GCC unroll 4
@@ -41,17 +41,17 @@ LANES_INLINE void transpose_bytes(bytes16 (&m)[16]) {
   }
 }
 
-inline void gather(const GatherTile& t) {
-  const int pixels = t.rows * t.columns;
-  for (int c = 0; c < t.channels; ++c) {
-    const vf scale = splat(t.scale[c]), shift = splat(t.shift[c]);
+inline void gather(const GatherArguments& args) {
+  const int pixels = args.rows * args.columns;
+  for (int c = 0; c < args.channels; ++c) {
+    const vf scale = splat(args.scale[c]), shift = splat(args.shift[c]);
     int column = 0;
-    float* out = t.out + c * t.out_plane;
+    float* out = args.out + c * args.out_plane;
     for (int p = 0; p < pixels; p += 16) {
       const int count = pixels - p < 16 ? pixels - p : 16;
       bytes16 m[16];
       for (int i = 0; i < kLanes; ++i) {
-        const std::uint8_t* from = t.images[i] + c * pixels + p;
+        const std::uint8_t* from = args.images[i] + c * pixels + p;
         m[i] = bytes16{};
         if (count == 16)
           m[i] = *reinterpret_cast<const bytes16_unaligned*>(from);
@@ -65,7 +65,7 @@ inline void gather(const GatherTile& t) {
           const vf value = __builtin_convertvector(widened(pixel + part * kWidth), vf);
           store(out + column * kLanes + part * kWidth, multiply_add(value, scale, shift));
         }
-        if (++column == t.columns) column = 0, out += t.out_row;
+        if (++column == args.columns) column = 0, out += args.out_row;
       }
     }
   }
@@ -112,23 +112,23 @@ LANES_INLINE std::uint32_t bits_of(vi condition) {
 }
 
 // Follows common::DropoutKey: a 32-bit word of (pair, image) decides two elements.
-inline void dropout_mask(const DropoutTile& t) {
-  const vi threshold = splat(static_cast<std::int32_t>(t.threshold));
+inline void dropout_mask(const DropoutMaskArguments& args) {
+  const vi threshold = splat(static_cast<std::int32_t>(args.threshold));
   vu image;
-  for (int i = 0; i < kWidth; ++i) image[i] = t.first_image + static_cast<std::uint32_t>(i);
-  for (std::uint32_t element = 0; element < t.elements; element += 2) {
-    std::uint32_t pair = element / 2 + t.key_high;
+  for (int i = 0; i < kWidth; ++i) image[i] = args.first_image + static_cast<std::uint32_t>(i);
+  for (std::uint32_t element = 0; element < args.elements; element += 2) {
+    std::uint32_t pair = element / 2 + args.key_high;
     pair = (pair ^ (pair >> 16)) * 0x7feb352dU;
     pair = (pair ^ (pair >> 15)) * 0x846ca68bU;
-    const std::uint32_t key = (pair ^ (pair >> 16)) + t.key_low;
+    const std::uint32_t key = (pair ^ (pair >> 16)) + args.key_low;
     std::uint32_t even = 0, odd = 0;
     for (int part = 0; part < kParts; ++part) {
       const vu word = mix(image + key + static_cast<std::uint32_t>(part * kWidth));
       even |= bits_of(reinterpret_cast<vi>(word & 0xffffU) >= threshold) << (part * kWidth);
       odd |= bits_of(reinterpret_cast<vi>(word >> 16) >= threshold) << (part * kWidth);
     }
-    t.mask[element] = static_cast<std::uint16_t>(even);
-    if (element + 1 < t.elements) t.mask[element + 1] = static_cast<std::uint16_t>(odd);
+    args.mask[element] = static_cast<std::uint16_t>(even);
+    if (element + 1 < args.elements) args.mask[element + 1] = static_cast<std::uint16_t>(odd);
   }
 }
 

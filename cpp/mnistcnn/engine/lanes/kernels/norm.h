@@ -1,8 +1,7 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/functions.h"
 
-// Group, layer and instance norm: each image by itself, so each lane has its own mean and variance and no sum crosses
-// the lanes.
+// Group, layer and instance norm: statistics of each image, so each lane has its own mean and variance.
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -12,7 +11,7 @@ LANES_INLINE vf reciprocal_root(vf variance, float eps) {
   return result;
 }
 
-// The sum of term(i), in pieces, so that long sums lose fewer digits.
+// The sum of term(i) in parts of 16, so that long sums lose fewer digits.
 template <class Term>
 LANES_INLINE vf sum_of(std::int64_t count, Term term) {
   vf sum{};
@@ -38,50 +37,50 @@ struct GroupMoments {
   }
 };
 
-LANES_INLINE std::int64_t weight_of(const NormTile& t, std::int64_t element) {
-  return element / t.weight_divisor % t.weight_modulus;
+LANES_INLINE std::int64_t weight_of(const NormArguments& args, std::int64_t element) {
+  return element / args.weight_divisor % args.weight_modulus;
 }
 
-inline void norm_forward(const NormTile& t) {
-  for (int g = 0; g < t.groups; ++g)
+inline void norm_forward(const NormArguments& args) {
+  for (int g = 0; g < args.groups; ++g)
     for (int part = 0; part < kParts; ++part) {
-      const std::int64_t first = g * t.length;
-      const float* x = t.x + first * kLanes + part * kWidth;
-      const GroupMoments moments(x, t.length, t.eps);
-      for (std::int64_t i = 0; i < t.length; ++i) {
-        const std::int64_t k = weight_of(t, first + i);
+      const std::int64_t first = g * args.length;
+      const float* x = args.x + first * kLanes + part * kWidth;
+      const GroupMoments moments(x, args.length, args.eps);
+      for (std::int64_t i = 0; i < args.length; ++i) {
+        const std::int64_t k = weight_of(args, first + i);
         vf v = (load(x + i * kLanes) - moments.mean) * moments.inverse;
-        if (t.weight) v = multiply_add(v, splat(t.weight[k]), t.bias ? splat(t.bias[k]) : vf{});
-        store(t.out + (first + i) * kLanes + part * kWidth, v);
+        if (args.weight) v = multiply_add(v, splat(args.weight[k]), args.bias ? splat(args.bias[k]) : vf{});
+        store(args.out + (first + i) * kLanes + part * kWidth, v);
       }
     }
 }
 
-inline void norm_backward(const NormTile& t) {
-  for (int g = 0; g < t.groups; ++g)
+inline void norm_backward(const NormArguments& args) {
+  for (int g = 0; g < args.groups; ++g)
     for (int part = 0; part < kParts; ++part) {
-      const std::int64_t first = g * t.length;
-      const float* x = t.x + first * kLanes + part * kWidth;
-      const float* gradient = t.gradient + first * kLanes + part * kWidth;
-      const GroupMoments moments(x, t.length, t.eps);
+      const std::int64_t first = g * args.length;
+      const float* x = args.x + first * kLanes + part * kWidth;
+      const float* gradient = args.gradient + first * kLanes + part * kWidth;
+      const GroupMoments moments(x, args.length, args.eps);
       vf sum{}, products{};
-      for (std::int64_t i = 0; i < t.length; ++i) {
-        const std::int64_t k = weight_of(t, first + i), lane = k * kLanes + part * kWidth;
+      for (std::int64_t i = 0; i < args.length; ++i) {
+        const std::int64_t k = weight_of(args, first + i), lane = k * kLanes + part * kWidth;
         const vf normal = (load(x + i * kLanes) - moments.mean) * moments.inverse, dv = load(gradient + i * kLanes);
-        if (t.weight_sum) store(t.weight_sum + lane, multiply_add(dv, normal, load(t.weight_sum + lane)));
-        if (t.bias_sum) store(t.bias_sum + lane, load(t.bias_sum + lane) + dv);
-        const vf dn = t.weight ? dv * splat(t.weight[k]) : dv;
+        if (args.weight_sum) store(args.weight_sum + lane, multiply_add(dv, normal, load(args.weight_sum + lane)));
+        if (args.bias_sum) store(args.bias_sum + lane, load(args.bias_sum + lane) + dv);
+        const vf dn = args.weight ? dv * splat(args.weight[k]) : dv;
         sum += dn;
         products = multiply_add(dn, normal, products);
       }
-      const vf reciprocal = splat(1.0f / static_cast<float>(t.length));
+      const vf reciprocal = splat(1.0f / static_cast<float>(args.length));
       const vf mean_gradient = sum * reciprocal, mean_product = products * reciprocal;
-      for (std::int64_t i = 0; i < t.length; ++i) {
+      for (std::int64_t i = 0; i < args.length; ++i) {
         const vf normal = (load(x + i * kLanes) - moments.mean) * moments.inverse;
         const vf dv = load(gradient + i * kLanes);
-        const vf dn = t.weight ? dv * splat(t.weight[weight_of(t, first + i)]) : dv;
+        const vf dn = args.weight ? dv * splat(args.weight[weight_of(args, first + i)]) : dv;
         const vf centred = multiply_add(-normal, mean_product, dn - mean_gradient);
-        store(t.out + (first + i) * kLanes + part * kWidth, centred * moments.inverse);
+        store(args.out + (first + i) * kLanes + part * kWidth, centred * moments.inverse);
       }
     }
 }

@@ -1,19 +1,19 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/vector.h"
 
-// Pools with any window. The common 2x2 maximum is part of a chain instead.
+// Pools with any window. kernels/pointwise.h computes the common 2x2 maximum.
 namespace mnistcnn::engine::lanes {
 namespace {
 
 // Calls visit(input offset, output offset, output index, row, column) for the windows of all outputs.
 template <class Visit>
-LANES_INLINE void for_each_output(const PoolTile& t, Visit visit) {
-  const std::int64_t in_plane = std::int64_t{t.rows.inputs} * t.columns.inputs * kLanes;
-  const int out_plane = t.rows.outputs * t.columns.outputs;
-  for (int c = 0; c < t.channels; ++c)
-    for (int h = 0; h < t.rows.outputs; ++h)
-      for (int w = 0; w < t.columns.outputs; ++w) {
-        const int index = h * t.columns.outputs + w;
+LANES_INLINE void for_each_output(const PoolArguments& args, Visit visit) {
+  const std::int64_t in_plane = std::int64_t{args.rows.inputs} * args.columns.inputs * kLanes;
+  const int out_plane = args.rows.outputs * args.columns.outputs;
+  for (int c = 0; c < args.channels; ++c)
+    for (int h = 0; h < args.rows.outputs; ++h)
+      for (int w = 0; w < args.columns.outputs; ++w) {
+        const int index = h * args.columns.outputs + w;
         for (int part = 0; part < kParts; ++part)
           visit(c * in_plane + part * kWidth, (c * std::int64_t{out_plane} + index) * kLanes + part * kWidth, index, h,
                 w);
@@ -21,76 +21,78 @@ LANES_INLINE void for_each_output(const PoolTile& t, Visit visit) {
 }
 
 template <class Visit>
-LANES_INLINE void for_each_input(const PoolTile& t, int h, int w, Visit visit) {
-  for (int i = 0; i < t.rows.count[h]; ++i)
-    for (int j = 0; j < t.columns.count[w]; ++j) {
-      const std::int64_t row = t.rows.start[h] + i * t.rows.step, column = t.columns.start[w] + j * t.columns.step;
-      visit((row * t.columns.inputs + column) * kLanes);
+LANES_INLINE void for_each_input(const PoolArguments& args, int h, int w, Visit visit) {
+  for (int i = 0; i < args.rows.count[h]; ++i)
+    for (int j = 0; j < args.columns.count[w]; ++j) {
+      const std::int64_t row = args.rows.start[h] + i * args.rows.step,
+                         column = args.columns.start[w] + j * args.columns.step;
+      visit((row * args.columns.inputs + column) * kLanes);
     }
 }
 
-inline void max_pool_forward(const PoolTile& t) {
-  for_each_output(t, [&](std::int64_t in, std::int64_t out, int, int h, int w) {
-    vf most = splat(-__builtin_inff());
-    for_each_input(t, h, w, [&](std::int64_t at) {
-      const vf v = load(t.x + in + at);
-      most = select((v > most) | (v != v), v, most);
+inline void max_pool_forward(const PoolArguments& args) {
+  for_each_output(args, [&](std::int64_t in, std::int64_t out, int, int h, int w) {
+    vf maximum = splat(-__builtin_inff());
+    for_each_input(args, h, w, [&](std::int64_t at) {
+      const vf v = load(args.x + in + at);
+      maximum = select((v > maximum) | (v != v), v, maximum);
     });
-    store(t.out + out, most);
+    store(args.out + out, maximum);
   });
 }
 
-inline void max_pool_backward(const PoolTile& t) {
-  for_each_output(t, [&](std::int64_t in, std::int64_t out, int, int h, int w) {
-    vf most = splat(-__builtin_inff());
+inline void max_pool_backward(const PoolArguments& args) {
+  for_each_output(args, [&](std::int64_t in, std::int64_t out, int, int h, int w) {
+    vf maximum = splat(-__builtin_inff());
     vi winner = splat(std::int32_t{-1});
     std::int32_t index = 0;
-    for_each_input(t, h, w, [&](std::int64_t at) {
-      const vf v = load(t.x + in + at);
-      const vi better = (v > most) | (v != v) | (winner < 0);
-      most = select(better, v, most);
+    for_each_input(args, h, w, [&](std::int64_t at) {
+      const vf v = load(args.x + in + at);
+      const vi better = (v > maximum) | (v != v) | (winner < 0);
+      maximum = select(better, v, maximum);
       winner = better ? splat(index) : winner;
       ++index;
     });
-    const vf gradient = load(t.gradient + out);
+    const vf gradient = load(args.gradient + out);
     index = 0;
-    for_each_input(t, h, w, [&](std::int64_t at) {
-      float* to = t.out + in + at;
+    for_each_input(args, h, w, [&](std::int64_t at) {
+      float* to = args.out + in + at;
       store(to, load(to) + select(winner == index, gradient, vf{}));
       ++index;
     });
   });
 }
 
-inline void amax_backward(const PoolTile& t) {
-  for_each_output(t, [&](std::int64_t in, std::int64_t out, int, int h, int w) {
-    vf most = splat(-__builtin_inff()), count{};
-    for_each_input(t, h, w, [&](std::int64_t at) {
-      const vf v = load(t.x + in + at);
-      most = select((v > most) | (v != v), v, most);
+inline void amax_backward(const PoolArguments& args) {
+  for_each_output(args, [&](std::int64_t in, std::int64_t out, int, int h, int w) {
+    vf maximum = splat(-__builtin_inff()), count{};
+    for_each_input(args, h, w, [&](std::int64_t at) {
+      const vf v = load(args.x + in + at);
+      maximum = select((v > maximum) | (v != v), v, maximum);
     });
-    for_each_input(t, h, w, [&](std::int64_t at) { count += select(load(t.x + in + at) == most, splat(1.0f), vf{}); });
-    const vf gradient = load(t.gradient + out) / count;
-    for_each_input(t, h, w, [&](std::int64_t at) {
-      float* to = t.out + in + at;
-      store(to, load(to) + select(load(t.x + in + at) == most, gradient, vf{}));
+    for_each_input(args, h, w,
+                   [&](std::int64_t at) { count += select(load(args.x + in + at) == maximum, splat(1.0f), vf{}); });
+    const vf gradient = load(args.gradient + out) / count;
+    for_each_input(args, h, w, [&](std::int64_t at) {
+      float* to = args.out + in + at;
+      store(to, load(to) + select(load(args.x + in + at) == maximum, gradient, vf{}));
     });
   });
 }
 
-inline void average_pool_forward(const PoolTile& t) {
-  for_each_output(t, [&](std::int64_t in, std::int64_t out, int index, int h, int w) {
+inline void average_pool_forward(const PoolArguments& args) {
+  for_each_output(args, [&](std::int64_t in, std::int64_t out, int index, int h, int w) {
     vf sum{};
-    for_each_input(t, h, w, [&](std::int64_t at) { sum += load(t.x + in + at); });
-    store(t.out + out, sum / splat(t.divisor[index]));
+    for_each_input(args, h, w, [&](std::int64_t at) { sum += load(args.x + in + at); });
+    store(args.out + out, sum / splat(args.divisor[index]));
   });
 }
 
-inline void average_pool_backward(const PoolTile& t) {
-  for_each_output(t, [&](std::int64_t in, std::int64_t out, int index, int h, int w) {
-    const vf gradient = load(t.gradient + out) / splat(t.divisor[index]);
-    for_each_input(t, h, w, [&](std::int64_t at) {
-      float* to = t.out + in + at;
+inline void average_pool_backward(const PoolArguments& args) {
+  for_each_output(args, [&](std::int64_t in, std::int64_t out, int index, int h, int w) {
+    const vf gradient = load(args.gradient + out) / splat(args.divisor[index]);
+    for_each_input(args, h, w, [&](std::int64_t at) {
+      float* to = args.out + in + at;
       store(to, load(to) + gradient);
     });
   });

@@ -1,13 +1,13 @@
 #pragma once
-#include "mnistcnn/engine/lanes/kernels/chain.h"
 #include "mnistcnn/engine/lanes/kernels/lane_sums.h"
+#include "mnistcnn/engine/lanes/kernels/pointwise.h"
 
 // Batch norm's statistics of one block: sums of the deviations from the value in the middle of each image's map, and of
-// their squares. However large the mean is, the middle value is near it, so nothing cancels.
+// their squares. The middle value is close to the mean, however large that is, so no digits cancel.
 namespace mnistcnn::engine::lanes {
 namespace {
 
-template <ChainKind kKind>
+template <PointwiseKind kKind>
 LANES_INLINE vf normalised_input(vf y, vf slope) {
   if constexpr (kKind == kReluAffine) return larger(vf{}, y);
   if constexpr (kKind == kLeakyAffine) return select(y > 0.0f, y, y * slope);
@@ -15,14 +15,14 @@ LANES_INLINE vf normalised_input(vf y, vf slope) {
 }
 
 // Four sums side by side hide the latency of the additions; their order depends on nothing but the map's size.
-template <ChainKind kKind>
-void statistics(const StatisticsTile& t) {
-  const vf slope = splat(t.slope);
-  const int fours = t.positions & ~3;
-  for (int c = 0; c < t.channels; ++c)
+template <PointwiseKind kKind>
+void statistics(const StatisticsArguments& args) {
+  const vf slope = splat(args.slope);
+  const int fours = args.positions & ~3;
+  for (int c = 0; c < args.channels; ++c)
     for (int part = 0; part < kParts; ++part) {
-      const float* y = t.y + c * t.y_plane + part * kWidth;
-      const vf centre = normalised_input<kKind>(load(y + t.positions / 2 * kLanes), slope);
+      const float* y = args.y + c * args.y_plane + part * kWidth;
+      const vf centre = normalised_input<kKind>(load(y + args.positions / 2 * kLanes), slope);
       vf residual[4] = {}, squares[4] = {};
       const auto take = [&](int i, int k) __attribute__((always_inline)) {
         const vf d = normalised_input<kKind>(load(y + i * kLanes), slope) - centre;
@@ -32,11 +32,11 @@ void statistics(const StatisticsTile& t) {
       for (int i = 0; i < fours; i += 4)
 #pragma GCC unroll 4
         for (int k = 0; k < 4; ++k) take(i + k, k);
-      for (int i = fours; i < t.positions; ++i) take(i, 0);
+      for (int i = fours; i < args.positions; ++i) take(i, 0);
       const std::int64_t at = c * kLanes + part * kWidth;
-      store(t.centre + at, centre);
-      store(t.residual + at, (residual[0] + residual[1]) + (residual[2] + residual[3]));
-      store(t.squares + at, (squares[0] + squares[1]) + (squares[2] + squares[3]));
+      store(args.centre + at, centre);
+      store(args.residual + at, (residual[0] + residual[1]) + (residual[2] + residual[3]));
+      store(args.squares + at, (squares[0] + squares[1]) + (squares[2] + squares[3]));
     }
 }
 

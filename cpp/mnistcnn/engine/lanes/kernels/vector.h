@@ -8,8 +8,8 @@
 
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
 
-// The registers of one instruction set, by compiler vector extensions. What they can't say (a fused multiply-add that
-// is fused on purpose, PyTorch's maximum) is one small function each. Everything has internal linkage.
+// The registers of one instruction set, by compiler vector extensions. What these lack (a guaranteed fused
+// multiply-add, PyTorch's maximum) is one small function each. Everything has internal linkage.
 namespace mnistcnn::engine::lanes {
 namespace {
 

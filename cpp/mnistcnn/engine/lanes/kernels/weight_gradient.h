@@ -2,63 +2,69 @@
 #include "mnistcnn/engine/lanes/kernels/convolution.h"
 #include "mnistcnn/engine/lanes/kernels/lane_sums.h"
 
-// Weight gradients: a tile of kOut output channels x kTaps (input channel, kernel position) accumulators passes over a
-// whole map; the images are summed once at its end.
+// Weight gradients: a tile of kOut output channels x kTaps taps (input channel, kernel position) stays in registers
+// over a whole map. The images are summed once at the end.
 namespace mnistcnn::engine::lanes {
 namespace {
 
+// Adds one position of the map. The smaller of the two operands stays in registers.
 template <int kOut, int kTaps>
-LANES_INLINE void pass_over_map(const WeightGradientTile& t, int part, vf (&sum)[kOut * kTaps]) {
-  const float* taps[kTaps];
+LANES_INLINE void add_position(const float* d, std::int64_t d_plane, const float* const (&taps)[kTaps],
+                               std::int64_t position, vf (&sum)[kOut * kTaps]) {
+  if constexpr (kOut <= kTaps) {
+    vf gradient[kOut];
 #pragma GCC unroll 32
-  for (int k = 0; k < kTaps; ++k) taps[k] = t.x + t.taps[k] + part * kWidth;
-  const std::int64_t d_plane = t.d_plane, x_step = t.x_step;
-  for (int h = 0; h < t.rows; ++h) {
-    const float* d = t.d + h * t.d_row + part * kWidth;
-    std::int64_t position = h * t.x_row;
-    for (int w = 0; w < t.columns; ++w, d += kLanes, position += x_step) {
-      if constexpr (kOut <= kTaps) {
-        vf gradient[kOut];
+    for (int o = 0; o < kOut; ++o) {
+      gradient[o] = load(d + o * d_plane);
+      keep(gradient[o]);
+    }
 #pragma GCC unroll 32
-        for (int o = 0; o < kOut; ++o) {
-          gradient[o] = load(d + o * d_plane);
-          keep(gradient[o]);
-        }
+    for (int k = 0; k < kTaps; ++k) {
+      vf image = load(taps[k] + position);
+      keep(image);
 #pragma GCC unroll 32
-        for (int k = 0; k < kTaps; ++k) {
-          vf image = load(taps[k] + position);
-          keep(image);
+      for (int o = 0; o < kOut; ++o) sum[o * kTaps + k] = multiply_add(gradient[o], image, sum[o * kTaps + k]);
+    }
+  } else {
+    vf image[kTaps];
 #pragma GCC unroll 32
-          for (int o = 0; o < kOut; ++o) sum[o * kTaps + k] = multiply_add(gradient[o], image, sum[o * kTaps + k]);
-        }
-      } else {
-        vf image[kTaps];
+    for (int k = 0; k < kTaps; ++k) {
+      image[k] = load(taps[k] + position);
+      keep(image[k]);
+    }
 #pragma GCC unroll 32
-        for (int k = 0; k < kTaps; ++k) {
-          image[k] = load(taps[k] + position);
-          keep(image[k]);
-        }
+    for (int o = 0; o < kOut; ++o) {
+      vf gradient = load(d + o * d_plane);
+      keep(gradient);
 #pragma GCC unroll 32
-        for (int o = 0; o < kOut; ++o) {
-          vf gradient = load(d + o * d_plane);
-          keep(gradient);
-#pragma GCC unroll 32
-          for (int k = 0; k < kTaps; ++k) sum[o * kTaps + k] = multiply_add(gradient, image[k], sum[o * kTaps + k]);
-        }
-      }
+      for (int k = 0; k < kTaps; ++k) sum[o * kTaps + k] = multiply_add(gradient, image[k], sum[o * kTaps + k]);
     }
   }
 }
 
 template <int kOut, int kTaps>
-void weight_gradient(const WeightGradientTile& t) {
+LANES_INLINE void sum_over_map(const WeightGradientArguments& args, int part, vf (&sum)[kOut * kTaps]) {
+  const float* taps[kTaps];
+#pragma GCC unroll 32
+  for (int k = 0; k < kTaps; ++k) taps[k] = args.x + args.taps[k] + part * kWidth;
+  const std::int64_t d_plane = args.d_plane, x_step = args.x_step;
+  for (int h = 0; h < args.rows; ++h) {
+    const float* d = args.d + h * args.d_row + part * kWidth;
+    std::int64_t position = h * args.x_row;
+    for (int w = 0; w < args.columns; ++w, d += kLanes, position += x_step)
+      add_position<kOut, kTaps>(d, d_plane, taps, position, sum);
+  }
+}
+
+template <int kOut, int kTaps>
+void weight_gradient(const WeightGradientArguments& args) {
   constexpr int kSums = kOut * kTaps, kFours = (kSums + 3) / 4;
   vf groups[kFours][kParts];
   for (int part = 0; part < kParts; ++part) {
     vf sum[kSums];
 #pragma GCC unroll 32
     for (int i = 0; i < kSums; ++i) sum[i] = vf{};
-    pass_over_map<kOut, kTaps>(t, part, sum);
+    sum_over_map<kOut, kTaps>(args, part, sum);
     const auto at = [&](int i) __attribute__((always_inline)) { return i < kSums ? sum[i] : vf{}; };
 #pragma GCC unroll 32
     for (int i = 0; i < kFours; ++i)
@@ -69,8 +75,8 @@ void weight_gradient(const WeightGradientTile& t) {
   for (int i = 0; i < kFours; ++i) *reinterpret_cast<v4_unaligned*>(sums + 4 * i) = sum_images(groups[i]);
   for (int o = 0; o < kOut; ++o)
     for (int k = 0; k < kTaps; ++k) {
-      float& out = t.out[o * t.out_row + k];
-      out = t.accumulate ? out + sums[o * kTaps + k] : sums[o * kTaps + k];
+      float& out = args.out[o * args.out_row + k];
+      out = args.accumulate ? out + sums[o * kTaps + k] : sums[o * kTaps + k];
     }
 }
 

@@ -3,77 +3,79 @@
 #include <variant>
 #include <vector>
 
-#include "mnistcnn/engine/lanes/bands.h"
-#include "mnistcnn/engine/lanes/correlation.h"
-#include "mnistcnn/engine/lanes/op.h"
-#include "mnistcnn/engine/lanes/ops/source.h"
-#include "mnistcnn/engine/lanes/winograd.h"
+#include "mnistcnn/engine/lanes/conv/direct_convolution.h"
+#include "mnistcnn/engine/lanes/conv/direct_weight_gradient.h"
+#include "mnistcnn/engine/lanes/conv/winograd_1d.h"
+#include "mnistcnn/engine/lanes/conv/winograd_2d.h"
+#include "mnistcnn/engine/lanes/ops/op.h"
+#include "mnistcnn/engine/lanes/ops/pointwise_op.h"
 #include "mnistcnn/network/layers.h"
 
 namespace mnistcnn::engine::lanes {
 
-// The ways to compute a pass of a convolution.
-using CorrelationWay = std::variant<Correlation, WinogradCorrelation, BandCorrelation>;
+// Algorithms for the outputs or the input gradient, and for the weight gradient.
+using ConvolutionAlgorithm = std::variant<DirectConvolution, Winograd1dConvolution, Winograd2dInputGradient>;
+using WeightGradientAlgorithm = std::variant<DirectWeightGradient, Winograd1dWeightGradient, Winograd2dWeightGradient>;
 
-// When outputs of equal inputs must be equal bits, so that a max pool behind them finds the ties that PyTorch finds.
-// Only direct sums are: Winograd's method rounds the outputs of a tile differently.
-enum class EqualBits { kNotNeeded, kForImageGradients, kAlways };
+// When equal input patches must give bit-identical outputs, so that a later max pool finds the same ties as PyTorch.
+// Only direct convolution guarantees it: Winograd rounds the outputs of a tile differently.
+enum class ExactTies { kNotNeeded, kForImageGradients, kAlways };
 
 class ConvolutionOp final : public Op {
  public:
-  ConvolutionOp(const KernelTable& kernels, const network::Conv2d& layer, Source source, Value* output, int weight,
-                int bias, EqualBits equal_bits);
+  ConvolutionOp(const KernelTable& kernels, const network::Conv2d& layer, FusedInput input, Tensor* output, int weight,
+                int bias, ExactTies exact_ties);
 
-  // How its input must lie in memory: zeros around it, planes so far apart.
-  const ScratchLayout& input_layout() const { return input_layout_; }
-  // The place in gradient scratch where the gradient of its output may be left when nobody else wants it.
-  const ScratchLayout& gradient_layout() const { return gradient_layout_; }
-  const Value* output() const { return output_; }
-
-  Needs needs() const override;
-  int packing_jobs() const override;
-  std::int64_t packing_work() const override;
-  void pack(const Run& run, int job) const override;
+  MemoryRequirements memory_requirements() const override;
+  const PaddedLayout* input_layout() const override { return &input_layout_; }
+  const PaddedLayout* gradient_scratch_layout() const override { return &gradient_layout_; }
+  int packing_tasks() const override;
+  std::int64_t packing_task_size() const override;
+  void pack(const BatchContext& batch, int task) const override;
   void add_forward(Program& program, bool training) override;
   void add_backward(Program& program) override;
   std::vector<PartialGradient*> partial_gradients() override;
 
  private:
-  // A way, and where its weights begin in the packed memory of this operation.
-  struct Packed {
-    CorrelationWay way;
-    std::int64_t weights;
+  // The batches that an algorithm computes, by whether the backward will compute image gradients.
+  enum class UsedFor { kEveryBatch, kWithoutImageGradients, kWithImageGradients };
+
+  struct PackedAlgorithm {
+    ConvolutionAlgorithm algorithm;
+    std::int64_t weights;  // offset in the packed memory of this operation
+    UsedFor used_for;
+
+    bool is_used(const BatchContext& batch) const {
+      return used_for == UsedFor::kEveryBatch || (used_for == UsedFor::kWithImageGradients) == batch.image_gradients;
+    }
   };
 
-  std::optional<WinogradShape> winograd_shape() const;
-  void plan_forward(const KernelTable& kernels, EqualBits equal_bits);
-  void plan_gradients(const KernelTable& kernels);
-  void plan_direct_gradients(const KernelTable& kernels);
-  void plan_weight_gradients(const KernelTable& kernels);
-  void plan_weight_tiles(const KernelTable& kernels);
-  void add_way(std::vector<Packed>& ways, CorrelationWay way);
-  const Packed& forward_way(const Run& run) const { return run.image_gradients ? forward_.back() : forward_.front(); }
-  void run_way(const BlockRun& at, const Packed& packed, View from, const float* bias, View to) const;
-  void input_gradient(const BlockRun& at, View d) const;
-  View input_map(const BlockRun& at) const;
-  View output_gradient(const BlockRun& at) const;
-  void forward(const BlockRun& at) const;
-  void backward(const BlockRun& at) const;
-  void weight_gradients(const BlockRun& at, View x, View d) const;
-  void bias_gradient(const BlockRun& at, View d) const;
+  std::optional<Convolution3x3> as_3x3() const;
+  void plan_forward(const KernelTable& kernels, ExactTies exact_ties);
+  void plan_input_gradient(const KernelTable& kernels);
+  void plan_direct_input_gradient(const KernelTable& kernels);
+  WeightGradientAlgorithm plan_weight_gradient(const KernelTable& kernels) const;
+  void add_algorithm(std::vector<PackedAlgorithm>& algorithms, ConvolutionAlgorithm algorithm, UsedFor used_for);
+  template <class Visit>
+  void for_each_algorithm(Visit visit) const;
+
+  View padded_input(const BlockContext& block) const;
+  View padded_output_gradient(const BlockContext& block) const;
+  void run(const BlockContext& block, const PackedAlgorithm& packed, View from, const float* bias, View to) const;
+  void forward(const BlockContext& block) const;
+  void backward(const BlockContext& block) const;
+  void weight_gradient(const BlockContext& block, View x, View d) const;
+  void bias_gradient(const BlockContext& block, View d) const;
 
   network::Conv2d layer_;
-  Source source_;
-  Value* output_;
+  FusedInput fused_input_;
+  Tensor* output_;
   int weight_, bias_;  // uses of parameters, -1: none
-  ScratchLayout input_layout_, gradient_layout_;
-  std::vector<Packed> forward_;   // the quickest, and where it differs the one for gradients of images
-  std::vector<Packed> backward_;  // one for each remainder by the strides
-  std::int64_t packed_size_ = 0;  // floats
-  std::optional<WinogradWeightGradient> winograd_weights_;  // instead of weight_tiles_
-  std::optional<BandWeightGradient> band_weights_;          // instead of weight_tiles_
-  std::vector<WeightTile> weight_tiles_;                    // of one group
-  std::vector<std::int32_t> taps_;                          // offset in the input of each (channel, row, column)
+  PaddedLayout input_layout_, gradient_layout_;
+  std::vector<PackedAlgorithm> forward_;   // one is used for each batch
+  std::vector<PackedAlgorithm> backward_;  // one for each remainder of the position by the strides
+  std::int64_t packed_size_ = 0;           // floats
+  std::optional<WeightGradientAlgorithm> weight_gradient_algorithm_;
   PartialGradient weight_gradient_, bias_gradient_;
 };
 

@@ -1,0 +1,53 @@
+#pragma once
+#include <memory>
+#include <span>
+
+namespace mnistcnn::common {
+
+// Persistent thread pool that executes a sequence of phases with a barrier after each.
+//
+// Tasks of a phase are claimed atomically, so a delayed thread never blocks the others. Each thread starts with the
+// same range of task indices in every phase (alternating direction) for cache locality. The calling thread is thread 0.
+// Idle threads spin for a few microseconds, then block. Threads start at the first call of `run`. After fork() the
+// child creates its own threads on first use.
+class ThreadPool {
+ public:
+  // `run_task` is called once for each task, `complete` by the thread that finished the last one. Both must be
+  // noexcept.
+  struct Phase {
+    int tasks = 0;
+    void (*run_task)(void* context, int task, int thread) = nullptr;
+    void (*complete)(void* context) = nullptr;
+    void* context = nullptr;
+  };
+
+  // External threads to run on instead of the pool's own, for example an OpenMP team that is already awake.
+  class BorrowedThreads {
+   public:
+    virtual ~BorrowedThreads() = default;
+    // Call run(context, thread) once on each of at most `threads` threads, on the calling thread as number 0, and
+    // return when all calls have returned.
+    virtual void run_on_each(int threads, void (*run)(void* context, int thread), void* context) = 0;
+  };
+
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return threads_; }
+
+  // Run the phases in order and return when the last one is complete. One caller at a time.
+  void run(std::span<const Phase> phases, BorrowedThreads* borrowed = nullptr);
+
+ private:
+  class Scheduler;
+
+  void restart_after_fork();
+
+  int threads_;
+  long process_;
+  std::unique_ptr<Scheduler> own_, borrowed_;  // one for each kind of threads
+};
+
+}  // namespace mnistcnn::common

@@ -1,0 +1,84 @@
+#include "mnistcnn/engine/lanes/conv/direct_weight_gradient.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "mnistcnn/engine/lanes/conv/even_split.h"
+
+namespace mnistcnn::engine::lanes {
+namespace {
+
+// Estimated cycles: multiply-adds and loads, the sums over images, the call. Infinite if a kernel is missing.
+double cost_of(const KernelTable& kernels, const std::vector<IndexRange>& outputs, const std::vector<IndexRange>& taps,
+               double positions) {
+  double cost = 0;
+  for (const IndexRange& a : outputs)
+    for (const IndexRange& b : taps) {
+      if (kernels.weight_gradient[a.count][b.count] == nullptr) return std::numeric_limits<double>::infinity();
+      const int sums = a.count * b.count;
+      cost += positions * std::max({sums * 0.5, (a.count + b.count) * 0.5, 4.0}) + sums * 3.0 + 30;
+    }
+  return cost;
+}
+
+}  // namespace
+
+std::vector<WeightGradientTile> weight_gradient_tiles(const KernelTable& kernels, int outputs, int taps,
+                                                      std::int64_t positions) {
+  double best = std::numeric_limits<double>::infinity();
+  std::vector<IndexRange> output_ranges, tap_ranges;
+  for (int o = 1; o <= std::min(kMaxTileChannels, outputs); ++o)
+    for (int k = 1; k <= std::min(kMaxTileTaps, taps); ++k) {
+      const std::vector<IndexRange> a = split_evenly(outputs, o), b = split_evenly(taps, k);
+      const double cost = cost_of(kernels, a, b, static_cast<double>(positions));
+      if (cost >= best) continue;
+      best = cost;
+      output_ranges = a;
+      tap_ranges = b;
+    }
+  std::vector<WeightGradientTile> tiles;
+  for (const IndexRange& a : output_ranges)
+    for (const IndexRange& b : tap_ranges)
+      tiles.push_back({kernels.weight_gradient[a.count][b.count], a.first, b.first});
+  return tiles;
+}
+
+DirectWeightGradient::DirectWeightGradient(const KernelTable& kernels, const network::Conv2d& layer,
+                                           const PaddedLayout& input, const Extent& output)
+    : groups_(layer.groups),
+      channels_(input.extent.channels / layer.groups),
+      outputs_(output.channels / layer.groups),
+      stride_(layer.stride),
+      rows_(integer(output.rows)),
+      columns_(integer(output.columns)) {
+  for (std::int64_t c = 0; c < channels_; ++c)
+    for (std::int64_t i = 0; i < layer.kernel.height; ++i)
+      for (std::int64_t j = 0; j < layer.kernel.width; ++j)
+        taps_.push_back(integer(c * input.plane() + (i * layer.dilation.height - layer.padding.top) * input.row() +
+                                (j * layer.dilation.width - layer.padding.left) * kLanes));
+  tiles_ = weight_gradient_tiles(kernels, integer(outputs_), static_cast<int>(taps_.size()), output.positions());
+}
+
+void DirectWeightGradient::run(View x, View d, float* out, bool accumulate, float*) const {
+  WeightGradientArguments args{};
+  args.d_plane = d.plane;
+  args.d_row = d.row;
+  args.x_row = x.row * stride_.height;
+  args.x_step = kLanes * stride_.width;
+  args.rows = rows_;
+  args.columns = columns_;
+  args.out_row = static_cast<std::int64_t>(taps_.size());
+  args.accumulate = accumulate;
+  for (std::int64_t group = 0; group < groups_; ++group) {
+    args.x = x.data + group * channels_ * x.plane;
+    for (const WeightGradientTile& tile : tiles_) {
+      const std::int64_t output = group * outputs_ + tile.output;
+      args.d = d.data + output * d.plane;
+      args.taps = taps_.data() + tile.tap;
+      args.out = out + output * args.out_row + tile.tap;
+      tile.kernel(args);
+    }
+  }
+}
+
+}  // namespace mnistcnn::engine::lanes

@@ -1,0 +1,31 @@
+#pragma once
+#include <vector>
+
+namespace mnistcnn::engine::lanes {
+
+// Consecutive indices, as a part of an even split.
+struct IndexRange {
+  int first, count;
+};
+
+constexpr int parts_of_split(int count, int max_size) { return (count + max_size - 1) / max_size; }
+
+// The largest size in an even split.
+constexpr int split_size(int count, int max_size) {
+  const int parts = parts_of_split(count, max_size);
+  return (count + parts - 1) / parts;
+}
+
+// Split [0, count) into as few ranges of at most `max_size` as possible. Sizes differ by at most 1, the larger first.
+inline std::vector<IndexRange> split_evenly(int count, int max_size) {
+  std::vector<IndexRange> ranges;
+  const int parts = parts_of_split(count, max_size);
+  for (int i = 0, first = 0; i < parts; ++i) {
+    const int size = count / parts + (i < count % parts ? 1 : 0);
+    ranges.push_back({first, size});
+    first += size;
+  }
+  return ranges;
+}
+
+}  // namespace mnistcnn::engine::lanes

@@ -1,0 +1,49 @@
+#pragma once
+#include <array>
+#include <cstdint>
+
+#include "mnistcnn/engine/lanes/kernels/kernel_table.h"
+#include "mnistcnn/engine/lanes/layout/map.h"
+
+// What the 1-D and the 2-D Winograd algorithms share. A transform evaluates inputs and weights at interpolation points;
+// the results form the Winograd domain, in which a convolution is a product at each point.
+namespace mnistcnn::engine::lanes {
+
+// A 3x3 convolution without stride, dilation or groups.
+struct Convolution3x3 {
+  Extent in, out;
+  int top = 0, left = 0;  // zero padding, at most 2
+
+  // Tiles of 4 x 4 outputs.
+  int tile_rows() const { return static_cast<int>((out.rows + 3) / 4); }
+  int tile_columns() const { return static_cast<int>((out.columns + 3) / 4); }
+  std::int64_t tiles() const { return std::int64_t{tile_rows()} * tile_columns(); }
+  // The convolution that computes the input gradient from the output gradient.
+  Convolution3x3 reversed() const { return {out, in, 2 - top, 2 - left}; }
+};
+
+inline void set_map(WinogradArguments& args, View map, const Extent& extent) {
+  args.map = map.data;
+  args.map_plane = map.plane;
+  args.map_row = map.row;
+  args.channels = integer(extent.channels);
+  args.rows = integer(extent.rows);
+  args.columns = integer(extent.columns);
+}
+
+// The transforms of three weights, at the points of kernels/winograd_transforms.h. In double: weights are packed once
+// per step, and a rounding error here would enter every product.
+inline std::array<double, 6> transform_f43(double first, double second, double third) {
+  constexpr double kA = 0.70710678118654752440, kB = 1.41421356237309504880;
+  const double even_a = first + 0.5 * third, odd_a = kA * second, even_b = first + 2 * third, odd_b = kB * second;
+  return {
+      first, (even_a + odd_a) * (-2.0 / 3), (even_a - odd_a) * (-2.0 / 3), (even_b + odd_b) / 6, (even_b - odd_b) / 6,
+      third};
+}
+
+inline std::array<double, 4> transform_f23(double first, double second, double third) {
+  const double even = 0.5 * (first + third), odd = 0.5 * second;
+  return {first, even + odd, even - odd, third};
+}
+
+}  // namespace mnistcnn::engine::lanes

@@ -1,0 +1,53 @@
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "mnistcnn/engine/batch.h"
+#include "mnistcnn/engine/lanes/plan/compiler.h"
+#include "mnistcnn/engine/lanes/runtime/image_staging.h"
+#include "mnistcnn/engine/loss.h"
+
+namespace mnistcnn::engine::lanes {
+
+// The arrays of one call. What a call does not use stays empty.
+struct CallArguments {
+  ImageBatch batch{};             // images in a data set, or
+  const float* images = nullptr;  // f32 [images, C, H, W]
+  std::span<const std::int64_t> labels;
+  Loss loss;
+  float* outputs = nullptr;                 // f32 [images, outputs]
+  const float* output_gradients = nullptr;  // f32 [images, outputs]
+  float* image_gradients = nullptr;         // f32 [images, C, H, W]
+};
+
+// The first and the last stages of the programs: reads the images of a block, writes its outputs, computes its loss.
+// Lanes without an image repeat the first image of the block, so that they hold finite numbers; their results are never
+// read, and their gradients are zero.
+class BatchIo {
+ public:
+  explicit BatchIo(const ExecutionPlan& plan) : plan_(plan) {}
+
+  // The arguments must stay valid until `end`.
+  void begin(const CallArguments& arguments, int blocks, int threads);
+  void end() { arguments_ = {}; }
+
+  // Per block.
+  void gather_images(const BlockContext& block);
+  void read_images(const BlockContext& block) const;
+  void write_outputs(const BlockContext& block) const;
+  void read_output_gradients(const BlockContext& block) const;
+  void write_image_gradients(const BlockContext& block) const;
+  void compute_loss(const BlockContext& block);
+
+  // The sum over all blocks, in block order.
+  StepResult result() const;
+
+ private:
+  const ExecutionPlan& plan_;
+  CallArguments arguments_;
+  ImageStaging staging_;
+  std::vector<StepResult> results_;  // [blocks]
+};
+
+}  // namespace mnistcnn::engine::lanes

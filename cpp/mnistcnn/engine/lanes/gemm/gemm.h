@@ -1,0 +1,23 @@
+#pragma once
+#include <cstdint>
+
+#include "mnistcnn/engine/lanes/kernels/kernel_table.h"
+
+namespace mnistcnn::engine::lanes {
+
+// y[m][n] (+)= sum over k of a[m * a_row + k * a_step] * x[k * x_row + n]. No operand is packed. The order of the
+// additions does not depend on the register tiles.
+struct Gemm {
+  std::int64_t rows, columns, depth;  // sizes of m, n, k
+  const float* a;
+  std::int64_t a_row, a_step;
+  const float* x;  // readable up to the next multiple of 16 columns
+  std::int64_t x_row;
+  float* y;
+  std::int64_t y_row;
+  bool accumulate = false;  // add to y
+};
+
+void gemm(const KernelTable& kernels, const Gemm& problem);
+
+}  // namespace mnistcnn::engine::lanes

@@ -1,0 +1,59 @@
+#pragma once
+#include "mnistcnn/engine/lanes/kernels/convolution.h"
+
+// A register tile of a GEMM with unpacked operands, for linear layers: kRows scalars of `a` are broadcast against
+// kColumns vectors of `x`.
+namespace mnistcnn::engine::lanes {
+namespace {
+
+template <int kRows, int kColumns>
+void gemm_kernel(const GemmArguments& args) {
+  for (int part = 0; part < kParts; ++part) {
+    vf sum[kRows][kColumns];
+#pragma GCC unroll 32
+    for (int m = 0; m < kRows; ++m)
+#pragma GCC unroll 32
+      for (int j = 0; j < kColumns; ++j) sum[m][j] = vf{};
+    const float* a = args.a;
+    const float* x = args.x + part * kWidth;
+    const std::int64_t a_row = args.a_row;
+    for (int k = args.depth; k > 0; --k, a += args.a_step, x += args.x_row) {
+      vf image[kColumns];
+#pragma GCC unroll 32
+      for (int j = 0; j < kColumns; ++j) {
+        image[j] = load(x + j * kLanes);
+        keep(image[j]);
+      }
+#pragma GCC unroll 32
+      for (int m = 0; m < kRows; ++m) {
+        const vf weight = splat(a[m * a_row]);
+#pragma GCC unroll 32
+        for (int j = 0; j < kColumns; ++j) sum[m][j] = multiply_add(weight, image[j], sum[m][j]);
+      }
+      asm volatile("" ::: "memory");
+    }
+#pragma GCC unroll 32
+    for (int m = 0; m < kRows; ++m)
+#pragma GCC unroll 32
+      for (int j = 0; j < kColumns; ++j) {
+        float* const y = args.y + m * args.y_row + j * kLanes + part * kWidth;
+        store(y, args.accumulate ? load(y) + sum[m][j] : sum[m][j]);  // long sums in parts lose fewer digits
+      }
+  }
+}
+
+template <int kRows, int... kColumns>
+void list_gemm_rows(KernelTable& table) {
+  const auto one = [&]<int kColumn>() {
+    if constexpr (fits(kRows, kColumn)) table.gemm[kRows][kColumn] = gemm_kernel<kRows, kColumn>;
+  };
+  (one.template operator()<kColumns>(), ...);
+}
+
+template <int... kRows>
+void list_gemm(KernelTable& table) {
+  (list_gemm_rows<kRows, 1, 2, 3, 4, 6>(table), ...);
+}
+
+}  // namespace
+}  // namespace mnistcnn::engine::lanes

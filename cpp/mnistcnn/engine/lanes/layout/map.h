@@ -1,0 +1,77 @@
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+#include "mnistcnn/engine/lanes/kernels/kernel_table.h"
+
+// Feature maps in memory: f32 [channels][rows][columns][16 images]. The 16 values of one position are a vector. All
+// distances are in floats.
+namespace mnistcnn::engine::lanes {
+
+constexpr int integer(std::int64_t size) { return static_cast<int>(size); }  // of a map whose size was checked
+constexpr std::int64_t whole_vectors(std::int64_t floats) { return (floats + kLanes - 1) / kLanes * kLanes; }
+
+// The distance between planes that hold so many vectors: an odd number of cache lines. At a multiple of 4 KiB all
+// planes would compete for the same cache sets.
+constexpr std::int64_t odd_cache_lines(std::int64_t vectors) { return (vectors | 1) * kLanes; }
+
+// The shape of a map; a flat tensor has one row and one column.
+struct Extent {
+  std::int64_t channels = 1, rows = 1, columns = 1;
+  std::int64_t positions() const { return rows * columns; }
+  std::int64_t elements() const { return channels * positions(); }
+};
+
+// A strided view of a map: columns are adjacent, `plane` is the channel stride and `row` the row stride.
+struct View {
+  float* data = nullptr;
+  std::int64_t plane = 0, row = 0;
+};
+
+inline View dense_view(float* data, const Extent& extent) {
+  return {data, extent.positions() * kLanes, extent.columns * kLanes};
+}
+
+inline void copy_map(View from, View to, const Extent& extent) {
+  for (std::int64_t c = 0; c < extent.channels; ++c)
+    for (std::int64_t h = 0; h < extent.rows; ++h)
+      std::copy_n(from.data + c * from.plane + h * from.row, extent.columns * kLanes,
+                  to.data + c * to.plane + h * to.row);
+}
+
+struct Padding {
+  std::int64_t top = 0, bottom = 0, left = 0, right = 0;
+  bool empty() const { return top + bottom + left + right == 0; }
+};
+
+// A map in memory with room for zero padding around it.
+struct PaddedLayout {
+  Extent extent;
+  Padding padding;
+
+  std::int64_t row() const { return (extent.columns + padding.left + padding.right) * kLanes; }
+  std::int64_t plane() const {
+    return odd_cache_lines((extent.rows + padding.top + padding.bottom) *
+                           (extent.columns + padding.left + padding.right));
+  }
+  std::int64_t size() const { return extent.channels * plane(); }
+  std::int64_t origin() const { return padding.top * row() + padding.left * kLanes; }
+  View view(float* memory) const { return {memory + origin(), plane(), row()}; }
+
+  // Set the padding to zero; the map itself is left alone.
+  void clear_padding(float* memory) const {
+    if (padding.empty()) return;
+    const std::int64_t rows = extent.rows + padding.top + padding.bottom, end = rows - padding.bottom;
+    for (std::int64_t c = 0; c < extent.channels; ++c) {
+      float* const channel = memory + c * plane();
+      std::fill_n(channel, padding.top * row(), 0.0f);
+      for (std::int64_t h = padding.top; h < end; ++h) {
+        std::fill_n(channel + h * row(), padding.left * kLanes, 0.0f);
+        std::fill_n(channel + (h + 1) * row() - padding.right * kLanes, padding.right * kLanes, 0.0f);
+      }
+      std::fill_n(channel + end * row(), padding.bottom * row(), 0.0f);
+    }
+  }
+};
+
+}  // namespace mnistcnn::engine::lanes

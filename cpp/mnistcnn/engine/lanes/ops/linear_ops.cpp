@@ -1,0 +1,208 @@
+#include "mnistcnn/engine/lanes/ops/linear_ops.h"
+
+#include <algorithm>
+
+#include "mnistcnn/engine/lanes/gemm/gemm.h"
+
+namespace mnistcnn::engine::lanes {
+namespace {
+
+constexpr std::int64_t kRowsPerTask = 48;  // of a GEMM over the batch; a multiple of the register tiles' heights
+
+int tasks_for(std::int64_t rows) { return static_cast<int>((rows + kRowsPerTask - 1) / kRowsPerTask); }
+
+const float* parameter(const BatchContext& batch, int use) { return batch.parameters[static_cast<std::size_t>(use)]; }
+float* gradient(const BatchContext& batch, int use) { return batch.gradients[static_cast<std::size_t>(use)]; }
+
+// f32 [features][16] of one block, features x_row apart -> [16][features], rows `row` apart. The kernel takes four
+// features at once; the columns up to `columns` are zero.
+void transpose_block(const KernelTable& kernels, const float* x, std::int64_t x_row, std::int64_t features,
+                     std::int64_t columns, float* out, std::int64_t row) {
+  const std::int64_t fours = features / 4 * 4;
+  kernels.transpose(x, x_row, static_cast<int>(fours), kLanes, out, row);
+  for (std::int64_t f = fours; f < columns; ++f)
+    for (int i = 0; i < kLanes; ++i) out[i * row + f] = f < features ? x[f * x_row + i] : 0.0f;
+}
+
+}  // namespace
+
+// ---- by block
+
+BlockLinearOp::BlockLinearOp(FusedInput input, Tensor* output, int weight, int bias)
+    : Op({Input{input.tensor}}), fused_input_(input), output_(output), weight_(weight), bias_(bias) {
+  weight_gradient_ = {weight_, inputs() * outputs(), 0};
+  bias_gradient_ = {bias_, bias_ >= 0 ? outputs() : 0, 0};
+}
+
+MemoryRequirements BlockLinearOp::memory_requirements() const {
+  MemoryRequirements required;
+  required.input_scratch = whole_vectors(inputs()) * kLanes;
+  required.gradient_scratch = whole_vectors(inputs()) * kLanes;  // the transposed input
+  required.temporary = inputs() * kLanes;
+  return required;
+}
+
+std::vector<PartialGradient*> BlockLinearOp::partial_gradients() {
+  std::vector<PartialGradient*> gradients{&weight_gradient_};
+  if (bias_ >= 0) gradients.push_back(&bias_gradient_);
+  return gradients;
+}
+
+// f32 [inputs][16]
+const float* BlockLinearOp::input_map(const BlockContext& block) const {
+  if (fused_input_.prologue == nullptr) return block.view(fused_input_.tensor->activation).data;
+  float* const scratch = block.thread_memory(offsets_.input_scratch);
+  fused_input_.prologue->compute(block, dense_view(scratch, fused_input_.extent()));
+  return scratch;
+}
+
+void BlockLinearOp::forward(const BlockContext& block) const {
+  float* const y = block.view(output_->activation).data;
+  const float* const bias = bias_ >= 0 ? parameter(block.batch, bias_) : nullptr;
+  for (std::int64_t o = 0; o < outputs(); ++o) std::fill_n(y + o * kLanes, kLanes, bias != nullptr ? bias[o] : 0.0f);
+  gemm(*block.batch.kernels, {outputs(), kLanes, inputs(), parameter(block.batch, weight_), inputs(), 1,
+                              input_map(block), kLanes, y, kLanes, true});
+}
+
+// With the input transposed to [16][inputs], a GEMM of depth 16: over the images of the block.
+void BlockLinearOp::weight_gradient(const BlockContext& block, const float* d) const {
+  float* const transposed = block.thread_memory(offsets_.gradient_scratch);
+  const std::int64_t row = whole_vectors(inputs());
+  transpose_block(*block.batch.kernels, input_map(block), kLanes, inputs(), row, transposed, row);
+  gemm(*block.batch.kernels, {outputs(), inputs(), kLanes, d, kLanes, 1, transposed, row,
+                              block.partial(weight_gradient_.partial), inputs(), block.accumulates_partial()});
+}
+
+void BlockLinearOp::bias_gradient(const BlockContext& block, const float* d) const {
+  std::vector<float> sums(static_cast<std::size_t>(outputs()));
+  block.batch.kernels->sum_planes(d, kLanes, kLanes, static_cast<int>(outputs()), 1, 1, sums.data());
+  float* const partial = block.partial(bias_gradient_.partial);
+  for (std::size_t o = 0; o < sums.size(); ++o)
+    partial[o] = block.accumulates_partial() ? partial[o] + sums[o] : sums[o];
+}
+
+void BlockLinearOp::backward(const BlockContext& block) const {
+  const float* const d = block.view(output_->gradient).data;
+  {
+    const ScopedTimer timer(block.batch, block.thread, time_category(index(), Pass::kWeightGradients));
+    weight_gradient(block, d);
+  }
+  if (bias_ >= 0) bias_gradient(block, d);
+  if (!input().needs_gradient(block.batch)) return;
+  write_gradient(block, input(), offsets_.temporary, [&](View target) {
+    gemm(*block.batch.kernels,
+         {inputs(), kLanes, outputs(), parameter(block.batch, weight_), 1, inputs(), d, kLanes, target.data, kLanes});
+  });
+}
+
+void BlockLinearOp::add_forward(Program& program, bool) {
+  program.for_each_block([this](const BlockContext& block) { forward(block); });
+}
+
+void BlockLinearOp::add_backward(Program& program) {
+  program.for_each_block([this](const BlockContext& block) { backward(block); });
+}
+
+// ---- over the batch
+
+BatchLinearOp::BatchLinearOp(FusedInput input, Tensor* output, int weight, int bias)
+    : Op({Input{input.tensor}}), fused_input_(input), output_(output), weight_(weight), bias_(bias) {}
+
+MemoryRequirements BatchLinearOp::memory_requirements() const {
+  MemoryRequirements required;
+  required.input_scratch = inputs() * kLanes;
+  required.temporary = inputs() * kLanes;
+  required.batch = (2 * inputs() + 2 * outputs() + whole_vectors(inputs())) * kLanes;
+  return required;
+}
+
+float* BatchLinearOp::matrix(const BatchContext& batch, Matrix which) const {
+  const std::int64_t sizes[] = {inputs(), outputs(), inputs(), outputs()};
+  std::int64_t rows = 0;
+  for (int i = 0; i < which; ++i) rows += sizes[i];
+  return batch.batch_memory + (offsets_.batch + rows * kLanes) * batch.batch_blocks;
+}
+
+void BatchLinearOp::gather_rows(const BlockContext& block, const float* from, Matrix to, std::int64_t count) const {
+  float* const target = matrix(block.batch, to) + block.index * kLanes;
+  for (std::int64_t i = 0; i < count; ++i) std::copy_n(from + i * kLanes, kLanes, target + i * row(block.batch));
+}
+
+void BatchLinearOp::scatter_rows(const BlockContext& block, Matrix from, float* to, std::int64_t count) const {
+  const float* const source = matrix(block.batch, from) + block.index * kLanes;
+  for (std::int64_t i = 0; i < count; ++i) std::copy_n(source + i * row(block.batch), kLanes, to + i * kLanes);
+}
+
+void BatchLinearOp::gather_input(const BlockContext& block) const {
+  if (fused_input_.prologue == nullptr)
+    return gather_rows(block, block.view(fused_input_.tensor->activation).data, kX, inputs());
+  float* const scratch = block.thread_memory(offsets_.input_scratch);
+  fused_input_.prologue->compute(block, dense_view(scratch, fused_input_.extent()));
+  gather_rows(block, scratch, kX, inputs());
+}
+
+void BatchLinearOp::gather_gradients(const BlockContext& block) const {
+  gather_rows(block, block.view(output_->gradient).data, kGradientY, outputs());
+  const std::int64_t columns = whole_vectors(inputs());
+  transpose_block(*block.batch.kernels, matrix(block.batch, kX) + block.index * kLanes, row(block.batch), inputs(),
+                  inputs(), matrix(block.batch, kTransposedX) + block.index * kLanes * columns, columns);
+}
+
+void BatchLinearOp::output_rows(const BatchContext& batch, int task) const {
+  const std::int64_t first = task * kRowsPerTask, count = std::min(kRowsPerTask, outputs() - first);
+  float* const y = matrix(batch, kY) + first * row(batch);
+  const std::int64_t images = std::int64_t{batch.blocks} * kLanes;
+  for (std::int64_t o = 0; o < count; ++o)
+    std::fill_n(y + o * row(batch), images, bias_ >= 0 ? parameter(batch, bias_)[first + o] : 0.0f);
+  gemm(*batch.kernels, {count, images, inputs(), parameter(batch, weight_) + first * inputs(), inputs(), 1,
+                        matrix(batch, kX), row(batch), y, row(batch), true});
+}
+
+void BatchLinearOp::input_gradient_rows(const BatchContext& batch, int task) const {
+  const std::int64_t first = task * kRowsPerTask, count = std::min(kRowsPerTask, inputs() - first);
+  const std::int64_t images = std::int64_t{batch.blocks} * kLanes;
+  gemm(*batch.kernels,
+       {count, images, outputs(), parameter(batch, weight_) + first, 1, inputs(), matrix(batch, kGradientY), row(batch),
+        matrix(batch, kGradientX) + first * row(batch), row(batch)});
+}
+
+void BatchLinearOp::weight_gradient_rows(const BatchContext& batch, int task) const {
+  const std::int64_t first = task * kRowsPerTask, count = std::min(kRowsPerTask, outputs() - first);
+  const std::int64_t images = std::int64_t{batch.blocks} * kLanes;
+  const float* const d = matrix(batch, kGradientY) + first * row(batch);
+  gemm(*batch.kernels, {count, inputs(), images, d, row(batch), 1, matrix(batch, kTransposedX), whole_vectors(inputs()),
+                        gradient(batch, weight_) + first * inputs(), inputs()});
+  for (std::int64_t o = 0; bias_ >= 0 && o < count; ++o) {
+    double sum = 0;
+    for (std::int64_t i = 0; i < images; ++i) sum += d[o * row(batch) + i];
+    gradient(batch, bias_)[first + o] = static_cast<float>(sum);
+  }
+}
+
+void BatchLinearOp::add_forward(Program& program, bool) {
+  program.for_each_block([this](const BlockContext& block) { gather_input(block); });
+  const int tasks = tasks_for(outputs());
+  program.parallel_for([tasks](const BatchContext&) { return tasks; },
+                       [this](const BatchContext& batch, int task, int) { output_rows(batch, task); });
+  program.for_each_block(
+      [this](const BlockContext& block) { scatter_rows(block, kY, block.view(output_->activation).data, outputs()); });
+}
+
+void BatchLinearOp::add_backward(Program& program) {
+  program.for_each_block([this](const BlockContext& block) { gather_gradients(block); });
+  const int weight_tasks = tasks_for(outputs()), input_tasks = tasks_for(inputs());
+  program.parallel_for(
+      [=, this](const BatchContext& batch) { return weight_tasks + (input().needs_gradient(batch) ? input_tasks : 0); },
+      [=, this](const BatchContext& batch, int task, int thread) {
+        if (task >= weight_tasks) return input_gradient_rows(batch, task - weight_tasks);
+        const ScopedTimer timer(batch, thread, time_category(index(), Pass::kWeightGradients));
+        weight_gradient_rows(batch, task);
+      });
+  program.for_each_block([this](const BlockContext& block) {
+    if (!input().needs_gradient(block.batch)) return;
+    write_gradient(block, input(), offsets_.temporary,
+                   [&](View target) { scatter_rows(block, kGradientX, target.data, inputs()); });
+  });
+}
+
+}  // namespace mnistcnn::engine::lanes

@@ -1,0 +1,63 @@
+#pragma once
+#include "mnistcnn/engine/lanes/ops/op.h"
+#include "mnistcnn/engine/lanes/ops/pointwise_op.h"
+
+namespace mnistcnn::engine::lanes {
+
+// A small linear layer, computed block by block, so that it needs no barrier.
+class BlockLinearOp final : public Op {
+ public:
+  BlockLinearOp(FusedInput input, Tensor* output, int weight, int bias);
+
+  MemoryRequirements memory_requirements() const override;
+  void add_forward(Program& program, bool training) override;
+  void add_backward(Program& program) override;
+  std::vector<PartialGradient*> partial_gradients() override;
+
+ private:
+  std::int64_t inputs() const { return fused_input_.extent().elements(); }
+  std::int64_t outputs() const { return output_->extent.elements(); }
+  const float* input_map(const BlockContext& block) const;
+  void forward(const BlockContext& block) const;
+  void backward(const BlockContext& block) const;
+  void weight_gradient(const BlockContext& block, const float* d) const;
+  void bias_gradient(const BlockContext& block, const float* d) const;
+
+  FusedInput fused_input_;
+  Tensor* output_;
+  int weight_, bias_;  // uses of parameters, -1: none
+  PartialGradient weight_gradient_, bias_gradient_;
+};
+
+// A large linear layer: one GEMM over the whole batch, so that each weight is read once per step and not once per
+// block. It costs a barrier before and one after.
+class BatchLinearOp final : public Op {
+ public:
+  BatchLinearOp(FusedInput input, Tensor* output, int weight, int bias);
+
+  MemoryRequirements memory_requirements() const override;
+  void add_forward(Program& program, bool training) override;
+  void add_backward(Program& program) override;
+
+ private:
+  // Matrices in batch memory: [features][blocks][16], kTransposedX [blocks][16][features].
+  enum Matrix { kX, kY, kGradientX, kGradientY, kTransposedX };
+
+  std::int64_t inputs() const { return fused_input_.extent().elements(); }
+  std::int64_t outputs() const { return output_->extent.elements(); }
+  float* matrix(const BatchContext& batch, Matrix which) const;
+  std::int64_t row(const BatchContext& batch) const { return batch.batch_blocks * kLanes; }
+  void gather_rows(const BlockContext& block, const float* from, Matrix to, std::int64_t count) const;
+  void scatter_rows(const BlockContext& block, Matrix from, float* to, std::int64_t count) const;
+  void gather_input(const BlockContext& block) const;
+  void gather_gradients(const BlockContext& block) const;
+  void output_rows(const BatchContext& batch, int task) const;
+  void input_gradient_rows(const BatchContext& batch, int task) const;
+  void weight_gradient_rows(const BatchContext& batch, int task) const;
+
+  FusedInput fused_input_;
+  Tensor* output_;
+  int weight_, bias_;  // uses of parameters, -1: none
+};
+
+}  // namespace mnistcnn::engine::lanes

@@ -1,0 +1,267 @@
+#include "mnistcnn/engine/lanes/ops/pointwise_op.h"
+
+#include <cmath>
+
+#include "mnistcnn/common/random.h"
+
+namespace mnistcnn::engine::lanes {
+namespace {
+
+std::size_t to_size(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+}  // namespace
+
+MemoryRequirements PointwiseOp::memory_requirements() const {
+  MemoryRequirements required;
+  const std::int64_t channels = input().tensor->extent.channels;
+  required.temporary = std::max(input().tensor->extent.elements() * kLanes, 3 * channels * kLanes);
+  if (layers_.dropout == kDropoutBeforePool) required.block = (input().tensor->extent.elements() + 1) / 2;
+  if (layers_.dropout == kDropoutAfterPool) required.block = (output_->extent.elements() + 1) / 2;
+  return required;
+}
+
+PointwiseKind PointwiseOp::kind() const {
+  switch (layers_.activation) {
+    case PointwiseLayers::Activation::kRelu:
+      return layers_.activation_first ? kReluAffine : kAffineRelu;
+    case PointwiseLayers::Activation::kLeaky:
+      return layers_.activation_first ? kLeakyAffine : kAffineLeaky;
+    case PointwiseLayers::Activation::kNone:
+      break;
+  }
+  return kAffine;
+}
+
+PointwiseDropout PointwiseOp::dropout(const BatchContext& batch) const {
+  return has_dropout(batch.training) ? layers_.dropout : kNoDropout;
+}
+
+// [positions] of the input or of the output, a bit for each image
+std::uint16_t* PointwiseOp::mask(const BlockContext& block) const {
+  return reinterpret_cast<std::uint16_t*>(block.block_memory(offsets_.block));
+}
+
+PointwiseArguments PointwiseOp::arguments(const BlockContext& block, View out) const {
+  const Extent& in = input().tensor->extent;
+  const View y = block.view(input().tensor->activation);
+  PointwiseArguments args{};
+  args.y = y.data;
+  args.y_plane = y.plane;
+  args.channels = static_cast<int>(in.channels);
+  args.rows = static_cast<int>(in.rows);
+  args.columns = static_cast<int>(in.columns);
+  args.out_rows = static_cast<int>(layers_.pool ? in.rows / 2 : in.rows);
+  args.out_columns = static_cast<int>(layers_.pool ? in.columns / 2 : in.columns);
+  args.scale = scale_.data();
+  args.shift = shift_.data();
+  args.slope = static_cast<float>(layers_.slope);
+  args.mask = mask(block);
+  args.keep_scale = layers_.dropout_probability < 1 ? static_cast<float>(1 / (1 - layers_.dropout_probability)) : 0.0f;
+  args.gradient_mean = gradient_mean_.data();
+  args.projection = projection_.data();
+  args.mean = mean_.data();
+  args.out = out.data;
+  args.out_plane = out.plane;
+  args.out_row = out.row;
+  return args;
+}
+
+void PointwiseOp::compute(const BlockContext& block, View out) const {
+  const ScopedTimer timer(block.batch, block.thread, category_inside_reader(block));
+  const PointwiseArguments args = arguments(block, out);
+  block.batch.kernels->pointwise_forward[kind()][layers_.pool][dropout(block.batch)](args);
+}
+
+// The time inside a reader's forward or backward pass is attributed to this operation.
+TimeCategory PointwiseOp::category_inside_reader(const BlockContext& block) const {
+  if (block.batch.stopwatch == nullptr) return {};
+  const bool forward = block.batch.stopwatch->current(block.thread).pass == Pass::kForward;
+  return time_category(index(), forward ? Pass::kForward : Pass::kInputGradients);
+}
+
+void PointwiseOp::prepare(const BatchContext& batch) {
+  const std::int64_t channels = input().tensor->extent.channels;
+  const double scale = layers_.affine ? layers_.affine->scale : 1, shift = layers_.affine ? layers_.affine->shift : 0;
+  scale_.assign(to_size(channels), static_cast<float>(scale));
+  shift_.assign(to_size(channels), static_cast<float>(shift));
+  mean_.assign(to_size(channels), 0);
+  inverse_.assign(to_size(channels), 1);
+  if (layers_.norm) {
+    moments_.resize(to_size(batch.blocks * channels * 2));
+    sums_.resize(to_size(batch.blocks * channels * 2));
+    if (!has_batch_statistics(batch.training))
+      for (std::int64_t c = 0; c < channels; ++c)
+        set_coefficients(batch, c, batch.buffers[to_size(layers_.norm->running_mean)][c],
+                         batch.buffers[to_size(layers_.norm->running_variance)][c]);
+  }
+  gradient_mean_.assign(to_size(channels), 0);
+  projection_.assign(to_size(channels), 0);
+}
+
+void PointwiseOp::set_coefficients(const BatchContext& batch, std::int64_t channel, double mean, double variance) {
+  const PointwiseLayers::Norm& norm = *layers_.norm;
+  const double inverse = 1 / std::sqrt(variance + norm.eps);
+  const double weight = norm.weight >= 0 ? batch.parameters[to_size(norm.weight)][channel] : 1;
+  const double bias = norm.bias >= 0 ? batch.parameters[to_size(norm.bias)][channel] : 0;
+  const std::size_t c = to_size(channel);
+  mean_[c] = static_cast<float>(mean);
+  inverse_[c] = static_cast<float>(inverse);
+  scale_[c] = static_cast<float>(weight * inverse);
+  shift_[c] = static_cast<float>(bias - mean * weight * inverse);
+}
+
+void PointwiseOp::draw_mask(const BlockContext& block) const {
+  const common::Stream stream(block.batch.randomness.seed, common::Purpose::kDropout, block.batch.randomness.step,
+                              static_cast<std::uint64_t>(layers_.dropout_node));
+  const common::DropoutKey key(stream);
+  const Extent& extent = layers_.dropout == kDropoutAfterPool ? output_->extent : input().tensor->extent;
+  std::uint16_t* const masks = mask(block);
+  const std::int64_t drawn = layers_.dropout_channels ? extent.channels : extent.elements();
+  block.batch.kernels->dropout_mask({key.low, key.high, static_cast<std::uint32_t>(block.index * kLanes),
+                                     common::DropoutKey::threshold(layers_.dropout_probability),
+                                     static_cast<std::uint32_t>(drawn), masks});
+  if (!layers_.dropout_channels) return;
+  for (std::int64_t c = extent.channels - 1; c >= 0;
+       --c)  // backwards, because the masks of the channels are at the front
+    std::fill_n(masks + c * extent.positions(), extent.positions(), std::uint16_t{masks[c]});
+}
+
+// Mean and sum of squared deviations of one block, per channel: the moments within the images, combined over the
+// images.
+void PointwiseOp::block_moments(const BlockContext& block) {
+  const Extent& extent = input().tensor->extent;
+  const View y = block.view(input().tensor->activation);
+  float* const sums = block.thread_memory(offsets_.temporary);
+  const std::int64_t size = extent.channels * kLanes;
+  block.batch.kernels->statistics[kind()]({y.data, y.plane, static_cast<int>(extent.channels),
+                                           static_cast<int>(extent.positions()), static_cast<float>(layers_.slope),
+                                           sums, sums + size, sums + 2 * size});
+  const double positions = static_cast<double>(extent.positions()), reciprocal = 1 / positions;
+  const int images = block.images();
+  for (std::int64_t c = 0; c < extent.channels; ++c) {
+    const float *middle = sums + c * kLanes, *residual = middle + size, *squares = residual + size;
+    double own[kLanes], total = 0, within = 0, between = 0;
+    for (int i = 0; i < images; ++i) {
+      const double distance = residual[i] * reciprocal;
+      own[i] = middle[i] + distance;
+      total += own[i];
+      within += squares[i] - residual[i] * distance;
+    }
+    const double centre = total / images;
+    for (int i = 0; i < images; ++i) between += (own[i] - centre) * (own[i] - centre);
+    double* const to = moments_.data() + (block.index * extent.channels + c) * 2;
+    to[0] = centre;
+    to[1] = within + positions * between;
+  }
+}
+
+// Combine the moments of the blocks in block order, and update the running statistics.
+void PointwiseOp::batch_moments(const BatchContext& batch) {
+  const Extent& extent = input().tensor->extent;
+  const PointwiseLayers::Norm& norm = *layers_.norm;
+  const double positions = static_cast<double>(extent.positions()),
+               count = static_cast<double>(batch.images) * positions;
+  const auto images = [&](int block) { return static_cast<double>(BlockContext{batch, block, 0, 0}.images()); };
+  double momentum = norm.momentum;
+  if (batch.training && norm.counter >= 0) {
+    const std::int64_t batches = ++*batch.counters[to_size(norm.counter)];
+    if (momentum < 0) momentum = 1 / static_cast<double>(batches);
+  }
+  for (std::int64_t c = 0; c < extent.channels; ++c) {
+    const auto moment = [&](int block) { return moments_.data() + (block * extent.channels + c) * 2; };
+    double mean = 0, squares = 0;
+    for (int block = 0; block < batch.blocks; ++block) mean += moment(block)[0] * images(block);
+    mean /= static_cast<double>(batch.images);
+    for (int block = 0; block < batch.blocks; ++block) {
+      const double distance = moment(block)[0] - mean;
+      squares += moment(block)[1] + images(block) * positions * distance * distance;
+    }
+    set_coefficients(batch, c, mean, squares / count);
+    if (!batch.training || norm.running_mean < 0) continue;
+    float &running_mean = batch.buffers[to_size(norm.running_mean)][c],
+          &running_variance = batch.buffers[to_size(norm.running_variance)][c];
+    running_mean = static_cast<float>((1 - momentum) * running_mean + momentum * mean);
+    running_variance = static_cast<float>((1 - momentum) * running_variance + momentum * squares / (count - 1));
+  }
+}
+
+void PointwiseOp::add_forward(Program& program, bool training) {
+  if (has_batch_statistics(training)) {
+    program.for_each_block([this](const BlockContext& block) { block_moments(block); });
+    program.serial([this](const BatchContext& batch) { batch_moments(batch); });
+  }
+  if (has_dropout(training)) program.for_each_block([this](const BlockContext& block) { draw_mask(block); });
+  if (output_->materialized)
+    program.for_each_block([this](const BlockContext& block) { compute(block, block.view(output_->activation)); });
+}
+
+// Batch norm's sums over the gradient and its product with the deviation, of one block.
+void PointwiseOp::block_sums(const BlockContext& block) {
+  const std::int64_t channels = input().tensor->extent.channels;
+  float* const sums = block.thread_memory(offsets_.temporary);
+  PointwiseArguments args = arguments(block, block.view(output_->gradient));
+  args.sum = sums;
+  args.sum_of_products = sums + channels * kLanes;
+  block.batch.kernels->pointwise_sums[kind()][layers_.pool][dropout(block.batch)](args);
+  const int images = block.images();
+  for (std::int64_t c = 0; c < channels; ++c) {
+    double sum = 0, products = 0;
+    for (int i = 0; i < images; ++i) {
+      sum += args.sum[c * kLanes + i];
+      products += args.sum_of_products[c * kLanes + i];
+    }
+    double* const to = sums_.data() + (block.index * channels + c) * 2;
+    to[0] = sum;
+    to[1] = products;
+  }
+}
+
+// Sums over the blocks: the gradients of weight and bias, and the coefficients of the input gradient.
+void PointwiseOp::batch_sums(const BatchContext& batch) {
+  const Extent& extent = input().tensor->extent;
+  const PointwiseLayers::Norm& norm = *layers_.norm;
+  const double count = static_cast<double>(batch.images * extent.positions());
+  const bool through_statistics = has_batch_statistics(batch.training);
+  for (std::int64_t c = 0; c < extent.channels; ++c) {
+    double sum = 0, products = 0;
+    for (int block = 0; block < batch.blocks; ++block) {
+      sum += sums_[to_size((block * extent.channels + c) * 2)];
+      products += sums_[to_size((block * extent.channels + c) * 2 + 1)];
+    }
+    const double inverse = inverse_[to_size(c)];
+    products *= inverse;
+    if (norm.weight >= 0) batch.gradients[to_size(norm.weight)][c] = static_cast<float>(products);
+    if (norm.bias >= 0) batch.gradients[to_size(norm.bias)][c] = static_cast<float>(sum);
+    if (!through_statistics) continue;
+    gradient_mean_[to_size(c)] = static_cast<float>(sum / count);
+    projection_[to_size(c)] = static_cast<float>(inverse * products / count);
+  }
+}
+
+void PointwiseOp::input_gradient(const BlockContext& block) const {
+  if (!input().needs_gradient(block.batch)) return;
+  write_gradient(block, input(), offsets_.temporary, [&](View target) {
+    PointwiseArguments args = arguments(block, block.view(output_->gradient));
+    args.y_gradient = target.data;
+    args.y_gradient_plane = target.plane;
+    args.y_gradient_row = target.row;
+    block.batch.kernels->pointwise_backward[kind()][layers_.pool][dropout(block.batch)](args);
+    // Batch norm has a gradient for any activation, but lanes without an image must not contribute to weights.
+    if (layers_.norm && block.images() < kLanes)
+      for (int c = 0; c < args.channels; ++c)
+        for (int h = 0; h < args.rows; ++h)
+          for (int w = 0; w < args.columns; ++w)
+            std::fill(target.data + c * target.plane + h * target.row + w * kLanes + block.images(),
+                      target.data + c * target.plane + h * target.row + (w + 1) * kLanes, 0.0f);
+  });
+}
+
+void PointwiseOp::add_backward(Program& program) {
+  if (layers_.norm) {
+    program.for_each_block([this](const BlockContext& block) { block_sums(block); });
+    program.serial([this](const BatchContext& batch) { batch_sums(batch); });
+  }
+  program.for_each_block([this](const BlockContext& block) { input_gradient(block); });
+}
+
+}  // namespace mnistcnn::engine::lanes

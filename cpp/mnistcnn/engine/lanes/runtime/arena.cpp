@@ -1,0 +1,42 @@
+#include "mnistcnn/engine/lanes/runtime/arena.h"
+
+#include <sys/mman.h>
+
+#include <new>
+
+namespace mnistcnn::engine::lanes {
+
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+Arena::~Arena() { release(); }
+
+void Arena::release() {
+  if (data_ != nullptr) munmap(data_, bytes_ + kHugePage);
+  data_ = nullptr;
+  bytes_ = 0;
+}
+
+std::size_t Arena::bytes_for(std::int64_t count) {
+  return (static_cast<std::size_t>(count) * sizeof(float) + kHugePage - 1) / kHugePage * kHugePage;
+}
+
+void Arena::resize(std::int64_t count) {
+  release();
+  const std::size_t bytes = bytes_for(count);
+  // Two pages more than needed, so that the memory can begin at a boundary of a huge page and one page follows it;
+  // the rest is unmapped.
+  void* memory = mmap(nullptr, bytes + 2 * kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  char* const begin = static_cast<char*>(memory);
+  const std::size_t misaligned = reinterpret_cast<std::uintptr_t>(begin) % kHugePage;
+  const std::size_t skip = misaligned == 0 ? 0 : kHugePage - misaligned;
+  if (skip > 0) munmap(begin, skip);
+  if (kHugePage > skip) munmap(begin + skip + bytes + kHugePage, kHugePage - skip);
+#if defined(MADV_HUGEPAGE)
+  madvise(begin + skip, bytes, MADV_HUGEPAGE);
+#endif
+  data_ = reinterpret_cast<float*>(begin + skip);
+  bytes_ = bytes;
+}
+
+}  // namespace mnistcnn::engine::lanes

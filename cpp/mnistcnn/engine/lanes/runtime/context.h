@@ -1,0 +1,98 @@
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "mnistcnn/engine/batch.h"
+#include "mnistcnn/engine/lanes/kernels/kernel_table.h"
+#include "mnistcnn/engine/lanes/runtime/stopwatch.h"
+#include "mnistcnn/engine/lanes/runtime/tensor.h"
+
+namespace mnistcnn::engine::lanes {
+
+inline constexpr int kMaxPartialGroups = 32;  // copies of the parameters' gradients
+
+// The state of the batch that is being computed, as operations see it. Sizes and offsets are in floats.
+struct BatchContext {
+  const KernelTable* kernels = nullptr;
+  // The model's tensors. Parameters are indexed by use (see ExecutionPlan::uses), buffers and counters as in Analysis.
+  std::vector<const float*> parameters;
+  std::vector<float*> gradients;
+  std::span<float* const> buffers;
+  std::span<std::int64_t* const> counters;
+  // The batch
+  std::int64_t images = 0;
+  int blocks = 0;  // of 16 images
+  bool training = false;
+  bool image_gradients = false;  // whether the backward will compute them; known since the forward
+  Randomness randomness;
+  // Memory regions, see BatchMemory
+  float *block_memory = nullptr, *batch_memory = nullptr, *thread_memory = nullptr, *packed = nullptr;
+  std::int64_t block_size = 0, thread_size = 0;
+  std::int64_t batch_blocks = 0;  // blocks for which a row of batch memory has room
+  // Gradients of the parameters, one copy for each group of consecutive blocks
+  float* partials = nullptr;
+  std::int64_t partial_size = 0;
+  int blocks_per_partial = 1;
+  Stopwatch* stopwatch = nullptr;  // nullptr unless the step is profiled
+
+  void set_images(std::int64_t count) {
+    images = count;
+    blocks = static_cast<int>((count + kLanes - 1) / kLanes);
+    blocks_per_partial = (blocks + kMaxPartialGroups - 1) / kMaxPartialGroups;
+  }
+  int partial_groups() const { return (blocks + blocks_per_partial - 1) / blocks_per_partial; }
+};
+
+// One block of a batch while a thread computes it.
+struct BlockContext {
+  const BatchContext& batch;
+  int index;   // of the block in the batch
+  int slot;    // of its block memory: the index, or the thread where a block needs no memory beyond its phase
+  int thread;  // that computes it
+
+  // Number of images in the block: 16, or fewer in the last one.
+  int images() const {
+    const std::int64_t rest = batch.images - std::int64_t{index} * kLanes;
+    return static_cast<int>(rest < kLanes ? rest : kLanes);
+  }
+  float* block_memory(std::int64_t offset) const { return batch.block_memory + slot * batch.block_size + offset; }
+  float* thread_memory(std::int64_t offset) const { return batch.thread_memory + thread * batch.thread_size + offset; }
+  View view(const MemoryRef& ref) const {
+    switch (ref.region) {
+      case MemoryRef::Region::kBlock:
+        return {block_memory(ref.offset), ref.plane, ref.row};
+      case MemoryRef::Region::kThread:
+        return {thread_memory(ref.offset), ref.plane, ref.row};
+      case MemoryRef::Region::kNone:
+        break;
+    }
+    return {};
+  }
+  // The partial gradients of this block's group at `offset`. The first block of a group overwrites, the others add.
+  float* partial(std::int64_t offset) const {
+    return batch.partials + (index / batch.blocks_per_partial) * batch.partial_size + offset;
+  }
+  bool accumulates_partial() const { return index % batch.blocks_per_partial != 0; }
+};
+
+// Attributes a thread's time to `category` while it lives.
+class ScopedTimer {
+ public:
+  ScopedTimer(const BatchContext& batch, int thread, TimeCategory category)
+      : stopwatch_(batch.stopwatch), thread_(thread) {
+    if (stopwatch_) before_ = stopwatch_->switch_to(thread_, category);
+  }
+  ~ScopedTimer() {
+    if (stopwatch_) stopwatch_->switch_to(thread_, before_);
+  }
+  ScopedTimer(const ScopedTimer&) = delete;
+  ScopedTimer& operator=(const ScopedTimer&) = delete;
+
+ private:
+  Stopwatch* stopwatch_;
+  int thread_;
+  TimeCategory before_;
+};
+
+}  // namespace mnistcnn::engine::lanes

@@ -1,0 +1,73 @@
+#include "mnistcnn/engine/lanes/runtime/executor.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+namespace mnistcnn::engine::lanes {
+
+Executor::Executor(Program program, BlockMemory block_memory)
+    : program_(std::move(program)), block_memory_(block_memory) {
+  for (const Stage& stage : program_.stages()) add_stage(stage);
+}
+
+void Executor::add_stage(const Stage& stage) {
+  if (std::holds_alternative<Serial>(stage.body)) {
+    if (phases_.empty()) phases_.push_back({this, {}, nullptr, {}});
+    phases_.back().serial.push_back(&stage);
+  } else if (std::holds_alternative<ParallelFor>(stage.body)) {
+    phases_.push_back({this, {}, &stage, {}});
+  } else {
+    const bool joins = !phases_.empty() && !phases_.back().blocks.empty() && phases_.back().serial.empty();
+    if (!joins) {
+      phases_.push_back({this, {}, nullptr, {}});
+      ++block_phases_;
+    }
+    phases_.back().blocks.push_back(&stage);
+  }
+}
+
+int Executor::tasks(const Phase& phase) const {
+  if (phase.parallel_for) return std::get<ParallelFor>(phase.parallel_for->body).tasks(*batch_);
+  return phase.blocks.empty() ? 0 : batch_->partial_groups();
+}
+
+void Executor::run_task(void* context, int task, int thread) noexcept {
+  const Phase& phase = *static_cast<Phase*>(context);
+  if (!phase.parallel_for) return phase.owner->run_blocks(phase, task, thread);
+  const BatchContext& batch = *phase.owner->batch_;
+  const ScopedTimer timer(batch, thread, phase.parallel_for->category);
+  std::get<ParallelFor>(phase.parallel_for->body).run(batch, task, thread);
+}
+
+void Executor::run_blocks(const Phase& phase, int group, int thread) const {
+  const int first = group * batch_->blocks_per_partial,
+            end = std::min(first + batch_->blocks_per_partial, batch_->blocks);
+  for (int index = first; index < end; ++index) {
+    const BlockContext block{*batch_, index, memory_per_thread() ? thread : index, thread};
+    for (const Stage* stage : phase.blocks) {
+      const ScopedTimer timer(*batch_, thread, stage->category);
+      std::get<PerBlock>(stage->body).run(block);
+    }
+  }
+}
+
+void Executor::complete(void* context) noexcept {
+  const Phase& phase = *static_cast<Phase*>(context);
+  const BatchContext& batch = *phase.owner->batch_;
+  for (const Stage* stage : phase.serial) {
+    const ScopedTimer timer(batch, Stopwatch::kCompletion, stage->category);
+    std::get<Serial>(stage->body).run(batch);
+  }
+}
+
+void Executor::execute(const BatchContext& batch, common::ThreadPool& pool,
+                       common::ThreadPool::BorrowedThreads* borrowed) {
+  batch_ = &batch;
+  pool_phases_.clear();
+  for (Phase& phase : phases_) pool_phases_.push_back({tasks(phase), run_task, complete, &phase});
+  pool.run(pool_phases_, borrowed);
+  batch_ = nullptr;
+}
+
+}  // namespace mnistcnn::engine::lanes

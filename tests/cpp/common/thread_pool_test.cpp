@@ -1,0 +1,181 @@
+#include "mnistcnn/common/thread_pool.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <limits>
+#include <thread>
+#include <vector>
+
+#include "mnistcnn/common/cores.h"
+
+namespace {
+
+using mnistcnn::common::ThreadPool;
+
+// Each phase adds the result of a neighbouring task in the phase before, so a missing barrier changes the results.
+struct Relay {
+  std::vector<long> now, next;
+  int completions = 0;
+
+  explicit Relay(int tasks) : now(static_cast<std::size_t>(tasks), 1), next(now) {}
+  static void work(void* context, int task, int) {
+    auto& self = *static_cast<Relay*>(context);
+    const std::size_t i = static_cast<std::size_t>(task), n = self.now.size();
+    self.next[i] = (self.now[i] + self.now[(i + 1) % n]) % 1000003;
+  }
+  static void complete(void* context) {
+    auto& self = *static_cast<Relay*>(context);
+    std::swap(self.now, self.next);
+    ++self.completions;
+  }
+};
+
+std::vector<long> relay(ThreadPool& pool, int tasks, int phases, ThreadPool::BorrowedThreads* borrowed = nullptr) {
+  Relay relay(tasks);
+  const std::vector<ThreadPool::Phase> list(static_cast<std::size_t>(phases),
+                                            {tasks, Relay::work, Relay::complete, &relay});
+  pool.run(list, borrowed);
+  EXPECT_EQ(relay.completions, phases);
+  return relay.now;
+}
+
+// The system counts a joined thread for a moment longer: repeat while there are more than expected.
+int threads_of_this_process(int expected) {
+  for (int tries_left = 2500;; --tries_left) {
+    int count = 0;
+    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) ++count;
+    if (count <= expected || tries_left == 0) return count;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+}
+
+TEST(ThreadPool, RunsPhasesInOrderWithAnyNumberOfThreads) {
+  ThreadPool alone(1);
+  for (const int tasks : {1, 3, 8, 100, 3000}) {
+    const std::vector<long> expected = relay(alone, tasks, 50);
+    for (const int threads : {2, 3, 8}) {
+      ThreadPool pool(threads);
+      for (int repeat = 0; repeat < 3; ++repeat) EXPECT_EQ(relay(pool, tasks, 50), expected) << tasks << " " << threads;
+    }
+  }
+}
+
+TEST(ThreadPool, EmptyPhasesStillComplete) {
+  ThreadPool pool(2);
+  Relay relay(4);
+  const std::vector<ThreadPool::Phase> list{{0, nullptr, Relay::complete, &relay},
+                                            {4, Relay::work, Relay::complete, &relay},
+                                            {0, nullptr, Relay::complete, &relay}};
+  pool.run(list);
+  pool.run({});
+  EXPECT_EQ(relay.completions, 3);
+}
+
+TEST(ThreadPool, WakesBlockedThreads) {
+  ThreadPool pool(3);
+  const std::vector<long> expected = relay(pool, 6, 20);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(relay(pool, 6, 20), expected);
+}
+
+// While one thread is delayed in its task, the others run all other tasks.
+TEST(ThreadPool, OtherThreadsTakeOverTheTasksOfADelayedThread) {
+  struct Delay {
+    std::atomic<int> done{0};
+    static void work(void* context, int task, int) {
+      auto& self = *static_cast<Delay*>(context);
+      if (task == 0)
+        while (self.done.load() < 7) std::this_thread::yield();  // ends only if the other seven are done meanwhile
+      ++self.done;
+    }
+  } delay;
+  ThreadPool pool(2);
+  const std::vector<ThreadPool::Phase> list{{8, Delay::work, nullptr, &delay}};
+  pool.run(list);
+  EXPECT_EQ(delay.done.load(), 8);
+}
+
+TEST(ThreadPool, JoinsItsThreads) {
+  std::thread([] {}).join();                                    // a sanitizer starts a thread of its own with the first
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // wait until the joined one is not counted
+  const int before = threads_of_this_process(std::numeric_limits<int>::max());
+  {
+    ThreadPool pool(4);
+    relay(pool, 8, 5);
+    EXPECT_EQ(threads_of_this_process(before + 3), before + 3);
+  }
+  EXPECT_EQ(threads_of_this_process(before), before);
+}
+
+// Starts so many threads, each a little later than the one before.
+class SlowThreads final : public ThreadPool::BorrowedThreads {
+ public:
+  explicit SlowThreads(int brought) : brought_(brought) {}
+  void run_on_each(int, void (*run)(void* context, int thread), void* context) override {
+    std::vector<std::thread> others;
+    for (int number = 1; number < brought_; ++number)
+      others.emplace_back([=] {
+        std::this_thread::sleep_for(std::chrono::microseconds(100 * number));
+        run(context, number);
+      });
+    run(context, 0);
+    for (std::thread& other : others) other.join();
+  }
+
+ private:
+  int brought_;
+};
+
+TEST(ThreadPool, RunsOnAnyNumberOfBorrowedThreads) {
+  ThreadPool alone(1), pool(3);
+  const std::vector<long> expected = relay(alone, 12, 50);
+  EXPECT_EQ(relay(pool, 12, 50), expected);
+  for (const int brought : {1, 2, 3, 5}) {
+    SlowThreads threads(brought);
+    for (int repeat = 0; repeat < 5; ++repeat) EXPECT_EQ(relay(pool, 12, 50, &threads), expected) << brought;
+  }
+  EXPECT_EQ(relay(pool, 12, 50), expected);
+}
+
+TEST(ThreadPool, StartsNoOwnThreadsWhileItBorrows) {
+  std::thread([] {}).join();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  const int before = threads_of_this_process(std::numeric_limits<int>::max());
+  ThreadPool pool(4);
+  SlowThreads threads(2);
+  relay(pool, 8, 5, &threads);
+  EXPECT_EQ(threads_of_this_process(before), before);
+  relay(pool, 8, 5);
+  EXPECT_EQ(threads_of_this_process(before + 3), before + 3);
+}
+
+#if !defined(__SANITIZE_THREAD__)
+TEST(ThreadPool, WorksInTheChildOfAFork) {
+  ThreadPool pool(3);
+  const std::vector<long> expected = relay(pool, 8, 20);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    alarm(20);  // a child that hangs dies
+    _exit(relay(pool, 8, 20) == expected ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  EXPECT_EQ(relay(pool, 8, 20), expected);
+}
+#endif
+
+TEST(Cores, AtLeastOneAndNoMoreThanTheMachineHas) {
+  const int cores = mnistcnn::common::available_cores();
+  EXPECT_GE(cores, 1);
+  EXPECT_LE(cores, static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
+}
+
+}  // namespace

@@ -1,0 +1,30 @@
+#include "mnistcnn/engine/lanes/conv/algorithm_selection.h"
+
+#include <gtest/gtest.h>
+
+namespace mnistcnn::engine::lanes::testing {
+namespace {
+
+// As many outputs as inputs, with padding.
+Convolution3x3 square(std::int64_t channels, std::int64_t size) {
+  return {{channels, size, size}, {channels, size, size}, 1, 1};
+}
+
+TEST(AlgorithmSelection, GradientsUseWinograd2dForManyChannelsOnLargeMaps) {
+  for (const auto select : {select_input_gradient_algorithm, select_weight_gradient_algorithm}) {
+    EXPECT_EQ(select(square(16, 28)), Algorithm::kWinograd2d);
+    EXPECT_EQ(select(square(128, 12)), Algorithm::kWinograd2d);
+    EXPECT_NE(select(square(2, 28)), Algorithm::kWinograd2d);
+    EXPECT_EQ(select(square(64, 1)), Algorithm::kDirect);
+  }
+}
+
+TEST(AlgorithmSelection, ForwardUsesWinograd1dIfItSavesMoreThanItsTransforms) {
+  EXPECT_EQ(select_forward_algorithm(square(4, 24)), Algorithm::kWinograd1d);
+  EXPECT_EQ(select_forward_algorithm(square(64, 12)), Algorithm::kWinograd1d);
+  EXPECT_EQ(select_forward_algorithm(square(1, 28)), Algorithm::kDirect);
+  EXPECT_EQ(select_forward_algorithm(square(64, 1)), Algorithm::kDirect);
+}
+
+}  // namespace
+}  // namespace mnistcnn::engine::lanes::testing
