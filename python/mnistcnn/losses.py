@@ -189,7 +189,7 @@ def fitting_kind(model: Model, loss: str = "auto") -> str:
 
 
 def native(loss: str | Loss, model: Model, label_smoothing: float = 0.0) -> core.Loss:
-    """What ``core.train_epoch`` takes; a name, or a value without a smoothing of its own, gets ``label_smoothing``."""
+    """What ``core.TrainingRun`` takes; a name, or a value without a smoothing of its own, gets ``label_smoothing``."""
     from mnistcnn._native import core
 
     smoothing = finite_number("label_smoothing", label_smoothing, most=1)
@@ -214,7 +214,7 @@ def native(loss: str | Loss, model: Model, label_smoothing: float = 0.0) -> core
 
 
 def native_mixing(mixing: Mixing | None, model: Model, batch_size: int) -> core.Mixing | None:
-    """What ``core.train_epoch`` takes."""
+    """What ``core.TrainingRun`` takes."""
     from mnistcnn._native import core
 
     if mixing is None:

@@ -6,7 +6,8 @@
 #include <ATen/ops/softmax.h>
 
 #include <algorithm>
-#include <limits>
+
+#include "mnistcnn/train/outputs.h"
 
 namespace mnistcnn::train {
 namespace {
@@ -44,7 +45,7 @@ at::Tensor opinions(const Distillation& distillation, std::span<const network::T
     const Teacher& teacher = distillation.teachers[i];
     at::Tensor outputs = teacher.engine->forward(tensors[i], seen_by(teacher, images, scale, shift),
                                                  engine::Mode::kEvaluate, {}, engine::Keep::kNothing);
-    if (teacher.gives_probabilities) outputs = outputs.clamp_min(std::numeric_limits<float>::min()).log();
+    if (teacher.gives_probabilities) outputs = log_of_probabilities(outputs);
     const at::Tensor opinion = at::softmax(outputs / distillation.temperature, 1);
     sum = sum.defined() ? sum + opinion : opinion;
   }

@@ -4,8 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "mnistcnn/engine/engine.h"
-#include "mnistcnn/train/flat_parameters.h"
+#include "mnistcnn/train/model_view.h"
 
 namespace mnistcnn::train {
 
