@@ -1,6 +1,7 @@
 #include <ATen/ops/empty_like.h>
 
 #include <stdexcept>
+#include <vector>
 
 #include "bindings.h"
 #include "images.h"
@@ -8,23 +9,15 @@
 #include "mnistcnn/train/loss.h"
 #include "mnistcnn/train/mixing.h"
 #include "mnistcnn/train/outputs.h"
-#include "tensors.h"
 
 namespace mnistcnn::bindings {
 namespace {
 
 using common::text;
-using engine::Engine;
 
-// The function is kept alive by the list that it is in, and the list by the loss.
-train::Teacher read_teacher(const py::handle& item) {
-  auto [engine, function, scale, shift, gives_probabilities] =
-      item.cast<std::tuple<Engine*, py::handle, std::vector<float>, std::vector<float>, bool>>();
-  return {engine, tensor_source(engine->network(), function), std::move(scale), std::move(shift), gives_probabilities};
-}
-
+// The teachers are kept alive by their list, and the list by the loss.
 train::Loss read_loss(const std::string& kind, double label_smoothing, std::vector<double> class_weights,
-                      const py::list& teachers, double temperature, double teachers_weight) {
+                      const std::vector<train::ModelView>& teachers, double temperature, double teachers_weight) {
   if (!(label_smoothing >= 0 && label_smoothing <= 1))
     throw std::invalid_argument(text("label_smoothing=", label_smoothing, " must lie between 0 and 1"));
   if (kind != "nll" && kind != "cross_entropy") throw std::invalid_argument(text("there is no loss '", kind, "'"));
@@ -34,7 +27,7 @@ train::Loss read_loss(const std::string& kind, double label_smoothing, std::vect
   loss.class_weights = std::move(class_weights);
   loss.distillation.temperature = temperature;
   loss.distillation.weight = teachers_weight;
-  for (const py::handle& item : teachers) loss.distillation.teachers.push_back(read_teacher(item));
+  loss.distillation.teachers = teachers;
   return loss;
 }
 

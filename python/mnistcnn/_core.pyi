@@ -130,7 +130,7 @@ class Loss:
         *,
         label_smoothing: float,
         class_weights: list[float],
-        teachers: list[tuple[Engine, Callable[[], Tensors], list[float], list[float], bool]],
+        teachers: list[ModelView],
         temperature: float,
         teachers_weight: float,
     ) -> None: ...

@@ -131,7 +131,7 @@ class Epoch {
   Epoch(WorkingCopy& copy, const ModelView& model, Optimizer& optimizer, Averaging* averaging,
         const data::ImageSet& set, const Task& task, const EpochOptions& options, const Listeners& listeners)
       : copy_(copy),
-        stepper_(model.engine, task),
+        stepper_(*model.engine, task),
         optimizer_(optimizer),
         averaging_(averaging),
         set_(set),

@@ -34,7 +34,7 @@ at::Tensor predict(const ModelView& model, std::span<const std::uint8_t> images,
     const std::int64_t size = std::min(batch_size, count - begin);
     const std::span<const std::int64_t> indices(order.data() + begin, static_cast<std::size_t>(size));
     const at::Tensor batch =
-        model.engine.predict(tensors, {images.data(), indices, model.scaling.scale, model.scaling.shift});
+        model.engine->predict(tensors, {images.data(), indices, model.scaling.scale, model.scaling.shift});
     result.narrow(0, begin, size).copy_(batch.reshape({size, outputs}));
     if (on_images && throttle.due()) on_images(begin + size);
   }

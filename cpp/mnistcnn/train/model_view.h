@@ -22,15 +22,15 @@ InputScaling normalization(const std::vector<double>& means, const std::vector<d
 // A model as training and testing see it. It owns nothing: the engine and what the source refers to must outlive it.
 struct ModelView {
   ModelView(engine::Engine& its_engine, TensorSource source, InputScaling its_scaling)
-      : engine(its_engine), tensors(std::move(source)), scaling(std::move(its_scaling)) {}
+      : engine(&its_engine), tensors(std::move(source)), scaling(std::move(its_scaling)) {}
 
   // Tensors that nobody replaces.
   ModelView(engine::Engine& its_engine, const network::Tensors& fixed, InputScaling its_scaling)
       : ModelView(its_engine, [fixed] { return fixed; }, std::move(its_scaling)) {}
 
-  const network::Network& network() const { return engine.network(); }
+  const network::Network& network() const { return engine->network(); }
 
-  engine::Engine& engine;
+  engine::Engine* engine;
   TensorSource tensors;
   InputScaling scaling;
 };

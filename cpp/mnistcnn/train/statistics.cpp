@@ -48,8 +48,8 @@ at::Tensor mean_of_batches(FlatParameters& flat, const ModelView& model, std::sp
     gather({images.data(), indices, model.scaling.scale, model.scaling.shift}, shape, batch.mutable_data_ptr<float>());
     running.zero_();
     flat.counters.zero_();
-    model.engine.forward(flat.tensors, batch.to(running.device()), engine::Mode::kTrain,
-                         {seed, static_cast<std::uint64_t>(batches)}, engine::Keep::kNothing);
+    model.engine->forward(flat.tensors, batch.to(running.device()), engine::Mode::kTrain,
+                          {seed, static_cast<std::uint64_t>(batches)}, engine::Keep::kNothing);
     mean.lerp_(running, 1 / static_cast<double>(++batches));
     if (on_images) on_images(begin + size);
   }

@@ -16,11 +16,8 @@ constexpr std::string_view kOptimizer = "optimizer.", kAveraging = "averaging.";
 using NamedTensors = std::map<std::string, at::Tensor>;
 
 Loss loss_of(const Recipe& recipe, const network::Network& network) {
-  Loss loss;
-  if (recipe.loss)
-    loss = *recipe.loss;
-  else
-    loss.plain.kind = fitting_loss(output_kind(network));
+  Loss loss = recipe.loss.value_or(Loss{});
+  if (!recipe.loss) loss.plain.kind = fitting_loss(output_kind(network));
   check_class_weights(loss, class_count(network));
   return loss;
 }
@@ -103,7 +100,7 @@ metrics::Scores TrainingRun::evaluate(const ModelView& model, const data::ImageS
     return test(model, set, batch_size, on_images);
   FlatParameters flat(model.network().analysis, model.tensors());
   averaging_->copy_to(flat);
-  return test({model.engine, flat.tensors, model.scaling}, set, batch_size, on_images);
+  return test({*model.engine, flat.tensors, model.scaling}, set, batch_size, on_images);
 }
 
 void TrainingRun::finish(const ModelView& model, std::span<const std::uint8_t> images, std::int64_t count,
