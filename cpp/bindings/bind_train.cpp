@@ -27,7 +27,7 @@ ModelView make_view(const py::handle& tensors, engine::Engine& engine, std::vect
   return {engine, tensor_source(engine.network(), tensors), {std::move(scale), std::move(shift)}};
 }
 
-// Loss, mixing and averages are kept alive by the run.
+// The loss, and with it its teachers, is kept alive by the run.
 std::unique_ptr<TrainingRun> make_run(const ModelView& model, std::int64_t batch_size, std::uint64_t seed, bool shuffle,
                                       const py::dict& optimizer, const RangePairs& undecayed,
                                       std::optional<double> scheduled_momentum, const train::Loss& loss,

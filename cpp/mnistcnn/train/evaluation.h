@@ -14,7 +14,7 @@ namespace mnistcnn::train {
 
 inline constexpr std::int64_t kTestBatch = 512;  // images at once
 
-// Called now and then (at most every 50 ms) with the number of images done; an exception from it ends the pass.
+// Called between batches with the number of images done; an exception from it ends the pass.
 using OnImages = std::function<void(std::int64_t images_done)>;
 
 // Throw std::invalid_argument unless there are images, all of this shape, and every label is a class of the network.

@@ -7,7 +7,6 @@
 
 #include "mnistcnn/engine/make_engine.h"
 #include "mnistcnn/train/fit.h"
-#include "train/recorder.h"
 
 namespace mnistcnn::train {
 namespace {
@@ -194,15 +193,6 @@ TEST(Fit, MovesTheMomentumOfAnOptimizerThatHasNone) {
   EXPECT_EQ(fit(setup.model, setup.set, setup.recipe).epochs.size(), 2U);
   setup.recipe.optimizer = Adagrad{};
   EXPECT_THROW(fit(setup.model, setup.set, setup.recipe), std::invalid_argument);
-}
-
-TEST(Predict, KeepsTheOrderOfTheImages) {
-  const std::shared_ptr<network::Network> network = one_linear_layer();
-  Recorder engine(network);
-  const network::Tensors tensors = network::initialise(network->graph, network->analysis, 0);
-  const ModelView model(engine, tensors, {{1}, {0}});
-  const at::Tensor outputs = predict(model, std::vector<std::uint8_t>(10), 10, 4);
-  for (std::int64_t i = 0; i < 10; ++i) EXPECT_EQ(outputs[i][0].item<float>(), static_cast<float>(i));
 }
 
 }  // namespace
