@@ -20,6 +20,7 @@ import mnistcnn
 from mnistcnn import losses, optimizers
 from mnistcnn._native import core
 from mnistcnn.augmentation import Step, native
+from mnistcnn.entrance import model_view
 
 IMAGES = 1024
 
@@ -82,35 +83,23 @@ def trainer(name: str, data: mnistcnn.ImageSet, steps: list[Step]) -> Callable[[
     """Epochs of training on one thread."""
     model = mnistcnn.create_model(name, seed=1)
     model.normalization = mnistcnn.Normalization(0.1307, 0.3081)
-    network, chosen = model._network, mnistcnn.SGD(lr=0.01, momentum=0.9)
-    optimizer = core.Optimizer(
-        network,
-        optimizers.settings(chosen),
-        trainable=model.trainable_ranges(),
-        undecayed=optimizers.undecayed_ranges(chosen, network),
+    view = model_view(model, "lanes", 1)
+    run = core.TrainingRun(
+        view,
+        batch_size=128,
+        seed=1,
+        shuffle=True,
+        optimizer=optimizers.settings(mnistcnn.SGD(lr=0.01, momentum=0.9)),
+        undecayed=[],
+        loss=losses.native("nll", model),
+        augmentation=native(steps) if steps else None,
     )
     images, labels = torch.tensor(data.images), torch.tensor(data.labels)
-    pixels = model.pixel_normalization
+    rates = [0.01] * -(-len(data) // 128)
 
     def epochs(count: int) -> None:
-        for epoch in range(count):
-            core.train_epoch(
-                model.tensors,
-                model.native_engine("lanes", 1),
-                optimizer,
-                images,
-                labels,
-                scale=pixels.scale,
-                shift=pixels.shift,
-                batch_size=128,
-                seed=1,
-                epoch=epoch,
-                first_step=0,
-                shuffle=True,
-                learning_rates=[0.01] * -(-len(data) // 128),
-                loss=losses.native("nll", model),
-                augmentation=native(steps) if steps else None,
-            )
+        for _ in range(count):
+            run.next_epoch(view, images, labels, learning_rates=rates, trainable=model.trainable_ranges())
 
     return epochs
 

@@ -186,8 +186,8 @@ network::Tensors read_tensors(const Network& network, const py::handle& lists) {
           read_list(counters, [](std::size_t) { return "num_batches_tracked"; })};
 }
 
-train::TensorSource tensor_source(const Network& network, const py::object& function) {
-  return [&network, &function] {
+train::TensorSource tensor_source(const Network& network, py::handle function) {
+  return [&network, function] {
     const py::gil_scoped_acquire gil;
     return read_tensors(network, function());
   };

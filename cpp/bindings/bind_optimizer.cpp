@@ -2,55 +2,31 @@
 #include <stdexcept>
 
 #include "bindings.h"
-#include "mnistcnn/common/text.h"
 #include "mnistcnn/network/tensors.h"
 #include "mnistcnn/train/optimizer.h"
+#include "recipe.h"
+#include "settings.h"
 
 namespace mnistcnn::bindings {
-namespace {
-
-using common::text;
-using network::Network;
-
-using RangePairs = std::vector<std::pair<std::int64_t, std::int64_t>>;
-
 std::vector<train::Range> read_ranges(const RangePairs& pairs) {
   std::vector<train::Range> ranges;
   for (const auto& [begin, end] : pairs) ranges.push_back({begin, end});
   return ranges;
 }
 
-// A rule's own fields from `settings`; what is left over, or lacking, is named.
-template <class Kind>
-train::Rule read_rule(Kind rule, const py::dict& settings, std::size_t& known) {
-  rule.visit(rule, [&](const char* name, auto& value) {
-    if (!settings.contains(name)) throw std::invalid_argument(text(rule.kKind, " lacks the setting '", name, "'"));
-    value = settings[name].template cast<std::decay_t<decltype(value)>>();
-    ++known;
-  });
-  return rule;
-}
-
-template <std::size_t... index>
-train::Rule read_rule(const std::string& kind, const py::dict& settings, std::size_t& known,
-                      std::index_sequence<index...>) {
-  std::optional<train::Rule> rule;
-  const auto read = [&](const auto& each) {
-    if (kind == each.kKind) rule = read_rule(each, settings, known);
-  };
-  (read(std::variant_alternative_t<index, train::Rule>{}), ...);
-  if (!rule) throw std::invalid_argument(text("there is no optimizer '", kind, "'"));
-  return *rule;
-}
-
-std::unique_ptr<train::Optimizer> make_optimizer(const Network& network, const py::dict& settings,
-                                                 const RangePairs& trainable, const RangePairs& undecayed) {
-  const train::GradientOptions gradients{settings["l1"].cast<double>(), settings["clip_norm"].cast<double>(),
-                                         settings["clip_value"].cast<double>()};
+OptimizerSettings read_optimizer(const py::dict& settings) {
   std::size_t known = 4;
-  const auto kinds = std::make_index_sequence<std::variant_size_v<train::Rule>>{};
-  const train::Rule rule = read_rule(settings["kind"].cast<std::string>(), settings, known, kinds);
+  const auto rule = read_alternative<train::Rule>(settings["kind"].cast<std::string>(), settings, known, "optimizer");
   if (known != settings.size()) throw std::invalid_argument("the optimizer's settings have names it doesn't know");
+  return {rule,
+          {settings["l1"].cast<double>(), settings["clip_norm"].cast<double>(), settings["clip_value"].cast<double>()}};
+}
+
+namespace {
+
+std::unique_ptr<train::Optimizer> make_optimizer(const network::Network& network, const py::dict& settings,
+                                                 const RangePairs& trainable, const RangePairs& undecayed) {
+  const auto [rule, gradients] = read_optimizer(settings);
   return std::make_unique<train::Optimizer>(rule, gradients, train::pieces_of(network.analysis), read_ranges(trainable),
                                             read_ranges(undecayed));
 }
@@ -77,6 +53,9 @@ void bind_optimizer(py::module_& module) {
           py::arg("values"), py::arg("gradients"), py::kw_only(), py::arg("learning_rate"), py::arg("momentum"))
       .def("state", &train::Optimizer::state)
       .def("restore", &train::Optimizer::restore, py::arg("state"));
+  module.def(
+      "momentum_of", [](const py::dict& settings) { return train::momentum_of(read_optimizer(settings).rule); },
+      py::arg("settings"));
 }
 
 }  // namespace mnistcnn::bindings

@@ -17,6 +17,10 @@ void bind_zoo(py::module_& module);
 void bind_guard(py::module_& module);
 void bind_engine(py::module_& module);
 void bind_optimizer(py::module_& module);
+void bind_loss(py::module_& module);
+void bind_averaging(py::module_& module);
+void bind_schedule(py::module_& module);
+void bind_metrics(py::module_& module);
 void bind_train(py::module_& module);
 void bind_profile(py::module_& module);
 

@@ -10,6 +10,10 @@ PYBIND11_MODULE(_core, module) {
   mnistcnn::bindings::bind_guard(module);
   mnistcnn::bindings::bind_engine(module);
   mnistcnn::bindings::bind_optimizer(module);
+  mnistcnn::bindings::bind_loss(module);
+  mnistcnn::bindings::bind_schedule(module);
+  mnistcnn::bindings::bind_metrics(module);
   mnistcnn::bindings::bind_train(module);
+  mnistcnn::bindings::bind_averaging(module);
   mnistcnn::bindings::bind_profile(module);
 }

@@ -3,7 +3,7 @@
 
 #include "bindings.h"
 #include "mnistcnn/network/tensors.h"
-#include "mnistcnn/train/flat_parameters.h"
+#include "mnistcnn/train/model_view.h"
 
 namespace mnistcnn::bindings {
 
@@ -13,7 +13,8 @@ namespace mnistcnn::bindings {
 network::Tensors read_tensors(const network::Network& network, const py::handle& lists);
 std::vector<at::Tensor> read_parameters(const network::Network& network, const py::handle& list);
 
-// A function of Python that returns such lists, called with the GIL. Its owner must outlive the source.
-train::TensorSource tensor_source(const network::Network& network, const py::object& function);
+// A function of Python that returns such lists, called with the GIL. The function and the network must outlive the
+// source.
+train::TensorSource tensor_source(const network::Network& network, py::handle function);
 
 }  // namespace mnistcnn::bindings

@@ -124,6 +124,8 @@ class Optimizer:
     def state(self) -> dict[str, torch.Tensor]: ...
     def restore(self, state: dict[str, torch.Tensor]) -> None: ...
 
+def momentum_of(settings: dict[str, Any]) -> float | None: ...
+
 class Loss:
     def __init__(
         self,
@@ -131,7 +133,7 @@ class Loss:
         *,
         label_smoothing: float,
         class_weights: list[float],
-        teachers: list[tuple[Engine, Callable[[], Tensors], list[float], list[float], bool]],
+        teachers: list[ModelView],
         temperature: float,
         teachers_weight: float,
     ) -> None: ...
@@ -158,59 +160,85 @@ class Averaging:
     def ready(self) -> bool: ...
     @property
     def exchanged(self) -> bool: ...
+    @property
+    def used_for_validation(self) -> bool: ...
     def after_step(self, network: Network, tensors: Tensors) -> None: ...
     def after_epoch(self, network: Network, tensors: Tensors, *, epoch: int) -> None: ...
     def exchange(self, network: Network, tensors: Tensors) -> None: ...
-    def finish(self, network: Network, tensors: Tensors) -> None: ...
+    def copy_to(self, network: Network, tensors: Tensors) -> None: ...
     def state(self) -> dict[str, torch.Tensor]: ...
     def restore(self, state: dict[str, torch.Tensor]) -> None: ...
 
+class SchedulePlan:
+    def __init__(self, *, learning_rate: float, epochs: int, steps: int, momentum: float | None) -> None: ...
+
+class Schedule:
+    def __init__(self, kind: str, settings: dict[str, Any]) -> None: ...
+    def epoch_rate(self, plan: SchedulePlan, epoch: int) -> float: ...
+    def rates(self, plan: SchedulePlan, epoch: int) -> tuple[list[float], list[float] | None]: ...
+    def check(self, plan: SchedulePlan) -> None: ...
+
+class ModelView:
+    def __init__(
+        self, tensors: Callable[[], Tensors], engine: Engine, *, scale: list[float], shift: list[float]
+    ) -> None: ...
+
+class TrainingRun:
+    def __init__(
+        self,
+        model: ModelView,
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        optimizer: dict[str, Any],
+        undecayed: list[tuple[int, int]],
+        scheduled_momentum: float | None = None,
+        loss: Loss,
+        mixing: Mixing | None = None,
+        augmentation: Augmentation | None = None,
+        averaging: dict[str, Any] | None = None,
+    ) -> None: ...
+    def continue_after(self, model: ModelView, *, epochs: int, steps: int) -> None: ...
+    def next_epoch(
+        self,
+        model: ModelView,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        *,
+        learning_rates: list[float],
+        momenta: list[float] | None = None,
+        trainable: list[tuple[int, int]],
+        on_progress: Callable[[tuple[int, int, float, int]], None] | None = None,
+        on_step: Callable[[int, float], None] | None = None,
+        on_step_every: int = 1,
+    ) -> dict[str, Any]: ...
+    def evaluate(self, model: ModelView, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]: ...
+    def finish(self, model: ModelView, images: torch.Tensor) -> None: ...
+    @property
+    def averaging(self) -> Averaging | None: ...
+    def state(self) -> dict[str, torch.Tensor]: ...
+    def restore(self, state: dict[str, torch.Tensor], *, epochs: int, steps: int) -> None: ...
+
 def recompute_statistics(
-    engine: Engine,
-    tensors: Tensors,
+    model: ModelView,
     images: torch.Tensor,
     *,
-    scale: list[float],
-    shift: list[float],
     batch_size: int,
     seed: int,
     on_progress: Callable[[int], None] | None = None,
 ) -> None: ...
-def train_epoch(
-    tensors: Callable[[], Tensors],
-    engine: Engine,
-    optimizer: Optimizer,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    *,
-    scale: list[float],
-    shift: list[float],
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    first_step: int,
-    shuffle: bool,
-    learning_rates: list[float],
-    momenta: list[float] | None = None,
-    loss: Loss,
-    mixing: Mixing | None = None,
-    augmentation: Augmentation | None = None,
-    averaging: Averaging | None = None,
-    on_progress: Callable[[tuple[int, int, float, int]], None] | None = None,
-    on_step: Callable[[int, float], None] | None = None,
-    on_step_every: int = 1,
-) -> dict[str, Any]: ...
 def predict(
-    tensors: Tensors,
-    engine: Engine,
+    model: ModelView,
     images: torch.Tensor,
     *,
-    scale: list[float],
-    shift: list[float],
     batch_size: int,
-    on_progress: Callable[[int], None] | None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> torch.Tensor: ...
-def score(outputs: torch.Tensor, labels: torch.Tensor, *, normalised: bool) -> dict[str, Any]: ...
+def score(outputs: torch.Tensor, labels: torch.Tensor, *, kind: str) -> dict[str, Any]: ...
+def class_scores(
+    confusion: np.ndarray[Any, np.dtype[np.int64]],
+) -> list[tuple[float, float, float, int]]: ...
 def start_profile(engine: Engine) -> None: ...
 def stop_profile(engine: Engine) -> dict[str, Any]: ...
 def memory_bytes_of_step(engine: Engine, images: int) -> int: ...

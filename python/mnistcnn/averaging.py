@@ -3,11 +3,10 @@
 >>> import mnistcnn
 >>> from mnistcnn import averaging
 >>> model = mnistcnn.create_model("budget_model1")
->>> native = averaging.native(mnistcnn.EMA(decay=0.99), model)  # for core.train_epoch(..., averaging=native)
+>>> native = averaging.native(mnistcnn.EMA(decay=0.99), model)
 >>> native.after_step(model._network, model.tensors())
->>> with averaging.averaged(native, mnistcnn.EMA(), model):
+>>> with averaging.averaged(native, model):
 ...     pass  # the model has the averaged weights here
->>> averaging.finish(native, mnistcnn.EMA(), model)
 """
 
 from __future__ import annotations
@@ -15,25 +14,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from mnistcnn.checks import finite_number, whole_number
 from mnistcnn.values import Value
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from mnistcnn._native import core
     from mnistcnn.model import Model
 
 
-class _Averaging(Value):
-    evaluates: ClassVar[bool] = True  # whether a validation during training looks at the averages
-    recomputes: ClassVar[bool] = False  # whether the model's running statistics must be measured anew at the end
-
-
 @dataclass(frozen=True, kw_only=True, repr=False)
-class EMA(_Averaging):
+class EMA(Value):
     """The exponential moving average of the weights, as ``torch.optim.swa_utils.AveragedModel`` with an EMA.
 
     Validations look at the averages; at the end of the training the model gets them.
@@ -69,7 +61,7 @@ class EMA(_Averaging):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class SWA(_Averaging):
+class SWA(Value):
     """Stochastic weight averaging: the mean of the weights at the ends of epochs.
 
     At the end of the training the model gets the mean, and its running statistics are measured anew over the training
@@ -91,8 +83,6 @@ class SWA(_Averaging):
 
     start_epoch: int
     every: int = 1
-    evaluates: ClassVar[bool] = False
-    recomputes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuses values without a meaning."""
@@ -101,7 +91,7 @@ class SWA(_Averaging):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Lookahead(_Averaging):
+class Lookahead(Value):
     """Every ``k`` steps, slow weights go the share ``alpha`` of the way to the fast ones, which go on from there.
 
     Validations look at the slow weights, and the model has them in the end (Zhang et al., 2019).
@@ -134,24 +124,28 @@ def check(averaging: Averaging | None, epochs: int) -> None:
 # ---- on the way to the core
 
 
-def native(averaging: Averaging | None, model: Model) -> core.Averaging | None:
-    """What ``core.train_epoch`` takes: made once per run, before its first step, with the model's weights as they are.
-
-    Its ``state()`` and ``restore(state)`` go into checkpoints and out of them.
-    """
-    from mnistcnn._native import core
-
+def settings(averaging: Averaging | None) -> dict[str, Any] | None:
+    """Return what ``core.TrainingRun`` and ``core.Averaging`` take."""
     if averaging is None:
         return None
     if not isinstance(averaging, EMA | SWA | Lookahead):
         raise TypeError(f"averaging must be an EMA, an SWA, a Lookahead or None, got {averaging!r}")
-    return core.Averaging(model._network, model.tensors(), {"kind": type(averaging).__name__, **asdict(averaging)})
+    return {"kind": type(averaging).__name__, **asdict(averaging)}
+
+
+def native(averaging: Averaging, model: Model) -> core.Averaging:
+    """Return averages by themselves, outside of a run; they start from the model's present weights."""
+    from mnistcnn._native import core
+
+    described = settings(averaging)
+    assert described is not None
+    return core.Averaging(model._network, model.tensors(), described)
 
 
 @contextmanager
-def averaged(native: core.Averaging | None, averaging: Averaging | None, model: Model) -> Iterator[None]:
-    """The model has its averaged weights inside, where a validation should see them; afterwards its own again."""
-    if native is None or averaging is None or not averaging.evaluates or not native.ready:
+def averaged(native: core.Averaging | None, model: Model) -> Iterator[None]:
+    """Exchange the model's weights for the averaged ones that validations use, and back at the end."""
+    if native is None or not native.used_for_validation or not native.ready:
         yield
         return
     _exchange(native, model)
@@ -159,55 +153,6 @@ def averaged(native: core.Averaging | None, averaging: Averaging | None, model: 
         yield
     finally:
         _exchange(native, model)
-
-
-def finish(
-    native: core.Averaging | None,
-    averaging: Averaging | None,
-    model: Model,
-    images: np.ndarray[Any, Any] | None = None,
-    *,
-    batch_size: int = 128,
-    seed: int = 0,
-    engine: str | None = None,
-    threads: int | None = None,
-) -> None:
-    """The end of a run: the model gets its averaged weights for good, if there are any.
-
-    Where these need running statistics of their own (`SWA`), those are measured on ``images``, the training set's.
-    """
-    if native is None or averaging is None or not native.ready:
-        return
-    if averaging.recomputes and images is None:
-        raise ValueError(f"{averaging!r} measures running statistics anew; give the training set's images")
-    with model._lock:
-        native.finish(model._network, model.tensors())
-        if averaging.recomputes and images is not None:
-            _recompute(model, images, batch_size, seed, engine, threads)
-
-
-def _recompute(
-    model: Model,
-    images: np.ndarray[Any, Any],
-    batch_size: int,
-    seed: int,
-    engine: str | None,
-    threads: int | None,
-) -> None:
-    from mnistcnn._native import core
-    from mnistcnn.entrance import core_tensor
-
-    pixels = model.pixel_normalization
-    core.recompute_statistics(
-        model.native_engine(engine, threads),
-        model.tensors(),
-        core_tensor(images),
-        scale=pixels.scale,
-        shift=pixels.shift,
-        batch_size=batch_size,
-        seed=seed,
-    )
-    model._forget_forward()
 
 
 def _exchange(native: core.Averaging, model: Model) -> None:

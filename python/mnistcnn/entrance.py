@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mnistcnn import augmentation
+from mnistcnn._native import core
 from mnistcnn.arrays import as_tensor
 from mnistcnn.image_set import ImageSet
 
@@ -73,6 +74,12 @@ def as_batch(model: Model, images: np.ndarray[Any, Any] | torch.Tensor) -> torch
 def core_tensor(array: np.ndarray[Any, Any] | torch.Tensor) -> torch.Tensor:
     """As the core takes it: contiguous, on the CPU."""
     return as_tensor(array).cpu().contiguous()
+
+
+def model_view(model: Model, engine: str | None = None, threads: int | None = None) -> core.ModelView:
+    """Return a model as the core takes it; hold the model's lock while a native call uses it."""
+    pixels = model.pixel_normalization
+    return core.ModelView(model.tensors, model.native_engine(engine, threads), scale=pixels.scale, shift=pixels.shift)
 
 
 def move(model: Model, device: str | torch.device) -> None:

@@ -11,7 +11,7 @@ import torch
 from mnistcnn._native import core
 from mnistcnn.bridge.from_torch import as_model
 from mnistcnn.checks import whole_number
-from mnistcnn.entrance import as_batch, check_set, core_tensor
+from mnistcnn.entrance import as_batch, check_set, core_tensor, model_view
 from mnistcnn.image_set import ImageSet
 from mnistcnn.progress import ProgressBar
 from mnistcnn.results import TestResult
@@ -82,15 +82,11 @@ def outputs_of(
     batch_size: int = _BATCH,
 ) -> torch.Tensor:
     """uint8 images -> f32 [N, outputs] on the CPU."""
-    pixels = model.pixel_normalization
     model.check_engine_may_run()
     with model._lock:
         outputs: torch.Tensor = core.predict(
-            model.tensors(),
-            model.native_engine(engine, threads),
+            model_view(model, engine, threads),
             core_tensor(images),
-            scale=pixels.scale,
-            shift=pixels.shift,
             batch_size=batch_size,
             on_progress=None if bar is None else bar.show,
         )
@@ -121,7 +117,8 @@ def _float_outputs(
 
 def result_of(outputs: torch.Tensor, meaning: Outputs, labelled: ImageSet) -> TestResult:
     """Everything about the answers to a labelled set; classes that it has no name for are numbered."""
-    scores, probabilities = scores_of(outputs, meaning, labelled), _probabilities(outputs, meaning)
+    scores = core.score(outputs, core_tensor(labelled.labels), kind=meaning)
+    probabilities = _probabilities(outputs, meaning)
     count, extra = len(labelled), range(len(labelled.classes), outputs.shape[1])
     unknown = int((~probabilities.isfinite().all(dim=1)).sum())
     if unknown:
@@ -138,14 +135,6 @@ def result_of(outputs: torch.Tensor, meaning: Outputs, labelled: ImageSet) -> Te
         probabilities=probabilities.numpy(),
         classes=(*labelled.classes, *(str(number) for number in extra)),
     )
-
-
-def scores_of(outputs: torch.Tensor, meaning: Outputs, labelled: ImageSet) -> dict[str, Any]:
-    """Sums over a labelled set, and every answer."""
-    if meaning == "probabilities":
-        outputs = outputs.clamp_min(torch.finfo(torch.float32).tiny).log()
-    scores: dict[str, Any] = core.score(outputs, core_tensor(labelled.labels), normalised=meaning != "logits")
-    return scores
 
 
 def _probabilities(outputs: torch.Tensor, meaning: Outputs) -> torch.Tensor:

@@ -14,14 +14,8 @@ from mnistcnn.checks import choice, finite_number, numbers, positive_number
 from mnistcnn.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mnistcnn._native import core
-    from mnistcnn.model import Model, Tensors
-
-    # What the core takes: an engine, a function that returns the teacher's tensors, how pixels enter, whether the
-    # outputs are probabilities.
-    Teacher = tuple[core.Engine, Callable[[], Tensors], list[float], list[float], bool]
+    from mnistcnn.model import Model
 
 NAMES = ("auto", "nll", "cross_entropy")
 
@@ -189,7 +183,7 @@ def fitting_kind(model: Model, loss: str = "auto") -> str:
 
 
 def native(loss: str | Loss, model: Model, label_smoothing: float = 0.0) -> core.Loss:
-    """What ``core.train_epoch`` takes; a name, or a value without a smoothing of its own, gets ``label_smoothing``."""
+    """What ``core.TrainingRun`` takes; a name, or a value without a smoothing of its own, gets ``label_smoothing``."""
     from mnistcnn._native import core
 
     smoothing = finite_number("label_smoothing", label_smoothing, most=1)
@@ -214,7 +208,7 @@ def native(loss: str | Loss, model: Model, label_smoothing: float = 0.0) -> core
 
 
 def native_mixing(mixing: Mixing | None, model: Model, batch_size: int) -> core.Mixing | None:
-    """What ``core.train_epoch`` takes."""
+    """What ``core.TrainingRun`` takes."""
     from mnistcnn._native import core
 
     if mixing is None:
@@ -257,7 +251,7 @@ def _fingerprint(teacher: Any) -> str:
     return f"{_name(teacher)} ({content_digest(teacher)[:16]})" if isinstance(teacher, Model) else _name(teacher)
 
 
-def _teachers(loss: Distillation, student: Model) -> list[Teacher]:
+def _teachers(loss: Distillation, student: Model) -> list[core.ModelView]:
     from mnistcnn.model import Model
 
     models = _models(loss.teacher)
@@ -266,8 +260,8 @@ def _teachers(loss: Distillation, student: Model) -> list[Teacher]:
     return [_teacher(each, student) for each in models]
 
 
-def _teacher(teacher: Model, student: Model) -> Teacher:
-    """An engine of its own, so that a teacher may be used elsewhere meanwhile, and what it takes and gives."""
+def _teacher(teacher: Model, student: Model) -> core.ModelView:
+    """Return the teacher with an engine of its own, so that it may be used elsewhere meanwhile."""
     from mnistcnn._native import core
     from mnistcnn.model import choose_engine
 
@@ -280,7 +274,7 @@ def _teacher(teacher: Model, student: Model) -> Teacher:
     chosen = choose_engine(teacher._network, teacher.engine, teacher.device)
     engine = core.Engine(teacher._network, chosen, teacher.threads or 0)
     pixels = teacher.pixel_normalization
-    return engine, teacher.tensors, list(pixels.scale), list(pixels.shift), teacher.outputs == "probabilities"
+    return core.ModelView(teacher.tensors, engine, scale=pixels.scale, shift=pixels.shift)
 
 
 def _weights(values: object) -> tuple[float, ...]:

@@ -1,16 +1,15 @@
-"""The compiled side of a training run: what the recipe's values become in the core."""
+"""The compiled side of a training run: `core.TrainingRun`, made of a model and a recipe."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mnistcnn import augmentation, averaging, losses, optimizers
 from mnistcnn._native import core
-from mnistcnn.entrance import core_tensor
+from mnistcnn.entrance import core_tensor, model_view
 from mnistcnn.schedules import Plan, Rates
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class NativeRun:
-    """One model, trained by one recipe, epoch by epoch."""
+    """A run of the core for one model; each call holds the model's lock and passes the model as it is then."""
 
     def __init__(self, model: Model, recipe: Recipe, engine: str | None, threads: int | None) -> None:
         self._model, self._recipe = model, recipe
@@ -28,94 +27,92 @@ class NativeRun:
         self._loss = losses.native(recipe.loss, model, recipe.label_smoothing)
         self._mixing = losses.native_mixing(recipe.mixing, model, recipe.batch_size)
         self._augmentation = augmentation.native(recipe.augment) if recipe.augment else None
-        self._optimizer: core.Optimizer | None = None
-        self._averaging: core.Averaging | None = None
-        model.native_engine(engine, threads)  # a wrong choice is told before any work
+        self._run: core.TrainingRun | None = None
+        model.native_engine(engine, threads)  # raise for a wrong choice before any work
 
-    def begin(self, plan: Plan) -> None:
-        """Makes what goes from epoch to epoch, unless an earlier call did."""
-        if self._optimizer is None:
-            network, chosen = self._model._network, _with_momentum(self._recipe, plan)
-            undecayed = optimizers.undecayed_ranges(chosen, network)
-            settings = optimizers.settings(chosen)
-            self._optimizer = core.Optimizer(network, settings, trainable=self._trainable(), undecayed=undecayed)
-        if self._averaging is None:
-            self._averaging = averaging.native(self._recipe.averaging, self._model)
+    def begin(self, plan: Plan, *, epochs: int, steps: int) -> None:
+        """Make the run, unless an earlier call did, and continue after so many epochs and steps."""
+        self._trainable()  # raise before any work
+        with self._model._lock:
+            if self._run is None:
+                self._run = self._new_run(plan)
+            self._run.continue_after(self._view(), epochs=epochs, steps=steps)
 
-    def epoch(
-        self, train_set: ImageSet, *, epoch: int, first_step: int, rates: Rates, **listeners: Any
-    ) -> dict[str, Any]:
-        """One pass over the training set; ``epoch`` counts from 0."""
-        model, recipe = self._model, self._recipe
-        pixels = model.pixel_normalization
-        assert self._optimizer is not None
+    def _new_run(self, plan: Plan) -> core.TrainingRun:
+        recipe = self._recipe
+        return core.TrainingRun(
+            self._view(),
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            shuffle=recipe.shuffle,
+            optimizer=optimizers.settings(recipe.optimizer),
+            undecayed=optimizers.undecayed_ranges(recipe.optimizer, self._model._network),
+            scheduled_momentum=_scheduled_momentum(recipe, plan),
+            loss=self._loss,
+            mixing=self._mixing,
+            augmentation=self._augmentation,
+            averaging=averaging.settings(recipe.averaging),
+        )
+
+    def next_epoch(self, train_set: ImageSet, rates: Rates, **listeners: Any) -> dict[str, Any]:
+        """Train for one epoch."""
+        model = self._model
         model.check_engine_may_run()
-        self._optimizer.set_trainable(self._trainable())
+        trainable = self._trainable()
         with model._lock:
             model._forget_forward()
-            return core.train_epoch(
-                model.tensors,
-                model.native_engine(self._engine, self._threads),
-                self._optimizer,
+            return self._begun.next_epoch(
+                self._view(),
                 core_tensor(train_set.images),
                 core_tensor(train_set.labels),
-                scale=pixels.scale,
-                shift=pixels.shift,
-                batch_size=recipe.batch_size,
-                seed=recipe.seed,
-                epoch=epoch,
-                first_step=first_step,
-                shuffle=recipe.shuffle,
                 learning_rates=rates.learning_rates,
                 momenta=rates.momenta,
-                loss=self._loss,
-                mixing=self._mixing,
-                averaging=self._averaging,
-                augmentation=self._augmentation,
+                trainable=trainable,
                 **listeners,
             )
 
+    def evaluate(self, validation: ImageSet) -> tuple[float, float]:
+        """Return mean loss and accuracy, with the averaged weights if the averaging is used for validations."""
+        model = self._model
+        model.check_engine_may_run()
+        with model._lock:
+            model._forget_forward()
+            return self._begun.evaluate(self._view(), core_tensor(validation.images), core_tensor(validation.labels))
+
     def averaged(self) -> AbstractContextManager[None]:
-        """Inside, the model has the weights that a validation should see."""
-        return averaging.averaged(self._averaging, self._recipe.averaging, self._model)
+        """Inside, the model has the weights that a validation uses."""
+        return averaging.averaged(None if self._run is None else self._run.averaging, self._model)
 
     def finish(self, train_set: ImageSet) -> None:
-        """The model gets its averaged weights for good, if there are any."""
-        recipe = self._recipe
-        averaging.finish(
-            self._averaging,
-            recipe.averaging,
-            self._model,
-            train_set.images,
-            batch_size=recipe.batch_size,
-            seed=recipe.seed,
-            engine=self._engine,
-            threads=self._threads,
-        )
-        self._averaging = None  # another call of `begin` starts another average
+        """Write the averaged weights into the model for good, if there are any."""
+        run = self._begun
+        if run.averaging is None:
+            return
+        with self._model._lock:
+            self._model._forget_forward()
+            run.finish(self._view(), core_tensor(train_set.images))
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Everything that goes from epoch to epoch beside the model."""
-        parts = {"optimizer": self._optimizer, "averaging": self._averaging}
-        return {
-            f"{part}.{name}": tensor
-            for part, native in parts.items()
-            if native is not None
-            for name, tensor in native.state().items()
-        }
+        """Return everything that the next epoch depends on, besides the model."""
+        return self._begun.state()
 
-    def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """What `state` gave, after `begin`."""
-        for part, native in (("optimizer", self._optimizer), ("averaging", self._averaging)):
-            inner = {name.partition(".")[2]: each for name, each in state.items() if name.partition(".")[0] == part}
-            if native is not None:
-                native.restore(inner)
+    def restore(self, state: dict[str, torch.Tensor], *, epochs: int, steps: int) -> None:
+        """Put back what `state` returned after so many epochs and steps; call `begin` before."""
+        self._begun.restore(state, epochs=epochs, steps=steps)
 
     def arithmetic(self) -> dict[str, str]:
-        """What the last digits depend on beside the recipe."""
+        """Return what the rounding depends on besides the recipe."""
         engine = self._model.native_engine(self._engine, self._threads).name
         versions = {"torch": torch.__version__} if engine == "aten" else {}
         return {"engine": engine, "device": self._model.device.type, **versions}
+
+    @property
+    def _begun(self) -> core.TrainingRun:
+        assert self._run is not None
+        return self._run
+
+    def _view(self) -> core.ModelView:
+        return model_view(self._model, self._engine, self._threads)
 
     def _trainable(self) -> list[tuple[int, int]]:
         trainable = self._model.trainable_ranges()
@@ -125,17 +122,14 @@ class NativeRun:
 
 
 def plan_of(recipe: Recipe, epochs: int, images: int) -> Plan:
-    """What the schedule needs to know."""
-    optimizer = recipe.optimizer
-    names = {each.name for each in fields(optimizer)}
-    momentum = optimizer.momentum if "momentum" in names else optimizer.betas[0] if "betas" in names else None
-    return Plan(optimizer.lr, epochs, -(-images // recipe.batch_size), momentum)
+    """Return what the schedule needs to know."""
+    momentum = core.momentum_of(optimizers.settings(recipe.optimizer))
+    return Plan(recipe.optimizer.lr, epochs, -(-images // recipe.batch_size), momentum)
 
 
-def _with_momentum(recipe: Recipe, plan: Plan) -> Any:
-    """The optimizer, with a momentum where the schedule wants to move one that is 0."""
-    optimizer, schedule = recipe.optimizer, recipe.schedule
-    if schedule is None or plan.momentum != 0:
-        return optimizer
-    momenta = schedule.rates(plan, 0, []).momenta
-    return replace(optimizer, momentum=momenta[0]) if momenta else optimizer
+def _scheduled_momentum(recipe: Recipe, plan: Plan) -> float | None:
+    """Return the first momentum of a schedule for an optimizer whose own is 0."""
+    if recipe.schedule is None or plan.momentum != 0:
+        return None
+    momenta = recipe.schedule.rates(plan, 0, []).momenta
+    return momenta[0] if momenta else None

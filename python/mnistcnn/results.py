@@ -14,13 +14,13 @@ Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How one class was recognised. A ratio without any case is NaN."""
+    """How well one class is recognised. A ratio without any case is NaN."""
 
     name: str
-    precision: float  # of what was called so, the part that was so
-    recall: float  # of what was so, the part that was called so
-    f1: float
-    count: int
+    precision: float  # fraction of the images predicted as this class that are of it
+    recall: float  # fraction of the images of this class that are predicted as it
+    f1: float  # harmonic mean of both
+    count: int  # images of this class
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,11 @@ class TestResult:
 
     @cached_property
     def per_class(self) -> tuple[ClassScore, ...]:
-        """Precision, recall and F1 of every class."""
-        hits = np.diagonal(self.confusion).astype(float)
-        called, actual = self.confusion.sum(axis=0), self.confusion.sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            precision, recall, f1 = hits / called, hits / actual, 2 * hits / (called + actual)
-        return tuple(
-            ClassScore(name, float(precision[i]), float(recall[i]), float(f1[i]), int(actual[i]))
-            for i, name in enumerate(self.classes)
-        )
+        """Return precision, recall and F1 of every class."""
+        from mnistcnn._native import core
+
+        scores = core.class_scores(self.confusion)
+        return tuple(ClassScore(name, *score) for name, score in zip(self.classes, scores, strict=True))
 
     @cached_property
     def mistakes(self) -> tuple[Mistake, ...]:

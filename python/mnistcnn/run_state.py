@@ -104,24 +104,25 @@ class RunState:
         still_frozen = snapshot.description.get("frozen", self._frozen)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name not in still_frozen)
-        native.restore(_under("run.", snapshot.tensors))
+        steps = snapshot.tensors["step_losses"]
+        native.restore(_under("run.", snapshot.tensors), epochs=snapshot.epoch, steps=len(steps))
         for index, callback in enumerate(self._stateful):
             callback.restore(_under(f"callback.{index}.", snapshot.tensors))
         stored = History.from_dict(snapshot.description["history"])
         history.epochs[:] = stored.epochs
-        history.step_losses[:] = snapshot.tensors["step_losses"].tolist()
+        history.step_losses[:] = steps.tolist()
 
 
 def model_of(path: Path, snapshot: Snapshot) -> Model:
-    """The model of a snapshot, with the weights that its validation looked at."""
+    """Return the model of a snapshot, with the weights that its validation used."""
     model = made_model(path, snapshot.description["model"], _under("model.", snapshot.tensors))
     value = from_plain(snapshot.description["recipe"]["averaging"], "averaging")
     state = _under("run.averaging.", snapshot.tensors)
-    if value is not None and value.evaluates and state:
+    if value is not None and state:
         native = averaging.native(value, model)
-        assert native is not None
-        native.restore(state)
-        averaging.finish(native, value, model)
+        if native.used_for_validation:
+            native.restore(state)
+            native.copy_to(model._network, model.tensors())
     return model
 
 

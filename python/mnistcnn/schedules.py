@@ -1,21 +1,21 @@
 """Schedules as values: the learning rate, and the momentum, of every step.
 
-A schedule holds no state. What an epoch's steps get is a function of the run's plan, of the epoch and of the records of
-the epochs before it, so that a resumed run goes on exactly. The numbers are those of ``torch.optim.lr_scheduler``.
+A schedule holds no state. The rates of an epoch are a function of the plan of the run, of the number of the epoch and
+of the records of the epochs before it, so that a resumed run continues exactly. The numbers are those of
+``torch.optim.lr_scheduler``. Schedules in closed form are computed by the core (``train/schedule.cpp``).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from mnistcnn.checks import choice, finite_number, whole_number
 from mnistcnn.values import Value
 
 if TYPE_CHECKING:
+    from mnistcnn._native import core
     from mnistcnn.history import EpochRecord
 
 JUDGES = ("validation_accuracy", "validation_loss")  # what may say which epoch is the best
@@ -88,7 +88,7 @@ class ConstantLR(Schedule):
 
     def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
         """The same, but for the first epochs."""
-        return plan.learning_rate * (self.factor if epoch < self.total_iters else 1.0)
+        return _native(self, ConstantLR).epoch_rate(_native_plan(plan), epoch)
 
 
 @dataclass(frozen=True, repr=False)
@@ -114,7 +114,7 @@ class StepLR(Schedule):
 
     def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
         """Lower after every few epochs."""
-        return plan.learning_rate * self.gamma ** (epoch // self.step_size)
+        return _native(self, StepLR).epoch_rate(_native_plan(plan), epoch)
 
 
 @dataclass(frozen=True, repr=False)
@@ -134,7 +134,7 @@ class MultiStepLR(Schedule):
 
     def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
         """Lower after each milestone."""
-        return plan.learning_rate * self.gamma ** sum(each <= epoch for each in self.milestones)
+        return _native(self, MultiStepLR).epoch_rate(_native_plan(plan), epoch)
 
 
 @dataclass(frozen=True, repr=False)
@@ -149,7 +149,7 @@ class ExponentialLR(Schedule):
 
     def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
         """Lower after every epoch."""
-        return plan.learning_rate * self.gamma**epoch
+        return _native(self, ExponentialLR).epoch_rate(_native_plan(plan), epoch)
 
 
 @dataclass(frozen=True, repr=False)
@@ -211,27 +211,16 @@ class CosineAnnealing(Schedule):
         return self.t_max is None
 
     def check(self, plan: Plan) -> None:
-        """The warm-up must leave something."""
-        if self.t_max is None and self.warmup_epochs >= plan.epochs:
-            raise ValueError(f"warmup_epochs={self.warmup_epochs} must be fewer than the run's {plan.epochs} epochs")
-
-    def _rate(self, plan: Plan, epochs_done: float) -> float:
-        if epochs_done < self.warmup_epochs:
-            rise = (1 - self.warmup_start) * epochs_done / self.warmup_epochs
-            return plan.learning_rate * (self.warmup_start + rise)
-        length = self.t_max or plan.epochs - self.warmup_epochs
-        swing = (1 + math.cos(math.pi * (epochs_done - self.warmup_epochs) / length)) / 2
-        return self.eta_min + (plan.learning_rate - self.eta_min) * swing
+        """Raise ValueError if the warm-up leaves no epoch for the cosine."""
+        _native(self, CosineAnnealing).check(_native_plan(plan))
 
     def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
-        """At the epoch's beginning."""
-        return self._rate(plan, epoch)
+        """Return the learning rate at the beginning of the epoch."""
+        return _native(self, CosineAnnealing).epoch_rate(_native_plan(plan), epoch)
 
     def rates(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> Rates:
-        """One per step, or the same for all."""
-        if not self.per_step:
-            return super().rates(plan, epoch, records)
-        return Rates([self._rate(plan, epoch + step / plan.steps) for step in range(plan.steps)])
+        """Return one learning rate per step, or the same for all."""
+        return Rates(*_native(self, CosineAnnealing).rates(_native_plan(plan), epoch))
 
 
 @dataclass(frozen=True, repr=False)
@@ -269,46 +258,16 @@ class OneCycleLR(Schedule):
         return True
 
     def check(self, plan: Plan) -> None:
-        """Something must be there to cycle, and the cycle needs its phases."""
-        if self.cycle_momentum and plan.momentum is None:
-            raise ValueError("OneCycleLR has no momentum to cycle in this optimizer; say cycle_momentum=False")
-        if plan.epochs * plan.steps < 2:
-            raise ValueError("OneCycleLR needs a run of at least 2 steps")
+        """Raise ValueError if the optimizer has no momentum to cycle, or the run has fewer than 2 steps."""
+        _native(self, OneCycleLR).check(_native_plan(plan))
 
     def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
-        """At the epoch's first step."""
-        return self._value(plan, epoch * plan.steps, *self._rate_corners())
+        """Return the learning rate of the first step of the epoch."""
+        return _native(self, OneCycleLR).epoch_rate(_native_plan(plan), epoch)
 
     def rates(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> Rates:
-        """One learning rate and one momentum per step."""
-        steps = range(epoch * plan.steps, (epoch + 1) * plan.steps)
-        rates = [self._value(plan, step, *self._rate_corners()) for step in steps]
-        if not self.cycle_momentum:
-            return Rates(rates)
-        corners = self.max_momentum, self.base_momentum, self.max_momentum
-        return Rates(rates, [self._value(plan, step, *corners) for step in steps])
-
-    def _rate_corners(self) -> tuple[float, float, float]:
-        start = self.max_lr / self.div_factor
-        return start, self.max_lr, start / self.final_div_factor
-
-    def _value(self, plan: Plan, step: int, start: float, top: float, end: float) -> float:
-        """From corner to corner; three phases go back to the start before they fall on."""
-        total = plan.epochs * plan.steps
-        peak = self.pct_start * total - 1
-        corners: list[tuple[float, float]] = [(0, start), (peak, top), (total - 1, end)]
-        if self.three_phase:
-            corners = [(0, start), (peak, top), (2 * peak, start), (total - 1, end)]
-        for (left, first), (right, last) in pairwise(corners):
-            if step <= right or right == corners[-1][0]:
-                part = (step - left) / (right - left) if right != left else 1.0
-                return self._between(first, last, part)
-        raise AssertionError("the last corner ends the run")
-
-    def _between(self, first: float, last: float, part: float) -> float:
-        if self.anneal_strategy == "linear":
-            return first + (last - first) * part
-        return last + (first - last) / 2 * (1 + math.cos(math.pi * part))
+        """Return one learning rate and one momentum per step."""
+        return Rates(*_native(self, OneCycleLR).rates(_native_plan(plan), epoch))
 
 
 @dataclass(frozen=True, repr=False)
@@ -378,6 +337,19 @@ class ReduceLROnPlateau(Schedule):
         margin = self.threshold if more else -self.threshold
         bound = best * (1 + margin) if self.threshold_mode == "rel" else best + margin
         return value > bound if more else value < bound
+
+
+def _native(schedule: Schedule, kind: type[Schedule]) -> core.Schedule:
+    """Return the schedule of the core; a subclass of ``kind`` may have fields that the core does not know."""
+    from mnistcnn._native import core
+
+    return core.Schedule(kind.__name__, {each.name: getattr(schedule, each.name) for each in fields(kind)})
+
+
+def _native_plan(plan: Plan) -> core.SchedulePlan:
+    from mnistcnn._native import core
+
+    return core.SchedulePlan(**asdict(plan))
 
 
 def best_of(monitor: str) -> Literal["min", "max"]:

@@ -15,7 +15,6 @@ from mnistcnn.callbacks import Listeners, check_monitor
 from mnistcnn.checkpoints import Checkpoint, Snapshot
 from mnistcnn.checks import flag, whole_number
 from mnistcnn.entrance import check_last_batch, move
-from mnistcnn.evaluation import outputs_of, scores_of
 from mnistcnn.history import EpochRecord, History
 from mnistcnn.image_set import ImageSet
 from mnistcnn.native_run import NativeRun, plan_of
@@ -214,7 +213,7 @@ class Trainer:
         plan = plan_of(self.recipe, max(last, self.recipe.epochs), len(sets[0]))
         self._check_schedule(plan, sets[1])
         averaging.check(self.recipe.averaging, plan.epochs)
-        return self._run(_Run(*sets, plan, last, state, snapshot))
+        return self._train(_Session(*sets, plan, last, state, snapshot))
 
     def _snapshot_to_resume(self, state: RunState | None) -> Snapshot | None:
         if self._checkpoint is None or state is None or len(self.history) > 0:
@@ -232,47 +231,49 @@ class Trainer:
         schedule.check(plan)
         check_monitor(schedule, schedule.monitored, validation is not None)
 
-    def _run(self, run: _Run) -> Iterator[EpochRecord]:
+    def _train(self, session: _Session) -> Iterator[EpochRecord]:
         model, history = self.model, self.history
         was_training = model.training
         self._stopping = False
-        self._begin(run)
+        self._begin(session)
         try:
             self._listeners.tell("on_train_start", self)
-            with ProgressBar(max(0, run.last - len(history)) * len(run.train_set), enabled=self._progress) as bar:
+            with ProgressBar(
+                max(0, session.last - len(history)) * len(session.train_set), enabled=self._progress
+            ) as bar:
                 done = 0
-                while len(history) < run.last and not self._stopping:
-                    record = self._one_epoch(run, bar, done)
-                    done += len(run.train_set)
+                while len(history) < session.last and not self._stopping:
+                    record = self._one_epoch(session, bar, done)
+                    done += len(session.train_set)
                     try:
                         self._listeners.tell("on_epoch", record)
                     finally:
-                        self._save(run)
+                        self._save(session)
                     yield record
-            self._native.finish(run.train_set)
+            self._native.finish(session.train_set)
         finally:
             model.train(was_training)
             self._listeners.tell_the_end(history)
 
-    def _begin(self, run: _Run) -> None:
+    def _begin(self, session: _Session) -> None:
         model = self.model
         model.history = self.history
         if model.normalization is None:
-            model.normalization = Normalization.of(run.train_set)
-        self._native.begin(run.plan)
-        if run.state and run.snapshot:
-            run.state.restore(run.snapshot, self.history, self._native)
+            model.normalization = Normalization.of(session.train_set)
+        self._native.begin(session.plan, epochs=len(self.history), steps=len(self.history.step_losses))
+        if session.state and session.snapshot:
+            session.state.restore(session.snapshot, self.history, self._native)
 
-    def _save(self, run: _Run) -> None:
+    def _save(self, session: _Session) -> None:
         number = len(self.history)
-        last = number == run.last or self._stopping
-        if self._checkpoint and run.state and (last or number % self._checkpoint.every == 0):
-            self._checkpoint.write(run.state.snapshot(self.history, self._native), self.history.epochs)
+        last = number == session.last or self._stopping
+        if self._checkpoint and session.state and (last or number % self._checkpoint.every == 0):
+            self._checkpoint.write(session.state.snapshot(self.history, self._native), self.history.epochs)
 
-    def _one_epoch(self, run: _Run, bar: ProgressBar, done: int) -> EpochRecord:
+    def _one_epoch(self, session: _Session, bar: ProgressBar, done: int) -> EpochRecord:
         history = self.history
         number, first_step = len(history) + 1, len(history.step_losses)
-        title = f"epoch {number}/{run.last}"
+        title = f"epoch {number}/{session.last}"
         before = _validated(history.epochs[-1]) if history.epochs else {}  # stays until there is a newer one
 
         def on_progress(state: tuple[int, int, float, int]) -> None:
@@ -280,18 +281,16 @@ class Trainer:
             mean, share = f"{loss_sum / images:.4f}", f"{100 * correct / images:.2f} %"
             bar.show(done + images, title=title, loss=mean, acc=share, **before)
 
-        rates = self._rates(run.plan)
+        rates = self._rates(session.plan)
         every = self._listeners.every
-        result = self._native.epoch(
-            run.train_set,
-            epoch=number - 1,
-            first_step=first_step,
-            rates=rates,
+        result = self._native.next_epoch(
+            session.train_set,
+            rates,
             on_progress=on_progress if self._progress else None,
             on_step=self._listeners.step_teller(number, first_step, rates.learning_rates) if every else None,
             on_step_every=every or 1,
         )
-        loss, accuracy = (None, None) if run.validation is None else self._evaluate(run.validation)
+        loss, accuracy = (None, None) if session.validation is None else self._native.evaluate(session.validation)
         record = EpochRecord(
             epoch=number,
             train_loss=result["loss_sum"] / result["count"],
@@ -304,7 +303,7 @@ class Trainer:
         )
         history.epochs.append(record)
         history.step_losses.extend(result["step_losses"].tolist())
-        bar.show(done + len(run.train_set), title=title, **_postfix(record))
+        bar.show(done + len(session.train_set), title=title, **_postfix(record))
         return record
 
     def _rates(self, plan: Plan) -> Rates:
@@ -312,15 +311,9 @@ class Trainer:
             return Rates([plan.learning_rate] * plan.steps)
         return self.recipe.schedule.rates(plan, len(self.history), self.history.epochs)
 
-    def _evaluate(self, validation: ImageSet) -> tuple[float, float]:
-        with self._native.averaged():
-            outputs = outputs_of(self.model, validation.images, self._engine, self._threads)
-        scores = scores_of(outputs, self.model.outputs, validation)
-        return scores["loss_sum"] / len(validation), scores["correct"] / len(validation)
-
 
 @dataclass(frozen=True)
-class _Run:
+class _Session:
     """What one call of `Trainer.epochs` has made of its arguments."""
 
     train_set: ImageSet

@@ -8,6 +8,9 @@ import numpy as np
 import torch
 
 import mnistcnn
+from mnistcnn import averaging, losses, optimizers
+from mnistcnn._native import core
+from mnistcnn.entrance import model_view
 
 
 def small(seed: int = 1) -> mnistcnn.Model:
@@ -21,6 +24,54 @@ def fit(model: mnistcnn.Model, *sets: Any, **options: Any) -> mnistcnn.History:
 def weights(model: mnistcnn.Model) -> torch.Tensor:
     """Everything that training changes, in one row."""
     return torch.cat([tensor.detach().double().flatten() for tensor in model.state_dict().values()])
+
+
+class CoreRun:
+    """A run of the core on one set, with given rates and without a `Trainer`."""
+
+    def __init__(
+        self,
+        model: mnistcnn.Model,
+        images: mnistcnn.ImageSet,
+        *,
+        optimizer: Any = None,
+        engine: str | None = None,
+        loss: core.Loss | None = None,
+        mixing: core.Mixing | None = None,
+        averages: Any = None,
+        batch_size: int = 8,
+        seed: int = 1,
+        shuffle: bool = True,
+    ) -> None:
+        self._model, self._engine = model, engine
+        self._images, self._labels = torch.tensor(images.images), torch.tensor(images.labels)
+        self._steps = -(-len(images) // batch_size)
+        self.native = core.TrainingRun(
+            self.view,
+            batch_size=batch_size,
+            seed=seed,
+            shuffle=shuffle,
+            optimizer=optimizers.settings(optimizer or mnistcnn.SGD(momentum=0.9)),
+            undecayed=[],
+            loss=loss or losses.native("auto", model),
+            mixing=mixing,
+            averaging=averaging.settings(averages),
+        )
+
+    @property
+    def view(self) -> core.ModelView:
+        return model_view(self._model, self._engine)
+
+    def epochs(self, count: int = 1, lr: float = 0.1, **options: Any) -> dict[str, Any]:
+        """Train, and return the result of the last epoch."""
+        usual = {"learning_rates": [lr] * self._steps, "trainable": self._model.trainable_ranges()}
+        result: dict[str, Any] = {}
+        for _ in range(count):
+            result = self.native.next_epoch(self.view, self._images, self._labels, **{**usual, **options})
+        return result
+
+    def finish(self) -> None:
+        self.native.finish(self.view, self._images)
 
 
 def random_set(count: int = 40, seed: int = 0) -> mnistcnn.ImageSet:

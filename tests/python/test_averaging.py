@@ -12,13 +12,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 import mnistcnn
 from flat import add_to_buffers, add_to_values, buffers_of, values_of
-from mnistcnn import EMA, SGD, SWA, Conv2d, Dropout, Flatten, Linear, Lookahead, Model
+from mnistcnn import EMA, SWA, Conv2d, Dropout, Flatten, Linear, Lookahead, Model
 from mnistcnn._native import core
-from mnistcnn.averaging import averaged, finish, native
-from mnistcnn.losses import native as native_loss
-from mnistcnn.optimizers import settings
+from mnistcnn.averaging import averaged, native
+from mnistcnn.entrance import model_view
 from reference import Twin, distance, length, pixels_as_input
-from runs import random_set
+from runs import CoreRun, random_set
 
 SHAPE = (1, 8, 8)
 
@@ -43,6 +42,16 @@ def same(model: Model, wanted: torch.nn.Module, tolerance: float = 1e-6) -> None
         assert distance(model.get_parameter(name), parameter) <= tolerance * length(parameter), name
 
 
+def give(averages: core.Averaging, model: Model) -> None:
+    averages.copy_to(model._network, model.tensors())
+
+
+def recompute(model: Model, batch: mnistcnn.ImageSet, engine: str | None = None, **options: Any) -> None:
+    """Measure running statistics anew in batches of 16."""
+    options = {"batch_size": 16, "seed": 0, **options}
+    core.recompute_statistics(model_view(model, engine), torch.tensor(batch.images), **options)
+
+
 def the_buffers(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: each for name, each in module.named_buffers() if "running" in name}
 
@@ -61,14 +70,13 @@ def test_ema_is_torchs(decay: float, buffers: bool):
     model, dice = network(), torch.Generator().manual_seed(1)
     reference = AveragedModel(twin_of(model), multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=buffers)
     averages = native(EMA(decay=decay, warm_up=False, buffers=buffers), model)
-    assert averages is not None
     assert not averages.ready
     for _ in range(50):
         shake(model, dice)
         averages.after_step(model._network, model.tensors())
         reference.update_parameters(twin_of(model))
     assert averages.ready
-    finish(averages, EMA(), model)
+    give(averages, model)
     same(model, reference.module)
     for name, wanted in the_buffers(reference.module).items():
         assert distance(model.get_buffer(name), wanted) <= 1e-6 * length(wanted), name
@@ -78,7 +86,6 @@ def test_ema_every_third_step_warms_up():
     model, dice = network(), torch.Generator().manual_seed(1)
     value = EMA(decay=0.5, every=3)
     averages = native(value, model)
-    assert averages is not None
     average = torch.zeros_like(values_of(model))
     for step in range(1, 40):
         shake(model, dice)
@@ -87,7 +94,7 @@ def test_ema_every_third_step_warms_up():
             n = step // 3 - 1
             decay = 0.0 if n == 0 else min(0.5, (1 + n) / (10 + n))
             average = decay * average + (1 - decay) * values_of(model)
-    finish(averages, value, model)
+    give(averages, model)
     torch.testing.assert_close(values_of(model), average)
 
 
@@ -96,7 +103,6 @@ def test_swa_is_torchs_with_its_batch_norms():
     model.normalization = mnistcnn.Normalization(0.4, 0.25)
     value, batch = SWA(start_epoch=3, every=2), random_set(41)
     averages = native(value, model)
-    assert averages is not None
     reference = AveragedModel(twin_of(model))
     for epoch in range(9):
         shake(model, dice)
@@ -105,7 +111,8 @@ def test_swa_is_torchs_with_its_batch_norms():
         assert averages.ready is (epoch >= 2)
         if epoch in (2, 4, 6, 8):
             reference.update_parameters(twin_of(model))
-    finish(averages, value, model, batch.images, batch_size=16)
+    give(averages, model)
+    recompute(model, batch)
     same(model, reference.module)
     update_bn(list(pixels_as_input(model, batch.images).float().split(16)), reference)
     for name, wanted in reference.module.named_buffers():
@@ -116,7 +123,6 @@ def test_lookahead_is_the_papers():
     model, dice = network(), torch.Generator().manual_seed(1)
     value = Lookahead(k=4, alpha=0.3)
     averages = native(value, model)
-    assert averages is not None
     slow = values_of(model)
     fast = slow.clone()
     for step in range(1, 31):
@@ -128,7 +134,7 @@ def test_lookahead_is_the_papers():
             slow += 0.3 * (fast - slow)
             fast = slow.clone()
         torch.testing.assert_close(values_of(model), fast)
-    finish(averages, value, model)
+    give(averages, model)
     torch.testing.assert_close(values_of(model), slow)
 
 
@@ -137,17 +143,8 @@ def test_lookahead_is_the_papers():
 def test_statistics_are_those_of_update_bn(momentum: float | None, engine: str):
     model = network(momentum=momentum)
     twin, batch = twin_of(model), random_set(50)
-    pixels = model.pixel_normalization
     before = values_of(model)
-    core.recompute_statistics(
-        model.native_engine(engine),
-        model.tensors(),
-        torch.tensor(batch.images),
-        scale=pixels.scale,
-        shift=pixels.shift,
-        batch_size=16,
-        seed=0,
-    )
+    recompute(model, batch, engine)
     update_bn(list(pixels_as_input(model, batch.images).float().split(16)), twin)
     for name, wanted in twin.named_buffers():
         assert distance(model.get_buffer(name), wanted) <= 1e-5 * length(wanted), name
@@ -158,46 +155,18 @@ def test_a_norm_that_never_changes_keeps_its_statistics():
     model = network(momentum=0.0)
     fixed = model.get_buffer("1.running_mean").fill_(0.25)
     moving = model.get_buffer("4.running_mean").fill_(0.25)
-    finish(*_ready_swa(model), model, random_set().images)
+    recompute(model, random_set())
     assert (fixed == 0.25).all()
     assert (moving != 0.25).any()
-
-
-def _ready_swa(model: Model) -> tuple[core.Averaging | None, SWA]:
-    value = SWA(start_epoch=1)
-    averages = native(value, model)
-    assert averages is not None
-    averages.after_epoch(model._network, model.tensors(), epoch=0)
-    return averages, value
 
 
 # ---- in training
 
 
-def run(model: Model, averages: core.Averaging | None, epochs: int = 2, first: int = 0, optimizer: Any = None) -> Any:
-    batch, pixels = random_set(), model.pixel_normalization
-    optimizer = optimizer or core.Optimizer(
-        model._network, settings(SGD(lr=0.1, momentum=0.9)), trainable=model.trainable_ranges(), undecayed=[]
-    )
-    for epoch in range(first, first + epochs):
-        core.train_epoch(
-            model.tensors,
-            model.native_engine(),
-            optimizer,
-            torch.tensor(batch.images),
-            torch.tensor(batch.labels),
-            scale=pixels.scale,
-            shift=pixels.shift,
-            batch_size=8,
-            seed=1,
-            epoch=epoch,
-            first_step=5 * epoch,
-            shuffle=True,
-            learning_rates=[0.1] * 5,
-            loss=native_loss("auto", model),
-            averaging=averages,
-        )
-    return optimizer
+def run(model: Model, value: Any, epochs: int = 2) -> CoreRun:
+    made = CoreRun(model, random_set(), averages=value)
+    made.epochs(epochs)
+    return made
 
 
 def outputs(model: Model) -> np.ndarray[Any, Any]:
@@ -207,97 +176,104 @@ def outputs(model: Model) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize("value", [EMA(decay=0.8), Lookahead(k=3)], ids=str)
 def test_a_validation_looks_at_the_averages(value: Any):
     model, plain = network(), network()
-    averages = native(value, model)
-    run(model, averages)
-    if isinstance(value, EMA):  # it looks on
+    made = run(model, value)
+    if isinstance(value, EMA):  # it leaves the training as it is
         run(plain, None)
         assert values_of(model).equal(values_of(plain))
     usual, before = outputs(model), values_of(model)
-    with averaged(averages, value, model):
+    validated = evaluated(made)
+    assert validated != evaluated(CoreRun(model, random_set()))
+    with averaged(made.native.averaging, model):
         inside = outputs(model)
+        assert evaluated(made) == validated == evaluated(CoreRun(model, random_set()))
     assert not np.array_equal(inside, usual)
     assert values_of(model).equal(before)
     np.testing.assert_array_equal(outputs(model), usual)
-    finish(averages, value, model)
+    made.finish()
     np.testing.assert_array_equal(outputs(model), inside)
+    assert evaluated(made) == validated
+
+
+def evaluated(made: CoreRun) -> tuple[float, float]:
+    images = random_set()
+    return made.native.evaluate(made.view, torch.tensor(images.images), torch.tensor(images.labels))
+
+
+def test_a_validation_leaves_the_model_as_it_is():
+    model = network()
+    made = run(model, EMA())
+    versions = [each._version for each in model.parameters()]
+    evaluated(made)
+    assert [each._version for each in model.parameters()] == versions
 
 
 def test_swa_is_seen_at_the_end_only():
-    model, value = network(), SWA(start_epoch=1)
-    averages = native(value, model)
-    run(model, averages)
+    model = network()
+    made = run(model, SWA(start_epoch=1))
     usual = outputs(model)
-    with averaged(averages, value, model):
+    with averaged(made.native.averaging, model):
         np.testing.assert_array_equal(outputs(model), usual)
-    finish(averages, value, model, random_set().images)
+    made.finish()
     assert not np.array_equal(outputs(model), usual)
 
 
 def test_an_exception_inside_gives_the_model_its_weights_back():
-    model, value = network(), EMA()
-    averages = native(value, model)
-    run(model, averages)
+    model = network()
+    made = run(model, EMA())
     before = values_of(model)
-    with pytest.raises(ZeroDivisionError), averaged(averages, value, model):
+    with pytest.raises(ZeroDivisionError), averaged(made.native.averaging, model):
         1 / 0  # noqa: B018
     assert values_of(model).equal(before)
 
 
 def test_nothing_happens_before_there_is_an_average():
-    model, value = network(), SWA(start_epoch=5)
-    averages = native(value, model)
-    run(model, averages)
-    before = values_of(model)
-    finish(averages, value, model, random_set().images)
-    finish(None, None, model)
-    with averaged(averages, value, model), averaged(None, None, model):
+    model = network()
+    made = run(model, SWA(start_epoch=5))
+    before, buffers = values_of(model), buffers_of(model)
+    with averaged(made.native.averaging, model), averaged(None, model):
         pass
+    made.finish()
     assert values_of(model).equal(before)
+    assert buffers_of(model).equal(buffers)
+
+
+def test_a_finished_run_starts_a_new_average():
+    model = network()
+    made = run(model, Lookahead(k=3))
+    made.finish()
+    assert made.native.averaging is None
+    made.native.continue_after(made.view, epochs=2, steps=10)
+    averages = made.native.averaging
+    assert averages is not None
+    assert averages.state()["values"].equal(values_of(model))
 
 
 @pytest.mark.parametrize("value", [EMA(every=2), EMA(buffers=False), SWA(start_epoch=1), Lookahead(k=3)], ids=str)
-def test_a_restored_average_goes_on_where_it_was(value: Any):
-    """Two epochs in one run, and in two with the states carried over by hand."""
+def test_a_restored_run_goes_on_where_it_was(value: Any):
+    """Two epochs in one run, and in two with the state carried over."""
     straight, first = network(), network()
-    whole, half = native(value, straight), native(value, first)
-    assert half is not None
-    run(straight, whole)
-    optimizer = run(first, half, epochs=1)
+    whole, half = run(straight, value), run(first, value, epochs=1)
     second = copy.deepcopy(first)
-    resumed = native(value, second)
-    assert resumed is not None
-    resumed.restore({name: each.clone() for name, each in half.state().items()})
-    again = core.Optimizer(
-        second._network, settings(SGD(lr=0.1, momentum=0.9)), trainable=second.trainable_ranges(), undecayed=[]
-    )
-    again.restore(optimizer.state())
-    run(second, resumed, epochs=1, first=1, optimizer=again)
+    resumed = run(second, value, epochs=0)
+    resumed.native.restore({name: each.clone() for name, each in half.native.state().items()}, epochs=1, steps=5)
+    resumed.epochs(1)
     assert values_of(second).equal(values_of(straight))
-    finish(whole, value, straight, random_set().images)
-    finish(resumed, value, second, random_set().images)
+    whole.finish()
+    resumed.finish()
     assert values_of(second).equal(values_of(straight))
     assert buffers_of(second).equal(buffers_of(straight))
 
 
 def test_interrupted_statistics_are_the_old_ones():
     model = network()
-    before, pixels = buffers_of(model), model.pixel_normalization
+    before = buffers_of(model)
 
     def stop(images_done: int) -> None:
         if images_done >= 32:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        core.recompute_statistics(
-            model.native_engine(),
-            model.tensors(),
-            torch.tensor(random_set().images),
-            scale=pixels.scale,
-            shift=pixels.shift,
-            batch_size=16,
-            seed=0,
-            on_progress=stop,
-        )
+        recompute(model, random_set(), on_progress=stop)
     assert buffers_of(model).equal(before)
     assert not any(model.tensors()[2])
 
@@ -306,7 +282,7 @@ def test_statistics_follow_dropouts_seed():
     found = []
     for seed in (0, 0, 1):
         model = network(0, Dropout(0.5))
-        finish(*_ready_swa(model), model, random_set().images, seed=seed)
+        recompute(model, random_set(), seed=seed)
         found.append(buffers_of(model))
     assert found[0].equal(found[1])
     assert not found[0].equal(found[2])
@@ -317,12 +293,9 @@ def test_statistics_follow_dropouts_seed():
 
 def test_states_of_something_else_are_refused():
     averages, other = native(EMA(), network()), native(Lookahead(), network())
-    assert averages is not None
-    assert other is not None
     with pytest.raises(ValueError, match="the stored averages do not fit this model: 'buffers' should be Float"):
         averages.restore(other.state())
     small = native(EMA(), Model([Flatten(), Linear(10)], input_shape=SHAPE))
-    assert small is not None
     with pytest.raises(ValueError, match="the stored averages do not fit this model: 'values'"):
         averages.restore(small.state())
 
@@ -330,9 +303,8 @@ def test_states_of_something_else_are_refused():
 def test_no_step_while_the_model_has_the_averages():
     model = network()
     averages = native(Lookahead(), model)
-    assert averages is not None
     averages.exchange(model._network, model.tensors())
-    for forbidden in (averages.after_step, averages.finish):
+    for forbidden in (averages.after_step, averages.copy_to):
         with pytest.raises(RuntimeError, match="the model has its averaged weights"):
             forbidden(model._network, model.tensors())
 
@@ -345,11 +317,6 @@ REFUSALS: dict[str, tuple[Any, type[Exception], str]] = {
     "alpha": (lambda: Lookahead(alpha=-1), ValueError, "alpha must be a number between 0 and 1, got -1"),
     "argument": (lambda: EMA(beta=0.9), TypeError, "EMA has no argument 'beta'; choose from decay, every"),  # type: ignore[call-arg]
     "kind": (lambda: native("ema", network()), TypeError, "averaging must be an EMA, an SWA, a Lookahead or None"),  # type: ignore[arg-type]
-    "no images": (
-        lambda: finish(*_ready_swa(model := network()), model),
-        ValueError,
-        r"SWA\(start_epoch=1\) measures running statistics anew; give the training set's images",
-    ),
 }
 
 

@@ -14,9 +14,8 @@ import mnistcnn
 from mnistcnn import NLL, SGD, CrossEntropy, CutMix, Distillation, Flatten, Linear, LogSoftmax, Mixup, Model, Softmax
 from mnistcnn._native import core
 from mnistcnn.losses import fitting_kind, native, native_mixing
-from mnistcnn.optimizers import settings
 from reference import Twin, distance, length, pixels_as_input
-from runs import random_set
+from runs import CoreRun, random_set
 
 WEIGHTS = (0.5, 2.0, 0.0, 1.0, 1.5, 0.25, 3.0, 1.0, 0.75, 1.25)
 SHAPE = (1, 8, 8)
@@ -165,47 +164,11 @@ def test_a_teacher_sees_the_pixels_that_the_student_sees():
 
 
 def run(
-    model: Model,
-    batch: mnistcnn.ImageSet,
-    loss: core.Loss,
-    *,
-    steps: int = 1,
-    lr: float = 0.05,
-    mixing: core.Mixing | None = None,
-    engine: str | None = None,
-    batch_size: int | None = None,
-    momenta: list[float] | None = None,
-    optimizer: Any = None,
-    **options: Any,
+    model: Model, batch: mnistcnn.ImageSet, loss: core.Loss, *, steps: int = 1, lr: float = 0.05, **options: Any
 ) -> dict[str, Any]:
-    """So many epochs of the whole batch in order."""
-    trainable = model.trainable_ranges()
-    chosen = settings(optimizer or SGD(lr=lr))
-    native_optimizer = core.Optimizer(model._network, chosen, trainable=trainable, undecayed=[])
-    pixels = model.pixel_normalization
-    size = batch_size or len(batch)
-    result: dict[str, Any] = {}
-    for epoch in range(steps):
-        result = core.train_epoch(
-            model.tensors,
-            model.native_engine(engine),
-            native_optimizer,
-            torch.tensor(batch.images),
-            torch.tensor(batch.labels),
-            scale=pixels.scale,
-            shift=pixels.shift,
-            batch_size=size,
-            seed=3,
-            epoch=epoch,
-            first_step=epoch * -(-len(batch) // size),
-            shuffle=False,
-            learning_rates=[lr] * -(-len(batch) // size),
-            loss=loss,
-            mixing=mixing,
-            momenta=momenta,
-            **options,
-        )
-    return result
+    """Train for so many epochs of the whole batch, or of batches of batch_size, in order."""
+    usual = {"batch_size": len(batch), "optimizer": SGD(), "seed": 3, "shuffle": False}
+    return CoreRun(model, batch, loss=loss, **{**usual, **options}).epochs(steps, lr)
 
 
 @pytest.mark.parametrize("engine", ["lanes", "aten"])

@@ -7,6 +7,7 @@ import dataclasses
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from flat import values_of, write_values
 from mnistcnn import SGD, Adagrad, Adam, AdamW, BatchNorm2d, Conv2d, Flatten, Linear, Model, Muon, NAdam, PReLU, RMSprop
 from mnistcnn._native import core
 from mnistcnn.optimizers import OPTIMIZERS, Optimizer, settings, undecayed_ranges
+from runs import CoreRun
 
 STEPS = 50
 
@@ -346,26 +348,11 @@ def test_every_optimizer_trains(optimizer: Optimizer, digits: Any):
 
 
 def _epoch(optimizer: Optimizer, **options: Any) -> Any:
-    from mnistcnn.losses import native as native_loss
-
-    model = network()
-    native = core.Optimizer(model._network, settings(optimizer), trainable=model.trainable_ranges(), undecayed=[])
-    defaults: dict[str, Any] = {"learning_rates": [0.1, 0.1], "loss": native_loss("auto", model)}
-    return core.train_epoch(
-        model.tensors,
-        model.native_engine(),
-        native,
-        torch.zeros(8, 1, 12, 12, dtype=torch.uint8),
-        torch.zeros(8, dtype=torch.int64),
-        scale=[1.0],
-        shift=[0.0],
-        batch_size=4,
-        seed=0,
-        epoch=0,
-        first_step=7,
-        shuffle=False,
-        **{**defaults, **options},
-    )
+    """Train for one epoch of two steps after seven others."""
+    images = mnistcnn.ImageSet.from_arrays(np.zeros((8, 1, 12, 12), np.uint8), np.zeros(8, int), classes=10)
+    run = CoreRun(network(), images, optimizer=optimizer, batch_size=4, shuffle=False)
+    run.native.continue_after(run.view, epochs=0, steps=7)
+    return run.epochs(**options)
 
 
 def test_steps_are_told_with_their_losses():

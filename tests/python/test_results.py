@@ -61,6 +61,11 @@ def test_per_class(result: TestResult):
     assert all(math.isnan(each) for each in (d.precision, d.recall, d.f1))
 
 
+def test_a_confusion_matrix_must_be_square(result: TestResult):
+    with pytest.raises(ValueError, match=r"confusion must be square, \[classes, classes\]; got \[3, 4\]"):
+        _ = dataclasses.replace(result, confusion=result.confusion[:3]).per_class
+
+
 def test_mistakes_come_most_confident_first(result: TestResult):
     assert [mistake.index for mistake in result.mistakes] == [2, 5, 4, 6]
     first = result.mistakes[0]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from torch.optim import lr_scheduler as reference
 
 import mnistcnn
 from mnistcnn import EpochRecord
+from mnistcnn._native import core
 from mnistcnn.schedules import Plan, Schedule
 
 Dice = random.Random
@@ -179,6 +180,18 @@ def test_parity_of_the_plateau(seed: int):
         scheduler.step(value)
 
 
+def test_a_subclass_may_have_more_fields_and_another_rate():
+    @dataclass(frozen=True, repr=False)
+    class Late(mnistcnn.StepLR):
+        delay: int = 3
+
+        def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
+            return super().epoch_rate(plan, max(0, epoch - self.delay), records)
+
+    plan = replace(PLAN, epochs=6)
+    assert per_epoch(Late(1, 0.5), plan) == [0.1, 0.1, 0.1, 0.1, 0.05, 0.025]
+
+
 def test_which_ones_depend_on_the_length_of_the_run():
     assert mnistcnn.CosineAnnealing().depends_on_epochs
     assert mnistcnn.OneCycleLR(0.1).depends_on_epochs
@@ -208,6 +221,22 @@ REFUSALS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: mnistcnn.CosineAnnealing(warmup_epochs=12).check(PLAN),
         ValueError,
         "warmup_epochs=12 must be fewer than the run's 12 epochs",
+    ),
+    "overflow": (
+        lambda: mnistcnn.ExponentialLR(1e200).rates(PLAN, 2, []),
+        OverflowError,
+        r"gamma=1e\+200 and n=2",
+    ),
+    "the core's kinds": (lambda: core.Schedule("Linear", {}), ValueError, "there is no schedule 'Linear'"),
+    "the core's settings": (
+        lambda: core.Schedule("ExponentialLR", {"gamma": 0.5, "power": 2}),
+        ValueError,
+        "ExponentialLR has settings that it doesn't know",
+    ),
+    "the core's annealing": (
+        lambda: core.Schedule("OneCycleLR", {**vars(mnistcnn.OneCycleLR(0.1)), "anneal_strategy": "sin"}),
+        ValueError,
+        "there is no annealing 'sin'",
     ),
     "lambda's factor": (
         lambda: mnistcnn.LambdaLR(lambda _: float("nan")).rates(PLAN, 3, []),

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 
 import mnistcnn
 from mnistcnn import Conv2d
+from mnistcnn.entrance import model_view
 from reference import Twin, pixels_as_input, without_dropout
 from runs import fit, small, weights
 
@@ -264,6 +265,28 @@ def test_ctrl_c_arrives_within_a_batch(progress: bool, digits: Any):
     F.cross_entropy(model(digits[0][:8].images), torch.tensor(digits[0][:8].labels)).backward()
 
 
+def test_an_epoch_whose_validation_is_interrupted_is_repeated(data: Any, monkeypatch: pytest.MonkeyPatch):
+    class Steps:
+        def __init__(self) -> None:
+            self.numbers: list[int] = []
+
+        def on_step(self, record: mnistcnn.StepRecord) -> None:
+            self.numbers.append(record.step)
+
+    def interrupt(validation: mnistcnn.ImageSet) -> Any:
+        raise KeyboardInterrupt
+
+    steps = Steps()
+    trainer = mnistcnn.Trainer(small(), epochs=2, batch_size=100, callbacks=[steps], progress=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer._native, "evaluate", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            list(trainer.epochs(data, validation=data))
+    assert len(trainer.history) == 0
+    assert [record.epoch for record in trainer.epochs(data, validation=data)] == [1, 2]
+    assert steps.numbers == [1, 2, 3, 1, 2, 3, 4, 5, 6]
+
+
 def test_ctrl_c_keeps_the_epochs_that_were_completed(data: Any):
     model = small()
     with pytest.raises(KeyboardInterrupt):
@@ -432,8 +455,7 @@ def test_labels_out_of_range_are_refused_by_the_core_too(data: Any):
     outputs = torch.zeros(3, 10)
     for label in (-1, 10, 2**40):
         with pytest.raises(ValueError, match=f"label {label} of image 1 is out of range for a network with 10 outputs"):
-            core.score(outputs, torch.tensor([0, label, 2]), normalised=True)
-    pixels = model.pixel_normalization
+            core.score(outputs, torch.tensor([0, label, 2]), kind="log_probabilities")
     wrong = {
         "dtype": torch.zeros(2, 1, 28, 28),
         "shape": torch.zeros(2, 1, 28, 27, dtype=torch.uint8),
@@ -441,15 +463,7 @@ def test_labels_out_of_range_are_refused_by_the_core_too(data: Any):
     }
     for images in wrong.values():
         with pytest.raises(ValueError, match=r"images must be contiguous uint8 \[N, 1, 28, 28\] on the CPU") as caught:
-            core.predict(
-                model.tensors(),
-                model.native_engine(),
-                images,
-                scale=pixels.scale,
-                shift=pixels.shift,
-                batch_size=4,
-                on_progress=None,
-            )
+            core.predict(model_view(model), images, batch_size=4)
         _no_back_trace(str(caught.value))
 
 

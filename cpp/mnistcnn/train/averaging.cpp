@@ -43,6 +43,14 @@ Averaging::Averaging(AveragingRule rule, const FlatParameters& parameters) : rul
 
 bool Averaging::ready() const { return averaged_ > 0 || std::holds_alternative<Lookahead>(rule_); }
 
+bool Averaging::used_for_validation() const {
+  return std::visit([](const auto& rule) { return rule.kUsedForValidation; }, rule_);
+}
+
+bool Averaging::needs_new_statistics() const {
+  return std::visit([](const auto& rule) { return rule.kNeedsNewStatistics; }, rule_);
+}
+
 void Averaging::after_step(FlatParameters& parameters) {
   if (exchanged_) throw std::logic_error("the model has its averaged weights; exchange them before training goes on");
   const at::NoGradGuard guard;
@@ -89,7 +97,7 @@ void Averaging::exchange(FlatParameters& parameters) {
   exchanged_ = !exchanged_;
 }
 
-void Averaging::finish(FlatParameters& parameters) {
+void Averaging::copy_to(FlatParameters& parameters) const {
   if (exchanged_) throw std::logic_error("the model has its averaged weights already; exchange them first");
   if (!ready()) return;
   const at::NoGradGuard guard;

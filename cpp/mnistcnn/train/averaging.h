@@ -17,17 +17,20 @@ struct Ema {
   std::int64_t every = 1;
   bool warm_up = true;
   bool buffers = true;  // whether running statistics are averaged too
+  static constexpr bool kUsedForValidation = true, kNeedsNewStatistics = false;
 };
 
 // The plain average of the weights after every `every`-th epoch from `start_epoch` on, counted from 1.
 struct Swa {
   std::int64_t start_epoch = 1, every = 1;
+  static constexpr bool kUsedForValidation = false, kNeedsNewStatistics = true;
 };
 
 // Every k steps the slow weights go the share alpha of the way to the model's, which then go on from there.
 struct Lookahead {
   std::int64_t k = 5;
   double alpha = 0.5;
+  static constexpr bool kUsedForValidation = true, kNeedsNewStatistics = false;
 };
 
 using AveragingRule = std::variant<Ema, Swa, Lookahead>;
@@ -45,12 +48,17 @@ class Averaging {
   // Whether there are averages yet.
   bool ready() const;
 
+  // Whether a validation during the run is made with the averages.
+  bool used_for_validation() const;
+  // Whether the averages need running statistics of their own, by `recompute_statistics`.
+  bool needs_new_statistics() const;
+
   // The model gets the averages, and they become what it had; once more, and all is as it was.
   void exchange(FlatParameters& parameters);
   bool exchanged() const { return exchanged_; }
 
-  // The model gets the averages for good, if there are any.
-  void finish(FlatParameters& parameters);
+  // Replace the model's weights by the averages, if there are any.
+  void copy_to(FlatParameters& parameters) const;
 
   State state() const;
   void restore(const State& state);

@@ -1,6 +1,5 @@
 #include "mnistcnn/train/epoch.h"
 
-#include <ATen/ops/empty.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -14,7 +13,9 @@
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/data/order.h"
 #include "mnistcnn/train/augmented_images.h"
+#include "mnistcnn/train/flat_parameters.h"
 #include "mnistcnn/train/soft_step.h"
+#include "mnistcnn/train/throttle.h"
 
 namespace mnistcnn::train {
 namespace {
@@ -23,50 +24,35 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-// Lets a report through at most every 50 ms, so that reporting never costs what it reports on.
-class Throttle {
- public:
-  bool due() {
-    const Clock::time_point now = Clock::now();
-    if (now - last_ < std::chrono::milliseconds(50)) return false;
-    last_ = now;
-    return true;
-  }
-
- private:
-  Clock::time_point last_ = Clock::now();
-};
-
 std::optional<double> momentum_at(const EpochOptions& options, std::size_t step) {
-  if (options.momenta.empty()) return std::nullopt;
-  return options.momenta[step];
+  if (options.rates.momenta.empty()) return std::nullopt;
+  return options.rates.momenta[step];
 }
 
 void check_options(const EpochOptions& options, std::int64_t images) {
-  if (options.batch_size < 1)
-    throw std::invalid_argument(common::text("batch_size=", options.batch_size, " must be at least 1"));
   const auto steps = static_cast<std::size_t>(step_count(images, options.batch_size));
-  if (options.learning_rates.size() != steps)
+  if (options.rates.learning_rates.size() != steps)
     throw std::invalid_argument(common::text("an epoch of ", images, " images in batches of ", options.batch_size,
-                                             " makes ", steps, " steps, but there are ", options.learning_rates.size(),
-                                             " learning rates"));
-  if (!options.momenta.empty() && options.momenta.size() != steps)
-    throw std::invalid_argument(common::text("there are ", options.momenta.size(), " momenta for ", steps, " steps"));
+                                             " makes ", steps, " steps, but there are ",
+                                             options.rates.learning_rates.size(), " learning rates"));
+  if (!options.rates.momenta.empty() && options.rates.momenta.size() != steps)
+    throw std::invalid_argument(
+        common::text("there are ", options.rates.momenta.size(), " momenta for ", steps, " steps"));
 }
 
 void check_finite(double loss, const EpochOptions& options, std::size_t step) {
   if (std::isfinite(loss)) return;
   const double told = std::isnan(loss) ? std::abs(loss) : loss;  // the sign of a NaN says nothing
   throw common::DivergedError(common::text("the loss became ", told, " in epoch ", options.epoch + 1, ", step ",
-                                           step + 1, ", with learning rate ", options.learning_rates[step],
+                                           step + 1, ", with learning rate ", options.rates.learning_rates[step],
                                            "; try a smaller learning rate, and check that the data is finite"));
 }
 
 void check_weights(const FlatParameters& flat, const EpochOptions& options) {
   if (flat.values.isfinite().all().item<bool>()) return;
   throw common::DivergedError(common::text("the weights left the finite numbers in the last step of epoch ",
-                                           options.epoch + 1, ", with learning rate ", options.learning_rates.back(),
-                                           "; try a smaller learning rate"));
+                                           options.epoch + 1, ", with learning rate ",
+                                           options.rates.learning_rates.back(), "; try a smaller learning rate"));
 }
 
 // The engine's own step if it knows the loss, else ours.
@@ -132,21 +118,24 @@ void add(EpochResult& result, const engine::StepResult& done, std::size_t size) 
 
 }  // namespace
 
-std::int64_t step_count(std::int64_t images, std::int64_t batch_size) { return (images + batch_size - 1) / batch_size; }
+std::int64_t step_count(std::int64_t images, std::int64_t batch_size) {
+  if (batch_size < 1) throw std::invalid_argument(common::text("batch_size=", batch_size, " must be at least 1"));
+  return (images + batch_size - 1) / batch_size;
+}
 
 namespace {
 
 // What an epoch consists of, and what it has done so far.
 class Epoch {
  public:
-  Epoch(WorkingCopy& copy, engine::Engine& engine, Optimizer& optimizer, const data::ImageSet& set,
-        const InputScaling& scaling, const Task& task, const EpochOptions& options, const Listeners& listeners)
+  Epoch(WorkingCopy& copy, const ModelView& model, Optimizer& optimizer, Averaging* averaging,
+        const data::ImageSet& set, const Task& task, const EpochOptions& options, const Listeners& listeners)
       : copy_(copy),
-        stepper_(engine, task),
+        stepper_(*model.engine, task),
         optimizer_(optimizer),
+        averaging_(averaging),
         set_(set),
-        scaling_(scaling),
-        task_(task),
+        scaling_(model.scaling),
         options_(options),
         listeners_(listeners),
         order_(options.shuffle ? data::shuffled_order(set.size(), options.seed, options.epoch)
@@ -161,7 +150,7 @@ class Epoch {
       step(std::span(order_).subspan(static_cast<std::size_t>(begin),
                                      static_cast<std::size_t>(std::min(options_.batch_size, set_.size() - begin))));
     check_weights(copy_.flat(), options_);  // the last step's have not been through any loss yet
-    if (task_.averaging != nullptr) task_.averaging->after_epoch(copy_.flat(), options_.epoch);
+    if (averaging_ != nullptr) averaging_->after_epoch(copy_.flat(), options_.epoch);
     result_.seconds = seconds_since(start);
     return result_;
   }
@@ -178,8 +167,8 @@ class Epoch {
         stepper_.step(flat, {set_.images.data(), indices, scaling_.scale, scaling_.shift, source}, labels_,
                       {options_.seed, options_.first_step + step});
     check_finite(done.loss_sum, options_, step);
-    optimizer_.step(flat.values, flat.gradients, options_.learning_rates[step], momentum_at(options_, step));
-    if (task_.averaging != nullptr) task_.averaging->after_step(flat);
+    optimizer_.step(flat.values, flat.gradients, options_.rates.learning_rates[step], momentum_at(options_, step));
+    if (averaging_ != nullptr) averaging_->after_step(flat);
     add(result_, done, indices.size());
     tell(done.loss_sum / static_cast<double>(indices.size()));
   }
@@ -198,9 +187,9 @@ class Epoch {
   WorkingCopy& copy_;
   Stepper stepper_;
   Optimizer& optimizer_;
+  Averaging* const averaging_;
   const data::ImageSet& set_;
   const InputScaling& scaling_;
-  const Task& task_;
   const EpochOptions& options_;
   const Listeners& listeners_;
   const std::vector<std::int64_t> order_;
@@ -212,36 +201,21 @@ class Epoch {
 
 }  // namespace
 
-EpochResult train_epoch(const TensorSource& source, engine::Engine& engine, Optimizer& optimizer,
-                        const data::ImageSet& set, const InputScaling& scaling, const Task& task,
-                        const EpochOptions& options, const Listeners& listeners) {
+EpochResult train_epoch(const ModelView& model, Optimizer& optimizer, Averaging* averaging, const data::ImageSet& set,
+                        const Task& task, const EpochOptions& options, const Listeners& listeners) {
   check_options(options, set.size());
+  if (!options.rates.momenta.empty() && !optimizer.has_momentum())
+    throw std::invalid_argument("this optimizer has no momentum that could follow a schedule; give it one above 0");
   const c10::InferenceMode ordinary(false);  // the buffers of our own steps enter autograd's records
-  WorkingCopy copy(engine.network().analysis, source);
+  WorkingCopy copy(model.network().analysis, model.tensors);
   try {
-    const EpochResult result = Epoch(copy, engine, optimizer, set, scaling, task, options, listeners).run();
+    const EpochResult result = Epoch(copy, model, optimizer, averaging, set, task, options, listeners).run();
     copy.write();
     return result;
   } catch (...) {
     copy.write_if_possible();
     throw;
   }
-}
-
-at::Tensor predict(const network::Tensors& tensors, engine::Engine& engine, std::int64_t outputs,
-                   std::span<const std::uint8_t> images, std::int64_t count, const InputScaling& scaling,
-                   std::int64_t batch_size, const std::function<void(std::int64_t)>& on_progress) {
-  at::Tensor result = at::empty({count, outputs}, at::kFloat);
-  Throttle throttle;
-  const std::vector<std::int64_t> order = data::plain_order(count);
-  for (std::int64_t begin = 0; begin < count; begin += batch_size) {
-    const std::int64_t size = std::min(batch_size, count - begin);
-    const std::span<const std::int64_t> indices(order.data() + begin, static_cast<std::size_t>(size));
-    const at::Tensor batch = engine.predict(tensors, {images.data(), indices, scaling.scale, scaling.shift});
-    result.narrow(0, begin, size).copy_(batch.reshape({size, outputs}));
-    if (on_progress && throttle.due()) on_progress(begin + size);
-  }
-  return result;
 }
 
 }  // namespace mnistcnn::train

@@ -2,37 +2,30 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <span>
 #include <vector>
 
 #include "mnistcnn/data/augmentation/plan.h"
 #include "mnistcnn/data/image_set.h"
-#include "mnistcnn/engine/engine.h"
 #include "mnistcnn/train/averaging.h"
-#include "mnistcnn/train/flat_parameters.h"
 #include "mnistcnn/train/loss.h"
 #include "mnistcnn/train/mixing.h"
+#include "mnistcnn/train/model_view.h"
 #include "mnistcnn/train/optimizer.h"
+#include "mnistcnn/train/schedule.h"
 
 namespace mnistcnn::train {
-
-// pixel * scale + shift, one of each per channel
-struct InputScaling {
-  std::vector<float> scale, shift;
-};
 
 struct EpochOptions {
   std::int64_t batch_size = 128;
   std::uint64_t seed = 0;
-  std::uint64_t epoch = 0;       // counted from 0; decides the order and the dropout masks
-  std::uint64_t first_step = 0;  // steps made before this epoch
+  std::uint64_t epoch = 0;       // counted from 0; decides the order and the augmentation
+  std::uint64_t first_step = 0;  // steps done before this epoch; decides the dropout masks
   bool shuffle = true;
-  std::vector<double> learning_rates;                      // one per step
-  std::vector<double> momenta;                             // one per step, or none: the optimizer's own
-  const data::augmentation::Plan* augmentation = nullptr;  // what images go through, if anything
+  Rates rates{};
+  const data::augmentation::Plan* augmentation = nullptr;  // null: none
 };
 
-// How many steps an epoch makes of so many images.
+// The number of steps of an epoch. Throw std::invalid_argument if batch_size is below 1.
 std::int64_t step_count(std::int64_t images, std::int64_t batch_size);
 
 struct Progress {
@@ -41,20 +34,20 @@ struct Progress {
   std::int64_t correct;
 };
 
-// Called now and then (a few times a second at most) from the computing thread; an exception from it ends the pass
-// after a whole number of steps.
+// Called now and then (at most every 50 ms) from the computing thread; an exception from it ends the pass after a whole
+// number of steps.
 using OnProgress = std::function<void(const Progress&)>;
 
-// Called after every `every`-th step of the run with the number of steps made and the latest batch's mean loss. The
+// Called after every `every`-th step of the run with the number of steps done and the latest batch's mean loss. The
 // tensors of the model then hold the weights of that step, and what the call changes in them takes effect.
 struct OnStep {
-  std::function<void(std::uint64_t steps, double loss)> call;
+  std::function<void(std::uint64_t steps, double loss)> call{};
   std::uint64_t every = 1;
 };
 
 struct Listeners {
-  OnProgress on_progress;
-  OnStep on_step;
+  OnProgress on_progress{};
+  OnStep on_step{};
 };
 
 struct EpochResult {
@@ -64,22 +57,15 @@ struct EpochResult {
   std::vector<float> step_losses;  // mean over each batch
 };
 
-// What the steps make small, of which images, and what is kept of the weights beside the model.
+// The loss that is minimised, and of which images.
 struct Task {
   Loss loss;
   std::optional<Mixing> mixing;
-  Averaging* averaging = nullptr;
 };
 
 // One pass over the training set. The tensors of the model are read at its start and written at its end, also if an
-// exception ends it. Throws common::DivergedError as soon as a loss is not a finite number.
-EpochResult train_epoch(const TensorSource& source, engine::Engine& engine, Optimizer& optimizer,
-                        const data::ImageSet& set, const InputScaling& scaling, const Task& task,
-                        const EpochOptions& options, const Listeners& listeners);
-
-// Evaluation mode over a whole set, in order -> f32 [N, outputs], on the CPU
-at::Tensor predict(const network::Tensors& tensors, engine::Engine& engine, std::int64_t outputs,
-                   std::span<const std::uint8_t> images, std::int64_t count, const InputScaling& scaling,
-                   std::int64_t batch_size, const std::function<void(std::int64_t images_done)>& on_progress);
+// exception ends it. averaging: null for none. Throws common::DivergedError as soon as a loss is not finite.
+EpochResult train_epoch(const ModelView& model, Optimizer& optimizer, Averaging* averaging, const data::ImageSet& set,
+                        const Task& task, const EpochOptions& options, const Listeners& listeners);
 
 }  // namespace mnistcnn::train

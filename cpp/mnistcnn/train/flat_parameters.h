@@ -8,9 +8,6 @@
 
 namespace mnistcnn::train {
 
-// Gives the present tensors of a model; the user may replace them between two calls.
-using TensorSource = std::function<network::Tensors()>;
-
 // A copy of all tensors of a model in contiguous arrays, so that optimizers and averages pass over one array. It lives
 // for one native call: tensors are copied in at its start and written back at its end.
 struct FlatParameters {

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
+
+#include "mnistcnn/common/text.h"
 
 namespace mnistcnn::train {
 namespace {
@@ -69,6 +72,12 @@ double disagreement(double temperature, double weight, std::span<const float> ou
 }
 
 }  // namespace
+
+void check_class_weights(const Loss& loss, std::int64_t classes) {
+  if (!loss.class_weights.empty() && static_cast<std::int64_t>(loss.class_weights.size()) != classes)
+    throw std::invalid_argument(common::text("there are ", loss.class_weights.size(),
+                                             " class weights for a network with ", classes, " outputs"));
+}
 
 engine::StepResult evaluate(const Loss& loss, std::span<const float> outputs, const Targets& targets,
                             std::span<float> gradients) {

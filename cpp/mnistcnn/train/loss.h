@@ -18,6 +18,9 @@ struct Loss {
   bool is_plain() const { return class_weights.empty() && distillation.teachers.empty(); }
 };
 
+// Throw std::invalid_argument unless there are no class weights, or one for each class.
+void check_class_weights(const Loss& loss, std::int64_t classes);
+
 // What the outputs of a batch are compared with.
 struct Targets {
   std::span<const std::int64_t> labels{};    // [B]

@@ -90,6 +90,24 @@ void read_into(std::vector<Number>& numbers, const at::Tensor& tensor) {
 
 }  // namespace
 
+std::optional<double> momentum_of(const Rule& rule) {
+  std::optional<double> found;
+  const auto read = [&](std::string_view name, const auto& value) {
+    if (name == "momentum" || name == "beta1") found = static_cast<double>(value);
+  };
+  std::visit([&](const auto& each) { each.visit(each, read); }, rule);
+  return found;
+}
+
+Rule with_momentum(Rule rule, double momentum) {
+  const auto change = [&](std::string_view name, auto& value) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(value)>, double>)
+      if (name == "momentum" && value == 0) value = momentum;
+  };
+  std::visit([&](auto& each) { each.visit(each, change); }, rule);
+  return rule;
+}
+
 std::vector<Piece> pieces_of(const network::Analysis& analysis) {
   std::vector<Piece> pieces;
   for (const network::TensorSpec& spec : analysis.parameters)

@@ -23,6 +23,12 @@ namespace mnistcnn::train {
 
 using Rule = std::variant<Sgd, Adam, NAdam, RMSprop, Adagrad, Muon>;
 
+// The momentum of a rule, or its beta1; none: the rule has neither.
+std::optional<double> momentum_of(const Rule& rule);
+
+// The rule with this momentum instead of one of 0; any other rule as it is.
+Rule with_momentum(Rule rule, double momentum);
+
 // What happens to the gradients of all trainable parameters before any rule; clipping sees the l1 term too, as if it
 // were a part of the loss.
 struct GradientOptions {

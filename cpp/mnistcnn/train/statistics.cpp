@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "mnistcnn/data/order.h"
+#include "mnistcnn/train/epoch.h"
 #include "mnistcnn/train/flat_parameters.h"
 #include "mnistcnn/train/float_batch.h"
 
@@ -33,49 +34,48 @@ double first_share(const network::Layer& layer) {
 }
 
 // The mean over all batches of what each leaves in running statistics that start from nothing.
-at::Tensor mean_of_batches(FlatParameters& flat, engine::Engine& engine, std::span<const std::uint8_t> images,
-                           std::int64_t count, const InputScaling& scaling, std::int64_t batch_size, std::uint64_t seed,
-                           const std::function<void(std::int64_t)>& on_progress) {
+at::Tensor mean_of_batches(FlatParameters& flat, const ModelView& model, std::span<const std::uint8_t> images,
+                           std::int64_t count, std::int64_t batch_size, std::uint64_t seed, const OnImages& on_images) {
   at::Tensor& running = flat.buffers;
   at::Tensor mean = at::zeros_like(running);
-  const network::Shape& shape = engine.network().graph.input_shape;
+  const network::Shape& shape = model.network().graph.input_shape;
   at::Tensor floats = at::empty({std::min(batch_size, count), shape[0], shape[1], shape[2]}, at::kFloat);
   const std::vector<std::int64_t> order = data::plain_order(count);
   for (std::int64_t batches = 0, begin = 0; begin < count; begin += batch_size) {
     const std::int64_t size = std::min(batch_size, count - begin);
     const std::span<const std::int64_t> indices(order.data() + begin, static_cast<std::size_t>(size));
     const at::Tensor batch = floats.narrow(0, 0, size);
-    gather({images.data(), indices, scaling.scale, scaling.shift}, shape, batch.mutable_data_ptr<float>());
+    gather({images.data(), indices, model.scaling.scale, model.scaling.shift}, shape, batch.mutable_data_ptr<float>());
     running.zero_();
     flat.counters.zero_();
-    engine.forward(flat.tensors, batch.to(running.device()), engine::Mode::kTrain,
-                   {seed, static_cast<std::uint64_t>(batches)}, engine::Keep::kNothing);
+    model.engine->forward(flat.tensors, batch.to(running.device()), engine::Mode::kTrain,
+                          {seed, static_cast<std::uint64_t>(batches)}, engine::Keep::kNothing);
     mean.lerp_(running, 1 / static_cast<double>(++batches));
-    if (on_progress) on_progress(begin + size);
+    if (on_images) on_images(begin + size);
   }
   return mean;
 }
 
 }  // namespace
 
-void recompute_statistics(const network::Tensors& tensors, engine::Engine& engine, std::span<const std::uint8_t> images,
-                          std::int64_t count, const InputScaling& scaling, std::int64_t batch_size, std::uint64_t seed,
-                          const std::function<void(std::int64_t)>& on_progress) {
-  const network::Network& network = engine.network();
+void recompute_statistics(const ModelView& model, std::span<const std::uint8_t> images, std::int64_t count,
+                          std::int64_t batch_size, std::uint64_t seed, const OnImages& on_images) {
+  const network::Network& network = model.network();
+  const std::int64_t batches = step_count(count, batch_size);
   if (network.analysis.buffers.empty()) return;
   const c10::InferenceMode ordinary(false);
   const at::NoGradGuard guard;
+  const network::Tensors tensors = model.tensors();
   FlatParameters flat(network.analysis, tensors);
   const at::Tensor before = flat.buffers.clone();
-  // An exception leaves the model as it was.
-  const at::Tensor mean = mean_of_batches(flat, engine, images, count, scaling, batch_size, seed, on_progress);
+  const at::Tensor mean = mean_of_batches(flat, model, images, count, batch_size, seed, on_images);
   for (const network::TensorSpec& spec : network.analysis.buffers) {
     const double share = first_share(network.graph.nodes[static_cast<std::size_t>(spec.node)].layer);
     const at::Tensor target = flat.buffers.narrow(0, spec.offset, spec.count);
     target.copy_(share == 0 ? before.narrow(0, spec.offset, spec.count)
                             : mean.narrow(0, spec.offset, spec.count).div(share));
   }
-  flat.counters.fill_(step_count(count, batch_size));
+  flat.counters.fill_(batches);
   flat.write(tensors);
 }
 

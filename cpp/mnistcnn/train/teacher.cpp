@@ -6,7 +6,8 @@
 #include <ATen/ops/softmax.h>
 
 #include <algorithm>
-#include <limits>
+
+#include "mnistcnn/train/outputs.h"
 
 namespace mnistcnn::train {
 namespace {
@@ -17,13 +18,14 @@ at::Tensor per_channel(const std::vector<float>& numbers, const at::Device& devi
 }
 
 // From the student's normalised pixels to the teacher's.
-at::Tensor seen_by(const Teacher& teacher, const at::Tensor& images, std::span<const float> scale,
+at::Tensor seen_by(const ModelView& teacher, const at::Tensor& images, std::span<const float> scale,
                    std::span<const float> shift) {
-  if (std::ranges::equal(teacher.scale, scale) && std::ranges::equal(teacher.shift, shift)) return images;
+  if (std::ranges::equal(teacher.scaling.scale, scale) && std::ranges::equal(teacher.scaling.shift, shift))
+    return images;
   std::vector<float> ratio, rest;
   for (std::size_t channel = 0; channel < scale.size(); ++channel) {
-    ratio.push_back(teacher.scale[channel] / scale[channel]);
-    rest.push_back(teacher.shift[channel] - shift[channel] * ratio.back());
+    ratio.push_back(teacher.scaling.scale[channel] / scale[channel]);
+    rest.push_back(teacher.scaling.shift[channel] - shift[channel] * ratio.back());
   }
   return images * per_channel(ratio, images.device()) + per_channel(rest, images.device());
 }
@@ -32,7 +34,7 @@ at::Tensor seen_by(const Teacher& teacher, const at::Tensor& images, std::span<c
 
 std::vector<network::Tensors> tensors_of_teachers(const Distillation& distillation) {
   std::vector<network::Tensors> result;
-  for (const Teacher& teacher : distillation.teachers) result.push_back(teacher.source());
+  for (const ModelView& teacher : distillation.teachers) result.push_back(teacher.tensors());
   return result;
 }
 
@@ -41,10 +43,10 @@ at::Tensor opinions(const Distillation& distillation, std::span<const network::T
   const at::NoGradGuard guard;
   at::Tensor sum;
   for (std::size_t i = 0; i < distillation.teachers.size(); ++i) {
-    const Teacher& teacher = distillation.teachers[i];
+    const ModelView& teacher = distillation.teachers[i];
     at::Tensor outputs = teacher.engine->forward(tensors[i], seen_by(teacher, images, scale, shift),
                                                  engine::Mode::kEvaluate, {}, engine::Keep::kNothing);
-    if (teacher.gives_probabilities) outputs = outputs.clamp_min(std::numeric_limits<float>::min()).log();
+    if (output_kind(teacher.network()) == OutputKind::kProbabilities) outputs = log_of_probabilities(outputs);
     const at::Tensor opinion = at::softmax(outputs / distillation.temperature, 1);
     sum = sum.defined() ? sum + opinion : opinion;
   }

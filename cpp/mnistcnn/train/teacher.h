@@ -4,22 +4,13 @@
 #include <span>
 #include <vector>
 
-#include "mnistcnn/engine/engine.h"
-#include "mnistcnn/train/flat_parameters.h"
+#include "mnistcnn/train/model_view.h"
 
 namespace mnistcnn::train {
 
-// A trained model whose opinion a student learns.
-struct Teacher {
-  engine::Engine* engine;           // of another model than the student's; not owned
-  TensorSource source;              // of its tensors
-  std::vector<float> scale, shift;  // pixel * scale + shift is what it takes, one of each per channel
-  bool gives_probabilities;         // otherwise logits or log-probabilities
-};
-
 // Hinton's: weight * temperature^2 * KL(teachers || student), both softened, + (1 - weight) * the loss of the labels.
 struct Distillation {
-  std::vector<Teacher> teachers;
+  std::vector<ModelView> teachers;  // trained models with engines of their own
   double temperature = 4, weight = 0.5;
 };
 

@@ -1,59 +1,16 @@
 #include "mnistcnn/train/epoch.h"
 
-#include <ATen/ops/empty.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <limits>
-#include <memory>
 #include <stdexcept>
 
 #include "mnistcnn/common/error.h"
+#include "train/recorder.h"
 
 namespace mnistcnn::train {
 namespace {
-
-// Notes what it is asked for; its loss per image is the label.
-class Recorder final : public engine::Engine {
- public:
-  using Engine::Engine;
-  std::vector<std::vector<std::int64_t>> batches;
-  std::vector<std::uint64_t> steps;
-  double poison = 0;
-
-  std::string_view name() const override { return "recorder"; }
-  at::Tensor forward(const network::Tensors&, const at::Tensor& images, engine::Mode, engine::Randomness,
-                     engine::Keep) override {
-    return images;
-  }
-  at::Tensor backward(std::span<const at::Tensor>, std::span<const at::Tensor>, const at::Tensor& gradients) override {
-    return gradients;
-  }
-  at::Tensor predict(const network::Tensors&, const engine::ImageBatch& batch) override {
-    at::Tensor outputs = at::empty({static_cast<std::int64_t>(batch.indices.size()), 1}, at::kFloat);
-    for (std::size_t i = 0; i < batch.indices.size(); ++i)
-      outputs.mutable_data_ptr<float>()[i] = static_cast<float>(batch.indices[i]);
-    return outputs;
-  }
-  // Each step adds 1 to every parameter by a gradient of -1 and a learning rate of 1.
-  engine::StepResult step(const network::Tensors&, std::span<const at::Tensor> gradients,
-                          const engine::ImageBatch& batch, std::span<const std::int64_t> labels, const engine::Loss&,
-                          engine::Randomness randomness) override {
-    for (const at::Tensor& each : gradients) each.fill_(-1);
-    batches.emplace_back(batch.indices.begin(), batch.indices.end());
-    steps.push_back(randomness.step);
-    engine::StepResult result{poison, 1};
-    for (const std::int64_t label : labels) result.loss_sum += static_cast<double>(label);
-    return result;
-  }
-};
-
-std::shared_ptr<network::Network> one_linear_layer() {
-  auto network = std::make_shared<network::Network>();
-  network->graph = {{1, 1, 1}, {{"flat", network::Flatten{}, {network::kInputImage}}, {"fc", network::Linear{1}, {0}}}};
-  network->analysis = network::analyse(network->graph);
-  return network;
-}
 
 struct Fixture {
   std::shared_ptr<network::Network> network = one_linear_layer();
@@ -67,7 +24,11 @@ struct Fixture {
   Fixture() {
     for (at::Tensor& each : tensors.parameters) each.zero_();
     options.batch_size = 4;
-    options.learning_rates = {1, 1, 1};
+    options.rates.learning_rates = {1, 1, 1};
+  }
+
+  ModelView model() {
+    return {engine, [this] { return tensors; }, {{1}, {0}}};
   }
 
   float weight() const { return tensors.parameters[0].item<float>(); }
@@ -75,7 +36,7 @@ struct Fixture {
   EpochResult run(const Listeners& listeners = {}) {
     const std::vector<Range> all{{0, network->analysis.parameter_count}};
     Optimizer optimizer(Sgd{}, {}, pieces_of(network->analysis), all, {});
-    return train_epoch([this] { return tensors; }, engine, optimizer, set, {{1}, {0}}, {}, options, listeners);
+    return train_epoch(model(), optimizer, nullptr, set, {}, options, listeners);
   }
 };
 
@@ -151,18 +112,12 @@ TEST(TrainEpoch, TellsOfEverySecondStepOfTheRun) {
 
 TEST(TrainEpoch, RefusesAnotherNumberOfLearningRatesThanSteps) {
   Fixture setup;
-  setup.options.learning_rates.pop_back();
+  setup.options.rates.learning_rates.pop_back();
   EXPECT_THROW(setup.run(), std::invalid_argument);
-  setup.options.learning_rates = {1, 1, 1};
-  setup.options.momenta = {0.9};
+  setup.options.rates.learning_rates = {1, 1, 1};
+  setup.options.rates.momenta = {0.9};
   EXPECT_THROW(setup.run(), std::invalid_argument);
   EXPECT_TRUE(setup.engine.batches.empty());
-}
-
-TEST(Predict, KeepsTheOrderOfTheImages) {
-  Fixture setup;
-  const at::Tensor outputs = predict(setup.tensors, setup.engine, 1, setup.images, 10, {{1}, {0}}, 4, {});
-  for (std::int64_t i = 0; i < 10; ++i) EXPECT_EQ(outputs[i][0].item<float>(), static_cast<float>(i));
 }
 
 }  // namespace

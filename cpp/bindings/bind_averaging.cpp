@@ -1,0 +1,75 @@
+#include <memory>
+#include <stdexcept>
+
+#include "bindings.h"
+#include "callbacks.h"
+#include "images.h"
+#include "mnistcnn/common/text.h"
+#include "mnistcnn/train/averaging.h"
+#include "mnistcnn/train/statistics.h"
+#include "recipe.h"
+#include "tensors.h"
+
+namespace mnistcnn::bindings {
+
+using common::text;
+using network::Network;
+using train::Averaging;
+
+train::AveragingRule read_averaging(const py::dict& settings) {
+  const auto kind = settings["kind"].cast<std::string>();
+  const auto whole = [&](const char* name) { return settings[name].cast<std::int64_t>(); };
+  if (kind == "EMA")
+    return train::Ema{settings["decay"].cast<double>(), whole("every"), settings["warm_up"].cast<bool>(),
+                      settings["buffers"].cast<bool>()};
+  if (kind == "SWA") return train::Swa{whole("start_epoch"), whole("every")};
+  if (kind == "Lookahead") return train::Lookahead{whole("k"), settings["alpha"].cast<double>()};
+  throw std::invalid_argument(text("there is no averaging '", kind, "'"));
+}
+
+namespace {
+
+std::shared_ptr<Averaging> make_averaging(const Network& network, const py::object& tensors, const py::dict& settings) {
+  return std::make_shared<Averaging>(read_averaging(settings),
+                                     train::FlatParameters(network.analysis, read_tensors(network, tensors)));
+}
+
+// A method of Averaging that changes the model.
+template <auto change>
+void on_model(Averaging& averaging, const Network& network, const py::object& lists) {
+  const network::Tensors tensors = read_tensors(network, lists);
+  const py::gil_scoped_release no_gil;
+  train::change_flat(network.analysis, tensors, [&](train::FlatParameters& flat) { (averaging.*change)(flat); });
+}
+
+void after_epoch(Averaging& averaging, const Network& network, const py::object& tensors, std::uint64_t epoch) {
+  averaging.after_epoch(train::FlatParameters(network.analysis, read_tensors(network, tensors)), epoch);
+}
+
+void recompute(const train::ModelView& model, const at::Tensor& images, std::int64_t batch_size, std::uint64_t seed,
+               const py::object& on_progress) {
+  check_images(images, model.network().graph.input_shape);
+  const train::OnImages report = images_with_gil(on_progress);
+  const py::gil_scoped_release no_gil;
+  train::recompute_statistics(model, elements<std::uint8_t>(images), images.size(0), batch_size, seed, report);
+}
+
+}  // namespace
+
+void bind_averaging(py::module_& module) {
+  py::class_<Averaging, std::shared_ptr<Averaging>>(module, "Averaging")
+      .def(py::init(&make_averaging), py::arg("network"), py::arg("tensors"), py::arg("settings"))
+      .def_property_readonly("ready", &Averaging::ready)
+      .def_property_readonly("exchanged", &Averaging::exchanged)
+      .def_property_readonly("used_for_validation", &Averaging::used_for_validation)
+      .def("after_step", &on_model<&Averaging::after_step>, py::arg("network"), py::arg("tensors"))
+      .def("after_epoch", &after_epoch, py::arg("network"), py::arg("tensors"), py::kw_only(), py::arg("epoch"))
+      .def("exchange", &on_model<&Averaging::exchange>, py::arg("network"), py::arg("tensors"))
+      .def("copy_to", &on_model<&Averaging::copy_to>, py::arg("network"), py::arg("tensors"))
+      .def("state", &Averaging::state)
+      .def("restore", &Averaging::restore, py::arg("state"));
+  module.def("recompute_statistics", &recompute, py::arg("model"), py::arg("images"), py::kw_only(),
+             py::arg("batch_size"), py::arg("seed"), py::arg("on_progress") = py::none());
+}
+
+}  // namespace mnistcnn::bindings

@@ -1,0 +1,42 @@
+#include "mnistcnn/train/outputs.h"
+
+#include <limits>
+#include <stdexcept>
+#include <variant>
+
+#include "mnistcnn/common/text.h"
+
+namespace mnistcnn::train {
+
+OutputKind output_kind(const network::Network& network) {
+  const network::Layer& last = network.graph.nodes.back().layer;
+  if (std::holds_alternative<network::LogSoftmax>(last)) return OutputKind::kLogProbabilities;
+  return std::holds_alternative<network::Softmax>(last) ? OutputKind::kProbabilities : OutputKind::kLogits;
+}
+
+engine::LossKind fitting_loss(OutputKind kind) {
+  if (kind == OutputKind::kProbabilities)
+    throw std::invalid_argument("the network ends in Softmax; end it with LogSoftmax or with logits, or choose a loss");
+  return kind == OutputKind::kLogits ? engine::LossKind::kCrossEntropy : engine::LossKind::kNegativeLogLikelihood;
+}
+
+std::int64_t class_count(const network::Network& network) {
+  const network::Shape& shape = network.analysis.nodes.back().output_shape;
+  if (shape.size() != 1)
+    throw std::invalid_argument(common::text("the network's output ", common::bracketed(shape),
+                                             " is not a flat row of classes; end it with Flatten()"));
+  return shape[0];
+}
+
+void check_labels(std::span<const std::int64_t> labels, std::int64_t classes) {
+  for (std::size_t i = 0; i < labels.size(); ++i)
+    if (labels[i] < 0 || labels[i] >= classes)
+      throw std::invalid_argument(common::text("label ", labels[i], " of image ", i,
+                                               " is out of range for a network with ", classes, " outputs"));
+}
+
+at::Tensor log_of_probabilities(const at::Tensor& probabilities) {
+  return probabilities.clamp_min(std::numeric_limits<float>::min()).log();
+}
+
+}  // namespace mnistcnn::train

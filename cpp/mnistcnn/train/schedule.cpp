@@ -1,0 +1,146 @@
+#include "mnistcnn/train/schedule.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numbers>
+#include <span>
+#include <stdexcept>
+
+#include "mnistcnn/common/text.h"
+
+namespace mnistcnn::train {
+namespace {
+
+double real(std::int64_t number) { return static_cast<double>(number); }
+
+double power(double base, std::int64_t exponent) {
+  const double result = std::pow(base, real(exponent));
+  if (!std::isfinite(result))
+    throw std::overflow_error(common::text("the learning rate overflows: gamma ** n with gamma=", base,
+                                           " and n=", exponent, "; give a gamma of at most 1"));
+  return result;
+}
+
+double half_cosine(double part) { return 1 + std::cos(std::numbers::pi * part); }
+
+double rate_of(const ConstantLR& schedule, const SchedulePlan& plan, std::int64_t epoch) {
+  return plan.learning_rate * (epoch < schedule.total_iters ? schedule.factor : 1.0);
+}
+
+double rate_of(const StepLR& schedule, const SchedulePlan& plan, std::int64_t epoch) {
+  return plan.learning_rate * power(schedule.gamma, epoch / schedule.step_size);
+}
+
+double rate_of(const MultiStepLR& schedule, const SchedulePlan& plan, std::int64_t epoch) {
+  const auto passed = std::ranges::count_if(schedule.milestones, [&](std::int64_t each) { return each <= epoch; });
+  return plan.learning_rate * power(schedule.gamma, passed);
+}
+
+double rate_of(const ExponentialLR& schedule, const SchedulePlan& plan, std::int64_t epoch) {
+  return plan.learning_rate * power(schedule.gamma, epoch);
+}
+
+// epochs_done: may be a fraction, within an epoch
+double cosine_rate(const CosineAnnealing& schedule, const SchedulePlan& plan, double epochs_done) {
+  const double warmup = real(schedule.warmup_epochs);
+  if (epochs_done < warmup) {
+    const double rise = (1 - schedule.warmup_start) * epochs_done / warmup;
+    return plan.learning_rate * (schedule.warmup_start + rise);
+  }
+  const double length = real(schedule.t_max.value_or(plan.epochs - schedule.warmup_epochs));
+  const double swing = (1 + std::cos(std::numbers::pi * (epochs_done - warmup) / length)) / 2;
+  return schedule.eta_min + (plan.learning_rate - schedule.eta_min) * swing;
+}
+
+double rate_of(const CosineAnnealing& schedule, const SchedulePlan& plan, std::int64_t epoch) {
+  return cosine_rate(schedule, plan, real(epoch));
+}
+
+// A corner of the cycle: the value that a step has.
+struct Corner {
+  double step, value;
+};
+
+double between(const OneCycleLR& schedule, double first, double last, double part) {
+  if (schedule.anneal_strategy == Annealing::kLinear) return first + (last - first) * part;
+  return last + (first - last) / 2 * half_cosine(part);
+}
+
+// From start to top to end; with three phases back to the start before the end.
+double cycle_value(const OneCycleLR& schedule, const SchedulePlan& plan, std::int64_t step, double start, double top,
+                   double end) {
+  const double total = real(plan.epochs * plan.steps);
+  const double peak = schedule.pct_start * total - 1;
+  const std::array<Corner, 4> four{{{0, start}, {peak, top}, {2 * peak, start}, {total - 1, end}}};
+  const std::array<Corner, 3> three{{four[0], four[1], four[3]}};
+  const std::span<const Corner> corners = schedule.three_phase ? std::span<const Corner>(four) : three;
+  std::size_t right = 1;
+  while (real(step) > corners[right].step && corners[right].step != corners.back().step) ++right;
+  const Corner &from = corners[right - 1], &to = corners[right];
+  const double part = to.step != from.step ? (real(step) - from.step) / (to.step - from.step) : 1.0;
+  return between(schedule, from.value, to.value, part);
+}
+
+double cycle_rate(const OneCycleLR& schedule, const SchedulePlan& plan, std::int64_t step) {
+  const double start = schedule.max_lr / schedule.div_factor;
+  return cycle_value(schedule, plan, step, start, schedule.max_lr, start / schedule.final_div_factor);
+}
+
+double rate_of(const OneCycleLR& schedule, const SchedulePlan& plan, std::int64_t epoch) {
+  return cycle_rate(schedule, plan, epoch * plan.steps);
+}
+
+Rates rates_of(const auto& schedule, const SchedulePlan& plan, std::int64_t epoch) {
+  return {std::vector<double>(static_cast<std::size_t>(plan.steps), rate_of(schedule, plan, epoch))};
+}
+
+Rates rates_of(const CosineAnnealing& schedule, const SchedulePlan& plan, std::int64_t epoch) {
+  Rates result;
+  for (std::int64_t step = 0; step < plan.steps; ++step) {
+    const double within = schedule.per_step ? real(step) / real(plan.steps) : 0;
+    result.learning_rates.push_back(cosine_rate(schedule, plan, real(epoch) + within));
+  }
+  return result;
+}
+
+Rates rates_of(const OneCycleLR& schedule, const SchedulePlan& plan, std::int64_t epoch) {
+  Rates result;
+  for (std::int64_t step = epoch * plan.steps; step < (epoch + 1) * plan.steps; ++step) {
+    result.learning_rates.push_back(cycle_rate(schedule, plan, step));
+    if (schedule.cycle_momentum)
+      result.momenta.push_back(
+          cycle_value(schedule, plan, step, schedule.max_momentum, schedule.base_momentum, schedule.max_momentum));
+  }
+  return result;
+}
+
+void check_plan(const auto&, const SchedulePlan&) {}
+
+void check_plan(const CosineAnnealing& schedule, const SchedulePlan& plan) {
+  if (!schedule.t_max && schedule.warmup_epochs >= plan.epochs)
+    throw std::invalid_argument(common::text("warmup_epochs=", schedule.warmup_epochs, " must be fewer than the run's ",
+                                             plan.epochs, " epochs"));
+}
+
+void check_plan(const OneCycleLR& schedule, const SchedulePlan& plan) {
+  if (schedule.cycle_momentum && !plan.momentum)
+    throw std::invalid_argument("OneCycleLR has no momentum to cycle in this optimizer; say cycle_momentum=False");
+  if (plan.epochs * plan.steps < 2) throw std::invalid_argument("OneCycleLR needs a run of at least 2 steps");
+}
+
+}  // namespace
+
+double epoch_rate(const Schedule& schedule, const SchedulePlan& plan, std::int64_t epoch) {
+  return std::visit([&](const auto& each) { return rate_of(each, plan, epoch); }, schedule);
+}
+
+Rates rates(const Schedule& schedule, const SchedulePlan& plan, std::int64_t epoch) {
+  return std::visit([&](const auto& each) { return rates_of(each, plan, epoch); }, schedule);
+}
+
+void check(const Schedule& schedule, const SchedulePlan& plan) {
+  std::visit([&](const auto& each) { check_plan(each, plan); }, schedule);
+}
+
+}  // namespace mnistcnn::train

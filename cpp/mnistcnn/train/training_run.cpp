@@ -1,0 +1,130 @@
+#include "mnistcnn/train/training_run.h"
+
+#include <stdexcept>
+#include <utility>
+
+#include "mnistcnn/common/text.h"
+#include "mnistcnn/train/statistics.h"
+
+namespace mnistcnn::train {
+namespace {
+
+using data::augmentation::Plan;
+using data::augmentation::Size;
+
+constexpr std::string_view kOptimizer = "optimizer.", kAveraging = "averaging.";
+using NamedTensors = std::map<std::string, at::Tensor>;
+
+Loss loss_of(const Recipe& recipe, const network::Network& network) {
+  Loss loss = recipe.loss.value_or(Loss{});
+  if (!recipe.loss) loss.plain.kind = fitting_loss(output_kind(network));
+  check_class_weights(loss, class_count(network));
+  return loss;
+}
+
+std::vector<Range> all_parameters(const network::Analysis& analysis) { return {{0, analysis.parameter_count}}; }
+
+Optimizer optimizer_of(const Recipe& recipe, std::optional<double> momentum, const network::Analysis& analysis) {
+  const Rule rule = momentum ? with_momentum(recipe.optimizer, *momentum) : recipe.optimizer;
+  return {rule, recipe.gradients, pieces_of(analysis), all_parameters(analysis), recipe.undecayed};
+}
+
+network::Shape shape_of(const Size& size) { return {size.channels, size.height, size.width}; }
+
+void add_under(std::string_view prefix, const NamedTensors& from, NamedTensors& to) {
+  for (const auto& [name, tensor] : from) to[std::string(prefix) + name] = tensor;
+}
+
+NamedTensors under(std::string_view prefix, const NamedTensors& tensors) {
+  NamedTensors result;
+  for (const auto& [name, tensor] : tensors)
+    if (name.starts_with(prefix)) result[name.substr(prefix.size())] = tensor;
+  return result;
+}
+
+}  // namespace
+
+TrainingRun::TrainingRun(const ModelView& model, Recipe recipe, std::optional<double> scheduled_momentum)
+    : recipe_(std::move(recipe)),
+      task_{loss_of(recipe_, model.network()), recipe_.mixing},
+      optimizer_(optimizer_of(recipe_, scheduled_momentum, model.network().analysis)) {
+  start_averaging(model);
+}
+
+void TrainingRun::start_averaging(const ModelView& model) {
+  if (averaging_ || !recipe_.averaging) return;
+  averaging_ =
+      std::make_shared<Averaging>(*recipe_.averaging, FlatParameters(model.network().analysis, model.tensors()));
+}
+
+void TrainingRun::continue_after(const ModelView& model, std::uint64_t epochs, std::uint64_t steps) {
+  start_averaging(model);
+  epochs_ = epochs;
+  steps_ = steps;
+}
+
+EpochResult TrainingRun::next_epoch(const ModelView& model, const data::ImageSet& set, const Rates& rates,
+                                    const Listeners& listeners, std::optional<Size> image) {
+  const network::Shape& input = model.network().graph.input_shape;
+  const std::optional<Plan> plan = plan_for(input, image);
+  check_set(model.network(), plan ? shape_of(plan->input()) : input, set);
+  start_averaging(model);
+  const EpochOptions options{.batch_size = recipe_.batch_size,
+                             .seed = recipe_.seed,
+                             .epoch = epochs_,
+                             .first_step = steps_,
+                             .shuffle = recipe_.shuffle,
+                             .rates = rates,
+                             .augmentation = plan ? &*plan : nullptr};
+  const EpochResult result = train_epoch(model, optimizer_, averaging_.get(), set, task_, options, listeners);
+  ++epochs_;
+  steps_ += result.step_losses.size();
+  return result;
+}
+
+// The augmentation made ready for images of this size; it must end with those that the network takes.
+std::optional<Plan> TrainingRun::plan_for(const network::Shape& input, std::optional<Size> image) const {
+  if (recipe_.augmentation.empty()) return std::nullopt;
+  Plan plan(recipe_.augmentation, image.value_or(Size{input[0], input[1], input[2]}));
+  const network::Shape given = shape_of(plan.input()), made = shape_of(plan.output());
+  if (made != input)
+    throw std::invalid_argument(common::text("the augmentation makes images of shape ", common::bracketed(made), " of ",
+                                             common::bracketed(given), ", but the model takes ",
+                                             common::bracketed(input)));
+  return plan;
+}
+
+metrics::Scores TrainingRun::evaluate(const ModelView& model, const data::ImageSet& set, std::int64_t batch_size,
+                                      const OnImages& on_images) const {
+  if (!averaging_ || !averaging_->used_for_validation() || !averaging_->ready() || averaging_->exchanged())
+    return test(model, set, batch_size, on_images);
+  FlatParameters flat(model.network().analysis, model.tensors());
+  averaging_->copy_to(flat);
+  return test({*model.engine, flat.tensors, model.scaling}, set, batch_size, on_images);
+}
+
+void TrainingRun::finish(const ModelView& model, std::span<const std::uint8_t> images, std::int64_t count,
+                         const OnImages& on_images) {
+  if (averaging_ && averaging_->ready()) {
+    change_flat(model.network().analysis, model.tensors(), [&](FlatParameters& flat) { averaging_->copy_to(flat); });
+    if (averaging_->needs_new_statistics())
+      recompute_statistics(model, images, count, recipe_.batch_size, recipe_.seed, on_images);
+  }
+  averaging_.reset();
+}
+
+TrainingRun::State TrainingRun::state() const {
+  State state{epochs_, steps_};
+  add_under(kOptimizer, optimizer_.state(), state.tensors);
+  if (averaging_) add_under(kAveraging, averaging_->state(), state.tensors);
+  return state;
+}
+
+void TrainingRun::restore(const State& state) {
+  optimizer_.restore(under(kOptimizer, state.tensors));
+  if (averaging_) averaging_->restore(under(kAveraging, state.tensors));
+  epochs_ = state.epochs;
+  steps_ = state.steps;
+}
+
+}  // namespace mnistcnn::train
