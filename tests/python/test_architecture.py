@@ -242,6 +242,7 @@ def test_tests_mirror_the_sources():
     wholes = {
         "architecture",
         "benchmarks",
+        "cpp_example",
         "docs",
         "doctests",
         "ecosystem",

@@ -1,0 +1,63 @@
+// Train session7_net on MNIST by its published recipe, and test it.
+//
+//   train_mnist FOLDER [EPOCHS]
+//
+// FOLDER holds MNIST's four IDX files, decompressed. The run equals the same run from Python, bit for bit.
+#include <cstdio>
+#include <filesystem>
+#include <string>
+
+#include "mnistcnn/data/idx.h"
+#include "mnistcnn/engine/make_engine.h"
+#include "mnistcnn/train/fit.h"
+#include "mnistcnn/zoo/zoo.h"
+
+using namespace mnistcnn;
+
+constexpr std::uint64_t kSeed = 1;
+
+struct LabelledImages {
+  std::vector<std::uint8_t> images;
+  std::vector<std::int64_t> labels;
+
+  data::ImageSet view() const { return {images, labels}; }
+};
+
+LabelledImages read(const std::filesystem::path& folder, const std::string& part) {
+  const auto bytes = [&](const char* file) {
+    return std::get<std::vector<std::uint8_t>>(data::read_idx(folder / (part + file)).values);
+  };
+  const std::vector<std::uint8_t> labels = bytes("-labels-idx1-ubyte");
+  return {bytes("-images-idx3-ubyte"), {labels.begin(), labels.end()}};
+}
+
+void print(const metrics::Scores& scores) {
+  std::printf("\ntest: accuracy %.2f %%, loss %.17g\n", 100 * scores.accuracy(), scores.loss());
+  std::printf("\nconfusion matrix: rows are labels, columns are predictions\n");
+  for (std::size_t i = 0; i < scores.confusion.size(); ++i)
+    std::printf("%5lld%s", static_cast<long long>(scores.confusion[i]), i % 10 == 9 ? "\n" : "");
+}
+
+int main(int argc, char** argv) try {
+  if (argc < 2 || argc > 3) return std::fprintf(stderr, "usage: train_mnist FOLDER [EPOCHS]\n"), 2;
+  const LabelledImages train_set = read(argv[1], "train"), test_set = read(argv[1], "t10k");
+
+  auto network = std::make_shared<network::Network>();
+  network->graph = zoo::create("session7_net");
+  network->analysis = network::analyse(network->graph);
+  const auto engine = engine::make_engine(network, "lanes", 0);  // 0: all cores
+  const train::ModelView model(*engine, network::initialise(network->graph, network->analysis, kSeed),
+                               train::normalization({data::kMnist.mean}, {data::kMnist.deviation}));
+
+  train::Recipe recipe{.seed = kSeed};  // 15 epochs of SGD with learning rate 0.01, momentum 0.9 and batches of 128
+  if (argc == 3) recipe.epochs = std::stol(argv[2]);
+  const auto on_epoch = [](const train::EpochRecord& record) {
+    std::printf("epoch %lld: loss %.4f, accuracy %.2f %%, %.1f s\n", static_cast<long long>(record.epoch),
+                record.train_loss, 100 * record.train_accuracy, record.seconds);
+  };
+  train::fit(model, train_set.view(), recipe, {.on_epoch = on_epoch});
+  print(train::test(model, test_set.view()));
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "%s\n", error.what());
+  return 1;
+}
