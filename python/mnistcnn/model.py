@@ -450,9 +450,9 @@ class Model(nn.Module):
             for suffix, (owner, key) in places.items():
                 held = owner._parameters if key in owner._parameters else owner._buffers
                 self._borrowed[node, suffix] = held, key
-        self.refresh()
+        self._refresh()
 
-    def refresh(self) -> None:
+    def _refresh(self) -> None:
         """Hold the tensors that the other modules have now; views of them, where the layer has another shape."""
         for (node, suffix), (held, key) in self._borrowed.items():
             own, _ = self._place(node, suffix)

@@ -270,6 +270,15 @@ def test_a_run_goes_on_from_its_checkpoint(run: Any, tmp_path: Path) -> None:
     assert "--checkpoint DIR" in run("train", "--resume").stderr
 
 
+def test_the_test_set_selects_no_checkpoint(run: Any, tmp_path: Path) -> None:
+    """Its accuracy hardly changes at this rate, so the first epoch would be the best one."""
+    words = ("train", "budget_model3", "--data", "digits", "--images", "200", "--lr", "1e-9", "--epochs", "4")
+    for folder, more, kept in (("plain", (), [3, 4]), ("held_out", ("--validation", "0.2"), [1, 3, 4])):
+        done = run(*words, "--checkpoint", folder, *more)
+        assert done.returncode == 0, done.stderr
+        assert mnistcnn.Checkpoint(str(tmp_path / folder)).epochs == kept
+
+
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
 def test_an_interrupt_saves_what_was_learnt(tmp_path: Path, sent: signal.Signals, code: int) -> None:
     command = [sys.executable, "-m", "mnistcnn.cli", "train", "budget_model3", "--data", "digits", "--epochs", "500"]

@@ -24,7 +24,7 @@ def test_it_is_the_same_run(mnist: tuple[mnistcnn.ImageSet, mnistcnn.ImageSet], 
     folder = Path(os.environ["MNISTCNN_DATA"])
     for file in folder.iterdir():
         name = tmp_path / file.name.removesuffix(".gz")
-        with (gzip.open(file) if file.suffix == ".gz" else file.open("rb")) as source, name.open("wb") as target:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as source, name.open("wb") as target:
             shutil.copyfileobj(source, target)
     done = subprocess.run([PROGRAM, str(tmp_path), str(EPOCHS)], capture_output=True, text=True, check=True)
     printed = re.search(r"accuracy ([\d.]+) %, loss ([\d.e-]+)\n", done.stdout)

@@ -85,7 +85,7 @@ class Conversion:
                 EngineWarning,
                 stacklevel=4,
             )
-        self.model.refresh()
+        self.model._refresh()
         return self.model.train(self.module.training)
 
     def check_engine_may_run(self) -> None:
@@ -145,7 +145,7 @@ class Conversion:
         """Return the tensors of the module in the shapes of the layers; None: those of the model."""
         if not self.model._borrowed:
             return None
-        self.model.refresh()
+        self.model._refresh()
         tensors = self.model.tensors()
         for position, (held, key, shape) in self._views.items():
             tensors[0][position] = held[key].reshape(shape)  # so that gradients reach the module's own parameter

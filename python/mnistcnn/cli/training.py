@@ -37,6 +37,7 @@ from mnistcnn.cli.recipes import (
 )
 
 if TYPE_CHECKING:
+    from mnistcnn.checkpoints import Checkpoint
     from mnistcnn.history import EpochRecord, History
     from mnistcnn.image_set import ImageSet
     from mnistcnn.model import Model
@@ -88,7 +89,7 @@ def train(
         validation=test_set if part is None else part,
         engine=engine,
         threads=threads,
-        checkpoint=checkpoint,
+        checkpoint=None if checkpoint is None else _checkpoints(checkpoint, keep_best=part is not None),
         resume=resume,
     )
     result = mnistcnn.test(network, test_set, engine=engine, threads=threads, progress=False)
@@ -102,6 +103,13 @@ def train(
     if as_json:
         told = {"data": test_set.name, "test": scores(result), "recipe": made.to_dict(), "file": str(target)}
         print_json({**history.to_dict(), **told})
+
+
+def _checkpoints(folder: Path, *, keep_best: bool) -> Checkpoint:
+    """Keep the best epoch only by a validation set: the test set is never used for selection."""
+    from mnistcnn.checkpoints import Checkpoint
+
+    return Checkpoint(str(folder), keep_best=int(keep_best))
 
 
 class _Telling:
