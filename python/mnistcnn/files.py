@@ -97,6 +97,9 @@ def made_model(path: Path, description: dict[str, Any], tensors: dict[str, torch
             normalization=made_normalization(description["normalization"]),
             shared=[(node, suffix, owner) for node, suffix, owner in description.get("shared", ())],
         )
+        for name, tensor in model.state_dict().items():
+            if name in tensors:  # a parameter of a converted module may have another shape than its layer
+                tensors[name] = tensors[name].reshape(tensor.shape)
         model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise OSError(f"{path}: its description and its weights don't make a model: {error}") from None

@@ -141,6 +141,7 @@ class Model(nn.Module):
         users = parameter_users(self._network.parameter_specs, self._shared)
         self._detached = detached_parameters(rows, users)
         self._borrowed: dict[tuple[int, str], Place] = {}
+        self._layer_shapes: dict[int, tuple[int, ...]] = {}  # of parameters that have another shape themselves
         self._plant(may_shadow=tensors is not None)
         if tensors is None:
             self._register()
@@ -271,15 +272,15 @@ class Model(nn.Module):
     def forward(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
         """Return the outputs for a batch: float images [N, C, H, W] are used as they are, uint8 ones normalised."""
         if self._must_run_in_torch("torch.fx traces it" if isinstance(images, fx.Proxy) else None):
-            outputs: torch.Tensor = self._torch_module()(self._given_to_torch(images))
+            outputs: torch.Tensor = self._run_layers(self._given_to_torch(images))
             return outputs
         return self._forward_in_engine(self.prepare(images))
 
-    def _forward_in_engine(self, prepared: torch.Tensor, tensors: Tensors | None = None) -> torch.Tensor:
+    def _forward_in_engine(self, prepared: torch.Tensor) -> torch.Tensor:
         if len(prepared) == 0:
             return empty_outputs(self, prepared)
         if torch.is_grad_enabled():
-            tensors = tensors or self.tensors()
+            tensors = self.tensors()
             parameters = tensors[0]  # the engine names one that is missing
             if prepared.requires_grad or self._any_requires_grad(parameters):
                 outputs: torch.Tensor = EngineFunction.apply(prepared, self, self._draw_seed(), tensors, *parameters)  # type: ignore[no-untyped-call]
@@ -317,6 +318,15 @@ class Model(nn.Module):
         tensors |= {name: buffer.detach().clone() for name, buffer in self.named_buffers()}
         outputs: torch.Tensor = torch.func.functional_call(self._torch_module(), tensors, (images,))
         return outputs
+
+    def _run_layers(self, images: Any) -> Any:
+        """Compute the outputs by PyTorch's layers, with each parameter in the shape of its layer."""
+        module, specs = self._torch_module(), self._network.parameter_specs
+        if not self._layer_shapes:
+            return module(images)
+        parameters = self.tensors()[0]
+        reshaped = {specs[position][0]: parameters[position] for position in self._layer_shapes}
+        return torch.func.functional_call(module, reshaped, (images,))
 
     def _given_to_torch(self, images: Any) -> Any:
         """Return what the layers take: float images as they are, so that a trace records nothing but the layers."""
@@ -451,15 +461,16 @@ class Model(nn.Module):
                 held = owner._parameters if key in owner._parameters else owner._buffers
                 self._borrowed[node, suffix] = held, key
         self._refresh()
+        specs = self._network.parameter_specs
+        for position, (place, (_, shape, *_)) in enumerate(zip(self._places()[0], specs, strict=True)):
+            if place[0][place[1]].shape != tuple(shape):
+                self._layer_shapes[position] = shape
 
     def _refresh(self) -> None:
-        """Hold the tensors that the other modules have now; views of them, where the layer has another shape."""
+        """Hold the tensors that the other modules have now."""
         for (node, suffix), (held, key) in self._borrowed.items():
             own, _ = self._place(node, suffix)
-            shape, tensor = own[suffix].shape, held[key]
-            if tensor.shape != shape:
-                tensor = nn.Parameter(tensor.detach().reshape(shape), tensor.requires_grad)
-            own[suffix] = tensor
+            own[suffix] = held[key]
 
     def _places(self) -> tuple[list[Place], list[Place], list[Place]]:
         """Return where the modules hold parameters, buffers and counters, in the order of the core."""
@@ -476,8 +487,10 @@ class Model(nn.Module):
 
     def tensors(self) -> Tensors:
         """Return the present parameters, buffers and counters, as the core takes them."""
-        parameters, buffers, counters = self._getters
-        return [get() for get in parameters], [get() for get in buffers], [get() for get in counters]
+        parameters, buffers, counters = ([get() for get in getters] for getters in self._getters)
+        for position, shape in self._layer_shapes.items():
+            parameters[position] = parameters[position].reshape(shape)
+        return parameters, buffers, counters
 
     def named_tensors(self) -> dict[str, torch.Tensor]:
         """Return parameters and buffers in the shapes of the layers, under the names of the nodes."""

@@ -100,7 +100,8 @@ def test_tensors_are_the_modules(name: str):
         assert values[key] is None or torch.equal(value, values[key])
     own = {id(each) for each in (*module.parameters(), *module.buffers())}
     assert {id(each) for each in (*model.parameters(), *model.buffers())} <= own
-    assert {id(each) for tensors in model.tensors() for each in tensors} <= own
+    memory = {each.data_ptr() for each in (*module.parameters(), *module.buffers())}
+    assert {each.data_ptr() for tensors in model.tensors() for each in tensors} <= memory
     named = dict(module.named_parameters())
     assert all(each is named[key] for key, each in model.named_parameters() if key in named)
 

@@ -19,7 +19,7 @@ from mnistcnn.bridge.side_effects import SideEffectError
 from mnistcnn.bridge.verification import borrowed_tensors, verified_plan
 from mnistcnn.engine_rule import KEPT, EngineForward, EngineRule, Reads, Violation, circumstance
 from mnistcnn.graph import parameter_users
-from mnistcnn.model import EngineWarning, Model, Tensors, refused_run
+from mnistcnn.model import EngineWarning, Model, refused_run
 
 _SETTINGS = ("name", "normalization", "engine", "threads", "history")  # of a model, which its successor takes over
 _MORE = "it is called with more than a batch of images"
@@ -54,11 +54,6 @@ class Conversion:
         specs = model._network.parameter_specs
         places = [_place(module, plan.tensors[node][name.rpartition(".")[2]]) for name, _, node, _ in specs]
         self._rule = EngineRule(module, plan.owners, places, reads=plan.reads)
-        self._views = {
-            position: (held, key, shape)
-            for position, ((_, held, key), (_, shape, *_)) in enumerate(zip(places, specs, strict=True))
-            if held[key].shape != tuple(shape)
-        }
 
     @property
     def reason_for_torch(self) -> str | None:
@@ -141,16 +136,6 @@ class Conversion:
             return None
         return f"its images are not [N, {', '.join(map(str, taken))}], for which it was converted"
 
-    def _tensors(self) -> Tensors | None:
-        """Return the tensors of the module in the shapes of the layers; None: those of the model."""
-        if not self.model._borrowed:
-            return None
-        self.model._refresh()
-        tensors = self.model.tensors()
-        for position, (held, key, shape) in self._views.items():
-            tensors[0][position] = held[key].reshape(shape)  # so that gradients reach the module's own parameter
-        return tensors
-
     def _as_it_takes(self, images: Any) -> Any:
         """Return the images in the shape in which the forward takes them."""
         shape, taken = self.plan.input_shape, self.plan.image_shape
@@ -164,7 +149,8 @@ class Conversion:
         shape = self.plan.input_shape
         if tuple(images.shape[1:]) != shape:
             images = images.reshape(len(images), *shape)
-        outputs = self.model._forward_in_engine(self.model.prepare(images), self._tensors())
+        self.model._refresh()
+        outputs = self.model._forward_in_engine(self.model.prepare(images))
         if self._keeps_shape:
             return outputs
         return put_together(self.plan.form, separated(outputs, self.plan.output_shapes, self._behind))

@@ -41,8 +41,15 @@ def _fill(module: nn.Module, model: Model, *, copy: bool) -> None:
         for tensors in (each._parameters, each._buffers):
             for key, tensor in tensors.items():
                 if tensor is not None:
-                    own = ours[f"{path}.{key}" if path else key]
+                    own = _in_shape(ours[f"{path}.{key}" if path else key], tensor.shape)
                     tensors[key] = copies.setdefault(own, _copied(own)) if copy else own
+
+
+def _in_shape(tensor: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """Return a tensor in the shape of its layer; a converted module's parameter may have another."""
+    if tensor.shape == shape:
+        return tensor
+    return nn.Parameter(tensor.detach().reshape(shape), tensor.requires_grad)
 
 
 def _copied(tensor: torch.Tensor) -> torch.Tensor:

@@ -53,9 +53,9 @@ class Template:
         """Of a model, of any module, or of a published network by name; these take what they need from the data."""
         model = _as_model(model, images)
         still = tuple(frozen(model))
-        layers = {name.rpartition(".")[0] for name in still}
+        layers, layer_shaped = {name.rpartition(".")[0] for name in still}, model.named_tensors()
         kept = {
-            name: tensor.detach().cpu().numpy().copy()
+            name: layer_shaped.get(name, tensor).detach().cpu().numpy().copy()
             for name, tensor in model.state_dict().items()
             if name in still or (name.rpartition(".")[0] in layers and name not in dict(model.named_parameters()))
         }
