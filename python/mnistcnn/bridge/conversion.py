@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 import warnings
 from typing import Any
 
@@ -22,6 +23,7 @@ from mnistcnn.graph import parameter_users
 from mnistcnn.model import EngineWarning, Model, refused_run
 
 _SETTINGS = ("name", "normalization", "engine", "threads", "history")  # of a model, which its successor takes over
+_LOCK = threading.RLock()  # two threads may find that a module has changed
 _MORE = "it is called with more than a batch of images"
 
 
@@ -136,21 +138,22 @@ class Conversion:
             return None
         return f"its images are not [N, {', '.join(map(str, taken))}], for which it was converted"
 
-    def _as_it_takes(self, images: Any) -> Any:
-        """Return the images in the shape in which the forward takes them."""
+    def _whole(self, images: Any) -> Any:
+        """Return the images as [N, C, H, W], where the forward takes them flat or without their channel."""
         shape, taken = self.plan.input_shape, self.plan.image_shape
-        if taken != shape and tuple(images.shape[1:]) == taken and images.dtype == torch.float32:
-            return images
-        given = self.model._given_to_torch(images)
-        whole = torch._C._get_tracing_state() is None and tuple(given.shape[1:]) == shape
-        return given.reshape(-1, *taken) if whole else given
+        is_other = tuple(getattr(images, "shape", ())[1:]) == taken != shape
+        return images.reshape(len(images), *shape) if is_other else images
+
+    def _as_it_takes(self, images: Any) -> Any:
+        """Return the images as the forward takes them; a trace records no operation on them."""
+        taken, is_float = self.plan.image_shape, isinstance(images, torch.Tensor) and images.is_floating_point()
+        given = images if is_float else self.model.prepare(self._whole(images))
+        other = tuple(given.shape[1:]) == self.plan.input_shape != taken
+        return given.reshape(len(given), *taken) if other and torch._C._get_tracing_state() is None else given
 
     def _outputs_of_engine(self, images: Any) -> Any:
-        shape = self.plan.input_shape
-        if tuple(images.shape[1:]) != shape:
-            images = images.reshape(len(images), *shape)
         self.model._refresh()
-        outputs = self.model._forward_in_engine(self.model.prepare(images))
+        outputs = self.model._forward_in_engine(self.model.prepare(self._whole(images)))
         if self._keeps_shape:
             return outputs
         return put_together(self.plan.form, separated(outputs, self.plan.output_shapes, self._behind))
@@ -217,16 +220,17 @@ def conversions(module: nn.Module) -> list[Conversion | FailedConversion]:
 
 def conversion_of(module: nn.Module, shape: Entrance, output: Choice) -> Conversion | FailedConversion:
     """Return the conversion of a module as it is now, made only if there is none yet."""
-    kept = conversions(module)
-    for each in reversed(kept):
-        if (each.shape, each.output) == (shape, output) and each.is_present():
-            kept.remove(each)
-            break
-    else:
-        each = _new_conversion(module, shape, output)
-    kept.append(each)
-    del kept[: -Kept.MOST]
-    return each
+    with _LOCK:
+        kept = conversions(module)
+        for each in reversed(kept):
+            if (each.shape, each.output) == (shape, output) and each.is_present():
+                kept.remove(each)
+                break
+        else:
+            each = _new_conversion(module, shape, output)
+        kept.append(each)
+        del kept[: -Kept.MOST]
+        return each
 
 
 def latest_conversion(module: nn.Module) -> Conversion | None:
