@@ -21,8 +21,7 @@ from mnistcnn.engine_function import EngineFunction
 from mnistcnn.engine_rule import EngineRule, Violation, circumstance
 from mnistcnn.graph import Row, Shared, build_rows, detached_parameters, parameter_users
 from mnistcnn.normalization import UNIT, Normalization
-from mnistcnn.torch_layers import add_under_name, graph_module, layer_named, step_of
-from mnistcnn.untraced import untraced
+from mnistcnn.torch_layers import add_under_name, forward_function, step_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +41,8 @@ Place = tuple[dict[str, Any], str]  # the members of a module, and the key of a 
 Tensors = tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]  # parameters, buffers, counters
 # Of each node: its name of a tensor -> the module that holds it, and the module's name of it
 BorrowedTensors = Sequence[Mapping[str, tuple[nn.Module, str]]]
-_REBUILT = ("_network", "_engines", "_latest_engine", "_lock", "_getters", "_rule")  # not pickled, not copied
+# Neither pickled nor copied
+_REBUILT = ("_network", "_engines", "_latest_engine", "_lock", "_getters", "_rule", "_layer_forward")
 
 
 class EngineWarning(UserWarning):
@@ -160,6 +160,7 @@ class Model(nn.Module):
             [partial(held.get, key) for held, key in places] for places in self._places()
         ]
         self._rule = self._made_rule()
+        self._layer_forward = forward_function(self._network.nodes, self._layers)
 
     def _plant(self, *, may_shadow: bool) -> None:
         """Make the layers, without their tensors: so PyTorch draws no random numbers for them.
@@ -268,12 +269,12 @@ class Model(nn.Module):
 
     # ---- how it computes
 
-    @untraced
     def forward(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
         """Return the outputs for a batch: float images [N, C, H, W] are used as they are, uint8 ones normalised."""
-        if self._must_run_in_torch("torch.fx traces it" if isinstance(images, fx.Proxy) else None):
-            outputs: torch.Tensor = self._run_layers(self._given_to_torch(images))
-            return outputs
+        if torch.compiler.is_compiling() or self._must_run_in_torch(
+            "torch.fx traces it" if isinstance(images, fx.Proxy) else None
+        ):
+            return self._run_layers(self._given_to_torch(images))
         return self._forward_in_engine(self.prepare(images))
 
     def _forward_in_engine(self, prepared: torch.Tensor) -> torch.Tensor:
@@ -316,17 +317,18 @@ class Model(nn.Module):
         specs = self._network.parameter_specs
         tensors = {spec[0]: held for spec, held in zip(specs, parameters, strict=True)}
         tensors |= {name: buffer.detach().clone() for name, buffer in self.named_buffers()}
-        outputs: torch.Tensor = torch.func.functional_call(self._torch_module(), tensors, (images,))
-        return outputs
+        return self._run_layers(images, tensors)
 
-    def _run_layers(self, images: Any) -> Any:
-        """Compute the outputs by PyTorch's layers, with each parameter in the shape of its layer."""
-        module, specs = self._torch_module(), self._network.parameter_specs
-        if not self._layer_shapes:
-            return module(images)
-        parameters = self.tensors()[0]
-        reshaped = {specs[position][0]: parameters[position] for position in self._layer_shapes}
-        return torch.func.functional_call(module, reshaped, (images,))
+    def _run_layers(self, images: Any, tensors: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
+        """Compute the outputs by PyTorch's layers, with these tensors or the layers' own."""
+        specs = self._network.parameter_specs
+        if tensors is None and self._layer_shapes:
+            parameters = self.tensors()[0]
+            tensors = {specs[position][0]: parameters[position] for position in self._layer_shapes}
+        if not tensors:
+            return self._layer_forward(self, images)
+        outputs: torch.Tensor = torch.func.functional_call(_Layers(self), _under("model", tensors), (images,))
+        return outputs
 
     def _given_to_torch(self, images: Any) -> Any:
         """Return what the layers take: float images as they are, so that a trace records nothing but the layers."""
@@ -342,17 +344,6 @@ class Model(nn.Module):
         violation = self.violation()
         if violation is not None:
             raise refused_run(self.name, violation)
-
-    def _torch_module(self) -> nn.Module:
-        """Return a forward of PyTorch over the layers as they are now."""
-        nodes = self._network.nodes
-        steps = [
-            layer_named(self, row["name"])
-            if node in self._layers
-            else step_of(row["op"], row["fields"], row["input_shapes"][0])
-            for node, row in enumerate(nodes)
-        ]
-        return graph_module(self.name, nodes, steps)
 
     def prepare(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
         """Checked float32 images on the model's device."""
@@ -535,6 +526,22 @@ class Model(nn.Module):
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._network = core.Network(**self._definition)
         self._prepare_engines()
+
+
+class _Layers(nn.Module):
+    """The forward of a model in PyTorch, as a module."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Compute the outputs by PyTorch's layers."""
+        return self.model._layer_forward(self.model, images)
+
+
+def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
 def refused_run(name: str, violation: Violation) -> ValueError:

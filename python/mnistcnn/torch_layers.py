@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from mnistcnn.graph import INPUT
 
 Fields = dict[str, Any]
 Shape = tuple[int, ...]
+Nodes = Sequence[dict[str, Any]]
+Step = Callable[[fx.Graph, list[fx.Node]], fx.Node]
 
 
 def add_under_name(root: nn.Module, name: str, layer: nn.Module, *, may_shadow: bool = False) -> None:
@@ -45,22 +48,61 @@ def _add_child(owner: nn.Module, key: str, child: nn.Module, name: str, may_shad
     owner._modules[key] = child
 
 
-def graph_module(name: str, nodes: Sequence[dict[str, Any]], steps: Sequence[Any]) -> nn.Module:
+def graph_module(name: str, nodes: Nodes, steps: Sequence[Any]) -> nn.Module:
     """Return a module that holds the steps' modules under the nodes' names and calls them in the nodes' order."""
     root, graph = nn.Module(), fx.Graph()
-    values = {INPUT: graph.placeholder("images")}
-    for index, (node, step) in enumerate(zip(nodes, steps, strict=True)):
-        inputs = [values[each] for each in node["inputs"]]
+    calls: list[Step] = []
+    for node, step in zip(nodes, steps, strict=True):
         if isinstance(step, nn.Module):
             add_under_name(root, node["name"], step)
-            values[index] = graph.call_module(node["name"], tuple(inputs))
+            calls.append(partial(_write_module, node["name"]))
         else:
-            values[index] = step(graph, inputs)
+            calls.append(step)
+    _write(graph, nodes, calls)
+    return fx.GraphModule(root, graph, "".join(part.title() for part in name.split("_")))
+
+
+def forward_function(nodes: Nodes, layers: Container[int]) -> Callable[[nn.Module, Tensor], Tensor]:
+    """Return a forward for a module that has the layers of these nodes under the nodes' names."""
+    graph = fx.Graph()
+    module = graph.placeholder("self")
+    calls: list[Step] = []
+    for index, node in enumerate(nodes):
+        if index in layers:
+            calls.append(partial(_write_call, module, node["name"]))
+        else:
+            calls.append(step_of(node["op"], node["fields"], node["input_shapes"][0]))
+    _write(graph, nodes, calls)
+    code = graph.python_code("self")
+    names = dict(code.globals)
+    exec(code.src, names)
+    function: Callable[[nn.Module, Tensor], Tensor] = names["forward"]
+    return function
+
+
+def _write_module(name: str, graph: fx.Graph, inputs: list[fx.Node]) -> fx.Node:
+    return graph.call_module(name, tuple(inputs))
+
+
+def _write_call(module: fx.Node, name: str, graph: fx.Graph, inputs: list[fx.Node]) -> fx.Node:
+    return graph.call_function(_call_layer, (module, name, *inputs))
+
+
+def _call_layer(module: nn.Module, name: str, *inputs: Tensor) -> Tensor:
+    outputs: Tensor = layer_named(module, name)(*inputs)
+    return outputs
+
+
+def _write(graph: fx.Graph, nodes: Nodes, calls: Sequence[Step]) -> None:
+    """Write what each node computes, in order; the last one is the output."""
+    values = {INPUT: graph.placeholder("images")}
+    for index, (node, call) in enumerate(zip(nodes, calls, strict=True)):
+        values[index] = call(graph, [values[each] for each in node["inputs"]])
     graph.output(values[len(nodes) - 1])
     graph.lint()
-    return fx.GraphModule(
-        root, graph, "".join(part.title() for part in name.split("_"))
-    )  # ---- one node: a module of torch.nn, or a function(graph, inputs) that writes its expression
+
+
+# ---- one node: a module of torch.nn, or a function(graph, inputs) that writes its expression
 
 
 def step_of(op: str, fields: Fields, shape: Shape) -> Any:

@@ -521,3 +521,17 @@ def test_fork_after_use():
     if child == 0:
         os._exit(0 if torch.equal(net(IMAGES), wanted) else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("work", ["", "accelerated(images).sum().backward()", "mnistcnn.train(model, data, epochs=1)"])
+def test_the_compiler_is_not_loaded_where_nobody_compiles(work: str) -> None:
+    script = f"""
+import sys, torch, mnistcnn
+data = mnistcnn.ImageSet.from_arrays(torch.zeros(32, 1, 28, 28, dtype=torch.uint8).numpy(), [0, 1] * 16)
+images = torch.zeros(2, 1, 28, 28)
+model = mnistcnn.create_model("budget_model3", seed=1)
+accelerated = mnistcnn.accelerate(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10)))
+{work}
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -148,8 +148,9 @@ class Conversion:
         """Return the images as the forward takes them; a trace records no operation on them."""
         taken, is_float = self.plan.image_shape, isinstance(images, torch.Tensor) and images.is_floating_point()
         given = images if is_float else self.model.prepare(self._whole(images))
-        other = tuple(given.shape[1:]) == self.plan.input_shape != taken
-        return given.reshape(len(given), *taken) if other and torch._C._get_tracing_state() is None else given
+        if torch._C._get_tracing_state() is not None or tuple(given.shape[1:]) == taken:
+            return given
+        return given.reshape(len(given), *taken) if tuple(given.shape[1:]) == self.plan.input_shape else given
 
     def _outputs_of_engine(self, images: Any) -> Any:
         self.model._refresh()
