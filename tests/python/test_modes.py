@@ -115,7 +115,7 @@ def check_like_pytorch(module: nn.Module) -> None:
     model = mnistcnn.from_torch(module, SHAPE)
     assert core.lanes_refusal(model._network) is None
     for training in (True, False, True):
-        model.train(training)
+        model.train(training), module.train(training)
         theirs, ours = [module(ONES) for _ in range(2)], [model(ONES) for _ in range(2)]
         with torch.no_grad():
             ours.append(model(ONES))

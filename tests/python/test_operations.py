@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
+from mnistcnn.bridge.from_torch import model_of
 from reference import ENGINES, distance, length
 from refusals import said
 
@@ -68,8 +69,12 @@ def check(module: nn.Module, engine: str, seed: int, *, images: torch.Tensor | N
     output_gradients = torch.randn(5, 10, generator=generator)
     for training in (True, False):
         ours, theirs, double = (
-            _everything(network.train(training), images.to(dtype), output_gradients.to(dtype))
-            for network, dtype in ((model, torch.float32), (single, torch.float32), (exact, torch.float64))
+            _everything(network.train(training), own, images.to(dtype), output_gradients.to(dtype))
+            for network, own, dtype in (
+                (model, module, torch.float32),  # the model computes with the parameters of the module
+                (single, single, torch.float32),
+                (exact, exact, torch.float64),
+            )
         )
         longest = max(length(each) for each in double[1:] if each is not None)
         for position, (mine, its, wanted) in enumerate(zip(ours, theirs, double, strict=True)):
@@ -83,12 +88,14 @@ def check(module: nn.Module, engine: str, seed: int, *, images: torch.Tensor | N
                 assert distance(mine, wanted) <= allowed, where
 
 
-def _everything(network: nn.Module, images: torch.Tensor, output_gradients: torch.Tensor) -> list[torch.Tensor | None]:
+def _everything(
+    network: nn.Module, own: nn.Module, images: torch.Tensor, output_gradients: torch.Tensor
+) -> list[torch.Tensor | None]:
     leaf = images.clone().requires_grad_()
-    network.zero_grad()
+    own.zero_grad()
     outputs = network(leaf)
     outputs.backward(output_gradients)
-    return [outputs.detach(), leaf.grad, *(parameter.grad for parameter in network.parameters())]
+    return [outputs.detach(), leaf.grad, *(parameter.grad for parameter in own.parameters())]
 
 
 def _gate(x: torch.Tensor) -> torch.Tensor:
@@ -307,8 +314,8 @@ def test_a_detach_before_one_of_several_outputs(engine: str):
 
     module = TwoHeads()
     exact = copy.deepcopy(module)
-    model = mnistcnn.from_torch(module)
-    model.engine = engine
+    model = mnistcnn.accelerate(module)
+    model_of(module).engine = engine
     images = torch.randn(5, 1, 28, 28)
     for used in ((0, 1), (1,), (0,)):
         for network in (model, exact):
@@ -341,7 +348,7 @@ def test_ties_of_amax_on_the_background_of_a_digit(engine: str, digits: Any):
     exact.load_state_dict(model.state_dict())
     images = torch.tensor(digits[0].images[:16]).float().div(255)
     output_gradients = torch.randn(16, 10)
-    results = [_everything(net, images.to(dtype), output_gradients.to(dtype))
+    results = [_everything(net, net, images.to(dtype), output_gradients.to(dtype))
                for net, dtype in ((model, torch.float32), (exact, torch.float64))]  # fmt: skip
     mine, wanted = results[0][1], results[1][1]
     # A misplaced gradient is as large as the gradient itself; sums of a few hundred terms differ by 1e-6 of it.
