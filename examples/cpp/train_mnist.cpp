@@ -14,7 +14,7 @@
 
 using namespace mnistcnn;
 
-constexpr std::uint64_t kSeed = 1;
+constexpr std::uint64_t kSeed = 2;
 
 struct LabelledImages {
   std::vector<std::uint8_t> images;
