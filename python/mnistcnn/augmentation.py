@@ -62,7 +62,6 @@ class Rotation(Step):
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         self._check_flags()
         checks.check_warp(self)
         self._become(degrees=checks.around_zero("degrees", self.degrees), center=checks.center(self.center))
@@ -97,7 +96,6 @@ class Affine(Step):
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         checks.check_warp(self)
         self._become(
             degrees=checks.around_zero("degrees", self.degrees),
@@ -121,7 +119,6 @@ class Perspective(Step):
     fill: int = 0
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         checks.check_warp(self)
         self._become(distortion_scale=finite_number("distortion_scale", self.distortion_scale, most=1))
 
@@ -141,7 +138,6 @@ class ElasticDistortion(Step):
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         checks.check_warp(self)
         self._become(
             alpha=finite_number("alpha", self.alpha, most=10_000), sigma=finite_number("sigma", self.sigma, most=64)
@@ -158,7 +154,6 @@ class CenterCrop(Step):
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         self._become(size=checks.sides(self.size), p=checks.probability(self.p))
 
 
@@ -182,7 +177,6 @@ class RandomCrop(Step):
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         self._become(
             size=checks.sides(self.size),
             padding=checks.padding(self.padding),
@@ -203,7 +197,6 @@ class Resize(Step):
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         size = (
             whole_number("size", self.size, most=checks.LARGEST_SIDE)
             if checks.is_number(self.size)
@@ -234,7 +227,6 @@ class RandomErasing(Step):
     value: int | Literal["random"] = 0
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         self._become(
             p=checks.probability(self.p),
             scale=checks.bounds("scale", self.scale, most=1),
@@ -252,7 +244,6 @@ class Cutout(Step):
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         self._become(
             size=whole_number("size", self.size, most=checks.LARGEST_SIDE),
             value=checks.grey("value", self.value),
@@ -272,7 +263,6 @@ class ColorJitter(Step):
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         self._become(
             brightness=checks.factors("brightness", self.brightness),
             contrast=checks.factors("contrast", self.contrast),
@@ -288,7 +278,6 @@ class GaussianNoise(Step):
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         self._become(std=finite_number("std", self.std, most=10), p=checks.probability(self.p))
 
 
@@ -303,7 +292,6 @@ class MorphologicalThickness(Step):
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         self._become(amount=checks.around_zero("amount", self.amount, most=16), p=checks.probability(self.p))
 
 
@@ -321,7 +309,6 @@ class RandomApply(Step):
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         self._become(steps=checked_steps(self.steps, "steps"), p=checks.probability(self.p))
 
 

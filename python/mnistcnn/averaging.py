@@ -54,7 +54,6 @@ class EMA(Value):
     buffers: bool = True
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         self._check_flags()
         self._set("decay", finite_number("decay", self.decay, most=1))
         self._set("every", whole_number("every", self.every))
@@ -85,7 +84,6 @@ class SWA(Value):
     every: int = 1
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         self._set("start_epoch", whole_number("start_epoch", self.start_epoch))
         self._set("every", whole_number("every", self.every))
 
@@ -107,7 +105,6 @@ class Lookahead(Value):
     alpha: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         self._set("k", whole_number("k", self.k))
         self._set("alpha", finite_number("alpha", self.alpha, most=1))
 

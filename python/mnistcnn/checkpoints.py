@@ -76,7 +76,6 @@ class Checkpoint(Value):
     every: int = 1
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         if not isinstance(self.folder, str | os.PathLike) or not str(self.folder):
             raise TypeError(f"checkpoint must name a folder, got {self.folder!r}")
         self._set("folder", str(os.fspath(self.folder)))

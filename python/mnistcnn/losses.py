@@ -26,7 +26,6 @@ class _LabelLoss(Value):
     class_weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         self._set("label_smoothing", finite_number("label_smoothing", self.label_smoothing, most=1))
         if self.class_weights is not None:
             self._set("class_weights", _weights(self.class_weights))
@@ -101,7 +100,6 @@ class Distillation(Value):
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         self._set("temperature", positive_number("temperature", self.temperature))
         self._set("weight", finite_number("weight", self.weight, most=1))
         self._set("label_smoothing", finite_number("label_smoothing", self.label_smoothing, most=1))
@@ -136,7 +134,6 @@ class Mixup(Value):
     alpha: float = 0.2
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         self._set("alpha", positive_number("alpha", self.alpha))
 
 
@@ -154,7 +151,6 @@ class CutMix(Value):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         self._set("alpha", positive_number("alpha", self.alpha))
 
 

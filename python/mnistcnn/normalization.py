@@ -25,7 +25,6 @@ class Normalization:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        """Numbers become tuples; nonsense is refused."""
         object.__setattr__(self, "mean", _floats(self.mean))
         object.__setattr__(self, "std", _floats(self.std))
         if len(self.mean) != len(self.std) or not self.mean:

@@ -49,7 +49,6 @@ class Optimizer(Value):
     _below_1: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         self._check_flags()
         for name in ("lr", "l1", *self._at_least_0):
             self._set(name, finite_number(name, getattr(self, name)))
@@ -85,7 +84,6 @@ class SGD(Optimizer):
     _at_least_0: ClassVar[tuple[str, ...]] = ("momentum", "weight_decay")
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         super().__post_init__()
         self._set("dampening", any_number("dampening", self.dampening))
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
@@ -101,7 +99,6 @@ class _AdamLike(Optimizer):
     _at_least_0: ClassVar[tuple[str, ...]] = ("eps", "weight_decay")
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         super().__post_init__()
         self._set("betas", _betas("betas", self.betas))
 
@@ -226,7 +223,6 @@ class Muon(Optimizer):
     _below_1: ClassVar[tuple[str, ...]] = ("momentum",)
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         super().__post_init__()
         self._set("lr", positive_number("lr", self.lr))
         self._set("adam_betas", _betas("adam_betas", self.adam_betas))

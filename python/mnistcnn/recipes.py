@@ -139,7 +139,6 @@ class Recipe(_Named):
     about: About | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuses what has no meaning; NumPy's numbers become Python's."""
         checked = {
             "epochs": whole_number("epochs", self.epochs),
             "batch_size": whole_number("batch_size", self.batch_size),

@@ -82,7 +82,6 @@ class ConstantLR(Schedule):
     total_iters: int = 0
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         _numbers(self, "factor")
         _whole(self, "total_iters", least=0)
 
@@ -108,7 +107,6 @@ class StepLR(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         _whole(self, "step_size")
         _numbers(self, "gamma")
 
@@ -125,7 +123,6 @@ class MultiStepLR(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         if isinstance(self.milestones, str) or not isinstance(self.milestones, Iterable):
             raise TypeError(f"milestones must be a list of epochs, such as [6, 9], got {self.milestones!r}")
         milestones = tuple(whole_number("a milestone", each) for each in self.milestones)
@@ -144,7 +141,6 @@ class ExponentialLR(Schedule):
     gamma: float
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         _numbers(self, "gamma")
 
     def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
@@ -165,7 +161,6 @@ class LambdaLR(Schedule):
     function: Callable[[int], float]
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         if not callable(self.function):
             raise TypeError(f"LambdaLR needs a function of the epoch, got {self.function!r}")
 
@@ -197,7 +192,6 @@ class CosineAnnealing(Schedule):
     per_step: bool = True
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         if self.t_max is not None:
             _whole(self, "t_max")
         _whole(self, "warmup_epochs", least=0)
@@ -242,7 +236,6 @@ class OneCycleLR(Schedule):
     three_phase: bool = False
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         self._check_flags()
         _numbers(self, "max_lr", "div_factor", "final_div_factor")
         choice("anneal_strategy", self.anneal_strategy, ("cos", "linear"))
@@ -299,7 +292,6 @@ class ReduceLROnPlateau(Schedule):
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        """Refuses values without a meaning."""
         choice("monitor", self.monitor, MONITORS)
         choice("threshold_mode", self.threshold_mode, ("rel", "abs"))
         choice("mode", self.mode, (None, "min", "max"))
