@@ -449,8 +449,7 @@ class Model(nn.Module):
                 layer.__dict__["_parameters"], layer.__dict__["_buffers"] = owner._parameters, owner._buffers
                 continue
             for suffix, (owner, key) in places.items():
-                held = owner._parameters if key in owner._parameters else owner._buffers
-                self._borrowed[node, suffix] = held, key
+                self._borrowed[node, suffix] = place_of(owner, key)
         self._refresh()
         specs = self._network.parameter_specs
         for position, (place, (_, shape, *_)) in enumerate(zip(self._places()[0], specs, strict=True)):
@@ -574,6 +573,11 @@ def choose_engine(network: core.Network, kind: str, device: torch.device) -> str
         _REASONS_GIVEN.add(reason)
         warnings.warn(f"the aten engine runs this network, because lanes can't: {reason}", EngineWarning, stacklevel=3)
     return "aten"
+
+
+def place_of(owner: nn.Module, key: str) -> Place:
+    """Return where a module holds a parameter or buffer."""
+    return vars(owner)["_parameters" if key in owner._parameters else "_buffers"], key
 
 
 def _shapes(layer: nn.Module) -> dict[str, torch.Size]:

@@ -22,8 +22,8 @@ class AttributeReads:
     """
 
     def __init__(self, root: nn.Module) -> None:
-        self._paths = {id(module): path for path, module in root.named_modules()}
-        self._before = {id(module): dict(vars(module)) for module in root.modules()}
+        self._root = root
+        self._modules: dict[int, tuple[str, dict[str, Any]]] = {}  # by id: path, and attributes before the forward
         self._found: dict[tuple[str, str], None] = {}
 
     @property
@@ -35,6 +35,7 @@ class AttributeReads:
     def recorded(self) -> Iterator[None]:
         """Record the reads of this thread."""
         thread = threading.get_ident()
+        self._modules = {id(module): (path, dict(vars(module))) for path, module in self._root.named_modules()}
 
         def getattribute(module: nn.Module, name: str) -> Any:
             if threading.get_ident() == thread:
@@ -48,10 +49,10 @@ class AttributeReads:
             del nn.Module.__getattribute__
 
     def _note(self, module: nn.Module, name: str) -> None:
-        path = self._paths.get(id(module))
-        if path is None or name in MODULE_STATE or name.startswith("__"):
+        if id(module) not in self._modules or name in MODULE_STATE or name.startswith("__"):
             return
-        own, before = object.__getattribute__(module, "__dict__"), self._before[id(module)]
+        path, before = self._modules[id(module)]
+        own = object.__getattribute__(module, "__dict__")
         if own.get(name, _MISSING) is not before.get(name, _MISSING):
             return
         if name not in own:

@@ -20,7 +20,7 @@ from mnistcnn.bridge.side_effects import SideEffectError
 from mnistcnn.bridge.verification import borrowed_tensors, verified_plan
 from mnistcnn.engine_rule import KEPT, EngineForward, EngineRule, Reads, Violation, circumstance
 from mnistcnn.graph import parameter_users
-from mnistcnn.model import EngineWarning, Model, refused_run
+from mnistcnn.model import EngineWarning, Model, place_of, refused_run
 
 _SETTINGS = ("name", "normalization", "engine", "threads", "history")  # of a model, which its successor takes over
 _LOCK = threading.RLock()  # two threads may find that a module has changed
@@ -40,12 +40,9 @@ class Conversion:
 
     def __init__(self, module: nn.Module, shape: Entrance, output: Choice, plan: Plan) -> None:
         self.module, self.shape, self.output, self.plan = module, shape, output, plan
+        tensors = borrowed_tensors(module, plan)
         self.model = model = Model.from_rows(
-            plan.rows,
-            plan.input_shape,
-            name=type(module).__name__,
-            shared=plan.shared,
-            tensors=borrowed_tensors(module, plan),
+            plan.rows, plan.input_shape, name=type(module).__name__, shared=plan.shared, tensors=tensors
         )
         users = parameter_users(model._network.parameter_specs, plan.shared)
         self._behind = [frozenset(range(len(users)))]
@@ -53,15 +50,15 @@ class Conversion:
             self._behind = parameters_behind(plan.rows, users)
         self._keeps_shape = plan.form == ONE and plan.output_shapes == (model.output_shape,)
         self._warned = False
-        specs = model._network.parameter_specs
-        places = [_place(module, plan.tensors[node][name.rpartition(".")[2]]) for name, _, node, _ in specs]
+        self._effects = ", ".join(each.what for each in plan.effects)
+        nodes = [(node, name.rpartition(".")[2]) for name, _, node, _ in model._network.parameter_specs]
+        places = [(plan.tensors[node][suffix], *place_of(*tensors[node][suffix])) for node, suffix in nodes]
         self._rule = EngineRule(module, plan.owners, places, reads=plan.reads)
 
     @property
     def reason_for_torch(self) -> str | None:
         """Why every call of the module must run in PyTorch, or None."""
-        effects = self.plan.effects
-        return f"its forward has side effects: {', '.join(each.what for each in effects)}" if effects else None
+        return f"its forward has side effects: {self._effects}" if self._effects else None
 
     def violation(self) -> Violation | None:
         """Return why the engine may not run, or None."""
@@ -74,11 +71,11 @@ class Conversion:
     def model_alone(self) -> Model:
         """Return the model, to be used without the module's forward; raise or warn if that makes a difference."""
         self._check_one_output()
-        if self.plan.effects and not self._warned:
+        if self._effects and not self._warned:
             self._warned = True
             warnings.warn(
                 f"the engine computes the outputs of {type(self.module).__name__} only; beside that, its forward does "
-                f"this, which only happens where PyTorch runs it: {', '.join(each.what for each in self.plan.effects)}",
+                f"this, which only happens where PyTorch runs it: {self._effects}",
                 EngineWarning,
                 stacklevel=4,
             )
@@ -158,13 +155,6 @@ class Conversion:
         if self._keeps_shape:
             return outputs
         return put_together(self.plan.form, separated(outputs, self.plan.output_shapes, self._behind))
-
-
-def _place(module: nn.Module, name: str) -> tuple[str, dict[str, Any], str]:
-    path, _, key = name.rpartition(".")
-    owner = module.get_submodule(path)
-    held: dict[str, Any] = vars(owner)["_parameters" if key in owner._parameters else "_buffers"]
-    return name, held, key
 
 
 class FailedConversion:

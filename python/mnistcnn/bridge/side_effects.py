@@ -19,6 +19,7 @@ from torch import nn
 
 from mnistcnn.bridge.errors import ConversionError
 from mnistcnn.engine_rule import MODULE_STATE, Reads
+from mnistcnn.model import place_of
 
 _MISSING = object()
 _CONTAINERS = (list, dict, set, deque, OrderedDict, defaultdict)
@@ -111,7 +112,7 @@ class _Tensor:
 
     def __init__(self, path: str, key: str, module: nn.Module) -> None:
         self._path, self._key = path, key
-        self._held: dict[str, Any] = vars(module)["_parameters" if key in module._parameters else "_buffers"]
+        self._held, _ = place_of(module, key)
         self._tensor = self._held[key]
         self._is_statistic = isinstance(module, nn.modules.batchnorm._NormBase)  # the engine updates these, too
         if self._exists:

@@ -52,7 +52,7 @@ TEST(Schedule, CosineAnnealingWarmsUpInALine) {
   EXPECT_EQ(rates(schedule, kPlan, 0).learning_rates, (Numbers{0, 0.125}));
   EXPECT_EQ(rates(schedule, kPlan, 1).learning_rates, (Numbers{0.25, 0.375}));
   EXPECT_EQ(rates(schedule, kPlan, 2).learning_rates[0], 0.5);
-  EXPECT_NEAR(rates(schedule, kPlan, 4).learning_rates[0], 0.25, 1e-15);  // the middle of what is left
+  EXPECT_NEAR(rates(schedule, kPlan, 4).learning_rates[0], 0.25, 1e-15);  // halfway through the cosine
 }
 
 TEST(Schedule, CosineAnnealingEndsAtEtaMin) {
