@@ -44,7 +44,7 @@ def _check_state(module: nn.Module, plan: Plan) -> None:
     state = [each for each in plan.effects if each.is_state or each.attribute in plan.reads]
     if state:
         raise SideEffectError(
-            f"the outputs of {type(module).__name__} may depend on earlier calls or on chance: in its forward, "
+            f"the forward of {type(module).__name__} keeps state between calls or is random: "
             f"{', '.join(each.what for each in state)}; train it with PyTorch, or move that out of the forward",
             plan.effects,
         )
