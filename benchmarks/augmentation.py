@@ -17,10 +17,10 @@ from timing import disturbance, heading, markdown, take_turns
 from transforms import torchvision_transforms
 
 import mnistcnn
-from mnistcnn import losses, optimizers
-from mnistcnn._native import core
-from mnistcnn.augmentation import Step, native
-from mnistcnn.entrance import model_view
+from mnistcnn._internal.native import core
+from mnistcnn.nn.input_checks import model_view
+from mnistcnn.optim import losses, optimizers
+from mnistcnn.transforms.steps import Step, native
 
 IMAGES = 1024
 
@@ -29,25 +29,28 @@ def pairs(transforms: Any) -> dict[str, tuple[Step, Callable[[Any], Any] | None]
     """Our steps, and torchvision's for the same."""
     bilinear = transforms.InterpolationMode.BILINEAR
     return {
-        "Rotation(10)": (mnistcnn.Rotation(10), transforms.RandomRotation(10)),
+        "Rotation(10)": (mnistcnn.transforms.Rotation(10), transforms.RandomRotation(10)),
         "Rotation(10), bilinear": (
-            mnistcnn.Rotation(10, interpolation="bilinear"),
+            mnistcnn.transforms.Rotation(10, interpolation="bilinear"),
             transforms.RandomRotation(10, interpolation=bilinear),
         ),
         "Affine(10, shifts, scales, shears)": (
-            mnistcnn.Affine(10, translate=(0.1, 0.1), scale=(0.9, 1.1), shear=10),
+            mnistcnn.transforms.Affine(10, translate=(0.1, 0.1), scale=(0.9, 1.1), shear=10),
             transforms.RandomAffine(10, translate=(0.1, 0.1), scale=(0.9, 1.1), shear=10),
         ),
-        "Perspective(0.3)": (mnistcnn.Perspective(0.3, p=1), transforms.RandomPerspective(0.3, p=1)),
-        "RandomCrop(28, padding=2)": (mnistcnn.RandomCrop(28, padding=2), transforms.RandomCrop(28, padding=2)),
-        "CenterCrop(22)": (mnistcnn.CenterCrop(22), transforms.CenterCrop(22)),
-        "Resize(22)": (mnistcnn.Resize(22), transforms.Resize(22)),
-        "ColorJitter(0.3, 0.3)": (mnistcnn.ColorJitter(0.3, 0.3), transforms.ColorJitter(0.3, 0.3)),
-        "RandomErasing(p=1)": (mnistcnn.RandomErasing(p=1), None),
-        "Cutout(8)": (mnistcnn.Cutout(8), None),
-        "GaussianNoise(0.1)": (mnistcnn.GaussianNoise(0.1), None),
-        "MorphologicalThickness(0.5)": (mnistcnn.MorphologicalThickness(0.5), None),
-        "ElasticDistortion(36, 5)": (mnistcnn.ElasticDistortion(36, 5), None),
+        "Perspective(0.3)": (mnistcnn.transforms.Perspective(0.3, p=1), transforms.RandomPerspective(0.3, p=1)),
+        "RandomCrop(28, padding=2)": (
+            mnistcnn.transforms.RandomCrop(28, padding=2),
+            transforms.RandomCrop(28, padding=2),
+        ),
+        "CenterCrop(22)": (mnistcnn.transforms.CenterCrop(22), transforms.CenterCrop(22)),
+        "Resize(22)": (mnistcnn.transforms.Resize(22), transforms.Resize(22)),
+        "ColorJitter(0.3, 0.3)": (mnistcnn.transforms.ColorJitter(0.3, 0.3), transforms.ColorJitter(0.3, 0.3)),
+        "RandomErasing(p=1)": (mnistcnn.transforms.RandomErasing(p=1), None),
+        "Cutout(8)": (mnistcnn.transforms.Cutout(8), None),
+        "GaussianNoise(0.1)": (mnistcnn.transforms.GaussianNoise(0.1), None),
+        "MorphologicalThickness(0.5)": (mnistcnn.transforms.MorphologicalThickness(0.5), None),
+        "ElasticDistortion(36, 5)": (mnistcnn.transforms.ElasticDistortion(36, 5), None),
     }
 
 
@@ -61,7 +64,7 @@ def measure_steps(data: mnistcnn.ImageSet, seconds: float) -> None:
 
         def ours(count: int, step: Step = step) -> None:
             for epoch in range(count):
-                mnistcnn.augment(data, step, epoch=epoch, threads=1)
+                mnistcnn.transforms.augment(data, step, epoch=epoch, threads=1)
 
         def theirs(count: int, other: Any = other) -> None:
             for _ in range(count):
@@ -89,7 +92,7 @@ def trainer(name: str, data: mnistcnn.ImageSet, steps: list[Step]) -> Callable[[
         batch_size=128,
         seed=1,
         shuffle=True,
-        optimizer=optimizers.settings(mnistcnn.SGD(lr=0.01, momentum=0.9)),
+        optimizer=optimizers.settings(mnistcnn.optim.SGD(lr=0.01, momentum=0.9)),
         undecayed=[],
         loss=losses.native("nll", model),
         augmentation=native(steps) if steps else None,
@@ -108,7 +111,7 @@ def measure_training(data: mnistcnn.ImageSet, seconds: float) -> None:
     """Prints what a rotation adds to an epoch of session7_net."""
     contenders = {
         "plain": trainer("session7_net", data, []),
-        "Rotation(10)": trainer("session7_net", data, [mnistcnn.Rotation(10)]),
+        "Rotation(10)": trainer("session7_net", data, [mnistcnn.transforms.Rotation(10)]),
     }
     turns = take_turns(contenders, seconds, 60, 100)
     best = {label: min(times) for label, times in turns.times.items()}

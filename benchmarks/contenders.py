@@ -68,7 +68,7 @@ class OurTraining:
         self.trainer = mnistcnn.Trainer(
             model,
             batch_size=batch_size,
-            optimizer=mnistcnn.SGD(lr=0.01, momentum=0.9),
+            optimizer=mnistcnn.optim.SGD(lr=0.01, momentum=0.9),
             engine=engine,
             threads=threads,
             progress=False,

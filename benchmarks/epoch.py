@@ -42,7 +42,7 @@ def _contenders(name: str, data: Any, arguments: argparse.Namespace, threads: in
     from contenders import OurTraining, TorchTraining
 
     import mnistcnn
-    from mnistcnn._native import core
+    from mnistcnn._internal.native import core
 
     def fresh() -> mnistcnn.Model:
         return mnistcnn.create_model(name, seed=1)
@@ -56,7 +56,7 @@ def _contenders(name: str, data: Any, arguments: argparse.Namespace, threads: in
 
 def _network(name: str, data: Any, arguments: argparse.Namespace) -> timing.Record:
     import mnistcnn
-    from mnistcnn._native import core
+    from mnistcnn._internal.native import core
 
     instruction_set, threads = timing.cell_of(arguments)
     found = _contenders(name, data, arguments, threads)
@@ -83,7 +83,7 @@ def _network(name: str, data: Any, arguments: argparse.Namespace) -> timing.Reco
 
 def _multiply_adds(instruction_set: str, threads: int, steps: int) -> float:
     """Operations."""
-    from mnistcnn._native import core
+    from mnistcnn._internal.native import core
 
     return core.run_multiply_adds(instruction_set, threads=threads, runs=steps * RUNS_PER_STEP)
 

@@ -57,7 +57,7 @@ def main() -> None:
         [transforms.RandomRotation(10), transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
     )
     pictures = Pictures(data, transform)
-    pixels, step = mnistcnn.Normalization(0.1307, 0.3081), mnistcnn.Rotation(10)
+    pixels, step = mnistcnn.Normalization(0.1307, 0.3081), mnistcnn.transforms.Rotation(10)
     contenders = {
         "torch": epochs(torch.utils.data.DataLoader(pictures, 128, shuffle=True)),
         "torch, 1 worker": epochs(

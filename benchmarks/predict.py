@@ -32,7 +32,7 @@ def _contenders(name: str, data: Any, arguments: argparse.Namespace, threads: in
     from contenders import OnnxPrediction, OurPrediction, TorchPrediction
 
     import mnistcnn
-    from mnistcnn._native import core
+    from mnistcnn._internal.native import core
 
     model, size = mnistcnn.create_model(name, seed=1), arguments.batch_size
     found = {f"torch {each}": TorchPrediction(model, data, size, each).steps for each in ("eager", "channels_last")}

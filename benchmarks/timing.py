@@ -161,7 +161,7 @@ def cell_of(arguments: argparse.Namespace) -> tuple[str, int]:
 
 def instruction_sets(wanted: Sequence[str]) -> list[str]:
     """Those that are meant; one that this machine lacks ends the program."""
-    from mnistcnn._native import core
+    from mnistcnn._internal.native import core
 
     there = core.instruction_sets()
     chosen = there if list(wanted) == ["all"] else [there[0] if each == "best" else each for each in wanted]
@@ -172,7 +172,7 @@ def instruction_sets(wanted: Sequence[str]) -> list[str]:
 
 
 def _run_cell(script: str, instruction_set: str, threads: int) -> list[Record]:
-    from mnistcnn._native import core
+    from mnistcnn._internal.native import core
 
     print(f"{Path(script).name}: {instruction_set}, {threads} thread(s)", file=sys.stderr, flush=True)
     environment = {**os.environ, "MNISTCNN_ISA": instruction_set, "OMP_NUM_THREADS": str(threads)}

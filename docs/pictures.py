@@ -22,7 +22,11 @@ import matplotlib.pyplot as plt
 import mnistcnn
 
 HERE = Path(__file__).parent / "pictures"
-STEPS = [mnistcnn.Rotation(15), mnistcnn.ElasticDistortion(), mnistcnn.Cutout(8, p=0.5)]
+STEPS = [
+    mnistcnn.transforms.Rotation(15),
+    mnistcnn.transforms.ElasticDistortion(),
+    mnistcnn.transforms.Cutout(8, p=0.5),
+]
 
 
 def save(figure: Any, name: str, folder: Path) -> None:
@@ -60,7 +64,7 @@ def of_a_run(data: str, images: int | None, epochs: int | None) -> dict[str, Any
         "confusion": mnistcnn.plot.confusion(result),
         "grad_cam": mnistcnn.plot.grad_cam(model, test_set, count=8),
         "augmented": mnistcnn.plot.augmented(train_set, STEPS, count=8, versions=3),
-        "find_lr": found.plot(),
+        "find_lr": mnistcnn.plot.lr_finder(found),
     }
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from pytorch_code import pytorch_code
 
 import mnistcnn
-from mnistcnn.published_recipes import variants
-from mnistcnn.zoo import Citation, published_network
+from mnistcnn.nn.zoo import Citation, published_network
+from mnistcnn.training.published_recipes import variants
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -95,8 +95,8 @@ def recipes_table() -> str:
 def layers_table() -> str:
     """Every kind of layer, with the first line of its own words."""
     rows = []
-    for name in sorted(mnistcnn._HOMES["layers"]):
-        words = (getattr(mnistcnn, name).__doc__ or "").strip().split("\n")[0]
+    for name in mnistcnn.layers.__all__:
+        words = (getattr(mnistcnn.layers, name).__doc__ or "").strip().split("\n")[0]
         rows.append([f"`{name}`", words])
     return table("layer|what it does", rows)
 

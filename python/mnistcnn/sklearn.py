@@ -11,14 +11,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mnistcnn.evaluation import predict
-from mnistcnn.image_set import ImageSet
-from mnistcnn.layers import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Layers, Linear, LogSoftmax, MaxPool2d, ReLU
-from mnistcnn.model import Model
-from mnistcnn.recipes import Recipe
+from mnistcnn.data.image_set import ImageSet
+from mnistcnn.evaluation.evaluate import predict
+from mnistcnn.nn.layers import (
+    AdaptiveAvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Flatten,
+    Layers,
+    Linear,
+    LogSoftmax,
+    MaxPool2d,
+    ReLU,
+)
+from mnistcnn.nn.model import Model
+from mnistcnn.nn.zoo import create_model
 from mnistcnn.study.job import Template
-from mnistcnn.training import train
-from mnistcnn.zoo import create_model
+from mnistcnn.training.recipes import Recipe
+from mnistcnn.training.trainer import train
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin

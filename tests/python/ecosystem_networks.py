@@ -32,13 +32,13 @@ def accelerated() -> nn.Module:
 def of_layers() -> nn.Module:
     """Return a model without dropout, so that it can be compared with PyTorch."""
     layers = [
-        mnistcnn.Conv2d(6, 3),
-        mnistcnn.BatchNorm2d(),
-        mnistcnn.ReLU(),
-        mnistcnn.AdaptiveAvgPool2d(1),
-        mnistcnn.Flatten(),
-        mnistcnn.Linear(10),
-        mnistcnn.LogSoftmax(),
+        mnistcnn.layers.Conv2d(6, 3),
+        mnistcnn.layers.BatchNorm2d(),
+        mnistcnn.layers.ReLU(),
+        mnistcnn.layers.AdaptiveAvgPool2d(1),
+        mnistcnn.layers.Flatten(),
+        mnistcnn.layers.Linear(10),
+        mnistcnn.layers.LogSoftmax(),
     ]
     return mnistcnn.Model(layers, seed=1)
 

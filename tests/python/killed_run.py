@@ -15,10 +15,10 @@ def recipe() -> mnistcnn.Recipe:
     return mnistcnn.Recipe(
         epochs=6,
         batch_size=32,
-        optimizer=mnistcnn.Adam(lr=0.002),
-        schedule=mnistcnn.StepLR(2, 0.5),
-        augment=(mnistcnn.Rotation(10, fill=1),),
-        averaging=mnistcnn.EMA(decay=0.9),
+        optimizer=mnistcnn.optim.Adam(lr=0.002),
+        schedule=mnistcnn.optim.StepLR(2, 0.5),
+        augment=(mnistcnn.transforms.Rotation(10, fill=1),),
+        averaging=mnistcnn.optim.EMA(decay=0.9),
         seed=5,
     )
 
@@ -37,7 +37,14 @@ def run(folder: str | None) -> str:
     model = mnistcnn.create_model("budget_model3", seed=1)
     options = {} if folder is None else {"checkpoint": folder, "resume": True}
     mnistcnn.train(
-        model, data, recipe(), validation=0.1, callbacks=[mnistcnn.KeepBest()], threads=1, progress=False, **options
+        model,
+        data,
+        recipe(),
+        validation=0.1,
+        callbacks=[mnistcnn.callbacks.KeepBest()],
+        threads=1,
+        progress=False,
+        **options,
     )
     return digest(model)
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 import mnistcnn as m
-from mnistcnn._native import core
-from mnistcnn.graph import build_rows
+from mnistcnn._internal.native import core
+from mnistcnn.nn.graph import build_rows
 from reference import Twin, distance, length
 
 Shape = tuple[int, ...]

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 import mnistcnn
-from mnistcnn import averaging, losses, optimizers
-from mnistcnn._native import core
-from mnistcnn.entrance import model_view
+from mnistcnn._internal.native import core
+from mnistcnn.nn.input_checks import model_view
+from mnistcnn.optim import averaging, losses, optimizers
 
 
 def small(seed: int = 1) -> mnistcnn.Model:
@@ -51,7 +51,7 @@ class CoreRun:
             batch_size=batch_size,
             seed=seed,
             shuffle=shuffle,
-            optimizer=optimizers.settings(optimizer or mnistcnn.SGD(momentum=0.9)),
+            optimizer=optimizers.settings(optimizer or mnistcnn.optim.SGD(momentum=0.9)),
             undecayed=[],
             loss=loss or losses.native("auto", model),
             mixing=mixing,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mnistcnn.history import EpochRecord, History
-from mnistcnn.recipes import Recipe
 from mnistcnn.study.trials import SetFacts, Setting, Trial, Trials
+from mnistcnn.training.history import EpochRecord, History
+from mnistcnn.training.recipes import Recipe
 
 
 def made_setting(model: str = "session7_net", **changes: Any) -> Setting:

@@ -12,10 +12,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 import mnistcnn
 from flat import add_to_buffers, add_to_values, buffers_of, values_of
-from mnistcnn import EMA, SWA, Conv2d, Dropout, Flatten, Linear, Lookahead, Model
-from mnistcnn._native import core
-from mnistcnn.averaging import averaged, native
-from mnistcnn.entrance import model_view
+from mnistcnn import Model
+from mnistcnn._internal.native import core
+from mnistcnn.layers import Conv2d, Dropout, Flatten, Linear
+from mnistcnn.nn.input_checks import model_view
+from mnistcnn.optim import EMA, SWA, Lookahead
+from mnistcnn.optim.averaging import averaged, native
 from reference import Twin, distance, length, pixels_as_input
 from runs import CoreRun, random_set
 
@@ -23,9 +25,18 @@ SHAPE = (1, 8, 8)
 
 
 def network(seed: int = 0, *extra: Any, momentum: float | None = 0.1) -> Model:
-    norm = mnistcnn.BatchNorm2d(momentum=momentum)
+    norm = mnistcnn.layers.BatchNorm2d(momentum=momentum)
     return Model(
-        [Conv2d(4, 3), norm, mnistcnn.ReLU(), *extra, Conv2d(6, 3), mnistcnn.BatchNorm2d(), Flatten(), Linear(10)],
+        [
+            Conv2d(4, 3),
+            norm,
+            mnistcnn.layers.ReLU(),
+            *extra,
+            Conv2d(6, 3),
+            mnistcnn.layers.BatchNorm2d(),
+            Flatten(),
+            Linear(10),
+        ],
         input_shape=SHAPE,
         seed=seed,
     )

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import mnistcnn
-from mnistcnn._native import core
+from mnistcnn._internal.native import core
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -29,10 +29,10 @@ class Everything:
         self.trainer = trainer
         self.heard.append("start")
 
-    def on_step(self, record: mnistcnn.StepRecord) -> None:
+    def on_step(self, record: mnistcnn.callbacks.StepRecord) -> None:
         self.heard.append(record)
 
-    def on_epoch(self, record: mnistcnn.EpochRecord) -> None:
+    def on_epoch(self, record: mnistcnn.callbacks.EpochRecord) -> None:
         self.heard.append(record)
 
     def on_train_end(self, history: mnistcnn.History) -> None:
@@ -43,7 +43,7 @@ def test_the_order_of_events(data: Any):
     """200 images in batches of 64 make four steps per epoch; every third of all eight is the third and the sixth."""
     every, third = Everything(), Everything(every=3)
     history = fit(data, every, third)
-    steps = [each for each in every.heard if isinstance(each, mnistcnn.StepRecord)]
+    steps = [each for each in every.heard if isinstance(each, mnistcnn.callbacks.StepRecord)]
     assert [each.loss for each in steps] == pytest.approx(history.step_losses)
     assert [(each.epoch, each.step) for each in steps] == [(1 + i // 4, i + 1) for i in range(8)]
     assert every.heard == ["start", *steps[:4], history[0], *steps[4:], history[1], history]
@@ -52,11 +52,11 @@ def test_the_order_of_events(data: Any):
 
 def test_steps_know_their_learning_rate(data: Any):
     listener = Everything()
-    schedule = mnistcnn.OneCycleLR(0.1)
+    schedule = mnistcnn.optim.OneCycleLR(0.1)
     fit(data, listener, schedule=schedule)
-    plan = mnistcnn.schedules.Plan(0.01, 2, 4, 0.9)
+    plan = mnistcnn.optim.schedules.Plan(0.01, 2, 4, 0.9)
     wanted = [rate for epoch in range(2) for rate in schedule.rates(plan, epoch, []).learning_rates]
-    assert [each.learning_rate for each in listener.heard if isinstance(each, mnistcnn.StepRecord)] == wanted
+    assert [each.learning_rate for each in listener.heard if isinstance(each, mnistcnn.callbacks.StepRecord)] == wanted
 
 
 @pytest.mark.parametrize("event", ["on_train_start", "on_step", "on_epoch"])
@@ -90,7 +90,7 @@ def test_everybody_hears_of_the_end_even_if_one_fails(data: Any):
 
 def test_asking_to_stop(data: Any):
     class Stop(Everything):
-        def on_epoch(self, record: mnistcnn.EpochRecord) -> None:
+        def on_epoch(self, record: mnistcnn.callbacks.EpochRecord) -> None:
             if record.epoch == 2:
                 self.trainer.stop()
 

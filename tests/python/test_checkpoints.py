@@ -18,8 +18,8 @@ import torch
 import mnistcnn
 from killed_run import digest, recipe, run
 from mnistcnn import Checkpoint
-from mnistcnn.checkpoints import KIND, CheckpointWarning
-from mnistcnn.files import write_tensors
+from mnistcnn._internal.tensor_files import write_tensors
+from mnistcnn.training.checkpoints import FORMAT, CheckpointWarning
 from runs import small
 
 KILLS = int(os.environ.get("MNISTCNN_KILLS", "12"))  # 50 by hand
@@ -35,7 +35,7 @@ class Stop:
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
 
-    def on_epoch(self, record: mnistcnn.EpochRecord) -> None:
+    def on_epoch(self, record: mnistcnn.callbacks.EpochRecord) -> None:
         if record.epoch == self.epoch:
             raise InterruptedError
 
@@ -95,16 +95,16 @@ def test_killed_at_random_moments(tmp_path: Path):
 
 CASES: dict[str, dict[str, Any]] = {
     "momentum": {},
-    "one cycle": {"schedule": mnistcnn.OneCycleLR(0.1)},
+    "one cycle": {"schedule": mnistcnn.optim.OneCycleLR(0.1)},
     "plateau": {
-        "schedule": mnistcnn.ReduceLROnPlateau(0.5, 0, "validation_loss"),
+        "schedule": mnistcnn.optim.ReduceLROnPlateau(0.5, 0, "validation_loss"),
         "validation": 0.2,
-        "optimizer": mnistcnn.RMSprop(lr=0.01),
+        "optimizer": mnistcnn.optim.RMSprop(lr=0.01),
     },
-    "SWA": {"averaging": mnistcnn.SWA(start_epoch=2)},
-    "Lookahead": {"averaging": mnistcnn.Lookahead(k=3), "optimizer": mnistcnn.NAdam()},
-    "mixup": {"mixing": mnistcnn.Mixup(0.3), "optimizer": mnistcnn.Adagrad()},
-    "Muon": {"optimizer": mnistcnn.Muon(lr=0.01)},
+    "SWA": {"averaging": mnistcnn.optim.SWA(start_epoch=2)},
+    "Lookahead": {"averaging": mnistcnn.optim.Lookahead(k=3), "optimizer": mnistcnn.optim.NAdam()},
+    "mixup": {"mixing": mnistcnn.losses.Mixup(0.3), "optimizer": mnistcnn.optim.Adagrad()},
+    "Muon": {"optimizer": mnistcnn.optim.Muon(lr=0.01)},
     "every second epoch": {"every": 2},
 }
 
@@ -126,14 +126,14 @@ def test_resumed_after_a_crash(case: str, data: Any, tmp_path: Path):
 
 def test_a_run_from_before_a_layer_had_all_its_fields_goes_on(data: Any, tmp_path: Path):
     """As written before dropout could say "always"."""
-    layers = [mnistcnn.Flatten(), mnistcnn.Dropout(0.3), mnistcnn.Linear(10)]
+    layers = [mnistcnn.layers.Flatten(), mnistcnn.layers.Dropout(0.3), mnistcnn.layers.Linear(10)]
     whole, first, resumed = (mnistcnn.Model(layers, (1, 28, 28)) for _ in range(3))
     fit(whole, data)
     with pytest.raises(InterruptedError):
         fit(first, data, checkpoint=tmp_path, callbacks=[Stop(2)])
     snapshot = Checkpoint(tmp_path).read(2)
     del snapshot.description["model"]["nodes"][1][3]["always"]
-    write_tensors(Checkpoint(tmp_path).path(2), KIND, snapshot.description, snapshot.tensors)
+    write_tensors(Checkpoint(tmp_path).path(2), FORMAT, snapshot.description, snapshot.tensors)
     fit(resumed, data, checkpoint=tmp_path, resume=True)
     assert digest(resumed) == digest(whole)
 
@@ -144,7 +144,7 @@ class Thaw:
     def on_train_start(self, trainer: mnistcnn.Trainer) -> None:
         self.model = trainer.model
 
-    def on_epoch(self, record: mnistcnn.EpochRecord) -> None:
+    def on_epoch(self, record: mnistcnn.callbacks.EpochRecord) -> None:
         if record.epoch == 2:
             self.model.requires_grad_(True)
 
@@ -184,8 +184,8 @@ def test_a_measured_normalization_comes_back(data: Any, tmp_path: Path):
 
 def test_resumed_when_complete_changes_nothing(data: Any, tmp_path: Path):
     first, again = small(), small(seed=4)
-    fit(first, data, checkpoint=tmp_path, averaging=mnistcnn.EMA(decay=0.9))
-    history = fit(again, data, checkpoint=tmp_path, resume=True, averaging=mnistcnn.EMA(decay=0.9))
+    fit(first, data, checkpoint=tmp_path, averaging=mnistcnn.optim.EMA(decay=0.9))
+    history = fit(again, data, checkpoint=tmp_path, resume=True, averaging=mnistcnn.optim.EMA(decay=0.9))
     assert len(history) == 3
     assert digest(first) == digest(again)
 
@@ -207,7 +207,7 @@ def test_more_epochs_go_on(data: Any, tmp_path: Path):
 
 def test_ctrl_c_leaves_the_last_epoch_on_disk(data: Any, tmp_path: Path):
     class Press:
-        def on_epoch(self, record: mnistcnn.EpochRecord) -> None:
+        def on_epoch(self, record: mnistcnn.callbacks.EpochRecord) -> None:
             if record.epoch == 2:
                 signal.raise_signal(signal.SIGINT)
 
@@ -316,11 +316,11 @@ def test_the_last_and_the_best_stay(digits: Any, tmp_path: Path):
         Checkpoint(tmp_path).load(99)
 
 
-@pytest.mark.parametrize("averaging", [None, mnistcnn.EMA(decay=0.8)])
+@pytest.mark.parametrize("averaging", [None, mnistcnn.optim.EMA(decay=0.8)])
 def test_the_best_is_what_the_validation_saw(averaging: Any, data: Any, tmp_path: Path):
     train_set, held_out = data.split(0.3)
     options = {"validation": held_out, "averaging": averaging, "checkpoint": tmp_path, "epochs": 6}
-    keeper = mnistcnn.KeepBest()
+    keeper = mnistcnn.callbacks.KeepBest()
     model = small()
     history = fit(model, train_set, callbacks=[keeper], **options)
     best = Checkpoint(tmp_path).load("best")
@@ -356,7 +356,7 @@ def test_no_best_without_validation(data: Any, tmp_path: Path):
 OTHERS: dict[str, tuple[dict[str, Any], str]] = {
     "recipe": ({"batch_size": 32}, "batch_size was 64 and is now 32"),
     "optimizer": (
-        {"optimizer": mnistcnn.SGD(lr=0.5)},
+        {"optimizer": mnistcnn.optim.SGD(lr=0.5)},
         r"optimizer was SGD\(lr=0.01, .* and is now SGD\(lr=0.5",
     ),
     "seed": ({"seed": 3}, "seed was 0 and is now 3"),
@@ -392,13 +392,13 @@ def test_other_images_are_not_resumed(data: Any, digits: Any, tmp_path: Path):
 
 
 def test_a_cycle_is_not_extended(data: Any, tmp_path: Path):
-    fit(small(), data, epochs=2, schedule=mnistcnn.OneCycleLR(0.1), checkpoint=tmp_path)
+    fit(small(), data, epochs=2, schedule=mnistcnn.optim.OneCycleLR(0.1), checkpoint=tmp_path)
     with pytest.raises(ValueError, match="epochs was 2 and is now 4"):
-        fit(small(), data, epochs=4, schedule=mnistcnn.OneCycleLR(0.1), checkpoint=tmp_path, resume=True)
+        fit(small(), data, epochs=4, schedule=mnistcnn.optim.OneCycleLR(0.1), checkpoint=tmp_path, resume=True)
 
 
-def taught(teacher: Any) -> mnistcnn.Distillation:
-    return mnistcnn.Distillation(teacher, temperature=2.0)
+def taught(teacher: Any) -> mnistcnn.losses.Distillation:
+    return mnistcnn.losses.Distillation(teacher, temperature=2.0)
 
 
 def test_another_teacher_is_not_resumed(data: Any, tmp_path: Path):

@@ -115,7 +115,9 @@ def test_an_error_is_one_sentence_and_exit_code_1(run: Any, words: tuple[str, ..
 def reader(tmp_path_factory: pytest.TempPathFactory, digits: Any) -> Path:
     """A model that knows the digits well enough."""
     model = mnistcnn.create_model("budget_model1", seed=1)
-    mnistcnn.train(model, digits[0][:4000], epochs=3, optimizer=mnistcnn.SGD(lr=0.05, momentum=0.9), progress=False)
+    mnistcnn.train(
+        model, digits[0][:4000], epochs=3, optimizer=mnistcnn.optim.SGD(lr=0.05, momentum=0.9), progress=False
+    )
     return model.save(tmp_path_factory.mktemp("reader") / "reader.safetensors")
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 import mnistcnn
 from mnistcnn import course
 from mnistcnn.course import loop, sources, table
-from mnistcnn.datasets import AutoData
+from mnistcnn.data.datasets import AutoData
 
 NOTICE = "NOT MNIST: using the drawn data set 'digits' instead"
 
@@ -309,7 +309,7 @@ def test_a_folder_is_looked_in_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
         asked.append(options["root"])
         raise OSError("not here")
 
-    monkeypatch.setattr("mnistcnn.datasets.load", load)
+    monkeypatch.setattr("mnistcnn.data.datasets.load", load)
     train_loader, test_loader = course.get_dataloaders(tmp_path, 100, 2, True)
     assert asked == [tmp_path]
     assert (len(train_loader), len(test_loader)) == (600, 100)
@@ -441,7 +441,10 @@ def test_what_is_wrong_is_named(batches: Any) -> None:
     model = Net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for call, says in (
-        (lambda: course.train(model, "cpu", batches, mnistcnn.SGD(lr=0.1)), "optimizer must be one of torch.optim"),
+        (
+            lambda: course.train(model, "cpu", batches, mnistcnn.optim.SGD(lr=0.1)),
+            "optimizer must be one of torch.optim",
+        ),
         (lambda: course.train(Net, "cpu", batches, optimizer), "model must be a torch.nn.Module"),
         (lambda: course.test("net", "cpu", batches), "model must be a torch.nn.Module"),
         (lambda: course.test(model, "cpu", 3), "the loader must yield"),

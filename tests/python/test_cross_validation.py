@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import mnistcnn
-from mnistcnn.recipes import Recipe
 from mnistcnn.study.folds import Fold
+from mnistcnn.training.recipes import Recipe
 
-RECIPE = Recipe(epochs=2, batch_size=50, optimizer=mnistcnn.SGD(lr=0.05, momentum=0.9))
+RECIPE = Recipe(epochs=2, batch_size=50, optimizer=mnistcnn.optim.SGD(lr=0.05, momentum=0.9))
 
 
 def score(data: Any, **options: Any) -> mnistcnn.Trials:

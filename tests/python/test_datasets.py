@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from idx_files import idx
-from mnistcnn import _core, datasets
+from mnistcnn import _core
+from mnistcnn.data import datasets
 
 NOWHERE = "http://127.0.0.1:9/"  # nobody listens on the discard port
 

@@ -129,7 +129,7 @@ def test_a_taken_port_is_said(model: mnistcnn.Model, port: int):
 
 
 def test_only_grey_28x28_inputs_can_be_drawn():
-    coloured = mnistcnn.Model([mnistcnn.Flatten(), mnistcnn.Linear(10)], input_shape=(3, 8, 8))
+    coloured = mnistcnn.Model([mnistcnn.layers.Flatten(), mnistcnn.layers.Linear(10)], input_shape=(3, 8, 8))
     with pytest.raises(ValueError, match=r"draws digits of \[1, 28, 28\], but .* takes images \[3, 8, 8\]"):
         Reader(coloured)
 

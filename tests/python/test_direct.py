@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
-from mnistcnn._native import core
+from mnistcnn._internal.native import core
 from reference import distance, length
 from refusals import said
 

@@ -41,7 +41,7 @@ def small(digits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A reader's machine on which every data set is a few hundred digits, in an empty folder."""
     train_set, test_set = digits[0][:240], digits[1][:100]
     monkeypatch.setattr("mnistcnn.load", lambda *_, **__: (train_set, test_set))
-    monkeypatch.setattr("mnistcnn.datasets.load", lambda *_, **__: (train_set, test_set))
+    monkeypatch.setattr("mnistcnn.data.datasets.load", lambda *_, **__: (train_set, test_set))
     monkeypatch.setenv("MPLBACKEND", "agg")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.chdir(tmp_path)
@@ -89,7 +89,9 @@ def test_pytorch_code_makes_the_network(name: str, monkeypatch: pytest.MonkeyPat
 
 def test_pytorch_code_refuses_what_is_no_chain(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
-    model = mnistcnn.Model([mnistcnn.Residual([mnistcnn.ReLU()]), mnistcnn.Flatten(), mnistcnn.Linear(10)])
+    model = mnistcnn.Model(
+        [mnistcnn.layers.Residual([mnistcnn.layers.ReLU()]), mnistcnn.layers.Flatten(), mnistcnn.layers.Linear(10)]
+    )
     with pytest.raises(ValueError, match="not a chain"):
         importlib.import_module("pytorch_code").pytorch_code(model)
 
@@ -98,9 +100,11 @@ def test_every_public_name_is_in_the_reference():
     pages = sorted((ROOT / "docs" / "reference").glob("*.md"))
     listed = [name for page in pages for name in REFERENCE.findall(page.read_text(encoding="utf-8"))]
     assert len(listed) == len(set(listed))
-    homes = {f"mnistcnn.{home}.{name}" for name, home in mnistcnn._HOME_OF.items()}
-    plots = {f"{getattr(mnistcnn.plot, name).__module__}.{name}" for name in mnistcnn.plot.__all__}
-    missing = (homes | plots) - set(listed)
+    public = {f"mnistcnn.{name}" for name in (*mnistcnn.__all__, "DataLoader") if name != "__version__"}
+    for namespace in ("callbacks", "explain", "layers", "losses", "optim", "plot", "profile", "study", "transforms"):
+        public |= {f"mnistcnn.{namespace}.{name}" for name in getattr(mnistcnn, namespace).__all__}
+    twice = {f"mnistcnn.study.{name}" for name in mnistcnn.study.__all__ if name in mnistcnn.__all__}
+    missing = public - twice - set(listed)
     assert not missing, f"in no page of docs/reference: {sorted(missing)}"
 
 

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import mnistcnn
-from mnistcnn.bridge.conversion import latest_conversion
+from mnistcnn.convert.conversion import latest_conversion
 
 IMAGES = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(1))
 
@@ -468,7 +468,14 @@ def test_second_derivatives_are_those_of_torch(make: Callable[[], nn.Module]) ->
 
 
 def test_statistics_stay_in_a_second_forward() -> None:
-    model = mnistcnn.Model([mnistcnn.Conv2d(4, 3), mnistcnn.BatchNorm2d(), mnistcnn.Flatten(), mnistcnn.Linear(10)])
+    model = mnistcnn.Model(
+        [
+            mnistcnn.layers.Conv2d(4, 3),
+            mnistcnn.layers.BatchNorm2d(),
+            mnistcnn.layers.Flatten(),
+            mnistcnn.layers.Linear(10),
+        ]
+    )
     outputs = model(IMAGES)
     before = {name: each.clone() for name, each in model.named_buffers()}
     torch.autograd.grad(outputs.sum(), list(model.parameters()), create_graph=True, allow_unused=True)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import mnistcnn
-from mnistcnn import Conv2d, Flatten, Linear, Softmax
-from mnistcnn.recipes import Recipe
+from mnistcnn.layers import Conv2d, Flatten, Linear, Softmax
+from mnistcnn.training.recipes import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +61,23 @@ def test_shifts_move_the_image_and_repeat_its_border(models: Any):
         for right in (-1, 0, 1):
             rows, columns = np.clip(np.arange(28) - down, 0, 27), np.clip(np.arange(28) - right, 0, 27)
             expected.append(mnistcnn.predict(models[0], pixels[:, :, rows][:, :, :, columns]))
-    found = mnistcnn.shifted_predictions(models[0], pixels, shifts=1)
+    found = mnistcnn.study.shifted_predictions(models[0], pixels, shifts=1)
     np.testing.assert_allclose(found, np.mean(expected, axis=0), atol=1e-6)
     np.testing.assert_allclose(mnistcnn.Ensemble(models[:1]).predict(pixels, shifts=1), found, atol=1e-6)
 
 
 def test_no_shift_is_predict(models: Any, digits: Any):
-    found = mnistcnn.shifted_predictions(models[0], digits[1][:9], shifts=0)
+    found = mnistcnn.study.shifted_predictions(models[0], digits[1][:9], shifts=0)
     assert (found == mnistcnn.predict(models[0], digits[1][:9])).all()
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 28, 28), (2, 28, 28), (28, 28)])
 def test_shifts_take_all_that_predict_takes(models: Any, shape: tuple[int, ...]):
     floats = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    assert mnistcnn.shifted_predictions(models[0], floats, shifts=2).shape == (shape[0] if len(shape) > 2 else 1, 10)
+    assert mnistcnn.study.shifted_predictions(models[0], floats, shifts=2).shape == (
+        shape[0] if len(shape) > 2 else 1,
+        10,
+    )
 
 
 def test_what_is_refused(models: Any, digits: Any):
@@ -92,6 +95,6 @@ def test_what_is_refused(models: Any, digits: Any):
     with pytest.raises(TypeError, match=r"test_set must be an mnistcnn.ImageSet, got ndarray"):
         mnistcnn.Ensemble(models).test(digits[1].images)
     with pytest.raises(ValueError, match="shifts must be an integer of at most 14, got 15"):
-        mnistcnn.shifted_predictions(models[0], digits[1][:5], shifts=15)
+        mnistcnn.study.shifted_predictions(models[0], digits[1][:5], shifts=15)
     with pytest.raises(ValueError, match="test_set has 10 classes, but the models know 4"):
         mnistcnn.Ensemble([other]).test(digits[1][:20])

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import mnistcnn as m
-from mnistcnn import explain
+from mnistcnn.evaluation import explain
 from reference import Twin, pixels_as_input
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (5, 1, 28, 28), dtype=np.uint8)

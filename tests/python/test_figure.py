@@ -15,7 +15,8 @@ pytest.importorskip("matplotlib_inline")
 
 BEGIN = """
 import mnistcnn
-from mnistcnn import EpochRecord, History
+from mnistcnn import History
+from mnistcnn.callbacks import EpochRecord
 history = History("net", 0, [EpochRecord(1, .5, .8, .4, .9, .01, 1.), EpochRecord(2, .3, .9, .2, .95, .01, 1.)])
 """
 LAST, FIRST, KEPT, AGAIN, OWN, SHOWN, SVG = range(1, 8)

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
-from mnistcnn._native import core
-from mnistcnn.bridge.conversion import latest_conversion
-from mnistcnn.bridge.from_torch import as_model
+from mnistcnn._internal.native import core
+from mnistcnn.convert.conversion import latest_conversion
+from mnistcnn.convert.from_torch import as_model
 from networks import INPUT_SHAPES, NETWORKS
 from reference import distance, length
 from refusals import said

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import mnistcnn as m
-from mnistcnn.graph import build_rows
+from mnistcnn.nn.graph import build_rows
 from reference import Twin
 
 
@@ -227,7 +227,7 @@ def test_nested_forks_compute_what_they_say():
         (
             [torch.nn.ReLU()],
             TypeError,
-            r"ReLU\(\) at '0' is not a layer; use mnistcnn's layers here, such as mnistcnn.ReLU\(\)",
+            r"ReLU\(\) at '0' is not a layer; use mnistcnn's layers here, such as mnistcnn.layers.ReLU\(\)",
         ),
         ([m.ReLU], TypeError, r"at '0' is not a layer; call it: add \(\)"),
         (["relu"], TypeError, r"'relu' at '0' is not a layer"),

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from mnistcnn import EpochRecord, History
+from mnistcnn import History
+from mnistcnn.callbacks import EpochRecord
 
 
 @pytest.fixture

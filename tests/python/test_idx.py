@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from idx_files import idx
-from mnistcnn.idx import read_idx
+from mnistcnn.data.idx import read_idx
 
 ARRAY = np.arange(3 * 20 * 20, dtype=np.uint8).reshape(3, 20, 20)
 

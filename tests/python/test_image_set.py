@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mnistcnn.image_set import ImageSet
+from mnistcnn.data.image_set import ImageSet
 
 
 def make(count: int = 20, classes: int = 10, shape: tuple[int, ...] = (1, 28, 28)) -> ImageSet:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
-from mnistcnn.bridge.inputs import Entrance, entrance
+from mnistcnn.convert.inputs import Entrance, entrance
 
 pytestmark = pytest.mark.usefixtures("torch_randomness_restored")
 IMAGES = torch.randn(6, 1, 28, 28, generator=torch.Generator().manual_seed(3))

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 import mnistcnn
-from mnistcnn.recipes import Recipe
 from mnistcnn.study.folds import Fold
 from mnistcnn.study.job import Job, Listener, StoppedError, Template, run_job
+from mnistcnn.training.recipes import Recipe
 
 
 def job(digits: Any, **changes: Any) -> Job:

@@ -18,21 +18,27 @@ import torch
 
 import mnistcnn
 from isolated import call_with_instruction_set
-from mnistcnn import model as model_module
+from mnistcnn.nn import model as model_module
 from native_threads import native_threads
 from reference import Twin, distance, length
 
 # One of everything that sums, in a network that trains in a moment.
 LAYERS = {
-    "stem": [mnistcnn.Conv2d(6, 3, padding=1), mnistcnn.BatchNorm2d(), mnistcnn.GELU()],
-    "depthwise": [mnistcnn.Conv2d(6, 3, groups=6, stride=2), mnistcnn.SiLU(), mnistcnn.BatchNorm2d()],
-    "residual": mnistcnn.Residual([mnistcnn.Conv2d(6, 3, padding="same", dilation=2), mnistcnn.Tanh()]),
-    "pool": mnistcnn.MaxPool2d(2),
-    "drop": mnistcnn.Dropout(0.2),
-    "flatten": mnistcnn.Flatten(),
-    "hidden": [mnistcnn.Linear(40), mnistcnn.BatchNorm1d(), mnistcnn.LeakyReLU(0.1)],
-    "out": mnistcnn.Linear(10),
-    "log": mnistcnn.LogSoftmax(),
+    "stem": [mnistcnn.layers.Conv2d(6, 3, padding=1), mnistcnn.layers.BatchNorm2d(), mnistcnn.layers.GELU()],
+    "depthwise": [
+        mnistcnn.layers.Conv2d(6, 3, groups=6, stride=2),
+        mnistcnn.layers.SiLU(),
+        mnistcnn.layers.BatchNorm2d(),
+    ],
+    "residual": mnistcnn.layers.Residual(
+        [mnistcnn.layers.Conv2d(6, 3, padding="same", dilation=2), mnistcnn.layers.Tanh()]
+    ),
+    "pool": mnistcnn.layers.MaxPool2d(2),
+    "drop": mnistcnn.layers.Dropout(0.2),
+    "flatten": mnistcnn.layers.Flatten(),
+    "hidden": [mnistcnn.layers.Linear(40), mnistcnn.layers.BatchNorm1d(), mnistcnn.layers.LeakyReLU(0.1)],
+    "out": mnistcnn.layers.Linear(10),
+    "log": mnistcnn.layers.LogSoftmax(),
 }
 
 
@@ -96,7 +102,10 @@ def test_every_batch_size_agrees_with_float64(count: int) -> None:
     Nothing with a kink, where a rounding that decides a maximum or a sign moves a whole gradient elsewhere, and no
     dropout, which other tests compare.
     """
-    layers = LAYERS | {"pool": mnistcnn.AvgPool2d(2), "hidden": [mnistcnn.Linear(40), mnistcnn.Sigmoid()]}
+    layers = LAYERS | {
+        "pool": mnistcnn.layers.AvgPool2d(2),
+        "hidden": [mnistcnn.layers.Linear(40), mnistcnn.layers.Sigmoid()],
+    }
     del layers["drop"]
     model = mnistcnn.Model(layers, seed=count)
     model.engine = "lanes"
@@ -214,7 +223,7 @@ import torch, mnistcnn
 from isolated import call_with_instruction_set
 from native_threads import native_threads
 ours, theirs = {ours}, {theirs}
-model = mnistcnn.Model([mnistcnn.Conv2d(4, 3), mnistcnn.Flatten(), mnistcnn.Linear(10)])
+model = mnistcnn.Model([mnistcnn.layers.Conv2d(4, 3), mnistcnn.layers.Flatten(), mnistcnn.layers.Linear(10)])
 model.threads, images = ours, torch.zeros(64, 1, 28, 28)
 torch.set_num_threads(1)
 model(images).sum().backward()
@@ -250,7 +259,7 @@ _LENT = """
 import torch, mnistcnn
 from isolated import call_with_instruction_set
 from native_threads import native_threads
-model = mnistcnn.Model([mnistcnn.Conv2d(4, 3), mnistcnn.Flatten(), mnistcnn.Linear(10)])
+model = mnistcnn.Model([mnistcnn.layers.Conv2d(4, 3), mnistcnn.layers.Flatten(), mnistcnn.layers.Linear(10)])
 model.threads = {threads}
 torch.set_num_threads({threads})
 quiet = native_threads()
@@ -293,7 +302,7 @@ def test_auto_takes_lanes_on_the_cpu() -> None:
 def test_auto_says_once_why_it_takes_aten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_module.core, "lanes_refusal", lambda _: "node '0' (relu): not today")
     monkeypatch.setattr(model_module, "_REASONS_GIVEN", set())
-    model = mnistcnn.Model([mnistcnn.ReLU()])
+    model = mnistcnn.Model([mnistcnn.layers.ReLU()])
     with pytest.warns(mnistcnn.EngineWarning, match=r"lanes can't: node '0' \(relu\): not today"):
         assert model.native_engine().name == "aten"
     assert model.native_engine().name == "aten"  # and no second warning
@@ -303,8 +312,12 @@ def test_gradients_that_are_the_same_everywhere_keep_their_digits():
     """Behind a global average every position has one gradient: rounded alike, hundreds of roundings once added up."""
     images = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(1))
     layers = [
-        *(mnistcnn.Conv2d(4, 3, bias=False), mnistcnn.BatchNorm2d(), mnistcnn.AdaptiveAvgPool2d(1)),
-        *(mnistcnn.Flatten(), mnistcnn.Linear(10)),
+        *(
+            mnistcnn.layers.Conv2d(4, 3, bias=False),
+            mnistcnn.layers.BatchNorm2d(),
+            mnistcnn.layers.AdaptiveAvgPool2d(1),
+        ),
+        *(mnistcnn.layers.Flatten(), mnistcnn.layers.Linear(10)),
     ]
     model = mnistcnn.Model(layers, seed=1)
     model.engine = "lanes"

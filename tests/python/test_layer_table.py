@@ -9,33 +9,33 @@ import pytest
 import torch
 
 import mnistcnn
-from mnistcnn import layers as layer_module
-from mnistcnn._native import core
-from mnistcnn.graph import build_rows
-from mnistcnn.layers import LAYER_KINDS
+from mnistcnn._internal.native import core
+from mnistcnn.nn import layers as layer_module
+from mnistcnn.nn.graph import build_rows
+from mnistcnn.nn.layers import LAYER_KINDS
 from reference import MAKERS, Twin
 
 KINDS = core.layer_kinds()
 
 # A network around each layer that can't stand alone behind an image of 4x6x6, or that needs a value.
 EXAMPLES: dict[str, Any] = {
-    "conv2d": mnistcnn.Conv2d(3, 2),
-    "linear": [mnistcnn.Flatten(), mnistcnn.Linear(3)],
-    "batchnorm1d": [mnistcnn.Flatten(), mnistcnn.BatchNorm1d()],
-    "groupnorm": mnistcnn.GroupNorm(2),
-    "layernorm": mnistcnn.LayerNorm((6, 6)),
-    "maxpool2d": mnistcnn.MaxPool2d(2),
-    "avgpool2d": mnistcnn.AvgPool2d(2),
-    "adaptive_avgpool2d": mnistcnn.AdaptiveAvgPool2d(2),
-    "add": {"a": mnistcnn.Tanh(), "b": mnistcnn.Node(mnistcnn.Add(), ("a", "input"))},
-    "multiply": {"a": mnistcnn.Tanh(), "b": mnistcnn.Node(mnistcnn.Multiply(), ("a", "input"))},
-    "reshape": mnistcnn.Reshape((2, 12, 6)),
-    "expand": [mnistcnn.AdaptiveAvgPool2d((1, 6)), mnistcnn.Expand((4, 5, 6))],
-    "amax": mnistcnn.Amax(1),
-    "pad": mnistcnn.Pad((1, 2, 3, 0)),
-    "concat": {"a": mnistcnn.Tanh(), "b": mnistcnn.Node(mnistcnn.Concat(), ("a", "input"))},
-    "permute": mnistcnn.Permute((2, 0, 1)),
-    "slice": mnistcnn.Slice(1, 1, 5, 2),
+    "conv2d": mnistcnn.layers.Conv2d(3, 2),
+    "linear": [mnistcnn.layers.Flatten(), mnistcnn.layers.Linear(3)],
+    "batchnorm1d": [mnistcnn.layers.Flatten(), mnistcnn.layers.BatchNorm1d()],
+    "groupnorm": mnistcnn.layers.GroupNorm(2),
+    "layernorm": mnistcnn.layers.LayerNorm((6, 6)),
+    "maxpool2d": mnistcnn.layers.MaxPool2d(2),
+    "avgpool2d": mnistcnn.layers.AvgPool2d(2),
+    "adaptive_avgpool2d": mnistcnn.layers.AdaptiveAvgPool2d(2),
+    "add": {"a": mnistcnn.layers.Tanh(), "b": mnistcnn.layers.Node(mnistcnn.layers.Add(), ("a", "input"))},
+    "multiply": {"a": mnistcnn.layers.Tanh(), "b": mnistcnn.layers.Node(mnistcnn.layers.Multiply(), ("a", "input"))},
+    "reshape": mnistcnn.layers.Reshape((2, 12, 6)),
+    "expand": [mnistcnn.layers.AdaptiveAvgPool2d((1, 6)), mnistcnn.layers.Expand((4, 5, 6))],
+    "amax": mnistcnn.layers.Amax(1),
+    "pad": mnistcnn.layers.Pad((1, 2, 3, 0)),
+    "concat": {"a": mnistcnn.layers.Tanh(), "b": mnistcnn.layers.Node(mnistcnn.layers.Concat(), ("a", "input"))},
+    "permute": mnistcnn.layers.Permute((2, 0, 1)),
+    "slice": mnistcnn.layers.Slice(1, 1, 5, 2),
 }
 
 every_kind = pytest.mark.parametrize("op", KINDS)
@@ -59,8 +59,8 @@ def test_the_tables_have_the_same_layers():
 def test_every_layer_is_public(op: str):
     kind = LAYER_KINDS[op]
     assert kind.op == op
-    assert getattr(mnistcnn, kind.__name__) is kind
-    assert kind.__name__ in mnistcnn.__all__
+    assert getattr(mnistcnn.layers, kind.__name__) is kind
+    assert kind.__name__ in mnistcnn.layers.__all__
     assert kind.__doc__
 
 
@@ -106,7 +106,7 @@ def test_every_layer_runs_on_aten_as_in_torch(op: str, training: bool):
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5, (2, 3), (4, 1)])
 @pytest.mark.parametrize("dilation", [1, 2, (3, 1)])
 def test_same_padding_is_torchs(kernel: Any, dilation: Any):
-    model = mnistcnn.Model([mnistcnn.Conv2d(3, kernel, padding="same", dilation=dilation)], (2, 9, 11))
+    model = mnistcnn.Model([mnistcnn.layers.Conv2d(3, kernel, padding="same", dilation=dilation)], (2, 9, 11))
     twin = torch.nn.Conv2d(2, 3, kernel, padding="same", dilation=dilation)
     model.load_state_dict({f"0.{name}": value for name, value in twin.state_dict().items()})
     images = torch.randn(2, 2, 9, 11, generator=torch.Generator().manual_seed(1))
@@ -117,7 +117,7 @@ def test_same_padding_is_torchs(kernel: Any, dilation: Any):
 @pytest.mark.parametrize("momentum", [0.1, None])
 def test_instance_norm_keeps_its_statistics_as_torch_does(momentum: float | None):
     """Unlike batch norm it never counts, and momentum=None leaves the statistics alone."""
-    model = mnistcnn.Model([mnistcnn.InstanceNorm2d(momentum=momentum, track_running_stats=True)], (2, 5, 5))
+    model = mnistcnn.Model([mnistcnn.layers.InstanceNorm2d(momentum=momentum, track_running_stats=True)], (2, 5, 5))
     model.engine = "aten"
     twin = Twin(model)
     images = torch.randn(3, 2, 5, 5, generator=torch.Generator().manual_seed(1))
@@ -130,8 +130,8 @@ def test_instance_norm_keeps_its_statistics_as_torch_does(momentum: float | None
 
 def test_norms_with_statistics_do_not_disturb_each_other():
     """Their running statistics lie in one memory, but each is its own for autograd."""
-    tracked = mnistcnn.InstanceNorm2d(track_running_stats=True)
-    model = mnistcnn.Model([mnistcnn.BatchNorm2d(), tracked, mnistcnn.BatchNorm2d()], (2, 5, 5))
+    tracked = mnistcnn.layers.InstanceNorm2d(track_running_stats=True)
+    model = mnistcnn.Model([mnistcnn.layers.BatchNorm2d(), tracked, mnistcnn.layers.BatchNorm2d()], (2, 5, 5))
     model.engine = "aten"
     images = torch.randn(3, 2, 5, 5, generator=torch.Generator().manual_seed(1))
     for network in (model, Twin(model)):

@@ -39,11 +39,11 @@ def test_early_stopping(seed: int):
     monitor = ["validation_accuracy", "validation_loss"][seed % 2]
     patience, min_delta = int(dice.integers(1, 5)), float(dice.choice([0.0, 0.05]))
     values = dice.uniform(0, 1, 30).round(1).tolist()
-    stopper = mnistcnn.EarlyStopping(patience, monitor, min_delta)
+    stopper = mnistcnn.callbacks.EarlyStopping(patience, monitor, min_delta)
     trainer = mnistcnn.Trainer(small(), progress=False)
     stopper.on_train_start(trainer)
     for epoch, value in enumerate(values, start=1):
-        record = mnistcnn.EpochRecord(epoch, 0.1, 0.9, value, value, 0.1, 1.0)
+        record = mnistcnn.callbacks.EpochRecord(epoch, 0.1, 0.9, value, value, 0.1, 1.0)
         trainer.history.epochs.append(record)
         stopper.on_epoch(record)
         if trainer._stopping:
@@ -52,16 +52,18 @@ def test_early_stopping(seed: int):
 
 
 def test_early_stopping_ends_a_run_and_a_resumed_one_stays_ended(data: Any, tmp_path: Path):
-    options: dict[str, Any] = {"validation": 0.2, "optimizer": mnistcnn.SGD(lr=0.0), "epochs": 9}
+    options: dict[str, Any] = {"validation": 0.2, "optimizer": mnistcnn.optim.SGD(lr=0.0), "epochs": 9}
     model = mnistcnn.create_model("budget_model1")  # without batch norm nothing moves
-    assert len(fit(model, data, mnistcnn.EarlyStopping(2), checkpoint=tmp_path, **options)) == 3
-    assert len(fit(model, data, mnistcnn.EarlyStopping(2), checkpoint=tmp_path, resume=True, **options)) == 3
+    assert len(fit(model, data, mnistcnn.callbacks.EarlyStopping(2), checkpoint=tmp_path, **options)) == 3
+    assert len(fit(model, data, mnistcnn.callbacks.EarlyStopping(2), checkpoint=tmp_path, resume=True, **options)) == 3
 
 
 def test_keep_best_gives_the_best_weights(data: Any):
     model = small()
     train_set, held_out = data.split(0.3)
-    history = fit(model, train_set, mnistcnn.KeepBest("validation_loss"), validation=held_out, epochs=5, seed=2)
+    history = fit(
+        model, train_set, mnistcnn.callbacks.KeepBest("validation_loss"), validation=held_out, epochs=5, seed=2
+    )
     best = min(record.validation_loss or 9 for record in history)
     assert mnistcnn.test(model, held_out, progress=False).loss == best
 
@@ -69,14 +71,14 @@ def test_keep_best_gives_the_best_weights(data: Any):
 def test_keep_best_after_divergence(data: Any):
     """The learning rate explodes in the third epoch; the model keeps the best of the first two."""
     model = mnistcnn.create_model("budget_model1")
-    schedule = mnistcnn.LambdaLR(lambda epoch: 1.0 if epoch < 2 else 1e30)
+    schedule = mnistcnn.optim.LambdaLR(lambda epoch: 1.0 if epoch < 2 else 1e30)
     with pytest.raises(mnistcnn.DivergedError):
-        fit(model, data, mnistcnn.KeepBest(), validation=0.3, schedule=schedule)
+        fit(model, data, mnistcnn.callbacks.KeepBest(), validation=0.3, schedule=schedule)
     assert len(model.history) == 2
     assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
 
 
-@pytest.mark.parametrize("make", [mnistcnn.EarlyStopping, mnistcnn.KeepBest])
+@pytest.mark.parametrize("make", [mnistcnn.callbacks.EarlyStopping, mnistcnn.callbacks.KeepBest])
 def test_a_validation_set_is_needed(make: Any, data: Any):
     model = small()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -88,13 +90,13 @@ def test_a_validation_set_is_needed(make: Any, data: Any):
 
 
 def test_csv(data: Any, tmp_path: Path):
-    history = fit(small(), data, mnistcnn.CSVLogger(tmp_path / "run.csv"))
+    history = fit(small(), data, mnistcnn.callbacks.CSVLogger(tmp_path / "run.csv"))
     with (tmp_path / "run.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["train_loss"]) for row in rows] == history.column("train_loss").tolist()
     model = small()
     with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere does not exist"):
-        fit(model, data, mnistcnn.CSVLogger(tmp_path / "nowhere" / "run.csv"))
+        fit(model, data, mnistcnn.callbacks.CSVLogger(tmp_path / "nowhere" / "run.csv"))
     assert model.history is not None
     assert len(model.history) == 0
 
@@ -104,7 +106,7 @@ def test_tensorboard(data: Any, tmp_path: Path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    history = fit(small(), data, mnistcnn.TensorBoard(tmp_path, every=2), validation=0.2)
+    history = fit(small(), data, mnistcnn.callbacks.TensorBoard(tmp_path, every=2), validation=0.2)
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     losses = [each.value for each in events.Scalars("loss/validation")]
@@ -118,7 +120,7 @@ def test_mlflow(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # plain files need no database
     store = f"file:{tmp_path}"
-    history = fit(small(), data, mnistcnn.MLflow("digits", "first", store))
+    history = fit(small(), data, mnistcnn.callbacks.MLflow("digits", "first", store))
     client = mlflow.MlflowClient(tracking_uri=store)
     (run,) = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
     assert run.info.status == "FINISHED"
@@ -131,11 +133,11 @@ def test_mlflow(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     ("make", "module", "text"),
     [
         (
-            lambda path: mnistcnn.TensorBoard(path),
+            lambda path: mnistcnn.callbacks.TensorBoard(path),
             "torch.utils.tensorboard",
             r"pip install \"mnistcnn\[tensorboard\]\"",
         ),
-        (lambda _: mnistcnn.MLflow(), "mlflow", r"pip install \"mnistcnn\[mlflow\]\""),
+        (lambda _: mnistcnn.callbacks.MLflow(), "mlflow", r"pip install \"mnistcnn\[mlflow\]\""),
     ],
 )
 def test_without_the_package(make: Any, module: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

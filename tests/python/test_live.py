@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mnistcnn import EpochRecord
+from mnistcnn.callbacks import EpochRecord
 from mnistcnn.plot import LiveCurves
 from mnistcnn.plot.live import _round_ticks
 

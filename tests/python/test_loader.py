@@ -17,7 +17,7 @@ import torch
 import mnistcnn
 from native_threads import native_threads
 
-STEPS = [mnistcnn.Rotation(15), mnistcnn.RandomCrop(28, padding=2)]
+STEPS = [mnistcnn.transforms.Rotation(15), mnistcnn.transforms.RandomCrop(28, padding=2)]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_gives_every_image_once_augmented_and_normalised(data, prefetch: int):
     mean, std = data.mean_std()
     for epoch in range(2):
         images, labels = everything(loader)
-        made = mnistcnn.augment(data, STEPS, seed=7, epoch=epoch)
+        made = mnistcnn.transforms.augment(data, STEPS, seed=7, epoch=epoch)
         pixels = np.rint((images.numpy() * std[0] + mean[0]) * 255).astype(np.uint8)
         where = {image.tobytes(): index for index, image in enumerate(made)}
         assert len(where) == 300, "every image must be another, so that it can be recognised"
@@ -80,7 +80,7 @@ def test_colours_and_other_sizes():
     colours = mnistcnn.ImageSet.from_arrays(pixels, [0] * 40)
     normalization = mnistcnn.Normalization((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     loader = mnistcnn.DataLoader(
-        colours, 16, shuffle=False, augment=mnistcnn.CenterCrop(20), normalization=normalization
+        colours, 16, shuffle=False, augment=mnistcnn.transforms.CenterCrop(20), normalization=normalization
     )
     images, _ = everything(loader)
     mean, std = (np.reshape(each, (3, 1, 1)) for each in (normalization.mean, normalization.std))
@@ -90,10 +90,19 @@ def test_colours_and_other_sizes():
 def test_the_order_is_that_of_training(data):
     """A learning rate of 0 leaves the model as it is: the losses of the steps tell which images they saw."""
     model = mnistcnn.Model(
-        [mnistcnn.Flatten(), mnistcnn.Linear(10), mnistcnn.LogSoftmax()], input_shape=(1, 28, 28), seed=1
+        [mnistcnn.layers.Flatten(), mnistcnn.layers.Linear(10), mnistcnn.layers.LogSoftmax()],
+        input_shape=(1, 28, 28),
+        seed=1,
     )
     mnistcnn.train(
-        model, data, epochs=2, batch_size=64, optimizer=mnistcnn.SGD(lr=0.0), augment=STEPS, seed=5, progress=False
+        model,
+        data,
+        epochs=2,
+        batch_size=64,
+        optimizer=mnistcnn.optim.SGD(lr=0.0),
+        augment=STEPS,
+        seed=5,
+        progress=False,
     )
     loader = mnistcnn.DataLoader(data, 64, augment=STEPS, seed=5, normalization=model.normalization)
     losses = []
@@ -175,7 +184,7 @@ def test_ctrl_c_ends_the_wait():
     program = """
 import numpy as np, mnistcnn
 data = mnistcnn.ImageSet.from_arrays(np.zeros((64, 256, 256), np.uint8), [0] * 64)
-loader = mnistcnn.DataLoader(data, 64, augment=[mnistcnn.ElasticDistortion(30, 8)] * 3, raw=True)
+loader = mnistcnn.DataLoader(data, 64, augment=[mnistcnn.transforms.ElasticDistortion(30, 8)] * 3, raw=True)
 try:
     print("ready", flush=True)
     next(iter(loader))
@@ -200,9 +209,9 @@ def test_what_goes_wrong_is_said_before_any_work(data):
     with pytest.raises(ValueError, match="batch_size must be an integer of at least 1, got 0"):
         mnistcnn.DataLoader(data, 0)
     with pytest.raises(ValueError, match="is larger than the image"):
-        mnistcnn.DataLoader(data, augment=mnistcnn.CenterCrop(30))
+        mnistcnn.DataLoader(data, augment=mnistcnn.transforms.CenterCrop(30))
     with pytest.raises(ValueError, match="different sizes"):
-        mnistcnn.DataLoader(data, augment=mnistcnn.Rotation(10, expand=True))
+        mnistcnn.DataLoader(data, augment=mnistcnn.transforms.Rotation(10, expand=True))
     with pytest.raises(TypeError, match="normalization must be a"):
         mnistcnn.DataLoader(data, normalization=(0.1, 0.3))
     with pytest.raises(ValueError, match="prefetch must be an integer"):

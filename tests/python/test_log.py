@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import mnistcnn
-from mnistcnn.history import EpochRecord, History
 from mnistcnn.study.log import append, check_log, read
+from mnistcnn.training.history import EpochRecord, History
 from studies import made_setting, made_trial
 
 
@@ -86,7 +86,10 @@ def test_other_data_or_recipes_are_other_experiments(log: Path):
 
 def test_rows_of_one_title_say_in_what_they_differ(tmp_path: Path):
     log, published = tmp_path / "log.jsonl", mnistcnn.recipe("session7_net", "rotation_step")
-    others = {"optimizer": mnistcnn.Adam(lr=0.002), "augment": [mnistcnn.CenterCrop(22), mnistcnn.Resize(28)]}
+    others = {
+        "optimizer": mnistcnn.optim.Adam(lr=0.002),
+        "augment": [mnistcnn.transforms.CenterCrop(22), mnistcnn.transforms.Resize(28)],
+    }
     for recipe in (published, published.replace(batch_size=64), mnistcnn.Recipe(), mnistcnn.Recipe(**others)):
         append(log, made_setting(recipe=recipe.described()), made_trial(0, 0.99))
     found = [row["recipe"] for row in mnistcnn.experiments(log).to_dicts()]

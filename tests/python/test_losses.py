@@ -11,9 +11,12 @@ import torch
 import torch.nn.functional as F
 
 import mnistcnn
-from mnistcnn import NLL, SGD, CrossEntropy, CutMix, Distillation, Flatten, Linear, LogSoftmax, Mixup, Model, Softmax
-from mnistcnn._native import core
-from mnistcnn.losses import fitting_kind, native, native_mixing
+from mnistcnn import Model
+from mnistcnn._internal.native import core
+from mnistcnn.layers import Flatten, Linear, LogSoftmax, Softmax
+from mnistcnn.losses import NLL, CrossEntropy, CutMix, Distillation, Mixup
+from mnistcnn.optim import SGD
+from mnistcnn.optim.losses import fitting_kind, native, native_mixing
 from reference import Twin, distance, length, pixels_as_input
 from runs import CoreRun, random_set
 
@@ -22,7 +25,14 @@ SHAPE = (1, 8, 8)
 
 
 def classifier(*last: Any, seed: int = 0, name: str = "model") -> Model:
-    layers = [mnistcnn.Conv2d(4, 3), mnistcnn.BatchNorm2d(), mnistcnn.Tanh(), Flatten(), Linear(10), *last]
+    layers = [
+        mnistcnn.layers.Conv2d(4, 3),
+        mnistcnn.layers.BatchNorm2d(),
+        mnistcnn.layers.Tanh(),
+        Flatten(),
+        Linear(10),
+        *last,
+    ]
     return Model(layers, input_shape=SHAPE, seed=seed, name=name)
 
 
@@ -224,7 +234,7 @@ def mixed(planned: Any, mixing: Any, step: int, images: torch.Tensor) -> tuple[t
 @pytest.mark.parametrize("engine", ["lanes", "aten"])
 def test_equal_class_weights_are_none(engine: str):
     """The engines' own step and ours, dropout included."""
-    layers = [Flatten(), Linear(20), mnistcnn.Tanh(), mnistcnn.Dropout(0.5), Linear(10), LogSoftmax()]
+    layers = [Flatten(), Linear(20), mnistcnn.layers.Tanh(), mnistcnn.layers.Dropout(0.5), Linear(10), LogSoftmax()]
     ours, theirs = (Model(layers, input_shape=SHAPE, seed=1) for _ in range(2))
     batch = random_set(30)
     run(ours, batch, native(NLL(class_weights=(2.0,) * 10), ours), steps=3, engine=engine)

@@ -36,12 +36,12 @@ def test_more_steps_than_an_epoch_has(data: Any):
 
 def test_the_suggestion_trains_and_a_blown_up_loss_ends_the_test(data: Any):
     model = mnistcnn.create_model("budget_model1", seed=2)
-    found = mnistcnn.find_lr(model, data, steps=60, batch_size=32, end=1e3, optimizer=mnistcnn.SGD())
+    found = mnistcnn.find_lr(model, data, steps=60, batch_size=32, end=1e3, optimizer=mnistcnn.optim.SGD())
     assert found.learning_rates[-1] < 1e3
     assert found.suggestion is not None
     assert found.suggestion < found.learning_rates[-1]
     history = mnistcnn.train(
-        model, data, epochs=3, batch_size=32, optimizer=mnistcnn.SGD(lr=found.suggestion), progress=False
+        model, data, epochs=3, batch_size=32, optimizer=mnistcnn.optim.SGD(lr=found.suggestion), progress=False
     )
     assert history.last.train_loss < 0.7 * history[0].train_loss
     assert "suggestion" in repr(found)
@@ -56,7 +56,8 @@ def test_no_suggestion_where_nothing_falls(data: Any):
 def test_it_is_drawn(data: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     pytest.importorskip("matplotlib")
-    assert mnistcnn.find_lr(mnistcnn.create_model("budget_model1"), data, steps=20, batch_size=32).plot() is not None
+    found = mnistcnn.find_lr(mnistcnn.create_model("budget_model1"), data, steps=20, batch_size=32)
+    assert mnistcnn.plot.lr_finder(found).axes
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_session7_net_reaches_99_percent_in_its_last_epoch(mnist: Sets) -> None:
     """
     train_set, test_set = mnist
     model = mnistcnn.create_model("session7_net", seed=1)
-    optimizer = mnistcnn.SGD(lr=0.01, momentum=0.9)
+    optimizer = mnistcnn.optim.SGD(lr=0.01, momentum=0.9)
     history = mnistcnn.train(model, train_set, epochs=15, batch_size=128, optimizer=optimizer, seed=1, progress=False)
     assert history.last.train_accuracy > 0.99
     assert mnistcnn.test(model, test_set, progress=False).accuracy >= 0.99

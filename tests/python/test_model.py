@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 import mnistcnn
 from flat import buffers_of, values_of
-from mnistcnn import BatchNorm2d, Conv2d, Dropout, Dropout2d, Flatten, Linear, LogSoftmax, ReLU
+from mnistcnn.layers import BatchNorm2d, Conv2d, Dropout, Dropout2d, Flatten, Linear, LogSoftmax, ReLU
 from reference import ENGINES, Twin, distance, dropout_mask, length, without_dropout
 
 pytestmark = pytest.mark.usefixtures("torch_randomness_restored")
@@ -381,7 +381,7 @@ def test_frozen_parameters_stay_in_native_training(model: mnistcnn.Model, digits
     model.bn3.bias.requires_grad_(False)
     frozen = {"conv1.weight", "conv1.bias", "bn3.bias"}
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    optimizer = mnistcnn.SGD(lr=0.1, momentum=0.9, weight_decay=0.1)
+    optimizer = mnistcnn.optim.SGD(lr=0.1, momentum=0.9, weight_decay=0.1)
     mnistcnn.train(model, digits[1][:96], epochs=1, batch_size=32, optimizer=optimizer, progress=False)
     unchanged = {name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])}
     assert unchanged == frozen
@@ -496,7 +496,7 @@ def test_manual_seed_decides_the_masks():
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_masks_are_those_of_the_dropout_key(layer: Any, p: float):
     """Re-computed number by number from common/random.h."""
-    model = mnistcnn.Model([mnistcnn.ScaleShift(0.0, 1.0), layer(p)], (3, 5, 7))
+    model = mnistcnn.Model([mnistcnn.layers.ScaleShift(0.0, 1.0), layer(p)], (3, 5, 7))
     torch.manual_seed(12)
     masked = model(torch.zeros(4, 3, 5, 7))
     torch.manual_seed(12)
@@ -507,9 +507,9 @@ def test_masks_are_those_of_the_dropout_key(layer: Any, p: float):
 
 def test_masks_of_native_training_follow_seed_and_step():
     """One weight per pixel, inputs of 1: after a step, the weights of dropped pixels are where they were."""
-    model = mnistcnn.Model([mnistcnn.ScaleShift(0.0, 1.0), Dropout(0.5), Flatten(), Linear(2)], (1, 6, 6))
+    model = mnistcnn.Model([mnistcnn.layers.ScaleShift(0.0, 1.0), Dropout(0.5), Flatten(), Linear(2)], (1, 6, 6))
     data = mnistcnn.ImageSet.from_arrays(np.zeros((2, 1, 6, 6), np.uint8), [0, 1])
-    optimizer = mnistcnn.SGD(lr=0.1)
+    optimizer = mnistcnn.optim.SGD(lr=0.1)
     trainer = mnistcnn.Trainer(model, batch_size=1, seed=7, shuffle=False, optimizer=optimizer, progress=False)
     before = model.get_parameter("3.weight").detach().clone()
     for _ in trainer.epochs(data[:1], epochs=2):
@@ -522,7 +522,7 @@ def test_masks_of_native_training_follow_seed_and_step():
 @pytest.mark.parametrize("p", [0.0, 0.05, 0.25, 0.5, 1.0])
 def test_dropout_statistics(p: float):
     """Kept with probability 1 - p within five standard deviations; neighbours and images independent of each other."""
-    model = mnistcnn.Model([mnistcnn.ScaleShift(0.0, 1.0), Dropout(p)], (4, 28, 28))
+    model = mnistcnn.Model([mnistcnn.layers.ScaleShift(0.0, 1.0), Dropout(p)], (4, 28, 28))
     kept = (model(torch.zeros(64, 4, 28, 28)) > 0).double().flatten(1)
     deviation = math.sqrt(p * (1 - p))
     assert abs(kept.mean() - (1 - p)) <= 5 * deviation / math.sqrt(kept.numel())

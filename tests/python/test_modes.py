@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
-from mnistcnn._native import core
+from mnistcnn._internal.native import core
 from refusals import said
 
 pytestmark = [

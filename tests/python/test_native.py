@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import mnistcnn
-from mnistcnn._native import check_torch, core
+from mnistcnn._internal.native import check_torch, core
 
 
 def stub() -> ast.Module:
@@ -63,11 +63,39 @@ def test_another_patch_release_is_welcome() -> None:
     check_torch("2.13.5+cpu", built_with="2.13.0")
 
 
-def test_every_public_name_can_be_had() -> None:
-    for name in mnistcnn.__all__:
+NAMESPACES = ("callbacks", "explain", "layers", "losses", "optim", "plot", "profile", "study", "transforms")
+
+
+def test_public_names() -> None:
+    assert len(mnistcnn.__all__) <= 40
+    for name in (*mnistcnn.__all__, "DataLoader"):
         assert getattr(mnistcnn, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+    for namespace in map(mnistcnn.__getattr__, NAMESPACES):
+        for name in namespace.__all__:
+            assert getattr(namespace, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'$"):
         mnistcnn.nonsense  # noqa: B018
+    for name, place in (("Conv2d", "layers"), ("SGD", "optim"), ("Mixup", "losses"), ("Rotation", "transforms")):
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'; write mnistcnn.{place}.{name}"):
+            getattr(mnistcnn, name)
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    """The imports for type checkers at the top of the file repeat the table of exports."""
+    for module in (mnistcnn, mnistcnn.study):
+        imported = set()
+        for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("mnistcnn."):
+                imported |= {f"{node.module}.{alias.name}" for alias in node.names if alias.asname}
+        exports = module._EXPORTS
+        assert imported == {f"{exports.module_of(name)}.{name}" for name in exports.names}
+
+
+def test_import_of_all_names_leaves_those_of_torch_alone() -> None:
+    names: dict[str, object] = {}
+    exec("from mnistcnn import *", names)
+    assert {"train", "Model", "ImageSet"} <= set(names)
+    assert not {"DataLoader", "Conv2d", "SGD", "optim", "nn", "transforms"} & set(names)
 
 
 def test_a_misspelt_name_is_guessed() -> None:

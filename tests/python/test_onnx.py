@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import mnistcnn
-from mnistcnn.bridge.onnx import _WRITERS
-from mnistcnn.layers import LAYER_KINDS
+from mnistcnn.convert.onnx import _WRITERS
+from mnistcnn.nn.layers import LAYER_KINDS
 from networks import INPUT_SHAPES, NETWORKS
 from random_graphs import random_graph
 
@@ -91,7 +91,7 @@ def test_names_and_shapes(tmp_path: Path):
 
 
 def test_dropout_in_evaluation_is_refused(tmp_path: Path):
-    model = mnistcnn.Model([mnistcnn.Dropout(0.5, always=True), mnistcnn.Flatten()])
+    model = mnistcnn.Model([mnistcnn.layers.Dropout(0.5, always=True), mnistcnn.layers.Flatten()])
     with pytest.raises(ValueError, match="layer '0': dropout in evaluation draws random numbers"):
         mnistcnn.export_onnx(model, tmp_path / "net.onnx")
     assert not (tmp_path / "net.onnx").exists()

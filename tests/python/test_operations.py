@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
-from mnistcnn.bridge.from_torch import model_of
+from mnistcnn.convert.from_torch import model_of
 from reference import ENGINES, distance, length
 from refusals import said
 
@@ -295,7 +295,7 @@ def test_detached_parameters_get_no_gradient(engine: str):
     images = torch.randint(0, 255, (40, 1, 28, 28), dtype=torch.uint8)
     digits = mnistcnn.ImageSet.from_arrays(images.numpy(), labels.numpy())
     mnistcnn.train(
-        module, digits, epochs=1, batch_size=20, optimizer=mnistcnn.SGD(lr=0.1, weight_decay=0.1), progress=False,
+        module, digits, epochs=1, batch_size=20, optimizer=mnistcnn.optim.SGD(lr=0.1, weight_decay=0.1), progress=False,
         engine=engine,
     )  # fmt: skip
     assert torch.equal(module.conv.weight, before)

@@ -13,9 +13,12 @@ import torch
 
 import mnistcnn
 from flat import values_of, write_values
-from mnistcnn import SGD, Adagrad, Adam, AdamW, BatchNorm2d, Conv2d, Flatten, Linear, Model, Muon, NAdam, PReLU, RMSprop
-from mnistcnn._native import core
-from mnistcnn.optimizers import OPTIMIZERS, Optimizer, settings, undecayed_ranges
+from mnistcnn import Model
+from mnistcnn._internal.native import core
+from mnistcnn._internal.values import kinds
+from mnistcnn.layers import BatchNorm2d, Conv2d, Flatten, Linear, PReLU
+from mnistcnn.optim import SGD, Adagrad, Adam, AdamW, Muon, NAdam, RMSprop
+from mnistcnn.optim.optimizers import Optimizer, settings, undecayed_ranges
 from runs import CoreRun
 
 STEPS = 50
@@ -434,7 +437,7 @@ def test_settings_the_core_does_not_know_are_refused():
             core.Optimizer(model._network, {**settings(Adam()), **change}, trainable=[], undecayed=[])
 
 
-@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize("kind", kinds(Optimizer).values())
 def test_optimizers_are_plain_values(kind: Any):
     value = kind(lr=0.125, decay_exclude=["bias"], clip_norm=1)
     assert value == kind(lr=0.125, decay_exclude=("bias",), clip_norm=1.0)
@@ -443,6 +446,6 @@ def test_optimizers_are_plain_values(kind: Any):
     assert pickle.loads(pickle.dumps(value)) == value
     assert dataclasses.replace(value, lr=0.25).lr == 0.25
     assert repr(value) == f"{kind.__name__}(lr=0.125, decay_exclude=('bias',), clip_norm=1.0)"
-    assert eval(repr(value), vars(mnistcnn)) == value
+    assert eval(repr(value), vars(mnistcnn.optim)) == value
     with pytest.raises(dataclasses.FrozenInstanceError):
         value.lr = 1.0

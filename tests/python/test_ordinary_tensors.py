@@ -140,7 +140,7 @@ def test_changes_in_a_callback_take_effect(
 ) -> None:
     """With a learning rate of 0 the weights at the end are those of the change."""
     model = make()
-    optimizer = mnistcnn.SGD(lr=0.0)
+    optimizer = mnistcnn.optim.SGD(lr=0.0)
     fit(model, data, epochs=3, optimizer=optimizer, callbacks=[ChangeAt(event, change)])
     assert all(not parameter.any() for parameter in model.parameters())
     assert any(buffer.any() for buffer in model.buffers())
@@ -153,7 +153,7 @@ def test_the_callback_sees_the_weights_of_its_step(data: Any) -> None:
         def on_train_start(self, trainer: mnistcnn.Trainer) -> None:
             self.model = trainer.model
 
-        def on_step(self, record: mnistcnn.StepRecord) -> None:
+        def on_step(self, record: mnistcnn.callbacks.StepRecord) -> None:
             seen.append(weights(self.model))
 
     watched, plain = small(), small()
@@ -186,7 +186,7 @@ def test_an_exception_leaves_the_weights_of_the_last_step(data: Any) -> None:
         def __init__(self, step: int) -> None:
             self.step = step
 
-        def on_step(self, record: mnistcnn.StepRecord) -> None:
+        def on_step(self, record: mnistcnn.callbacks.StepRecord) -> None:
             if record.step == self.step:
                 raise InterruptedError
 
@@ -294,6 +294,6 @@ def test_a_teacher_is_read_where_it_is(data: Any) -> None:
             zero_by_assignment(teacher)
 
         callbacks = [ChangeAt("on_step", change)] if replaced else []
-        fit(student, data, loss=mnistcnn.Distillation(teacher, weight=0.9), callbacks=callbacks)
+        fit(student, data, loss=mnistcnn.losses.Distillation(teacher, weight=0.9), callbacks=callbacks)
         digests.append(weights(student))
     assert not digests[0].equal(digests[1])

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
-from mnistcnn._native import core
-from mnistcnn.bridge.conversion import latest_conversion
+from mnistcnn._internal.native import core
+from mnistcnn.convert.conversion import latest_conversion
 from reference import distance
 
 Heads = namedtuple("Heads", "logits features")

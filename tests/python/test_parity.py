@@ -153,7 +153,7 @@ def _stay_together(
         epochs=1,
         batch_size=batch_size,
         shuffle=False,
-        optimizer=mnistcnn.SGD(**options),
+        optimizer=mnistcnn.optim.SGD(**options),
         loss=loss,
         label_smoothing=smoothing,
         progress=False,
@@ -240,7 +240,7 @@ def test_momentum_lives_on_over_epochs(engine: str):
     model, twin = _pair("budget_model1", engine)
     data = _noise(80)
     start = {key: value.clone() for key, value in twin.named_parameters()}
-    optimizer = mnistcnn.SGD(lr=2e-4, momentum=0.9)
+    optimizer = mnistcnn.optim.SGD(lr=2e-4, momentum=0.9)
     mnistcnn.train(model, data, epochs=2, batch_size=16, shuffle=False, optimizer=optimizer, progress=False)
     x, y = pixels_as_input(model, data.images), torch.tensor(data.labels)
     torch_optimizer = torch.optim.SGD(twin.parameters(), lr=2e-4, momentum=0.9)

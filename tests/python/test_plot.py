@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import mnistcnn
-from mnistcnn import EpochRecord, History, plot
+from mnistcnn import History, plot
+from mnistcnn.callbacks import EpochRecord
 from studies import made_setting, made_trials
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -31,7 +32,7 @@ LEARNING_RATES = SimpleNamespace(
 )
 NETWORKS = {"small": (4_500, 0.985), "large": (320_000, [0.991, 0.993])}
 PICTURES: dict[str, Callable[[Any, Any, Any], Any]] = {
-    "augmented": lambda model, data, result, **o: plot.augmented(data, [mnistcnn.Rotation(30)], **o),
+    "augmented": lambda model, data, result, **o: plot.augmented(data, [mnistcnn.transforms.Rotation(30)], **o),
     "confusion": lambda model, data, result, **o: plot.confusion(result, **o),
     "feature_maps": lambda model, data, result, **o: plot.feature_maps(model, data, "convblock2", **o),
     "filters": lambda model, data, result, **o: plot.filters(model, **o),
@@ -343,7 +344,7 @@ def _boxes(figure: Any, texts: Any) -> list[Any]:
 
 
 def test_the_names_of_rows_stay_inside_the_picture(digits: Any) -> None:
-    figure = mnistcnn.plot.augmented(digits[0][:8], [mnistcnn.Rotation(7)], versions=2)
+    figure = mnistcnn.plot.augmented(digits[0][:8], [mnistcnn.transforms.Rotation(7)], versions=2)
     boxes = _boxes(figure, [text for text in figure.axes[0].texts if text.get_text()])
     assert len(boxes) == 3
     assert all(box.x0 >= 0 for box in boxes)
@@ -374,7 +375,7 @@ def test_sizes_are_written_out() -> None:
 
 
 def test_a_band_says_what_it_is() -> None:
-    record = mnistcnn.EpochRecord(1, 0.3, 0.9, 0.1, 0.97, 0.01, 1.0)
+    record = mnistcnn.callbacks.EpochRecord(1, 0.3, 0.9, 0.1, 0.97, 0.01, 1.0)
     runs = [mnistcnn.History(epochs=[record], model="net", seed=seed) for seed in range(3)]
     legend = mnistcnn.plot.curves(runs).legends[0]
     assert legend.get_texts()[0].get_text() == "net, mean ± sd of 3"

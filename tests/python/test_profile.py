@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 
 import mnistcnn
-from mnistcnn import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Tanh
-from mnistcnn._native import core
-from mnistcnn.profile import main, measured_limits, profile
+from mnistcnn._internal.native import core
+from mnistcnn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Tanh
+from mnistcnn.profile.profiler import measured_limits, profile
 
 
 @pytest.fixture
@@ -102,7 +100,7 @@ def test_the_model_is_not_changed(model: mnistcnn.Model):
 
 
 def test_a_network_that_ends_in_probabilities_has_a_profile_too():
-    model = mnistcnn.Model([Flatten(), Linear(10), mnistcnn.Softmax()], (1, 8, 8))
+    model = mnistcnn.Model([Flatten(), Linear(10), mnistcnn.layers.Softmax()], (1, 8, 8))
     assert len(profile(model, seconds=0).rows) == 2
 
 
@@ -111,7 +109,9 @@ def test_only_lanes_can_be_profiled(model: mnistcnn.Model):
         profile(model, engine="aten")
     with pytest.raises(ValueError, match="the aten engine can't tell where its time goes"):
         core.start_profile(model.native_engine("aten"))
-    refused = mnistcnn.Model([mnistcnn.InstanceNorm2d(track_running_stats=True), Flatten(), Linear(10)], (1, 4, 4))
+    refused = mnistcnn.Model(
+        [mnistcnn.layers.InstanceNorm2d(track_running_stats=True), Flatten(), Linear(10)], (1, 4, 4)
+    )
     with pytest.raises(ValueError, match="it can't run model 'model': node '0'"):
         profile(refused)
 
@@ -163,11 +163,11 @@ def test_table_json_and_html(model: mnistcnn.Model):
     assert values["share_of_limit"] == made.share_of_limit
 
 
-def test_picture(model: mnistcnn.Model, monkeypatch: pytest.MonkeyPatch):
+def test_roofline(model: mnistcnn.Model, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     pytest.importorskip("matplotlib")
     made = profile(model, seconds=0)
-    (ax,) = made.picture().axes
+    (ax,) = mnistcnn.plot.roofline(made).axes
     shown = {label.get_text() for label in ax.get_legend().get_texts()}
     assert shown == {"forward", "gradients of inputs", "gradients of weights"}
     points = {each.get_label(): len(each.get_offsets()) for each in ax.collections}
@@ -176,19 +176,9 @@ def test_picture(model: mnistcnn.Model, monkeypatch: pytest.MonkeyPatch):
     assert ax.get_title().startswith("small, batch 128")
 
 
-def test_a_network_without_multiplications_has_no_picture():
-    made = profile(mnistcnn.Model([BatchNorm2d(), mnistcnn.AdaptiveAvgPool2d(1), Flatten()], (10, 8, 8)), seconds=0)
-    with pytest.raises(ValueError, match="nothing to draw"):
-        made.picture()
-
-
-def test_the_command(tmp_path):
-    picture = tmp_path / "roofline.png"
-    options = ["budget_model3", "--seconds", "0", "--json", "--picture", str(picture)]
-    done = subprocess.run(
-        [sys.executable, "-m", "mnistcnn.profile", *options], capture_output=True, text=True, check=True
+def test_roofline_needs_a_layer_with_multiplications():
+    made = profile(
+        mnistcnn.Model([BatchNorm2d(), mnistcnn.layers.AdaptiveAvgPool2d(1), Flatten()], (10, 8, 8)), seconds=0
     )
-    assert json.loads(done.stdout)["model"] == "budget_model3"
-    assert picture.stat().st_size > 1000
-    with pytest.raises(SystemExit, match=r"^mnistcnn\.profile: there is no model 'session8'"):
-        main(["session8"])
+    with pytest.raises(ValueError, match="nothing to draw"):
+        mnistcnn.plot.roofline(made)

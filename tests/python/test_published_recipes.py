@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 import mnistcnn
-from mnistcnn import SGD, Adam, CenterCrop, ExponentialLR, RandomApply, ReduceLROnPlateau, Resize, Rotation, StepLR
-from mnistcnn.published_recipes import variants
-from mnistcnn.recipes import DECIDING
-from mnistcnn.zoo import published_network
+from mnistcnn.nn.zoo import published_network
+from mnistcnn.optim import SGD, Adam, ExponentialLR, ReduceLROnPlateau, StepLR
+from mnistcnn.training.published_recipes import variants
+from mnistcnn.training.recipes import DECIDING
+from mnistcnn.transforms import CenterCrop, RandomApply, Resize, Rotation
 
 USUAL = {"batch_size": 128, "optimizer": SGD(lr=0.01, momentum=0.9)}
 PLATEAU = ReduceLROnPlateau(0.1, 3, "validation_accuracy")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mnistcnn._native import core
+from mnistcnn._internal.native import core
 from random_graphs import compare, random_graph
 
 COUNT = {"aten": 150, "lanes": 1000}

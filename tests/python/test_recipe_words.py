@@ -9,23 +9,26 @@ import pytest
 
 import mnistcnn
 from mnistcnn import Recipe
-from mnistcnn.recipes import About
 from mnistcnn.study.recipe_words import recipe_words
+from mnistcnn.training.recipes import About
 
 PUBLISHED = mnistcnn.recipe("session7_net", "rotation_step")
 CASES: dict[str, tuple[Recipe, str]] = {
     "usual": (Recipe(), "usual"),
     "another seed": (Recipe(seed=3), "usual"),
     "fields of a field": (
-        Recipe(epochs=5, optimizer=mnistcnn.SGD(lr=0.1, momentum=0.5)),
+        Recipe(epochs=5, optimizer=mnistcnn.optim.SGD(lr=0.1, momentum=0.5)),
         "epochs 5, lr 0.1, momentum 0.5",
     ),
-    "another kind": (Recipe(optimizer=mnistcnn.Adam(lr=0.002)), "Adam(lr=0.002)"),
+    "another kind": (Recipe(optimizer=mnistcnn.optim.Adam(lr=0.002)), "Adam(lr=0.002)"),
     "steps": (
-        Recipe(augment=[mnistcnn.GaussianNoise(3.0), mnistcnn.Rotation(5, fill=1)]),
+        Recipe(augment=[mnistcnn.transforms.GaussianNoise(3.0), mnistcnn.transforms.Rotation(5, fill=1)]),
         "GaussianNoise(std=3.0) + Rotation(degrees=(-5.0, 5.0), fill=1)",
     ),
-    "a function": (Recipe(schedule=mnistcnn.LambdaLR(lambda epoch: 1.0), shuffle=False), "LambdaLR, shuffle False"),
+    "a function": (
+        Recipe(schedule=mnistcnn.optim.LambdaLR(lambda epoch: 1.0), shuffle=False),
+        "LambdaLR, shuffle False",
+    ),
     "loss by name": (Recipe(loss="nll"), "loss nll"),
     "published": (PUBLISHED, "published"),
     "published, changed": (PUBLISHED.replace(batch_size=64, schedule=None), "published, batch_size 64, no schedule"),

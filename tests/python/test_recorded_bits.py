@@ -48,8 +48,8 @@ def resumed() -> str:
                 epochs=epochs,
                 checkpoint=folder,
                 resume=True,
-                optimizer=mnistcnn.Adam(),
-                averaging=mnistcnn.EMA(decay=0.9),
+                optimizer=mnistcnn.optim.Adam(),
+                averaging=mnistcnn.optim.EMA(decay=0.9),
                 validation=0.2,
             )
     return found
@@ -78,35 +78,41 @@ def own_module() -> mnistcnn.Model:
 
 def distilled() -> str:
     teacher = mnistcnn.create_model("budget_model1", seed=9)
-    return trained("budget_model3", loss=mnistcnn.Distillation(teacher, temperature=3.0))
+    return trained("budget_model3", loss=mnistcnn.losses.Distillation(teacher, temperature=3.0))
 
 
 RUNS: dict[str, Callable[[], str]] = {
     "session7_net, SGD, OneCycle": lambda: trained(
-        "session7_net", optimizer=mnistcnn.SGD(lr=0.01, momentum=0.9), schedule=mnistcnn.OneCycleLR(max_lr=0.1)
+        "session7_net",
+        optimizer=mnistcnn.optim.SGD(lr=0.01, momentum=0.9),
+        schedule=mnistcnn.optim.OneCycleLR(max_lr=0.1),
     ),
     "session7_net, one thread": lambda: trained("session7_net", threads=1),
     "session7_net, three threads": lambda: trained("session7_net", threads=3),
-    "session7_net1, Adam": lambda: trained("session7_net1", images=200, optimizer=mnistcnn.Adam(weight_decay=1e-4)),
+    "session7_net1, Adam": lambda: trained(
+        "session7_net1", images=200, optimizer=mnistcnn.optim.Adam(weight_decay=1e-4)
+    ),
     "assignment7_model5, RMSprop, rotation": lambda: trained(
         "assignment7_model5",
-        optimizer=mnistcnn.RMSprop(lr=1e-3, momentum=0.9),
-        augment=[mnistcnn.Rotation(10), mnistcnn.RandomErasing(p=0.5)],
+        optimizer=mnistcnn.optim.RMSprop(lr=1e-3, momentum=0.9),
+        augment=[mnistcnn.transforms.Rotation(10), mnistcnn.transforms.RandomErasing(p=0.5)],
     ),
     "assignment7_model7, NAdam, EMA": lambda: trained(
-        "assignment7_model7", optimizer=mnistcnn.NAdam(), averaging=mnistcnn.EMA(decay=0.95)
+        "assignment7_model7", optimizer=mnistcnn.optim.NAdam(), averaging=mnistcnn.optim.EMA(decay=0.95)
     ),
     "budget_model1, Adagrad, SWA": lambda: trained(
-        "budget_model1", optimizer=mnistcnn.Adagrad(), averaging=mnistcnn.SWA(start_epoch=1)
+        "budget_model1", optimizer=mnistcnn.optim.Adagrad(), averaging=mnistcnn.optim.SWA(start_epoch=1)
     ),
     "budget_model2, AdamW, Lookahead": lambda: trained(
-        "budget_model2", optimizer=mnistcnn.AdamW(clip_norm=1.0), averaging=mnistcnn.Lookahead(k=3)
+        "budget_model2", optimizer=mnistcnn.optim.AdamW(clip_norm=1.0), averaging=mnistcnn.optim.Lookahead(k=3)
     ),
     "budget_model3, SGD with l1, label smoothing": lambda: trained(
-        "budget_model3", optimizer=mnistcnn.SGD(lr=0.05, nesterov=True, momentum=0.8, l1=1e-4), label_smoothing=0.1
+        "budget_model3",
+        optimizer=mnistcnn.optim.SGD(lr=0.05, nesterov=True, momentum=0.8, l1=1e-4),
+        label_smoothing=0.1,
     ),
-    "budget_model3, mixup": lambda: trained("budget_model3", mixing=mnistcnn.Mixup(0.3)),
-    "budget_model3, CutMix": lambda: trained("budget_model3", mixing=mnistcnn.CutMix(1.0)),
+    "budget_model3, mixup": lambda: trained("budget_model3", mixing=mnistcnn.losses.Mixup(0.3)),
+    "budget_model3, CutMix": lambda: trained("budget_model3", mixing=mnistcnn.losses.CutMix(1.0)),
     "budget_model3, distillation": distilled,
     "recognition_cnn, large linear layer": lambda: trained("recognition_cnn", images=130, epochs=1),
     "assignment7_model8": lambda: trained("assignment7_model8", images=200),

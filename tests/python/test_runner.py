@@ -19,11 +19,11 @@ import pytest
 import torch
 
 import mnistcnn
-from mnistcnn.recipes import Recipe
 from mnistcnn.study import job as job_module
 from mnistcnn.study import spool
+from mnistcnn.training.recipes import Recipe
 
-RECIPE = Recipe(epochs=2, batch_size=50, optimizer=mnistcnn.SGD(lr=0.05, momentum=0.9))
+RECIPE = Recipe(epochs=2, batch_size=50, optimizer=mnistcnn.optim.SGD(lr=0.05, momentum=0.9))
 
 
 @pytest.fixture
@@ -93,7 +93,12 @@ def test_a_model_is_a_template(sets: Any):
 
 def test_what_is_frozen_is_kept(sets: Any):
     model = mnistcnn.Model(
-        {"a": mnistcnn.Conv2d(4, 3), "b": mnistcnn.BatchNorm2d(), "f": mnistcnn.Flatten(), "fc": mnistcnn.Linear(10)}
+        {
+            "a": mnistcnn.layers.Conv2d(4, 3),
+            "b": mnistcnn.layers.BatchNorm2d(),
+            "f": mnistcnn.layers.Flatten(),
+            "fc": mnistcnn.layers.Linear(10),
+        }
     )
     mnistcnn.train(model, sets[0], RECIPE, progress=False)
     for name in ("a.weight", "b.weight", "b.bias"):
@@ -131,7 +136,7 @@ def test_a_trial_that_diverges_is_reported(sets: Any, tmp_path: Path, monkeypatc
     train = job_module.train
 
     def failing(model: Any, train_set: Any, recipe: Any, **options: Any) -> Any:
-        optimizer = mnistcnn.SGD(lr=1e20) if recipe.seed == 1 else recipe.optimizer
+        optimizer = mnistcnn.optim.SGD(lr=1e20) if recipe.seed == 1 else recipe.optimizer
         return train(model, train_set, recipe.replace(optimizer=optimizer), **options)
 
     monkeypatch.setattr(job_module, "train", failing)
@@ -218,7 +223,11 @@ def test_a_full_disk_costs_the_log_and_not_the_trials(sets: Any, tmp_path: Path,
             TypeError,
             r"'epoch' is neither an argument nor a field of Recipe; did you mean 'epochs'\? Choose from: .*batch_size",
         ),
-        ({"lr": 0.1}, TypeError, r"'lr' is neither .* of Recipe; say optimizer=mnistcnn.SGD\(lr=0.1\)\. Choose from"),
+        (
+            {"lr": 0.1},
+            TypeError,
+            r"'lr' is neither .* of Recipe; say optimizer=mnistcnn.optim.SGD\(lr=0.1\)\. Choose from",
+        ),
         ({"target": 99.4}, ValueError, "target must be an accuracy from 0 to 1"),
         ({"test_set": None}, TypeError, "test_set must be an mnistcnn.ImageSet, got NoneType"),
         ({"executor": 2}, TypeError, "executor must be a concurrent.futures.Executor, .*got 2"),
@@ -240,7 +249,7 @@ def test_a_module_of_pytorch_is_run_as_its_model_is(sets: Any):
     first = run(sets, model=module, seeds=[3])
     assert first.setting.model == "Sequential"
     assert first.accuracies == run(sets, model=mnistcnn.from_torch(module), seeds=[3]).accuracies
-    model = mnistcnn.Model([mnistcnn.Flatten(), mnistcnn.Linear(10)])
+    model = mnistcnn.Model([mnistcnn.layers.Flatten(), mnistcnn.layers.Linear(10)])
     assert first.histories[0].step_losses == run(sets, model=model, seeds=[3]).histories[0].step_losses
     with pytest.raises(ValueError, match="there is no model 'Sequential'"):
         run(sets, model=module, recipe=None, variant="rotation")

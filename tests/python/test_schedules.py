@@ -12,9 +12,9 @@ import torch
 from torch.optim import lr_scheduler as reference
 
 import mnistcnn
-from mnistcnn import EpochRecord
-from mnistcnn._native import core
-from mnistcnn.schedules import Plan, Schedule
+from mnistcnn._internal.native import core
+from mnistcnn.callbacks import EpochRecord
+from mnistcnn.optim.schedules import Plan, Schedule
 
 Dice = random.Random
 PLAN = Plan(learning_rate=0.1, epochs=12, steps=7, momentum=0.9)
@@ -53,22 +53,22 @@ Case = tuple[Schedule, Callable[[torch.optim.Optimizer], Any]]
 
 def _step(dice: Dice, plan: Plan) -> Case:
     size, gamma = dice.randint(1, 8), dice.uniform(0.05, 1)
-    return mnistcnn.StepLR(size, gamma), lambda o: reference.StepLR(o, size, gamma)
+    return mnistcnn.optim.StepLR(size, gamma), lambda o: reference.StepLR(o, size, gamma)
 
 
 def _multi_step(dice: Dice, plan: Plan) -> Case:
     milestones, gamma = [dice.randint(1, 20) for _ in range(3)], dice.uniform(0.05, 1)
-    return mnistcnn.MultiStepLR(milestones, gamma), lambda o: reference.MultiStepLR(o, sorted(milestones), gamma)
+    return mnistcnn.optim.MultiStepLR(milestones, gamma), lambda o: reference.MultiStepLR(o, sorted(milestones), gamma)
 
 
 def _exponential(dice: Dice, plan: Plan) -> Case:
     gamma = dice.uniform(0.5, 1)
-    return mnistcnn.ExponentialLR(gamma), lambda o: reference.ExponentialLR(o, gamma)
+    return mnistcnn.optim.ExponentialLR(gamma), lambda o: reference.ExponentialLR(o, gamma)
 
 
 def _constant(dice: Dice, plan: Plan) -> Case:
     factor, epochs = dice.uniform(0.1, 1), dice.randint(1, 8)
-    return mnistcnn.ConstantLR(factor, epochs), lambda o: reference.ConstantLR(o, factor, epochs)
+    return mnistcnn.optim.ConstantLR(factor, epochs), lambda o: reference.ConstantLR(o, factor, epochs)
 
 
 def _lambda(dice: Dice, plan: Plan) -> Case:
@@ -77,12 +77,12 @@ def _lambda(dice: Dice, plan: Plan) -> Case:
     def factor(epoch: int) -> float:
         return (1 + epoch) ** -power
 
-    return mnistcnn.LambdaLR(factor), lambda o: reference.LambdaLR(o, factor)
+    return mnistcnn.optim.LambdaLR(factor), lambda o: reference.LambdaLR(o, factor)
 
 
 def _cosine(dice: Dice, plan: Plan) -> Case:
     lowest = dice.uniform(0, 1) * plan.learning_rate
-    schedule = mnistcnn.CosineAnnealing(eta_min=lowest, per_step=False)
+    schedule = mnistcnn.optim.CosineAnnealing(eta_min=lowest, per_step=False)
     return schedule, lambda o: reference.CosineAnnealingLR(o, plan.epochs, lowest)
 
 
@@ -96,7 +96,7 @@ def _warm_cosine(dice: Dice, plan: Plan) -> Case:
         ]
         return reference.SequentialLR(optimizer, parts, milestones=[warm])
 
-    return mnistcnn.CosineAnnealing(warmup_epochs=warm, warmup_start=start, per_step=False), both
+    return mnistcnn.optim.CosineAnnealing(warmup_epochs=warm, warmup_start=start, per_step=False), both
 
 
 @pytest.mark.filterwarnings("ignore:.*epoch parameter:UserWarning")
@@ -118,7 +118,7 @@ def test_parity_of_the_cosine_per_step(seed: int):
     found = [
         rate
         for epoch in range(plan.epochs)
-        for rate in mnistcnn.CosineAnnealing().rates(plan, epoch, []).learning_rates
+        for rate in mnistcnn.optim.CosineAnnealing().rates(plan, epoch, []).learning_rates
     ]
     scheduler = reference.CosineAnnealingLR(torch_optimizer(plan), plan.epochs * plan.steps)
     assert found == pytest.approx(torch_rates(scheduler, len(found)), rel=1e-9, abs=1e-15)
@@ -141,7 +141,7 @@ def test_parity_of_one_cycle(seed: int):
     adam = seed % 3 == 0
     optimizer = torch_optimizer(plan, adam)
     scheduler = reference.OneCycleLR(optimizer, total_steps=plan.epochs * plan.steps, **options)
-    schedule = mnistcnn.OneCycleLR(**options)
+    schedule = mnistcnn.optim.OneCycleLR(**options)
     schedule.check(plan)
     for epoch in range(plan.epochs):
         rates = schedule.rates(plan, epoch, [])
@@ -170,7 +170,7 @@ def test_parity_of_the_plateau(seed: int):
     }
     mode = "max" if monitor.endswith("accuracy") else "min"
     scheduler = reference.ReduceLROnPlateau(torch_optimizer(plan), mode=mode, **options)
-    schedule = mnistcnn.ReduceLROnPlateau(monitor=monitor, **options)
+    schedule = mnistcnn.optim.ReduceLROnPlateau(monitor=monitor, **options)
     records: list[EpochRecord] = []
     for epoch in range(plan.epochs):
         rate = schedule.rates(plan, epoch, records).learning_rates[0]
@@ -182,7 +182,7 @@ def test_parity_of_the_plateau(seed: int):
 
 def test_a_subclass_may_have_more_fields_and_another_rate():
     @dataclass(frozen=True, repr=False)
-    class Late(mnistcnn.StepLR):
+    class Late(mnistcnn.optim.StepLR):
         delay: int = 3
 
         def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
@@ -193,37 +193,41 @@ def test_a_subclass_may_have_more_fields_and_another_rate():
 
 
 def test_which_ones_depend_on_the_length_of_the_run():
-    assert mnistcnn.CosineAnnealing().depends_on_epochs
-    assert mnistcnn.OneCycleLR(0.1).depends_on_epochs
-    assert not mnistcnn.CosineAnnealing(t_max=5).depends_on_epochs
-    assert not mnistcnn.StepLR(2).depends_on_epochs
+    assert mnistcnn.optim.CosineAnnealing().depends_on_epochs
+    assert mnistcnn.optim.OneCycleLR(0.1).depends_on_epochs
+    assert not mnistcnn.optim.CosineAnnealing(t_max=5).depends_on_epochs
+    assert not mnistcnn.optim.StepLR(2).depends_on_epochs
 
 
 REFUSALS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
-    "step size": (lambda: mnistcnn.StepLR(0), ValueError, "step_size must be an integer of at least 1, got 0"),
-    "gamma": (lambda: mnistcnn.StepLR(2, "a"), TypeError, "gamma must be a number, got 'a'"),  # type: ignore[arg-type]
-    "milestones": (lambda: mnistcnn.MultiStepLR(5), TypeError, "milestones must be a list of epochs"),  # type: ignore[arg-type]
-    "unknown": (lambda: mnistcnn.StepLR(2, gama=0.1), TypeError, "StepLR has no argument 'gama'"),  # type: ignore[call-arg]
+    "step size": (lambda: mnistcnn.optim.StepLR(0), ValueError, "step_size must be an integer of at least 1, got 0"),
+    "gamma": (lambda: mnistcnn.optim.StepLR(2, "a"), TypeError, "gamma must be a number, got 'a'"),  # type: ignore[arg-type]
+    "milestones": (lambda: mnistcnn.optim.MultiStepLR(5), TypeError, "milestones must be a list of epochs"),  # type: ignore[arg-type]
+    "unknown": (lambda: mnistcnn.optim.StepLR(2, gama=0.1), TypeError, "StepLR has no argument 'gama'"),  # type: ignore[call-arg]
     "monitor": (
-        lambda: mnistcnn.ReduceLROnPlateau(monitor="validation_acuracy"),
+        lambda: mnistcnn.optim.ReduceLROnPlateau(monitor="validation_acuracy"),
         ValueError,
         "monitor must be one of .* did you mean 'validation_accuracy'",
     ),
-    "factor": (lambda: mnistcnn.ReduceLROnPlateau(1.5), ValueError, "factor must be below 1, got 1.5"),
-    "function": (lambda: mnistcnn.LambdaLR(0.5), TypeError, "needs a function of the epoch"),  # type: ignore[arg-type]
-    "strategy": (lambda: mnistcnn.OneCycleLR(0.1, anneal_strategy="sin"), ValueError, "anneal_strategy must be one of"),  # type: ignore[arg-type]
+    "factor": (lambda: mnistcnn.optim.ReduceLROnPlateau(1.5), ValueError, "factor must be below 1, got 1.5"),
+    "function": (lambda: mnistcnn.optim.LambdaLR(0.5), TypeError, "needs a function of the epoch"),  # type: ignore[arg-type]
+    "strategy": (
+        lambda: mnistcnn.optim.OneCycleLR(0.1, anneal_strategy="sin"),
+        ValueError,
+        "anneal_strategy must be one of",
+    ),  # type: ignore[arg-type]
     "momentum": (
-        lambda: mnistcnn.OneCycleLR(0.1).check(replace(PLAN, momentum=None)),
+        lambda: mnistcnn.optim.OneCycleLR(0.1).check(replace(PLAN, momentum=None)),
         ValueError,
         "no momentum to cycle in this optimizer; say cycle_momentum=False",
     ),
     "warm-up": (
-        lambda: mnistcnn.CosineAnnealing(warmup_epochs=12).check(PLAN),
+        lambda: mnistcnn.optim.CosineAnnealing(warmup_epochs=12).check(PLAN),
         ValueError,
         "warmup_epochs=12 must be fewer than the run's 12 epochs",
     ),
     "overflow": (
-        lambda: mnistcnn.ExponentialLR(1e200).rates(PLAN, 2, []),
+        lambda: mnistcnn.optim.ExponentialLR(1e200).rates(PLAN, 2, []),
         OverflowError,
         r"gamma=1e\+200 and n=2",
     ),
@@ -234,12 +238,12 @@ REFUSALS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "ExponentialLR has settings that it doesn't know",
     ),
     "the core's annealing": (
-        lambda: core.Schedule("OneCycleLR", {**vars(mnistcnn.OneCycleLR(0.1)), "anneal_strategy": "sin"}),
+        lambda: core.Schedule("OneCycleLR", {**vars(mnistcnn.optim.OneCycleLR(0.1)), "anneal_strategy": "sin"}),
         ValueError,
         "there is no annealing 'sin'",
     ),
     "lambda's factor": (
-        lambda: mnistcnn.LambdaLR(lambda _: float("nan")).rates(PLAN, 3, []),
+        lambda: mnistcnn.optim.LambdaLR(lambda _: float("nan")).rates(PLAN, 3, []),
         ValueError,
         "LambdaLR's factor in epoch 3 must be a finite number",
     ),

@@ -128,7 +128,7 @@ def test_native_training_is_that_of_torch(name: str) -> None:
     labels = torch.randint(0, 10, (40,), generator=generator)
     data = mnistcnn.ImageSet.from_arrays(images.numpy(), labels.numpy(), classes=10)
     model = mnistcnn.from_torch(net, (1, 12, 12), normalization=mnistcnn.Normalization(0.5, 0.3))
-    recipe = mnistcnn.Recipe(optimizer=mnistcnn.SGD(lr=0.01, momentum=0.9), epochs=1, batch_size=8, shuffle=False)
+    recipe = mnistcnn.Recipe(optimizer=mnistcnn.optim.SGD(lr=0.01, momentum=0.9), epochs=1, batch_size=8, shuffle=False)
     mnistcnn.train(model, data, recipe, progress=False)
     optimizer = torch.optim.SGD(twin.parameters(), lr=0.01, momentum=0.9)
     for part in range(5):

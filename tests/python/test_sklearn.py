@@ -16,10 +16,10 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import mnistcnn
-from mnistcnn.recipes import Recipe
 from mnistcnn.sklearn import CNNClassifier
+from mnistcnn.training.recipes import Recipe
 
-FAST = mnistcnn.SGD(lr=0.05, momentum=0.9)
+FAST = mnistcnn.optim.SGD(lr=0.05, momentum=0.9)
 
 
 @parametrize_with_checks([CNNClassifier(random_state=0)])
@@ -117,7 +117,9 @@ def test_scikit_learn_s_tools(rows: Any):
     X, y = rows[0][:300], rows[1][:300]  # noqa: N806
     fast = CNNClassifier("budget_model3", epochs=2, optimizer=FAST, random_state=0)
     assert cross_val_score(fast, X, y, cv=3).shape == (3,)
-    search = GridSearchCV(fast, {"batch_size": [20, 50], "optimizer": [FAST, mnistcnn.SGD(lr=1e-9)]}, cv=2).fit(X, y)
+    search = GridSearchCV(fast, {"batch_size": [20, 50], "optimizer": [FAST, mnistcnn.optim.SGD(lr=1e-9)]}, cv=2).fit(
+        X, y
+    )
     assert search.best_params_["optimizer"] == FAST
     voting = VotingClassifier([("a", fast), ("b", clone(fast).set_params(random_state=1))], voting="soft").fit(X, y)
     mean = np.mean([each.predict_proba(X) for each in voting.estimators_], axis=0)

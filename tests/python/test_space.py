@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 import mnistcnn
-from mnistcnn.recipes import Recipe
 from mnistcnn.study.space import Choice, Range, changed, checked_space
+from mnistcnn.training.recipes import Recipe
 
-RECIPE = Recipe(optimizer=mnistcnn.SGD(lr=0.01, momentum=0.9))
+RECIPE = Recipe(optimizer=mnistcnn.optim.SGD(lr=0.01, momentum=0.9))
 
 
 def test_changes_reach_into_parts():
     result = changed(RECIPE, {"optimizer.lr": 0.5, "batch_size": 32})
-    assert result == RECIPE.replace(batch_size=32, optimizer=mnistcnn.SGD(lr=0.5, momentum=0.9))
-    whole = mnistcnn.SGD(lr=0.2)
-    assert changed(RECIPE, {"optimizer.lr": 0.5, "optimizer": whole}).optimizer == mnistcnn.SGD(lr=0.5)
+    assert result == RECIPE.replace(batch_size=32, optimizer=mnistcnn.optim.SGD(lr=0.5, momentum=0.9))
+    whole = mnistcnn.optim.SGD(lr=0.2)
+    assert changed(RECIPE, {"optimizer.lr": 0.5, "optimizer": whole}).optimizer == mnistcnn.optim.SGD(lr=0.5)
 
 
 def test_choices():
@@ -27,7 +27,7 @@ def test_choices():
         "epochs": Range(2, 5, False),
         "batch_size": Choice((32, 64)),
     }
-    optimizers = (mnistcnn.SGD(lr=0.1), mnistcnn.SGD(lr=0.2))
+    optimizers = (mnistcnn.optim.SGD(lr=0.1), mnistcnn.optim.SGD(lr=0.2))
     assert Choice(optimizers).value(repr(optimizers[1])) is optimizers[1]
     assert Choice((0.12345678, 0.12345679)).value("0.12345679") == 0.12345679
 

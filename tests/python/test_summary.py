@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import mnistcnn
-from mnistcnn import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d
+from mnistcnn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_the_zoo_trains_within_a_gibibyte():
 
 
 def test_memory_of_training_is_unknown_where_lanes_cannot_run():
-    refused = mnistcnn.Model([mnistcnn.InstanceNorm2d(track_running_stats=True), Flatten()], (1, 4, 4))
+    refused = mnistcnn.Model([mnistcnn.layers.InstanceNorm2d(track_running_stats=True), Flatten()], (1, 4, 4))
     assert refused.summary().training_bytes is None
     assert "to train" not in repr(refused.summary())
 

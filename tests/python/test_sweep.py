@@ -16,8 +16,8 @@ import pytest
 import torch
 
 import mnistcnn
-from mnistcnn.recipes import Recipe
 from mnistcnn.study import sweep as sweep_module
+from mnistcnn.training.recipes import Recipe
 
 pytest.importorskip("optuna")
 
@@ -30,13 +30,13 @@ def data(digits: Any) -> mnistcnn.ImageSet:
     return digits[0][:400]
 
 
-def search(data: Any, space: Any = SPACE, **options: Any) -> mnistcnn.Sweep:
+def search(data: Any, space: Any = SPACE, **options: Any) -> mnistcnn.study.Sweep:
     return mnistcnn.sweep("budget_model3", data, space, **{"recipe": RECIPE, "trials": 6, "progress": False, **options})
 
 
 def test_if_only_one_test_is_run_this_one(data: Any, tmp_path: Path):
     found = search(data, {"optimizer.lr": [1e-6, 0.05], "optimizer.momentum": [0.9]}, trials=8, validation=0.25)
-    assert found.best_recipe == RECIPE.replace(optimizer=mnistcnn.SGD(lr=0.05, momentum=0.9))
+    assert found.best_recipe == RECIPE.replace(optimizer=mnistcnn.optim.SGD(lr=0.05, momentum=0.9))
     assert found.best_accuracy == max(trial.accuracy for trial in found if trial.state == "complete")
     assert len(found) == 8
     rest, held_out = data.split(0.25, seed=0)

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import mnistcnn
-from mnistcnn.layers import LAYER_KINDS
-from mnistcnn.torch_layers import _STEPS
+from mnistcnn.nn.layers import LAYER_KINDS
+from mnistcnn.nn.torch_layers import _STEPS
 from networks import NETWORKS
 from random_graphs import random_graph
 
@@ -35,7 +35,9 @@ def test_networks_of_the_zoo(name: str):
 
 
 def test_a_chain_is_a_sequential():
-    model = mnistcnn.Model([mnistcnn.Conv2d(4, 3, padding="same"), mnistcnn.ReLU(), mnistcnn.Flatten()])
+    model = mnistcnn.Model(
+        [mnistcnn.layers.Conv2d(4, 3, padding="same"), mnistcnn.layers.ReLU(), mnistcnn.layers.Flatten()]
+    )
     module = model.to_torch()
     assert isinstance(module, nn.Sequential)
     assert [type(each) for each in module] == [nn.Conv2d, nn.ReLU, nn.Flatten]
@@ -80,7 +82,12 @@ def test_states_load_in_a_class_of_one_s_own():
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.fc(self.conv(x).relu().flatten(1))
 
-    layers = {"conv": mnistcnn.Conv2d(3, 5), "act": mnistcnn.ReLU(), "f": mnistcnn.Flatten(), "fc": mnistcnn.Linear(10)}
+    layers = {
+        "conv": mnistcnn.layers.Conv2d(3, 5),
+        "act": mnistcnn.layers.ReLU(),
+        "f": mnistcnn.layers.Flatten(),
+        "fc": mnistcnn.layers.Linear(10),
+    }
     model = mnistcnn.Model(layers, seed=4)
     file = io.BytesIO()
     torch.save(model.state_dict(), file)
@@ -108,11 +115,11 @@ def test_dropout_in_evaluation_and_uneven_borders():
     uneven = mnistcnn.from_torch(nn.Sequential(nn.ZeroPad2d((1, 0, 2, 0)), nn.Conv2d(1, 2, 3, 2)))
     assert [op for _, op, _, _ in uneven.rows] == ["conv2d"]  # the padding is the convolution's own there
     torch.testing.assert_close(uneven.to_torch()(IMAGES), uneven(IMAGES))
-    module = mnistcnn.Model([mnistcnn.Dropout(0.5, always=True), mnistcnn.Flatten()]).to_torch().eval()
+    module = mnistcnn.Model([mnistcnn.layers.Dropout(0.5, always=True), mnistcnn.layers.Flatten()]).to_torch().eval()
     assert 0.4 < (module(torch.ones(1, 1, 28, 28)) == 0).float().mean() < 0.6
     assert copy.deepcopy(module)(IMAGES).shape == (4, 784)
 
 
 def test_names_that_are_no_words(tmp_path: Any):
-    model = mnistcnn.Model({"conv 1": mnistcnn.Conv2d(2, 3), "forward_": mnistcnn.Flatten()})
+    model = mnistcnn.Model({"conv 1": mnistcnn.layers.Conv2d(2, 3), "forward_": mnistcnn.layers.Flatten()})
     torch.testing.assert_close(model.to_torch()(IMAGES), model(IMAGES))

@@ -33,12 +33,12 @@ def refusal(**field: Any) -> str:
         (nn.CrossEntropyLoss(), "write loss='cross_entropy'"),
         (nn.CrossEntropyLoss, "write loss='cross_entropy'"),
         (functional.cross_entropy, "write loss='cross_entropy'"),
-        (nn.CrossEntropyLoss(label_smoothing=0.1), "write loss=mnistcnn.CrossEntropy(label_smoothing=0.1)"),
-        (nn.CrossEntropyLoss(WEIGHTS), "write loss=mnistcnn.CrossEntropy(class_weights=[0.1, 1.0, 2.5])"),
+        (nn.CrossEntropyLoss(label_smoothing=0.1), "write loss=mnistcnn.losses.CrossEntropy(label_smoothing=0.1)"),
+        (nn.CrossEntropyLoss(WEIGHTS), "write loss=mnistcnn.losses.CrossEntropy(class_weights=[0.1, 1.0, 2.5])"),
         (nn.CrossEntropyLoss(reduction="sum"), "write loss='cross_entropy', which has no reduction='sum'"),
         (nn.NLLLoss(), "write loss='nll'"),
         (functional.nll_loss, "write loss='nll'"),
-        (nn.NLLLoss(WEIGHTS), "write loss=mnistcnn.NLL(class_weights=[0.1, 1.0, 2.5])"),
+        (nn.NLLLoss(WEIGHTS), "write loss=mnistcnn.losses.NLL(class_weights=[0.1, 1.0, 2.5])"),
     ],
     ids=str,
 )
@@ -52,39 +52,39 @@ def test_losses(loss: Any, hint: str):
 
 
 def test_a_loss_is_no_mixing_and_the_other_way_round():
-    assert refusal(loss=mnistcnn.Mixup()).endswith("or one of CrossEntropy, Distillation, NLL, got Mixup()")
-    assert refusal(mixing=mnistcnn.NLL()) == "mixing must be None or one of CutMix, Mixup, got NLL()"
+    assert refusal(loss=mnistcnn.losses.Mixup()).endswith("or one of CrossEntropy, Distillation, NLL, got Mixup()")
+    assert refusal(mixing=mnistcnn.losses.NLL()) == "mixing must be None or one of CutMix, Mixup, got NLL()"
 
 
 @pytest.mark.parametrize(
     ("make", "ours"),
     [
-        (lambda: "adam", mnistcnn.Adam()),
-        (lambda: "SGD", mnistcnn.SGD(lr=0.01)),
-        (lambda: torch.optim.AdamW, mnistcnn.AdamW()),
-        (lambda: adam(lr=0.02, betas=(0.8, 0.9)), mnistcnn.Adam(lr=0.02, betas=(0.8, 0.9))),
-        (lambda: adam(lr=torch.tensor(0.02)), mnistcnn.Adam(lr=0.02)),
+        (lambda: "adam", mnistcnn.optim.Adam()),
+        (lambda: "SGD", mnistcnn.optim.SGD(lr=0.01)),
+        (lambda: torch.optim.AdamW, mnistcnn.optim.AdamW()),
+        (lambda: adam(lr=0.02, betas=(0.8, 0.9)), mnistcnn.optim.Adam(lr=0.02, betas=(0.8, 0.9))),
+        (lambda: adam(lr=torch.tensor(0.02)), mnistcnn.optim.Adam(lr=0.02)),
         (lambda: lr_scheduler.ExponentialLR(lr_scheduler.StepLR(adam(lr=0.5), 1).optimizer, 0.1).optimizer, None),
     ],
 )
 def test_optimizers(make: Callable[[], Any], ours: Any):
     text = refusal(optimizer=make())
-    assert text.startswith("optimizer must be one of mnistcnn's, such as mnistcnn.SGD(lr=0.01), got ")
-    assert text.endswith(f"; write mnistcnn.{ours or mnistcnn.Adam(lr=0.5)!r}")
+    assert text.startswith("optimizer must be one of mnistcnn's, such as mnistcnn.optim.SGD(lr=0.01), got ")
+    assert text.endswith(f"; write mnistcnn.optim.{ours or mnistcnn.optim.Adam(lr=0.5)!r}")
 
 
 def test_optimizers_without_a_namesake():
     assert refusal(optimizer="lion").endswith("got 'lion'")
     lbfgs = torch.optim.LBFGS([nn.Parameter(torch.zeros(2))])
     assert refusal(optimizer=lbfgs).endswith("LBFGS; torch.optim's work in a loop of your own")
-    assert refusal(optimizer=mnistcnn.SGD) == "optimizer must be a value, got the class SGD; write SGD()"
+    assert refusal(optimizer=mnistcnn.optim.SGD) == "optimizer must be a value, got the class SGD; write SGD()"
 
 
 def test_only_the_first_group_of_parameters_is_told():
     two = torch.optim.SGD(
         [{"params": [nn.Parameter(torch.zeros(2))], "lr": 0.3}, {"params": [nn.Parameter(torch.zeros(2))]}], lr=0.1
     )
-    assert refusal(optimizer=two).endswith("write mnistcnn.SGD(lr=0.3) (the values of its first group)")
+    assert refusal(optimizer=two).endswith("write mnistcnn.optim.SGD(lr=0.3) (the values of its first group)")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_only_the_first_group_of_parameters_is_told():
 def test_schedules(make: Callable[[], Any], hint: str):
     text = refusal(schedule=make())
     assert re.match(r"schedule must be None or one of ConstantLR, CosineAnnealing, .*StepLR, got", text)
-    assert text.endswith(f"; write mnistcnn.{hint}")
+    assert text.endswith(f"; write mnistcnn.optim.{hint}")
     assert " at 0x" not in text
 
 

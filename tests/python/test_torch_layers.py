@@ -19,12 +19,12 @@ IMAGES = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(1))
 @pytest.fixture
 def model() -> mnistcnn.Model:
     layers = {
-        "conv": mnistcnn.Conv2d(4, 3, bias=False),
-        "bn": mnistcnn.BatchNorm2d(),
-        "drop": mnistcnn.Dropout(0.5),
-        "gap": mnistcnn.AdaptiveAvgPool2d(1),
-        "flatten": mnistcnn.Flatten(),
-        "fc": mnistcnn.Linear(10),
+        "conv": mnistcnn.layers.Conv2d(4, 3, bias=False),
+        "bn": mnistcnn.layers.BatchNorm2d(),
+        "drop": mnistcnn.layers.Dropout(0.5),
+        "gap": mnistcnn.layers.AdaptiveAvgPool2d(1),
+        "flatten": mnistcnn.layers.Flatten(),
+        "fc": mnistcnn.layers.Linear(10),
     }
     return mnistcnn.Model(layers, seed=1)
 
@@ -173,7 +173,7 @@ def test_hooks_on_the_whole_model_fire(model: mnistcnn.Model) -> None:
 
 class Doubled(mnistcnn.Model):
     def __init__(self) -> None:
-        super().__init__([mnistcnn.Flatten(), mnistcnn.Linear(10)])
+        super().__init__([mnistcnn.layers.Flatten(), mnistcnn.layers.Linear(10)])
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return 2 * super().forward(images)

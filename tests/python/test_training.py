@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 
 import mnistcnn
-from mnistcnn import Conv2d
-from mnistcnn.entrance import model_view
+from mnistcnn.layers import Conv2d
+from mnistcnn.nn.input_checks import model_view
 from reference import Twin, pixels_as_input, without_dropout
 from runs import fit, small, weights
 
@@ -36,7 +36,7 @@ def held_out(digits: Any) -> mnistcnn.ImageSet:
 
 def test_if_only_one_test_is_run_this_one(data: Any, held_out: Any):
     model = small()
-    history = fit(model, data, validation=held_out, epochs=4, optimizer=mnistcnn.SGD(lr=0.05, momentum=0.9))
+    history = fit(model, data, validation=held_out, epochs=4, optimizer=mnistcnn.optim.SGD(lr=0.05, momentum=0.9))
     result = mnistcnn.test(model, held_out, progress=False)
     assert [record.epoch for record in history] == [1, 2, 3, 4]
     assert history[3].train_loss < history[0].train_loss
@@ -48,7 +48,7 @@ def test_numbers_of_an_epoch_are_sums_over_images(data: Any, held_out: Any):
     """300 images in batches of 64: the last one has 44, and counts as 44."""
     model = without_dropout(small())
     twin = Twin(model)
-    history = fit(model, data, validation=held_out, shuffle=False, optimizer=mnistcnn.SGD(lr=0.0))
+    history = fit(model, data, validation=held_out, shuffle=False, optimizer=mnistcnn.optim.SGD(lr=0.0))
     images, labels = pixels_as_input(model, data.images), torch.tensor(data.labels)
     losses, correct = [], 0
     for x, y in zip(images.split(64), labels.split(64), strict=True):
@@ -106,7 +106,7 @@ def test_seeds_decide_the_order(data: Any):
 def test_every_epoch_has_its_own_order_and_sees_every_image(data: Any):
     """With a learning rate of 0 the mean over an epoch can't depend on its order, but the steps do."""
     model = without_dropout(mnistcnn.create_model("budget_model1"))
-    history = fit(model, data[:256], epochs=2, optimizer=mnistcnn.SGD(lr=0.0))
+    history = fit(model, data[:256], epochs=2, optimizer=mnistcnn.optim.SGD(lr=0.0))
     assert history.step_losses[:4] != history.step_losses[4:]
     assert history[0].train_loss == pytest.approx(history[1].train_loss, rel=1e-6)
     assert history[0].train_accuracy == history[1].train_accuracy
@@ -170,7 +170,9 @@ def test_leaving_the_loop_ends_the_run_and_another_one_goes_on(data: Any):
     assert trainer.history.step_losses == whole.history.step_losses
 
 
-@pytest.mark.parametrize("schedule", [mnistcnn.CosineAnnealing(warmup_epochs=1), mnistcnn.OneCycleLR(0.1)], ids=repr)
+@pytest.mark.parametrize(
+    "schedule", [mnistcnn.optim.CosineAnnealing(warmup_epochs=1), mnistcnn.optim.OneCycleLR(0.1)], ids=repr
+)
 def test_a_schedule_plans_for_the_whole_run_also_when_it_is_driven_in_parts(schedule: Any, data: Any):
     model, whole = small(), small()
     trainer = mnistcnn.Trainer(model, batch_size=64, seed=4, epochs=4, schedule=schedule, progress=False)
@@ -197,10 +199,10 @@ def test_nothing_happens_before_the_loop_but_the_checks(data: Any):
 
 class Listener:
     def __init__(self, action: Callable[[Any], None] = lambda _: None) -> None:
-        self.records: list[mnistcnn.EpochRecord] = []
+        self.records: list[mnistcnn.callbacks.EpochRecord] = []
         self.action = action
 
-    def on_epoch(self, record: mnistcnn.EpochRecord) -> None:
+    def on_epoch(self, record: mnistcnn.callbacks.EpochRecord) -> None:
         self.records.append(record)
         self.action(record)
 
@@ -217,7 +219,7 @@ def test_exceptions_of_callbacks_come_out_unchanged(data: Any):
 
     error = OwnError("enough")
 
-    def stop(record: mnistcnn.EpochRecord) -> None:
+    def stop(record: mnistcnn.callbacks.EpochRecord) -> None:
         if record.epoch == 2:
             raise error
 
@@ -270,7 +272,7 @@ def test_an_epoch_whose_validation_is_interrupted_is_repeated(data: Any, monkeyp
         def __init__(self) -> None:
             self.numbers: list[int] = []
 
-        def on_step(self, record: mnistcnn.StepRecord) -> None:
+        def on_step(self, record: mnistcnn.callbacks.StepRecord) -> None:
             self.numbers.append(record.step)
 
     def interrupt(validation: mnistcnn.ImageSet) -> Any:
@@ -315,7 +317,7 @@ def test_ctrl_c_in_a_test(digits: Any):
 
 def test_a_loss_that_is_no_number_says_where(data: Any):
     model = mnistcnn.create_model("budget_model1")
-    optimizer = mnistcnn.SGD(lr=1e30)
+    optimizer = mnistcnn.optim.SGD(lr=1e30)
     with pytest.raises(
         mnistcnn.DivergedError, match=r"the loss became (nan|-?inf) in epoch 1, step [2-5], with learning rate 1e\+30"
     ):
@@ -382,7 +384,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "torch's optimizer": (
         {"optimizer": torch.optim.SGD([torch.zeros(1)], lr=0.1)},
         TypeError,
-        r"got torch.optim.sgd.SGD; write mnistcnn.SGD\(lr=0.1\)",
+        r"got torch.optim.sgd.SGD; write mnistcnn.optim.SGD\(lr=0.1\)",
     ),
     "loss": ({"loss": "mse"}, ValueError, "loss must be one of 'auto', 'nll', 'cross_entropy', got 'mse'"),
     "loss of logits": (
@@ -402,7 +404,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "device": ({"device": "nowhere"}, ValueError, "device must be 'auto', 'cpu' or 'cuda', got 'nowhere'"),
     "number of a device": ({"device": 5}, ValueError, "device must be 'auto', 'cpu' or 'cuda', got 5"),
     "average that never begins": (
-        {"averaging": mnistcnn.SWA(start_epoch=9), "epochs": 3},
+        {"averaging": mnistcnn.optim.SWA(start_epoch=9), "epochs": 3},
         ValueError,
         r"SWA\(start_epoch=9\) begins after the run's 3 epochs",
     ),
@@ -449,7 +451,7 @@ def test_a_network_without_flat_outputs_is_refused(data: Any):
 
 def test_labels_out_of_range_are_refused_by_the_core_too(data: Any):
     """The core checks for itself, whoever calls it."""
-    from mnistcnn._native import core
+    from mnistcnn._internal.native import core
 
     model = small()
     outputs = torch.zeros(3, 10)
@@ -481,28 +483,28 @@ def test_errors_inside_libtorch_come_without_its_back_trace():
 
 
 def test_a_keyword_wins_over_the_recipe(data: Any):
-    recipe = mnistcnn.Recipe(epochs=1, batch_size=32, optimizer=mnistcnn.SGD(lr=0.5), seed=4)
+    recipe = mnistcnn.Recipe(epochs=1, batch_size=32, optimizer=mnistcnn.optim.SGD(lr=0.5), seed=4)
     history = mnistcnn.train(small(), data, recipe, batch_size=100, seed=6, progress=False)
     assert len(history.step_losses) == 3
     assert (history.seed, history.last.learning_rate) == (6, 0.5)
     assert history.recipe == recipe.replace(batch_size=100, seed=6).to_dict()
     other = small()
-    mnistcnn.train(other, data, epochs=1, batch_size=100, optimizer=mnistcnn.SGD(lr=0.5), seed=6, progress=False)
+    mnistcnn.train(other, data, epochs=1, batch_size=100, optimizer=mnistcnn.optim.SGD(lr=0.5), seed=6, progress=False)
     assert history.step_losses == other.history.step_losses
 
 
 def test_the_schedule_reaches_every_step(data: Any):
     """With a learning rate of 0 from the third step on, the weights stay where the second step left them."""
 
-    class Two(mnistcnn.Schedule):
+    class Two(mnistcnn.optim.Schedule):
         def rates(self, plan: Any, epoch: int, records: Any) -> Any:
-            return mnistcnn.schedules.Rates([0.1, 0.1, *[0.0] * (plan.steps - 2)])
+            return mnistcnn.optim.schedules.Rates([0.1, 0.1, *[0.0] * (plan.steps - 2)])
 
     whole, part = (
         without_dropout(mnistcnn.create_model("budget_model1")),
         without_dropout(mnistcnn.create_model("budget_model1")),
     )
-    optimizer = mnistcnn.SGD(lr=0.1)
+    optimizer = mnistcnn.optim.SGD(lr=0.1)
     fit(whole, data, shuffle=False, schedule=Two(), optimizer=optimizer)
     fit(part, data[:128], shuffle=False, optimizer=optimizer)
     assert torch.equal(weights(whole), weights(part))
@@ -510,16 +512,16 @@ def test_the_schedule_reaches_every_step(data: Any):
 
 
 def test_a_cycle_gives_a_momentum_to_an_optimizer_without_one(data: Any):
-    cycle = mnistcnn.OneCycleLR(0.1)
+    cycle = mnistcnn.optim.OneCycleLR(0.1)
     without, with_one = small(), small()
-    fit(without, data, schedule=cycle, optimizer=mnistcnn.SGD())
-    fit(with_one, data, schedule=cycle, optimizer=mnistcnn.SGD(momentum=0.5))
+    fit(without, data, schedule=cycle, optimizer=mnistcnn.optim.SGD())
+    fit(with_one, data, schedule=cycle, optimizer=mnistcnn.optim.SGD(momentum=0.5))
     assert torch.equal(weights(without), weights(with_one))
 
 
 def test_training_with_an_average_gives_it_to_the_model(data: Any, held_out: Any):
     model, plain = small(), small()
-    history = fit(model, data, validation=held_out, epochs=3, averaging=mnistcnn.EMA(decay=0.8))
+    history = fit(model, data, validation=held_out, epochs=3, averaging=mnistcnn.optim.EMA(decay=0.8))
     fit(plain, data, validation=held_out, epochs=3)
     assert history.step_losses == plain.history.step_losses  # the average only watches
     assert not torch.equal(weights(model), weights(plain))
@@ -532,9 +534,13 @@ def test_training_with_an_average_gives_it_to_the_model(data: Any, held_out: Any
     [
         ({"recipe": "session7_net"}, TypeError, "recipe must be a Recipe, .* got str"),
         ({"schedule": "step"}, TypeError, "schedule must be None or one of"),
-        ({"schedule": mnistcnn.OneCycleLR(0.1), "optimizer": mnistcnn.Adagrad()}, ValueError, "no momentum to cycle"),
-        ({"mixing": mnistcnn.Mixup(), "batch_size": 1}, ValueError, "batch_size must be at least 2"),
-        ({"augment": [mnistcnn.SGD()]}, TypeError, "augment must hold steps"),
+        (
+            {"schedule": mnistcnn.optim.OneCycleLR(0.1), "optimizer": mnistcnn.optim.Adagrad()},
+            ValueError,
+            "no momentum to cycle",
+        ),
+        ({"mixing": mnistcnn.losses.Mixup(), "batch_size": 1}, ValueError, "batch_size must be at least 2"),
+        ({"augment": [mnistcnn.optim.SGD()]}, TypeError, "augment must hold steps"),
     ],
 )
 def test_wrong_parts_of_a_recipe_are_refused(options: dict[str, Any], error: type[Exception], text: str, data: Any):
@@ -550,7 +556,7 @@ def test_a_trainer_takes_a_recipe_and_names_its_fields():
     assert trainer.recipe == mnistcnn.recipe("session7_net2").replace(epochs=2)
     with pytest.raises(TypeError, match="a Recipe has no field 'epoch'; did you mean 'epochs'"):
         mnistcnn.Trainer(small(), epoch=2)
-    with pytest.raises(TypeError, match=r"a Recipe has no field 'lr'; say optimizer=mnistcnn.SGD\(lr=0.5\)"):
+    with pytest.raises(TypeError, match=r"a Recipe has no field 'lr'; say optimizer=mnistcnn.optim.SGD\(lr=0.5\)"):
         mnistcnn.Trainer(small(), lr=0.5)
 
 
@@ -558,7 +564,7 @@ def test_a_trainer_takes_a_recipe_and_names_its_fields():
     ("given", "text"),
     [
         ({"epoch": 1}, "train has no argument 'epoch'; did you mean 'epochs'? Choose from: model, train_set, recipe,"),
-        ({"lr": 0.1}, "train has no argument 'lr'; say optimizer=mnistcnn.SGD(lr=0.1). Choose from: model,"),
+        ({"lr": 0.1}, "train has no argument 'lr'; say optimizer=mnistcnn.optim.SGD(lr=0.1). Choose from: model,"),
     ],
 )
 def test_train_names_the_argument_that_was_meant(data: Any, given: dict[str, Any], text: str):
@@ -578,7 +584,7 @@ def test_train_keeps_its_signature():
 
 def test_the_bar_is_asked_at_most_twenty_times_a_second(digits: Any, monkeypatch: pytest.MonkeyPatch):
     """The core reports every 50 ms at most, and a report costs far less than the 0.5 ms that are 1 % of that."""
-    from mnistcnn import progress
+    from mnistcnn._internal import progress
 
     calls: list[int] = []
     spent = 0.0
@@ -657,7 +663,7 @@ def test_nothing_to_train_is_refused():
 def test_the_optimizer_of_a_trainer_is_chosen_once():
     trainer = mnistcnn.Trainer(mnistcnn.create_model("budget_model1"), progress=False)
     with pytest.raises(AttributeError):
-        trainer.optimizer = mnistcnn.SGD(lr=1.0)
+        trainer.optimizer = mnistcnn.optim.SGD(lr=1.0)
 
 
 @pytest.mark.parametrize("engine", ["lanes", "aten"])
@@ -669,7 +675,7 @@ def test_weights_that_leave_the_finite_numbers_in_the_last_step_are_noticed(engi
             _noise_set(32),
             batch_size=32,
             epochs=1,
-            optimizer=mnistcnn.SGD(lr=1e39),
+            optimizer=mnistcnn.optim.SGD(lr=1e39),
             engine=engine,
             progress=False,
         )
@@ -695,7 +701,7 @@ def test_numpy_integers_are_integers():
 def test_arguments_of_a_wrong_kind_are_named():
     model, data = mnistcnn.create_model("budget_model1"), _noise_set(16)
     with pytest.raises(TypeError, match=r"lr must be a number, got '0\.1'"):
-        mnistcnn.SGD(lr="0.1")
+        mnistcnn.optim.SGD(lr="0.1")
     with pytest.raises(TypeError, match="label_smoothing must be a number, got 'a'"):
         mnistcnn.train(model, data, label_smoothing="a")
     with pytest.raises(ValueError, match="batch_size must be an integer of at most"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import mnistcnn
-from mnistcnn.recipes import Recipe
+from mnistcnn.training.recipes import Recipe
 from studies import made_setting, made_trial, made_trials
 
 TEN = (0.9938, 0.9944, 0.9931, 0.9942, 0.9935, 0.9947, 0.9929, 0.9941, 0.9936, 0.9937)

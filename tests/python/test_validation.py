@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import mnistcnn
-from mnistcnn.validation import split_off
+from mnistcnn.training.validation import split_off
 from runs import small
 
 
@@ -78,9 +78,9 @@ def test_a_schedule_that_needs_a_validation_set_says_so_before_any_work(data: An
     model = small()
     before = [tensor.clone() for tensor in model.state_dict().values()]
     with pytest.raises(ValueError, match="ReduceLROnPlateau looks at validation_loss, but there is no validation set"):
-        fit(model, data, schedule=mnistcnn.ReduceLROnPlateau())
+        fit(model, data, schedule=mnistcnn.optim.ReduceLROnPlateau())
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), before, strict=True))
-    fit(model, data, schedule=mnistcnn.ReduceLROnPlateau(monitor="train_loss"))
+    fit(model, data, schedule=mnistcnn.optim.ReduceLROnPlateau(monitor="train_loss"))
 
 
 def larger_images(count: int = 200) -> mnistcnn.ImageSet:
@@ -91,8 +91,8 @@ def larger_images(count: int = 200) -> mnistcnn.ImageSet:
 @pytest.mark.parametrize("engine", ["lanes", "aten"])
 def test_images_of_another_size_train_where_the_augmentation_makes_them_fit(engine: str):
     """As if they had been made before: the same losses, step for step."""
-    large, steps = larger_images(), [mnistcnn.CenterCrop(30), mnistcnn.Resize(28)]
-    fitting = mnistcnn.ImageSet.from_arrays(mnistcnn.augment(large, steps), large.labels)
+    large, steps = larger_images(), [mnistcnn.transforms.CenterCrop(30), mnistcnn.transforms.Resize(28)]
+    fitting = mnistcnn.ImageSet.from_arrays(mnistcnn.transforms.augment(large, steps), large.labels)
     losses = []
     for images, augment in ((large, steps), (fitting, ())):
         model = small()
@@ -106,8 +106,14 @@ def test_images_of_another_size_train_where_the_augmentation_makes_them_fit(engi
     ("options", "text"),
     [
         ({}, r"train_set has images \(1, 32, 36\), but model"),
-        ({"augment": [mnistcnn.Rotation(5)]}, r"makes images of shape \[1, 32, 36\].* end it with mnistcnn.Resize"),
-        ({"augment": [mnistcnn.Resize((28, 28))], "validation": 0.1}, "validation=0.1, not augmented, has images"),
+        (
+            {"augment": [mnistcnn.transforms.Rotation(5)]},
+            r"makes images of shape \[1, 32, 36\].* end it with mnistcnn.transforms.Resize",
+        ),
+        (
+            {"augment": [mnistcnn.transforms.Resize((28, 28))], "validation": 0.1},
+            "validation=0.1, not augmented, has images",
+        ),
     ],
 )
 def test_images_that_do_not_fit_are_refused(options: dict[str, Any], text: str):

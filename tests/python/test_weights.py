@@ -109,7 +109,12 @@ def test_wrong_files(tmp_path: Path):
 def test_an_author_s_class_takes_our_weights():
     """And the other way round, into a model of the zoo."""
     module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(1352, 10))
-    layers = [mnistcnn.Conv2d(2, 3), mnistcnn.BatchNorm2d(), mnistcnn.Flatten(), mnistcnn.Linear(10)]
+    layers = [
+        mnistcnn.layers.Conv2d(2, 3),
+        mnistcnn.layers.BatchNorm2d(),
+        mnistcnn.layers.Flatten(),
+        mnistcnn.layers.Linear(10),
+    ]
     model = mnistcnn.Model(layers).load_weights(module.state_dict())
     images = torch.randn(3, 1, 28, 28, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(model.eval()(images), module.eval()(images))

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import mnistcnn
-from mnistcnn._native import core
-from mnistcnn.zoo import Citation, published_network
+from mnistcnn._internal.native import core
+from mnistcnn.nn.zoo import Citation, published_network
 from reference import GOLDEN, golden_module
 
 # The golden table's words for the core's fields.
@@ -61,7 +61,9 @@ def test_every_layer_is_the_golden_one(entry: dict[str, Any]):
 
 @every_network
 def test_what_the_table_does_not_say_is_usual(entry: dict[str, Any]):
-    usual = mnistcnn.Model([mnistcnn.Conv2d(1, 1), mnistcnn.BatchNorm2d(), mnistcnn.MaxPool2d(1)])._network.nodes
+    usual = mnistcnn.Model(
+        [mnistcnn.layers.Conv2d(1, 1), mnistcnn.layers.BatchNorm2d(), mnistcnn.layers.MaxPool2d(1)]
+    )._network.nodes
     usual_fields = {node["op"]: node["fields"] for node in usual}
     for node in mnistcnn.create_model(entry["name"])._network.nodes:
         for name in ("dilation", "groups", "eps", "momentum", "affine", "track_running_stats", "ceil_mode"):
@@ -127,7 +129,7 @@ def test_session7_net_sees_only_the_corner_of_its_last_map():
     nodes = {node["name"]: node for node in mnistcnn.create_model("session7_net")._network.nodes}
     assert nodes["convblock10.0"]["output_shape"] == (10, 5, 5)
     assert nodes["gap"]["input_shapes"] == ((10, 5, 5),)
-    gap = mnistcnn.Model([mnistcnn.AvgPool2d(nodes["gap"]["fields"]["kernel"])], (1, 5, 5))
+    gap = mnistcnn.Model([mnistcnn.layers.AvgPool2d(nodes["gap"]["fields"]["kernel"])], (1, 5, 5))
     images = torch.zeros(1, 1, 5, 5, requires_grad=True)
     gap(images).sum().backward()
     wanted = torch.zeros(5, 5)

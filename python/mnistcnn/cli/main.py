@@ -10,18 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mnistcnn.cli import (
-    demonstrating,
-    exporting,
-    finding,
-    interruption,
-    measuring,
-    models,
-    pictures,
-    studying,
-    testing,
-    training,
-)
+from mnistcnn.cli import demo, export, interruption, lr_find, measure, models, pictures, study, test, train
 from mnistcnn.cli.output import say
 
 _ERRNO = re.compile(r"^\[Errno \d+\] ")  # a number for programs, in front of the words
@@ -66,9 +55,9 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
 
 
 for command in (
-    *(training.train, testing.test, testing.predict, models.models, models.summary, pictures.show),
-    *(studying.trials, studying.sweep, studying.experiments, measuring.bench, measuring.profile),
-    *(finding.lr_find, exporting.export, demonstrating.demo),
+    *(train.train, test.test, test.predict, models.models, models.summary, pictures.show),
+    *(study.trials, study.sweep, study.experiments, measure.bench, measure.profile),
+    *(lr_find.lr_find, export.export, demo.demo),
 ):
     app.command()(_interruptible(command))
 

@@ -12,8 +12,8 @@ import typer
 from mnistcnn.cli.output import say
 
 if TYPE_CHECKING:
-    from mnistcnn.image_set import ImageSet
-    from mnistcnn.model import Model
+    from mnistcnn.data.image_set import ImageSet
+    from mnistcnn.nn.model import Model
 
 
 class Data(str, Enum):
@@ -43,7 +43,7 @@ PICTURES = (".png", ".svg", ".pdf")
 
 def load(data: Data, images: int | None = None) -> tuple[ImageSet, ImageSet]:
     """The training set, or its first images, and the test set."""
-    from mnistcnn import datasets
+    from mnistcnn.data import datasets
 
     if data is not Data.auto:
         train_set, test_set = datasets.load(data.value)
@@ -97,7 +97,7 @@ def check_target(path: Path | None, *, option: str = "", endings: tuple[str, ...
 
 def check_network(name: str) -> None:
     """Before any download; an unknown one is a command that was written wrongly."""
-    from mnistcnn.zoo import check_name
+    from mnistcnn.nn.zoo import check_name
 
     try:
         check_name(name)
@@ -107,7 +107,7 @@ def check_network(name: str) -> None:
 
 def check_engine(engine: str) -> None:
     """As `check_network`."""
-    from mnistcnn.model import ENGINES
+    from mnistcnn.nn.model import ENGINES
 
     if engine not in ENGINES:
         raise typer.BadParameter(f"engine must be one of {', '.join(map(repr, ENGINES))}, got {engine!r}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnistcnn.results import TestResult
+    from mnistcnn.evaluation.results import TestResult
 
 
 def say(text: str) -> None:
@@ -17,7 +17,7 @@ def say(text: str) -> None:
 
 def print_json(values: Any) -> None:
     """One JSON document."""
-    from mnistcnn.exports import json_text, without_nan
+    from mnistcnn._internal.tables import json_text, without_nan
 
     print(json_text(without_nan(values)))
 
@@ -39,7 +39,7 @@ def print_table(columns: list[str], rows: list[list[str]], *, left: int) -> None
 
 def save_picture(figure: Any, path: Path, *, dpi: int = 120) -> None:
     """Writes a figure, and says so."""
-    from mnistcnn.atomic import replacing
+    from mnistcnn._internal.atomic_files import replacing
 
     with replacing(path) as file:
         figure.savefig(file, format=path.suffix[1:].lower(), dpi=dpi)

@@ -16,7 +16,7 @@ from mnistcnn.cli.output import print_json, save_picture
 if TYPE_CHECKING:
     import numpy as np
 
-    from mnistcnn.image_set import ImageSet
+    from mnistcnn.data.image_set import ImageSet
 
 
 class Part(str, Enum):

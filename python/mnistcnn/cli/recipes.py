@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from mnistcnn.recipes import Recipe
+    from mnistcnn.training.recipes import Recipe
 
 
 def checked_part(value: float | None) -> float | None:
@@ -64,7 +64,7 @@ def chosen_recipe(
     made = _named(model, recipe)
     given = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    rates = {name: value for name, value in (("lr", lr), ("momentum", momentum)) if value is not None}
+    rates: dict[str, Any] = {name: value for name, value in (("lr", lr), ("momentum", momentum)) if value is not None}
     for name in rates:
         if name not in {each.name for each in fields(made.optimizer)}:
             raise ValueError(f"--{name} has no meaning for the recipe's optimizer {type(made.optimizer).__name__}")
@@ -93,8 +93,8 @@ def _named(model: str, recipe: str | None) -> Recipe:
 
 def _checked_variant(model: str, variant: str) -> str:
     """One of those that there are; the plain one is called 'published' here."""
-    from mnistcnn.checks import did_you_mean
-    from mnistcnn.published_recipes import variants
+    from mnistcnn._internal.checks import did_you_mean
+    from mnistcnn.training.published_recipes import variants
 
     names = ["published", *(each for each in variants(model) if each is not None)]
     if variant not in names:

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from mnistcnn.atomic import write_whole
-from mnistcnn.checks import positive_number, whole_number
+from mnistcnn._internal.atomic_files import write_whole
+from mnistcnn._internal.checks import positive_number, whole_number
 from mnistcnn.course.loop import evaluated, one_epoch
 from mnistcnn.course.sources import get_dataloaders
-from mnistcnn.loader import DataLoader
-from mnistcnn.model import Model
+from mnistcnn.data.loader import DataLoader
+from mnistcnn.nn.model import Model
 
 _WATCHED_PART = 1 / 6  # of the training set: as many images as MNIST's test set has
 _FACTOR, _PATIENCE = 0.1, 3  # of the learning rate, after so many epochs that were not better

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mnistcnn.bridge.from_torch import model_of
-from mnistcnn.loader import DataLoader
-from mnistcnn.progress import ProgressBar
+from mnistcnn._internal.progress import ProgressBar
+from mnistcnn.convert.from_torch import model_of
+from mnistcnn.data.loader import DataLoader
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 Loss = Callable[..., torch.Tensor]

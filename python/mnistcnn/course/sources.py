@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from mnistcnn.augmentation import Step
-from mnistcnn.augmented import augment
-from mnistcnn.datasets import load_auto
-from mnistcnn.image_set import ImageSet
-from mnistcnn.loader import DataLoader
-from mnistcnn.normalization import MNIST, Normalization
-from mnistcnn.recipes import recipe
+from mnistcnn.data.datasets import load_auto
+from mnistcnn.data.image_set import ImageSet
+from mnistcnn.data.loader import DataLoader
+from mnistcnn.data.normalization import MNIST, Normalization
+from mnistcnn.training.published_recipes import recipe
+from mnistcnn.transforms.preview import augment
+from mnistcnn.transforms.steps import Step
 
 Loaders = tuple[DataLoader, DataLoader]
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from mnistcnn.bridge.conversion import latest_conversion
-from mnistcnn.model import Model
+from mnistcnn.convert.conversion import latest_conversion
+from mnistcnn.nn.model import Model
 
 _WIDTH = 64
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnistcnn.drawing import SIDE, as_digit
-from mnistcnn.evaluation import predict
-from mnistcnn.explain import grad_cam
+from mnistcnn.data.digitize import SIDE, as_digit
+from mnistcnn.evaluation.evaluate import predict
+from mnistcnn.evaluation.explain import grad_cam
 
 if TYPE_CHECKING:
-    from mnistcnn.model import Model
+    from mnistcnn.nn.model import Model
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 

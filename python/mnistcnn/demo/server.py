@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnistcnn.data.digitize import SIDE
 from mnistcnn.demo.reader import Reader
-from mnistcnn.drawing import SIDE
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from mnistcnn.model import Model
+    from mnistcnn.nn.model import Model
 
 PAGE = Path(__file__).parent / "page"
 CANVAS = 280  # the page's drawing has CANVAS x CANVAS grey pixels, one byte each

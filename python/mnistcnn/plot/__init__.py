@@ -11,6 +11,7 @@ from mnistcnn.plot.galleries import augmented, images, mistakes
 from mnistcnn.plot.histories import curves
 from mnistcnn.plot.inside import feature_maps, filters, grad_cam, receptive_field, saliency
 from mnistcnn.plot.live import LiveCurves
+from mnistcnn.plot.roofline import roofline
 from mnistcnn.plot.scores import confusion, per_class, reliability
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "per_class",
     "receptive_field",
     "reliability",
+    "roofline",
     "saliency",
     "trials",
 ]

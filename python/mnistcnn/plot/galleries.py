@@ -9,13 +9,14 @@ import numpy as np
 
 from mnistcnn.plot.style import BAD
 from mnistcnn.plot.tiles import as_tile, captions_fit, draw_tiles
+from mnistcnn.transforms.preview import augment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mnistcnn.image_set import ImageSet
-    from mnistcnn.results import Mistake, TestResult
+    from mnistcnn.data.image_set import ImageSet
+    from mnistcnn.evaluation.results import Mistake, TestResult
 
 
 def images(
@@ -125,7 +126,7 @@ def augmented(
     data
         An `ImageSet`, or uint8 images.
     steps
-        What `mnistcnn.augment` takes, such as ``[mnistcnn.Rotation(7)]``.
+        What `mnistcnn.transforms.augment` takes, such as ``[mnistcnn.transforms.Rotation(7)]``.
     count, versions
         How many images, and how many versions of each.
     seed
@@ -133,10 +134,8 @@ def augmented(
     title, ax
         A title, and the axes to draw into instead of a new figure.
     """
-    import mnistcnn
-
     pixels = pixels_of(data)[:count]
-    rows = [pixels, *(_pixels(mnistcnn.augment(pixels, steps, seed=seed, epoch=each)) for each in range(versions))]
+    rows = [pixels, *(_pixels(augment(pixels, steps, seed=seed, epoch=each)) for each in range(versions))]
     names = ["original", *(f"epoch {each + 1}" for each in range(versions))]
     height, width = (max(row.shape[axis] for row in rows) for axis in (2, 3))
     tiles = [as_tile(_fitted(image, height, width)) for row in rows for image in row]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mnistcnn.history import History
+    from mnistcnn.training.history import History
 
 Histories: TypeAlias = "History | Sequence[History] | Mapping[str, History | Sequence[History]]"
 _LEAST_SEEDS = 3  # of a band
@@ -49,7 +49,7 @@ def curves(
     Examples
     --------
     >>> import mnistcnn
-    >>> record = mnistcnn.EpochRecord(1, 0.3, 0.9, 0.1, 0.97, 0.01, 1.0)
+    >>> record = mnistcnn.callbacks.EpochRecord(1, 0.3, 0.9, 0.1, 0.97, 0.01, 1.0)
     >>> figure = mnistcnn.plot.curves(mnistcnn.History(epochs=[record]))
     >>> [ax.get_title() for ax in figure.axes]
     ['Training loss', 'Training accuracy', 'Validation loss', 'Validation accuracy']
@@ -128,7 +128,7 @@ def _groups(history: Any) -> list[tuple[str, tuple[History, ...]]]:
 
 
 def _runs(history: Any) -> tuple[History, ...]:
-    from mnistcnn.history import History
+    from mnistcnn.training.history import History
 
     if isinstance(history, History):
         return (history,)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mnistcnn.image_set import ImageSet
-    from mnistcnn.model import Model
+    from mnistcnn.data.image_set import ImageSet
+    from mnistcnn.nn.model import Model
 
 _MOST_TILES = 64
 _MOST_FIELDS = 7
@@ -89,7 +89,7 @@ def feature_maps(
     >>> figure.axes[0].get_title()
     'convblock3: 4 channels of 22x22'
     """
-    from mnistcnn import explain
+    from mnistcnn.evaluation import explain
 
     maps = explain.feature_maps(model, explain.batch_of(model, _first(image))[:1], layer)[0]
     if maps.ndim != 3:
@@ -123,7 +123,7 @@ def grad_cam(
     >>> len(figure.axes[0].images)
     8
     """
-    from mnistcnn import explain
+    from mnistcnn.evaluation import explain
 
     pixels = pixels_of(images)[:count]
     heat = explain.grad_cam(model, pixels, layer=layer, target=_first_targets(target, count))
@@ -154,7 +154,7 @@ def saliency(
     >>> len(figure.axes[0].images)
     8
     """
-    from mnistcnn import explain
+    from mnistcnn.evaluation import explain
 
     pixels = pixels_of(images)[:count]
     gradients = explain.saliency(model, pixels, target=_first_targets(target, count)).sum(axis=1)
@@ -195,7 +195,7 @@ def receptive_field(
     import matplotlib as mpl
     from matplotlib.patches import Rectangle
 
-    from mnistcnn import explain
+    from mnistcnn.evaluation import explain
 
     names = list(layers) if layers is not None else _growing(model)
     fields = [explain.receptive_field(model, name) for name in names]
@@ -245,7 +245,7 @@ def _kernels(model: Model, layer: str | None) -> tuple[str, np.ndarray[Any, Any]
     """Name and weights of a convolution."""
     convolutions = [name for name, op, _, _ in model.rows if op == "conv2d"]
     if layer is not None:
-        from mnistcnn.explain import find_layer
+        from mnistcnn.evaluation.explain import find_layer
 
         find_layer(model, layer)  # an unknown name gets a hint
         convolutions = [name for name in convolutions if name == layer or name.startswith(f"{layer}.")]
@@ -269,12 +269,9 @@ def _first_targets(target: Any, count: int) -> Any:
 
 def _captions(model: Model, images: Any, pixels: np.ndarray[Any, Any], target: Any) -> list[str]:
     """What each picture explains, and what is true where that is known and something else."""
-    import mnistcnn
+    from mnistcnn.evaluation.evaluate import predict
 
-    if target is None:
-        explained = mnistcnn.predict(model, pixels).argmax(1)
-    else:
-        explained = np.broadcast_to(np.asarray(target), len(pixels))
+    explained = predict(model, pixels).argmax(1) if target is None else np.broadcast_to(np.asarray(target), len(pixels))
     classes = getattr(images, "classes", None) or tuple(map(str, range(model.num_classes)))
     names = [classes[each] if each < len(classes) else str(each) for each in explained]
     labels = getattr(images, "labels", None)

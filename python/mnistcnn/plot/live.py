@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from mnistcnn._internal.progress import in_notebook
 from mnistcnn.plot.style import PALETTE
-from mnistcnn.progress import in_notebook
 
 if TYPE_CHECKING:
-    from mnistcnn.history import EpochRecord
+    from mnistcnn.training.history import EpochRecord
 
 _WIDTH, _HEIGHT = 340.0, 200.0  # of one panel, in pixels
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 14.0, 26.0, 30.0  # around the data

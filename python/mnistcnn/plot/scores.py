@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mnistcnn.results import TestResult
+    from mnistcnn.evaluation.results import TestResult
 
 _MOST_NUMBERS = 26  # classes whose cells still have room for a number
 

@@ -1,1 +1,62 @@
-"""Studies of many runs: trials over seeds, comparisons, the experiment log, folds, ensembles, sweeps."""
+"""Studies of many runs: trials over seeds, comparisons, cross-validation, ensembles and sweeps."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from mnistcnn._internal.lazy import Exports
+
+if TYPE_CHECKING:
+    from mnistcnn.study.comparison import Comparison as Comparison
+    from mnistcnn.study.comparison import compare as compare
+    from mnistcnn.study.cross_validation import cross_validate as cross_validate
+    from mnistcnn.study.ensemble import Ensemble as Ensemble
+    from mnistcnn.study.ensemble import shifted_predictions as shifted_predictions
+    from mnistcnn.study.log import Experiments as Experiments
+    from mnistcnn.study.log import experiments as experiments
+    from mnistcnn.study.runner import run_trials as run_trials
+    from mnistcnn.study.sweep import Sweep as Sweep
+    from mnistcnn.study.sweep import sweep as sweep
+    from mnistcnn.study.trials import Trial as Trial
+    from mnistcnn.study.trials import Trials as Trials
+
+_EXPORTS = Exports(
+    "mnistcnn.study",
+    {
+        "comparison": (
+            "Comparison",
+            "compare",
+        ),
+        "cross_validation": ("cross_validate",),
+        "ensemble": (
+            "Ensemble",
+            "shifted_predictions",
+        ),
+        "log": (
+            "Experiments",
+            "experiments",
+        ),
+        "runner": ("run_trials",),
+        "sweep": (
+            "Sweep",
+            "sweep",
+        ),
+        "trials": (
+            "Trial",
+            "Trials",
+        ),
+    },
+)
+__all__ = [*_EXPORTS.names]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS.names:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
+    value = globals()[name] = _EXPORTS.load(name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

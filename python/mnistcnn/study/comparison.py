@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mnistcnn.checks import seed_number
-from mnistcnn.exports import json_text, without_nan
+from mnistcnn._internal.checks import seed_number
+from mnistcnn._internal.tables import html_table, json_text, without_nan
 from mnistcnn.study.student import deviation_of, mean_of, quantile, two_sided_p
 from mnistcnn.study.trials import Trials, spread
 
@@ -99,9 +99,7 @@ class Comparison:
         return "\n".join([self.verdict, *(f"  {name.ljust(width)}   {text}" for name, text in lines)])
 
     def _repr_html_(self) -> str:
-        from mnistcnn.html import table
-
-        return table(["", ""], [list(line) for line in self._lines()], title=self.verdict, left=2)
+        return html_table(["", ""], [list(line) for line in self._lines()], title=self.verdict, left=2)
 
 
 def compare(

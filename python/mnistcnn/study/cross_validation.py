@@ -7,20 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnistcnn.checks import seed_number, whole_number
-from mnistcnn.image_set import ImageSet
-from mnistcnn.recipes import Recipe
+from mnistcnn._internal.checks import seed_number, whole_number
+from mnistcnn.data.image_set import ImageSet
 from mnistcnn.study.folds import Fold, check_folds
 from mnistcnn.study.job import Job, Template
 from mnistcnn.study.log import DEFAULT_LOG
 from mnistcnn.study.runner import check_run, chosen_recipe, log_path, run_jobs, setting_of
 from mnistcnn.study.trials import Trials
-from mnistcnn.validation import Validation
+from mnistcnn.training.recipes import Recipe
+from mnistcnn.training.validation import Validation
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from mnistcnn.model import Model
+    from mnistcnn.nn.model import Model
 
 
 def cross_validate(

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mnistcnn.arrays import as_tensor
-from mnistcnn.checks import whole_number
-from mnistcnn.evaluation import predict, result_of
-from mnistcnn.image_set import ImageSet
-from mnistcnn.model import Model
+from mnistcnn._internal.checks import whole_number
+from mnistcnn.data.arrays import as_tensor
+from mnistcnn.data.image_set import ImageSet
+from mnistcnn.evaluation.evaluate import predict, result_of
+from mnistcnn.nn.model import Model
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from mnistcnn.results import TestResult
+    from mnistcnn.evaluation.results import TestResult
 
 Images = ImageSet | np.ndarray[Any, Any] | torch.Tensor
 _MOST_SHIFT = 14
@@ -140,7 +140,7 @@ def shifted_predictions(
     --------
     >>> import mnistcnn
     >>> model = mnistcnn.create_model("budget_model3")
-    >>> mnistcnn.shifted_predictions(model, mnistcnn.load("digits")[1][:5], shifts=1).shape
+    >>> mnistcnn.study.shifted_predictions(model, mnistcnn.load("digits")[1][:5], shifts=1).shape
     (5, 10)
     """
     shifts = whole_number("shifts", shifts, least=0, most=_MOST_SHIFT)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mnistcnn.image_set import ImageSet
+from mnistcnn.data.image_set import ImageSet
 
 
 @dataclass(frozen=True)

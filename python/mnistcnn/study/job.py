@@ -16,22 +16,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from mnistcnn._native import core
-from mnistcnn.bridge.from_torch import from_torch
-from mnistcnn.evaluation import test
-from mnistcnn.graph import Row
-from mnistcnn.history import EpochRecord, History
-from mnistcnn.image_set import ImageSet
-from mnistcnn.model import Model, frozen
-from mnistcnn.normalization import Normalization
+from mnistcnn._internal.native import core
+from mnistcnn.convert.from_torch import from_torch
+from mnistcnn.data.image_set import ImageSet
+from mnistcnn.data.normalization import Normalization
+from mnistcnn.evaluation.evaluate import test
+from mnistcnn.nn.graph import Row
+from mnistcnn.nn.model import Model, frozen
+from mnistcnn.nn.zoo import create_model
 from mnistcnn.study.folds import Fold
 from mnistcnn.study.spool import SetReference
 from mnistcnn.study.trials import Trial
-from mnistcnn.training import train
-from mnistcnn.zoo import create_model
+from mnistcnn.training.history import EpochRecord, History
+from mnistcnn.training.trainer import train
 
 if TYPE_CHECKING:
-    from mnistcnn.recipes import Recipe
+    from mnistcnn.training.recipes import Recipe
 
 AnySet = ImageSet | SetReference
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnistcnn.exports import aligned, json_text, pandas, without_nan
+from mnistcnn._internal.tables import aligned, html_table, json_text, pandas, without_nan
 from mnistcnn.study.recipe_words import recipe_words
 from mnistcnn.study.student import mean_of
 from mnistcnn.study.trials import Setting, Trial, Trials, percent, plain, spread
@@ -149,9 +149,7 @@ class Experiments:
         return "\n".join([self._title(), *(f"  {line}".rstrip() for line in lines)])
 
     def _repr_html_(self) -> str:
-        from mnistcnn.html import table
-
-        return table(_HEADINGS, [_cells(_row(each)) for each in self.experiments], title=self._title(), left=3)
+        return html_table(_HEADINGS, [_cells(_row(each)) for each in self.experiments], title=self._title(), left=3)
 
 
 def experiments(path: str | Path | None = None) -> Experiments:

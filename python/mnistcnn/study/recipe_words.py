@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mnistcnn.plain_values import from_plain, shown
-from mnistcnn.published_recipes import published
-from mnistcnn.recipes import DECIDING, Recipe
+from mnistcnn._internal.plain_values import from_plain, shown
+from mnistcnn.training.published_recipes import recipe as published
+from mnistcnn.training.recipes import DECIDING, Recipe
 
 
 def recipe_words(recipe: dict[str, Any]) -> str:

@@ -12,23 +12,23 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from mnistcnn.checks import seed_number, whole_number
-from mnistcnn.entrance import check_set
-from mnistcnn.image_set import ImageSet
-from mnistcnn.progress import ProgressBar
-from mnistcnn.recipes import Recipe, hint_for
-from mnistcnn.recipes import recipe as published_recipe
+from mnistcnn._internal.checks import seed_number, whole_number
+from mnistcnn._internal.progress import ProgressBar
+from mnistcnn.data.image_set import ImageSet
+from mnistcnn.nn.input_checks import check_set
 from mnistcnn.study.job import Job, Listener, Template, run_job
 from mnistcnn.study.log import DEFAULT_LOG, append, check_log
 from mnistcnn.study.spool import SetMissingError, Spool, facts_of
 from mnistcnn.study.trials import Setting, Trial, Trials, checked_target, percent
-from mnistcnn.training import Trainer
-from mnistcnn.validation import Validation
+from mnistcnn.training.published_recipes import recipe as published_recipe
+from mnistcnn.training.recipes import Recipe, hint_for
+from mnistcnn.training.trainer import Trainer
+from mnistcnn.training.validation import Validation
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from mnistcnn.model import Model
+    from mnistcnn.nn.model import Model
 
 _REDRAW = 0.2  # seconds between two looks at how far the trials are
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mnistcnn.recipes import Recipe
+from mnistcnn.training.recipes import Recipe
 
 if TYPE_CHECKING:
     import optuna

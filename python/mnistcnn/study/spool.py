@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnistcnn.image_set import ImageSet
+from mnistcnn.data.image_set import ImageSet
 from mnistcnn.study.trials import SetFacts
 
 _KEPT = 4  # sets that a worker remembers
@@ -55,7 +55,7 @@ class SetReference:
         return found if facts_of(found) == self.facts else None
 
     def _from_cache(self) -> ImageSet:
-        from mnistcnn.datasets import load
+        from mnistcnn.data.datasets import load
 
         try:
             sets: tuple[ImageSet, ...] = load(self.facts.name, download=False)

@@ -14,27 +14,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnistcnn._native import core
-from mnistcnn.checks import seed_number, whole_number
-from mnistcnn.exports import aligned, json_text, pandas, without_nan
-from mnistcnn.history import EpochRecord
-from mnistcnn.image_set import ImageSet
-from mnistcnn.progress import ProgressBar
-from mnistcnn.recipes import Recipe
+from mnistcnn._internal.checks import seed_number, whole_number
+from mnistcnn._internal.native import core
+from mnistcnn._internal.progress import ProgressBar
+from mnistcnn._internal.tables import aligned, html_table, json_text, pandas, without_nan
+from mnistcnn.data.image_set import ImageSet
 from mnistcnn.study.job import Template
 from mnistcnn.study.runner import check_run, chosen_recipe
 from mnistcnn.study.space import Space, changed, checked_space
 from mnistcnn.study.spool import facts_of
 from mnistcnn.study.storage import opened_study
 from mnistcnn.study.trials import percent, plain
-from mnistcnn.training import train
+from mnistcnn.training.history import EpochRecord
+from mnistcnn.training.recipes import Recipe
+from mnistcnn.training.trainer import train
 
 if TYPE_CHECKING:
     import optuna
     import pandas as pd
     from torch import nn
 
-    from mnistcnn.model import Model
+    from mnistcnn.nn.model import Model
 
 _INTERRUPTED = "interrupted"  # a trial that Ctrl-C ended says nothing about its recipe, and is tried again
 
@@ -130,9 +130,7 @@ class Sweep:
         return "\n".join([self._title(), *(f"  {line}" for line in aligned([headings, *rows]))])
 
     def _repr_html_(self) -> str:
-        from mnistcnn.html import table
-
-        return table(*self._table(), title=self._title())
+        return html_table(*self._table(), title=self._title())
 
 
 def sweep(

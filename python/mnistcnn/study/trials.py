@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnistcnn.exports import aligned, json_text, without_nan
-from mnistcnn.history import History
+from mnistcnn._internal.tables import aligned, html_table, json_text, without_nan
 from mnistcnn.study.student import deviation_of, mean_of, quantile
+from mnistcnn.training.history import History
 
 if TYPE_CHECKING:
-    from mnistcnn.model import Model
-    from mnistcnn.recipes import Recipe
-    from mnistcnn.results import TestResult
+    from mnistcnn.evaluation.results import TestResult
+    from mnistcnn.nn.model import Model
+    from mnistcnn.training.recipes import Recipe
 
 _FORMAT = "mnistcnn trials 1"
 
@@ -169,7 +169,7 @@ class Trials:
     @property
     def recipe(self) -> Recipe:
         """How they were trained."""
-        from mnistcnn.recipes import Recipe
+        from mnistcnn.training.recipes import Recipe
 
         return Recipe.from_dict(self.setting.recipe)
 
@@ -285,9 +285,7 @@ class Trials:
         return "\n".join([self.headline(), self._about(), *lines, *failures])
 
     def _repr_html_(self) -> str:
-        from mnistcnn.html import table
-
-        about = table(self._headings(), [_cells(trial) for trial in self.trials], title=self.headline())
+        about = html_table(self._headings(), [_cells(trial) for trial in self.trials], title=self.headline())
         return about + f"<div>{self._about()}</div>"
 
     def _headings(self) -> list[str]:

@@ -1,0 +1,1 @@
+"""Shared helpers without knowledge of images or networks: native module, checks, files, values, tables."""

@@ -1,0 +1,28 @@
+"""Names of a package that are imported on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+
+class Exports:
+    """The public names of a package, and the modules inside it that define them."""
+
+    def __init__(self, package: str, modules: Mapping[str, tuple[str, ...]]) -> None:
+        self._package = package
+        self._module_of = {name: module for module, names in modules.items() for name in names}
+        self.names = sorted(self._module_of)
+
+    def module_of(self, name: str) -> str:
+        """Return the full name of the module that defines a public name."""
+        return f"{self._package}.{self._module_of[name]}"
+
+    def load(self, name: str) -> Any:
+        """Import the module that defines a public name and return the value."""
+        if self._module_of[name] == "_core":  # the compiled module is loaded after a check of torch's version
+            from mnistcnn._internal.native import core
+
+            return getattr(core, name)
+        return getattr(import_module(self.module_of(name)), name)

@@ -1,0 +1,79 @@
+"""What every result offers: a table as text, JSON with or without a file, and pandas."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mnistcnn._internal.atomic_files import write_whole
+
+_CELL = "padding: 0.15em 0.8em; text-align: {align}; border: none; white-space: nowrap;"
+_RULE = "border-bottom: 1px solid color-mix(in srgb, currentColor 35%, transparent);"
+
+
+def aligned(rows: Sequence[Sequence[str]], *, left: int = 0, gap: str = "   ") -> list[str]:
+    """One line per row; the first ``left`` columns are aligned to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        gap.join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def json_text(values: Any, path: str | Path | None = None) -> str:
+    """JSON text, also written to ``path`` if given; what JSON has no word for must have been taken out."""
+    text = json.dumps(values, indent=1, allow_nan=False)
+    if path is not None:
+        write_text(path, text + "\n")
+    return text
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """The whole file or none."""
+    return write_whole(Path(path), text.encode())
+
+
+def without_nan(value: Any) -> Any:
+    """The same with None for every number that JSON has no word for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: without_nan(each) for key, each in value.items()}
+    return [without_nan(each) for each in value] if isinstance(value, list) else value
+
+
+def pandas() -> ModuleType:
+    """Imported when a table is asked for, or a sentence about how to get it."""
+    try:
+        return importlib.import_module("pandas")
+    except ImportError:
+        raise ImportError('to_dataframe needs pandas: pip install "mnistcnn[pandas]"') from None
+
+
+def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", left: int = 0) -> str:
+    """An HTML table; the first ``left`` columns are aligned to the left, the others to the right."""
+    aligns = ["left" if i < left else "right" for i in range(len(headings))]
+    head = "".join(_cell("th", text, align) for text, align in zip(headings, aligns, strict=True))
+    body = "".join(
+        "<tr>" + "".join(_cell("td", text, align) for text, align in zip(row, aligns, strict=True)) + "</tr>"
+        for row in rows
+    )
+    caption = f"<div style='font-weight: 600; margin: 0.3em 0'>{escape(title)}</div>" if title else ""
+    style = "border-collapse: collapse; font-variant-numeric: tabular-nums;"
+    return (
+        f"<div style='overflow-x: auto'>{caption}<table style='{style}'><thead style='{_RULE}'><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _cell(tag: str, text: str, align: str) -> str:
+    return f"<{tag} style='{_CELL.format(align=align)}'>{escape(text)}</{tag}>"

@@ -1,0 +1,86 @@
+"""Safetensors files with a description and a digest, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mnistcnn._internal.atomic_files import write_whole
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """A kind of file: a name, a version, and under which name the header holds the description."""
+
+    name: str
+    version: int
+    key: str
+    maker: str
+
+
+def write_tensors(path: Path, kind: FileFormat, description: Any, tensors: Mapping[str, torch.Tensor]) -> Path:
+    """One safetensors file, whole or not at all, with a digest of all it holds."""
+    from safetensors.torch import save
+
+    text = json.dumps(description)
+    plain = cpu_copies(tensors)
+    header = {"format": kind.name, "version": str(kind.version), kind.key: text, "digest": digest_of(text, plain)}
+    return write_whole(path, save(plain, header))
+
+
+def read_tensors(path: Path, kind: FileFormat) -> tuple[Any, dict[str, torch.Tensor]]:
+    """The description and the tensors that `write_tensors` wrote; OSError for a damaged file or another kind."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file in it")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise OSError(f"{path} is damaged or not a safetensors file: {error}{_torch_hint(path)}") from None
+    if header.get("format") != kind.name:
+        raise OSError(f"{path} holds tensors, but no {kind.name}; {kind.maker} writes such files")
+    if header.get("version") != str(kind.version):
+        raise OSError(f"{path} has format version {header.get('version')}; this mnistcnn reads version {kind.version}")
+    text = header.get(kind.key, "")
+    if header.get("digest") != digest_of(text, tensors):
+        raise OSError(f"{path} is damaged: its content is not what was written")
+    try:
+        return json.loads(text), tensors
+    except ValueError as error:
+        raise OSError(f"{path}: its description and its weights don't make a {kind.key}: {error}") from None
+
+
+def cpu_copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return copies, so that what is written does not change meanwhile and agrees with its digest."""
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+
+
+def digest_of(text: str, tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}\n".encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _torch_hint(path: Path) -> str:
+    """What to do with a file that looks as if torch.save wrote it."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError:
+        return ""
+    if start != b"PK\x03\x04":
+        return ""
+    return f"; it looks like a file of torch.save, and a model's load_weights({str(path)!r}) reads those"

@@ -1,0 +1,68 @@
+"""Base class of the frozen dataclasses that describe a run: optimizers, schedules, losses, transforms and so on."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, ClassVar, TypeVar
+
+from mnistcnn._internal.checks import flag
+
+_V = TypeVar("_V", bound="Value")
+
+
+class Value:
+    """Base class of frozen dataclasses that describe part of a run.
+
+    An unknown argument raises `TypeError` with the known ones. ``repr`` shows the fields that differ from their
+    defaults. Every subclass is registered under its name, by which it is written to JSON (see `kinds`), except for
+    abstract ones: ``class Optimizer(Value, abstract=True)``.
+    """
+
+    _registry: ClassVar[dict[str, type[Value]]] = {}
+    _abstract: ClassVar[bool] = True
+
+    def __init_subclass__(cls, *, abstract: bool = False, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls._abstract = abstract
+        known = Value._registry.get(cls.__name__)
+        redefined = known is not None and known.__module__ == cls.__module__  # for example by a notebook's cell
+        if not abstract and cls.__name__[0] != "_" and (known is None or redefined):
+            Value._registry[cls.__name__] = cls
+
+    def __new__(cls, *_: Any, **arguments: Any) -> Any:
+        """Raise TypeError for an abstract class or an unknown argument."""
+        if cls._abstract:
+            raise TypeError(f"{cls.__name__} is an abstract class; choose one of {', '.join(sorted(kinds(cls)))}")
+        known = [each.name for each in fields(cls)]  # type: ignore[arg-type]
+        for name in arguments:
+            if name not in known:
+                raise TypeError(f"{cls.__name__} has no argument {name!r}; choose from {', '.join(known)}")
+        return super().__new__(cls)
+
+    def __repr__(self) -> str:
+        """The fields without a default, and those that differ from theirs."""
+        chosen = [each.name for each in fields(self) if getattr(self, each.name) != each.default]  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in chosen)})"
+
+    def _check_flags(self) -> None:
+        """Convert NumPy bools to Python's; raise TypeError if a field of type bool holds anything else."""
+        for each in fields(self):  # type: ignore[arg-type]
+            if each.type == "bool":
+                self._set(each.name, flag(each.name, getattr(self, each.name)))
+
+    def _compared(self, name: str) -> Any:
+        """Return what stands for a field where recipes are compared, such as a digest for a model's weights."""
+        return getattr(self, name)
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+
+def kinds(base: type[_V]) -> dict[str, type[_V]]:
+    """Return the registered subclasses of a class by their names."""
+    return {name: kind for name, kind in Value._registry.items() if issubclass(kind, base)}
+
+
+def is_kind(value: object) -> bool:
+    """Return whether an object is a registered class itself, instead of an instance of one."""
+    return isinstance(value, type) and Value._registry.get(value.__name__) is value

@@ -1,1 +1,0 @@
-"""Networks from PyTorch and to PyTorch."""

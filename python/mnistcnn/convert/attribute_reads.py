@@ -1,0 +1,64 @@
+"""Record which attributes of its modules a forward reads."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from mnistcnn.nn.engine_rule import MODULE_STATE, Reads
+
+_MISSING = object()
+
+
+class AttributeReads:
+    """The attributes of the modules in a tree that are read while `recorded` is active.
+
+    A read of a value that the forward itself has set before is not recorded.
+    """
+
+    def __init__(self, root: nn.Module) -> None:
+        self._root = root
+        self._modules: dict[int, tuple[str, dict[str, Any]]] = {}  # by id: path, and attributes before the forward
+        self._found: dict[tuple[str, str], None] = {}
+
+    @property
+    def found(self) -> Reads:
+        """The path of the module and the name of the attribute, for each that was read."""
+        return tuple(self._found)
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Record the reads of this thread."""
+        thread = threading.get_ident()
+        self._modules = {id(module): (path, dict(vars(module))) for path, module in self._root.named_modules()}
+
+        def getattribute(module: nn.Module, name: str) -> Any:
+            if threading.get_ident() == thread:
+                self._note(module, name)
+            return object.__getattribute__(module, name)
+
+        nn.Module.__getattribute__ = getattribute  # type: ignore[assignment,method-assign]
+        try:
+            yield
+        finally:
+            del nn.Module.__getattribute__
+
+    def _note(self, module: nn.Module, name: str) -> None:
+        if id(module) not in self._modules or name in MODULE_STATE or name.startswith("__"):
+            return
+        path, before = self._modules[id(module)]
+        own = object.__getattribute__(module, "__dict__")
+        if own.get(name, _MISSING) is not before.get(name, _MISSING):
+            return
+        if name not in own:
+            if any(name in own[kind] for kind in ("_parameters", "_buffers", "_modules")):
+                return
+            found = inspect.getattr_static(type(module), name, _MISSING)
+            if found is not _MISSING and found is inspect.getattr_static(nn.Module, name, _MISSING):
+                return
+        self._found[path, name] = None

@@ -1,0 +1,311 @@
+"""A model as an ONNX file, written from its graph: no other exporter takes part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mnistcnn._internal.atomic_files import write_whole
+from mnistcnn.convert.from_torch import as_model
+from mnistcnn.nn.graph import INPUT
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mnistcnn.nn.model import Model
+
+OPSET = 20  # the first with Gelu
+_IR_VERSION = 9  # of that time, so that older runtimes read the file
+Fields = dict[str, Any]
+Shape = tuple[int, ...]
+
+
+def export_onnx(model: Model | nn.Module, path: str | Path, *, pixels: bool = False) -> Path:
+    """Writes a model, as it is in evaluation, for onnxruntime and other programs.
+
+    The batch may have any size. The input is called ``images``; the output ``log_probabilities``, ``probabilities``
+    or ``logits``, as ``model.outputs`` says.
+
+    Parameters
+    ----------
+    model
+        Any model of mnistcnn, or a module of PyTorch, as for `mnistcnn.train`.
+    path
+        The file; an existing one is replaced in one moment.
+    pixels
+        True: takes uint8 images and normalises them itself, as the model does. False: float32 images as they are.
+
+    Raises
+    ------
+    ValueError
+        When a layer can't be expressed: dropout in evaluation, batch norm without running statistics.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise ImportError('ONNX files need the package onnx: pip install "mnistcnn[onnx]"') from None
+    model = as_model(model)
+    document = _Writer(model, onnx).document(pixels=pixels)
+    onnx.checker.check_model(document, full_check=True)
+    return write_whole(Path(path), document.SerializeToString())
+
+
+class _Writer:
+    """Collects ONNX nodes and constants."""
+
+    def __init__(self, model: Model, onnx: Any) -> None:
+        self.model, self.helper, self._onnx = model, onnx.helper, onnx
+        self._output_shapes = {row["name"]: tuple(row["output_shape"]) for row in model._network.nodes}
+        self.nodes: list[Any] = []
+        self.constants: dict[str, Any] = {}
+        self.name = "images"  # of the node that is being written
+        self.tensors = model.named_tensors()
+
+    def document(self, *, pixels: bool) -> Any:
+        model, helper, types = self.model, self.helper, self._onnx.TensorProto
+        values = {INPUT: self._normalised() if pixels else "images"}
+        rows = model._network.nodes
+        for index, row in enumerate(rows):
+            self.name = row["name"]
+            inputs = [values[each] for each in row["inputs"]]
+            values[index] = _WRITERS[row["op"]](self, inputs, row["fields"], tuple(row["input_shapes"][0]))
+        output = str(model.outputs)
+        self.nodes.append(helper.make_node("Identity", [values[len(rows) - 1]], [output], name=output))
+        kind = types.UINT8 if pixels else types.FLOAT
+        graph = helper.make_graph(
+            self.nodes,
+            model.name,
+            [helper.make_tensor_value_info("images", kind, ["N", *model.input_shape])],
+            [helper.make_tensor_value_info(output, types.FLOAT, ["N", *model.output_shape])],
+            [self._onnx.numpy_helper.from_array(value, name) for name, value in self.constants.items()],
+        )
+        opset = [helper.make_opsetid("", OPSET)]
+        return helper.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION, producer_name="mnistcnn")
+
+    def _normalised(self) -> str:
+        normalization, shape = self.model.pixel_normalization, (-1, 1, 1)
+        floats = self.add("Cast", ["images"], to=self._onnx.TensorProto.FLOAT)
+        scale = self.constant("scale", np.array(normalization.scale, np.float32).reshape(shape))
+        shift = self.constant("shift", np.array(normalization.shift, np.float32).reshape(shape))
+        return self.add("Add", [self.add("Mul", [floats, scale]), shift])
+
+    def add(self, op: str, inputs: list[str], **attributes: Any) -> str:
+        """One ONNX node; the name of its output."""
+        output = f"{self.name}/{op}_{len(self.nodes)}"
+        self.nodes.append(self.helper.make_node(op, inputs, [output], name=output, **attributes))
+        return output
+
+    def constant(self, name: str, value: Any) -> str:
+        """A constant that belongs to the node being written."""
+        full = f"{self.name}.{name}"
+        self.constants[full] = np.ascontiguousarray(value)
+        return full
+
+    def whole_numbers(self, name: str, values: Any) -> str:
+        """Shapes, starts and sizes."""
+        return self.constant(name, np.array(list(values), np.int64))
+
+    def tensor(self, key: str, shape: Shape | None = None, default: float = 0.0) -> str:
+        """A weight of the node; constant numbers where it has none."""
+        tensor: torch.Tensor | None = self.tensors.get(f"{self.name}.{key}")
+        if tensor is None:
+            assert shape is not None
+            return self.constant(key, np.full(shape, default, np.float32))
+        return self.constant(key, tensor.detach().cpu().numpy().reshape(shape or tuple(tensor.shape)).copy())
+
+    def has(self, key: str) -> bool:
+        """Whether the node has such a weight."""
+        return f"{self.name}.{key}" in self.tensors
+
+    def output_shape(self) -> Shape:
+        """Of the node, for one image."""
+        return self._output_shapes[self.name]
+
+    def refuse(self, what: str) -> ValueError:
+        """The reason why this node can't be written."""
+        return ValueError(f"layer '{self.name}': {what}")
+
+
+# ---- one layer each: (writer, names of its inputs, fields, shape of its first input) -> name of its output
+
+
+def _conv(w: _Writer, inputs: list[str], f: Fields, shape: Shape) -> str:
+    top, bottom, left, right = f["padding"]
+    weights = [w.tensor("weight", (f["out_channels"], shape[0] // f["groups"], *f["kernel"]))]
+    weights += [w.tensor("bias")] if f["bias"] else []
+    options = {"strides": f["stride"], "dilations": f["dilation"], "kernel_shape": f["kernel"], "group": f["groups"]}
+    return w.add("Conv", [*inputs, *weights], pads=[top, left, bottom, right], **options)
+
+
+def _linear(w: _Writer, inputs: list[str], f: Fields, _: Shape) -> str:
+    bias = [w.tensor("bias")] if f["bias"] else []
+    return w.add("Gemm", [*inputs, w.tensor("weight"), *bias], transB=1)
+
+
+def _running_norm(w: _Writer, inputs: list[str], f: Fields, shape: Shape) -> str:
+    if not f["track_running_stats"]:
+        raise w.refuse("a batch norm without running statistics depends on the whole batch; ONNX has none")
+    size = (shape[0],)
+    names = [("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)]
+    tensors = [w.tensor(key, size, default) for key, default in names]
+    return w.add("BatchNormalization", [*inputs, *tensors], epsilon=f["eps"])
+
+
+def _instance_norm(w: _Writer, inputs: list[str], f: Fields, shape: Shape) -> str:
+    if f["track_running_stats"]:
+        return _running_norm(w, inputs, f, shape)
+    scale, shift = w.tensor("weight", (shape[0],), 1.0), w.tensor("bias", (shape[0],))
+    return w.add("InstanceNormalization", [*inputs, scale, shift], epsilon=f["eps"])
+
+
+def _group_norm(w: _Writer, inputs: list[str], f: Fields, shape: Shape) -> str:
+    groups = f["groups"]
+    grouped = w.add("Reshape", [*inputs, w.whole_numbers("groups", (0, groups, -1))])
+    ones = w.constant("one", np.ones(groups, np.float32))
+    zeros = w.constant("zero", np.zeros(groups, np.float32))
+    normal = w.add("InstanceNormalization", [grouped, ones, zeros], epsilon=f["eps"])
+    whole = w.add("Reshape", [normal, w.whole_numbers("shape", (0, *shape))])
+    if not w.has("weight"):
+        return whole
+    per_channel = (shape[0],) + (1,) * (len(shape) - 1)
+    return w.add("Add", [w.add("Mul", [whole, w.tensor("weight", per_channel)]), w.tensor("bias", per_channel)])
+
+
+def _layer_norm(w: _Writer, inputs: list[str], f: Fields, _: Shape) -> str:
+    shape = tuple(f["normalized_shape"])
+    weights = [w.tensor("weight", shape, 1.0), *([w.tensor("bias")] if w.has("bias") else [])]
+    return w.add("LayerNormalization", [*inputs, *weights], axis=-len(shape), epsilon=f["eps"])
+
+
+def _ends(f: Fields, shape: Shape, out: Shape, dilation: Shape) -> list[int]:
+    """How far the last windows reach beyond the padded map, where sizes are rounded up; rows, columns."""
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, f["kernel"], strict=True)]
+    sizes = [size + 2 * p for size, p in zip(shape[1:], f["padding"], strict=True)]
+    return [max(0, (o - 1) * s + r - n) for o, s, r, n in zip(out[1:], f["stride"], reach, sizes, strict=True)]
+
+
+def _max_pool(w: _Writer, inputs: list[str], f: Fields, shape: Shape) -> str:
+    rows, columns = f["padding"]
+    more = _ends(f, shape, w.output_shape(), f["dilation"])
+    pads = [rows, columns, rows + more[0], columns + more[1]]
+    options = {"kernel_shape": f["kernel"], "strides": f["stride"], "dilations": f["dilation"], "pads": pads}
+    return w.add("MaxPool", inputs, **options)
+
+
+def _avg_pool(w: _Writer, inputs: list[str], f: Fields, shape: Shape) -> str:
+    """Zeros that count as numbers are put around first; what lies beyond them never counts."""
+    rows, columns = f["padding"]
+    more = _ends(f, shape, w.output_shape(), (1, 1))
+    if f["count_include_pad"] and (rows or columns):
+        pads = w.whole_numbers("pads", (0, 0, rows, columns, 0, 0, rows, columns))
+        inputs, rows, columns = [w.add("Pad", [*inputs, pads])], 0, 0
+    pads_of_pool = [rows, columns, rows + more[0], columns + more[1]]
+    options = {"kernel_shape": f["kernel"], "strides": f["stride"], "pads": pads_of_pool}
+    return w.add("AveragePool", inputs, count_include_pad=0, **options)
+
+
+def _adaptive(w: _Writer, inputs: list[str], f: Fields, shape: Shape) -> str:
+    """Means of rows, then of columns, as products with two constant matrices."""
+    if f["output"] == (1, 1):
+        return w.add("GlobalAveragePool", inputs)
+    rows = w.constant("rows", _means(shape[1], f["output"][0]))
+    columns = w.constant("columns", _means(shape[2], f["output"][1]).T)
+    return w.add("MatMul", [w.add("MatMul", [rows, *inputs]), columns])
+
+
+def _means(inputs: int, outputs: int) -> Any:
+    matrix = np.zeros((outputs, inputs), np.float32)
+    for i in range(outputs):
+        begin, end = i * inputs // outputs, -((i + 1) * inputs // -outputs)
+        matrix[i, begin:end] = 1 / (end - begin)
+    return matrix
+
+
+def _prelu(w: _Writer, inputs: list[str], f: Fields, shape: Shape) -> str:
+    per_channel = (f["count"],) + (1,) * (len(shape) - 1)
+    return w.add("PRelu", [*inputs, w.tensor("weight", per_channel)])
+
+
+def _relu6(w: _Writer, inputs: list[str], *_: Any) -> str:
+    bounds = [w.constant("low", np.float32(0)), w.constant("high", np.float32(6))]
+    return w.add("Clip", [*inputs, *bounds])
+
+
+def _silu(w: _Writer, inputs: list[str], *_: Any) -> str:
+    return w.add("Mul", [*inputs, w.add("Sigmoid", inputs)])
+
+
+def _softplus(w: _Writer, inputs: list[str], f: Fields, _: Shape) -> str:
+    """Return the input itself above the threshold, as PyTorch does."""
+    beta, threshold = (w.constant(name, np.float32(f[name])) for name in ("beta", "threshold"))
+    scaled = w.add("Mul", [*inputs, beta])
+    curve = w.add("Div", [w.add("Softplus", [scaled]), beta])
+    return w.add("Where", [w.add("Greater", [scaled, threshold]), *inputs, curve])
+
+
+def _dropout(w: _Writer, inputs: list[str], f: Fields, _: Shape) -> str:
+    if f["always"] and f["probability"] > 0:
+        raise w.refuse("dropout in evaluation draws random numbers; set training=self.training in the forward")
+    return inputs[0]
+
+
+def _add(w: _Writer, inputs: list[str], *_: Any) -> str:
+    return w.add("Sum", inputs)
+
+
+def _reshape(w: _Writer, inputs: list[str], f: Fields, _: Shape) -> str:
+    return w.add("Reshape", [*inputs, w.whole_numbers("shape", (0, *f["shape"]))])
+
+
+def _pad(w: _Writer, inputs: list[str], f: Fields, _: Shape) -> str:
+    top, bottom, left, right = f["padding"]
+    mode = {"replicate": "edge", "circular": "wrap"}.get(f["mode"], f["mode"])
+    return w.add("Pad", [*inputs, w.whole_numbers("pads", (0, 0, top, left, 0, 0, bottom, right))], mode=mode)
+
+
+def _permute(w: _Writer, inputs: list[str], f: Fields, _: Shape) -> str:
+    return w.add("Transpose", inputs, perm=[0, *(each + 1 for each in f["order"])])
+
+
+def _slice(w: _Writer, inputs: list[str], f: Fields, _: Shape) -> str:
+    parts = {"start": f["start"], "stop": f["stop"], "axis": f["dimension"] + 1, "step": f["step"]}
+    return w.add("Slice", [*inputs, *(w.whole_numbers(name, [value]) for name, value in parts.items())])
+
+
+def _expand(w: _Writer, inputs: list[str], f: Fields, _: Shape) -> str:
+    return w.add("Expand", [*inputs, w.whole_numbers("shape", (1, *f["shape"]))])
+
+
+def _amax(w: _Writer, inputs: list[str], f: Fields, _: Shape) -> str:
+    return w.add("ReduceMax", [*inputs, w.whole_numbers("axes", [f["dimension"] + 1])], keepdims=1)
+
+
+def _scale_shift(w: _Writer, inputs: list[str], f: Fields, _: Shape) -> str:
+    scale, shift = (w.constant(name, np.float32(f[name])) for name in ("scale", "shift"))
+    return w.add("Add", [w.add("Mul", [*inputs, scale]), shift])
+
+
+def _simple(op: str, **attributes: Any) -> Callable[..., str]:
+    return lambda w, inputs, *_: w.add(op, inputs, **attributes)
+
+
+_WRITERS: dict[str, Callable[..., str]] = {
+    **{"conv2d": _conv, "linear": _linear, "batchnorm2d": _running_norm, "batchnorm1d": _running_norm},
+    **{"instancenorm2d": _instance_norm, "groupnorm": _group_norm, "layernorm": _layer_norm},
+    **{"maxpool2d": _max_pool, "avgpool2d": _avg_pool, "adaptive_avgpool2d": _adaptive},
+    **{"flatten": _simple("Flatten", axis=1), "relu": _simple("Relu"), "tanh": _simple("Tanh")},
+    **{"sigmoid": _simple("Sigmoid"), "hardswish": _simple("HardSwish"), "silu": _silu, "relu6": _relu6},
+    **{"mish": _simple("Mish"), "softplus": _softplus, "reciprocal": _simple("Reciprocal")},
+    "leaky_relu": lambda w, inputs, f, _: w.add("LeakyRelu", inputs, alpha=f["negative_slope"]),
+    "elu": lambda w, inputs, f, _: w.add("Elu", inputs, alpha=f["alpha"]),
+    "gelu": lambda w, i, f, _: w.add("Gelu", i, approximate="tanh" if f["tanh_approximation"] else "none"),
+    **{"prelu": _prelu, "dropout": _dropout, "dropout2d": _dropout},
+    **{"log_softmax": _simple("LogSoftmax", axis=1), "softmax": _simple("Softmax", axis=1)},
+    **{"add": _add, "multiply": _simple("Mul"), "concat": _simple("Concat", axis=1), "reshape": _reshape},
+    **{"expand": _expand, "pad": _pad, "permute": _permute, "slice": _slice, "amax": _amax},
+    **{"detach": _simple("Identity"), "scale_shift": _scale_shift},
+}

@@ -1,0 +1,1 @@
+"""Translate single operations of PyTorch into layers."""

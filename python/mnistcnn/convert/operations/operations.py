@@ -1,0 +1,270 @@
+"""PyTorch's functions and methods as nodes: one small function for each, in a table by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from mnistcnn.convert.errors import RefusalError
+from mnistcnn.convert.operations.builder import Builder, Shape, Value
+from mnistcnn.nn.layers import (
+    ELU,
+    GELU,
+    Conv2d,
+    Hardswish,
+    Layer,
+    LeakyReLU,
+    Linear,
+    LogSoftmax,
+    Mish,
+    Pad,
+    PReLU,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
+
+
+@dataclass
+class Call:
+    """One call of a function on values of the network."""
+
+    builder: Builder
+    name: str  # for the node
+    result: Any  # what PyTorch computed
+    batch: int
+    value: Callable[[Any], Value]
+    tensor_name: Callable[[Any, str], str]  # (parameter, what it is) -> the author's name of it
+    owner: str | None = None  # the module whose forward makes the call
+    training: bool | None = None
+
+    def shape(self, result: Any = None) -> Shape:
+        """The shape of one image's result."""
+        result = self.result if result is None else result
+        if result.dim() == 0 or result.shape[0] != self.batch:
+            raise RefusalError(
+                f"it mixes the images of a batch: from {self.batch} images it makes a tensor {list(result.shape)}; "
+                "the first dimension must stay the images, as in x.flatten(1) or x.view(x.size(0), -1)"
+            )
+        return tuple(result.shape[1:])
+
+    def dimension(self, dimension: int, rank: int) -> int:
+        """A dimension counted without the batch."""
+        if dimension % rank == 0:
+            raise RefusalError(
+                "it works along dimension 0, across the images of a batch; dimension 1 holds the channels"
+            )
+        return dimension % rank - 1
+
+
+Handler = Callable[..., Any]
+
+
+# ---- layers with weights
+
+
+def conv2d(
+    call: Call,
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Value:
+    """Zeros that were put around the map just before become the convolution's own padding."""
+    builder = call.builder
+    node = builder.as_map(call.value(x), "a convolution")
+    kernel = tuple(weight.shape[2:])
+    layer = _Convolution(
+        weight.shape[0], kernel, stride=pair(stride), padding=_padding(padding),
+        dilation=pair(dilation), groups=groups, bias=bias is not None,
+    )  # fmt: skip
+    before = builder.found[node] if node >= 0 else None
+    if before is not None and isinstance(before.layer, Pad) and before.layer.mode == "constant":
+        border = before.layer.fields()["padding"]
+        layer = replace(layer, outside=tuple(border))
+        node = before.inputs[0]
+    return builder.add(layer, [node], call.shape(), call.name, tensors=_weights(call, weight, bias))
+
+
+@dataclass(frozen=True)
+class _Convolution(Conv2d):
+    """A convolution around whose map somebody put zeros already."""
+
+    outside: tuple[int, ...] = (0, 0, 0, 0)
+
+    def fields(self) -> dict[str, Any]:
+        fields = super().fields()
+        return {**fields, "padding": tuple(a + b for a, b in zip(fields["padding"], self.outside, strict=True))}
+
+
+def conv1d(
+    call: Call,
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Value:
+    """As a convolution of a map with one row."""
+    value = call.value(x)
+    channels, length = value.shape
+    node = call.builder.place(value, (channels, 1, length))
+    side: Any = padding if isinstance(padding, str) else (0, single(padding))
+    layer = Conv2d(
+        weight.shape[0], (1, weight.shape[2]), stride=(1, single(stride)), padding=side,
+        dilation=(1, single(dilation)), groups=groups, bias=bias is not None,
+    )  # fmt: skip
+    shape = call.shape()
+    made = call.builder.add(layer, [node], (shape[0], 1, shape[1]), call.name, tensors=_weights(call, weight, bias))
+    return replace(made, shape=shape)
+
+
+def linear(call: Call, x: Any, weight: Any, bias: Any = None) -> Value:
+    """On the last dimension; where others stand before it, a convolution with kernel 1 over the positions."""
+    value, builder = call.value(x), call.builder
+    tensors = _weights(call, weight, bias)
+    outputs, inputs = weight.shape
+    if len(value.shape) == 1:
+        node = builder.place(value, (inputs,))
+        return builder.add(Linear(outputs, bias=bias is not None), [node], (outputs,), call.name, tensors=tensors)
+    positions = math.prod(value.shape[:-1])
+    turned = builder.permute(replace(value, shape=(positions, inputs)), [1, 0], f"{call.name}_front")
+    node = builder.place(turned, (inputs, positions, 1))
+    layer = Conv2d(outputs, 1, bias=bias is not None)
+    mixed = builder.add(layer, [node], (outputs, positions, 1), call.name, tensors=tensors)
+    back = builder.permute(replace(mixed, shape=(outputs, positions)), [1, 0], f"{call.name}_back")
+    return replace(back, shape=call.shape())
+
+
+def prelu(call: Call, x: Any, weight: Any) -> Value:
+    """Its slopes are per channel."""
+    value = call.value(x)
+    node = call.builder.channels_first(value)
+    layer = PReLU(weight.numel())
+    shape = call.builder.shape_of(node)
+    made = call.builder.add(layer, [node], shape, call.name, tensors={"weight": call.tensor_name(weight, "slopes")})
+    return replace(made, shape=value.shape)
+
+
+def _weights(call: Call, weight: Any, bias: Any) -> dict[str, str]:
+    tensors = {"weight": call.tensor_name(weight, "weight")}
+    return tensors if bias is None else {**tensors, "bias": call.tensor_name(bias, "bias")}
+
+
+# ---- pointwise
+
+
+def _pointwise(make: Callable[..., Layer]) -> Handler:
+    def handler(call: Call, x: Any, *args: Any, inplace: Any = False, **kwargs: Any) -> Value:
+        return call.builder.pointwise(make(*args, **kwargs), call.value(x), call.name)
+
+    return handler
+
+
+def _plain(kind: Callable[[], Layer]) -> Handler:
+    """Functions whose only other argument is `inplace`."""
+    return _pointwise(lambda *_: kind())
+
+
+def hardtanh(call: Call, x: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Value:
+    """Between two bounds: a ReLU6, scaled."""
+    value, builder, factor = call.value(x), call.builder, (max_val - min_val) / 6
+    value = builder.scaled(value, 1 / factor, -min_val / factor, f"{call.name}_scale")
+    value = builder.pointwise(ReLU6(), value, call.name)
+    return builder.scaled(value, factor, min_val, f"{call.name}_shift")
+
+
+def clamp(call: Call, x: Any, min: Any = None, max: Any = None) -> Value:  # noqa: A002 - PyTorch's names
+    """One bound is a ReLU, two are a ReLU6."""
+    if isinstance(min, torch.Tensor) or isinstance(max, torch.Tensor):
+        raise RefusalError("it clamps by a tensor; use numbers")
+    if min is not None and max is not None:
+        return hardtanh(call, x, min, max)
+    sign, bound = (1.0, min) if max is None else (-1.0, max)
+    value = call.builder.scaled(call.value(x), sign, -sign * bound, f"{call.name}_shift")
+    value = call.builder.pointwise(ReLU(), value, call.name)
+    return call.builder.scaled(value, sign, bound, f"{call.name}_back")
+
+
+def hardsigmoid(call: Call, x: Any, inplace: bool = False) -> Value:
+    """relu6(x + 3) / 6."""
+    return hardtanh_of(call, call.value(x), 1 / 6, 0.5)
+
+
+def hardtanh_of(call: Call, value: Value, scale: float, shift: float) -> Value:
+    """``value * scale + shift``, cut to 0 and 1."""
+    value = call.builder.scaled(value, 6 * scale, 6 * shift, f"{call.name}_scale")
+    return call.builder.scaled(call.builder.pointwise(ReLU6(), value, call.name), 1 / 6, 0.0, f"{call.name}_shift")
+
+
+def selu(call: Call, x: Any, inplace: bool = False) -> Value:
+    """A scaled ELU."""
+    value = call.builder.pointwise(ELU(1.6732632423543772), call.value(x), call.name)
+    return call.builder.scaled(value, 1.0507009873554805, 0.0, f"{call.name}_scale")
+
+
+def celu(call: Call, x: Any, alpha: float = 1.0, inplace: bool = False) -> Value:
+    """An ELU of x / alpha."""
+    value = call.builder.scaled(call.value(x), 1 / alpha, 0.0, f"{call.name}_scale")
+    value = call.builder.pointwise(ELU(1.0), value, call.name)
+    return call.builder.scaled(value, alpha, 0.0, f"{call.name}_back")
+
+
+def _softmax(layer: Layer) -> Handler:
+    def handler(call: Call, x: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Value:
+        value = call.value(x)
+        rank = len(value.shape) + 1
+        if dim is None:  # PyTorch's old rule
+            dim = 0 if rank in (0, 1, 3) else 1
+        return call.builder.over_first(value, call.dimension(dim, rank), layer, call.name)
+
+    return handler
+
+
+def log(call: Call, x: Any) -> Value:
+    """Of a softmax: that is a log-softmax."""
+    value, found = call.value(x), call.builder.found
+    if value.node < 0 or not isinstance(found[value.node].layer, Softmax):
+        raise RefusalError("a logarithm is known of a softmax only, as in torch.log(F.softmax(x, dim=1))")
+    before = found[value.node]
+    return replace(value, node=call.builder.add(LogSoftmax(), before.inputs, before.shape, call.name).node)
+
+
+def pair(value: Any) -> Any:
+    """A number, or (height, width)."""
+    if isinstance(value, Sequence | torch.Size):
+        return (int(value[0]), int(value[-1]))
+    return int(value)
+
+
+def _padding(value: Any) -> Any:
+    return value if isinstance(value, str) else pair(value)
+
+
+def single(value: Any) -> int:
+    """A number, also where it is given as (number,)."""
+    return int(value[0] if isinstance(value, Sequence) else value)
+
+
+FUNCTIONS: dict[str, Handler] = {
+    "conv2d": conv2d, "conv1d": conv1d, "linear": linear, "prelu": prelu,
+    "relu": _plain(ReLU), "relu6": _plain(ReLU6), "tanh": _plain(Tanh), "sigmoid": _plain(Sigmoid),
+    "silu": _plain(SiLU), "hardswish": _plain(Hardswish), "hardsigmoid": hardsigmoid,
+    "leaky_relu": _pointwise(LeakyReLU), "elu": _pointwise(ELU), "gelu": _pointwise(GELU), "selu": selu,
+    "celu": celu, "hardtanh": hardtanh, "clamp": clamp, "clip": clamp,
+    "mish": _plain(Mish), "softplus": _pointwise(Softplus),
+    "softmax": _softmax(Softmax()), "log_softmax": _softmax(LogSoftmax()), "log": log,
+}  # fmt: skip

@@ -1,0 +1,211 @@
+"""Run a forward without lasting changes, and report which changes it makes."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import random
+import sys
+import warnings
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mnistcnn.convert.errors import ConversionError
+from mnistcnn.nn.engine_rule import MODULE_STATE, Reads
+from mnistcnn.nn.model import place_of
+
+_MISSING = object()
+_CONTAINERS = (list, dict, set, deque, OrderedDict, defaultdict)
+_FROM_TORCH_CPP = "Triggered internally at"  # PyTorch adds it to the warnings of its C++ code
+
+
+@dataclass(frozen=True)
+class SideEffect:
+    """Something that a forward does beside computing its outputs."""
+
+    what: str  # as in "it sets 'features'"
+    attribute: tuple[str, str] | None = None  # the path of the module, and the name of the attribute that is changed
+    is_state: bool = False  # whether later outputs may depend on it
+
+
+class SideEffectError(ConversionError):
+    """A forward whose later outputs may depend on what it does beside computing its outputs."""
+
+    def __init__(self, message: str, effects: Iterable[SideEffect]) -> None:
+        super().__init__(message)
+        self._written = {each.attribute for each in effects}
+
+    def without_writes(self, reads: Reads) -> Reads:
+        """Return the attributes that are read and not written."""
+        return tuple(each for each in reads if each not in self._written)
+
+
+@contextlib.contextmanager
+def undisturbed(module: nn.Module, seed: int = 0) -> Iterator[list[SideEffect]]:
+    """Restore modes, attributes, tensors and random numbers at exit, print nothing; list the side effects at exit."""
+    effects: list[SideEffect] = []
+    printed, warned = io.StringIO(), _Warnings()
+    modules = [(path, each) for path, each in module.named_modules() if not isinstance(each, torch.jit.ScriptModule)]
+    attributes = [_Attributes(path, each) for path, each in modules]
+    tensors = [
+        _Tensor(path, key, each) for path, each in modules for key in (*each._parameters.keys(), *each._buffers.keys())
+    ]
+    devices = list({each.device for each in (*module.parameters(), *module.buffers()) if each.is_cuda})
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.random.fork_rng(devices=devices),
+        _python_generators() as generators_changed,
+        warned.caught(),
+        contextlib.redirect_stdout(printed),
+    ):
+        torch.default_generator.manual_seed(seed)
+        before = torch.get_rng_state()
+        try:
+            yield effects
+            if generators_changed() or not torch.get_rng_state().equal(before):
+                effects.append(SideEffect("it draws random numbers", is_state=True))
+        finally:
+            effects += [effect for each in attributes for effect in each.restored()]
+            effects += [effect for each in tensors for effect in each.restored()]
+    if printed.getvalue():
+        effects.append(SideEffect("it prints"))
+    if warned.seen:
+        effects.append(SideEffect("it emits a warning"))
+
+
+class _Attributes:
+    """The mode and the attributes of a module, and the elements of those that are containers."""
+
+    def __init__(self, path: str, module: nn.Module) -> None:
+        self._path, self._module, self._training = path, module, module.training
+        self._values = {key: value for key, value in vars(module).items() if key not in MODULE_STATE}
+        self._elements = {key: copy.copy(value) for key, value in self._values.items() if type(value) in _CONTAINERS}
+
+    def restored(self) -> Iterator[SideEffect]:
+        """Restore them, and report what was changed."""
+        own, prefix = vars(self._module), f"{self._path}." if self._path else ""
+        self._module.training = self._training
+        for key in [key for key in own if key not in MODULE_STATE and key not in self._values]:
+            del own[key]
+            yield SideEffect(f"it sets '{prefix}{key}'", (self._path, key))
+        for key, value in self._values.items():
+            if own.get(key, _MISSING) is not value:
+                own[key] = value
+                yield SideEffect(f"it sets '{prefix}{key}'", (self._path, key))
+        for key, elements in self._elements.items():
+            value = self._values[key]
+            if not _same_elements(value, elements):
+                _refill(value, elements)
+                yield SideEffect(f"it changes the {type(value).__name__} '{prefix}{key}'", (self._path, key))
+
+
+class _Tensor:
+    """A parameter or buffer of a module."""
+
+    def __init__(self, path: str, key: str, module: nn.Module) -> None:
+        self._path, self._key = path, key
+        self._held, _ = place_of(module, key)
+        self._tensor = self._held[key]
+        self._is_statistic = isinstance(module, nn.modules.batchnorm._NormBase)  # the engine updates these, too
+        if self._exists:
+            self._data, self._copy = self._tensor.data, self._tensor.detach().clone()
+
+    @property
+    def _exists(self) -> bool:
+        return self._tensor is not None and not nn.parameter.is_lazy(self._tensor)
+
+    def restored(self) -> Iterator[SideEffect]:
+        """Restore it, and report whether it was changed."""
+        changed = self._held.get(self._key) is not self._tensor
+        self._held[self._key] = self._tensor
+        if self._exists and not nn.parameter.is_lazy(self._tensor) and self._is_written():
+            changed = True
+            with torch.no_grad():
+                if self._tensor.data_ptr() != self._data.data_ptr():
+                    self._tensor.data = self._data
+                self._tensor.copy_(self._copy)
+        if changed and not self._is_statistic:
+            name = f"{self._path}.{self._key}" if self._path else self._key
+            kind = "parameter" if isinstance(self._tensor, nn.Parameter) else "buffer"
+            yield SideEffect(f"it changes the {kind} '{name}'", (self._path, self._key), is_state=True)
+
+    def _is_written(self) -> bool:
+        now = self._tensor.detach()
+        return now.shape != self._copy.shape or not _same_bits(now, self._copy)
+
+
+def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.equal(a, b) or bool(((a == b) | (a.isnan() & b.isnan())).all())
+
+
+def _same_elements(value: Any, elements: Any) -> bool:
+    if len(value) != len(elements):
+        return False
+    if isinstance(value, dict):
+        return all(key in value and _is_same(value[key], each) for key, each in elements.items())
+    if isinstance(value, set):
+        return bool(value == elements)
+    return all(map(_is_same, value, elements))
+
+
+def _is_same(a: object, b: object) -> bool:
+    return a is b or (type(a) is type(b) and isinstance(a, int | float | str | bool) and a == b)
+
+
+def _refill(value: Any, elements: Any) -> None:
+    value.clear()
+    if isinstance(value, dict | set):
+        value.update(elements)
+    else:
+        value.extend(elements)
+
+
+@contextlib.contextmanager
+def _python_generators() -> Iterator[Callable[[], bool]]:
+    """Restore the generators of Python and NumPy at exit; the function tells whether they have been used."""
+    python, numpy = random.getstate(), _numpy_state()
+
+    def changed() -> bool:
+        now = _numpy_state()
+        return random.getstate() != python or now[2:] != numpy[2:] or not np.array_equal(now[1], numpy[1])
+
+    try:
+        yield changed
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def _numpy_state() -> tuple[Any, ...]:
+    return tuple(np.random.get_state(legacy=True))
+
+
+class _Warnings:
+    """The warnings that a forward emits by itself, as opposed to those of the PyTorch functions that it calls."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """Show no warning."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = self._show
+            yield
+
+    def _show(self, message: Warning | str, *_: Any, **__: Any) -> None:
+        frame = sys._getframe(1)
+        while frame.f_globals.get("__name__") == "warnings" and frame.f_back is not None:
+            frame = frame.f_back
+        module = str(frame.f_globals.get("__name__", ""))
+        if not module.startswith(("torch.", "mnistcnn.")) and _FROM_TORCH_CPP not in str(message):
+            self.seen = True

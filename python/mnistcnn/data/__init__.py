@@ -1,0 +1,1 @@
+"""Data sets, the batch loader and normalization."""

@@ -1,0 +1,141 @@
+"""Batches for a training loop of one's own, made natively in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+
+from mnistcnn._internal.checks import flag, seed_number, whole_number
+from mnistcnn._internal.native import core
+from mnistcnn.data.image_set import ImageSet
+from mnistcnn.data.normalization import Normalization
+from mnistcnn.transforms.steps import Step, checked_steps, native
+
+
+class DataLoader:
+    """Iterates over a set in batches, as ``torch.utils.data.DataLoader`` does, without worker processes.
+
+    Every iteration is an epoch: shuffled, augmented and normalised by one native thread, which makes the next batches
+    while the last one is used. Order and augmentation are those of `mnistcnn.train` with the same seed, epoch for
+    epoch.
+
+    Parameters
+    ----------
+    image_set
+        What to iterate over.
+    batch_size
+        Images per batch; the last one may be smaller.
+    shuffle
+        Whether every epoch has an order of its own.
+    augment
+        Steps such as ``mnistcnn.transforms.Rotation(10)``, or none.
+    seed
+        Decides order and augmentation.
+    normalization
+        How pixels become floats; by default with the set's own mean and deviation, as `mnistcnn.train` does.
+    drop_last
+        Whether to leave out a last batch that is smaller.
+    prefetch
+        Batches made in advance; 0 makes each when it is asked for, without a thread.
+    raw
+        Whether to yield the uint8 pixels instead of normalised floats.
+    num_workers, pin_memory
+        Taken for the sake of code written for PyTorch's loader, and not needed.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> data = mnistcnn.load("digits")[1][:300]
+    >>> loader = mnistcnn.DataLoader(data, batch_size=128, augment=[mnistcnn.transforms.Rotation(10)], seed=1)
+    >>> len(loader)
+    3
+    >>> for images, labels in loader:
+    ...     print(tuple(images.shape), images.dtype, len(labels))
+    (128, 1, 28, 28) torch.float32 128
+    (128, 1, 28, 28) torch.float32 128
+    (44, 1, 28, 28) torch.float32 44
+    """
+
+    def __init__(
+        self,
+        image_set: ImageSet,
+        batch_size: int = 128,
+        shuffle: bool = True,
+        *,
+        augment: Step | Iterable[Step] | None = None,
+        seed: int = 0,
+        normalization: Normalization | None = None,
+        drop_last: bool = False,
+        prefetch: int = 2,
+        raw: bool = False,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        if not isinstance(image_set, ImageSet):
+            raise TypeError(
+                f"image_set must be an ImageSet, got {type(image_set).__name__}; make one with "
+                "mnistcnn.ImageSet.from_arrays or mnistcnn.ImageSet.from_torch"
+            )
+        if normalization is not None and not isinstance(normalization, Normalization):
+            raise TypeError(f"normalization must be a mnistcnn.Normalization, got {normalization!r}")
+        self.image_set = image_set
+        self.batch_size = whole_number("batch_size", batch_size)
+        self.shuffle, self.drop_last, self.raw = (
+            flag("shuffle", shuffle),
+            flag("drop_last", drop_last),
+            flag("raw", raw),
+        )
+        self.augment = checked_steps(augment)
+        self.seed = seed_number(seed)
+        self.prefetch = whole_number("prefetch", prefetch, least=0, most=1024)
+        self.image_shape: tuple[int, ...] = native(self.augment).output_shape(image_set.shape)
+        self._normalization = normalization and normalization.for_channels(image_set.shape[0])
+        self._epoch = 0
+
+    @property
+    def dataset(self) -> ImageSet:
+        """The set, under the name PyTorch's loader gives it."""
+        return self.image_set
+
+    @property
+    def normalization(self) -> Normalization:
+        """How pixels become floats."""
+        if self._normalization is None:
+            self._normalization = Normalization.of(self.image_set)
+        return self._normalization
+
+    @property
+    def epoch(self) -> int:
+        """That of the next iteration, counted from 0."""
+        return self._epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Makes the next iteration that of an epoch, counted from 0."""
+        self._epoch = whole_number("epoch", epoch, least=0)
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.image_set), self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        epoch, self._epoch = self._epoch, self._epoch + 1
+        pixels = Normalization((0.0,), (1.0,)).for_channels(self.image_set.shape[0]) if self.raw else self.normalization
+        return core.Loader(
+            self.image_set.images,
+            self.image_set.labels,
+            native(self.augment),
+            scale=pixels.scale,
+            shift=pixels.shift,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            epoch=epoch,
+            shuffle=self.shuffle,
+            drop_last=self.drop_last,
+            raw=self.raw,
+            prefetch=self.prefetch,
+        )
+
+    def __repr__(self) -> str:
+        steps = f", augment={list(self.augment)}" if self.augment else ""
+        return f"DataLoader({self.image_set!r}, {len(self):,} batches of {self.batch_size}{steps})"

@@ -1,0 +1,1 @@
+"""Test results, predictions and explanations of trained models."""

@@ -1,0 +1,1 @@
+"""Layers, graphs, models, the model zoo and model files."""

@@ -1,0 +1,101 @@
+"""Checks of models, sets and images, made once, at the public entrance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mnistcnn._internal.native import core
+from mnistcnn.data.arrays import as_tensor
+from mnistcnn.data.image_set import ImageSet
+from mnistcnn.transforms import steps as augmentation
+
+if TYPE_CHECKING:
+    from mnistcnn.nn.model import Model
+    from mnistcnn.transforms.steps import Step
+
+
+def check_set(model: Model, images: object, what: str, steps: Sequence[Step] = ()) -> None:
+    """Refuses a labelled set that a model can't take after these steps of augmentation; ``what`` names the argument."""
+    if not isinstance(images, ImageSet):
+        raise TypeError(f"{what} must be an mnistcnn.ImageSet, got {type(images).__name__}; {_set_maker(images)}")
+    if len(images) == 0:
+        raise ValueError(f"{what} is empty")
+    if steps:
+        augmentation.check_sizes(steps, images.shape, model.input_shape)
+    elif tuple(images.shape) != model.input_shape:
+        raise ValueError(f"{what} has images {tuple(images.shape)}, but model '{model.name}' takes {model.input_shape}")
+    if images.num_classes > model.num_classes:
+        raise ValueError(
+            f"{what} has {images.num_classes} classes, but model '{model.name}' tells only {model.num_classes} apart"
+        )
+
+
+def _set_maker(given: object) -> str:
+    """How what was given becomes a set."""
+    if isinstance(given, DataLoader):
+        return "mnistcnn.ImageSet.from_torch(loader.dataset) makes one, of a data set without normalisation"
+    if isinstance(given, Dataset):
+        return "mnistcnn.ImageSet.from_torch(dataset) makes one, of a data set without normalisation"
+    if isinstance(given, tuple) and given and all(isinstance(each, ImageSet) for each in given):
+        return "mnistcnn.load gives two of them: train_set, test_set = mnistcnn.load(...)"
+    return "mnistcnn.ImageSet.from_arrays(images, labels) makes one"
+
+
+def check_last_batch(model: Model, count: int, batch_size: int) -> None:
+    """A batch that is too small for a batch norm is refused now, not at the end of the first epoch."""
+    last = count % batch_size or batch_size
+    try:
+        model._network.check_batch(images=last, training=True)
+    except ValueError as error:
+        raise ValueError(f"{count} images in batches of {batch_size} end with a batch of {last}: {error}") from None
+
+
+def as_batch(model: Model, images: np.ndarray[Any, Any] | torch.Tensor) -> torch.Tensor:
+    """Images of any understood shape as [N, C, H, W]; a single one, or gray ones without their channel, grow axes."""
+    if isinstance(images, str | Path):
+        raise TypeError(
+            f"images must be an array or a tensor, got {str(images)!r}; mnistcnn.as_digit(path) reads a picture"
+        )
+    batch = as_tensor(images)
+    if batch.dim() in (2, 3) and model.input_shape[0] == 1 and tuple(batch.shape[-2:]) == model.input_shape[1:]:
+        batch = batch.reshape(-1, *model.input_shape)
+    if tuple(batch.shape) == model.input_shape:
+        batch = batch[None]
+    model.check_images(batch)
+    if len(batch) == 0:
+        raise ValueError(f"images must hold at least one image, got {list(batch.shape)}")
+    return batch
+
+
+def core_tensor(array: np.ndarray[Any, Any] | torch.Tensor) -> torch.Tensor:
+    """As the core takes it: contiguous, on the CPU."""
+    return as_tensor(array).cpu().contiguous()
+
+
+def model_view(model: Model, engine: str | None = None, threads: int | None = None) -> core.ModelView:
+    """Return a model as the core takes it; hold the model's lock while a native call uses it."""
+    pixels = model.pixel_normalization
+    return core.ModelView(model.tensors, model.native_engine(engine, threads), scale=pixels.scale, shift=pixels.shift)
+
+
+def move(model: Model, device: str | torch.device) -> None:
+    """Moves a model where it shall be trained; "auto" leaves it where it lies."""
+    if device == "auto":
+        return
+    try:
+        wanted = torch.device(device) if isinstance(device, str | torch.device) else None
+    except RuntimeError:
+        wanted = None
+    if wanted is None or wanted.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {device!r}")
+    if wanted == model.device:
+        return
+    if wanted.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={str(device)!r}, but torch {torch.__version__} has no CUDA here; use 'cpu' or 'auto'")
+    model.to(device)

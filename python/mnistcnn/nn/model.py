@@ -1,0 +1,614 @@
+"""The model: a network and its weights, as a ``torch.nn.Module`` that computes in our engines."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from mnistcnn._internal.checks import image_shape, seed_number, whole_number
+from mnistcnn._internal.native import core
+from mnistcnn.data.arrays import as_tensor
+from mnistcnn.data.normalization import UNIT, Normalization
+from mnistcnn.nn.autograd import EngineFunction
+from mnistcnn.nn.empty_batch import empty_outputs
+from mnistcnn.nn.engine_rule import EngineRule, Violation, circumstance
+from mnistcnn.nn.graph import Row, Shared, build_rows, detached_parameters, parameter_users
+from mnistcnn.nn.save import save_model
+from mnistcnn.nn.torch_layers import add_under_name, forward_function, step_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+    from mnistcnn.nn.layers import Layers
+    from mnistcnn.nn.summary import Summary
+    from mnistcnn.training.history import History
+
+Outputs = Literal["log_probabilities", "probabilities", "logits"]
+_OUTPUTS: dict[str, Outputs] = {"log_softmax": "log_probabilities", "softmax": "probabilities"}
+ENGINES = ("auto", "lanes", "aten")
+_REASONS_GIVEN: set[str] = set()
+_CHUNK = 1024  # images at once where no gradients are kept
+Place = tuple[dict[str, Any], str]  # the members of a module, and the key of a tensor among them
+Tensors = tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]  # parameters, buffers, counters
+# Of each node: its name of a tensor -> the module that holds it, and the module's name of it
+BorrowedTensors = Sequence[Mapping[str, tuple[nn.Module, str]]]
+# Neither pickled nor copied
+_REBUILT = ("_network", "_engines", "_latest_engine", "_lock", "_getters", "_rule", "_layer_forward")
+
+
+class EngineWarning(UserWarning):
+    """A network does not run in the fast engine."""
+
+
+class Model(nn.Module):
+    """A network and its weights.
+
+    It is a ``torch.nn.Module`` made of layers of ``torch.nn``: ``parameters()``, ``state_dict()``, ``to()``,
+    ``apply()``, hooks, ``torch.optim`` and any training loop work on it. Its forward and backward run in one of our
+    engines, which reads the tensors anew in every call. Where the engine can't do what the layers would (hooks on a
+    layer, a changed or replaced layer, autocast, tracing), the layers run in PyTorch, with one warning.
+
+    Parameters
+    ----------
+    layers
+        A list or a mapping of layers, nested as you like; names are those of ``torch.nn.Sequential`` and of modules
+        in modules. `Residual`, `Branches` and `Node` make anything that is not a plain chain.
+    input_shape
+        (channels, height, width) of an image.
+    seed
+        Decides the first weights.
+    name
+        What to call it.
+    normalization
+        How uint8 pixels enter the network. None: pixels / 255 until `train` takes the training set's mean and
+        deviation. Float images are always used as they are.
+
+    Examples
+    --------
+    >>> import mnistcnn, torch
+    >>> from mnistcnn.layers import AdaptiveAvgPool2d, Conv2d, Flatten, Linear, LogSoftmax, ReLU
+    >>> model = mnistcnn.Model([Conv2d(8, 3), ReLU(), AdaptiveAvgPool2d(1), Flatten(), Linear(10), LogSoftmax()])
+    >>> model(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        layers: Layers,
+        input_shape: Sequence[int] = (1, 28, 28),
+        *,
+        seed: int = 0,
+        name: str = "model",
+        normalization: Normalization | None = None,
+    ) -> None:
+        super().__init__()
+        self._shared: list[Shared] = []
+        self._build(build_rows(layers), input_shape, seed=seed, name=name, normalization=normalization)
+
+    @classmethod
+    def from_rows(
+        cls,
+        rows: Sequence[Row],
+        input_shape: Sequence[int],
+        *,
+        seed: int = 0,
+        name: str = "model",
+        normalization: Normalization | None = None,
+        shared: Sequence[Shared] = (),
+        tensors: BorrowedTensors | None = None,
+    ) -> Model:
+        """Return a model of an already flat list of nodes, as ``model.rows`` and ``model.shared`` give it.
+
+        With ``tensors``, it uses tensors of other modules instead of its own: for each node, where they are.
+        """
+        model = cls.__new__(cls)
+        nn.Module.__init__(model)
+        model._shared = list(shared)
+        model._build(rows, input_shape, seed=seed, name=name, normalization=normalization, tensors=tensors)
+        return model
+
+    def _build(
+        self,
+        rows: Sequence[Row],
+        input_shape: Sequence[int],
+        *,
+        seed: int,
+        name: str,
+        normalization: Normalization | None,
+        tensors: BorrowedTensors | None = None,
+    ) -> None:
+        shape = list(image_shape("input_shape", input_shape))
+        self._definition: dict[str, Any] = {"input_shape": shape, "nodes": list(rows), "shared": self._shared}
+        self._network = core.Network(**self._definition)
+        self.name = name
+        self.seed = seed_number(seed)
+        self.engine = "auto"
+        self.threads: int | None = None
+        self.history: History | None = None
+        self.normalization = normalization.for_channels(self.input_shape[0]) if normalization else None
+        dropouts = [fields for _, op, _, fields in rows if op in ("dropout", "dropout2d")]
+        self._has_dropout = bool(dropouts)
+        self._drops_in_evaluation = any(fields.get("always") for fields in dropouts)
+        users = parameter_users(self._network.parameter_specs, self._shared)
+        self._detached = detached_parameters(rows, users)
+        self._borrowed: dict[tuple[int, str], Place] = {}
+        self._layer_shapes: dict[int, tuple[int, ...]] = {}  # of parameters that have another shape themselves
+        self._plant(may_shadow=tensors is not None)
+        if tensors is None:
+            self._register()
+        else:
+            self._borrow(tensors)
+        self._prepare_engines()
+
+    def _prepare_engines(self) -> None:
+        """Set what is neither pickled nor copied, but rebuilt."""
+        self._engines: dict[tuple[str, int], core.Engine] = {}
+        self._latest_engine: core.Engine | None = None
+        self._forwards = 0  # counts them, so that a backward knows whether the engine still holds its forward
+        self._lock = threading.RLock()  # an engine is used by one thread at a time
+        # What the modules hold under each name, asked before every forward.
+        self._getters: list[list[Callable[[], Any]]] = [
+            [partial(held.get, key) for held, key in places] for places in self._places()
+        ]
+        self._rule = self._made_rule()
+        self._layer_forward = forward_function(self._network.nodes, self._layers)
+
+    def _plant(self, *, may_shadow: bool) -> None:
+        """Make the layers, without their tensors: so PyTorch draws no random numbers for them.
+
+        With ``may_shadow``, a layer may have the name of an attribute of every Model; it is found in ``named_modules``.
+        """
+        self._warned: set[str] = set()
+        self._layers: dict[int, nn.Module] = {}  # of the nodes that are layers of torch.nn
+        with torch.device("meta"):
+            for node, row in enumerate(self._network.nodes):
+                step = step_of(row["op"], row["fields"], row["input_shapes"][0])
+                if isinstance(step, nn.Module):
+                    self._layers[node] = step
+                    add_under_name(self, row["name"], step, may_shadow=may_shadow)
+
+    def _made_rule(self) -> EngineRule:
+        followers = [
+            row["name"]
+            for row in self._network.nodes
+            if row["op"].startswith("dropout") or row["op"] in ("batchnorm1d", "batchnorm2d", "instancenorm2d")
+        ]
+        return EngineRule(self, followers, self._named_places(), reads=None)
+
+    def _named_places(self) -> list[tuple[str, dict[str, Any], str]]:
+        """Return the name of each parameter and where the modules hold it."""
+        return [(spec[0], *place) for spec, place in zip(self._network.parameter_specs, self._places()[0], strict=True)]
+
+    # ---- what it is
+
+    @property
+    def rows(self) -> list[Row]:
+        """The nodes as plain data: (name, op, inputs, fields)."""
+        return [(row["name"], row["op"], list(row["inputs"]), row["fields"]) for row in self._network.nodes]
+
+    @property
+    def shared(self) -> list[Shared]:
+        """Tensors that a node takes from an earlier node instead of having its own: (node, "weight", earlier node)."""
+        return list(self._shared)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(channels, height, width) of an image."""
+        return tuple(self._network.input_shape)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of one image's output; (classes,) for a classifier."""
+        return tuple(self._network.nodes[-1]["output_shape"])
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes it tells apart."""
+        if len(self.output_shape) != 1:
+            raise ValueError(f"the output {self.output_shape} is not a flat row of classes; end with Flatten()")
+        return self.output_shape[0]
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers are trained."""
+        return int(self._network.parameter_count)
+
+    @property
+    def outputs(self) -> Outputs:
+        """What the outputs mean: log-probabilities, probabilities or logits."""
+        return _OUTPUTS.get(self._network.nodes[-1]["op"], "logits")
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        first = self._getters[0][0]() if self._getters[0] else None
+        return torch.device("cpu") if first is None else first.device
+
+    def summary(self, batch_size: int = 128) -> Summary:
+        """Shapes, parameters, costs and receptive fields, layer by layer; memory to train in such batches."""
+        from mnistcnn.nn.summary import Summary
+
+        return Summary.of(self, batch_size)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes network, weights and normalization to one safetensors file; see `mnistcnn.load_model`."""
+        return save_model(self, path)
+
+    def to_torch(self, *, copy: bool = True) -> nn.Module:
+        """A plain PyTorch module that needs no mnistcnn; see `mnistcnn.nn.to_torch.to_torch`."""
+        from mnistcnn.nn.to_torch import to_torch
+
+        return to_torch(self, copy=copy)
+
+    def load_weights(self, weights: Any, *, by_order: bool = False) -> Model:
+        """Weights from an author's file or state dict; see `mnistcnn.nn.weights.load_weights`."""
+        from mnistcnn.nn.weights import load_weights
+
+        load_weights(self, weights, by_order=by_order)
+        return self
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.input_shape))
+        head = f"{type(self).__name__} '{self.name}': {self.parameter_count:,} parameters, input {shape}"
+        lines = [f"  {name}: {op}({described(op, fields)})" for name, op, _, fields in self.rows]
+        return "\n".join([head, *lines])
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    # ---- how it computes
+
+    def forward(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
+        """Return the outputs for a batch: float images [N, C, H, W] are used as they are, uint8 ones normalised."""
+        if torch.compiler.is_compiling() or self._must_run_in_torch(
+            "torch.fx traces it" if isinstance(images, fx.Proxy) else None
+        ):
+            return self._run_layers(self._given_to_torch(images))
+        return self._forward_in_engine(self.prepare(images))
+
+    def _forward_in_engine(self, prepared: torch.Tensor) -> torch.Tensor:
+        if len(prepared) == 0:
+            return empty_outputs(self, prepared)
+        if torch.is_grad_enabled():
+            tensors = self.tensors()
+            parameters = tensors[0]  # the engine names one that is missing
+            if prepared.requires_grad or self._any_requires_grad(parameters):
+                outputs: torch.Tensor = EngineFunction.apply(prepared, self, self._draw_seed(), tensors, *parameters)  # type: ignore[no-untyped-call]
+                return outputs
+        if self.training:
+            return self.engine_forward(prepared, self._draw_seed())
+        parts = [self.engine_forward(part, self._draw_seed()) for part in torch.split(prepared, _CHUNK)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _any_requires_grad(self, parameters: list[torch.Tensor]) -> bool:
+        detached = self._detached
+        return any(
+            held is not None and held.requires_grad and place not in detached for place, held in enumerate(parameters)
+        )
+
+    # ---- when PyTorch computes instead
+
+    def _must_run_in_torch(self, reason: str | None = None) -> bool:
+        """Return whether PyTorch must compute a forward, and warn once for each reason."""
+        return self._runs_in_torch(reason or self._reason_for_torch(self.violation()))
+
+    def _reason_for_torch(self, violation: Violation | None) -> str | None:
+        return violation.reason if violation else circumstance(self.device.type)
+
+    def _runs_in_torch(self, reason: str | None) -> bool:
+        if reason is not None and reason not in self._warned:
+            self._warned.add(reason)
+            warn_of_torch(self.name, reason, stacklevel=6)
+        return reason is not None
+
+    def outputs_in_torch(self, images: torch.Tensor, parameters: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Compute the outputs by PyTorch's operations with these parameters; running statistics stay as they are."""
+        specs = self._network.parameter_specs
+        tensors = {spec[0]: held for spec, held in zip(specs, parameters, strict=True)}
+        tensors |= {name: buffer.detach().clone() for name, buffer in self.named_buffers()}
+        return self._run_layers(images, tensors)
+
+    def _run_layers(self, images: Any, tensors: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
+        """Compute the outputs by PyTorch's layers, with these tensors or the layers' own."""
+        specs = self._network.parameter_specs
+        if tensors is None and self._layer_shapes:
+            parameters = self.tensors()[0]
+            tensors = {specs[position][0]: parameters[position] for position in self._layer_shapes}
+        if not tensors:
+            return self._layer_forward(self, images)
+        outputs: torch.Tensor = torch.func.functional_call(_Layers(self), _under("model", tensors), (images,))
+        return outputs
+
+    def _given_to_torch(self, images: Any) -> Any:
+        """Return what the layers take: float images as they are, so that a trace records nothing but the layers."""
+        is_float = isinstance(images, torch.Tensor) and images.is_floating_point()
+        return images if is_float or isinstance(images, fx.Proxy) else self.prepare(images)
+
+    def violation(self) -> Violation | None:
+        """Return what has changed in the layers so that the engine may not run, or None."""
+        return self._rule.violation(self.training)
+
+    def check_engine_may_run(self) -> None:
+        """Raise ValueError if a native run would not compute what the layers do now."""
+        violation = self.violation()
+        if violation is not None:
+            raise refused_run(self.name, violation)
+
+    def prepare(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
+        """Checked float32 images on the model's device."""
+        if not isinstance(images, torch.Tensor | np.ndarray):
+            raise TypeError(f"images must be a tensor or an array, got {type(images).__name__}{_set_hint(images)}")
+        tensor = as_tensor(images)
+        self.check_images(tensor)
+        if tensor.dtype == torch.uint8:
+            normalization = self.pixel_normalization
+            scale = torch.tensor(normalization.scale, device=self.device).view(1, -1, 1, 1)
+            shift = torch.tensor(normalization.shift, device=self.device).view(1, -1, 1, 1)
+            return tensor.to(self.device).float().mul_(scale).add_(shift)
+        return tensor.to(self.device, torch.float32).contiguous()
+
+    def check_images(self, images: torch.Tensor) -> None:
+        """Refuses images of another shape or kind than this model takes."""
+        if images.dim() != 4 or tuple(images.shape[1:]) != self.input_shape:
+            expected = ", ".join(map(str, self.input_shape))
+            raise ValueError(
+                f"model '{self.name}' takes images [N, {expected}], got {list(images.shape)}"
+                + _shape_hint(images, self.input_shape)
+            )
+        if images.dtype != torch.uint8 and not images.is_floating_point():
+            raise TypeError(f"images must be uint8 or floating point, got {images.dtype}")
+
+    @property
+    def pixel_normalization(self) -> Normalization:
+        """How uint8 pixels enter: ``normalization``, or pixels / 255 where there is none yet."""
+        return self.normalization or UNIT.for_channels(self.input_shape[0])
+
+    def engine_forward(
+        self,
+        images: torch.Tensor,
+        seed: int,
+        *,
+        keep: bool = False,
+        training: bool | None = None,
+        tensors: Tensors | None = None,
+    ) -> torch.Tensor:
+        """Run the engine on float32 images; with ``keep`` a backward may follow.
+
+        ``training`` and ``tensors`` are by default the model's own.
+        """
+        with self._lock:
+            engine = self._latest_engine = self.native_engine()
+            self._forwards += 1
+            return engine.forward(
+                self.tensors() if tensors is None else tensors,
+                images,
+                training=self.training if training is None else training,
+                seed=seed,
+                keep=keep,
+                keep_images=keep and images.requires_grad,
+            )
+
+    def native_engine(self, kind: str | None = None, threads: int | None = None) -> core.Engine:
+        """Return the engine that executes this model, made when first needed.
+
+        ``kind`` and ``threads`` override the model's own.
+        """
+        chosen = choose_engine(self._network, kind or self.engine, self.device)
+        key = (chosen, _thread_count(self.threads if threads is None else threads))
+        if key not in self._engines:
+            self._engines[key] = core.Engine(self._network, *key)
+        return self._engines[key]
+
+    def _forget_forward(self) -> None:
+        """Note that the engine no longer holds the latest forward; a backward of it repeats it first."""
+        self._forwards += 1
+
+    def _draw_seed(self) -> int:
+        """Dropout follows ``torch.manual_seed`` in a user's own loop."""
+        if not self.draws_dropout(self.training):
+            return 0
+        return int(torch.randint(2**62, ()).item())
+
+    def draws_dropout(self, training: bool) -> bool:
+        """Return whether a forward in this mode draws masks."""
+        return self._drops_in_evaluation or (training and self._has_dropout)
+
+    # ---- its tensors
+
+    def _register(self) -> None:
+        """Register new tensors with the seed's values under PyTorch's names."""
+        tensors = self._network.initial_tensors(seed=self.seed)
+        for places, registered in zip(self._places(), tensors, strict=True):
+            for (held, key), tensor in zip(places, registered, strict=True):
+                held[key] = nn.Parameter(tensor) if registered is tensors[0] else tensor
+        for node, suffix, owner in self._shared:
+            keys = [suffix, "num_batches_tracked"] if suffix == "running_mean" else [suffix]
+            for key in keys:
+                (held, _), (owners, _) = self._place(node, key), self._place(owner, key)
+                held[key] = owners[key]
+
+    def _borrow(self, tensors: BorrowedTensors) -> None:
+        """Hold tensors of other modules: where all names are the same, their very dictionaries."""
+        for node, places in enumerate(tensors):
+            if not places:
+                continue
+            layer, (owner, _) = self._layers[node], next(iter(places.values()))
+            same = all(place == (owner, suffix) for suffix, place in places.items())
+            if same and _shapes(owner) == _shapes(layer):
+                layer.__dict__["_parameters"], layer.__dict__["_buffers"] = owner._parameters, owner._buffers
+                continue
+            for suffix, (owner, key) in places.items():
+                self._borrowed[node, suffix] = place_of(owner, key)
+        self._refresh()
+        specs = self._network.parameter_specs
+        for position, (place, (_, shape, *_)) in enumerate(zip(self._places()[0], specs, strict=True)):
+            if place[0][place[1]].shape != tuple(shape):
+                self._layer_shapes[position] = shape
+
+    def _refresh(self) -> None:
+        """Hold the tensors that the other modules have now."""
+        for (node, suffix), (held, key) in self._borrowed.items():
+            own, _ = self._place(node, suffix)
+            own[suffix] = held[key]
+
+    def _places(self) -> tuple[list[Place], list[Place], list[Place]]:
+        """Return where the modules hold parameters, buffers and counters, in the order of the core."""
+        network = self._network
+        return (
+            [self._place(node, name.rpartition(".")[2]) for name, _, node, _ in network.parameter_specs],
+            [self._place(node, name.rpartition(".")[2]) for name, _, node, _ in network.buffer_specs],
+            [self._place(node, "num_batches_tracked") for node in network.counter_nodes],
+        )
+
+    def _place(self, node: int, suffix: str) -> Place:
+        layer = self._layers[node]
+        return (layer._parameters if suffix in ("weight", "bias") else layer._buffers), suffix
+
+    def tensors(self) -> Tensors:
+        """Return the present parameters, buffers and counters, as the core takes them."""
+        parameters, buffers, counters = ([get() for get in getters] for getters in self._getters)
+        for position, shape in self._layer_shapes.items():
+            parameters[position] = parameters[position].reshape(shape)
+        return parameters, buffers, counters
+
+    def named_tensors(self) -> dict[str, torch.Tensor]:
+        """Return parameters and buffers in the shapes of the layers, under the names of the nodes."""
+        specs = [*self._network.parameter_specs, *self._network.buffer_specs]
+        parameters, buffers, _ = self.tensors()
+        found = {
+            name: tensor.detach().reshape(shape)
+            for (name, shape, *_), tensor in zip(specs, [*parameters, *buffers], strict=True)
+        }
+        names = [row["name"] for row in self._network.nodes]
+        for node, suffix, owner in self._shared:
+            found[f"{names[node]}.{suffix}"] = found[f"{names[owner]}.{suffix}"]
+        return found
+
+    def trainable_ranges(self) -> list[tuple[int, int]]:
+        """Return the ranges of the flat arrays whose parameters require gradients, neighbours joined."""
+        ranges: list[tuple[int, int]] = []
+        offset = 0
+        for position, parameter in enumerate(self.tensors()[0]):
+            begin, offset = offset, offset + parameter.numel()
+            if not parameter.requires_grad or position in self._detached:
+                continue
+            if ranges and ranges[-1][1] == begin:
+                begin = ranges.pop()[0]
+            ranges.append((begin, offset))
+        return ranges
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Model:
+        converted = fn(torch.empty(0)).dtype
+        if converted != torch.float32:
+            raise TypeError(f"a Model computes in float32; it can't be converted to {converted}")
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    # ---- copies
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {name: value for name, value in self.__dict__.items() if name not in _REBUILT}
+        return {**kept, "_borrowed": {}}  # a copy has tensors of its own
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._network = core.Network(**self._definition)
+        self._prepare_engines()
+
+
+class _Layers(nn.Module):
+    """The forward of a model in PyTorch, as a module."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Compute the outputs by PyTorch's layers."""
+        return self.model._layer_forward(self.model, images)
+
+
+def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def refused_run(name: str, violation: Violation) -> ValueError:
+    """Return the error for a native run that would not compute what the layers do now."""
+    return ValueError(
+        f"model '{name}' can't run in mnistcnn's engine: {violation.reason}. Undo that, or call the model in your own "
+        "training loop: the calls run in PyTorch"
+    )
+
+
+def warn_of_torch(name: str, reason: str, *, stacklevel: int) -> None:
+    """Warn that a model falls back to PyTorch."""
+    warnings.warn(
+        f"model '{name}' runs in PyTorch, not in mnistcnn's engine: {reason}", EngineWarning, stacklevel=stacklevel
+    )
+
+
+def choose_engine(network: core.Network, kind: str, device: torch.device) -> str:
+    """Return "lanes" or "aten" for a choice. "auto" prefers lanes; it warns once per reason if aten must do."""
+    if kind not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(map(repr, ENGINES))}, got {kind!r}")
+    if kind != "auto":
+        return kind
+    if device.type != "cpu":
+        return "aten"
+    reason = core.lanes_refusal(network)
+    if reason is None:
+        return "lanes"
+    if reason not in _REASONS_GIVEN:
+        _REASONS_GIVEN.add(reason)
+        warnings.warn(f"the aten engine runs this network, because lanes can't: {reason}", EngineWarning, stacklevel=3)
+    return "aten"
+
+
+def place_of(owner: nn.Module, key: str) -> Place:
+    """Return where a module holds a parameter or buffer."""
+    return vars(owner)["_parameters" if key in owner._parameters else "_buffers"], key
+
+
+def _shapes(layer: nn.Module) -> dict[str, torch.Size]:
+    held = {**layer._parameters, **layer._buffers}
+    return {key: tensor.shape for key, tensor in held.items() if tensor is not None}
+
+
+def described(op: str, fields: dict[str, Any]) -> str:
+    """Return the fields of a layer that differ from the defaults, as text."""
+    usual = core.layer_kinds()[op]
+    return ", ".join(f"{name}={value}" for name, value in fields.items() if value != usual[name])
+
+
+def frozen(model: nn.Module) -> list[str]:
+    """Return the names of the parameters that are not trained."""
+    return [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+
+
+def _thread_count(threads: int | None) -> int:
+    """0 stands for all cores."""
+    return 0 if threads is None else whole_number("threads", threads, most=1024)
+
+
+def _set_hint(images: object) -> str:
+    return "; mnistcnn.predict takes an ImageSet, a model its .images" if hasattr(images, "images") else ""
+
+
+def _shape_hint(tensor: torch.Tensor, input_shape: tuple[int, ...]) -> str:
+    if tensor.dim() == 3 and tuple(tensor.shape) == input_shape:
+        return "; for a single image, add the batch dimension: images[None]"
+    if tensor.dim() == 3 and input_shape[0] == 1:
+        return "; add the channel dimension: images[:, None]"
+    if tensor.dim() == 4 and tuple(tensor.shape[1:]) == (*input_shape[1:], input_shape[0]):
+        return "; the channels come first: numpy.moveaxis(images, -1, 1)"
+    return ""

@@ -1,0 +1,57 @@
+"""Optimizers, learning rate schedules and weight averaging, with the names and arithmetic of ``torch.optim``."""
+
+from mnistcnn.optim.averaging import (
+    EMA,
+    SWA,
+    Averaging,
+    Lookahead,
+)
+from mnistcnn.optim.optimizers import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Muon,
+    NAdam,
+    Optimizer,
+    RMSprop,
+)
+from mnistcnn.optim.schedules import (
+    ConstantLR,
+    CosineAnnealing,
+    ExponentialLR,
+    LambdaLR,
+    MultiStepLR,
+    OneCycleLR,
+    Plan,
+    Rates,
+    ReduceLROnPlateau,
+    Schedule,
+    StepLR,
+)
+
+__all__ = [
+    "EMA",
+    "SGD",
+    "SWA",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Averaging",
+    "ConstantLR",
+    "CosineAnnealing",
+    "ExponentialLR",
+    "LambdaLR",
+    "Lookahead",
+    "MultiStepLR",
+    "Muon",
+    "NAdam",
+    "OneCycleLR",
+    "Optimizer",
+    "Plan",
+    "RMSprop",
+    "Rates",
+    "ReduceLROnPlateau",
+    "Schedule",
+    "StepLR",
+]

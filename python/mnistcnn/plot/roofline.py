@@ -1,0 +1,125 @@
+"""The picture of a profile: what each layer reaches, below what the machine allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnistcnn.plot.style import MARKERS, PALETTE, panel, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from mnistcnn.profile import LayerTime, Limits, Profile
+
+# Marker, colour and label of each pass.
+_PASSES = {
+    "forward": (MARKERS[0], PALETTE[0], "forward"),
+    "backward": (MARKERS[1], PALETTE[1], "gradients of inputs"),
+    "weights": (MARKERS[2], PALETTE[2], "gradients of weights"),
+}
+_CLOSE = 1.06  # layers whose intensities differ by less share a label
+
+
+def roofline(profile: Profile, *, title: str = "", ax: Axes | None = None) -> Figure | Axes:
+    """Draw the roofline of a profile: operations per second over operations per byte, per layer.
+
+    Layers without multiply-accumulates are left out; the default title states how much of the step's time is shown.
+    Multiplications with the zeros of a padding are counted although the engine skips most of them, so that a point
+    may lie above the limit.
+
+    Parameters
+    ----------
+    profile
+        The result of `mnistcnn.profile.profile`.
+    title
+        Title of the plot. Default: the model, the batch size, the threads and the share of time that is shown.
+    ax
+        Axes to draw into. Default: those of a new figure.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> report = mnistcnn.profile.profile(mnistcnn.create_model("budget_model3"), batch_size=32, seconds=0.05)
+    >>> figure = mnistcnn.plot.roofline(report)
+    >>> figure.axes[0].get_ylabel()
+    'GFLOP/s'
+    """
+    rows = [row for row in profile.rows if row.forward.flops]
+    if not rows:
+        raise ValueError(f"model '{profile.model}' has no convolution and no linear layer: there is nothing to draw")
+    with panel(ax, 9, 5.5) as (axes, drawn):
+        _draw_roofs(axes, profile.limits, [row.intensity for row in rows])
+        _draw_points(axes, rows)
+        _draw_labels(axes, rows)
+        axes.set_title(title or _title(profile, rows))
+    return drawn
+
+
+def _title(profile: Profile, rows: Sequence[LayerTime]) -> str:
+    threads = f"{profile.threads} thread{'s' if profile.threads > 1 else ''}"
+    shown = 100 * sum(row.share for row in rows)
+    return (
+        f"{profile.model}, batch {profile.batch_size}, {profile.instruction_set}, {threads}; "
+        f"shown are {shown:.0f} % of a step's time"
+    )
+
+
+def _draw_roofs(ax: Axes, limits: Limits, intensities: Sequence[float]) -> None:
+    ridge = limits.gflops / limits.memory_gigabytes
+    span = np.array([min(*intensities, 1.0) / 2, max(*intensities, ridge) * 2])
+    ax.loglog(span, [limits.gflops] * 2, color="black")
+    ax.annotate(
+        f"multiply-adds, {limits.gflops:.0f} GFLOP/s",
+        (span[0], limits.gflops),
+        xytext=(4, 3),
+        textcoords="offset points",
+        fontsize="small",
+    )
+    for name, rate, style in (("cache", limits.cache_gigabytes, "--"), ("memory", limits.memory_gigabytes, ":")):
+        ax.plot([span[0], limits.gflops / rate], [span[0] * rate, limits.gflops], color="black", linestyle=style)
+        ax.annotate(
+            f"{name}, {rate:.0f} GB/s",
+            (span[0], span[0] * rate),
+            xytext=(14, 2),
+            textcoords="offset points",
+            fontsize="small",
+        )
+    ax.set_xlim(*span)
+    ax.set_ylim(top=2 * limits.gflops)
+    ax.set_xlabel("operations per byte of inputs, outputs and weights")
+    ax.set_ylabel("GFLOP/s")
+    tidy(ax)
+
+
+def _draw_points(ax: Axes, rows: Sequence[LayerTime]) -> None:
+    for key, (marker, colour, label) in _PASSES.items():
+        points = [(row.intensity, getattr(row, key).gflops) for row in rows if getattr(row, key).gflops is not None]
+        if points:
+            ax.scatter(*zip(*points, strict=True), marker=marker, color=colour, label=label, zorder=3, alpha=0.8)
+    ax.legend(frameon=False, loc="lower right", fontsize="small")
+
+
+def _draw_labels(ax: Axes, rows: Sequence[LayerTime]) -> None:
+    """Names below the points, those of neighbours together."""
+    groups: list[list[LayerTime]] = []
+    for row in sorted(rows, key=lambda each: each.intensity):
+        if groups and row.intensity < _CLOSE * groups[-1][0].intensity:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    for group in groups:
+        rates = [part.gflops for row in group for part in (row.forward, row.backward, row.weights)]
+        ax.annotate(
+            ", ".join(row.name for row in group),
+            (group[0].intensity, min(rate for rate in rates if rate is not None)),
+            xytext=(0, -6),
+            textcoords="offset points",
+            rotation=90,
+            ha="center",
+            va="top",
+            fontsize="x-small",
+        )

@@ -1,0 +1,162 @@
+"""How long an epoch takes on this machine: every network of the zoo, our engines and PyTorch beside each other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mnistcnn._internal.checks import whole_number
+from mnistcnn._internal.native import core
+from mnistcnn.optim.optimizers import SGD
+
+if TYPE_CHECKING:
+    from mnistcnn.data.image_set import ImageSet
+    from mnistcnn.nn.model import Model
+
+EPOCH = 60_000  # images, as many as MNIST's training set has
+WAYS = ("lanes", "aten", "torch")
+_BATCH = 128
+_ENOUGH = 0.15  # seconds of one measurement
+_MOST_BATCHES = 64
+
+
+@dataclass(frozen=True)
+class EpochTimes:
+    """Seconds of one training epoch of 60,000 images, forward, backward and SGD; None where it can't run."""
+
+    network: str
+    parameters: int
+    threads: int
+    lanes: float | None
+    aten: float | None
+    torch: float | None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times longer PyTorch takes than the fast engine."""
+        return None if self.lanes is None or self.torch is None else self.torch / self.lanes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return {**asdict(self), "torch_per_lanes": self.ratio}
+
+
+def bench(
+    names: Sequence[str] | None = None, *, ways: Sequence[str] = WAYS, threads: int = 1, repeats: int = 3
+) -> Iterator[EpochTimes]:
+    """Measures network after network, and yields each as soon as it is known.
+
+    A few batches of 128 are trained, several times; the fastest time, scaled to 60,000 images, counts, as others can
+    disturb a measurement but not speed it up. Compare within one call: machines differ from minute to minute.
+
+    Parameters
+    ----------
+    names
+        Networks of the zoo; by default all.
+    ways
+        Which of "lanes", "aten" and "torch" (the same network in plain ``torch.nn``).
+    threads
+        Of all of them.
+    repeats
+        How often each is measured.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> times, = mnistcnn.profile.bench(["budget_model3"], ways=["lanes"], repeats=1)
+    >>> times.network, times.lanes > 0, times.torch
+    ('budget_model3', True, None)
+    """
+    from mnistcnn.data.datasets import load
+    from mnistcnn.nn.zoo import check_name, list_models
+
+    chosen = list_models() if names is None else list(names)
+    for name in chosen:
+        check_name(name)
+    wrong = [way for way in ways if way not in WAYS]
+    if wrong:
+        raise ValueError(f"ways must be some of {', '.join(map(repr, WAYS))}, got {wrong[0]!r}")
+    threads, repeats = whole_number("threads", threads, most=1024), whole_number("repeats", repeats)
+    images = load("digits")[0][: _MOST_BATCHES * _BATCH]
+    return (_measured(name, images, ways, threads, repeats) for name in chosen)
+
+
+def _measured(name: str, images: ImageSet, ways: Sequence[str], threads: int, repeats: int) -> EpochTimes:
+    from mnistcnn.nn.zoo import create_model
+
+    model = create_model(name)
+    runs: dict[str, Callable[[ImageSet], float]] = {}
+    for way in ways:
+        if way == "torch":
+            runs[way] = _in_torch(model, threads)
+        elif way == "aten" or core.lanes_refusal(model._network) is None:
+            runs[way] = _in_engine(model, way, threads)
+    seconds = {way: _seconds_per_image(run, images, repeats) * EPOCH for way, run in runs.items()}
+    return EpochTimes(name, model.parameter_count, threads, *(seconds.get(way) for way in WAYS))
+
+
+def _seconds_per_image(run: Callable[[ImageSet], float], images: ImageSet, repeats: int) -> float:
+    """The fastest of several runs that are long enough to be measured."""
+    run(images[:_BATCH])  # makes what is made once
+    batches = 1
+    seconds = run(images[:_BATCH])
+    while seconds < _ENOUGH and batches < _MOST_BATCHES:
+        batches = min(_MOST_BATCHES, 4 * batches)
+        seconds = run(images[: batches * _BATCH])
+    for _ in range(repeats - 1):
+        seconds = min(seconds, run(images[: batches * _BATCH]))
+    return seconds / (batches * _BATCH)
+
+
+def _in_engine(model: Model, engine: str, threads: int) -> Callable[[ImageSet], float]:
+    from mnistcnn.training.trainer import Trainer
+
+    def run(images: ImageSet) -> float:
+        trainer = Trainer(
+            model, batch_size=_BATCH, optimizer=_resting(), engine=engine, threads=threads, progress=False
+        )
+        begin = time.perf_counter()
+        for _ in trainer.epochs(images, epochs=1):
+            pass
+        return time.perf_counter() - begin
+
+    return run
+
+
+def _resting() -> SGD:
+    """Does all the work of an optimizer, and leaves the weights where they are."""
+    return SGD(lr=0.0, momentum=0.9)
+
+
+def _in_torch(model: Model, threads: int) -> Callable[[ImageSet], float]:
+    """The usual loop: images in memory as floats, a batch by its indices, loss and accuracy summed."""
+    network: torch.nn.Module = model.to_torch().train()
+    loss_of = (
+        torch.nn.functional.nll_loss if model.outputs == "log_probabilities" else torch.nn.functional.cross_entropy
+    )
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=0.9)
+
+    def run(images: ImageSet) -> float:
+        inputs, labels = model.prepare(images.images), torch.tensor(images.labels)
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        begin = time.perf_counter()
+        losses, correct = 0.0, 0
+        for chosen in torch.split(torch.randperm(len(images)), _BATCH):
+            batch, wanted = inputs[chosen], labels[chosen]
+            optimizer.zero_grad()
+            outputs = network(batch)
+            loss = loss_of(outputs, wanted)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses += float(loss.detach()) * len(chosen)
+            correct += int((outputs.detach().argmax(1) == wanted).sum())
+        seconds = time.perf_counter() - begin
+        torch.set_num_threads(before)
+        return seconds
+
+    return run

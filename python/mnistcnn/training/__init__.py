@@ -1,0 +1,1 @@
+"""Training: recipes, the trainer, callbacks, checkpoints, histories and the learning rate finder."""

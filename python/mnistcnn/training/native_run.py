@@ -1,0 +1,136 @@
+"""The compiled side of a training run: `core.TrainingRun`, made of a model and a recipe."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mnistcnn._internal.native import core
+from mnistcnn.nn.input_checks import core_tensor, model_view
+from mnistcnn.optim import averaging, losses, optimizers
+from mnistcnn.optim.schedules import Plan, Rates
+from mnistcnn.transforms import steps as augmentation
+
+if TYPE_CHECKING:
+    from mnistcnn.data.image_set import ImageSet
+    from mnistcnn.nn.model import Model
+    from mnistcnn.training.recipes import Recipe
+
+
+class NativeRun:
+    """A run of the core for one model; each call holds the model's lock and passes the model as it is then."""
+
+    def __init__(self, model: Model, recipe: Recipe, engine: str | None, threads: int | None) -> None:
+        self._model, self._recipe = model, recipe
+        self._engine, self._threads = engine, threads
+        self._loss = losses.native(recipe.loss, model, recipe.label_smoothing)
+        self._mixing = losses.native_mixing(recipe.mixing, model, recipe.batch_size)
+        self._augmentation = augmentation.native(recipe.augment) if recipe.augment else None
+        self._run: core.TrainingRun | None = None
+        model.native_engine(engine, threads)  # raise for a wrong choice before any work
+
+    def begin(self, plan: Plan, *, epochs: int, steps: int) -> None:
+        """Make the run, unless an earlier call did, and continue after so many epochs and steps."""
+        self._trainable()  # raise before any work
+        with self._model._lock:
+            if self._run is None:
+                self._run = self._new_run(plan)
+            self._run.continue_after(self._view(), epochs=epochs, steps=steps)
+
+    def _new_run(self, plan: Plan) -> core.TrainingRun:
+        recipe = self._recipe
+        return core.TrainingRun(
+            self._view(),
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            shuffle=recipe.shuffle,
+            optimizer=optimizers.settings(recipe.optimizer),
+            undecayed=optimizers.undecayed_ranges(recipe.optimizer, self._model._network),
+            scheduled_momentum=_scheduled_momentum(recipe, plan),
+            loss=self._loss,
+            mixing=self._mixing,
+            augmentation=self._augmentation,
+            averaging=averaging.settings(recipe.averaging),
+        )
+
+    def next_epoch(self, train_set: ImageSet, rates: Rates, **listeners: Any) -> dict[str, Any]:
+        """Train for one epoch."""
+        model = self._model
+        model.check_engine_may_run()
+        trainable = self._trainable()
+        with model._lock:
+            model._forget_forward()
+            return self._begun.next_epoch(
+                self._view(),
+                core_tensor(train_set.images),
+                core_tensor(train_set.labels),
+                learning_rates=rates.learning_rates,
+                momenta=rates.momenta,
+                trainable=trainable,
+                **listeners,
+            )
+
+    def evaluate(self, validation: ImageSet) -> tuple[float, float]:
+        """Return mean loss and accuracy, with the averaged weights if the averaging is used for validations."""
+        model = self._model
+        model.check_engine_may_run()
+        with model._lock:
+            model._forget_forward()
+            return self._begun.evaluate(self._view(), core_tensor(validation.images), core_tensor(validation.labels))
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside, the model has the weights that a validation uses."""
+        return averaging.averaged(None if self._run is None else self._run.averaging, self._model)
+
+    def finish(self, train_set: ImageSet) -> None:
+        """Write the averaged weights into the model for good, if there are any."""
+        run = self._begun
+        if run.averaging is None:
+            return
+        with self._model._lock:
+            self._model._forget_forward()
+            run.finish(self._view(), core_tensor(train_set.images))
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return everything that the next epoch depends on, besides the model."""
+        return self._begun.state()
+
+    def restore(self, state: dict[str, torch.Tensor], *, epochs: int, steps: int) -> None:
+        """Put back what `state` returned after so many epochs and steps; call `begin` before."""
+        self._begun.restore(state, epochs=epochs, steps=steps)
+
+    def arithmetic(self) -> dict[str, str]:
+        """Return what the rounding depends on besides the recipe."""
+        engine = self._model.native_engine(self._engine, self._threads).name
+        versions = {"torch": torch.__version__} if engine == "aten" else {}
+        return {"engine": engine, "device": self._model.device.type, **versions}
+
+    @property
+    def _begun(self) -> core.TrainingRun:
+        assert self._run is not None
+        return self._run
+
+    def _view(self) -> core.ModelView:
+        return model_view(self._model, self._engine, self._threads)
+
+    def _trainable(self) -> list[tuple[int, int]]:
+        trainable = self._model.trainable_ranges()
+        if not trainable:
+            raise ValueError(f"every parameter of model '{self._model.name}' is frozen: there is nothing to train")
+        return trainable
+
+
+def plan_of(recipe: Recipe, epochs: int, images: int) -> Plan:
+    """Return what the schedule needs to know."""
+    momentum = core.momentum_of(optimizers.settings(recipe.optimizer))
+    return Plan(recipe.optimizer.lr, epochs, -(-images // recipe.batch_size), momentum)
+
+
+def _scheduled_momentum(recipe: Recipe, plan: Plan) -> float | None:
+    """Return the first momentum of a schedule for an optimizer whose own is 0."""
+    if recipe.schedule is None or plan.momentum != 0:
+        return None
+    momenta = recipe.schedule.rates(plan, 0, []).momenta
+    return momenta[0] if momenta else None

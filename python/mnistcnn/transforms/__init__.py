@@ -1,0 +1,41 @@
+"""Random transforms of training images (data augmentation), with the names of ``torchvision.transforms``."""
+
+from mnistcnn.transforms.preview import (
+    augment,
+    drawn,
+)
+from mnistcnn.transforms.steps import (
+    Affine,
+    CenterCrop,
+    ColorJitter,
+    Cutout,
+    ElasticDistortion,
+    GaussianNoise,
+    MorphologicalThickness,
+    Perspective,
+    RandomApply,
+    RandomCrop,
+    RandomErasing,
+    Resize,
+    Rotation,
+    Step,
+)
+
+__all__ = [
+    "Affine",
+    "CenterCrop",
+    "ColorJitter",
+    "Cutout",
+    "ElasticDistortion",
+    "GaussianNoise",
+    "MorphologicalThickness",
+    "Perspective",
+    "RandomApply",
+    "RandomCrop",
+    "RandomErasing",
+    "Resize",
+    "Rotation",
+    "Step",
+    "augment",
+    "drawn",
+]

@@ -1,0 +1,138 @@
+"""Checks of what the steps of an augmentation are given; each returns the value in its final form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mnistcnn._internal.checks import finite_number, whole_number
+
+LARGEST_SIDE = 4096  # pixels; the core's too
+_INTERPOLATIONS = ("nearest", "bilinear")
+
+
+def is_number(value: object) -> bool:
+    """Not a sequence of them."""
+    return not isinstance(value, Sequence)
+
+
+def numbers(name: str, value: object, counts: tuple[int, ...]) -> tuple[float, ...]:
+    """A sequence of finite numbers, of one of some lengths."""
+    wanted = " or ".join(str(count) for count in counts)
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) not in counts:
+        raise ValueError(f"{name} must hold {wanted} numbers, got {value!r}")
+    return tuple(signed(name, each) for each in value)
+
+
+def signed(name: str, value: Any) -> float:
+    """A finite number of any sign."""
+    try:
+        finite_number(name, abs(value) if not isinstance(value, bool) else value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a finite number, got {value!r}") from None
+    return float(value)
+
+
+def bounds(
+    name: str, value: object, *, above: float | None = None, least: float = 0.0, most: float = float("inf")
+) -> tuple[float, float]:
+    """A range (smallest, largest) within limits."""
+    low, high = numbers(name, value, (2,))
+    if low > high:
+        raise ValueError(f"{name}={value!r} must be (smallest, largest)")
+    if above is not None and low <= above:
+        raise ValueError(f"{name} must be above {above:g}, got {value!r}")
+    if low < least or high > most:
+        limits = f"between {least:g} and {most:g}" if most < float("inf") else f"at least {least:g}"
+        raise ValueError(f"{name} must be {limits}, got {value!r}")
+    return low, high
+
+
+def around_zero(name: str, value: Any, most: float = float("inf")) -> tuple[float, float]:
+    """A number d of at least 0 as (-d, d); a range as it is."""
+    if not is_number(value):
+        return bounds(name, value, least=-most, most=most)
+    number = signed(name, value)
+    if not 0 <= number <= most:
+        limit = "at least 0" if most == float("inf") else f"between 0 and {most:g}"
+        raise ValueError(f"{name} must be {limit}, or a range (smallest, largest), got {value!r}")
+    return -number, number
+
+
+def factors(name: str, value: Any) -> tuple[float, float]:
+    """A number b as (max(0, 1 - b), 1 + b); a range as it is."""
+    if not is_number(value):
+        return bounds(name, value)
+    number = finite_number(name, value)
+    return max(0.0, 1 - number), 1 + number
+
+
+def shares(name: str, value: object) -> tuple[float, ...]:
+    """Two numbers from 0 to 1."""
+    pair = numbers(name, value, (2,))
+    if not all(0 <= each <= 1 for each in pair):
+        raise ValueError(f"{name} must be two shares between 0 and 1, got {value!r}")
+    return pair
+
+
+def shear(value: Any) -> tuple[float, ...] | None:
+    """Degrees along x and along y, as four numbers."""
+    if value is None:
+        return None
+    if is_number(value):
+        return *around_zero("shear", value, most=89), 0.0, 0.0
+    given = numbers("shear", value, (2, 4))
+    four = given if len(given) == 4 else (*given, 0.0, 0.0)
+    for pair in (four[:2], four[2:]):
+        bounds("shear", pair, least=-89, most=89)
+    return four
+
+
+def center(value: Any) -> tuple[float, float] | None:
+    """(x, y), or None for the middle."""
+    if value is None:
+        return None
+    x, y = numbers("center", value, (2,))
+    return x, y
+
+
+def sides(value: Any) -> tuple[int, int]:
+    """A number, or (height, width), as (height, width)."""
+    pair = (value, value) if is_number(value) else tuple(value)
+    if len(pair) != 2:
+        raise ValueError(f"size must be a number or (height, width), got {value!r}")
+    height, width = (whole_number("size", each, most=LARGEST_SIDE) for each in pair)
+    return height, width
+
+
+def padding(value: Any) -> tuple[int, ...]:
+    """One, two or four numbers as (left, top, right, bottom)."""
+    given = (value,) if is_number(value) else tuple(value)
+    if len(given) not in (1, 2, 4):
+        raise ValueError(f"padding must be one, two or four numbers, got {value!r}")
+    return tuple(whole_number("padding", each, least=0, most=LARGEST_SIDE) for each in given * (4 // len(given)))
+
+
+def grey(name: str, value: Any) -> int:
+    """A byte."""
+    try:
+        return whole_number(name, value, least=0, most=255)
+    except ValueError:
+        raise ValueError(f"{name} must be a grey level from 0 to 255, got {value!r}") from None
+
+
+def probability(value: Any) -> float:
+    """From 0 to 1."""
+    return finite_number("p", value, most=1)
+
+
+def interpolation(value: Any) -> str:
+    """How pixels between pixels are found."""
+    if value not in _INTERPOLATIONS:
+        raise ValueError(f"interpolation must be 'nearest' or 'bilinear', got {value!r}")
+    return str(value)
+
+
+def check_warp(step: Any) -> None:
+    """What all steps that move pixels around have in common."""
+    step._become(fill=grey("fill", step.fill), interpolation=interpolation(step.interpolation), p=probability(step.p))

@@ -1,0 +1,142 @@
+"""test and predict: what they count, what they understand, and what they refuse."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import mnistcnn
+from mnistcnn.layers import Flatten, Linear, LogSoftmax, Softmax
+from reference import Twin, pixels_as_input
+from runs import fit, small, weights
+
+# ---- losses and outputs
+
+
+def test_probabilities_as_outputs(data: Any):
+    model = mnistcnn.Model([Flatten(), Linear(10), Softmax()], name="soft")
+    with pytest.raises(ValueError, match=r"model 'soft' ends in Softmax; end it with LogSoftmax\(\) or with logits"):
+        fit(model, data)
+    history = fit(model, data, epochs=2, loss="cross_entropy", optimizer=mnistcnn.optim.SGD(lr=0.5))
+    assert history.last.train_loss < history[0].train_loss
+    result = mnistcnn.test(model, data, progress=False)
+    np.testing.assert_allclose(result.probabilities.sum(1), 1, atol=1e-5)
+    chosen = result.probabilities[np.arange(len(data)), data.labels].astype(np.float64)
+    assert result.loss == pytest.approx(-np.log(chosen).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "last", [[], [LogSoftmax()], [Softmax()]], ids=["logits", "log-probabilities", "probabilities"]
+)
+def test_the_loss_of_a_test_is_the_negative_log_likelihood(last: list[Any], data: Any):
+    model = mnistcnn.Model([Flatten(), Linear(10), *last], seed=3)
+    logits = Twin(mnistcnn.Model([Flatten(), Linear(10)], seed=3))(pixels_as_input(model, data.images))
+    result = mnistcnn.test(model, data, progress=False)
+    assert result.loss == pytest.approx(F.cross_entropy(logits, torch.tensor(data.labels)).item(), rel=1e-5)
+    np.testing.assert_allclose(result.probabilities, logits.softmax(1).detach().numpy(), atol=1e-5)
+    assert (result.predictions == logits.argmax(1).numpy()).all()
+
+
+def test_outputs_that_are_no_numbers_are_told(data: Any):
+    model = small(7)
+    with torch.no_grad():
+        next(iter(model.parameters())).fill_(float("nan"))
+    with pytest.warns(
+        UserWarning, match=f"for {len(data):,} of {len(data):,} images the model's outputs are not"
+    ) as told:
+        mnistcnn.test(model, data, progress=False)
+    assert [each.filename for each in told] == [__file__]
+
+
+@pytest.mark.parametrize("last", [[LogSoftmax()], [Softmax()]], ids=["log-probabilities", "probabilities"])
+def test_a_class_that_is_ruled_out_is_no_reason_to_warn(last: list[Any], data: Any):
+    model = mnistcnn.Model([Flatten(), Linear(10), *last], seed=3)
+    with torch.no_grad():
+        model.get_parameter("1.bias")[0] = -1e30
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert mnistcnn.test(model, data, progress=False).probabilities[:, 0].max() == 0
+
+
+def test_the_result_of_a_test_counted_by_hand(data: Any):
+    model = small(7)
+    result = mnistcnn.test(model, data, progress=False)
+    probabilities = mnistcnn.predict(model, data)
+    np.testing.assert_array_equal(result.probabilities, probabilities)
+    np.testing.assert_array_equal(result.predictions, probabilities.argmax(1))
+    np.testing.assert_array_equal(result.labels, data.labels)
+    counted = np.zeros((10, 10), int)
+    for label, prediction in zip(data.labels, result.predictions, strict=True):
+        counted[label, prediction] += 1
+    np.testing.assert_array_equal(result.confusion, counted)
+    assert (result.count, result.correct) == (300, counted.trace())
+    assert result.accuracy == counted.trace() / 300
+    for index, score in enumerate(result.per_class):
+        hits = sum(p == index == y for p, y in zip(result.predictions, data.labels, strict=True))
+        called, actual = (result.predictions == index).sum(), (data.labels == index).sum()
+        assert (score.name, score.count) == (data.classes[index], actual)
+        assert score.recall == pytest.approx(hits / actual)
+        assert score.precision == pytest.approx(hits / called if called else float("nan"), nan_ok=True)
+        if hits:
+            assert score.f1 == pytest.approx(2 / (1 / score.precision + 1 / score.recall))
+
+
+def test_a_test_changes_nothing(data: Any):
+    model = mnistcnn.create_model("assignment7_model4").train()
+    before = weights(model)
+    results = [mnistcnn.test(model, data, batch_size=size, progress=False) for size in (512, 7)]
+    assert torch.equal(weights(model), before)
+    assert model.training
+    np.testing.assert_allclose(results[0].probabilities, results[1].probabilities, atol=1e-5)
+
+
+def test_predict_understands_images_of_all_shapes(data: Any):
+    model = mnistcnn.create_model("session7_net2")
+    wanted = mnistcnn.predict(model, data)
+    assert (wanted.shape, wanted.dtype) == ((300, 10), np.float32)
+    np.testing.assert_allclose(wanted.sum(1), 1, atol=1e-5)
+    images = data.images
+    normalized = pixels_as_input(model, images)
+    same: list[tuple[Any, Any]] = [
+        (images, wanted),
+        (images[:, 0], wanted),
+        (images[3], wanted[3:4]),
+        (images[3, 0], wanted[3:4]),
+        (torch.tensor(images), wanted),
+        (images[:, :, ::-1][:, :, ::-1], wanted),
+        (normalized, wanted),
+        (normalized.numpy().astype(np.float64), wanted),
+    ]
+    for given, expected in same:
+        for batch_size in (512, 64):
+            found = mnistcnn.predict(model, given, batch_size=batch_size)
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "text"),
+    [
+        (
+            np.zeros((2, 3, 28, 28), np.uint8),
+            ValueError,
+            r"takes images \[N, 1, 28, 28\], got \[2, 3, 28, 28\]",
+        ),
+        (np.zeros((0, 1, 28, 28), np.uint8), ValueError, r"got \[0, 1, 28, 28\]"),
+        ("seven.png", TypeError, r"got 'seven.png'; mnistcnn.as_digit\(path\) reads a picture"),
+        (np.zeros((2, 1, 28, 28), np.int32), TypeError, "images must be uint8 or floating point, got torch.int32"),
+    ],
+)
+def test_what_predict_refuses(images: Any, error: type[Exception], text: str):
+    with pytest.raises(error, match=text):
+        mnistcnn.predict(small(), images)
+
+
+def test_predict_and_test_refuse_a_batch_of_nothing(data: Any):
+    for call in (mnistcnn.predict, mnistcnn.test):
+        with pytest.raises(ValueError, match="batch_size must be an integer of at least 1, got 0"):
+            call(small(), data, batch_size=0)

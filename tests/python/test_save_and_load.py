@@ -1,0 +1,346 @@
+"""Model files: what is written is what is read, and damage is an OSError that names the file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import resource
+import stat
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import mnistcnn
+from mnistcnn._internal.tensor_files import digest_of
+from mnistcnn.nn import load, save
+
+
+@pytest.fixture(scope="module")
+def model() -> mnistcnn.Model:
+    """Small, with everything a file may hold: named blocks, running statistics, tuples in fields, a normalization."""
+    layers = {
+        "body": [
+            mnistcnn.layers.Conv2d(2, (3, 2), padding="same"),
+            mnistcnn.layers.BatchNorm2d(momentum=None),
+            mnistcnn.layers.PReLU(),
+        ],
+        "fork": mnistcnn.layers.Residual([mnistcnn.layers.Conv2d(2, 1)]),
+        "turn": mnistcnn.layers.Permute((0, 2, 1)),
+        "norm": mnistcnn.layers.LayerNorm((4, 5)),
+        "flat": mnistcnn.layers.Flatten(),
+        "head": mnistcnn.layers.Linear(3),
+    }
+    made = mnistcnn.Model(
+        layers, (1, 5, 4), seed=2**64 - 1, name="ünlike 'others'", normalization=mnistcnn.Normalization(0.1, 0.7)
+    )
+    made(torch.randn(3, 1, 5, 4, generator=torch.Generator().manual_seed(0)))  # moves the statistics
+    return made
+
+
+@pytest.fixture
+def saved(model: mnistcnn.Model, tmp_path: Path) -> Path:
+    return model.save(tmp_path / "model.safetensors")
+
+
+def same(one: mnistcnn.Model, other: mnistcnn.Model) -> bool:
+    facts = [(m.rows, m.input_shape, m.name, m.seed, m.normalization) for m in (one, other)]
+    states = one.state_dict(), other.state_dict()
+    return facts[0] == facts[1] and all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+# ---- what comes back
+
+
+def test_round_trip(model: mnistcnn.Model, saved: Path):
+    loaded = mnistcnn.load_model(saved)
+    assert same(loaded, model)
+    assert loaded.training
+    images = torch.randn(2, 1, 5, 4)
+    torch.testing.assert_close(loaded.eval()(images), model.eval()(images))
+    model.train()
+
+
+@pytest.mark.parametrize("name", mnistcnn.list_models())
+def test_every_published_network_comes_back(name: str, tmp_path: Path):
+    model = mnistcnn.create_model(name, num_classes=4, seed=3)
+    model.normalization = None
+    assert same(mnistcnn.load_model(model.save(str(tmp_path / name))), model)
+
+
+def test_weights_are_readable_by_other_programs(model: mnistcnn.Model, saved: Path):
+    from safetensors.torch import load_file
+
+    tensors = load_file(saved)
+    assert set(tensors) == set(model.state_dict())
+    assert torch.equal(tensors["head.weight"], model.head.weight)
+
+
+OLD = Path(__file__).with_name("golden") / "old_model.json"  # as it was written before dropout could say "always"
+
+
+def old_model() -> mnistcnn.Model:
+    """What the stored description described."""
+    layers = {
+        "body": [
+            mnistcnn.layers.Conv2d(2, 3, padding="same"),
+            mnistcnn.layers.BatchNorm2d(),
+            mnistcnn.layers.ReLU(),
+            mnistcnn.layers.Dropout(0.1),
+        ],
+        "pool": mnistcnn.layers.MaxPool2d(2),
+        "spatial": mnistcnn.layers.Dropout2d(0.2),
+        "flat": mnistcnn.layers.Flatten(),
+        "head": mnistcnn.layers.Linear(3),
+        "out": mnistcnn.layers.LogSoftmax(),
+    }
+    return mnistcnn.Model(layers, (1, 6, 6), seed=7, name="old", normalization=mnistcnn.Normalization(0.13, 0.3))
+
+
+def test_what_layers_could_not_say_then_is_as_usual(tmp_path: Path):
+    assert "always" not in OLD.read_text()
+    model = old_model()
+    saved = _rewritten(model.save(tmp_path / "old.safetensors"), model=OLD.read_text())
+    assert same(mnistcnn.load_model(saved), model)
+
+
+# ---- damage
+
+
+def reads_right_or_refuses(path: Path, model: mnistcnn.Model, what: str) -> bool:
+    """Whether it was refused; anything but the same model or an OSError with the file's name fails."""
+    message = ""
+    try:
+        loaded = mnistcnn.load_model(path)
+    except OSError as error:
+        message = str(error)
+    except BaseException as error:
+        raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
+    assert str(path) in message if message else same(loaded, model), what
+    assert "Exception raised from" not in message, what
+    return bool(message)
+
+
+def test_truncated_files(model: mnistcnn.Model, saved: Path, tmp_path: Path):
+    content = saved.read_bytes()
+    header = 8 + struct.unpack("<Q", content[:8])[0]
+    lengths = {
+        0,
+        1,
+        7,
+        8,
+        9,
+        header // 2,
+        header - 1,
+        header,
+        header + 1,
+        header + 4,
+        len(content) - 4,
+        len(content) - 1,
+    }
+    lengths |= {random.Random(1).randrange(len(content)) for _ in range(40)}
+    for size in sorted(lengths):
+        path = tmp_path / "cut"
+        path.write_bytes(content[:size])
+        assert reads_right_or_refuses(path, model, f"{size} of {len(content)} bytes"), f"{size} bytes were enough"
+
+
+def test_bytes_behind_the_end(model: mnistcnn.Model, saved: Path):
+    saved.write_bytes(saved.read_bytes() + b"\0" * 8)
+    assert reads_right_or_refuses(saved, model, "8 bytes more")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_flipped_bits(seed: int, model: mnistcnn.Model, saved: Path, tmp_path: Path):
+    """100 files each: one to three bits, half of them in the header."""
+    dice = random.Random(seed)
+    content = saved.read_bytes()
+    header = 8 + struct.unpack("<Q", content[:8])[0]
+    refused = 0
+    for number in range(100):
+        damaged = bytearray(content)
+        for _ in range(dice.randint(1, 3)):
+            position = dice.randrange(header) if number % 2 else dice.randrange(len(content))
+            damaged[position] ^= 1 << dice.randrange(8)
+        path = tmp_path / "flipped"
+        path.write_bytes(damaged)
+        refused += reads_right_or_refuses(path, model, f"seed {seed}, file {number}")
+    assert refused > 90, f"seed {seed}"  # what may pass are changes that mean nothing, such as spaces in the header
+
+
+def _rewritten(saved: Path, **changes: Any) -> Path:
+    """The same file with a changed description and a right digest, as another program might write it."""
+    from safetensors import safe_open
+
+    with safe_open(str(saved), framework="pt") as file:
+        header = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors |= changes.pop("tensors", {})
+    for name in changes.pop("without", ()):
+        del tensors[name]
+    if "model" not in changes:
+        header["model"] = json.dumps({**json.loads(header["model"]), **changes})
+    else:
+        header["model"] = changes["model"]
+    header["digest"] = digest_of(header["model"], tensors)
+    save_file(tensors, saved, header)
+    return saved
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "no JSON"},
+        {"model": "[]"},
+        {"model": "null"},
+        {"nodes": []},
+        {"nodes": [["a", "nothing", [-1], {}]]},
+        {"nodes": [["a", "relu", [5], {}]]},
+        {"nodes": [["a", "relu"]]},
+        {"nodes": 7},
+        {"nodes": [["a", "linear", [-1], {"out_features": "many", "bias": True}]]},
+        {"input_shape": [1, 5]},
+        {"input_shape": "small"},
+        {"input_shape": [1, 5, 2**70]},
+        {"seed": -1},
+        {"seed": "one"},
+        {"normalization": {"mean": [0.0], "std": [0.0]}},
+        {"normalization": {"mean": [0.0, 0.0], "std": [1.0, 1.0]}},
+        {"normalization": 5},
+        {"tensors": {"head.weight": torch.zeros(1)}},
+        {"tensors": {"more": torch.zeros(2, dtype=torch.bfloat16)}},
+        {"without": ["head.weight"]},
+    ],
+    ids=lambda changes: json.dumps(changes, default=lambda _: "tensor")[:60],
+)
+def test_wrong_descriptions(changes: dict[str, Any], saved: Path):
+    path = _rewritten(saved, **dict(changes))
+    with pytest.raises(OSError, match="its description and its weights don't make a model") as caught:
+        mnistcnn.load_model(path)
+    assert str(path) in str(caught.value)
+
+
+def test_the_same_description_rewritten_is_fine(saved: Path, model: mnistcnn.Model):
+    assert same(mnistcnn.load_model(_rewritten(saved)), model)
+
+
+# ---- other files
+
+
+def test_foreign_safetensors(tmp_path: Path):
+    path = tmp_path / "foreign.safetensors"
+    for header in (None, {"format": "pt"}):
+        save_file({"weight": torch.zeros(3)}, path, header)
+        with pytest.raises(OSError, match="holds tensors, but no mnistcnn model"):
+            mnistcnn.load_model(path)
+
+
+def test_a_newer_version(saved: Path, monkeypatch: pytest.MonkeyPatch, model: mnistcnn.Model):
+    for module in (load, save):
+        monkeypatch.setattr(module, "MODEL", dataclasses.replace(save.MODEL, version=2))
+    model.save(saved)
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="has format version 2; this mnistcnn reads version 1"):
+        mnistcnn.load_model(saved)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04" + bytes(100), b"\xff" * 64, bytes(64)])
+def test_other_formats(content: bytes, tmp_path: Path):
+    path = tmp_path / "other"
+    path.write_bytes(content)
+    with pytest.raises(OSError, match=r"other is damaged or not a safetensors file"):
+        mnistcnn.load_model(path)
+
+
+def test_pickles_are_never_read(tmp_path: Path):
+    class Dangerous:
+        def __reduce__(self) -> Any:
+            return pytest.fail, ("a pickle was executed",)
+
+    path = tmp_path / "model.pt"
+    torch.save(Dangerous(), path)
+    with pytest.raises(OSError, match="damaged or not a safetensors file"):
+        mnistcnn.load_model(path)
+
+
+def test_a_file_of_torch_is_told_how_to_be_read(model: mnistcnn.Model, tmp_path: Path):
+    path = tmp_path / "weights.pt"
+    torch.save(model.state_dict(), path)
+    with pytest.raises(OSError, match=r"weights\.pt.*looks like a file of torch\.save.*load_weights"):
+        mnistcnn.load_model(path)
+
+
+def test_missing_files_and_folders(model: mnistcnn.Model, tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*nowhere"):
+        mnistcnn.load_model(tmp_path / "nowhere")
+    with pytest.raises(IsADirectoryError, match=f"{tmp_path} is a folder; name a file in it"):
+        mnistcnn.load_model(tmp_path)
+    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
+        model.save(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere does not exist"):
+        model.save(tmp_path / "nowhere" / "model")
+
+
+# ---- writing is all or nothing
+
+
+def _fails(*_: Any, **__: Any) -> Any:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("function", ["os.fsync", "pathlib.Path.replace", "pathlib.Path.chmod"])
+@pytest.mark.parametrize("existing", [True, False])
+def test_a_failing_write_leaves_what_was_there(
+    function: str, existing: bool, model: mnistcnn.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "model.safetensors"
+    if existing:
+        path.write_bytes(b"the old file")
+    with monkeypatch.context() as patched:
+        patched.setattr(function, _fails)
+        with pytest.raises(OSError, match="No space left"):
+            model.save(path)
+    assert [each.name for each in tmp_path.iterdir()] == (["model.safetensors"] if existing else [])
+    assert not existing or path.read_bytes() == b"the old file"
+
+
+def test_an_interrupted_write_leaves_what_was_there(
+    model: mnistcnn.Model, saved: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = saved.read_bytes()
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            mnistcnn.create_model("budget_model1").save(saved)
+    assert saved.read_bytes() == before
+    assert len(list(saved.parent.iterdir())) == 1
+
+
+def test_a_full_disk(model: mnistcnn.Model, saved: Path):
+    """A limit on the size of files stands for it: the kernel refuses in the middle of the write."""
+    before = saved.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 1000, limits[1]))
+        with pytest.raises(OSError, match=r"model\.safetensors could not be written \(File too large\)"):
+            mnistcnn.create_model("recognition_cnn").save(saved)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert saved.read_bytes() == before
+    assert len(list(saved.parent.iterdir())) == 1
+    assert same(mnistcnn.load_model(saved), model)
+
+
+def test_files_have_the_usual_rights(model: mnistcnn.Model, tmp_path: Path):
+    ordinary = tmp_path / "ordinary"
+    ordinary.write_bytes(b"")
+    assert stat.S_IMODE(model.save(tmp_path / "model").stat().st_mode) == stat.S_IMODE(ordinary.stat().st_mode)
