@@ -220,6 +220,7 @@ def test_tests_mirror_the_sources():
         "benchmarks",
         "cpp_example",
         "docs",
+        "docstrings",
         "doctests",
         "ecosystem",
         "ecosystem_libraries",
