@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-import mnistcnn as m
+import mnistcnn
+import mnistcnn.layers as m
 from mnistcnn._internal.native import core
 from mnistcnn.nn.graph import build_rows
 from reference import Twin, distance, length
@@ -316,7 +317,7 @@ def compare(graph: RandomGraph, engine: str = "aten") -> bool:
     False when the engine says that it can't run such a network.
     """
     generator = torch.Generator().manual_seed(graph.seed)
-    model = m.Model(graph.layers, graph.input_shape, seed=graph.seed)
+    model = mnistcnn.Model(graph.layers, graph.input_shape, seed=graph.seed)
     model.engine = engine
     if engine == "lanes" and core.lanes_refusal(model._network) is not None:
         return False
@@ -344,7 +345,7 @@ def compare(graph: RandomGraph, engine: str = "aten") -> bool:
     return True
 
 
-def stir(model: m.Model, generator: torch.Generator) -> None:
+def stir(model: mnistcnn.Model, generator: torch.Generator) -> None:
     """No weight stays at a value that hides mistakes, such as a norm's 1 and 0."""
     with torch.no_grad():
         for parameter in model.parameters():

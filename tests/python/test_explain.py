@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-import mnistcnn as m
+import mnistcnn
+import mnistcnn.layers as m
 from mnistcnn.evaluation import explain
 from reference import Twin, pixels_as_input
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (5, 1, 28, 28), dtype=np.uint8)
 
 
-def residual() -> m.Model:
+def residual() -> mnistcnn.Model:
     """The shortcut goes around every layer of the block, through a convolution of another size."""
     body = {
         "narrow": m.Conv2d(6, 3, padding=1),
@@ -34,10 +35,10 @@ def residual() -> m.Model:
         "fc": m.Linear(10),
         "out": m.LogSoftmax(),
     }
-    return stirred(m.Model(layers, seed=4))
+    return stirred(mnistcnn.Model(layers, seed=4))
 
 
-def side_by_side() -> m.Model:
+def side_by_side() -> mnistcnn.Model:
     """Late layers take a flat row, a small map and the image itself."""
     layers = {
         "a": m.Conv2d(4, 5),
@@ -51,10 +52,10 @@ def side_by_side() -> m.Model:
         "all": m.Node(m.Concat(), inputs=("b_flat", "squeeze_flat", "image_flat")),
         "fc": m.Linear(10),
     }
-    return stirred(m.Model(layers, seed=5))
+    return stirred(mnistcnn.Model(layers, seed=5))
 
 
-def stirred(model: m.Model) -> m.Model:
+def stirred(model: mnistcnn.Model) -> mnistcnn.Model:
     generator = torch.Generator().manual_seed(9)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -63,8 +64,8 @@ def stirred(model: m.Model) -> m.Model:
 
 
 MODELS = {
-    "session7_net": lambda: stirred(m.create_model("session7_net", seed=2)),
-    "budget_model1": lambda: stirred(m.create_model("budget_model1", seed=2)),
+    "session7_net": lambda: stirred(mnistcnn.create_model("session7_net", seed=2)),
+    "budget_model1": lambda: stirred(mnistcnn.create_model("budget_model1", seed=2)),
     "residual": residual,
     "side_by_side": side_by_side,
 }
@@ -73,7 +74,7 @@ MODELS = {
 class Watched:
     """A twin in plain torch.nn whose layer is watched by hooks."""
 
-    def __init__(self, model: m.Model, layer: str, target: int) -> None:
+    def __init__(self, model: mnistcnn.Model, layer: str, target: int) -> None:
         twin = Twin(model).eval()
         steps = {node["name"]: step for node, step in zip(twin._nodes, twin._steps, strict=True)}
         caught: dict[str, torch.Tensor] = {}
@@ -143,7 +144,7 @@ def test_saliency_is_the_gradient_of_the_score(name: str):
 
 def test_targets_default_to_the_predictions_and_may_differ():
     model = MODELS["session7_net"]()
-    predicted = m.predict(model, IMAGES).argmax(1)
+    predicted = mnistcnn.predict(model, IMAGES).argmax(1)
     assert np.array_equal(explain.saliency(model, IMAGES), explain.saliency(model, IMAGES, target=predicted))
     mixed = explain.grad_cam(model, IMAGES, target=[0, 1, 2, 3, 4])
     for index in range(5):
@@ -177,10 +178,10 @@ def test_what_makes_no_sense_is_refused(call: Any, says: str):
         call(MODELS["session7_net"]())
 
 
-def _touched(model: m.Model, layer: str, position: tuple[int, int]) -> tuple[int, int, int, int]:
+def _touched(model: mnistcnn.Model, layer: str, position: tuple[int, int]) -> tuple[int, int, int, int]:
     """Which pixels have a gradient, with weights that let nothing cancel."""
     node = explain.find_layer(model, layer)
-    part = m.Model.from_rows([row for row in model.rows[: node + 1] if row[1] != "maxpool2d"], model.input_shape)
+    part = mnistcnn.Model.from_rows([row for row in model.rows[: node + 1] if row[1] != "maxpool2d"], model.input_shape)
     with torch.no_grad():
         for parameter in part.parameters():
             parameter.fill_(0.1)
@@ -200,14 +201,14 @@ def test_a_receptive_field_is_where_the_gradients_are(position: tuple[int, int])
         "wide": m.Residual([m.Conv2d(2, 3, padding="same")]),
         "adapt": m.AdaptiveAvgPool2d((5, 4)),
     }
-    model = m.Model(layers)
+    model = mnistcnn.Model(layers)
     field = explain.receptive_field(model, "adapt", position)
     clipped = (max(0, field.top), min(27, field.bottom), max(0, field.left), min(27, field.right))
     assert clipped == _touched(model, "adapt", position)
 
 
 def test_the_size_of_the_field_is_the_summarys():
-    model = m.create_model("session7_net")
+    model = mnistcnn.create_model("session7_net")
     for row in model.summary().rows:
         if row.receptive_field is not None and len(row.output_shape) == 3:
             field = explain.receptive_field(model, row.name)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-import mnistcnn as m
+import mnistcnn
+import mnistcnn.layers as m
 from mnistcnn.nn.graph import build_rows
 from reference import Twin
 
@@ -33,7 +34,7 @@ def test_lists_are_numbered_as_in_sequential():
     torch_names = torch.nn.Sequential(
         torch.nn.Conv2d(1, 2, 3), torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Conv2d(2, 2, 3)), torch.nn.Flatten()
     ).state_dict()
-    assert list(m.Model(layers).state_dict()) == list(torch_names)
+    assert list(mnistcnn.Model(layers).state_dict()) == list(torch_names)
 
 
 def test_mappings_give_their_keys():
@@ -42,7 +43,7 @@ def test_mappings_give_their_keys():
 
 def test_a_single_layer_is_a_network():
     assert names(m.Flatten()) == ["0"]
-    assert m.Model(m.Flatten()).output_shape == (784,)
+    assert mnistcnn.Model(m.Flatten()).output_shape == (784,)
     assert names(m.Residual(m.Tanh())) == ["0.0", "0.add"]
 
 
@@ -71,7 +72,7 @@ def test_branches():
         "1.1.1": ["1.1.0"],
         "1.concat": ["1.0.0", "1.1.1", "0"],
     }
-    assert m.Model(layers).output_shape == (3, 28, 28)
+    assert mnistcnn.Model(layers).output_shape == (3, 28, 28)
     assert names([m.Branches({"left": m.ReLU(), "right": m.Tanh()})]) == ["0.left.0", "0.right.0", "0.concat"]
 
 
@@ -94,7 +95,7 @@ def test_nested_forks_compute_what_they_say():
         "block": m.Residual([m.Branches([m.Tanh(), m.Conv2d(2, 1)]), m.Conv2d(3, 1)]),
         "sum": m.Node(m.Add(), ("stem", "block", "stem")),
     }
-    model = m.Model(layers, (1, 5, 5), seed=1)
+    model = mnistcnn.Model(layers, (1, 5, 5), seed=1)
     x = torch.randn(2, 1, 5, 5, generator=torch.Generator().manual_seed(1))
     p = dict(model.named_parameters())
     conv = torch.nn.functional.conv2d
@@ -236,7 +237,7 @@ def test_nested_forks_compute_what_they_say():
 )
 def test_wrong_networks(layers: Any, error: type[Exception], text: str):
     with pytest.raises(error, match=text):
-        m.Model(layers)
+        mnistcnn.Model(layers)
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28, 1), (0, 28, 28), (1, -1, 28), (1, 2.5, 28), "abc", 28])
@@ -244,4 +245,4 @@ def test_wrong_input_shapes(shape: Any):
     with pytest.raises(
         ValueError, match=r"input_shape must be \(channels, height, width\), whole numbers of at least 1"
     ):
-        m.Model([m.Flatten()], shape)
+        mnistcnn.Model([m.Flatten()], shape)

@@ -73,7 +73,7 @@ def test_public_names() -> None:
     for namespace in map(mnistcnn.__getattr__, NAMESPACES):
         for name in namespace.__all__:
             assert getattr(namespace, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'nonsense'$"):
+    with pytest.raises(AttributeError, match=r"no attribute 'nonsense'$"):
         mnistcnn.nonsense  # noqa: B018
     for name, place in (("Conv2d", "layers"), ("SGD", "optim"), ("Mixup", "losses"), ("Rotation", "transforms")):
         with pytest.raises(AttributeError, match=f"no attribute '{name}'; write mnistcnn.{place}.{name}"):
