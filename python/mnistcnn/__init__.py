@@ -11,11 +11,10 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mnistcnn._internal.lazy import Exports
+from mnistcnn._internal.lazy import Exports, missing
 
 if TYPE_CHECKING:
     __version__: str
@@ -131,18 +130,17 @@ def __getattr__(name: str) -> Any:
     if name in _EXPORTS.names:
         value = globals()[name] = _EXPORTS.load(name)
         return value
-    raise AttributeError(
-        f"module 'mnistcnn' has no attribute {name!r}{_hint(name)}", name=name, obj=sys.modules[__name__]
-    )
+    raise missing("mnistcnn", name, {name: hint} if (hint := _namespace_of(name)) else {})
 
 
-def _hint(name: str) -> str:
-    """Return the namespace that has a name, such as ``mnistcnn.layers.Conv2d`` for ``Conv2d``."""
-    if name[0] == "_":  # asked for by tools, such as IPython
+def _namespace_of(name: str) -> str:
+    """Return the name inside its namespace, such as ``layers.Conv2d`` for ``Conv2d``; "" if there is none."""
+    if name[0] == "_":  # tools such as IPython ask for these
         return ""
     for namespace in ("layers", "optim", "losses", "transforms", "callbacks", "study"):
-        if name in import_module(f"mnistcnn.{namespace}").__all__:
-            return f"; write mnistcnn.{namespace}.{name}"
+        module = import_module(f"mnistcnn.{namespace}")
+        if name in (*module.__all__, *getattr(module, "_INSTEAD", ())):
+            return f"{namespace}.{getattr(module, '_INSTEAD', {}).get(name, name)}"
     return ""
 
 

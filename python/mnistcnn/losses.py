@@ -1,5 +1,8 @@
 """Losses, and methods that mix the images and labels of a batch."""
 
+from typing import Any
+
+from mnistcnn._internal.lazy import missing
 from mnistcnn.optim.losses import (
     NLL,
     CrossEntropy,
@@ -19,3 +22,13 @@ __all__ = [
     "Mixing",
     "Mixup",
 ]
+
+# Names of torch.nn, and the call that does the same.
+_INSTEAD = {
+    "CrossEntropyLoss": "CrossEntropy(label_smoothing=..., class_weights=...)",
+    "NLLLoss": "NLL(class_weights=...)",
+}
+
+
+def __getattr__(name: str) -> Any:
+    raise missing(__name__, name, _INSTEAD)

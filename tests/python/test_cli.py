@@ -204,7 +204,7 @@ def test_a_sweep_writes_the_best_recipe_and_train_takes_it(run: Any, tmp_path: P
     done = run("sweep", "budget_model3", "--vary", "optimizer.lr=0.01..0.1:log", "--vary", "batch_size=64,128", *words)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    best = mnistcnn.Recipe.from_json((tmp_path / "best.json").read_text())
+    best = mnistcnn.Recipe.from_json(tmp_path / "best.json")
     assert best.to_dict() == mnistcnn.Recipe.from_dict(told["best_recipe"]).to_dict()
     assert 0.01 <= best.optimizer.lr <= 0.1
     assert best.batch_size in (64, 128)

@@ -246,3 +246,19 @@ def test_wrong_input_shapes(shape: Any):
         ValueError, match=r"input_shape must be \(channels, height, width\), whole numbers of at least 1"
     ):
         mnistcnn.Model([m.Flatten()], shape)
+
+
+def test_arguments_by_position_as_in_torch():
+    assert m.MaxPool2d(2, 2).fields() == m.MaxPool2d(2).fields()
+    assert m.AvgPool2d(3, 1, 1, True, False) == m.AvgPool2d(
+        3, stride=1, padding=1, ceil_mode=True, count_include_pad=False
+    )
+    assert m.ReLU(True) == m.ReLU(inplace=True) == m.ReLU()
+    assert m.LeakyReLU(0.2, True) == m.LeakyReLU(0.2)
+    assert m.Dropout(0.1, True) == m.Dropout(0.1)
+    assert m.LogSoftmax(1) == m.LogSoftmax(dim=1) == m.LogSoftmax()
+    assert m.Flatten(1) == m.Flatten(start_dim=1, end_dim=-1)
+    with pytest.raises(ValueError, match=r"dim must be 1 \(the classes or channels\), got 0"):
+        m.Softmax(dim=0)
+    with pytest.raises(ValueError, match="start_dim must be 1"):
+        m.Flatten(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -86,7 +87,7 @@ def test_published(name: str, variant: str | None):
     assert recipe.about is not None
     assert (recipe.about.name, recipe.about.variant, recipe.about.accuracy) == (name, variant, accuracy)
     assert set(recipe.about.chosen) == chosen
-    assert mnistcnn.Recipe.from_json(recipe.to_json()).about == recipe.about
+    assert mnistcnn.Recipe.from_dict(json.loads(recipe.to_json())).about == recipe.about
 
 
 def test_every_network_has_its_recipe():

@@ -380,7 +380,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         "train_set has 11 classes, but model 'budget_model3' tells only 10",
     ),
     "labels of validation": ({"validation": _classes(12)}, ValueError, "validation has 12 classes"),
-    "optimizer's name": ({"optimizer": "sgd"}, TypeError, "optimizer must be one of mnistcnn's"),
+    "optimizer's name": ({"optimizer": "sgdm"}, TypeError, "optimizer must be one of mnistcnn's"),
     "torch's optimizer": (
         {"optimizer": torch.optim.SGD([torch.zeros(1)], lr=0.1)},
         TypeError,
@@ -708,3 +708,22 @@ def test_arguments_of_a_wrong_kind_are_named():
         mnistcnn.train(model, data, batch_size=10**30)
     with pytest.raises(TypeError, match="callbacks must be a list"):
         mnistcnn.train(model, data, callbacks=type("C", (), {"on_epoch": print})())
+
+
+def test_none_means_none_and_not_the_recipes_value(data: Any):
+    """As in ``recipe.replace(schedule=None)``."""
+    recipe = mnistcnn.Recipe(
+        epochs=2,
+        schedule=mnistcnn.optim.StepLR(1, 0.1),
+        mixing=mnistcnn.losses.Mixup(),
+        augment=[mnistcnn.transforms.Rotation(5)],
+    )
+    one, other = small(), small()
+    mnistcnn.train(one, data, recipe, schedule=None, mixing=None, augment=None, progress=False)
+    mnistcnn.train(other, data, recipe.replace(schedule=None, mixing=None, augment=()), progress=False)
+    assert (
+        [each.learning_rate for each in one.history] == [each.learning_rate for each in other.history] == [0.01, 0.01]
+    )
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    with pytest.raises(ValueError, match="epochs must be an integer of at least 1, got None"):
+        mnistcnn.train(small(), data, epochs=None, progress=False)  # type: ignore[arg-type]

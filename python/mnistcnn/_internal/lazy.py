@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -26,3 +27,9 @@ class Exports:
 
             return getattr(core, name)
         return getattr(import_module(self.module_of(name)), name)
+
+
+def missing(module: str, name: str, hints: Mapping[str, str]) -> AttributeError:
+    """Return the error for a name that a module does not have; ``hints`` say what to write instead."""
+    hint = f"; write {module}.{hints[name]}" if name in hints else ""
+    return AttributeError(f"module {module!r} has no attribute {name!r}{hint}", name=name, obj=sys.modules[module])

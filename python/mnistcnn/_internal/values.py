@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, ClassVar, TypeVar
 
-from mnistcnn._internal.checks import flag
+from mnistcnn._internal.checks import did_you_mean, flag
 
 _V = TypeVar("_V", bound="Value")
 
@@ -36,7 +36,8 @@ class Value:
         known = [each.name for each in fields(cls)]  # type: ignore[arg-type]
         for name in arguments:
             if name not in known:
-                raise TypeError(f"{cls.__name__} has no argument {name!r}; choose from {', '.join(known)}")
+                hint = did_you_mean(name, known) or ";"
+                raise TypeError(f"{cls.__name__} has no argument {name!r}{hint} choose from {', '.join(known)}")
         return super().__new__(cls)
 
     def __repr__(self) -> str:

@@ -85,7 +85,7 @@ def _named(model: str, recipe: str | None) -> Recipe:
         if not path.is_file():
             raise FileNotFoundError(f"there is no file {path}")
         try:
-            return mnistcnn.Recipe.from_json(path.read_text(encoding="utf-8"))
+            return mnistcnn.Recipe.from_json(path)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: {error}") from None
     return mnistcnn.recipe(model, _checked_variant(model, recipe))

@@ -199,7 +199,5 @@ def _value(text: str) -> Any:
 
 
 def _save_recipe(recipe: Recipe, path: Path) -> None:
-    from mnistcnn._internal.tables import write_text
-
-    write_text(path, recipe.to_json() + "\n")
+    recipe.to_json(path)
     say(f"best recipe written to {path}")

@@ -6,7 +6,7 @@ Input sizes are never given: a layer takes them from what stands before it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeAlias
 
 Size: TypeAlias = int | tuple[int, int]
@@ -18,6 +18,11 @@ def _pair(name: str, value: Size) -> tuple[int, int]:
     if isinstance(value, Sequence) and len(value) == 2 and all(isinstance(each, int) for each in value):
         return int(value[0]), int(value[1])
     raise TypeError(f"{name} must be an integer or a pair of integers (height, width), got {value!r}")
+
+
+def _only(name: str, value: object, supported: int, meaning: str) -> None:
+    if value != supported:
+        raise ValueError(f"{name} must be {supported} ({meaning}), got {value!r}")
 
 
 class Layer:
@@ -208,10 +213,10 @@ class MaxPool2d(Layer):
 
     op: ClassVar[str] = "maxpool2d"
     kernel_size: Size
-    _: KW_ONLY
     stride: Size | None = None
     padding: Size = 0
     dilation: Size = 1
+    _: KW_ONLY
     ceil_mode: bool = False
 
     def fields(self) -> dict[str, Any]:
@@ -232,7 +237,6 @@ class AvgPool2d(Layer):
 
     op: ClassVar[str] = "avgpool2d"
     kernel_size: Size
-    _: KW_ONLY
     stride: Size | None = None
     padding: Size = 0
     ceil_mode: bool = False
@@ -267,6 +271,12 @@ class Flatten(Layer):
     """A map as one flat row, channel by channel."""
 
     op: ClassVar[str] = "flatten"
+    start_dim: int = field(default=1, repr=False, compare=False)
+    end_dim: int = field(default=-1, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _only("start_dim", self.start_dim, 1, "all dimensions but the batch")
+        _only("end_dim", self.end_dim, -1, "all dimensions but the batch")
 
 
 @dataclass(frozen=True)
@@ -274,6 +284,7 @@ class ReLU(Layer):
     """max(x, 0)."""
 
     op: ClassVar[str] = "relu"
+    inplace: bool = field(default=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -282,6 +293,7 @@ class LeakyReLU(Layer):
 
     op: ClassVar[str] = "leaky_relu"
     negative_slope: float = 0.01
+    inplace: bool = field(default=False, repr=False, compare=False)
 
     def fields(self) -> dict[str, Any]:
         """The layer's values as the core names them."""
@@ -321,6 +333,7 @@ class SiLU(Layer):
     """X * sigmoid(x)."""
 
     op: ClassVar[str] = "silu"
+    inplace: bool = field(default=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -329,6 +342,7 @@ class ELU(Layer):
 
     op: ClassVar[str] = "elu"
     alpha: float = 1.0
+    inplace: bool = field(default=False, repr=False, compare=False)
 
     def fields(self) -> dict[str, Any]:
         """The layer's values as the core names them."""
@@ -353,6 +367,7 @@ class ReLU6(Layer):
     """min(max(x, 0), 6)."""
 
     op: ClassVar[str] = "relu6"
+    inplace: bool = field(default=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -360,6 +375,7 @@ class Hardswish(Layer):
     """X * min(max(x + 3, 0), 6) / 6."""
 
     op: ClassVar[str] = "hardswish"
+    inplace: bool = field(default=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -367,6 +383,7 @@ class Mish(Layer):
     """Apply ``x * tanh(log(1 + exp(x)))``."""
 
     op: ClassVar[str] = "mish"
+    inplace: bool = field(default=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -399,6 +416,7 @@ class Dropout(Layer):
 
     op: ClassVar[str] = "dropout"
     p: float = 0.5
+    inplace: bool = field(default=False, repr=False, compare=False)
     _: KW_ONLY
     always: bool = False
 
@@ -413,6 +431,7 @@ class Dropout2d(Layer):
 
     op: ClassVar[str] = "dropout2d"
     p: float = 0.5
+    inplace: bool = field(default=False, repr=False, compare=False)
     _: KW_ONLY
     always: bool = False
 
@@ -426,6 +445,10 @@ class LogSoftmax(Layer):
     """Log-probabilities over classes or channels."""
 
     op: ClassVar[str] = "log_softmax"
+    dim: int = field(default=1, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _only("dim", self.dim, 1, "the classes or channels")
 
 
 @dataclass(frozen=True)
@@ -433,6 +456,10 @@ class Softmax(Layer):
     """Probabilities over classes or channels."""
 
     op: ClassVar[str] = "softmax"
+    dim: int = field(default=1, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _only("dim", self.dim, 1, "the classes or channels")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,8 @@
 """Optimizers, learning rate schedules and weight averaging, with the names and arithmetic of ``torch.optim``."""
 
+from typing import Any
+
+from mnistcnn._internal.lazy import missing
 from mnistcnn.optim.averaging import (
     EMA,
     SWA,
@@ -55,3 +58,10 @@ __all__ = [
     "Schedule",
     "StepLR",
 ]
+
+# Names of torch.optim.lr_scheduler, and the call that does the same.
+_INSTEAD = {"CosineAnnealingLR": "CosineAnnealing(t_max=..., per_step=False)"}
+
+
+def __getattr__(name: str) -> Any:
+    raise missing(__name__, name, _INSTEAD)

@@ -6,7 +6,7 @@ All do the arithmetic of their namesakes in ``torch.optim``, in one pass over al
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mnistcnn._internal.checks import any_number, finite_number, numbers, positive_number, share, whole_number
@@ -19,7 +19,7 @@ _NORMS = ("batchnorm2d", "batchnorm1d", "instancenorm2d", "groupnorm", "layernor
 _EXCLUDABLE = ("bias", "norm")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, repr=False)
 class Optimizer(Value, abstract=True):
     """What all optimizers have in common.
 
@@ -39,6 +39,7 @@ class Optimizer(Value, abstract=True):
     """
 
     lr: float = 0.01
+    _: KW_ONLY
     decay_exclude: tuple[str, ...] = ()
     l1: float = 0.0
     clip_norm: float | None = None
@@ -102,7 +103,7 @@ class _AdamLike(Optimizer):
         self._set("betas", _betas("betas", self.betas))
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, repr=False)
 class Adam(_AdamLike):
     """``torch.optim.Adam``: weight decay is added to the gradients.
 
@@ -114,10 +115,11 @@ class Adam(_AdamLike):
     """
 
     lr: float = 1e-3
+    _: KW_ONLY
     amsgrad: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, repr=False)
 class AdamW(_AdamLike):
     """``torch.optim.AdamW``: weight decay shrinks the parameters themselves.
 
@@ -129,11 +131,12 @@ class AdamW(_AdamLike):
     """
 
     lr: float = 1e-3
+    _: KW_ONLY
     weight_decay: float = 0.01
     amsgrad: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, repr=False)
 class NAdam(_AdamLike):
     """``torch.optim.NAdam``: Adam with Nesterov's momentum.
 
@@ -145,6 +148,7 @@ class NAdam(_AdamLike):
     """
 
     lr: float = 2e-3
+    _: KW_ONLY
     momentum_decay: float = 4e-3
     decoupled_weight_decay: bool = False
 
@@ -191,7 +195,7 @@ class Adagrad(Optimizer):
     _at_least_0: ClassVar[tuple[str, ...]] = ("lr_decay", "weight_decay", "initial_accumulator_value", "eps")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, repr=False)
 class Muon(Optimizer):
     """``torch.optim.Muon`` for the weights of convolutions and linear layers, AdamW for biases, norms and slopes.
 
@@ -206,6 +210,7 @@ class Muon(Optimizer):
     """
 
     lr: float = 1e-3
+    _: KW_ONLY
     momentum: float = 0.95
     weight_decay: float = 0.1
     nesterov: bool = True

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
-from mnistcnn._internal.lazy import Exports
+from mnistcnn._internal.lazy import Exports, missing
 
 if TYPE_CHECKING:
     from mnistcnn.study.comparison import Comparison as Comparison
@@ -53,7 +52,7 @@ __all__ = [*_EXPORTS.names]
 
 def __getattr__(name: str) -> Any:
     if name not in _EXPORTS.names:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
+        raise missing(__name__, name, {})
     value = globals()[name] = _EXPORTS.load(name)
     return value
 

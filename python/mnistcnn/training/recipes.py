@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import wraps
 from inspect import signature
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from mnistcnn._internal.checks import choice, did_you_mean, finite_number, flag, seed_number, whole_number
 from mnistcnn._internal.plain_values import described, from_plain, shown, to_plain
+from mnistcnn._internal.tables import json_text
 from mnistcnn._internal.values import Value, is_kind, kinds
 from mnistcnn.optim.averaging import Averaging
 from mnistcnn.optim.losses import NAMES as LOSS_NAMES
@@ -123,13 +125,13 @@ class Recipe(_Named):
       averaging         None
       shuffle           True
       seed              0
-    >>> mnistcnn.Recipe.from_json(recipe.to_json()) == recipe
+    >>> mnistcnn.Recipe.from_dict(recipe.to_dict()) == recipe
     True
     """
 
     epochs: int = 15
     batch_size: int = 128
-    optimizer: Optimizer = _USUAL
+    optimizer: Optimizer = _USUAL  # or a name, such as "adam"
     schedule: Schedule | None = None
     augment: Sequence[Step] = ()
     loss: str | Loss = "auto"
@@ -147,11 +149,11 @@ class Recipe(_Named):
             "seed": seed_number(self.seed),
             "label_smoothing": finite_number("label_smoothing", self.label_smoothing, most=1),
             "augment": checked_steps(self.augment),
+            "optimizer": _optimizer(self.optimizer),
             "shuffle": flag("shuffle", self.shuffle),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
-        _check_optimizer(self.optimizer)
         _check_loss(self.loss, self.label_smoothing)
         bases: dict[str, type[Value]] = {"schedule": Schedule, "mixing": Mixing, "averaging": Averaging}
         for name, base in bases.items():
@@ -188,17 +190,19 @@ class Recipe(_Named):
         deciding = {name: from_plain(value, name) for name, value in values.items() if name != "about"}
         return cls(**deciding, about=None if about is None else About.from_dict(about))
 
-    def to_json(self) -> str:
-        """JSON text; see `to_dict`."""
-        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Return JSON text (see `to_dict`), and write it to a file if ``path`` is given."""
+        return json_text(self.to_dict(), path)
 
     @classmethod
-    def from_json(cls, text: str) -> Recipe:
-        """The recipe that `to_json` wrote."""
+    def from_json(cls, path: str | Path) -> Recipe:
+        """Read the file that `to_json` wrote."""
+        if isinstance(path, str) and path.lstrip()[:1] == "{":
+            raise ValueError("Recipe.from_json reads a file, got JSON text; write Recipe.from_dict(json.loads(text))")
         try:
-            values = json.loads(text)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"this is not the JSON of a recipe: {error}") from None
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"not the JSON of a recipe: {error}") from None
         return cls.from_dict(values)
 
     def digest(self) -> str:
@@ -300,13 +304,21 @@ def _refuse_class(what: str, value: object) -> None:
         raise TypeError(f"{what} must be a value, got the class {value.__name__}; write {call}")
 
 
-def _check_optimizer(optimizer: object) -> None:
+def _optimizer(optimizer: object) -> Optimizer:
+    """Return an optimizer, or the one of a name such as "adam" with its default arguments."""
     if isinstance(optimizer, Optimizer):
-        return
+        return optimizer
+    known = kinds(Optimizer)
+    named = {name.lower(): kind for name, kind in known.items()}
+    if isinstance(optimizer, str) and optimizer.lower() in named:
+        return named[optimizer.lower()]()
     _refuse_class("optimizer", optimizer)
     got = repr(optimizer) if isinstance(optimizer, str) else f"{_class_of(optimizer)}"
-    hint = torch_hints.optimizer_instead(optimizer, kinds(Optimizer))
-    raise TypeError(f"optimizer must be one of mnistcnn's, such as mnistcnn.optim.SGD(lr=0.01), got {got}{hint}")
+    hint = torch_hints.optimizer_instead(optimizer, known)
+    raise TypeError(
+        "optimizer must be one of mnistcnn's, such as mnistcnn.optim.SGD(lr=0.01), or a name such as 'adam', got "
+        f"{got}{hint}"
+    )
 
 
 def _class_of(value: object) -> str:

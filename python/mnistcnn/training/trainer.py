@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnistcnn._internal.checks import flag, whole_number
+from mnistcnn._internal.from_recipe import FROM_RECIPE, FromRecipe
 from mnistcnn._internal.progress import ProgressBar
 from mnistcnn.convert.from_torch import as_model
 from mnistcnn.data.image_set import ImageSet
@@ -31,9 +32,12 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mnistcnn.nn.model import Model
+    from mnistcnn.optim.averaging import Averaging
+    from mnistcnn.optim.losses import Loss, Mixing
     from mnistcnn.optim.optimizers import Optimizer
     from mnistcnn.optim.schedules import Schedule
     from mnistcnn.training.callbacks import Callback
+    from mnistcnn.transforms.steps import Step
 
 
 @explaining
@@ -43,17 +47,17 @@ def train(
     recipe: Recipe | None = None,
     *,
     validation: Validation = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    optimizer: Optimizer | None = None,
-    schedule: Schedule | None = None,
-    augment: Iterable[Any] | None = None,
-    loss: Any = None,
-    label_smoothing: float | None = None,
-    mixing: Any = None,
-    averaging: Any = None,
-    shuffle: bool | None = None,
-    seed: int | None = None,
+    epochs: int | FromRecipe = FROM_RECIPE,
+    batch_size: int | FromRecipe = FROM_RECIPE,
+    optimizer: Optimizer | str | FromRecipe = FROM_RECIPE,
+    schedule: Schedule | FromRecipe | None = FROM_RECIPE,
+    augment: Step | Iterable[Step] | FromRecipe | None = FROM_RECIPE,
+    loss: Loss | str | FromRecipe = FROM_RECIPE,
+    label_smoothing: float | FromRecipe = FROM_RECIPE,
+    mixing: Mixing | FromRecipe | None = FROM_RECIPE,
+    averaging: Averaging | FromRecipe | None = FROM_RECIPE,
+    shuffle: bool | FromRecipe = FROM_RECIPE,
+    seed: int | FromRecipe = FROM_RECIPE,
     engine: str | None = None,
     threads: int | None = None,
     device: str | torch.device = "auto",
@@ -129,7 +133,7 @@ def train(
         checkpoint=checkpoint,
         resume=resume,
         progress=progress,
-        **{name: value for name, value in given.items() if value is not None},
+        **{name: value for name, value in given.items() if value is not FROM_RECIPE},
     )
     for _ in trainer.epochs(train_set, validation):
         pass
