@@ -45,6 +45,7 @@ PICTURES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "receptive_field": lambda model, data, result, **o: plot.receptive_field(model, data, **o),
     "reliability": lambda model, data, result, **o: plot.reliability(result, **o),
     "saliency": lambda model, data, result, **o: plot.saliency(model, data, **o),
+    "roofline": lambda model, data, result, **o: plot.roofline(mnistcnn.profile.profile(model, seconds=0), **o),
     "trials": lambda model, data, result, **o: plot.trials({"a": [0.98, 0.99], "b": [0.99]}, **o),
 }
 
@@ -164,8 +165,11 @@ def test_without_validation_a_new_figure_has_no_lower_panels():
     figure.canvas.draw()
 
 
-def test_without_validation_lower_panels_that_are_there_say_so():
+def test_without_validation_given_axes_are_marked_and_a_figure_gets_two():
     figure = mnistcnn.plot.curves(history(validated=False), figure=matplotlib.figure.Figure())
+    assert [ax.get_title() for ax in figure.axes] == ["Training loss", "Training accuracy"]
+    figure = matplotlib.figure.Figure()
+    mnistcnn.plot.curves(history(validated=False), axes=figure.subplots(2, 2))
     assert [ax.texts[0].get_text() for ax in figure.axes[2:]] == ["no validation set"] * 2
     figure.canvas.draw()
 

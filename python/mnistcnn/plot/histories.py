@@ -55,9 +55,8 @@ def curves(
     ['Training loss', 'Training accuracy', 'Validation loss', 'Validation accuracy']
     """
     lines = _lines(history, band)
-    rows = 2
+    rows = 2 if _validated(lines) else 1
     if figure is None and axes is None:
-        rows = 2 if _validated(lines) else 1
         figure = new_figure(9, 3 * rows)
     with house_style():
         panels = _panels(figure, axes, rows)
