@@ -80,33 +80,37 @@ class _Named:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Recipe(_Named):
-    """Everything that decides a training run but the model and the data.
+    """All settings of a training run except for the model and the data.
 
     Parameters
     ----------
-    epochs, batch_size
-        The last batch of an epoch may be smaller; it is used too.
+    epochs
+        Number of passes over the training set.
+    batch_size
+        Images per step. The last batch of an epoch may be smaller; it is used as well.
     optimizer
-        A value such as ``SGD(lr=0.01, momentum=0.9)``.
+        Optimizer such as ``optim.SGD(lr=0.01, momentum=0.9)``, or a name such as ``"adam"`` for one with default
+        arguments.
     schedule
-        A value such as ``StepLR(6, 0.1)``; None: the optimizer's learning rate throughout.
+        Learning rate schedule such as ``optim.StepLR(6, 0.1)``; None for a constant rate.
     augment
-        Steps such as ``Rotation(10)``, applied to every training image in this order.
+        Transforms such as ``transforms.Rotation(10)``, applied to every training image in this order.
     loss
-        "auto" fits the model's outputs: "nll" for log-probabilities, "cross_entropy" for logits; or a value such as
-        ``CrossEntropy(class_weights=...)``.
+        ``"auto"`` selects by the model's outputs: ``"nll"`` for log-probabilities, ``"cross_entropy"`` for logits. Or
+        a loss such as ``losses.CrossEntropy(class_weights=...)``.
     label_smoothing
-        The share of the target that is spread evenly over all classes.
+        Fraction of the target that is spread evenly over all classes, from 0 to 1.
     mixing
-        ``Mixup(...)``, ``CutMix(...)`` or None.
+        ``losses.Mixup(...)``, ``losses.CutMix(...)`` or None.
     averaging
-        ``EMA(...)``, ``SWA(...)``, ``Lookahead(...)`` or None.
+        ``optim.EMA(...)``, ``optim.SWA(...)``, ``optim.Lookahead(...)`` or None.
     shuffle
-        Whether every epoch has an order of its own.
+        Whether every epoch uses a new random order of the images.
     seed
-        Decides the order of the images, the dropout masks and the augmentation. The same seed gives the same bits.
+        Seed of the order of the images, the dropout masks and the augmentation. The same seed gives a bit-identical
+        run.
     about
-        Where a published recipe comes from. It decides nothing, and recipes that differ in it only are equal.
+        Source of a published recipe. It does not influence the run and is ignored when recipes are compared.
 
     Examples
     --------

@@ -66,49 +66,85 @@ def train(
     resume: bool = False,
     progress: bool = True,
 ) -> History:
-    """Trains a model and says how it went.
+    """Train a model and return the history of the run.
 
     Parameters
     ----------
     model
-        Trained in place. Without a normalization of its own it takes the training set's mean and deviation.
+        Model or module to train, in place. If it has no normalization yet, it gets the mean and standard deviation of
+        the training set.
     train_set
-        The images that are learnt.
+        Training images and labels.
     recipe
-        Everything that decides the run, such as `mnistcnn.recipe` gives it; by default ``Recipe()``.
+        All settings of the run, for example from `mnistcnn.recipe`. Default: ``Recipe()``.
     validation
-        What is looked at after every epoch: an ImageSet, or a fraction of the training set, which is then taken away
-        from it, the same for the same seed, in the proportions of the classes. It changes nothing, unless the schedule
-        or a callback looks at it.
-    epochs, batch_size, optimizer, schedule, augment, loss, label_smoothing, mixing, averaging, shuffle, seed
-        Take the place of the recipe's fields of the same names; see `mnistcnn.Recipe`. None leaves the recipe's; to
-        take something away, change the recipe: ``recipe.replace(schedule=None)``.
-    engine, threads
-        Override ``model.engine`` and ``model.threads`` for this run.
+        Validation set, evaluated after every epoch: an `ImageSet`, or a fraction of ``train_set`` to hold out
+        (stratified, determined by ``seed``). Only schedules and callbacks that monitor it use the result. Default: no
+        validation.
+    epochs
+        Number of passes over the training set. Default: the recipe's value (15 in ``Recipe()``).
+    batch_size
+        Images per step. Default: the recipe's value (128).
+    optimizer
+        Optimizer such as ``optim.Adam(lr=0.001)``, or a name such as ``"adam"`` for one with default arguments.
+        Default: the recipe's value (SGD with ``lr=0.01`` and ``momentum=0.9``).
+    schedule
+        Learning rate schedule such as ``optim.OneCycleLR(0.1)``; None for a constant rate. Default: the recipe's value
+        (None).
+    augment
+        Transforms of the training images, such as ``[transforms.Rotation(10)]``; None for none. Default: the recipe's
+        value (none).
+    loss
+        ``"auto"``, ``"nll"``, ``"cross_entropy"``, or a loss of `mnistcnn.losses`. Default: the recipe's value
+        (``"auto"``).
+    label_smoothing
+        Fraction of the target that is spread evenly over all classes, from 0 to 1. Default: the recipe's value (0).
+    mixing
+        ``losses.Mixup(...)`` or ``losses.CutMix(...)``; None for neither. Default: the recipe's value (None).
+    averaging
+        Weight averaging: ``optim.EMA(...)``, ``optim.SWA(...)`` or ``optim.Lookahead(...)``; None for none. Default:
+        the recipe's value (None).
+    shuffle
+        Whether every epoch uses a new random order of the images. Default: the recipe's value (True).
+    seed
+        Seed of the order of the images, the dropout masks and the augmentation. The same seed gives a bit-identical
+        run. Default: the recipe's value (0).
+    engine
+        ``"lanes"``, ``"aten"`` or ``"auto"``. Default: ``model.engine``.
+    threads
+        Number of CPU threads. Default: ``model.threads``.
     device
-        "auto" trains where the model lies; "cpu" or "cuda" moves it there first.
+        ``"cpu"`` or ``"cuda"`` moves the model there first; ``"auto"`` trains on the model's device.
     callbacks
-        Objects with at least one of the methods ``on_train_start(trainer)``, ``on_step(record)``,
-        ``on_epoch(record)``, ``on_train_end(history)``; see `mnistcnn.callbacks`.
+        Objects with one or more of the methods of `mnistcnn.callbacks.Callback`.
     checkpoint
-        A folder (or a `Checkpoint`, to say more) in which every epoch leaves a file.
+        Directory to save a checkpoint to after every epoch, or a `Checkpoint` for more options. Default: no checkpoints.
     resume
-        Go on from the latest whole file in that folder, and end with exactly the bits of a run that was never
-        interrupted. From the beginning if there is none yet. A run with more epochs goes on too, where its schedule
-        would not have begun otherwise; and with another engine or device, with a warning, but for the last digits.
+        Continue from the latest checkpoint in the directory; start from scratch if there is none yet. A resumed run is
+        bit-identical to an uninterrupted one. More epochs than before are allowed if the schedule does not depend on
+        their number. Another engine or device is allowed with a warning, since rounding differs.
     progress
-        Whether to show a bar (in terminals and notebooks).
+        Whether to show a progress bar in terminals and notebooks.
 
     Returns
     -------
     History
-        One record per epoch, and the loss of every step. ``model.history`` keeps it too, also when the run is
-        interrupted; the model then has the weights of its last whole step.
+        One record per epoch, and the loss of every step. It is stored in ``model.history`` as well, also when the run
+        is interrupted; the model then has the weights after its last complete step.
 
     Raises
     ------
     DivergedError
-        When a loss is no longer a finite number.
+        If a loss is not finite.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> train_set, _ = mnistcnn.load("digits")
+    >>> model = mnistcnn.create_model("budget_model3", seed=1)
+    >>> history = mnistcnn.train(model, train_set[:500], validation=0.2, epochs=2, optimizer="adam", progress=False)
+    >>> len(history), history.last.validation_accuracy is not None
+    (2, True)
     """
     given = {
         "epochs": epochs,
@@ -141,9 +177,30 @@ def train(
 
 
 class Trainer:
-    """A training run that is driven epoch by epoch; `train` drives it for you.
+    """Training run that is driven epoch by epoch; `train` is a loop over `Trainer.epochs`.
 
-    Takes what `train` takes, except for the data; fields of the recipe may be given by their names.
+    Parameters
+    ----------
+    model
+        Model or module to train, in place.
+    recipe
+        All settings of the run. Default: ``Recipe()``.
+    engine
+        ``"lanes"``, ``"aten"`` or ``"auto"``. Default: ``model.engine``.
+    threads
+        Number of CPU threads. Default: ``model.threads``.
+    device
+        ``"cpu"`` or ``"cuda"`` moves the model there first; ``"auto"`` trains on the model's device.
+    callbacks
+        Objects with one or more of the methods of `mnistcnn.callbacks.Callback`.
+    checkpoint
+        Directory to save a checkpoint to after every epoch, or a `Checkpoint`. Default: no checkpoints.
+    resume
+        Whether to continue from the latest checkpoint in the directory.
+    progress
+        Whether to show a progress bar in terminals and notebooks.
+    **changes
+        Fields of the recipe to override, such as ``epochs=5``.
 
     Examples
     --------
