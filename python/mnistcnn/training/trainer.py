@@ -118,7 +118,7 @@ def train(
     callbacks
         Objects with one or more of the methods of `mnistcnn.callbacks.Callback`.
     checkpoint
-        Directory to save a checkpoint to after every epoch, or a `Checkpoint` for more options. Default: no checkpoints.
+        Directory to save a checkpoint to after every epoch, or a `Checkpoint` for more options. Default: none is saved.
     resume
         Continue from the latest checkpoint in the directory; start from scratch if there is none yet. A resumed run is
         bit-identical to an uninterrupted one. More epochs than before are allowed if the schedule does not depend on
