@@ -25,9 +25,7 @@ class Value:
         super().__init_subclass__(**options)
         cls._abstract = abstract
         known = Value._registry.get(cls.__name__)
-        redefined = (
-            known is not None and known.__module__ == cls.__module__
-        )  # for example by a notebook cell
+        redefined = known is not None and known.__module__ == cls.__module__  # for example by a notebook cell
         if not abstract and cls.__name__[0] != "_" and (known is None or redefined):
             Value._registry[cls.__name__] = cls
 
