@@ -12,7 +12,7 @@ def _minor(version: str) -> str:
 
 
 def check_torch(installed: str, built_with: str = TORCH_VERSION) -> None:
-    """Raise ImportError unless the minor versions are equal, because the C++ ABI of torch changes between them."""
+    """Raise ImportError unless the minor versions are equal, because torch's C++ interface differs between them."""
     if _minor(installed) != _minor(built_with):
         wanted = _minor(built_with)
         raise ImportError(

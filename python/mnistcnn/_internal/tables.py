@@ -30,7 +30,7 @@ def aligned(rows: Sequence[Sequence[str]], *, left: int = 0, gap: str = "   ") -
 
 
 def json_text(values: Any, path: str | Path | None = None) -> str:
-    """Return values as JSON text and write it to ``path`` if given; raise ValueError for NaN and infinities."""
+    """Return plain data as JSON text and write it to ``path`` if given; raise ValueError for NaN and infinities."""
     text = json.dumps(values, indent=1, allow_nan=False)
     if path is not None:
         write_text(path, text + "\n")

@@ -89,4 +89,4 @@ def _torch_hint(path: Path) -> str:
         return ""
     if start != b"PK\x03\x04":
         return ""
-    return f"; it looks like a file written by torch.save; read it with model.load_weights({str(path)!r})"
+    return f"; it looks like a file of torch.save: read it with model.load_weights({str(path)!r})"

@@ -40,7 +40,7 @@ _KUZUSHIJI = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")  # お
 
 
 class DownloadError(OSError):
-    """Error: a data set is not on this machine and could not be downloaded. The message lists solutions."""
+    """Raised if a data set is not on this machine and could not be downloaded; the message lists solutions."""
 
 
 class AutoData(NamedTuple):

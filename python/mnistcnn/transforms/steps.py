@@ -266,7 +266,9 @@ class RandomCrop(Step):
 
 @dataclass(frozen=True, repr=False)
 class Resize(Step):
-    """Resize the image; the result is bit-identical to ``PIL.Image.resize``.
+    """Resize the image.
+
+    The result is bit-identical to ``PIL.Image.resize`` (for bilinear interpolation: of Pillow 13 or newer).
 
     Parameters
     ----------
