@@ -1,4 +1,4 @@
-"""IDX files to read."""
+"""IDX files for tests."""
 
 from __future__ import annotations
 

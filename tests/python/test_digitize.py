@@ -1,4 +1,4 @@
-"""Any picture becomes a digit of MNIST: sizes, inks, grounds, places, light, thin pens; and what is refused."""
+"""Pictures of digits in various sizes, colours, positions, lighting and stroke widths; and unsupported input."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def enlarged(image: Array, side: int) -> Array:
     return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC))
 
 
-def on_paper(image: Array, dice: np.random.Generator) -> Array:
-    """A dark digit somewhere on a large bright sheet."""
+def on_paper(image: Array, generator: np.random.Generator) -> Array:
+    """Return a dark digit at a random position on a large bright sheet."""
     sheet = np.full((400, 300), 240, np.uint8)
-    top, left = dice.integers(0, 250), dice.integers(0, 150)
+    top, left = generator.integers(0, 250), generator.integers(0, 150)
     sheet[top : top + 150, left : left + 150] -= (0.8 * enlarged(image, 150)).astype(np.uint8)
     return sheet
 
 
-def photographed(image: Array, dice: np.random.Generator) -> Array:
-    """The same in uneven light, with noise."""
-    sheet = on_paper(image, dice).astype(float)
+def photographed(image: Array, generator: np.random.Generator) -> Array:
+    """Return a digit on paper, with uneven lighting and noise."""
+    sheet = on_paper(image, generator).astype(float)
     rows, columns = np.mgrid[:400, :300]
     light = (0.6 + 0.4 * columns / 300) * (0.8 + 0.2 * rows / 400)
-    return np.clip(sheet * light + dice.normal(0, 4, sheet.shape), 0, 255).astype(np.uint8)
+    return np.clip(sheet * light + generator.normal(0, 4, sheet.shape), 0, 255).astype(np.uint8)
 
 
 def transparent(image: Array, ink: int) -> Array:
@@ -48,15 +48,15 @@ def thin(image: Array) -> Array:
     return 255 - np.asarray(pen)
 
 
-SIGHTS: dict[str, Callable[[Array, np.random.Generator], Any]] = {
-    "as it is": lambda image, _: image,
+VARIANTS: dict[str, Callable[[Array, np.random.Generator], Any]] = {
+    "unchanged": lambda image, _: image,
     "ten times as large": lambda image, _: enlarged(image, 280),
     "half as large": lambda image, _: np.asarray(Image.fromarray(image).resize((14, 14), Image.Resampling.BOX)),
     "inverted": lambda image, _: 255 - enlarged(image, 84),
     "on paper": on_paper,
     "photographed": photographed,
-    "black on nothing": lambda image, _: transparent(image, 0),
-    "white on nothing": lambda image, _: transparent(image, 255),
+    "black on transparent": lambda image, _: transparent(image, 0),
+    "white on transparent": lambda image, _: transparent(image, 255),
     "thin pen": lambda image, _: thin(image),
     "floats": lambda image, _: enlarged(image, 60).astype(np.float64) / 255,
     "colour": lambda image, _: np.stack([255 - enlarged(image, 60), np.full((60, 60), 255, np.uint8)] * 2, 2)[..., :3],
@@ -65,7 +65,7 @@ SIGHTS: dict[str, Callable[[Array, np.random.Generator], Any]] = {
 
 
 @pytest.fixture(scope="module")
-def usual(trained: mnistcnn.Model, digits: Any) -> float:
+def reference_accuracy(trained: mnistcnn.Model, digits: Any) -> float:
     data = digits[1][:COUNT]
     prepared = mnistcnn.ImageSet.from_arrays(as_digits(image[0] for image in data.images), data.labels)
     return mnistcnn.test(trained, prepared, progress=False).accuracy
@@ -73,7 +73,7 @@ def usual(trained: mnistcnn.Model, digits: Any) -> float:
 
 @pytest.fixture(scope="module")
 def trained(digits: Any) -> mnistcnn.Model:
-    """Learns from digits that are prepared as pictures will be."""
+    """A model trained on digits that as_digits has prepared, as it does the pictures."""
     data = digits[0][:4000]
     images = as_digits(image[0] for image in data.images)
     model = mnistcnn.create_model("budget_model1", seed=1)
@@ -82,18 +82,20 @@ def trained(digits: Any) -> mnistcnn.Model:
     return model
 
 
-@pytest.mark.parametrize("sight", SIGHTS)
-def test_a_model_reads_what_it_is_shown(sight: str, trained: mnistcnn.Model, usual: float, digits: Any):
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_accuracy_on_pictures_is_close_to_that_on_prepared_digits(
+    variant: str, trained: mnistcnn.Model, reference_accuracy: float, digits: Any
+):
     data = digits[1][:COUNT]
-    dice = np.random.default_rng(5)
-    pixels = as_digits(SIGHTS[sight](image[0], dice) for image in data.images)
+    generator = np.random.default_rng(5)
+    pixels = as_digits(VARIANTS[variant](image[0], generator) for image in data.images)
     accuracy = (mnistcnn.predict(trained, pixels).argmax(1) == data.labels).mean()
-    allowed = 0.15 if sight == "half as large" else 0.04
-    assert accuracy >= usual - allowed, f"{sight}: {accuracy:.3f}, as it is {usual:.3f}"
-    assert usual > 0.9
+    allowed = 0.15 if variant == "half as large" else 0.04
+    assert accuracy >= reference_accuracy - allowed, f"{variant}: {accuracy:.3f}, reference {reference_accuracy:.3f}"
+    assert reference_accuracy > 0.9
 
 
-def test_mnists_own_digits_stay_nearly_what_they_are(mnist: Any):
+def test_digits_of_mnist_are_nearly_unchanged(mnist: Any):
     images = mnist[1].images[:300, 0]
     ours = as_digits(images)[:, 0]
     difference = np.abs(ours.astype(float) - images).mean(axis=(1, 2))
@@ -104,7 +106,7 @@ def test_mnists_own_digits_stay_nearly_what_they_are(mnist: Any):
     assert np.abs(centres - 14).max() <= 0.75
 
 
-def test_the_box_and_the_middle():
+def test_digits_are_scaled_to_the_box_and_centred():
     for height, width in ((180, 20), (40, 200), (100, 100)):
         sheet = np.zeros((300, 300), np.uint8)
         sheet[50 : 50 + height, 60 : 60 + width] = 255
@@ -117,7 +119,7 @@ def test_the_box_and_the_middle():
         assert abs(columns.mean() - 13.5) <= 1
 
 
-def test_a_speck_far_away_does_not_count():
+def test_an_isolated_pixel_is_ignored():
     sheet = np.zeros((200, 200), np.uint8)
     sheet[50:150, 95:105] = 255
     clean = as_digit(sheet)
@@ -126,7 +128,7 @@ def test_a_speck_far_away_does_not_count():
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "bmp", "webp"])
-def test_files(ending: str, tmp_path: Path):
+def test_image_files(ending: str, tmp_path: Path):
     sheet = np.full((120, 90), 250, np.uint8)
     sheet[20:100, 40:50] = 10
     path = tmp_path / f"one.{ending}"
@@ -135,7 +137,7 @@ def test_files(ending: str, tmp_path: Path):
     assert np.abs(as_digit(str(path)).astype(int) - as_digit(sheet)).mean() < 3
 
 
-def test_sixteen_bits_palettes_and_rotated_photos(tmp_path: Path):
+def test_16_bit_images_palettes_and_exif_rotation(tmp_path: Path):
     sheet = np.full((120, 90), 250, np.uint8)
     sheet[20:100, 40:50] = 10
     wanted = as_digit(sheet)
@@ -143,31 +145,31 @@ def test_sixteen_bits_palettes_and_rotated_photos(tmp_path: Path):
     Image.fromarray(sheet).convert("P").save(tmp_path / "palette.gif")
     turned = Image.fromarray(np.rot90(sheet).copy())
     exif = Image.Exif()
-    exif[0x0112] = 6  # "turn me by 90 degrees clockwise"
+    exif[0x0112] = 6  # orientation: rotate by 90 degrees clockwise
     turned.save(tmp_path / "turned.png", exif=exif)
     for name in ("deep.png", "palette.gif", "turned.png"):
         assert np.abs(as_digit(tmp_path / name).astype(int) - wanted).mean() < 2, name
 
 
 @pytest.mark.parametrize(
-    ("picture", "error", "says"),
+    ("picture", "error", "message"),
     [
-        (np.full((50, 50), 200, np.uint8), ValueError, "shows no ink"),
+        (np.full((50, 50), 200, np.uint8), ValueError, "contains no ink"),
         (np.zeros((50, 50, 2), np.uint8), ValueError, r"got \[50, 50, 2\]"),
-        (np.zeros((50, 50), np.int64), TypeError, "bytes or floats, got int64"),
-        (np.full((50, 50), np.nan), ValueError, "values from 0 to 1"),
+        (np.zeros((50, 50), np.int64), TypeError, "picture must be uint8, .*got int64"),
+        (np.full((50, 50), np.nan), ValueError, r"picture must have values in \[0, 1\]"),
         (np.zeros((0, 50), np.uint8), ValueError, r"got \[0, 50\]"),
         ("missing.png", FileNotFoundError, "there is no file"),
     ],
 )
-def test_what_is_no_picture_is_refused(picture: Any, error: type[Exception], says: str):
-    with pytest.raises(error, match=says):
+def test_unsupported_pictures_raise(picture: Any, error: type[Exception], message: str):
+    with pytest.raises(error, match=message):
         as_digit(picture)
 
 
-def test_files_that_are_no_pictures(tmp_path: Path):
-    (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(OSError, match="is not a picture that Pillow can read"):
+def test_unreadable_files_raise(tmp_path: Path):
+    (tmp_path / "text.png").write_text("not an image")
+    with pytest.raises(OSError, match=r"text.png is not a picture"):
         as_digit(tmp_path / "text.png")
     Image.fromarray(np.zeros((99, 99), np.uint8)).save(tmp_path / "whole.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "whole.png").read_bytes()[:60])
@@ -175,11 +177,11 @@ def test_files_that_are_no_pictures(tmp_path: Path):
         as_digit(tmp_path / "torn.png")
     with pytest.raises(IsADirectoryError, match="is a folder"):
         as_digit(tmp_path)
-    with pytest.raises(ValueError, match="no picture was given"):
+    with pytest.raises(ValueError, match="pictures must contain at least one"):
         as_digits([])
 
 
-def test_repeated_gives_every_channel_the_same():
+def test_repeated_returns_equal_channels():
     batch = repeated([np.full((28, 28), 7, np.uint8)], 3)
     assert batch.shape == (1, 3, 28, 28)
     assert (batch == 7).all()

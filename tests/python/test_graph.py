@@ -242,9 +242,7 @@ def test_wrong_networks(layers: Any, error: type[Exception], text: str):
 
 @pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28, 1), (0, 28, 28), (1, -1, 28), (1, 2.5, 28), "abc", 28])
 def test_wrong_input_shapes(shape: Any):
-    with pytest.raises(
-        ValueError, match=r"input_shape must be \(channels, height, width\), whole numbers of at least 1"
-    ):
+    with pytest.raises(ValueError, match=r"input_shape must be \(channels, height, width\)"):
         mnistcnn.Model([m.Flatten()], shape)
 
 

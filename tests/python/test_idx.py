@@ -1,4 +1,4 @@
-"""Reading IDX files, plain and compressed, and refusing all others."""
+"""IDX files, plain and compressed, and the errors for invalid files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ARRAY = np.arange(3 * 20 * 20, dtype=np.uint8).reshape(3, 20, 20)
 
 
 def message(path: Path, content: bytes) -> str:
-    """Return the error that reading this content raises, after the file's name."""
+    """Return the message of the OSError that reading the content raises, without the name of the file."""
     path.write_bytes(content)
     with pytest.raises(OSError, match=f"^{re.escape(str(path))}: ") as caught:
         read_idx(path)
@@ -27,13 +27,13 @@ def message(path: Path, content: bytes) -> str:
 
 
 @pytest.mark.parametrize("level", [0, 1, 9])
-def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path, level: int):
+def test_a_truncated_file_raises_at_each_length(tmp_path: Path, level: int):
     whole = gzip.compress(idx(ARRAY), level)
     for size in range(2, len(whole)):
-        assert "truncated gzip data: the bytes end before" in message(tmp_path / "file", whole[:size]), size
+        assert "truncated gzip data" in message(tmp_path / "file", whole[:size]), size
 
 
-def test_damaged_gzip_data(tmp_path: Path):
+def test_damaged_gzip_data_raises(tmp_path: Path):
     path, whole = tmp_path / "file", gzip.compress(idx(ARRAY), 0)
     checksum = bytearray(whole)
     checksum[-8] ^= 1
@@ -48,40 +48,40 @@ def test_damaged_gzip_data(tmp_path: Path):
     method[2] = 7
     assert message(path, bytes(method)) == "damaged gzip data: Unknown compression method"
     kind = bytearray(whole)
-    kind[10] |= 6  # a block of type 3
+    kind[10] |= 6  # block type 3 is reserved
     assert "damaged gzip data: Error -3" in message(path, bytes(kind))
     assert message(path, whole + b"x") == "damaged gzip data: garbage after the end"
 
 
-def test_zeros_behind_the_gzip_data_are_padding(tmp_path: Path):
+def test_zeros_after_the_gzip_data_are_ignored(tmp_path: Path):
     path = tmp_path / "file"
     path.write_bytes(gzip.compress(idx(ARRAY)) + bytes(100))
     assert np.array_equal(read_idx(path), ARRAY)
 
 
-def test_a_content_that_is_no_idx_file(tmp_path: Path):
+def test_other_content_raises(tmp_path: Path):
     path = tmp_path / "file"
-    assert message(path, gzip.compress(b"")) == "the file is empty, expected an IDX file"
-    assert message(path, gzip.compress(b"text")).startswith("not an IDX file, begins with 74 65 78 74")
-    assert message(path, b"PK\3\4").startswith("not an IDX file, begins with 50 4b 03 04")
-    assert "compressed with gzip" in message(path, gzip.compress(gzip.compress(idx(ARRAY))))
+    assert "empty" in message(path, gzip.compress(b""))
+    assert "74 65 78 74" in message(path, gzip.compress(b"text"))
+    assert "50 4b 03 04" in message(path, b"PK\3\4")
+    assert "gzip" in message(path, gzip.compress(gzip.compress(idx(ARRAY))))
     short = gzip.compress(idx(ARRAY)[:-1])
-    assert message(path, short) == "truncated, 1215 bytes where the IDX header's shape [3, 20, 20] needs 1216"
+    assert re.search(r"truncated.* 1215 bytes.*\[3, 20, 20\].* 1216", message(path, short))
 
 
-def test_a_bomb_is_not_unpacked(tmp_path: Path):
-    """The content is 200 MB of zeros behind a header that announces 1216 bytes."""
+def test_a_decompression_bomb_is_not_decompressed(tmp_path: Path):
+    """The content is 200 MB of zeros after a header that declares 1216 bytes."""
     path = tmp_path / "file"
     path.write_bytes(gzip.compress(idx(ARRAY) + bytes(200_000_000)))
     tracemalloc.start()
-    with pytest.raises(OSError, match="holds more than the expected 1216 bytes"):
+    with pytest.raises(OSError, match="more than the expected 1216 bytes"):
         read_idx(path)
-    most = tracemalloc.get_traced_memory()[1]
+    peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert most < 5_000_000
+    assert peak < 5_000_000
 
 
-def test_arrays_are_read_as_written(tmp_path: Path):
+def test_round_trip_of_random_arrays(tmp_path: Path):
     seed = time.time_ns()
     print("seed", seed)
     generator = np.random.default_rng(seed)
@@ -101,7 +101,7 @@ def test_arrays_are_read_as_written(tmp_path: Path):
         assert np.array_equal(read, array)
 
 
-def test_mutated_files_are_refused_or_read(tmp_path: Path):
+def test_mutated_files_are_read_or_raise(tmp_path: Path):
     seed = time.time_ns()
     print("seed", seed)
     chance = random.Random(seed)
@@ -137,7 +137,7 @@ def test_mutated_files_are_refused_or_read(tmp_path: Path):
     assert read > 0
 
 
-def test_a_huge_header_is_refused_at_once(tmp_path: Path):
+def test_a_header_of_a_huge_array_raises_quickly(tmp_path: Path):
     for content in (
         b"\0\0\x08\x04" + b"\xff" * 16,
         b"\0\0\x08\x02" + b"\0\xff\xff\xff" * 2 + b"few bytes",
@@ -151,7 +151,7 @@ def test_a_huge_header_is_refused_at_once(tmp_path: Path):
         assert time.perf_counter() - started < 1
 
 
-def test_missing_files_and_folders(tmp_path: Path):
+def test_missing_files_and_folders_raise(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_idx(tmp_path / "nothing")
     with pytest.raises(OSError, match="not a file"):

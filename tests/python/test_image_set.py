@@ -1,4 +1,4 @@
-"""ImageSet: what it takes, what it refuses, and how it is cut into parts."""
+"""ImageSet: conversion, validation, indexing and splitting."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make(count: int = 20, classes: int = 10, shape: tuple[int, ...] = (1, 28, 28
 # ---- from_arrays ----
 
 
-def test_minimal():
+def test_from_arrays():
     data = ImageSet.from_arrays(np.zeros((4, 28, 28), np.uint8), [0, 1, 2, 1])
     assert data.images.shape == (4, 1, 28, 28)
     assert data.labels.tolist() == [0, 1, 2, 1]
@@ -29,7 +29,7 @@ def test_minimal():
     assert data.class_counts().tolist() == [1, 2, 1]
 
 
-def test_bytes_are_taken_without_copying_and_read_only():
+def test_uint8_images_are_not_copied_and_read_only():
     images = np.zeros((4, 3, 8, 8), np.uint8)
     labels = np.zeros(4, np.int64)
     data = ImageSet.from_arrays(images, labels)
@@ -41,7 +41,7 @@ def test_bytes_are_taken_without_copying_and_read_only():
         data.labels[0] = 1
     with pytest.raises(AttributeError):
         data.name = "other"  # type: ignore[misc]
-    images[0] = 1  # the caller's own array stays writable
+    images[0] = 1  # the caller's array is still writable
 
 
 def test_transposed_images_become_contiguous():
@@ -52,7 +52,7 @@ def test_transposed_images_become_contiguous():
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_floats_are_rounded_to_bytes(dtype: Any):
+def test_floats_are_rounded_to_uint8(dtype: Any):
     values = np.arange(256) / 255
     data = ImageSet.from_arrays(values.astype(dtype).reshape(1, 1, 16, 16), [0])
     expected = np.arange(256).reshape(1, 1, 16, 16)
@@ -61,7 +61,7 @@ def test_floats_are_rounded_to_bytes(dtype: Any):
         assert (data.images == expected).all()
 
 
-def test_tensors():
+def test_tensors_are_converted():
     torch = pytest.importorskip("torch")
     images = torch.randint(0, 256, (5, 28, 28), dtype=torch.uint8)
     labels = torch.tensor([0, 1, 2, 1, 0], dtype=torch.int32)
@@ -69,29 +69,29 @@ def test_tensors():
     assert data.images.ctypes.data == images.data_ptr()
     assert data.labels.tolist() == [0, 1, 2, 1, 0]
     for dtype in (torch.float32, torch.bfloat16):
-        half = ImageSet.from_arrays(torch.full((2, 1, 4, 4), 0.5, dtype=dtype), torch.tensor([0, 0]))
-        assert (half.images == 128).all()
+        grey = ImageSet.from_arrays(torch.full((2, 1, 4, 4), 0.5, dtype=dtype), torch.tensor([0, 0]))
+        assert (grey.images == 128).all()
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.int32, np.uint32, np.int64, np.uint64, ">i4"])
-def test_labels_of_every_integer_type(dtype: Any):
+def test_labels_of_all_integer_types(dtype: Any):
     data = ImageSet.from_arrays(np.zeros((3, 2, 2), np.uint8), np.array([0, 2, 1], dtype))
     assert data.labels.dtype == np.int64
     assert data.labels.tolist() == [0, 2, 1]
 
 
-def test_classes():
+def test_class_names():
     images, labels = np.zeros((3, 2, 2), np.uint8), [0, 1, 0]
     assert ImageSet.from_arrays(images, labels).classes == ("0", "1")
     assert ImageSet.from_arrays(images, labels, classes=3).classes == ("0", "1", "2")
     assert ImageSet.from_arrays(images, labels, classes=["cat", "dog"]).classes == ("cat", "dog")
-    with pytest.raises(ValueError, match="label 1 at index 1 is out of range: there are 1 classes"):
+    with pytest.raises(ValueError, match="label 1 at index 1 is out of range"):
         ImageSet.from_arrays(images, labels, classes=1)
     with pytest.raises(ValueError, match="at least one class"):
         ImageSet.from_arrays(images, labels, classes=0)
-    with pytest.raises(TypeError, match="got the text 'cat'"):
+    with pytest.raises(TypeError, match=r"classes must be .*got .*'cat'"):
         ImageSet.from_arrays(images, labels, classes="cat")
-    with pytest.raises(ValueError, match="would make 1,000,001 classes"):
+    with pytest.raises(ValueError, match=r"label 1000000 at index 1 .*1,000,001 classes"):
         ImageSet.from_arrays(images, [0, 1_000_000, 0])
 
 
@@ -104,7 +104,7 @@ GOOD_IMAGES, GOOD_LABELS = np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 1])
         (GOOD_IMAGES.astype(np.int64), GOOD_LABELS, TypeError, r"uint8 or floats in \[0, 1\], got int64"),
         (GOOD_IMAGES.astype(bool), GOOD_LABELS, TypeError, "got bool"),
         (GOOD_IMAGES.astype(np.complex64), GOOD_LABELS, TypeError, "got complex64"),
-        (GOOD_IMAGES + 255.0, GOOD_LABELS, ValueError, "found 255; divide by 255"),
+        (GOOD_IMAGES + 255.0, GOOD_LABELS, ValueError, "found 255.*divide by 255"),
         (GOOD_IMAGES - 0.5, GOOD_LABELS, ValueError, "found -0.5"),
         (GOOD_IMAGES + np.nan, GOOD_LABELS, ValueError, "NaN"),
         (GOOD_IMAGES + np.inf, GOOD_LABELS, ValueError, "found inf"),
@@ -116,8 +116,8 @@ GOOD_IMAGES, GOOD_LABELS = np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 1])
         ),
         (np.zeros((2, 28, 28, 1), np.uint8), GOOD_LABELS, ValueError, r"look like \[N, H, W, C\].*transpose"),
         (np.zeros((2, 32, 32, 3), np.uint8), GOOD_LABELS, ValueError, r"transpose\(0, 3, 1, 2\)"),
-        (np.zeros((0, 1, 4, 4), np.uint8), [], ValueError, "hold nothing"),
-        ([[[1, 2]], [[1]]], GOOD_LABELS, ValueError, "images don't form one array"),
+        (np.zeros((0, 1, 4, 4), np.uint8), [], ValueError, r"images must not be empty, got shape \[0, 1, 4, 4\]"),
+        ([[[1, 2]], [[1]]], GOOD_LABELS, ValueError, "images can't be converted"),
         (GOOD_IMAGES, [0], ValueError, "2 images but 1 labels"),
         (GOOD_IMAGES, [0, -1], ValueError, "label -1 at index 1 is out of range"),
         (GOOD_IMAGES, [0.0, 1.0], TypeError, "labels must be integers, got float64"),
@@ -127,12 +127,12 @@ GOOD_IMAGES, GOOD_LABELS = np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 1])
         (GOOD_IMAGES, np.array([0, 2**64 - 1], np.uint64), ValueError, "at index 1 is too large"),
     ],
 )
-def test_refuses(images: Any, labels: Any, error: type[Exception], text: str):
+def test_invalid_arrays_raise(images: Any, labels: Any, error: type[Exception], text: str):
     with pytest.raises(error, match=text):
         ImageSet.from_arrays(images, labels)
 
 
-def test_the_constructor_takes_only_the_final_form():
+def test_the_constructor_does_not_convert():
     with pytest.raises(TypeError, match="from_arrays"):
         ImageSet(np.zeros((1, 1, 2, 2)), np.zeros(1, np.int64), ("0",))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="from_arrays"):
@@ -142,7 +142,7 @@ def test_the_constructor_takes_only_the_final_form():
 # ---- indexing ----
 
 
-def test_integers():
+def test_an_integer_index_returns_image_and_label():
     data = make()
     for index in (3, np.int64(3), -17, np.array(3)):
         image, label = data[index]  # type: ignore[misc, index]
@@ -153,7 +153,7 @@ def test_integers():
 
 
 @pytest.mark.parametrize("index", [20, -21, 10**20])
-def test_integers_out_of_range(index: int):
+def test_an_integer_index_out_of_range_raises(index: int):
     with pytest.raises(IndexError, match=f"index {index} is out of range for 20 images"):
         make()[index]
 
@@ -169,7 +169,7 @@ def test_slices_share_memory():
     assert (data[::-2].images == data.images[::-2]).all()
 
 
-def test_arrays_and_masks():
+def test_arrays_of_indices_and_masks():
     data = make()
     assert data[[3, -1, 3]].labels.tolist() == [3, 9, 3]
     assert data[np.array([1, 2], np.uint8)].labels.tolist() == [1, 2]
@@ -184,18 +184,18 @@ def test_arrays_and_masks():
         ([0, 20], IndexError, "index 20 is out of range for 20 images"),
         ([0, -21], IndexError, "index -21"),
         ([[0]], IndexError, "one dimension"),
-        (np.ones(3, bool), IndexError, "a mask of 3 does not fit 20 images"),
+        (np.ones(3, bool), IndexError, "mask must have one value per image, got 3 .*20 images"),
         ([0.5], TypeError, "integers or a boolean mask"),
-        (True, TypeError, "not by a bool"),
+        (True, TypeError, "not a bool"),
         ("a", IndexError, "one dimension"),
     ],
 )
-def test_refuses_indices(index: Any, error: Any, text: str):
+def test_invalid_indices_raise(index: Any, error: Any, text: str):
     with pytest.raises(error, match=text):
         make()[index]
 
 
-def test_iteration():
+def test_iteration_yields_images_and_labels():
     data = make(3)
     assert [label for _, label in data] == [0, 1, 2]
     assert all((image == data.images[i]).all() for i, (image, _) in enumerate(data))
@@ -230,10 +230,10 @@ def test_split_keeps_the_proportions_to_within_one_image():
         assert (np.abs(part.class_counts() - exact) < 1).all()
 
 
-def test_split_is_the_same_on_every_machine():
+def test_split_does_not_depend_on_the_machine():
     data = ImageSet.from_arrays(np.zeros((12, 1, 1), np.uint8), np.arange(12), classes=12)
     _, part = data.split(4, seed=42, stratified=False)
-    assert part.labels.tolist() == [1, 3, 8, 9]  # the smallest of the core's Stream(42, Purpose::kSplit)
+    assert part.labels.tolist() == [1, 3, 8, 9]  # smallest values of Stream(42, Purpose::kSplit) in C++
 
 
 @pytest.mark.parametrize(
@@ -243,12 +243,12 @@ def test_split_is_the_same_on_every_machine():
         (True, TypeError),
     ],
 )
-def test_split_refuses(part: float, error: type[Exception]):
+def test_invalid_parts_raise(part: float, error: type[Exception]):
     with pytest.raises(error):
         make().split(part)
 
 
-# ---- statistics and text ----
+# ---- statistics, repr and pickling ----
 
 
 def test_mean_std_is_exact():
@@ -269,7 +269,7 @@ def test_repr():
     assert "70,000 images" in repr(ImageSet.from_arrays(np.zeros((70000, 1, 1), np.uint8), np.zeros(70000, int)))
 
 
-def test_copies_and_pickles():
+def test_copies_and_pickles_are_equal_and_read_only():
     data = make()
     for other in (pickle.loads(pickle.dumps(data)), copy.copy(data), copy.deepcopy(data)):
         assert repr(other) == repr(data)
@@ -281,7 +281,7 @@ def test_copies_and_pickles():
 
 
 class Pairs:
-    """A data set of whatever it is given."""
+    """Data set with the given items and attributes."""
 
     def __init__(self, items: list[Any], **attributes: Any) -> None:
         self.items = items
@@ -295,7 +295,7 @@ class Pairs:
         return self.items[index]
 
 
-def test_torchvision_like_sets_are_not_copied():
+def test_arrays_of_torchvision_data_sets_are_not_copied():
     torch = pytest.importorskip("torch")
     data = torch.randint(0, 256, (5, 28, 28), dtype=torch.uint8)
     targets = torch.tensor([0, 1, 2, 3, 4])
@@ -306,7 +306,7 @@ def test_torchvision_like_sets_are_not_copied():
     assert converted.name == "pairs"
 
 
-def test_a_transform_is_applied():
+def test_transforms_of_the_data_set_are_applied():
     items = [(np.full((1, 4, 4), 0.5, np.float32), 0), (np.full((1, 4, 4), 1.0, np.float32), 1)]
     data = np.zeros((2, 4, 4), np.uint8)
     converted = ImageSet.from_torch(Pairs(items, data=data, targets=[0, 1], transform=lambda image: image))
@@ -314,7 +314,7 @@ def test_a_transform_is_applied():
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "1", "P", "RGBA"])
-def test_pil_images(mode: str):
+def test_pil_images_are_converted(mode: str):
     image = pytest.importorskip("PIL.Image")
     pixels = np.zeros((6, 5, 3), np.uint8)
     pixels[2, 3] = 255
@@ -326,7 +326,7 @@ def test_pil_images(mode: str):
     assert converted.images[0, 0, 0, 0] == 0
 
 
-def test_torch_data_sets():
+def test_torch_data_sets_are_converted():
     torch = pytest.importorskip("torch")
     from torch.utils.data import Subset, TensorDataset
 
@@ -337,7 +337,7 @@ def test_torch_data_sets():
     assert converted.name == "part"
 
 
-def test_iterable_sets():
+def test_iterable_data_sets_are_converted():
     converted = ImageSet.from_torch(iter([(np.zeros((4, 4), np.uint8), 1)]))
     assert len(converted) == 1
 
@@ -354,12 +354,12 @@ def test_iterable_sets():
         ([(np.zeros((4, 4)), 0), (np.zeros((5, 4)), 0)], ValueError, r"item 1 .* has shape \[1, 5, 4\]"),
     ],
 )
-def test_from_torch_refuses(items: list[Any], error: type[Exception], text: str):
+def test_invalid_data_sets_raise(items: list[Any], error: type[Exception], text: str):
     with pytest.raises(error, match=text):
         ImageSet.from_torch(Pairs(items))
 
 
-def test_mnist_constants(mnist: tuple[ImageSet, ImageSet]):
+def test_statistics_of_mnist(mnist: tuple[ImageSet, ImageSet]):
     train, test = mnist
     assert (len(train), len(test)) == (60000, 10000)
     (mean,), (deviation,) = train.mean_std()

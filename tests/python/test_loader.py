@@ -1,4 +1,4 @@
-"""The loader: the same images as training sees, in PyTorch's clothes, and nothing left behind."""
+"""DataLoader: images and order equal to those of training, PyTorch's interface, and no leaked threads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def everything(loader: mnistcnn.DataLoader) -> tuple[torch.Tensor, torch.Tensor]
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 3])
-def test_gives_every_image_once_augmented_and_normalised(data, prefetch: int):
+def test_an_epoch_has_each_image_once_augmented_and_normalised(data, prefetch: int):
     loader = mnistcnn.DataLoader(data, batch_size=64, augment=STEPS, seed=7, prefetch=prefetch)
     mean, std = data.mean_std()
     for epoch in range(2):
@@ -39,7 +39,7 @@ def test_gives_every_image_once_augmented_and_normalised(data, prefetch: int):
         made = mnistcnn.transforms.augment(data, STEPS, seed=7, epoch=epoch)
         pixels = np.rint((images.numpy() * std[0] + mean[0]) * 255).astype(np.uint8)
         where = {image.tobytes(): index for index, image in enumerate(made)}
-        assert len(where) == 300, "every image must be another, so that it can be recognised"
+        assert len(where) == 300, "the images must differ, so that each can be identified"
         order = [where[image.tobytes()] for image in pixels]
         assert sorted(order) == list(range(300))
         np.testing.assert_allclose(images.numpy(), (made[order] / 255 - mean[0]) / std[0], atol=1e-5)
@@ -48,7 +48,7 @@ def test_gives_every_image_once_augmented_and_normalised(data, prefetch: int):
         assert labels.dtype == torch.int64
 
 
-def test_batches_lengths_and_epochs(data):
+def test_batch_sizes_length_and_epochs(data):
     loader = mnistcnn.DataLoader(data, batch_size=128, seed=1)
     assert len(loader) == 3
     assert [len(labels) for _, labels in loader] == [128, 128, 44]
@@ -63,7 +63,7 @@ def test_batches_lengths_and_epochs(data):
     assert len(iter(loader)) == 3
 
 
-def test_raw_and_plain(data):
+def test_raw_pixels_without_shuffling(data):
     loader = mnistcnn.DataLoader(data, batch_size=100, shuffle=False, raw=True, num_workers=4, pin_memory=True)
     images, labels = everything(loader)
     assert images.dtype == torch.uint8
@@ -74,7 +74,7 @@ def test_raw_and_plain(data):
     assert list(empty) == []
 
 
-def test_colours_and_other_sizes():
+def test_images_with_three_channels_and_other_sizes():
     random = np.random.default_rng(1)
     pixels = random.integers(0, 256, (40, 3, 32, 20), dtype=np.uint8)
     colours = mnistcnn.ImageSet.from_arrays(pixels, [0] * 40)
@@ -87,8 +87,8 @@ def test_colours_and_other_sizes():
     np.testing.assert_allclose(images.numpy(), (pixels[:, :, 6:26] / 255 - mean) / std, atol=1e-5)
 
 
-def test_the_order_is_that_of_training(data):
-    """A learning rate of 0 leaves the model as it is: the losses of the steps tell which images they saw."""
+def test_order_and_augmentation_equal_those_of_training(data):
+    """With a learning rate of 0 the weights are constant, so equal step losses mean equal batches."""
     model = mnistcnn.Model(
         [mnistcnn.layers.Flatten(), mnistcnn.layers.Linear(10), mnistcnn.layers.LogSoftmax()],
         input_shape=(1, 28, 28),
@@ -112,7 +112,7 @@ def test_the_order_is_that_of_training(data):
     np.testing.assert_allclose(model.history.step_losses, losses, rtol=1e-4)
 
 
-def test_a_loader_that_is_left_leaves_nothing_behind(data):
+def test_an_abandoned_iteration_ends_its_thread(data):
     loader = mnistcnn.DataLoader(data, 16, augment=STEPS)
     gc.collect()
     before = native_threads()
@@ -128,7 +128,7 @@ def test_a_loader_that_is_left_leaves_nothing_behind(data):
     assert native_threads(before) == before
 
 
-def test_a_batch_outlives_its_loader(data):
+def test_a_batch_is_valid_after_its_loader_is_deleted(data):
     loader = mnistcnn.DataLoader(data, 16, shuffle=False, raw=True)
     images, _ = next(iter(loader))
     del loader
@@ -137,7 +137,7 @@ def test_a_batch_outlives_its_loader(data):
     np.testing.assert_array_equal(images.numpy(), data.images[:16] + 1)
 
 
-def test_several_iterations_and_threads_at_once(data):
+def test_concurrent_iterations_and_threads(data):
     loader = mnistcnn.DataLoader(data, 32, augment=STEPS, seed=3)
     expected = everything(mnistcnn.DataLoader(data, 32, augment=STEPS, seed=3))[0]
     loader.set_epoch(0)
@@ -147,20 +147,20 @@ def test_several_iterations_and_threads_at_once(data):
     parts = [(next(one)[0], next(other)[0]) for _ in range(len(loader))]
     assert torch.equal(torch.cat([a for a, _ in parts]), expected)
     assert torch.equal(torch.cat([b for _, b in parts]), expected)
-    found: list[torch.Tensor] = []
+    results: list[torch.Tensor] = []
 
     def consume() -> None:
-        found.append(everything(mnistcnn.DataLoader(data, 32, augment=STEPS, seed=3))[0])
+        results.append(everything(mnistcnn.DataLoader(data, 32, augment=STEPS, seed=3))[0])
 
     threads = [threading.Thread(target=consume) for _ in range(4)]
     for each in threads:
         each.start()
     for each in threads:
         each.join()
-    assert all(torch.equal(each, expected) for each in found)
+    assert all(torch.equal(each, expected) for each in results)
 
 
-def test_a_child_process_can_go_on(data):
+def test_an_iteration_continues_in_a_forked_process(data):
     expected = everything(mnistcnn.DataLoader(data, 32, augment=STEPS, seed=3))[0]
     loader = mnistcnn.DataLoader(data, 32, augment=STEPS, seed=3)
     batches = iter(loader)
@@ -169,7 +169,7 @@ def test_a_child_process_can_go_on(data):
     if child == 0:
         same = False
         try:
-            # By NumPy: PyTorch's OpenMP threads do not exist in the child, and a large operation would wait for them.
+            # NumPy, because PyTorch's OpenMP threads do not exist in the child: a large operation would wait forever.
             rest = [images.numpy() for images, _ in batches]
             same = np.array_equal(np.concatenate([first.numpy(), *rest]), expected.numpy())
             del batches
@@ -179,8 +179,8 @@ def test_a_child_process_can_go_on(data):
     assert torch.equal(torch.cat([first, *(images for images, _ in batches)]), expected)
 
 
-def test_ctrl_c_ends_the_wait():
-    """A batch that takes long: the consumer is interrupted while it waits, and the program ends."""
+def test_ctrl_c_interrupts_the_wait_for_a_batch():
+    """The batch takes long to prepare; the consumer is interrupted while it waits."""
     program = """
 import numpy as np, mnistcnn
 data = mnistcnn.ImageSet.from_arrays(np.zeros((64, 256, 256), np.uint8), [0] * 64)
@@ -203,14 +203,14 @@ except KeyboardInterrupt:
     assert rest == "interrupted\n"
 
 
-def test_what_goes_wrong_is_said_before_any_work(data):
-    with pytest.raises(TypeError, match="image_set must be an ImageSet, got ndarray; make one with"):
+def test_invalid_arguments_raise_in_the_constructor(data):
+    with pytest.raises(TypeError, match="image_set must be an ImageSet, got ndarray"):
         mnistcnn.DataLoader(data.images)
     with pytest.raises(ValueError, match="batch_size must be an integer of at least 1, got 0"):
         mnistcnn.DataLoader(data, 0)
-    with pytest.raises(ValueError, match="is larger than the image"):
+    with pytest.raises(ValueError, match=r"CenterCrop.*30"):
         mnistcnn.DataLoader(data, augment=mnistcnn.transforms.CenterCrop(30))
-    with pytest.raises(ValueError, match="different sizes"):
+    with pytest.raises(ValueError, match="sizes"):
         mnistcnn.DataLoader(data, augment=mnistcnn.transforms.Rotation(10, expand=True))
     with pytest.raises(TypeError, match="normalization must be a"):
         mnistcnn.DataLoader(data, normalization=(0.1, 0.3))
@@ -223,7 +223,7 @@ def test_what_goes_wrong_is_said_before_any_work(data):
             mnistcnn.DataLoader(data, **{name: "no"})
 
 
-def test_prints_and_pickles(data):
+def test_repr_and_pickling(data):
     loader = mnistcnn.DataLoader(data, 128, augment=STEPS, seed=3)
     assert repr(loader) == (
         "DataLoader(ImageSet 'digits': 300 images 1x28x28, 10 classes (0 … 9), 3 batches of 128, augment="

@@ -1,4 +1,4 @@
-"""The compiled module: its stub, its version check."""
+"""The compiled module, its stub, the check of torch's version, and the public names."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def parameters_of(function: ast.FunctionDef) -> list[str]:
     return [each.arg for each in (*function.args.args, *function.args.kwonlyargs) if each.arg != "self"]
 
 
-def test_stub_names_everything_there_is() -> None:
+def test_the_stub_lists_all_names() -> None:
     written = {node.name for node in stub().body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     assert written == {name for name in vars(core) if not name.startswith("_")}
 
 
-def test_stub_has_the_methods_and_parameters_of_the_module() -> None:
+def test_the_stub_lists_all_methods_and_parameters() -> None:
     checked = 0
     for node in stub().body:
         if isinstance(node, ast.FunctionDef):
@@ -46,11 +46,11 @@ def test_stub_has_the_methods_and_parameters_of_the_module() -> None:
     assert checked >= 8
 
 
-def test_the_installed_torch_is_the_one_of_the_build() -> None:
+def test_the_installed_torch_is_compatible() -> None:
     check_torch(torch.__version__)
 
 
-def test_another_torch_is_refused_in_one_sentence() -> None:
+def test_another_minor_version_of_torch_raises() -> None:
     with pytest.raises(
         ImportError, match=r"built with torch 2\.13\.0, but torch 2\.11\.1\+cu130 is installed"
     ) as caught:
@@ -59,14 +59,14 @@ def test_another_torch_is_refused_in_one_sentence() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_another_patch_release_is_welcome() -> None:
+def test_another_patch_version_of_torch_is_supported() -> None:
     check_torch("2.13.5+cpu", built_with="2.13.0")
 
 
 NAMESPACES = ("callbacks", "explain", "layers", "losses", "optim", "plot", "profile", "study", "transforms")
 
 
-def test_public_names() -> None:
+def test_public_names_exist() -> None:
     assert len(mnistcnn.__all__) <= 40
     for name in (*mnistcnn.__all__, "DataLoader"):
         assert getattr(mnistcnn, name) is not None
@@ -81,7 +81,7 @@ def test_public_names() -> None:
 
 
 def test_type_checkers_see_the_same_names() -> None:
-    """The imports for type checkers at the top of the file repeat the table of exports."""
+    """Compare the imports under TYPE_CHECKING with the table of exports."""
     for module in (mnistcnn, mnistcnn.study):
         imported = set()
         for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))):
@@ -91,14 +91,14 @@ def test_type_checkers_see_the_same_names() -> None:
         assert imported == {f"{exports.module_of(name)}.{name}" for name in exports.names}
 
 
-def test_import_of_all_names_leaves_those_of_torch_alone() -> None:
+def test_star_import_does_not_shadow_names_of_torch() -> None:
     names: dict[str, object] = {}
     exec("from mnistcnn import *", names)
     assert {"train", "Model", "ImageSet"} <= set(names)
     assert not {"DataLoader", "Conv2d", "SGD", "optim", "nn", "transforms"} & set(names)
 
 
-def test_a_misspelt_name_is_guessed() -> None:
+def test_a_misspelt_name_gives_a_hint() -> None:
     code = "import mnistcnn; mnistcnn.creat_model"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "Did you mean: 'create_model'?" in done.stderr

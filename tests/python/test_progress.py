@@ -1,4 +1,4 @@
-"""The bar fits the usual 80 columns with everything that a run says in it."""
+"""The progress bar of a run fits into 80 columns."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ mnistcnn.train(mnistcnn.create_model("budget_model1"), data, validation=0.5, epo
 
 
 def _in_a_terminal(columns: int, *command: str) -> str:
-    """What a program writes into a terminal of so many columns."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    running = subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=theirs)
-    os.close(theirs)
-    written = b""
+    """Run a program in a pseudo-terminal with a number of columns and return its output."""
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(command, stdout=terminal, stderr=terminal, stdin=terminal)
+    os.close(terminal)
+    output = b""
     try:
-        while part := os.read(ours, 4096):
-            written += part
-    except OSError:  # the terminal has gone with its program
+        while part := os.read(controller, 4096):
+            output += part
+    except OSError:  # Linux raises EIO when the program has closed the terminal
         pass
-    os.close(ours)
-    assert running.wait(60) == 0, written.decode()
-    return written.decode()
+    os.close(controller)
+    assert process.wait(60) == 0, output.decode()
+    return output.decode()
 
 
-def test_loss_accuracy_and_validation_fit_80_columns(tmp_path: Path) -> None:
+def test_loss_accuracy_and_validation_fit_into_80_columns(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(CODE)
     last = re.split(r"[\r\n]+", _in_a_terminal(80, sys.executable, str(script)).strip())[-1]

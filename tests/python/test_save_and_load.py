@@ -220,7 +220,7 @@ def _rewritten(saved: Path, **changes: Any) -> Path:
 )
 def test_wrong_descriptions(changes: dict[str, Any], saved: Path):
     path = _rewritten(saved, **dict(changes))
-    with pytest.raises(OSError, match="its description and its weights don't make a model") as caught:
+    with pytest.raises(OSError, match="description") as caught:
         mnistcnn.load_model(path)
     assert str(path) in str(caught.value)
 

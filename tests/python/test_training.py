@@ -540,7 +540,7 @@ def test_training_with_an_average_gives_it_to_the_model(data: Any, held_out: Any
             "no momentum to cycle",
         ),
         ({"mixing": mnistcnn.losses.Mixup(), "batch_size": 1}, ValueError, "batch_size must be at least 2"),
-        ({"augment": [mnistcnn.optim.SGD()]}, TypeError, "augment must hold steps"),
+        ({"augment": [mnistcnn.optim.SGD()]}, TypeError, "augment must hold"),
     ],
 )
 def test_wrong_parts_of_a_recipe_are_refused(options: dict[str, Any], error: type[Exception], text: str, data: Any):

@@ -1,1 +1,1 @@
-"""Shared helpers without knowledge of images or networks: native module, checks, files, values, tables."""
+"""Helpers that are independent of images and networks: compiled module, argument checks, files, values, tables."""

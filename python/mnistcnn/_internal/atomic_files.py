@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -10,21 +10,32 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the system names no file when it has no room for one
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the operating system gives no file name with these
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file under a temporary name, flushed and renamed at the end: ``path`` is the old file or the new one.
+    """Open a temporary file for writing and rename it to ``path`` when the block ends.
 
-    If anything fails before, the old one stays and the temporary one goes. A link stays a link: its file is replaced.
+    The file is flushed to disk before the rename, so ``path`` is always the complete old file or the complete new one.
+    If the block raises, the temporary file is removed and ``path`` is unchanged. If ``path`` is a symbolic link, its
+    target is replaced.
+
+    Raises
+    ------
+    IsADirectoryError
+        If ``path`` is a folder.
+    FileNotFoundError
+        If the parent folder does not exist.
+    OSError
+        If ``path`` is a device or a pipe, or writing fails. The message of a full disk names ``path``.
     """
     if path.is_symlink():
         path = path.resolve()
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name a file in it")
-    if path.exists() and not path.is_file():  # renaming would take the place of /dev/null itself
-        raise OSError(f"{path} is a device or a pipe, and no file; name a file")
+    if path.exists() and not path.is_file():  # a rename would replace the device itself, such as /dev/null
+        raise OSError(f"{path} is a device or a pipe; name a regular file")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist")
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -45,7 +56,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_whole(path: Path, content: bytes) -> Path:
-    """Writes ``content`` into ``path``, whole or not at all."""
+    """Write ``content`` to ``path`` atomically and return ``path``."""
     with replacing(path) as file:
         file.write(content)
     return path

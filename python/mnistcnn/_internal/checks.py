@@ -1,4 +1,4 @@
-"""Checks of plain arguments that more than one function makes."""
+"""Checks of arguments: return the value in its final type, or raise an error that names the argument."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def whole_number(name: str, value: object, *, least: int = 1, most: int = 2**31 - 1) -> int:
-    """A Python or NumPy integer within bounds, as an int."""
+    """Return an integer from ``least`` to ``most`` as an int; accept Python and NumPy integers, but no bool."""
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
@@ -24,7 +24,7 @@ def whole_number(name: str, value: object, *, least: int = 1, most: int = 2**31 
 
 
 def seed_number(value: object) -> int:
-    """A seed: 64 bits."""
+    """Return a seed as an int, from 0 to 2**64 - 1."""
     try:
         return whole_number("seed", value, least=0, most=2**64 - 1)
     except ValueError:
@@ -32,7 +32,7 @@ def seed_number(value: object) -> int:
 
 
 def finite_number(name: str, value: object, *, most: float = float("inf")) -> float:
-    """A real number of at least 0."""
+    """Return a finite real number from 0 to ``most`` as a float."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
     number = float(value)
@@ -43,7 +43,7 @@ def finite_number(name: str, value: object, *, most: float = float("inf")) -> fl
 
 
 def any_number(name: str, value: object) -> float:
-    """A finite real number of either sign."""
+    """Return a finite real number of either sign as a float."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
     if not math.isfinite(value):
@@ -52,7 +52,7 @@ def any_number(name: str, value: object) -> float:
 
 
 def positive_number(name: str, value: object) -> float:
-    """A finite real number above 0."""
+    """Return a finite real number above 0 as a float."""
     number = finite_number(name, value)
     if number == 0:
         raise ValueError(f"{name} must be above 0, got {value!r}")
@@ -60,7 +60,7 @@ def positive_number(name: str, value: object) -> float:
 
 
 def share(name: str, value: object) -> float:
-    """A real number of at least 0 and below 1."""
+    """Return a real number of at least 0 and below 1 as a float."""
     number = finite_number(name, value)
     if number >= 1:
         raise ValueError(f"{name} must be at least 0 and below 1, got {value!r}")
@@ -68,7 +68,7 @@ def share(name: str, value: object) -> float:
 
 
 def numbers(name: str, values: object, count: int | None = None) -> tuple[float, ...]:
-    """Finite real numbers from anything that holds them, such as a list or an array."""
+    """Return finite real numbers from an iterable, such as a list or an array; check the length if given."""
     wanted = "numbers" if count is None else f"{count} numbers"
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise TypeError(f"{name} must be {wanted}, got {values!r}")
@@ -79,31 +79,29 @@ def numbers(name: str, values: object, count: int | None = None) -> tuple[float,
 
 
 def flag(name: str, value: object) -> bool:
-    """Python's or NumPy's True or False."""
+    """Return a Python or NumPy bool as a bool."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return bool(value)
 
 
 def image_shape(name: str, value: object) -> tuple[int, int, int]:
-    """The shape of one image."""
+    """Return the shape (channels, height, width) of an image."""
     try:
         channels, height, width = (whole_number(name, size) for size in value)  # type: ignore[attr-defined]
     except (TypeError, ValueError):
-        raise ValueError(
-            f"{name} must be (channels, height, width), whole numbers of at least 1, got {value!r}"
-        ) from None
+        raise ValueError(f"{name} must be (channels, height, width), integers of at least 1, got {value!r}") from None
     return channels, height, width
 
 
 def did_you_mean(value: object, known: Iterable[str]) -> str:
-    """A guess at the name that was meant, to be put behind the error; "" if none is near."""
+    """Return a hint with the most similar known name, to append to an error message; "" if none is similar."""
     close = difflib.get_close_matches(str(value), list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def choice(name: str, value: object, choices: tuple[str | None, ...]) -> None:
-    """One of a few words."""
+    """Raise ValueError unless the value is one of the choices."""
     if value not in choices:
         guess = did_you_mean(value, [each for each in choices if each])
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}{guess}")

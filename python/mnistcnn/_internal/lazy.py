@@ -1,4 +1,4 @@
-"""Names of a package that are imported on first use."""
+"""Public names of a package that are imported on first use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Exports:
-    """The public names of a package, and the modules inside it that define them."""
+    """Public names of a package, each with the module of the package that defines it."""
 
     def __init__(self, package: str, modules: Mapping[str, tuple[str, ...]]) -> None:
         self._package = package
@@ -22,7 +22,7 @@ class Exports:
 
     def load(self, name: str) -> Any:
         """Import the module that defines a public name and return the value."""
-        if self._module_of[name] == "_core":  # the compiled module is loaded after a check of torch's version
+        if self._module_of[name] == "_core":  # importing `native` checks the version of torch first
             from mnistcnn._internal.native import core
 
             return getattr(core, name)

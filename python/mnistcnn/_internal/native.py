@@ -1,4 +1,4 @@
-"""Imports the compiled core, beside a torch it was built for, or says in one sentence why that can't be."""
+"""Import the compiled core, after a check that the installed torch is compatible with it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def _minor(version: str) -> str:
 
 
 def check_torch(installed: str, built_with: str = TORCH_VERSION) -> None:
-    """Refuses another minor version of torch: its C++ interface is another one."""
+    """Raise ImportError unless the minor versions are equal, because torch's C++ interface differs between them."""
     if _minor(installed) != _minor(built_with):
         wanted = _minor(built_with)
         raise ImportError(
             f"mnistcnn was built with torch {built_with}, but torch {installed} is installed; install "
-            f"torch=={wanted}.*, or build mnistcnn for the installed one: "
-            "pip install --no-build-isolation . (in its source folder)"
+            f"torch=={wanted}.*, or build mnistcnn for the installed version: "
+            "pip install --no-build-isolation . (in the source folder)"
         )
 
 

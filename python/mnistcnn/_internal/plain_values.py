@@ -1,4 +1,4 @@
-"""The values that a recipe holds, as plain data and as words."""
+"""Conversion of the values in a recipe to plain data (JSON) and to short text."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from mnistcnn._internal.values import Value, is_kind, kinds
 
 
 def to_plain(value: Any, where: str, *, compared: bool = False) -> Any:
-    """As JSON knows it; a value such as SGD becomes ``{"kind": "SGD", "lr": ...}``. ``where`` names it in an error.
+    """Return a value as data that JSON can represent; a value such as SGD becomes ``{"kind": "SGD", "lr": ...}``.
 
-    With ``compared`` a fingerprint may stand for what JSON has no word for: to be compared, not to be read back.
+    ``where`` names the value in an error message. With ``compared``, a field that JSON cannot represent may be replaced
+    by a fingerprint (see `Value._compared`). Such data can be compared, but `from_plain` cannot read it back.
+
+    Raises
+    ------
+    ValueError
+        If JSON cannot represent a value, for example a function.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -24,13 +30,13 @@ def to_plain(value: Any, where: str, *, compared: bool = False) -> Any:
         plain = {name: to_plain(each, f"{where}.{name}", compared=compared) for name, each in parts.items()}
         return {"kind": type(value).__name__, **plain}
     raise ValueError(
-        f"{where} holds {_named(value)}, which can't be written as JSON; a recipe that is saved holds numbers, texts "
-        "and mnistcnn's own values only"
+        f"{where} holds {_named(value)}, which can't be written as JSON; a recipe can be saved if it contains only "
+        "numbers, strings and values of mnistcnn"
     )
 
 
 def from_plain(plain: Any, where: str) -> Any:
-    """Return what `to_plain` described; ``where`` names it in an error."""
+    """Return the value that `to_plain` converted; ``where`` names it in an error message."""
     if isinstance(plain, list):
         return tuple(from_plain(each, where) for each in plain)
     if not isinstance(plain, dict):
@@ -39,8 +45,8 @@ def from_plain(plain: Any, where: str) -> Any:
     if name not in known:
         hint = did_you_mean(name, known) or "."
         raise ValueError(
-            f"{where}: there is no kind {name!r}{hint} Choose from: {', '.join(sorted(known))}; define a class of your "
-            "own before you read it"
+            f"{where}: there is no kind {name!r}{hint} Choose from: {', '.join(sorted(known))}; define a custom class "
+            "before reading"
         )
     kind = known[str(name)]
     arguments = {key: from_plain(value, where) for key, value in plain.items() if key != "kind"}
@@ -55,7 +61,10 @@ def from_plain(plain: Any, where: str) -> Any:
 
 
 def described(value: Any) -> Any:
-    """As `to_plain`, but what JSON has no word for is named: to be compared and shown, not to be read back."""
+    """Return a value as `to_plain` does, but with the names of types and functions that JSON cannot represent.
+
+    The result is for comparison and display: `from_plain` cannot read it back.
+    """
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple | list):
@@ -72,18 +81,21 @@ def _parts(value: Any, *, compared: bool) -> dict[str, Any]:
 
 
 def shown(value: Any, marked: Collection[str] = ()) -> str:
-    """In few words: ``SGD(lr=0.01)``, without what is as usual; ``marked`` fields get a star."""
+    """Return a short text such as ``SGD(lr=0.01)``, without fields that have their defaults; mark fields with a star.
+
+    ``lr`` and the fields in ``marked`` are always included; the latter are followed by ``*``.
+    """
     if isinstance(value, tuple):
         inner = ", ".join(shown(each, marked) for each in value)
         return f"({inner})" if len(value) != 1 else inner
     if not is_dataclass(value) or isinstance(value, type):
         return repr(value)
-    words = []
+    arguments = []
     for each in fields(value):
         given = getattr(value, each.name)
         if each.name in marked or each.name == "lr" or each.default is MISSING or given != each.default:
-            words.append(f"{each.name}={shown(given)}{' *' if each.name in marked else ''}")
-    return f"{type(value).__name__}({', '.join(words)})"
+            arguments.append(f"{each.name}={shown(given)}{' *' if each.name in marked else ''}")
+    return f"{type(value).__name__}({', '.join(arguments)})"
 
 
 def _named(value: object) -> str:

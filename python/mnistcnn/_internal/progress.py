@@ -1,33 +1,36 @@
-"""The bar of long work: in a terminal or a notebook, and nowhere else."""
+"""Progress bar, shown in terminals and notebooks only."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
-# Neither counts nor rates: in 80 columns there shall be room for loss, accuracy and validation.
+# Counts and rates are omitted, so that loss, accuracy and validation accuracy fit into 80 columns.
 _FORMAT = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
 
 
 def in_notebook() -> bool:
-    """Whether this process is a notebook's kernel. An imported ipykernel doesn't say so: other tools use it too."""
+    """Return whether this process is the kernel of a notebook.
+
+    An imported ipykernel is not sufficient, because other tools import it too.
+    """
     ipython = sys.modules.get("IPython")
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 class ProgressBar:
-    """Counts images; says what the run is doing. Drawing is tqdm's, and throttled by it."""
+    """Progress bar for a number of images, with a title and current numbers; a wrapper of tqdm."""
 
     def __init__(self, total: int | None, *, enabled: bool, unit: str = "image") -> None:
         from tqdm.auto import tqdm
 
-        watched = sys.stderr.isatty() or in_notebook()  # a terminal or a notebook, not a log file
-        disable = not (enabled and watched)
+        interactive = sys.stderr.isatty() or in_notebook()  # not a log file
+        disable = not (enabled and interactive)
         self._bar: Any = tqdm(total=total, unit=unit, disable=disable, file=sys.stderr, bar_format=_FORMAT)
         self._done = 0
 
     def show(self, done: int, *, title: str = "", **numbers: str) -> None:
-        """Moves to ``done`` of the total."""
+        """Set the progress to ``done`` images, and optionally the title and the numbers beside the bar."""
         if title:
             self._bar.set_description_str(title, refresh=False)
         if numbers:

@@ -1,4 +1,4 @@
-"""What every result offers: a table as text, JSON with or without a file, and pandas."""
+"""Output of results: text tables, HTML tables, JSON and pandas."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RULE = "border-bottom: 1px solid color-mix(in srgb, currentColor 35%, transpare
 
 
 def aligned(rows: Sequence[Sequence[str]], *, left: int = 0, gap: str = "   ") -> list[str]:
-    """One line per row; the first ``left`` columns are aligned to the left, the others to the right."""
+    """Return one line of text per row, with the first ``left`` columns aligned left and the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         gap.join(
@@ -30,7 +30,7 @@ def aligned(rows: Sequence[Sequence[str]], *, left: int = 0, gap: str = "   ") -
 
 
 def json_text(values: Any, path: str | Path | None = None) -> str:
-    """JSON text, also written to ``path`` if given; what JSON has no word for must have been taken out."""
+    """Return plain data as JSON text and write it to ``path`` if given; raise ValueError for NaN and infinities."""
     text = json.dumps(values, indent=1, allow_nan=False)
     if path is not None:
         write_text(path, text + "\n")
@@ -38,12 +38,12 @@ def json_text(values: Any, path: str | Path | None = None) -> str:
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """The whole file or none."""
+    """Write a text file atomically and return its path."""
     return write_whole(Path(path), text.encode())
 
 
 def without_nan(value: Any) -> Any:
-    """The same with None for every number that JSON has no word for."""
+    """Return a copy of plain data in which None replaces NaN and infinities."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -52,7 +52,7 @@ def without_nan(value: Any) -> Any:
 
 
 def pandas() -> ModuleType:
-    """Imported when a table is asked for, or a sentence about how to get it."""
+    """Import and return pandas; raise ImportError with the install command if it is missing."""
     try:
         return importlib.import_module("pandas")
     except ImportError:
@@ -60,7 +60,7 @@ def pandas() -> ModuleType:
 
 
 def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", left: int = 0) -> str:
-    """An HTML table; the first ``left`` columns are aligned to the left, the others to the right."""
+    """Return an HTML table, with the first ``left`` columns aligned left and the others right."""
     aligns = ["left" if i < left else "right" for i in range(len(headings))]
     head = "".join(_cell("th", text, align) for text, align in zip(headings, aligns, strict=True))
     body = "".join(

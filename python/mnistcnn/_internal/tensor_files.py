@@ -1,4 +1,4 @@
-"""Safetensors files with a description and a digest, written whole or not at all."""
+"""Safetensors files with a description in JSON and a SHA-256 digest, written atomically."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from mnistcnn._internal.atomic_files import write_whole
 
 @dataclass(frozen=True)
 class FileFormat:
-    """A kind of file: a name, a version, and under which name the header holds the description."""
+    """Kind of file, as identified in the safetensors header."""
 
     name: str
     version: int
-    key: str
-    maker: str
+    key: str  # of the description in the header
+    maker: str  # function that writes such files, for error messages
 
 
 def write_tensors(path: Path, kind: FileFormat, description: Any, tensors: Mapping[str, torch.Tensor]) -> Path:
-    """One safetensors file, whole or not at all, with a digest of all it holds."""
+    """Write tensors and a description (JSON data) to a safetensors file atomically, with a digest of both."""
     from safetensors.torch import save
 
     text = json.dumps(description)
@@ -35,7 +35,13 @@ def write_tensors(path: Path, kind: FileFormat, description: Any, tensors: Mappi
 
 
 def read_tensors(path: Path, kind: FileFormat) -> tuple[Any, dict[str, torch.Tensor]]:
-    """The description and the tensors that `write_tensors` wrote; OSError for a damaged file or another kind."""
+    """Return the description and the tensors of a file that `write_tensors` wrote.
+
+    Raises
+    ------
+    OSError
+        If the file is missing, damaged, or of another kind or version.
+    """
     from safetensors import SafetensorError, safe_open
 
     if not path.exists():
@@ -54,15 +60,15 @@ def read_tensors(path: Path, kind: FileFormat) -> tuple[Any, dict[str, torch.Ten
         raise OSError(f"{path} has format version {header.get('version')}; this mnistcnn reads version {kind.version}")
     text = header.get(kind.key, "")
     if header.get("digest") != digest_of(text, tensors):
-        raise OSError(f"{path} is damaged: its content is not what was written")
+        raise OSError(f"{path} is damaged: the digest of its content does not match the one in its header")
     try:
         return json.loads(text), tensors
     except ValueError as error:
-        raise OSError(f"{path}: its description and its weights don't make a {kind.key}: {error}") from None
+        raise OSError(f"{path}: the description of the {kind.key} is not valid JSON: {error}") from None
 
 
 def cpu_copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return copies, so that what is written does not change meanwhile and agrees with its digest."""
+    """Return copies on the CPU, so that the tensors cannot change between the digest and the write."""
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
 
 
@@ -75,7 +81,7 @@ def digest_of(text: str, tensors: dict[str, torch.Tensor]) -> str:
 
 
 def _torch_hint(path: Path) -> str:
-    """What to do with a file that looks as if torch.save wrote it."""
+    """Return a hint for an error message if the file looks like one that torch.save wrote, otherwise ""."""
     try:
         with path.open("rb") as file:
             start = file.read(4)
@@ -83,4 +89,4 @@ def _torch_hint(path: Path) -> str:
         return ""
     if start != b"PK\x03\x04":
         return ""
-    return f"; it looks like a file of torch.save, and a model's load_weights({str(path)!r}) reads those"
+    return f"; it looks like a file of torch.save: read it with model.load_weights({str(path)!r})"

@@ -13,9 +13,9 @@ _V = TypeVar("_V", bound="Value")
 class Value:
     """Base class of frozen dataclasses that describe part of a run.
 
-    An unknown argument raises `TypeError` with the known ones. ``repr`` shows the fields that differ from their
-    defaults. Every subclass is registered under its name, by which it is written to JSON (see `kinds`), except for
-    abstract ones: ``class Optimizer(Value, abstract=True)``.
+    An unknown argument raises `TypeError` with a list of the known ones. ``repr`` shows the fields that differ from
+    their defaults. Each subclass is registered under its name, which identifies it in JSON (see `kinds`). Abstract
+    subclasses are not registered: ``class Optimizer(Value, abstract=True)``.
     """
 
     _registry: ClassVar[dict[str, type[Value]]] = {}
@@ -25,7 +25,7 @@ class Value:
         super().__init_subclass__(**options)
         cls._abstract = abstract
         known = Value._registry.get(cls.__name__)
-        redefined = known is not None and known.__module__ == cls.__module__  # for example by a notebook's cell
+        redefined = known is not None and known.__module__ == cls.__module__  # for example by a notebook cell
         if not abstract and cls.__name__[0] != "_" and (known is None or redefined):
             Value._registry[cls.__name__] = cls
 
@@ -41,7 +41,7 @@ class Value:
         return super().__new__(cls)
 
     def __repr__(self) -> str:
-        """The fields without a default, and those that differ from theirs."""
+        """Return the class name and the fields that have no default or differ from it."""
         chosen = [each.name for each in fields(self) if getattr(self, each.name) != each.default]  # type: ignore[arg-type]
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in chosen)})"
 
@@ -52,7 +52,7 @@ class Value:
                 self._set(each.name, flag(each.name, getattr(self, each.name)))
 
     def _compared(self, name: str) -> Any:
-        """Return what stands for a field where recipes are compared, such as a digest for a model's weights."""
+        """Return the value of a field for the comparison of recipes, such as a digest instead of a model's weights."""
         return getattr(self, name)
 
     def _set(self, name: str, value: object) -> None:
@@ -65,5 +65,5 @@ def kinds(base: type[_V]) -> dict[str, type[_V]]:
 
 
 def is_kind(value: object) -> bool:
-    """Return whether an object is a registered class itself, instead of an instance of one."""
+    """Return whether an object is a registered class (not an instance of one)."""
     return isinstance(value, type) and Value._registry.get(value.__name__) is value

@@ -1,1 +1,1 @@
-"""Data sets, the batch loader and normalization."""
+"""Data sets, batch loader and normalization."""

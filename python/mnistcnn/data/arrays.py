@@ -1,4 +1,4 @@
-"""Arrays of all kinds as tensors, on the same memory wherever that is possible."""
+"""Conversion of NumPy arrays to tensors without copying where possible."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import torch
 
 
 def as_tensor(array: np.ndarray[Any, Any] | torch.Tensor) -> torch.Tensor:
-    """The same memory as a tensor. It will only be read, so that read-only arrays are welcome."""
+    """Return a tensor that shares the memory of an array.
+
+    Only arrays that are not C-contiguous or not in native byte order are copied. The array may be read-only, so the
+    caller must not write to the tensor.
+    """
     if isinstance(array, torch.Tensor):
         return array
     array = np.asarray(array)
@@ -17,11 +21,11 @@ def as_tensor(array: np.ndarray[Any, Any] | torch.Tensor) -> torch.Tensor:
     if array.flags.writeable:
         return torch.from_numpy(array)
     interface = {**array.__array_interface__, "data": (array.__array_interface__["data"][0], False)}
-    return torch.from_numpy(np.asarray(_Memory(interface, array)))
+    return torch.from_numpy(np.asarray(_WritableView(interface, array)))
 
 
-class _Memory:
-    """Memory of an array, handed on without its read-only mark."""
+class _WritableView:
+    """Array interface without the read-only flag, because ``torch.from_numpy`` warns about read-only arrays."""
 
     def __init__(self, interface: dict[str, Any], owner: object) -> None:
         self.__array_interface__ = interface

@@ -1,4 +1,4 @@
-"""The data sets by name: found on this machine, downloaded, or drawn."""
+"""Data sets by name: read from local files, downloaded, or synthetic."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ _KUZUSHIJI = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")  # お
 
 
 class DownloadError(OSError):
-    """A data set is neither on this machine nor could it be downloaded: what was tried, and what helps."""
+    """Raised if a data set is not on this machine and could not be downloaded; the message lists solutions."""
 
 
 class AutoData(NamedTuple):
-    """What `load_auto` found."""
+    """Result of `load_auto`."""
 
     train: ImageSet
     test: ImageSet
-    message: str | None  # why it is not MNIST
+    message: str | None  # reason for the fallback; None for MNIST
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ _Files: TypeAlias = tuple[_File, _File, _File, _File]
 
 @dataclass(frozen=True)
 class _Source:
-    folder: str  # torchvision's name for it
+    folder: str  # name of the folder that torchvision uses
     classes: tuple[str, ...]
-    mirrors: tuple[str, ...]  # addresses to which a file's name and .gz are appended
+    mirrors: tuple[str, ...]  # URLs, each completed with the name of a file and .gz
     files: _Files  # train images, train labels, test images, test labels
 
 
@@ -77,7 +77,7 @@ def _four(train_images: str, train_labels: str, test_images: str, test_labels: s
     )
 
 
-# The checksums are those of the files as first published; TensorFlow Datasets and torchvision have the same.
+# SHA-256 of the files as first published; TensorFlow Datasets and torchvision use the same.
 _SOURCES = {
     "mnist": _Source(
         "MNIST",
@@ -151,7 +151,7 @@ _SOURCES = {
     ),
 }
 
-DATASETS: tuple[str, ...] = (*_SOURCES, "digits")  # the names that `load` knows
+DATASETS: tuple[str, ...] = (*_SOURCES, "digits")  # names that `load` accepts
 
 
 def load(
@@ -162,44 +162,46 @@ def load(
     seed: int = 0,
     progress: bool = True,
 ) -> tuple[ImageSet, ImageSet]:
-    """The training and the test set of a data set.
+    """Return the training set and the test set of a data set; download the files if necessary.
 
-    Files are looked for in `root`, then in the folder that the environment variable MNISTCNN_DATA names, in
-    the user's cache (MNISTCNN_CACHE moves it) and in ./data: in the folder itself, in `<name>/` and in
-    torchvision's `MNIST/raw`, `FashionMNIST/raw`, ... The IDX files may be gzipped or not. What is found
-    nowhere is downloaded, checked and kept.
+    The files are searched in this order: `root`, the folder in the environment variable MNISTCNN_DATA, the user's cache
+    (another folder if MNISTCNN_CACHE is set), and ./data. In each, the files may be in the subfolder `<name>`, in
+    torchvision's subfolder (`MNIST/raw`, `FashionMNIST/raw`, ...), or in the folder itself. IDX files may be plain or
+    compressed with gzip. Missing files are downloaded to `root` or the cache and verified by their SHA-256. Damaged
+    files in the cache are downloaded again.
 
     Parameters
     ----------
-    name : str
-        ``"mnist"``, ``"fashion_mnist"``, ``"kmnist"``, ``"qmnist"`` (its test set has 60,000 images), or
-        ``"digits"``: 60,000 + 10,000 handwritten-looking digits that are drawn on this machine.
-    root : path, optional
-        A folder to look in first, and to download to instead of the cache.
-    download : bool
-        Whether to download what is not there.
-    seed : int
-        For ``"digits"`` only: another seed gives other digits.
-    progress : bool
+    name
+        ``"mnist"``, ``"fashion_mnist"``, ``"kmnist"``, ``"qmnist"`` (60,000 test images), or ``"digits"``: 60,000
+        training and 10,000 test images of synthetic digits that resemble handwriting, generated on this machine.
+    root
+        Folder to search first, and to download to instead of the cache. Default: no such folder.
+    download
+        Download missing files.
+    seed
+        Seed of the synthetic digits; ignored for other data sets.
+    progress
         Show a progress bar while downloading.
 
     Returns
     -------
     (ImageSet, ImageSet)
-        For training and for testing.
+        Training set and test set.
 
     Raises
     ------
     ValueError
-        There is no data set of this name.
+        If the name is unknown, or the seed of ``"digits"`` is out of range.
     DownloadError
-        The files are not here and can't be downloaded; it is an OSError.
+        If the files are not on this machine and can't be downloaded. A subclass of OSError.
     OSError
-        A file in `root`, MNISTCNN_DATA or ./data is damaged.
+        If a file in `root`, MNISTCNN_DATA or ./data is damaged.
 
     Examples
     --------
-    >>> train, test = load("digits", seed=1)
+    >>> import mnistcnn
+    >>> train, test = mnistcnn.load("digits")
     >>> train
     ImageSet 'digits': 60,000 images 1x28x28, 10 classes (0 … 9)
     """
@@ -211,20 +213,33 @@ def load(
         try:
             return _read(name, found)
         except OSError:
-            # Our own cache is repaired by downloading again; other folders are the user's to repair.
+            # Only the cache is repaired by another download: other folders belong to the user.
             if not (download and found == _cache_folder() / name):
                 raise
     if not download:
-        raise DownloadError(f"{name} was not found on this machine and download is off.\n{_advice(name, root)}")
+        raise DownloadError(f"{name} was not found on this machine, and download=False.\n{_advice(name, root)}")
     return _read(name, _download(name, root, progress))
 
 
 def available(name: str, *, root: str | os.PathLike[str] | None = None) -> bool:
-    """Whether `load` finds the data set on this machine, without downloading.
+    """Return whether `load` finds the data set on this machine without downloading.
+
+    Parameters
+    ----------
+    name
+        Name of the data set, as in `load`.
+    root
+        Folder to search first, as in `load`. Default: no such folder.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
 
     Examples
     --------
-    >>> available("digits")
+    >>> import mnistcnn
+    >>> mnistcnn.available("digits")
     True
     """
     _check_name(name)
@@ -232,23 +247,23 @@ def available(name: str, *, root: str | os.PathLike[str] | None = None) -> bool:
 
 
 def load_auto(*, root: str | os.PathLike[str] | None = None, download: bool = True, progress: bool = True) -> AutoData:
-    """MNIST when it is here or can be downloaded, and else ``digits`` with a message that says why.
+    """Load MNIST, and fall back to ``digits`` if it is not available; the arguments are those of `load`.
 
-    Whoever calls this shows the message, so that nobody takes the one for the other. The arguments are those of `load`.
+    The caller must show the message, so that users do not mistake ``digits`` for MNIST.
 
     Returns
     -------
     AutoData
-        (train, test, message); the message is None for MNIST.
+        (train, test, message). The message gives the reason for the fallback and is None for MNIST.
     """
     try:
         return AutoData(*load("mnist", root=root, download=download, progress=progress), None)
     except OSError as error:
-        message = f"NOT MNIST: using the drawn data set 'digits' instead, because MNIST can't be had.\n{error}"
+        message = f"NOT MNIST: using the synthetic data set 'digits', because MNIST is not available.\n{error}"
     return AutoData(*load("digits"), message)
 
 
-# ---- finding ----
+# ---- search ----
 
 
 def _cache_folder() -> Path:
@@ -260,18 +275,18 @@ def _cache_folder() -> Path:
     return Path(pooch.os_cache("mnistcnn"))
 
 
-def _places(root: str | os.PathLike[str] | None) -> list[Path]:
-    """The folders that may hold data sets, in the order of search."""
+def _search_folders(root: str | os.PathLike[str] | None) -> list[Path]:
+    """Return the folders that may contain data sets, in search order."""
     named = [root, os.environ.get("MNISTCNN_DATA"), _cache_folder(), "data"]
     return [Path(place).expanduser() for place in named if place]
 
 
 def _find(name: str, root: str | os.PathLike[str] | None) -> Path | None:
-    """The first folder that holds all four files."""
+    """Return the first folder that contains all four files of a data set, or None."""
     source = _SOURCES[name]
-    for place in _places(root):
+    for place in _search_folders(root):
         for folder in (place / name, place / source.folder / "raw", place):
-            if all(_local(folder, file) for file in source.files) and _belongs(name, folder):
+            if all(_local(folder, file) for file in source.files) and _matches(name, folder):
                 return folder
     return None
 
@@ -283,16 +298,22 @@ def _local(folder: Path, file: _File) -> Path | None:
     return None
 
 
-def _belongs(name: str, folder: Path) -> bool:
-    """Whether the files here are this data set's: MNIST, Fashion-MNIST and KMNIST use the same file names."""
+def _matches(name: str, folder: Path) -> bool:
+    """Return whether the files in a folder belong to a data set.
+
+    MNIST, Fashion-MNIST and KMNIST use the same file names. The name of the folder decides, then the checksum of the
+    test labels. Unknown files are assumed to be MNIST.
+    """
     if name == "qmnist":
         return True
     parts = [re.sub(r"[^a-z]", "", part.lower()) for part in folder.absolute().parts]
-    word = parts[-2] if parts[-1] == "raw" and len(parts) > 1 else parts[-1]
-    owners = [other for other, source in _SOURCES.items() if word in (source.folder.lower(), other.replace("_", ""))]
+    folder_name = parts[-2] if parts[-1] == "raw" and len(parts) > 1 else parts[-1]
+    owners = [
+        other for other, source in _SOURCES.items() if folder_name in (source.folder.lower(), other.replace("_", ""))
+    ]
     if owners:
         return name in owners
-    labels = _local(folder, _SOURCES[name].files[3])  # a few kB
+    labels = _local(folder, _SOURCES[name].files[3])  # the smallest file, a few kB
     digest = hashlib.sha256(labels.read_bytes()).hexdigest() if labels else ""
     for other, source in _SOURCES.items():
         if source.files[3].sha256 == digest:
@@ -303,7 +324,7 @@ def _belongs(name: str, folder: Path) -> bool:
 def _check_name(name: str) -> None:
     if name not in DATASETS:
         guess = did_you_mean(str(name).lower().replace("-", "_"), DATASETS)
-        raise ValueError(f"unknown data set {name!r}, choose one of {', '.join(DATASETS)}{guess}")
+        raise ValueError(f"name must be one of {', '.join(DATASETS)}, got {name!r}{guess}")
 
 
 # ---- reading ----
@@ -320,7 +341,7 @@ def _read_pair(name: str, folder: Path, image_file: _File, label_file: _File) ->
     if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
         raise OSError(f"{image_path}: {images.dtype} of shape {list(images.shape)}, expected uint8 [N, 28, 28]")
     if labels.ndim == 2 and labels.shape[1] == 8 and labels.dtype == np.int32:
-        labels = labels[:, 0]  # QMNIST: the class, then the writer and other facts
+        labels = labels[:, 0]  # QMNIST: the class, then the writer and other metadata
     if labels.ndim != 1:
         raise OSError(f"{label_path}: labels of shape {list(labels.shape)}, expected [N]")
     try:
@@ -329,13 +350,16 @@ def _read_pair(name: str, folder: Path, image_file: _File, label_file: _File) ->
         raise OSError(f"{image_path} and {label_path.name}: {error}") from None
 
 
-# ---- downloading ----
+# ---- download ----
 
-_CONNECTION = re.compile(r"^<?HTTPS?Connection[^)]*\)[^:]*: ")  # which object said it
+_CONNECTION = re.compile(r"^<?HTTPS?Connection[^)]*\)[^:]*: ")  # the object that raised the error
 
 
 def _download(name: str, root: str | os.PathLike[str] | None, progress: bool) -> Path:
-    """Fetch the files that are missing or damaged. A file appears under its name only whole and verified."""
+    """Download missing or damaged files and return their folder.
+
+    Each file is verified before it is renamed to its final name.
+    """
     folder = (Path(root).expanduser() if root else _cache_folder()) / name
     mirrors = list(_SOURCES[name].mirrors)
     for file in _SOURCES[name].files:
@@ -344,10 +368,10 @@ def _download(name: str, root: str | os.PathLike[str] | None, progress: bool) ->
             try:
                 _fetch(f"{mirror}{file.name}.gz", file, folder, progress)
                 break
-            except Exception as error:  # whatever is wrong with a mirror, the next may do
+            except Exception as error:  # another mirror may work, whatever the error
                 failures.append(f"  {mirror}{file.name}.gz: {_reason(error)}")
                 mirrors.remove(mirror)
-                mirrors.append(mirror)  # asked last from now on
+                mirrors.append(mirror)  # try it last for the remaining files
         else:
             tried = "\n".join(failures)
             raise DownloadError(f"{name} could not be downloaded. Tried:\n{tried}\n{_advice(name, root)}")
@@ -369,7 +393,7 @@ def _fetch(url: str, file: _File, folder: Path, progress: bool) -> None:
 
 @contextmanager
 def _quiet(logger: Any) -> Iterator[None]:
-    """Without pooch's advice to note down the checksum."""
+    """Suppress messages of pooch, such as the advice to store the checksum."""
     level = logger.level
     logger.setLevel("ERROR")
     try:
@@ -379,7 +403,7 @@ def _quiet(logger: Any) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what went wrong at the bottom; requests wraps it three times, with addresses of objects."""
+    """Return the first line of the innermost error, because requests wraps it three times and adds object addresses."""
     inner = getattr(error, "reason", None) or next(iter(error.args), None)
     if isinstance(inner, BaseException):
         return _reason(inner)
@@ -390,11 +414,11 @@ def _reason(error: BaseException) -> str:
 
 def _advice(name: str, root: str | os.PathLike[str] | None) -> str:
     files = ", ".join(f"{file.name}.gz" for file in _SOURCES[name].files)
-    looked = ", ".join(str(place) for place in _places(root))
+    searched = ", ".join(str(place) for place in _search_folders(root))
     return (
-        f"Looked in: {looked}.\n"
-        f"By hand: put {files} (or the unpacked files) into {_cache_folder() / name}, "
-        f"or name their folder in the environment variable MNISTCNN_DATA. "
+        f"Searched: {searched}.\n"
+        f"To install it manually, put {files} (or the decompressed files) into {_cache_folder() / name}, "
+        f"or set the environment variable MNISTCNN_DATA to their folder. "
         f'load("digits") needs no download.'
     )
 
@@ -402,16 +426,16 @@ def _advice(name: str, root: str | os.PathLike[str] | None) -> str:
 # ---- digits ----
 
 _TRAIN_DIGITS, _TEST_DIGITS = 60_000, 10_000
-_PROBE = 16  # digits drawn anew to see whether a cache is of this version's pen
+_SAMPLE = 16  # digits generated again to check that the cached ones are of this version
 
 
 def _load_digits(seed: int) -> tuple[ImageSet, ImageSet]:
     if not 0 <= seed < 1 << 64:
-        raise ValueError(f"seed must be between 0 and 2^64 - 1, got {seed}")
+        raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, got {seed}")
     arrays = _read_digits(seed)
     if arrays is None:
-        arrays = _drawn_digits(seed)
-        with suppress(OSError):  # a cache that can't be written saves no time and does no harm
+        arrays = _generated_digits(seed)
+        with suppress(OSError):  # the cache is optional
             _write_digits(seed, arrays)
     train_images, train_labels, test_images, test_labels = arrays
     return (
@@ -420,7 +444,7 @@ def _load_digits(seed: int) -> tuple[ImageSet, ImageSet]:
     )
 
 
-def _drawn_digits(seed: int) -> list[npt.NDArray[Any]]:
+def _generated_digits(seed: int) -> list[npt.NDArray[Any]]:
     from mnistcnn._internal.native import core as _core
 
     train = _core.draw_digits(_TRAIN_DIGITS, seed=seed, first_index=0, threads=0)
@@ -429,7 +453,7 @@ def _drawn_digits(seed: int) -> list[npt.NDArray[Any]]:
 
 
 def _digits_paths(seed: int) -> tuple[list[Path], Path]:
-    """The four arrays, and the note of their checksums that makes them valid."""
+    """Return the paths of the four cached arrays and of the JSON file with their checksums."""
     folder = _cache_folder() / "digits"
     parts = ("train-images", "train-labels", "test-images", "test-labels")
     return [folder / f"seed{seed}-{part}.npy" for part in parts], folder / f"seed{seed}.json"
@@ -440,27 +464,27 @@ def _checksum(array: npt.NDArray[Any]) -> int:
 
 
 def _read_digits(seed: int) -> list[npt.NDArray[Any]] | None:
-    """The cached arrays, or None when they are not there, damaged, or drawn by another version."""
+    """Return the cached arrays, or None if they are missing, damaged, or generated by another version."""
     from mnistcnn._internal.native import core as _core
 
-    paths, note = _digits_paths(seed)
+    paths, checksum_file = _digits_paths(seed)
     try:
-        checksums = json.loads(note.read_text())
+        checksums = json.loads(checksum_file.read_text())
         arrays = [np.load(path, allow_pickle=False) for path in paths]
         if checksums != [_checksum(array) for array in arrays]:
             return None
     except (OSError, ValueError, EOFError):
         return None
-    images, labels = _core.draw_digits(_PROBE, seed=seed, first_index=0, threads=1)
-    same_pen = np.array_equal(arrays[0][:_PROBE], images) and np.array_equal(arrays[1][:_PROBE], labels)
-    return arrays if same_pen else None
+    images, labels = _core.draw_digits(_SAMPLE, seed=seed, first_index=0, threads=1)
+    current = np.array_equal(arrays[0][:_SAMPLE], images) and np.array_equal(arrays[1][:_SAMPLE], labels)
+    return arrays if current else None
 
 
 def _write_digits(seed: int, arrays: list[npt.NDArray[Any]]) -> None:
-    paths, note = _digits_paths(seed)
-    note.parent.mkdir(parents=True, exist_ok=True)
+    paths, checksum_file = _digits_paths(seed)
+    checksum_file.parent.mkdir(parents=True, exist_ok=True)
     for path, array in zip(paths, arrays, strict=True):
         with replacing(path) as stream:
             np.save(stream, array, allow_pickle=False)
-    with replacing(note) as stream:
+    with replacing(checksum_file) as stream:
         stream.write(json.dumps([_checksum(array) for array in arrays]).encode())

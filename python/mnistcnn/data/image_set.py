@@ -1,4 +1,4 @@
-"""Images with their labels: the one form in which data is trained and tested on."""
+"""ImageSet: uint8 images with labels, the input of training and evaluation."""
 
 from __future__ import annotations
 
@@ -13,27 +13,34 @@ import numpy.typing as npt
 
 __all__ = ["ImageSet"]
 
-_CHUNK = 2048  # images converted or counted at a time
+_CHUNK = 2048  # images that are converted or counted at a time, to limit memory
 _TO_CHW = "transpose it first: images.transpose(0, 3, 1, 2) for arrays, images.permute(0, 3, 1, 2) for tensors"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageSet:
-    """An immutable set of uint8 images and their labels.
+    """Immutable set of uint8 images and their labels.
 
-    Make one with `ImageSet.from_arrays` or `ImageSet.from_torch`, or get two from `mnistcnn.load`. The
-    constructor itself takes only what is already in the final form.
+    Create one with `ImageSet.from_arrays` or `ImageSet.from_torch`, or load a data set with `mnistcnn.load`. The
+    constructor does not convert other types and shapes. The arrays are read-only views.
 
-    Attributes
+    Parameters
     ----------
-    images : numpy.ndarray
-        uint8 [N, C, H, W], C-contiguous and read-only.
-    labels : numpy.ndarray
-        int64 [N], each in [0, num_classes), read-only.
-    classes : tuple of str
-        The name of each class.
-    name : str
-        What tables and plots call the set.
+    images
+        uint8 [N, C, H, W].
+    labels
+        int64 [N], each from 0 to ``num_classes - 1``.
+    classes
+        Class names.
+    name
+        Name of the set in tables and plots.
+
+    Raises
+    ------
+    TypeError
+        If the arrays have another dtype or number of dimensions.
+    ValueError
+        If the lengths differ or a label is out of range.
 
     Examples
     --------
@@ -57,9 +64,9 @@ class ImageSet:
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
         if not (isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4):
-            raise TypeError("images must be a uint8 array [N, C, H, W]; ImageSet.from_arrays converts others")
+            raise TypeError("images must be a uint8 array [N, C, H, W]; convert others with ImageSet.from_arrays")
         if not (isinstance(labels, np.ndarray) and labels.dtype == np.int64 and labels.ndim == 1):
-            raise TypeError("labels must be an int64 array [N]; ImageSet.from_arrays converts others")
+            raise TypeError("labels must be an int64 array [N]; convert others with ImageSet.from_arrays")
         _check_lengths(images, labels)
         _check_labels(labels, len(self.classes))
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -70,24 +77,28 @@ class ImageSet:
     def from_arrays(
         cls, images: Any, labels: Any, classes: int | Sequence[str] | None = None, name: str = "custom"
     ) -> ImageSet:
-        """Make a set of NumPy arrays or torch tensors.
+        """Create a set from NumPy arrays or torch tensors.
 
-        Contiguous uint8 images and int64 labels are taken without copying, so don't write to them afterwards.
+        Contiguous uint8 images and int64 labels are not copied: do not modify them afterwards.
 
         Parameters
         ----------
-        images : array or tensor
-            [N, C, H, W], or [N, H, W] for one channel. uint8, or floats in [0, 1] (rounded to 1/255).
-        labels : array, tensor or sequence of int
-            [N], any integer type, from 0 on.
-        classes : int or sequence of str, optional
-            The number of classes or their names; by default the largest label + 1.
-        name : str
-            What tables and plots call the set.
+        images
+            Array or tensor of shape [N, C, H, W], or [N, H, W] for one channel: uint8, or floats in [0, 1], which are
+            multiplied by 255 and rounded.
+        labels
+            Array, tensor or sequence of N integers of at least 0.
+        classes
+            Number of classes or sequence of class names. Default: the largest label + 1.
+        name
+            Name of the set in tables and plots.
 
-        Returns
-        -------
-        ImageSet
+        Raises
+        ------
+        TypeError
+            If the images or labels have an unsupported dtype.
+        ValueError
+            If a shape, a value or a label is out of range.
 
         Examples
         --------
@@ -104,20 +115,31 @@ class ImageSet:
     def from_torch(cls, dataset: Any, name: str | None = None) -> ImageSet:
         """Convert a torch or torchvision data set of (image, label) pairs.
 
-        torchvision's MNIST and its relatives without transforms are taken without copying. Of others every
-        item is asked for once: PIL images, arrays or tensors [C, H, W] or [H, W], uint8 or floats in [0, 1].
-        Random transforms would be frozen by that; leave augmentation and normalisation to the training.
+        The arrays of torchvision's MNIST and similar data sets are not copied if they have no transforms. Otherwise
+        each item is read once. Images may be PIL images, or arrays or tensors of shape [C, H, W] or [H, W], with uint8
+        pixels or floats in [0, 1]. Random transforms would be applied only once: pass augmentation and normalization to
+        `mnistcnn.train` instead.
 
         Parameters
         ----------
-        dataset : torch.utils.data.Dataset
-            Anything that yields (image, label).
-        name : str, optional
-            By default the name of the data set's class in lower case.
+        dataset
+            Data set or other iterable that yields (image, label).
+        name
+            Name of the set in tables and plots. Default: the class name of the data set in lower case.
 
-        Returns
-        -------
-        ImageSet
+        Raises
+        ------
+        TypeError
+            If an item is not a pair (image, label), or has an unsupported type.
+        ValueError
+            If the data set is empty, or its images have different shapes.
+
+        Examples
+        --------
+        >>> import torch
+        >>> data = torch.utils.data.TensorDataset(torch.rand(5, 1, 8, 8), torch.arange(5))
+        >>> ImageSet.from_torch(data, name="noise")
+        ImageSet 'noise': 5 images 1x8x8, 5 classes (0 … 4)
         """
         title = type(dataset).__name__.lower() if name is None else name
         classes = _torch_classes(dataset)
@@ -130,8 +152,8 @@ class ImageSet:
             image, label = _converted_item(item, index)
             if images and image.shape != images[0].shape:
                 raise ValueError(
-                    f"item {index} of the data set has shape {list(image.shape)}, the ones before have "
-                    f"{list(images[0].shape)}; resize them to one shape"
+                    f"item {index} of the data set has shape {list(image.shape)}, but previous items have shape "
+                    f"{list(images[0].shape)}; resize all images to the same shape"
                 )
             images.append(image)
             labels.append(label)
@@ -139,27 +161,32 @@ class ImageSet:
             raise ValueError("the data set is empty")
         return cls.from_arrays(np.stack(images), np.array(labels), classes=classes, name=title)
 
-    # ---- facts ----
+    # ---- properties ----
 
     @property
     def num_classes(self) -> int:
-        """The number of classes, also those without an image."""
+        """Number of classes, including classes without images."""
         return len(self.classes)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of every image."""
+        """Shape (C, H, W) of each image."""
         _, channels, height, width = self.images.shape
         return channels, height, width
 
     def class_counts(self) -> npt.NDArray[np.int64]:
-        """How many images each class has, int64 [num_classes]."""
+        """Return the number of images of each class, int64 [num_classes]."""
         return np.bincount(self.labels, minlength=self.num_classes).astype(np.int64)
 
     def mean_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of every channel, for pixels in [0, 1].
+        """Return the mean and the standard deviation of each channel, for pixels in [0, 1].
 
-        Computed from a histogram in whole numbers: neither the order of the images nor rounding plays a part.
+        They are computed from integer histograms, so the result does not depend on the order of the images.
+
+        Raises
+        ------
+        ValueError
+            If the set is empty.
 
         Examples
         --------
@@ -186,24 +213,29 @@ class ImageSet:
             histogram += np.bincount(self.images[start : start + _CHUNK, channel].ravel(), minlength=256)
         return histogram
 
-    # ---- parts ----
+    # ---- subsets ----
 
     def split(self, part: float, seed: int = 0, stratified: bool = True) -> tuple[ImageSet, ImageSet]:
-        """Split at random into the rest and a part: ``train, validation = train.split(0.1)``.
+        """Split the set at random into two: ``train, validation = train.split(0.1)``.
 
         Parameters
         ----------
-        part : float or int
-            The size of the second set: a fraction between 0 and 1, or a number of images.
-        seed : int
-            The same seed gives the same split, on every machine.
-        stratified : bool
+        part
+            Size of the second set: a fraction between 0 and 1 (float), or a number of images (int).
+        seed
+            Seed of the random numbers. The split depends only on the seed and the labels, not on the machine.
+        stratified
             Keep the proportions of the classes, to within one image per class.
 
         Returns
         -------
         (ImageSet, ImageSet)
-            The rest and the part, both in the order of the original.
+            The remaining images and the second set, both in the original order.
+
+        Raises
+        ------
+        ValueError
+            If one of the two sets would be empty.
 
         Examples
         --------
@@ -217,7 +249,7 @@ class ImageSet:
         keys = _split_keys(len(self), seed)
         chosen = np.zeros(len(self), np.bool_)
         if stratified:
-            for label, share in enumerate(_shares(self.class_counts(), count)):
+            for label, share in enumerate(_stratified_counts(self.class_counts(), count)):
                 members = np.flatnonzero(self.labels == label)
                 chosen[members[np.argsort(keys[members], kind="stable")[:share]]] = True
         else:
@@ -232,14 +264,14 @@ class ImageSet:
     @overload
     def __getitem__(self, index: slice | Sequence[int] | Sequence[bool] | npt.NDArray[Any]) -> ImageSet: ...
     def __getitem__(self, index: Any) -> Any:
-        """One (image, label) for an integer; an `ImageSet` for a slice, an array of indices or a mask.
+        """Return (image, label) for an integer, and an `ImageSet` for a slice, an array of indices or a mask.
 
-        A slice of step 1 shares the memory of the whole, everything else is a copy.
+        Single images and slices with step 1 are views; other subsets are copies.
         """
         if isinstance(index, slice):
             return self._at(index)
         if isinstance(index, (bool, np.bool_)):
-            raise TypeError("an ImageSet is indexed by integers, slices, arrays of indices or masks, not by a bool")
+            raise TypeError("an ImageSet index must be an integer, a slice, an array of indices or a mask, not a bool")
         if hasattr(index, "__index__") and getattr(index, "ndim", 0) == 0:
             position = _checked_index(operator.index(index), len(self))
             return self.images[position], int(self.labels[position])
@@ -266,7 +298,7 @@ class ImageSet:
         return ImageSet, (self.images, self.labels, self.classes, self.name)
 
 
-# ---- arrays ----
+# ---- conversion of arrays ----
 
 
 def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -276,17 +308,17 @@ def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _as_array(values: Any, what: str) -> npt.NDArray[Any]:
-    """A NumPy array that shares the memory of `values` where it can; tensors are known by their methods."""
+    """Return a NumPy array, sharing the memory of `values` if possible; tensors are recognised by their methods."""
     if hasattr(values, "detach") and hasattr(values, "numpy"):
         tensor = values.detach().cpu()
         try:
             return np.asarray(tensor.numpy())
-        except TypeError:  # bfloat16 and the like
+        except TypeError:  # NumPy has no bfloat16
             return np.asarray(tensor.float().numpy())
     try:
         return np.asarray(values)
     except ValueError as error:
-        raise ValueError(f"{what} don't form one array: {error}") from None
+        raise ValueError(f"{what} can't be converted to an array: {error}") from None
 
 
 def _as_images(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -295,7 +327,7 @@ def _as_images(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if array.ndim != 4:
         raise ValueError(f"images must have shape [N, C, H, W] or [N, H, W], got {list(array.shape)}")
     if 0 in array.shape:
-        raise ValueError(f"images of shape {list(array.shape)} hold nothing")
+        raise ValueError(f"images must not be empty, got shape {list(array.shape)}")
     if array.shape[3] in (1, 3, 4) and array.shape[1] > 4:
         raise ValueError(
             f"images of shape {list(array.shape)} look like [N, H, W, C], expected [N, C, H, W]; {_TO_CHW}"
@@ -304,13 +336,13 @@ def _as_images(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def _as_bytes(array: npt.NDArray[Any], what: str) -> npt.NDArray[np.uint8]:
-    """Uint8 as it is; floats in [0, 1] times 255, rounded."""
+    """Return uint8 unchanged, and floats in [0, 1] multiplied by 255 and rounded."""
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind != "f":
         raise TypeError(
             f"{what} must be uint8 or floats in [0, 1], got {array.dtype}; "
-            f"for whole numbers from 0 to 255 use images.astype(numpy.uint8) or images.to(torch.uint8)"
+            f"convert integers from 0 to 255 with images.astype(numpy.uint8) or images.to(torch.uint8)"
         )
     result = np.empty(array.shape, np.uint8)
     for start in range(0, len(array), _CHUNK):
@@ -321,7 +353,7 @@ def _as_bytes(array: npt.NDArray[Any], what: str) -> npt.NDArray[np.uint8]:
         if low < -1e-6 or high > 1 + 1e-6:
             raise ValueError(
                 f"{what} of {array.dtype} must be in [0, 1], found {low if low < 0 else high:g}; "
-                f"divide by 255 if they go up to 255, and leave out normalisation: the training does it"
+                f"divide by 255 if the values are 0 to 255, and omit normalisation, which training applies"
             )
         result[start : start + _CHUNK] = np.rint(np.clip(part, 0, 1) * 255)
     return result
@@ -333,7 +365,7 @@ def _as_labels(array: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     if array.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got {array.dtype}; convert them with .astype(int) or .long()")
     if array.dtype == np.uint64 and len(array) and array.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"label {array.max()} at index {array.argmax()} is too large")
+        raise ValueError(f"label {array.max()} at index {array.argmax()} is too large: labels must fit int64")
     return array.astype(np.int64, copy=False)
 
 
@@ -344,24 +376,24 @@ def _check_lengths(images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> None:
 
 def _check_labels(labels: npt.NDArray[np.int64], num_classes: int) -> None:
     if num_classes < 1:
-        raise ValueError("there must be at least one class")
+        raise ValueError("classes must contain at least one class")
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(wrong):
         raise ValueError(
-            f"label {labels[wrong[0]]} at index {wrong[0]} is out of range: there are {num_classes} classes, "
-            f"so labels go from 0 to {num_classes - 1}"
+            f"label {labels[wrong[0]]} at index {wrong[0]} is out of range: with {num_classes} classes, labels must be "
+            f"from 0 to {num_classes - 1}"
         )
 
 
 def _class_names(classes: int | Sequence[str] | None, labels: npt.NDArray[np.int64]) -> tuple[str, ...]:
     if isinstance(classes, str):
-        raise TypeError(f"classes must be a number or a sequence of names, got the text {classes!r}")
+        raise TypeError(f"classes must be a number or a sequence of names, got the string {classes!r}")
     if classes is None:
         count = int(labels.max()) + 1 if len(labels) else 0
         if count > max(1000, 10 * len(labels)):
             at = int(labels.argmax())
             raise ValueError(
-                f"label {labels[at]} at index {at} would make {count:,} classes; give classes= if so meant"
+                f"label {labels[at]} at index {at} would require {count:,} classes; pass classes= if this is intended"
             )
         return tuple(str(index) for index in range(max(count, 1)))
     if isinstance(classes, (int, np.integer)):
@@ -383,7 +415,7 @@ def _checked_indices(indices: npt.NDArray[Any], count: int) -> npt.NDArray[np.in
         raise IndexError(f"indices must have one dimension, got shape {list(indices.shape)}")
     if indices.dtype == np.bool_:
         if len(indices) != count:
-            raise IndexError(f"a mask of {len(indices):,} does not fit {count:,} images")
+            raise IndexError(f"a mask must have one value per image, got {len(indices):,} values for {count:,} images")
         return np.flatnonzero(indices)
     if len(indices) == 0:
         return np.zeros(0, np.intp)
@@ -400,22 +432,24 @@ def _checked_indices(indices: npt.NDArray[Any], count: int) -> npt.NDArray[np.in
 
 def _part_size(part: float, count: int) -> int:
     if isinstance(part, (bool, np.bool_)):
-        raise TypeError("the part must be a fraction or a number of images, not a bool")
+        raise TypeError(f"part must be a fraction or a number of images, got {part!r}")
     if isinstance(part, (int, np.integer)):
         size = int(part)
         if not 0 < size < count:
-            raise ValueError(f"a part of {size:,} images must leave both sets non-empty: from 1 to {count - 1:,}")
+            raise ValueError(
+                f"part must be from 1 to {count - 1:,} images, so that both sets are non-empty, got {size:,}"
+            )
         return size
     if not 0 < part < 1:
-        raise ValueError(f"a fraction must be between 0 and 1, got {part}; for a number of images pass an int")
+        raise ValueError(f"part must be a fraction between 0 and 1 or an int number of images, got {part}")
     size = round(part * count)
     if not 0 < size < count:
-        raise ValueError(f"{part} of {count:,} images leaves one of the two sets empty")
+        raise ValueError(f"part={part} of {count:,} images leaves one of the two sets empty")
     return size
 
 
-def _shares(counts: npt.NDArray[np.int64], size: int) -> list[int]:
-    """`size` images in proportion to `counts`, in whole numbers: the largest remainders are rounded up."""
+def _stratified_counts(counts: npt.NDArray[np.int64], size: int) -> list[int]:
+    """Return numbers of images that sum to `size`, in proportion to `counts` (largest remainder method)."""
     total = int(counts.sum())
     exact = [divmod(size * int(count), total) for count in counts]
     shares = [whole for whole, _ in exact]
@@ -426,7 +460,7 @@ def _shares(counts: npt.NDArray[np.int64], size: int) -> list[int]:
 
 
 _GOLDEN = 0x9E3779B97F4A7C15
-_SPLIT = 6  # Purpose::kSplit of the core's random numbers
+_SPLIT = 6  # Purpose::kSplit of the C++ random number generator
 _MASK = (1 << 64) - 1
 
 
@@ -437,7 +471,7 @@ def _mix64(z: int) -> int:
 
 
 def _split_keys(count: int, seed: int) -> npt.NDArray[np.uint64]:
-    """One random number per image: the core's Stream(seed, Purpose::kSplit), alike in every NumPy version."""
+    """Return one random number per image, those of Stream(seed, Purpose::kSplit) in C++, in every NumPy version."""
     key = _mix64((operator.index(seed) + _GOLDEN) & _MASK)
     for word in (_SPLIT, 0, 0):
         key = _mix64(key ^ _mix64((word + _GOLDEN) & _MASK))
@@ -452,7 +486,7 @@ def _split_keys(count: int, seed: int) -> npt.NDArray[np.uint64]:
 
 
 def _torch_classes(dataset: Any) -> tuple[str, ...] | None:
-    """The class names of a torchvision data set or of the one a torch Subset is part of."""
+    """Return the class names of a torchvision data set, or of the data set of a torch Subset."""
     classes = getattr(dataset, "classes", None) or getattr(getattr(dataset, "dataset", None), "classes", None)
     if isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes):
         return tuple(classes)
@@ -460,7 +494,7 @@ def _torch_classes(dataset: Any) -> tuple[str, ...] | None:
 
 
 def _ready_arrays(dataset: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
-    """The arrays inside a torchvision data set of the MNIST kind, when no transform changes them."""
+    """Return the arrays of a torchvision data set such as MNIST, or None if it has transforms or other arrays."""
     transforms = (getattr(dataset, name, None) for name in ("transform", "target_transform", "transforms"))
     data, targets = getattr(dataset, "data", None), getattr(dataset, "targets", None)
     if data is None or targets is None or any(transform is not None for transform in transforms):
@@ -492,15 +526,15 @@ def _converted_item(item: Any, index: int) -> tuple[npt.NDArray[np.uint8], int]:
         raise ValueError(f"image {index} of the data set has shape {list(array.shape)}, expected [C, H, W] or [H, W]")
     if array.shape[2] in (1, 3, 4) and array.shape[0] > 4:
         raise ValueError(
-            f"image {index} of the data set has shape {list(array.shape)}, which looks like [H, W, C]; make "
-            f"it [C, H, W] with image.transpose(2, 0, 1)"
+            f"image {index} of the data set has shape {list(array.shape)}, which looks like [H, W, C]; "
+            f"convert it to [C, H, W] with image.transpose(2, 0, 1)"
         )
-    # a copy: a data set may hand out the same buffer again and again
+    # a copy, because a data set may return the same buffer for each item
     return np.array(_as_bytes(array, f"the pixels of item {index}")), number
 
 
 def _pil_array(image: Any) -> npt.NDArray[Any]:
-    """A PIL image as uint8 [H, W] or [C, H, W]."""
+    """Return a PIL image as uint8 [H, W] or [C, H, W]."""
     mode = {"1": "L", "P": "RGB", "LA": "L", "CMYK": "RGB", "YCbCr": "RGB"}.get(image.mode, image.mode)
     array = np.asarray(image.convert(mode) if mode != image.mode else image)
     return array if array.ndim == 2 else array.transpose(2, 0, 1)

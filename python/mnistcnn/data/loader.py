@@ -1,4 +1,4 @@
-"""Batches for a training loop of one's own, made natively in the background."""
+"""DataLoader: augmented and normalised batches for custom training loops, prepared by a native thread."""
 
 from __future__ import annotations
 
@@ -14,34 +14,44 @@ from mnistcnn.transforms.steps import Step, checked_steps, native
 
 
 class DataLoader:
-    """Iterates over a set in batches, as ``torch.utils.data.DataLoader`` does, without worker processes.
+    """Iterable over the batches of an image set, with augmentation and normalization.
 
-    Every iteration is an epoch: shuffled, augmented and normalised by one native thread, which makes the next batches
-    while the last one is used. Order and augmentation are those of `mnistcnn.train` with the same seed, epoch for
-    epoch.
+    The interface is that of ``torch.utils.data.DataLoader``, without worker processes. Each iteration is one epoch and
+    yields pairs of tensors: float32 images [N, C, H, W] and int64 labels [N]. A native thread prepares the next batches
+    while the current one is in use. The order and the augmentation of each epoch are those of `mnistcnn.train` with the
+    same seed.
 
     Parameters
     ----------
     image_set
-        What to iterate over.
+        Images and labels.
     batch_size
-        Images per batch; the last one may be smaller.
+        Images per batch. The last batch of an epoch may be smaller.
     shuffle
-        Whether every epoch has an order of its own.
+        Use a new random order in each epoch.
     augment
-        Steps such as ``mnistcnn.transforms.Rotation(10)``, or none.
+        Transform or list of transforms, such as ``mnistcnn.transforms.Rotation(10)``. Default: no augmentation.
     seed
-        Decides order and augmentation.
+        Seed of the order and the augmentation.
     normalization
-        How pixels become floats; by default with the set's own mean and deviation, as `mnistcnn.train` does.
+        Normalization of the pixels. Default: the mean and standard deviation of `image_set`, as in `mnistcnn.train`.
     drop_last
-        Whether to leave out a last batch that is smaller.
+        Skip the last batch of an epoch if it is smaller.
     prefetch
-        Batches made in advance; 0 makes each when it is asked for, without a thread.
+        Number of batches that are prepared in advance. 0 prepares each batch on request, without a thread.
     raw
-        Whether to yield the uint8 pixels instead of normalised floats.
-    num_workers, pin_memory
-        Taken for the sake of code written for PyTorch's loader, and not needed.
+        Yield uint8 pixels instead of normalised floats.
+    num_workers
+        Ignored; accepted for compatibility with PyTorch's loader.
+    pin_memory
+        Ignored; accepted for compatibility with PyTorch's loader.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type.
+    ValueError
+        If an argument is out of range, or the augmented images have different sizes.
 
     Examples
     --------
@@ -74,7 +84,7 @@ class DataLoader:
     ) -> None:
         if not isinstance(image_set, ImageSet):
             raise TypeError(
-                f"image_set must be an ImageSet, got {type(image_set).__name__}; make one with "
+                f"image_set must be an ImageSet, got {type(image_set).__name__}; create one with "
                 "mnistcnn.ImageSet.from_arrays or mnistcnn.ImageSet.from_torch"
             )
         if normalization is not None and not isinstance(normalization, Normalization):
@@ -95,23 +105,23 @@ class DataLoader:
 
     @property
     def dataset(self) -> ImageSet:
-        """The set, under the name PyTorch's loader gives it."""
+        """The image set; alias of `image_set` for compatibility with PyTorch's loader."""
         return self.image_set
 
     @property
     def normalization(self) -> Normalization:
-        """How pixels become floats."""
+        """Normalization of the pixels; by default computed from the image set on first use."""
         if self._normalization is None:
             self._normalization = Normalization.of(self.image_set)
         return self._normalization
 
     @property
     def epoch(self) -> int:
-        """That of the next iteration, counted from 0."""
+        """Number of the next epoch, counted from 0."""
         return self._epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Makes the next iteration that of an epoch, counted from 0."""
+        """Set the number of the next epoch, counted from 0; it determines the order and the augmentation."""
         self._epoch = whole_number("epoch", epoch, least=0)
 
     def __len__(self) -> int:

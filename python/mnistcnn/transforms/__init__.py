@@ -1,4 +1,4 @@
-"""Random transforms of training images (data augmentation), with the names of ``torchvision.transforms``."""
+"""Random transforms of training images (data augmentation), named as in ``torchvision.transforms``."""
 
 from mnistcnn.transforms.preview import (
     augment,

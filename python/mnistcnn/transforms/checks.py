@@ -1,4 +1,4 @@
-"""Checks of what the steps of an augmentation are given; each returns the value in its final form."""
+"""Checks of the arguments of transforms; each returns the value in its final form or raises an error."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from mnistcnn._internal.checks import finite_number, whole_number
 
-LARGEST_SIDE = 4096  # pixels; the core's too
+LARGEST_SIDE = 4096  # pixels; must equal kLargestSide in augmentation/steps.h
 _INTERPOLATIONS = ("nearest", "bilinear")
 
 
 def is_number(value: object) -> bool:
-    """Not a sequence of them."""
+    """Return whether a value is a single number, not a sequence."""
     return not isinstance(value, Sequence)
 
 
 def numbers(name: str, value: object, counts: tuple[int, ...]) -> tuple[float, ...]:
-    """A sequence of finite numbers, of one of some lengths."""
+    """Return a sequence of finite numbers as floats; its length must be one of ``counts``."""
     wanted = " or ".join(str(count) for count in counts)
     if isinstance(value, str) or not isinstance(value, Sequence) or len(value) not in counts:
         raise ValueError(f"{name} must hold {wanted} numbers, got {value!r}")
@@ -25,7 +25,7 @@ def numbers(name: str, value: object, counts: tuple[int, ...]) -> tuple[float, .
 
 
 def signed(name: str, value: Any) -> float:
-    """A finite number of any sign."""
+    """Return a finite number of either sign as a float."""
     try:
         finite_number(name, abs(value) if not isinstance(value, bool) else value)
     except (TypeError, ValueError):
@@ -36,7 +36,7 @@ def signed(name: str, value: Any) -> float:
 def bounds(
     name: str, value: object, *, above: float | None = None, least: float = 0.0, most: float = float("inf")
 ) -> tuple[float, float]:
-    """A range (smallest, largest) within limits."""
+    """Return a range (smallest, largest); both ends must exceed ``above`` and lie between ``least`` and ``most``."""
     low, high = numbers(name, value, (2,))
     if low > high:
         raise ValueError(f"{name}={value!r} must be (smallest, largest)")
@@ -48,8 +48,8 @@ def bounds(
     return low, high
 
 
-def around_zero(name: str, value: Any, most: float = float("inf")) -> tuple[float, float]:
-    """A number d of at least 0 as (-d, d); a range as it is."""
+def symmetric_range(name: str, value: Any, most: float = float("inf")) -> tuple[float, float]:
+    """Return (-d, d) for a number d of at least 0; return a range unchanged."""
     if not is_number(value):
         return bounds(name, value, least=-most, most=most)
     number = signed(name, value)
@@ -60,27 +60,27 @@ def around_zero(name: str, value: Any, most: float = float("inf")) -> tuple[floa
 
 
 def factors(name: str, value: Any) -> tuple[float, float]:
-    """A number b as (max(0, 1 - b), 1 + b); a range as it is."""
+    """Return (max(0, 1 - b), 1 + b) for a number b; return a range unchanged."""
     if not is_number(value):
         return bounds(name, value)
     number = finite_number(name, value)
     return max(0.0, 1 - number), 1 + number
 
 
-def shares(name: str, value: object) -> tuple[float, ...]:
-    """Two numbers from 0 to 1."""
+def fractions(name: str, value: object) -> tuple[float, ...]:
+    """Return two numbers from 0 to 1."""
     pair = numbers(name, value, (2,))
     if not all(0 <= each <= 1 for each in pair):
-        raise ValueError(f"{name} must be two shares between 0 and 1, got {value!r}")
+        raise ValueError(f"{name} must be two fractions between 0 and 1, got {value!r}")
     return pair
 
 
 def shear(value: Any) -> tuple[float, ...] | None:
-    """Degrees along x and along y, as four numbers."""
+    """Return four angles in degrees: the range along x and the range along y; None for no shear."""
     if value is None:
         return None
     if is_number(value):
-        return *around_zero("shear", value, most=89), 0.0, 0.0
+        return *symmetric_range("shear", value, most=89), 0.0, 0.0
     given = numbers("shear", value, (2, 4))
     four = given if len(given) == 4 else (*given, 0.0, 0.0)
     for pair in (four[:2], four[2:]):
@@ -89,15 +89,15 @@ def shear(value: Any) -> tuple[float, ...] | None:
 
 
 def center(value: Any) -> tuple[float, float] | None:
-    """(x, y), or None for the middle."""
+    """Return (x, y), or None for the centre of the image."""
     if value is None:
         return None
     x, y = numbers("center", value, (2,))
     return x, y
 
 
-def sides(value: Any) -> tuple[int, int]:
-    """A number, or (height, width), as (height, width)."""
+def height_and_width(value: Any) -> tuple[int, int]:
+    """Return (height, width) from that pair or from a number for a square."""
     pair = (value, value) if is_number(value) else tuple(value)
     if len(pair) != 2:
         raise ValueError(f"size must be a number or (height, width), got {value!r}")
@@ -106,15 +106,15 @@ def sides(value: Any) -> tuple[int, int]:
 
 
 def padding(value: Any) -> tuple[int, ...]:
-    """One, two or four numbers as (left, top, right, bottom)."""
+    """Return (left, top, right, bottom) from one, two or four numbers."""
     given = (value,) if is_number(value) else tuple(value)
     if len(given) not in (1, 2, 4):
         raise ValueError(f"padding must be one, two or four numbers, got {value!r}")
     return tuple(whole_number("padding", each, least=0, most=LARGEST_SIDE) for each in given * (4 // len(given)))
 
 
-def grey(name: str, value: Any) -> int:
-    """A byte."""
+def grey_level(name: str, value: Any) -> int:
+    """Return an integer from 0 to 255."""
     try:
         return whole_number(name, value, least=0, most=255)
     except ValueError:
@@ -122,17 +122,19 @@ def grey(name: str, value: Any) -> int:
 
 
 def probability(value: Any) -> float:
-    """From 0 to 1."""
+    """Return a number from 0 to 1 as a float."""
     return finite_number("p", value, most=1)
 
 
 def interpolation(value: Any) -> str:
-    """How pixels between pixels are found."""
+    """Return "nearest" or "bilinear"; raise ValueError for other values."""
     if value not in _INTERPOLATIONS:
         raise ValueError(f"interpolation must be 'nearest' or 'bilinear', got {value!r}")
     return str(value)
 
 
 def check_warp(step: Any) -> None:
-    """What all steps that move pixels around have in common."""
-    step._become(fill=grey("fill", step.fill), interpolation=interpolation(step.interpolation), p=probability(step.p))
+    """Check and set fill, interpolation and p, the fields that all geometric transforms have."""
+    step._set_fields(
+        fill=grey_level("fill", step.fill), interpolation=interpolation(step.interpolation), p=probability(step.p)
+    )

@@ -1,4 +1,4 @@
-"""Augmentation outside of a training: the images it makes, and what it draws for each."""
+"""Augmentation outside of training: the augmented images and the random numbers of each."""
 
 from __future__ import annotations
 
@@ -25,25 +25,39 @@ def augment(
     epoch: int = 0,
     threads: int = 0,
 ) -> npt.NDArray[np.uint8]:
-    """What training would see of some images in an epoch: uint8 [N, C, H, W].
+    """Return augmented images, identical to those that training uses with the same seed and epoch.
 
     Parameters
     ----------
     images
-        A set, or uint8 images [N, C, H, W]; [N, H, W], [C, H, W] and [H, W] are understood too, where
-        three planes are the colours of one image.
+        `ImageSet`, or uint8 array or tensor of shape [N, C, H, W], [N, H, W], [C, H, W] or [H, W]. Three dimensions are
+        one image [C, H, W] if the first has size 1 or 3, otherwise N images [N, H, W].
     steps
-        One step or a list of them.
-    seed, epoch
-        As in `train`; the first epoch is 0. The same numbers give the same images.
+        Transform or list of transforms.
+    seed
+        Seed of the random numbers, as in `mnistcnn.train`.
+    epoch
+        Number of the epoch, counted from 0. Each epoch has other random numbers.
     threads
-        0 means all cores.
+        Number of threads; 0 uses all cores. The result does not depend on it.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 [N, C, H, W].
+
+    Raises
+    ------
+    TypeError
+        If the images are not uint8.
+    ValueError
+        If the images have another shape, a crop is larger than the image, or the results have different sizes.
 
     Examples
     --------
     >>> import mnistcnn
-    >>> images = mnistcnn.load("digits")[1].images[:100]
     >>> from mnistcnn.transforms import CenterCrop, Resize, Rotation, augment
+    >>> images = mnistcnn.load("digits")[1].images[:100]
     >>> augment(images, [CenterCrop(22), Resize(28), Rotation(15)]).shape
     (100, 1, 28, 28)
     """
@@ -63,13 +77,32 @@ def drawn(
     epoch: int = 0,
     shape: tuple[int, int, int] = (1, 28, 28),
 ) -> list[dict[str, Any]]:
-    """What is drawn for one image: per step its name, whether it is done, and its numbers.
+    """Return the random numbers that each transform draws for one image.
+
+    Parameters
+    ----------
+    steps
+        Transform or list of transforms.
+    index
+        Index of the image in its set.
+    seed
+        Seed of the random numbers, as in `mnistcnn.train`.
+    epoch
+        Number of the epoch, counted from 0.
+    shape
+        Shape (channels, height, width) of the image.
+
+    Returns
+    -------
+    list of dict
+        One dictionary per transform: its name (``"step"``), whether it is applied to the image (``"applied"``), and its
+        random numbers, such as ``"angle"``. The transforms in a `RandomApply` follow it.
 
     Examples
     --------
     >>> import mnistcnn
-    >>> [step] = mnistcnn.transforms.drawn(mnistcnn.transforms.Rotation(10), index=3)
-    >>> step["step"], step["applied"], -10 <= step["angle"] <= 10
+    >>> [row] = mnistcnn.transforms.drawn(mnistcnn.transforms.Rotation(10), index=3)
+    >>> row["step"], row["applied"], -10 <= row["angle"] <= 10
     ('Rotation', True, True)
     """
     index, epoch = whole_number("index", index, least=0), whole_number("epoch", epoch, least=0)
@@ -81,7 +114,7 @@ def _as_bytes(images: Any) -> npt.NDArray[np.uint8]:
     array = getattr(images, "images", images)
     array = np.ascontiguousarray(array.detach().cpu().numpy() if hasattr(array, "detach") else array)
     if array.dtype != np.uint8:
-        raise TypeError(f"images must be uint8, got {array.dtype}; augment pixels, normalise afterwards")
+        raise TypeError(f"images must be uint8, got {array.dtype}; augment the pixels before normalisation")
     if array.ndim in (2, 3):
         array = array[None, None] if array.ndim == 2 else array[None] if array.shape[0] in (1, 3) else array[:, None]
     if array.ndim != 4 or 0 in array.shape[1:]:

@@ -1,8 +1,9 @@
-"""Random changes of training images, as values: what to do, in which order, how often.
+"""Random transforms of training images, as frozen dataclasses.
 
-Names and meanings are those of ``torchvision.transforms`` where it has them. Every step takes uint8 images and gives
-uint8 images, and happens to each image with probability ``p``. What is drawn for an image depends on the seed, the
-epoch, the image's place in its set and the step's place in the list: not on batches or threads.
+Names and parameters are those of ``torchvision.transforms`` where an equivalent exists. Each transform converts uint8
+images to uint8 images and is applied to each image with probability ``p``. The random numbers depend on the seed, the
+epoch, the index of the image in its set and the position of the transform in the list. They do not depend on the batch
+size or the number of threads.
 """
 
 from __future__ import annotations
@@ -22,33 +23,41 @@ Interpolation = Literal["nearest", "bilinear"]
 
 
 class Step(Value, abstract=True):
-    """One random change of an image; use the classes below."""
+    """Base class of the transforms.
 
-    def _become(self, **values: object) -> None:
+    A transform is a frozen dataclass: it compares by value, is hashable, and its ``repr`` recreates it.
+    """
+
+    def _set_fields(self, **values: object) -> None:
         for name, value in values.items():
             self._set(name, value)
 
 
 @dataclass(frozen=True, repr=False)
 class Rotation(Step):
-    """Turns the image by an angle drawn from ``degrees``; counter-clockwise is positive. Pillow's pixels, bit for bit.
+    """Rotate the image by a random angle; positive angles are counter-clockwise.
+
+    The result is bit-identical to ``PIL.Image.rotate``.
 
     Parameters
     ----------
     degrees
-        A number d stands for (-d, d).
+        Range (smallest, largest) of the angle. A number d means (-d, d).
     fill
-        The grey level, 0 to 255, of what comes in from outside.
+        Grey level, 0 to 255, of pixels from outside the image.
     interpolation
-        "nearest" or "bilinear".
+        ``"nearest"`` or ``"bilinear"``.
     expand
-        Whether the result grows to hold the whole turned image; a crop or `Resize` must follow.
+        Enlarge the result so that it contains the complete rotated image. A crop or `Resize` must follow.
     center
-        (x, y) in pixels from the upper left corner; by default the middle.
+        Centre of the rotation as (x, y), in pixels from the upper left corner. Default: the centre of the image.
+    p
+        Probability of applying the transform to an image.
 
     Examples
     --------
-    >>> Rotation(7, fill=1)
+    >>> import mnistcnn
+    >>> mnistcnn.transforms.Rotation(7, fill=1)
     Rotation(degrees=(-7.0, 7.0), fill=1)
     """
 
@@ -62,26 +71,40 @@ class Rotation(Step):
     def __post_init__(self) -> None:
         self._check_flags()
         checks.check_warp(self)
-        self._become(degrees=checks.around_zero("degrees", self.degrees), center=checks.center(self.center))
+        self._set_fields(degrees=checks.symmetric_range("degrees", self.degrees), center=checks.center(self.center))
 
 
 @dataclass(frozen=True, repr=False)
 class Affine(Step):
-    """Turns, shifts, scales and shears around the middle, as ``torchvision.transforms.RandomAffine``.
+    """Rotate, translate, scale and shear the image at random, as ``torchvision.transforms.RandomAffine``.
 
     Parameters
     ----------
     degrees
-        A number d stands for (-d, d).
+        Range (smallest, largest) of the angle. A number d means (-d, d).
     translate
-        (horizontal, vertical), each the largest shift as a share of the width and height; whole pixels are drawn.
+        Largest translation (horizontal, vertical), as fractions of the width and the height. The translation is a whole
+        number of pixels. Default: none.
     scale
-        (smallest, largest) factor.
+        Range (smallest, largest) of the scale factor. Default: no scaling.
     shear
-        Degrees: a number s stands for (-s, s) along x; two numbers are a range along x, four one along x and one
-        along y.
-    fill, interpolation, center
-        As in `Rotation`.
+        Range of the shear angle in degrees: a number s means (-s, s) along x, two numbers are a range along x, four
+        numbers are a range along x and a range along y. Default: no shear.
+    fill
+        Grey level, 0 to 255, of pixels from outside the image.
+    interpolation
+        ``"nearest"`` or ``"bilinear"``.
+    center
+        Fixed point of the rotation, scaling and shear as (x, y), in pixels from the upper left corner. Default: the
+        centre of the image.
+    p
+        Probability of applying the transform to an image.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.transforms.Affine(10, translate=(0.1, 0.1), scale=(0.9, 1.1))
+    Affine(degrees=(-10.0, 10.0), translate=(0.1, 0.1), scale=(0.9, 1.1))
     """
 
     degrees: float | tuple[float, float] = 0.0
@@ -95,9 +118,9 @@ class Affine(Step):
 
     def __post_init__(self) -> None:
         checks.check_warp(self)
-        self._become(
-            degrees=checks.around_zero("degrees", self.degrees),
-            translate=None if self.translate is None else checks.shares("translate", self.translate),
+        self._set_fields(
+            degrees=checks.symmetric_range("degrees", self.degrees),
+            translate=None if self.translate is None else checks.fractions("translate", self.translate),
             scale=None if self.scale is None else checks.bounds("scale", self.scale, above=0),
             shear=checks.shear(self.shear),
             center=checks.center(self.center),
@@ -106,9 +129,24 @@ class Affine(Step):
 
 @dataclass(frozen=True, repr=False)
 class Perspective(Step):
-    """Moves the four corners inwards, as ``torchvision.transforms.RandomPerspective``.
+    """Move the four corners of the image inwards at random, as ``torchvision.transforms.RandomPerspective``.
 
-    ``distortion_scale`` is the largest move as a share of half the width and height, 0 to 1.
+    Parameters
+    ----------
+    distortion_scale
+        Largest displacement of a corner, as a fraction (0 to 1) of half the width and half the height.
+    p
+        Probability of applying the transform to an image.
+    interpolation
+        ``"nearest"`` or ``"bilinear"``.
+    fill
+        Grey level, 0 to 255, of pixels from outside the image.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.transforms.Perspective(0.2, p=1)
+    Perspective(distortion_scale=0.2, p=1.0)
     """
 
     distortion_scale: float = 0.5
@@ -118,15 +156,34 @@ class Perspective(Step):
 
     def __post_init__(self) -> None:
         checks.check_warp(self)
-        self._become(distortion_scale=finite_number("distortion_scale", self.distortion_scale, most=1))
+        self._set_fields(distortion_scale=finite_number("distortion_scale", self.distortion_scale, most=1))
 
 
 @dataclass(frozen=True, repr=False)
 class ElasticDistortion(Step):
-    """Bends the image: every pixel moves by a smooth random field.
+    """Distort the image by a smooth random displacement field.
 
-    The field is white noise between -1 and 1, blurred by a Gaussian of deviation ``sigma`` and multiplied by ``alpha``,
-    both in pixels. (torchvision's ``ElasticTransform(alpha)`` moves half as far as the same ``alpha`` here.)
+    The field is white noise between -1 and 1, smoothed by a Gaussian filter and multiplied by ``alpha``. Displacements
+    are twice as large as those of torchvision's ``ElasticTransform`` with the same ``alpha``.
+
+    Parameters
+    ----------
+    alpha
+        Factor of the smoothed noise, in pixels, 0 to 10,000.
+    sigma
+        Standard deviation of the Gaussian filter in pixels, 0.1 to 64. Larger values give smoother fields.
+    fill
+        Grey level, 0 to 255, of pixels from outside the image.
+    interpolation
+        ``"nearest"`` or ``"bilinear"``.
+    p
+        Probability of applying the transform to an image.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.transforms.ElasticDistortion(20, sigma=4)
+    ElasticDistortion(alpha=20.0, sigma=4.0)
     """
 
     alpha: float = 36.0
@@ -137,7 +194,7 @@ class ElasticDistortion(Step):
 
     def __post_init__(self) -> None:
         checks.check_warp(self)
-        self._become(
+        self._set_fields(
             alpha=finite_number("alpha", self.alpha, most=10_000), sigma=finite_number("sigma", self.sigma, most=64)
         )
         if self.sigma < 0.1:
@@ -146,27 +203,51 @@ class ElasticDistortion(Step):
 
 @dataclass(frozen=True, repr=False)
 class CenterCrop(Step):
-    """Cuts ``size`` (a number for a square, or (height, width)) out of the middle."""
+    """Crop the centre of the image.
+
+    Parameters
+    ----------
+    size
+        Size of the crop as (height, width), or a number for a square. A crop larger than the image raises ValueError
+        when the transform is used.
+    p
+        Probability of applying the transform to an image.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.transforms.CenterCrop(22)
+    CenterCrop(size=(22, 22))
+    """
 
     size: int | tuple[int, int]
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        self._become(size=checks.sides(self.size), p=checks.probability(self.p))
+        self._set_fields(size=checks.height_and_width(self.size), p=checks.probability(self.p))
 
 
 @dataclass(frozen=True, repr=False)
 class RandomCrop(Step):
-    """Puts a border around the image and cuts ``size`` out of a random place of it.
+    """Pad the image, then crop it at a random position.
 
     Parameters
     ----------
     size
-        A number for a square, or (height, width).
+        Size of the crop as (height, width), or a number for a square.
     padding
-        One number for all sides, two for (left and right, top and bottom), or (left, top, right, bottom).
+        Pixels added before the crop: one number for all four sides, two numbers for (left and right, top and bottom),
+        or four numbers for (left, top, right, bottom).
     fill
-        The grey level, 0 to 255, of the border.
+        Grey level, 0 to 255, of the padding.
+    p
+        Probability of applying the transform to an image.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.transforms.RandomCrop(28, padding=2)
+    RandomCrop(size=(28, 28), padding=(2, 2, 2, 2))
     """
 
     size: int | tuple[int, int]
@@ -175,19 +256,35 @@ class RandomCrop(Step):
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        self._become(
-            size=checks.sides(self.size),
+        self._set_fields(
+            size=checks.height_and_width(self.size),
             padding=checks.padding(self.padding),
-            fill=checks.grey("fill", self.fill),
+            fill=checks.grey_level("fill", self.fill),
             p=checks.probability(self.p),
         )
 
 
 @dataclass(frozen=True, repr=False)
 class Resize(Step):
-    """Scales the image to ``size``. Pillow's pixels, bit for bit; "bilinear" smooths when it shrinks.
+    """Resize the image.
 
-    ``size`` is (height, width), or one number for the shorter side, the other following in proportion.
+    The result is bit-identical to ``PIL.Image.resize`` (for bilinear interpolation: of Pillow 13 or newer).
+
+    Parameters
+    ----------
+    size
+        New size as (height, width), or a number for the shorter side, which keeps the aspect ratio.
+    interpolation
+        ``"nearest"`` or ``"bilinear"``. Bilinear interpolation is antialiased when the image becomes smaller.
+    p
+        Probability of applying the transform to an image.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> images = mnistcnn.load("digits")[1].images[:10]
+    >>> mnistcnn.transforms.augment(images, mnistcnn.transforms.Resize(14)).shape
+    (10, 1, 14, 14)
     """
 
     size: int | tuple[int, int]
@@ -198,25 +295,33 @@ class Resize(Step):
         size = (
             whole_number("size", self.size, most=checks.LARGEST_SIDE)
             if checks.is_number(self.size)
-            else checks.sides(self.size)
+            else checks.height_and_width(self.size)
         )
-        self._become(size=size, interpolation=checks.interpolation(self.interpolation), p=checks.probability(self.p))
+        self._set_fields(
+            size=size, interpolation=checks.interpolation(self.interpolation), p=checks.probability(self.p)
+        )
 
 
 @dataclass(frozen=True, repr=False)
 class RandomErasing(Step):
-    """Paints over a rectangle, as ``torchvision.transforms.RandomErasing``.
+    """Erase a random rectangle of the image, as ``torchvision.transforms.RandomErasing``.
 
     Parameters
     ----------
     p
-        How often.
+        Probability of applying the transform to an image.
     scale
-        (smallest, largest) share of the image's area.
+        Range (smallest, largest) of the erased fraction of the image area.
     ratio
-        (smallest, largest) height divided by width.
+        Range (smallest, largest) of the rectangle's height divided by its width.
     value
-        A grey level from 0 to 255, or "random" for noise.
+        Grey level of the rectangle, 0 to 255, or ``"random"`` for noise.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.transforms.RandomErasing(p=0.3, value="random")
+    RandomErasing(p=0.3, value='random')
     """
 
     p: float = 0.5
@@ -225,35 +330,64 @@ class RandomErasing(Step):
     value: int | Literal["random"] = 0
 
     def __post_init__(self) -> None:
-        self._become(
+        self._set_fields(
             p=checks.probability(self.p),
             scale=checks.bounds("scale", self.scale, most=1),
             ratio=checks.bounds("ratio", self.ratio, above=0),
-            value=self.value if self.value == "random" else checks.grey("value", self.value),
+            value=self.value if self.value == "random" else checks.grey_level("value", self.value),
         )
 
 
 @dataclass(frozen=True, repr=False)
 class Cutout(Step):
-    """Paints over a square of side ``size`` around a random pixel; what sticks out of the image is lost."""
+    """Erase a square around a random pixel; the square is clipped at the border of the image.
+
+    Parameters
+    ----------
+    size
+        Side of the square in pixels.
+    value
+        Grey level of the square, 0 to 255.
+    p
+        Probability of applying the transform to an image.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.transforms.Cutout(8, p=0.5)
+    Cutout(size=8, p=0.5)
+    """
 
     size: int
     value: int = 0
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        self._become(
+        self._set_fields(
             size=whole_number("size", self.size, most=checks.LARGEST_SIDE),
-            value=checks.grey("value", self.value),
+            value=checks.grey_level("value", self.value),
             p=checks.probability(self.p),
         )
 
 
 @dataclass(frozen=True, repr=False)
 class ColorJitter(Step):
-    """Changes brightness and contrast in random order, as ``torchvision.transforms.ColorJitter``.
+    """Change brightness and contrast in random order, as ``torchvision.transforms.ColorJitter``.
 
-    A number b stands for the factors (max(0, 1 - b), 1 + b); two numbers are the range of factors itself.
+    Parameters
+    ----------
+    brightness
+        Range (smallest, largest) of the brightness factor. A number b means (max(0, 1 - b), 1 + b).
+    contrast
+        Range (smallest, largest) of the contrast factor. A number c means (max(0, 1 - c), 1 + c).
+    p
+        Probability of applying the transform to an image.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.transforms.ColorJitter(brightness=0.25, contrast=(0.5, 2))
+    ColorJitter(brightness=(0.75, 1.25), contrast=(0.5, 2.0))
     """
 
     brightness: float | tuple[float, float] = 0.0
@@ -261,7 +395,7 @@ class ColorJitter(Step):
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        self._become(
+        self._set_fields(
             brightness=checks.factors("brightness", self.brightness),
             contrast=checks.factors("contrast", self.contrast),
             p=checks.probability(self.p),
@@ -270,35 +404,69 @@ class ColorJitter(Step):
 
 @dataclass(frozen=True, repr=False)
 class GaussianNoise(Step):
-    """Adds normal noise of deviation ``std`` to every pixel; 1.0 is the way from black to white."""
+    """Add Gaussian noise to each pixel.
+
+    Parameters
+    ----------
+    std
+        Standard deviation of the noise, 0 to 10, for pixels in [0, 1].
+    p
+        Probability of applying the transform to an image.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.transforms.GaussianNoise(0.05)
+    GaussianNoise(std=0.05)
+    """
 
     std: float = 0.1
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        self._become(std=finite_number("std", self.std, most=10), p=checks.probability(self.p))
+        self._set_fields(std=finite_number("std", self.std, most=10), p=checks.probability(self.p))
 
 
 @dataclass(frozen=True, repr=False)
 class MorphologicalThickness(Step):
-    """Makes bright strokes on dark paper thicker (above 0) or thinner (below 0).
+    """Make bright strokes on a dark background thicker or thinner (greyscale dilation or erosion).
 
-    ``amount`` is how far every edge moves, in pixels: a number a stands for (-a, a). Parts of a pixel are blended.
+    Parameters
+    ----------
+    amount
+        Range (smallest, largest) of the displacement of each edge in pixels, -16 to 16. Positive values dilate and
+        negative values erode. Fractions of a pixel are interpolated. A number a means (-a, a).
+    p
+        Probability of applying the transform to an image.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.transforms.MorphologicalThickness(0.5)
+    MorphologicalThickness(amount=(-0.5, 0.5))
     """
 
     amount: float | tuple[float, float] = 0.5
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        self._become(amount=checks.around_zero("amount", self.amount, most=16), p=checks.probability(self.p))
+        self._set_fields(amount=checks.symmetric_range("amount", self.amount, most=16), p=checks.probability(self.p))
 
 
 @dataclass(frozen=True, repr=False)
 class RandomApply(Step):
-    """Does all of some steps, or none of them.
+    """Apply a list of transforms with probability ``p``, as ``torchvision.transforms.RandomApply``.
+
+    Parameters
+    ----------
+    steps
+        Transforms, all of which are applied to an image or none of them.
+    p
+        Probability of applying the list to an image. Each transform of the list has its own probability in addition.
 
     Examples
     --------
+    >>> from mnistcnn.transforms import CenterCrop, RandomApply, Rotation
     >>> RandomApply([Rotation(10), CenterCrop(28)], p=0.3)
     RandomApply(steps=(Rotation(degrees=(-10.0, 10.0)), CenterCrop(size=(28, 28))), p=0.3)
     """
@@ -307,11 +475,11 @@ class RandomApply(Step):
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        self._become(steps=checked_steps(self.steps, "steps"), p=checks.probability(self.p))
+        self._set_fields(steps=checked_steps(self.steps, "steps"), p=checks.probability(self.p))
 
 
 def checked_steps(steps: Step | Iterable[Step] | None, name: str = "augment") -> tuple[Step, ...]:
-    """One step, several or none, as a tuple; anything else is refused.
+    """Return one transform, several or none as a tuple; raise TypeError for other values.
 
     Examples
     --------
@@ -325,32 +493,32 @@ def checked_steps(steps: Step | Iterable[Step] | None, name: str = "augment") ->
     if isinstance(steps, Step):
         return (steps,)
     if isinstance(steps, str | bytes) or not isinstance(steps, Iterable):
-        raise TypeError(f"{name} must be a list of steps such as mnistcnn.transforms.Rotation(10), got {steps!r}")
+        raise TypeError(f"{name} must be a list of transforms such as mnistcnn.transforms.Rotation(10), got {steps!r}")
     found = tuple(steps)
     for step in found:
         if not isinstance(step, Step):
             hint = f"; write {step.__name__}(...)" if isinstance(step, type) and issubclass(step, Step) else ""
-            raise TypeError(f"{name} must hold steps such as mnistcnn.transforms.Rotation(10), got {step!r}{hint}")
+            raise TypeError(f"{name} must hold transforms such as mnistcnn.transforms.Rotation(10), got {step!r}{hint}")
     return found
 
 
-# ---- use
+# ---- compiled form
 
 
 def native(steps: Step | Iterable[Step] | None) -> core.Augmentation:
-    """The steps in the compiled core's form."""
+    """Return the transforms as an object of the compiled core."""
     from mnistcnn._internal.native import core
 
-    return core.Augmentation(list(_described(checked_steps(steps))))
+    return core.Augmentation(list(_core_fields(checked_steps(steps))))
 
 
-def _described(steps: Iterable[Step]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Names and fields; a group is followed by its steps."""
+def _core_fields(steps: Iterable[Step]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the name and the fields of each transform; RandomApply is followed by its transforms."""
     for step in steps:
         values = {each.name: getattr(step, each.name) for each in fields(step)}  # type: ignore[arg-type]
         inner: list[tuple[str, dict[str, Any]]] = []
         if isinstance(step, RandomApply):
-            inner = list(_described(values.pop("steps")))
+            inner = list(_core_fields(values.pop("steps")))
             values["count"] = len(inner)
         if isinstance(step, Resize) and isinstance(step.size, int):
             values["size"] = (step.size, 0)
@@ -361,10 +529,10 @@ def _described(steps: Iterable[Step]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def check_sizes(steps: Step | Iterable[Step] | None, images: Sequence[int], wanted: Sequence[int]) -> None:
-    """Refuses steps that don't make images of shape ``wanted`` of images of shape ``images``, both [C, H, W]."""
+    """Raise ValueError unless the transforms convert images of shape ``images`` to ``wanted``, both (C, H, W)."""
     found = native(steps).output_shape(tuple(images))
     if found != tuple(wanted):
         raise ValueError(
-            f"the augmentation makes images of shape {list(found)} of {list(images)}, but the model takes "
-            f"{list(wanted)}; end it with mnistcnn.transforms.Resize({tuple(wanted[1:])}) or a crop"
+            f"the augmentation converts images of shape {list(images)} to {list(found)}, but the model expects "
+            f"{list(wanted)}; append mnistcnn.transforms.Resize({tuple(wanted[1:])}) or a crop"
         )
