@@ -15,9 +15,9 @@
 #include "mnistcnn/network/analysis.h"
 #include "mnistcnn/network/graph.h"
 
-// Float32 training engine for small networks on the CPU. Each SIMD register holds one value of 16 images (or a half or
-// a quarter of it, see docs/lanes.md). Needs neither libtorch nor OpenMP. Called by engine/lanes_adapter, which
-// converts PyTorch's tensors to pointers.
+// Float32 training engine for small networks on the CPU. It computes 16 images at a time, one per SIMD lane. Needs
+// neither libtorch nor OpenMP. Called by engine/lanes_adapter, which converts PyTorch's tensors to pointers. Design:
+// docs/lanes.md.
 namespace mnistcnn::engine::lanes {
 
 // Return why the engine does not support this network ("node 'norm1': ..."), or nothing if it does.
