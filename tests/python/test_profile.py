@@ -135,7 +135,7 @@ def test_the_machine_has_limits():
         assert each.memory_gigabytes > 0.1
         assert each.cache_gigabytes > 0.1
     assert limits[names[0]].gflops > 0.8 * limits["baseline"].gflops
-    with pytest.raises(ValueError, match=r"'mmx' is not an instruction set of this machine; choices: .*baseline"):
+    with pytest.raises(ValueError, match=r"'mmx'.*baseline"):
         core.peak_flops("mmx", threads=1, seconds=0.01)
 
 

@@ -2,10 +2,11 @@
 
 #include <gtest/gtest.h>
 
+// Selection of convolution algorithms for typical sizes.
 namespace mnistcnn::engine::lanes::testing {
 namespace {
 
-// As many outputs as inputs, with padding.
+// Square maps, with padding 1 and as many outputs as inputs.
 Convolution3x3 square(std::int64_t channels, std::int64_t size) {
   return {{channels, size, size}, {channels, size, size}, 1, 1};
 }

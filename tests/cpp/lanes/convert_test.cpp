@@ -6,10 +6,11 @@
 
 #include "lanes/lanes_fixture.h"
 
+// Conversion between [images, C, H, W] and maps, compared with indices computed element by element.
 namespace mnistcnn::engine::lanes {
 namespace {
 
-// A map with or without padding, and its elements by the obvious formula.
+// A map with or without padding, and the reference for the location of its elements.
 struct Map {
   Extent extent;
   std::int64_t padding;
@@ -29,7 +30,7 @@ struct Map {
   }
 };
 
-TEST(Convert, ToLanesAndBack) {
+TEST(Convert, RoundTripIsExact) {
   testing::for_each_instruction_set([](const KernelTable& kernels) {
     for (unsigned seed = 0; seed < 60; ++seed) {
       SCOPED_TRACE(seed);

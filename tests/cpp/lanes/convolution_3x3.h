@@ -2,17 +2,17 @@
 #include "lanes/lanes_fixture.h"
 #include "mnistcnn/engine/lanes/conv/winograd_2d.h"
 
-// 3x3 convolutions without stride, and the direct sums in double that every quicker algorithm is compared with.
+// Random 3x3 convolutions without stride, and reference results as direct sums in double, for the tests of Winograd.
 namespace mnistcnn::engine::lanes::testing {
 
 inline std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-// A convolution in memory, all maps dense.
-struct ThreeByThree {
+// Random inputs, weights and output gradients of a convolution. All maps are dense.
+struct Case3x3 {
   Convolution3x3 shape;
   std::vector<float> x, weights, d;
 
-  explicit ThreeByThree(unsigned seed) {
+  explicit Case3x3(unsigned seed) {
     Random random(seed);
     const int top = random.whole(0, 2), left = random.whole(0, 2), rows = random.whole(3, 15),
               columns = seed % 5 == 0 ? 45 : random.whole(3, 15);
@@ -23,7 +23,7 @@ struct ThreeByThree {
     weights = random.numbers(at(shape.out.channels * in.channels * 9));
   }
 
-  // The first two of the last image, weights of all images.
+  // References. Outputs and input gradient are those of the last image; the weight gradient is over all images.
   std::vector<double> outputs(const std::vector<float>& bias) const {
     std::vector<double> y(at(shape.out.elements()));
     for (std::size_t i = 0; i < y.size(); ++i) y[i] = bias.empty() ? 0 : bias[i / at(shape.out.positions())];
@@ -48,7 +48,7 @@ struct ThreeByThree {
     return g;
   }
 
-  // Calls visit(position in x, position in d, weight) for everything that is multiplied, of the first image.
+  // Call visit(element of the input, element of the output, weight) for each product of one image.
   template <class Visit>
   void for_each_product(Visit visit) const {
     const Extent &in = shape.in, &out = shape.out;
@@ -81,9 +81,9 @@ inline void expect_all(const std::vector<float>& numbers, const std::vector<doub
     ASSERT_NEAR(numbers[i], expected[i], tolerance) << "seed " << seed << " at " << i;
 }
 
-// One convolution of any algorithm, over one block.
+// Run a convolution algorithm on one block.
 template <class Convolution>
-std::vector<float> run(const Convolution& convolution, const ThreeByThree& given, const Convolution3x3& shape,
+std::vector<float> run(const Convolution& convolution, const Case3x3& given, const Convolution3x3& shape,
                        const std::vector<float>& x, const float* bias) {
   std::vector<float> packed(at(convolution.packed_size()), NAN), workspace(at(convolution.workspace_size()), NAN),
       y(at(shape.out.elements() * kLanes), NAN);
@@ -93,9 +93,9 @@ std::vector<float> run(const Convolution& convolution, const ThreeByThree& given
   return y;
 }
 
-// The gradient of the weights, added to halves.
+// Run a weight gradient algorithm that adds to 0.5.
 template <class WeightGradient>
-std::vector<float> run_weights(const KernelTable& table, const ThreeByThree& given) {
+std::vector<float> run_weights(const KernelTable& table, const Case3x3& given) {
   const WeightGradient gradient(table, given.shape);
   std::vector<float> out(given.weights.size(), 0.5f), workspace(at(gradient.workspace_size()), NAN);
   gradient.run(dense_view(given.x, given.shape.in), dense_view(given.d, given.shape.out), out.data(), true,
@@ -107,17 +107,17 @@ template <class WeightGradient>
 void expect_weight_gradients(unsigned cases, double tolerance) {
   for_each_instruction_set([&](const KernelTable& table) {
     for (unsigned seed = 0; seed < cases; ++seed) {
-      const ThreeByThree given(seed);
+      const Case3x3 given(seed);
       expect_all(run_weights<WeightGradient>(table, given), given.weight_gradient(0.5), tolerance, seed);
     }
   });
 }
 
-// `compute(table, given, seed)` gives all results of a case.
+// compute(table, given, seed) returns the results of a case.
 template <class Compute>
 void expect_same_bits_with_avx2_and_avx512(unsigned cases, const Compute& compute) {
   for (unsigned seed = 0; seed < cases; ++seed) {
-    const ThreeByThree given(seed);
+    const Case3x3 given(seed);
     std::vector<std::vector<float>> results[2];
     for (const char* name : {"avx2", "avx512"}) {
       const ForcedInstructionSet forced(name);

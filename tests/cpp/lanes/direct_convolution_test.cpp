@@ -2,6 +2,7 @@
 
 #include "lanes/lanes_fixture.h"
 
+// Direct convolutions of random shapes, compared with direct sums in double.
 namespace mnistcnn::engine::lanes::testing {
 namespace {
 
@@ -20,7 +21,7 @@ Axis random_axis(Random& random, int& kernel) {
   return forward_axis(inputs, outputs, kernel, stride, padding, dilation);
 }
 
-// The reference: y[o][row][column][image] in double.
+// Reference: y[group, o][row][column][image] in double.
 double expected_at(const Problem& p, const std::vector<float>& x, const std::vector<float>& w, int group, int o,
                    int row, int column, int image) {
   double sum = 0;
@@ -51,7 +52,8 @@ void check(const KernelTable& table, const Problem& p, Random& random) {
   const std::vector<float> w = random.numbers(static_cast<std::size_t>(p.groups * p.outputs * p.channels * taps));
   std::vector<float> packed(static_cast<std::size_t>(convolution.packed_size()) + 16);
   for (int task = 0; task < convolution.packing_tasks(); ++task) convolution.pack(task, w.data(), packed.data());
-  // Padding: zeros if the convolution needs them, else NaN, which would reach the outputs if it were read.
+  // Columns outside the map: zeros if the convolution needs padding, otherwise NaN, which would propagate to the
+  // outputs.
   const int left = p.columns.before(), right = p.columns.after(), width = left + p.columns.inputs + right;
   const float outside = convolution.needs_column_padding() ? 0.0f : std::nanf("");
   std::vector<float> padded(planes * static_cast<std::size_t>(p.rows.inputs * width * kLanes), outside);
@@ -73,7 +75,7 @@ void check(const KernelTable& table, const Problem& p, Random& random) {
     }
 }
 
-TEST(DirectConvolution, IsTheNaiveSumOnRandomShapes) {
+TEST(DirectConvolution, MatchesTheDirectSumForRandomShapes) {
   for_each_instruction_set([](const KernelTable& table) {
     for (unsigned seed = 0; seed < 150; ++seed) {
       SCOPED_TRACE(seed);

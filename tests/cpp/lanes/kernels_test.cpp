@@ -8,13 +8,13 @@
 #include "mnistcnn/common/random.h"
 #include "mnistcnn/engine/lanes/gemm/gemm.h"
 
-// The other kernels, each against a slow reference.
+// Kernels other than convolutions, compared with slow references in double.
 namespace mnistcnn::engine::lanes::testing {
 namespace {
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-TEST(Gemm, IsTheNaiveSum) {
+TEST(Gemm, MatchesTheDirectSum) {
   for_each_instruction_set([](const KernelTable& table) {
     for (unsigned seed = 0; seed < 40; ++seed) {
       Random random(seed);
@@ -34,7 +34,7 @@ TEST(Gemm, IsTheNaiveSum) {
   });
 }
 
-TEST(WeightGradient, IsTheNaiveSumForEveryTile) {
+TEST(WeightGradient, MatchesTheDirectSumForEveryTile) {
   for_each_instruction_set([](const KernelTable& table) {
     Random random(3);
     const int rows = 3, columns = 5, outputs = kMaxTileChannels, positions = rows * columns;
@@ -58,7 +58,7 @@ TEST(WeightGradient, IsTheNaiveSumForEveryTile) {
   });
 }
 
-// One image of one channel: the fused layers one after another.
+// Reference for one channel of one image: the fused layers, computed one after another.
 struct ReferencePointwise {
   int kind, pool, drop, rows, columns;
   double scale, shift, slope, keep_scale, gradient_mean, projection, mean;
@@ -90,7 +90,7 @@ struct ReferencePointwise {
     const double v = value(winner(o));
     return drop == kDropoutAfterPool ? (kept[at(o)] ? v * keep_scale : 0) : v;
   }
-  // dz of every position.
+  // Return dz of each position.
   std::vector<double> affine_gradients(const std::vector<double>& out_gradient) const {
     std::vector<double> dz(y.size(), 0);
     for (int o = 0; o < out_rows() * out_columns(); ++o) {
@@ -137,41 +137,41 @@ void check_pointwise(const KernelTable& table, int kind, int pool, int drop) {
   table.pointwise_backward[kind][pool][drop](args);
   for (int c = 0; c < channels; ++c)
     for (int image = 0; image < kLanes; ++image) {
-      ReferencePointwise slow{kind,
-                              pool,
-                              drop,
-                              rows,
-                              columns,
-                              scale[at(c)],
-                              shift[at(c)],
-                              0.25,
-                              2,
-                              gradient_mean[at(c)],
-                              projection[at(c)],
-                              mean[at(c)],
-                              {},
-                              {}};
+      ReferencePointwise reference{kind,
+                                   pool,
+                                   drop,
+                                   rows,
+                                   columns,
+                                   scale[at(c)],
+                                   shift[at(c)],
+                                   0.25,
+                                   2,
+                                   gradient_mean[at(c)],
+                                   projection[at(c)],
+                                   mean[at(c)],
+                                   {},
+                                   {}};
       const int mask_plane = drop == kDropoutAfterPool ? outs : positions;
-      for (int i = 0; i < positions; ++i) slow.y.push_back(y[at((c * positions + i) * kLanes + image)]);
-      for (int i = 0; i < mask_plane; ++i) slow.kept.push_back((mask[at(c * mask_plane + i)] >> image & 1) != 0);
+      for (int i = 0; i < positions; ++i) reference.y.push_back(y[at((c * positions + i) * kLanes + image)]);
+      for (int i = 0; i < mask_plane; ++i) reference.kept.push_back((mask[at(c * mask_plane + i)] >> image & 1) != 0);
       std::vector<double> own;
       for (int o = 0; o < outs; ++o) {
         own.push_back(g[at((c * outs + o) * kLanes + image)]);
-        ASSERT_NEAR(out[at((c * outs + o) * kLanes + image)], slow.out(o), 1e-5);
+        ASSERT_NEAR(out[at((c * outs + o) * kLanes + image)], reference.out(o), 1e-5);
       }
-      const std::vector<double> dz = slow.affine_gradients(own);
+      const std::vector<double> dz = reference.affine_gradients(own);
       double total = 0, total_products = 0;
       for (int i = 0; i < positions; ++i) {
-        ASSERT_NEAR(y_gradient[at((c * positions + i) * kLanes + image)], slow.y_gradient(i, dz[at(i)]), 2e-5);
+        ASSERT_NEAR(y_gradient[at((c * positions + i) * kLanes + image)], reference.y_gradient(i, dz[at(i)]), 2e-5);
         total += dz[at(i)];
-        total_products += dz[at(i)] * (slow.before(slow.y[at(i)]) - slow.mean);
+        total_products += dz[at(i)] * (reference.before(reference.y[at(i)]) - reference.mean);
       }
       ASSERT_NEAR(sum[at(c * kLanes + image)], total, 1e-4);
       ASSERT_NEAR(products[at(c * kLanes + image)], total_products, 1e-4);
     }
 }
 
-TEST(Pointwise, IsItsLayersOneAfterAnother) {
+TEST(Pointwise, MatchesSeparateLayers) {
   for_each_instruction_set([](const KernelTable& table) {
     for (int kind = 0; kind < kPointwiseKinds; ++kind)
       for (int pool = 0; pool < kPointwisePools; ++pool)
@@ -183,7 +183,7 @@ TEST(Pointwise, IsItsLayersOneAfterAnother) {
   });
 }
 
-TEST(Pointwise, NanPassesActivationsAndPools) {
+TEST(Pointwise, NanPropagatesThroughActivationsAndPools) {
   for_each_instruction_set([](const KernelTable& table) {
     std::vector<float> y(4 * kLanes, 1.0f), out(kLanes);
     for (int i = 0; i < 4; ++i) y[at(i * kLanes + i)] = std::nanf("");
@@ -197,9 +197,9 @@ TEST(Pointwise, NanPassesActivationsAndPools) {
   });
 }
 
-constexpr float kThreshold = 2;  // of the softplus
+constexpr float kThreshold = 2;  // of softplus
 
-double slow_activation(Activation kind, double x, double p) {
+double reference_activation(Activation kind, double x, double p) {
   switch (kind) {
     case kTanh:
       return std::tanh(x);
@@ -231,7 +231,7 @@ double slow_activation(Activation kind, double x, double p) {
   return 0;
 }
 
-double slow_derivative(Activation kind, double x, double p) {
+double reference_derivative(Activation kind, double x, double p) {
   const double sigmoid = 1 / (1 + std::exp(-p * x));
   if (kind == kSoftplus) return p * x > kThreshold ? 1 : sigmoid;
   if (kind == kReciprocal) return -1 / (x * x);
@@ -242,21 +242,22 @@ double slow_derivative(Activation kind, double x, double p) {
   return std::tanh(std::log1p(std::exp(x))) + x * slope / (1 + std::exp(-x));
 }
 
-TEST(Activations, ValuesAndDerivatives) {
+TEST(Activations, MatchReferenceValuesAndDerivatives) {
   for_each_instruction_set([](const KernelTable& table) {
     std::vector<float> x;
     for (int i = -800; i < 800; ++i) x.push_back(static_cast<float>(i) * 0.0173f + 0.0031f);
     std::vector<float> value(x.size()), slope(x.size());
     const std::vector<float> ones(x.size(), 1.0f);
     const auto count = static_cast<std::int64_t>(x.size());
-    for (int kind = 0; kind < kReciprocal; ++kind) {  // the reciprocal is too steep for differences
+    for (int kind = 0; kind < kReciprocal; ++kind) {  // reciprocal: too steep for central differences
       const Activation activation = static_cast<Activation>(kind);
       table.activation_forward[kind]({x.data(), nullptr, value.data(), count, {0.3f, kThreshold}});
       table.activation_backward[kind]({x.data(), ones.data(), slope.data(), count, {0.3f, kThreshold}});
       for (std::size_t i = 0; i < x.size(); ++i) {
-        const double h = 1e-5, exact = slow_activation(activation, x[i], 0.3f);
+        const double h = 1e-5, exact = reference_activation(activation, x[i], 0.3f);
         const double derivative =
-            (slow_activation(activation, x[i] + h, 0.3f) - slow_activation(activation, x[i] - h, 0.3f)) / (2 * h);
+            (reference_activation(activation, x[i] + h, 0.3f) - reference_activation(activation, x[i] - h, 0.3f)) /
+            (2 * h);
         ASSERT_NEAR(value[i], exact, 4e-7 * std::abs(exact) + 2e-7) << kind << " at " << x[i];
         ASSERT_NEAR(slope[i], derivative, 4e-6) << kind << " at " << x[i];
       }
@@ -264,9 +265,9 @@ TEST(Activations, ValuesAndDerivatives) {
   });
 }
 
-// Values and derivatives of one activation, one behind the other.
-std::vector<float> computed(const KernelTable& table, Activation kind, const std::vector<float>& x, float p,
-                            float threshold = kThreshold) {
+// Return the values of an activation, followed by its derivatives.
+std::vector<float> values_and_derivatives(const KernelTable& table, Activation kind, const std::vector<float>& x,
+                                          float p, float threshold = kThreshold) {
   const auto count = static_cast<std::int64_t>(x.size());
   const std::vector<float> ones(x.size(), 1.0f);
   std::vector<float> both(2 * x.size());
@@ -277,22 +278,22 @@ std::vector<float> computed(const KernelTable& table, Activation kind, const std
 
 constexpr std::array<Activation, 3> kPreciseKinds{kMish, kSoftplus, kReciprocal};
 
-TEST(Activations, MishSoftplusAndReciprocalAreAccurateInEveryDigit) {
-  // One ulp is at most 1.2e-7 of a value. A softplus rounds exp, two additions, two divisions and its polynomial, a
-  // mish a few products more: 4 ulp. Results below the normal numbers have fewer digits. The baseline has no fused
-  // multiply-add, which costs exp one more rounding. The derivative of a mish crosses zero near -1.19: there its two
-  // terms, each at most 1.1, cancel.
+TEST(Activations, MishSoftplusAndReciprocalAreAccurateToAFewUlp) {
+  // One ulp is at most 1.2e-7 of a value. Softplus rounds exp, two additions, two divisions and its polynomial; mish
+  // rounds a few more products: 4 ulp. Denormal results have fewer digits. The baseline has no fused multiply-add, so
+  // exp has one more rounding. The derivative of mish is zero near -1.19, where its two terms, each at most 1.1,
+  // cancel.
   for_each_instruction_set([](const KernelTable& table) {
     std::vector<float> x;
     for (int i = -8000; i < 8000; ++i) x.push_back(static_cast<float>(i) * 0.0123f + 0.0031f);
     for (const Activation kind : kPreciseKinds)
       for (const float p : {1.0f, 0.3f, 3.0f}) {
-        const std::vector<float> both = computed(table, kind, x, p, kThreshold);
+        const std::vector<float> both = values_and_derivatives(table, kind, x, p, kThreshold);
         for (std::size_t i = 0; i < x.size(); ++i) {
-          // p * x is rounded before it enters exp: half an ulp of it is an error of |p * x| half ulps of the result.
+          // Half an ulp of rounding error in p * x becomes |p * x| half ulps in exp(p * x).
           const double inner = kind == kSoftplus && p != 1 ? std::abs(double{p} * x[i]) : 0;
           if (std::abs(double{p} * x[i] - kThreshold) < 1e-6) continue;
-          const double value = slow_activation(kind, x[i], p), slope = slow_derivative(kind, x[i], p);
+          const double value = reference_activation(kind, x[i], p), slope = reference_derivative(kind, x[i], p);
           const double relative = 5e-7 + 6e-8 * inner;
           ASSERT_NEAR(both[i], value, relative * std::abs(value) + 2e-38) << kind << " at " << x[i] << ", " << p;
           ASSERT_NEAR(both[x.size() + i], slope, relative * std::abs(slope) + (kind == kMish ? 6e-7 : 2e-38))
@@ -302,19 +303,20 @@ TEST(Activations, MishSoftplusAndReciprocalAreAccurateInEveryDigit) {
   });
 }
 
-TEST(Activations, MishSoftplusAndReciprocalOfExtremeNumbers) {
+TEST(Activations, MishSoftplusAndReciprocalHandleExtremeNumbers) {
   for_each_instruction_set([](const KernelTable& table) {
     const float infinity = std::numeric_limits<float>::infinity(), largest = std::numeric_limits<float>::max();
     std::vector<float> x(kLanes, std::nanf(""));
     x[1] = infinity, x[2] = -infinity, x[3] = largest, x[4] = -largest, x[5] = 0, x[6] = 100, x[7] = -100;
     for (const Activation kind : kPreciseKinds) {
-      const std::vector<float> both = computed(table, kind, x, 1, 20);
+      const std::vector<float> both = values_and_derivatives(table, kind, x, 1, 20);
       EXPECT_TRUE(std::isnan(both[0])) << kind;
       EXPECT_TRUE(std::isnan(both[kLanes])) << kind;
     }
-    const std::vector<float> mish = computed(table, kMish, x, 1), softplus = computed(table, kSoftplus, x, 1, 20),
-                             high = computed(table, kSoftplus, x, 1, 1e9f),
-                             reciprocal = computed(table, kReciprocal, x, 1);
+    const std::vector<float> mish = values_and_derivatives(table, kMish, x, 1),
+                             softplus = values_and_derivatives(table, kSoftplus, x, 1, 20),
+                             high = values_and_derivatives(table, kSoftplus, x, 1, 1e9f),
+                             reciprocal = values_and_derivatives(table, kReciprocal, x, 1);
     EXPECT_EQ(mish[1], infinity);
     EXPECT_EQ(mish[3], largest);
     EXPECT_EQ(mish[4], 0);
@@ -345,9 +347,9 @@ TEST(Activations, MishSoftplusAndReciprocalAreBitIdenticalOnAvx2AndAvx512) {
   for (int i = -4000; i < 4000; ++i) x.push_back(static_cast<float>(i) * 0.0271f);
   std::map<Activation, std::vector<float>> first;
   for_each_instruction_set([&](const KernelTable& table) {
-    if (table.vector_lanes == 4) return;  // without a fused multiply-add
+    if (table.vector_lanes == 4) return;  // no fused multiply-add
     for (const Activation kind : kPreciseKinds) {
-      const std::vector<float> both = computed(table, kind, x, 0.7f);
+      const std::vector<float> both = values_and_derivatives(table, kind, x, 0.7f);
       const auto [place, is_new] = first.try_emplace(kind, both);
       const std::size_t bytes = both.size() * sizeof(float);
       EXPECT_TRUE(is_new || std::memcmp(place->second.data(), both.data(), bytes) == 0) << kind;
@@ -355,7 +357,7 @@ TEST(Activations, MishSoftplusAndReciprocalAreBitIdenticalOnAvx2AndAvx512) {
   });
 }
 
-TEST(Amax, EqualMaximaShareTheGradient) {
+TEST(Amax, GradientIsDividedAmongEqualMaxima) {
   for_each_instruction_set([](const KernelTable& table) {
     Random random(4);
     const int channels = 3, rows = 7, columns = 4;
@@ -387,7 +389,7 @@ TEST(Amax, EqualMaximaShareTheGradient) {
   });
 }
 
-TEST(Softmax, LossesAndGradientsOfEveryImage) {
+TEST(Softmax, LossesAndGradientsMatchReference) {
   for_each_instruction_set([](const KernelTable& table) {
     Random random(5);
     const int classes = 11;
@@ -415,7 +417,7 @@ TEST(Softmax, LossesAndGradientsOfEveryImage) {
   });
 }
 
-TEST(DropoutMask, FollowsTheSharedDefinition) {
+TEST(DropoutMask, MatchesDropoutKey) {
   for_each_instruction_set([](const KernelTable& table) {
     const common::DropoutKey key(common::Stream(7, common::Purpose::kDropout, 3, 2));
     std::vector<std::uint16_t> mask(101);

@@ -10,13 +10,14 @@
 
 #include "lanes/lanes_fixture.h"
 
+// Tests of the whole engine: bit-identical results, gradients, batch sizes, errors, threads and processes.
 namespace mnistcnn::engine::lanes::testing {
 namespace {
 
 using network::Graph;
 
-// Convolutions of several kinds, batch norm on both sides of an activation, dropout, pools, a branch, both linear
-// layers.
+// Convolutions of several kinds, batch norm before and after an activation, dropout, pools, a branch, and linear layers
+// of both kinds.
 Graph varied_graph() {
   network::Conv2d depthwise = convolution(6, 3, 1);
   depthwise.groups = 6;
@@ -40,7 +41,7 @@ Graph varied_graph() {
   add(strided, {8});
   add(network::Tanh{}, {9});
   add(network::Flatten{}, {10});
-  add(network::Linear{2000, true}, {11});  // large: with the whole batch
+  add(network::Linear{2000, true}, {11});  // large: BatchLinearOp
   add(network::BatchNorm1d{}, {12});
   add(network::ReLU{}, {13});
   add(network::Linear{10, true}, {14});
@@ -61,7 +62,7 @@ std::vector<std::uint8_t> some_images(std::size_t count, std::size_t size) {
   return images;
 }
 
-Outcome train_a_little(Model& model, std::initializer_list<int> batch_sizes) {
+Outcome train_steps(Model& model, std::initializer_list<int> batch_sizes) {
   const std::size_t size = static_cast<std::size_t>(network::element_count(model.graph.input_shape));
   const std::vector<std::uint8_t> images = some_images(200, size);
   const std::vector<float> scale(3, 1 / 128.0f), shift(3, -1);
@@ -81,26 +82,26 @@ Outcome train_a_little(Model& model, std::initializer_list<int> batch_sizes) {
   return outcome;
 }
 
-TEST(LanesEngine, IsBitIdenticalForAnyNumberOfThreadsAndWideInstructionSet) {
-  Model alone(varied_graph(), 1);
-  const Outcome expected = train_a_little(alone, {64, 33});
+TEST(LanesEngine, IsBitIdenticalForAnyNumberOfThreadsAndWithAvx2AndAvx512) {
+  Model single_threaded(varied_graph(), 1);
+  const Outcome expected = train_steps(single_threaded, {64, 33});
   for (const int threads : {2, 3, 8}) {
     Model model(varied_graph(), threads);
-    EXPECT_EQ(train_a_little(model, {64, 33}), expected) << threads << " threads";
+    EXPECT_EQ(train_steps(model, {64, 33}), expected) << threads << " threads";
   }
-  if (!runs_here("avx2") || !runs_here("avx512")) GTEST_SKIP() << "only one wide instruction set here";
+  if (!is_supported("avx2") || !is_supported("avx512"))
+    GTEST_SKIP() << "this CPU does not support both AVX2 and AVX-512";
   Outcome each[2];
   for (int i = 0; i < 2; ++i) {
     const ForcedInstructionSet forced(i == 0 ? "avx2" : "avx512");
     Model model(varied_graph(), 2);
     EXPECT_EQ(model.engine->instruction_set(), i == 0 ? "avx2" : "avx512");
-    each[i] = train_a_little(model, {64, 33});
+    each[i] = train_steps(model, {64, 33});
   }
   EXPECT_EQ(each[0], each[1]);
 }
 
-// Images that the threads make on demand give the same results as stored images.
-TEST(LanesEngine, AnImageSourceGivesTheBitsOfStoredImages) {
+TEST(LanesEngine, ImageSourceIsBitIdenticalToStoredImages) {
   class Reversed final : public ImageSource {
    public:
     Reversed(const std::vector<std::uint8_t>& images, std::size_t size) : images_(images), size_(size) {}
@@ -139,7 +140,7 @@ TEST(LanesEngine, AnImageSourceGivesTheBitsOfStoredImages) {
   for (const int threads : {1, 2, 5}) EXPECT_EQ(train(nullptr, &source, threads), expected) << threads << " threads";
 }
 
-TEST(LanesEngine, UnknownInstructionSetsAreRefusedWithTheChoices) {
+TEST(LanesEngine, UnknownInstructionSetThrowsWithTheSupportedOnes) {
   const ForcedInstructionSet forced("mmx");
   try {
     kernels();
@@ -149,7 +150,7 @@ TEST(LanesEngine, UnknownInstructionSetsAreRefusedWithTheChoices) {
   }
 }
 
-// Loss and gradients against central differences of the loss, in every parameter of a small network.
+// The gradient of every parameter of a small network, compared with central differences of the loss.
 TEST(LanesEngine, GradientsAreTheDerivativesOfTheLoss) {
   network::Conv2d odd = convolution(3, 2, 1);
   odd.stride = {2, 1};
@@ -184,7 +185,7 @@ TEST(LanesEngine, GradientsAreTheDerivativesOfTheLoss) {
 }
 
 // Without batch norm, the gradient of a batch is the mean of the gradients of its images.
-TEST(LanesEngine, AnyBatchSize) {
+TEST(LanesEngine, GradientOfAnyBatchSizeIsTheMeanOverImages) {
   const Graph graph =
       sequential({1, 9, 8}, {convolution(5, 3), network::ReLU{}, network::Flatten{}, network::Linear{10, true}});
   const std::vector<std::uint8_t> images = some_images(1000, 72);
@@ -231,14 +232,14 @@ TEST(LanesEngine, BatchNormStatisticsAreAccurateForALargeMean) {
   }
 }
 
-TEST(LanesEngine, OneValuePerChannelIsRefusedInTraining) {
+TEST(LanesEngine, BatchNormOfOneValuePerChannelThrowsInTraining) {
   Model model(sequential({3, 1, 1}, {network::BatchNorm2d{}}), 1);
   std::vector<float> images(3, 1), outputs(3);
   EXPECT_THROW(model.forward(images.data(), 1, Mode::kTrain, {}, false, outputs.data()), std::invalid_argument);
   EXPECT_NO_THROW(model.forward(images.data(), 1, Mode::kEvaluate, {}, false, outputs.data()));
 }
 
-TEST(LanesEngine, RefusesWithTheNodeAndTheReason) {
+TEST(LanesEngine, UnsupportedNetworkIsReportedWithItsNode) {
   network::InstanceNorm2d norm;
   norm.track_running_stats = true;
   const Graph graph = sequential({1, 4, 4}, {norm});
@@ -248,7 +249,7 @@ TEST(LanesEngine, RefusesWithTheNodeAndTheReason) {
   EXPECT_FALSE(refusal(varied_graph(), network::analyse(varied_graph())));
 }
 
-TEST(LanesEngine, WrongStepsAreRefused) {
+TEST(LanesEngine, InvalidStepsThrow) {
   Model model(sequential({1, 4, 4}, {network::Flatten{}, network::Linear{3, true}}), 1);
   const std::vector<std::uint8_t> images(16);
   const std::vector<std::int64_t> indices{0}, wrong{3}, none;
@@ -258,7 +259,7 @@ TEST(LanesEngine, WrongStepsAreRefused) {
   EXPECT_THROW(model.backward(one.data(), nullptr), std::invalid_argument);
 }
 
-TEST(LanesEngine, AForwardServesOneBackward) {
+TEST(LanesEngine, SecondBackwardThrows) {
   Model model(sequential({1, 4, 4}, {network::Flatten{}, network::Linear{3, true}}), 1);
   const std::vector<float> image(16, 0.5f), gradients(3, 1.0f);
   std::vector<float> outputs(3);
@@ -267,15 +268,15 @@ TEST(LanesEngine, AForwardServesOneBackward) {
   EXPECT_THROW(model.backward(gradients.data(), nullptr), std::invalid_argument);
 }
 
-TEST(LanesEngine, TwoEnginesInTwoThreads) {
-  Model alone(varied_graph(), 1);
-  const Outcome expected = train_a_little(alone, {40, 20});
+TEST(LanesEngine, TwoEnginesRunConcurrently) {
+  Model single_threaded(varied_graph(), 1);
+  const Outcome expected = train_steps(single_threaded, {40, 20});
   Outcome outcomes[2];
   std::vector<std::thread> threads;
   for (Outcome& outcome : outcomes)
     threads.emplace_back([&outcome] {
       Model model(varied_graph(), 2);
-      outcome = train_a_little(model, {40, 20});
+      outcome = train_steps(model, {40, 20});
     });
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(outcomes[0], expected);
@@ -283,17 +284,17 @@ TEST(LanesEngine, TwoEnginesInTwoThreads) {
 }
 
 #if !defined(__SANITIZE_THREAD__)
-TEST(LanesEngine, WorksInTheChildOfAFork) {
+TEST(LanesEngine, WorksInAForkedProcess) {
   Model model(varied_graph(), 2);
-  train_a_little(model, {20});
+  train_steps(model, {20});
   Model fresh(varied_graph(), 1);
-  const Outcome expected = train_a_little(fresh, {20});
+  const Outcome expected = train_steps(fresh, {20});
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
     alarm(60);
     std::fill(model.buffers.begin(), model.buffers.end(), 1.0f);
-    _exit(train_a_little(model, {20}) == expected ? 0 : 1);
+    _exit(train_steps(model, {20}) == expected ? 0 : 1);
   }
   int status = 0;
   waitpid(child, &status, 0);
@@ -301,9 +302,9 @@ TEST(LanesEngine, WorksInTheChildOfAFork) {
 }
 #endif
 
-// A linear layer used twice: its gradient is the sum of those of two layers with equal weights.
-TEST(LanesEngine, AddsTheGradientsOfASharedTensor) {
-  for (const std::int64_t size : {8, 400}) {  // by block, and over the batch
+// A linear layer that is used twice. Its gradient is the sum of the gradients of two layers with equal weights.
+TEST(LanesEngine, SumsTheGradientsOfASharedParameter) {
+  for (const std::int64_t size : {8, 400}) {  // BlockLinearOp, BatchLinearOp
     const std::vector<network::Layer> layers{network::Flatten{}, network::Linear{size, true}, network::Tanh{},
                                              network::Linear{size, true}, network::Linear{3, true}};
     const Graph separate = sequential({1, 1, size}, layers);
@@ -326,7 +327,7 @@ TEST(LanesEngine, AddsTheGradientsOfASharedTensor) {
   }
 }
 
-TEST(LanesEngine, RefusesAnotherNumberOfTensors) {
+TEST(LanesEngine, WrongNumberOfTensorsThrows) {
   Model model(sequential({1, 4, 4}, {network::Flatten{}, network::Linear{3, true}}), 1);
   const std::vector<float> image(16);
   std::vector<float> outputs(3);

@@ -14,10 +14,10 @@
 #include "mnistcnn/engine/lanes/kernels/isa.h"
 #include "mnistcnn/engine/lanes/lanes_engine.h"
 
-// What the lanes tests share: every instruction set of this machine, random numbers, and models in memory.
+// Helpers of the lanes tests: loops over instruction sets, random numbers, and models with their tensors.
 namespace mnistcnn::engine::lanes::testing {
 
-// Sets MNISTCNN_ISA while it lives.
+// Sets MNISTCNN_ISA until it is destroyed.
 class ForcedInstructionSet {
  public:
   explicit ForcedInstructionSet(const char* name) {
@@ -32,7 +32,7 @@ class ForcedInstructionSet {
   std::string before_;
 };
 
-inline bool runs_here(const char* name) {
+inline bool is_supported(const char* name) {
   const ForcedInstructionSet forced(name);
   try {
     kernels();
@@ -44,7 +44,7 @@ inline bool runs_here(const char* name) {
 
 inline void for_each_instruction_set(const std::function<void(const KernelTable&)>& check) {
   for (const char* name : {"baseline", "avx2", "avx512"}) {
-    if (!runs_here(name)) continue;
+    if (!is_supported(name)) continue;
     SCOPED_TRACE(name);
     const ForcedInstructionSet forced(name);
     check(kernels());
@@ -66,9 +66,9 @@ class Random {
   std::mt19937 engine_;
 };
 
-// A network with its tensors and an engine. Tensors of one kind are contiguous, so that a test can loop over them. For
-// each call they are copied to separate allocations, which are freed afterwards: the address sanitizer then reports an
-// access outside of a tensor, and the use of a pointer that the engine has kept.
+// A network with its tensors and an engine. Tensors of one kind are contiguous, so that tests can loop over them. Each
+// call copies them to separate allocations and frees these afterwards, so that the address sanitizer reports accesses
+// outside of a tensor and pointers that the engine keeps after the call.
 struct Model {
   network::Graph graph;
   network::Analysis analysis;
@@ -76,8 +76,8 @@ struct Model {
   std::vector<std::int64_t> counters;
   std::unique_ptr<LanesEngine> engine;
 
-  Model(network::Graph the_graph, int threads, unsigned seed = 1)
-      : graph(std::move(the_graph)), analysis(network::analyse(graph)) {
+  Model(network::Graph model_graph, int threads, unsigned seed = 1)
+      : graph(std::move(model_graph)), analysis(network::analyse(graph)) {
     Random random(seed);
     values = random.numbers(static_cast<std::size_t>(analysis.parameter_count), -0.3f, 0.3f);
     gradients.assign(values.size(), -77);
@@ -88,52 +88,52 @@ struct Model {
 
   void forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, bool image_gradients,
                float* outputs, common::ThreadPool::BorrowedThreads* borrowed = nullptr) {
-    Separate tensors(*this);
+    SeparateTensors tensors(*this);
     engine->forward(tensors.pointers(), images, count, mode, randomness,
                     image_gradients ? Keep::kForParametersAndImages : Keep::kForParameters, outputs, borrowed);
   }
   void backward(const float* output_gradients, float* image_gradients,
                 common::ThreadPool::BorrowedThreads* borrowed = nullptr) {
-    Separate tensors(*this);
+    SeparateTensors tensors(*this);
     engine->backward(tensors.pointers(), output_gradients, image_gradients, borrowed);
   }
   void predict(const ImageBatch& batch, float* outputs) {
-    Separate tensors(*this);
+    SeparateTensors tensors(*this);
     engine->predict(tensors.pointers(), batch, outputs);
   }
   StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
                   Randomness randomness) {
-    Separate tensors(*this);
+    SeparateTensors tensors(*this);
     return engine->step(tensors.pointers(), batch, labels, loss, randomness);
   }
 
  private:
-  // The tensors of one kind, each in an allocation of its own while this lives.
+  // The tensors of one kind, each in its own allocation.
   template <class Element>
   struct Tensors {
-    std::vector<Element>& flat;
-    std::vector<std::unique_ptr<Element[]>> own;
+    std::vector<Element>& contiguous;
+    std::vector<std::unique_ptr<Element[]>> allocations;
     std::vector<Element*> addresses;
     std::vector<std::pair<std::int64_t, std::int64_t>> ranges;
 
     void add(std::int64_t offset, std::int64_t count) {
-      own.push_back(std::make_unique<Element[]>(static_cast<std::size_t>(count)));
-      addresses.push_back(own.back().get());
+      allocations.push_back(std::make_unique<Element[]>(static_cast<std::size_t>(count)));
+      addresses.push_back(allocations.back().get());
       ranges.emplace_back(offset, count);
-      std::copy_n(flat.data() + offset, count, addresses.back());
+      std::copy_n(contiguous.data() + offset, count, addresses.back());
     }
     void copy_back() {
-      for (std::size_t i = 0; i < own.size(); ++i)
-        std::copy_n(addresses[i], ranges[i].second, flat.data() + ranges[i].first);
+      for (std::size_t i = 0; i < allocations.size(); ++i)
+        std::copy_n(addresses[i], ranges[i].second, contiguous.data() + ranges[i].first);
     }
   };
 
-  struct Separate {
+  struct SeparateTensors {
     Tensors<float> values, gradients, buffers;
     Tensors<std::int64_t> counters;
-    std::vector<const float*> readable;
+    std::vector<const float*> parameters;
 
-    explicit Separate(Model& model)
+    explicit SeparateTensors(Model& model)
         : values{model.values, {}, {}, {}},
           gradients{model.gradients, {}, {}, {}},
           buffers{model.buffers, {}, {}, {}},
@@ -144,21 +144,21 @@ struct Model {
       }
       for (const network::TensorSpec& spec : model.analysis.buffers) buffers.add(spec.offset, spec.count);
       for (std::size_t i = 0; i < model.counters.size(); ++i) counters.add(static_cast<std::int64_t>(i), 1);
-      readable.assign(values.addresses.begin(), values.addresses.end());
+      parameters.assign(values.addresses.begin(), values.addresses.end());
     }
-    ~Separate() {
+    ~SeparateTensors() {
       gradients.copy_back();
       buffers.copy_back();
       counters.copy_back();
     }
-    Separate(const Separate&) = delete;
-    Separate& operator=(const Separate&) = delete;
+    SeparateTensors(const SeparateTensors&) = delete;
+    SeparateTensors& operator=(const SeparateTensors&) = delete;
 
-    TensorPointers pointers() const { return {readable, gradients.addresses, buffers.addresses, counters.addresses}; }
+    TensorPointers pointers() const { return {parameters, gradients.addresses, buffers.addresses, counters.addresses}; }
   };
 };
 
-// Nodes in a row.
+// Return a graph whose nodes form a sequence.
 inline network::Graph sequential(network::Shape input, std::vector<network::Layer> layers) {
   network::Graph graph{std::move(input), {}};
   for (std::size_t i = 0; i < layers.size(); ++i)

@@ -6,6 +6,7 @@
 
 #include "lanes/lanes_fixture.h"
 
+// Assignment of memory to buffers by their lifetimes.
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -36,7 +37,7 @@ TEST(AssignOffsets, SeparatesBuffersWithOverlappingLifetimes) {
   }
 }
 
-TEST(AssignOffsets, SharesMemoryOfDisjointLifetimes) {
+TEST(AssignOffsets, ReusesMemoryOfDisjointLifetimes) {
   EXPECT_EQ(assign_offsets({{0, 1, 30}, {2, 3, 50}, {4, 4, 20}}).total, 50);
   EXPECT_EQ(assign_offsets({{0, 2, 30}, {2, 3, 50}, {4, 4, 20}}).total, 80);
   EXPECT_EQ(assign_offsets({}).total, 0);

@@ -8,8 +8,7 @@ namespace {
 TEST(Peak, CountsTheMultiplyAddsOfTheLoop) {
   for_each_instruction_set([](const KernelTable& kernels) {
     EXPECT_EQ(kernels.multiply_adds(1000) % (1000 * kernels.vector_lanes), 0);
-    // Nothing that runs today does a hundred multiply-adds of 16 lanes in a nanosecond: a loop that was optimised away
-    // would seem to.
+    // The upper limit, 100 multiply-add instructions per nanosecond, fails if the compiler optimised the loop away.
     const double flops = peak_flops(kernels, 1, 0.02);
     EXPECT_GT(flops, 1e8);
     EXPECT_LT(flops, 2e9 * 100 * kernels.vector_lanes);
@@ -32,7 +31,7 @@ TEST(Peak, MeasuresAPlausibleBandwidth) {
   });
 }
 
-TEST(Peak, RefusesWrongArguments) {
+TEST(Peak, ThrowsForInvalidArguments) {
   EXPECT_THROW(peak_flops(kernels(), 0, 0.1), std::invalid_argument);
   EXPECT_THROW(peak_flops(kernels(), 1, -1), std::invalid_argument);
   EXPECT_THROW(run_multiply_adds(kernels(), 0, 1), std::invalid_argument);

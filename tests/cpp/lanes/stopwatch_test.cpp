@@ -4,6 +4,7 @@
 
 #include "lanes/lanes_fixture.h"
 
+// Time measurement, profiles of training steps, and the prediction of memory sizes.
 namespace mnistcnn::engine::lanes::testing {
 namespace {
 
@@ -42,7 +43,7 @@ StepResult one_step(Model& model, int count) {
   return model.step({images.data(), indices, scale, shift}, labels, {}, {});
 }
 
-TEST(Stopwatch, AProfileHasEveryComputedNodeAndNoMoreThanTheElapsedTime) {
+TEST(Stopwatch, ProfileHasAllComputedNodesAndAtMostTheElapsedTime) {
   for (const int threads : {1, 3}) {
     Model model(small_network(), threads);
     model.engine->start_profile();
@@ -67,19 +68,19 @@ TEST(Stopwatch, AProfileHasEveryComputedNodeAndNoMoreThanTheElapsedTime) {
   }
 }
 
-TEST(Stopwatch, ProfilingChangesNoBit) {
-  Model counted(small_network(), 2), plain(small_network(), 2);
-  counted.engine->start_profile();
-  EXPECT_EQ(one_step(counted, 50).loss_sum, one_step(plain, 50).loss_sum);
-  EXPECT_EQ(counted.gradients, plain.gradients);
+TEST(Stopwatch, ProfilingDoesNotChangeResults) {
+  Model profiled(small_network(), 2), unprofiled(small_network(), 2);
+  profiled.engine->start_profile();
+  EXPECT_EQ(one_step(profiled, 50).loss_sum, one_step(unprofiled, 50).loss_sum);
+  EXPECT_EQ(profiled.gradients, unprofiled.gradients);
 }
 
-TEST(Stopwatch, AProfileThatWasNotStartedCannotBeStopped) {
+TEST(Stopwatch, StopWithoutStartThrows) {
   Model model(small_network(), 1);
   EXPECT_THROW(model.engine->stop_profile(), std::logic_error);
 }
 
-TEST(LanesEngine, PredictsItsMemory) {
+TEST(LanesEngine, PredictsTheSizeOfItsArena) {
   network::Graph with_large_linear = small_network();
   with_large_linear.nodes.back().layer = network::Linear{900, true};
   with_large_linear.nodes.push_back({"last", network::Linear{10, true}, {7}});
@@ -87,10 +88,10 @@ TEST(LanesEngine, PredictsItsMemory) {
     for (const int threads : {1, 2})
       for (const int count : {1, 128, 700}) {
         Model model(graph, threads);
-        const std::size_t foretold = model.engine->arena_bytes_of_step(count);
+        const std::size_t predicted = model.engine->arena_bytes_of_step(count);
         EXPECT_EQ(model.engine->arena_bytes(), 0u);
         one_step(model, count);
-        EXPECT_EQ(model.engine->arena_bytes(), foretold) << count << " images, " << threads << " threads";
+        EXPECT_EQ(model.engine->arena_bytes(), predicted) << count << " images, " << threads << " threads";
       }
 }
 

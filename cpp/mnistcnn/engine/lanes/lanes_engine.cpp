@@ -19,16 +19,17 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-constexpr std::int64_t kMaxPredictImages = 64 * kLanes;  // computed at once
+constexpr std::int64_t kMaxPredictImages = 64 * kLanes;  // per chunk
 
-// Composes the message only if the condition is false: some conditions are checked for every label of every batch.
+// Throw std::invalid_argument unless the condition holds. The message is built only then, because labels are checked
+// one by one in every step.
 template <class... Parts>
 void require(bool condition, const Parts&... message) {
   if (!condition) throw std::invalid_argument(common::text(message...));
 }
 
 int checked_threads(int threads) {
-  require(threads >= 0, "threads must not be negative, got ", threads, "; 0 means all cores");
+  require(threads >= 0, "threads must be at least 0, got ", threads, "; pass 0 to use all cores");
   return threads > 0 ? threads : common::available_cores();
 }
 
@@ -40,14 +41,15 @@ const network::Graph& checked_graph(const network::Graph& graph) {
 void check_step(const ExecutionPlan& plan, const ImageBatch& batch, std::span<const std::int64_t> labels,
                 const Loss& loss) {
   const Extent& output = plan.output->extent;
-  require(output.positions() == 1, "a loss needs one number per class, but the output is a map of ", output.rows, " x ",
-          output.columns);
-  require(labels.size() == batch.indices.size(), "got ", labels.size(), " labels for ", batch.indices.size(),
-          " images");
-  require(loss.label_smoothing >= 0 && loss.label_smoothing <= 1, "label_smoothing must lie between 0 and 1, got ",
+  require(output.positions() == 1, "the loss needs an output of shape [classes], but the network's output is a map of ",
+          output.rows, " x ", output.columns);
+  require(labels.size() == batch.indices.size(), "labels must have one entry per image, got ", labels.size(),
+          " labels for ", batch.indices.size(), " images");
+  require(loss.label_smoothing >= 0 && loss.label_smoothing <= 1, "label_smoothing must be between 0 and 1, got ",
           loss.label_smoothing);
   for (const std::int64_t label : labels)
-    require(label >= 0 && label < output.channels, "label ", label, " is not one of the ", output.channels, " classes");
+    require(label >= 0 && label < output.channels, "got label ", label, " for ", output.channels,
+            " classes; labels must be at least 0 and less than the number of classes");
 }
 
 bool needs_batch_statistics(const ExecutionPlan::BatchNorm& norm, bool training) {
@@ -57,8 +59,8 @@ bool needs_batch_statistics(const ExecutionPlan::BatchNorm& norm, bool training)
 void check_batch_norms(const ExecutionPlan& plan, std::int64_t count, bool training) {
   for (const ExecutionPlan::BatchNorm& norm : plan.batch_norms)
     require(count * norm.positions > 1 || !needs_batch_statistics(norm, training), "node '", norm.name,
-            "': batch norm needs more than one value per channel, but the batch has ", count, " image and the map ",
-            norm.positions, " position");
+            "': batch norm needs more than one value per channel to compute batch statistics, got ", count,
+            " image of ", norm.positions, " position; use a larger batch");
 }
 
 }  // namespace
@@ -100,9 +102,10 @@ class LanesEngine::Implementation {
 
   void backward(const TensorPointers& tensors, const CallArguments& arguments,
                 common::ThreadPool::BorrowedThreads* borrowed) {
-    require(ready_for_backward_, "backward needs a forward before it");
+    require(ready_for_backward_,
+            "backward must follow a forward that keeps its activations, and can be called once per forward");
     require((arguments.image_gradients != nullptr) == batch_.image_gradients,
-            "image gradients are computed if, and only if, the forward kept what they need");
+            "image_gradients must be given if, and only if, the forward was called with Keep::kForParametersAndImages");
     ready_for_backward_ = false;  // gradients share the memory of activations
     const CallScope scope(*this, tensors);
     io_.begin(arguments, batch_.blocks, pool_.threads());
@@ -111,17 +114,19 @@ class LanesEngine::Implementation {
 
   void predict(const TensorPointers& tensors, const ImageBatch& images, float* outputs) {
     const auto count = static_cast<std::int64_t>(images.indices.size());
-    // Batch norm without running statistics uses those of the whole batch.
-    const bool whole = std::ranges::any_of(plan_.batch_norms, [](const auto& n) { return !n.has_running_statistics; });
-    const std::int64_t max_images = whole ? count : kMaxPredictImages;
+    // Without running statistics, batch norm uses those of the whole batch, so it can't be divided into chunks.
+    const bool whole_batch =
+        std::ranges::any_of(plan_.batch_norms, [](const auto& n) { return !n.has_running_statistics; });
+    const std::int64_t max_images = whole_batch ? count : kMaxPredictImages;
     const CallScope scope(*this, tensors);
     for (std::int64_t first = 0; first < count; first += max_images) {
-      const std::int64_t part = std::min(max_images, count - first);
+      const std::int64_t chunk = std::min(max_images, count - first);
       CallArguments arguments;
       arguments.batch = images;
-      arguments.batch.indices = images.indices.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(part));
+      arguments.batch.indices =
+          images.indices.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(chunk));
       arguments.outputs = outputs + first * output_size();
-      begin(programs_.predict, arguments, part, false, {});
+      begin(programs_.predict, arguments, chunk, false, {});
       programs_.predict.execute(batch_, pool_);
     }
   }
@@ -143,7 +148,7 @@ class LanesEngine::Implementation {
   }
 
   StepProfile stop_profile() {
-    if (!stopwatch_) throw std::logic_error("stop_profile needs a start_profile before it");
+    if (!stopwatch_) throw std::logic_error("stop_profile was called without start_profile");
     StepProfile profile = make_profile(*std::exchange(stopwatch_, nullptr), plan_);
     profile.instruction_set = batch_.kernels->name;
     profile.threads = pool_.threads();
@@ -151,7 +156,7 @@ class LanesEngine::Implementation {
   }
 
  private:
-  // Holds the pointers of a call while it lives.
+  // Binds the tensors of a call, and releases all pointers of the call when it is destroyed.
   class CallScope {
    public:
     CallScope(Implementation& engine, const TensorPointers& tensors) : engine_(engine) {
@@ -174,7 +179,7 @@ class LanesEngine::Implementation {
 
   void begin(const Executor& program, const CallArguments& arguments, std::int64_t count, bool training,
              Randomness randomness) {
-    require(count > 0, "a batch needs at least one image");
+    require(count > 0, "a batch must contain at least one image");
     check_batch_norms(plan_, count, training);
     ready_for_backward_ = false;
     batch_.set_images(count);

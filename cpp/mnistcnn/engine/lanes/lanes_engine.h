@@ -15,17 +15,19 @@
 #include "mnistcnn/network/analysis.h"
 #include "mnistcnn/network/graph.h"
 
-// Trains small networks natively on the CPU, 16 images at a time in the lanes of SIMD registers. See docs/lanes.md.
+// Float32 training engine for small networks on the CPU. It computes 16 images at a time, one per SIMD lane. Needs
+// neither libtorch nor OpenMP. Called by engine/lanes_adapter, which converts PyTorch's tensors to pointers. Design:
+// docs/lanes.md.
 namespace mnistcnn::engine::lanes {
 
-// Why the engine does not support this network ("node 'norm1': ..."), or nothing if it does.
+// Return why the engine does not support this network ("node 'norm1': ..."), or nothing if it does.
 std::optional<std::string> refusal(const network::Graph& graph, const network::Analysis& analysis);
 
-// Used by one thread at a time. Results are bit-identical for every number of threads. The engine keeps no pointer that
-// a call is given.
+// Engine for one network. Not thread-safe: one call at a time. Results are bit-identical for any number of threads. No
+// pointer is kept after a call returns. `borrowed`: threads that run the call instead of the engine's own, or nullptr.
 class LanesEngine {
  public:
-  // threads = 0: all cores that this process may use. Throws std::invalid_argument if `refusal` has a reason.
+  // threads = 0: all cores available to this process. Throws std::invalid_argument if the network is not supported.
   LanesEngine(network::Graph graph, int threads);
   ~LanesEngine();
   LanesEngine(const LanesEngine&) = delete;
@@ -33,29 +35,30 @@ class LanesEngine {
 
   std::int64_t output_size() const;  // per image
 
-  // images: f32 [count, C, H, W] -> outputs: f32 [count, output_size]. With kForParametersAndImages, max pools resolve
-  // ties as PyTorch does.
+  // Compute outputs, f32 [count, output_size], from images, f32 [count, C, H, W]. `keep` determines which gradients
+  // `backward` can compute. With kForParametersAndImages, max pools resolve ties as PyTorch does.
   void forward(const TensorPointers& tensors, const float* images, std::int64_t count, Mode mode, Randomness randomness,
                Keep keep, float* outputs, common::ThreadPool::BorrowedThreads* borrowed = nullptr);
 
-  // Compute the gradients of the latest forward, once; the parameters must not have changed since. Writes the gradients
-  // of the parameters to `tensors`. image_gradients: f32 [count, C, H, W], or nullptr if the forward did not keep what
-  // they need.
+  // Compute the gradients of the latest forward and write those of the parameters to `tensors`. Can be called once per
+  // forward; the parameters must not change in between. output_gradients: f32 [count, output_size]. image_gradients:
+  // f32 [count, C, H, W] if the forward was called with kForParametersAndImages, otherwise nullptr.
   void backward(const TensorPointers& tensors, const float* output_gradients, float* image_gradients,
                 common::ThreadPool::BorrowedThreads* borrowed = nullptr);
 
   // Compute outputs in evaluation mode: f32 [count, output_size].
   void predict(const TensorPointers& tensors, const ImageBatch& batch, float* outputs);
 
-  // Run one training step without the optimizer; the loss is the mean over the batch.
+  // Run one training step without the optimizer: compute the loss and write the gradients of its mean over the batch to
+  // `tensors`.
   StepResult step(const TensorPointers& tensors, const ImageBatch& batch, std::span<const std::int64_t> labels,
                   const Loss& loss, Randomness randomness);
 
-  std::size_t arena_bytes() const;
-  // What a step with so many images would need.
+  std::size_t arena_bytes() const;  // allocated now
+  // Bytes that a step with `images` images would allocate.
   std::size_t arena_bytes_of_step(std::int64_t images) const;
 
-  // Measure the time of the steps between these calls.
+  // Measure the time of the steps between these two calls, by operation.
   void start_profile();
   StepProfile stop_profile();
 

@@ -2,15 +2,15 @@
 
 #include "mnistcnn/engine/lanes/conv/winograd_1d.h"
 
-// Costs are estimated cycles per block on Zen 4. The coefficients were fitted to the 3x3 convolutions of the zoo, each
-// timed with every algorithm: the multiply-adds, the transforms per vector, and per pair of channels the packing of
-// weights or the sums over images.
+// Cost model. Costs are estimated cycles per block on Zen 4: for multiply-adds, for transforms per vector, and per pair
+// of channels for weight packing or sums over images. The coefficients were fitted to times of all 3x3 convolutions of
+// the zoo with every algorithm.
 namespace mnistcnn::engine::lanes {
 namespace {
 
 double number(std::int64_t i) { return static_cast<double>(i); }
 
-// Pairs of an output and a kernel position whose input is inside the map.
+// Number of (output, kernel position) pairs along one axis whose input is inside the map.
 double inside_pairs(std::int64_t inputs, std::int64_t outputs, int padding) {
   std::int64_t pairs = 0;
   for (std::int64_t i = 0; i < outputs; ++i)
@@ -22,19 +22,19 @@ double column_pairs(const Convolution3x3& c) { return inside_pairs(c.in.columns,
 
 double channel_pairs(const Convolution3x3& c) { return number(c.in.channels * c.out.channels); }
 
-// Rows in the Winograd domain, over all row tiles.
+// Number of rows in the Winograd domain, over all row tiles.
 double domain_rows(const Convolution3x3& c) {
   double rows = 0;
   for (const RowTile& tile : row_tiles_of(c.out.rows)) rows += domain_size(tile.kind);
   return rows;
 }
 
-// Per domain row: a vector written for each input, a vector read (written for its gradient) for each output.
+// Cost per domain row: one vector written per input, one vector read (or written, for gradients) per output.
 double winograd_1d_transforms(const Convolution3x3& c) {
   return 4.2 * number(c.in.channels * c.in.columns) + 3.5 * number(c.out.channels * c.out.columns);
 }
 
-// Direct convolution skips the padding.
+// Direct convolution does not multiply the padding.
 double direct_cost(const Convolution3x3& c) {
   return 1.06 * channel_pairs(c) * inside_pairs(c.in.rows, c.out.rows, c.top) * column_pairs(c);
 }

@@ -1,14 +1,15 @@
 #pragma once
 #include "mnistcnn/engine/lanes/conv/winograd_domain.h"
 
-// Selection of the convolution algorithm by a cost model. It depends on sizes only: algorithms round differently, so
-// every instruction set and any number of threads must select the same one.
+// Selection of the algorithm for each pass of a 3x3 convolution by a cost model. Called by ops/convolution_op. It
+// depends on sizes only: algorithms round differently, so the selection must not depend on instruction set or threads.
 namespace mnistcnn::engine::lanes {
 
 // kWinograd1d: F(4, 3) along the columns. kWinograd2d: F(4x4, 3x3).
 enum class Algorithm { kDirect, kWinograd1d, kWinograd2d };
 
-// Never kWinograd2d: its rounding error would change the sign of more ReLU inputs and the winner of more max pools.
+// Never returns kWinograd2d: its rounding error changes more signs of ReLU inputs and winners of max pools
+// (docs/lanes.md).
 Algorithm select_forward_algorithm(const Convolution3x3& convolution);
 Algorithm select_input_gradient_algorithm(const Convolution3x3& convolution);
 Algorithm select_weight_gradient_algorithm(const Convolution3x3& convolution);

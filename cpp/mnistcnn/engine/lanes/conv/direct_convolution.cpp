@@ -7,11 +7,12 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-// Bytes of input rows that all output channels read again, and bytes of weights and planes that should stay in L2.
+// Cache budgets in bytes: for input rows that all output channels read again, and for weights or planes in L2.
 constexpr std::int64_t kRowsBudget = 96 << 10, kL2Budget = 448 << 10;
-constexpr int kMinChannels = 16;  // of a chunk
+constexpr int kMinChannels = 16;  // per chunk
 
-// Kernel positions [first, end) whose input is inside the map for at least one of `count` outputs from `output` on.
+// Return the kernel positions [first, end) whose input is inside the map for at least one of `count` outputs, beginning
+// at `output`.
 std::pair<int, int> positions_inside(const Axis& axis, int output, int count) {
   const auto is_inside = [&](int k) {
     for (int i = output; i < output + count; ++i) {
@@ -76,7 +77,7 @@ DirectConvolution::DirectConvolution(const KernelTable& kernels, Sizes sizes, Ax
   is_1x1_ = plain && offset.size() == 1 && rows_.offset.size() == 1;
   for (const int each : offset) column_offsets_.push_back((each - offset[0]) * kLanes);
   for (int row = 0; row < rows_.outputs; ++row) row_ranges_.push_back(positions_inside(rows_, row, 1));
-  choose_tiles();
+  select_tiles();
 }
 
 std::int64_t DirectConvolution::group_weights() const {
@@ -86,15 +87,15 @@ std::int64_t DirectConvolution::group_weights() const {
 
 // ---- register tiles
 
-// nullptr: there is none.
+// Return the kernel for a tile, or nullptr if there is none of this shape.
 ConvolutionKernel DirectConvolution::kernel_of(int outputs, const ColumnTile& tile) const {
   if (outputs > kMaxTileChannels || tile.count > kMaxTileColumns) return nullptr;
   if (width_3_) return kernels_->convolve3[outputs][tile.count][tile.left][tile.right];
   return is_1x1_ ? kernels_->convolve1[outputs][tile.count] : kernels_->convolve[outputs][tile.count];
 }
 
-// Make column tiles of the given ranges. Returns false if the kernels of some tile can't skip the columns outside the
-// map; the map then needs zero padding.
+// Make column tiles of the given ranges. Returns false if the kernel of a tile can't skip the columns outside the map,
+// so the map needs zero padding.
 bool DirectConvolution::make_column_tiles(const std::vector<IndexRange>& columns,
                                           std::vector<ColumnTile>& tiles) const {
   tiles.clear();
@@ -115,7 +116,7 @@ bool DirectConvolution::make_column_tiles(const std::vector<IndexRange>& columns
   return skips || (columns_.before() == 0 && columns_.after() == 0);
 }
 
-// Estimated cycles for one kernel row: multiply-adds and loads at two per cycle, at least their latency.
+// Estimate the cycles for one kernel row: multiply-adds and loads at two per cycle, at least their latency.
 double DirectConvolution::tile_cost(int outputs, const ColumnTile& tile) const {
   const auto position_cost = [&](int columns) {
     const double o = outputs, t = columns;
@@ -135,21 +136,21 @@ double DirectConvolution::tile_cost(int outputs, const ColumnTile& tile) const {
   return cost;
 }
 
-// Estimated cycles of a whole convolution, calls and stores included.
+// Estimate the cycles of the convolution of one block, with calls and stores.
 double DirectConvolution::cost_of(const std::vector<IndexRange>& outputs,
                                   const std::vector<ColumnTile>& columns) const {
-  const double parts = kLanes / kernels_->vector_lanes;
+  const double registers = kLanes / kernels_->vector_lanes;  // per vector
   double rows = 0;
   for (const auto& [first, end] : row_ranges_) rows += end - first;
   double sum = 0;
   for (const IndexRange& range : outputs)
     for (const ColumnTile& tile : columns)
-      sum += parts * (sizes_.channels * rows * (tile_cost(range.count, tile) + 1) +
-                      rows_.outputs * (range.count * tile.count * 1.5 + 22));
+      sum += registers * (sizes_.channels * rows * (tile_cost(range.count, tile) + 1) +
+                          rows_.outputs * (range.count * tile.count * 1.5 + 22));
   return sum * sizes_.groups;
 }
 
-void DirectConvolution::choose_tiles() {
+void DirectConvolution::select_tiles() {
   double best = std::numeric_limits<double>::infinity();
   std::vector<ColumnTile> columns;
   for (int o = 1; o <= std::min(kMaxTileChannels, sizes_.outputs); ++o)
@@ -206,7 +207,7 @@ std::int64_t DirectConvolution::packed_offset(int output, int channel, int posit
 
 // ---- computation
 
-// One row of outputs of one output tile; `args` has everything that does not depend on the row.
+// Compute one row of outputs of one output tile. The caller sets the members of `args` that do not depend on the row.
 void DirectConvolution::run_row(ConvolutionArguments& args, View x, View y, int output_tile, int row) const {
   const IndexRange& outputs = output_tiles_[static_cast<std::size_t>(output_tile)];
   const int first_offset = rows_.offset.empty() ? 0 : rows_.offset[0];
@@ -231,14 +232,15 @@ DirectConvolution::CacheBlocking DirectConvolution::cache_blocking(View x) const
   int chunk = sizes_.channels;
   if (sizes_.channels * row_bytes > kRowsBudget && output_tiles_.size() > 1)
     chunk = std::max(kMinChannels, static_cast<int>(kRowsBudget / row_bytes));
-  const bool rows_inside = group_weights() * 4 > kL2Budget;
-  if (rows_inside) chunk = std::max(kMinChannels, static_cast<int>(kL2Budget / plane_bytes));
-  return {std::min(chunk, sizes_.channels), rows_inside};
+  const bool rows_innermost = group_weights() * 4 > kL2Budget;
+  if (rows_innermost) chunk = std::max(kMinChannels, static_cast<int>(kL2Budget / plane_bytes));
+  return {std::min(chunk, sizes_.channels), rows_innermost};
 }
 
-// All outputs of one group, over the `args.channels` input channels from `first_channel` on. packed, bias: the group's.
+// Compute the outputs of one group over `args.channels` input channels, beginning at `first_channel`. packed, bias: of
+// the group.
 void DirectConvolution::run_channels(ConvolutionArguments& args, View x, const float* packed, const float* bias, View y,
-                                     int first_channel, bool rows_inside) const {
+                                     int first_channel, bool rows_innermost) const {
   const std::int64_t positions = std::int64_t{args.kernel_rows} * args.kernel_columns;
   const int tiles = static_cast<int>(output_tiles_.size());
   const auto run_tile = [&](int row, int tile) {
@@ -247,7 +249,7 @@ void DirectConvolution::run_channels(ConvolutionArguments& args, View x, const f
     args.bias = bias ? bias + outputs.first : nullptr;
     run_row(args, x, y, tile, row);
   };
-  if (rows_inside) {
+  if (rows_innermost) {
     for (int tile = 0; tile < tiles; ++tile)
       for (int row = 0; row < rows_.outputs; ++row) run_tile(row, tile);
   } else {
@@ -274,7 +276,7 @@ void DirectConvolution::run(View x, const float* packed, const float* bias, View
       const View from{x.data + (group * sizes_.channels + c) * x.plane, x.plane, x.row};
       const View to{y.data + group * sizes_.outputs * y.plane, y.plane, y.row};
       const float* const group_bias = bias ? bias + group * sizes_.outputs : nullptr;
-      run_channels(args, from, packed + group * group_weights(), group_bias, to, c, blocking.rows_inside);
+      run_channels(args, from, packed + group * group_weights(), group_bias, to, c, blocking.rows_innermost);
     }
 }
 

@@ -8,7 +8,7 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-// Estimated cycles: multiply-adds and loads, the sums over images, the call. Infinite if a kernel is missing.
+// Estimate the cycles of multiply-adds and loads, sums over images, and calls. Infinite if a kernel is missing.
 double cost_of(const KernelTable& kernels, const std::vector<IndexRange>& outputs, const std::vector<IndexRange>& taps,
                double positions) {
   double cost = 0;

@@ -6,27 +6,31 @@
 #include "mnistcnn/engine/lanes/layout/map.h"
 #include "mnistcnn/network/layers.h"
 
+// Direct weight gradients, and their division into register tiles, which the Winograd algorithms use too. Called by
+// ops/convolution_op.
 namespace mnistcnn::engine::lanes {
 
-// A register tile of a weight gradient: some output channels x some taps. A tap is an (input channel, kernel position).
+// Register tile of a weight gradient: output channels x taps. A tap is an (input channel, kernel position) pair.
 struct WeightGradientTile {
   WeightGradientKernel kernel;
-  int output, tap;  // the first of each
+  int output, tap;  // first output channel, first tap
 };
 
-// Cut output channels x taps into the tiles that a cost model finds fastest for maps of so many positions.
+// Divide output channels x taps into register tiles. A cost model selects their shape for maps of `positions`
+// positions.
 std::vector<WeightGradientTile> weight_gradient_tiles(const KernelTable& kernels, int outputs, int taps,
                                                       std::int64_t positions);
 
-// The weight gradient of any convolution as a direct sum over the positions of the map, then over the images.
+// Weight gradient of any convolution: a direct sum over the positions of the map, then over the images.
 class DirectWeightGradient {
  public:
-  // input: the layout of the padded input.
+  // input: layout of the padded input.
   DirectWeightGradient(const KernelTable& kernels, const network::Conv2d& layer, const PaddedLayout& input,
                        const Extent& output);
 
   std::int64_t workspace_size() const { return 0; }
-  // x: padded input, d: gradient of the output -> out: f32 [outputs][channels of a group][kernel rows][kernel columns]
+  // x: padded input, d: output gradient, out: f32 [outputs][channels of a group][kernel rows][kernel columns].
+  // accumulate: add to `out`.
   void run(View x, View d, float* out, bool accumulate, float* workspace) const;
 
  private:
@@ -34,7 +38,7 @@ class DirectWeightGradient {
   network::Pair stride_;
   int rows_, columns_;                     // of the output
   std::vector<WeightGradientTile> tiles_;  // of one group
-  std::vector<std::int32_t> taps_;         // offset of each tap in the input
+  std::vector<std::int32_t> taps_;         // offset of each tap in the input, in floats
 };
 
 }  // namespace mnistcnn::engine::lanes

@@ -1,16 +1,18 @@
 #pragma once
 #include <vector>
 
+// Division of output channels, columns or taps into ranges of nearly equal size, for register tiles and tile groups.
 namespace mnistcnn::engine::lanes {
 
-// Consecutive indices, as a part of an even split.
+// Range of consecutive indices [first, first + count).
 struct IndexRange {
   int first, count;
 };
 
+// Number of ranges in an even split.
 constexpr int parts_of_split(int count, int max_size) { return (count + max_size - 1) / max_size; }
 
-// The largest size in an even split.
+// Size of the largest range in an even split.
 constexpr int split_size(int count, int max_size) {
   const int parts = parts_of_split(count, max_size);
   return (count + parts - 1) / parts;

@@ -8,9 +8,9 @@ namespace mnistcnn::engine::lanes {
 namespace {
 
 constexpr int kMaxPoints = 6;
-constexpr std::int64_t kL2Budget = 256 << 10;  // bytes of a tile group in the domain
+constexpr std::int64_t kL2Budget = 256 << 10;  // bytes in the domain of a tile group
 
-// Columns of zero padding after the map that the convolution reads.
+// Number of columns of zero padding after the map.
 int padding_after(const Convolution3x3& c) {
   return integer(std::max<std::int64_t>(0, c.out.columns + 2 - c.left - c.in.columns));
 }
@@ -26,8 +26,8 @@ Winograd1dArguments tile_arguments(View map, const Extent& extent, int first_row
   return args;
 }
 
-// With many channels the domain of a few columns does not stay in L1, and only the products in memory skip the padding.
-// The results are bit-identical either way.
+// With many channels the domain of a few columns does not fit L1, and the kernel with sums in registers multiplies the
+// padding. Both variants are bit-identical.
 bool is_faster_in_registers(const Convolution3x3& c) {
   return c.in.channels <= 16 && 6 * (c.left + padding_after(c)) <= c.out.columns;
 }
@@ -77,7 +77,7 @@ std::int64_t Winograd1dConvolution::workspace_size() const {
   return kMaxPoints * (input_domain_stride() + output_domain_stride());
 }
 
-// In registers: [pair of outputs][channel][kernel column][point][output of the pair].
+// Layout for sums in registers: [pair of outputs][channel][kernel column][point][output of the pair].
 Winograd1dConvolution::WeightLayout Winograd1dConvolution::weight_layout(Winograd1dKind kind, int output) const {
   if (!in_registers_) {
     const std::int64_t first = domain_convolution_.packed_offset(output, 0, 0);
@@ -92,13 +92,13 @@ template <Winograd1dKind kKind>
 void Winograd1dConvolution::pack_kind(int output, const float* weights, float* packed) const {
   const std::int64_t channels = convolution_.in.channels, outputs = convolution_.out.channels;
   const bool forward = direction_ == Direction::kForward;
-  const int first = forward ? 0 : 8, step = forward ? 1 : -1;  // the gradient's kernel is flipped
+  const int first = forward ? 0 : 8, step = forward ? 1 : -1;  // the input gradient uses the flipped kernel
   const WeightLayout layout = weight_layout(kKind, output);
   float* to = packed + layout.first;
   for (std::int64_t c = 0; c < channels; ++c) {
-    const float* const nine = weights + (forward ? output * channels + c : c * outputs + output) * 9 + first;
+    const float* const kernel = weights + (forward ? output * channels + c : c * outputs + output) * 9 + first;
     for (int column = 0; column < 3; ++column, to += layout.position) {
-      const auto w = [&](int row) { return double{nine[step * (3 * row + column)]}; };
+      const auto w = [&](int row) { return double{kernel[step * (3 * row + column)]}; };
       const auto store = [&](const auto& transformed) {
         float* point = to;
         for (const double each : transformed) {

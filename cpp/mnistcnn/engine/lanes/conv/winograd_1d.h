@@ -6,22 +6,23 @@
 #include "mnistcnn/engine/lanes/conv/direct_weight_gradient.h"
 #include "mnistcnn/engine/lanes/conv/winograd_domain.h"
 
-// 1-D Winograd along the columns of a map, for 3x3 convolutions: F(4, 3), and F(2, 3) for two rows that are left over.
-// It needs 18 instead of 36 multiplications per column of four outputs. See kernels/winograd_1d.h for the transforms.
+// 1-D Winograd along the columns of a map, for 3x3 convolutions without stride: F(4, 3), and F(2, 3) if one or two rows
+// remain. 18 instead of 36 multiplications per column of four outputs and pair of channels. kernels/winograd_1d.h has
+// the transforms and the paper. Called by ops/convolution_op.
 namespace mnistcnn::engine::lanes {
 
-// Rows of outputs that are transformed together: four, or two at the end of a map.
+// Rows of outputs that are transformed together: four, or two at the end of the map.
 struct RowTile {
   int first;
   Winograd1dKind kind;
 };
 std::vector<RowTile> row_tiles_of(std::int64_t rows);
-constexpr int domain_size(Winograd1dKind kind) { return kind == kF43 ? 6 : 4; }  // points
+constexpr int domain_size(Winograd1dKind kind) { return kind == kF43 ? 6 : 4; }  // number of points
 constexpr int rows_per_tile(Winograd1dKind kind) { return kind == kF43 ? 4 : 2; }
 
 enum class Direction { kForward, kInputGradient };
 
-// The outputs of a convolution, or the gradient of its input with the reversed convolution.
+// Outputs of a convolution, or its input gradient if `convolution` is the reversed one.
 class Winograd1dConvolution {
  public:
   Winograd1dConvolution(const KernelTable& kernels, const Convolution3x3& convolution, Direction direction);
@@ -30,13 +31,13 @@ class Winograd1dConvolution {
   std::int64_t workspace_size() const;                                                      // floats
   int packing_tasks() const { return static_cast<int>(convolution_.out.channels); }
   std::int64_t packing_task_size() const { return 3 * points_ * convolution_.in.channels; }
-  // weights: f32 [outputs][inputs][3][3] of the forward convolution, in both directions.
+  // weights: f32 [outputs][inputs][3][3] of the forward convolution, for both directions.
   void pack(int task, const float* weights, float* packed) const;
   void run(View x, const float* packed, const float* bias, View y, float* workspace) const;
 
  private:
-  // The offset of the weights of an output in packed memory, and the strides between points and between
-  // (channel, kernel column) pairs.
+  // Offset of the weights of an output in packed memory, and strides between points and between (channel, kernel
+  // column) pairs.
   struct WeightLayout {
     std::int64_t first, point, position;
   };
@@ -55,18 +56,19 @@ class Winograd1dConvolution {
   Convolution3x3 convolution_;
   Direction direction_;
   std::vector<RowTile> row_tiles_;
-  std::vector<Winograd1dKind> kinds_;     // of row_tiles_
-  int points_ = 0;                        // sum over kinds_
-  DirectConvolution domain_convolution_;  // at one point: kernels of one row
+  std::vector<Winograd1dKind> kinds_;     // that occur in row_tiles_
+  int points_ = 0;                        // of all kinds_ together
+  DirectConvolution domain_convolution_;  // the convolution at one point, with kernels of one row
   std::vector<DirectConvolution::RegisterTile> register_tiles_;
-  bool in_registers_;           // the domain of the outputs stays in registers
+  bool in_registers_;           // whether the domain of the outputs stays in registers
   int before_ = 0, after_ = 0;  // columns of zero padding in the domain of the inputs
 };
 
+// Weight gradient of a convolution.
 class Winograd1dWeightGradient {
  public:
   Winograd1dWeightGradient(const KernelTable& kernels, const Convolution3x3& convolution);
-  // Number of sums over images for each kernel column and pair of channels.
+  // Return the number of sums over images per kernel column and pair of channels. For the cost model.
   static int image_sums(const Convolution3x3& convolution);
 
   std::int64_t workspace_size() const;  // floats
@@ -74,12 +76,12 @@ class Winograd1dWeightGradient {
   void run(View x, View d, float* out, bool accumulate, float* workspace) const;
 
  private:
-  // Consecutive row tiles of one kind, as many as stay in L2 together.
+  // Consecutive row tiles of one kind whose domain fits the L2 budget.
   struct TileGroup {
     Winograd1dKind kind;
     int first_row, tiles;
-    bool accumulate;  // to the sums of the group before
-    bool last;        // of its kind
+    bool accumulate;  // add to the sums of the previous group
+    bool last;        // group of its kind
   };
 
   static std::vector<TileGroup> groups_of(const Convolution3x3& convolution);

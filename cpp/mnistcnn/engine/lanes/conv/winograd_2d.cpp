@@ -9,20 +9,20 @@ namespace mnistcnn::engine::lanes {
 namespace {
 
 constexpr int kPoints = 36;
-constexpr std::int64_t kL2Budget = 512 << 10;  // bytes of a tile group in the domain
+constexpr std::int64_t kL2Budget = 512 << 10;  // bytes in the domain of a tile group
 
-// How the last group of a row or column of groups fits the map: groups of one size, of which it overlaps the one
-// before, or a smaller group.
+// Position of the last group of a row or column of groups: all groups have one size and the last overlaps the previous
+// one, or the last is smaller.
 enum class LastGroup { kOverlaps, kIsSmaller };
 
-// Groups of at least `min_tiles` tiles, with as many rows of tiles as fit the L2 budget.
+// Divide the tiles into groups of at least `min_tiles` tiles, with as many rows of tiles as fit the L2 budget.
 TileGroups groups_of(const Convolution3x3& convolution, int min_tiles, LastGroup last) {
   const int columns = split_size(convolution.tile_columns(), kMaxTileGroupColumns);
   const std::int64_t bytes_per_row =
       (convolution.in.channels + convolution.out.channels) * kPoints * columns * kLanes * 4;
   const int fit = std::max({1, integer(kL2Budget / bytes_per_row), (min_tiles + columns - 1) / columns});
   int rows = split_size(convolution.tile_rows(), fit);
-  while (last == LastGroup::kOverlaps && convolution.tile_rows() % rows != 0) --rows;  // no tile twice
+  while (last == LastGroup::kOverlaps && convolution.tile_rows() % rows != 0) --rows;  // no overlap of rows
   TileGroups groups{{0, 0, rows, columns}, {}};
   for (int row = 0; row < convolution.tile_rows(); row += rows)
     for (int column = 0; column < convolution.tile_columns(); column += columns) {
@@ -38,7 +38,7 @@ TileGroups groups_of(const Convolution3x3& convolution, int min_tiles, LastGroup
 
 Axis single_position(int outputs) { return forward_axis(outputs, outputs, 1, 1, 0, 1); }
 
-// The kernel of the input gradient, rotated by 180 degrees, in the Winograd domain.
+// Transform the kernel of the input gradient: the forward kernel rotated by 180 degrees.
 std::array<double, kPoints> transform_flipped_kernel(const float* weights) {
   const auto w = [&](int i, int j) { return double{weights[8 - (3 * i + j)]}; };
   std::array<std::array<double, 6>, 3> rows;
@@ -51,7 +51,7 @@ std::array<double, kPoints> transform_flipped_kernel(const float* weights) {
   return transformed;
 }
 
-// Floats from one point to the next.
+// Stride between points, in floats.
 std::int64_t domain_stride_of(const Extent& extent, const TileGroups& groups) {
   return odd_cache_lines(extent.channels * groups.max_tiles());
 }
@@ -90,8 +90,8 @@ std::int64_t Winograd2dInputGradient::workspace_size() const {
 void Winograd2dInputGradient::pack(int task, const float* weights, float* packed) const {
   const std::int64_t channels = convolution_.in.channels, outputs = convolution_.out.channels;
   for (std::int64_t c = 0; c < channels; ++c) {
-    const float* const nine = weights + (c * outputs + task) * 9;
-    const std::array<double, kPoints> transformed = transform_flipped_kernel(nine);
+    const float* const kernel = weights + (c * outputs + task) * 9;
+    const std::array<double, kPoints> transformed = transform_flipped_kernel(kernel);
     float* to = packed + domain_convolution_.packed_offset(task, integer(c));
     for (const double each : transformed) {
       *to = static_cast<float>(each);

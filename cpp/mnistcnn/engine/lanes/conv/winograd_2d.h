@@ -6,14 +6,15 @@
 #include "mnistcnn/engine/lanes/conv/direct_weight_gradient.h"
 #include "mnistcnn/engine/lanes/conv/winograd_domain.h"
 
-// 2-D Winograd F(4x4, 3x3) for the two gradients of 3x3 convolutions: 36 instead of 144 multiplications per tile of
-// 4 x 4 outputs. See kernels/winograd_2d.h for the transforms.
+// 2-D Winograd F(4x4, 3x3) for the two gradients of 3x3 convolutions without stride: 36 instead of 144 multiplications
+// per tile of 4 x 4 outputs and pair of channels. kernels/winograd_2d.h has the transforms and the paper. Called by
+// ops/convolution_op.
 namespace mnistcnn::engine::lanes {
 
-// Tiles are processed in groups whose Winograd domain stays in L2.
+// Groups of tiles whose domain fits the L2 budget.
 struct TileGroups {
   struct Group {
-    int row, column;    // of its first tile
+    int row, column;    // of the first tile, in tiles
     int rows, columns;  // in tiles
     int tiles() const { return rows * columns; }
   };
@@ -22,7 +23,7 @@ struct TileGroups {
   int max_tiles() const { return largest.tiles(); }
 };
 
-// The input gradient. `convolution` is the reversed one: from the outputs of the forward convolution to its inputs.
+// Input gradient of a convolution. `convolution` is the reversed one.
 class Winograd2dInputGradient {
  public:
   Winograd2dInputGradient(const KernelTable& kernels, const Convolution3x3& convolution);
@@ -41,10 +42,11 @@ class Winograd2dInputGradient {
   const KernelTable* kernels_;
   Convolution3x3 convolution_;
   TileGroups groups_;
-  DirectConvolution domain_convolution_;  // at one point: 1x1, over a row of tiles
+  DirectConvolution domain_convolution_;  // the convolution at one point: 1x1, over a row of tiles
   std::vector<DirectConvolution::RegisterTile> register_tiles_;
 };
 
+// Weight gradient of a convolution.
 class Winograd2dWeightGradient {
  public:
   Winograd2dWeightGradient(const KernelTable& kernels, const Convolution3x3& convolution);

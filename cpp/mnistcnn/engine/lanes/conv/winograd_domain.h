@@ -5,8 +5,9 @@
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
 #include "mnistcnn/engine/lanes/layout/map.h"
 
-// What the 1-D and the 2-D Winograd algorithms share. A transform evaluates inputs and weights at interpolation points;
-// the results form the Winograd domain, in which a convolution is a product at each point.
+// Shapes and weight transforms of the 1-D and 2-D Winograd algorithms. Transforms evaluate inputs and weights, as
+// polynomials, at interpolation points. The values form the Winograd domain, in which a convolution is one product per
+// point.
 namespace mnistcnn::engine::lanes {
 
 // A 3x3 convolution without stride, dilation or groups.
@@ -14,11 +15,11 @@ struct Convolution3x3 {
   Extent in, out;
   int top = 0, left = 0;  // zero padding, at most 2
 
-  // Tiles of 4 x 4 outputs.
+  // Number of tiles of 4 x 4 outputs.
   int tile_rows() const { return static_cast<int>((out.rows + 3) / 4); }
   int tile_columns() const { return static_cast<int>((out.columns + 3) / 4); }
   std::int64_t tiles() const { return std::int64_t{tile_rows()} * tile_columns(); }
-  // The convolution that computes the input gradient from the output gradient.
+  // Return the convolution that computes the input gradient from the output gradient.
   Convolution3x3 reversed() const { return {out, in, 2 - top, 2 - left}; }
 };
 
@@ -31,8 +32,8 @@ inline void set_map(WinogradArguments& args, View map, const Extent& extent) {
   args.columns = integer(extent.columns);
 }
 
-// The transforms of three weights, at the points of kernels/winograd_transforms.h. In double: weights are packed once
-// per step, and a rounding error here would enter every product.
+// Transform three weights, with the points of kernels/winograd_transforms.h. In double, because a rounding error would
+// enter every product; it costs little, as weights are packed once per step.
 inline std::array<double, 6> transform_f43(double first, double second, double third) {
   constexpr double kA = 0.70710678118654752440, kB = 1.41421356237309504880;
   const double even_a = first + 0.5 * third, odd_a = kA * second, even_b = first + 2 * third, odd_b = kB * second;

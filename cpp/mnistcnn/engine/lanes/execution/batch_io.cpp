@@ -7,12 +7,12 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-// The index in the batch of the image in a lane.
+// Index in the batch of the image in a lane.
 std::int64_t image_of(const BlockContext& block, int lane) {
   return std::int64_t{block.index} * kLanes + (lane < block.images() ? lane : 0);
 }
 
-// Where the images of a block begin in an array of [images][elements].
+// Offset of a block in an array [images][elements].
 std::int64_t offset_of(const BlockContext& block, const Extent& extent) {
   return std::int64_t{block.index} * kLanes * extent.elements();
 }

@@ -8,12 +8,13 @@
 #include "mnistcnn/engine/lanes/runtime/image_staging.h"
 #include "mnistcnn/engine/loss.h"
 
+// Inputs and outputs of a call: the first and last stages of the programs. Called by execution/programs per block.
 namespace mnistcnn::engine::lanes {
 
-// The arrays of one call. What a call does not use stays empty.
+// The arrays of one call. Those that the call does not use are empty.
 struct CallArguments {
-  ImageBatch batch{};             // images in a data set, or
-  const float* images = nullptr;  // f32 [images, C, H, W]
+  ImageBatch batch{};             // u8 images of a data set (predict, step)
+  const float* images = nullptr;  // f32 [images, C, H, W] (forward)
   std::span<const std::int64_t> labels;
   Loss loss;
   float* outputs = nullptr;                 // f32 [images, outputs]
@@ -21,9 +22,8 @@ struct CallArguments {
   float* image_gradients = nullptr;         // f32 [images, C, H, W]
 };
 
-// The first and the last stages of the programs: reads the images of a block, writes its outputs, computes its loss.
-// Lanes without an image repeat the first image of the block, so that they hold finite numbers; their results are never
-// read, and their gradients are zero.
+// Reads the images of a block, writes its outputs and computes its loss. Lanes without an image repeat the first image
+// of the block, so that they hold finite numbers. Their outputs are never read, and their gradients are zero.
 class BatchIo {
  public:
   explicit BatchIo(const ExecutionPlan& plan) : plan_(plan) {}
@@ -40,7 +40,7 @@ class BatchIo {
   void write_image_gradients(const BlockContext& block) const;
   void compute_loss(const BlockContext& block);
 
-  // The sum over all blocks, in block order.
+  // Return loss and correct images, summed over all blocks in block order.
   StepResult result() const;
 
  private:

@@ -6,25 +6,26 @@
 #include "mnistcnn/engine/lanes/plan/compiler.h"
 #include "mnistcnn/engine/lanes/runtime/arena.h"
 
+// Allocation of the memory regions of a batch. Called by LanesEngine at the start of each call.
 namespace mnistcnn::engine::lanes {
 
-// Whether each block of a batch has memory of its own, or each thread for the block that it computes.
+// Whether block memory is allocated once per block of the batch, or once per thread.
 enum class MemoryPer { kBlock, kThread };
 
-// The memory regions of a batch, in one arena that grows to the largest batch.
+// The memory regions of a batch in one arena, which grows to the size of the largest batch.
 class BatchMemory {
  public:
   BatchMemory(const ExecutionPlan& plan, int threads) : plan_(plan), threads_(threads) {}
 
-  // Make room for the batch and set its regions. Existing contents are lost if the arena grows.
+  // Allocate memory for the batch and set its regions. The contents are lost if the arena grows.
   void reserve(BatchContext& batch, MemoryPer memory_per);
 
   std::size_t bytes() const { return arena_.bytes(); }
-  // What `reserve` would allocate for a first batch of so many images.
+  // Return the bytes that `reserve` would allocate for a first batch of `images` images.
   std::size_t bytes_for(std::int64_t images, MemoryPer memory_per) const;
 
  private:
-  // Block memory, matrices of the batch, scratch memory of threads, packed weights, partial gradients; in floats.
+  // In floats: block memory, batch memory, thread memory, packed weights, partial gradients.
   using Sizes = std::array<std::int64_t, 5>;
 
   Sizes region_sizes(std::int64_t slots, std::int64_t batch_blocks, std::int64_t partials) const;
@@ -32,8 +33,8 @@ class BatchMemory {
   const ExecutionPlan& plan_;
   int threads_;
   Arena arena_;
-  int slots_ = 0;              // of block memory
-  std::int64_t partials_ = 0;  // copies of the gradients
+  int slots_ = 0;              // number of blocks or threads that have block memory
+  std::int64_t partials_ = 0;  // copies of the partial gradients
 };
 
 }  // namespace mnistcnn::engine::lanes

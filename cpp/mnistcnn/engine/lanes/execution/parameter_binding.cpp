@@ -20,7 +20,7 @@ void ParameterBinding::check(const TensorPointers& tensors) const {
   const std::size_t parameters = analysis_.parameters.size();
   if (tensors.parameters.size() != parameters || (!tensors.gradients.empty() && tensors.gradients.size() != parameters))
     throw std::invalid_argument(common::text("the network has ", parameters, " parameters, got ",
-                                             tensors.parameters.size(), " values and ", tensors.gradients.size(),
+                                             tensors.parameters.size(), " parameters and ", tensors.gradients.size(),
                                              " gradients"));
   if (!tensors.buffers.empty() &&
       (tensors.buffers.size() != analysis_.buffers.size() || tensors.counters.size() != analysis_.counters.size()))
@@ -55,7 +55,7 @@ void ParameterBinding::release(BatchContext& batch) {
   batch.counters = {};
 }
 
-// To the last use of the parameter, the uses before it in backward order.
+// Add the gradients of the earlier uses to that of the last use, in backward order.
 void ParameterBinding::add_shared_gradients(Program& program) const {
   if (shared_gradients_.empty()) return;
   program.serial([this](const BatchContext& batch) {

@@ -4,20 +4,21 @@
 #include "mnistcnn/engine/lanes/plan/compiler.h"
 #include "mnistcnn/engine/lanes/runtime/tensor_pointers.h"
 
+// The connection between a model's tensors and the uses of parameters in a plan. Used by LanesEngine in each call.
 namespace mnistcnn::engine::lanes {
 
-// Connects the tensors of a model to the batch for the duration of a call, and adds up the gradients of parameters that
-// several nodes share.
+// Stores the pointers of a model's tensors in the batch during a call, and sums the gradients of parameters that
+// several nodes use.
 class ParameterBinding {
  public:
   ParameterBinding(const ExecutionPlan& plan, const network::Analysis& analysis);
 
-  // Throw std::invalid_argument unless the numbers of tensors fit the network. Sets the gradients of unused parameters
-  // to zero.
+  // Throw std::invalid_argument unless the numbers of tensors match the network. Sets the gradients of unused
+  // parameters to zero.
   void bind(const TensorPointers& tensors, BatchContext& batch);
   static void release(BatchContext& batch);
 
-  // Adds nothing if no parameter is shared.
+  // Add a stage that sums the gradients of shared parameters; none if no parameter is shared.
   void add_shared_gradients(Program& program) const;
 
  private:
@@ -25,7 +26,7 @@ class ParameterBinding {
 
   const ExecutionPlan& plan_;
   const network::Analysis& analysis_;
-  std::vector<float> shared_gradients_;  // of all uses of shared parameters but the last
+  std::vector<float> shared_gradients_;  // of all uses of shared parameters except the last
 };
 
 }  // namespace mnistcnn::engine::lanes

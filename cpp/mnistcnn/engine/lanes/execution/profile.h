@@ -3,9 +3,10 @@
 #include "mnistcnn/engine/lanes/runtime/stopwatch.h"
 #include "mnistcnn/engine/profile.h"
 
+// Conversion of measured times to the public StepProfile. Called by LanesEngine::stop_profile.
 namespace mnistcnn::engine::lanes {
 
-// The measured times by operation of the plan and by chore.
+// Return the measured times by operation of the plan, and by chore.
 StepProfile make_profile(const Stopwatch& stopwatch, const ExecutionPlan& plan);
 
 }  // namespace mnistcnn::engine::lanes

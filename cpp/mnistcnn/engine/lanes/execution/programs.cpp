@@ -8,9 +8,9 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-constexpr std::int64_t kTaskFloats = 4096;  // packed or added by a task: enough to be worth claiming it
+constexpr std::int64_t kTaskFloats = 4096;  // floats that a task packs or adds; smaller tasks cost more to claim
 
-// Collects small pieces of work to tasks of about kTaskFloats.
+// Groups small items into tasks of about kTaskFloats floats.
 template <class Item>
 struct TaskList {
   std::vector<std::vector<Item>> tasks;
@@ -53,11 +53,11 @@ void add_packing(Program& program, const ExecutionPlan& plan) {
 
 struct GradientSlice {
   int use;                    // of the parameter
-  std::int64_t first, count;  // elements
+  std::int64_t first, count;  // range of elements
   std::int64_t partial;       // offset in the partial gradients
 };
 
-// Sum the copies of all groups by a binary tree, which does not depend on the number of threads.
+// Sum the partial gradients of all groups in a binary tree, whose shape does not depend on the number of threads.
 void reduce(const BatchContext& batch, const GradientSlice& slice) {
   const int groups = batch.partial_groups();
   const auto partial = [&](int group) { return batch.partials + group * batch.partial_size + slice.partial; };
@@ -80,7 +80,7 @@ void add_reduction(Program& program, const ExecutionPlan& plan) {
 
 // ---- passes
 
-enum class Images { kDataSet, kFloats };
+enum class Images { kDataSet, kFloats };  // u8 images of a data set, or f32 images
 
 void add_forward(Program& program, const ExecutionPlan& plan, BatchIo& io, Images images, bool training) {
   add_packing(program, plan);
@@ -132,7 +132,7 @@ Program step_program(const ExecutionPlan& plan, BatchIo& io, const ParameterBind
 
 }  // namespace
 
-// A backward continues with the block memory of a forward.
+// The backward reads the block memory of the forward, so both keep it.
 Programs::Programs(const ExecutionPlan& plan, BatchIo& io, const ParameterBinding& binding)
     : predict(forward_program(plan, io, Images::kDataSet, false), BlockMemory::kTemporary),
       forward_training(forward_program(plan, io, Images::kFloats, true), BlockMemory::kKept),

@@ -5,13 +5,14 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-constexpr std::int64_t kDepthPerPass = 128;  // 128 rows of 4 vectors of x are 32 KiB, which stay in L1
+constexpr std::int64_t kDepthPerPass = 128;  // L1 budget: 128 rows of 4 vectors of x are 32 KiB
 
 struct TileShape {
   int rows, columns;  // columns in vectors
 };
 
-// 6 x 4 with 32 registers, 6 x 2 with 16; for one column as many rows as hide the latency of the multiply-adds.
+// Return the shape for the next columns: 6 x 4 with 32 registers, 6 x 2 with 16. One column needs 8 rows to hide the
+// latency of the multiply-adds.
 TileShape tile_shape(const KernelTable& kernels, std::int64_t columns) {
   if (columns == 1) return {8, 1};
   if (kernels.gemm[6][4] == nullptr) return {columns == 2 || columns > 3 ? 6 : 4, columns == 3 ? 3 : 2};
@@ -25,7 +26,7 @@ int largest_tile(const KernelTable& kernels, std::int64_t rows, int max_rows, in
   return best;
 }
 
-// All rows of a panel of `columns` vectors at x and y, for k from first_k on.
+// Compute all rows of a panel of `columns` vectors at x and y, for one pass over k that starts at first_k.
 void column_panel(const KernelTable& kernels, const Gemm& p, const float* x, float* y, std::int64_t y_row,
                   TileShape shape, int columns, std::int64_t first_k) {
   GemmArguments args{};
@@ -45,19 +46,19 @@ void column_panel(const KernelTable& kernels, const Gemm& p, const float* x, flo
   }
 }
 
-// The last columns, fewer than a vector, by way of a buffer.
+// Compute the last columns, fewer than a vector, in a buffer that holds whole vectors.
 void remainder_panel(const KernelTable& kernels, const Gemm& p, std::int64_t column, TileShape shape) {
   const std::int64_t rest = p.columns - column;
-  Gemm part = p;
+  Gemm chunk = p;
   for (std::int64_t m = 0; m < p.rows; m += shape.rows) {
     alignas(64) float buffer[kMaxTileChannels][kLanes] = {};
-    part.rows = std::min<std::int64_t>(shape.rows, p.rows - m);
-    part.a = p.a + m * p.a_row;
-    for (std::int64_t i = 0; p.accumulate && i < part.rows; ++i)
+    chunk.rows = std::min<std::int64_t>(shape.rows, p.rows - m);
+    chunk.a = p.a + m * p.a_row;
+    for (std::int64_t i = 0; p.accumulate && i < chunk.rows; ++i)
       std::copy_n(p.y + (m + i) * p.y_row + column, rest, buffer[i]);
     for (std::int64_t k = 0; k < p.depth; k += kDepthPerPass)
-      column_panel(kernels, part, p.x + column, buffer[0], kLanes, shape, 1, k);
-    for (std::int64_t i = 0; i < part.rows; ++i) std::copy_n(buffer[i], rest, p.y + (m + i) * p.y_row + column);
+      column_panel(kernels, chunk, p.x + column, buffer[0], kLanes, shape, 1, k);
+    for (std::int64_t i = 0; i < chunk.rows; ++i) std::copy_n(buffer[i], rest, p.y + (m + i) * p.y_row + column);
   }
 }
 

@@ -3,12 +3,13 @@
 
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
 
+// Matrix product for linear layers, divided into register tiles. Called by ops/linear_ops.
 namespace mnistcnn::engine::lanes {
 
-// y[m][n] (+)= sum over k of a[m * a_row + k * a_step] * x[k * x_row + n]. No operand is packed. The order of the
-// additions does not depend on the register tiles.
+// y[m][n] (+)= sum over k of a[m * a_row + k * a_step] * x[k * x_row + n], with m < rows, n < columns, k < depth. No
+// operand is packed. Strides are in floats. The order of the additions does not depend on the register tiles.
 struct Gemm {
-  std::int64_t rows, columns, depth;  // sizes of m, n, k
+  std::int64_t rows, columns, depth;
   const float* a;
   std::int64_t a_row, a_step;
   const float* x;  // readable up to the next multiple of 16 columns

@@ -1,7 +1,7 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/functions.h"
 
-// Activations that are not fused: value and derivative, elementwise.
+// Activation functions that are not fused, and their derivatives. Called through ops/elementwise_ops.
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -96,8 +96,8 @@ struct Function<kPrelu> {
   static LANES_INLINE vf derivative(vf x, Constants c) { return select(x > 0.0f, splat(1.0f), c.first); }
 };
 
-// x * tanh(log(1 + e^x)). With n = e^x (e^x + 2) the tanh is n / (n + 2). Numerator and denominator are scaled by e^-2x
-// for positive x, so that only e = e^-|x| is needed: nothing overflows and nothing cancels.
+// x * tanh(log(1 + e^x)). With n = e^x (e^x + 2) the tanh is n / (n + 2). For positive x, numerator and denominator are
+// scaled by e^-2x. Then only e = e^-|x| is computed, so there is neither overflow nor cancellation.
 template <>
 struct Function<kMish> {
   static LANES_INLINE vf denominator(vf x, vf e) {
@@ -144,7 +144,6 @@ LANES_INLINE Constants constants_of(const ActivationArguments& row) {
   return {splat(static_cast<float>(row.parameters.first)), splat(static_cast<float>(row.parameters.second))};
 }
 
-// Counts are multiples of 16.
 template <Activation kActivation>
 void activation_forward(const ActivationArguments& row) {
   const Constants constants = constants_of(row);
@@ -160,7 +159,7 @@ void activation_backward(const ActivationArguments& row) {
 }
 
 template <Activation... kEach>
-void list_activations(KernelTable& table) {
+void fill_activations(KernelTable& table) {
   ((table.activation_forward[kEach] = activation_forward<kEach>,
     table.activation_backward[kEach] = activation_backward<kEach>),
    ...);

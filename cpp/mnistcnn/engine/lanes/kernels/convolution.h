@@ -1,13 +1,14 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/vector.h"
 
-// Direct convolution: a tile of kOut output channels x kColumns adjacent columns stays in registers during the loop
-// over channels and kernel positions. Weights are broadcast, images fill the lanes. The additions are in the order
-// (input channel, kernel row, kernel column) for every tile shape, so results do not depend on the tiling.
+// Direct convolution: the sums of a tile of kOut output channels x kColumns adjacent columns stay in registers during
+// the loop over channels and kernel positions. Weights are broadcast; images fill the lanes. The order of the additions
+// is (input channel, kernel row, kernel column) for every tile shape, so results do not depend on the tiles. Called by
+// conv/direct_convolution.
 namespace mnistcnn::engine::lanes {
 namespace {
 
-// Accumulators of a tile; the other registers hold operands.
+// Maximum number of accumulators of a tile; the other registers hold operands.
 constexpr int kMaxAccumulators = kRegisters == 32 ? 28 : 12;
 constexpr bool fits(int a, int b) { return a * b <= kMaxAccumulators && a * b + (a < b ? a : b) + 1 <= kRegisters; }
 
@@ -32,7 +33,7 @@ struct Accumulators {
       for (int j = 0; j < kColumns; ++j) store(args.y + o * args.y_plane + j * args.y_step + part * kWidth, sum[o][j]);
   }
 
-  // Adds one kernel position; columns outside [kFirst, kEnd) are outside the map.
+  // Add one kernel position, for the columns [kFirst, kEnd), whose inputs are inside the map.
   template <int kFirst, int kEnd>
   LANES_INLINE void add(const float* x, std::int64_t x_step, const float* w) {
     if constexpr (kOut >= kColumns) {
@@ -66,7 +67,7 @@ struct Accumulators {
   }
 };
 
-// Any kernel, stride and dilation.
+// Any kernel size, stride and dilation.
 template <int kOut, int kColumns>
 void convolve(const ConvolutionArguments& args) {
   for (int part = 0; part < kParts; ++part) {
@@ -94,7 +95,7 @@ void convolve1(const ConvolutionArguments& args) {
     tile.start(args, part);
     const float* x = args.x + part * kWidth;
     const float* w = args.w;
-    const int channels = args.first_row < args.end_row ? args.channels : 0;  // else the row is outside the map
+    const int channels = args.first_row < args.end_row ? args.channels : 0;  // 0: the row is outside the map
     for (int c = 0; c < channels; ++c, x += args.x_plane, w += kOut) {
       tile.template add<0, kColumns>(x, kLanes, w);
       asm volatile("" ::: "memory");
@@ -104,7 +105,7 @@ void convolve1(const ConvolutionArguments& args) {
 }
 
 // Kernels of width 3, without stride or dilation along the row. The first kLeft and the last kRight of the kColumns + 2
-// input columns are outside the map: neither loaded nor multiplied.
+// input columns are outside the map; they are neither loaded nor multiplied.
 template <int kOut, int kColumns, int kLeft, int kRight>
 void convolve3(const ConvolutionArguments& args) {
   constexpr auto low = [](int k) { return kLeft > k ? kLeft - k : 0; };
@@ -122,7 +123,7 @@ void convolve3(const ConvolutionArguments& args) {
     for (int c = args.channels; c > 0; --c, plane += x_plane, first_weight += weights) {
       const float *x = plane, *w = first_weight;
       for (int row = rows; row > 0; --row, x += x_row, w += 3 * kOut) {
-        // The barriers stop the compiler from loading the next position early and spilling accumulators.
+        // The barriers prevent the compiler from loading the next position early and spilling accumulators.
         tile.template add<low(0), high(0)>(x, kLanes, w);
         asm volatile("" ::: "memory");
         tile.template add<low(1), high(1)>(x + kLanes, kLanes, w + kOut);
@@ -136,7 +137,7 @@ void convolve3(const ConvolutionArguments& args) {
 }
 
 template <int kOut, int kColumns>
-void list_convolution(KernelTable& table) {
+void fill_convolution(KernelTable& table) {
   if constexpr (fits(kOut, kColumns)) {
     table.convolve[kOut][kColumns] = convolve<kOut, kColumns>;
     table.convolve1[kOut][kColumns] = convolve1<kOut, kColumns>;
@@ -152,10 +153,10 @@ void list_convolution(KernelTable& table) {
 }
 
 template <int... kOut>
-void list_convolutions(KernelTable& table) {
-  ((list_convolution<kOut, 1>(table), list_convolution<kOut, 2>(table), list_convolution<kOut, 3>(table),
-    list_convolution<kOut, 4>(table), list_convolution<kOut, 5>(table), list_convolution<kOut, 6>(table),
-    list_convolution<kOut, 7>(table), list_convolution<kOut, 8>(table)),
+void fill_convolutions(KernelTable& table) {
+  ((fill_convolution<kOut, 1>(table), fill_convolution<kOut, 2>(table), fill_convolution<kOut, 3>(table),
+    fill_convolution<kOut, 4>(table), fill_convolution<kOut, 5>(table), fill_convolution<kOut, 6>(table),
+    fill_convolution<kOut, 7>(table), fill_convolution<kOut, 8>(table)),
    ...);
 }
 

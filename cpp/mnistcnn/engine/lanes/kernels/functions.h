@@ -1,8 +1,8 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/vector.h"
 
-// exp, log, log1p, sigmoid, tanh and erf, so that every instruction set gives the same bits. The error is about 1 to 2
-// ulp.
+// exp, log, log1p, sigmoid, tanh and erf, bit-identical on every instruction set with a fused multiply-add. Errors are
+// about 1 to 2 ulp.
 //
 // Sources of the coefficients (licences: see NOTICE):
 // - exponential, logarithm, hyperbolic_tangent: Cephes Math Library by Stephen L. Moshier (single/expf.c, logf.c,
@@ -13,20 +13,21 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
+// Horner's scheme, from the highest coefficient to the lowest.
 LANES_INLINE vf polynomial(vf, vf sum) { return sum; }
 template <class... More>
 LANES_INLINE vf polynomial(vf x, vf sum, float next, More... more) {
   return polynomial(x, multiply_add(sum, x, splat(next)), more...);
 }
 
-// 2^n for whole n in [-126, 127]
+// 2^n for integers n in [-126, 127]
 LANES_INLINE vf power_of_two(vi n) { return reinterpret_cast<vf>((n + 127) << 23); }
 
-// e^x; below -104 it is 0, above 88.72 infinite.
+// e^x; 0 below -104, infinite above 88.72.
 LANES_INLINE vf exponential(vf x) {
   const vf low = splat(-104.0f), high = splat(88.8f);
   const vf clamped = larger(low, select(x < high, x, select(x >= high, high, x)));
-  const vf magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to whole numbers
+  const vf magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
   const vf shifted = multiply_add(clamped, splat(1.44269504f), magic);
   const vf n = shifted - magic;
   vf r = multiply_add(n, splat(-0.693359375f), clamped);
@@ -34,7 +35,7 @@ LANES_INLINE vf exponential(vf x) {
   const vf p = polynomial(r, splat(1.9875691500e-4f), 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f,
                           1.6666665459e-1f, 5.0000001201e-1f);
   const vf value = multiply_add(p, r * r, r) + 1.0f;
-  // 2^n in two factors, because 2^n itself may be outside the range of normal numbers.
+  // Multiply by 2^n in two factors, because 2^n may be outside the range of normal numbers.
   const vi whole = reinterpret_cast<vi>(shifted) - reinterpret_cast<vi>(magic);
   const vi half = whole >> 1;
   const vf result = value * power_of_two(half) * power_of_two(whole - half);
@@ -47,7 +48,7 @@ LANES_INLINE vf logarithm(vf x) {
   vi exponent = (bits >> 23) - 126;
   vf m = reinterpret_cast<vf>((bits & 0x007fffff) | 0x3f000000);  // [0.5, 1)
   const vi small = m < 0.707106781f;
-  exponent = exponent + small;  // a true condition is -1
+  exponent = exponent + small;  // true is -1
   m = select(small, m + m, m) - 1.0f;
   const vf e = __builtin_convertvector(exponent, vf), square = m * m;
   vf y = polynomial(m, splat(7.0376836292e-2f), -1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f,
@@ -75,7 +76,7 @@ LANES_INLINE vf with_sign_of(vf magnitude, vf sign) {
 }
 
 LANES_INLINE vf sigmoid(vf x) {
-  // From e^-|x|, which can't overflow.
+  // Computed from e^-|x|, which can't overflow.
   const vf e = exponential(-absolute(x));
   const vf reciprocal = 1.0f / (1.0f + e);
   return select(x < 0.0f, e * reciprocal, select(x == x, reciprocal, x));

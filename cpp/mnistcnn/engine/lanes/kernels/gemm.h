@@ -1,8 +1,9 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/convolution.h"
 
-// A register tile of a GEMM with unpacked operands, for linear layers: kRows scalars of `a` are broadcast against
-// kColumns vectors of `x`.
+// Register tile of a GEMM with unpacked operands, for linear layers: outer products of kRows broadcast scalars of `a`
+// and kColumns vectors of `x`. Called by gemm/gemm. Register blocking as in Goto and van de Geijn, "Anatomy of
+// High-Performance Matrix Multiplication", 2008.
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -37,13 +38,13 @@ void gemm_kernel(const GemmArguments& args) {
 #pragma GCC unroll 32
       for (int j = 0; j < kColumns; ++j) {
         float* const y = args.y + m * args.y_row + j * kLanes + part * kWidth;
-        store(y, args.accumulate ? load(y) + sum[m][j] : sum[m][j]);  // long sums in parts lose fewer digits
+        store(y, args.accumulate ? load(y) + sum[m][j] : sum[m][j]);  // long sums in passes lose fewer digits
       }
   }
 }
 
 template <int kRows, int... kColumns>
-void list_gemm_rows(KernelTable& table) {
+void fill_gemm_rows(KernelTable& table) {
   const auto one = [&]<int kColumn>() {
     if constexpr (fits(kRows, kColumn)) table.gemm[kRows][kColumn] = gemm_kernel<kRows, kColumn>;
   };
@@ -51,8 +52,8 @@ void list_gemm_rows(KernelTable& table) {
 }
 
 template <int... kRows>
-void list_gemm(KernelTable& table) {
-  (list_gemm_rows<kRows, 1, 2, 3, 4, 6>(table), ...);
+void fill_gemm(KernelTable& table) {
+  (fill_gemm_rows<kRows, 1, 2, 3, 4, 6>(table), ...);
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/vector.h"
 
-// Conversion between image and lane order: u8 images are transposed and scaled in one pass, f32 matrices are
-// transposed. Also sums of arrays and dropout masks.
+// Conversion between image order and lane order: u8 images are transposed and scaled in one pass, f32 matrices are
+// transposed. Also the addition of arrays, and dropout masks.
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -12,7 +12,8 @@ using bytes_of_vector = std::uint8_t __attribute__((vector_size(kWidth)));
 using bytes_of_vector_unaligned __attribute__((aligned(1), may_alias)) = bytes_of_vector;
 static_assert(alignof(bytes16_unaligned) == 1 && alignof(bytes_of_vector_unaligned) == 1);
 
-// kWidth bytes as numbers. (GCC 12 would take the bytes one by one, and warns inside the unmasked AVX-512 one.)
+// Convert kWidth bytes to integers. (GCC 12 would load them one by one, and warns inside the unmasked AVX-512
+// intrinsic.)
 LANES_INLINE vi widened(const std::uint8_t* bytes) {
 #if defined(__AVX512F__)
   return reinterpret_cast<vi>(
@@ -24,8 +25,7 @@ LANES_INLINE vi widened(const std::uint8_t* bytes) {
 #endif
 }
 
-// [images][pixels] -> [pixels][images]. Four rounds of interleaving row i
-// with row i + 8 transpose a 16 x 16 matrix.
+// Transpose [images][pixels] to [pixels][images], 16 x 16: four rounds that interleave row i with row i + 8.
 LANES_INLINE void transpose_bytes(bytes16 (&m)[16]) {
 #pragma GCC unroll 4
   for (int round = 0; round < 4; ++round) {
@@ -93,6 +93,7 @@ inline void add(const float* in, float* out, std::int64_t count) {
   for (; i < count; ++i) out[i] += in[i];
 }
 
+// common::mix32.
 LANES_INLINE vu mix(vu x) {
   x = (x ^ (x >> 16)) * 0x7feb352dU;
   x = (x ^ (x >> 15)) * 0x846ca68bU;
@@ -111,7 +112,7 @@ LANES_INLINE std::uint32_t bits_of(vi condition) {
 #endif
 }
 
-// Follows common::DropoutKey: a 32-bit word of (pair, image) decides two elements.
+// Dropout masks of common::DropoutKey: the halves of one 32-bit word per (pair of elements, image) decide two elements.
 inline void dropout_mask(const DropoutMaskArguments& args) {
   const vi threshold = splat(static_cast<std::int32_t>(args.threshold));
   vu image;
@@ -132,7 +133,7 @@ inline void dropout_mask(const DropoutMaskArguments& args) {
   }
 }
 
-inline void list_images(KernelTable& table) {
+inline void fill_images(KernelTable& table) {
   table.gather = gather;
   table.transpose = transpose;
   table.add = add;

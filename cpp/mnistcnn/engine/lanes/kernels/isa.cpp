@@ -24,7 +24,7 @@ struct InstructionSet {
   void (*fill)(KernelTable&);
 };
 
-// The best first.
+// In order of preference.
 std::vector<InstructionSet> instruction_sets() {
   std::vector<InstructionSet> sets;
 #if defined(MNISTCNN_LANES_X86)
@@ -47,7 +47,7 @@ KernelTable make_table(const InstructionSet& set) {
 }
 
 const KernelTable& table_of(const InstructionSet& set) {
-  // One table per set, made on first use.
+  // One table per set, built on first use.
   if (std::string_view(set.name) == "avx512") {
     static const KernelTable table = make_table(set);
     return table;
@@ -77,7 +77,7 @@ const KernelTable& kernels(std::string_view name) {
     choices += (choices.empty() ? "" : ", ") + std::string(set.name);
   }
   throw std::invalid_argument(
-      common::text("'", name, "' is not an instruction set of this machine; choices: ", choices));
+      common::text("instruction set '", name, "' is not supported by this CPU; supported: ", choices));
 }
 
 const KernelTable& kernels() {

@@ -5,14 +5,16 @@
 
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
 
+// Selection of the instruction set at run time. Called by LanesEngine and the benchmarks.
 namespace mnistcnn::engine::lanes {
 
-// The kernels of the best instruction set of this machine, or of the one that the environment variable MNISTCNN_ISA or
-// `name` selects. Throws std::invalid_argument if the machine does not support it.
+// Return the kernels of the instruction set in the environment variable MNISTCNN_ISA, or of the best one that this CPU
+// supports. Throws std::invalid_argument if the CPU does not support it.
 const KernelTable& kernels();
+// Return the kernels of the instruction set `name`: "baseline", "avx2" or "avx512". Throws as above.
 const KernelTable& kernels(std::string_view name);
 
-// All that this machine supports, the best first.
+// Return the instruction sets that this CPU supports, the best first.
 std::vector<std::string> instruction_set_names();
 
 }  // namespace mnistcnn::engine::lanes

@@ -1,34 +1,36 @@
 #pragma once
 #include <cstdint>
 
-// The table of kernels and their arguments: the interface between the engine and its kernels, which are compiled once
-// per instruction set. Plain data only, because no function may be compiled for two instruction sets under one name.
+// Interface between the engine and its kernels: the table of function pointers and their arguments. Kernels are
+// compiled once per instruction set. This header contains only data: an inline function would be compiled for several
+// instruction sets under one name, and the linker would keep any of them.
 //
-// Activations are f32 [channel][row][column][16 images]. A vector is the 16 images of one position. All strides and
-// offsets are in floats.
+// Maps are f32 [channel][row][column][16 images]. A vector is the 16 images of one position. Columns are adjacent.
+// Strides and offsets are in floats. Pointers need no alignment.
 namespace mnistcnn::engine::lanes {
 
 inline constexpr int kLanes = 16;  // images in a block, on every instruction set
 
-// A register tile of a convolution: some output channels x some adjacent columns of one row.
+// Register tile of a convolution: output channels x adjacent columns of one row of outputs.
 struct ConvolutionArguments {
-  const float* x;                      // input of the tile's first column at kernel position (0, 0)
-  std::int64_t x_plane;                // between channels
-  std::int64_t x_row;                  // between kernel rows
-  std::int64_t x_step;                 // between output columns
+  const float* x;                      // input of the first column at kernel position (0, 0)
+  std::int64_t x_plane;                // stride between channels
+  std::int64_t x_row;                  // stride between kernel rows
+  std::int64_t x_step;                 // stride between output columns
   const std::int32_t* column_offsets;  // of the kernel columns; unused for widths 1 and 3
   const float* w;                      // f32 [channels][kernel rows][kernel columns][output channels of the tile]
-  float* y;
-  std::int64_t y_plane, y_step;
-  const float* bias;  // of the tile's output channels, or nullptr
+  float* y;                            // first output channel, first column
+  std::int64_t y_plane, y_step;        // strides between output channels, between columns
+  const float* bias;                   // of the tile's output channels, or nullptr
   int channels;
   int kernel_rows, kernel_columns;
-  int first_row, end_row;        // kernel rows with inputs inside the map
-  int first_column, end_column;  // kernel columns with inputs inside the map
+  int first_row, end_row;        // range of kernel rows with inputs inside the map
+  int first_column, end_column;  // range of kernel columns with inputs inside the map
   bool accumulate;               // add to y instead of the bias
 };
 
-// y[m][j] (+)= sum over k of a[m * a_row + k * a_step] * x[k * x_row + 16 j ..], for the vectors j of a tile.
+// Register tile of a GEMM: y[m][j] (+)= sum over k of a[m * a_row + k * a_step] * x[k * x_row + 16 * j ...], where j
+// counts vectors of 16 columns.
 struct GemmArguments {
   const float* a;
   std::int64_t a_row, a_step;
@@ -36,52 +38,54 @@ struct GemmArguments {
   std::int64_t x_row;
   float* y;
   std::int64_t y_row;
-  int depth;  // number of k
+  int depth;  // k < depth
   bool accumulate;
 };
 
-// Weight gradients of some output channels and some taps over a whole map, summed over the images of a block.
+// Register tile of a weight gradient: output channels x taps, summed over all positions and the 16 images.
 struct WeightGradientArguments {
-  const float* d;  // gradients of the outputs
+  const float* d;  // output gradients
   std::int64_t d_plane, d_row;
   const float* x;
   const std::int32_t* taps;    // offset of each tap in x
-  std::int64_t x_row, x_step;  // between output rows, between output columns
-  int rows, columns;
-  float* out;  // f32 [output channels][taps], rows `out_row` apart
+  std::int64_t x_row, x_step;  // strides between output rows, between output columns
+  int rows, columns;           // of the outputs
+  float* out;                  // f32 [output channels][taps], with row stride out_row
   std::int64_t out_row;
   bool accumulate;
 };
 
-// A map and its Winograd domain: the values of a transform at each interpolation point.
+// A map and its Winograd domain. Input and gradient transforms read the map and write the domain; output transforms
+// read the domain and write the map.
 struct WinogradArguments {
-  float* map;  // [channels][rows][columns]; written by the output transforms only
+  float* map;  // f32 [channels][rows][columns][16]
   std::int64_t map_plane, map_row;
   int channels, rows, columns;
   float* domain;                                      // f32 [points][channels][...][16]
-  std::int64_t domain_stride, domain_channel_stride;  // between points, between channels of one point
+  std::int64_t domain_stride, domain_channel_stride;  // strides between points, between channels of one point
 };
 
 inline constexpr int kMaxTileGroupColumns = 8;
 
-// 2-D Winograd F(4x4, 3x3), see kernels/winograd_2d.h: 36 points, for each the tiles of a group of `tile_rows` x
-// `tile_columns`. Tile (i, j) covers the 4 x 4 outputs from (4 i, 4 j) on.
+// 2-D Winograd F(4x4, 3x3), see kernels/winograd_2d.h. The domain is f32 [36][channels][tile_rows][tile_columns][16] of
+// a group of tiles. Tile (i, j) has the 4 x 4 outputs that begin at (4 i, 4 j).
 struct Winograd2dArguments : WinogradArguments {
   int top, left;  // zero padding of the inputs
   int first_tile_row, tile_rows, first_tile_column, tile_columns;
 };
 
-// 1-D Winograd along the columns, see kernels/winograd_1d.h. F(4, 3): four rows of outputs from six points; F(2, 3):
-// two from four.
+// 1-D Winograd along the columns, see kernels/winograd_1d.h. F(4, 3): four rows of outputs, six points. F(2, 3): two
+// rows, four points.
 enum Winograd1dKind { kF23, kF43, kWinograd1dKinds };
 
-struct Winograd1dArguments : WinogradArguments {  // for each point the columns, padding included
-  int first_row;                                  // of the row tile; rows of inputs may be outside the map
-  int before, after;                              // columns of zero padding in the domain of inputs
-  const float* bias;                              // of outputs, or nullptr
+// The domain is f32 [points][channels][columns with padding][16] of one row tile.
+struct Winograd1dArguments : WinogradArguments {
+  int first_row;      // of the row tile in the map; rows of inputs may be outside
+  int before, after;  // columns of zero padding in the domain of inputs
+  const float* bias;  // of outputs, or nullptr
 };
 
-// The products in the domain and the output transform in one kernel.
+// The products in the domain and the output transform in one kernel, with sums in registers.
 struct Winograd1dFusedArguments {
   const float* x;  // the domain of the inputs
   std::int64_t domain_stride, domain_channel_stride;
@@ -89,56 +93,58 @@ struct Winograd1dFusedArguments {
   float* y;
   std::int64_t y_plane, y_row;
   int channels, outputs, columns;
-  int rows;  // of outputs inside the map
+  int rows;  // of the tile that are inside the map
   const float* bias;
 };
 
 struct Winograd1dKernels {
-  void (*fused)(const Winograd1dFusedArguments&);  // nullptr if there are too few registers
+  void (*fused)(const Winograd1dFusedArguments&);  // nullptr if the instruction set has too few registers
   void (*inputs)(const Winograd1dArguments&);
   void (*gradients)(const Winograd1dArguments&);
   void (*outputs)(const Winograd1dArguments&);
-  // f32 [points][count][3] -> (+)= f32 [count][3][3]
+  // Transform sums, f32 [points][count][3], to weight gradients, f32 [count][3][3]. count: pairs of channels.
   void (*weights)(const float* sums, std::int64_t count, float* out, bool accumulate);
 };
 
-// Fused pointwise layers from y to the output: per channel a * scale + shift before or after an activation, then
-// dropout and a 2x2 maximum. The kernel is selected by PointwiseKind, PointwisePool and PointwiseDropout.
+// Fused pointwise layers from y to the output: per channel a * scale + shift, before or after an activation, then
+// dropout and a 2x2 max pool. PointwiseKind, PointwisePool and PointwiseDropout select the kernel. See
+// kernels/pointwise.h.
 enum PointwiseKind { kAffine, kAffineRelu, kAffineLeaky, kReluAffine, kLeakyAffine, kPointwiseKinds };
 enum PointwisePool { kNoPool, kMaxPool, kPointwisePools };
 enum PointwiseDropout { kNoDropout, kDropoutBeforePool, kDropoutAfterPool, kPointwiseDropouts };
 
 struct PointwiseArguments {
   const float* y;
-  std::int64_t y_plane;  // rows of y are adjacent
-  int channels, rows, columns;
+  std::int64_t y_plane;         // rows of y are adjacent
+  int channels, rows, columns;  // of y
   int out_rows, out_columns;
   const float *scale, *shift;  // per channel
   float slope;                 // of a leaky activation
-  const std::uint16_t* mask;   // a bit per image for each position before or after the pool
-  float keep_scale;
-  // Forward: the output, written. Backward: the gradient of the output, read.
+  const std::uint16_t* mask;   // per position before or after the pool: bit i is set if image i keeps the element
+  float keep_scale;            // 1 / (1 - dropout probability)
+  // Forward: the output. Backward: the output gradient, which is only read.
   float* out;
   std::int64_t out_plane, out_row;
-  // Backward: coefficients of batch norm's gradient, see kernels/pointwise.h
+  // Backward: coefficients of batch norm's gradient, per channel.
   const float *gradient_mean, *projection;
   float* y_gradient;
   std::int64_t y_gradient_plane, y_gradient_row;
-  const float* mean;
-  // Sums for batch norm's backward: per channel and image, f32 [channels][16]
+  const float* mean;  // of a, per channel
+  // Sums for batch norm's backward, f32 [channels][16].
   float *sum, *sum_of_products;
 };
 
+// Batch norm statistics of one block, see kernels/statistics.h.
 struct StatisticsArguments {
   const float* y;
   std::int64_t y_plane;
   int channels, positions;
   float slope;
-  // Per channel and image, f32 [channels][16]: a value of a, sum of (a - centre), sum of (a - centre)^2
+  // Results, f32 [channels][16]: a value of a, the sum of (a - centre), the sum of (a - centre)^2.
   float *centre, *residual, *squares;
 };
 
-// f(x) elementwise; in the backward pass gradient * df/dx.
+// Activation functions that are not fused. Forward: f(x). Backward: gradient * df/dx.
 enum Activation {
   kTanh,
   kSigmoid,
@@ -155,7 +161,7 @@ enum Activation {
   kActivations
 };
 
-// Constants of an activation: alpha or a slope; beta and threshold of a softplus.
+// Constants of an activation. first: alpha of ELU, slope of PReLU, beta of softplus. second: threshold of softplus.
 struct ActivationParameters {
   double first = 0, second = 0;
 };
@@ -164,7 +170,7 @@ struct ActivationArguments {
   const float* x;
   const float* gradient;
   float* out;
-  std::int64_t count;
+  std::int64_t count;  // floats, a multiple of 16
   ActivationParameters parameters;
 };
 
@@ -173,62 +179,65 @@ struct SoftmaxArguments {
   const float* gradient;  // backward only
   float* out;
   int classes, positions;
-  std::int64_t class_step;  // between classes
+  std::int64_t class_step;  // stride between classes
 };
 
-// Windows along one axis: output i covers count[i] inputs: start[i], start[i] + step, ...
+// Windows along one axis. Output i covers the count[i] inputs start[i], start[i] + step, ...
 struct PoolAxis {
   const std::int32_t *start, *count;
   int outputs, inputs, step;
 };
 
 struct PoolArguments {
-  const float* x;         // [channels][inputs]
-  const float* gradient;  // backward: [channels][outputs]
-  float* out;             // forward: [channels][outputs]; backward: [channels][inputs], zeroed before
+  const float* x;         // f32 [channels][inputs][16]
+  const float* gradient;  // backward: f32 [channels][outputs][16]
+  float* out;             // forward: f32 [channels][outputs][16]; backward: f32 [channels][inputs][16], added to
   int channels;
   PoolAxis rows, columns;
-  const float* divisor;  // of each output position, average only
+  const float* divisor;  // per output position, average only
 };
 
+// Group, layer and instance norm.
 struct NormArguments {
   const float* x;
   const float* gradient;  // backward only
   float* out;
   int groups;
-  std::int64_t length;                          // vectors per group
+  std::int64_t length;                          // elements per group
   const float *weight, *bias;                   // or nullptr
-  std::int64_t weight_divisor, weight_modulus;  // of element e: weight[e / divisor % modulus]
+  std::int64_t weight_divisor, weight_modulus;  // element e has weight[e / divisor % modulus]
   float eps;
-  // Backward: per weight and image, f32 [weights][16], added to. Or nullptr.
+  // Backward: f32 [weights][16], added to, or nullptr.
   float *weight_sum, *bias_sum;
 };
 
 struct LossArguments {
-  const float* outputs;  // [classes][16], `class_step` apart
+  const float* outputs;  // f32 [classes][16], with stride class_step
   std::int64_t class_step;
   int classes;
   const std::int32_t* labels;  // of the 16 images; -1 for a lane without an image
-  float smoothing;
-  float scale;      // of the gradients: 1 / batch size
-  float* gradient;  // or nullptr
+  float smoothing;             // label smoothing, 0 to 1
+  float scale;                 // of the gradients: 1 / batch size
+  float* gradient;             // f32 [classes][16], with stride gradient_step, or nullptr
   std::int64_t gradient_step;
-  float loss[kLanes];            // out
-  std::int32_t correct[kLanes];  // out: 1 when the label has the largest output
+  float loss[kLanes];            // result; 0 for lanes without an image
+  std::int32_t correct[kLanes];  // result: 1 if the label has the largest output
 };
 
+// Dropout masks as defined by common::DropoutKey.
 struct DropoutMaskArguments {
   std::uint32_t key_low, key_high;
   std::uint32_t first_image;
   std::uint32_t threshold;
   std::uint32_t elements;
-  std::uint16_t* mask;  // [elements], bit i is set if image i keeps the element
+  std::uint16_t* mask;  // u16 [elements]: bit i is set if image i keeps the element
 };
 
+// Conversion of 16 images to a map: pixel * scale + shift.
 struct GatherArguments {
-  const std::uint8_t* images[kLanes];  // u8 [channels, rows, columns] each
+  const std::uint8_t* images[kLanes];  // each u8 [channels, rows, columns]
   int channels, rows, columns;
-  const float *scale, *shift;
+  const float *scale, *shift;  // per channel
   float* out;
   std::int64_t out_plane, out_row;
 };
@@ -241,12 +250,13 @@ using PoolKernel = void (*)(const PoolArguments&);
 
 inline constexpr int kMaxTileChannels = 16, kMaxTileColumns = 8, kMaxTileTaps = 9;
 
-// The kernels of one instruction set. A tile that needs too many registers is nullptr.
+// The kernels of one instruction set. Kernels of register tiles are indexed by the size of the tile; nullptr: the tile
+// needs too many registers or is not compiled.
 struct KernelTable {
   const char* name;
-  int vector_lanes;
+  int vector_lanes;  // floats per register: 4, 8 or 16
   ConvolutionKernel convolve[kMaxTileChannels + 1][kMaxTileColumns + 1];
-  // [left][right]: how many of the tile's first and last input columns are outside the map
+  // Width 3. [left][right]: number of the tile's first and last input columns that are outside the map.
   ConvolutionKernel convolve3[kMaxTileChannels + 1][kMaxTileColumns + 1][3][3];
   ConvolutionKernel convolve1[kMaxTileChannels + 1][kMaxTileColumns + 1];
   GemmKernel gemm[kMaxTileChannels + 1][kMaxTileColumns + 1];
@@ -254,7 +264,7 @@ struct KernelTable {
   void (*winograd_2d_inputs)(const Winograd2dArguments&);
   void (*winograd_2d_gradients)(const Winograd2dArguments&);
   void (*winograd_2d_outputs)(const Winograd2dArguments&);
-  // f32 [36][count] -> (+)= f32 [count][9]
+  // Transform sums, f32 [36][count], to weight gradients, f32 [count][9]. count: pairs of channels.
   void (*winograd_2d_weights)(const float* sums, std::int64_t count, float* out, bool accumulate);
   Winograd1dKernels winograd_1d[kWinograd1dKinds];
   PointwiseKernel pointwise_forward[kPointwiseKinds][kPointwisePools][kPointwiseDropouts];
@@ -269,7 +279,7 @@ struct KernelTable {
   void (*log_softmax_backward)(const SoftmaxArguments&);
   PoolKernel max_pool_forward;
   PoolKernel max_pool_backward;
-  PoolKernel amax_backward;  // equal maxima share the gradient
+  PoolKernel amax_backward;  // divides the gradient evenly among equal maxima
   PoolKernel average_pool_forward;
   PoolKernel average_pool_backward;
   void (*norm_forward)(const NormArguments&);
@@ -278,12 +288,12 @@ struct KernelTable {
   void (*negative_log_likelihood)(LossArguments&);
   void (*dropout_mask)(const DropoutMaskArguments&);
   void (*gather)(const GatherArguments&);
-  // [rows][columns] -> [columns][rows]; both multiples of 4
+  // Transpose f32 [rows][columns]; both must be multiples of 4.
   void (*transpose)(const float* in, std::int64_t in_row, int rows, int columns, float* out, std::int64_t out_row);
   void (*add)(const float* in, float* out, std::int64_t count);  // out += in
   void (*sum_planes)(const float* d, std::int64_t plane, std::int64_t row, int planes, int rows, int columns,
-                     float* sums);                     // per plane, over positions and images
-  std::int64_t (*multiply_adds)(std::int64_t rounds);  // returns their number
+                     float* sums);                     // f32 [planes]: sums over positions and images
+  std::int64_t (*multiply_adds)(std::int64_t rounds);  // returns the number of multiply-adds
   void (*read_floats)(const float* memory, std::int64_t count);
 };
 

@@ -1,6 +1,6 @@
-// The kernels of one instruction set. Compiled once per set, with the set's compiler flags and with
-// MNISTCNN_LANES_TABLE, the name of the only symbol that is exported. Everything else has internal linkage: the linker
-// must never select code with AVX-512 for the rest of the program.
+// The kernels of one instruction set. CMake compiles this file once per set, with the compiler flags of the set and the
+// name of the exported function in MNISTCNN_LANES_TABLE. Everything else has internal linkage, so that the linker can't
+// use code with AVX-512 elsewhere.
 #include "mnistcnn/engine/lanes/kernels/activation.h"
 #include "mnistcnn/engine/lanes/kernels/convolution.h"
 #include "mnistcnn/engine/lanes/kernels/gemm.h"
@@ -18,29 +18,29 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-KernelTable list_kernels() {
+KernelTable make_kernel_table() {
   KernelTable table{};
   table.vector_lanes = kWidth;
-  list_convolutions<1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16>(table);
-  list_gemm<1, 2, 3, 4, 6, 8>(table);
-  list_weight_gradients<1, 2, 3, 4, 5, 6, 7, 8>(table);
-  list_winograd_2d(table);
-  list_winograd_1d(table);
-  list_pointwise(table);
-  list_statistics(table);
-  list_activations<kTanh, kSigmoid, kSilu, kElu, kRelu6, kHardswish, kGelu, kGeluTanh, kPrelu, kMish, kSoftplus,
+  fill_convolutions<1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16>(table);
+  fill_gemm<1, 2, 3, 4, 6, 8>(table);
+  fill_weight_gradients<1, 2, 3, 4, 5, 6, 7, 8>(table);
+  fill_winograd_2d(table);
+  fill_winograd_1d(table);
+  fill_pointwise(table);
+  fill_statistics(table);
+  fill_activations<kTanh, kSigmoid, kSilu, kElu, kRelu6, kHardswish, kGelu, kGeluTanh, kPrelu, kMish, kSoftplus,
                    kReciprocal>(table);
-  list_softmax(table);
-  list_pooling(table);
-  list_norms(table);
-  list_images(table);
-  list_peak(table);
+  fill_softmax(table);
+  fill_pooling(table);
+  fill_norms(table);
+  fill_images(table);
+  fill_peak(table);
   return table;
 }
 
 }  // namespace
 
-// A function, not a constant: building the table uses the instruction set too, so the CPU must be checked first.
-void MNISTCNN_LANES_TABLE(KernelTable& table) { table = list_kernels(); }
+// A function instead of a constant: code that builds the table uses the instruction set, so the CPU is checked first.
+void MNISTCNN_LANES_TABLE(KernelTable& table) { table = make_kernel_table(); }
 
 }  // namespace mnistcnn::engine::lanes

@@ -1,12 +1,12 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/vector.h"
 
-// Sums over the 16 images, always by the same tree: q = (l0 + l2) + (l1 + l3) in each group of four lanes, then
-// (q0 + q1) + (q2 + q3).
+// Sums over the 16 images in a fixed order, so that all instruction sets are bit-identical: q = (l0 + l2) + (l1 + l3)
+// in each group of four lanes, then (q0 + q1) + (q2 + q3).
 namespace mnistcnn::engine::lanes {
 namespace {
 
-// Four registers -> in each group of four lanes: the group's sums of the four.
+// Sum groups of four lanes of four registers. Lane i of each group of the result is the group's sum in register i.
 LANES_INLINE vf sum_groups(vf a, vf b, vf c, vf d) {
 #if defined(__AVX512F__)
   const vf ab = __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29) +
@@ -29,7 +29,7 @@ LANES_INLINE vf sum_groups(vf a, vf b, vf c, vf d) {
 #endif
 }
 
-// Four sums over the 16 images: sums[i] of value i, whose register `part` is parts[part][i].
+// Complete the sums over 16 images of four values. groups[part]: the result of sum_groups for their registers `part`.
 LANES_INLINE v4 sum_images(const vf (&groups)[kParts]) {
 #if defined(__AVX512F__)
   const vf g = groups[0];
@@ -44,7 +44,7 @@ LANES_INLINE v4 sum_images(const vf (&groups)[kParts]) {
 #endif
 }
 
-// The sum over the 16 images of a value given by its registers.
+// Return the sum over the 16 images of one vector.
 LANES_INLINE float sum_images_of_one(const vf (&value)[kParts]) {
   vf groups[kParts];
   for (int part = 0; part < kParts; ++part) groups[part] = sum_groups(value[part], vf{}, vf{}, vf{});

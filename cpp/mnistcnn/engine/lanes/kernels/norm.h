@@ -1,7 +1,8 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/functions.h"
 
-// Group, layer and instance norm: statistics of each image, so each lane has its own mean and variance.
+// Group, layer and instance norm. Statistics are per image, so each lane has its own mean and variance. Called by
+// ops/reduction_ops.
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -11,18 +12,20 @@ LANES_INLINE vf reciprocal_root(vf variance, float eps) {
   return result;
 }
 
-// The sum of term(i) in parts of 16, so that long sums lose fewer digits.
+// Sum term(i) in chunks of 16, so that long sums lose fewer digits.
 template <class Term>
 LANES_INLINE vf sum_of(std::int64_t count, Term term) {
   vf sum{};
   for (std::int64_t i = 0; i < count;) {
-    vf some{};
-    for (const std::int64_t end = count - i < 16 ? count : i + 16; i < end; ++i) some += term(i);
-    sum += some;
+    vf partial{};
+    for (const std::int64_t end = count - i < 16 ? count : i + 16; i < end; ++i) partial += term(i);
+    sum += partial;
   }
   return sum;
 }
 
+// Mean and 1 / sqrt(variance + eps) of a group, in two passes: the mean, corrected by the mean of the deviations, then
+// the squared deviations.
 struct GroupMoments {
   vf mean, inverse;
 
@@ -85,7 +88,7 @@ inline void norm_backward(const NormArguments& args) {
     }
 }
 
-inline void list_norms(KernelTable& table) {
+inline void fill_norms(KernelTable& table) {
   table.norm_forward = norm_forward;
   table.norm_backward = norm_backward;
 }

@@ -1,11 +1,12 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/vector.h"
 
-// Loops that measure the peak of the machine: independent multiply-adds, and loads without computation.
+// Loops that measure the machine's peak: independent multiply-adds, and loads without computation. Called by
+// runtime/peak.
 namespace mnistcnn::engine::lanes {
 namespace {
 
-// Independent sums: enough to hide the latency of a multiply-add, few enough for 16 registers.
+// Number of independent sums: enough to hide the latency of a multiply-add, few enough for 16 registers.
 constexpr int kPeakSums = 12;
 
 std::int64_t multiply_adds(std::int64_t rounds) {
@@ -30,7 +31,7 @@ void read_floats(const float* memory, std::int64_t count) {
   for (int i = 0; i < kReadSums; ++i) keep(sums[i]);
 }
 
-void list_peak(KernelTable& table) {
+void fill_peak(KernelTable& table) {
   table.multiply_adds = multiply_adds;
   table.read_floats = read_floats;
 }

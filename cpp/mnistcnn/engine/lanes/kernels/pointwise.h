@@ -1,13 +1,14 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/vector.h"
 
-// Fused pointwise layers between two convolutions: batch norm or scale and shift, activation, dropout and a 2x2 maximum
-// in one pass. Only the input y and the output are in memory; the backward pass computes the rest again.
+// Fused pointwise layers: batch norm or scale and shift, activation, dropout and 2x2 max pool in one pass. Only the
+// input y and the output are in memory; the backward pass recomputes the rest. Called by ops/pointwise_op.
 //
-// kAffine...:     a = y, z = a * scale + shift, v = activation(z)
-// kReluAffine...: a = activation(y), v = z = a * scale + shift
-// Then dropout or none, pooling or none, dropout or none. Batch norm's gradient of a, for the gradient dz of z, is
-// scale * ((dz - gradient_mean) - projection * (a - mean)): small differences first, as in PyTorch.
+// kAffine, kAffineRelu, kAffineLeaky: a = y, z = a * scale + shift, v = activation(z)
+// kReluAffine, kLeakyAffine:          a = activation(y), z = a * scale + shift, v = z
+//
+// Then optional dropout, pool, dropout. For the gradient dz of z, the gradient of a through batch norm is
+// scale * ((dz - gradient_mean) - projection * (a - mean)). Differences are computed first, as in PyTorch.
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -28,23 +29,23 @@ struct PointwiseFunction {
     if constexpr (kRelu) return larger(vf{}, v);
     return select(v > 0.0f, v, v * slope);
   }
-  LANES_INLINE vf activate_back(vf gradient, vf v) const {
+  LANES_INLINE vf activate_backward(vf gradient, vf v) const {
     if constexpr (kLinear) return gradient;
     if constexpr (kRelu) return select(v <= 0.0f, vf{}, gradient);
     return select(v > 0.0f, gradient, gradient * slope);
   }
-  // The input of the affine step.
-  LANES_INLINE vf before(vf y) const { return kActivationFirst ? activate(y) : y; }
+  // a: the input of the affine step.
+  LANES_INLINE vf affine_input(vf y) const { return kActivationFirst ? activate(y) : y; }
   LANES_INLINE vf affine(vf a) const { return multiply_add(a, scale, shift); }
-  LANES_INLINE vf after(vf z) const { return kActivationFirst ? z : activate(z); }
-  LANES_INLINE vf value(vf y) const { return after(affine(before(y))); }
-  // The gradient of z, from that of v.
-  LANES_INLINE vf after_back(vf gradient, vf z) const {
-    return kActivationFirst ? gradient : activate_back(gradient, z);
+  LANES_INLINE vf output(vf z) const { return kActivationFirst ? z : activate(z); }
+  LANES_INLINE vf value(vf y) const { return output(affine(affine_input(y))); }
+  // The gradient of z from that of v.
+  LANES_INLINE vf z_gradient(vf gradient, vf z) const {
+    return kActivationFirst ? gradient : activate_backward(gradient, z);
   }
 };
 
-// The largest of four; NaN if one of them is.
+// Maximum of four values; NaN if one of them is NaN.
 LANES_INLINE vf largest(vf a, vf b, vf c, vf d) {
   const vi numbers = (a == a) & (b == b) & (c == c) & (d == d);
   return select(numbers, larger(larger(a, b), larger(c, d)), (a + b) + (c + d));
@@ -87,10 +88,11 @@ void pointwise_forward(const PointwiseArguments& args) {
   }
 }
 
-// Sums dz and dz * (a - mean) per channel and image, for batch norm. Each row is summed first: a gradient that is equal
-// at all positions, as before a global average pool, would be rounded in the same direction hundreds of times.
+// Sums dz and dz * (a - mean) per channel and image, for batch norm's backward. Each row is summed separately first: if
+// the gradient is equal at all positions, as before a global average pool, one long sum rounds in the same
+// direction hundreds of times.
 struct SumSink {
-  static constexpr bool kRest = false;  // positions without a gradient add nothing
+  static constexpr bool kNeedsEveryPosition = false;  // positions without a gradient add nothing to the sums
   float *sum, *sum_of_products;
   vf mean, total[kParts] = {}, products[kParts] = {}, row_total[kParts] = {}, row_products[kParts] = {};
 
@@ -99,7 +101,7 @@ struct SumSink {
         sum_of_products(args.sum_of_products + channel * kLanes),
         mean(splat(args.mean[channel])) {}
   template <class Pointwise>
-  LANES_INLINE void take(const Pointwise&, int, int, int part, vf dz, vf, vf a) {
+  LANES_INLINE void consume(const Pointwise&, int, int, int part, vf dz, vf, vf a) {
     row_total[part] += dz;
     row_products[part] = multiply_add(dz, a - mean, row_products[part]);
   }
@@ -120,7 +122,7 @@ struct SumSink {
 
 // Writes the gradient of y.
 struct GradientSink {
-  static constexpr bool kRest = true;
+  static constexpr bool kNeedsEveryPosition = true;
   float* out;
   std::int64_t row;
   vf scale, gradient_mean, projection, mean;
@@ -133,15 +135,16 @@ struct GradientSink {
         projection(splat(-args.projection[channel])),
         mean(splat(args.mean[channel])) {}
   template <class Pointwise>
-  LANES_INLINE void take(const Pointwise& function, int h, int w, int part, vf dz, vf y, vf a) {
+  LANES_INLINE void consume(const Pointwise& function, int h, int w, int part, vf dz, vf y, vf a) {
     const vf da = scale * multiply_add(projection, a - mean, dz - gradient_mean);
-    store(out + h * row + w * kLanes + part * kWidth, Pointwise::kActivationFirst ? function.activate_back(da, y) : da);
+    store(out + h * row + w * kLanes + part * kWidth,
+          Pointwise::kActivationFirst ? function.activate_backward(da, y) : da);
   }
   LANES_INLINE void end_row() {}
   LANES_INLINE void finish() {}
 };
 
-// A 2 x 2 window: its first position and mask, and the row strides of both.
+// A 2 x 2 window: pointers to its first position and mask, and their row strides.
 struct Window {
   const float* y;
   std::int64_t row;
@@ -150,10 +153,10 @@ struct Window {
   int h, w;  // of the first position in the map
 };
 
-// The backward pass of a window: the first of the largest values receives the gradient.
+// Backward pass of a window: the first position with the largest value receives the gradient, as in PyTorch.
 template <PointwiseKind kKind, PointwiseDropout kDropout, class Sink>
-LANES_INLINE void window_back(const PointwiseFunction<kKind>& function, const Window& window, int part, vf gradient,
-                              vf keep_scale, Sink& sink) {
+LANES_INLINE void window_backward(const PointwiseFunction<kKind>& function, const Window& window, int part, vf gradient,
+                                  vf keep_scale, Sink& sink) {
   constexpr bool kReluLast = PointwiseFunction<kKind>::kReluLast;
   vf value[4], a[4], z[4], v[4];
   const auto dropped = [&](vf x, int i) __attribute__((always_inline)) {
@@ -163,46 +166,46 @@ LANES_INLINE void window_back(const PointwiseFunction<kKind>& function, const Wi
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     value[i] = load(window.y + i / 2 * window.row + i % 2 * kLanes + part * kWidth);
-    a[i] = function.before(value[i]);
+    a[i] = function.affine_input(value[i]);
     z[i] = function.affine(a[i]);
-    v[i] = dropped(function.after(z[i]), i);
+    v[i] = dropped(function.output(z[i]), i);
   }
   const vf maximum = larger(larger(v[0], v[1]), larger(v[2], v[3]));
   if constexpr (kReluLast) {
-    // If the largest is above zero, its activation and dropout pass the gradient on; else no value receives any.
+    // If the maximum is positive, ReLU and dropout pass the gradient to it; otherwise no position receives any.
     if constexpr (kDropout == kDropoutBeforePool) gradient = gradient * keep_scale;
     gradient = select(maximum > 0.0f, gradient, vf{});
   }
-  if constexpr (kReluLast && !Sink::kRest) {
+  if constexpr (kReluLast && !Sink::kNeedsEveryPosition) {
     const vf last = select(v[2] == maximum, a[2], a[3]);
-    const vf taken = select(v[0] == maximum, a[0], select(v[1] == maximum, a[1], last));
-    return sink.take(function, window.h, window.w, part, gradient, taken, taken);
+    const vf a_of_maximum = select(v[0] == maximum, a[0], select(v[1] == maximum, a[1], last));
+    return sink.consume(function, window.h, window.w, part, gradient, a_of_maximum, a_of_maximum);
   }
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     const vi first = v[i] == maximum;
-    vf mine = select(first, gradient, vf{});
+    vf own_gradient = select(first, gradient, vf{});
     gradient = select(first, vf{}, gradient);
-    if constexpr (!kReluLast) mine = function.after_back(dropped(mine, i), z[i]);
-    sink.take(function, window.h + i / 2, window.w + i % 2, part, mine, value[i], a[i]);
+    if constexpr (!kReluLast) own_gradient = function.z_gradient(dropped(own_gradient, i), z[i]);
+    sink.consume(function, window.h + i / 2, window.w + i % 2, part, own_gradient, value[i], a[i]);
   }
 }
 
-// Rows and columns that no window covers: zero gradient.
+// Rows and columns that no window covers: their gradient dz is zero.
 template <PointwiseKind kKind, class Sink>
-LANES_INLINE void uncovered_back(const PointwiseArguments& args, const PointwiseFunction<kKind>& function,
-                                 const float* plane, Sink& sink) {
+LANES_INLINE void uncovered_backward(const PointwiseArguments& args, const PointwiseFunction<kKind>& function,
+                                     const float* plane, Sink& sink) {
   const std::int64_t row = std::int64_t{args.columns} * kLanes;
   for (int h = 0; h < args.rows; ++h)
     for (int w = h < 2 * args.out_rows ? 2 * args.out_columns : 0; w < args.columns; ++w)
       for (int part = 0; part < kParts; ++part) {
         const vf value = load(plane + h * row + w * kLanes + part * kWidth);
-        sink.take(function, h, w, part, vf{}, value, function.before(value));
+        sink.consume(function, h, w, part, vf{}, value, function.affine_input(value));
       }
 }
 
 template <PointwiseKind kKind, PointwisePool kPool, PointwiseDropout kDropout, class Sink>
-LANES_INLINE void pointwise_back(const PointwiseArguments& args) {
+LANES_INLINE void backward_pass(const PointwiseArguments& args) {
   const vf keep_scale = splat(args.keep_scale);
   const std::int64_t row = std::int64_t{args.columns} * kLanes;
   const int out_columns = args.out_columns;
@@ -225,53 +228,54 @@ LANES_INLINE void pointwise_back(const PointwiseArguments& args) {
           if constexpr (kDropout == kDropoutAfterPool) gradient = drop(gradient, bits[w], part, keep_scale);
           if constexpr (kPool == kMaxPool) {
             const std::uint16_t* const of_window = kDropout == kDropoutBeforePool ? bits + 2 * w : nullptr;
-            window_back<kKind, kDropout>(function, {y + 2 * w * kLanes, row, of_window, mask_columns, 2 * h, 2 * w},
-                                         part, gradient, keep_scale, sink);
+            window_backward<kKind, kDropout>(function, {y + 2 * w * kLanes, row, of_window, mask_columns, 2 * h, 2 * w},
+                                             part, gradient, keep_scale, sink);
           } else {
-            const vf value = load(y + w * kLanes + part * kWidth), a = function.before(value);
+            const vf value = load(y + w * kLanes + part * kWidth), a = function.affine_input(value);
             if constexpr (kDropout == kDropoutBeforePool) gradient = drop(gradient, bits[w], part, keep_scale);
-            sink.take(function, h, w, part, function.after_back(gradient, function.affine(a)), value, a);
+            sink.consume(function, h, w, part, function.z_gradient(gradient, function.affine(a)), value, a);
           }
         }
       sink.end_row();
     }
-    if constexpr (kPool == kMaxPool && Sink::kRest) uncovered_back<kKind>(args, function, plane, sink);
+    if constexpr (kPool == kMaxPool && Sink::kNeedsEveryPosition)
+      uncovered_backward<kKind>(args, function, plane, sink);
     sink.finish();
   }
 }
 
 template <PointwiseKind kKind, PointwisePool kPool, PointwiseDropout kDropout>
 void pointwise_sums(const PointwiseArguments& args) {
-  pointwise_back<kKind, kPool, kDropout, SumSink>(args);
+  backward_pass<kKind, kPool, kDropout, SumSink>(args);
 }
 
 template <PointwiseKind kKind, PointwisePool kPool, PointwiseDropout kDropout>
 void pointwise_backward(const PointwiseArguments& args) {
-  pointwise_back<kKind, kPool, kDropout, GradientSink>(args);
+  backward_pass<kKind, kPool, kDropout, GradientSink>(args);
 }
 
 template <PointwiseKind kKind, PointwisePool kPool, PointwiseDropout kDropout>
-void list_pointwise_kernels(KernelTable& table) {
+void fill_pointwise_kernels(KernelTable& table) {
   table.pointwise_forward[kKind][kPool][kDropout] = pointwise_forward<kKind, kPool, kDropout>;
   table.pointwise_sums[kKind][kPool][kDropout] = pointwise_sums<kKind, kPool, kDropout>;
   table.pointwise_backward[kKind][kPool][kDropout] = pointwise_backward<kKind, kPool, kDropout>;
 }
 
 template <PointwiseKind kKind>
-void list_pointwise_kind(KernelTable& table) {
-  list_pointwise_kernels<kKind, kNoPool, kNoDropout>(table);
-  list_pointwise_kernels<kKind, kNoPool, kDropoutBeforePool>(table);
-  list_pointwise_kernels<kKind, kMaxPool, kNoDropout>(table);
-  list_pointwise_kernels<kKind, kMaxPool, kDropoutBeforePool>(table);
-  list_pointwise_kernels<kKind, kMaxPool, kDropoutAfterPool>(table);
+void fill_pointwise_kind(KernelTable& table) {
+  fill_pointwise_kernels<kKind, kNoPool, kNoDropout>(table);
+  fill_pointwise_kernels<kKind, kNoPool, kDropoutBeforePool>(table);
+  fill_pointwise_kernels<kKind, kMaxPool, kNoDropout>(table);
+  fill_pointwise_kernels<kKind, kMaxPool, kDropoutBeforePool>(table);
+  fill_pointwise_kernels<kKind, kMaxPool, kDropoutAfterPool>(table);
 }
 
-inline void list_pointwise(KernelTable& table) {
-  list_pointwise_kind<kAffine>(table);
-  list_pointwise_kind<kAffineRelu>(table);
-  list_pointwise_kind<kAffineLeaky>(table);
-  list_pointwise_kind<kReluAffine>(table);
-  list_pointwise_kind<kLeakyAffine>(table);
+inline void fill_pointwise(KernelTable& table) {
+  fill_pointwise_kind<kAffine>(table);
+  fill_pointwise_kind<kAffineRelu>(table);
+  fill_pointwise_kind<kAffineLeaky>(table);
+  fill_pointwise_kind<kReluAffine>(table);
+  fill_pointwise_kind<kLeakyAffine>(table);
 }
 
 }  // namespace

@@ -1,11 +1,13 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/vector.h"
 
-// Pools with any window. kernels/pointwise.h computes the common 2x2 maximum.
+// Max, average and amax pools with any window. kernels/pointwise.h has the 2x2 max pool. Called by ops/reduction_ops.
+// As in PyTorch, NaN is larger than any number, and the first maximum of a window receives the gradient (amax: all,
+// evenly).
 namespace mnistcnn::engine::lanes {
 namespace {
 
-// Calls visit(input offset, output offset, output index, row, column) for the windows of all outputs.
+// Call visit(input offset of the channel, output offset, output index, row, column) for each output.
 template <class Visit>
 LANES_INLINE void for_each_output(const PoolArguments& args, Visit visit) {
   const std::int64_t in_plane = std::int64_t{args.rows.inputs} * args.columns.inputs * kLanes;
@@ -20,6 +22,7 @@ LANES_INLINE void for_each_output(const PoolArguments& args, Visit visit) {
       }
 }
 
+// Call visit(input offset in the channel) for each input of the window of output (h, w).
 template <class Visit>
 LANES_INLINE void for_each_input(const PoolArguments& args, int h, int w, Visit visit) {
   for (int i = 0; i < args.rows.count[h]; ++i)
@@ -98,7 +101,7 @@ inline void average_pool_backward(const PoolArguments& args) {
   });
 }
 
-inline void list_pooling(KernelTable& table) {
+inline void fill_pooling(KernelTable& table) {
   table.max_pool_forward = max_pool_forward;
   table.max_pool_backward = max_pool_backward;
   table.amax_backward = amax_backward;

@@ -1,22 +1,23 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/functions.h"
 
-// Softmax over the classes (or channels) of each image, and the two losses with their gradients.
+// Softmax and log-softmax over the classes of each image, and the losses with their gradients. Called by
+// ops/reduction_ops and execution/batch_io.
 namespace mnistcnn::engine::lanes {
 namespace {
 
-struct Normaliser {
-  vf maximum, sum;  // the largest, and the sum of e^(x - maximum)
+struct SoftmaxSums {
+  vf maximum, sum;  // of x, of e^(x - maximum)
 
-  LANES_INLINE Normaliser(const float* x, int classes, std::int64_t step) {
+  LANES_INLINE SoftmaxSums(const float* x, int classes, std::int64_t step) {
     maximum = load(x);
     for (int c = 1; c < classes; ++c) maximum = larger(load(x + c * step), maximum);
     sum = vf{};
-    for (int c = 0; c < classes;) {  // in two levels: many classes add up without losing digits
-      vf some{};
+    for (int c = 0; c < classes;) {  // in chunks of 16, so that long sums lose fewer digits
+      vf partial{};
       for (const int end = classes - c < 16 ? classes : c + 16; c < end; ++c)
-        some += exponential(load(x + c * step) - maximum);
-      sum += some;
+        partial += exponential(load(x + c * step) - maximum);
+      sum += partial;
     }
   }
 };
@@ -25,7 +26,7 @@ template <bool kLog>
 void softmax_forward(const SoftmaxArguments& args) {
   for (std::int64_t i = 0; i < std::int64_t{args.positions} * kLanes; i += kWidth) {
     const float* x = args.x + i;
-    const Normaliser n(x, args.classes, args.class_step);
+    const SoftmaxSums n(x, args.classes, args.class_step);
     const vf log_sum = kLog ? logarithm(n.sum) : vf{};
     for (int c = 0; c < args.classes; ++c) {
       const vf centred = load(x + c * args.class_step) - n.maximum;
@@ -50,41 +51,43 @@ void softmax_backward(const SoftmaxArguments& args) {
   }
 }
 
-// `kLogits`: the outputs still need the log-softmax.
+// Loss with label smoothing, and its gradient. kLogits: cross-entropy of logits; otherwise the negative log-likelihood
+// of log-probabilities.
 template <bool kLogits>
 void loss(LossArguments& args) {
-  const float even = args.smoothing / static_cast<float>(args.classes), own = 1.0f - args.smoothing;
+  const float uniform_weight = args.smoothing / static_cast<float>(args.classes), label_weight = 1.0f - args.smoothing;
   for (int part = 0; part < kParts; ++part) {
     const float* x = args.outputs + part * kWidth;
-    const vi label = load(args.labels + part * kWidth), present = label >= 0;
+    const vi label = load(args.labels + part * kWidth), has_image = label >= 0;
     vf maximum{}, log_sum{}, reciprocal{};
     if constexpr (kLogits) {
-      const Normaliser n(x, args.classes, args.class_step);
+      const SoftmaxSums n(x, args.classes, args.class_step);
       maximum = n.maximum, log_sum = logarithm(n.sum), reciprocal = 1.0f / n.sum;
     }
-    vf chosen{}, total{}, best = load(x);
+    vf label_log_probability{}, sum{}, best = load(x);
     vi best_class{};
     for (int c = 0; c < args.classes; ++c) {
       const vf raw = load(x + c * args.class_step);
       const vf log_probability = kLogits ? (raw - maximum) - log_sum : raw;
-      const vi mine = label == c, better = raw > best;
-      chosen = select(mine, log_probability, chosen);
-      total += log_probability;
+      const vi is_label = label == c, better = raw > best;
+      label_log_probability = select(is_label, log_probability, label_log_probability);
+      sum += log_probability;
       best = select(better, raw, best);
       best_class = better ? splat(c) : best_class;
       if (!args.gradient) continue;
-      const vf target = select(mine, splat(own + even), splat(even));
+      const vf target = select(is_label, splat(label_weight + uniform_weight), splat(uniform_weight));
       const vf probability = kLogits ? exponential(raw - maximum) * reciprocal : vf{};
       store(args.gradient + c * args.gradient_step + part * kWidth,
-            select(present, (probability - target) * args.scale, vf{}));
+            select(has_image, (probability - target) * args.scale, vf{}));
     }
-    const vf each = -(chosen * own) - total * even;
-    store(args.loss + part * kWidth, select(present, args.smoothing == 0.0f ? -chosen : each, vf{}));
-    store(args.correct + part * kWidth, ((best_class == label) & present) & 1);
+    const vf smoothed_loss = -(label_log_probability * label_weight) - sum * uniform_weight;
+    store(args.loss + part * kWidth,
+          select(has_image, args.smoothing == 0.0f ? -label_log_probability : smoothed_loss, vf{}));
+    store(args.correct + part * kWidth, ((best_class == label) & has_image) & 1);
   }
 }
 
-inline void list_softmax(KernelTable& table) {
+inline void fill_softmax(KernelTable& table) {
   table.softmax_forward = softmax_forward<false>;
   table.softmax_backward = softmax_backward<false>;
   table.log_softmax_forward = softmax_forward<true>;

@@ -2,19 +2,20 @@
 #include "mnistcnn/engine/lanes/kernels/lane_sums.h"
 #include "mnistcnn/engine/lanes/kernels/pointwise.h"
 
-// Batch norm's statistics of one block: sums of the deviations from the value in the middle of each image's map, and of
-// their squares. The middle value is close to the mean, however large that is, so no digits cancel.
+// Batch norm statistics of one block: per image, sums of deviations from the value at the middle of the map, and of
+// their squares. This shift is close to the mean, so a large mean cancels no digits. Method: Chan, Golub and LeVeque,
+// "Algorithms for Computing the Sample Variance", 1983. Called by ops/pointwise_op. Also sums over planes, for biases.
 namespace mnistcnn::engine::lanes {
 namespace {
 
 template <PointwiseKind kKind>
-LANES_INLINE vf normalised_input(vf y, vf slope) {
+LANES_INLINE vf affine_input(vf y, vf slope) {
   if constexpr (kKind == kReluAffine) return larger(vf{}, y);
   if constexpr (kKind == kLeakyAffine) return select(y > 0.0f, y, y * slope);
   return y;
 }
 
-// Four sums side by side hide the latency of the additions; their order depends on nothing but the map's size.
+// Four independent sums hide the latency of the additions. Their order depends only on the size of the map.
 template <PointwiseKind kKind>
 void statistics(const StatisticsArguments& args) {
   const vf slope = splat(args.slope);
@@ -22,17 +23,17 @@ void statistics(const StatisticsArguments& args) {
   for (int c = 0; c < args.channels; ++c)
     for (int part = 0; part < kParts; ++part) {
       const float* y = args.y + c * args.y_plane + part * kWidth;
-      const vf centre = normalised_input<kKind>(load(y + args.positions / 2 * kLanes), slope);
+      const vf centre = affine_input<kKind>(load(y + args.positions / 2 * kLanes), slope);
       vf residual[4] = {}, squares[4] = {};
-      const auto take = [&](int i, int k) __attribute__((always_inline)) {
-        const vf d = normalised_input<kKind>(load(y + i * kLanes), slope) - centre;
+      const auto add_deviation = [&](int i, int k) __attribute__((always_inline)) {
+        const vf d = affine_input<kKind>(load(y + i * kLanes), slope) - centre;
         residual[k] += d;
         squares[k] = multiply_add(d, d, squares[k]);
       };
       for (int i = 0; i < fours; i += 4)
 #pragma GCC unroll 4
-        for (int k = 0; k < 4; ++k) take(i + k, k);
-      for (int i = fours; i < args.positions; ++i) take(i, 0);
+        for (int k = 0; k < 4; ++k) add_deviation(i + k, k);
+      for (int i = fours; i < args.positions; ++i) add_deviation(i, 0);
       const std::int64_t at = c * kLanes + part * kWidth;
       store(args.centre + at, centre);
       store(args.residual + at, (residual[0] + residual[1]) + (residual[2] + residual[3]));
@@ -52,7 +53,7 @@ inline void sum_planes(const float* d, std::int64_t plane, std::int64_t row, int
   }
 }
 
-inline void list_statistics(KernelTable& table) {
+inline void fill_statistics(KernelTable& table) {
   table.statistics[kAffine] = table.statistics[kAffineRelu] = table.statistics[kAffineLeaky] = statistics<kAffine>;
   table.statistics[kReluAffine] = statistics<kReluAffine>;
   table.statistics[kLeakyAffine] = statistics<kLeakyAffine>;

@@ -8,8 +8,9 @@
 
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
 
-// The registers of one instruction set, by compiler vector extensions. What these lack (a guaranteed fused
-// multiply-add, PyTorch's maximum) is one small function each. Everything has internal linkage.
+// SIMD registers of one instruction set, as compiler vector extensions. A vector of 16 images fills kParts registers;
+// in the kernels `part` is the index of a register in its vector. Intrinsics are used only where the extensions have no
+// equivalent (fused multiply-add, maximum, masks). Everything has internal linkage, see kernels.cpp.
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -28,7 +29,7 @@ using vf = float __attribute__((vector_size(kWidth * 4)));
 using vi = std::int32_t __attribute__((vector_size(kWidth * 4)));
 using vu = std::uint32_t __attribute__((vector_size(kWidth * 4)));
 using v4 = float __attribute__((vector_size(16)));
-// The same at any address. The attributes belong to the new name: behind the type Clang would ignore the alignment.
+// The same types without alignment. The attributes must follow the new name: after the type, Clang ignores them.
 using vf_unaligned __attribute__((aligned(4), may_alias)) = vf;
 using vi_unaligned __attribute__((aligned(4), may_alias)) = vi;
 using v4_unaligned __attribute__((aligned(4), may_alias)) = v4;
@@ -45,8 +46,8 @@ LANES_INLINE vi splat(std::int32_t x) { return x - vi{}; }
 LANES_INLINE vu splat(std::uint32_t x) { return x - vu{}; }
 LANES_INLINE vf select(vi condition, vf yes, vf no) { return condition ? yes : no; }
 
-// Keeps a loaded value in its register. GCC would fold the load into each multiply-add that uses it, and the kernel
-// would wait for the load ports: 80 instead of 110 GFLOP/s on Zen 4.
+// Keep a loaded value in its register. Otherwise GCC folds the load into each multiply-add that uses it, and the load
+// ports limit the kernel: 80 instead of 110 GFLOP/s on Zen 4.
 LANES_INLINE void keep(vf& v) {
 #if defined(__AVX512F__)
   asm volatile("" : "+v"(v));
@@ -59,7 +60,7 @@ LANES_INLINE void keep(vf& v) {
 #endif
 }
 
-// a * b + c, rounded once wherever the machine has such an instruction (the baseline of x86-64 has none).
+// a * b + c, rounded once if the instruction set has a fused multiply-add (the x86-64 baseline has none).
 LANES_INLINE vf multiply_add(vf a, vf b, vf c) {
 #if defined(__AVX512F__)
   return reinterpret_cast<vf>(
@@ -75,7 +76,8 @@ LANES_INLINE vf multiply_add(vf a, vf b, vf c) {
 #endif
 }
 
-// The larger one; b when either is not a number, as x86 does. (GCC 12 warns inside the unmasked AVX-512 one.)
+// The larger value; b if either is NaN, as in x86. (Masked, because GCC 12 warns inside the unmasked AVX-512
+// intrinsic.)
 LANES_INLINE vf larger(vf a, vf b) {
 #if defined(__AVX512F__)
   return reinterpret_cast<vf>(_mm512_maskz_max_ps(0xffff, reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
@@ -86,7 +88,7 @@ LANES_INLINE vf larger(vf a, vf b) {
 #endif
 }
 
-// v * scale where the image's bit is set, else zero. `part` is which kWidth of the 16 bits count.
+// v * scale if the bit of the image is set, else 0. `bits` has 16 bits, of which register `part` uses kWidth.
 LANES_INLINE vf drop(vf v, std::uint16_t bits, int part, vf scale) {
 #if defined(__AVX512F__)
   (void)part;

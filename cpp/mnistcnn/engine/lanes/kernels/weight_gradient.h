@@ -2,12 +2,13 @@
 #include "mnistcnn/engine/lanes/kernels/convolution.h"
 #include "mnistcnn/engine/lanes/kernels/lane_sums.h"
 
-// Weight gradients: a tile of kOut output channels x kTaps taps (input channel, kernel position) stays in registers
-// over a whole map. The images are summed once at the end.
+// Weight gradients: the sums of a tile of kOut output channels x kTaps taps (input channel, kernel position) stay in
+// registers over a whole map. The 16 images are summed once at the end. Called by conv/direct_weight_gradient and the
+// Winograd weight gradients.
 namespace mnistcnn::engine::lanes {
 namespace {
 
-// Adds one position of the map. The smaller of the two operands stays in registers.
+// Add one position of the map. The operand with fewer registers is loaded first and kept.
 template <int kOut, int kTaps>
 LANES_INLINE void add_position(const float* d, std::int64_t d_plane, const float* const (&taps)[kTaps],
                                std::int64_t position, vf (&sum)[kOut * kTaps]) {
@@ -81,7 +82,7 @@ void weight_gradient(const WeightGradientArguments& args) {
 }
 
 template <int kOut, int... kTaps>
-void list_weight_gradient(KernelTable& table) {
+void fill_weight_gradient(KernelTable& table) {
   const auto one = [&]<int kTap>() {
     if constexpr (fits(kOut, kTap)) table.weight_gradient[kOut][kTap] = weight_gradient<kOut, kTap>;
   };
@@ -89,8 +90,8 @@ void list_weight_gradient(KernelTable& table) {
 }
 
 template <int... kOut>
-void list_weight_gradients(KernelTable& table) {
-  (list_weight_gradient<kOut, 1, 2, 3, 4, 5, 6, 7, 8, 9>(table), ...);
+void fill_weight_gradients(KernelTable& table) {
+  (fill_weight_gradient<kOut, 1, 2, 3, 4, 5, 6, 7, 8, 9>(table), ...);
 }
 
 }  // namespace

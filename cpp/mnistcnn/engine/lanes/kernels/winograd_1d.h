@@ -1,13 +1,16 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/winograd_transforms.h"
 
-// 1-D Winograd along the columns of a map: a row tile of four (or two) rows of outputs from six (four) rows of inputs.
-// Every transform is a loop over the columns. In the domain remain convolutions with kernels of one row, which the
-// direct convolution kernels compute, or winograd_1d_fused in registers.
+// 1-D Winograd along the columns of a map, F(4, 3) or F(2, 3): a row tile of four (two) rows of outputs from six (four)
+// rows of inputs. Transforms are loops over the columns. In the domain, convolutions with kernels of one row remain;
+// the direct convolution kernels compute them, or winograd_1d_fused with its sums in registers. Called by
+// conv/winograd_1d.
+//
+// Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015, https://arxiv.org/abs/1509.09308.
 namespace mnistcnn::engine::lanes {
 namespace {
 
-// kFrom rows of a map -> kTo rows in the domain. Rows outside the map are zero.
+// Transform kFrom rows of a map to kTo rows in the domain. Rows outside the map are zero.
 template <int kFrom, int kTo, class Transform>
 LANES_INLINE void rows_to_domain(const Winograd1dArguments& args, Transform transform) {
   alignas(64) static constexpr float kZeros[kLanes] = {};
@@ -89,7 +92,7 @@ void winograd_1d_outputs(const Winograd1dArguments& args) {
 }
 
 // The sums at all points for kOut output channels x kColumns adjacent columns, in registers from the first product to
-// the outputs. The additions and their order are the same as with a domain in memory.
+// the outputs. The order of the additions is the same as with the domain in memory.
 template <class Transforms, int kOut, int kColumns>
 struct FusedAccumulators {
   static constexpr int kPoints = Transforms::kPoints, kOutputs = Transforms::kOutputs;
@@ -104,7 +107,7 @@ struct FusedAccumulators {
         for (int p = 0; p < kPoints; ++p) sum[o][j][p] = vf{};
   }
 
-  // One channel and kernel column.
+  // Add one channel and kernel column.
   LANES_INLINE void add(const float* x, std::int64_t stride, const float* w) {
 #pragma GCC unroll 32
     for (int p = 0; p < kPoints; ++p) {
@@ -143,7 +146,7 @@ template <class Transforms, int kOut, int kColumns>
 LANES_INLINE void fused_tile(const Winograd1dFusedArguments& args, const float* x, const float* w, int output,
                              int column) {
   float* const y = args.y + output * args.y_plane + column * kLanes;
-  // The hardware prefetcher does not follow so many output rows at once.
+  // Prefetch explicitly: the tile has more output rows than the hardware prefetcher follows.
   for (int o = 0; o < kOut; ++o)
     for (int i = 0; i < args.rows; ++i)
       for (int j = 0; j < kColumns; ++j) __builtin_prefetch(y + o * args.y_plane + i * args.y_row + j * kLanes, 1);
@@ -151,7 +154,7 @@ LANES_INLINE void fused_tile(const Winograd1dFusedArguments& args, const float* 
   for (int c = args.channels; c > 0; --c, x += args.domain_channel_stride)
     for (int k = 0; k < 3; ++k, w += Transforms::kPoints * kOut) {
       tile.add(x + k * kLanes, args.domain_stride, w);
-      asm volatile("" ::: "memory");  // stops early loads for the next position
+      asm volatile("" ::: "memory");  // prevents early loads for the next position
     }
   tile.finish(args, output, y);
 }
@@ -171,25 +174,25 @@ void winograd_1d_fused(const Winograd1dFusedArguments& args) {
     }
 }
 
-// f32 [points][count][3] -> (+)= f32 [count][3][3]
+// Transform sums, f32 [points][count][3], to weight gradients, f32 [count][3][3].
 template <class Transforms>
 void winograd_1d_weights(const float* sums, std::int64_t count, float* out, bool accumulate) {
   constexpr int kPoints = Transforms::kPoints;
   const std::int64_t size = 3 * count;
   for (std::int64_t first = 0; first < size; first += kWidth) {
-    const int here = static_cast<int>(size - first < kWidth ? size - first : kWidth);
+    const int valid = static_cast<int>(size - first < kWidth ? size - first : kWidth);
     vf s[kPoints], w[3];
     for (int i = 0; i < kPoints; ++i) {
       s[i] = vf{};
-      if (here == kWidth)
+      if (valid == kWidth)
         s[i] = load(sums + i * size + first);
       else
-        for (int k = 0; k < here; ++k) s[i][k] = sums[i * size + first + k];
+        for (int k = 0; k < valid; ++k) s[i][k] = sums[i * size + first + k];
     }
     Transforms::weights(s, w);
     float rows[3][kWidth];
     for (int i = 0; i < 3; ++i) store(rows[i], w[i]);
-    for (int k = 0; k < here; ++k) {
+    for (int k = 0; k < valid; ++k) {
       float* const to = out + (first + k) / 3 * 9 + (first + k) % 3;
       for (int i = 0; i < 3; ++i) to[3 * i] = accumulate ? to[3 * i] + rows[i][k] : rows[i][k];
     }
@@ -197,7 +200,7 @@ void winograd_1d_weights(const float* sums, std::int64_t count, float* out, bool
 }
 
 template <class Transforms>
-void list_winograd_1d_kind(Winograd1dKernels& kernels) {
+void fill_winograd_1d_kind(Winograd1dKernels& kernels) {
   kernels.inputs = winograd_1d_inputs<Transforms>;
   kernels.gradients = winograd_1d_gradients<Transforms>;
   kernels.outputs = winograd_1d_outputs<Transforms>;
@@ -205,9 +208,9 @@ void list_winograd_1d_kind(Winograd1dKernels& kernels) {
   if constexpr (kRegisters == 32 && kParts == 1) kernels.fused = winograd_1d_fused<Transforms>;
 }
 
-inline void list_winograd_1d(KernelTable& table) {
-  list_winograd_1d_kind<F23>(table.winograd_1d[kF23]);
-  list_winograd_1d_kind<F43>(table.winograd_1d[kF43]);
+inline void fill_winograd_1d(KernelTable& table) {
+  fill_winograd_1d_kind<F23>(table.winograd_1d[kF23]);
+  fill_winograd_1d_kind<F43>(table.winograd_1d[kF43]);
 }
 
 }  // namespace

@@ -1,13 +1,16 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/winograd_transforms.h"
 
-// 2-D Winograd F(4x4, 3x3): a tile of 4 x 4 outputs from 6 x 6 inputs with 36 instead of 144 multiplications per pair
-// of channels. Every transform is linear and is applied along the rows first, then along the columns. The products in
-// the domain, over the channels or for weight gradients over the tiles, are computed by other kernels.
+// Transforms of 2-D Winograd F(4x4, 3x3): a tile of 4 x 4 outputs from 6 x 6 inputs, with 36 instead of 144
+// multiplications per pair of channels. Transforms are linear and are applied along one axis, then along the other.
+// Other kernels compute the products in the domain: 1x1 convolutions over the channels, or weight gradients over
+// the tiles. Called by conv/winograd_2d.
+//
+// Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015, https://arxiv.org/abs/1509.09308.
 namespace mnistcnn::engine::lanes {
 namespace {
 
-// Columns of a row of tiles; columns_to_domain writes them transformed, as f32 [columns][6][kWidth].
+// Columns of a row of tiles. columns_to_domain transforms each of them and writes f32 [columns][6][kWidth].
 constexpr int kMaxColumns = 4 * kMaxTileGroupColumns + 2;
 
 template <int kFrom, class Transform>
@@ -36,8 +39,8 @@ LANES_INLINE void columns_to_domain(const Winograd2dArguments& args, const float
   for (int w = end < begin ? begin * 6 : end * 6; w < count * 6; ++w) store(out + w * kWidth, vf{});
 }
 
-// kFrom x kFrom values -> 6 x 6 in the domain, for all channels and tiles of a group. Tiles are 4 apart and overlap if
-// kFrom is 6, so the columns of a whole row of tiles are transformed first, each once.
+// Transform kFrom x kFrom values to 6 x 6 in the domain, for all channels and tiles of a group. Tiles are 4 columns
+// apart and overlap if kFrom is 6. Therefore the columns of a row of tiles are transformed first, each once.
 template <int kFrom, class Transform>
 LANES_INLINE void to_domain(const Winograd2dArguments& args, Transform transform) {
   alignas(64) float columns[kMaxColumns * 6 * kWidth];
@@ -106,35 +109,35 @@ inline void winograd_2d_outputs(const Winograd2dArguments& args) {
       }
 }
 
-// f32 [36][count] -> (+)= f32 [count][9]
+// Transform sums, f32 [36][count], to weight gradients, f32 [count][9].
 inline void winograd_2d_weights(const float* sums, std::int64_t count, float* out, bool accumulate) {
   for (std::int64_t first = 0; first < count; first += kWidth) {
-    const int here = static_cast<int>(count - first < kWidth ? count - first : kWidth);
+    const int valid = static_cast<int>(count - first < kWidth ? count - first : kWidth);
     const auto at = [&](int point) __attribute__((always_inline)) {
-      if (here == kWidth) return load(sums + point * count + first);
-      vf some{};
-      for (int i = 0; i < here; ++i) some[i] = sums[point * count + first + i];
-      return some;
+      if (valid == kWidth) return load(sums + point * count + first);
+      vf values{};
+      for (int i = 0; i < valid; ++i) values[i] = sums[point * count + first + i];
+      return values;
     };
     vf half[6][3];
     for (int i = 0; i < 6; ++i) {
       const vf s[6] = {at(6 * i), at(6 * i + 1), at(6 * i + 2), at(6 * i + 3), at(6 * i + 4), at(6 * i + 5)};
       F43::weights(s, half[i]);
     }
-    float nine[9][kWidth];
+    float kernel[9][kWidth];
     for (int j = 0; j < 3; ++j) {
       const vf s[6] = {half[0][j], half[1][j], half[2][j], half[3][j], half[4][j], half[5][j]};
       vf w[3];
       F43::weights(s, w);
-      for (int i = 0; i < 3; ++i) store(nine[3 * i + j], w[i]);
+      for (int i = 0; i < 3; ++i) store(kernel[3 * i + j], w[i]);
     }
     float* to = out + first * 9;
-    for (int i = 0; i < here; ++i)
-      for (int k = 0; k < 9; ++k, ++to) *to = accumulate ? *to + nine[k][i] : nine[k][i];
+    for (int i = 0; i < valid; ++i)
+      for (int k = 0; k < 9; ++k, ++to) *to = accumulate ? *to + kernel[k][i] : kernel[k][i];
   }
 }
 
-inline void list_winograd_2d(KernelTable& table) {
+inline void fill_winograd_2d(KernelTable& table) {
   table.winograd_2d_inputs = winograd_2d_inputs;
   table.winograd_2d_gradients = winograd_2d_gradients;
   table.winograd_2d_outputs = winograd_2d_outputs;

@@ -1,13 +1,15 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/vector.h"
 
-// Winograd transforms F(m, 3) along one axis, for three weights: m outputs from m + 2 inputs with m + 2 instead of 3 m
-// multiplications.
+// Winograd transforms F(m, 3) along one axis: m outputs of a convolution with three weights from m + 2 inputs,
+// with m + 2 instead of 3 m multiplications. conv/winograd_domain.h transforms the weights.
 namespace mnistcnn::engine::lanes {
 namespace {
 
-// F(4, 3) with the points 0, +-sqrt(1/2), +-sqrt(2) and infinity: an error near that of the direct sum, where the usual
-// points 0, +-1, +-2 and infinity double it.
+// F(4, 3) with the points 0, +-sqrt(1/2), +-sqrt(2) and infinity. Their rounding error is close to that of the direct
+// sum; the usual points 0, +-1, +-2 and infinity double it. On the influence of the points see Barabasz et al., "Error
+// Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks", 2018,
+// https://arxiv.org/abs/1803.10986.
 struct F43 {
   static constexpr int kPoints = 6, kOutputs = 4;
   static constexpr float kPointA = 0.70710678118654752f, kPointB = 1.41421356237309505f;  // the points
@@ -33,7 +35,7 @@ struct F43 {
     y[3] = multiply_add(splat(kCubeB), odd_b, multiply_add(splat(kCubeA), odd_a, m[5]));
   }
 
-  // The transpose of `outputs`: gradients of the outputs -> domain.
+  // Transform output gradients to the domain: the transpose of `outputs`.
   static LANES_INLINE void gradients(const vf (&d)[4], vf (&v)[6]) {
     const vf even_a = multiply_add(splat(0.5f), d[2], d[0]);
     const vf odd_a = multiply_add(splat(kCubeA), d[3], splat(kPointA) * d[1]);
@@ -47,7 +49,7 @@ struct F43 {
     v[5] = d[3];
   }
 
-  // Sums in the domain -> gradients of the weights.
+  // Transform sums in the domain to weight gradients.
   static LANES_INLINE void weights(const vf (&s)[6], vf (&w)[3]) {
     const vf even_a = splat(kWeightA) * (s[1] + s[2]), odd_a = splat(kWeightA) * (s[1] - s[2]);
     const vf even_b = splat(kWeightB) * (s[3] + s[4]), odd_b = splat(kWeightB) * (s[3] - s[4]);
@@ -57,7 +59,7 @@ struct F43 {
   }
 };
 
-// F(2, 3) with the points 0, +-1 and infinity: as accurate as the direct sum.
+// F(2, 3) with the points 0, +-1 and infinity, as accurate as the direct sum.
 struct F23 {
   static constexpr int kPoints = 4, kOutputs = 2;
 

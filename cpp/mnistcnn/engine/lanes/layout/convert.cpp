@@ -5,16 +5,16 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-// A dense map is one long row.
+// A dense map is converted as a single row.
 Extent flattened(const Extent& extent, const View& view) {
   const bool is_dense = view.row == extent.columns * kLanes && view.plane == extent.rows * view.row;
   return is_dense ? Extent{1, 1, extent.elements()} : extent;
 }
 
-// The columns of a row that the kernel transposes, four at a time; it needs all 16 images.
+// Number of columns that the transpose kernel converts: a multiple of 4, and none unless all 16 images exist.
 std::int64_t kernel_columns(const Extent& extent, int images) { return images == kLanes ? extent.columns / 4 * 4 : 0; }
 
-// Calls visit(offset in an image, pointer into the map) for every row.
+// Call visit(offset in an image, pointer into the map) for each row.
 template <class Visit>
 void for_each_row(const Extent& extent, const View& view, const Visit& visit) {
   for (std::int64_t c = 0; c < extent.channels; ++c)

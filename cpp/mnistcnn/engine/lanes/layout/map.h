@@ -5,24 +5,25 @@
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
 
 // Feature maps in memory: f32 [channels][rows][columns][16 images]. The 16 values of one position are a vector. All
-// distances are in floats.
+// sizes, offsets and strides are in floats.
 namespace mnistcnn::engine::lanes {
 
-constexpr int integer(std::int64_t size) { return static_cast<int>(size); }  // of a map whose size was checked
+constexpr int integer(std::int64_t size) { return static_cast<int>(size); }  // for sizes that are known to fit
+// Round up to whole vectors.
 constexpr std::int64_t whole_vectors(std::int64_t floats) { return (floats + kLanes - 1) / kLanes * kLanes; }
 
-// The distance between planes that hold so many vectors: an odd number of cache lines. At a multiple of 4 KiB all
-// planes would compete for the same cache sets.
+// Stride between planes of `vectors` vectors: rounded up to an odd number of cache lines. Planes at a multiple of 4 KiB
+// would compete for the same cache sets.
 constexpr std::int64_t odd_cache_lines(std::int64_t vectors) { return (vectors | 1) * kLanes; }
 
-// The shape of a map; a flat tensor has one row and one column.
+// Shape of a map. A flat tensor has one row and one column.
 struct Extent {
   std::int64_t channels = 1, rows = 1, columns = 1;
   std::int64_t positions() const { return rows * columns; }
   std::int64_t elements() const { return channels * positions(); }
 };
 
-// A strided view of a map: columns are adjacent, `plane` is the channel stride and `row` the row stride.
+// Strided view of a map: adjacent columns, channel stride `plane`, row stride `row`.
 struct View {
   float* data = nullptr;
   std::int64_t plane = 0, row = 0;
@@ -39,12 +40,13 @@ inline void copy_map(View from, View to, const Extent& extent) {
                   to.data + c * to.plane + h * to.row);
 }
 
+// Zero padding, in positions.
 struct Padding {
   std::int64_t top = 0, bottom = 0, left = 0, right = 0;
   bool empty() const { return top + bottom + left + right == 0; }
 };
 
-// A map in memory with room for zero padding around it.
+// Memory layout of a map surrounded by zero padding.
 struct PaddedLayout {
   Extent extent;
   Padding padding;
@@ -58,7 +60,7 @@ struct PaddedLayout {
   std::int64_t origin() const { return padding.top * row() + padding.left * kLanes; }
   View view(float* memory) const { return {memory + origin(), plane(), row()}; }
 
-  // Set the padding to zero; the map itself is left alone.
+  // Set the padding to zero, without changing the map.
   void clear_padding(float* memory) const {
     if (padding.empty()) return;
     const std::int64_t rows = extent.rows + padding.top + padding.bottom, end = rows - padding.bottom;

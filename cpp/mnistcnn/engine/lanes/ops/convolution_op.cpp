@@ -26,7 +26,7 @@ ConvolutionOp::ConvolutionOp(const KernelTable& kernels, const network::Conv2d& 
 
 // ---- planning
 
-// The convolution as Winograd's algorithms see it, if they can compute it.
+// Return the convolution in the form that Winograd algorithms accept, or nothing if they do not support it.
 std::optional<Convolution3x3> ConvolutionOp::as_3x3() const {
   const network::Pair three{3, 3}, one{1, 1};
   const network::Border& padding = layer_.padding;
@@ -149,7 +149,7 @@ std::int64_t ConvolutionOp::packing_task_size() const {
   return size;
 }
 
-// The tasks of all algorithms are numbered one after another.
+// Task indices are consecutive over all algorithms.
 void ConvolutionOp::pack(const BatchContext& batch, int task) const {
   const float* const weights = batch.parameters[static_cast<std::size_t>(weight_)];
   for_each_algorithm([&](const PackedAlgorithm& each) {
@@ -164,7 +164,7 @@ void ConvolutionOp::pack(const BatchContext& batch, int task) const {
 
 // ---- computation
 
-// The input with its padding: where it is if it has the layout, else computed or copied into scratch memory.
+// Return the padded input: in place if it has this layout, otherwise computed or copied into scratch memory.
 View ConvolutionOp::padded_input(const BlockContext& block) const {
   const View given = block.view(fused_input_.tensor->activation);
   if (fused_input_.prologue == nullptr && given.plane == input_layout_.plane() && given.row == input_layout_.row())
@@ -179,7 +179,7 @@ View ConvolutionOp::padded_input(const BlockContext& block) const {
   return target;
 }
 
-// The gradient of the output with its padding. In the thread's region it is already in this operation's scratch memory.
+// Return the padded output gradient. In the thread region it is already in gradient_scratch, with this layout.
 View ConvolutionOp::padded_output_gradient(const BlockContext& block) const {
   const View given = block.view(output_->gradient);
   if (gradient_layout_.padding.empty()) return given;

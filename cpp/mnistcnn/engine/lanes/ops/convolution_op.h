@@ -11,16 +11,19 @@
 #include "mnistcnn/engine/lanes/ops/pointwise_op.h"
 #include "mnistcnn/network/layers.h"
 
+// 2-D convolution: selection of an algorithm for each pass (see conv/algorithm_selection.h), weight packing and
+// padding.
 namespace mnistcnn::engine::lanes {
 
-// Algorithms for the outputs or the input gradient, and for the weight gradient.
+// The algorithms for outputs and input gradients, and those for weight gradients.
 using ConvolutionAlgorithm = std::variant<DirectConvolution, Winograd1dConvolution, Winograd2dInputGradient>;
 using WeightGradientAlgorithm = std::variant<DirectWeightGradient, Winograd1dWeightGradient, Winograd2dWeightGradient>;
 
-// When equal input patches must give bit-identical outputs, so that a later max pool finds the same ties as PyTorch.
-// Only direct convolution guarantees it: Winograd rounds the outputs of a tile differently.
+// When equal input patches must give bit-identical outputs, so that a max pool after the convolution has the same ties
+// as in PyTorch. Direct convolution guarantees this; Winograd rounds the outputs of a tile differently.
 enum class ExactTies { kNotNeeded, kForImageGradients, kAlways };
 
+// Convolution with any kernel size, stride, padding, dilation and groups. `weight` and `bias` are uses of parameters.
 class ConvolutionOp final : public Op {
  public:
   ConvolutionOp(const KernelTable& kernels, const network::Conv2d& layer, FusedInput input, Tensor* output, int weight,
@@ -37,7 +40,7 @@ class ConvolutionOp final : public Op {
   std::vector<PartialGradient*> partial_gradients() override;
 
  private:
-  // The batches that an algorithm computes, by whether the backward will compute image gradients.
+  // Batches for which an algorithm is used, depending on whether the backward computes image gradients.
   enum class UsedFor { kEveryBatch, kWithoutImageGradients, kWithImageGradients };
 
   struct PackedAlgorithm {
@@ -72,8 +75,8 @@ class ConvolutionOp final : public Op {
   Tensor* output_;
   int weight_, bias_;  // uses of parameters, -1: none
   PaddedLayout input_layout_, gradient_layout_;
-  std::vector<PackedAlgorithm> forward_;   // one is used for each batch
-  std::vector<PackedAlgorithm> backward_;  // one for each remainder of the position by the strides
+  std::vector<PackedAlgorithm> forward_;   // exactly one is used for a batch
+  std::vector<PackedAlgorithm> backward_;  // all are used; direct: one per remainder of the position by the strides
   std::int64_t packed_size_ = 0;           // floats
   std::optional<WeightGradientAlgorithm> weight_gradient_algorithm_;
   PartialGradient weight_gradient_, bias_gradient_;

@@ -6,6 +6,7 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
+// Return for each element of `whole` the index of the element of `factor` that is broadcast to it.
 std::vector<std::int64_t> factor_indices(const Extent& whole, const Extent& factor) {
   std::vector<std::int64_t> indices;
   for (std::int64_t c = 0; c < whole.channels; ++c)
@@ -22,7 +23,7 @@ void multiply_lanes(const float* a, const float* b, float* to, bool accumulate) 
   for (std::int64_t lane = 0; lane < kLanes; ++lane) to[lane] = a[lane] * b[lane] + (accumulate ? to[lane] : 0.0f);
 }
 
-// The position in a map of `size` that a position of the padded map is copied from; -1 for a zero.
+// Return the position along an axis of `size` that `position` of the padded axis is copied from, or -1 for zero.
 std::int64_t padded_from(std::int64_t position, std::int64_t size, const std::string& mode) {
   if (position >= 0 && position < size) return position;
   if (mode == "constant") return -1;
@@ -72,7 +73,7 @@ void ActivationOp::add_forward(Program& program, bool) {
   });
 }
 
-// The sum of gradient * x over all x <= 0, in double.
+// Sum gradient * x over all x <= 0, in double.
 void ActivationOp::slope_gradients(const BlockContext& block) const {
   float* const partial = block.partial(slopes_.partial);
   const float* gradient = block.view(output_->gradient).data;
@@ -103,7 +104,7 @@ void ActivationOp::add_backward(Program& program) {
   });
 }
 
-// ---- sum
+// ---- add
 
 void AddOp::add_forward(Program& program, bool) {
   program.for_each_block([this](const BlockContext& block) {
@@ -130,7 +131,7 @@ void AddOp::add_backward(Program& program) {
   });
 }
 
-// ---- product
+// ---- multiply
 
 MultiplyOp::MultiplyOp(std::vector<Input> inputs, Tensor* output)
     : Op(std::move(inputs)),
@@ -181,7 +182,7 @@ void DetachOp::add_forward(Program& program, bool) {
   });
 }
 
-// The first reader in backward order must initialise the gradient of the tensor: with zeros.
+// Add nothing to the input gradient, but initialize it with zeros if no other reader has written it.
 void DetachOp::add_backward(Program& program) {
   program.for_each_block([this](const BlockContext& block) {
     if (!input().needs_gradient(block.batch) || input().accumulates_gradient) return;

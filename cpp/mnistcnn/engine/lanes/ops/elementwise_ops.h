@@ -6,14 +6,15 @@
 #include "mnistcnn/engine/lanes/ops/op.h"
 #include "mnistcnn/network/layers.h"
 
-// Operations that compute each output element from one element of each input, and are not fused.
+// Elementwise operations that are not fused: each output element depends on one element of each input. Maps are dense.
 namespace mnistcnn::engine::lanes {
 
-// PReLU's slopes are parameters: one for all channels, or one for each.
+// Activation function, see kernels/activation.h. PReLU has slopes as parameters: one for all channels, or one per
+// channel.
 class ActivationOp final : public Op {
  public:
   struct Slopes {
-    int use = -1;  // of a parameter
+    int use = -1;  // of the parameter
     std::int64_t count = 0;
   };
 
@@ -34,7 +35,7 @@ class ActivationOp final : public Op {
   PartialGradient slopes_;
 };
 
-// The sum of all inputs, added from the first to the last.
+// Sum of all inputs, added in order.
 class AddOp final : public Op {
  public:
   AddOp(std::vector<Input> inputs, Tensor* output) : Op(std::move(inputs)), output_(output) {}
@@ -46,7 +47,7 @@ class AddOp final : public Op {
   Tensor* output_;
 };
 
-// The product of two inputs; the second is broadcast along its dimensions of size 1.
+// Elementwise product of two inputs. The second is broadcast along its dimensions of size 1.
 class MultiplyOp final : public Op {
  public:
   MultiplyOp(std::vector<Input> inputs, Tensor* output);
@@ -56,10 +57,10 @@ class MultiplyOp final : public Op {
 
  private:
   Tensor* output_;
-  std::vector<std::int64_t> second_;  // for each element, the index of its factor in the second input
+  std::vector<std::int64_t> second_;  // [output elements]: index of the factor in the second input
 };
 
-// Copies its input and passes no gradient back.
+// Copies its input; its gradient is zero.
 class DetachOp final : public Op {
  public:
   DetachOp(Input input, Tensor* output) : Op({input}), output_(output) {}
@@ -71,12 +72,12 @@ class DetachOp final : public Op {
   Tensor* output_;
 };
 
-// Permute, slice, pad, expand and concat: each output element is an element of an input, or zero.
+// Permute, slice, pad, expand and concat: each output element is a copy of an input element, or zero.
 class RearrangeOp final : public Op {
  public:
   struct Element {
-    int input;
-    std::int64_t index;
+    int input;           // -1: zero
+    std::int64_t index;  // of the element in the input
   };
   static constexpr Element kZero{-1, 0};
 
@@ -91,10 +92,12 @@ class RearrangeOp final : public Op {
   std::vector<Element> elements_;
 };
 
-// The elements of an output of the given shape whose dimension d has the stride strides[d] in the input.
+// Return the elements of an output of the given shape. Along dimension d they are strides[d] elements apart in the
+// input, beginning at `start`.
 std::vector<RearrangeOp::Element> strided_elements(const network::Shape& shape, const network::Shape& strides,
                                                    std::int64_t start);
 
+// Return the elements of a padded map.
 std::vector<RearrangeOp::Element> padded_elements(const network::Pad& pad, const Extent& in, const Extent& out);
 
 }  // namespace mnistcnn::engine::lanes

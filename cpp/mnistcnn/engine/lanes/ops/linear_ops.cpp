@@ -7,15 +7,15 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-constexpr std::int64_t kRowsPerTask = 48;  // of a GEMM over the batch; a multiple of the register tiles' heights
+constexpr std::int64_t kRowsPerTask = 48;  // of a GEMM over the batch; a multiple of the register tiles' rows
 
 int tasks_for(std::int64_t rows) { return static_cast<int>((rows + kRowsPerTask - 1) / kRowsPerTask); }
 
 const float* parameter(const BatchContext& batch, int use) { return batch.parameters[static_cast<std::size_t>(use)]; }
 float* gradient(const BatchContext& batch, int use) { return batch.gradients[static_cast<std::size_t>(use)]; }
 
-// f32 [features][16] of one block, features x_row apart -> [16][features], rows `row` apart. The kernel takes four
-// features at once; the columns up to `columns` are zero.
+// Transpose one block, f32 [features][16] with row stride x_row, to [16][features] with row stride `row`. The kernel
+// processes four features at once. Columns from `features` to `columns` are set to zero.
 void transpose_block(const KernelTable& kernels, const float* x, std::int64_t x_row, std::int64_t features,
                      std::int64_t columns, float* out, std::int64_t row) {
   const std::int64_t fours = features / 4 * 4;
@@ -26,7 +26,7 @@ void transpose_block(const KernelTable& kernels, const float* x, std::int64_t x_
 
 }  // namespace
 
-// ---- by block
+// ---- per block
 
 BlockLinearOp::BlockLinearOp(FusedInput input, Tensor* output, int weight, int bias)
     : Op({Input{input.tensor}}), fused_input_(input), output_(output), weight_(weight), bias_(bias) {
@@ -48,7 +48,7 @@ std::vector<PartialGradient*> BlockLinearOp::partial_gradients() {
   return gradients;
 }
 
-// f32 [inputs][16]
+// Return the input of a block, f32 [inputs][16].
 const float* BlockLinearOp::input_map(const BlockContext& block) const {
   if (fused_input_.prologue == nullptr) return block.view(fused_input_.tensor->activation).data;
   float* const scratch = block.thread_memory(offsets_.input_scratch);
@@ -64,7 +64,7 @@ void BlockLinearOp::forward(const BlockContext& block) const {
                               input_map(block), kLanes, y, kLanes, true});
 }
 
-// With the input transposed to [16][inputs], a GEMM of depth 16: over the images of the block.
+// A GEMM of depth 16, over the images of the block, with the input transposed to [16][inputs].
 void BlockLinearOp::weight_gradient(const BlockContext& block, const float* d) const {
   float* const transposed = block.thread_memory(offsets_.gradient_scratch);
   const std::int64_t row = whole_vectors(inputs());
@@ -103,7 +103,7 @@ void BlockLinearOp::add_backward(Program& program) {
   program.for_each_block([this](const BlockContext& block) { backward(block); });
 }
 
-// ---- over the batch
+// ---- over the whole batch
 
 BatchLinearOp::BatchLinearOp(FusedInput input, Tensor* output, int weight, int bias)
     : Op({Input{input.tensor}}), fused_input_(input), output_(output), weight_(weight), bias_(bias) {}

@@ -2,9 +2,11 @@
 #include "mnistcnn/engine/lanes/ops/op.h"
 #include "mnistcnn/engine/lanes/ops/pointwise_op.h"
 
+// Linear layers, y = W x + b, with weights f32 [outputs, inputs] as in PyTorch. The compiler selects the class by the
+// number of weights.
 namespace mnistcnn::engine::lanes {
 
-// A small linear layer, computed block by block, so that it needs no barrier.
+// Linear layer with few weights: one GEMM per block, without a barrier.
 class BlockLinearOp final : public Op {
  public:
   BlockLinearOp(FusedInput input, Tensor* output, int weight, int bias);
@@ -29,8 +31,8 @@ class BlockLinearOp final : public Op {
   PartialGradient weight_gradient_, bias_gradient_;
 };
 
-// A large linear layer: one GEMM over the whole batch, so that each weight is read once per step and not once per
-// block. It costs a barrier before and one after.
+// Linear layer with many weights: one GEMM over the batch between two barriers. The weights do not fit a cache, so they
+// are read once per step instead of once per block.
 class BatchLinearOp final : public Op {
  public:
   BatchLinearOp(FusedInput input, Tensor* output, int weight, int bias);
@@ -40,7 +42,7 @@ class BatchLinearOp final : public Op {
   void add_backward(Program& program) override;
 
  private:
-  // Matrices in batch memory: [features][blocks][16], kTransposedX [blocks][16][features].
+  // Matrices in batch memory: f32 [features][blocks][16]; kTransposedX: f32 [blocks][16][features].
   enum Matrix { kX, kY, kGradientX, kGradientY, kTransposedX };
 
   std::int64_t inputs() const { return fused_input_.extent().elements(); }

@@ -5,24 +5,26 @@
 
 #include "mnistcnn/engine/lanes/runtime/program.h"
 
+// Interface of the operations. plan/compiler creates them; execution/programs adds their stages to the programs.
 namespace mnistcnn::engine::lanes {
 
-// Memory that an operation needs besides its tensors, in floats.
+// Memory that an operation needs in addition to its tensors, in floats.
 struct MemoryRequirements {
-  // Per thread; shared by all operations, valid while one of them works on a block.
+  // Per thread, shared by all operations; valid while one operation computes a block. `gradient_scratch` can also hold
+  // an output gradient that the next operation of the backward pass reads.
   std::int64_t input_scratch = 0, gradient_scratch = 0, temporary = 0, workspace = 0;
-  std::int64_t block = 0;   // per block, kept from the forward to the backward
-  std::int64_t batch = 0;   // per block of the batch, for matrices whose rows span the whole batch
+  std::int64_t block = 0;   // per block, valid from the forward to the backward
+  std::int64_t batch = 0;   // per block, in matrices whose rows span the whole batch
   std::int64_t packed = 0;  // packed weights
 };
 
-// Where the memory of one operation begins in each region, in floats.
+// Offset of an operation's memory in each region, in floats.
 struct MemoryOffsets {
   std::int64_t input_scratch = 0, gradient_scratch = 0, temporary = 0, workspace = 0, block = 0, batch = 0, packed = 0;
 };
 
-// An input of an operation. If several operations read a tensor, the last one in forward order overwrites its gradient
-// and the others add theirs, in backward order.
+// Input of an operation. If several operations read a tensor, the last one in forward order overwrites its gradient;
+// the others then add to it, in backward order.
 struct Input {
   Tensor* tensor = nullptr;
   bool accumulates_gradient = false;
@@ -30,15 +32,15 @@ struct Input {
   bool needs_gradient(const BatchContext& batch) const { return tensor->requires_grad || batch.image_gradients; }
 };
 
-// A parameter's gradient that an operation leaves in the partial gradients.
+// Gradient of a parameter that an operation accumulates in the partial gradients.
 struct PartialGradient {
   int use = -1;              // of the parameter; see ExecutionPlan::uses
   std::int64_t count = 0;    // elements
   std::int64_t partial = 0;  // offset in the partial gradients, in floats
 };
 
-// One layer, or several that are computed together. Construction decides the algorithms and the memory; at run time the
-// functions that it added to the programs compute.
+// One layer, or several fused layers. The constructor selects the algorithms. After memory planning, add_forward and
+// add_backward add the stages that compute the operation.
 class Op {
  public:
   explicit Op(std::vector<Input> inputs) : inputs_(std::move(inputs)) {}
@@ -49,7 +51,7 @@ class Op {
   std::vector<Input>& inputs() { return inputs_; }
   const std::vector<Input>& inputs() const { return inputs_; }
 
-  // The position in the plan, and the nodes of the graph that the operation computes.
+  // Index in the plan, and the nodes of the graph that the operation computes.
   int index() const { return index_; }
   const std::vector<int>& nodes() const { return nodes_; }
   void set_index(int index, int node) {
@@ -61,14 +63,14 @@ class Op {
   // ---- memory
   virtual MemoryRequirements memory_requirements() const { return {}; }
   void set_offsets(const MemoryOffsets& offsets) { offsets_ = offsets; }
-  // The layout in which it reads its input without a copy; nullptr: dense.
+  // The layout in which the input is read without a copy. nullptr: dense.
   virtual const PaddedLayout* input_layout() const { return nullptr; }
-  // The layout of the gradient of its output, if that may lie in the thread's gradient scratch; nullptr: it may not.
+  // The layout in which the output gradient can be passed in the thread's gradient_scratch. nullptr: not supported.
   virtual const PaddedLayout* gradient_scratch_layout() const { return nullptr; }
-  // Whether it reads an input with any channel stride and writes its gradient with any channel and row strides.
+  // Whether the input may have any channel stride, and its gradient any channel and row strides.
   virtual bool supports_strided_input() const { return false; }
 
-  // ---- weights, packed in the order in which kernels read them
+  // ---- packing of the weights into the order in which kernels read them
   virtual int packing_tasks() const { return 0; }
   virtual std::int64_t packing_task_size() const { return 0; }  // floats
   virtual void pack(const BatchContext&, int /*task*/) const {}
@@ -76,7 +78,7 @@ class Op {
   // ---- computation
   virtual void add_forward(Program& program, bool training) = 0;
   virtual void add_backward(Program& program) = 0;
-  // Called before each batch, on one thread.
+  // Called before each batch, by one thread.
   virtual void prepare(const BatchContext&) {}
   virtual std::vector<PartialGradient*> partial_gradients() { return {}; }
 
@@ -91,8 +93,8 @@ class Op {
   std::vector<int> nodes_;
 };
 
-// Call compute(view) to write the gradient of an input. If it has to be added to what other readers wrote, it is
-// computed into `temporary` first (an offset in the thread's memory, with room for the tensor).
+// Write the gradient of an input by calling compute(view). If other readers of the tensor have written its gradient
+// before, it is computed into temporary memory (offset `temporary` in thread memory, as large as the tensor) and added.
 template <class Compute>
 void write_gradient(const BlockContext& block, const Input& input, std::int64_t temporary, Compute compute) {
   const View target = block.view(input.tensor->gradient);

@@ -36,7 +36,7 @@ PointwiseDropout PointwiseOp::dropout(const BatchContext& batch) const {
   return has_dropout(batch.training) ? layers_.dropout : kNoDropout;
 }
 
-// [positions] of the input or of the output, a bit for each image
+// Dropout mask, u16 [positions of the input or of the output], one bit per image.
 std::uint16_t* PointwiseOp::mask(const BlockContext& block) const {
   return reinterpret_cast<std::uint16_t*>(block.block_memory(offsets_.block));
 }
@@ -72,7 +72,7 @@ void PointwiseOp::compute(const BlockContext& block, View out) const {
   block.batch.kernels->pointwise_forward[kind()][layers_.pool][dropout(block.batch)](args);
 }
 
-// The time inside a reader's forward or backward pass is attributed to this operation.
+// Time spent in a prologue belongs to this operation, in the pass of the reader that calls it.
 TimeCategory PointwiseOp::category_inside_reader(const BlockContext& block) const {
   if (block.batch.stopwatch == nullptr) return {};
   const bool forward = block.batch.stopwatch->current(block.thread).pass == Pass::kForward;
@@ -122,12 +122,11 @@ void PointwiseOp::draw_mask(const BlockContext& block) const {
                                      static_cast<std::uint32_t>(drawn), masks});
   if (!layers_.dropout_channels) return;
   for (std::int64_t c = extent.channels - 1; c >= 0;
-       --c)  // backwards, because the masks of the channels are at the front
+       --c)  // in reverse, because masks[c] of all channels are read from the front of the same array
     std::fill_n(masks + c * extent.positions(), extent.positions(), std::uint16_t{masks[c]});
 }
 
-// Mean and sum of squared deviations of one block, per channel: the moments within the images, combined over the
-// images.
+// Compute mean and sum of squared deviations of one block, per channel: combine the moments of the images.
 void PointwiseOp::block_moments(const BlockContext& block) {
   const Extent& extent = input().tensor->extent;
   const View y = block.view(input().tensor->activation);
@@ -155,7 +154,7 @@ void PointwiseOp::block_moments(const BlockContext& block) {
   }
 }
 
-// Combine the moments of the blocks in block order, and update the running statistics.
+// Combine the moments of all blocks in block order, and update the running statistics.
 void PointwiseOp::batch_moments(const BatchContext& batch) {
   const Extent& extent = input().tensor->extent;
   const PointwiseLayers::Norm& norm = *layers_.norm;
@@ -195,7 +194,7 @@ void PointwiseOp::add_forward(Program& program, bool training) {
     program.for_each_block([this](const BlockContext& block) { compute(block, block.view(output_->activation)); });
 }
 
-// Batch norm's sums over the gradient and its product with the deviation, of one block.
+// Compute the two sums of batch norm's backward over one block: of dz, and of dz * (a - mean).
 void PointwiseOp::block_sums(const BlockContext& block) {
   const std::int64_t channels = input().tensor->extent.channels;
   float* const sums = block.thread_memory(offsets_.temporary);
@@ -216,7 +215,7 @@ void PointwiseOp::block_sums(const BlockContext& block) {
   }
 }
 
-// Sums over the blocks: the gradients of weight and bias, and the coefficients of the input gradient.
+// Sum over the blocks; compute the gradients of weight and bias and the coefficients of the input gradient.
 void PointwiseOp::batch_sums(const BatchContext& batch) {
   const Extent& extent = input().tensor->extent;
   const PointwiseLayers::Norm& norm = *layers_.norm;
@@ -246,7 +245,8 @@ void PointwiseOp::input_gradient(const BlockContext& block) const {
     args.y_gradient_plane = target.plane;
     args.y_gradient_row = target.row;
     block.batch.kernels->pointwise_backward[kind()][layers_.pool][dropout(block.batch)](args);
-    // Batch norm has a gradient for any activation, but lanes without an image must not contribute to weights.
+    // Batch norm gives lanes without an image a gradient too. It must not enter the weight gradients of the layer
+    // before.
     if (layers_.norm && block.images() < kLanes)
       for (int c = 0; c < args.channels; ++c)
         for (int h = 0; h < args.rows; ++h)

@@ -5,14 +5,16 @@
 
 #include "mnistcnn/engine/lanes/ops/op.h"
 
+// Fused pointwise layers (kernels/pointwise.h), batch norm statistics, and fusion into the operation that reads the
+// output.
 namespace mnistcnn::engine::lanes {
 
-// The layers of a fused pointwise operation; see PointwiseKind for their order.
+// The layers of a fused pointwise operation. PointwiseKind, PointwisePool and PointwiseDropout determine their order.
 struct PointwiseLayers {
   struct Norm {
     double eps = 0, momentum = 0;
     int weight = -1, bias = -1;                                  // uses of parameters, -1: none
-    int running_mean = -1, running_variance = -1, counter = -1;  // in Analysis, -1: none
+    int running_mean = -1, running_variance = -1, counter = -1;  // indices in Analysis, -1: none
   };
   struct Affine {
     double scale = 1, shift = 0;
@@ -20,25 +22,29 @@ struct PointwiseLayers {
   enum class Activation { kNone, kRelu, kLeaky } activation = Activation::kNone;
   bool activation_first = false;  // before the affine step
   double slope = 0;
-  std::optional<Norm> norm;      // the affine step is a batch norm,
-  std::optional<Affine> affine;  // or constants
+  std::optional<Norm> norm;      // the affine step is a batch norm
+  std::optional<Affine> affine;  // or constant; at most one of both
   PointwisePool pool = kNoPool;
   PointwiseDropout dropout = kNoDropout;
   double dropout_probability = 0;
-  bool dropout_always = false;  // in evaluation as well
-  bool dropout_channels = false;
-  int dropout_node = 0;  // whose masks are drawn
+  bool dropout_always = false;    // in evaluation mode too
+  bool dropout_channels = false;  // drop whole channels
+  int dropout_node = 0;           // determines the random stream of the masks
 };
 
-// Batch norm, scale and shift, ReLU, leaky ReLU, dropout and 2x2 max pooling, fused into one pass over the input y; see
-// kernels/pointwise.h. Only y and the gradient of the output are kept; everything else is computed again in the
-// backward pass.
+// Batch norm, scale and shift, ReLU, leaky ReLU, dropout and 2x2 max pooling, fused into one pass over the input y.
+// Only y and the gradient of the output are kept in memory; the backward pass recomputes the rest.
+//
+// Batch norm: Ioffe and Szegedy, 2015, https://arxiv.org/abs/1502.03167. Statistics are computed per block relative to
+// a shift (kernels/statistics.h) and combined in double as in Chan, Golub and LeVeque, "Algorithms for Computing the
+// Sample Variance", 1983.
 class PointwiseOp final : public Op {
  public:
   PointwiseOp(Input input, Tensor* output) : Op({input}), output_(output) {}
 
-  // Do not write the output to memory: its only reader calls `compute` where and when it needs the output.
+  // Make this a prologue: the output is not written to memory; its only reader calls `compute` instead.
   void fuse_into_reader() { output_->materialized = false; }
+  // Compute the output of a block and write it to `out`.
   void compute(const BlockContext& block, View out) const;
 
   PointwiseLayers& layers() { return layers_; }
@@ -60,7 +66,7 @@ class PointwiseOp final : public Op {
   PointwiseKind kind() const;
   PointwiseDropout dropout(const BatchContext& batch) const;
   std::uint16_t* mask(const BlockContext& block) const;
-  // out: where the output goes, or in the backward pass the gradient of the output.
+  // out: the output, or in the backward pass the gradient of the output.
   PointwiseArguments arguments(const BlockContext& block, View out) const;
   TimeCategory category_inside_reader(const BlockContext& block) const;
   void draw_mask(const BlockContext& block) const;
@@ -74,13 +80,14 @@ class PointwiseOp final : public Op {
   Tensor* output_;
   PointwiseLayers layers_;
 
-  std::vector<float> scale_, shift_, mean_, inverse_;  // [channels]
-  std::vector<float> gradient_mean_, projection_;      // [channels]
-  std::vector<double> moments_, sums_;                 // [blocks][channels][2]
+  std::vector<float> scale_, shift_, mean_, inverse_;  // [channels]; inverse_: 1 / standard deviation
+  std::vector<float> gradient_mean_, projection_;      // [channels]; see kernels/pointwise.h
+  // [blocks][channels][2]. moments_: mean, sum of squared deviations. sums_: sum of dz, sum of dz * deviation.
+  std::vector<double> moments_, sums_;
 };
 
-// The input of a convolution or a linear layer: a tensor, or a fused operation in front (a prologue) that computes its
-// output into the reader's scratch memory, once in the forward and once in the backward pass.
+// Input of a convolution or a linear layer. Without a prologue it is read from the tensor. With a prologue, the reader
+// computes it into its own scratch memory, once in the forward and once in the backward pass.
 struct FusedInput {
   Tensor* tensor = nullptr;
   PointwiseOp* prologue = nullptr;

@@ -17,10 +17,11 @@ namespace {
 using network::Role;
 using network::Shape;
 
-// Linear layers with more weights than this are one GEMM over the whole batch.
+// Linear layers with more weights use BatchLinearOp.
 constexpr std::int64_t kMaxBlockLinearWeights = 1 << 17;
 
-// Translates a graph into operations. Consecutive pointwise layers join one PointwiseOp, as long as their order fits.
+// Translates a graph into operations, node by node. Consecutive pointwise layers are fused into one PointwiseOp if it
+// supports their order.
 class Compiler : PlanBuilder {
  public:
   Compiler(const network::Graph& graph, const network::Analysis& analysis, const KernelTable& kernels)
@@ -45,7 +46,7 @@ class Compiler : PlanBuilder {
   }
 
  private:
-  // The tensor of a node's output, in the node's shape; no further layer can be fused with its producer.
+  // Return the tensor of a node's output, in the shape of the node. No further layer can be fused with its producer.
   Tensor* tensor_of(const NodeOutput& output) {
     close_fusion(output.tensor);
     const Extent& extent = output.tensor->extent;
@@ -61,25 +62,25 @@ class Compiler : PlanBuilder {
 
   // ---- fusion of pointwise layers
   enum Stage { kEmpty, kFirstAffine, kActivation, kSecondAffine, kDropped, kPooled, kPoolDropped };
-  // An operation that further layers may join.
+  // A fused operation to which further layers can be added.
   struct OpenFusion {
     PointwiseOp* op;
-    int stage;  // the last Stage that is taken
-    int last_node;
+    int stage;      // of the last layer added
+    int last_node;  // the last layer added
   };
 
   void close_fusion(Tensor* output) {
     std::erase_if(open_, [&](const OpenFusion& each) { return each.op->output() == output; });
   }
 
-  // The operation that the current node can join, or a new one.
-  OpenFusion& fusion_with_room(const auto& has_room) {
+  // Return the open fusion to which the current node can be added, or start one. `accepts` decides by its layers.
+  OpenFusion& find_or_start_fusion(const auto& accepts) {
     const int from = node().inputs[0];
     const NodeOutput input = only_input();
     for (OpenFusion& each : open_)
       if (each.op->output() == input.tensor && each.last_node == from && has_one_reader(from) &&
           input.extent.rows == input.tensor->extent.rows && input.extent.channels == input.tensor->extent.channels &&
-          has_room(each)) {
+          accepts(each)) {
         each.last_node = node_;
         each.op->add_node(node_);
         return each;
@@ -100,7 +101,7 @@ class Compiler : PlanBuilder {
   }
 
   OpenFusion& fusion_for_affine() {
-    return fusion_with_room([](const OpenFusion& f) {
+    return find_or_start_fusion([](const OpenFusion& f) {
       return f.stage == kEmpty || (f.stage == kActivation && !f.op->layers().norm && !f.op->layers().affine);
     });
   }
@@ -129,9 +130,9 @@ class Compiler : PlanBuilder {
   }
 
   void add_fused_activation(PointwiseLayers::Activation activation, double slope) {
-    // A monotonic activation after a maximum is applied before it: the result is the same.
+    // A monotonic activation after a max pool is computed before it, with the same result.
     const bool is_monotonic = slope >= 0;
-    OpenFusion& fusion = fusion_with_room([&](const OpenFusion& f) {
+    OpenFusion& fusion = find_or_start_fusion([&](const OpenFusion& f) {
       const PointwiseLayers& layers = f.op->layers();
       const bool is_only_pooled =
           f.stage == kPooled && layers.activation == PointwiseLayers::Activation::kNone && layers.dropout == kNoDropout;
@@ -150,7 +151,7 @@ class Compiler : PlanBuilder {
         if (each.last_node == node().inputs[0] && has_one_reader(each.last_node)) each.last_node = node_;
       return;
     }
-    OpenFusion& fusion = fusion_with_room([](const OpenFusion& f) {
+    OpenFusion& fusion = find_or_start_fusion([](const OpenFusion& f) {
       return f.stage < kDropped || (f.stage == kPooled && f.op->layers().dropout == kNoDropout);
     });
     PointwiseLayers& layers = fusion.op->layers();
@@ -181,7 +182,7 @@ class Compiler : PlanBuilder {
   void add(const network::MaxPool2d& pool) {
     const Extent in = only_input().extent, out = output_extent();
     if (is_two_by_two(pool, in)) {
-      OpenFusion& fusion = fusion_with_room([](const OpenFusion& f) { return f.stage < kPooled; });
+      OpenFusion& fusion = find_or_start_fusion([](const OpenFusion& f) { return f.stage < kPooled; });
       fusion.op->layers().pool = kMaxPool;
       return finish_fused_node(fusion, kPooled);
     }
@@ -222,8 +223,8 @@ class Compiler : PlanBuilder {
     set_output({out, output_extent()});
   }
 
-  // The input of a convolution or a linear layer. Its only reader computes a fused operation itself; several readers
-  // take its tensor.
+  // Return the input of a convolution or a linear layer. A fused operation becomes a prologue if the current node is
+  // the only reader of its output.
   FusedInput fused_input() {
     int from = node().inputs[0];
     const NodeOutput input = only_input();
@@ -352,7 +353,7 @@ class Compiler : PlanBuilder {
     Tensor* const in = input_tensor();
     emplace<NormOp>(Input{in}, new_output(in->extent, {in}, layout.weight >= 0).tensor, layout);
   }
-  // With one weight for each channel.
+  // Add a norm with one weight per channel.
   void add_channel_norm(std::int64_t groups, double eps) {
     const Extent in = only_input().extent;
     NormOp::Layout layout;

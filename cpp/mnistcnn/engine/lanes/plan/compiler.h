@@ -9,17 +9,20 @@
 #include "mnistcnn/network/analysis.h"
 #include "mnistcnn/network/graph.h"
 
+// Compilation of a network to an execution plan. Called once by LanesEngine's constructor. Operations
+// select their algorithms and kernels here.
 namespace mnistcnn::engine::lanes {
 
-// A network as operations over tensors, with a place in memory for everything. Sizes are in floats.
+// A network as a list of operations over tensors, with the memory of each. Sizes are in floats.
 struct ExecutionPlan {
-  // A node's use of a parameter. The last use of a shared parameter writes its gradient, the others write to memory of
-  // the engine; all are added up in the end, the last use first, as PyTorch does.
+  // Use of a parameter by a node. The last use of a shared parameter writes to its gradient, the others to memory of
+  // the engine. ParameterBinding sums them at the end, beginning with the last use, as PyTorch does.
   struct ParameterUse {
     int parameter;  // in Analysis::parameters
     std::int64_t count;
     bool writes_gradient = true;
   };
+  // A batch norm node, for checks before each call.
   struct BatchNorm {
     std::string name;
     std::int64_t positions;
@@ -30,14 +33,15 @@ struct ExecutionPlan {
   std::vector<std::unique_ptr<Op>> ops;
   Tensor* image = nullptr;
   Tensor* output = nullptr;
-  std::int64_t block_size = 0, thread_size = 0, batch_size = 0, packed_size = 0, partial_size = 0;  // of the regions
+  // Sizes of the memory regions, see BatchMemory: per block, per thread, per block, in total, per copy.
+  std::int64_t block_size = 0, thread_size = 0, batch_size = 0, packed_size = 0, partial_size = 0;
   std::vector<ParameterUse> uses;
   std::vector<PartialGradient> partial_gradients;
-  std::vector<int> unused_parameters;  // the output does not depend on them: their gradients are zero
+  std::vector<int> unused_parameters;  // the output does not depend on them, so their gradients are zero
   std::vector<BatchNorm> batch_norms;
 };
 
-// Why the engine does not support a network ("node 'norm1': ..."), or nothing if it does.
+// Return why the engine does not support a network ("node 'norm1': ..."), or nothing if it does.
 std::optional<std::string> unsupported(const network::Graph& graph);
 
 ExecutionPlan compile(const network::Graph& graph, const network::Analysis& analysis, const KernelTable& kernels);

@@ -29,13 +29,13 @@ class MemoryPlanner {
   }
 
  private:
-  // A buffer in block memory and the time for which it is needed.
+  // A buffer in block memory and its lifetime.
   struct BlockBuffer {
     MemoryRef* ref;
     Lifetime lifetime;
   };
 
-  // The operation that alone reads a tensor; nullptr if there are several readers, or the loss.
+  // Return the only operation that reads a tensor, or nullptr if there are several readers or the loss reads it.
   const Op* only_reader(const Tensor& tensor) const {
     if (tensor.uses != 1 || &tensor == plan_.output) return nullptr;
     for (const auto& op : plan_.ops)
@@ -43,8 +43,8 @@ class MemoryPlanner {
     return nullptr;
   }
 
-  // The layout of the gradient in the thread's scratch memory, if it can stay there: the producer supports it, and the
-  // operation that writes the gradient runs immediately before the producer's backward.
+  // Return the layout of a gradient that can stay in gradient_scratch, or nullptr. The producer must support it, and
+  // the operation that writes the gradient must run immediately before the producer's backward.
   const PaddedLayout* scratch_layout(const Tensor& tensor) const {
     if (tensor.producer < 0) return nullptr;
     const auto producer = static_cast<std::size_t>(tensor.producer);
@@ -54,13 +54,13 @@ class MemoryPlanner {
     return follows && reader->supports_strided_input() ? plan_.ops[producer]->gradient_scratch_layout() : nullptr;
   }
 
-  // The layout in which the only reader needs no copy; nullptr: dense.
+  // Return the layout that the only reader reads without a copy. nullptr: dense.
   const PaddedLayout* reader_layout(const Tensor& tensor) const {
     const Op* const reader = only_reader(tensor);
     return reader != nullptr ? reader->input_layout() : nullptr;
   }
 
-  // Scratch memory of a thread is shared by all operations; the other regions are not.
+  // Thread memory is shared by all operations, so the largest requirement counts. The other regions are not shared.
   void plan_operations() {
     MemoryRequirements largest;
     for (const auto& op : plan_.ops) {
@@ -100,8 +100,8 @@ class MemoryPlanner {
     buffers_.push_back({&ref, {first, backward_moment(tensor.producer), size}});
   }
 
-  // Moments: the forward of each operation, the loss, the backward of each operation. The producer of a tensor may read
-  // it again in its backward.
+  // Moments are numbered: the forward of each operation, the loss, the backward of each operation in reverse. A tensor
+  // lives until the backward of its producer, which may read it.
   int backward_moment(int operation) const { return 2 * static_cast<int>(plan_.ops.size()) - operation; }
 
   void plan_activation(Tensor& tensor) {
@@ -156,7 +156,7 @@ Tensor* Aliases::base_of(Tensor* tensor) const {
   return tensor;
 }
 
-// Greedy: the largest buffer first, each at the lowest offset that is free during its lifetime.
+// Greedy by size: the largest buffer first, each at the lowest offset that is free during its lifetime.
 MemoryAssignment assign_offsets(const std::vector<Lifetime>& lifetimes) {
   std::vector<std::size_t> order(lifetimes.size());
   std::iota(order.begin(), order.end(), std::size_t{0});

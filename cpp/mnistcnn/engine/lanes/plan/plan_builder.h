@@ -7,17 +7,17 @@
 #include "mnistcnn/engine/lanes/plan/compiler.h"
 #include "mnistcnn/engine/lanes/plan/memory_planner.h"
 
+// Base class of the compiler: the parts that do not depend on the kind of layer.
 namespace mnistcnn::engine::lanes {
 
-// Builds a plan node by node. Holds the parts that do not depend on the kinds of layers: access to the graph, the
-// tensors and operations made so far, and the bookkeeping of gradients. The compiler derives from it and adds the
-// layers.
+// Builds a plan node by node: access to the graph, creation of tensors and operations, and links between gradients. The
+// derived class adds the operations of each layer.
 class PlanBuilder {
  public:
   PlanBuilder(const network::Graph& graph, const network::Analysis& analysis) : graph_(graph), analysis_(analysis) {}
 
  protected:
-  // The output of a node: a tensor, in the shape of the node (a Flatten changes the shape only).
+  // Output of a node: a tensor, and the shape of the node, which may differ (Flatten only changes the shape).
   struct NodeOutput {
     Tensor* tensor = nullptr;
     Extent extent;
@@ -27,10 +27,10 @@ class PlanBuilder {
     return shape.size() == 3 ? Extent{shape[0], shape[1], shape[2]} : Extent{shape[0], 1, 1};
   }
 
-  // The map [dimensions before, `dimension`, dimensions after] of a shape.
+  // Return a shape as the map [product of the dimensions before, `dimension`, product of the dimensions after].
   static Extent extent_around(const network::Shape& shape, std::int64_t dimension);
 
-  // ---- the graph; shapes are those of the current node
+  // ---- the graph; shapes are of the current node
   const network::Node& node() const { return graph_.nodes[static_cast<std::size_t>(node_)]; }
   const network::NodeAnalysis& node_analysis() const { return analysis_.nodes[static_cast<std::size_t>(node_)]; }
   const network::Shape& input_shape() const { return node_analysis().input_shapes[0]; }
@@ -39,20 +39,21 @@ class PlanBuilder {
   network::Shape expanded_strides(const network::Shape& shape) const;  // 0 along broadcast dimensions
   Extent output_extent() const { return extent_of(output_shape()); }
   void find_used_nodes();
-  // If a max pool has several equal inputs, the choice of the winner changes the image gradients. It does not change
-  // the gradient of a convolution, whose input patches are equal at all of them; parameters that differ from position
-  // to position do see a difference.
+  // Return when convolutions must preserve ties. If a max pool has several equal inputs, the selected one determines
+  // the image gradients. It does not change the gradient of a convolution before it, whose input patches are equal at
+  // all of them. It does change the gradients of parameters that differ from position to position.
   ExactTies needed_exact_ties() const;
   NodeOutput output_of(int node) const;
   NodeOutput only_input() const { return output_of(node().inputs[0]); }
   bool has_one_reader(int node) const { return node >= 0 && readers_[static_cast<std::size_t>(node)] == 1; }
   void set_output(const NodeOutput& output) { node_outputs_[static_cast<std::size_t>(node_)] = output; }
-  int use_parameter(network::Role role);  // the index of a new use in the plan, -1: the node has no such parameter
+  // Add a use of a parameter of the current node and return its index. -1: the node has no such parameter.
+  int use_parameter(network::Role role);
 
   // ---- tensors and operations
   Tensor* new_tensor(const Extent& extent, bool requires_grad);
   Tensor* alias_of(Tensor* tensor, const Extent& extent);
-  // A new tensor as the current node's output. It requires a gradient if an input does, or the node has parameters.
+  // Add a tensor as the output of the current node. It requires a gradient if an input does or the node has parameters.
   NodeOutput new_output(const Extent& extent, const std::vector<Tensor*>& inputs, bool has_parameters);
   static std::vector<Input> as_inputs(const std::vector<Tensor*>& tensors);
 
@@ -65,16 +66,16 @@ class PlanBuilder {
     return added;
   }
 
-  // ---- gradients, when all operations exist
+  // ---- gradients; called after all operations were added
   void link_gradients();
   void collect_partial_gradients();
 
   const network::Graph& graph_;
   const network::Analysis& analysis_;
   ExecutionPlan plan_;
-  int node_ = 0;  // the current one
-  std::vector<bool> used_;
-  std::vector<int> readers_;  // number of nodes that read each node
+  int node_ = 0;              // current node
+  std::vector<bool> used_;    // per node: whether the output depends on it
+  std::vector<int> readers_;  // per node: number of used nodes that read it
   std::vector<NodeOutput> node_outputs_;
   Aliases aliases_;
 };

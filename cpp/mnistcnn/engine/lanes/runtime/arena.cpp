@@ -23,8 +23,8 @@ std::size_t Arena::bytes_for(std::int64_t count) {
 void Arena::resize(std::int64_t count) {
   release();
   const std::size_t bytes = bytes_for(count);
-  // Two pages more than needed, so that the memory can begin at a boundary of a huge page and one page follows it;
-  // the rest is unmapped.
+  // Map two pages more than needed: the memory begins at a boundary of a huge page, and one page follows it. The
+  // rest is unmapped.
   void* memory = mmap(nullptr, bytes + 2 * kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   char* const begin = static_cast<char*>(memory);

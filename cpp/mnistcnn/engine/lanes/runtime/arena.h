@@ -2,9 +2,10 @@
 #include <cstddef>
 #include <cstdint>
 
+// Memory of the engine. Owned by execution/batch_memory, which divides it into regions.
 namespace mnistcnn::engine::lanes {
 
-// One allocation of zeroed floats, in huge pages where the system has them.
+// One allocation of zero-initialized floats, aligned to 2 MiB, in huge pages if the system supports them.
 class Arena {
  public:
   Arena() = default;
@@ -12,10 +13,10 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  // Allocate `count` floats, all zero, in place of the previous allocation.
+  // Replace the allocation by one of `count` zeros.
   void resize(std::int64_t count);
 
-  // The size of an allocation of `count` floats.
+  // Return the size in bytes of an allocation of `count` floats.
   static std::size_t bytes_for(std::int64_t count);
 
   float* data() const { return data_; }

@@ -8,11 +8,12 @@
 #include "mnistcnn/engine/lanes/runtime/stopwatch.h"
 #include "mnistcnn/engine/lanes/runtime/tensor.h"
 
+// The state of a batch and of one of its blocks: what operations read while they run. Written by LanesEngine before
+// each call. All sizes and offsets are in floats.
 namespace mnistcnn::engine::lanes {
 
-inline constexpr int kMaxPartialGroups = 32;  // copies of the parameters' gradients
+inline constexpr int kMaxPartialGroups = 32;  // copies of the partial gradients
 
-// The state of the batch that is being computed, as operations see it. Sizes and offsets are in floats.
 struct BatchContext {
   const KernelTable* kernels = nullptr;
   // The model's tensors. Parameters are indexed by use (see ExecutionPlan::uses), buffers and counters as in Analysis.
@@ -20,21 +21,21 @@ struct BatchContext {
   std::vector<float*> gradients;
   std::span<float* const> buffers;
   std::span<std::int64_t* const> counters;
-  // The batch
+  // The batch.
   std::int64_t images = 0;
-  int blocks = 0;  // of 16 images
+  int blocks = 0;  // of 16 images; the last one may have fewer
   bool training = false;
-  bool image_gradients = false;  // whether the backward will compute them; known since the forward
+  bool image_gradients = false;  // whether the backward computes them; set before the forward
   Randomness randomness;
-  // Memory regions, see BatchMemory
+  // Memory regions, see BatchMemory.
   float *block_memory = nullptr, *batch_memory = nullptr, *thread_memory = nullptr, *packed = nullptr;
-  std::int64_t block_size = 0, thread_size = 0;
-  std::int64_t batch_blocks = 0;  // blocks for which a row of batch memory has room
-  // Gradients of the parameters, one copy for each group of consecutive blocks
+  std::int64_t block_size = 0, thread_size = 0;  // per block, per thread
+  std::int64_t batch_blocks = 0;                 // capacity of a row of batch memory, in blocks
+  // Partial gradients of the parameters: one copy per group of consecutive blocks.
   float* partials = nullptr;
   std::int64_t partial_size = 0;
   int blocks_per_partial = 1;
-  Stopwatch* stopwatch = nullptr;  // nullptr unless the step is profiled
+  Stopwatch* stopwatch = nullptr;  // nullptr unless a profile is measured
 
   void set_images(std::int64_t count) {
     images = count;
@@ -44,14 +45,14 @@ struct BatchContext {
   int partial_groups() const { return (blocks + blocks_per_partial - 1) / blocks_per_partial; }
 };
 
-// One block of a batch while a thread computes it.
+// A block of the batch, and the thread that computes it.
 struct BlockContext {
   const BatchContext& batch;
-  int index;   // of the block in the batch
-  int slot;    // of its block memory: the index, or the thread where a block needs no memory beyond its phase
-  int thread;  // that computes it
+  int index;  // of the block in the batch
+  int slot;   // of its block memory: the index, or the thread if memory is allocated per thread
+  int thread;
 
-  // Number of images in the block: 16, or fewer in the last one.
+  // Number of images: 16, or fewer in the last block.
   int images() const {
     const std::int64_t rest = batch.images - std::int64_t{index} * kLanes;
     return static_cast<int>(rest < kLanes ? rest : kLanes);
@@ -69,14 +70,15 @@ struct BlockContext {
     }
     return {};
   }
-  // The partial gradients of this block's group at `offset`. The first block of a group overwrites, the others add.
+  // The partial gradients of this block's group at `offset`. The first block of a group overwrites them; the others
+  // add, in block order.
   float* partial(std::int64_t offset) const {
     return batch.partials + (index / batch.blocks_per_partial) * batch.partial_size + offset;
   }
   bool accumulates_partial() const { return index % batch.blocks_per_partial != 0; }
 };
 
-// Attributes a thread's time to `category` while it lives.
+// Attributes the thread's time to `category` until it is destroyed.
 class ScopedTimer {
  public:
   ScopedTimer(const BatchContext& batch, int thread, TimeCategory category)

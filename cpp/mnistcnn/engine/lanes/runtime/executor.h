@@ -4,32 +4,34 @@
 #include "mnistcnn/common/thread_pool.h"
 #include "mnistcnn/engine/lanes/runtime/program.h"
 
+// Execution of a program on the thread pool. Called by LanesEngine once per call.
 namespace mnistcnn::engine::lanes {
 
-// Who reads the memory of a block after its phase.
+// Whether the memory of a block is read after its phase.
 enum class BlockMemory {
-  kTemporary,  // no one; if the program has a single phase of blocks, memory is allocated per thread, not per block
-  kKept,       // another program continues with it
+  kTemporary,  // no; if the program has only one per-block phase, memory is allocated per thread, not per block
+  kKept,       // yes, by another program: the backward reads the memory of the forward
 };
 
-// Groups the stages of a program into phases, split at its barriers, and runs them on a thread pool.
+// Groups the stages of a program into phases, one per barrier, and runs them on a thread pool.
 class Executor {
  public:
   Executor(Program program, BlockMemory block_memory);
 
-  // Whether the blocks of one thread may share memory, because nothing is read after a block's only phase.
+  // Whether the blocks computed by one thread can use the same memory.
   bool memory_per_thread() const { return block_phases_ <= 1 && block_memory_ == BlockMemory::kTemporary; }
 
   void execute(const BatchContext& batch, common::ThreadPool& pool,
                common::ThreadPool::BorrowedThreads* borrowed = nullptr);
 
  private:
-  // A task is a group of blocks that share partial gradients, or a task of the parallel_for.
+  // Stages between two barriers. Its tasks are those of `parallel_for`, or the groups of blocks with common partial
+  // gradients: one thread computes a group, so its additions are in block order.
   struct Phase {
     Executor* owner;
-    std::vector<const Stage*> blocks;     // per block, or
-    const Stage* parallel_for = nullptr;  // this one
-    std::vector<const Stage*> serial;     // afterwards
+    std::vector<const Stage*> blocks;  // per-block stages; empty if there is a parallel_for
+    const Stage* parallel_for = nullptr;
+    std::vector<const Stage*> serial;  // run after the tasks, by the thread that finished the last one
   };
 
   static void run_task(void* context, int task, int thread) noexcept;

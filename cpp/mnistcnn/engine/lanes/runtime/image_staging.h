@@ -6,9 +6,10 @@
 #include "mnistcnn/engine/batch.h"
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
 
+// Buffers for images that an ImageSource generates (augmentation). Used by execution/batch_io.
 namespace mnistcnn::engine::lanes {
 
-// Buffers for images that an ImageSource makes: per thread the 16 images of a block and the source's scratch memory.
+// Per thread: the 16 images of a block, u8 [16][image_bytes], followed by the source's scratch memory.
 class ImageStaging {
  public:
   void reserve(int threads, std::int64_t image_bytes, const ImageSource& source) {
@@ -19,7 +20,7 @@ class ImageStaging {
       if (each.size() < bytes) each.resize(bytes);
   }
 
-  // Make an image. The result is valid until the thread makes the next image for this lane.
+  // Generate an image and return its bytes. They are valid until the thread generates the next image for this lane.
   const std::uint8_t* read(const ImageSource& source, std::int64_t index, int lane, int thread) {
     std::byte* const memory = memory_[static_cast<std::size_t>(thread)].data();
     std::uint8_t* const image = reinterpret_cast<std::uint8_t*>(memory + static_cast<std::size_t>(lane) * image_bytes_);

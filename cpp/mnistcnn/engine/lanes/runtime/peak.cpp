@@ -15,18 +15,18 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::int64_t kRounds = 20'000;                      // of multiply-adds: about 0.1 ms
-constexpr std::int64_t kBytesPerRun = std::int64_t{1} << 20;  // at least
-constexpr std::int64_t kMaxBytes = std::int64_t{1} << 30;     // per thread
+constexpr std::int64_t kRounds = 20'000;                      // of the multiply-add loop: about 0.1 ms
+constexpr std::int64_t kBytesPerRun = std::int64_t{1} << 20;  // read per run, at least
+constexpr std::int64_t kMaxBytes = std::int64_t{1} << 30;     // array size per thread
 using ThreadWork = std::function<void(int thread)>;
 
-// A phase in which every thread calls `work` once.
+// Return a phase in which each thread calls `work` once.
 common::ThreadPool::Phase phase_of(int threads, ThreadWork& work) {
   const auto call = [](void* context, int task, int) { (*static_cast<ThreadWork*>(context))(task); };
   return {threads, call, nullptr, &work};
 }
 
-// The shortest time of a phase in seconds.
+// Run the phase repeatedly for `seconds` and return its shortest duration in seconds.
 double shortest_phase(int threads, double seconds, ThreadWork work) {
   common::ThreadPool pool(threads);
   const common::ThreadPool::Phase phase = phase_of(threads, work);
@@ -44,7 +44,7 @@ double shortest_phase(int threads, double seconds, ThreadWork work) {
 void check(int threads, double seconds) {
   if (threads < 1) throw std::invalid_argument(common::text("threads must be at least 1, got ", threads));
   if (!(seconds >= 0 && seconds <= 60))
-    throw std::invalid_argument(common::text("seconds must lie between 0 and 60, got ", seconds));
+    throw std::invalid_argument(common::text("seconds must be between 0 and 60, got ", seconds));
 }
 
 }  // namespace
@@ -69,7 +69,7 @@ double run_multiply_adds(const KernelTable& kernels, int threads, int runs) {
 double read_bandwidth(const KernelTable& kernels, int threads, std::int64_t bytes, double seconds) {
   check(threads, seconds);
   if (bytes < 4096 || bytes > kMaxBytes)
-    throw std::invalid_argument(common::text("bytes must lie between 4096 and ", kMaxBytes, ", got ", bytes));
+    throw std::invalid_argument(common::text("bytes must be between 4096 and ", kMaxBytes, ", got ", bytes));
   const std::int64_t floats = bytes / static_cast<std::int64_t>(sizeof(float));
   const std::int64_t times = std::max<std::int64_t>(1, kBytesPerRun / bytes);
   std::vector<std::vector<float>> memory(static_cast<std::size_t>(threads));

@@ -6,11 +6,12 @@
 
 #include "mnistcnn/engine/lanes/runtime/context.h"
 
-// A computation over a batch as a list of stages, in the order in which they must appear to happen. The functions run
-// on the thread pool and must not throw.
+// A computation over a batch as a list of stages. Operations add their stages when the engine is built; the Executor
+// runs them. The result is that of running the stages one after another. Stage functions run on the thread pool and
+// must not throw.
 namespace mnistcnn::engine::lanes {
 
-// Called for every block. Consecutive stages of this kind run one after another on a block, without a barrier.
+// Called for each block. Consecutive per-block stages run on one block after another, without a barrier between them.
 struct PerBlock {
   std::function<void(const BlockContext&)> run;
 };
@@ -21,7 +22,7 @@ struct ParallelFor {
   std::function<void(const BatchContext&, int task, int thread)> run;
 };
 
-// Called once, by the thread that finished the phase before.
+// Called once, by the thread that finished the previous phase.
 struct Serial {
   std::function<void(const BatchContext&)> run;
 };
@@ -33,7 +34,7 @@ struct Stage {
 
 class Program {
  public:
-  // Attribute the time of the stages added from here on.
+  // Set the category of the stages that are added afterwards.
   void set_time_category(TimeCategory category) { category_ = category; }
 
   void for_each_block(std::function<void(const BlockContext&)> run) { add(PerBlock{std::move(run)}); }

@@ -3,16 +3,16 @@
 #include <cstdint>
 #include <vector>
 
-// Measures what the threads spend their time on during training steps.
+// Time measurement by operation during training steps. Read by execution/profile.
 namespace mnistcnn::engine::lanes {
 
 enum class Pass : std::uint8_t { kForward, kInputGradients, kWeightGradients };
 inline constexpr int kPasses = 3;
 
-// Work that belongs to no operation.
+// Work outside of the operations.
 enum Chore : int { kIdle, kGather, kPacking, kLoss, kReduction, kChores };
 
-// What time is attributed to: a chore, or one pass of an operation.
+// The category that time is attributed to: a chore, or one pass of an operation.
 struct TimeCategory {
   int owner = kIdle;  // a Chore, or kChores + the operation's index
   Pass pass = Pass::kForward;
@@ -23,7 +23,7 @@ inline TimeCategory time_category(int operation, Pass pass) { return {kChores + 
 class Stopwatch {
  public:
   using Clock = std::chrono::steady_clock;
-  static constexpr int kCompletion = -1;  // instead of a thread's number: the thread that completes a phase
+  static constexpr int kCompletion = -1;  // thread index for serial stages, which any thread may run
 
   Stopwatch(int threads, int operations)
       : threads_(static_cast<std::size_t>(threads + 1),
@@ -31,7 +31,7 @@ class Stopwatch {
                   {},
                   std::vector<Clock::duration>(static_cast<std::size_t>(kChores + operations) * kPasses)}) {}
 
-  // Attribute the thread's time from now on to `category`. Returns the category before.
+  // Attribute the thread's time from now on to `category`. Returns the previous category.
   TimeCategory switch_to(int thread, TimeCategory category) {
     ThreadTimes& times = of(thread);
     const Clock::time_point now = Clock::now();
@@ -48,7 +48,7 @@ class Stopwatch {
     in_steps_ += duration;
   }
 
-  // Sum over all threads.
+  // Return the time of a category, summed over all threads.
   double seconds(TimeCategory category) const {
     double sum = 0;
     for (const ThreadTimes& times : threads_)
