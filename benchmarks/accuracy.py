@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import mnistcnn
 
 DEFAULT = ("session7_net", "session7_net/rotation", "session7_net/rotation_step")
-HEAD = """| recipe | parameters | epochs | mean ± sd | least | seeds | author reports |
+HEAD = """| recipe | parameters | epochs | mean ± sd | minimum | seeds | author reports |
 |---|---|---|---|---|---|---|"""
 
 
