@@ -1,10 +1,10 @@
-"""Test accuracy of published recipes on the real MNIST, over seeds, as a table in Markdown.
+"""Measure the test accuracy of published recipes on MNIST over several seeds; print a table in Markdown.
 
     python benchmarks/accuracy.py                                       # session7_net and its variants, 10 seeds
     python benchmarks/accuracy.py --recipes budget_model3 era5_net --seeds 5
 
-The test set is looked at once per run, after the last epoch. The seeds are trained side by side, one per core; every
-run is appended to the log.
+Each trial evaluates on the test set once, after its last epoch. Trials run in parallel, one per core. Each trial is
+appended to the experiment log.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from collections.abc import Iterable
 import mnistcnn
 
 DEFAULT = ("session7_net", "session7_net/rotation", "session7_net/rotation_step")
-HEAD = """| recipe | parameters | epochs | mean ± sd | least | seeds | author reports |
+HEAD = """| recipe | parameters | epochs | mean ± sd | minimum | seeds | author reports |
 |---|---|---|---|---|---|---|"""
 
 
 def row(name: str, trials: mnistcnn.Trials, recipe: mnistcnn.Recipe) -> str:
-    """One line of the table; ``name`` may end in a variant: ``session7_net/rotation``."""
+    """Return a row of the table; ``name`` may include a variant: ``session7_net/rotation``."""
     parameters = mnistcnn.create_model(name.partition("/")[0]).parameter_count
     reported = recipe.about.accuracy if recipe.about else None
-    said = "-" if reported is None else f"{reported:.2f} %"
+    author = "-" if reported is None else f"{reported:.2f} %"
     mean = f"{100 * trials.mean:.2f} ± {100 * trials.sd:.2f} %"
-    least = f"{100 * trials.minimum:.2f} %"
-    return f"| {name} | {parameters:,} | {recipe.epochs} | {mean} | {least} | {len(trials.accuracies)} | {said} |"
+    minimum = f"{100 * trials.minimum:.2f} %"
+    return f"| {name} | {parameters:,} | {recipe.epochs} | {mean} | {minimum} | {len(trials.accuracies)} | {author} |"
 
 
 def table(names: Iterable[str], sets: tuple[mnistcnn.ImageSet, mnistcnn.ImageSet], seeds: int, log: str | None,
           epochs: int | None = None) -> Iterable[str]:  # fmt: skip
-    """The lines, as they become known."""
+    """Yield the lines of the table; each row when its trials have finished."""
     yield HEAD
     for name in names:
         model, _, variant = name.partition("/")
@@ -44,8 +44,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", nargs="+", default=DEFAULT, metavar="NETWORK[/VARIANT]")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--epochs", type=int, help="other than the recipe's, to try it out")
-    parser.add_argument("--images", type=int, help="train and test on so many only, to try it out")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's number, for a quick try")
+    parser.add_argument("--images", type=int, help="train and test on this many images only, for a quick try")
     parser.add_argument("--data", default="mnist", choices=("mnist", "digits"))
     parser.add_argument("--log", default="experiments.jsonl")
     options = parser.parse_args()

@@ -1,9 +1,10 @@
-"""Makes every table of the project again, as Markdown in benchmarks/results; about a quarter of an hour on two cores.
+"""Run all benchmarks and write their tables in Markdown to benchmarks/results. Takes about 15 minutes on two cores.
 
-    python benchmarks/all.py            # all but those of a GPU and of accuracies
-    python benchmarks/all.py epoch gpu  # these
+    python benchmarks/all.py            # all except gpu and accuracy
+    python benchmarks/all.py epoch gpu  # only these
 
-A table whose command fails stays as it was. Run it on a machine that does nothing else; the tables tell whether it did.
+If a command fails, its table is left unchanged. Run it on an idle machine; each table states the load by other
+processes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def _script(name: str, *options: str) -> list[str]:
     return [*PYTHON, str(HERE / f"{name}.py"), *options]
 
 
-# The table's name, and the commands that print it.
+# Name of each table, and the commands that print it.
 TABLES: dict[str, list[list[str]]] = {
     "epoch": [_script("epoch", "--networks", "all", "--seconds", "8")],
     "instruction_sets": [_script("epoch", "--isa", "all", "--threads", "1", "--compile")],
@@ -38,11 +39,11 @@ TABLES: dict[str, list[list[str]]] = {
     "gpu": [_script("gpu")],
     "accuracy": [_script("accuracy")],
 }
-LONG = ("gpu", "accuracy")  # made only when asked for: another machine, an hour
+LONG = ("gpu", "accuracy")  # only on request: need a GPU, take an hour
 
 
 def make(name: str) -> bool:
-    """Runs the commands of one table and writes what they print."""
+    """Run the commands of one table and write their output; return whether all succeeded."""
     begin = time.monotonic()
     print(f"{name} ...", file=sys.stderr, flush=True)
     parts = []
@@ -61,7 +62,7 @@ def make(name: str) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "tables", nargs="*", metavar="TABLE", help=f"of {', '.join(TABLES)}; by default all but gpu and accuracy"
+        "tables", nargs="*", metavar="TABLE", help=f"any of {', '.join(TABLES)}; default: all except gpu and accuracy"
     )
     wanted = parser.parse_args().tables or [name for name in TABLES if name not in LONG]
     unknown = sorted(set(wanted) - set(TABLES))

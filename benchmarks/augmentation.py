@@ -1,9 +1,9 @@
-"""What augmentation costs: each step for one image, beside torchvision, and `Rotation(10)` in an epoch of training.
+"""Measure the time of each transform per image, beside torchvision, and of `Rotation(10)` in a training epoch.
 
     python benchmarks/augmentation.py
 
-Everything runs on one thread. Contenders take turns and the fastest turn of each counts, so that a busy machine changes
-the figures little. torchvision turns PIL images, as data sets give them.
+All measurements use one thread. Contenders are measured in turns and the minimum of each is reported, so other load on
+the machine has little effect. torchvision transforms PIL images, as its data sets return them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ IMAGES = 1024
 
 
 def pairs(transforms: Any) -> dict[str, tuple[Step, Callable[[Any], Any] | None]]:
-    """Our steps, and torchvision's for the same."""
+    """Return our transforms with their counterparts in torchvision, by name."""
     bilinear = transforms.InterpolationMode.BILINEAR
     return {
         "Rotation(10)": (mnistcnn.transforms.Rotation(10), transforms.RandomRotation(10)),
@@ -55,10 +55,10 @@ def pairs(transforms: Any) -> dict[str, tuple[Step, Callable[[Any], Any] | None]
 
 
 def measure_steps(data: mnistcnn.ImageSet, seconds: float) -> None:
-    """Prints microseconds per image of every step."""
+    """Print the microseconds per image of every transform."""
     from PIL import Image
 
-    pictures = [Image.fromarray(image[0]) for image in data.images]
+    pil_images = [Image.fromarray(image[0]) for image in data.images]
     rows, records = [], []
     for name, (step, other) in pairs(torchvision_transforms()).items():
 
@@ -68,22 +68,22 @@ def measure_steps(data: mnistcnn.ImageSet, seconds: float) -> None:
 
         def theirs(count: int, other: Any = other) -> None:
             for _ in range(count):
-                for picture in pictures:
-                    other(picture)
+                for image in pil_images:
+                    other(image)
 
         turns = take_turns({"ours": ours} | ({"torchvision": theirs} if other else {}), seconds, 5, 1000)
         best = {label: 1e6 * min(times) / len(data) for label, times in turns.times.items()}
-        there = "torchvision" in best
-        cells = [f"{best['torchvision']:.1f}", f"{best['torchvision'] / best['ours']:.0f}x"] if there else ["", ""]
+        compared = "torchvision" in best
+        cells = [f"{best['torchvision']:.1f}", f"{best['torchvision'] / best['ours']:.0f}x"] if compared else ["", ""]
         rows.append([name, f"{best['ours']:.2f}", *cells])
         records.append(turns.to_dict())
     print("\n## Microseconds per image of 28x28\n")
-    print(markdown(["step", "mnistcnn", "torchvision", "faster"], rows))
+    print(markdown(["transform", "mnistcnn", "torchvision", "speedup"], rows))
     print(f"\n{disturbance(records)}")
 
 
 def trainer(name: str, data: mnistcnn.ImageSet, steps: list[Step]) -> Callable[[int], None]:
-    """Epochs of training on one thread."""
+    """Return a function that trains a number of epochs on one thread."""
     model = mnistcnn.create_model(name, seed=1)
     model.normalization = mnistcnn.Normalization(0.1307, 0.3081)
     view = model_view(model, "lanes", 1)
@@ -108,7 +108,7 @@ def trainer(name: str, data: mnistcnn.ImageSet, steps: list[Step]) -> Callable[[
 
 
 def measure_training(data: mnistcnn.ImageSet, seconds: float) -> None:
-    """Prints what a rotation adds to an epoch of session7_net."""
+    """Print the time that a rotation adds to an epoch of session7_net."""
     contenders = {
         "plain": trainer("session7_net", data, []),
         "Rotation(10)": trainer("session7_net", data, [mnistcnn.transforms.Rotation(10)]),
@@ -119,18 +119,18 @@ def measure_training(data: mnistcnn.ImageSet, seconds: float) -> None:
         [label, f"{1e6 * each / len(data):.2f}", f"{100 * (each / best['plain'] - 1):+.1f} %"]
         for label, each in best.items()
     ]
-    print("\n## Training session7_net on the lanes, one thread\n")
-    print(markdown(["augmentation", "microseconds per image", "more"], rows))
+    print("\n## Training session7_net with the lanes engine, one thread\n")
+    print(markdown(["augmentation", "microseconds per image", "overhead"], rows))
     print(f"\n{disturbance([turns.to_dict()])}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=1.0, help="to measure each step")
-    parser.add_argument("--only", choices=["steps", "training"], help="one of the two tables")
+    parser.add_argument("--seconds", type=float, default=1.0, help="duration of the measurement of each transform")
+    parser.add_argument("--only", choices=["steps", "training"], help="print only one of the two tables")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    heading("The cost of augmentation")
+    heading("Time of augmentation")
     if arguments.only != "training":
         measure_steps(mnistcnn.load("digits")[1][:IMAGES], arguments.seconds)
     if arguments.only != "steps":

@@ -1,10 +1,10 @@
-"""How much slower training gets while a busy process competes for one of the cores.
+"""Measure the slowdown of training while another process competes for one of the cores.
 
     python benchmarks/competitor.py --networks session7_net --threads 2
 
-The competitor is stopped and continued by signals, so that quiet and busy turns of all contenders alternate in one run.
-With two threads on two cores, of which one is shared fairly, 1.33 would be ideal; who waits at every barrier for the
-thread that was put aside gets 2 and more.
+Signals stop and continue the competitor, so that measurements with and without it alternate in one run. With two
+threads on two cores, one of them shared equally, the ideal slowdown is 1.33. A program whose threads wait at every
+barrier for the preempted thread slows down by a factor of 2 or more.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _BUSY = """
 import os, sys
 os.sched_setaffinity(0, {int(sys.argv[1])})
 parent = os.getppid()
-while os.getppid() == parent:  # ends with the benchmark, however that ends
+while os.getppid() == parent:  # exits when the benchmark exits, also after a crash
     for _ in range(1_000_000):
         pass
 """
 
 
 class Competitor:
-    """A process that keeps one core busy, at first stopped."""
+    """Process that keeps one core busy; it is paused at first."""
 
     def __enter__(self) -> Competitor:
         core = min(os.sched_getaffinity(0))
         self.process = subprocess.Popen([sys.executable, "-c", _BUSY, str(core)])
-        time.sleep(0.5)  # until it has begun
+        time.sleep(0.5)  # wait until it has started
         self.pause()
         return self
 
@@ -48,17 +48,17 @@ class Competitor:
         self.process.wait()
 
     def pause(self) -> None:
-        """Leaves the core alone."""
+        """Stop the process."""
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Wants the core."""
+        """Continue the process."""
         self.process.send_signal(signal.SIGCONT)
-        time.sleep(0.05)  # until the scheduler has got used to it
+        time.sleep(0.05)  # wait until the scheduler has reacted
 
 
 def measure(arguments: argparse.Namespace) -> list[timing.Record]:
-    """In a cell's process."""
+    """Return the records of one cell; runs in the process of that cell."""
     import torch
     from contenders import OurTraining, TorchTraining, load, names_of
 
@@ -113,9 +113,9 @@ def main() -> None:
     records = timing.run_cells(__file__, arguments, measure)
     if records is None:
         return
-    timing.heading("A busy process on one core")
+    timing.heading("Slowdown by a busy process on one core")
     print(f"Training in batches of {arguments.batch_size}, {cores} cores; medians of {arguments.rounds} turns each.\n")
-    headings = ["network, threads", "contender", "alone, ms a step", "with the competitor, ms a step", "times slower"]
+    headings = ["network, threads", "contender", "alone, ms per step", "with the competitor, ms per step", "slowdown"]
     rows = [
         [
             f"{record['network']}, {record['threads']}",

@@ -1,4 +1,4 @@
-"""Who takes part: the same network, the same images, as each library's users would train it."""
+"""The contenders: the same network and images, trained as a user of each library would train them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import mnistcnn
 
 
 def torch_network(model: mnistcnn.Model) -> nn.Sequential:
-    """Its layers in one row, with its weights. All published networks are chains.
+    """Return an ``nn.Sequential`` of the model's layers, with its weights; raise ValueError unless it is a chain.
 
-    As an nn.Sequential, because the GraphModule that `to_torch` makes of dotted names looks every layer up by its path,
-    which costs a small batch time that no author's own module costs.
+    The ``GraphModule`` of `to_torch` looks up layers with dotted names by their path. This overhead is noticeable for
+    small batches, and a hand-written module does not have it.
     """
     layers = [each for each in model.to_torch().modules() if not list(each.children())]
     if len(layers) != len(model.rows):
-        raise ValueError(f"{model.name} is no chain of layers")
+        raise ValueError(f"{model.name} is not a chain of layers")
     return nn.Sequential(*layers)
 
 
@@ -30,7 +30,7 @@ def torch_network(model: mnistcnn.Model) -> nn.Sequential:
 
 
 class TorchTraining:
-    """A training loop as it is usually written, with the images in memory."""
+    """Usual training loop in PyTorch, with the images in memory."""
 
     def __init__(
         self, model: mnistcnn.Model, data: mnistcnn.ImageSet, batch_size: int, variant: str, device: str = "cpu"
@@ -45,7 +45,7 @@ class TorchTraining:
         (self.scale,), (self.shift,) = model.pixel_normalization.scale, model.pixel_normalization.shift
 
     def steps(self, count: int) -> None:
-        """Makes a number of steps."""
+        """Train for a number of steps."""
         device = self.images.device
         order = torch.randperm(len(self.images), device=device)[: count * self.batch_size]
         total = torch.zeros((), device=device)
@@ -56,11 +56,11 @@ class TorchTraining:
             loss.backward()
             self.optimizer.step()
             total += loss.detach()
-        total.item()  # on a GPU: waits for the work
+        total.item()  # on a GPU: wait for the kernels
 
 
 class OurTraining:
-    """One call of `mnistcnn.train`'s own loop."""
+    """Training with `mnistcnn.Trainer`, one call per measurement."""
 
     def __init__(
         self, model: mnistcnn.Model, data: mnistcnn.ImageSet, batch_size: int, engine: str, threads: int
@@ -76,16 +76,16 @@ class OurTraining:
         self.data, self.batch_size = data, batch_size
 
     def steps(self, count: int) -> None:
-        """Makes a number of steps."""
+        """Train for a number of steps."""
         for _ in self.trainer.epochs(self.data[: count * self.batch_size], epochs=1):
             pass
 
 
-# ---- predicting
+# ---- prediction
 
 
 class Pixels(nn.Module):
-    """A network that takes uint8 pixels, as ours do."""
+    """PyTorch network that takes uint8 pixels and normalises them, as a `Model` does."""
 
     def __init__(self, model: mnistcnn.Model) -> None:
         super().__init__()
@@ -93,13 +93,13 @@ class Pixels(nn.Module):
         self.network = torch_network(model).eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """The network's outputs."""
+        """Return the outputs of the network for uint8 images [N, C, H, W]."""
         outputs: torch.Tensor = self.network(images.float() * self.scale + self.shift)
         return outputs
 
 
 class TorchPrediction:
-    """Batch after batch in inference mode."""
+    """Prediction with PyTorch in inference mode, batch by batch."""
 
     def __init__(self, model: mnistcnn.Model, data: mnistcnn.ImageSet, batch_size: int, variant: str) -> None:
         layout = torch.channels_last if variant == "channels_last" else torch.contiguous_format
@@ -107,14 +107,14 @@ class TorchPrediction:
         self.batches = torch.tensor(data.images).contiguous(memory_format=layout).split(batch_size)
 
     def steps(self, count: int) -> None:
-        """Predicts a number of batches."""
+        """Predict a number of batches."""
         with torch.inference_mode():
             for images in self.batches[:count]:
                 self.network(images)
 
 
 class OurPrediction:
-    """One call of `mnistcnn.predict`."""
+    """Prediction with one call of `mnistcnn.predict`."""
 
     def __init__(
         self, model: mnistcnn.Model, data: mnistcnn.ImageSet, batch_size: int, engine: str, threads: int
@@ -123,19 +123,19 @@ class OurPrediction:
         self.options = {"batch_size": batch_size, "engine": engine, "threads": threads}
 
     def steps(self, count: int) -> None:
-        """Predicts a number of batches."""
+        """Predict a number of batches."""
         mnistcnn.predict(self.model, self.images[: count * self.batch_size], **self.options)
 
 
 class OnnxPrediction:
-    """onnxruntime on the exported network. Exports when it is first asked to run, which may fail."""
+    """Prediction with onnxruntime. The first call exports the network, which may fail."""
 
     def __init__(self, model: mnistcnn.Model, data: mnistcnn.ImageSet, batch_size: int, threads: int) -> None:
         self.model, self.data, self.batch_size, self.threads = model, data, batch_size, threads
         self.session: Any = None
 
     def steps(self, count: int) -> None:
-        """Predicts a number of batches."""
+        """Predict a number of batches."""
         if self.session is None:
             self.session = self._export()
         for first in range(0, count * self.batch_size, self.batch_size):
@@ -155,11 +155,11 @@ class OnnxPrediction:
         )
 
 
-# ---- what they work on
+# ---- data and networks
 
 
 def load(batch_size: int) -> mnistcnn.ImageSet:
-    """The training set of MNIST where it is on this machine, else that of digits, as whole batches."""
+    """Return the training set of MNIST if it is on this machine, else of `digits`, without an incomplete last batch."""
     try:
         data = mnistcnn.load("mnist", download=False)[0]
     except OSError:
@@ -168,5 +168,5 @@ def load(batch_size: int) -> mnistcnn.ImageSet:
 
 
 def names_of(networks: Sequence[str]) -> list[str]:
-    """The networks that are meant."""
+    """Return the names of the networks, where ``["all"]`` stands for all published ones."""
     return mnistcnn.list_models() if list(networks) == ["all"] else list(networks)

@@ -1,7 +1,7 @@
-"""What the drawn digits are worth: a network trained on them alone, tested on the real MNIST.
+"""Train a network on the synthetic `digits` only, and test it on MNIST.
 
-Prints the accuracy after every epoch; the last one is the one to quote. The generator's forms and spreads were chosen
-by eye with a look at this number, so it is a little optimistic as an estimate for other handwriting.
+Prints the accuracy after every epoch; cite the last one. The shapes and variations of the generator were chosen with
+this accuracy in view, so it is slightly optimistic as an estimate for other handwriting.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
-"""Seconds per epoch of our engines beside the same network in plain PyTorch, in one run.
+"""Measure seconds per training epoch of both engines and of plain PyTorch, in one run.
 
     python benchmarks/epoch.py --networks session7_net recognition_cnn --threads 1 2 --isa all
 
-All contenders have the same data in memory, the same batches, SGD with momentum, the same threads and, but for
-torch.compile, the same instruction set; each does what its users would do: PyTorch a loop that gathers uint8 images,
-normalises them and steps (no metrics beside the loss's sum), mnistcnn one call of `train`. An epoch of 60,000 images is
-extrapolated from the steps that were made; a compiler's time is not counted.
+All contenders have the same data in memory, the same batches, SGD with momentum, the same number of threads and, except
+for torch.compile, the same instruction set. PyTorch runs a usual loop that gathers uint8 images, normalises them and
+steps, with no metrics except the sum of the loss. mnistcnn runs one call of `train`. The time of an epoch of 60,000
+images is extrapolated from the measured steps. Compilation is not timed.
 
-Shares are 6 operations for each multiply-accumulate of the network, by the time and by the multiply-adds that the same
-threads did: at best in the same minute, and when a loop of multiply-adds takes turns with the others, by the median as
-theirs. The second tells the same on a machine whose speed changes as on one that does nothing else.
+The % of peak FMA throughput is 6 operations per multiply-accumulate of the network, divided by the time and by the
+throughput of a loop of independent multiply-adds on the same threads. It is given for two peaks: the median of that
+loop when it is measured in turns with the contenders, and its maximum before and after them. On a machine whose speed
+varies, only the first is comparable with an idle machine.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ import timing
 
 EPOCH = 60_000  # images
 LIMIT = "multiply-adds alone"
-RUNS_PER_STEP = 10  # of multiply-adds: a millisecond
+RUNS_PER_STEP = 10  # of the multiply-add loop: about a millisecond
 
 
 def measure(arguments: argparse.Namespace) -> list[timing.Record]:
-    """In a cell's process."""
+    """Return the records of one cell; runs in the process of that cell."""
     import torch
     from contenders import load, names_of
 
@@ -38,7 +39,7 @@ def measure(arguments: argparse.Namespace) -> list[timing.Record]:
 
 
 def _contenders(name: str, data: Any, arguments: argparse.Namespace, threads: int) -> dict[str, timing.Steps]:
-    """Each has the same first weights."""
+    """Return the contenders by label, all with the same initial weights."""
     from contenders import OurTraining, TorchTraining
 
     import mnistcnn
@@ -82,14 +83,14 @@ def _network(name: str, data: Any, arguments: argparse.Namespace) -> timing.Reco
 
 
 def _multiply_adds(instruction_set: str, threads: int, steps: int) -> float:
-    """Operations."""
+    """Run the multiply-add loop; return the number of operations."""
     from mnistcnn._internal.native import core
 
     return core.run_multiply_adds(instruction_set, threads=threads, runs=steps * RUNS_PER_STEP)
 
 
 def table(records: list[timing.Record]) -> str:
-    """Of one cell."""
+    """Return the table of one cell."""
     labels = list(dict.fromkeys(label for record in records for label in record["seconds_per_epoch"]))
     rows = []
     for record in records:
@@ -100,8 +101,8 @@ def table(records: list[timing.Record]) -> str:
         last = ["", "", ""] if ours is None else [f"{theirs / ours:.1f}", *(f"{100 * each:.0f} %" for each in shares)]
         rows.append([record["network"], *seconds, *last])
     peak = max(record["peak_gflops"] for record in records)
-    headings = ["network", *labels, "lanes, times faster than the fastest PyTorch"]
-    headings += ["of multiply-adds in turns", f"of {peak:.0f} GFLOP/s at best"]
+    headings = ["network", *labels, "speedup of lanes over the fastest PyTorch"]
+    headings += ["% of peak FMA, in turns", f"% of {peak:.0f} GFLOP/s peak"]
     return timing.markdown(headings, rows)
 
 
@@ -112,7 +113,7 @@ def main() -> None:
         nargs="*",
         default=["session7_net"],
         metavar="NETWORK",
-        help="networks that torch.compile takes part in; its compiling takes minutes (none: --compile without a name)",
+        help="networks to measure with torch.compile too; compilation takes minutes (none: --compile without a name)",
     )
     arguments = parser.parse_args()
     records = timing.run_cells(__file__, arguments, measure)

@@ -1,9 +1,9 @@
-"""Seconds per epoch on a CUDA device: our `aten` engine beside the same network in plain PyTorch, in one run.
+"""Measure seconds per training epoch on a CUDA device, of the `aten` engine and of plain PyTorch, in one run.
 
     python benchmarks/gpu.py --networks all
 
-Without such a device it says so and ends well. The images lie on the CPU for `mnistcnn.train`, which sends each batch,
-and on the device for PyTorch.
+Without a CUDA device it prints a message and exits with code 0. `mnistcnn.train` reads the images from the CPU and
+copies each batch to the device; PyTorch has them on the device.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ EPOCH = 60_000  # images
 
 
 def measure(arguments: argparse.Namespace) -> list[timing.Record]:
-    """In a cell's process; its instruction set and threads don't matter here."""
+    """Return the records of one cell; its instruction set and number of threads have no effect here."""
     from contenders import OurTraining, TorchTraining, load, names_of
 
     import mnistcnn
@@ -43,7 +43,7 @@ def main() -> None:
     import torch
 
     if not torch.cuda.is_available():
-        print(f"There is no CUDA device here (PyTorch {torch.__version__}): nothing to measure.")
+        print(f"no CUDA device is available (PyTorch {torch.__version__}); nothing was measured")
         return
     records = timing.run_cells(__file__, arguments, measure)
     if records is None:

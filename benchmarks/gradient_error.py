@@ -1,13 +1,13 @@
-"""How far the gradients of our engines and of PyTorch lie from those in float64, over seeds, as a table in Markdown.
+"""Measure the relative error of gradients in float32, of both engines and of PyTorch; print a table in Markdown.
 
     python benchmarks/gradient_error.py
     python benchmarks/gradient_error.py --networks session7_net1 --seeds 10
 
-A run: fresh weights, a batch of noise (on a plain background every maximum would be a tie), one forward in training
-mode and one backward. Its error is the length of the difference of all parameters' gradients by the length of the
-gradient. Rounding moves it little, unless a ReLU or a maximum goes the other way; such runs are counted, the others
-make the median.
-Networks with dropout are refused: each side would draw other masks.
+A run uses new weights, a batch of noise (a constant background would make every maximum a tie), one forward in training
+mode and one backward. Its error is the norm of the difference from the gradient in float64, divided by the norm of that
+gradient, over all parameters. Rounding changes it little unless the sign of a ReLU input or the position of a maximum
+changes. Such runs are counted; the median is over the other runs.
+Networks with dropout raise ValueError, since each contender would use other masks.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from torch import nn
 import mnistcnn
 
 NETWORKS = ("session7_net1", "session7_net2", "assignment7_model2", "budget_model1")
-FAR = 3e-4  # an error above it is no rounding
+FAR = 3e-4  # larger errors are not caused by rounding alone
 
 
 def gradient(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Of the mean loss by all parameters: f64 [parameters]."""
+    """Return the gradient of the mean loss by all parameters, f64 [parameters]."""
     F.cross_entropy(network.train()(images), labels).backward()
     gradients = [parameter.grad for parameter in network.parameters()]
     return torch.cat([each.flatten().double() for each in gradients if each is not None])
 
 
 def errors(name: str, seed: int, batch_size: int) -> dict[str, float]:
-    """Of one run, for each contender."""
+    """Return the error of each contender in one run."""
     random = torch.Generator().manual_seed(seed)
     images = torch.randn(batch_size, 1, 28, 28, generator=random)
     labels = torch.randint(10, (batch_size,), generator=random)
     model = mnistcnn.create_model(name, seed=seed)
     if any(node["op"].startswith("dropout") and node["fields"]["probability"] > 0 for node in model._network.nodes):
-        raise ValueError(f"network '{name}' has dropout, and each side would draw other masks; choose another network")
+        raise ValueError(f"network '{name}' has dropout, whose masks differ between contenders; choose another network")
     twin = torch_network(model)
     truth = gradient(copy.deepcopy(twin).double(), images.double(), labels)
     found = {"PyTorch": gradient(twin, images, labels)}
@@ -54,14 +54,14 @@ def errors(name: str, seed: int, batch_size: int) -> dict[str, float]:
 
 
 def rows(name: str, seeds: int, batch_size: int) -> list[list[str]]:
-    """A network's lines of the table, one for each contender."""
+    """Return the rows of a network, one for each contender."""
     runs = [errors(name, seed, batch_size) for seed in range(seeds)]
     lines = []
     for label in runs[0]:
-        all_of_it = [run[label] for run in runs]
-        near = [error for error in all_of_it if error <= FAR]
+        found = [run[label] for run in runs]
+        near = [error for error in found if error <= FAR]
         median = f"{statistics.median(near):.1e}" if near else "-"
-        lines.append([name, label, str(len(all_of_it) - len(near)), median, f"{max(all_of_it):.1e}"])
+        lines.append([name, label, str(len(found) - len(near)), median, f"{max(found):.1e}"])
     return lines
 
 
@@ -73,9 +73,9 @@ def main() -> None:
     arguments = parser.parse_args()
     lines = [row for name in arguments.networks for row in rows(name, arguments.seeds, arguments.batch_size)]
     print(
-        f"Relative error of the gradient beside float64; {arguments.seeds} seeds, batches of {arguments.batch_size}.\n"
+        f"Relative error of the gradient against float64; {arguments.seeds} seeds, batches of {arguments.batch_size}.\n"
     )
-    print(markdown(["network", "gradients by", f"runs above {FAR:g}", "median of the others", "largest"], lines))
+    print(markdown(["network", "gradient by", f"runs above {FAR:g}", "median of the others", "maximum"], lines))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Batches for a training loop of one's own: `mnistcnn.DataLoader` beside torchvision's transforms with torch's loader.
+"""Measure the throughput of `mnistcnn.DataLoader`, and of torch's loader with torchvision's transforms.
 
     python benchmarks/loader.py
 
-Both shuffle, turn by up to 10 degrees and normalise 28x28 images into batches of 128. torch's loader runs in the
-process itself, which is its fastest way on few cores, and once with a worker process. The fastest turn of each counts.
+Both shuffle the images, rotate them by up to 10 degrees, normalise them and form batches of 128. torch's loader is
+measured in the process itself, which is fastest on few cores, and with one worker process. The minimum is reported.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from transforms import torchvision_transforms
 import mnistcnn
 
 
-class Pictures(torch.utils.data.Dataset[Any]):
-    """As torchvision's MNIST: a PIL image is made of every item and transformed."""
+class PilImages(torch.utils.data.Dataset[Any]):
+    """Data set that creates a PIL image of every item and transforms it, as torchvision's MNIST does."""
 
     def __init__(self, data: mnistcnn.ImageSet, transform: Callable[[Any], Any]) -> None:
         self.images, self.labels, self.transform = torch.tensor(data.images[:, 0]), data.labels.tolist(), transform
@@ -35,7 +35,7 @@ class Pictures(torch.utils.data.Dataset[Any]):
 
 
 def epochs(loader: Any) -> Callable[[int], None]:
-    """Runs through all batches."""
+    """Return a function that iterates over all batches a number of times."""
 
     def run(count: int) -> None:
         for _ in range(count):
@@ -47,7 +47,7 @@ def epochs(loader: Any) -> Callable[[int], None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=30.0, help="to measure all contenders")
+    parser.add_argument("--seconds", type=float, default=30.0, help="duration of the measurement of all contenders")
     parser.add_argument("--images", type=int, default=2560, help="per epoch")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -56,12 +56,12 @@ def main() -> None:
     transform = transforms.Compose(
         [transforms.RandomRotation(10), transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
     )
-    pictures = Pictures(data, transform)
+    images = PilImages(data, transform)
     pixels, step = mnistcnn.Normalization(0.1307, 0.3081), mnistcnn.transforms.Rotation(10)
     contenders = {
-        "torch": epochs(torch.utils.data.DataLoader(pictures, 128, shuffle=True)),
+        "torch": epochs(torch.utils.data.DataLoader(images, 128, shuffle=True)),
         "torch, 1 worker": epochs(
-            torch.utils.data.DataLoader(pictures, 128, shuffle=True, num_workers=1, persistent_workers=True)
+            torch.utils.data.DataLoader(images, 128, shuffle=True, num_workers=1, persistent_workers=True)
         ),
         "mnistcnn": epochs(mnistcnn.DataLoader(data, 128, augment=step, normalization=pixels)),
         "mnistcnn, no thread": epochs(mnistcnn.DataLoader(data, 128, augment=step, normalization=pixels, prefetch=0)),
@@ -72,9 +72,9 @@ def main() -> None:
         [label, f"{len(data) / each:,.0f}", f"{60_000 * each / len(data):.2f}", f"{best['torch'] / each:.1f}x"]
         for label, each in best.items()
     ]
-    heading("Loading, turning and normalising")
+    heading("Loading, rotating and normalising images")
     print()
-    print(markdown(["loader", "images / s", "s / 60,000 images", "of torch's speed"], rows))
+    print(markdown(["loader", "images / s", "s / 60,000 images", "relative to torch"], rows))
     print(f"\n{disturbance([turns.to_dict()])}")
 
 

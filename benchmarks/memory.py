@@ -1,6 +1,8 @@
-"""What training takes of memory: the arena of the lanes engine, and what keeping every layer's output would take.
+"""Print the memory of training: the arena of the lanes engine, and the size of all layer outputs for comparison.
 
-python benchmarks/memory.py --batch-size 128
+    python benchmarks/memory.py --batch-size 128
+
+The second includes parameters and their gradients, the arena does not.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     arguments = parser.parse_args()
     timing.heading("Memory of the lanes engine in training")
-    print(f"Batches of {arguments.batch_size}, all cores, MiB. Parameters and their gradients lie outside of it.\n")
+    print(f"Batches of {arguments.batch_size}, all cores, MiB. Parameters and their gradients are not included.\n")
     rows = []
     for name in mnistcnn.list_models():
         table = mnistcnn.create_model(name).summary(arguments.batch_size)

@@ -1,10 +1,10 @@
-"""Images per second in prediction: our engines beside PyTorch and onnxruntime, in one run.
+"""Measure images per second in prediction, of both engines, of PyTorch and of onnxruntime, in one run.
 
     python benchmarks/predict.py --networks all --threads 1 2
 
-All take uint8 images that lie in memory and give one row of outputs per image: PyTorch in inference mode, onnxruntime
-on the network that torch.onnx exports (normalisation included), mnistcnn one call of `predict`. onnxruntime takes part
-where onnx, onnxscript and onnxruntime are installed.
+All take uint8 images in memory and return one row of outputs per image: PyTorch in inference mode, onnxruntime with the
+network exported by torch.onnx (including the normalisation), mnistcnn with one call of `predict`. onnxruntime is
+measured if onnx, onnxscript and onnxruntime are installed.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import timing
 
 
 def measure(arguments: argparse.Namespace) -> list[timing.Record]:
-    """In a cell's process."""
+    """Return the records of one cell; runs in the process of that cell."""
     import torch
     from contenders import load, names_of
 
     _, threads = timing.cell_of(arguments)
     torch.set_num_threads(threads)
-    warnings.filterwarnings("ignore")  # of the exporter
+    warnings.filterwarnings("ignore")  # from the exporter
     data = load(arguments.batch_size)
     return [_network(name, data, arguments) for name in names_of(arguments.networks)]
 
@@ -56,7 +56,7 @@ def _network(name: str, data: Any, arguments: argparse.Namespace) -> timing.Reco
 
 
 def table(records: list[timing.Record]) -> str:
-    """Of one cell."""
+    """Return the table of one cell."""
     labels = list(dict.fromkeys(label for record in records for label in record["images_per_second"]))
     rows = []
     for record in records:
@@ -64,12 +64,12 @@ def table(records: list[timing.Record]) -> str:
         others = max(rate for label, rate in rates.items() if not label.startswith("mnistcnn"))
         cells = [f"{rates[label]:,.0f}" if label in rates else "" for label in labels]
         rows.append([record["network"], *cells, "" if ours is None else f"{ours / others:.1f}"])
-    return timing.markdown(["network", *labels, "lanes, times faster than the fastest other"], rows)
+    return timing.markdown(["network", *labels, "speedup of lanes over the fastest other"], rows)
 
 
 def main() -> None:
     parser = timing.parser_of(__doc__ or "", seconds=4, networks=["all"], batch_size=512)
-    parser.add_argument("--no-onnx", dest="onnx", action="store_false", help="without onnxruntime")
+    parser.add_argument("--no-onnx", dest="onnx", action="store_false", help="do not measure onnxruntime")
     arguments = parser.parse_args()
     records = timing.run_cells(__file__, arguments, measure)
     if records is None:

@@ -1,10 +1,10 @@
-"""Ten seeds of a published network and recipe on the real MNIST: mean and deviation after the last epoch.
+"""Train a published network and recipe on MNIST with ten seeds; print mean and standard deviation of the test accuracy.
 
     python benchmarks/ten_seeds.py
     python benchmarks/ten_seeds.py --model session7_net --variant rotation --seeds 3
 
-The seeds are trained side by side, one per core; every trial is appended to the log, so that nothing is lost if it is
-interrupted. Beside the mean stands what the network's author reports.
+Trials run in parallel, one per core. Each finished trial is appended to the experiment log, so that it is kept after an
+interruption. The output includes the accuracy that the network's author reports.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import mnistcnn
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="session7_net", choices=mnistcnn.list_models())
-    parser.add_argument("--variant", help="of the published recipe; plain: none; session7_net: rotation_step")
-    parser.add_argument("--epochs", type=int, help="other than the recipe's, to try it out")
+    parser.add_argument("--variant", help="of the published recipe, or plain; default for session7_net: rotation_step")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's number, for a quick try")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--target", type=float, default=0.994)
     parser.add_argument("--log", default="experiments.jsonl")

@@ -1,7 +1,8 @@
-"""What the benchmarks share: turns in fair order, an eye on other processes, cells, and tables in Markdown.
+"""Helpers of the benchmarks: interleaved measurements, load by other processes, cells, and tables in Markdown.
 
-A cell is one instruction set with one number of threads. It runs in a process of its own, because libtorch chooses its
-kernels when it is loaded; within a cell all contenders take turns, so that a machine that slows down slows down all.
+A cell is one instruction set with one number of threads. It runs in its own process, because libtorch selects its
+kernels when it is loaded. Within a cell all contenders are measured in turns, so that a change of the machine's speed
+affects all of them.
 """
 
 from __future__ import annotations
@@ -19,50 +20,50 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-Steps = Callable[[int], None]  # makes so many steps
+Steps = Callable[[int], None]  # runs the given number of steps
 Record = dict[str, Any]
 
-# How libtorch and oneDNN are kept to an instruction set that is not this machine's best.
+# Environment variables that restrict libtorch and oneDNN to an instruction set.
 _RESTRICTIONS = {
     "baseline": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"},
     "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
 }
-_OPTIONAL = ("compile", "onnxruntime")  # contenders that may be missing or fail, which is no reason to measure nothing
-_DISTURBED = 0.1  # the share of the machine that others may use before a table says so
+_OPTIONAL = ("compile", "onnxruntime")  # contenders whose failure is reported instead of raised
+_DISTURBED = 0.1  # fraction of the CPU time used by other processes above which a table warns
 
 
-# ---- measuring
+# ---- measurements
 
 
 @dataclass(frozen=True)
 class Turns:
-    """What came of it."""
+    """Result of `take_turns`."""
 
-    times: dict[str, list[float]]  # of every turn of every contender, seconds per step
-    failed: dict[str, str]  # who could not run, and why
-    foreign_load: float | None  # the share of all cores that others took meanwhile; None where that is unknown
+    times: dict[str, list[float]]  # seconds per step of every turn, by contender
+    failed: dict[str, str]  # contenders that could not run, with the reason
+    foreign_load: float | None  # fraction of the CPU time of all cores used by other processes; None if unknown
 
     @property
     def medians(self) -> dict[str, float]:
-        """Seconds per step of every contender."""
+        """Return the median seconds per step of every contender."""
         return {label: statistics.median(each) for label, each in self.times.items()}
 
     def to_dict(self) -> Record:
-        """What a table says below itself."""
+        """Return the values that are reported below a table."""
         spread = max((max(each) - min(each)) / statistics.median(each) for each in self.times.values())
         return {"spread": spread, "failed": self.failed, "foreign_load": self.foreign_load}
 
 
 def take_turns(contenders: dict[str, Steps], seconds: float, rounds: int, most: int) -> Turns:
-    """Lets all contenders work for about `seconds` together, after a warm-up that is not counted.
+    """Measure all contenders in turns, for about ``seconds`` in total, after a warm-up that is not counted.
 
-    Every round begins with another contender; a turn has at most `most` steps.
+    Every round starts with another contender. A turn has at most ``most`` steps.
     """
     failed: dict[str, str] = {}
     steps: dict[str, int] = {}
     for label, run in contenders.items():
         try:
-            run(2)  # allocations, and a compiler's work
+            run(2)  # warm-up: allocations, compilation
             steps[label] = steps_of_a_turn(run, seconds / (rounds * len(contenders)), most)
         except Exception as error:
             if not any(optional in label for optional in _OPTIONAL):
@@ -79,28 +80,28 @@ def take_turns(contenders: dict[str, Steps], seconds: float, rounds: int, most: 
 
 
 def steps_of_a_turn(run: Steps, seconds: float, most: int) -> int:
-    """How many steps fill so many seconds."""
+    """Return the number of steps that take about ``seconds``, between 1 and ``most``."""
     return max(1, min(most, round(seconds / per_step(run, 2))))
 
 
 def per_step(run: Steps, steps: int) -> float:
-    """Seconds."""
+    """Return the seconds per step."""
     start = time.perf_counter()
     run(steps)
     return (time.perf_counter() - start) / steps
 
 
-# ---- what others do meanwhile
+# ---- load by other processes
 
 
 class Watch:
-    """Tells the share of all cores that other processes, and other guests of the machine, took since it was made."""
+    """Measures the CPU time of other processes, and of other guests of a virtual machine, since its creation."""
 
     def __init__(self) -> None:
         self.begin = _busy_seconds()
 
     def foreign_load(self) -> float | None:
-        """None where the system does not tell."""
+        """Return the fraction of the CPU time of all cores used by others; None if the system does not report it."""
         end = _busy_seconds()
         if self.begin is None or end is None:
             return None
@@ -109,7 +110,7 @@ class Watch:
 
 
 def _busy_seconds() -> tuple[float, float, float] | None:
-    """Wall clock, what all cores worked, and what this process and its finished children did of it."""
+    """Return the wall time, the busy time of all cores, and that of this process with its finished children."""
     try:
         fields = [int(each) for each in Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
     except (OSError, ValueError):
@@ -124,22 +125,22 @@ def _busy_seconds() -> tuple[float, float, float] | None:
 
 
 def parser_of(description: str, *, seconds: float, networks: Sequence[str], batch_size: int) -> argparse.ArgumentParser:
-    """The options that all have."""
+    """Return a parser with the options that the benchmarks share."""
     cores = len(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=list(networks), help="names, or all")
     parser.add_argument("--isa", nargs="+", default=["best"], help="baseline, avx2, avx512, best, or all")
     parser.add_argument("--threads", nargs="+", type=int, default=sorted({1, cores}))
     parser.add_argument("--batch-size", type=int, default=batch_size)
-    parser.add_argument("--seconds", type=float, default=seconds, help="to measure each network in each cell")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each contender; the median counts")
+    parser.add_argument("--seconds", type=float, default=seconds, help="of measurement for each network in each cell")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each contender; the median is reported")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers to a file")
     parser.add_argument("--cell", help=argparse.SUPPRESS)
     return parser
 
 
 def run_cells(script: str, arguments: argparse.Namespace, work: Callable[[argparse.Namespace], list[Record]]) -> Any:
-    """The records of all cells; in the process of a cell, prints its records and returns None."""
+    """Return the records of all cells; in the process of a cell, print its records and return None."""
     if arguments.cell:
         print(json.dumps(work(arguments)))
         return None
@@ -154,20 +155,20 @@ def run_cells(script: str, arguments: argparse.Namespace, work: Callable[[argpar
 
 
 def cell_of(arguments: argparse.Namespace) -> tuple[str, int]:
-    """Instruction set and threads of the process's own cell."""
+    """Return the instruction set and the number of threads of this process's cell."""
     name, threads = arguments.cell.split(":")
     return name, int(threads)
 
 
 def instruction_sets(wanted: Sequence[str]) -> list[str]:
-    """Those that are meant; one that this machine lacks ends the program."""
+    """Return the chosen instruction sets; exit with a message if this machine does not support one."""
     from mnistcnn._internal.native import core
 
-    there = core.instruction_sets()
-    chosen = there if list(wanted) == ["all"] else [there[0] if each == "best" else each for each in wanted]
-    missing = sorted(set(chosen) - set(there))
+    available = core.instruction_sets()
+    chosen = available if list(wanted) == ["all"] else [available[0] if each == "best" else each for each in wanted]
+    missing = sorted(set(chosen) - set(available))
     if missing:
-        raise SystemExit(f"--isa {', '.join(missing)}: this machine has {', '.join(there)}")
+        raise SystemExit(f"--isa {', '.join(missing)}: this machine supports only {', '.join(available)}")
     return chosen
 
 
@@ -184,11 +185,11 @@ def _run_cell(script: str, instruction_set: str, threads: int) -> list[Record]:
     return found
 
 
-# ---- words
+# ---- output
 
 
 def machine() -> str:
-    """The processor's name and its cores."""
+    """Return the name of the processor and its number of cores."""
     names = [platform.processor() or platform.machine()]
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -207,7 +208,7 @@ def versions() -> str:
 
 
 def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; the first column is aligned to the left."""
+    """Return a table in Markdown; all columns except the first are aligned to the right."""
     rule = ["---", *("---:" for _ in headings[1:])]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [headings, rule, *rows])
 
@@ -217,21 +218,21 @@ def heading(title: str) -> None:
 
 
 def show_cells(records: Sequence[Record], table: Callable[[list[Record]], str]) -> None:
-    """A section for each cell, with what disturbed it."""
+    """Print a section for each cell: its table, contenders that failed, and the load by other processes."""
     for cell in dict.fromkeys((record["instruction_set"], record["threads"]) for record in records):
         own = [record for record in records if (record["instruction_set"], record["threads"]) == cell]
         print(f"\n## {cell[0]}, {cell[1]} thread{'s' if cell[1] > 1 else ''}\n\n{table(own)}")
         for record in own:
             for label, reason in record.get("failed", {}).items():
-                print(f"\n{record['network']}: {label} is left out: {reason}")
+                print(f"\n{record['network']}: {label} was not measured: {reason}")
         print(f"\n{disturbance(own)}")
 
 
 def disturbance(records: Sequence[Record]) -> str:
-    """What the numbers are worth."""
+    """Return a sentence about the spread of the measurements and the load by other processes."""
     loads = [record["foreign_load"] for record in records if record["foreign_load"] is not None]
-    text = f"Turns of one contender differed by up to {100 * max(record['spread'] for record in records):.0f} %"
+    text = f"Measurements of one contender differed by up to {100 * max(record['spread'] for record in records):.0f} %"
     if not loads:
-        return f"{text}; what other processes did is not known here."
-    warning = " **The machine was not quiet: don't quote these numbers.**" if max(loads) > _DISTURBED else ""
-    return f"{text}; other processes took up to {100 * max(loads):.0f} % of the machine.{warning}"
+        return f"{text}; the load by other processes is unknown on this system."
+    warning = " **Other processes were active: do not cite these numbers.**" if max(loads) > _DISTURBED else ""
+    return f"{text}; other processes used up to {100 * max(loads):.0f} % of the CPU time.{warning}"

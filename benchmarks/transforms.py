@@ -1,4 +1,4 @@
-"""torchvision's transforms, also where its compiled operators don't fit the installed PyTorch."""
+"""Import of torchvision's transforms, also if its compiled operators do not match the installed PyTorch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def torchvision_transforms() -> Any:
-    """The module, or the end of the program with what to install."""
+    """Return the module; exit with a message if torchvision is not installed."""
     try:
         from torchvision import transforms
     except RuntimeError:

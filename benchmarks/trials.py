@@ -1,15 +1,15 @@
-"""How much more gets done when one-thread trials run side by side.
+"""Measure the gain in throughput when one-thread trials run in parallel.
 
     python benchmarks/trials.py --models session7_net --at-once 2
 
-Each round trains one model with one thread, and then as many at once as asked, each for one epoch of the same images in
-a thread of its own, as `mnistcnn.run_trials` does. Rounds are interleaved, so that a machine that slows down slows down
-both. Two figures are printed:
+Each round trains one model with one thread, and then several at once, each for one epoch of the same images in a thread
+of its own, as `mnistcnn.run_trials` does. Rounds are interleaved, so that a change of the machine's speed affects both.
+Two figures are printed:
 
-- by the clock: the shortest times are compared. It means something on a machine with nothing else to do.
-- undisturbed: each thread's time less what it spent ready to run without a core (as Linux counts it in
-  /proc/thread-self/schedstat), medians. What is left is computing, and waiting for locks, the GIL's among them: all
-  that trials can do to each other. It means the same on a busy machine.
+- by the clock: the ratio of the shortest wall times. It is meaningful on an idle machine only.
+- undisturbed: the ratio of the medians of each thread's time without the time in which it was ready to run but had no
+  core (from /proc/thread-self/schedstat on Linux). The rest is computation and waiting for locks, such as the GIL: all
+  effects that trials can have on each other. It is meaningful on a busy machine too.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ import mnistcnn
 
 
 def without_a_core() -> float:
-    """Seconds that this thread has been ready to run, but was not running."""
+    """Return the seconds in which this thread was ready to run but had no core."""
     return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
 
 
 def seconds(models: list[mnistcnn.Model], images: mnistcnn.ImageSet, pool: ThreadPoolExecutor) -> tuple[float, float]:
-    """From the common start to the end of the last; and the mean of the threads' own times, undisturbed."""
+    """Return the wall time of all models together, and the mean undisturbed time of the threads."""
     start = threading.Barrier(len(models) + 1)
     recipe = mnistcnn.Recipe(epochs=1)
 
@@ -51,7 +51,7 @@ def seconds(models: list[mnistcnn.Model], images: mnistcnn.ImageSet, pool: Threa
 
 
 def measure(name: str, images: mnistcnn.ImageSet, at_once: int, rounds: int) -> dict[str, float | str | int]:
-    """Alone and side by side."""
+    """Measure a model alone and several in parallel; return the figures."""
     models = [mnistcnn.create_model(name, seed=seed) for seed in range(at_once)]
     with ThreadPoolExecutor(at_once) as pool:
         for _ in range(2):  # the first rounds warm up
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=2)
     parser.add_argument("--images", type=int, default=6400)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--json", help="also write the numbers into this file")
+    parser.add_argument("--json", help="also write the numbers to this file")
     options = parser.parse_args()
     images = mnistcnn.load("digits")[0][: options.images]
     print(f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} cores; {images}")
@@ -86,7 +86,7 @@ def main() -> None:
         print(
             f"{name}: {row['throughput_by_the_clock']:.2f} times the throughput by the clock, "
             f"{row['throughput_undisturbed']:.2f} times undisturbed ({1000 * row['seconds_alone']:.1f} ms alone, "
-            f"{1000 * row['seconds_at_once']:.1f} ms each of {options.at_once} at once)"
+            f"{1000 * row['seconds_at_once']:.1f} ms each with {options.at_once} at once)"
         )
     if options.json:
         with Path(options.json).open("w", encoding="utf-8") as file:

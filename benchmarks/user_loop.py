@@ -1,9 +1,9 @@
-"""A user's own training loop, with PyTorch alone and with `mnistcnn.accelerate`: the losses side by side, and the time.
+"""Compare losses and times of a user's training loop with plain PyTorch and with `mnistcnn.accelerate`.
 
     python benchmarks/user_loop.py [--network session7_net] [--batch-size 128] [--threads 2]
 
-The loop, the loss and torch.optim.SGD are the same; images are normalised floats in memory. Dropout is off for the
-comparison of the losses, on for the times.
+The loop, the loss and torch.optim.SGD are the same; images are normalised floats in memory. Dropout is disabled for the
+comparison of the losses, and enabled for the times.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STEPS_COMPARED = 50
 
 
 class Loop:
-    """As users write it."""
+    """Usual training loop in PyTorch."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Loop:
         self.position = 0
 
     def step(self) -> torch.Tensor:
-        """One batch; its loss."""
+        """Train on one batch and return its loss."""
         images, labels = self.images[self.position], self.labels[self.position]
         self.position = (self.position + 1) % len(self.images)
         self.optimizer.zero_grad()
@@ -49,7 +49,7 @@ class Loop:
         return loss.detach()
 
     def steps(self, count: int) -> None:
-        """Makes a number of steps."""
+        """Train for a number of steps."""
         for _ in range(count):
             self.step()
 
@@ -62,7 +62,7 @@ def without_dropout(module: nn.Module) -> nn.Module:
 
 
 def compare_losses(module: nn.Module, make: Callable[[nn.Module], Loop]) -> None:
-    """Every tenth of the first steps; the largest difference of all."""
+    """Print the loss of every tenth step, and the largest difference of the losses from float64."""
     plain, exact = without_dropout(copy.deepcopy(module)), without_dropout(copy.deepcopy(module)).double()
     loops = {
         "PyTorch": make(plain),
@@ -81,7 +81,7 @@ def compare_losses(module: nn.Module, make: Callable[[nn.Module], Loop]) -> None
 
 
 def compare_times(module: nn.Module, make: Callable[[nn.Module], Loop], steps: int, arguments: Any) -> None:
-    """Seconds per epoch."""
+    """Print the seconds per epoch of each contender."""
     contenders = {"eager": make(copy.deepcopy(module)).steps}
     if not arguments.no_compile:
         contenders["compile"] = make(torch.compile(copy.deepcopy(module))).steps  # type: ignore[arg-type]
@@ -89,13 +89,13 @@ def compare_times(module: nn.Module, make: Callable[[nn.Module], Loop], steps: i
     turns = take_turns(contenders, arguments.seconds, arguments.rounds, steps)
     epochs = {name: steps * seconds for name, seconds in turns.medians.items()}
     rows = [[name, f"{seconds:.2f}", f"{seconds / epochs['accelerate']:.1f}"] for name, seconds in epochs.items()]
-    print("\n" + markdown(["user's loop", "s / epoch", "times accelerate's"], rows))
+    print("\n" + markdown(["user's loop", "s / epoch", "relative to accelerate"], rows))
     for name, reason in turns.failed.items():
-        print(f"\n{name} is left out: {reason}")
+        print(f"\n{name} was not measured: {reason}")
     best = min(seconds for name, seconds in epochs.items() if name != "accelerate")
-    print(f"\naccelerate is {best / epochs['accelerate']:.1f} times as fast as the better of PyTorch's.")
+    print(f"\naccelerate is {best / epochs['accelerate']:.1f} times as fast as the fastest PyTorch variant.")
     if turns.foreign_load is not None:
-        print(f"Other processes took {100 * turns.foreign_load:.0f} % of the machine.")
+        print(f"Other processes used {100 * turns.foreign_load:.0f} % of the CPU time.")
 
 
 def main() -> None:
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--no-compile", action="store_true", help="do not measure torch.compile")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     data = load(arguments.batch_size)

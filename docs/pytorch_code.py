@@ -1,4 +1,4 @@
-"""A published network as PyTorch code, for the reference."""
+"""Generation of PyTorch code for the published networks, for the reference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _UNUSED = ("inplace", "device", "dtype")
 
 
 def pytorch_code(model: mnistcnn.Model) -> str:
-    """Return a class of plain ``torch.nn`` that computes what a chain of layers does; its state dict fits both."""
+    """Return the source of a ``torch.nn.Module`` that computes the same as the model, with the same state dict.
+
+    Raise ValueError unless the model is a chain of layers.
+    """
     if any(list(inputs) != [index - 1] for index, (_, _, inputs, _) in enumerate(model.rows)):
         raise ValueError(f"{model.name} is not a chain of layers")
     modules, blocks = dict(model.named_modules()), _blocks(model)
@@ -29,12 +32,12 @@ def pytorch_code(model: mnistcnn.Model) -> str:
 
 
 def class_name(name: str) -> str:
-    """Return Session7Net for session7_net."""
+    """Return the class name, such as ``Session7Net`` for ``session7_net``."""
     return "".join(part.capitalize() for part in name.split("_"))
 
 
 def _blocks(model: mnistcnn.Model) -> dict[str, list[str]]:
-    """Return the names of the layers of each block; a layer outside of blocks is its own."""
+    """Return the names of the layers of each block; a layer outside of blocks is a block of its own."""
     blocks: dict[str, list[str]] = {}
     for name, *_ in model.rows:
         blocks.setdefault(name.partition(".")[0], []).append(name)
@@ -42,7 +45,7 @@ def _blocks(model: mnistcnn.Model) -> dict[str, list[str]]:
 
 
 def _call(module: nn.Module) -> str:
-    """Return the call that makes a module: what has no default by position, the rest by name if it is not the usual."""
+    """Return the constructor call of a module, with keyword arguments for values that differ from their defaults."""
     arguments = []
     for name, parameter in signature(type(module).__init__).parameters.items():
         if name == "self" or name in _UNUSED or name not in module.__dict__ | module._parameters:
@@ -56,7 +59,7 @@ def _call(module: nn.Module) -> str:
 
 
 def _plain(name: str, value: object) -> object:
-    """Return 3 for (3, 3), and whether there is a bias."""
+    """Return an attribute as an argument: 3 for (3, 3), and True or False for a bias."""
     if name == "bias":
         return value is not None
     return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value

@@ -1,10 +1,10 @@
-"""Writes the tables of the README and of the pages between their markers, ``<!-- zoo: begin -->`` and so on.
+"""Write the generated tables of the README and of the pages between their markers, such as ``<!-- zoo: begin -->``.
 
-    python docs/tables.py           # writes them
-    python docs/tables.py --check   # says which are out of date, and fails if any is
+    python docs/tables.py           # update the tables
+    python docs/tables.py --check   # list the pages whose tables are outdated, and fail if there are any
 
-Tables of networks, recipes and commands come from the package itself; those of accuracy and speed from what
-``benchmarks`` printed into ``benchmarks/results``. Where that is missing a table stays as it was last measured.
+The tables of networks, recipes, layers and commands are generated from the package, those of accuracy and speed from
+the files in ``benchmarks/results``. If a results file is missing, its table is left unchanged.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ MARKED = re.compile(r"(<!-- (\w+): begin -->\n).*?(<!-- \2: end -->)", re.DOTALL
 
 
 def table(head: str, rows: list[list[str]]) -> str:
-    """Markdown; ``head`` names the columns, separated by |."""
+    """Return a table in Markdown; ``head`` holds the column names, separated by ``|``."""
     columns = head.split("|")
     lines = [columns, ["---"] * len(columns), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def zoo_table() -> str:
-    """Every published network."""
+    """Return the table of the published networks."""
     rows = []
     for name in mnistcnn.list_models():
         model = mnistcnn.create_model(name)
@@ -49,11 +49,11 @@ def zoo_table() -> str:
         rows.append(
             [f"`{name}`", description, f"{model.parameter_count:,}", field, model.outputs.replace("_", "-"), reported]
         )
-    return table("name|what it is|parameters|receptive field|gives|author reports", rows)
+    return table("name|description|parameters|receptive field|outputs|author reports", rows)
 
 
 def networks() -> str:
-    """Every published network as PyTorch code, with its source."""
+    """Return a section for each published network, with its source and its PyTorch code."""
     sections = []
     for name in mnistcnn.list_models():
         network = published_network(name)
@@ -72,7 +72,7 @@ def cited(citation: Citation) -> str:
 
 
 def recipes_table() -> str:
-    """Every published recipe; what we chose has a star."""
+    """Return the table of the published recipes; a star marks values that the author does not state."""
     rows = []
     for name in mnistcnn.list_models():
         for variant in variants(name):
@@ -89,20 +89,20 @@ def recipes_table() -> str:
             fields = ("epochs", "batch_size", "optimizer", "schedule", "augment")
             source = recipe.about.source if recipe.about else ""
             rows.append([call, *(cell(field).replace("|", "\\|") for field in fields), source])
-    return table("recipe|epochs|batch|optimizer|schedule|augmentation|source", rows)
+    return table("recipe|epochs|batch size|optimizer|schedule|augmentation|source", rows)
 
 
 def layers_table() -> str:
-    """Every kind of layer, with the first line of its own words."""
+    """Return the table of the layers, with the first line of each docstring."""
     rows = []
     for name in mnistcnn.layers.__all__:
-        words = (getattr(mnistcnn.layers, name).__doc__ or "").strip().split("\n")[0]
-        rows.append([f"`{name}`", words])
-    return table("layer|what it does", rows)
+        text = (getattr(mnistcnn.layers, name).__doc__ or "").strip().split("\n")[0]
+        rows.append([f"`{name}`", text])
+    return table("layer|description", rows)
 
 
 def commands_table() -> str:
-    """Every command with its own words."""
+    """Return the table of the commands, with the first paragraph of each help text."""
     from typer.main import get_command
 
     from mnistcnn.cli import app
@@ -110,23 +110,61 @@ def commands_table() -> str:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     rows = [[f"`mnistcnn {name}`", " ".join((each.help or "").split("\n\n")[0].split())]
             for name, each in commands.items()]  # fmt: skip
-    return table("command|what it does", rows)
+    return table("command|description", rows)
+
+
+def last_table(name: str) -> str | None:
+    """Return the last table of a results file, the one with most threads; None if there is no such file."""
+    path = RESULTS / f"{name}.md"
+    if not path.exists():
+        return None
+    tables = re.findall(r"(?:^\|.*\n)+", path.read_text(encoding="utf-8") + "\n", re.MULTILINE)
+    return str(tables[-1]) if tables else None
 
 
 def measured(name: str) -> Callable[[], str | None]:
-    """The table that a benchmark left in its folder of results, without the text around it."""
+    """Return a function that reads the last table of a results file."""
+    return lambda: last_table(name)
 
-    def read() -> str | None:
-        path = RESULTS / f"{name}.md"
-        if not path.exists():
-            return None
-        tables = re.findall(r"(?:^\|.*\n)+", path.read_text(encoding="utf-8") + "\n", re.MULTILINE)
-        return str(tables[-1]) if tables else None  # of several, the one with most threads
 
-    return read
+def row_of(name: str, text: str) -> dict[str, str]:
+    """Return the row of a Markdown table whose first cell is ``name``, as a dictionary by column name."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    return dict(zip(lines[0], next(line for line in lines if line[0] == name), strict=True))
+
+
+def headline() -> str | None:
+    """Return the table of the main figures of session7_net, from the results of ``accuracy.py`` and ``epoch.py``."""
+    accuracies, epochs = last_table("accuracy"), last_table("epoch")
+    if accuracies is None or epochs is None:
+        return None
+    plain = row_of("session7_net", accuracies)
+    rotated = row_of("session7_net/rotation_step", accuracies)
+    times = {label: float(cell) for label, cell in row_of("session7_net", epochs).items()
+             if label.startswith(("torch", "mnistcnn")) and cell}  # fmt: skip
+    ours = times["mnistcnn lanes"]
+    fastest = min((label for label in times if label.startswith("torch")), key=times.__getitem__)
+    rows = [
+        [f"one run: {plain['epochs']} epochs of 60,000 images", f"{float(plain['epochs']) * ours:.0f} s of training"],
+        [
+            "one epoch, beside the fastest PyTorch variant",
+            f"{ours:.2f} s; {fastest}: {times[fastest]:.2f} s, {times[fastest] / ours:.1f} times as long",
+        ],
+        [
+            f"test accuracy over {plain['seeds']} seeds",
+            f"{plain['mean ± sd']}; the author reports {plain['author reports']}",
+        ],
+        [
+            "the same with the recipe `rotation_step`",
+            f"{rotated['mean ± sd']}; the author reports {rotated['author reports']}",
+        ],
+        ["two runs with the same seed", "bit-identical weights, for any number of threads, on AVX2 and AVX-512"],
+    ]
+    return table("`session7_net` on MNIST|result", rows)
 
 
 BLOCKS: dict[str, Callable[[], str | None]] = {
+    "headline": headline,
     "zoo": zoo_table,
     "networks": networks,
     "recipes": recipes_table,
@@ -146,7 +184,7 @@ def _made(name: str) -> str | None:
 
 
 def renewed(text: str) -> str:
-    """The same page with its tables as they are now."""
+    """Return the text of a page with its tables updated."""
 
     def block(match: re.Match[str]) -> str:
         name = match.group(2)
@@ -159,9 +197,9 @@ def renewed(text: str) -> str:
 
 
 def main() -> None:
-    """Writes or checks."""
+    """Update the tables, or check them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if a table is out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a table is outdated")
     check = parser.parse_args().check
     old = []
     for page in PAGES:

@@ -1,4 +1,7 @@
-"""The plan of the house: which room may know which. A broken arrow fails here, not in a review."""
+"""Tests of the architecture: which folder may include or import which, and the size of files and functions.
+
+The imports between the folders of the Python package are checked by `lint-imports`, with contracts in pyproject.toml.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ CORE = ROOT / "cpp" / "mnistcnn"
 BINDINGS = ROOT / "cpp" / "bindings"
 PYTHON = ROOT / "python" / "mnistcnn"
 
-# What each room may include besides itself. The two engines are rooms of their own and never meet.
+# Folders that each folder may include besides itself. The two engines do not include each other.
 MAY_INCLUDE = {
     "common": set(),
     "data": {"common"},
@@ -28,13 +31,13 @@ MAY_INCLUDE = {
     "train": {"common", "data", "network", "metrics", "engine", "engine/aten", "engine/lanes"},
     "bindings": {"common", "data", "network", "zoo", "metrics", "engine", "engine/aten", "engine/lanes", "train"},
 }
-# Inside the lanes engine each folder may include those before it; the files beside the folders may include all.
+# Each folder of the lanes engine may include the folders before it; files outside of these folders may include all.
 LANES_LAYERS = ("kernels", "layout", "gemm", "conv", "runtime", "ops", "plan", "execution")
 WITHOUT_TORCH = [
     *("common/*", "data/**/*", "zoo/*", "metrics/*", "engine/lanes/**/*"),
     *("network/layers.*", "network/graph.*", "network/analysis.*"),
 ]
-# Importing these loads neither torch nor the compiled module.
+# Importing these modules imports neither torch nor the compiled core.
 LIGHT_MODULES = [
     *("_internal.tables", "_internal.values", "_internal.plain_values", "transforms.steps", "data.normalization"),
     *("nn.layers", "nn.graph", "nn.summary", "optim.optimizers", "optim.schedules", "optim.losses", "optim.averaging"),
@@ -43,7 +46,7 @@ LIGHT_MODULES = [
     *("study.trials", "study.comparison", "study.log", "study.student", "study.recipe_words"),
 ]
 
-MODULES = sorted(PYTHON.rglob("*.py"))  # of the package and of every package inside it
+MODULES = sorted(PYTHON.rglob("*.py"))  # of the package and its subpackages
 SOURCES = sorted(
     path for folder in (CORE, BINDINGS) for path in folder.rglob("*") if path.suffix in (".h", ".cpp", ".inc")
 )
@@ -54,31 +57,31 @@ def includes(path: Path) -> list[str]:
     return INCLUDE.findall(path.read_text(encoding="utf-8"))
 
 
-def room_of(path: Path) -> str:
+def folder_of(path: Path) -> str:
     if BINDINGS in path.parents:
         return "bindings"
-    return _room(path.relative_to(CORE).parts)
+    return _folder(path.relative_to(CORE).parts)
 
 
-def _room(parts: tuple[str, ...]) -> str:
+def _folder(parts: tuple[str, ...]) -> str:
     inner = "/".join(parts[:2])
     return inner if inner in MAY_INCLUDE else parts[0]
 
 
 def test_there_are_sources():
     assert len(SOURCES) > 30
-    assert {room_of(path) for path in SOURCES} <= set(MAY_INCLUDE)
+    assert {folder_of(path) for path in SOURCES} <= set(MAY_INCLUDE)
 
 
-def test_rooms_include_only_what_they_may():
+def test_folders_include_only_allowed_folders():
     wrong = []
     for path in SOURCES:
-        room = room_of(path)
+        folder = folder_of(path)
         for included in includes(path):
             if included.startswith("mnistcnn/"):
-                other = _room(tuple(included.split("/")[1:]))
-                if other != room and other not in MAY_INCLUDE[room]:
-                    wrong.append(f"{path.relative_to(ROOT)} includes {included}: {room} must not know {other}")
+                other = _folder(tuple(included.split("/")[1:]))
+                if other != folder and other not in MAY_INCLUDE[folder]:
+                    wrong.append(f"{path.relative_to(ROOT)} includes {included}: {folder} must not include {other}")
     assert not wrong, "\n".join(wrong)
 
 
@@ -96,14 +99,14 @@ def test_folders_of_the_lanes_engine_include_only_lower_ones():
 
 
 def test_our_headers_are_included_by_their_full_path():
-    """So that the test above sees them all; only the bindings' and the lanes' own neighbours may be short."""
+    """Check that headers are included by full path, so that the tests above find them; only neighbours may be short."""
     names = {path.name for path in SOURCES if path.suffix != ".cpp"}
     for path in SOURCES:
         for included in includes(path):
             if included.split("/")[-1] in names and not re.match(r"(mnistcnn|ATen|c10|torch)/", included):
                 neighbour = (path.parent / included).resolve()
                 assert neighbour.exists(), f"{path.relative_to(ROOT)} includes {included}"
-                assert room_of(neighbour) == room_of(path), f"{path.relative_to(ROOT)} includes {included}"
+                assert folder_of(neighbour) == folder_of(path), f"{path.relative_to(ROOT)} includes {included}"
 
 
 def test_every_include_of_ours_exists():
@@ -114,7 +117,7 @@ def test_every_include_of_ours_exists():
 
 
 @pytest.mark.parametrize("pattern", WITHOUT_TORCH)
-def test_rooms_without_torch(pattern: str):
+def test_folders_without_torch(pattern: str):
     for path in CORE.glob(pattern):
         if path.suffix not in (".h", ".cpp", ".inc"):
             continue
@@ -122,14 +125,14 @@ def test_rooms_without_torch(pattern: str):
             assert not re.match(r"(ATen|c10|torch|caffe2)/", included), f"{path.relative_to(ROOT)} includes {included}"
 
 
-def test_only_the_bindings_know_python():
+def test_only_the_bindings_use_python():
     for path in SOURCES:
         for included in includes(path):
-            knows = re.match(r"pybind11/|Python\.h|torch/csrc/utils/pybind|torch/python", included)
-            assert not knows or room_of(path) == "bindings", f"{path.relative_to(ROOT)} includes {included}"
+            uses = re.match(r"pybind11/|Python\.h|torch/csrc/utils/pybind|torch/python", included)
+            assert not uses or folder_of(path) == "bindings", f"{path.relative_to(ROOT)} includes {included}"
 
 
-def test_the_large_torch_headers_are_nowhere():
+def test_no_file_includes_a_large_torch_header():
     for path in SOURCES:
         large = {"torch/torch.h", "torch/extension.h", "torch/all.h", "ATen/ATen.h", "ATen/Functions.h"}
         assert not large & set(includes(path)), path.relative_to(ROOT)
@@ -142,7 +145,7 @@ def test_the_core_prints_nothing():
             assert not printing.search(path.read_text(encoding="utf-8")), path.relative_to(ROOT)
 
 
-def test_files_stay_readable():
+def test_length_of_files():
     for path in [*SOURCES, *MODULES]:
         lines = len(path.read_text(encoding="utf-8").splitlines())
         assert lines <= 650, f"{path.relative_to(ROOT)} has {lines} lines"
@@ -208,14 +211,40 @@ def test_only_native_imports_the_core():
 
 
 def test_only_the_command_line_and_course_import_the_package_itself():
-    """Everything else imports the modules that it needs, so that import-linter sees the dependencies."""
+    """All other modules import the modules that they need, so that import-linter finds the dependencies."""
     importers = {path.relative_to(PYTHON).parts[0] for path in MODULES if "mnistcnn" in imported_names(path)}
     assert importers == {"cli", "course"}
 
 
+def test_page_lists_every_folder_of_the_package():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    listed = {
+        name for cell in re.findall(r"^\| \d+ \| (.*?) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)
+    }
+    ours = {path.relative_to(PYTHON).parts[0].removesuffix(".py") for path in MODULES}
+    assert listed == ours - {"__init__", "_built_with"}
+
+
+def test_page_names_existing_files():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = "\n".join(re.findall(r"^\|.*$", page.partition("## Folders of the Python package")[0], re.MULTILINE))
+    named = set(re.findall(r"`([\w/]+(?:\.(?:py|h|cpp)|/))`", table))
+    assert len(named) > 30
+    roots = (
+        PYTHON,
+        CORE,
+        ROOT,
+        PYTHON / "convert" / "operations",
+        CORE / "engine" / "lanes" / "kernels",
+        PYTHON / "plot",
+    )
+    missing = {name for name in named if not any((root / name).exists() for root in roots)}
+    assert not missing, f"docs/architecture.md names files that do not exist: {sorted(missing)}"
+
+
 def test_tests_mirror_the_sources():
-    """test_x.py belongs to a module or a folder x, or to a property of the whole, named here."""
-    wholes = {
+    """Check that test_x.py tests a module or folder x, or a property of the whole package that is listed here."""
+    properties = {
         "architecture",
         "benchmarks",
         "cpp_example",
@@ -238,4 +267,4 @@ def test_tests_mirror_the_sources():
     }
     modules = {part.strip("_") for path in MODULES for part in module_name(path).split(".")[1:]}
     for path in Path(__file__).parent.glob("test_*.py"):
-        assert path.stem.removeprefix("test_") in modules | wholes, path.name
+        assert path.stem.removeprefix("test_") in modules | properties, path.name

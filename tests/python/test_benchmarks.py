@@ -1,4 +1,4 @@
-"""The benchmarks run, in small; what they measure is judged by readers."""
+"""Tests of the benchmarks: they run with small settings. Measured times are not tested."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def _run(script: str, *options: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def test_turns_are_interleaved_and_counted(timing):
+def test_measurements_are_interleaved_and_steps_are_counted(timing):
     calls: list[tuple[str, int]] = []
     found = {name: lambda steps, name=name: calls.append((name, steps)) or time.sleep(0.001 * steps) for name in "ab"}
     turns = timing.take_turns(found, seconds=0.06, rounds=3, most=5)
-    counted = calls[4:]  # warming up and trying out, two each
+    counted = calls[4:]  # without the warm-up and the trial run, two calls each
     assert [name for name, _ in counted] == ["a", "b", "b", "a", "a", "b"]
     assert all(1 <= steps <= 5 for _, steps in counted)
     assert all(each >= 0.001 for each in turns.medians.values())
     assert turns.failed == {}
 
 
-def test_a_compiler_that_fails_is_left_out_and_nobody_else(timing):
+def test_only_optional_contenders_may_fail(timing):
     def broken(steps: int) -> None:
         raise RuntimeError("no compiler\nand much more")
 
@@ -65,7 +65,7 @@ def test_a_compiler_that_fails_is_left_out_and_nobody_else(timing):
         timing.take_turns({"torch eager": broken}, 0.01, 2, 3)
 
 
-def test_work_of_others_is_noticed_and_our_own_is_not(timing):
+def test_load_by_other_processes_is_measured_without_our_own(timing):
     def busy(seconds: float) -> None:
         end = time.process_time() + seconds
         while time.process_time() < end:
@@ -75,7 +75,7 @@ def test_work_of_others_is_noticed_and_our_own_is_not(timing):
     busy(0.3)
     quiet = watch.foreign_load()
     if quiet is None:
-        pytest.skip("this system does not tell")
+        pytest.skip("this system does not report CPU times")
     program = "import time\nend = time.process_time() + 1.5\nwhile time.process_time() < end: pass"
     with subprocess.Popen([sys.executable, "-c", program]) as other:
         time.sleep(0.2)
@@ -86,11 +86,11 @@ def test_work_of_others_is_noticed_and_our_own_is_not(timing):
     assert disturbed > 0.3 / (os.cpu_count() or 1)
 
 
-def test_a_disturbed_table_says_so(timing):
+def test_a_table_warns_about_load_by_other_processes(timing):
     record = {"spread": 0.05, "foreign_load": 0.3}
-    assert "not quiet" in timing.disturbance([record])
-    assert "not quiet" not in timing.disturbance([{**record, "foreign_load": 0.02}])
-    assert "not known" in timing.disturbance([{**record, "foreign_load": None}])
+    assert "do not cite" in timing.disturbance([record])
+    assert "do not cite" not in timing.disturbance([{**record, "foreign_load": 0.02}])
+    assert "unknown" in timing.disturbance([{**record, "foreign_load": None}])
 
 
 @pytest.mark.parametrize("name", mnistcnn.list_models())
@@ -117,7 +117,7 @@ def test_epoch(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["predict", "competitor"])
-def test_cells_of(name: str, monkeypatch: pytest.MonkeyPatch, one_thread):
+def test_cell_records(name: str, monkeypatch: pytest.MonkeyPatch, one_thread):
     module = _module(name, monkeypatch)
     isa = core.instruction_sets()[0]
     options = {"networks": ["budget_model3"], "batch_size": 32, "seconds": 0.2, "rounds": 1, "onnx": False}
@@ -136,14 +136,14 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def test_an_instruction_set_that_is_not_here_is_refused(timing):
-    with pytest.raises(SystemExit, match=r"--isa mmx: this machine has .*baseline"):
+def test_an_unsupported_instruction_set_exits_with_a_message(timing):
+    with pytest.raises(SystemExit, match=r"--isa mmx: .*baseline"):
         timing.instruction_sets(["mmx"])
     assert timing.instruction_sets(["best"]) == core.instruction_sets()[:1]
     assert timing.instruction_sets(["all"]) == core.instruction_sets()
 
 
-def test_all_refuses_a_table_that_is_not_there():
+def test_all_rejects_an_unknown_table():
     command = [sys.executable, str(BENCHMARKS / "all.py"), "nonsense"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""The example in C++ trains to the accuracy that it should, and to the bits of the same run from Python."""
+"""Tests of the C++ example: its accuracy, and that it is bit-identical to the same run in Python."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import mnistcnn
 PROGRAM = os.environ.get("MNISTCNN_TRAIN_MNIST", "")  # the compiled example
 EPOCHS, SEED = 3, 2  # the seed is the program's
 
-needs_the_program = pytest.mark.skipif(not PROGRAM, reason="MNISTCNN_TRAIN_MNIST does not name the compiled example")
+needs_the_program = pytest.mark.skipif(not PROGRAM, reason="MNISTCNN_TRAIN_MNIST is not set to the compiled example")
 
 
 @needs_the_program
-def test_it_is_the_same_run(mnist: tuple[mnistcnn.ImageSet, mnistcnn.ImageSet], tmp_path: Path) -> None:
+def test_run_is_bit_identical_to_python(mnist: tuple[mnistcnn.ImageSet, mnistcnn.ImageSet], tmp_path: Path) -> None:
     folder = Path(os.environ["MNISTCNN_DATA"])
     for file in folder.iterdir():
         name = tmp_path / file.name.removesuffix(".gz")
@@ -42,7 +42,7 @@ def test_it_is_the_same_run(mnist: tuple[mnistcnn.ImageSet, mnistcnn.ImageSet], 
 
 
 @needs_the_program
-def test_errors_name_the_file(tmp_path: Path) -> None:
+def test_error_names_the_missing_file(tmp_path: Path) -> None:
     done = subprocess.run([PROGRAM, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "train-labels-idx1-ubyte" in done.stderr

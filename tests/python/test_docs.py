@@ -1,4 +1,4 @@
-"""The pages say what is true: their Python runs, their tables are current, every public name has its place."""
+"""Tests of the pages: their Python blocks run, tables are current, every public name is in the reference."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import mnistcnn
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "index.md"]
 PAGES += sorted((ROOT / "docs" / "tutorial").glob("*.md")) + sorted((ROOT / "docs" / "howto").glob("*.md"))
-# What a reader runs, and what is hidden from readers: preparations and checks, in comments.
+# Visible blocks, and blocks for setup and checks in comments.
 PYTHON = re.compile(r"^```python\n(.*?)^```$|^<!--python\n(.*?)^-->$", re.MULTILINE | re.DOTALL)
 REFERENCE = re.compile(r"^::: (mnistcnn\.[\w.]+)$", re.MULTILINE)
-# What the extras of a page bring.
+# Packages that a page needs, by its name.
 NEEDS = {
     "experiment": ["optuna"],
     "sweep": ["optuna"],
@@ -30,7 +30,7 @@ NEEDS = {
 
 
 def blocks(page: Path) -> list[tuple[int, str]]:
-    """(line, code) of every block of a page."""
+    """Return the line and the code of every Python block of a page."""
     text = page.read_text(encoding="utf-8")
     found = PYTHON.finditer(text)
     return [(text.count("\n", 0, each.start()) + 1, each.group(1) or each.group(2)) for each in found]
@@ -38,7 +38,7 @@ def blocks(page: Path) -> list[tuple[int, str]]:
 
 @pytest.fixture
 def small(digits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A reader's machine on which every data set is a few hundred digits, in an empty folder."""
+    """Replace every data set by a few hundred digits and change to an empty directory."""
     train_set, test_set = digits[0][:240], digits[1][:100]
     monkeypatch.setattr("mnistcnn.load", lambda *_, **__: (train_set, test_set))
     monkeypatch.setattr("mnistcnn.data.datasets.load", lambda *_, **__: (train_set, test_set))
@@ -48,7 +48,7 @@ def small(digits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
-def test_python_of(page: Path, small: None):
+def test_python_blocks_run(page: Path, small: None):
     from matplotlib import pyplot as plt
 
     for extra in NEEDS.get(page.stem, ()):
@@ -56,7 +56,7 @@ def test_python_of(page: Path, small: None):
     names: dict[str, Any] = {"__name__": "__main__"}
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         for line, code in blocks(page):
-            lines = "\n" * line + code  # so that a traceback names the line of the page
+            lines = "\n" * line + code  # so that line numbers in tracebacks are those of the page
             exec(compile(lines, str(page), "exec", dont_inherit=True), names)
     plt.close("all")
 
@@ -65,7 +65,7 @@ def test_tables_are_current(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     tables = importlib.import_module("tables")
     old = [page.name for page in tables.PAGES if tables.renewed(page.read_text("utf-8")) != page.read_text("utf-8")]
-    assert not old, f"python docs/tables.py renews {old}"
+    assert not old, f"outdated, run python docs/tables.py: {old}"
     marked = {name for page in tables.PAGES for _, name, _ in tables.MARKED.findall(page.read_text("utf-8"))}
     assert marked == set(tables.BLOCKS)
     assert tables.renewed("<!-- zoo: begin -->\nold\n<!-- zoo: end -->").count("| `") == len(mnistcnn.list_models())
@@ -74,20 +74,20 @@ def test_tables_are_current(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("name", mnistcnn.list_models())
-def test_pytorch_code_makes_the_network(name: str, monkeypatch: pytest.MonkeyPatch):
+def test_pytorch_code_defines_the_same_network(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
-    writer = importlib.import_module("pytorch_code")
+    generator = importlib.import_module("pytorch_code")
     model = mnistcnn.create_model(name)
     names: dict[str, Any] = {"nn": torch.nn}
-    exec(writer.pytorch_code(model), names)
-    network = names[writer.class_name(name)]()
+    exec(generator.pytorch_code(model), names)
+    network = names[generator.class_name(name)]()
     assert list(network.state_dict()) == list(model.state_dict())
     network.load_state_dict(model.state_dict())
     images = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(3))
     torch.testing.assert_close(network.eval()(images), model.eval()(images), rtol=1e-5, atol=1e-5)
 
 
-def test_pytorch_code_refuses_what_is_no_chain(monkeypatch: pytest.MonkeyPatch):
+def test_pytorch_code_raises_for_a_graph_that_is_not_a_chain(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     model = mnistcnn.Model(
         [mnistcnn.layers.Residual([mnistcnn.layers.ReLU()]), mnistcnn.layers.Flatten(), mnistcnn.layers.Linear(10)]
@@ -105,10 +105,10 @@ def test_every_public_name_is_in_the_reference():
         public |= {f"mnistcnn.{namespace}.{name}" for name in getattr(mnistcnn, namespace).__all__}
     twice = {f"mnistcnn.study.{name}" for name in mnistcnn.study.__all__ if name in mnistcnn.__all__}
     missing = public - twice - set(listed)
-    assert not missing, f"in no page of docs/reference: {sorted(missing)}"
+    assert not missing, f"missing in docs/reference: {sorted(missing)}"
 
 
-def test_every_page_is_in_the_site_and_every_picture_is_small():
+def test_every_page_is_in_the_navigation_and_every_picture_is_small():
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     for page in (ROOT / "docs").rglob("*.md"):
         assert str(page.relative_to(ROOT / "docs")) in navigation
@@ -120,7 +120,7 @@ def test_every_page_is_in_the_site_and_every_picture_is_small():
         assert f"pictures/{picture.name}" in shown, picture.name
 
 
-def test_links_of_the_readme_lead_somewhere():
+def test_links_of_the_readme_exist():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
         assert (ROOT / target).exists(), target

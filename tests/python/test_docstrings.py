@@ -1,4 +1,4 @@
-"""Docstrings of the public interface: one entry per parameter, and an example that runs."""
+"""Tests of the docstrings of the public interface: one entry per parameter, and an example."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import mnistcnn
 
 NAMESPACES = ("callbacks", "explain", "layers", "losses", "optim", "plot", "profile", "study", "transforms")
-# Classes that a user receives and does not make: their attributes are described beside the fields.
+# Classes that users do not construct: their attributes are described beside the fields.
 RESULTS = {
     *("Comparison", "EngineWarning", "CheckpointWarning", "ConversionError", "DivergedError", "EpochRecord"),
     *("EpochTimes", "Experiments", "Field", "LayerTime", "Limits", "Profile", "StepRecord", "Sweep", "TestResult"),
@@ -32,7 +32,7 @@ PUBLIC = public()
 
 
 def documented(text: str) -> list[str]:
-    """Return the entries of the section "Parameters" of a docstring in NumPy's style."""
+    """Return the names in the section "Parameters" of a NumPy-style docstring."""
     section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w+\n-+$|\Z)", text, re.MULTILINE | re.DOTALL)
     return re.findall(r"^(?:\*\*)?(\S.*?)$", section[1], re.MULTILINE) if section else []
 
@@ -44,13 +44,13 @@ def parameters(value: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("name", sorted(PUBLIC))
-def test_each_parameter_has_an_entry_of_its_own(name: str):
+def test_each_parameter_has_its_own_entry(name: str):
     value = PUBLIC[name]
     text = inspect.getdoc(value) or ""
     assert text, f"{name} has no docstring"
     if name.rpartition(".")[2] in RESULTS:
         return
-    if isinstance(value, type) and dataclasses.is_dataclass(value):  # inherited entries stand in the base class
+    if isinstance(value, type) and dataclasses.is_dataclass(value):  # entries of inherited fields are in the base class
         text = "\n\n".join(inspect.cleandoc(each.__doc__ or "") for each in value.__mro__)
         listed = [
             entry for part in re.split(r"(?=^Parameters\n-+$)", text, flags=re.MULTILINE) for entry in documented(part)

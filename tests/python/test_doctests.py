@@ -1,4 +1,4 @@
-"""The examples in the docstrings run, and print what they say."""
+"""Run the examples in the docstrings and compare their output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODULES = sorted(
 
 
 @pytest.mark.parametrize("name", ["mnistcnn", *MODULES])
-def test_examples_of(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path):
+def test_examples_run(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
     with torch.random.fork_rng(devices=[]):
@@ -27,7 +27,7 @@ def test_examples_of(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path):
     assert found.failed == 0
 
 
-def test_there_are_examples():
+def test_number_of_examples():
     finder = doctest.DocTestFinder(exclude_empty=True)
     examples = [
         example

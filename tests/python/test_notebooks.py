@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, at a small setting, and are stored without what a run leaves behind."""
+"""Tests of the notebooks: they run with small settings, and are stored without outputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
-# What stands in the place of the values in a notebook's cell "parameters".
+# Values that replace those in the cell of a notebook with the tag "parameters".
 SMALL: dict[str, dict[str, Any]] = {
     "01_quickstart": {"images": 2000, "epochs": 1},
     "02_journey_to_99_4": {"images": 500, "epochs": 1, "seeds": 2},
@@ -22,7 +22,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "04_why_it_fails": {"images": 2000, "epochs": 1},
     "05_experiments": {"images": 500, "epochs": 1, "seeds": 2, "folds": 2, "tries": 2},
 }
-MOST_LINES = 14
+MAX_LINES = 14
 FIGURE = re.compile(r"mnistcnn\.plot\.(?!LiveCurves)|\.plot\(\)$|plt\.subplots", re.MULTILINE)
 
 
@@ -40,34 +40,34 @@ def code_of(cells: list[Any]) -> Iterator[Any]:
     return (cell for cell in cells if cell.cell_type == "code")
 
 
-def test_all_notebooks_are_tested():
+def test_all_notebooks_have_small_settings():
     assert sorted(SMALL) == sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 
 
-def test_the_page_of_the_notebooks_names_them_all():
+def test_the_page_about_notebooks_lists_all():
     page = (FOLDER.parent / "docs" / "notebooks.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `(\w+)\.ipynb` \|", page, re.MULTILINE) == sorted(SMALL)
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_notebooks_are_clean_and_short(name: str):
+def test_notebooks_have_no_outputs_and_short_cells(name: str):
     cells = cells_of(name)
     nbformat.validate(nbformat.read(FOLDER / f"{name}.ipynb", as_version=4))
     assert all(not cell.outputs and cell.execution_count is None for cell in code_of(cells))
-    assert all(len(cell.source.splitlines()) <= MOST_LINES for cell in code_of(cells))
+    assert all(len(cell.source.splitlines()) <= MAX_LINES for cell in code_of(cells))
     assert cells[0].cell_type == "markdown"
     assert len(cells) < 15 or name != "01_quickstart"
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_links_between_notebooks_lead_somewhere(name: str):
+def test_links_between_notebooks_exist(name: str):
     for cell in cells_of(name):
         for link in re.findall(r"\]\(([^)#]+)\)", cell.source if cell.cell_type == "markdown" else ""):
             assert link.startswith("http") or (FOLDER / link).exists(), link
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_small_settings_replace_what_is_there(name: str):
+def test_small_settings_match_the_parameters_cell(name: str):
     given = set(re.findall(r"^(\w+) = ", parameters_of(name).source, re.MULTILINE))
     assert given == {*SMALL[name], "data"}
 
