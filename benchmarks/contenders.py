@@ -30,17 +30,22 @@ def torch_network(model: mnistcnn.Model) -> nn.Sequential:
 
 
 class TorchTraining:
-    """Usual training loop in PyTorch, with the images in memory."""
+    """Usual training loop in PyTorch, with the images in memory.
+
+    ``variant`` is "eager", "channels_last" or "compile", each with or without " bf16" for autocast to bfloat16.
+    """
 
     def __init__(
         self, model: mnistcnn.Model, data: mnistcnn.ImageSet, batch_size: int, variant: str, device: str = "cpu"
     ) -> None:
         self.images, self.labels = torch.tensor(data.images).to(device), torch.tensor(data.labels).to(device)
         self.batch_size = batch_size
-        self.layout = torch.channels_last if variant == "channels_last" else torch.contiguous_format
+        mode, _, precision = variant.partition(" ")
+        self.layout = torch.channels_last if mode == "channels_last" else torch.contiguous_format
+        self.autocast = torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
         network = torch_network(model).train().to(device, memory_format=self.layout)
         self.optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
-        self.network = torch.compile(network) if variant == "compile" else network
+        self.network = torch.compile(network) if mode == "compile" else network
         self.loss = F.nll_loss if model.outputs == "log_probabilities" else F.cross_entropy
         (self.scale,), (self.shift,) = model.pixel_normalization.scale, model.pixel_normalization.shift
 
@@ -52,7 +57,8 @@ class TorchTraining:
         for indices in order.split(self.batch_size):
             images = self.images[indices].float().mul_(self.scale).add_(self.shift)
             self.optimizer.zero_grad()
-            loss = self.loss(self.network(images.contiguous(memory_format=self.layout)), self.labels[indices])
+            with self.autocast:
+                loss = self.loss(self.network(images.contiguous(memory_format=self.layout)), self.labels[indices])
             loss.backward()
             self.optimizer.step()
             total += loss.detach()

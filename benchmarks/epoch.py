@@ -4,8 +4,9 @@
 
 All contenders have the same data in memory, the same batches, SGD with momentum, the same number of threads and, except
 for torch.compile, the same instruction set. PyTorch runs a usual loop that gathers uint8 images, normalises them and
-steps, with no metrics except the sum of the loss. mnistcnn runs one call of `train`. The time of an epoch of 60,000
-images is extrapolated from the measured steps. Compilation is not timed.
+steps, with no metrics except the sum of the loss; "bf16" is the same loop under autocast to bfloat16. mnistcnn runs one
+call of `train`, in float32. The time of an epoch of 60,000 images is extrapolated from the measured steps. Compilation
+is not timed.
 
 The % of peak FMA throughput is 6 operations per multiply-accumulate of the network, divided by the time and by the
 throughput of a loop of independent multiply-adds on the same threads. It is given for two peaks: the median of that
@@ -49,7 +50,8 @@ def _contenders(name: str, data: Any, arguments: argparse.Namespace, threads: in
         return mnistcnn.create_model(name, seed=1)
 
     size = arguments.batch_size
-    variants = ["eager", "channels_last", *(["compile"] if name in arguments.compile else [])]
+    modes = ["eager", "channels_last", *(["compile"] if name in arguments.compile else [])]
+    variants = [*modes, *(f"{mode} bf16" for mode in modes)]
     engines = ["aten", *(["lanes"] if core.lanes_refusal(fresh()._network) is None else [])]
     theirs = {f"torch {each}": TorchTraining(fresh(), data, size, each).steps for each in variants}
     return theirs | {f"mnistcnn {each}": OurTraining(fresh(), data, size, each, threads).steps for each in engines}
