@@ -146,11 +146,11 @@ class CallbackList:
         return on_step
 
 
-def check_monitor(user: object, monitor: object, validated: bool) -> None:
+def check_monitor(owner: object, monitor: object, validated: bool) -> None:
     """Raise ValueError if ``monitor`` is a result of the validation set and there is none."""
     if isinstance(monitor, str) and monitor.startswith("validation") and not validated:
         raise ValueError(
-            f"{type(user).__name__} monitors {monitor}, but there is no validation set; pass validation=0.1 (a "
+            f"{type(owner).__name__} monitors {monitor}, but there is no validation set; pass validation=0.1 (a "
             "fraction of the training set) or an ImageSet"
         )
 

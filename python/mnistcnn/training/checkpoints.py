@@ -144,8 +144,8 @@ class Checkpoint(Value):
             raise OSError(f"the checkpoint directory {folder} can't be created: {error.strerror or error}") from error
         if self._files() and not resume:
             raise FileExistsError(
-                f"{folder} already holds checkpoints of a run of {self.epochs[-1]} epochs; pass resume=True to resume it, "
-                "or another directory"
+                f"{folder} already holds checkpoints of a run of {self.epochs[-1]} epochs; pass resume=True to resume "
+                "it, or another directory"
             )
         trial = folder / f".epoch-000000.safetensors.{os.getpid()}.part"
         try:

@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 
 
 class RunState:
-    """Takes and restores snapshots of a run, and checks that a snapshot belongs to the same run.
-
-    The constructor records the arguments of the run, to be compared with those of a snapshot.
-    """
+    """Arguments of a run, recorded at its start, and methods to take, check and restore its snapshots."""
 
     def __init__(
         self, model: Model, recipe: Recipe, sets: tuple[ImageSet, ImageSet | None], callbacks: Iterable[Any]
