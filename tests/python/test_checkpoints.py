@@ -22,7 +22,7 @@ from mnistcnn._internal.tensor_files import write_tensors
 from mnistcnn.training.checkpoints import FORMAT, CheckpointWarning
 from runs import small
 
-KILLS = int(os.environ.get("MNISTCNN_KILLS", "12"))  # number of kills in test_killed_at_random_moments
+KILLS = int(os.environ.get("MNISTCNN_KILLS", "12"))  # 50 for a thorough check
 
 
 def fit(model: mnistcnn.Model, data: mnistcnn.ImageSet, **options: Any) -> mnistcnn.History:
