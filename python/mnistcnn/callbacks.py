@@ -1,4 +1,4 @@
-"""Callbacks of a training run, and the records that they receive."""
+"""Callbacks of a training run, and the records that are passed to them."""
 
 from mnistcnn.training.callbacks import (
     Callback,

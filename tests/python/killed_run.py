@@ -1,4 +1,4 @@
-"""A run in a process of its own, for tests that kill it: trains, and prints the SHA-256 of everything at the end."""
+"""Training run in a separate process, for tests that kill it. It prints the SHA-256 of the weights at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import mnistcnn
 
 
 def recipe() -> mnistcnn.Recipe:
-    """Everything that has a state: Adam, a schedule, augmentation, averaging, and dropout in the network."""
+    """Return a recipe with stateful parts: Adam, a schedule, augmentation and averaging. The network has dropout."""
     return mnistcnn.Recipe(
         epochs=6,
         batch_size=32,
@@ -24,11 +24,11 @@ def recipe() -> mnistcnn.Recipe:
 
 
 def digest(model: mnistcnn.Model) -> str:
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for name, tensor in model.state_dict().items():
-        found.update(name.encode())
-        found.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        sha256.update(name.encode())
+        sha256.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha256.hexdigest()
 
 
 def run(folder: str | None) -> str:
@@ -50,6 +50,6 @@ def run(folder: str | None) -> str:
 
 
 if __name__ == "__main__":
-    run(None)  # all imports are made, so that what is killed is a run
+    run(None)  # complete all imports before the run that is killed
     print("started", flush=True)
     print(run(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""The ready callbacks."""
+"""Built-in callbacks."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def fit(model: mnistcnn.Model, data: mnistcnn.ImageSet, *callbacks: Any, **optio
     return mnistcnn.train(model, data, callbacks=callbacks, **options)
 
 
-def last_good_epoch(values: list[float], patience: int, min_delta: float, sign: int) -> int:
-    """The epoch after which a run must end, by trying every one: the slow and obvious reference."""
+def expected_last_epoch(values: list[float], patience: int, min_delta: float, sign: int) -> int:
+    """Return the epoch after which a run must end: slow reference that tries every epoch."""
     for end in range(1, len(values) + 1):
         records, best = [], -np.inf
         for value in values[:end]:
@@ -33,12 +33,12 @@ def last_good_epoch(values: list[float], patience: int, min_delta: float, sign: 
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_early_stopping(seed: int):
-    """Fed with made-up validations; it may only look at the history."""
-    dice = np.random.default_rng(seed)
+def test_early_stopping_matches_the_reference(seed: int):
+    """Compare with the reference for random validation results in the history."""
+    rng = np.random.default_rng(seed)
     monitor = ["validation_accuracy", "validation_loss"][seed % 2]
-    patience, min_delta = int(dice.integers(1, 5)), float(dice.choice([0.0, 0.05]))
-    values = dice.uniform(0, 1, 30).round(1).tolist()
+    patience, min_delta = int(rng.integers(1, 5)), float(rng.choice([0.0, 0.05]))
+    values = rng.uniform(0, 1, 30).round(1).tolist()
     stopper = mnistcnn.callbacks.EarlyStopping(patience, monitor, min_delta)
     trainer = mnistcnn.Trainer(small(), progress=False)
     stopper.on_train_start(trainer)
@@ -48,17 +48,17 @@ def test_early_stopping(seed: int):
         stopper.on_epoch(record)
         if trainer._stopping:
             break
-    assert len(trainer.history) == last_good_epoch(values, patience, min_delta, 1 if "accuracy" in monitor else -1)
+    assert len(trainer.history) == expected_last_epoch(values, patience, min_delta, 1 if "accuracy" in monitor else -1)
 
 
-def test_early_stopping_ends_a_run_and_a_resumed_one_stays_ended(data: Any, tmp_path: Path):
+def test_early_stopping_also_stops_the_resumed_run(data: Any, tmp_path: Path):
     options: dict[str, Any] = {"validation": 0.2, "optimizer": mnistcnn.optim.SGD(lr=0.0), "epochs": 9}
-    model = mnistcnn.create_model("budget_model1")  # without batch norm nothing moves
+    model = mnistcnn.create_model("budget_model1")  # without batch norm, training with lr=0 changes nothing
     assert len(fit(model, data, mnistcnn.callbacks.EarlyStopping(2), checkpoint=tmp_path, **options)) == 3
     assert len(fit(model, data, mnistcnn.callbacks.EarlyStopping(2), checkpoint=tmp_path, resume=True, **options)) == 3
 
 
-def test_keep_best_gives_the_best_weights(data: Any):
+def test_keep_best_restores_the_best_weights(data: Any):
     model = small()
     train_set, held_out = data.split(0.3)
     history = fit(
@@ -69,7 +69,7 @@ def test_keep_best_gives_the_best_weights(data: Any):
 
 
 def test_keep_best_after_divergence(data: Any):
-    """The learning rate explodes in the third epoch; the model keeps the best of the first two."""
+    """The run diverges in the third epoch; the model gets the best weights of the first two."""
     model = mnistcnn.create_model("budget_model1")
     schedule = mnistcnn.optim.LambdaLR(lambda epoch: 1.0 if epoch < 2 else 1e30)
     with pytest.raises(mnistcnn.DivergedError):
@@ -79,23 +79,23 @@ def test_keep_best_after_divergence(data: Any):
 
 
 @pytest.mark.parametrize("make", [mnistcnn.callbacks.EarlyStopping, mnistcnn.callbacks.KeepBest])
-def test_a_validation_set_is_needed(make: Any, data: Any):
+def test_missing_validation_set_raises(make: Any, data: Any):
     model = small()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with pytest.raises(ValueError, match="looks at validation_accuracy, but there is no validation set; give valid"):
+    with pytest.raises(ValueError, match=r"monitors validation_accuracy, .*no validation set; .*validation=0.1"):
         fit(model, data, make())
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     with pytest.raises(ValueError, match="monitor must be one of 'validation_accuracy', 'validation_loss'"):
         make(monitor="train_loss")
 
 
-def test_csv(data: Any, tmp_path: Path):
+def test_csv_logger(data: Any, tmp_path: Path):
     history = fit(small(), data, mnistcnn.callbacks.CSVLogger(tmp_path / "run.csv"))
     with (tmp_path / "run.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["train_loss"]) for row in rows] == history.column("train_loss").tolist()
     model = small()
-    with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere"):
         fit(model, data, mnistcnn.callbacks.CSVLogger(tmp_path / "nowhere" / "run.csv"))
     assert model.history is not None
     assert len(model.history) == 0
@@ -118,7 +118,7 @@ def test_tensorboard(data: Any, tmp_path: Path):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 def test_mlflow(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     mlflow = pytest.importorskip("mlflow")
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # plain files need no database
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # use files instead of a database
     store = f"file:{tmp_path}"
     history = fit(small(), data, mnistcnn.callbacks.MLflow("digits", "first", store))
     client = mlflow.MlflowClient(tracking_uri=store)
@@ -140,7 +140,7 @@ def test_mlflow(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (lambda _: mnistcnn.callbacks.MLflow(), "mlflow", r"pip install \"mnistcnn\[mlflow\]\""),
     ],
 )
-def test_without_the_package(make: Any, module: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_missing_package_raises(make: Any, module: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=text):
         make(tmp_path)

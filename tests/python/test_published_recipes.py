@@ -1,4 +1,4 @@
-"""The published recipes, line by line."""
+"""Published recipes: settings, sources and reported accuracies."""
 
 from __future__ import annotations
 
@@ -16,71 +16,71 @@ from mnistcnn.training.published_recipes import variants
 from mnistcnn.training.recipes import DECIDING
 from mnistcnn.transforms import CenterCrop, RandomApply, Resize, Rotation
 
-USUAL = {"batch_size": 128, "optimizer": SGD(lr=0.01, momentum=0.9)}
+COMMON = {"batch_size": 128, "optimizer": SGD(lr=0.01, momentum=0.9)}
 PLATEAU = ReduceLROnPlateau(0.1, 3, "validation_accuracy")
-OPEN = {"batch_size", "optimizer", "loss", "shuffle", "seed"}
-REST = {"loss", "shuffle", "seed"}
+UNSTATED = {"batch_size", "optimizer", "loss", "shuffle", "seed"}
+NEVER_STATED = {"loss", "shuffle", "seed"}
 
-# name, variant: reported accuracy, fields, what we chose
+# (name, variant): reported accuracy, fields, fields chosen by us
 TABLE: dict[tuple[str, str | None], tuple[float | None, dict[str, Any], set[str]]] = {
-    ("assignment7_model1", None): (99.21, {**USUAL, "epochs": 20}, OPEN),
-    ("assignment7_model2", None): (99.20, {**USUAL, "epochs": 20}, OPEN),
-    ("assignment7_model3", None): (None, {**USUAL, "epochs": 20}, OPEN | {"epochs"}),
-    ("assignment7_model4", None): (99.30, {**USUAL, "epochs": 20}, OPEN),
-    ("assignment7_model5", None): (99.40, {**USUAL, "epochs": 20}, OPEN),
-    ("assignment7_model6", None): (99.06, {**USUAL, "augment": (Rotation(7, fill=1),)}, OPEN | {"augment.fill"}),
+    ("assignment7_model1", None): (99.21, {**COMMON, "epochs": 20}, UNSTATED),
+    ("assignment7_model2", None): (99.20, {**COMMON, "epochs": 20}, UNSTATED),
+    ("assignment7_model3", None): (None, {**COMMON, "epochs": 20}, UNSTATED | {"epochs"}),
+    ("assignment7_model4", None): (99.30, {**COMMON, "epochs": 20}, UNSTATED),
+    ("assignment7_model5", None): (99.40, {**COMMON, "epochs": 20}, UNSTATED),
+    ("assignment7_model6", None): (99.06, {**COMMON, "augment": (Rotation(7, fill=1),)}, UNSTATED | {"augment.fill"}),
     ("assignment7_model7", None): (
         99.11,
-        {**USUAL, "augment": (Rotation(7, fill=1),), "schedule": StepLR(6, 0.1)},
-        OPEN | {"augment", "schedule"},
+        {**COMMON, "augment": (Rotation(7, fill=1),), "schedule": StepLR(6, 0.1)},
+        UNSTATED | {"augment", "schedule"},
     ),
     ("assignment7_model8", None): (
         99.38,
-        {**USUAL, "epochs": 16, "batch_size": 32, "schedule": ExponentialLR(0.9)},
-        REST,
+        {**COMMON, "epochs": 16, "batch_size": 32, "schedule": ExponentialLR(0.9)},
+        NEVER_STATED,
     ),
     ("era5_net", None): (
         99.33,
         {
-            **USUAL,
+            **COMMON,
             "epochs": 20,
             "batch_size": 512,
             "schedule": StepLR(15, 0.1),
             "augment": (RandomApply((CenterCrop(22), Resize(28)), p=0.1), Rotation(15, fill=0)),
             "loss": "nll",
         },
-        REST - {"loss"},
+        NEVER_STATED - {"loss"},
     ),
     ("budget_model1", None): (
         98.63,
         {"epochs": 10, "optimizer": Adam(lr=0.01), "schedule": PLATEAU, "loss": "cross_entropy"},
-        REST - {"loss"},
+        NEVER_STATED - {"loss"},
     ),
     ("budget_model2", None): (
         98.80,
         {"epochs": 12, "optimizer": Adam(lr=0.005), "schedule": PLATEAU, "loss": "cross_entropy"},
-        REST - {"loss"},
+        NEVER_STATED - {"loss"},
     ),
     ("budget_model3", None): (
         97.90,
         {"epochs": 15, "optimizer": Adam(lr=0.001), "schedule": PLATEAU, "loss": "cross_entropy"},
-        REST - {"loss"},
+        NEVER_STATED - {"loss"},
     ),
-    ("session7_net1", None): (99.30, USUAL, REST),
-    ("session7_net2", None): (99.22, USUAL, REST),
-    ("session7_net", None): (99.20, USUAL, REST),
-    ("session7_net", "rotation"): (99.26, {**USUAL, "augment": (Rotation(10, fill=1),)}, REST),
+    ("session7_net1", None): (99.30, COMMON, NEVER_STATED),
+    ("session7_net2", None): (99.22, COMMON, NEVER_STATED),
+    ("session7_net", None): (99.20, COMMON, NEVER_STATED),
+    ("session7_net", "rotation"): (99.26, {**COMMON, "augment": (Rotation(10, fill=1),)}, NEVER_STATED),
     ("session7_net", "rotation_step"): (
         99.45,
-        {**USUAL, "augment": (Rotation(10, fill=1),), "schedule": StepLR(6, 0.1)},
-        REST,
+        {**COMMON, "augment": (Rotation(10, fill=1),), "schedule": StepLR(6, 0.1)},
+        NEVER_STATED,
     ),
     ("recognition_cnn", None): (None, {}, set(DECIDING)),
 }
 
 
 @pytest.mark.parametrize(("name", "variant"), TABLE)
-def test_published(name: str, variant: str | None):
+def test_published_recipe(name: str, variant: str | None):
     accuracy, fields, chosen = TABLE[name, variant]
     recipe = mnistcnn.recipe(name, variant)
     assert recipe == mnistcnn.Recipe(**fields)
@@ -90,43 +90,43 @@ def test_published(name: str, variant: str | None):
     assert mnistcnn.Recipe.from_dict(json.loads(recipe.to_json())).about == recipe.about
 
 
-def test_every_network_has_its_recipe():
+def test_every_network_has_a_recipe():
     assert {name for name, _ in TABLE} == set(mnistcnn.list_models())
     assert {(name, each) for name in mnistcnn.list_models() for each in variants(name)} == set(TABLE)
 
 
 @pytest.mark.parametrize(("name", "variant"), TABLE)
-def test_sources_are_the_zoos(name: str, variant: str | None):
+def test_sources_match_the_citations_of_the_zoo(name: str, variant: str | None):
     about = mnistcnn.recipe(name, variant).about
     assert about is not None
     assert about.source.startswith(published_network(name).citation.project)
 
 
-def test_every_variant_names_its_notebook():
+def test_every_variant_cites_its_notebook():
     sources = [mnistcnn.recipe("session7_net", variant).about.source for variant in variants("session7_net")]
     assert sources == [f"ShikhaERAV2/Session7, S7_Model_{number}.ipynb" for number in (1, 2, 3)]
 
 
-def test_a_changed_recipe_keeps_its_source():
+def test_changed_recipe_keeps_its_source():
     changed = mnistcnn.recipe("session7_net").replace(epochs=3)
     assert changed.about is not None
     assert changed.about.source == "ShikhaERAV2/Session7, S7_Model_1.ipynb"
 
 
-def test_a_recipe_needs_no_compiled_module():
-    """Tables of many runs name the recipes, also where torch would take seconds to load."""
+def test_recipe_does_not_import_torch():
+    """Tables of runs print recipes and must not wait for the import of torch, which takes seconds."""
     code = "import sys, mnistcnn; mnistcnn.recipe('session7_net'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False"]
 
 
-def test_pixels_of_model8_are_not_normalised():
-    """As its author did; the recipe relies on the network's own normalization."""
+def test_model8_has_no_normalization():
+    """The author does not normalise pixels; the recipe relies on the normalization of the network."""
     assert mnistcnn.create_model("assignment7_model8").normalization == mnistcnn.Normalization(0.0, 1.0)
     assert mnistcnn.create_model("era5_net").normalization == mnistcnn.Normalization(0.1307, 0.3081)
 
 
-def test_printed_with_stars():
+def test_repr_marks_chosen_settings_with_stars():
     text = repr(mnistcnn.recipe("assignment7_model6"))
     assert text.startswith("Recipe 'assignment7_model6': 99.06 % reported")
     assert "  batch_size      * 128" in text
@@ -142,9 +142,9 @@ def test_printed_with_stars():
         (("session7",), r"there is no model 'session7'; did you mean 'session7_net"),
         (("session7_net", "rotation_steps"), "no variant 'rotation_steps'; did you mean 'rotation_step'"),
         (("session7_net", "x"), "Choose from: None, 'rotation', 'rotation_step'"),
-        (("era5_net", "plain"), "has only the plain one: None"),
+        (("era5_net", "plain"), "no variant 'plain'.* None"),
     ],
 )
-def test_unknown_names(arguments: tuple[str, ...], text: str):
+def test_unknown_names_raise(arguments: tuple[str, ...], text: str):
     with pytest.raises(ValueError, match=text):
         mnistcnn.recipe(*arguments)

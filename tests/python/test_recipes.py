@@ -1,4 +1,4 @@
-"""Recipes: one value, as text and JSON and back; refused in words."""
+"""Recipes: text, JSON round trip, digest, and errors for invalid fields."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def test_json_round_trip(tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"epochs": 8}, {"optimizer": mnistcnn.optim.Adam()}, {"augment": ()}, {"seed": 1}])
-def test_the_digest_tells_recipes_apart(change: dict[str, Any]):
+def test_digest_depends_on_every_field(change: dict[str, Any]):
     assert FULL.replace(**change).digest() != FULL.digest()
     assert FULL.replace(**change) != FULL
 
 
-def test_about_decides_nothing():
+def test_about_is_ignored_in_comparisons():
     published = mnistcnn.recipe("session7_net2")
     plain = published.replace(about=None)
     assert published == plain
@@ -62,20 +62,20 @@ def test_about_decides_nothing():
     assert Recipe.from_dict(json.loads(published.to_json())).about == published.about
 
 
-def test_a_changed_recipe_says_so():
+def test_changed_published_recipe_lists_its_changes():
     changed = mnistcnn.recipe("session7_net2").replace(epochs=3)
-    assert "after 'session7_net2', with another epochs" in repr(changed)
+    assert "based on 'session7_net2', with changed epochs" in repr(changed)
     assert "99.22" not in repr(changed)
     assert mnistcnn.recipe("session7_net2").replace(seed=4).about == mnistcnn.recipe("session7_net2").about
 
 
-def test_all_fields_are_printed():
+def test_repr_shows_all_fields():
     for name in ("epochs", "batch_size", "optimizer", "schedule", "augment", "loss", "label_smoothing", "mixing"):
         assert f"  {name} " in repr(FULL)
     assert "averaging         EMA(decay=0.99)" in repr(FULL)
 
 
-def test_numbers_of_numpy_become_plain():
+def test_numpy_numbers_are_converted():
     recipe = Recipe(epochs=np.int64(3), batch_size=np.int32(8), seed=np.uint8(2), label_smoothing=np.float32(0.5))
     assert Recipe.from_dict(json.loads(recipe.to_json())) == recipe
 
@@ -102,7 +102,7 @@ def test_numbers_of_numpy_become_plain():
     ],
     ids=lambda changes: str(*changes.values()),
 )
-def test_numbers_of_numpy_inside_values_become_plain(changes: dict[str, Any]):
+def test_numpy_numbers_inside_values_are_converted(changes: dict[str, Any]):
     recipe = Recipe(**changes)
     assert Recipe.from_dict(json.loads(recipe.to_json())) == recipe
 
@@ -121,26 +121,26 @@ def test_numbers_of_numpy_inside_values_become_plain(changes: dict[str, Any]):
     ],
     ids=str,
 )
-def test_a_word_is_neither_true_nor_false(make: Any, name: str):
+def test_string_for_a_flag_raises(make: Any, name: str):
     with pytest.raises(TypeError, match=f"{name} must be True or False, got 'no'"):
         make(**{name: "no"})
 
 
 @pytest.mark.parametrize("base", [Optimizer, Schedule, Step])
-def test_abstract_classes_can_not_be_made(base: type):
+def test_abstract_classes_can_not_be_instantiated(base: type):
     with pytest.raises(TypeError, match=f"{base.__name__} is an abstract class; choose one of "):
         base()
 
 
-def test_lambda_is_refused_only_when_written():
+def test_function_raises_only_when_converted_to_json():
     recipe = Recipe(schedule=mnistcnn.optim.LambdaLR(lambda epoch: 0.9**epoch))
     assert "function" in json.dumps(recipe.described())
     for write in (recipe.to_json, recipe.to_dict, recipe.digest):
-        with pytest.raises(ValueError, match=r"schedule.function holds the function .* can't be written as JSON"):
+        with pytest.raises(ValueError, match=r"schedule.function .*function .*JSON"):
             write()
 
 
-def test_a_teacher_is_compared_by_what_it_computes():
+def test_digest_depends_on_the_weights_of_a_teacher():
     def digest(seed: int, name: str = "teacher") -> str:
         teacher = mnistcnn.create_model("budget_model3", seed=seed)
         teacher.name = name
@@ -150,29 +150,29 @@ def test_a_teacher_is_compared_by_what_it_computes():
     two = mnistcnn.Ensemble([mnistcnn.create_model("budget_model3", seed=seed) for seed in (1, 2)])
     recipe = Recipe(loss=mnistcnn.losses.Distillation(two))
     assert recipe.described()["loss"]["teacher"].count("budget_model3 (") == 2
-    with pytest.raises(ValueError, match=r"loss.teacher holds a mnistcnn.study.ensemble.Ensemble, which can't be"):
+    with pytest.raises(ValueError, match=r"loss.teacher .*mnistcnn.study.ensemble.Ensemble"):
         recipe.to_json()
 
 
-REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+INVALID: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "field": ({"epoch": 3}, TypeError, "a Recipe has no field 'epoch'; did you mean 'epochs'"),
     "epochs": ({"epochs": 0}, ValueError, "epochs must be an integer of at least 1, got 0"),
     "class": (
         {"optimizer": mnistcnn.optim.SGD},
         TypeError,
-        r"optimizer must be a value, got the class SGD; write SGD\(\)",
+        r"optimizer must be an instance, got the class SGD; write SGD\(\)",
     ),
     "torch": ({"optimizer": torch.optim.SGD([torch.zeros(1)])}, TypeError, r"write mnistcnn.optim.SGD\(lr=0.001\)"),
     "schedule": ({"schedule": "step"}, TypeError, "schedule must be None or one of ConstantLR, .* got 'step'"),
     "schedule's class": ({"schedule": mnistcnn.optim.StepLR}, TypeError, r"got the class StepLR; write StepLR\(...\)"),
-    "no schedule but of its module": (
+    "not a schedule, though of the same module": (
         {"schedule": Plan(0.1, 1, 1)},
         TypeError,
         "schedule must be None or one of ConstantLR, .*LambdaLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR,",
     ),
     "torch's schedule": ({"schedule": torch.optim.lr_scheduler.StepLR}, TypeError, "schedule must be"),
-    "augment": ({"augment": "rotation"}, TypeError, "augment must be a list"),
-    "step": ({"augment": [3]}, TypeError, "augment must hold"),
+    "augment": ({"augment": "rotation"}, TypeError, "augment must be"),
+    "step": ({"augment": [3]}, TypeError, "augment must"),
     "loss": ({"loss": "mse"}, ValueError, "loss must be one of 'auto', 'nll', 'cross_entropy', got 'mse'"),
     "mixing": ({"mixing": 0.2}, TypeError, "mixing must be None or one of"),
     "averaging": ({"averaging": mnistcnn.optim.SGD()}, TypeError, "averaging must be None or one of EMA"),
@@ -180,21 +180,21 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "smoothing twice": (
         {"loss": mnistcnn.losses.NLL(), "label_smoothing": 0.1},
         ValueError,
-        "label_smoothing=0.1 belongs to a loss given by its name; say it in NLL",
+        "label_smoothing=0.1 requires a loss given by name.* NLL",
     ),
 }
 
 
 UNKNOWN: dict[str, tuple[dict[str, Any], str]] = {
     "epoch": ({"epoch": 3}, "'epoch'; did you mean 'epochs'? Choose from: epochs,"),
-    "lr": ({"lr": 0.1}, "'lr'; say optimizer=mnistcnn.optim.SGD(lr=0.1). Choose from: epochs,"),
+    "lr": ({"lr": 0.1}, "'lr'; write optimizer=mnistcnn.optim.SGD(lr=0.1). Choose from: epochs,"),
     "two": (
         {"learning_rate": 0.1, "momentum": 0},
-        "'learning_rate'; say optimizer=mnistcnn.optim.SGD(lr=0.1, momentum=0). ",
+        "'learning_rate'; write optimizer=mnistcnn.optim.SGD(lr=0.1, momentum=0). ",
     ),
     "betas": (
         {"betas": (0.8, 0.9), "epoch": 1},
-        "'betas'; say optimizer=mnistcnn.optim.Adam(betas=(0.8, 0.9)). Choose from",
+        "'betas'; write optimizer=mnistcnn.optim.Adam(betas=(0.8, 0.9)). Choose from",
     ),
     "unclear": ({"workers": 2}, "'workers'. Choose from: epochs,"),
 }
@@ -202,21 +202,21 @@ UNKNOWN: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", UNKNOWN)
 @pytest.mark.parametrize("make", [Recipe, Recipe().replace], ids=["Recipe", "replace"])
-def test_a_field_that_there_is_not_names_the_one_that_was_meant(make: Any, case: str):
+def test_unknown_field_suggests_a_known_one(make: Any, case: str):
     given, text = UNKNOWN[case]
     with pytest.raises(TypeError) as caught:
         make(**given)
     assert str(caught.value).startswith(f"a Recipe has no field {text}")
 
 
-def test_a_recipe_keeps_its_signature_and_can_be_copied():
+def test_recipe_has_an_explicit_signature_and_can_be_copied():
     assert list(inspect.signature(Recipe).parameters)[:3] == ["epochs", "batch_size", "optimizer"]
     assert copy.deepcopy(FULL) == pickle.loads(pickle.dumps(FULL)) == FULL
 
 
-@pytest.mark.parametrize("case", REFUSALS)
-def test_what_a_recipe_refuses(case: str):
-    changes, error, text = REFUSALS[case]
+@pytest.mark.parametrize("case", INVALID)
+def test_invalid_fields_raise(case: str):
+    changes, error, text = INVALID[case]
     with pytest.raises(error, match=text):
         Recipe().replace(**changes)
 
@@ -224,31 +224,31 @@ def test_what_a_recipe_refuses(case: str):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not the JSON of a recipe"),
-        ("[]", r"a Recipe is described by an object with fields, got \[\]"),
-        ('{"about": 5}', "about is described by an object with fields, got 5"),
+        ("{", "recipe.json is not a recipe in JSON"),
+        ("[]", r"a Recipe must be .*, got \[\]"),
+        ('{"about": 5}', "about must be .*, got 5"),
         ('{"about": {}}', "about must name a published network"),
-        ('{"schedule": {"kind": "StepLR"}}', "schedule: StepLR lacks the field 'step_size'"),
-        ('{"schedule": {"kind": "Plan"}}', "schedule: there is no kind 'Plan'"),
-        ('{"optimizer": {"kind": "Optimizer"}}', "optimizer: there is no kind 'Optimizer'"),
+        ('{"schedule": {"kind": "StepLR"}}', "schedule: StepLR .*'step_size'"),
+        ('{"schedule": {"kind": "Plan"}}', "schedule: .*'Plan'"),
+        ('{"optimizer": {"kind": "Optimizer"}}', "optimizer: .*'Optimizer'"),
         ('{"epoch": 1}', "a Recipe has no field 'epoch'; did you mean 'epochs'"),
-        ('{"optimizer": {"kind": "SDG"}}', "optimizer: there is no kind 'SDG'; did you mean 'SGD'"),
-        ('{"optimizer": {"kind": "SGD", "rate": 1}}', "optimizer: SGD has no field 'rate'"),
+        ('{"optimizer": {"kind": "SDG"}}', "optimizer: .*'SDG'; did you mean 'SGD'"),
+        ('{"optimizer": {"kind": "SGD", "rate": 1}}', "optimizer: SGD .*'rate'"),
     ],
 )
-def test_json_of_something_else(text: str, message: str, tmp_path):
+def test_invalid_json_raises(text: str, message: str, tmp_path):
     (tmp_path / "recipe.json").write_text(text)
     with pytest.raises(ValueError, match=message):
         Recipe.from_json(tmp_path / "recipe.json")
 
 
-def test_from_json_reads_a_file():
-    with pytest.raises(ValueError, match=r"reads a file, got JSON text; write Recipe.from_dict\(json.loads\(text\)\)"):
+def test_from_json_raises_for_json_text():
+    with pytest.raises(ValueError, match=r"path must be .*, got JSON text; use Recipe.from_dict\(json.loads\(text\)\)"):
         Recipe.from_json(Recipe().to_json())
 
 
-def test_classes_of_the_user_are_written_and_read(tmp_path):
-    """Every subclass of a base class is registered under its name; a redefinition replaces it."""
+def test_custom_classes_are_written_and_read(tmp_path):
+    """A subclass is registered under its name; a redefinition replaces it."""
 
     def define(factor: float) -> type[Schedule]:
         @dataclasses.dataclass(frozen=True, repr=False)
@@ -268,30 +268,30 @@ def test_classes_of_the_user_are_written_and_read(tmp_path):
     assert Recipe.from_dict({"schedule": {"kind": "Shrinking"}}).schedule == kind()
 
 
-def test_a_class_of_the_user_does_not_replace_one_of_ours():
+def test_custom_class_does_not_replace_a_built_in_class():
     @dataclasses.dataclass(frozen=True, repr=False)
     class StepLR(mnistcnn.optim.Schedule):
         step_size: int = 1
 
     assert kinds(Schedule)["StepLR"] is mnistcnn.optim.StepLR
-    with pytest.raises(ValueError, match=r"schedule holds a .*StepLR, which can't be written as JSON"):
+    with pytest.raises(ValueError, match=r"schedule .*StepLR.*JSON"):
         Recipe(schedule=StepLR()).to_json()
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adam", mnistcnn.optim.Adam), ("SGD", mnistcnn.optim.SGD)])
-def test_optimizer_by_name(name: Any, kind: type):
+def test_name_selects_an_optimizer(name: Any, kind: type):
     assert Recipe(optimizer=name).optimizer == kind()
     assert Recipe(optimizer=name) == Recipe(optimizer=kind())
 
 
-def test_first_arguments_by_position_as_in_torch():
+def test_first_argument_can_be_positional_as_in_torch():
     assert mnistcnn.optim.SGD(0.1) == mnistcnn.optim.SGD(lr=0.1)
     assert mnistcnn.optim.Adam(0.1) == mnistcnn.optim.Adam(lr=0.1)
     assert mnistcnn.optim.EMA(0.99) == mnistcnn.optim.EMA(decay=0.99)
     assert mnistcnn.optim.SWA(3) == mnistcnn.optim.SWA(start_epoch=3)
 
 
-def test_names_of_torch_are_answered_with_the_call():
+def test_names_of_torch_raise_with_the_equivalent_call():
     for module, name, call in (
         (mnistcnn.optim, "CosineAnnealingLR", r"mnistcnn.optim.CosineAnnealing\(t_max=..., per_step=False\)"),
         (mnistcnn.losses, "NLLLoss", r"mnistcnn.losses.NLL\("),

@@ -1,6 +1,6 @@
-"""Training gives the bits that were recorded: a change of the code that should not change results does not.
+"""Weights after training are bit-identical to recorded ones, to detect unintended changes of results.
 
-After a change that is meant to change them, record them again and say so in CHANGELOG.md:
+After an intended change, record them again and note it in CHANGELOG.md:
 ``python tests/python/test_recorded_bits.py > tests/python/golden/weights.json``.
 """
 
@@ -24,17 +24,17 @@ GOLDEN = Path(__file__).parent / "golden" / "weights.json"
 
 def digest(model: mnistcnn.Model | nn.Module) -> str:
     """Return the SHA-256 of all weights and running statistics."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for tensor in model.state_dict().values():
-        found.update(tensor.detach().numpy().tobytes())
-    return found.hexdigest()
+        sha256.update(tensor.detach().numpy().tobytes())
+    return sha256.hexdigest()
 
 
 def trained(model: mnistcnn.Model | str, images: int = 700, **options: object) -> str:
     if isinstance(model, str):
         model = mnistcnn.create_model(model, seed=3)
-    usual = {"epochs": 2, "batch_size": 64, "seed": 3, "engine": "lanes", "progress": False}
-    mnistcnn.train(model, mnistcnn.load("digits")[0][:images], **{**usual, **options})
+    defaults = {"epochs": 2, "batch_size": 64, "seed": 3, "engine": "lanes", "progress": False}
+    mnistcnn.train(model, mnistcnn.load("digits")[0][:images], **{**defaults, **options})
     return digest(model)
 
 
@@ -43,7 +43,7 @@ def resumed() -> str:
     with tempfile.TemporaryDirectory() as folder:
         for epochs in (2, 4):
             model = mnistcnn.create_model("budget_model1", seed=3)
-            found = trained(
+            result = trained(
                 model,
                 epochs=epochs,
                 checkpoint=folder,
@@ -52,11 +52,11 @@ def resumed() -> str:
                 averaging=mnistcnn.optim.EMA(decay=0.9),
                 validation=0.2,
             )
-    return found
+    return result
 
 
-def own_module() -> mnistcnn.Model:
-    """Return a module of PyTorch with weights that do not depend on PyTorch's generator."""
+def custom_module() -> mnistcnn.Model:
+    """Return a model of a PyTorch module whose weights do not depend on PyTorch's generator."""
     net = nn.Sequential(
         nn.Conv2d(1, 6, 3),
         nn.PReLU(),
@@ -116,7 +116,7 @@ RUNS: dict[str, Callable[[], str]] = {
     "budget_model3, distillation": distilled,
     "recognition_cnn, large linear layer": lambda: trained("recognition_cnn", images=130, epochs=1),
     "assignment7_model8": lambda: trained("assignment7_model8", images=200),
-    "own module": lambda: trained(own_module()),
+    "own module": lambda: trained(custom_module()),
     "resumed": resumed,
 }
 
@@ -126,10 +126,10 @@ def all_digests() -> str:
 
 
 @pytest.mark.parametrize("isa", ["avx2", "avx512"])
-def test_the_recorded_bits(isa: str) -> None:
+def test_weights_are_bit_identical_to_recorded_ones(isa: str) -> None:
     recorded = json.loads(GOLDEN.read_text())
-    found = json.loads(call_with_instruction_set("test_recorded_bits.all_digests()", isa))
-    changed = [name for name in RUNS if found[name] != recorded.get(name)]
+    actual = json.loads(call_with_instruction_set("test_recorded_bits.all_digests()", isa))
+    changed = [name for name in RUNS if actual[name] != recorded.get(name)]
     assert not changed
     assert list(recorded) == list(RUNS)
 

@@ -1,4 +1,4 @@
-"""Hints for those who come from PyTorch: the call that says the same, as it would have to be written."""
+"""Hints for PyTorch users: error messages suggest the equivalent call of mnistcnn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def adam(**options: Any) -> torch.optim.Optimizer:
     return torch.optim.Adam([nn.Parameter(torch.zeros(2))], **options)
 
 
-def refusal(**field: Any) -> str:
+def error_message(**field: Any) -> str:
     with pytest.raises(TypeError) as caught:
         mnistcnn.Recipe(**field)
     return str(caught.value)
@@ -35,25 +35,27 @@ def refusal(**field: Any) -> str:
         (functional.cross_entropy, "write loss='cross_entropy'"),
         (nn.CrossEntropyLoss(label_smoothing=0.1), "write loss=mnistcnn.losses.CrossEntropy(label_smoothing=0.1)"),
         (nn.CrossEntropyLoss(WEIGHTS), "write loss=mnistcnn.losses.CrossEntropy(class_weights=[0.1, 1.0, 2.5])"),
-        (nn.CrossEntropyLoss(reduction="sum"), "write loss='cross_entropy', which has no reduction='sum'"),
+        (nn.CrossEntropyLoss(reduction="sum"), "write loss='cross_entropy' (reduction='sum' is not supported)"),
         (nn.NLLLoss(), "write loss='nll'"),
         (functional.nll_loss, "write loss='nll'"),
         (nn.NLLLoss(WEIGHTS), "write loss=mnistcnn.losses.NLL(class_weights=[0.1, 1.0, 2.5])"),
     ],
     ids=str,
 )
-def test_losses(loss: Any, hint: str):
-    text = refusal(loss=loss)
+def test_hints_for_losses(loss: Any, hint: str):
+    text = error_message(loss=loss)
     assert text.startswith("loss must be 'auto', 'nll', 'cross_entropy' or one of CrossEntropy, Distillation, NLL, got")
     assert text.endswith(f"; {hint}")
     assert " at 0x" not in text
-    written = hint.removeprefix("write loss=").partition(", which")[0]
+    written = hint.removeprefix("write loss=").partition(" (reduction")[0]
     mnistcnn.Recipe(loss=eval(written, {"mnistcnn": mnistcnn}))
 
 
-def test_a_loss_is_no_mixing_and_the_other_way_round():
-    assert refusal(loss=mnistcnn.losses.Mixup()).endswith("or one of CrossEntropy, Distillation, NLL, got Mixup()")
-    assert refusal(mixing=mnistcnn.losses.NLL()) == "mixing must be None or one of CutMix, Mixup, got NLL()"
+def test_mixing_as_loss_and_loss_as_mixing_raise():
+    assert error_message(loss=mnistcnn.losses.Mixup()).endswith(
+        "or one of CrossEntropy, Distillation, NLL, got Mixup()"
+    )
+    assert error_message(mixing=mnistcnn.losses.NLL()) == "mixing must be None or one of CutMix, Mixup, got NLL()"
 
 
 @pytest.mark.parametrize(
@@ -66,26 +68,32 @@ def test_a_loss_is_no_mixing_and_the_other_way_round():
         (lambda: lr_scheduler.ExponentialLR(lr_scheduler.StepLR(adam(lr=0.5), 1).optimizer, 0.1).optimizer, None),
     ],
 )
-def test_optimizers(make: Callable[[], Any], ours: Any):
-    text = refusal(optimizer=make())
+def test_hints_for_optimizers(make: Callable[[], Any], ours: Any):
+    text = error_message(optimizer=make())
     assert text.startswith(
-        "optimizer must be one of mnistcnn's, such as mnistcnn.optim.SGD(lr=0.01), or a name such as 'adam', got "
+        "optimizer must be an optimizer such as mnistcnn.optim.SGD(lr=0.01), or a name such as 'adam', got "
     )
     assert text.endswith(f"; write mnistcnn.optim.{ours or mnistcnn.optim.Adam(lr=0.5)!r}")
 
 
-def test_optimizers_without_a_namesake():
-    assert refusal(optimizer="lion").endswith("got 'lion'")
+def test_optimizers_without_an_equivalent():
+    assert error_message(optimizer="lion").endswith("got 'lion'")
     lbfgs = torch.optim.LBFGS([nn.Parameter(torch.zeros(2))])
-    assert refusal(optimizer=lbfgs).endswith("LBFGS; torch.optim's work in a loop of your own")
-    assert refusal(optimizer=mnistcnn.optim.SGD) == "optimizer must be a value, got the class SGD; write SGD()"
+    assert error_message(optimizer=lbfgs).endswith(
+        "LBFGS; optimizers of torch.optim can be used in your own training loop"
+    )
+    assert (
+        error_message(optimizer=mnistcnn.optim.SGD) == "optimizer must be an instance, got the class SGD; write SGD()"
+    )
 
 
-def test_only_the_first_group_of_parameters_is_told():
+def test_hint_shows_the_first_parameter_group_only():
     two = torch.optim.SGD(
         [{"params": [nn.Parameter(torch.zeros(2))], "lr": 0.3}, {"params": [nn.Parameter(torch.zeros(2))]}], lr=0.1
     )
-    assert refusal(optimizer=two).endswith("write mnistcnn.optim.SGD(lr=0.3) (the values of its first group)")
+    assert error_message(optimizer=two).endswith(
+        "write mnistcnn.optim.SGD(lr=0.3) (values of its first parameter group)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,13 +113,13 @@ def test_only_the_first_group_of_parameters_is_told():
         ),
     ],
 )
-def test_schedules(make: Callable[[], Any], hint: str):
-    text = refusal(schedule=make())
+def test_hints_for_schedules(make: Callable[[], Any], hint: str):
+    text = error_message(schedule=make())
     assert re.match(r"schedule must be None or one of ConstantLR, CosineAnnealing, .*StepLR.*, got", text)
     assert text.endswith(f"; write mnistcnn.optim.{hint}")
     assert " at 0x" not in text
 
 
-@pytest.mark.parametrize("schedule", ["", "nothing like it", 3, lr_scheduler.PolynomialLR])
-def test_schedules_without_a_namesake_get_no_hint(schedule: Any):
-    assert "write" not in refusal(schedule=schedule)
+@pytest.mark.parametrize("schedule", ["", "unrelated", 3, lr_scheduler.PolynomialLR])
+def test_schedules_without_an_equivalent_get_no_hint(schedule: Any):
+    assert "write" not in error_message(schedule=schedule)

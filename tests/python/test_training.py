@@ -1,4 +1,4 @@
-"""train, test, predict and Trainer: what they count, what they leave alone, and what they refuse."""
+"""train, test, predict and Trainer: results, determinism, interruption, and errors for invalid arguments."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def held_out(digits: Any) -> mnistcnn.ImageSet:
 # ---- history
 
 
-def test_if_only_one_test_is_run_this_one(data: Any, held_out: Any):
+def test_training_reduces_the_loss_and_matches_the_evaluation(data: Any, held_out: Any):
     model = small()
     history = fit(model, data, validation=held_out, epochs=4, optimizer=mnistcnn.optim.SGD(lr=0.05, momentum=0.9))
     result = mnistcnn.test(model, held_out, progress=False)
@@ -44,8 +44,8 @@ def test_if_only_one_test_is_run_this_one(data: Any, held_out: Any):
     assert result.loss == pytest.approx(history.last.validation_loss, rel=1e-6)
 
 
-def test_numbers_of_an_epoch_are_sums_over_images(data: Any, held_out: Any):
-    """300 images in batches of 64: the last one has 44, and counts as 44."""
+def test_results_of_an_epoch_are_means_over_images(data: Any, held_out: Any):
+    """300 images in batches of 64: the last batch has 44 images and is weighted by 44."""
     model = without_dropout(small())
     twin = Twin(model)
     history = fit(model, data, validation=held_out, shuffle=False, optimizer=mnistcnn.optim.SGD(lr=0.0))
@@ -67,7 +67,7 @@ def test_numbers_of_an_epoch_are_sums_over_images(data: Any, held_out: Any):
     assert 0 < record.seconds < 60
 
 
-def test_history_is_kept_by_the_model(data: Any):
+def test_model_stores_the_history(data: Any):
     model = small()
     history = fit(model, data, epochs=2, seed=5)
     assert model.history is history
@@ -76,35 +76,35 @@ def test_history_is_kept_by_the_model(data: Any):
     assert all(record.validation_loss is record.validation_accuracy is None for record in history)
 
 
-# ---- the same seed, the same bits
+# ---- determinism
 
 
-def test_the_same_seed_gives_the_same_bits(data: Any):
+def test_same_seed_is_bit_identical(data: Any):
     first, second = mnistcnn.create_model("assignment7_model5"), mnistcnn.create_model("assignment7_model5")
     histories = [fit(model, data, epochs=2, seed=3) for model in (first, second)]
     assert histories[0].step_losses == histories[1].step_losses
     assert torch.equal(weights(first), weights(second))
 
 
-def test_torch_and_numpy_seeds_have_no_say(data: Any):
+def test_training_does_not_use_torchs_generator(data: Any):
     models = small(), small()
     for number, model in enumerate(models):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(number)
             state = torch.random.get_rng_state()
             fit(model, data, seed=3)
-            assert torch.equal(torch.random.get_rng_state(), state)  # nor is it changed
+            assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.equal(weights(models[0]), weights(models[1]))
 
 
-def test_seeds_decide_the_order(data: Any):
+def test_seed_determines_the_order_of_images(data: Any):
     model, other, ordered = (without_dropout(small()) for _ in range(3))
     assert fit(model, data, seed=1).step_losses[0] != fit(other, data, seed=2).step_losses[0]
     assert fit(ordered, data, seed=1, shuffle=False).step_losses[0] != model.history.step_losses[0]
 
 
-def test_every_epoch_has_its_own_order_and_sees_every_image(data: Any):
-    """With a learning rate of 0 the mean over an epoch can't depend on its order, but the steps do."""
+def test_every_epoch_uses_all_images_in_a_new_order(data: Any):
+    """With learning rate 0, the mean over an epoch does not depend on the order, but the loss of each step does."""
     model = without_dropout(mnistcnn.create_model("budget_model1"))
     history = fit(model, data[:256], epochs=2, optimizer=mnistcnn.optim.SGD(lr=0.0))
     assert history.step_losses[:4] != history.step_losses[4:]
@@ -112,7 +112,7 @@ def test_every_epoch_has_its_own_order_and_sees_every_image(data: Any):
     assert history[0].train_accuracy == history[1].train_accuracy
 
 
-def test_validation_never_changes_training(data: Any, held_out: Any):
+def test_validation_does_not_affect_training(data: Any, held_out: Any):
     with_it, without_it = small(), small()
     fit(with_it, data, validation=held_out, epochs=3)
     fit(without_it, data, epochs=3)
@@ -120,7 +120,7 @@ def test_validation_never_changes_training(data: Any, held_out: Any):
     assert with_it.history.step_losses == without_it.history.step_losses
 
 
-def test_training_leaves_mode_and_gradients_alone(data: Any):
+def test_training_does_not_change_mode_and_gradients(data: Any):
     for training in (True, False):
         model = small().train(training)
         fit(model, data)
@@ -128,7 +128,7 @@ def test_training_leaves_mode_and_gradients_alone(data: Any):
         assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_normalization_is_measured_on_the_training_set_only(data: Any, held_out: Any):
+def test_normalization_is_computed_from_the_training_set_only(data: Any, held_out: Any):
     model = small()
     model.normalization = None
     fit(model, data, validation=held_out)
@@ -140,7 +140,7 @@ def test_normalization_is_measured_on_the_training_set_only(data: Any, held_out:
     assert model.normalization is given
 
 
-# ---- trainer
+# ---- Trainer
 
 
 def test_trainer_yields_after_every_epoch(data: Any, held_out: Any):
@@ -156,7 +156,7 @@ def test_trainer_yields_after_every_epoch(data: Any, held_out: Any):
     assert torch.equal(weights(model), weights(whole))
 
 
-def test_leaving_the_loop_ends_the_run_and_another_one_goes_on(data: Any):
+def test_leaving_the_loop_ends_the_run_and_a_further_call_continues_it(data: Any):
     model, whole = small(), small()
     trainer = mnistcnn.Trainer(model, batch_size=64, seed=4, progress=False)
     for record in trainer.epochs(data, epochs=50):
@@ -166,14 +166,14 @@ def test_leaving_the_loop_ends_the_run_and_another_one_goes_on(data: Any):
     for _ in trainer.epochs(data, epochs=1):
         pass
     fit(whole, data, epochs=3, seed=4)
-    assert torch.equal(weights(model), weights(whole))  # order, momentum and masks go on where they were
+    assert torch.equal(weights(model), weights(whole))  # order, momentum and dropout masks continue
     assert trainer.history.step_losses == whole.history.step_losses
 
 
 @pytest.mark.parametrize(
     "schedule", [mnistcnn.optim.CosineAnnealing(warmup_epochs=1), mnistcnn.optim.OneCycleLR(0.1)], ids=repr
 )
-def test_a_schedule_plans_for_the_whole_run_also_when_it_is_driven_in_parts(schedule: Any, data: Any):
+def test_schedule_spans_the_whole_run_if_it_is_split_into_several_calls(schedule: Any, data: Any):
     model, whole = small(), small()
     trainer = mnistcnn.Trainer(model, batch_size=64, seed=4, epochs=4, schedule=schedule, progress=False)
     for epochs in (1, 2, None):
@@ -182,7 +182,7 @@ def test_a_schedule_plans_for_the_whole_run_also_when_it_is_driven_in_parts(sche
     assert torch.equal(weights(model), weights(whole))
 
 
-def test_nothing_happens_before_the_loop_but_the_checks(data: Any):
+def test_epochs_only_checks_its_arguments_before_the_loop(data: Any):
     model = small()
     before = weights(model)
     trainer = mnistcnn.Trainer(model, progress=False)
@@ -197,7 +197,7 @@ def test_nothing_happens_before_the_loop_but_the_checks(data: Any):
 # ---- callbacks
 
 
-class Listener:
+class EpochCallback:
     def __init__(self, action: Callable[[Any], None] = lambda _: None) -> None:
         self.records: list[mnistcnn.callbacks.EpochRecord] = []
         self.action = action
@@ -207,13 +207,13 @@ class Listener:
         self.action(record)
 
 
-def test_callbacks_hear_of_every_epoch(data: Any):
-    first, second = Listener(), Listener()
+def test_on_epoch_is_called_after_every_epoch(data: Any):
+    first, second = EpochCallback(), EpochCallback()
     history = fit(small(), data, epochs=3, callbacks=(first, second))
     assert first.records == second.records == history.epochs
 
 
-def test_exceptions_of_callbacks_come_out_unchanged(data: Any):
+def test_exceptions_of_callbacks_are_propagated_unchanged(data: Any):
     class OwnError(Exception):
         pass
 
@@ -225,17 +225,17 @@ def test_exceptions_of_callbacks_come_out_unchanged(data: Any):
 
     model = small()
     with pytest.raises(OwnError) as caught:
-        fit(model, data, epochs=5, callbacks=[Listener(stop)])
+        fit(model, data, epochs=5, callbacks=[EpochCallback(stop)])
     assert caught.value is error
     assert len(model.history) == 2
 
 
-def test_something_else_as_callback(data: Any):
-    with pytest.raises(TypeError, match=r"a callback needs a method on_epoch\(record\)"):
+def test_object_without_callback_methods_raises(data: Any):
+    with pytest.raises(TypeError, match=r"callback .*on_epoch.*print"):
         fit(small(), data, callbacks=[print])
 
 
-# ---- interrupted
+# ---- interruption
 
 
 def _interrupt_after(seconds: float) -> threading.Thread:
@@ -249,8 +249,8 @@ def _interrupt_after(seconds: float) -> threading.Thread:
 
 
 @pytest.mark.parametrize("progress", [True, False])
-def test_ctrl_c_arrives_within_a_batch(progress: bool, digits: Any):
-    """An epoch of all 60,000 images would take seconds; the interrupt is due 50 ms and one batch after it was sent."""
+def test_ctrl_c_stops_within_a_batch(progress: bool, digits: Any):
+    """An epoch of all 60,000 images takes seconds; training must stop 50 ms and one batch after the signal."""
     model = small()
     history_of_one = fit(model, digits[0][:64])
     before = weights(model)
@@ -267,7 +267,7 @@ def test_ctrl_c_arrives_within_a_batch(progress: bool, digits: Any):
     F.cross_entropy(model(digits[0][:8].images), torch.tensor(digits[0][:8].labels)).backward()
 
 
-def test_an_epoch_whose_validation_is_interrupted_is_repeated(data: Any, monkeypatch: pytest.MonkeyPatch):
+def test_epoch_is_repeated_if_its_validation_is_interrupted(data: Any, monkeypatch: pytest.MonkeyPatch):
     class Steps:
         def __init__(self) -> None:
             self.numbers: list[int] = []
@@ -289,20 +289,20 @@ def test_an_epoch_whose_validation_is_interrupted_is_repeated(data: Any, monkeyp
     assert steps.numbers == [1, 2, 3, 1, 2, 3, 4, 5, 6]
 
 
-def test_ctrl_c_keeps_the_epochs_that_were_completed(data: Any):
+def test_ctrl_c_keeps_completed_epochs_in_the_history(data: Any):
     model = small()
     with pytest.raises(KeyboardInterrupt):
         fit(
             model,
             data,
             epochs=10_000_000,
-            callbacks=[Listener(lambda r: signal.raise_signal(signal.SIGINT) if r.epoch == 3 else None)],
+            callbacks=[EpochCallback(lambda r: signal.raise_signal(signal.SIGINT) if r.epoch == 3 else None)],
         )
-    assert len(model.history) in (3, 4)  # the signal is looked at between two steps
+    assert len(model.history) in (3, 4)  # the signal is handled between two steps
     assert json.loads(model.history.to_json())["epochs"][2]["epoch"] == 3
 
 
-def test_ctrl_c_in_a_test(digits: Any):
+def test_ctrl_c_stops_an_evaluation(digits: Any):
     model = mnistcnn.create_model("recognition_cnn")
     thread = _interrupt_after(0.3)
     start = time.perf_counter()
@@ -312,10 +312,10 @@ def test_ctrl_c_in_a_test(digits: Any):
     thread.join()
 
 
-# ---- diverged
+# ---- divergence
 
 
-def test_a_loss_that_is_no_number_says_where(data: Any):
+def test_diverged_error_names_epoch_step_and_learning_rate(data: Any):
     model = mnistcnn.create_model("budget_model1")
     optimizer = mnistcnn.optim.SGD(lr=1e30)
     with pytest.raises(
@@ -327,7 +327,7 @@ def test_a_loss_that_is_no_number_says_where(data: Any):
     assert len(model.history) == 0
 
 
-def test_weights_that_are_no_numbers(data: Any):
+def test_nan_weights_raise_in_the_first_step(data: Any):
     model = small()
     with torch.no_grad():
         model.conv5.weight.fill_(float("nan"))
@@ -335,17 +335,17 @@ def test_weights_that_are_no_numbers(data: Any):
         fit(model, data)
 
 
-# ---- refused, in words
+# ---- invalid arguments
 
 
 def _classes(count: int) -> mnistcnn.ImageSet:
     return mnistcnn.ImageSet.from_arrays(np.zeros((count, 1, 28, 28), np.uint8), np.arange(count), classes=count)
 
 
-REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+INVALID: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "batch size 0": ({"batch_size": 0}, ValueError, "batch_size must be an integer of at least 1, got 0"),
     "batch size -1": ({"batch_size": -1}, ValueError, "batch_size must be an integer of at least 1, got -1"),
-    "half a batch": ({"batch_size": 0.5}, ValueError, "batch_size must be an integer of at least 1, got 0.5"),
+    "fraction of a batch": ({"batch_size": 0.5}, ValueError, "batch_size must be an integer of at least 1, got 0.5"),
     "no epochs": ({"epochs": 0}, ValueError, "epochs must be an integer of at least 1, got 0"),
     "array": (
         {"train_set": np.zeros((4, 1, 28, 28))},
@@ -355,20 +355,20 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "loader": (
         {"train_set": torch.utils.data.DataLoader([(0, 0)])},  # type: ignore[arg-type]
         TypeError,
-        r"got DataLoader; mnistcnn.ImageSet.from_torch\(loader.dataset\) makes one",
+        r"got DataLoader.*mnistcnn.ImageSet.from_torch\(loader.dataset\)",
     ),
     "data set of torch": (
         {"train_set": torch.utils.data.TensorDataset(torch.zeros(2, 1, 28, 28), torch.arange(2))},
         TypeError,
-        r"got TensorDataset; mnistcnn.ImageSet.from_torch\(dataset\) makes one",
+        r"got TensorDataset.*mnistcnn.ImageSet.from_torch\(dataset\)",
     ),
     "both sets": (
         {"train_set": (_classes(10), _classes(10))},
         TypeError,
-        "got tuple; mnistcnn.load gives two of them: train_set, test_set = ",
+        "got tuple.*mnistcnn.load.*train_set, test_set = ",
     ),
-    "name": ({"model": "session7_net"}, TypeError, r"got str; mnistcnn.create_model\('session7_net'\) makes"),
-    "class": ({"model": torch.nn.Flatten}, TypeError, r"got type; make one of the class: Flatten\(\)"),
+    "name": ({"model": "session7_net"}, TypeError, r"got str.*mnistcnn.create_model\('session7_net'\)"),
+    "class": ({"model": torch.nn.Flatten}, TypeError, r"got type.*Flatten\(\)"),
     "validation": (
         {"validation": [1]},
         TypeError,
@@ -377,20 +377,20 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "label": (
         {"train_set": _classes(11)},
         ValueError,
-        "train_set has 11 classes, but model 'budget_model3' tells only 10",
+        "train_set has 11 classes.*'budget_model3'.*10",
     ),
     "labels of validation": ({"validation": _classes(12)}, ValueError, "validation has 12 classes"),
-    "optimizer's name": ({"optimizer": "sgdm"}, TypeError, "optimizer must be one of mnistcnn's"),
+    "optimizer's name": ({"optimizer": "sgdm"}, TypeError, "optimizer must be .*got 'sgdm'"),
     "torch's optimizer": (
         {"optimizer": torch.optim.SGD([torch.zeros(1)], lr=0.1)},
         TypeError,
-        r"got torch.optim.sgd.SGD; write mnistcnn.optim.SGD\(lr=0.1\)",
+        r"got torch.optim.sgd.SGD.*mnistcnn.optim.SGD\(lr=0.1\)",
     ),
     "loss": ({"loss": "mse"}, ValueError, "loss must be one of 'auto', 'nll', 'cross_entropy', got 'mse'"),
     "loss of logits": (
         {"loss": "nll"},
         ValueError,
-        "loss='nll' needs log-probabilities, but model 'budget_model3' gives logits",
+        "loss='nll' .*log-probabilities.*model 'budget_model3' .*logits",
     ),
     "engine": ({"engine": "gpu"}, ValueError, "engine must be .*got 'gpu'"),
     "smoothing": ({"label_smoothing": 1.5}, ValueError, "label_smoothing must be a number between 0 and 1, got 1.5"),
@@ -403,60 +403,60 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "model": ({"model": 3}, TypeError, "model must be an mnistcnn.Model or a torch.nn.Module, got int"),
     "device": ({"device": "nowhere"}, ValueError, "device must be 'auto', 'cpu' or 'cuda', got 'nowhere'"),
     "number of a device": ({"device": 5}, ValueError, "device must be 'auto', 'cpu' or 'cuda', got 5"),
-    "average that never begins": (
+    "average that never starts": (
         {"averaging": mnistcnn.optim.SWA(start_epoch=9), "epochs": 3},
         ValueError,
-        r"SWA\(start_epoch=9\) begins after the run's 3 epochs",
+        r"SWA\(start_epoch=9\) .*3 epochs",
     ),
 }
 
 
-@pytest.mark.parametrize("case", REFUSALS)
-def test_what_training_refuses(case: str, data: Any):
-    options, error, text = REFUSALS[case]
+@pytest.mark.parametrize("case", INVALID)
+def test_invalid_arguments_raise_before_training(case: str, data: Any):
+    options, error, text = INVALID[case]
     model = small()
     before = weights(model)
     with pytest.raises(error, match=text) as caught:
         fit(**{"model": model, "train_set": data, **options})
     assert torch.equal(weights(model), before)
-    _no_back_trace(str(caught.value))
+    _check_no_backtrace(str(caught.value))
 
 
-def _no_back_trace(message: str) -> None:
+def _check_no_backtrace(message: str) -> None:
     assert not re.search(r"Exception raised from|frame #|\.cpp|0x[0-9a-f]{6}|libtorch", message), message
 
 
-def test_an_empty_set_is_refused(data: Any):
+def test_empty_set_raises(data: Any):
     for call in (lambda: fit(small(), data[:0]), lambda: fit(small(), data, validation=data[:0])):
         with pytest.raises(ValueError, match=r"(train_set|validation) is empty"):
             call()
 
 
-def test_images_of_another_size_are_refused():
+def test_images_of_another_size_raise():
     other = mnistcnn.ImageSet.from_arrays(np.zeros((4, 3, 28, 28), np.uint8), [0, 1, 2, 3])
     with pytest.raises(
-        ValueError, match=r"train_set has images \(3, 28, 28\), but model 'budget_model3' takes \(1, 28, 28\)"
+        ValueError, match=r"train_set has images \(3, 28, 28\), but model 'budget_model3' .*\(1, 28, 28\)"
     ):
         fit(small(), other)
     with pytest.raises(ValueError, match=r"test_set has images"):
         mnistcnn.test(small(), other)
 
 
-def test_a_network_without_flat_outputs_is_refused(data: Any):
+def test_network_with_spatial_outputs_raises(data: Any):
     model = mnistcnn.Model([Conv2d(10, 3)])
     for call in (lambda: fit(model, data), lambda: mnistcnn.test(model, data), lambda: mnistcnn.predict(model, data)):
-        with pytest.raises(ValueError, match=r"the output \(10, 26, 26\) is not a flat row of classes"):
+        with pytest.raises(ValueError, match=r"output \(10, 26, 26\)"):
             call()
 
 
-def test_labels_out_of_range_are_refused_by_the_core_too(data: Any):
-    """The core checks for itself, whoever calls it."""
+def test_core_checks_labels_and_images(data: Any):
+    """The core checks its arguments independently of the Python functions that call it."""
     from mnistcnn._internal.native import core
 
     model = small()
     outputs = torch.zeros(3, 10)
     for label in (-1, 10, 2**40):
-        with pytest.raises(ValueError, match=f"label {label} of image 1 is out of range for a network with 10 outputs"):
+        with pytest.raises(ValueError, match=f"label {label} of image 1 .*10 outputs"):
             core.score(outputs, torch.tensor([0, label, 2]), kind="log_probabilities")
     wrong = {
         "dtype": torch.zeros(2, 1, 28, 28),
@@ -466,23 +466,23 @@ def test_labels_out_of_range_are_refused_by_the_core_too(data: Any):
     for images in wrong.values():
         with pytest.raises(ValueError, match=r"images must be contiguous uint8 \[N, 1, 28, 28\] on the CPU") as caught:
             core.predict(model_view(model), images, batch_size=4)
-        _no_back_trace(str(caught.value))
+        _check_no_backtrace(str(caught.value))
 
 
-def test_errors_inside_libtorch_come_without_its_back_trace():
+def test_errors_of_libtorch_are_raised_without_backtrace():
     model = small()
     engine = model.native_engine("aten")
     with pytest.raises(RuntimeError, match=r"expected input.* to have 1 channels, but got 3 channels") as caught:
         engine.forward(
             model.tensors(), torch.zeros(2, 3, 28, 28), training=False, seed=0, keep=False, keep_images=False
         )
-    _no_back_trace(str(caught.value))
+    _check_no_backtrace(str(caught.value))
 
 
 # ---- recipes
 
 
-def test_a_keyword_wins_over_the_recipe(data: Any):
+def test_keyword_overrides_the_recipe(data: Any):
     recipe = mnistcnn.Recipe(epochs=1, batch_size=32, optimizer=mnistcnn.optim.SGD(lr=0.5), seed=4)
     history = mnistcnn.train(small(), data, recipe, batch_size=100, seed=6, progress=False)
     assert len(history.step_losses) == 3
@@ -493,10 +493,10 @@ def test_a_keyword_wins_over_the_recipe(data: Any):
     assert history.step_losses == other.history.step_losses
 
 
-def test_the_schedule_reaches_every_step(data: Any):
-    """With a learning rate of 0 from the third step on, the weights stay where the second step left them."""
+def test_schedule_sets_the_rate_of_every_step(data: Any):
+    """With learning rate 0 from the third step, the weights do not change after the second step."""
 
-    class Two(mnistcnn.optim.Schedule):
+    class TwoSteps(mnistcnn.optim.Schedule):
         def rates(self, plan: Any, epoch: int, records: Any) -> Any:
             return mnistcnn.optim.schedules.Rates([0.1, 0.1, *[0.0] * (plan.steps - 2)])
 
@@ -505,13 +505,13 @@ def test_the_schedule_reaches_every_step(data: Any):
         without_dropout(mnistcnn.create_model("budget_model1")),
     )
     optimizer = mnistcnn.optim.SGD(lr=0.1)
-    fit(whole, data, shuffle=False, schedule=Two(), optimizer=optimizer)
+    fit(whole, data, shuffle=False, schedule=TwoSteps(), optimizer=optimizer)
     fit(part, data[:128], shuffle=False, optimizer=optimizer)
     assert torch.equal(weights(whole), weights(part))
     assert (whole.history.last.learning_rate, whole.history.last.last_learning_rate) == (0.1, 0.0)
 
 
-def test_a_cycle_gives_a_momentum_to_an_optimizer_without_one(data: Any):
+def test_one_cycle_sets_the_momentum_of_sgd_without_momentum(data: Any):
     cycle = mnistcnn.optim.OneCycleLR(0.1)
     without, with_one = small(), small()
     fit(without, data, schedule=cycle, optimizer=mnistcnn.optim.SGD())
@@ -519,11 +519,11 @@ def test_a_cycle_gives_a_momentum_to_an_optimizer_without_one(data: Any):
     assert torch.equal(weights(without), weights(with_one))
 
 
-def test_training_with_an_average_gives_it_to_the_model(data: Any, held_out: Any):
+def test_model_has_the_averaged_weights_after_training(data: Any, held_out: Any):
     model, plain = small(), small()
     history = fit(model, data, validation=held_out, epochs=3, averaging=mnistcnn.optim.EMA(decay=0.8))
     fit(plain, data, validation=held_out, epochs=3)
-    assert history.step_losses == plain.history.step_losses  # the average only watches
+    assert history.step_losses == plain.history.step_losses  # averaging does not affect the steps
     assert not torch.equal(weights(model), weights(plain))
     result = mnistcnn.test(model, held_out, progress=False)
     assert result.accuracy == history.last.validation_accuracy
@@ -537,13 +537,13 @@ def test_training_with_an_average_gives_it_to_the_model(data: Any, held_out: Any
         (
             {"schedule": mnistcnn.optim.OneCycleLR(0.1), "optimizer": mnistcnn.optim.Adagrad()},
             ValueError,
-            "no momentum to cycle",
+            "no momentum",
         ),
         ({"mixing": mnistcnn.losses.Mixup(), "batch_size": 1}, ValueError, "batch_size must be at least 2"),
-        ({"augment": [mnistcnn.optim.SGD()]}, TypeError, "augment must hold"),
+        ({"augment": [mnistcnn.optim.SGD()]}, TypeError, "augment must"),
     ],
 )
-def test_wrong_parts_of_a_recipe_are_refused(options: dict[str, Any], error: type[Exception], text: str, data: Any):
+def test_invalid_fields_of_a_recipe_raise(options: dict[str, Any], error: type[Exception], text: str, data: Any):
     model = small()
     before = weights(model)
     with pytest.raises(error, match=text):
@@ -551,12 +551,12 @@ def test_wrong_parts_of_a_recipe_are_refused(options: dict[str, Any], error: typ
     assert torch.equal(weights(model), before)
 
 
-def test_a_trainer_takes_a_recipe_and_names_its_fields():
+def test_trainer_accepts_a_recipe_and_names_unknown_fields():
     trainer = mnistcnn.Trainer(small(), mnistcnn.recipe("session7_net2"), epochs=2, progress=False)
     assert trainer.recipe == mnistcnn.recipe("session7_net2").replace(epochs=2)
     with pytest.raises(TypeError, match="a Recipe has no field 'epoch'; did you mean 'epochs'"):
         mnistcnn.Trainer(small(), epoch=2)
-    with pytest.raises(TypeError, match=r"a Recipe has no field 'lr'; say optimizer=mnistcnn.optim.SGD\(lr=0.5\)"):
+    with pytest.raises(TypeError, match=r"a Recipe has no field 'lr'.*optimizer=mnistcnn.optim.SGD\(lr=0.5\)"):
         mnistcnn.Trainer(small(), lr=0.5)
 
 
@@ -564,26 +564,26 @@ def test_a_trainer_takes_a_recipe_and_names_its_fields():
     ("given", "text"),
     [
         ({"epoch": 1}, "train has no argument 'epoch'; did you mean 'epochs'? Choose from: model, train_set, recipe,"),
-        ({"lr": 0.1}, "train has no argument 'lr'; say optimizer=mnistcnn.optim.SGD(lr=0.1). Choose from: model,"),
+        ({"lr": 0.1}, "train has no argument 'lr'; write optimizer=mnistcnn.optim.SGD(lr=0.1). Choose from: model,"),
     ],
 )
-def test_train_names_the_argument_that_was_meant(data: Any, given: dict[str, Any], text: str):
+def test_train_suggests_a_known_argument(data: Any, given: dict[str, Any], text: str):
     with pytest.raises(TypeError) as caught:
         mnistcnn.train(small(), data, **given)
     assert str(caught.value).startswith(text)
 
 
-def test_train_keeps_its_signature():
+def test_train_has_an_explicit_signature():
     parameters = inspect.signature(mnistcnn.train).parameters
     assert list(parameters)[:4] == ["model", "train_set", "recipe", "validation"]
     assert all(each.kind is not each.VAR_KEYWORD for each in parameters.values())
 
 
-# ---- the bar
+# ---- progress bar
 
 
-def test_the_bar_is_asked_at_most_twenty_times_a_second(digits: Any, monkeypatch: pytest.MonkeyPatch):
-    """The core reports every 50 ms at most, and a report costs far less than the 0.5 ms that are 1 % of that."""
+def test_progress_bar_is_updated_at_most_twenty_times_a_second(digits: Any, monkeypatch: pytest.MonkeyPatch):
+    """The core reports at most every 50 ms, and the reports take less than 1 % of the time (0.5 ms each)."""
     from mnistcnn._internal import progress
 
     calls: list[int] = []
@@ -607,7 +607,7 @@ def test_the_bar_is_asked_at_most_twenty_times_a_second(digits: Any, monkeypatch
     assert spent < 0.01 * seconds
 
 
-def test_no_bar_where_there_is_no_terminal(data: Any, capfd: pytest.CaptureFixture[str]):
+def test_no_progress_bar_without_a_terminal(data: Any, capfd: pytest.CaptureFixture[str]):
     fit(small(), data, progress=True)
     mnistcnn.test(small(), data)
     out, err = capfd.readouterr()
@@ -617,8 +617,8 @@ def test_no_bar_where_there_is_no_terminal(data: Any, capfd: pytest.CaptureFixtu
 # ---- threads
 
 
-def test_one_and_two_torch_threads(tmp_path: Any):
-    """libtorch's sums may depend on its threads: equal to 1e-4, as a reference must be. Bits are the lanes' promise."""
+def test_losses_with_one_and_two_torch_threads(tmp_path: Any):
+    """Check a relative difference below 1e-4 only: sums of libtorch may depend on its number of threads."""
     code = (
         "import sys, torch, mnistcnn; torch.set_num_threads(int(sys.argv[1])); data = mnistcnn.load('digits')[1][:256];"
         "model = mnistcnn.create_model('assignment7_model5', seed=1);"
@@ -633,17 +633,17 @@ def test_one_and_two_torch_threads(tmp_path: Any):
     assert one == pytest.approx(two, rel=1e-4)
 
 
-# ---- what a fresh pair of eyes found
+# ---- regression tests
 
 
 def _noise_set(count: int) -> mnistcnn.ImageSet:
-    dice = np.random.default_rng(count)
+    rng = np.random.default_rng(count)
     return mnistcnn.ImageSet.from_arrays(
-        dice.integers(0, 256, (count, 1, 28, 28), dtype=np.uint8), np.arange(count) % 10
+        rng.integers(0, 256, (count, 1, 28, 28), dtype=np.uint8), np.arange(count) % 10
     )
 
 
-def test_a_parameter_thawed_between_epochs_trains_from_then_on():
+def test_parameter_unfrozen_between_epochs_is_trained_from_then_on():
     model = mnistcnn.create_model("budget_model1")
     weight = model.get_parameter("conv1.weight").requires_grad_(False)
     before = weight.detach().clone()
@@ -654,20 +654,20 @@ def test_a_parameter_thawed_between_epochs_trains_from_then_on():
     assert changed == [False, True]
 
 
-def test_nothing_to_train_is_refused():
+def test_model_without_trainable_parameters_raises():
     model = mnistcnn.create_model("budget_model1").requires_grad_(False)
     with pytest.raises(ValueError, match="every parameter of model 'budget_model1' is frozen"):
         mnistcnn.train(model, _noise_set(16), epochs=1, progress=False)
 
 
-def test_the_optimizer_of_a_trainer_is_chosen_once():
+def test_optimizer_of_a_trainer_is_read_only():
     trainer = mnistcnn.Trainer(mnistcnn.create_model("budget_model1"), progress=False)
     with pytest.raises(AttributeError):
         trainer.optimizer = mnistcnn.optim.SGD(lr=1.0)
 
 
 @pytest.mark.parametrize("engine", ["lanes", "aten"])
-def test_weights_that_leave_the_finite_numbers_in_the_last_step_are_noticed(engine: str):
+def test_weights_that_overflow_in_the_last_step_raise(engine: str):
     model = mnistcnn.create_model("budget_model1")
     with pytest.raises(mnistcnn.DivergedError, match="last step of epoch 1"):
         mnistcnn.train(
@@ -682,7 +682,7 @@ def test_weights_that_leave_the_finite_numbers_in_the_last_step_are_noticed(engi
 
 
 @pytest.mark.parametrize("engine", ["lanes", "aten"])
-def test_training_in_inference_mode_trains(engine: str):
+def test_training_in_inference_mode_updates_weights(engine: str):
     usual, inside = (mnistcnn.create_model("budget_model1") for _ in range(2))
     mnistcnn.train(usual, _noise_set(32), epochs=1, engine=engine, progress=False)
     with torch.inference_mode():
@@ -690,7 +690,7 @@ def test_training_in_inference_mode_trains(engine: str):
     assert inside.get_parameter("fc2.weight").equal(usual.get_parameter("fc2.weight"))
 
 
-def test_numpy_integers_are_integers():
+def test_numpy_integers_are_accepted():
     model = mnistcnn.create_model("budget_model1", seed=np.int64(3))
     history = mnistcnn.train(
         model, _noise_set(16), epochs=np.int64(1), batch_size=np.int32(8), seed=np.int64(3), progress=False
@@ -698,7 +698,7 @@ def test_numpy_integers_are_integers():
     assert history.seed == 3
 
 
-def test_arguments_of_a_wrong_kind_are_named():
+def test_errors_name_arguments_of_a_wrong_type():
     model, data = mnistcnn.create_model("budget_model1"), _noise_set(16)
     with pytest.raises(TypeError, match=r"lr must be a number, got '0\.1'"):
         mnistcnn.optim.SGD(lr="0.1")
@@ -710,8 +710,8 @@ def test_arguments_of_a_wrong_kind_are_named():
         mnistcnn.train(model, data, callbacks=type("C", (), {"on_epoch": print})())
 
 
-def test_none_means_none_and_not_the_recipes_value(data: Any):
-    """As in ``recipe.replace(schedule=None)``."""
+def test_none_overrides_the_recipe(data: Any):
+    """None has the same meaning as in ``recipe.replace(schedule=None)``."""
     recipe = mnistcnn.Recipe(
         epochs=2,
         schedule=mnistcnn.optim.StepLR(1, 0.1),

@@ -1,1 +1,1 @@
-"""Training: recipes, the trainer, callbacks, checkpoints, histories and the learning rate finder."""
+"""Training: recipes, trainer, callbacks, checkpoints, history and learning rate finder."""

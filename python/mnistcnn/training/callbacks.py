@@ -1,4 +1,4 @@
-"""What may listen to a training run."""
+"""Interface of callbacks, and the list of callbacks that a run calls."""
 
 from __future__ import annotations
 
@@ -19,43 +19,73 @@ EVENTS = ("on_train_start", "on_step", "on_epoch", "on_train_end")
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One step: a batch, and the change of the weights after it."""
+    """Result of one training step, passed to `Callback.on_step`.
 
-    epoch: int  # counted from 1
-    step: int  # of the whole run, counted from 1
-    loss: float  # the mean over its batch
+    Attributes
+    ----------
+    epoch
+        Number of the epoch, from 1.
+    step
+        Number of the step in the whole run, from 1.
+    loss
+        Mean loss of the batch, with the weights before the update.
+    learning_rate
+        Learning rate of the update.
+    """
+
+    epoch: int
+    step: int
+    loss: float
     learning_rate: float
 
 
 class Callback(Protocol):
-    """What a callback may have; every method may be left out, but not all of them.
+    """Interface of a callback. Each method is optional, but at least one must be present.
 
-    An exception from any of them ends the training and comes out unchanged.
+    A callback does not need to inherit from this class. An exception in a method ends the training and is passed on
+    to the caller unchanged.
+
+    Attributes
+    ----------
+    every
+        Number of steps between two calls of `on_step`. 0: never call it. Default if the attribute is missing: 1.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> class PrintEpoch:
+    ...     def on_epoch(self, record):
+    ...         print("epoch", record.epoch)
+    >>> data = mnistcnn.load("digits")[1][:200]
+    >>> model = mnistcnn.create_model("budget_model3")
+    >>> _ = mnistcnn.train(model, data, epochs=2, callbacks=[PrintEpoch()], progress=False)
+    epoch 1
+    epoch 2
     """
 
-    every: int = 1  # on_step is called after every so many steps; 0: never
+    every: int = 1
 
     def on_train_start(self, trainer: Trainer) -> None:
-        """Before the first epoch. ``trainer.stop()`` asks to stop, now or at any time later."""
+        """Called before the first epoch. Keep ``trainer`` to call ``trainer.stop()`` now or later."""
 
     def on_step(self, record: StepRecord) -> None:
-        """After every step, or every ``every`` steps.
+        """Called after every step, or after every ``every`` steps.
 
-        The model's tensors hold the weights of that step. Changes that are made to them take effect.
+        The model's tensors hold the weights after this step. Changes to them affect the rest of the run.
         """
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """After every epoch."""
+        """Called after every epoch, including its validation."""
 
     def on_train_end(self, history: History) -> None:
-        """At the end, however the run ended."""
+        """Called when the run ends, also after an exception."""
 
 
-class Listeners:
-    """All callbacks of a run; each hears what it has a method for."""
+class CallbackList:
+    """Callbacks of a run. For each event, the callbacks that have its method are called in order."""
 
     def __init__(self, callbacks: Iterable[Any]) -> None:
-        if _hears_something(callbacks):
+        if _has_event_method(callbacks):
             raise TypeError("callbacks must be a list: callbacks=[...]")
         try:
             self._all = tuple(callbacks)
@@ -64,9 +94,9 @@ class Listeners:
         for each in self._all:
             if isinstance(each, type):
                 raise TypeError(f"a callback must be an object, got the class {each.__name__}; write {each.__name__}()")
-            if not _hears_something(each):
+            if not _has_event_method(each):
                 raise TypeError(
-                    f"a callback needs a method on_epoch(record), or another of {', '.join(EVENTS)}; {each!r} has none"
+                    f"a callback must have at least one of the methods {', '.join(EVENTS)}; {each!r} has none"
                 )
             if callable(getattr(each, "on_step", None)):
                 whole_number(f"every of {type(each).__name__}", getattr(each, "every", 1), least=0)
@@ -75,20 +105,20 @@ class Listeners:
         return iter(self._all)
 
     def check(self, validated: bool) -> None:
-        """Refuses a callback that looks at a validation set where there is none."""
+        """Raise ValueError if a callback monitors the validation set and there is none."""
         for each in self._all:
             check_monitor(each, getattr(each, "monitor", None), validated)
 
-    def tell(self, event: str, value: object) -> None:
-        """Calls a method of all that have it; an exception ends it."""
+    def call(self, event: str, value: object) -> None:
+        """Call a method of all callbacks that have it; stop at the first exception."""
         for each in self._all:
             method = getattr(each, event, None)
             if callable(method):
                 method(value)
 
-    def tell_the_end(self, history: History) -> None:
-        """Every one hears of the end in the same order, also after an exception of another."""
-        with ExitStack() as calls:  # which calls the last one first
+    def call_train_end(self, history: History) -> None:
+        """Call `on_train_end` of all callbacks in order, also if one of them raises an exception."""
+        with ExitStack() as calls:  # calls in reverse order of registration
             for each in reversed(self._all):
                 method = getattr(each, "on_train_end", None)
                 if callable(method):
@@ -96,30 +126,34 @@ class Listeners:
 
     @property
     def every(self) -> int:
-        """After how many steps anybody must be told; 0 if nobody listens to steps."""
+        """Greatest common divisor of the callbacks' ``every``; 0 if no callback uses steps."""
         return math.gcd(*(getattr(each, "every", 1) for each in self._all if callable(getattr(each, "on_step", None))))
 
-    def step_teller(self, epoch: int, first_step: int, rates: list[float]) -> Callable[[int, float], None]:
-        """What the core calls after a step, with the number of steps made in the run, and the loss."""
+    def step_function(self, epoch: int, first_step: int, rates: list[float]) -> Callable[[int, float], None]:
+        """Return the function that the core calls after a step.
 
-        def tell(step: int, loss: float) -> None:
+        Its arguments are the number of steps done in the run, and the loss. ``rates`` holds one learning rate per step
+        of the epoch.
+        """
+
+        def on_step(step: int, loss: float) -> None:
             record = StepRecord(epoch, step, loss, rates[step - first_step - 1])
             for each in self._all:
                 every = getattr(each, "every", 1)
                 if every and step % every == 0 and callable(getattr(each, "on_step", None)):
                     each.on_step(record)
 
-        return tell
+        return on_step
 
 
-def check_monitor(listener: object, monitor: object, validated: bool) -> None:
-    """Refuses what looks at a validation set where there is none."""
+def check_monitor(owner: object, monitor: object, validated: bool) -> None:
+    """Raise ValueError if ``monitor`` is a result of the validation set and there is none."""
     if isinstance(monitor, str) and monitor.startswith("validation") and not validated:
         raise ValueError(
-            f"{type(listener).__name__} looks at {monitor}, but there is no validation set; give validation=0.1 (a "
-            "fraction of the training set) or a set"
+            f"{type(owner).__name__} monitors {monitor}, but there is no validation set; pass validation=0.1 (a "
+            "fraction of the training set) or an ImageSet"
         )
 
 
-def _hears_something(callback: object) -> bool:
+def _has_event_method(callback: object) -> bool:
     return any(callable(getattr(callback, event, None)) for event in EVENTS)

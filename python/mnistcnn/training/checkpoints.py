@@ -1,4 +1,4 @@
-"""Checkpoints: the files that a run leaves after its epochs, and goes on from."""
+"""Checkpoints of a run: files written after its epochs, from which it can be resumed."""
 
 from __future__ import annotations
 
@@ -28,20 +28,22 @@ FORMAT = FileFormat("mnistcnn checkpoint", 1, "run", "train(..., checkpoint=...)
 
 @dataclass(frozen=True, repr=False)
 class Checkpoint(Value):
-    """Where a run keeps its checkpoints, and which of them stay.
+    """Checkpoint directory of a run, and options of its retention.
+
+    A file such as ``epoch-000012.safetensors`` holds the state of the run after an epoch.
 
     Parameters
     ----------
     folder
-        Made if it doesn't exist; one run per folder. Each file is ``epoch-000012.safetensors`` or the like.
+        Directory of the checkpoints. It is created if it does not exist. Use one directory per run.
     keep_last
-        How many of the latest epochs stay. At least 2, so that a damaged file costs an epoch and not the run.
+        Number of latest checkpoints to keep, at least 2: if the latest file is damaged, the previous one is used.
     keep_best
-        How many of the best epochs stay besides, if there is a validation set.
+        Number of best checkpoints to keep in addition, if there is a validation set.
     monitor
-        What makes an epoch the best: "validation_accuracy" or "validation_loss".
+        Result that ranks the epochs: ``"validation_accuracy"`` or ``"validation_loss"``.
     every
-        After every how many epochs a checkpoint is written. The last epoch always gets one.
+        Number of epochs between two checkpoints. A checkpoint is always saved after the last epoch.
 
     Examples
     --------
@@ -63,7 +65,7 @@ class Checkpoint(Value):
 
     def __post_init__(self) -> None:
         if not isinstance(self.folder, str | os.PathLike) or not str(self.folder):
-            raise TypeError(f"checkpoint must name a folder, got {self.folder!r}")
+            raise TypeError(f"checkpoint folder must be the path of a directory, got {self.folder!r}")
         self._set("folder", str(os.fspath(self.folder)))
         self._set("keep_last", whole_number("keep_last", self.keep_last, least=2))
         self._set("keep_best", whole_number("keep_best", self.keep_best, least=0))
@@ -72,97 +74,122 @@ class Checkpoint(Value):
 
     @property
     def epochs(self) -> list[int]:
-        """The epochs that lie in the folder."""
+        """Numbers of the epochs with a checkpoint in the directory, in increasing order."""
         return sorted(self._files())
 
     @property
     def history(self) -> History:
-        """The history that the latest checkpoint tells."""
-        return _history(self._existing())
+        """History in the latest readable checkpoint. Raise FileNotFoundError if there is none."""
+        return _history(self._latest_or_raise())
 
     def load(self, which: int | Literal["best", "last"] = "best") -> Model:
-        """The model after the best epoch (by validation), after the last one, or after an epoch given by its number.
+        """Return the model of a checkpoint.
 
-        Where the run keeps averaged weights that its validations look at, the model has these.
+        If the run averages weights and validates with the averages, the model has the averaged weights.
+
+        Parameters
+        ----------
+        which
+            ``"best"`` by validation result, ``"last"``, or the number of an epoch in ``epochs``.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the directory holds no checkpoint.
+        ValueError
+            If there is no checkpoint of this epoch, or ``which`` is ``"best"`` and the run has no validation set.
         """
-        snapshot = self._chosen(which)
+        snapshot = self._snapshot(which)
         return model_of(self.path(snapshot.epoch), snapshot)
 
-    def _chosen(self, which: Any) -> Snapshot:
+    def _snapshot(self, which: Any) -> Snapshot:
         files = self._files()
         if files and which not in ("best", "last", *files):
-            raise ValueError(f"there is no checkpoint of epoch {which!r}; there are 'best', 'last', {self.epochs}")
+            raise ValueError(f"which must be 'best', 'last' or one of the epochs {self.epochs}, got {which!r}")
         if which in files:
             return self.read(int(which))
-        latest = self._existing()
+        latest = self._latest_or_raise()
         if which == "last":
             return latest
         best = [number for number in ranked(_history(latest).epochs, self.monitor) if number in files]
         if not best:
-            raise ValueError(f"the run in {self.folder} had no validation set, so that no epoch is its best")
+            raise ValueError(
+                f"which='best' requires a validation set, but the run in {self.folder} has none; use 'last'"
+            )
         return latest if best[0] == latest.epoch else self.read(best[0])
 
-    def _existing(self) -> Snapshot:
+    def _latest_or_raise(self) -> Snapshot:
         snapshot = self.latest()
         if snapshot is None:
             raise FileNotFoundError(f"there is no checkpoint in {self.folder}")
         return snapshot
 
-    # ---- what a run does with it
+    # ---- used by the trainer
 
     def path(self, epoch: int) -> Path:
-        """The file of an epoch."""
+        """Return the path of the checkpoint of an epoch."""
         return Path(self.folder) / f"epoch-{epoch:06d}.safetensors"
 
     def prepare(self, *, resume: bool) -> None:
-        """Makes the folder and tries to write in it; refuses to mix two runs."""
+        """Create the directory, check that it is writable, and remove partial files of a killed run.
+
+        Raise FileExistsError if it holds checkpoints and ``resume`` is False.
+        """
         folder = Path(self.folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
-            raise NotADirectoryError(f"checkpoint={self.folder!r} is a file; name a folder") from None
+            raise NotADirectoryError(f"checkpoint={self.folder!r} is a file; pass the path of a directory") from None
         except OSError as error:
-            raise OSError(f"the folder {folder} for checkpoints can't be made: {error.strerror or error}") from error
+            raise OSError(f"the checkpoint directory {folder} can't be created: {error.strerror or error}") from error
         if self._files() and not resume:
             raise FileExistsError(
-                f"{folder} holds the checkpoints of a run of {self.epochs[-1]} epochs; go on with resume=True, or name "
-                "another folder"
+                f"{folder} already holds checkpoints of a run of {self.epochs[-1]} epochs; pass resume=True to resume "
+                "it, or another directory"
             )
         trial = folder / f".epoch-000000.safetensors.{os.getpid()}.part"
         try:
             trial.write_bytes(b"")
             trial.unlink()
         except OSError as error:
-            raise OSError(f"nothing can be written into {folder}: {error.strerror or error}") from error
-        for left in folder.iterdir():
-            if _PART.fullmatch(left.name):  # of a run that was killed while it wrote
-                left.unlink(missing_ok=True)
+            raise OSError(f"the checkpoint directory {folder} is not writable: {error.strerror or error}") from error
+        for file in folder.iterdir():
+            if _PART.fullmatch(file.name):  # left by a run that was killed while writing
+                file.unlink(missing_ok=True)
 
     def latest(self) -> Snapshot | None:
-        """The latest epoch that can be read; None if there is no file at all."""
+        """Return the latest readable checkpoint, or None if there are no files.
+
+        Skip damaged files with a `CheckpointWarning`; raise OSError if all files are damaged.
+        """
         numbers = sorted(self._files(), reverse=True)
         for number in numbers:
             try:
                 return self.read(number)
             except OSError as error:
-                warnings.warn(f"{error}; the checkpoint before it is used", CheckpointWarning, stacklevel=2)
+                warnings.warn(
+                    f"{error}; skipping this checkpoint and using the previous one", CheckpointWarning, stacklevel=2
+                )
         if numbers:
-            raise OSError(f"every checkpoint in {self.folder} is damaged: there is nothing to go on from")
+            raise OSError(f"every checkpoint in {self.folder} is damaged; the run can't be resumed")
         return None
 
     def read(self, epoch: int) -> Snapshot:
-        """One file."""
+        """Read the checkpoint of an epoch."""
         description, tensors = read_tensors(self.path(epoch), FORMAT)
         return Snapshot(epoch, description, tensors)
 
     def write(self, snapshot: Snapshot, records: Sequence[EpochRecord]) -> None:
-        """One file; then those that are no longer wanted go. An earlier one stays whole whatever happens."""
+        """Write a checkpoint atomically, then remove the files that are no longer kept.
+
+        If writing fails, earlier checkpoints are unchanged.
+        """
         path = self.path(snapshot.epoch)
         try:
             write_tensors(path, FORMAT, snapshot.description, snapshot.tensors)
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
-            message = f"the checkpoint {path} could not be written ({reason}); earlier ones are whole"
+            message = f"checkpoint {path} could not be written ({reason}); earlier checkpoints are intact"
             raise OSError(error.errno, message) from error
         best = [number for number in ranked(records, self.monitor) if number in self._files()]
         kept = {*self.epochs[-self.keep_last :], *best[: self.keep_best]}
@@ -172,16 +199,16 @@ class Checkpoint(Value):
 
     def _files(self) -> dict[int, Path]:
         with suppress(FileNotFoundError, NotADirectoryError):
-            found = ((_NAME.fullmatch(path.name), path) for path in Path(self.folder).iterdir())
-            return {int(match[1]): path for match, path in found if match}
+            matches = ((_NAME.fullmatch(path.name), path) for path in Path(self.folder).iterdir())
+            return {int(match[1]): path for match, path in matches if match}
         return {}
 
 
 def ranked(records: Sequence[EpochRecord], monitor: str) -> list[int]:
-    """The numbers of the epochs, the best first and of equals the earlier; without a validation set there are none."""
+    """Return the numbers of the epochs from best to worst, ties in order; omit epochs without a validation result."""
     values = [(getattr(record, monitor), record.epoch) for record in records]
-    judged = [(-merit(monitor, value), epoch) for value, epoch in values if value is not None]
-    return [epoch for _, epoch in sorted(judged)]
+    scores = [(-merit(monitor, value), epoch) for value, epoch in values if value is not None]
+    return [epoch for _, epoch in sorted(scores)]
 
 
 def _history(snapshot: Snapshot) -> History:

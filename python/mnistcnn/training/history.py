@@ -1,4 +1,4 @@
-"""What a training run leaves behind: numbers only."""
+"""History of a training run: the results of every epoch and the loss of every step."""
 
 from __future__ import annotations
 
@@ -21,9 +21,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch. Losses and accuracies are sums over images divided by their number; accuracies lie in 0 to 1.
+    """Results of one epoch. Losses and accuracies are means over images.
 
-    The training numbers are those seen while training, each batch with the weights it met.
+    Attributes
+    ----------
+    epoch
+        Number of the epoch, from 1.
+    train_loss
+        Mean loss during training. Each batch is evaluated with the weights before its update.
+    train_accuracy
+        Fraction of training images that are classified correctly during training, from 0 to 1.
+    validation_loss
+        Mean loss of the validation set after the epoch; None without a validation set.
+    validation_accuracy
+        Accuracy on the validation set after the epoch, from 0 to 1; None without a validation set.
+    learning_rate
+        Learning rate of the first step.
+    seconds
+        Duration of the training steps; the validation is not included.
+    last_learning_rate
+        Learning rate of the last step; None in files of older versions.
     """
 
     epoch: int
@@ -31,9 +48,9 @@ class EpochRecord:
     train_accuracy: float
     validation_loss: float | None
     validation_accuracy: float | None
-    learning_rate: float  # of its first step
+    learning_rate: float
     seconds: float
-    last_learning_rate: float | None = None  # of its last step; None in files of older versions
+    last_learning_rate: float | None = None
 
     def __str__(self) -> str:
         text = f"epoch {self.epoch}: train loss {self.train_loss:.4f}, accuracy {100 * self.train_accuracy:.2f} %"
@@ -47,7 +64,22 @@ _COLUMNS = [each.name for each in fields(EpochRecord)]
 
 @dataclass
 class History:
-    """Every epoch of a run, the loss of every step, and what the run was made with.
+    """History of a training run: one `EpochRecord` per epoch, the loss of every step, and the recipe.
+
+    It is a sequence of its epochs: ``len(history)``, ``history[0]`` and iteration use ``epochs``.
+
+    Parameters
+    ----------
+    model
+        Name of the model.
+    seed
+        Seed of the run.
+    epochs
+        Records of the epochs. Default: an empty list.
+    step_losses
+        Mean loss of the batch of every step. Default: an empty list.
+    recipe
+        Recipe of the run as a dictionary. Default: None, as in files of older versions.
 
     Examples
     --------
@@ -65,7 +97,7 @@ class History:
     seed: int = 0
     epochs: list[EpochRecord] = field(default_factory=list)
     step_losses: list[float] = field(default_factory=list)
-    recipe: dict[str, Any] | None = None  # what the run was made with; None in files of older versions
+    recipe: dict[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.epochs)
@@ -77,26 +109,26 @@ class History:
         return self.epochs[index]
 
     def column(self, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """One number of every epoch, such as ``"train_loss"``; NaN where there is none."""
+        """Return one field of all epochs as an array, such as ``"train_loss"``; missing values are NaN."""
         if name not in _COLUMNS:
-            raise ValueError(f"there is no column {name!r}; choose from {', '.join(_COLUMNS)}")
+            raise ValueError(f"name must be one of the columns {', '.join(_COLUMNS)}, got {name!r}")
         values = [getattr(record, name) for record in self.epochs]
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
     @property
     def last(self) -> EpochRecord:
-        """The last epoch: the one to report."""
+        """Record of the last epoch. Raise ValueError if no epoch is complete."""
         if not self.epochs:
             raise ValueError("the history is empty: no epoch has been completed")
         return self.epochs[-1]
 
     @property
     def seconds(self) -> float:
-        """The time of all epochs."""
+        """Duration of all epochs, in seconds."""
         return sum(record.seconds for record in self.epochs)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers."""
+        """Return the history as a dictionary of lists, strings and numbers."""
         return {
             "model": self.model,
             "seed": self.seed,
@@ -107,22 +139,22 @@ class History:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> History:
-        """The history that `to_dict` described."""
+        """Create a history from a dictionary of `to_dict`."""
         epochs = [EpochRecord(**record) for record in values["epochs"]]
         recipe = copy.deepcopy(values.get("recipe"))
         return cls(values["model"], values["seed"], epochs, list(values["step_losses"]), recipe)
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """JSON text, also written to ``path`` if given."""
+        """Return JSON text, and write it to a file if ``path`` is given. NaN and infinity become null."""
         return json_text(without_nan(self.to_dict()), path)
 
     @classmethod
     def from_json(cls, path: str | Path) -> History:
-        """Reads what `to_json` wrote."""
+        """Read a file that `to_json` wrote."""
         return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
 
     def to_csv(self, path: str | Path) -> Path:
-        """One line per epoch."""
+        """Write a CSV file with one row per epoch, and return its path."""
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, _COLUMNS)
         writer.writeheader()
@@ -130,7 +162,7 @@ class History:
         return write_text(path, text.getvalue())
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row per epoch, indexed by it."""
+        """Return a pandas data frame with one row per epoch, indexed by the number of the epoch."""
         return pandas().DataFrame([asdict(record) for record in self.epochs], columns=_COLUMNS).set_index("epoch")
 
     def _title(self) -> str:

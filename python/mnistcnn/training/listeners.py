@@ -1,6 +1,7 @@
-"""Ready callbacks: stop early, keep the best, write down what happens.
+"""Built-in callbacks: early stopping, best weights, and loggers.
 
-They decide by the history, which checkpoints bring back, so that a resumed run stops where an undisturbed one would.
+`EarlyStopping` reads the history, which checkpoints restore, so a resumed run stops at the same epoch as an
+uninterrupted one.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
 
 
 class EarlyStopping:
-    """Ends a run when its validation has not become better for ``patience`` epochs.
+    """Callback that ends a run if the validation result has not improved for ``patience`` epochs.
 
     Parameters
     ----------
     patience
-        How many epochs may pass without a better one.
+        Number of epochs without improvement after which the run ends.
     monitor
-        "validation_accuracy" or "validation_loss"; never the training set's.
+        ``"validation_accuracy"`` or ``"validation_loss"``.
     min_delta
-        By how much an epoch must be better to count.
+        Smallest change that counts as an improvement.
 
     Examples
     --------
@@ -53,15 +54,15 @@ class EarlyStopping:
         self._trainer: Trainer | None = None
 
     def on_train_start(self, trainer: Trainer) -> None:
-        """A resumed run may have been at its end already."""
+        """Stop a resumed run that was already complete."""
         self._trainer = trainer
-        self._look()
+        self._check_patience()
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """Looks at the epochs so far."""
-        self._look()
+        """Stop the run if the last ``patience`` epochs brought no improvement."""
+        self._check_patience()
 
-    def _look(self) -> None:
+    def _check_patience(self) -> None:
         assert self._trainer is not None
         best, since = -math.inf, 0
         for value in self._trainer.history.column(self.monitor):
@@ -72,30 +73,47 @@ class EarlyStopping:
 
 
 class KeepBest:
-    """Gives the model, when the run ends, the weights of the epoch that was best on the validation set.
+    """Callback that restores the weights of the best epoch when the run ends, also after an exception.
+
+    With averaging, the averaged weights are stored if the validation used them.
 
     Parameters
     ----------
     monitor
-        "validation_accuracy" or "validation_loss"; of equal epochs the first one is the best.
+        ``"validation_accuracy"`` or ``"validation_loss"``. The earliest of several equally good epochs is the best.
+
+    Attributes
+    ----------
+    epoch
+        Number of the best epoch so far; None before the first epoch.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> train_set, _ = mnistcnn.load("digits")
+    >>> model = mnistcnn.create_model("budget_model3")
+    >>> best = mnistcnn.callbacks.KeepBest()
+    >>> history = mnistcnn.train(model, train_set[:200], validation=0.2, epochs=2, callbacks=[best], progress=False)
+    >>> best.epoch in (1, 2)
+    True
     """
 
     def __init__(self, monitor: str = "validation_accuracy") -> None:
         choice("monitor", monitor, JUDGES)
         self.monitor = monitor
-        self.epoch: int | None = None  # the best so far
+        self.epoch: int | None = None
         self._tensors: dict[str, torch.Tensor] = {}
         self._best = -math.inf
         self._trainer: Trainer | None = None
 
     def on_train_start(self, trainer: Trainer) -> None:
-        """A new run has no best epoch yet."""
+        """Forget the best epoch of an earlier run if another trainer starts a new one."""
         if self._trainer is not trainer and len(trainer.history) == 0:
             self.epoch, self._tensors, self._best = None, {}, -math.inf
         self._trainer = trainer
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """Copies the weights of a better epoch, the averaged ones if the validation looked at these."""
+        """Copy the weights if this epoch is the best so far."""
         assert self._trainer is not None
         value = merit(self.monitor, getattr(record, self.monitor))
         if value > self._best:
@@ -105,18 +123,18 @@ class KeepBest:
                 self._tensors = {name: tensor.detach().clone() for name, tensor in state.items()}
 
     def on_train_end(self, history: History) -> None:
-        """The model gets the best weights, also when the run was interrupted."""
+        """Copy the best weights into the model."""
         if self._trainer is not None and self._tensors:
             self._trainer.model.load_state_dict(self._tensors)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """What a checkpoint keeps."""
+        """Return the tensors to store in a checkpoint."""
         import torch
 
         return {**self._tensors, "best": torch.tensor([self.epoch or 0, self._best], dtype=torch.float64)}
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """What `state` gave; nothing if the checkpoint was written without this callback."""
+        """Restore the tensors of `state`; do nothing if the checkpoint was written without this callback."""
         if "best" in state:
             epoch, self._best = state["best"].tolist()
             self.epoch = int(epoch) or None
@@ -124,7 +142,14 @@ class KeepBest:
 
 
 class CSVLogger:
-    """Writes the history into a CSV file after every epoch, whole each time.
+    """Callback that writes the history to a CSV file after every epoch, one row per epoch.
+
+    The whole file is replaced atomically each time.
+
+    Parameters
+    ----------
+    path
+        Path of the file. Its directory must exist.
 
     Examples
     --------
@@ -138,74 +163,100 @@ class CSVLogger:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(_a_path("path", path))
+        self.path = Path(_checked_path("path", path))
         self._trainer: Trainer | None = None
 
     def on_train_start(self, trainer: Trainer) -> None:
-        """What can't be written is told before the work."""
+        """Write the file once, to fail early if the path is not writable."""
         self._trainer = trainer
         trainer.history.to_csv(self.path)
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """All epochs so far."""
+        """Write all epochs so far."""
         assert self._trainer is not None
         self._trainer.history.to_csv(self.path)
 
 
 class TensorBoard:
-    """Writes losses, accuracies and the learning rate for TensorBoard.
+    """Callback that writes losses, accuracies and the learning rate as TensorBoard events.
 
     Parameters
     ----------
     folder
-        Where its event files go.
+        Directory of the event files.
     every
-        After every how many steps the loss of the step is written too; 0: never.
+        Also write the loss and learning rate of every ``every``-th step. 0: write epochs only.
+
+    Raises
+    ------
+    ImportError
+        If the package ``tensorboard`` is not installed.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> logger = mnistcnn.callbacks.TensorBoard("logs", every=50)  # doctest: +SKIP
+    >>> mnistcnn.train(model, train_set, callbacks=[logger])  # doctest: +SKIP
     """
 
     def __init__(self, folder: str | Path, every: int = 0) -> None:
-        self.folder = _a_path("folder", folder)
+        self.folder = _checked_path("folder", folder)
         self.every = whole_number("every", every, least=0)
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise ImportError('TensorBoard needs its package: pip install "mnistcnn[tensorboard]"') from None
+            raise ImportError(
+                'TensorBoard requires the package tensorboard: pip install "mnistcnn[tensorboard]"'
+            ) from None
         self._make = SummaryWriter
         self._writer: Any = None
 
     def on_train_start(self, trainer: Trainer) -> None:
-        """Opens the file."""
+        """Open an event file and write the recipe."""
         self._writer = self._make(self.folder)
         self._writer.add_text("recipe", f"```\n{trainer.recipe}\n```", len(trainer.history))
 
     def on_step(self, record: StepRecord) -> None:
-        """The loss of a step."""
+        """Write the loss and learning rate of a step."""
         self._writer.add_scalar("step/loss", record.loss, record.step)
         self._writer.add_scalar("step/learning_rate", record.learning_rate, record.step)
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """The numbers of an epoch."""
-        for name, value in _numbers(record).items():
-            part, _, what = name.partition("_")
-            tag = f"{what}/{part}" if part in ("train", "validation") else name  # so that both lie in one chart
+        """Write the results of an epoch."""
+        for name, value in _metrics(record).items():
+            part, _, metric = name.partition("_")
+            tag = f"{metric}/{part}" if part in ("train", "validation") else name  # one chart for both sets
             self._writer.add_scalar(tag, value, record.epoch)
         self._writer.flush()
 
     def on_train_end(self, history: History) -> None:
-        """Closes the file."""
+        """Close the event file."""
         if self._writer is not None:
             self._writer.close()
 
 
 class MLflow:
-    """Logs the recipe and every epoch to MLflow, as one run of it.
+    """Callback that logs the recipe and the results of every epoch to a new MLflow run.
 
     Parameters
     ----------
-    experiment, run_name
-        Under which names; None: MLflow's own choice.
+    experiment
+        Name of the MLflow experiment; it is created if it does not exist. Default: ``"Default"``.
+    run_name
+        Name of the MLflow run. Default: a name generated by MLflow.
     tracking_uri
-        Where to; None: as MLflow is configured.
+        URI of the tracking server or store. Default: MLflow's configuration.
+
+    Raises
+    ------
+    ImportError
+        If the package ``mlflow`` is not installed.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> logger = mnistcnn.callbacks.MLflow(experiment="mnist", run_name="baseline")  # doctest: +SKIP
+    >>> mnistcnn.train(model, train_set, callbacks=[logger])  # doctest: +SKIP
     """
 
     def __init__(
@@ -214,14 +265,14 @@ class MLflow:
         try:
             import mlflow
         except ImportError:
-            raise ImportError('MLflow needs its package: pip install "mnistcnn[mlflow]"') from None
+            raise ImportError('MLflow requires the package mlflow: pip install "mnistcnn[mlflow]"') from None
         self._mlflow: Any = mlflow
         self.experiment, self.run_name, self.tracking_uri = experiment, run_name, tracking_uri
         self._run: Any = None
         self._client: Any = None
 
     def on_train_start(self, trainer: Trainer) -> None:
-        """Starts the run, and logs the recipe."""
+        """Create the MLflow run and log the recipe."""
         client = self._client = self._mlflow.MlflowClient(tracking_uri=self.tracking_uri)
         name = self.experiment or "Default"
         found = client.get_experiment_by_name(name)
@@ -232,22 +283,22 @@ class MLflow:
             client.log_param(self._run, name, str(value)[:500])
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """The numbers of an epoch."""
-        for name, value in _numbers(record).items():
+        """Log the results of an epoch."""
+        for name, value in _metrics(record).items():
             self._client.log_metric(self._run, name, value, step=record.epoch)
 
     def on_train_end(self, history: History) -> None:
-        """Ends the run."""
+        """End the MLflow run."""
         if self._run is not None:
             self._client.set_terminated(self._run)
 
 
-def _numbers(record: EpochRecord) -> dict[str, float]:
+def _metrics(record: EpochRecord) -> dict[str, float]:
     names = (*("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"), "learning_rate", "seconds")
     return {name: getattr(record, name) for name in names if getattr(record, name) is not None}
 
 
-def _a_path(name: str, path: object) -> str:
+def _checked_path(name: str, path: object) -> str:
     if not isinstance(path, str | os.PathLike) or not str(path):
         raise TypeError(f"{name} must be a path, got {path!r}")
     return os.fspath(path)

@@ -1,4 +1,4 @@
-"""Which learning rate to begin with: one short training in which it grows from tiny to huge."""
+"""Learning rate finder: a short training with an exponentially growing learning rate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mnistcnn.convert.from_torch import as_model
 from mnistcnn.data.image_set import ImageSet
 from mnistcnn.nn.input_checks import check_set
 from mnistcnn.optim.schedules import Plan, Rates, Schedule
-from mnistcnn.training.recipes import Recipe, complete
+from mnistcnn.training.recipes import Recipe, recipe_with
 from mnistcnn.training.trainer import train
 
 if TYPE_CHECKING:
@@ -26,25 +26,38 @@ if TYPE_CHECKING:
     from mnistcnn.training.history import EpochRecord
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
-_BLOWN_UP = 4.0  # times the lowest smoothed loss: further on there is nothing to be seen
-_MEMORY = 0.8  # how much less each older loss counts in the mean that is watched
-_CAUTION = 3.0  # the suggestion stays so many times below the rate at which the loss is lowest
-_WIDTH = 0.03  # of the bell that smooths the curve, as a part of all steps
+_STOP_FACTOR = 4.0  # the test ends when the moving average exceeds its minimum by this factor
+_DECAY = 0.8  # of the exponential moving average that ends the test
+_MARGIN = 3.0  # the suggestion is at most the rate of the lowest loss divided by this
+_WIDTH = 0.03  # standard deviation of the Gaussian that smooths the curve, as a fraction of all steps
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LRFinder:
-    """What `find_lr` has found: the loss at every learning rate, and the one to begin with."""
+    """Result of `find_lr`: the loss at every learning rate, and a suggested learning rate.
 
-    learning_rates: Floats  # [steps made]
-    losses: Floats  # [steps made], each the mean over its batch
-    smoothed: Floats  # [steps made]
-    suggestion: float | None  # where the loss falls most steeply, well below its lowest point; None if it never falls
+    Attributes
+    ----------
+    learning_rates
+        Learning rate of every step, float64 [steps].
+    losses
+        Mean loss of the batch of every step, float64 [steps].
+    smoothed
+        Smoothed losses, float64 [steps].
+    suggestion
+        Learning rate at which the smoothed loss decreases most steeply, but at most a third of the rate with the lowest
+        loss; None if the loss never decreases.
+    """
+
+    learning_rates: Floats
+    losses: Floats
+    smoothed: Floats
+    suggestion: float | None
 
     def __repr__(self) -> str:
         steps, last = len(self.learning_rates), self.learning_rates[-1]
-        found = "no rate makes the loss fall" if self.suggestion is None else f"suggestion {self.suggestion:.2g}"
-        return f"LRFinder: {found} ({steps} steps from {self.learning_rates[0]:.2g} to {last:.2g})"
+        result = "the loss never decreases" if self.suggestion is None else f"suggestion {self.suggestion:.2g}"
+        return f"LRFinder: {result} ({steps} steps from {self.learning_rates[0]:.2g} to {last:.2g})"
 
 
 def find_lr(
@@ -60,29 +73,44 @@ def find_lr(
     progress: bool = False,
     **changes: Any,
 ) -> LRFinder:
-    """The learning-rate range test: trains a copy while the learning rate grows from step to step (Smith, 2017).
+    """Run the learning rate range test (Smith, 2017): train a copy with a growing learning rate.
 
-    The model itself stays as it is. The test ends when the loss has blown up.
+    The model is not changed. The test ends early if the loss diverges. Plot the result with `mnistcnn.plot.lr_finder`.
 
     Parameters
     ----------
-    model, train_set
-        What shall be trained on what.
+    model
+        Model or module to test. A copy of it is trained.
+    train_set
+        Training images and labels.
     recipe
-        How; its learning rate, its schedule and its epochs have no say. Fields may be given by their names.
-    start, end, steps
-        The learning rate grows by the same factor in each of the steps.
-    engine, threads, progress
-        As in `mnistcnn.train`.
+        Settings of the training. Its learning rate, schedule, averaging and epochs are ignored. Default: ``Recipe()``.
+    start
+        Learning rate of the first step.
+    end
+        Learning rate of the last step. The rate grows by the same factor at each step.
+    steps
+        Number of training steps, at least 10.
+    engine
+        ``"lanes"``, ``"aten"`` or ``"auto"``. Default: ``model.engine``.
+    threads
+        Number of CPU threads. Default: ``model.threads``.
+    progress
+        Whether to show a progress bar in terminals and notebooks.
     **changes
-        Fields of the recipe.
+        Fields of the recipe to override, such as ``batch_size=64``.
+
+    Returns
+    -------
+    LRFinder
+        Learning rates, losses and the suggested learning rate.
 
     Examples
     --------
     >>> import mnistcnn
-    >>> data = mnistcnn.load("digits")[0][:2000]
-    >>> found = mnistcnn.find_lr(mnistcnn.create_model("session7_net"), data, steps=40, batch_size=32)
-    >>> float(found.learning_rates[0]), 1e-4 < found.suggestion < 10
+    >>> data = mnistcnn.load("digits")[0][:1000]
+    >>> result = mnistcnn.find_lr(mnistcnn.create_model("budget_model3"), data, steps=40, batch_size=32)
+    >>> float(result.learning_rates[0]), 1e-4 < result.suggestion < 10
     (1e-05, True)
     """
     model = as_model(model)
@@ -90,38 +118,37 @@ def find_lr(
     steps = whole_number("steps", steps, least=10)
     if not start < end:
         raise ValueError(f"start must be below end, got start={start:g} and end={end:g}")
-    recipe = complete(recipe, changes)
+    recipe = recipe_with(recipe, changes)
     check_set(model, train_set, "train_set", recipe.augment)
-    plan_steps = -(-len(train_set) // recipe.batch_size)
-    recipe = recipe.replace(schedule=_Ramp(start, end, steps), epochs=-(-steps // plan_steps), averaging=None)
-    watcher = _Watcher(steps)
+    epoch_steps = -(-len(train_set) // recipe.batch_size)
+    recipe = recipe.replace(schedule=_Growth(start, end, steps), epochs=-(-steps // epoch_steps), averaging=None)
+    recorder = _LossRecorder(steps)
     try:
         options = {"engine": engine, "threads": threads, "progress": progress}
-        train(copy.deepcopy(model), train_set, recipe, callbacks=[watcher], **options)  # type: ignore[arg-type]
-    except (_Enough, core.DivergedError):
+        train(copy.deepcopy(model), train_set, recipe, callbacks=[recorder], **options)  # type: ignore[arg-type]
+    except (_TestFinished, core.DivergedError):
         pass
-    return _result(np.array(watcher.rates), np.array(watcher.losses))
+    return _result(np.array(recorder.rates), np.array(recorder.losses))
 
 
 @dataclass(frozen=True, repr=False)
-class _Ramp(Schedule):
+class _Growth(Schedule):
     start: float
     end: float
     steps: int
 
     def rates(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> Rates:
-        """The same factor from each step to the next."""
-        made = epoch * plan.steps
-        exponents = np.arange(made, made + plan.steps) / (self.steps - 1)
+        first_step = epoch * plan.steps
+        exponents = np.arange(first_step, first_step + plan.steps) / (self.steps - 1)
         return Rates((self.start * (self.end / self.start) ** exponents.clip(max=1)).tolist())
 
 
-class _Enough(Exception):  # noqa: N818
-    """Nothing more is to be seen."""
+class _TestFinished(Exception):  # noqa: N818
+    """Raised by `_LossRecorder` to end the training."""
 
 
-class _Watcher:
-    """Writes the losses down, and ends the test."""
+class _LossRecorder:
+    """Callback that records rates and losses, and ends the test after all steps or when the loss diverges."""
 
     def __init__(self, steps: int) -> None:
         self.rates: list[float] = []
@@ -130,23 +157,22 @@ class _Watcher:
         self._lowest = float("inf")
 
     def on_step(self, record: StepRecord) -> None:
-        """One more point of the curve."""
         self.rates.append(record.learning_rate)
         self.losses.append(record.loss)
-        latest = _recent(self.losses)
+        latest = _moving_average(self.losses)
         self._lowest = min(self._lowest, latest)
-        if len(self.losses) >= self._steps or latest > _BLOWN_UP * self._lowest:
-            raise _Enough
+        if len(self.losses) >= self._steps or latest > _STOP_FACTOR * self._lowest:
+            raise _TestFinished
 
 
-def _recent(losses: list[float]) -> float:
-    """The mean of the past, the latest counting most."""
-    weights = _MEMORY ** np.arange(len(losses))[::-1]
+def _moving_average(losses: list[float]) -> float:
+    """Return the exponential moving average of the losses so far."""
+    weights = _DECAY ** np.arange(len(losses))[::-1]
     return float(np.average(losses, weights=weights))
 
 
 def _smoothed(losses: Floats) -> Floats:
-    """The mean of each loss's surroundings on both sides, so that the curve is not moved towards larger rates."""
+    """Smooth the losses with a Gaussian. Unlike a moving average, it does not shift the curve towards larger rates."""
     places = np.arange(len(losses))
     weights = np.exp(-0.5 * ((places[:, None] - places) / (_WIDTH * len(losses))) ** 2)
     smoothed: Floats = weights @ losses / weights.sum(1)
@@ -160,6 +186,6 @@ def _result(rates: Floats, losses: Floats) -> LRFinder:
     if lowest > 1:
         slopes = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1]))
         steepest = int(slopes.argmin())
-        bold = min(rates[steepest], rates[lowest] / _CAUTION)
-        suggestion = float(bold) if slopes[steepest] < 0 else None
+        rate = min(rates[steepest], rates[lowest] / _MARGIN)
+        suggestion = float(rate) if slopes[steepest] < 0 else None
     return LRFinder(rates, losses, smoothed, suggestion)

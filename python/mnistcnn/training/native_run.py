@@ -1,4 +1,4 @@
-"""The compiled side of a training run: `core.TrainingRun`, made of a model and a recipe."""
+"""Adapter between the trainer and the C++ core: creates `core.TrainingRun` from a model and a recipe."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class NativeRun:
-    """A run of the core for one model; each call holds the model's lock and passes the model as it is then."""
+    """Training run of the core for one model. Each call locks the model and passes its current tensors."""
 
     def __init__(self, model: Model, recipe: Recipe, engine: str | None, threads: int | None) -> None:
         self._model, self._recipe = model, recipe
@@ -32,7 +32,7 @@ class NativeRun:
         model.native_engine(engine, threads)  # raise for a wrong choice before any work
 
     def begin(self, plan: Plan, *, epochs: int, steps: int) -> None:
-        """Make the run, unless an earlier call did, and continue after so many epochs and steps."""
+        """Create the run at the first call, and continue after the given numbers of completed epochs and steps."""
         self._trainable()  # raise before any work
         with self._model._lock:
             if self._run is None:
@@ -73,7 +73,7 @@ class NativeRun:
             )
 
     def evaluate(self, validation: ImageSet) -> tuple[float, float]:
-        """Return mean loss and accuracy, with the averaged weights if the averaging is used for validations."""
+        """Return mean loss and accuracy, with the averaged weights if the averaging is used for validation."""
         model = self._model
         model.check_engine_may_run()
         with model._lock:
@@ -81,11 +81,11 @@ class NativeRun:
             return self._begun.evaluate(self._view(), core_tensor(validation.images), core_tensor(validation.labels))
 
     def averaged(self) -> AbstractContextManager[None]:
-        """Inside, the model has the weights that a validation uses."""
+        """Return a context in which the model has the weights that validation uses."""
         return averaging.averaged(None if self._run is None else self._run.averaging, self._model)
 
     def finish(self, train_set: ImageSet) -> None:
-        """Write the averaged weights into the model for good, if there are any."""
+        """Write the averaged weights, if any, into the model."""
         run = self._begun
         if run.averaging is None:
             return
@@ -94,15 +94,15 @@ class NativeRun:
             run.finish(self._view(), core_tensor(train_set.images))
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Return everything that the next epoch depends on, besides the model."""
+        """Return the tensors that the next epoch depends on, besides the model's."""
         return self._begun.state()
 
     def restore(self, state: dict[str, torch.Tensor], *, epochs: int, steps: int) -> None:
-        """Put back what `state` returned after so many epochs and steps; call `begin` before."""
+        """Restore the result of `state` after the given numbers of epochs and steps; `begin` must be called first."""
         self._begun.restore(state, epochs=epochs, steps=steps)
 
     def arithmetic(self) -> dict[str, str]:
-        """Return what the rounding depends on besides the recipe."""
+        """Return the settings, besides the recipe, that affect rounding."""
         engine = self._model.native_engine(self._engine, self._threads).name
         versions = {"torch": torch.__version__} if engine == "aten" else {}
         return {"engine": engine, "device": self._model.device.type, **versions}
@@ -118,18 +118,20 @@ class NativeRun:
     def _trainable(self) -> list[tuple[int, int]]:
         trainable = self._model.trainable_ranges()
         if not trainable:
-            raise ValueError(f"every parameter of model '{self._model.name}' is frozen: there is nothing to train")
+            raise ValueError(
+                f"every parameter of model '{self._model.name}' is frozen; call requires_grad_(True) on some"
+            )
         return trainable
 
 
 def plan_of(recipe: Recipe, epochs: int, images: int) -> Plan:
-    """Return what the schedule needs to know."""
+    """Return the properties of the run that schedules depend on."""
     momentum = core.momentum_of(optimizers.settings(recipe.optimizer))
     return Plan(recipe.optimizer.lr, epochs, -(-images // recipe.batch_size), momentum)
 
 
 def _scheduled_momentum(recipe: Recipe, plan: Plan) -> float | None:
-    """Return the first momentum of a schedule for an optimizer whose own is 0."""
+    """Return the schedule's initial momentum if the optimizer's is 0; None otherwise."""
     if recipe.schedule is None or plan.momentum != 0:
         return None
     momenta = recipe.schedule.rates(plan, 0, []).momenta

@@ -1,8 +1,8 @@
-"""The recipes of the published networks, as their authors state them.
+"""Recipes of the published networks, as stated by their authors.
 
-Each recipe cites its source: the project, as the zoo names it, and the file if it is known. What an author leaves open
-is chosen by us, and named in ``chosen``. What an author does not mention at all (a schedule, augmentation, averaging)
-is left out.
+Each recipe cites its source: the project, as named in the zoo, and the file if it is known. ``chosen`` lists the
+settings that the author does not state and that we chose. Schedule, augmentation and averaging are off unless the
+author mentions them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SGD = SGD(lr=0.01, momentum=0.9)
 
 
 def _published(recipe: Recipe, source: str, accuracy: float | None = None, *, ours: tuple[str, ...] = ()) -> Recipe:
-    """Return the recipe with its source; ``ours``: the fields that the author leaves open."""
+    """Return the recipe with its source. ``ours`` lists the fields that the author does not state."""
     loss = () if recipe.loss != "auto" else ("loss",)
     chosen = tuple(sorted({*ours, *loss, *_NEVER_STATED}, key=_place))
     return recipe.replace(about=About("", None, accuracy, chosen, source=source))
@@ -53,7 +53,7 @@ def _assignment7_model7() -> Recipe:
 
 
 def _assignment7_model8() -> Recipe:
-    """Its pixels / 255 are in the model's normalization."""
+    """Return the recipe of model 8, whose division of pixels by 255 is part of the model's normalization."""
     recipe = Recipe(epochs=16, batch_size=32, optimizer=_SGD, schedule=ExponentialLR(0.9))
     return _published(recipe, _ASSIGNMENT7, 99.38)
 
@@ -92,7 +92,7 @@ def _recognition_cnn() -> Recipe:
     return _published(Recipe(), _RECOGNITION, ours=DECIDING)
 
 
-# Every network's recipe, the plain one under None, made when asked for.
+# Recipes by network and variant; None is the default variant. Functions, so that recipes are created on demand.
 _RECIPES: dict[str, dict[str | None, Callable[[], Recipe]]] = {
     "assignment7_model1": {None: lambda: _assignment7(99.21)},
     "assignment7_model2": {None: lambda: _assignment7(99.20)},
@@ -118,16 +118,33 @@ _RECIPES: dict[str, dict[str | None, Callable[[], Recipe]]] = {
 
 
 def variants(name: str) -> tuple[str | None, ...]:
-    """Return the variants of a network's published recipe; None is the plain one."""
+    """Return the variants of a network's published recipe; None is the default variant."""
     if name not in _RECIPES:
-        check_name(name)  # raises, and is not needed otherwise: it loads the core
+        check_name(name)  # raises; called for unknown names only, since it loads the core
     return tuple(_RECIPES[name])
 
 
 def recipe(name: str, variant: str | None = None) -> Recipe:
-    """The published recipe of a network of the zoo, with the accuracy that its author reports.
+    """Return the published recipe of a network of the zoo, with the accuracy that its author reports.
 
-    Printed, it marks with a star what the author does not state and we chose.
+    The printed recipe marks settings that the author does not state with a star.
+
+    Parameters
+    ----------
+    name
+        Name of a network in `mnistcnn.list_models`.
+    variant
+        Variant of the recipe, such as ``"rotation"`` for ``"session7_net"``. Default: None, the default variant.
+
+    Returns
+    -------
+    Recipe
+        Recipe whose ``about`` holds the source and the reported accuracy.
+
+    Raises
+    ------
+    ValueError
+        If there is no network or variant of this name.
 
     Examples
     --------
@@ -150,7 +167,7 @@ def recipe(name: str, variant: str | None = None) -> Recipe:
     if variant not in variants(name):
         named = [each for each in variants(name) if each is not None]
         hint = did_you_mean(variant, named) or "."
-        choices = f"Choose from: None, {', '.join(map(repr, named))}" if named else "It has only the plain one: None"
+        choices = f"Choose from: None, {', '.join(map(repr, named))}" if named else "The only variant is None"
         raise ValueError(f"the recipe of {name!r} has no variant {variant!r}{hint} {choices}")
     made = _RECIPES[name][variant]()
     about = made.about or About(name)

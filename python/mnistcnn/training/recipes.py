@@ -1,4 +1,4 @@
-"""Recipes: everything that decides a training run, as one value."""
+"""Recipes: all settings of a training run except for the model and the data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mnistcnn.optim.schedules import Schedule
 from mnistcnn.training import torch_hints
 from mnistcnn.transforms.steps import Step, checked_steps
 
-_USUAL = SGD(lr=0.01, momentum=0.9)
+_DEFAULT_OPTIMIZER = SGD(lr=0.01, momentum=0.9)
 _ALIASES = {"learning_rate": "lr"}
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -31,33 +31,46 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class About:
-    """Where a published recipe comes from.
+    """Source of a published recipe.
 
-    ``chosen`` names the fields that the author does not state and we chose, a field of a field with a dot:
-    ``"augment.fill"``.
+    Attributes
+    ----------
+    name
+        Name of the network.
+    variant
+        Variant of the recipe; None for the default variant.
+    accuracy
+        Accuracy on the test set that the author reports, in %; None if there is none.
+    chosen
+        Fields that the author does not state and that we chose. ``"augment.fill"`` is the field ``fill`` of
+        ``augment``.
+    changed
+        Fields whose values differ from the published recipe.
+    source
+        Project and file of the author.
     """
 
     name: str
     variant: str | None = None
-    accuracy: float | None = None  # on the test set, in %, as the author reports it
+    accuracy: float | None = None
     chosen: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()  # fields that are no longer the published ones
-    source: str = ""  # the author's project and file
+    changed: tuple[str, ...] = ()
+    source: str = ""
 
     def without(self, different: set[str]) -> About:
-        """The same when some fields have been changed."""
+        """Return a copy for a recipe in which the given fields have been changed."""
         kept = tuple(each for each in self.chosen if each.partition(".")[0] not in different)
         changed = tuple(name for name in DECIDING if name in different or name in self.changed)
         return replace(self, accuracy=None, chosen=kept, changed=changed)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return the fields as JSON data."""
         return {each.name: to_plain(getattr(self, each.name), "about") for each in fields(self)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> About:
-        """What `to_dict` described."""
-        _refuse_unknown("about", values, tuple(each.name for each in fields(cls)), ValueError)
+        """Create an instance from a dictionary of `to_dict`."""
+        _check_names("about", values, tuple(each.name for each in fields(cls)), ValueError)
         if "name" not in values:
             raise ValueError(f"about must name a published network, got {values!r}")
         given: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in values.items()}
@@ -66,20 +79,20 @@ class About:
     def __str__(self) -> str:
         variant = f", variant {self.variant!r}" if self.variant else ""
         if self.changed:
-            return f"after {self.name!r}{variant}, with another {', '.join(self.changed)}"
+            return f"based on {self.name!r}{variant}, with changed {', '.join(self.changed)}"
         reported = f"{self.accuracy:.2f} % reported" if self.accuracy is not None else "no accuracy reported"
         return f"{self.name!r}{variant}: {reported}"
 
 
-class _Named:
+class _CheckedFieldNames:
     def __new__(cls, *_: Any, **fields_by_name: Any) -> Any:
-        """Refuses fields that there aren't, with the one that was meant."""
-        _refuse_unknown("a Recipe", fields_by_name, _FIELDS, TypeError)
+        """Raise TypeError with a hint for unknown fields."""
+        _check_names("a Recipe", fields_by_name, _FIELDS, TypeError)
         return super().__new__(cls)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Recipe(_Named):
+class Recipe(_CheckedFieldNames):
     """All settings of a training run except for the model and the data.
 
     Parameters
@@ -135,7 +148,7 @@ class Recipe(_Named):
 
     epochs: int = 15
     batch_size: int = 128
-    optimizer: Optimizer = _USUAL  # or a name, such as "adam"
+    optimizer: Optimizer = _DEFAULT_OPTIMIZER  # a name such as "adam" is converted
     schedule: Schedule | None = None
     augment: Sequence[Step] = ()
     loss: str | Loss = "auto"
@@ -162,37 +175,44 @@ class Recipe(_Named):
         bases: dict[str, type[Value]] = {"schedule": Schedule, "mixing": Mixing, "averaging": Averaging}
         for name, base in bases.items():
             if getattr(self, name) is not None:
-                hint = torch_hints.schedule_instead if name == "schedule" else None
+                hint = torch_hints.schedule_hint if name == "schedule" else None
                 _check_value(name, getattr(self, name), base, "None", hint=hint)
 
     def replace(self, **changes: Any) -> Recipe:
-        """The same with other values for some fields; ``about`` then says which ones are no longer the published."""
-        _refuse_unknown("a Recipe", changes, _FIELDS, TypeError)
+        """Return a copy with other values for some fields. ``about.changed`` lists them if the recipe is published."""
+        _check_names("a Recipe", changes, _FIELDS, TypeError)
         changed = replace(self, **changes)
         if self.about is None or "about" in changes:
             return changed
         different = {name for name in DECIDING if name != "seed" and getattr(self, name) != getattr(changed, name)}
         return replace(changed, about=self.about.without(different)) if different else changed
 
-    # ---- as plain data
+    # ---- JSON
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, texts and lists; a value such as SGD becomes ``{"kind": "SGD", "lr": ...}``."""
+        """Return the recipe as JSON data; an optimizer, for example, becomes ``{"kind": "SGD", "lr": ...}``.
+
+        Raise ValueError if the recipe holds a function or a model, which can't be written as JSON.
+        """
         plain = {name: to_plain(getattr(self, name), name) for name in DECIDING}
         return plain if self.about is None else {**plain, "about": self.about.to_dict()}
 
     def described(self) -> dict[str, Any]:
-        """As `to_dict`, but a function or a model is only named: to be compared and kept, not to be read back."""
+        """Return JSON data for comparisons and logs.
+
+        Unlike in `to_dict`, functions and models are replaced by descriptions, so `from_dict` may not be able to read
+        the result.
+        """
         plain = {name: described(getattr(self, name)) for name in DECIDING}
         return plain if self.about is None else {**plain, "about": self.about.to_dict()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
-        """The recipe that `to_dict` described."""
-        _refuse_unknown("a Recipe", values, _FIELDS, ValueError)
+        """Create a recipe from a dictionary of `to_dict`."""
+        _check_names("a Recipe", values, _FIELDS, ValueError)
         about = values.get("about")
-        deciding = {name: from_plain(value, name) for name, value in values.items() if name != "about"}
-        return cls(**deciding, about=None if about is None else About.from_dict(about))
+        settings = {name: from_plain(value, name) for name, value in values.items() if name != "about"}
+        return cls(**settings, about=None if about is None else About.from_dict(about))
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return JSON text (see `to_dict`), and write it to a file if ``path`` is given."""
@@ -202,17 +222,19 @@ class Recipe(_Named):
     def from_json(cls, path: str | Path) -> Recipe:
         """Read the file that `to_json` wrote."""
         if isinstance(path, str) and path.lstrip()[:1] == "{":
-            raise ValueError("Recipe.from_json reads a file, got JSON text; write Recipe.from_dict(json.loads(text))")
+            raise ValueError(
+                "path must be the path of a JSON file, got JSON text; use Recipe.from_dict(json.loads(text))"
+            )
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"not the JSON of a recipe: {error}") from None
+            raise ValueError(f"{path} is not a recipe in JSON: {error}") from None
         return cls.from_dict(values)
 
     def digest(self) -> str:
-        """SHA-256 of all that decides the run, in hexadecimal; without ``about``, with a teacher's weights."""
-        deciding = {name: to_plain(getattr(self, name), name, compared=True) for name in DECIDING}
-        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+        """Return the SHA-256 of all fields except ``about``, in hexadecimal; a teacher's weights are included."""
+        data = {name: to_plain(getattr(self, name), name, compared=True) for name in DECIDING}
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     def __repr__(self) -> str:
         chosen = self.about.chosen if self.about else ()
@@ -225,15 +247,15 @@ class Recipe(_Named):
 
 
 _FIELDS = tuple(each.name for each in fields(Recipe))
-DECIDING = tuple(name for name in _FIELDS if name != "about")
+DECIDING = tuple(name for name in _FIELDS if name != "about")  # fields that influence the run
 
 
-def complete(recipe: Recipe | None, changes: dict[str, Any]) -> Recipe:
-    """What a run is made by: a recipe, by default the usual one, with changes to some of its fields."""
+def recipe_with(recipe: Recipe | None, changes: dict[str, Any]) -> Recipe:
+    """Return a recipe, by default ``Recipe()``, with changes to some of its fields."""
     recipe = Recipe() if recipe is None else recipe
     if not isinstance(recipe, Recipe):
         raise TypeError(
-            f"recipe must be a Recipe, such as mnistcnn.recipe('session7_net') gives, got {type(recipe).__name__}"
+            f"recipe must be a Recipe, for example mnistcnn.recipe('session7_net'), got {type(recipe).__name__}"
         )
     return recipe.replace(**changes)
 
@@ -241,40 +263,43 @@ def complete(recipe: Recipe | None, changes: dict[str, Any]) -> Recipe:
 # ---- checks
 
 
-def _refuse_unknown(what: str, values: object, known: tuple[str, ...], error: type[Exception]) -> None:
+def _check_names(what: str, values: object, known: tuple[str, ...], error: type[Exception]) -> None:
     if not isinstance(values, dict):
-        raise error(f"{what} is described by an object with fields, got {values!r}")
+        raise error(f"{what} must be a dictionary of fields, got {values!r}")
     unknown = {str(name): value for name, value in values.items() if name not in known}
     if unknown:
         raise error(f"{what} has no field {next(iter(unknown))!r}{hint_for(unknown, known)}")
 
 
 def hint_for(unknown: dict[str, Any], known: Sequence[str]) -> str:
-    """What was meant by names that no field has: a field, or numbers of the optimizer; and which there are."""
+    """Return the end of an error message about unknown names: a suggestion, and the list of known names.
+
+    The suggestion is the most similar name, or an optimizer if the unknown names are its fields.
+    """
     first = next(iter(unknown))
     hint = did_you_mean(first, known) or "."
-    if "optimizer" in known and is_number_of_an_optimizer(_ALIASES.get(first, first)):
-        hint = f"; say optimizer=mnistcnn.optim.{_optimizer_with(unknown)}."
+    if "optimizer" in known and is_optimizer_field(_ALIASES.get(first, first)):
+        hint = f"; write optimizer=mnistcnn.optim.{_optimizer_with(unknown)}."
     return f"{hint} Choose from: {', '.join(known)}"
 
 
 def _optimizer_with(unknown: dict[str, Any]) -> str:
-    """The first optimizer that has these numbers, as it would be written."""
+    """Return the call that creates the first optimizer with all of these fields, as source code."""
     named = {_ALIASES.get(name, name): value for name, value in unknown.items()}
-    numbers = {name: value for name, value in named.items() if is_number_of_an_optimizer(name)}
+    arguments = {name: value for name, value in named.items() if is_optimizer_field(name)}
     kind = next(
-        (each for each in kinds(Optimizer).values() if {field.name for field in fields(each)} >= set(numbers)), SGD
+        (each for each in kinds(Optimizer).values() if {field.name for field in fields(each)} >= set(arguments)), SGD
     )
-    return f"{kind.__name__}({', '.join(f'{name}={value!r}' for name, value in numbers.items())})"
+    return f"{kind.__name__}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
 
 
-def is_number_of_an_optimizer(name: str) -> bool:
-    """Whether it is a field of one of them."""
+def is_optimizer_field(name: str) -> bool:
+    """Return whether an optimizer has a field of this name."""
     return any(name == each.name for kind in kinds(Optimizer).values() for each in fields(kind))
 
 
-def explaining(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """For a function that takes fields of a recipe as keywords: one that it has not gets a hint."""
+def with_hints(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Decorate a function that takes fields of a recipe as keywords: unknown keywords raise TypeError with a hint."""
     known = tuple(signature(function).parameters)
 
     @wraps(function)
@@ -293,35 +318,34 @@ def _check_value(
 ) -> None:
     if isinstance(value, base):
         return
-    _refuse_class(what, value)
+    _check_not_class(what, value)
     known = kinds(base)
     choices = " or ".join([*others, f"one of {', '.join(sorted(known))}"])
     got = described(value) if " at 0x" in repr(value) else repr(value)
     raise TypeError(f"{what} must be {choices}, got {got}{hint(value, known) if hint else ''}")
 
 
-def _refuse_class(what: str, value: object) -> None:
-    """Raise TypeError for a class where an instance of it is wanted."""
+def _check_not_class(what: str, value: object) -> None:
+    """Raise TypeError if a class is given instead of an instance."""
     if isinstance(value, type) and is_kind(value):
         needs_arguments = any(each.default is MISSING for each in fields(value))
         call = f"{value.__name__}(...)" if needs_arguments else f"{value.__name__}()"
-        raise TypeError(f"{what} must be a value, got the class {value.__name__}; write {call}")
+        raise TypeError(f"{what} must be an instance, got the class {value.__name__}; write {call}")
 
 
 def _optimizer(optimizer: object) -> Optimizer:
-    """Return an optimizer, or the one of a name such as "adam" with its default arguments."""
+    """Return an optimizer; convert a name such as "adam" to the optimizer with default arguments."""
     if isinstance(optimizer, Optimizer):
         return optimizer
     known = kinds(Optimizer)
     named = {name.lower(): kind for name, kind in known.items()}
     if isinstance(optimizer, str) and optimizer.lower() in named:
         return named[optimizer.lower()]()
-    _refuse_class("optimizer", optimizer)
+    _check_not_class("optimizer", optimizer)
     got = repr(optimizer) if isinstance(optimizer, str) else f"{_class_of(optimizer)}"
-    hint = torch_hints.optimizer_instead(optimizer, known)
+    hint = torch_hints.optimizer_hint(optimizer, known)
     raise TypeError(
-        "optimizer must be one of mnistcnn's, such as mnistcnn.optim.SGD(lr=0.01), or a name such as 'adam', got "
-        f"{got}{hint}"
+        f"optimizer must be an optimizer such as mnistcnn.optim.SGD(lr=0.01), or a name such as 'adam', got {got}{hint}"
     )
 
 
@@ -334,8 +358,8 @@ def _check_loss(loss: object, label_smoothing: float) -> None:
     if isinstance(loss, str):
         choice("loss", loss, LOSS_NAMES)
         return
-    _check_value("loss", loss, Loss, ", ".join(map(repr, LOSS_NAMES)), hint=torch_hints.loss_instead)
+    _check_value("loss", loss, Loss, ", ".join(map(repr, LOSS_NAMES)), hint=torch_hints.loss_hint)
     if label_smoothing:
         raise ValueError(
-            f"label_smoothing={label_smoothing} belongs to a loss given by its name; say it in {type(loss).__name__}"
+            f"label_smoothing={label_smoothing} requires a loss given by name; pass it to {type(loss).__name__} instead"
         )

@@ -1,4 +1,4 @@
-"""The state of a run: taken after an epoch, and put back so that the run goes on with the same bits."""
+"""State of a run: saved after an epoch, and restored so that the resumed run is bit-identical."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 
 
 class RunState:
-    """What decides a run beside its state, and how its state is taken and put back."""
+    """Arguments of a run, recorded at its start, and methods to take, check and restore its snapshots."""
 
     def __init__(
         self, model: Model, recipe: Recipe, sets: tuple[ImageSet, ImageSet | None], callbacks: Iterable[Any]
     ) -> None:
-        self._model, self._recipe, self._deciding = model, recipe, _deciding(recipe)
+        self._model, self._recipe, self._compared_fields = model, recipe, _compared_fields(recipe)
         self._stateful = [each for each in callbacks if callable(getattr(each, "state", None))]
         self._train_set, self._validation = (each and _fingerprint(each) for each in sets)
         self._normalization = normalization_description(model.normalization)
         self._frozen = frozen(model)
 
     def snapshot(self, history: History, native: NativeRun) -> Snapshot:
-        """The run as it is now."""
+        """Return a snapshot of the current state."""
         model = self._model
         description = {
             "model": model_description(model),
             "normalization_given": self._normalization,
             "frozen_given": self._frozen,
             "frozen": frozen(model),
-            "recipe": self._deciding,
+            "recipe": self._compared_fields,
             "train_set": self._train_set,
             "validation": self._validation,
             "history": without_nan({**history.to_dict(), "step_losses": []}),
@@ -59,43 +59,42 @@ class RunState:
         return Snapshot(len(history), description, tensors)
 
     def check(self, snapshot: Snapshot, folder: str, native: NativeRun) -> None:
-        """Refuses to go on with another network, other images or another recipe than those of the snapshot.
+        """Raise ValueError if the network, the data sets or the recipe differ from those of the snapshot.
 
-        Another engine or device is welcome, with a warning: the machine may have changed, and it is the same run but
-        for its last digits.
+        A different engine or device is allowed with a warning, since only the rounding differs.
         """
         stored = snapshot.description
-        before = stored["model"] | {"nodes": _plain(completed_nodes(stored["model"]["nodes"]))}
-        network = _plain(model_description(self._model))
+        before = stored["model"] | {"nodes": _as_json(completed_nodes(stored["model"]["nodes"]))}
+        network = _as_json(model_description(self._model))
         differences = []
         for what, name in (("the network's input shape", "input_shape"), ("the network", "nodes")):
             differences += _difference(what, before[name], network[name])
         differences += _difference("the list of shared tensors", before.get("shared"), network.get("shared"))
         for name, now in (("train_set", self._train_set), ("validation", self._validation)):
             differences += _difference(name, stored[name], now)
-        given = _plain(self._normalization)
+        given = _as_json(self._normalization)
         if given != stored["model"]["normalization"]:
             differences += _difference("the model's normalization", stored["normalization_given"], given)
-        frozen_then = stored.get("frozen_given", self._frozen)  # version 1 did not always say
+        frozen_then = stored.get("frozen_given", self._frozen)  # may be missing in version 1
         differences += _difference("the list of frozen parameters", frozen_then, self._frozen)
         differences += self._recipe_differences(stored["recipe"], snapshot.epoch)
         if differences:
             raise ValueError(
-                f"the run in {folder} can't be resumed, because it was another one: {'; '.join(differences)}. Give it "
-                "what it was started with, or name another folder"
+                f"the run in {folder} can't be resumed with other settings: {'; '.join(differences)}. Pass the same "
+                "settings, or another directory"
             )
-        _tell_of_another_engine(folder, stored["made_with"], native.arithmetic())
+        _warn_if_engine_differs(folder, stored["made_with"], native.arithmetic())
 
     def _recipe_differences(self, stored: dict[str, Any], done: int) -> list[str]:
-        """More epochs are welcome where that would not have changed those that are done."""
-        wanted = self._deciding
+        """Return the differences. More epochs are allowed if the schedule does not depend on their number."""
+        given = self._compared_fields
         depends = self._recipe.schedule is not None and self._recipe.schedule.depends_on_epochs
-        if not depends and wanted["epochs"] >= done:
-            stored = {**stored, "epochs": wanted["epochs"]}
-        return [each for name in stored | wanted for each in _difference(name, stored.get(name), wanted.get(name))]
+        if not depends and given["epochs"] >= done:
+            stored = {**stored, "epochs": given["epochs"]}
+        return [each for name in stored | given for each in _difference(name, stored.get(name), given.get(name))]
 
     def restore(self, snapshot: Snapshot, history: History, native: NativeRun) -> None:
-        """The run as it was then; ``native`` has begun."""
+        """Restore the state of a snapshot; ``native.begin`` must have been called."""
         model = self._model
         model.normalization = normalization_from_description(snapshot.description["model"]["normalization"])
         model.load_state_dict(tensors_under("model.", snapshot.tensors))
@@ -111,27 +110,27 @@ class RunState:
         history.step_losses[:] = steps.tolist()
 
 
-def _tell_of_another_engine(folder: str, then: dict[str, str], now: dict[str, str]) -> None:
+def _warn_if_engine_differs(folder: str, then: dict[str, str], now: dict[str, str]) -> None:
     others = [name for name in now if then.get(name, now[name]) != now[name]]
     if others:
-        words = ", ".join(f"{name} {then[name]!r} (now {now[name]!r})" for name in others)
+        changes = ", ".join(f"{name} {then[name]!r} (now {now[name]!r})" for name in others)
         warnings.warn(
-            f"the run in {folder} was made with {words}; it goes on, but its last digits will not be those of a run "
-            "that was never interrupted",
+            f"the run in {folder} used {changes}; it is resumed, but its rounding will differ from that of an "
+            "uninterrupted run",
             CheckpointWarning,
             stacklevel=7,
         )
 
 
-def _deciding(recipe: Recipe) -> dict[str, Any]:
-    described = _plain(recipe.described())
+def _compared_fields(recipe: Recipe) -> dict[str, Any]:
+    described = _as_json(recipe.described())
     described.pop("about", None)
-    plain: dict[str, Any] = described
-    return plain
+    fields: dict[str, Any] = described
+    return fields
 
 
-def _plain(value: Any) -> Any:
-    """As JSON gives it back."""
+def _as_json(value: Any) -> Any:
+    """Convert to what JSON would read back, for example tuples to lists."""
     return json.loads(json.dumps(value))
 
 
@@ -142,22 +141,22 @@ def _fingerprint(images: ImageSet) -> dict[str, Any]:
 
 
 def _difference(what: str, then: Any, now: Any) -> list[str]:
-    """What differs, in words: one sentence or none."""
+    """Return a list with a description of the difference, or an empty list if there is none."""
     if then == now:
         return []
-    say: Callable[[Any], str] = _nodes_in_words if what == "the network" else _in_words
-    return [f"{what} was {say(then)} and is now {say(now)}"]
+    shown: Callable[[Any], str] = _shown_nodes if what == "the network" else _shown
+    return [f"{what} was {shown(then)} and is now {shown(now)}"]
 
 
-def _nodes_in_words(nodes: Any) -> str:
+def _shown_nodes(nodes: Any) -> str:
     digest = hashlib.sha256(json.dumps(nodes).encode()).hexdigest()[:8]
     return f"a graph of {len(nodes)} nodes ({digest})"
 
 
-def _in_words(value: Any) -> str:
+def _shown(value: Any) -> str:
     if isinstance(value, dict) and "sha256" in value:
         return f"{value['images']:,} images ({value['sha256'][:8]})"
     if isinstance(value, dict) and "kind" in value:
-        inner = ", ".join(f"{name}={_in_words(each)}" for name, each in value.items() if name != "kind")
+        inner = ", ".join(f"{name}={_shown(each)}" for name, each in value.items() if name != "kind")
         return f"{value['kind']}({inner})"
     return repr(value)

@@ -1,4 +1,4 @@
-"""The state of a training run after an epoch, as a checkpoint holds it."""
+"""Snapshot: the state of a training run after an epoch, as stored in a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mnistcnn.optim import averaging
 
 
 class CheckpointWarning(UserWarning):
-    """A run goes on, but not as well as it might: from before a damaged checkpoint, or with another engine."""
+    """Warning about a resumed run: a damaged checkpoint is skipped, or the engine or device differs."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run after an epoch: its description as plain data, and its tensors."""
+    """State of a run after an epoch: JSON data in ``description``, and tensors."""
 
     epoch: int
     description: dict[str, Any]
@@ -28,7 +28,7 @@ class Snapshot:
 
 
 def model_of(path: Path, snapshot: Snapshot) -> Model:
-    """Return the model of a snapshot, with the weights that its validation used."""
+    """Return the model of a snapshot, with averaged weights if the validation uses them."""
     model = model_from_description(path, snapshot.description["model"], tensors_under("model.", snapshot.tensors))
     value = from_plain(snapshot.description["recipe"]["averaging"], "averaging")
     state = tensors_under("run.averaging.", snapshot.tensors)

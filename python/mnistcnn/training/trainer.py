@@ -1,4 +1,4 @@
-"""Training: a recipe, a model and images in; a history out. Every batch runs in the core."""
+"""`train` and `Trainer`: the loop over the epochs of a run. The core runs the steps of an epoch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from mnistcnn.data.normalization import Normalization
 from mnistcnn.nn.input_checks import check_last_batch, move
 from mnistcnn.optim import averaging
 from mnistcnn.optim.schedules import Plan, Rates
-from mnistcnn.training.callbacks import Listeners, check_monitor
+from mnistcnn.training.callbacks import CallbackList, check_monitor
 from mnistcnn.training.checkpoints import Checkpoint
 from mnistcnn.training.history import EpochRecord, History
 from mnistcnn.training.native_run import NativeRun, plan_of
-from mnistcnn.training.recipes import Recipe, complete, explaining
+from mnistcnn.training.recipes import Recipe, recipe_with, with_hints
 from mnistcnn.training.run_state import RunState
 from mnistcnn.training.snapshot import Snapshot
 from mnistcnn.training.validation import Validation, split_off
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mnistcnn.transforms.steps import Step
 
 
-@explaining
+@with_hints
 def train(
     model: Model | nn.Module,
     train_set: ImageSet,
@@ -228,8 +228,8 @@ class Trainer:
         **changes: Any,
     ) -> None:
         self.model = model = as_model(model)
-        self._recipe = complete(recipe, changes)
-        self._listeners = Listeners(callbacks)
+        self._recipe = recipe_with(recipe, changes)
+        self._callbacks = CallbackList(callbacks)
         self._checkpoint, self._resume = _checked_checkpoint(checkpoint, resume)
         self.history = History(model.name, self._recipe.seed, recipe=self._recipe.described())
         self._engine, self._threads, self._progress = engine, threads, progress
@@ -239,36 +239,44 @@ class Trainer:
 
     @property
     def recipe(self) -> Recipe:
-        """Everything that decides the run, chosen once."""
+        """Recipe of the run, read-only."""
         return self._recipe
 
     @property
     def optimizer(self) -> Optimizer:
-        """Chosen once, for the whole run."""
+        """Optimizer of the recipe, read-only."""
         optimizer: Optimizer = self._recipe.optimizer
         return optimizer
 
     def stop(self) -> None:
-        """Asks the run to end after the present epoch, or before the first one."""
+        """End the run after the current epoch, or before the first one."""
         self._stopping = True
 
     def averaged(self) -> AbstractContextManager[None]:
-        """Inside, the model has the weights that validations look at: the averaged ones, if the recipe averages."""
+        """Return a context in which the model has the weights that validation uses, for example the averages of EMA."""
         return self._native.averaged()
 
     def epochs(
         self, train_set: ImageSet, validation: Validation = None, *, epochs: int | None = None
     ) -> Iterator[EpochRecord]:
-        """Trains, and yields the record of every epoch. Leaving the loop ends the run.
+        """Train, and yield a record after every epoch. Leaving the loop ends the run.
 
-        ``epochs`` more of them, or by default those that the recipe has left. A schedule plans for the recipe's
-        epochs, or for more where these go beyond.
+        A further call continues the run. Schedules span the recipe's number of epochs, or more if the run is longer.
+
+        Parameters
+        ----------
+        train_set
+            Training images and labels.
+        validation
+            Validation set, evaluated after every epoch, or a fraction of ``train_set`` to hold out. Default: none.
+        epochs
+            Number of further epochs. Default: the remaining epochs of the recipe.
         """
         more = None if epochs is None else whole_number("epochs", epochs)
         sets = split_off(self.model, train_set, validation, self.recipe.seed, self.recipe.augment)
         check_last_batch(self.model, len(sets[0]), self.recipe.batch_size)
-        self._listeners.check(sets[1] is not None)
-        state = RunState(self.model, self.recipe, sets, self._listeners) if self._checkpoint else None
+        self._callbacks.check(sets[1] is not None)
+        state = RunState(self.model, self.recipe, sets, self._callbacks) if self._checkpoint else None
         snapshot = self._snapshot_to_resume(state)
         done = snapshot.epoch if snapshot else len(self.history)
         last = self.recipe.epochs if more is None else done + more
@@ -299,7 +307,7 @@ class Trainer:
         self._stopping = False
         self._begin(session)
         try:
-            self._listeners.tell("on_train_start", self)
+            self._callbacks.call("on_train_start", self)
             with ProgressBar(
                 max(0, session.last - len(history)) * len(session.train_set), enabled=self._progress
             ) as bar:
@@ -308,14 +316,14 @@ class Trainer:
                     record = self._one_epoch(session, bar, done)
                     done += len(session.train_set)
                     try:
-                        self._listeners.tell("on_epoch", record)
+                        self._callbacks.call("on_epoch", record)
                     finally:
                         self._save(session)
                     yield record
             self._native.finish(session.train_set)
         finally:
             model.train(was_training)
-            self._listeners.tell_the_end(history)
+            self._callbacks.call_train_end(history)
 
     def _begin(self, session: _Session) -> None:
         model = self.model
@@ -336,20 +344,20 @@ class Trainer:
         history = self.history
         number, first_step = len(history) + 1, len(history.step_losses)
         title = f"epoch {number}/{session.last}"
-        before = _validated(history.epochs[-1]) if history.epochs else {}  # stays until there is a newer one
+        before = _validation_texts(history.epochs[-1]) if history.epochs else {}  # shown until the next validation
 
         def on_progress(state: tuple[int, int, float, int]) -> None:
             images, _, loss_sum, correct = state
-            mean, share = f"{loss_sum / images:.4f}", f"{100 * correct / images:.2f} %"
-            bar.show(done + images, title=title, loss=mean, acc=share, **before)
+            mean, accuracy = f"{loss_sum / images:.4f}", f"{100 * correct / images:.2f} %"
+            bar.show(done + images, title=title, loss=mean, acc=accuracy, **before)
 
         rates = self._rates(session.plan)
-        every = self._listeners.every
+        every = self._callbacks.every
         result = self._native.next_epoch(
             session.train_set,
             rates,
             on_progress=on_progress if self._progress else None,
-            on_step=self._listeners.step_teller(number, first_step, rates.learning_rates) if every else None,
+            on_step=self._callbacks.step_function(number, first_step, rates.learning_rates) if every else None,
             on_step_every=every or 1,
         )
         loss, accuracy = (None, None) if session.validation is None else self._native.evaluate(session.validation)
@@ -376,14 +384,14 @@ class Trainer:
 
 @dataclass(frozen=True)
 class _Session:
-    """What one call of `Trainer.epochs` has made of its arguments."""
+    """Checked arguments of one call of `Trainer.epochs`."""
 
     train_set: ImageSet
     validation: ImageSet | None
     plan: Plan
-    last: int  # the epoch to end with
+    last: int  # number of the last epoch to train
     state: RunState | None  # None without checkpoints
-    snapshot: Snapshot | None  # to go on from
+    snapshot: Snapshot | None  # to resume from
 
 
 def _checked_checkpoint(checkpoint: object, resume: object) -> tuple[Checkpoint | None, bool]:
@@ -391,16 +399,16 @@ def _checked_checkpoint(checkpoint: object, resume: object) -> tuple[Checkpoint 
     if isinstance(checkpoint, str | os.PathLike):
         checkpoint = Checkpoint(os.fspath(checkpoint))
     if checkpoint is None and resume:
-        raise ValueError('resume=True needs the folder of the run: checkpoint="run/"')
+        raise ValueError('resume=True requires the checkpoint directory of the run: checkpoint="run/"')
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
-        raise TypeError(f"checkpoint must be a folder or a mnistcnn.Checkpoint, got {checkpoint!r}")
+        raise TypeError(f"checkpoint must be the path of a directory or a mnistcnn.Checkpoint, got {checkpoint!r}")
     return checkpoint, resume
 
 
 def _postfix(record: EpochRecord) -> dict[str, str]:
     numbers = {"loss": f"{record.train_loss:.4f}", "acc": f"{100 * record.train_accuracy:.2f} %"}
-    return numbers | _validated(record)
+    return numbers | _validation_texts(record)
 
 
-def _validated(record: EpochRecord) -> dict[str, str]:
+def _validation_texts(record: EpochRecord) -> dict[str, str]:
     return {} if record.validation_accuracy is None else {"val": f"{100 * record.validation_accuracy:.2f} %"}

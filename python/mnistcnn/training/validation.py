@@ -1,4 +1,4 @@
-"""The images that a run is judged by, and never those of the test set unless the user says so."""
+"""Validation set of a run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ Validation = ImageSet | float | None
 def split_off(
     model: Model, train_set: ImageSet, validation: Validation, seed: int, steps: Sequence[Step] = ()
 ) -> tuple[ImageSet, ImageSet | None]:
-    """What is trained on, and what is looked at after every epoch.
+    """Return the training set without the held-out images, and the validation set; check both against the model.
 
-    A fraction takes that part of the training set away, the same for the same seed, in the proportions of the classes.
-    The steps of an augmentation may make training images of another size fit; what is looked at is not augmented.
+    A fraction is split off the training set, stratified by class and determined by ``seed``. ``steps`` is the
+    augmentation. Training images may have another size than the model's input if it resizes them. Validation images
+    are not augmented.
     """
     check_set(model, train_set, "train_set", steps)
     if validation is None:
@@ -38,9 +39,9 @@ def split_off(
     fraction = float(validation)
     if not 0 < fraction < 1:
         raise ValueError(
-            f"validation={validation!r} must be a fraction above 0 and below 1 of the training set, or an ImageSet; "
-            "None looks at nothing"
+            f"validation must be a fraction of the training set above 0 and below 1, an ImageSet or None, got "
+            f"{validation!r}"
         )
     rest, part = train_set.split(fraction, seed=seed)
-    check_set(model, part, f"validation={validation!r}, not augmented,")
+    check_set(model, part, f"validation={validation!r} (without augmentation)")
     return rest, part
