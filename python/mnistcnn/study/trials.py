@@ -203,7 +203,7 @@ class Trials:
         return mean_of(tuple(history.last.train_accuracy for history in self.histories))
 
     def share_at_least(self, target: float) -> float:
-        """Return the fraction of trials with an accuracy of at least ``target`` (0 to 1); diverged trials are below it."""
+        """Return the fraction of all trials, diverged ones included, with an accuracy of at least ``target``."""
         target = checked_target(target)
         reached = sum(accuracy >= target for accuracy in self.accuracies)
         return reached / len(self.trials) if self.trials else math.nan
