@@ -78,8 +78,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     threads
         Number of threads. Default: None, all cores.
     random_state
-        Seed, or ``numpy.random.RandomState`` that draws the seed, of weights, data order and augmentation. Default:
-        None, a different seed in each fit.
+        Seed of weights, data order and augmentation, or a ``numpy.random.RandomState`` from which the seed is drawn.
+        Default: None, which draws the seed from NumPy's global random state.
     progress
         Show a progress bar in terminals and notebooks.
 
