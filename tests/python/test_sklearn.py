@@ -83,7 +83,7 @@ def test_input_shape_and_network(shape: Any, options: Any, input_shape: Any, nam
     assert classifier.image_shape_ == input_shape
     assert classifier.model_.name == name
     assert classifier.predict_proba(X).shape == (80, 4)
-    kinds = {op for _, op, _, _ in classifier.model_.samples}
+    kinds = {op for _, op, _, _ in classifier.model_.rows}
     assert ("conv2d" in kinds) == (input_shape[1] > 1)  # no convolutions for samples that are not images
 
 

@@ -127,7 +127,9 @@ class TestResult:
             raise ValueError(f"bins must be at least 1, got {bins!r}")
         confidence = self.probabilities.max(axis=1).astype(np.float64)
         correct = (self.predictions == self.labels).astype(np.float64)
-        bin_index = np.clip(np.ceil(np.nan_to_num(confidence) * bins).astype(int) - 1, 0, bins - 1)  # (low, high]
+        bin_index = np.clip(
+            np.ceil(np.nan_to_num(confidence) * bins).astype(int) - 1, 0, bins - 1
+        )  # bins are (low, high]
         counts = np.bincount(bin_index, minlength=bins)
         with np.errstate(invalid="ignore"):
             confidences = np.bincount(bin_index, confidence, bins) / counts

@@ -50,7 +50,7 @@ Space = dict[str, Range | Choice]
 
 
 def checked_space(space: Mapping[str, Any], recipe: Recipe) -> Space:
-    """Return the parsed search space. Raise unless each value can be applied to the recipe."""
+    """Return the parsed search space. Raise TypeError or ValueError unless the recipe accepts each value."""
     if not isinstance(space, Mapping) or not space:
         raise ValueError(
             f'space must be a non-empty mapping such as {{"optimizer.lr": (1e-3, 1e-1, "log")}}, got {space!r}'
