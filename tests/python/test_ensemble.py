@@ -15,14 +15,14 @@ from mnistcnn.training.recipes import Recipe
 
 @pytest.fixture(scope="module")
 def models(digits: Any) -> list[mnistcnn.Model]:
-    made = [
+    created = [
         mnistcnn.create_model("budget_model3", seed=1),
         mnistcnn.create_model("budget_model3", seed=2),
         mnistcnn.Model([Conv2d(4, 3, stride=3), Flatten(), Linear(10), Softmax()], seed=3),
     ]
-    for model in made[:2]:
+    for model in created[:2]:
         mnistcnn.train(model, digits[0][:500], Recipe(epochs=1), progress=False)
-    return made
+    return created
 
 
 def test_probabilities_are_averaged(models: Any, digits: Any):

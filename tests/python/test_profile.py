@@ -31,34 +31,34 @@ def model() -> mnistcnn.Model:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_times_add_up_to_the_step(model: mnistcnn.Model, threads: int):
-    made = profile(model, threads=threads, seconds=0.1)
-    total = sum(row.seconds for row in made.rows) + sum(other.seconds for other in made.others)
-    assert total == pytest.approx(made.seconds)
-    assert sum(row.share for row in made.rows) + sum(other.share for other in made.others) == pytest.approx(1)
-    for row in made.rows:
+    report = profile(model, threads=threads, seconds=0.1)
+    total = sum(row.seconds for row in report.rows) + sum(other.seconds for other in report.others)
+    assert total == pytest.approx(report.seconds)
+    assert sum(row.share for row in report.rows) + sum(other.share for other in report.others) == pytest.approx(1)
+    for row in report.rows:
         assert row.forward.seconds > 0, row.name
-    assert all(other.seconds >= 0 for other in made.others), made.others
-    assert [other.name for other in made.others] == [
+    assert all(other.seconds >= 0 for other in report.others), report.others
+    assert [other.name for other in report.others] == [
         *("gather images", "pack weights", "loss", "add up gradients", "waiting", "optimizer")
     ]
     if threads == 1:  # no synchronisation: nearly all of the time is attributed
-        waiting = next(other for other in made.others if other.name == "waiting")
+        waiting = next(other for other in report.others if other.name == "waiting")
         assert waiting.share < 0.1
 
 
 def test_step_time_matches_an_epoch_without_profiling(model: mnistcnn.Model, digits):
     """The two times agree within a factor of 2, which holds on a busy machine too."""
-    made = profile(model, seconds=0.2)
+    report = profile(model, seconds=0.2)
     trainer = mnistcnn.Trainer(model, threads=1, progress=False)
     seconds = min(record.seconds for record in trainer.epochs(digits[1][: 16 * 128], epochs=10)) / 16
-    assert 0.5 < made.seconds / seconds < 2
+    assert 0.5 < report.seconds / seconds < 2
 
 
 def test_fused_layers_are_one_row_and_operations_match_the_formulas(model: mnistcnn.Model):
-    made = profile(model, batch_size=32, seconds=0)
-    rows = {row.name: row for row in made.rows}
+    report = profile(model, batch_size=32, seconds=0)
+    rows = {row.name: row for row in report.rows}
     assert list(rows) == ["conv1", "norm + relu + pool", "conv2", "tanh", "head"]
-    assert made.free == ("drop", "flatten")
+    assert report.free == ("drop", "flatten")
     assert rows["norm + relu + pool"].kinds == ("batchnorm2d", "relu", "maxpool2d")
     conv1, fused, conv2 = rows["conv1"], rows["norm + relu + pool"], rows["conv2"]
     assert conv1.forward.flops == conv1.weights.flops == 2 * 32 * 8 * 9 * 26 * 26
@@ -69,19 +69,19 @@ def test_fused_layers_are_one_row_and_operations_match_the_formulas(model: mnist
     assert conv2.bytes == 4 * (32 * (8 * 13 * 13 + 16 * 11 * 9) + 16 * 8 * 15 + 16)
     assert conv2.intensity == conv2.forward.flops / conv2.bytes
     assert conv2.forward.gflops == pytest.approx(conv2.forward.flops / conv2.forward.seconds / 1e9)
-    assert made.gflops == pytest.approx(6 * made.macs * 32 / made.seconds / 1e9)
+    assert report.gflops == pytest.approx(6 * report.macs * 32 / report.seconds / 1e9)
 
 
 @pytest.mark.parametrize("name", mnistcnn.list_models())
 def test_profile_lists_each_layer_once(name: str):
     model = mnistcnn.create_model(name)
-    made = profile(model, batch_size=16, seconds=0)
-    named = [layer for row in made.rows for layer in row.layers] + list(made.free)
+    report = profile(model, batch_size=16, seconds=0)
+    named = [layer for row in report.rows for layer in row.layers] + list(report.free)
     assert sorted(named) == sorted(node["name"] for node in model._network.nodes)
-    assert all(kind in ("flatten", "dropout") for kind in _kinds(model, made.free))
-    with_flops = [row for row in made.rows if row.forward.flops]
+    assert all(kind in ("flatten", "dropout") for kind in _kinds(model, report.free))
+    with_flops = [row for row in report.rows if row.forward.flops]
     assert sum(row.forward.flops for row in with_flops) == 2 * 16 * model.summary().macs
-    assert [row.name for row in made.rows if row.weights.flops and not row.backward.flops] == [made.rows[0].name]
+    assert [row.name for row in report.rows if row.weights.flops and not row.backward.flops] == [report.rows[0].name]
 
 
 def _kinds(model: mnistcnn.Model, names: tuple[str, ...]) -> list[str]:
@@ -141,33 +141,33 @@ def test_measured_limits_are_plausible():
 
 def test_no_layer_is_far_above_the_limit(model: mnistcnn.Model):
     """Operations and time belong together: without a padding nothing is left out, nothing is faster than the peak."""
-    made = profile(model, seconds=0.2)
-    for row in made.rows:
+    report = profile(model, seconds=0.2)
+    for row in report.rows:
         for each in (row.forward, row.backward, row.weights):
-            assert (each.gflops or 0) < 1.3 * made.limits.gflops, row.name
+            assert (each.gflops or 0) < 1.3 * report.limits.gflops, row.name
 
 
 def test_table_json_and_html(model: mnistcnn.Model):
-    made = profile(model, seconds=0)
-    lines = repr(made).splitlines()
+    report = profile(model, seconds=0)
+    lines = repr(report).splitlines()
     assert lines[0].startswith("small: batch 128, lanes (")
     assert lines[2].split()[:3] == ["layers", "forward", "ms"]
     assert any(line.startswith("norm + relu + pool ") for line in lines)
     assert any(line.startswith("(optimizer) ") for line in lines)
     assert lines[-1] == "no computation: drop, flatten"
-    html = made._repr_html_()
-    assert html.count("<tr>") == 1 + len(made.rows) + len(made.others)
-    values = json.loads(json.dumps(made.to_dict()))
+    html = report._repr_html_()
+    assert html.count("<tr>") == 1 + len(report.rows) + len(report.others)
+    values = json.loads(json.dumps(report.to_dict()))
     assert values["rows"][0]["layers"] == ["conv1"]
-    assert values["rows"][0]["forward"]["seconds"] == made.rows[0].forward.seconds
-    assert values["share_of_limit"] == made.share_of_limit
+    assert values["rows"][0]["forward"]["seconds"] == report.rows[0].forward.seconds
+    assert values["share_of_limit"] == report.share_of_limit
 
 
 def test_roofline_plot(model: mnistcnn.Model, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     pytest.importorskip("matplotlib")
-    made = profile(model, seconds=0)
-    (ax,) = mnistcnn.plot.roofline(made).axes
+    report = profile(model, seconds=0)
+    (ax,) = mnistcnn.plot.roofline(report).axes
     shown = {label.get_text() for label in ax.get_legend().get_texts()}
     assert shown == {"forward", "gradients of inputs", "gradients of weights"}
     points = {each.get_label(): len(each.get_offsets()) for each in ax.collections}
@@ -177,8 +177,8 @@ def test_roofline_plot(model: mnistcnn.Model, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_roofline_without_flops_raises():
-    made = profile(
+    report = profile(
         mnistcnn.Model([BatchNorm2d(), mnistcnn.layers.AdaptiveAvgPool2d(1), Flatten()], (10, 8, 8)), seconds=0
     )
     with pytest.raises(ValueError, match="nothing to draw"):
-        mnistcnn.plot.roofline(made)
+        mnistcnn.plot.roofline(report)

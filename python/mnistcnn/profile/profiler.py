@@ -346,7 +346,7 @@ _HEADINGS = [
 ]
 
 
-def _cells(made: Profile) -> list[list[str]]:
+def _cells(report: Profile) -> list[list[str]]:
     rows = [
         [
             row.name,
@@ -354,11 +354,11 @@ def _cells(made: Profile) -> list[list[str]]:
             f"{100 * row.share:.1f} %",
             *("" if each.gflops is None else f"{each.gflops:.1f}" for each in (row.forward, row.backward, row.weights)),
         ]
-        for row in made.rows
+        for row in report.rows
     ]
     others = [
         [f"({each.name})", _milliseconds(each.seconds), "", "", f"{100 * each.share:.1f} %", "", "", ""]
-        for each in made.others
+        for each in report.others
     ]
     return [*rows, *others]
 
