@@ -1,4 +1,4 @@
-"""Explanations of a model's predictions as arrays; `mnistcnn.plot` draws them."""
+"""Explanations of predictions as arrays. `mnistcnn.plot` plots them."""
 
 from mnistcnn.evaluation.explain import (
     Field,

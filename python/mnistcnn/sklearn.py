@@ -1,4 +1,4 @@
-"""A scikit-learn classifier: cross_val_score, GridSearchCV, voting and pipelines work on it.
+"""`CNNClassifier`: a scikit-learn estimator for pipelines, cross_val_score, GridSearchCV and ensembles.
 
 Needs scikit-learn: ``pip install "mnistcnn[sklearn]"``.
 """
@@ -41,61 +41,71 @@ except ImportError:
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
-_LEAST_SIDE = 8  # smaller squares are no images
-_STEPS, _LEAST_BATCH, _LARGEST_BATCH = 25, 8, 128
+_MIN_SIDE = 8  # minimum side of a flat square image
+_MIN_STEPS, _MIN_BATCH, _MAX_BATCH = 25, 8, 128  # default batch size: at least 25 steps per epoch if possible
 
 
 class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A convolutional network as a scikit-learn classifier.
+    """Convolutional network as a scikit-learn classifier.
 
-    ``X`` are images, [n, height, width], [n, channels, height, width] or flat rows [n, features]; ``y`` are classes,
-    numbers or words. Flat rows are images if ``image_shape`` says so, or if their length is a square of at least 8 x 8,
-    such as 784. Other rows are no images, and convolutions have nothing to see in them: they get a small fully
-    connected network instead, and each feature its own scale.
+    ``X`` contains images [n, height, width] or [n, channels, height, width], or flat samples [n, features]. ``y``
+    contains class labels, numbers or strings. Flat samples are treated as images if ``image_shape`` is given, or if
+    their length is the square of an integer of at least 8, such as 784. Other flat samples get a small fully connected
+    network instead of a convolutional one.
 
-    Pixels have 8 bits, as everywhere in this package. uint8 is taken as it is; of other numbers, the smallest and the
-    largest in the training data become 0 and 255, and what lies outside later is clipped.
+    Pixels have 8 bits. uint8 data is used unchanged. Other data is scaled so that the minimum and maximum of the
+    training data become 0 and 255; values outside of this range are clipped in predictions. Samples that are not images
+    are scaled per feature.
 
     Parameters
     ----------
     model
-        "auto": ``session7_net`` for 28 x 28, a smaller network for other images. Or a published network's name, or an
-        `mnistcnn.Model` as a template, whose own weights are not used.
+        "auto", the name of a published network, or a `mnistcnn.Model` as a template, whose weights are not used unless
+        they are frozen. "auto" selects ``session7_net`` for 28x28 images and a smaller network for other sizes.
     recipe
-        How to train: an `mnistcnn.Recipe`. The next three change single fields of it.
-    epochs, optimizer, batch_size
-        None: the recipe's. Without a recipe 15 epochs of ``SGD(lr=0.01, momentum=0.9)``, in batches of 128, or smaller
-        ones (down to 8) where an epoch would have fewer than 25 steps.
+        Training recipe. Default: None, which trains 15 epochs with ``SGD(lr=0.01, momentum=0.9)`` and batches of 128,
+        or smaller batches (at least 8) if an epoch would have fewer than 25 steps.
+    epochs
+        Number of passes over the training data. Overrides the recipe. Default: None, the value of the recipe.
+    batch_size
+        Images per step. Overrides the recipe. Default: None, the value of the recipe.
+    optimizer
+        Optimizer, such as ``mnistcnn.optim.SGD(lr=0.1)``. Overrides the recipe. Default: None, the value of the recipe.
     image_shape
-        (channels, height, width) of flat rows.
-    engine, threads
-        As in `mnistcnn.train`.
+        (channels, height, width) of flat samples. Default: None, which treats them as described above.
+    engine
+        "lanes", "aten" or "auto". Default: None, which uses the engine of the model.
+    threads
+        Number of threads. Default: None, all cores.
     random_state
-        A number makes everything repeatable.
+        Seed of weights, data order and augmentation, or a ``numpy.random.RandomState`` from which the seed is drawn.
+        Default: None, which draws the seed from NumPy's global random state.
     progress
-        Whether to show a bar.
+        Show a progress bar in terminals and notebooks.
 
     Attributes
     ----------
     classes_
-        The classes, sorted; columns of `predict_proba`.
-    model_, history_
-        The trained `mnistcnn.Model` and its `History`.
+        Sorted class labels, in the order of the columns of `predict_proba`.
+    model_
+        Trained `mnistcnn.Model`.
+    history_
+        `mnistcnn.History` of the training.
     image_shape_
-        (channels, height, width) that the network sees.
+        Input shape of the network: (channels, height, width).
     n_iter_
-        The epochs that were trained.
+        Number of epochs trained.
     n_features_in_
-        The length of X's second axis, as scikit-learn counts. Predictions take X in the form of the training.
+        Length of the second axis of ``X`` in `fit`. `predict` requires samples of the same form.
 
     Examples
     --------
     >>> import mnistcnn
     >>> from mnistcnn.sklearn import CNNClassifier
     >>> data = mnistcnn.load("digits")[0][:400]
-    >>> rows = data.images.reshape(400, 784)
-    >>> classifier = CNNClassifier(epochs=1, random_state=0).fit(rows, data.labels)
-    >>> classifier.predict_proba(rows[:3]).shape
+    >>> X = data.images.reshape(400, 784)
+    >>> classifier = CNNClassifier(epochs=1, random_state=0).fit(X, data.labels)
+    >>> classifier.predict_proba(X[:3]).shape
     (3, 10)
     """
 
@@ -124,24 +134,24 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.progress = progress
 
-    # ---- what scikit-learn asks for
+    # ---- interface of scikit-learn
 
     def fit(self, X: Any, y: Any) -> CNNClassifier:  # noqa: N803
-        """Trains on rows or images and their classes."""
+        """Train on images or flat samples ``X`` and their class labels ``y``; return the classifier."""
         numbers, y = validate_data(self, X, y, dtype="numeric", allow_nd=True, ensure_min_samples=2)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"y has one class only, '{self.classes_[0]}'; at least two are needed")
-        self._row_shape = numbers.shape[1:]
-        self.image_shape_, self._is_image = self._fitting_shape(numbers.shape[1:])
-        self._learn_scale(numbers)
+            raise ValueError(f"y must have at least two classes, got one: '{self.classes_[0]}'")
+        self._sample_shape = numbers.shape[1:]
+        self.image_shape_, self._is_image = self._input_shape(numbers.shape[1:])
+        self._fit_scale(numbers)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         images = ImageSet(
             self._pixels(numbers), labels.astype(np.int64), tuple(map(str, self.classes_)), name="scikit-learn"
         )
-        self.model_ = self._fresh_model(seed)
+        self.model_ = self._new_model(seed)
         self.history_ = train(
             self.model_,
             images,
@@ -154,17 +164,17 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: N803
-        """The probability of every class, [n, classes]."""
+        """Return the class probabilities, f64 [n, classes], in the order of ``classes_``."""
         check_is_fitted(self)
         numbers = validate_data(self, X, dtype="numeric", allow_nd=True, reset=False)
-        if math.prod(numbers.shape[1:]) != math.prod(self._row_shape):
-            raise ValueError(f"X has rows of shape {numbers.shape[1:]}, but was trained on {self._row_shape}")
+        if math.prod(numbers.shape[1:]) != math.prod(self._sample_shape):
+            raise ValueError(f"X must have samples of shape {self._sample_shape} as in fit, got {numbers.shape[1:]}")
         probabilities = predict(self.model_, self._pixels(numbers), engine=self.engine, threads=self.threads)
         wide = probabilities.astype(np.float64)
         return np.asarray(wide / wide.sum(axis=1, keepdims=True))
 
     def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803
-        """The most probable class, [n]."""
+        """Return the most probable class of each sample, [n]."""
         probabilities = self.predict_proba(X)
         return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
@@ -174,27 +184,27 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.non_deterministic = False
         return tags
 
-    # ---- from numbers to pixels
+    # ---- conversion of X to pixels
 
-    def _fitting_shape(self, row: tuple[int, ...]) -> tuple[tuple[int, int, int], bool]:
-        """The images' shape, and whether they are images at all."""
+    def _input_shape(self, sample: tuple[int, ...]) -> tuple[tuple[int, int, int], bool]:
+        """Return (channels, height, width) for the shape of a sample, and whether samples are images."""
         if self.image_shape is not None:
             channels, height, width = (int(each) for each in self.image_shape)
-            if channels * height * width != math.prod(row):
-                raise ValueError(f"image_shape={self.image_shape} does not fit rows of shape {row}")
+            if channels * height * width != math.prod(sample):
+                raise ValueError(f"image_shape={self.image_shape} does not match samples of shape {sample}")
             return (channels, height, width), True
-        if len(row) == 3:
-            return (row[0], row[1], row[2]), True
-        if len(row) == 2:
-            return (1, row[0], row[1]), True
-        if len(row) != 1:
-            raise ValueError(f"X must be rows or images, [n, features] up to [n, C, H, W], got rows of shape {row}")
-        side = math.isqrt(row[0])
-        if side >= _LEAST_SIDE and side * side == row[0]:
+        if len(sample) == 3:
+            return (sample[0], sample[1], sample[2]), True
+        if len(sample) == 2:
+            return (1, sample[0], sample[1]), True
+        if len(sample) != 1:
+            raise ValueError(f"X must be [n, features], [n, H, W] or [n, C, H, W], got samples of shape {sample}")
+        side = math.isqrt(sample[0])
+        if side >= _MIN_SIDE and side * side == sample[0]:
             return (1, side, side), True
-        return (1, 1, row[0]), False
+        return (1, 1, sample[0]), False
 
-    def _learn_scale(self, numbers: npt.NDArray[Any]) -> None:
+    def _fit_scale(self, numbers: npt.NDArray[Any]) -> None:
         if numbers.dtype == np.uint8:
             self._low, self._high = np.array(0.0), np.array(255.0)
             return
@@ -203,35 +213,35 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._high = np.asarray(np.max(numbers, axis=axis), np.float64)
 
     def _pixels(self, numbers: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        """Uint8 [n, C, H, W]."""
+        """Return the samples as u8 [n, C, H, W]."""
         shape = (len(numbers), *self.image_shape_)
         if numbers.dtype == np.uint8 and not self._low.any() and (self._high == 255).all():
             return np.ascontiguousarray(numbers).reshape(shape)
-        # Halves of the difference, so that the largest floats don't overflow.
+        # Divide by 2 first: the difference of the largest floats would overflow.
         half = np.where(self._high > self._low, self._high / 2 - self._low / 2, 1)
-        part = np.clip((numbers.astype(np.float64) / 2 - self._low / 2) / half, 0, 1)
-        return np.rint(255 * part).astype(np.uint8).reshape(shape)
+        fraction = np.clip((numbers.astype(np.float64) / 2 - self._low / 2) / half, 0, 1)
+        return np.rint(255 * fraction).astype(np.uint8).reshape(shape)
 
-    # ---- from parameters to a run
+    # ---- model and recipe
 
-    def _fresh_model(self, seed: int) -> Model:
+    def _new_model(self, seed: int) -> Model:
         classes = len(self.classes_)
         if isinstance(self.model, Model):
             model = Template.of(self.model).model(seed)
             if model.num_classes < classes:
-                raise ValueError(f"y has {classes} classes, but the model tells only {model.num_classes} apart")
+                raise ValueError(f"y has {classes} classes, but the model has only {model.num_classes}")
         elif self.model != "auto":
             model = create_model(self.model, classes, self.image_shape_[0], seed=seed)
         elif self.image_shape_[1:] == (28, 28):
             model = create_model("session7_net", classes, self.image_shape_[0], seed=seed)
-            model.normalization = None  # the training set's own
+            model.normalization = None  # computed from the training set
         else:
-            model = Model(self._fitting_layers(classes), self.image_shape_, seed=seed, name="small")
+            model = Model(self._small_layers(classes), self.image_shape_, seed=seed, name="small")
         if model.input_shape != self.image_shape_:
-            raise ValueError(f"X has images {self.image_shape_}, but model '{model.name}' takes {model.input_shape}")
+            raise ValueError(f"X has images {self.image_shape_}, but model '{model.name}' requires {model.input_shape}")
         return model
 
-    def _fitting_layers(self, classes: int) -> Layers:
+    def _small_layers(self, classes: int) -> Layers:
         if not self._is_image:
             return [Flatten(), Linear(64), ReLU(), Linear(classes), LogSoftmax()]
         block = [Conv2d(16, 3, padding=1, bias=False), BatchNorm2d(), ReLU()]
@@ -244,7 +254,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ]
 
     def _chosen_recipe(self, count: int) -> Recipe:
-        small = max(_LEAST_BATCH, min(_LARGEST_BATCH, count // _STEPS))
-        recipe = Recipe(batch_size=small) if self.recipe is None else self.recipe
-        named = {"epochs": self.epochs, "batch_size": self.batch_size, "optimizer": self.optimizer}
-        return recipe.replace(**{name: value for name, value in named.items() if value is not None})
+        batch_size = max(_MIN_BATCH, min(_MAX_BATCH, count // _MIN_STEPS))
+        recipe = Recipe(batch_size=batch_size) if self.recipe is None else self.recipe
+        given = {"epochs": self.epochs, "batch_size": self.batch_size, "optimizer": self.optimizer}
+        return recipe.replace(**{name: value for name, value in given.items() if value is not None})

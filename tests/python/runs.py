@@ -1,4 +1,4 @@
-"""A short run, for tests that look at what it does."""
+"""Short training runs for tests."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def fit(model: mnistcnn.Model, *sets: Any, **options: Any) -> mnistcnn.History:
 
 
 def weights(model: mnistcnn.Model) -> torch.Tensor:
-    """Everything that training changes, in one row."""
+    """Return all parameters and buffers as one f64 vector."""
     return torch.cat([tensor.detach().double().flatten() for tensor in model.state_dict().values()])
 
 
 class CoreRun:
-    """A run of the core on one set, with given rates and without a `Trainer`."""
+    """Training run of the core on one data set, with given learning rates and without a `Trainer`."""
 
     def __init__(
         self,
@@ -64,10 +64,10 @@ class CoreRun:
 
     def epochs(self, count: int = 1, lr: float = 0.1, **options: Any) -> dict[str, Any]:
         """Train, and return the result of the last epoch."""
-        usual = {"learning_rates": [lr] * self._steps, "trainable": self._model.trainable_ranges()}
+        defaults = {"learning_rates": [lr] * self._steps, "trainable": self._model.trainable_ranges()}
         result: dict[str, Any] = {}
         for _ in range(count):
-            result = self.native.next_epoch(self.view, self._images, self._labels, **{**usual, **options})
+            result = self.native.next_epoch(self.view, self._images, self._labels, **{**defaults, **options})
         return result
 
     def finish(self) -> None:
@@ -75,7 +75,7 @@ class CoreRun:
 
 
 def random_set(count: int = 40, seed: int = 0) -> mnistcnn.ImageSet:
-    """Images of 8x8 pixels and labels that mean nothing."""
-    dice = np.random.default_rng(seed)
-    images = dice.integers(0, 256, (count, 1, 8, 8), dtype=np.uint8)
-    return mnistcnn.ImageSet.from_arrays(images, dice.integers(0, 10, count), classes=10)
+    """Return random images of 8x8 pixels with random labels."""
+    generator = np.random.default_rng(seed)
+    images = generator.integers(0, 256, (count, 1, 8, 8), dtype=np.uint8)
+    return mnistcnn.ImageSet.from_arrays(images, generator.integers(0, 10, count), classes=10)

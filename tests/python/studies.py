@@ -1,4 +1,4 @@
-"""Trials as a run would leave them, made without training anything."""
+"""Synthetic trials for tests, created without training."""
 
 from __future__ import annotations
 

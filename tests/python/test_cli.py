@@ -103,7 +103,7 @@ def check_refused(done: Any, code: int, says: str) -> None:
         (("show", "digits", "--label", "12"), "--label must be from 0 to 9 for digits, got 12"),
         (("show", "digits", "--first", "10000"), "--first must be below 10000"),
         (("bench", "nothing*"), "no model fits 'nothing*'"),
-        (("experiments",), "there is no experiment log experiments.jsonl"),
+        (("experiments",), "experiment log experiments.jsonl"),
         (("sweep", "--data", "digits", "--vary", "lerning_rate=1,2"), "lerning_rate"),
     ],
 )
@@ -150,7 +150,7 @@ def test_a_model_whose_weights_are_no_numbers_is_told(run: Any, tmp_path: Path) 
             parameter.fill_(float("nan"))
     model.save(tmp_path / "broken.safetensors")
     done = run("test", "broken.safetensors", "--data", "digits")
-    assert "for 10,000 of 10,000 images the model's outputs are not finite numbers" in done.stderr
+    assert "10,000 of 10,000 images" in done.stderr
     assert "invalid value" not in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""compare: both tests against SciPy, what they say in plain words, and what is refused."""
+"""compare: Welch's t test against SciPy, the permutation test against a slow reference, verdicts and errors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import mnistcnn
 from studies import made_trials
 
 
-def samples(seed: int, sizes: tuple[int, int], apart: float = 0.0006) -> tuple[list[float], list[float]]:
-    chance = np.random.default_rng(seed)
-    first, second = chance.normal(0.99 + apart, 0.0006, sizes[0]), chance.normal(0.99, 0.001, sizes[1])
+def samples(seed: int, sizes: tuple[int, int], difference: float = 0.0006) -> tuple[list[float], list[float]]:
+    generator = np.random.default_rng(seed)
+    first, second = generator.normal(0.99 + difference, 0.0006, sizes[0]), generator.normal(0.99, 0.001, sizes[1])
     return first.tolist(), second.tolist()
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_welch_is_scipys(seed: int):
+def test_welch_matches_scipy(seed: int):
     stats = pytest.importorskip("scipy.stats")
     a, b = samples(seed, (10, 7))
     ours, theirs = mnistcnn.compare(a, b), stats.ttest_ind(a, b, equal_var=False)
@@ -31,7 +31,7 @@ def test_welch_is_scipys(seed: int):
     assert ours.interval == pytest.approx(tuple(theirs.confidence_interval()), rel=1e-8)
 
 
-def test_welch_by_hand():
+def test_welch_matches_the_formula():
     result = mnistcnn.compare([0.1, 0.2, 0.3], [0.2, 0.4, 0.6, 0.8])
     # Variances 0.01 and 0.0667: t = -0.3 / sqrt(0.01 / 3 + 0.0667 / 4)
     assert result.difference == pytest.approx(-0.3)
@@ -42,17 +42,17 @@ def test_welch_by_hand():
 
 def slow_permutation_p(a: list[float], b: list[float]) -> float:
     values, observed = a + b, abs(np.mean(a) - np.mean(b)) - 1e-12
-    extreme = every = 0
+    extreme = possible = 0
     for chosen in itertools.combinations(range(len(values)), len(a)):
         first = [values[i] for i in chosen]
         second = [values[i] for i in range(len(values)) if i not in chosen]
         extreme += abs(np.mean(first) - np.mean(second)) >= observed
-        every += 1
-    return extreme / every
+        possible += 1
+    return extreme / possible
 
 
 @pytest.mark.parametrize(("seed", "sizes"), [(1, (3, 4)), (2, (5, 5)), (3, (2, 7))])
-def test_the_permutation_test_counts_all_splits_of_few(seed: int, sizes: tuple[int, int]):
+def test_permutation_test_enumerates_all_splits_of_small_samples(seed: int, sizes: tuple[int, int]):
     a, b = samples(seed, sizes)
     result = mnistcnn.compare(a, b)
     assert result.exact
@@ -60,38 +60,38 @@ def test_the_permutation_test_counts_all_splits_of_few(seed: int, sizes: tuple[i
     assert result.permutation_p == pytest.approx(slow_permutation_p(a, b), rel=1e-12)
 
 
-def test_the_permutation_test_draws_where_there_are_many():
-    a, b = samples(5, (10, 10), apart=0.0004)
+def test_permutation_test_uses_random_splits_for_large_samples():
+    a, b = samples(5, (10, 10), difference=0.0004)
     exact = mnistcnn.compare(a, b)
     assert exact.exact  # 184,756 splits
-    drawn = mnistcnn.compare([*a, *a], [*b, *b])
-    assert (drawn.exact, drawn.permutations) == (False, 100_000)
-    assert mnistcnn.compare([*a, *a], [*b, *b]) == drawn  # seeded
+    sampled = mnistcnn.compare([*a, *a], [*b, *b])
+    assert (sampled.exact, sampled.permutations) == (False, 100_000)
+    assert mnistcnn.compare([*a, *a], [*b, *b]) == sampled  # same seed
     other = mnistcnn.compare([*a, *a], [*b, *b], seed=1).permutation_p
-    assert 0 < abs(other - drawn.permutation_p) < 0.005
-    assert 0 < drawn.permutation_p < exact.permutation_p
+    assert 0 < abs(other - sampled.permutation_p) < 0.005
+    assert 0 < sampled.permutation_p < exact.permutation_p
 
 
-def test_ties_count_as_at_least_as_far():
-    """Accuracies are multiples of 1/10,000: equal sums in another order must not be lost to rounding."""
+def test_tied_splits_count_as_extreme():
+    """Accuracies are multiples of 1/10,000: sums that differ by rounding only must compare equal."""
     a, b = [0.9931, 0.9942, 0.9942], [0.9931, 0.9942, 0.9931]
     assert mnistcnn.compare(a, b).permutation_p == 1
 
 
-def test_chance_is_called_a_difference_as_rarely_as_it_should():
-    """500 pairs of samples without a difference: about 5 % are below 0.05 (four deviations of leeway)."""
-    chance = np.random.default_rng(7)
-    pairs = chance.normal(0.99, 0.001, (500, 2, 5))
+def test_false_positive_rate_is_five_percent():
+    """Of 500 pairs of samples without a difference, about 5 % have p < 0.05 (within four standard deviations)."""
+    generator = np.random.default_rng(7)
+    pairs = generator.normal(0.99, 0.001, (500, 2, 5))
     found = [mnistcnn.compare(a.tolist(), b.tolist()) for a, b in pairs]
     for values in ([each.welch_p for each in found], [each.permutation_p for each in found]):
         assert 0.011 < np.mean(np.array(values) < 0.05) < 0.09
 
 
-def test_a_real_difference_is_named():
+def test_significant_difference():
     a, b = made_trials(accuracies=(0.994, 0.9942, 0.9938, 0.9941)), made_trials("other", (0.99, 0.9902, 0.9899, 0.9901))
     result = mnistcnn.compare(a, b)
     assert result.is_real
-    assert result.verdict == "session7_net is better than other by 0.40 points, and the difference is real"
+    assert result.verdict.startswith("session7_net is better than other by 0.40 points (significant")
     assert mnistcnn.compare(b, a).verdict == result.verdict
     assert result.difference > 0 > mnistcnn.compare(b, a).difference
     assert "p = 0.029, all 70 splits" in repr(result)
@@ -99,39 +99,40 @@ def test_a_real_difference_is_named():
     assert json.loads(result.to_json())["is_real"] is True
 
 
-def test_no_difference_is_not_called_none():
-    a, b = samples(1, (5, 5), apart=0)
+def test_no_significant_difference():
+    a, b = samples(1, (5, 5), difference=0)
     result = mnistcnn.compare(a, b, names=("wide", "narrow"))
     assert not result.is_real
-    assert result.verdict.startswith("no difference between wide and narrow can be shown with these seeds; if there is")
+    assert result.verdict.startswith("no significant difference between wide and narrow")
+    assert all(f"{100 * limit:+.2f}" in result.verdict for limit in result.interval)
 
 
-def test_two_seeds_each_are_too_few_for_the_permutation_test():
+def test_two_seeds_are_not_enough_for_the_permutation_test():
     result = mnistcnn.compare([0.99, 0.991], [0.5, 0.501])
     assert result.permutation_p == pytest.approx(1 / 3)
-    assert "more seeds would tell" in result.verdict
+    assert "the two tests disagree" in result.verdict
 
 
-def test_seeds_that_agree_to_the_last_digit(tmp_path: Any):
+def test_samples_without_variation(tmp_path: Any):
     same = mnistcnn.compare([0.99] * 5, [0.99] * 5)
     assert (same.welch_p, same.permutation_p, same.effect) == (1, 1, 0)
-    apart = mnistcnn.compare([0.99] * 5, [0.98] * 5)
-    assert (apart.welch_t, apart.welch_p, apart.effect) == (math.inf, 0, math.inf)
-    assert json.loads(apart.to_json(tmp_path / "comparison.json"))["effect"] is None  # JSON knows no infinity
+    different = mnistcnn.compare([0.99] * 5, [0.98] * 5)
+    assert (different.welch_t, different.welch_p, different.effect) == (math.inf, 0, math.inf)
+    assert json.loads(different.to_json(tmp_path / "comparison.json"))["effect"] is None  # JSON has no infinity
     assert (tmp_path / "comparison.json").exists()
 
 
-def test_trials_that_diverged_are_mentioned():
+def test_verdict_lists_diverged_trials():
     a = made_trials(accuracies=(0.994, 0.9942, None, 0.9941))
     result = mnistcnn.compare(a, made_trials(accuracies=(0.99, 0.9901, 0.9902)))
     assert result.diverged == (1, 0)
-    assert result.verdict.endswith("; but trials that diverged are left out: 1 of the first")
+    assert result.verdict.endswith("; diverged trials are excluded: 1 of the first")
 
 
-def test_what_is_refused():
-    with pytest.raises(ValueError, match="the second has 1 accuracies, but a comparison needs at least two"):
+def test_invalid_arguments_raise():
+    with pytest.raises(ValueError, match="second must have at least two accuracies, got 1"):
         mnistcnn.compare([0.1, 0.2], [0.3])
-    with pytest.raises(ValueError, match=r"the first has an accuracy outside 0 to 1: 99\.4"):
+    with pytest.raises(ValueError, match=r"first must have accuracies from 0 to 1, got 99\.4"):
         mnistcnn.compare([99.4, 99.3], [0.3, 0.4])
-    with pytest.raises(TypeError, match="the first must be Trials or a sequence of accuracies, got float"):
+    with pytest.raises(TypeError, match="first must be Trials or a sequence of accuracies, got float"):
         mnistcnn.compare(0.5, [0.3, 0.4])

@@ -1,4 +1,4 @@
-"""cross_validate: every image is answered once, by a model that has not seen it."""
+"""cross_validate: each image is predicted once, by a model that was not trained on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def score(data: Any, **options: Any) -> mnistcnn.Trials:
     return mnistcnn.cross_validate("budget_model3", data, RECIPE, **{"log": None, "progress": False, **options})
 
 
-def test_if_only_one_test_is_run_this_one(data: Any):
+def test_folds_are_trained_and_tested_like_single_runs(data: Any):
     trials = score(data, folds=3, seed=4)
     assert trials.headline().startswith(f"{100 * trials.mean:.2f} ± {100 * trials.sd:.2f} % (3 folds, last epoch)")
     for index, result in enumerate(trials.results):
@@ -28,21 +28,21 @@ def test_if_only_one_test_is_run_this_one(data: Any):
         model = mnistcnn.create_model("budget_model3", seed=index)
         mnistcnn.train(model, rest, RECIPE.replace(seed=index), progress=False)
         assert mnistcnn.test(model, held_out, progress=False).probabilities.tobytes() == result.probabilities.tobytes()
-    answered = np.concatenate([result.labels for result in trials.results])
-    assert (np.sort(answered) == np.sort(data.labels)).all()
+    tested = np.concatenate([result.labels for result in trials.results])
+    assert (np.sort(tested) == np.sort(data.labels)).all()
 
 
-def test_the_log_knows_folds(data: Any, tmp_path: Path):
+def test_log_records_the_number_of_folds(data: Any, tmp_path: Path):
     score(data, folds=2, log=tmp_path / "log.jsonl")
     (trials,) = mnistcnn.experiments(tmp_path / "log.jsonl")
     assert trials.setting.folds == 2
     assert "(2 folds, last epoch)" in trials.headline()
 
 
-def test_what_is_refused(data: Any):
+def test_invalid_arguments_raise(data: Any):
     with pytest.raises(ValueError, match="folds must be an integer of at least 2, got 1"):
         score(data, folds=1)
-    with pytest.raises(ValueError, match="200 folds need at least 200 images of every class"):
+    with pytest.raises(ValueError, match="folds=200 requires at least 200 images of each class"):
         score(data, folds=200)
     with pytest.raises(TypeError, match="ImageSet, got ndarray"):
         score(data.images)

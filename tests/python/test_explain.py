@@ -1,4 +1,4 @@
-"""What the network looks at: maps, gradients and fields, beside plain torch.nn with hooks."""
+"""Feature maps, Grad-CAM and saliency compared with torch.nn and hooks; receptive fields compared with gradients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IMAGES = np.random.default_rng(3).integers(0, 256, (5, 1, 28, 28), dtype=np.uint
 
 
 def residual() -> mnistcnn.Model:
-    """The shortcut goes around every layer of the block, through a convolution of another size."""
+    """Return a model whose shortcut bypasses all layers of the block, through a convolution."""
     body = {
         "narrow": m.Conv2d(6, 3, padding=1),
         "act": m.ReLU(),
@@ -35,11 +35,11 @@ def residual() -> mnistcnn.Model:
         "fc": m.Linear(10),
         "out": m.LogSoftmax(),
     }
-    return stirred(mnistcnn.Model(layers, seed=4))
+    return perturbed(mnistcnn.Model(layers, seed=4))
 
 
-def side_by_side() -> mnistcnn.Model:
-    """Late layers take a flat row, a small map and the image itself."""
+def branches() -> mnistcnn.Model:
+    """Return a model whose later layers use flat features, a small map and the input image."""
     layers = {
         "a": m.Conv2d(4, 5),
         "pool": m.MaxPool2d(4),
@@ -52,10 +52,10 @@ def side_by_side() -> mnistcnn.Model:
         "all": m.Node(m.Concat(), inputs=("b_flat", "squeeze_flat", "image_flat")),
         "fc": m.Linear(10),
     }
-    return stirred(mnistcnn.Model(layers, seed=5))
+    return perturbed(mnistcnn.Model(layers, seed=5))
 
 
-def stirred(model: mnistcnn.Model) -> mnistcnn.Model:
+def perturbed(model: mnistcnn.Model) -> mnistcnn.Model:
     generator = torch.Generator().manual_seed(9)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -64,36 +64,36 @@ def stirred(model: mnistcnn.Model) -> mnistcnn.Model:
 
 
 MODELS = {
-    "session7_net": lambda: stirred(mnistcnn.create_model("session7_net", seed=2)),
-    "budget_model1": lambda: stirred(mnistcnn.create_model("budget_model1", seed=2)),
+    "session7_net": lambda: perturbed(mnistcnn.create_model("session7_net", seed=2)),
+    "budget_model1": lambda: perturbed(mnistcnn.create_model("budget_model1", seed=2)),
     "residual": residual,
-    "side_by_side": side_by_side,
+    "branches": branches,
 }
 
 
-class Watched:
-    """A twin in plain torch.nn whose layer is watched by hooks."""
+class HookedTwin:
+    """The model in plain torch.nn, with hooks that record the output and gradient of a layer."""
 
     def __init__(self, model: mnistcnn.Model, layer: str, target: int) -> None:
         twin = Twin(model).eval()
         steps = {node["name"]: step for node, step in zip(twin._nodes, twin._steps, strict=True)}
-        caught: dict[str, torch.Tensor] = {}
+        recorded: dict[str, torch.Tensor] = {}
 
-        def keep(_: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        def record(_: nn.Module, inputs: Any, output: torch.Tensor) -> None:
             output.retain_grad()
-            caught["maps"] = output
+            recorded["maps"] = output
 
-        def keep_scores(_: nn.Module, inputs: Any) -> None:
-            caught["scores"] = inputs[0]
+        def record_scores(_: nn.Module, inputs: Any) -> None:
+            recorded["scores"] = inputs[0]
 
-        steps[layer].register_forward_hook(keep)
+        steps[layer].register_forward_hook(record)
         last = twin._nodes[-1]
         if last["op"] == "log_softmax":
-            twin._steps[-1].register_forward_pre_hook(keep_scores)
+            twin._steps[-1].register_forward_pre_hook(record_scores)
         self.images = pixels_as_input(model, IMAGES).requires_grad_()
         outputs = twin(self.images)
-        caught.get("scores", outputs)[:, target].sum().backward()
-        self.maps, self.gradients = caught["maps"], caught["maps"].grad
+        recorded.get("scores", outputs)[:, target].sum().backward()
+        self.maps, self.gradients = recorded["maps"], recorded["maps"].grad
         assert self.gradients is not None
 
 
@@ -111,48 +111,48 @@ LAYERS = [
     ("residual", "block.act"),
     ("residual", "block.gate"),
     ("residual", "block.add"),
-    ("side_by_side", "pool"),
-    ("side_by_side", "b"),
-    ("side_by_side", "image"),
+    ("branches", "pool"),
+    ("branches", "b"),
+    ("branches", "image"),
 ]
 
 
 @pytest.mark.parametrize(("name", "layer"), LAYERS)
-def test_maps_and_grad_cam_are_those_of_hooks(name: str, layer: str):
+def test_feature_maps_and_grad_cam_match_hooks(name: str, layer: str):
     model = MODELS[name]()
-    lit = 0
+    positive = 0
     for target in range(10):
-        watched = Watched(model, layer, target)
-        close(explain.feature_maps(model, IMAGES, layer), watched.maps)
-        weights = watched.gradients.mean((2, 3), keepdim=True)
-        cam = (weights * watched.maps).sum(1, keepdim=True).relu().detach()
+        twin = HookedTwin(model, layer, target)
+        close(explain.feature_maps(model, IMAGES, layer), twin.maps)
+        weights = twin.gradients.mean((2, 3), keepdim=True)
+        cam = (weights * twin.maps).sum(1, keepdim=True).relu().detach()
         cam = cam / cam.amax((2, 3), keepdim=True).clamp_min(1e-30)
         wanted = nn.functional.interpolate(cam, size=(28, 28), mode="bilinear")[:, 0]
         ours = explain.grad_cam(model, IMAGES, layer=layer, target=target)
         assert ours.shape == (5, 28, 28)
         np.testing.assert_allclose(ours, wanted.numpy(), atol=1e-3)
-        lit += int((wanted > 0).any())
-    assert lit > 0, "no target has any evidence: the comparison says nothing"
+        positive += int((wanted > 0).any())
+    assert positive > 0, "all maps are zero: nothing was compared"
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_saliency_is_the_gradient_of_the_score(name: str):
+def test_saliency_matches_the_gradient_of_the_score(name: str):
     model = MODELS[name]()
-    watched = Watched(model, model.rows[0][0], target=6)
-    close(explain.saliency(model, IMAGES, target=6), watched.images.grad)
+    twin = HookedTwin(model, model.rows[0][0], target=6)
+    close(explain.saliency(model, IMAGES, target=6), twin.images.grad)
 
 
-def test_targets_default_to_the_predictions_and_may_differ():
+def test_target_defaults_to_the_prediction_and_may_differ_per_image():
     model = MODELS["session7_net"]()
     predicted = mnistcnn.predict(model, IMAGES).argmax(1)
     assert np.array_equal(explain.saliency(model, IMAGES), explain.saliency(model, IMAGES, target=predicted))
     mixed = explain.grad_cam(model, IMAGES, target=[0, 1, 2, 3, 4])
     for index in range(5):
-        alone = explain.grad_cam(model, IMAGES[index], target=index)
-        np.testing.assert_allclose(mixed[index], alone[0], atol=1e-4)
+        single = explain.grad_cam(model, IMAGES[index], target=index)
+        np.testing.assert_allclose(mixed[index], single[0], atol=1e-4)
 
 
-def test_the_model_is_left_alone():
+def test_model_is_not_changed():
     model = MODELS["residual"]()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.train()
@@ -164,24 +164,29 @@ def test_the_model_is_left_alone():
 
 
 @pytest.mark.parametrize(
-    ("call", "says"),
+    ("call", "message"),
     [
         (lambda model: explain.feature_maps(model, IMAGES, "convblok1"), "has no layer 'convblok1'; did you mean"),
-        (lambda model: explain.grad_cam(model, IMAGES, layer="flatten"), "'flatten' gives 10 flat numbers"),
+        (lambda model: explain.grad_cam(model, IMAGES, layer="flatten"), r"'flatten' with output \[10\]"),
         (lambda model: explain.grad_cam(model, IMAGES, target=10), "target must be a class from 0 to 9"),
-        (lambda model: explain.saliency(model, IMAGES, target=[1, 2]), "or one for each of 5 images"),
-        (lambda model: explain.receptive_field(model, "pool1", (40, 0)), "maps of 11x11; there is no position"),
+        (lambda model: explain.saliency(model, IMAGES, target=[1, 2]), "one for each of the 5 images, got"),
+        (
+            lambda model: explain.receptive_field(model, "pool1", (40, 0)),
+            r"position must be inside the 11x11 output of .*got \(40, 0\)",
+        ),
     ],
 )
-def test_what_makes_no_sense_is_refused(call: Any, says: str):
-    with pytest.raises(ValueError, match=says):
+def test_invalid_arguments_raise(call: Any, message: str):
+    with pytest.raises(ValueError, match=message):
         call(MODELS["session7_net"]())
 
 
-def _touched(model: mnistcnn.Model, layer: str, position: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Which pixels have a gradient, with weights that let nothing cancel."""
+def _pixels_with_gradient(model: mnistcnn.Model, layer: str, position: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the limits of the pixels with a non-zero gradient; positive weights prevent cancellation."""
     node = explain.find_layer(model, layer)
-    part = mnistcnn.Model.from_rows([row for row in model.rows[: node + 1] if row[1] != "maxpool2d"], model.input_shape)
+    part = mnistcnn.Model.from_rows(
+        [each for each in model.rows[: node + 1] if each[1] != "maxpool2d"], model.input_shape
+    )
     with torch.no_grad():
         for parameter in part.parameters():
             parameter.fill_(0.1)
@@ -192,7 +197,7 @@ def _touched(model: mnistcnn.Model, layer: str, position: tuple[int, int]) -> tu
 
 
 @pytest.mark.parametrize("position", [(0, 0), (2, 3), (3, 1)])
-def test_a_receptive_field_is_where_the_gradients_are(position: tuple[int, int]):
+def test_receptive_field_matches_gradients(position: tuple[int, int]):
     layers = {
         "a": m.Conv2d(2, 3, padding=1),
         "relu": m.ReLU(),
@@ -204,10 +209,10 @@ def test_a_receptive_field_is_where_the_gradients_are(position: tuple[int, int])
     model = mnistcnn.Model(layers)
     field = explain.receptive_field(model, "adapt", position)
     clipped = (max(0, field.top), min(27, field.bottom), max(0, field.left), min(27, field.right))
-    assert clipped == _touched(model, "adapt", position)
+    assert clipped == _pixels_with_gradient(model, "adapt", position)
 
 
-def test_the_size_of_the_field_is_the_summarys():
+def test_receptive_field_matches_the_summary():
     model = mnistcnn.create_model("session7_net")
     for row in model.summary().rows:
         if row.receptive_field is not None and len(row.output_shape) == 3:

@@ -1,4 +1,4 @@
-"""A trial as a value: what a template keeps of a model, and how far a job can travel."""
+"""Jobs: templates of models, pickling, and results of single trials."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def job(digits: Any, **changes: Any) -> Job:
     return Job(template, Recipe(epochs=2, batch_size=50), **values)
 
 
-def test_a_name_takes_classes_and_channels_from_the_data():
+def test_named_network_uses_classes_and_channels_of_the_data():
     data = mnistcnn.ImageSet.from_arrays(np.zeros((6, 3, 28, 28), np.uint8), np.arange(6) % 3, classes=3)
     model = Template.of("budget_model3", data).model(1)
     assert (model.num_classes, model.input_shape) == (3, (3, 28, 28))
     assert (model.threads, model.seed) == (1, 1)
 
 
-def test_every_seed_draws_its_own_weights(digits: Any):
+def test_seed_determines_the_initial_weights(digits: Any):
     template = Template.of("budget_model3", digits[0])
     for seed in (0, 9):
         expected = mnistcnn.create_model("budget_model3", seed=seed).state_dict()
@@ -38,8 +38,6 @@ def test_every_seed_draws_its_own_weights(digits: Any):
 
 
 class Net(nn.Module):
-    """As an author writes it: names of his own, weights that he drew."""
-
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(4))
@@ -49,7 +47,7 @@ class Net(nn.Module):
         return self.head(self.body(images).flatten(1))
 
 
-def test_a_module_is_a_template_too(digits: Any):
+def test_module_is_used_as_a_template(digits: Any):
     net = Net()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     template = Template.of(net, digits[0])
@@ -58,34 +56,34 @@ def test_a_module_is_a_template_too(digits: Any):
     assert torch.equal(found[0], found[1])
     own = torch.cat([parameter.flatten() for parameter in net.parameters()]).detach()
     for other in (found[2], own):
-        assert (found[0] != other).float().mean() > 0.9  # but for the norm's ones and zeros
+        assert (found[0] != other).float().mean() > 0.9  # except for the ones and zeros of the norm
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert type(models[0]) is mnistcnn.Model
     assert (template.name, Template.of(mnistcnn.from_torch(net)).digest) == ("Net", template.digest)
     assert pickle.loads(pickle.dumps(template)).digest == template.digest
 
 
-def test_frozen_layers_of_a_module_keep_their_weights(digits: Any):
+def test_frozen_layers_of_a_module_keep_weights_and_statistics(digits: Any):
     net = Net()
     net.body.requires_grad_(False)
     net.body[1].running_mean += 0.5
     model = Template.of(net, digits[0]).model(3)
-    for mine, its in zip(net.body.state_dict().values(), list(model.state_dict().values())[:7], strict=True):
-        assert torch.equal(mine, its)
+    for expected, found in zip(net.body.state_dict().values(), list(model.state_dict().values())[:7], strict=True):
+        assert torch.equal(expected, found)
     assert [each.requires_grad for each in model.parameters()] == [each.requires_grad for each in net.parameters()]
 
 
-def test_a_module_takes_the_images_of_the_data():
+def test_module_uses_the_image_shape_of_the_data():
     data = mnistcnn.ImageSet.from_arrays(np.zeros((6, 3, 8, 8), np.uint8), np.arange(6) % 3, classes=3)
     assert Template.of(nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), data).input_shape == (3, 8, 8)
 
 
-def test_a_class_is_no_template(digits: Any):
+def test_class_as_template_raises(digits: Any):
     with pytest.raises(TypeError, match=r"or a name such as 'session7_net', got the class Net; write Net\(\)"):
         Template.of(Net, digits[0])  # type: ignore[arg-type]
 
 
-def test_the_digest_is_the_network_s_and_not_the_seed_s():
+def test_digest_depends_on_the_network_but_not_on_the_seed():
     first = Template.of(mnistcnn.create_model("session7_net", seed=1))
     assert first.digest == Template.of(mnistcnn.create_model("session7_net", seed=2)).digest
     other = mnistcnn.create_model("session7_net", seed=1)
@@ -96,7 +94,7 @@ def test_the_digest_is_the_network_s_and_not_the_seed_s():
     assert pickle.loads(pickle.dumps(first)).digest == first.digest
 
 
-def test_a_job_s_trial(digits: Any):
+def test_run_job_matches_train_and_test(digits: Any):
     trial = run_job(job(digits))
     model = mnistcnn.create_model("budget_model3", seed=4)
     history = mnistcnn.train(model, digits[0][:200], Recipe(epochs=2, batch_size=50, seed=4), progress=False)
@@ -107,16 +105,16 @@ def test_a_job_s_trial(digits: Any):
     assert pickle.loads(pickle.dumps(trial)).to_dict() == trial.to_dict()
 
 
-def test_a_fold_holds_its_part_out(digits: Any):
+def test_fold_is_held_out_for_testing(digits: Any):
     trial = run_job(job(digits, test_set=digits[0][:200], fold=Fold(1, 4, 0)))
     rest, held_out = Fold(1, 4, 0).parts(digits[0][:200])
     assert (trial.result.labels == held_out.labels).all()
     assert len(rest) + trial.result.count == 200
 
 
-def test_a_stopped_trial_ends_within_an_epoch(digits: Any):
+def test_stopped_trial_ends_within_the_first_epoch(digits: Any):
     listener = Listener()
     listener.stopped = True
     with pytest.raises(StoppedError):
         run_job(job(digits, train_set=digits[0][:2000]), listener)
-    assert listener.epochs == []  # it did not need to finish its first
+    assert listener.epochs == []  # the first epoch was not finished

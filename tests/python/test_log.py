@@ -1,4 +1,4 @@
-"""The experiment log: lines appended whole by many writers, read back as a table, torn ones left out."""
+"""Experiment log: atomic appends by concurrent writers, the table of experiments, and skipped invalid lines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from studies import made_setting, made_trial
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """Two experiments: session7_net with three seeds, other with two, of which one diverged."""
+    """Return a log of two experiments: session7_net with three seeds, and other with two, one of them diverged."""
     path = tmp_path / "log.jsonl"
     for seed, accuracy in enumerate((0.9938, 0.994, 0.993)):
         append(path, made_setting(), made_trial(seed, accuracy))
@@ -30,7 +30,7 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_table(log: Path):
+def test_table(log: Path):
     table = mnistcnn.experiments(log)
     assert [trials.setting.model for trials in table] == ["session7_net", "other"]
     first, second = table.to_dicts()
@@ -51,17 +51,17 @@ def test_the_table(log: Path):
     assert table._repr_html_().count("<tr>") == 3
 
 
-def test_rows_are_ready_for_everything_else(log: Path, tmp_path: Path):
+def test_table_converts_to_dataframe_json_and_trials(log: Path, tmp_path: Path):
     pytest.importorskip("pandas")
     table = mnistcnn.experiments(log)
     frame = table.to_dataframe()
     assert frame["minimum"].tolist() == [0.993, 0.98]
     assert json.loads(table.to_json(tmp_path / "table.json"))[0]["maximum"] == 0.994
-    assert table[0].accuracies == (0.9938, 0.994, 0.993)  # Trials, ready for compare
+    assert table[0].accuracies == (0.9938, 0.994, 0.993)  # a row is a Trials object
     assert len(table) == 2
 
 
-def test_validation_gives_best_and_last(tmp_path: Path):
+def test_table_has_best_and_last_validation_accuracy(tmp_path: Path):
     records = [
         EpochRecord(1, 0.4, 0.90, 0.2, 0.97, 0.01, 1.0),
         EpochRecord(2, 0.1, 0.99, 0.3, 0.95, 0.01, 1.0),
@@ -72,19 +72,19 @@ def test_validation_gives_best_and_last(tmp_path: Path):
     assert (row["best_validation"], row["last_validation"]) == (0.97, 0.95)
 
 
-def test_a_seed_that_is_run_again_counts_once(log: Path):
+def test_repeated_seed_replaces_the_earlier_trial(log: Path):
     append(log, made_setting(), made_trial(1, 0.5))
     table = mnistcnn.experiments(log)
     assert sorted(table[0].accuracies) == [0.5, 0.993, 0.9938]
 
 
-def test_other_data_or_recipes_are_other_experiments(log: Path):
+def test_different_data_or_recipe_is_a_different_experiment(log: Path):
     append(log, made_setting(recipe={**made_setting().recipe, "epochs": 3}), made_trial(0, 0.99))
     append(log, made_setting(train_set=dataclasses.replace(made_setting().train_set, digest="c")), made_trial(0, 0.99))
     assert len(mnistcnn.experiments(log)) == 4
 
 
-def test_rows_of_one_title_say_in_what_they_differ(tmp_path: Path):
+def test_recipe_column_shows_the_differences(tmp_path: Path):
     log, published = tmp_path / "log.jsonl", mnistcnn.recipe("session7_net", "rotation_step")
     others = {
         "optimizer": mnistcnn.optim.Adam(lr=0.002),
@@ -93,26 +93,26 @@ def test_rows_of_one_title_say_in_what_they_differ(tmp_path: Path):
     for recipe in (published, published.replace(batch_size=64), mnistcnn.Recipe(), mnistcnn.Recipe(**others)):
         append(log, made_setting(recipe=recipe.described()), made_trial(0, 0.99))
     found = [row["recipe"] for row in mnistcnn.experiments(log).to_dicts()]
-    assert found[:3] == ["published", "published, batch_size 64", "usual"]
+    assert found[:3] == ["published", "published, batch_size 64", "default"]
     assert found[3].startswith("Adam(lr=0.002), CenterCrop(size=")
     table = repr(mnistcnn.experiments(log))
     assert "session7_net (rotation_step)  published, batch_size 64" in table
-    assert f"  {found[3][:39]}…  mnist" in table  # what is long is cut
+    assert f"  {found[3][:39]}…  mnist" in table  # long descriptions are truncated
 
 
-def test_the_recipe_is_in_the_data_frame(log: Path):
+def test_dataframe_has_a_recipe_column(log: Path):
     pytest.importorskip("pandas")
     assert mnistcnn.experiments(log).to_dataframe()["recipe"].tolist() == ["epochs 2", "epochs 2"]
 
 
-def test_a_torn_last_line_is_left_out_with_a_warning(log: Path):
-    whole = log.read_bytes()
-    log.write_bytes(whole[:-40])  # as a writer leaves it that was killed
-    with pytest.warns(UserWarning, match="line 5 is torn or no trial, and left out"):
+def test_incomplete_last_line_is_skipped_with_a_warning(log: Path):
+    content = log.read_bytes()
+    log.write_bytes(content[:-40])  # the writer was killed
+    with pytest.warns(UserWarning, match="line 5: not a valid trial, skipped"):
         table = mnistcnn.experiments(log)
     assert len(table[1]) == 1
-    append(log, made_setting("third"), made_trial(0, 0.97))  # begins a line of its own
-    with pytest.warns(UserWarning, match="line 5 is torn"):
+    append(log, made_setting("third"), made_trial(0, 0.97))  # starts a new line
+    with pytest.warns(UserWarning, match="line 5: not a valid trial"):
         table = mnistcnn.experiments(log)
     assert [trials.setting.model for trials in table] == ["session7_net", "other", "third"]
 
@@ -120,7 +120,7 @@ def test_a_torn_last_line_is_left_out_with_a_warning(log: Path):
 @pytest.mark.parametrize(
     "line", ["[]", "{}", "3", '{"format": "mnistcnn trial 1", "setting": {}, "trial": {}}', "\xff"]
 )
-def test_lines_of_others_are_left_out(log: Path, line: str):
+def test_invalid_lines_are_skipped(log: Path, line: str):
     with log.open("a", encoding="latin-1") as file:
         file.write(line + "\n\n")
     with pytest.warns(UserWarning, match="line 6"):
@@ -138,7 +138,7 @@ for number in range(40):
 """
 
 
-def test_writers_at_once_don_t_mix(tmp_path: Path):
+def test_concurrent_writers_do_not_interleave(tmp_path: Path):
     path = tmp_path / "log.jsonl"
     commands = [[sys.executable, "-c", WRITER, str(Path(__file__).parent), str(path), str(k)] for k in range(3)]
     writers = [subprocess.Popen(command) for command in commands]
@@ -151,40 +151,40 @@ def test_writers_at_once_don_t_mix(tmp_path: Path):
     )
 
 
-def test_a_full_disk_leaves_no_half_line(log: Path, monkeypatch: pytest.MonkeyPatch):
-    whole = log.read_bytes()
+def test_failed_write_leaves_no_partial_line(log: Path, monkeypatch: pytest.MonkeyPatch):
+    content = log.read_bytes()
     write = os.write
-    parts = iter([5])
+    sizes = iter([5])
 
     def failing(handle: int, data: bytes) -> int:
-        for size in parts:
+        for size in sizes:
             return write(handle, data[:size])
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "write", failing)
     with pytest.raises(OSError, match="No space left"):
         append(log, made_setting(), made_trial(9, 0.9))
-    assert log.read_bytes() == whole
+    assert log.read_bytes() == content
 
 
-@pytest.mark.parametrize("was_there", [False, True])
-def test_a_full_disk_leaves_no_empty_log(was_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("existed", [False, True])
+def test_failed_write_leaves_no_empty_log(existed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def failing(handle: int, data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
     log = tmp_path / "new.jsonl"
-    if was_there:
+    if existed:
         log.touch()
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", failing)
         with pytest.raises(OSError, match="No space left"):
             append(log, made_setting(), made_trial(9, 0.9))
-    assert log.exists() == was_there
+    assert log.exists() == existed
     append(log, made_setting(), made_trial(9, 0.9))
     assert len(read(log)) == 1
 
 
-def test_a_log_that_another_writer_removed_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_log_removed_by_another_writer_is_created_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     log, lock = tmp_path / "log.jsonl", fcntl.flock
     removals = iter([log])
 
@@ -198,14 +198,14 @@ def test_a_log_that_another_writer_removed_is_made_anew(tmp_path: Path, monkeypa
     assert len(read(log)) == 1
 
 
-def test_no_log_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_missing_log_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"no experiment log experiments.jsonl; mnistcnn.run_trials writes one"):
+    with pytest.raises(
+        FileNotFoundError, match=r"experiment log experiments.jsonl does not exist; mnistcnn.run_trials"
+    ):
         mnistcnn.experiments()
-    for look in (check_log, mnistcnn.experiments):
-        with pytest.raises(
-            IsADirectoryError, match=r"is a folder; the experiment log is a file, such as .*experiments.jsonl"
-        ):
-            look(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere of the experiment log does not exist"):
+    for call in (check_log, mnistcnn.experiments):
+        with pytest.raises(IsADirectoryError, match=r"must be a file, such as .*experiments.jsonl; .* is a directory"):
+            call(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"directory .*nowhere of the experiment log does not exist"):
         check_log(tmp_path / "nowhere" / "log.jsonl")

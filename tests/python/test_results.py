@@ -1,4 +1,4 @@
-"""TestResult: precision, recall, F1 and mistakes, computed by hand beside it."""
+"""TestResult: precision, recall, F1 and mistakes compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from mnistcnn import TestResult
 
 @pytest.fixture
 def result() -> TestResult:
-    """Three classes, seven images; nothing is ever called "c", and there is no "d" at all."""
+    """Return a result of seven images: class "c" is never predicted, and "d" has neither images nor predictions."""
     labels = np.array([0, 0, 0, 1, 1, 2, 2])
     probabilities = np.array(
         [
             [0.7, 0.2, 0.1, 0.0],
             [0.6, 0.3, 0.1, 0.0],
-            [0.2, 0.8, 0.0, 0.0],  # a mistake, sure of itself
+            [0.2, 0.8, 0.0, 0.0],  # mistake with high confidence
             [0.1, 0.9, 0.0, 0.0],
-            [0.5, 0.4, 0.1, 0.0],  # an unsure one
-            [0.8, 0.1, 0.1, 0.0],  # as sure as the first
+            [0.5, 0.4, 0.1, 0.0],  # mistake with low confidence
+            [0.8, 0.1, 0.1, 0.0],  # mistake with the same confidence as the first
             [0.3, 0.4, 0.3, 0.0],
         ],
         dtype=np.float32,
@@ -44,10 +44,10 @@ def result() -> TestResult:
 
 
 @pytest.mark.filterwarnings("error")
-def test_outputs_that_are_no_numbers_have_no_calibration(result: TestResult):
-    broken = dataclasses.replace(result, probabilities=np.full_like(result.probabilities, np.nan), loss=math.nan)
-    assert math.isnan(broken.calibration().expected_error)
-    assert "loss nan" in str(broken)
+def test_calibration_of_nan_outputs_is_nan(result: TestResult):
+    invalid = dataclasses.replace(result, probabilities=np.full_like(result.probabilities, np.nan), loss=math.nan)
+    assert math.isnan(invalid.calibration().expected_error)
+    assert "loss nan" in str(invalid)
 
 
 def test_per_class(result: TestResult):
@@ -61,12 +61,12 @@ def test_per_class(result: TestResult):
     assert all(math.isnan(each) for each in (d.precision, d.recall, d.f1))
 
 
-def test_a_confusion_matrix_must_be_square(result: TestResult):
-    with pytest.raises(ValueError, match=r"confusion must be square, \[classes, classes\]; got \[3, 4\]"):
+def test_non_square_confusion_matrix_raises(result: TestResult):
+    with pytest.raises(ValueError, match=r"confusion.* square.*got \[3, 4\]"):
         _ = dataclasses.replace(result, confusion=result.confusion[:3]).per_class
 
 
-def test_mistakes_come_most_confident_first(result: TestResult):
+def test_mistakes_are_sorted_by_confidence(result: TestResult):
     assert [mistake.index for mistake in result.mistakes] == [2, 5, 4, 6]
     first = result.mistakes[0]
     assert (first.label, first.prediction, first.confidence) == (0, 1, pytest.approx(0.8))

@@ -1,4 +1,4 @@
-"""CNNClassifier: scikit-learn's own checks, its tools, and honest pixels."""
+"""CNNClassifier: checks and tools of scikit-learn, conversion of samples to pixels, and errors."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ FAST = mnistcnn.optim.SGD(lr=0.05, momentum=0.9)
 
 
 @parametrize_with_checks([CNNClassifier(random_state=0)])
-def test_scikit_learn_s_own_checks(estimator: Any, check: Any):
+def test_estimator_checks_of_scikit_learn(estimator: Any, check: Any):
     check(estimator)
 
 
 @pytest.fixture
-def rows(digits: Any) -> tuple[Any, Any]:
-    """Flat uint8 [600, 784], and words."""
+def samples(digits: Any) -> tuple[Any, Any]:
+    """Return flat u8 images [600, 784] and their class names."""
     data = digits[0][:600]
-    words = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
-    return data.images.reshape(600, 784), words[data.labels]
+    names = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
+    return data.images.reshape(600, 784), names[data.labels]
 
 
-def test_if_only_one_test_is_run_this_one(rows: Any):
-    X, y = rows  # noqa: N806
+def test_fit_predict_and_attributes(samples: Any):
+    X, y = samples  # noqa: N806
     classifier = CNNClassifier(epochs=8, optimizer=FAST, random_state=1).fit(X[:500], y[:500])
     assert classifier.score(X[500:], y[500:]) > 0.7
     assert classifier.classes_.tolist() == sorted(set(y))
@@ -49,23 +49,23 @@ def test_if_only_one_test_is_run_this_one(rows: Any):
     assert (classifier.classes_[probabilities.argmax(axis=1)] == classifier.predict(X[500:])).all()
 
 
-def test_the_same_images_in_any_form(rows: Any):
-    X, y = rows  # noqa: N806
+def test_images_of_any_shape_and_dtype_give_the_same_result(samples: Any):
+    X, y = samples  # noqa: N806
     forms = [X, X.reshape(-1, 28, 28), X.reshape(-1, 1, 28, 28), X.astype(np.float64), X.astype(np.int64), X / 255]
     found = [CNNClassifier(epochs=1, random_state=3).fit(form, y).predict_proba(form) for form in forms]
     for other in found[1:]:
         np.testing.assert_array_equal(other, found[0])
 
 
-def test_random_state_decides(rows: Any):
-    X, y = rows  # noqa: N806
+def test_random_state_determines_the_result(samples: Any):
+    X, y = samples  # noqa: N806
     first, same, other = (CNNClassifier(epochs=1, random_state=seed).fit(X, y).predict_proba(X) for seed in (1, 1, 2))
     assert (first == same).all()
     assert (first != other).any()
 
 
 @pytest.mark.parametrize(
-    ("shape", "options", "seen", "name"),
+    ("shape", "options", "input_shape", "name"),
     [
         ((64,), {}, (1, 8, 8), "small"),
         ((12, 9), {}, (1, 12, 9), "small"),
@@ -76,19 +76,19 @@ def test_random_state_decides(rows: Any):
         ((784,), {"model": "budget_model3"}, (1, 28, 28), "budget_model3"),
     ],
 )
-def test_what_the_network_sees(shape: Any, options: Any, seen: Any, name: str):
-    chance = np.random.default_rng(4)
-    X, y = chance.normal(size=(80, *shape)), chance.integers(0, 4, 80)  # noqa: N806
+def test_input_shape_and_network(shape: Any, options: Any, input_shape: Any, name: str):
+    generator = np.random.default_rng(4)
+    X, y = generator.normal(size=(80, *shape)), generator.integers(0, 4, 80)  # noqa: N806
     classifier = CNNClassifier(epochs=1, random_state=0, **options).fit(X, y)
-    assert classifier.image_shape_ == seen
+    assert classifier.image_shape_ == input_shape
     assert classifier.model_.name == name
     assert classifier.predict_proba(X).shape == (80, 4)
     kinds = {op for _, op, _, _ in classifier.model_.rows}
-    assert ("conv2d" in kinds) == (seen[1] > 1)  # rows that are no image get no convolution
+    assert ("conv2d" in kinds) == (input_shape[1] > 1)  # no convolutions for samples that are not images
 
 
-def test_a_model_is_a_template(rows: Any):
-    X, y = rows  # noqa: N806
+def test_model_is_used_as_a_template(samples: Any):
+    X, y = samples  # noqa: N806
     model = mnistcnn.create_model("budget_model3", seed=9)
     by_name = CNNClassifier("budget_model3", epochs=1, random_state=2).fit(X, y)
     by_model = CNNClassifier(model, epochs=1, random_state=2).fit(X, y)
@@ -96,25 +96,25 @@ def test_a_model_is_a_template(rows: Any):
     assert model.history is None
 
 
-def test_pixels_are_mapped_once_and_clipped():
+def test_features_are_scaled_to_the_training_range_and_clipped():
     X = np.array([[0.0, -2.0], [10.0, 2.0], [5.0, 0.0]])  # noqa: N806
     classifier = CNNClassifier(epochs=1, random_state=0).fit(X, [0, 1, 0])
-    assert classifier._pixels(X).reshape(3, 2).tolist() == [[0, 0], [255, 255], [128, 128]]  # each feature its own
+    assert classifier._pixels(X).reshape(3, 2).tolist() == [[0, 0], [255, 255], [128, 128]]  # scaled per feature
     assert classifier._pixels(np.array([[20.0, -9.0]])).reshape(2).tolist() == [255, 0]
     images = np.arange(2 * 64, dtype=np.float64).reshape(2, 64)
     classifier = CNNClassifier(epochs=1, random_state=0).fit(images, [0, 1])
-    assert classifier._pixels(images)[0].ravel()[:3].tolist() == [0, 2, 4]  # all pixels share one scale
+    assert classifier._pixels(images)[0].ravel()[:3].tolist() == [0, 2, 4]  # images: one scale for all pixels
 
 
-def test_constant_and_huge_numbers_are_no_trouble():
+def test_constant_and_huge_features():
     X = np.zeros((10, 3))  # noqa: N806
     X[:5, 1], X[5:, 1] = -1e308, 1e308
     classifier = CNNClassifier(epochs=1, random_state=0).fit(X, [0, 1] * 5)
     assert np.isfinite(classifier.predict_proba(X + 1)).all()
 
 
-def test_scikit_learn_s_tools(rows: Any):
-    X, y = rows[0][:300], rows[1][:300]  # noqa: N806
+def test_cross_validation_grid_search_and_voting(samples: Any):
+    X, y = samples[0][:300], samples[1][:300]  # noqa: N806
     fast = CNNClassifier("budget_model3", epochs=2, optimizer=FAST, random_state=0)
     assert cross_val_score(fast, X, y, cv=3).shape == (3,)
     search = GridSearchCV(fast, {"batch_size": [20, 50], "optimizer": [FAST, mnistcnn.optim.SGD(lr=1e-9)]}, cv=2).fit(
@@ -126,32 +126,32 @@ def test_scikit_learn_s_tools(rows: Any):
     np.testing.assert_allclose(voting.predict_proba(X), mean)
 
 
-def test_parameters_come_back(rows: Any):
+def test_parameters_are_cloned_and_pickled(samples: Any):
     recipe = Recipe(epochs=3, batch_size=64)
     classifier = CNNClassifier("session7_net1", recipe=recipe, epochs=1, random_state=5)
     copy = clone(classifier)
     assert copy.get_params()["recipe"] == recipe
     assert repr(copy) == repr(classifier)
-    fitted = copy.fit(*rows)
-    assert len(fitted.history_) == 1  # the keyword wins over the recipe
+    fitted = copy.fit(*samples)
+    assert len(fitted.history_) == 1  # epochs= overrides the recipe
     assert len(fitted.history_.step_losses) == 10
     read = pickle.loads(pickle.dumps(fitted))
-    np.testing.assert_array_equal(read.predict_proba(rows[0][:20]), fitted.predict_proba(rows[0][:20]))
+    np.testing.assert_array_equal(read.predict_proba(samples[0][:20]), fitted.predict_proba(samples[0][:20]))
 
 
-def test_what_is_refused(rows: Any):
-    X, y = rows  # noqa: N806
-    with pytest.raises(ValueError, match=r"image_shape=.1, 20, 20. does not fit rows of shape .784,."):
+def test_invalid_arguments_raise(samples: Any):
+    X, y = samples  # noqa: N806
+    with pytest.raises(ValueError, match=r"image_shape=.1, 20, 20. does not match samples of shape .784,."):
         CNNClassifier(image_shape=(1, 20, 20)).fit(X, y)
-    with pytest.raises(ValueError, match=r"X has images .1, 8, 8., but model 'session7_net' takes .1, 28, 28."):
+    with pytest.raises(ValueError, match=r"X has images .1, 8, 8., but model 'session7_net' requires .1, 28, 28."):
         CNNClassifier("session7_net").fit(X[:, :64], y)
-    with pytest.raises(ValueError, match="y has 10 classes, but the model tells only 4 apart"):
+    with pytest.raises(ValueError, match="y has 10 classes, but the model has only 4"):
         CNNClassifier(mnistcnn.create_model("budget_model3", num_classes=4)).fit(X, y)
-    with pytest.raises(ValueError, match="y has one class only, 'zero'"):
+    with pytest.raises(ValueError, match="y must have at least two classes, got one: 'zero'"):
         CNNClassifier().fit(X[:5], ["zero"] * 5)
-    with pytest.raises(ValueError, match="there is no model 'session8'"):
+    with pytest.raises(ValueError, match="'session8'"):
         CNNClassifier("session8").fit(X, y)
-    with pytest.raises(ValueError, match="rows or images"):
+    with pytest.raises(ValueError, match=r"X must be \[n, features\]"):
         CNNClassifier().fit(X.reshape(600, 1, 1, 28, 28), y)
     fitted = CNNClassifier(epochs=1, random_state=0).fit(X.reshape(-1, 28, 28), y)
     with pytest.raises(ValueError, match="28"):

@@ -1,4 +1,4 @@
-"""Sets by reference: found in the folder or among the machine's own, checked by digest, and missed clearly."""
+"""References to data sets: loaded from the directory or the local data sets, verified by digest, or missing."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from mnistcnn.study.spool import SetMissingError, SetReference, Spool, facts_of
 
 
 @pytest.fixture(autouse=True)
-def _forgetful():
-    spool._found.clear()
+def _empty_memory():
+    spool._loaded.clear()
     yield
-    spool._found.clear()
+    spool._loaded.clear()
 
 
 @pytest.fixture
 def images() -> mnistcnn.ImageSet:
-    chance = np.random.default_rng(3)
-    pixels = chance.integers(0, 256, (20, 1, 5, 4), np.uint8)
-    return mnistcnn.ImageSet.from_arrays(pixels, chance.integers(0, 3, 20), ["a", "b", "c"], name="mine")
+    generator = np.random.default_rng(3)
+    pixels = generator.integers(0, 256, (20, 1, 5, 4), np.uint8)
+    return mnistcnn.ImageSet.from_arrays(pixels, generator.integers(0, 3, 20), ["a", "b", "c"], name="mine")
 
 
 def same(a: mnistcnn.ImageSet, b: mnistcnn.ImageSet) -> bool:
@@ -33,29 +33,29 @@ def same(a: mnistcnn.ImageSet, b: mnistcnn.ImageSet) -> bool:
     return arrays and (a.classes, a.name) == (b.classes, b.name)
 
 
-def test_a_set_is_found_in_the_folder(images: Any):
-    with Spool() as folder:
-        reference = folder.lend(images)
-        assert folder.lend(images) is reference
+def test_reference_loads_from_the_directory(images: Any):
+    with Spool() as files:
+        reference = files.lend(images)
+        assert files.lend(images) is reference
         found = reference.find()
         assert same(found, images)
-        assert reference.find() is found  # remembered
+        assert reference.find() is found  # kept in memory
     assert not Path(reference.folder).exists()
-    assert same(found, images)  # the memory outlives the file's name
+    assert same(found, images)  # mapped memory remains valid after the file is removed
 
 
-def test_a_damaged_file_is_not_taken(images: Any):
-    with Spool() as folder:
-        reference = folder.lend(images)
+def test_damaged_file_is_not_used(images: Any):
+    with Spool() as files:
+        reference = files.lend(images)
         (path,) = Path(reference.folder).glob("*-images.npy")
         content = bytearray(path.read_bytes())
         content[-1] ^= 1
         path.write_bytes(content)
-        with pytest.raises(SetMissingError, match=r"mine \(20 images\) is neither in .* nor among this machine's"):
+        with pytest.raises(SetMissingError, match=r"mine \(20 images\) is neither in .* nor among the local data sets"):
             reference.find()
 
 
-def test_what_load_knows_is_found_by_name(digits: Any):
+def test_reference_loads_from_local_data_sets(digits: Any):
     reference = SetReference(facts_of(digits[1]), digits[1].classes, "/nowhere")
     assert same(reference.find(), digits[1])
     part = SetReference(facts_of(digits[1][:50]), digits[1].classes, "/nowhere")
@@ -63,15 +63,15 @@ def test_what_load_knows_is_found_by_name(digits: Any):
         part.find()
 
 
-def test_only_a_few_are_remembered(images: Any):
-    with Spool() as folder:
-        references = [folder.lend(images[start:]) for start in range(8)]
+def test_memory_is_limited(images: Any):
+    with Spool() as files:
+        references = [files.lend(images[start:]) for start in range(8)]
         for reference in references:
             reference.find()
-        assert len(spool._found) == 4
+        assert len(spool._loaded) == 4
 
 
-def test_the_digest_tells_all_apart(images: Any):
+def test_digest_depends_on_pixels_labels_classes_and_shape(images: Any):
     others = [
         images[::-1],
         images[:19],

@@ -1,4 +1,4 @@
-"""Student's t against tables, against exact formulas, and against SciPy where it is installed."""
+"""Student's t distribution compared with tables, exact formulas and SciPy (if installed)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from mnistcnn.study.student import deviation_of, incomplete_beta, mean_of, quantile, two_sided_p
 
-# Two-sided 90, 95, 99 and 99.9 %, as every table prints them.
+# Degrees of freedom -> two-sided quantiles at 90, 95, 99 and 99.9 %.
 TABLE = {
     1: (6.314, 12.706, 63.657, 636.619),
     2: (2.920, 4.303, 9.925, 31.599),
@@ -21,13 +21,13 @@ TABLE = {
 
 
 @pytest.mark.parametrize("degrees", TABLE)
-def test_quantiles_are_those_of_the_tables(degrees: int):
+def test_quantiles_match_tables(degrees: int):
     for confidence, expected in zip((0.90, 0.95, 0.99, 0.999), TABLE[degrees], strict=True):
         assert quantile(confidence, degrees) == pytest.approx(expected, abs=5.1e-4)
         assert two_sided_p(quantile(confidence, degrees), degrees) == pytest.approx(1 - confidence, rel=1e-10)
 
 
-def test_one_and_two_degrees_have_formulas():
+def test_one_and_two_degrees_match_formulas():
     for t in (0.0, 0.1, 1.0, 3.0, 50.0):
         assert two_sided_p(t, 1) == pytest.approx(1 - 2 / math.pi * math.atan(t), rel=1e-12)
         assert two_sided_p(-t, 2) == pytest.approx(1 - t / math.sqrt(2 + t * t), rel=1e-10)
@@ -35,12 +35,12 @@ def test_one_and_two_degrees_have_formulas():
     assert quantile(0.5, 1) == pytest.approx(1, rel=1e-12)
 
 
-def test_many_degrees_are_nearly_normal():
+def test_many_degrees_approach_the_normal_distribution():
     for t in (0.5, 1.959964, 4.0):
         assert two_sided_p(t, 1e7) == pytest.approx(math.erfc(t / math.sqrt(2)), rel=1e-5)
 
 
-def test_the_beta_function_has_its_symmetries():
+def test_incomplete_beta_limits_symmetry_and_binomial_sum():
     assert incomplete_beta(3, 5, 0) == 0
     assert incomplete_beta(3, 5, 1) == 1
     assert incomplete_beta(1, 1, 0.3) == pytest.approx(0.3, rel=1e-13)
@@ -51,11 +51,11 @@ def test_the_beta_function_has_its_symmetries():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_scipy_agrees(seed: int):
+def test_matches_scipy(seed: int):
     stats = pytest.importorskip("scipy.stats")
-    chance = random.Random(seed)
+    generator = random.Random(seed)
     for _ in range(50):
-        degrees, t, confidence = chance.uniform(0.5, 300), chance.gauss(0, 4), chance.uniform(0.01, 0.9999)
+        degrees, t, confidence = generator.uniform(0.5, 300), generator.gauss(0, 4), generator.uniform(0.01, 0.9999)
         assert two_sided_p(t, degrees) == pytest.approx(2 * stats.t.sf(abs(t), degrees), rel=1e-9)
         assert quantile(confidence, degrees) == pytest.approx(stats.t.ppf(0.5 + confidence / 2, degrees), rel=1e-9)
 
@@ -67,11 +67,11 @@ def test_mean_and_deviation():
     assert math.isnan(deviation_of((1.0,)))
 
 
-def test_nonsense_is_refused():
-    for wrong in (lambda: incomplete_beta(0, 1, 0.5), lambda: incomplete_beta(1, 1, 2), lambda: two_sided_p(1, 0)):
+def test_invalid_arguments_raise():
+    for call in (lambda: incomplete_beta(0, 1, 0.5), lambda: incomplete_beta(1, 1, 2), lambda: two_sided_p(1, 0)):
         with pytest.raises(ValueError, match="must be above 0"):
-            wrong()
-    with pytest.raises(ValueError, match="nan"):
+            call()
+    with pytest.raises(ValueError, match="t must not be NaN"):
         two_sided_p(math.nan, 3)
     with pytest.raises(ValueError, match="confidence must be between 0 and 1, got 1"):
         quantile(1, 3)

@@ -1,7 +1,8 @@
-"""sweep: it finds what is better, ends what falls behind, goes on where it was, and sees no test set."""
+"""sweep: best recipe, pruning, resuming, interruption and errors."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 import sqlite3
@@ -16,10 +17,10 @@ import pytest
 import torch
 
 import mnistcnn
-from mnistcnn.study import sweep as sweep_module
 from mnistcnn.training.recipes import Recipe
 
 pytest.importorskip("optuna")
+sweep_module = importlib.import_module("mnistcnn.study.sweep")  # mnistcnn.study.sweep may be the function
 
 RECIPE = Recipe(epochs=2, batch_size=50)
 SPACE = {"optimizer.lr": (1e-5, 0.2, "log"), "batch_size": [40, 80]}
@@ -34,7 +35,7 @@ def search(data: Any, space: Any = SPACE, **options: Any) -> mnistcnn.study.Swee
     return mnistcnn.sweep("budget_model3", data, space, **{"recipe": RECIPE, "trials": 6, "progress": False, **options})
 
 
-def test_if_only_one_test_is_run_this_one(data: Any, tmp_path: Path):
+def test_best_recipe_has_the_best_validation_accuracy(data: Any, tmp_path: Path):
     found = search(data, {"optimizer.lr": [1e-6, 0.05], "optimizer.momentum": [0.9]}, trials=8, validation=0.25)
     assert found.best_recipe == RECIPE.replace(optimizer=mnistcnn.optim.SGD(lr=0.05, momentum=0.9))
     assert found.best_accuracy == max(trial.accuracy for trial in found if trial.state == "complete")
@@ -49,19 +50,19 @@ def test_if_only_one_test_is_run_this_one(data: Any, tmp_path: Path):
     assert json.loads(found.to_json(tmp_path / "sweep.json"))["best_recipe"]["optimizer"]["lr"] == 0.05
 
 
-def test_the_seed_decides(data: Any):
+def test_seed_determines_the_trials(data: Any):
     assert search(data, trials=3).to_dicts() == search(data, trials=3).to_dicts()
     assert search(data, trials=3).to_dicts() != search(data, trials=3, seed=1).to_dicts()
 
 
-def test_what_falls_behind_is_ended(data: Any):
+def test_pruning_stops_bad_trials(data: Any):
     space = {"optimizer.lr": [1e-7, 0.03, 0.05, 0.07]}
     found = search(data, space, trials=16, epochs=3)
     pruned = [trial for trial in found if trial.state == "pruned"]
     assert pruned
     assert all(trial.epochs < 3 for trial in pruned)
     assert all(trial.epochs == 3 for trial in found if trial.state == "complete")
-    assert sum(trial.state == "complete" for trial in found.trials[:5]) == 5  # nothing to compare with before
+    assert sum(trial.state == "complete" for trial in found.trials[:5]) == 5  # no pruning before five complete trials
     unpruned = search(data, space, trials=8, epochs=2, pruning=False)
     assert {trial.state for trial in unpruned} == {"complete"}
 
@@ -70,16 +71,16 @@ def open_files() -> list[str]:
     return [str(handle.resolve()) for handle in Path("/proc/self/fd").iterdir()]
 
 
-def test_a_study_goes_on_where_it_was(data: Any, tmp_path: Path):
+def test_study_in_storage_is_resumed(data: Any, tmp_path: Path):
     storage = f"sqlite:///{tmp_path / 'sweep.db'}"
     first = search(data, trials=3, storage=storage)
     second = search(data, trials=5, storage=storage)
     assert second.trials[:3] == first.trials
     assert len(second) == 5
-    assert len({trial.choices["optimizer.lr"] for trial in second}) == 5  # nothing is proposed twice
-    assert search(data, trials=4, storage=storage).to_dicts() == second.to_dicts()  # nothing left to do
+    assert len({trial.choices["optimizer.lr"] for trial in second}) == 5  # proposals are not repeated
+    assert search(data, trials=4, storage=storage).to_dicts() == second.to_dicts()  # already finished
     assert len(search(data, trials=2, storage=storage, name="another")) == 2
-    with pytest.raises(ValueError, match="has a study 'budget_model3' already; say resume=True"):
+    with pytest.raises(ValueError, match="already has a study 'budget_model3'; pass resume=True"):
         search(data, trials=6, storage=storage, resume=False)
     assert not [name for name in open_files() if "sweep.db" in name]
 
@@ -95,10 +96,10 @@ def test_a_study_goes_on_where_it_was(data: Any, tmp_path: Path):
         ({"seed": 3}, "recipe"),
     ],
 )
-def test_another_question_is_another_study(data: Any, tmp_path: Path, change: Any, what: str):
+def test_resuming_with_different_arguments_raises(data: Any, tmp_path: Path, change: Any, what: str):
     storage = f"sqlite:///{tmp_path / 'sweep.db'}"
     search(data, trials=1, storage=storage)
-    with pytest.raises(ValueError, match=f"the study 'budget_model3' was begun with another {what}"):
+    with pytest.raises(ValueError, match=f"study 'budget_model3' was created with a different {what}"):
         search(data[: change.pop("data", 400)], **{"trials": 2, "storage": storage, **change})
 
 
@@ -110,7 +111,7 @@ mnistcnn.sweep("budget_model3", data, {"optimizer.lr": (1e-3, 0.1, "log")}, reci
 """
 
 
-def test_a_killed_sweep_goes_on(digits: Any, tmp_path: Path):
+def test_killed_sweep_is_resumed(digits: Any, tmp_path: Path):
     storage = f"sqlite:///{tmp_path / 'sweep.db'}"
     command = [sys.executable, "-c", SCRIPT, storage]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
@@ -126,7 +127,7 @@ def test_a_killed_sweep_goes_on(digits: Any, tmp_path: Path):
 
 
 def finished(storage: str) -> int:
-    """Read without Optuna, which would make the tables beside the one who is making them."""
+    """Return the number of finished trials, without Optuna, which would create tables concurrently with the sweep."""
     path = Path(storage.removeprefix("sqlite:///"))
     if not path.exists():
         return 0
@@ -138,7 +139,7 @@ def finished(storage: str) -> int:
     return int(count)
 
 
-def test_a_module_of_pytorch_is_a_template(data: Any):
+def test_module_is_used_as_a_template(data: Any):
     module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
     found = mnistcnn.sweep(module, data, {"batch_size": [40, 80]}, recipe=RECIPE, trials=1, progress=False)
     assert found.model == "Sequential"
@@ -154,41 +155,39 @@ def test_a_module_of_pytorch_is_a_template(data: Any):
         ("nosql://{}", ValueError, "Can't load plugin"),
     ],
 )
-def test_what_is_no_database(address: str, error: type[Exception], reason: str, data: Any, tmp_path: Path):
+def test_invalid_storage_raises(address: str, error: type[Exception], reason: str, data: Any, tmp_path: Path):
     (tmp_path / "text.txt").write_text("not a database, but long enough to be one" * 99)
     storage = address.format(tmp_path)
-    with pytest.raises(
-        error, match=rf"(?s)the storage '{storage}' can't be opened as a database: .*{reason}.*new file"
-    ):
+    with pytest.raises(error, match=rf"(?s)storage '{storage}' cannot be opened as a database: .*{reason}.*new file"):
         search(data, trials=1, storage=storage)
     assert (tmp_path / "text.txt").read_text().startswith("not a database")
 
 
-def test_a_file_name_is_no_storage(data: Any):
-    with pytest.raises(ValueError, match="storage must be the address of a database, such as 'sqlite"):
+def test_file_name_as_storage_raises(data: Any):
+    with pytest.raises(ValueError, match=r"storage must be a database URL such as 'sqlite.*got 'sweep.db'"):
         search(data, trials=1, storage="sweep.db")
 
 
-def test_a_trial_that_diverges_is_told_from_one_that_is_bad(data: Any):
+def test_diverged_trials_have_their_own_state(data: Any):
     found = search(data, {"optimizer.lr": [1e25, 0.05]}, trials=6)
     states = {trial.choices["optimizer.lr"]: trial.state for trial in found}
     assert states == {1e25: "diverged", 0.05: "complete"}
     assert "diverged" in repr(found)
-    with pytest.raises(ValueError, match="none of the 2 trials was completed"):
+    with pytest.raises(ValueError, match="none of the 2 trials is complete"):
         search(data, {"optimizer.lr": [1e25]}, trials=2)
 
 
-def test_another_error_comes_out(data: Any, monkeypatch: pytest.MonkeyPatch):
+def test_other_errors_are_raised(data: Any, monkeypatch: pytest.MonkeyPatch):
     def failing(*_: Any, **__: Any) -> Any:
-        raise MemoryError("no room")
+        raise MemoryError("out of memory")
 
     monkeypatch.setattr(sweep_module, "train", failing)
-    with pytest.raises(MemoryError, match="no room"):
+    with pytest.raises(MemoryError, match="out of memory"):
         search(data)
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_ctrl_c_returns_what_is_finished(stored: bool, data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_ctrl_c_returns_finished_trials(stored: bool, data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     storage = {"storage": f"sqlite:///{tmp_path / 'sweep.db'}"} if stored else {}
     trained: list[Recipe] = []
 
@@ -199,18 +198,17 @@ def test_ctrl_c_returns_what_is_finished(stored: bool, data: Any, tmp_path: Path
         return mnistcnn.train(model, train_set, recipe, **options)
 
     monkeypatch.setattr(sweep_module, "train", train)
-    goes_on = "; the same call goes on with it" if stored else ""
-    with pytest.warns(UserWarning, match="interrupted") as told:
+    with pytest.warns(UserWarning, match="interrupted: 2 of 6 trials are finished") as caught:
         found = search(data, pruning=False, **storage)
-    assert str(told[0].message) == f"interrupted: 2 of 6 trials are finished, and returned alone{goes_on}"
+    assert ("to resume" in str(caught[0].message)) == stored
     assert (len(found), found.unfinished) == (2, 4)
     assert repr(found).startswith("Sweep of budget_model3: 2 complete, 4 interrupted; best")
     again = search(data, pruning=False, **storage)
     assert (len(again), again.unfinished) == (6, 0)
-    assert len(trained) == 3 + (4 if stored else 6), "what was interrupted is tried again"
+    assert len(trained) == 3 + (4 if stored else 6), "the interrupted trial is repeated"
 
 
-def test_ctrl_c_before_anything_is_finished_goes_on(data: Any, monkeypatch: pytest.MonkeyPatch):
+def test_ctrl_c_before_the_first_complete_trial_is_raised(data: Any, monkeypatch: pytest.MonkeyPatch):
     def train(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
@@ -219,16 +217,16 @@ def test_ctrl_c_before_anything_is_finished_goes_on(data: Any, monkeypatch: pyte
         search(data)
 
 
-def test_a_validation_set_of_its_own(data: Any, digits: Any):
+def test_separate_validation_set(data: Any, digits: Any):
     found = search(data, trials=1, validation=digits[0][400:600])
     assert "on digits (200 images)" in repr(found)
 
 
-def test_nonsense_is_refused_before_any_work(data: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sweep_module, "train", lambda *_, **__: pytest.fail("work has begun"))
+def test_invalid_arguments_raise_before_training(data: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sweep_module, "train", lambda *_, **__: pytest.fail("training has started"))
     with pytest.raises(ValueError, match="trials must be an integer of at least 1, got 0"):
         search(data, trials=0)
-    with pytest.raises(ValueError, match="a sweep needs a validation set"):
+    with pytest.raises(ValueError, match=r"validation must be an ImageSet or a fraction .*got None"):
         search(data, validation=None)
     with pytest.raises(TypeError, match="'batchsize' is neither an argument nor a field of Recipe"):
         search(data, batchsize=3)

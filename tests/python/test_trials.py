@@ -1,4 +1,4 @@
-"""Trials: what many seeds say together, in numbers and in words."""
+"""Trials: statistics over seeds, text and HTML, and JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from studies import made_setting, made_trial, made_trials
 TEN = (0.9938, 0.9944, 0.9931, 0.9942, 0.9935, 0.9947, 0.9929, 0.9941, 0.9936, 0.9937)
 
 
-def test_if_only_one_test_is_run_this_one():
+def test_statistics_and_headline():
     trials = made_trials(accuracies=TEN, target=0.994)
     assert trials.mean == pytest.approx(0.99380, abs=1e-9)
     assert trials.sd == pytest.approx((286 / 9) ** 0.5 / 10_000, rel=1e-9)  # n - 1
@@ -33,7 +33,7 @@ def test_if_only_one_test_is_run_this_one():
     assert trials[3].accuracy == 0.9942
 
 
-def test_every_seed_has_a_line():
+def test_table_has_a_row_per_seed():
     lines = repr(made_trials()).splitlines()
     assert (
         lines[1] == "session7_net: 7,596 parameters, trained on mnist (60,000 images), tested on mnist (10,000 images)"
@@ -44,59 +44,59 @@ def test_every_seed_has_a_line():
     assert "99.36 ± 0.05 %" in made_trials()._repr_html_()
 
 
-def test_a_seed_that_diverged_is_not_hidden():
+def test_diverged_trial_is_reported_and_excluded():
     trials = made_trials(accuracies=(0.994, None, 0.992))
     assert trials.mean == pytest.approx(0.993)
     assert trials.seeds == (0, 2)
     assert [history.seed for history in trials.histories] == [0, 2]
     assert [trial.seed for trial in trials.diverged] == [1]
     assert trials.share_at_least(0.99) == pytest.approx(2 / 3)
-    assert trials.headline().startswith("99.30 ± 0.14 % (2 of 3 seeds, last epoch; 1 diverged and is not in the mean)")
+    assert trials.headline().startswith("99.30 ± 0.14 % (2 of 3 seeds, last epoch; 1 diverged, excluded from the mean)")
     assert "seed 1 diverged: the loss of step 3 is nan" in repr(trials)
     assert "diverged" in trials._repr_html_()
 
 
-def test_nothing_but_diverged():
+def test_all_trials_diverged():
     trials = made_trials(accuracies=(None, None))
     assert math.isnan(trials.mean)
     assert math.isnan(trials.minimum)
     assert trials.share_at_least(0.5) == 0
-    assert trials.headline() == "no result: 0 of 2 seeds, last epoch; 2 diverged and are not in the mean"
+    assert trials.headline() == "no result: 0 of 2 seeds, last epoch; 2 diverged, excluded from the mean"
     assert "seed 0 diverged" in repr(trials)
 
 
-def test_one_seed_has_no_deviation():
+def test_single_seed_has_no_standard_deviation():
     trials = made_trials(accuracies=(0.9938,))
     assert math.isnan(trials.sd)
     assert all(math.isnan(end) for end in trials.interval)
     assert trials.headline() == "99.38 % (1 seed, last epoch)"
 
 
-def test_the_interval_ends_where_accuracies_end():
+def test_interval_is_clipped_to_0_and_1():
     assert made_trials(accuracies=(0.99, 1.0)).interval == (pytest.approx(0.995 - 12.7062 * 0.005, abs=1e-5), 1.0)
     assert made_trials(accuracies=(0.1, 0.9)).interval == (0.0, 1.0)
     assert "95 % interval 0.00 to 100.00 %" in repr(made_trials(accuracies=(0.1, 0.9)))
 
 
-def test_interrupted_trials_say_so():
+def test_headline_counts_interrupted_trials():
     trials = made_trials(unfinished=(3, 4))
     assert trials.headline().startswith("99.36 ± 0.05 % (3 of 5 seeds, last epoch; 2 interrupted)")
 
 
-def test_folds_are_called_so():
+def test_headline_of_a_cross_validation():
     trials = dataclasses.replace(made_trials(), setting=made_setting(folds=3))
     assert trials.headline().startswith("99.36 ± 0.05 % (3 folds, last epoch)")
     assert "3 folds of mnist (60,000 images)" in repr(trials)
 
 
-def test_the_variant_is_part_of_the_title():
+def test_title_includes_the_variant():
     recipe = {**Recipe().to_dict(), "about": {"name": "session7_net", "variant": "rotation_step"}}
     assert made_setting(recipe=recipe).title == "session7_net (rotation_step)"
     assert made_setting().title == "session7_net"
 
 
 @pytest.mark.parametrize("trials", [made_trials(), made_trials(accuracies=(0.99, None), unfinished=(7,), target=0.9)])
-def test_json_keeps_everything_but_answers_and_models(trials: mnistcnn.Trials, tmp_path: Path):
+def test_json_round_trip(trials: mnistcnn.Trials, tmp_path: Path):
     text = trials.to_json(tmp_path / "trials.json")
     read = mnistcnn.Trials.from_json(tmp_path / "trials.json")
     assert repr(read) == repr(trials)
@@ -106,27 +106,25 @@ def test_json_keeps_everything_but_answers_and_models(trials: mnistcnn.Trials, t
     assert read.setting == trials.setting
 
 
-def test_json_of_something_else_is_refused(tmp_path: Path):
+def test_json_of_another_format_raises(tmp_path: Path):
     (tmp_path / "other.json").write_text('{"format": "mnistcnn trials 99"}')
-    with pytest.raises(
-        ValueError, match="expected a dictionary of format 'mnistcnn trials 1', got 'mnistcnn trials 99'"
-    ):
+    with pytest.raises(ValueError, match="format must be 'mnistcnn trials 1', got 'mnistcnn trials 99'"):
         mnistcnn.Trials.from_json(tmp_path / "other.json")
 
 
-def test_what_was_not_kept_is_explained():
+def test_models_and_results_that_were_not_kept_raise():
     with pytest.raises(ValueError, match="keep_models=True"):
         _ = made_trials().models
     with pytest.raises(ValueError, match="read from a file"):
         _ = made_trials().results
 
 
-def test_a_target_in_percent_is_refused_with_the_right_one():
-    with pytest.raises(ValueError, match=r"from 0 to 1, such as 0.994, got 99.4; for 99.4 % say 0.994"):
+def test_target_in_percent_raises():
+    with pytest.raises(ValueError, match=r"target must be .*from 0 to 1.*got 99.4; .*0.994"):
         made_trials().share_at_least(99.4)
 
 
-def test_it_is_a_value():
+def test_trials_are_immutable():
     with pytest.raises(dataclasses.FrozenInstanceError):
         made_trials().target = 0.5
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -1,1 +1,1 @@
-"""Test results, predictions and explanations of trained models."""
+"""Evaluation of models: test results, predictions and explanations."""

@@ -1,4 +1,4 @@
-"""Testing and predicting: checks and words here, every batch in the core."""
+"""`test` and `predict`: argument checks in Python, computation in the core."""
 
 from __future__ import annotations
 
@@ -33,10 +33,37 @@ def test(
     threads: int | None = None,
     progress: bool = True,
 ) -> TestResult:
-    """Loss, accuracy, confusion matrix and every single answer of a model on a labelled set.
+    """Test a model on a labelled data set.
 
-    The loss is the mean negative log-likelihood of the labels. The model is used in evaluation mode and not changed.
-    A warning says for how many images its outputs are not finite numbers, if there are any.
+    The model runs in evaluation mode and is not changed. A warning is issued if outputs are NaN or infinite.
+
+    Parameters
+    ----------
+    model
+        Model or ``torch.nn.Module`` to test.
+    test_set
+        Images and labels.
+    batch_size
+        Images per batch.
+    engine
+        "lanes", "aten" or "auto". Default: None, which uses ``model.engine``.
+    threads
+        Number of threads. Default: None, which uses ``model.threads``.
+    progress
+        Show a progress bar in terminals and notebooks.
+
+    Returns
+    -------
+    TestResult
+        Loss (mean negative log-likelihood), accuracy, confusion matrix and the prediction for each image.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> model = mnistcnn.create_model("budget_model3")
+    >>> result = mnistcnn.test(model, mnistcnn.load("digits")[1][:100], progress=False)
+    >>> result.count, result.probabilities.shape
+    (100, (100, 10))
     """
     model = as_model(model)
     check_set(model, test_set, "test_set")
@@ -54,13 +81,35 @@ def predict(
     threads: int | None = None,
     progress: bool = False,
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The probability of every class for every image, f32 [N, classes].
+    """Return the class probabilities of each image, f32 [N, classes].
 
-    ``images`` are uint8 (normalised as in training) or floats (used as they are), [N, C, H, W]; one image [C, H, W],
-    and [N, H, W] or [H, W] for one channel, are understood too. ``predict(...).argmax(1)`` gives the classes.
+    ``predict(...).argmax(1)`` returns the predicted classes.
+
+    Parameters
+    ----------
+    model
+        Model or ``torch.nn.Module`` that makes the predictions. It runs in evaluation mode.
+    images
+        Images [N, C, H, W], one image [C, H, W], or without the channel axis for one channel: [N, H, W], [H, W]. uint8
+        pixels are normalised as in training; floating-point pixels are used unchanged.
+    batch_size
+        Images per batch.
+    engine
+        "lanes", "aten" or "auto". Default: None, which uses ``model.engine``.
+    threads
+        Number of threads. Default: None, which uses ``model.threads``.
+    progress
+        Show a progress bar in terminals and notebooks.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> model = mnistcnn.create_model("budget_model3")
+    >>> mnistcnn.predict(model, mnistcnn.load("digits")[1][:5]).shape
+    (5, 10)
     """
     model = as_model(model)
-    _ = model.num_classes  # refuses outputs that are no classes
+    _ = model.num_classes  # raises unless the outputs are classes
     batch = as_batch(model, images.images if isinstance(images, ImageSet) else images)
     whole_number("batch_size", batch_size)
     if batch.dtype != torch.uint8:
@@ -70,7 +119,7 @@ def predict(
     return _probabilities(outputs, model.outputs).numpy()
 
 
-# ---- on the way to the core
+# ---- calls of the core
 
 
 def outputs_of(
@@ -81,7 +130,7 @@ def outputs_of(
     bar: ProgressBar | None = None,
     batch_size: int = _BATCH,
 ) -> torch.Tensor:
-    """uint8 images -> f32 [N, outputs] on the CPU."""
+    """Return the model outputs for uint8 images: f32 [N, outputs], on the CPU."""
     model.check_engine_may_run()
     with model._lock:
         outputs: torch.Tensor = core.predict(
@@ -102,28 +151,28 @@ def _float_outputs(
     model.check_engine_may_run()
     with model._lock:
         native = model.native_engine(engine, threads)
-        parts = [
+        outputs = [
             native.forward(
-                model.tensors(), model.prepare(part), training=False, seed=0, keep=False, keep_images=False
+                model.tensors(), model.prepare(batch), training=False, seed=0, keep=False, keep_images=False
             ).flatten(1)
-            for part in torch.split(images, batch_size)
+            for batch in torch.split(images, batch_size)
         ]
         model._forget_forward()
-    return torch.cat(parts).cpu()
+    return torch.cat(outputs).cpu()
 
 
-# ---- what outputs f32 [N, classes] are worth
+# ---- results from outputs f32 [N, classes]
 
 
 def result_of(outputs: torch.Tensor, meaning: Outputs, labelled: ImageSet) -> TestResult:
-    """Everything about the answers to a labelled set; classes that it has no name for are numbered."""
+    """Return the test result of model outputs. Classes that are missing in the data set are named by their number."""
     scores = core.score(outputs, core_tensor(labelled.labels), kind=meaning)
     probabilities = _probabilities(outputs, meaning)
     count, extra = len(labelled), range(len(labelled.classes), outputs.shape[1])
-    unknown = int((~probabilities.isfinite().all(dim=1)).sum())
-    if unknown:
-        told = f"for {unknown:,} of {count:,} images the model's outputs are not finite numbers"
-        warnings.warn(f"{told}; accuracy and loss mean nothing there", stacklevel=3)
+    invalid = int((~probabilities.isfinite().all(dim=1)).sum())
+    if invalid:
+        what = f"model outputs are NaN or infinite for {invalid:,} of {count:,} images"
+        warnings.warn(f"{what}; accuracy and loss are not meaningful", stacklevel=3)
     return TestResult(
         loss=scores["loss_sum"] / count,
         accuracy=scores["correct"] / count,

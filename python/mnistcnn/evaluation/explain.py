@@ -1,7 +1,7 @@
-"""What a network looks at: the maps inside it, and gradients of its answers.
+"""Explanations of predictions: feature maps, saliency, Grad-CAM and receptive fields.
 
-Everything is computed by parts of the network: the layers up to the one in question make a model, those that depend on
-it another, whose input is what the first gives.
+Gradients at a layer are computed by two models built from parts of the network. The first one runs the layers up to
+this layer. The second one runs the layers that depend on it, and its input is the output of the first one.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 Images = Any  # ImageSet, array or tensor; [N, C, H, W], one image [C, H, W], or [N, H, W] for one channel
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 _INPUT = -1
-_ENDS = ("log_softmax", "softmax")  # left out: a class's score is what enters them
+_ENDS = ("log_softmax", "softmax")  # skipped as last node: class scores are their inputs
 
 
 class Field(NamedTuple):
-    """The pixels that an output unit sees; those outside of the image are padding."""
+    """Receptive field in pixels, limits inclusive. Limits outside of the image are in the padding."""
 
     top: int
-    bottom: int  # the last row
+    bottom: int  # last row
     left: int
-    right: int
+    right: int  # last column
 
 
 def feature_maps(model: Model, images: Images, layer: str) -> Floats:
-    """What a layer gives for every image, in evaluation mode: f32 [N, channels, height, width], or [N, features].
+    """Return the output of a layer in evaluation mode: f32 [N, channels, height, width], or [N, features].
 
     Parameters
     ----------
     model
-        Any `mnistcnn.Model`.
+        Model that contains the layer.
     images
-        uint8 (normalised as in training) or floats (as they are).
+        Images in any form that `mnistcnn.predict` accepts.
     layer
-        A layer's name, such as ``"convblock1.0"``, or that of a block, which stands for its last layer.
+        Name of a layer, such as "convblock1.0", or of a block, which selects its last layer.
 
     Examples
     --------
@@ -53,27 +53,31 @@ def feature_maps(model: Model, images: Images, layer: str) -> Floats:
     >>> mnistcnn.explain.feature_maps(model, mnistcnn.load("digits")[1][:2], "convblock3").shape
     (2, 4, 22, 22)
     """
-    node = find_layer(model, layer)
+    index = find_layer(model, layer)
     with torch.no_grad():
-        return np.asarray(_head(model, node)(batch_of(model, images)).cpu())
+        return np.asarray(_head(model, index)(batch_of(model, images)).cpu())
 
 
 def grad_cam(
     model: Model, images: Images, *, layer: str | None = None, target: int | Sequence[int] | None = None
 ) -> Floats:
-    """Where the evidence for a class lies (Grad-CAM), f32 [N, height, width] in 0 to 1, as large as the images.
+    """Return Grad-CAM maps of the evidence for a class: f32 [N, height, width], 0 to 1, in the size of the images.
 
-    The channels of ``layer`` are weighted by the mean gradient of the class's score (before any softmax), summed, cut
-    off below 0, divided by their maximum and enlarged. Zero everywhere means that no place speaks for the class.
+    The channels of the layer are weighted by the mean gradient of the class score (before softmax) and summed. Negative
+    values are set to 0. The map is divided by its maximum and resized bilinearly. A map of zeros means that no
+    location has a positive contribution.
 
     Parameters
     ----------
-    model, images
-        As for `feature_maps`.
+    model
+        Model to explain.
+    images
+        Images in any form that `mnistcnn.predict` accepts.
     layer
-        By default the last one that still has a map of more than one pixel.
+        Name of a layer whose output is [channels, height, width]. Default: None, the last layer with maps of more than
+        one pixel.
     target
-        The class to explain, or one for every image; by default what the model predicts.
+        Class to explain, or one class per image. Default: None, the predicted class.
 
     Examples
     --------
@@ -82,13 +86,13 @@ def grad_cam(
     >>> mnistcnn.explain.grad_cam(model, mnistcnn.load("digits")[1][:2]).shape
     (2, 28, 28)
     """
-    node = last_map(model) if layer is None else find_layer(model, layer)
-    shape = model._network.nodes[node]["output_shape"]
+    index = last_map(model) if layer is None else find_layer(model, layer)
+    shape = model._network.nodes[index]["output_shape"]
     if len(shape) != 3:
-        name = model._network.nodes[node]["name"]
-        raise ValueError(f"Grad-CAM needs a layer that gives maps; '{name}' gives {shape[0]} flat numbers")
+        name = model._network.nodes[index]["name"]
+        raise ValueError(f"layer must have an output [channels, height, width], got '{name}' with output [{shape[0]}]")
     batch = batch_of(model, images)
-    maps, gradients = _maps_and_gradients(model, node, batch, target)
+    maps, gradients = _maps_and_gradients(model, index, batch, target)
     weights = gradients.mean(dim=(2, 3), keepdim=True)
     cam = (weights * maps).sum(1, keepdim=True).relu()
     cam = cam / cam.amax(dim=(2, 3), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
@@ -97,14 +101,16 @@ def grad_cam(
 
 
 def saliency(model: Model, images: Images, *, target: int | Sequence[int] | None = None) -> Floats:
-    """How much every pixel moves the score of a class: its gradient, signed, f32 [N, C, H, W].
+    """Return the gradient of a class score (before softmax) with respect to the input pixels, f32 [N, C, H, W].
 
     Parameters
     ----------
-    model, images
-        As for `feature_maps`.
+    model
+        Model to explain.
+    images
+        Images in any form that `mnistcnn.predict` accepts.
     target
-        As for `grad_cam`.
+        Class to explain, or one class per image. Default: None, the predicted class.
 
     Examples
     --------
@@ -114,22 +120,22 @@ def saliency(model: Model, images: Images, *, target: int | Sequence[int] | None
     (2, 1, 28, 28)
     """
     batch = batch_of(model, images).requires_grad_()
-    scores = _part(model, model.rows[: _end(model) + 1], model.input_shape)(batch)
-    (gradients,) = torch.autograd.grad(_chosen(scores, target).sum(), batch)
+    scores = _submodel(model, model.rows[: _score_node(model) + 1], model.input_shape)(batch)
+    (gradients,) = torch.autograd.grad(_target_scores(scores, target).sum(), batch)
     return np.asarray(gradients.cpu())
 
 
 def receptive_field(model: Model, layer: str, position: tuple[int, int] | None = None) -> Field:
-    """The pixels that one output unit of a layer depends on; what the layers on the way pad counts as seen.
+    """Return the input pixels on which one output position of a layer depends. Padding is included.
 
     Parameters
     ----------
     model
-        Any `mnistcnn.Model`.
+        Model that contains the layer.
     layer
-        As for `feature_maps`.
+        Name of a layer, such as "convblock1.0", or of a block, which selects its last layer.
     position
-        Row and column in the layer's output; by default the middle.
+        Row and column in the output of the layer. Default: None, the centre.
 
     Examples
     --------
@@ -137,105 +143,113 @@ def receptive_field(model: Model, layer: str, position: tuple[int, int] | None =
     >>> mnistcnn.explain.receptive_field(mnistcnn.create_model("session7_net"), "convblock1", (0, 0))
     Field(top=0, bottom=2, left=0, right=2)
     """
-    node = find_layer(model, layer)
+    index = find_layer(model, layer)
     nodes = model._network.nodes
-    shape = nodes[node]["output_shape"]
+    shape = nodes[index]["output_shape"]
     height, width = shape[1:] if len(shape) == 3 else (1, 1)
     row, column = (height // 2, width // 2) if position is None else position
     if not (0 <= row < height and 0 <= column < width):
-        raise ValueError(f"'{nodes[node]['name']}' gives maps of {height}x{width}; there is no position {position}")
-    return _field(nodes, node, Field(row, row, column, column), model.input_shape)
+        raise ValueError(
+            f"position must be inside the {height}x{width} output of '{nodes[index]['name']}', got {position}"
+        )
+    return _field(nodes, index, Field(row, row, column, column), model.input_shape)
 
 
 # ---- layers by name
 
 
 def find_layer(model: Model, layer: str) -> int:
-    """The position of a layer, or of the last layer of a block."""
+    """Return the position of a layer, or of the last layer of a block, in the list of nodes."""
     names = [node["name"] for node in model._network.nodes]
     for index in reversed(range(len(names))):
         if names[index] == layer or names[index].startswith(f"{layer}."):
             return index
     hint = did_you_mean(layer, names) or "."
-    raise ValueError(f"model '{model.name}' has no layer {layer!r}{hint} It has: {', '.join(names)}")
+    raise ValueError(f"model '{model.name}' has no layer {layer!r}{hint} Its layers: {', '.join(names)}")
 
 
 def last_map(model: Model) -> int:
-    """The last layer whose output has places, not only channels."""
+    """Return the position of the last layer whose maps have more than one pixel."""
     shapes = [node["output_shape"] for node in model._network.nodes]
     for index in reversed(range(len(shapes))):
         if len(shapes[index]) == 3 and shapes[index][1] * shapes[index][2] > 1:
             return index
-    raise ValueError(f"model '{model.name}' has no layer that gives maps of more than one pixel")
+    raise ValueError(f"model '{model.name}' has no layer with maps of more than one pixel")
 
 
 # ---- parts of a network
 
 
-def _head(model: Model, node: int) -> Model:
-    return _part(model, model.rows[: node + 1], model.input_shape)
+def _head(model: Model, index: int) -> Model:
+    return _submodel(model, model.rows[: index + 1], model.input_shape)
 
 
-def _part(model: Model, rows: list[Row], input_shape: Sequence[int]) -> Model:
-    """A model of some of the rows, with the same weights, in evaluation mode."""
+def _submodel(model: Model, nodes: list[Row], input_shape: Sequence[int]) -> Model:
+    """Return a model of some of the nodes, with the same weights, in evaluation mode."""
     from mnistcnn.nn.model import Model
 
-    part = Model.from_rows(rows, input_shape, name=model.name, normalization=model.normalization)
-    part.engine = "aten"  # which runs every part, on every device
+    part = Model.from_rows(nodes, input_shape, name=model.name, normalization=model.normalization)
+    part.engine = "aten"  # supports all nodes on all devices
     weights = model.named_tensors()
     wanted = {name: weights[name] for name in part.named_tensors()}
-    part.to(model.device).load_state_dict(wanted, strict=False)  # counts of batches do not matter in evaluation
+    part.to(model.device).load_state_dict(wanted, strict=False)  # num_batches_tracked is not needed
     return part.eval()
 
 
-def _end(model: Model) -> int:
-    """The layer that gives the scores."""
+def _score_node(model: Model) -> int:
+    """Return the node whose output is the class scores, before softmax."""
     last = len(model.rows) - 1
     return last - 1 if model.rows[last][1] in _ENDS and last > 0 else last
 
 
-def _maps_and_gradients(model: Model, node: int, batch: torch.Tensor, target: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """A layer's maps, and the gradients of the classes' scores there."""
-    end = _end(model)
+def _maps_and_gradients(
+    model: Model, index: int, batch: torch.Tensor, target: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the maps of a layer, and the gradients of the class scores with respect to them."""
+    end = _score_node(model)
     with torch.no_grad():
-        maps = _head(model, node)(batch)
-    if node == end:
-        raise ValueError(f"'{model.rows[node][0]}' gives the scores themselves; choose a layer before it")
-    rows = model.rows[: end + 1]
-    after = _descendants(rows, node)
+        maps = _head(model, index)(batch)
+    if index == end:
+        raise ValueError(f"layer '{model.rows[index][0]}' computes the class scores; use an earlier layer")
+    nodes = model.rows[: end + 1]
+    after = _descendants(nodes, index)
     if end not in after:
-        raise ValueError(f"the scores don't depend on '{rows[node][0]}'")
-    others = sorted({each for index in after for each in rows[index][2]} - after - {node})
+        raise ValueError(f"the class scores do not depend on layer '{nodes[index][0]}'; use another layer")
+    others = sorted({each for i in after for each in nodes[i][2]} - after - {index})
     with torch.no_grad():
-        sides = [batch if each == _INPUT else _head(model, each)(batch) for each in others]
-    values = [maps, *sides]
-    packed, openers = _packed(values)
+        other_outputs = [batch if each == _INPUT else _head(model, each)(batch) for each in others]
+    values = [maps, *other_outputs]
+    packed, unpacking = _packed(values)
     packed.requires_grad_()
-    tail = _part(model, _tail_rows(rows, [node, *others], after, openers), packed.shape[1:])
-    (gradients,) = torch.autograd.grad(_chosen(tail(packed), target).sum(), packed)
+    tail = _submodel(model, _tail_nodes(nodes, [index, *others], after, unpacking), packed.shape[1:])
+    (gradients,) = torch.autograd.grad(_target_scores(tail(packed), target).sum(), packed)
     _, channels, height, width = maps.shape
     return maps, gradients[:, :channels, :height, :width]
 
 
-def _descendants(rows: list[Row], node: int) -> set[int]:
+def _descendants(nodes: list[Row], index: int) -> set[int]:
+    """Return the nodes that depend on node ``index``."""
     found: set[int] = set()
-    for index, (_, _, inputs, _) in enumerate(rows):
-        if any(each == node or each in found for each in inputs):
-            found.add(index)
+    for i, (_, _, inputs, _) in enumerate(nodes):
+        if any(each == index or each in found for each in inputs):
+            found.add(i)
     return found
 
 
 def _packed(values: list[torch.Tensor]) -> tuple[torch.Tensor, list[list[Row]]]:
-    """Several maps as one input, [N, all channels, largest height, largest width], and the rows that take each out."""
+    """Concatenate maps to one input [N, sum of channels, maximum height, maximum width].
+
+    Also return, for each map, the slice and flatten nodes that extract it from the input.
+    """
     maps = [value if value.dim() == 4 else value[:, :, None, None] for value in values]
     height, width = (max(each.shape[axis] for each in maps) for axis in (2, 3))
     pad = torch.nn.functional.pad
     packed = torch.cat([pad(each, (0, width - each.shape[3], 0, height - each.shape[2])) for each in maps], 1)
-    openers: list[list[Row]] = []
+    unpacking: list[list[Row]] = []
     start = 0
     for number, (value, each) in enumerate(zip(values, maps, strict=True)):
         limits = ((start, start + each.shape[1]), (0, each.shape[2]), (0, each.shape[3]))
-        rows: list[Row] = [
+        slices: list[Row] = [
             (
                 f"opened{number}.{dimension}",
                 "slice",
@@ -245,31 +259,31 @@ def _packed(values: list[torch.Tensor]) -> tuple[torch.Tensor, list[list[Row]]]:
             for dimension, (begin, stop) in enumerate(limits)
         ]
         if value.dim() == 2:
-            rows.append((f"opened{number}.3", "flatten", [], {}))
-        openers.append(rows)
+            slices.append((f"opened{number}.3", "flatten", [], {}))
+        unpacking.append(slices)
         start += each.shape[1]
-    return packed.contiguous(), openers
+    return packed.contiguous(), unpacking
 
 
-def _tail_rows(rows: list[Row], given: list[int], after: set[int], openers: list[list[Row]]) -> list[Row]:
-    """The rows that depend on a layer, behind those that open the packed input."""
+def _tail_nodes(nodes: list[Row], given: list[int], after: set[int], unpacking: list[list[Row]]) -> list[Row]:
+    """Return the nodes ``after``, preceded by the nodes that extract their inputs ``given`` from the packed input."""
     made: list[Row] = []
-    place: dict[int, int] = {}
-    for original, opening in zip(given, openers, strict=True):
+    position: dict[int, int] = {}  # in `nodes` -> in `made`
+    for original, slices in zip(given, unpacking, strict=True):
         before = _INPUT
-        for name, op, _, fields in opening:
+        for name, op, _, fields in slices:
             made.append((name, op, [before], fields))
             before = len(made) - 1
-        place[original] = before
+        position[original] = before
     for index in sorted(after):
-        name, op, inputs, fields = rows[index]
-        made.append((name, op, [place[each] for each in inputs], fields))
-        place[index] = len(made) - 1
+        name, op, inputs, fields = nodes[index]
+        made.append((name, op, [position[each] for each in inputs], fields))
+        position[index] = len(made) - 1
     return made
 
 
 def batch_of(model: Model, images: Images) -> torch.Tensor:
-    """Images of any form as the f32 batch that enters the model."""
+    """Return images of any accepted form as the normalised input batch of the model, f32 [N, C, H, W]."""
     tensor = as_tensor(images.images if hasattr(images, "images") else images)
     shape = model.input_shape
     if tensor.dim() == 3 and tuple(tensor.shape) == shape:
@@ -283,10 +297,10 @@ def batch_of(model: Model, images: Images) -> torch.Tensor:
     return model.prepare(tensor).detach().clone()
 
 
-def _chosen(scores: torch.Tensor, target: int | Sequence[int] | None) -> torch.Tensor:
-    """The score of one class per image."""
+def _target_scores(scores: torch.Tensor, target: int | Sequence[int] | None) -> torch.Tensor:
+    """Return the score of the target class of each image, [N, 1]."""
     if scores.dim() != 2:
-        raise ValueError(f"the model gives {list(scores.shape[1:])} per image, not one score per class")
+        raise ValueError(f"the model must have one score per class as output, got {list(scores.shape[1:])} per image")
     count, classes = scores.shape
     if target is None:
         wanted = scores.detach().argmax(1)
@@ -294,13 +308,15 @@ def _chosen(scores: torch.Tensor, target: int | Sequence[int] | None) -> torch.T
         wanted = torch.as_tensor(np.asarray(target), dtype=torch.int64, device=scores.device)
         wanted = wanted.expand(count) if wanted.dim() == 0 else wanted
     if tuple(wanted.shape) != (count,) or int(wanted.min()) < 0 or int(wanted.max()) >= classes:
-        raise ValueError(f"target must be a class from 0 to {classes - 1}, or one for each of {count} images")
+        raise ValueError(
+            f"target must be a class from 0 to {classes - 1}, or one for each of the {count} images, got {target!r}"
+        )
     return scores.gather(1, wanted[:, None])
 
 
-# ---- receptive fields, from the output back to the image
+# ---- receptive fields, propagated from the output to the image
 
-_ANY_PLACE = {
+_ELEMENTWISE = {  # each output position depends on the same position of the inputs
     *("batchnorm2d", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu", "prelu", "relu6", "hardswish"),
     *("mish", "softplus", "reciprocal", "detach"),
     *("dropout", "dropout2d", "add", "concat", "scale_shift"),
@@ -308,12 +324,12 @@ _ANY_PLACE = {
 
 
 def _field(nodes: list[dict[str, Any]], node: int, wanted: Field, input_shape: tuple[int, ...]) -> Field:
-    """Joins the fields of all inputs."""
+    """Return the union of the receptive fields of all inputs of a node."""
     if node == _INPUT:
         return wanted
     shapes = nodes[node]["input_shapes"]
     fields = [
-        _field(nodes, before, _seen(nodes[node], wanted, shape), input_shape)
+        _field(nodes, before, _input_field(nodes[node], wanted, shape), input_shape)
         for before, shape in zip(nodes[node]["inputs"], shapes, strict=True)
     ]
     return Field(
@@ -324,12 +340,12 @@ def _field(nodes: list[dict[str, Any]], node: int, wanted: Field, input_shape: t
     )
 
 
-def _seen(node: dict[str, Any], wanted: Field, shape: tuple[int, ...]) -> Field:
-    """The places of a layer's input on which the wanted places of its output depend."""
+def _input_field(node: dict[str, Any], wanted: Field, shape: tuple[int, ...]) -> Field:
+    """Return the positions of a layer's input on which the positions ``wanted`` of its output depend."""
     op, fields = node["op"], node["fields"]
     if len(shape) != 3:
         return Field(0, 0, 0, 0)
-    if op in _ANY_PLACE or (op in _ENDS and len(node["output_shape"]) == 3):
+    if op in _ELEMENTWISE or (op in _ENDS and len(node["output_shape"]) == 3):
         return wanted
     if op in ("conv2d", "maxpool2d", "avgpool2d"):
         padding = fields["padding"]
@@ -338,8 +354,8 @@ def _seen(node: dict[str, Any], wanted: Field, shape: tuple[int, ...]) -> Field:
         return Field(*rows, *_window(wanted.left, wanted.right, fields, 1, left))
     if op == "adaptive_avgpool2d":
         (out_height, out_width), (_, height, width) = fields["output"], shape
-        rows = _share(wanted.top, wanted.bottom, height, out_height)
-        return Field(*rows, *_share(wanted.left, wanted.right, width, out_width))
+        rows = _pooled(wanted.top, wanted.bottom, height, out_height)
+        return Field(*rows, *_pooled(wanted.left, wanted.right, width, out_width))
     if op == "slice" and fields["dimension"] > 0:
         start, step = fields["start"], fields["step"]
         if fields["dimension"] == 1:
@@ -347,7 +363,7 @@ def _seen(node: dict[str, Any], wanted: Field, shape: tuple[int, ...]) -> Field:
         return wanted._replace(left=start + step * wanted.left, right=start + step * wanted.right)
     if op == "slice":
         return wanted
-    return Field(0, shape[1] - 1, 0, shape[2] - 1)  # all places are mixed
+    return Field(0, shape[1] - 1, 0, shape[2] - 1)  # depends on all positions
 
 
 def _window(first: int, last: int, fields: dict[str, Any], axis: int, padding: int) -> tuple[int, int]:
@@ -356,5 +372,5 @@ def _window(first: int, last: int, fields: dict[str, Any], axis: int, padding: i
     return first * stride - padding, last * stride - padding + dilation * (kernel - 1)
 
 
-def _share(first: int, last: int, size: int, parts: int) -> tuple[int, int]:
+def _pooled(first: int, last: int, size: int, parts: int) -> tuple[int, int]:
     return first * size // parts, -(-(last + 1) * size // parts) - 1

@@ -1,4 +1,4 @@
-"""What a test says."""
+"""Test results: accuracy, confusion matrix, scores per class, calibration."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How well one class is recognised. A ratio without any case is NaN."""
+    """Precision, recall and F1 of one class; NaN where the denominator is zero."""
 
     name: str
-    precision: float  # fraction of the images predicted as this class that are of it
-    recall: float  # fraction of the images of this class that are predicted as it
-    f1: float  # harmonic mean of both
-    count: int  # images of this class
+    precision: float  # fraction of the predictions of this class that are correct
+    recall: float  # fraction of the images of this class that are predicted correctly
+    f1: float  # harmonic mean of precision and recall
+    count: int  # number of images of this class
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """One image that was taken for something else."""
+    """Misclassified image."""
 
-    index: int
+    index: int  # position in the test set
     label: int
     prediction: int
-    confidence: float  # the probability of the wrong answer
+    confidence: float  # probability of the predicted class
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """One class that was taken for another, and how often."""
+    """Number of images of one class that were predicted as another."""
 
     label: int
     prediction: int
@@ -46,36 +46,36 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Confidence beside accuracy, in ranges of confidence. A range without answers has NaN."""
+    """Confidence and accuracy in bins of confidence; NaN in empty bins."""
 
-    edges: tuple[float, ...]  # of the ranges, from 0 to 1: one more than there are ranges
-    counts: tuple[int, ...]
-    confidences: tuple[float, ...]  # the mean confidence of the answers in a range
-    accuracies: tuple[float, ...]  # and the part of them that was right
-    expected_error: float  # ECE: the mean distance of the two, weighted by the counts
-    maximum_error: float  # MCE: the largest distance
-    brier: float  # the mean squared distance of the probabilities from the truth, 0 (perfect) to 2
+    edges: tuple[float, ...]  # edges of the bins from 0 to 1, [bins + 1]
+    counts: tuple[int, ...]  # number of predictions per bin
+    confidences: tuple[float, ...]  # mean confidence per bin
+    accuracies: tuple[float, ...]  # accuracy per bin
+    expected_error: float  # ECE: mean |accuracy - confidence|, weighted by counts
+    maximum_error: float  # MCE: maximum |accuracy - confidence|
+    brier: float  # Brier score: mean squared distance of probabilities from one-hot labels, 0 (perfect) to 2
 
 
 @dataclass(frozen=True, eq=False)
 class TestResult:
-    """Loss and accuracy over a whole set, and every single answer."""
+    """Result of `mnistcnn.test`: loss, accuracy, confusion matrix and the prediction for each image."""
 
     __test__ = False  # not a test case for pytest
 
-    loss: float
+    loss: float  # mean negative log-likelihood
     accuracy: float  # 0 to 1
-    correct: int
-    count: int
+    correct: int  # number of correct predictions
+    count: int  # number of images
     confusion: Integers  # [classes, classes]: rows are labels, columns predictions
-    predictions: Integers  # [N]
+    predictions: Integers  # [N], predicted classes
     labels: Integers  # [N]
     probabilities: Floats  # [N, classes]
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # class names
 
     @cached_property
     def per_class(self) -> tuple[ClassScore, ...]:
-        """Return precision, recall and F1 of every class."""
+        """Return precision, recall and F1 of each class."""
         from mnistcnn._internal.native import core
 
         scores = core.class_scores(self.confusion)
@@ -83,7 +83,7 @@ class TestResult:
 
     @cached_property
     def mistakes(self) -> tuple[Mistake, ...]:
-        """The wrong answers, the most confident ones first."""
+        """Return the misclassified images, most confident first."""
         wrong = np.flatnonzero(self.predictions != self.labels)
         confidence = self.probabilities[wrong, self.predictions[wrong]]
         return tuple(
@@ -92,61 +92,63 @@ class TestResult:
         )
 
     def mistakes_between(self, label: int, prediction: int) -> tuple[Mistake, ...]:
-        """The images of one class that were taken for another, the most confident ones first."""
+        """Return the images of class ``label`` that were predicted as ``prediction``, most confident first."""
         return tuple(each for each in self.mistakes if (each.label, each.prediction) == (label, prediction))
 
     @cached_property
     def least_confident(self) -> Integers:
-        """The positions of all images, right or wrong, the least certain answer first: those to look at by eye."""
+        """Return the positions of all images, least confident prediction first."""
         order: Integers = np.argsort(self.probabilities.max(axis=1), kind="stable").astype(np.int64)
         return order
 
     @cached_property
     def confusions(self) -> tuple[Confusion, ...]:
-        """Which class was taken for which, the most frequent first."""
+        """Return the pairs of confused classes, most frequent first."""
         wrong = self.confusion.copy()
         np.fill_diagonal(wrong, 0)
         pairs = [Confusion(int(i), int(j), int(wrong[i, j])) for i, j in zip(*np.nonzero(wrong), strict=True)]
         return tuple(sorted(pairs, key=lambda pair: (-pair.count, pair.label, pair.prediction)))
 
     def top_accuracy(self, k: int) -> float:
-        """The part of the images whose label is among the ``k`` likeliest answers.
+        """Return the top-k accuracy: the fraction of images whose label is among the ``k`` most probable classes.
 
-        Ties count for the label, as everything that is at least as likely as the others may stand first.
+        Ties are resolved in favour of the label.
         """
         classes = self.probabilities.shape[1]
         if not 1 <= k <= classes:
-            raise ValueError(f"k must be between 1 and {classes}, got {k!r}")
-        own = self.probabilities[np.arange(self.count), self.labels]
-        likelier = (self.probabilities > own[:, None]).sum(axis=1)
-        return float((likelier < k).mean())
+            raise ValueError(f"k must be from 1 to {classes}, got {k!r}")
+        label_probability = self.probabilities[np.arange(self.count), self.labels]
+        rank = (self.probabilities > label_probability[:, None]).sum(axis=1)
+        return float((rank < k).mean())
 
     def calibration(self, bins: int = 15) -> Calibration:
-        """Whether confidence means anything: in ranges of equal width, the part of right answers beside it."""
+        """Return accuracy and calibration errors in ``bins`` equal-width bins of confidence."""
         if bins < 1:
             raise ValueError(f"bins must be at least 1, got {bins!r}")
         confidence = self.probabilities.max(axis=1).astype(np.float64)
-        right = (self.predictions == self.labels).astype(np.float64)
-        place = np.clip(np.ceil(np.nan_to_num(confidence) * bins).astype(int) - 1, 0, bins - 1)  # ranges are open below
-        counts = np.bincount(place, minlength=bins)
+        correct = (self.predictions == self.labels).astype(np.float64)
+        bin_index = np.clip(
+            np.ceil(np.nan_to_num(confidence) * bins).astype(int) - 1, 0, bins - 1
+        )  # bins are (low, high]
+        counts = np.bincount(bin_index, minlength=bins)
         with np.errstate(invalid="ignore"):
-            confidences = np.bincount(place, confidence, bins) / counts
-            accuracies = np.bincount(place, right, bins) / counts
-        distances = np.abs(accuracies - confidences)[counts > 0]
-        truth = np.zeros(self.probabilities.shape)
-        truth[np.arange(self.count), self.labels] = 1
+            confidences = np.bincount(bin_index, confidence, bins) / counts
+            accuracies = np.bincount(bin_index, correct, bins) / counts
+        gaps = np.abs(accuracies - confidences)[counts > 0]
+        one_hot = np.zeros(self.probabilities.shape)
+        one_hot[np.arange(self.count), self.labels] = 1
         return Calibration(
             edges=tuple(float(each) for each in np.linspace(0, 1, bins + 1)),
             counts=tuple(int(each) for each in counts),
             confidences=tuple(float(each) for each in confidences),
             accuracies=tuple(float(each) for each in accuracies),
-            expected_error=float(distances @ counts[counts > 0] / self.count),
-            maximum_error=float(distances.max()),
-            brier=float(((self.probabilities - truth) ** 2).sum(axis=1).mean()),
+            expected_error=float(gaps @ counts[counts > 0] / self.count),
+            maximum_error=float(gaps.max()),
+            brier=float(((self.probabilities - one_hot) ** 2).sum(axis=1).mean()),
         )
 
     def headline(self) -> str:
-        """One line: accuracy first."""
+        """Return a one-line summary: accuracy, counts and loss."""
         return f"accuracy {100 * self.accuracy:.2f} % ({self.correct:,} of {self.count:,}), loss {self.loss:.4f}"
 
     def __repr__(self) -> str:

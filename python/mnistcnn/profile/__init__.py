@@ -1,4 +1,4 @@
-"""Time measurements: a training step layer by layer, and training epochs beside PyTorch.
+"""Performance measurements: profile of a training step by layer, and epoch times compared with PyTorch.
 
 >>> import mnistcnn
 >>> report = mnistcnn.profile.profile(mnistcnn.create_model("budget_model3"), batch_size=32, seconds=0.05)

@@ -1,4 +1,4 @@
-"""How long an epoch takes on this machine: every network of the zoo, our engines and PyTorch beside each other."""
+"""Time per training epoch of the published networks: the engines `lanes` and `aten`, and PyTorch."""
 
 from __future__ import annotations
 
@@ -17,52 +17,52 @@ if TYPE_CHECKING:
     from mnistcnn.data.image_set import ImageSet
     from mnistcnn.nn.model import Model
 
-EPOCH = 60_000  # images, as many as MNIST's training set has
+EPOCH = 60_000  # images per epoch: the size of the MNIST training set
 WAYS = ("lanes", "aten", "torch")
 _BATCH = 128
-_ENOUGH = 0.15  # seconds of one measurement
-_MOST_BATCHES = 64
+_MIN_SECONDS = 0.15  # minimum duration of one measurement
+_MAX_BATCHES = 64
 
 
 @dataclass(frozen=True)
 class EpochTimes:
-    """Seconds of one training epoch of 60,000 images, forward, backward and SGD; None where it can't run."""
+    """Seconds per training epoch of 60,000 images: forward, backward and SGD. None if not measured or not supported."""
 
     network: str
-    parameters: int
+    parameters: int  # number of parameters
     threads: int
     lanes: float | None
     aten: float | None
-    torch: float | None
+    torch: float | None  # the same network in PyTorch
 
     @property
     def ratio(self) -> float | None:
-        """How many times longer PyTorch takes than the fast engine."""
+        """Return the time of PyTorch divided by the time of `lanes`; None if one of them is missing."""
         return None if self.lanes is None or self.torch is None else self.torch / self.lanes
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers."""
+        """Return a dictionary of the times and their ratio, ready for JSON."""
         return {**asdict(self), "torch_per_lanes": self.ratio}
 
 
 def bench(
     names: Sequence[str] | None = None, *, ways: Sequence[str] = WAYS, threads: int = 1, repeats: int = 3
 ) -> Iterator[EpochTimes]:
-    """Measures network after network, and yields each as soon as it is known.
+    """Measure the time per training epoch of networks, and yield each result when it is available.
 
-    A few batches of 128 are trained, several times; the fastest time, scaled to 60,000 images, counts, as others can
-    disturb a measurement but not speed it up. Compare within one call: machines differ from minute to minute.
+    Up to 64 batches of 128 images are trained ``repeats`` times. The minimum time is scaled to 60,000 images. Compare
+    times of the same call only, because the speed of a machine varies over time.
 
     Parameters
     ----------
     names
-        Networks of the zoo; by default all.
+        Names of published networks. Default: None, all of them.
     ways
-        Which of "lanes", "aten" and "torch" (the same network in plain ``torch.nn``).
+        Implementations to measure: "lanes", "aten" and "torch" (the same network in ``torch.nn``).
     threads
-        Of all of them.
+        Number of threads.
     repeats
-        How often each is measured.
+        Number of measurements of each implementation.
 
     Examples
     --------
@@ -79,9 +79,9 @@ def bench(
         check_name(name)
     wrong = [way for way in ways if way not in WAYS]
     if wrong:
-        raise ValueError(f"ways must be some of {', '.join(map(repr, WAYS))}, got {wrong[0]!r}")
+        raise ValueError(f"ways must contain only {', '.join(map(repr, WAYS))}, got {wrong[0]!r}")
     threads, repeats = whole_number("threads", threads, most=1024), whole_number("repeats", repeats)
-    images = load("digits")[0][: _MOST_BATCHES * _BATCH]
+    images = load("digits")[0][: _MAX_BATCHES * _BATCH]
     return (_measured(name, images, ways, threads, repeats) for name in chosen)
 
 
@@ -100,12 +100,12 @@ def _measured(name: str, images: ImageSet, ways: Sequence[str], threads: int, re
 
 
 def _seconds_per_image(run: Callable[[ImageSet], float], images: ImageSet, repeats: int) -> float:
-    """The fastest of several runs that are long enough to be measured."""
-    run(images[:_BATCH])  # makes what is made once
+    """Return the minimum time over several runs of at least _MIN_SECONDS or _MAX_BATCHES."""
+    run(images[:_BATCH])  # warm-up
     batches = 1
     seconds = run(images[:_BATCH])
-    while seconds < _ENOUGH and batches < _MOST_BATCHES:
-        batches = min(_MOST_BATCHES, 4 * batches)
+    while seconds < _MIN_SECONDS and batches < _MAX_BATCHES:
+        batches = min(_MAX_BATCHES, 4 * batches)
         seconds = run(images[: batches * _BATCH])
     for _ in range(repeats - 1):
         seconds = min(seconds, run(images[: batches * _BATCH]))
@@ -117,7 +117,7 @@ def _in_engine(model: Model, engine: str, threads: int) -> Callable[[ImageSet], 
 
     def run(images: ImageSet) -> float:
         trainer = Trainer(
-            model, batch_size=_BATCH, optimizer=_resting(), engine=engine, threads=threads, progress=False
+            model, batch_size=_BATCH, optimizer=_zero_rate_sgd(), engine=engine, threads=threads, progress=False
         )
         begin = time.perf_counter()
         for _ in trainer.epochs(images, epochs=1):
@@ -127,13 +127,13 @@ def _in_engine(model: Model, engine: str, threads: int) -> Callable[[ImageSet], 
     return run
 
 
-def _resting() -> SGD:
-    """Does all the work of an optimizer, and leaves the weights where they are."""
+def _zero_rate_sgd() -> SGD:
+    """Return SGD with learning rate 0: it costs the same time and does not change the weights."""
     return SGD(lr=0.0, momentum=0.9)
 
 
 def _in_torch(model: Model, threads: int) -> Callable[[ImageSet], float]:
-    """The usual loop: images in memory as floats, a batch by its indices, loss and accuracy summed."""
+    """Return a function that times a PyTorch training loop: f32 images in memory, batches by index, loss, accuracy."""
     network: torch.nn.Module = model.to_torch().train()
     loss_of = (
         torch.nn.functional.nll_loss if model.outputs == "log_probabilities" else torch.nn.functional.cross_entropy

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, layer by layer, beside what the machine could do at best."""
+"""Profile of a training step: time per layer and pass, compared with the peak throughput of the machine."""
 
 from __future__ import annotations
 
@@ -18,72 +18,72 @@ if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
     from mnistcnn.training.trainer import Trainer
 
-_STEPS = 16  # in one go; of several goes the fastest counts, which others have disturbed least
-_CACHE_BYTES, _MEMORY_BYTES = 1 << 18, 1 << 27  # per thread: fits every second-level cache; fits none
+_STEPS = 16  # steps per measurement; the fastest of several measurements is used
+_CACHE_BYTES, _MEMORY_BYTES = 1 << 18, 1 << 27  # per thread: fits into any L2 cache; larger than any cache
 
 
 @dataclass(frozen=True)
-class Part:
-    """One pass of a layer over a batch."""
+class PassTime:
+    """Time and operations of one pass of a layer over a batch."""
 
     seconds: float
-    flops: float  # multiply-accumulates count twice, with a padding's zeros too; nothing else counts
+    flops: float  # 2 per multiply-accumulate, including those with zeros of the padding; other operations count 0
 
     @property
     def gflops(self) -> float | None:
-        """1e9 operations per second; None where there is nothing to count."""
+        """Return 1e9 operations per second; None if the pass has no multiply-accumulates."""
         return self.flops / self.seconds / 1e9 if self.flops and self.seconds else None
 
 
 @dataclass(frozen=True)
 class LayerTime:
-    """A layer, or several that the engine computes together. Times are per step, divided by the threads."""
+    """Time of a layer, or of several fused layers. Times are per step: sum over threads / number of threads."""
 
-    layers: tuple[str, ...]
-    kinds: tuple[str, ...]
-    forward: Part
-    backward: Part  # the gradients of its inputs
-    weights: Part  # the gradients of its weights; a batch norm's are counted as backward
-    bytes: int  # of its inputs, outputs and weights, each once
-    share: float  # of the whole step
+    layers: tuple[str, ...]  # layer names
+    kinds: tuple[str, ...]  # layer types, such as "conv2d"
+    forward: PassTime
+    backward: PassTime  # gradients of the inputs
+    weights: PassTime  # gradients of the weights; those of a batch norm are included in `backward`
+    bytes: int  # size of inputs, outputs and weights, each counted once
+    share: float  # fraction of the step, 0 to 1
 
     @property
     def name(self) -> str:
-        """The names of its layers."""
+        """Return the names of the layers, joined by " + "."""
         return " + ".join(self.layers)
 
     @property
     def seconds(self) -> float:
-        """Of all passes."""
+        """Return the time of all passes."""
         return self.forward.seconds + self.backward.seconds + self.weights.seconds
 
     @property
     def intensity(self) -> float:
-        """Operations of one pass for each byte that it must at least read or write."""
+        """Return the arithmetic intensity of the forward pass in FLOP per byte."""
         return self.forward.flops / self.bytes if self.bytes else 0.0
 
 
 @dataclass(frozen=True)
 class OtherTime:
-    """What belongs to no layer."""
+    """Time of a step outside of the layers, such as the optimizer."""
 
     name: str
     seconds: float
-    share: float
+    share: float  # fraction of the step, 0 to 1
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the machine did at best in the same minute, with the same threads and instructions."""
+    """Measured peak throughput of the machine for a number of threads and an instruction set."""
 
-    gflops: float  # multiply-adds that wait for nothing
-    cache_gigabytes: float  # per second, read from second-level caches
-    memory_gigabytes: float  # per second, read from memory
+    gflops: float  # FMA throughput, 1e9 operations per second
+    cache_gigabytes: float  # L2 cache read bandwidth, GB/s
+    memory_gigabytes: float  # memory read bandwidth, GB/s
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A training step taken apart. The times of ``rows`` and ``others`` add up to ``seconds``.
+    """Profile of a training step. The times of ``rows`` and ``others`` add up to ``seconds``.
 
     Examples
     --------
@@ -100,30 +100,30 @@ class Profile:
     instruction_set: str
     threads: int
     batch_size: int
-    seconds: float  # of one step
-    macs: int  # of the whole network, for one image
-    rows: tuple[LayerTime, ...]
-    others: tuple[OtherTime, ...]
-    free: tuple[str, ...]  # layers that cost nothing, such as flatten
+    seconds: float  # per step
+    macs: int  # multiply-accumulates of the network per image
+    rows: tuple[LayerTime, ...]  # layers
+    others: tuple[OtherTime, ...]  # time outside of the layers
+    free: tuple[str, ...]  # names of layers without computation, such as flatten
     limits: Limits
 
     @property
     def images_per_second(self) -> float:
-        """In training."""
+        """Return the training throughput."""
         return self.batch_size / self.seconds
 
     @property
     def gflops(self) -> float:
-        """6 operations for each multiply-accumulate of the network (forward and both gradients), by the time."""
+        """Return 1e9 operations per second: 6 operations per multiply-accumulate (forward and both gradients)."""
         return 6 * self.macs * self.images_per_second / 1e9
 
     @property
     def share_of_limit(self) -> float:
-        """Of the multiply-adds that this machine can do."""
+        """Return `gflops` as a fraction of the peak FMA throughput."""
         return self.gflops / self.limits.gflops
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain numbers and texts, ready for JSON."""
+        """Return a dictionary of numbers and strings, ready for JSON."""
         return {
             **asdict(self),
             "images_per_second": self.images_per_second,
@@ -135,16 +135,16 @@ class Profile:
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         return (
             f"{self.model}: batch {self.batch_size}, {self.engine} ({self.instruction_set}), {threads}; "
-            f"{1e3 * self.seconds:.3f} ms a step, {self.images_per_second:,.0f} images a second"
+            f"{1e3 * self.seconds:.3f} ms per step, {self.images_per_second:,.0f} images per second"
         )
 
     def _notes(self) -> list[str]:
         limits = self.limits
         notes = [
-            f"{self.gflops:.1f} of {limits.gflops:.1f} GFLOP/s, {100 * self.share_of_limit:.0f} % of the limit; "
-            f"cache {limits.cache_gigabytes:.0f} GB/s, memory {limits.memory_gigabytes:.0f} GB/s"
+            f"{self.gflops:.1f} of {limits.gflops:.1f} GFLOP/s, {100 * self.share_of_limit:.0f} % of peak; "
+            f"read bandwidth: L2 cache {limits.cache_gigabytes:.0f} GB/s, memory {limits.memory_gigabytes:.0f} GB/s"
         ]
-        return [*notes, f"free: {', '.join(self.free)}"] if self.free else notes
+        return [*notes, f"no computation: {', '.join(self.free)}"] if self.free else notes
 
     def __repr__(self) -> str:
         lines = aligned([_HEADINGS, *_cells(self)], left=1, gap="  ")
@@ -164,18 +164,34 @@ def profile(
     seconds: float = 1.0,
     engine: str | None = None,
 ) -> Profile:
-    """Makes training steps with a copy of a model, and says what they spent their time on.
+    """Measure the time of each layer in a training step, on the `lanes` engine.
+
+    A copy of the model is trained on random images, so the model is not changed.
 
     Parameters
     ----------
     model
-        Not changed. Its images are noise, which costs the same time as others.
-    batch_size, threads
-        As in `mnistcnn.train`.
+        Model to profile.
+    batch_size
+        Images per step.
+    threads
+        Number of threads.
     seconds
-        How long to measure, at least; the fastest of several goes counts.
+        Minimum duration of the measurement. The fastest of several measurements is used.
     engine
-        Overrides ``model.engine``. Only ``lanes`` can tell its layers apart.
+        "lanes" or "auto"; only `lanes` is supported. Default: None, which uses ``model.engine``.
+
+    Returns
+    -------
+    Profile
+        Times per layer and pass, and the peak throughput of the machine. Printed as a table.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> report = mnistcnn.profile.profile(mnistcnn.create_model("budget_model3"), seconds=0.05)
+    >>> report.rows[0].name, report.threads
+    ('conv1', 1)
     """
     from mnistcnn.nn.model import Model
     from mnistcnn.training.trainer import Trainer
@@ -189,7 +205,7 @@ def profile(
     trainer = Trainer(
         subject,
         batch_size=batch_size,
-        optimizer=_resting_optimizer(),
+        optimizer=_zero_rate_optimizer(),
         loss="cross_entropy" if model.outputs == "probabilities" else "auto",
         engine="lanes",
         threads=threads,
@@ -205,14 +221,18 @@ def _check_engine(model: Model, engine: str) -> None:
     from mnistcnn.nn.model import choose_engine
 
     if engine != "auto" and choose_engine(model._network, engine, model.device) == "aten":
-        raise ValueError("the aten engine can't tell its layers apart: use engine='lanes', or torch.profiler")
+        raise ValueError(
+            "engine must be 'lanes' or 'auto', got 'aten', which has no times per layer; use torch.profiler"
+        )
     reason = core.lanes_refusal(model._network)
     if reason is not None:
-        raise ValueError(f"only the lanes engine can be profiled, and it can't run model '{model.name}': {reason}")
+        raise ValueError(
+            f"only the lanes engine can be profiled, and it does not support model '{model.name}': {reason}"
+        )
 
 
-def _resting_optimizer() -> Any:
-    """Makes whole steps that change nothing."""
+def _zero_rate_optimizer() -> Any:
+    """Return SGD with learning rate 0: it costs the same time and does not change the weights."""
     from mnistcnn.optim.optimizers import SGD
 
     return SGD(lr=0.0, momentum=0.9)
@@ -221,14 +241,14 @@ def _resting_optimizer() -> Any:
 def _fastest(
     trainer: Trainer, model: Model, batch_size: int, threads: int, seconds: float
 ) -> tuple[dict[str, Any], float]:
-    """What the engine says of the fastest go, and the seconds of one of its steps, optimizer included."""
+    """Return the engine's record of the fastest measurement, and its seconds per step, optimizer included."""
     from mnistcnn._internal.native import core
 
     engine = model.native_engine("lanes", threads)
     images = _noise(model, _STEPS * batch_size)
     best: tuple[dict[str, Any], float] | None = None
     for _ in trainer.epochs(images[: 2 * batch_size], epochs=1):
-        pass  # memory is made and caches are filled
+        pass  # warm-up: allocate memory, fill caches
     end = time.monotonic() + seconds
     while best is None or time.monotonic() < end:
         core.start_profile(engine)
@@ -251,7 +271,7 @@ def _noise(model: Model, count: int) -> Any:
 def _assemble(model: Model, native: dict[str, Any], seconds: float, batch_size: int, limits: Limits) -> Profile:
     threads, steps = native["threads"], native["steps"]
     nodes = model._network.nodes
-    rows = [_row(nodes, each, batch_size, threads * steps, seconds) for each in native["operations"]]
+    rows = [_layer_time(nodes, each, batch_size, threads * steps, seconds) for each in native["operations"]]
     chores = {name: spent / (threads * steps) for name, spent in native["chores"].items()}
     in_engine = native["seconds"] / steps
     chores["waiting"] = in_engine - sum(row.seconds for row in rows) - sum(chores.values())
@@ -273,7 +293,24 @@ def _assemble(model: Model, native: dict[str, Any], seconds: float, batch_size: 
 
 
 def measured_limits(instruction_set: str, threads: int, seconds: float = 0.1) -> Limits:
-    """What this machine can do; ``seconds`` for each of the three."""
+    """Measure the peak FMA throughput and the read bandwidths of this machine.
+
+    Parameters
+    ----------
+    instruction_set
+        Instruction set of the kernels: "baseline", or the ``instruction_set`` of a `Profile`.
+    threads
+        Number of threads.
+    seconds
+        Duration of each of the three measurements.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> limits = mnistcnn.profile.measured_limits("baseline", threads=1, seconds=0.02)
+    >>> limits.gflops > 0
+    True
+    """
     from mnistcnn._internal.native import core
 
     def bandwidth(size: int) -> float:
@@ -283,7 +320,9 @@ def measured_limits(instruction_set: str, threads: int, seconds: float = 0.1) ->
     return Limits(peak, bandwidth(_CACHE_BYTES), bandwidth(_MEMORY_BYTES))
 
 
-def _row(nodes: list[dict[str, Any]], native: dict[str, Any], batch: int, divisor: int, step: float) -> LayerTime:
+def _layer_time(
+    nodes: list[dict[str, Any]], native: dict[str, Any], batch: int, divisor: int, step: float
+) -> LayerTime:
     own = [nodes[index] for index in native["nodes"]]
     flops = 2.0 * batch * sum(node["macs"] for node in own)
     inputs = sum(prod(shape) for shape in own[0]["input_shapes"])
@@ -291,15 +330,15 @@ def _row(nodes: list[dict[str, Any]], native: dict[str, Any], batch: int, diviso
     return LayerTime(
         layers=tuple(node["name"] for node in own),
         kinds=tuple(node["op"] for node in own),
-        forward=Part(seconds["forward"], flops),
-        backward=Part(seconds["input_gradients"], flops if native["gives_input_gradients"] else 0.0),
-        weights=Part(seconds["weight_gradients"], flops),
+        forward=PassTime(seconds["forward"], flops),
+        backward=PassTime(seconds["input_gradients"], flops if native["gives_input_gradients"] else 0.0),
+        weights=PassTime(seconds["weight_gradients"], flops),
         bytes=4 * (batch * (inputs + prod(own[-1]["output_shape"])) + sum(node["parameters"] for node in own)),
         share=sum(seconds.values()) / step,
     )
 
 
-# ---- as a table
+# ---- table
 
 _HEADINGS = [
     *("layers", "forward ms", "backward ms", "weights ms", "share"),
@@ -307,19 +346,19 @@ _HEADINGS = [
 ]
 
 
-def _cells(made: Profile) -> list[list[str]]:
+def _cells(report: Profile) -> list[list[str]]:
     rows = [
         [
             row.name,
-            *(_milliseconds(part.seconds) for part in (row.forward, row.backward, row.weights)),
+            *(_milliseconds(each.seconds) for each in (row.forward, row.backward, row.weights)),
             f"{100 * row.share:.1f} %",
-            *("" if part.gflops is None else f"{part.gflops:.1f}" for part in (row.forward, row.backward, row.weights)),
+            *("" if each.gflops is None else f"{each.gflops:.1f}" for each in (row.forward, row.backward, row.weights)),
         ]
-        for row in made.rows
+        for row in report.rows
     ]
     others = [
         [f"({each.name})", _milliseconds(each.seconds), "", "", f"{100 * each.share:.1f} %", "", "", ""]
-        for each in made.others
+        for each in report.others
     ]
     return [*rows, *others]
 

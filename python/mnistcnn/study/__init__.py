@@ -1,4 +1,4 @@
-"""Studies of many runs: trials over seeds, comparisons, cross-validation, ensembles and sweeps."""
+"""Experiments over several runs: trials, comparisons, cross-validation, ensembles, sweeps and the experiment log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a difference between two experiments real, or the luck of the seeds?"""
+"""Statistical comparison of the accuracies of two experiments: Welch's t test and a permutation test."""
 
 from __future__ import annotations
 
@@ -17,62 +17,65 @@ from mnistcnn._internal.tables import html_table, json_text, without_nan
 from mnistcnn.study.student import deviation_of, mean_of, quantile, two_sided_p
 from mnistcnn.study.trials import Trials, spread
 
-_EXACT, _SAMPLES = 200_000, 100_000  # splits that are all counted; splits that are drawn where there are more
-_CHUNK = 20_000  # splits at a time
-_ROUNDING = 1e-12  # sums of the same numbers in another order differ by less
+_EXACT, _SAMPLES = 200_000, 100_000  # maximum number of splits to enumerate; number of random splits beyond it
+_CHUNK = 20_000  # splits per batch
+_ROUNDING = 1e-12  # upper bound of rounding errors, for comparisons of sums and differences
 _SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two samples of accuracies (0 to 1), first minus second. `mnistcnn.compare` makes it."""
+    """Result of `mnistcnn.compare`: two samples of accuracies (0 to 1) and the tests of their difference.
+
+    Differences are first minus second.
+    """
 
     names: tuple[str, str]
     accuracies: tuple[tuple[float, ...], tuple[float, ...]]
-    difference: float  # of the means
-    interval: tuple[float, float]  # 95 %, Welch
+    difference: float  # difference of the means
+    interval: tuple[float, float]  # 95 % confidence interval of the difference (Welch)
     welch_t: float
     welch_degrees: float
     welch_p: float
     permutation_p: float
-    permutations: int  # how many splits were counted
-    exact: bool  # whether these were all there are
-    effect: float  # Cohen's d: the difference in pooled standard deviations
-    diverged: tuple[int, int] = (0, 0)  # trials without an accuracy
+    permutations: int  # number of splits counted
+    exact: bool  # True if all possible splits were counted
+    effect: float  # Cohen's d: difference divided by the pooled standard deviation
+    diverged: tuple[int, int] = (0, 0)  # number of excluded trials, because they diverged
 
     @property
     def is_real(self) -> bool:
-        """Whether both tests call the difference significant at 5 %."""
+        """Return True if both tests find the difference significant at the 5 % level."""
         return max(self.welch_p, self.permutation_p) < _SIGNIFICANT
 
     @property
     def verdict(self) -> str:
-        """In plain words."""
+        """Return the conclusion as one sentence."""
         low, high = self.interval
         points = f"{100 * abs(self.difference):.2f} points"
         if self.is_real:
             better, worse = self.names if self.difference > 0 else self.names[::-1]
-            text = f"{better} is better than {worse} by {points}, and the difference is real"
+            text = f"{better} is better than {worse} by {points} (significant at the 5 % level in both tests)"
         elif min(self.welch_p, self.permutation_p) < _SIGNIFICANT:
-            text = f"the two tests disagree about a difference of {points}: more seeds would tell"
+            text = f"the two tests disagree on a difference of {points}; run more seeds"
         else:
             text = (
-                f"no difference between {self.names[0]} and {self.names[1]} can be shown with these seeds; if there is "
-                f"one, it lies between {100 * low:+.2f} and {100 * high:+.2f} points"
+                f"no significant difference between {self.names[0]} and {self.names[1]} with these seeds; "
+                f"95 % interval of the difference: {100 * low:+.2f} to {100 * high:+.2f} points"
             )
         return text + self._missing()
 
     def _missing(self) -> str:
         lost = [f"{n} of {name}" for n, name in zip(self.diverged, self.names, strict=True) if n]
-        return f"; but trials that diverged are left out: {' and '.join(lost)}" if lost else ""
+        return f"; diverged trials are excluded: {' and '.join(lost)}" if lost else ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, numbers and words."""
+        """Return a dictionary of lists, numbers and strings, ready for JSON."""
         values: dict[str, Any] = without_nan(json.loads(json.dumps(asdict(self))))
         return {**values, "is_real": self.is_real, "verdict": self.verdict}
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """JSON text, also written to ``path`` if given."""
+        """Return JSON text; also write it to ``path`` if given."""
         return json_text(self.to_dict(), path)
 
     def _lines(self) -> list[tuple[str, str]]:
@@ -81,7 +84,7 @@ class Comparison:
             (name, f"{spread(mean_of(values), deviation_of(values))} ({len(values)} seeds)")
             for name, values in zip(self.names, self.accuracies, strict=True)
         ]
-        counted = f"{'all' if self.exact else 'of'} {self.permutations:,} {'' if self.exact else 'drawn '}splits"
+        counted = f"{'all' if self.exact else 'from'} {self.permutations:,} {'' if self.exact else 'random '}splits"
         return [
             *sizes,
             (
@@ -109,26 +112,34 @@ def compare(
     names: tuple[str, str] | None = None,
     seed: int = 0,
 ) -> Comparison:
-    """Says whether two experiments differ in accuracy by more than the luck of their seeds.
+    """Test whether the accuracies of two experiments differ by more than the variation between seeds.
 
-    Two tests are made of the complete trials: Welch's t test, and a permutation test, which asks how many of the ways
-    to split all accuracies into two groups differ by at least as much. It needs no normal distribution; where there
-    are too many ways, 100,000 of them are drawn.
+    Two tests are computed from the complete trials. Welch's t test assumes normal distributions. The permutation test
+    does not: it computes the fraction of all splits into two groups whose means differ by at least as much. With more
+    than 200,000 possible splits, it uses 100,000 random ones.
 
     Parameters
     ----------
-    first, second
-        `Trials`, or accuracies from 0 to 1; at least two each.
+    first
+        First experiment: `Trials`, or a sequence of at least two accuracies from 0 to 1.
+    second
+        Second experiment, likewise.
     names
-        What to call them; by default their models and recipes.
+        Names of the two experiments in the report. Default: None, which uses the model and recipe variant of the
+        trials, or "the first" and "the second".
     seed
-        Decides which splits are drawn.
+        Seed of the random splits.
+
+    Returns
+    -------
+    Comparison
+        Means, difference, confidence interval, p-values, effect size and a conclusion.
 
     Examples
     --------
     >>> import mnistcnn
     >>> mnistcnn.compare([0.991, 0.992, 0.993, 0.992], [0.985, 0.986, 0.984, 0.986], names=("wide", "narrow"))
-    wide is better than narrow by 0.68 points, and the difference is real
+    wide is better than narrow by 0.68 points (significant at the 5 % level in both tests)
       wide                 99.20 ± 0.08 % (4 seeds)
       narrow               98.52 ± 0.10 % (4 seeds)
       difference           +0.68 points, 95 % interval +0.52 to +0.83
@@ -162,11 +173,11 @@ def _accuracies(sample: object, which: str) -> tuple[float, ...]:
     elif isinstance(sample, Sequence | np.ndarray) and not isinstance(sample, str):
         values = tuple(float(value) for value in sample)
     else:
-        raise TypeError(f"the {which} must be Trials or a sequence of accuracies, got {type(sample).__name__}")
+        raise TypeError(f"{which} must be Trials or a sequence of accuracies, got {type(sample).__name__}")
     if any(not 0 <= value <= 1 for value in values):
-        raise ValueError(f"the {which} has an accuracy outside 0 to 1: {next(v for v in values if not 0 <= v <= 1)}")
+        raise ValueError(f"{which} must have accuracies from 0 to 1, got {next(v for v in values if not 0 <= v <= 1)}")
     if len(values) < 2:
-        raise ValueError(f"the {which} has {len(values)} accuracies, but a comparison needs at least two: more seeds")
+        raise ValueError(f"{which} must have at least two accuracies, got {len(values)}; run more seeds")
     return values
 
 
@@ -185,37 +196,39 @@ def _diverged(sample: object) -> int:
 
 
 def _welch(a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float, float, float, tuple[float, float]]:
-    """t, degrees of freedom, two-sided p, and the 95 % interval of the difference."""
-    parts = [deviation_of(values) ** 2 / len(values) for values in (a, b)]
-    difference, error = mean_of(a) - mean_of(b), math.sqrt(sum(parts))
-    if error <= _ROUNDING:  # every seed the same on both sides
+    """Return t, degrees of freedom, two-sided p and the 95 % confidence interval of the difference."""
+    variances = [deviation_of(values) ** 2 / len(values) for values in (a, b)]
+    difference, error = mean_of(a) - mean_of(b), math.sqrt(sum(variances))
+    if error <= _ROUNDING:  # no variation between seeds in either sample
         same = abs(difference) <= _ROUNDING
         t = 0.0 if same else math.copysign(math.inf, difference)
         return t, float(len(a) + len(b) - 2), 1.0 if same else 0.0, (difference, difference)
-    degrees = sum(parts) ** 2 / sum(part**2 / (len(values) - 1) for part, values in zip(parts, (a, b), strict=True))
-    reach = quantile(0.95, degrees) * error
+    degrees = sum(variances) ** 2 / sum(
+        variance**2 / (len(values) - 1) for variance, values in zip(variances, (a, b), strict=True)
+    )
+    margin = quantile(0.95, degrees) * error
     t = difference / error
-    return t, degrees, two_sided_p(t, degrees), (difference - reach, difference + reach)
+    return t, degrees, two_sided_p(t, degrees), (difference - margin, difference + margin)
 
 
 def _permutation(a: tuple[float, ...], b: tuple[float, ...], seed: int) -> tuple[float, int, bool]:
-    """p, the number of splits, and whether these are all."""
+    """Return p, the number of splits counted, and whether all splits were enumerated."""
     values = np.array(a + b)
     values -= values.mean()
-    # With the total at 0, a split's difference of means is in proportion to the sum of its first group.
+    # After centring, the difference of means of a split is proportional to the sum of its first group.
     observed = abs(values[: len(a)].sum()) - _ROUNDING
-    every = math.comb(len(values), len(a))
-    if every <= _EXACT:
+    possible = math.comb(len(values), len(a))
+    if possible <= _EXACT:
         splits = combinations(range(len(values)), len(a))
         extreme = 0
         while chunk := list(islice(splits, _CHUNK)):
             extreme += int((np.abs(values[np.array(chunk)].sum(axis=1)) >= observed).sum())
-        return extreme / every, every, True
+        return extreme / possible, possible, True
     random = np.random.default_rng(seed)
-    extreme = 1  # the split that was observed is one of them
+    extreme = 1  # includes the observed split
     for start in range(0, _SAMPLES, _CHUNK):
-        rows = np.tile(values, (min(_CHUNK, _SAMPLES - start), 1))
-        extreme += int((np.abs(random.permuted(rows, axis=1)[:, : len(a)].sum(axis=1)) >= observed).sum())
+        copies = np.tile(values, (min(_CHUNK, _SAMPLES - start), 1))
+        extreme += int((np.abs(random.permuted(copies, axis=1)[:, : len(a)].sum(axis=1)) >= observed).sum())
     return extreme / (_SAMPLES + 1), _SAMPLES, False
 
 
@@ -229,5 +242,5 @@ def _effect(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 
 
 def _p(value: float) -> str:
-    """Two digits that count."""
+    """Return p as text with two significant digits."""
     return "p < 0.00001" if value < 1e-5 else f"p = {value:.5f}" if value < 1e-3 else f"p = {value:.2g}"

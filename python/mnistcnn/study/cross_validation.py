@@ -1,4 +1,4 @@
-"""Cross-validation: every image is held out once, and none is needed for testing alone."""
+"""Stratified k-fold cross-validation: one model per fold, tested on the images held out."""
 
 from __future__ import annotations
 
@@ -40,29 +40,52 @@ def cross_validate(
     progress: bool = True,
     **changes: Any,
 ) -> Trials:
-    """Trains once per fold on the rest, and tests on the fold: accuracies without a test set.
+    """Estimate test accuracy by stratified k-fold cross-validation, without a test set.
 
-    The folds are stratified: within every class their sizes differ by at most one image. They are trained side by
-    side.
+    For each fold, a model is trained on the other folds and tested on the images of the fold. Folds are stratified:
+    their sizes differ by at most one image per class. They are trained in parallel, one thread each.
 
     Parameters
     ----------
-    model, recipe, variant, executor, log, engine, device, keep_models, progress, **changes
-        As in `mnistcnn.run_trials`.
+    model
+        Name of a published network, or a `mnistcnn.Model` or ``torch.nn.Module`` as a template, as in
+        `mnistcnn.run_trials`.
     data
-        The set that is divided; usually the training set.
+        Data set to split into folds, usually the training set.
+    recipe
+        Training recipe. Default: None, which uses the published recipe of a network given by name, and ``Recipe()``
+        for a model.
     folds
-        How many parts.
+        Number of folds, at least 2.
+    variant
+        Variant of the published recipe, such as "rotation_step". Default: None, the recipe without a variant name.
     validation
-        A set, or a fraction of the images of the other folds, for schedules that need one.
+        Validation set, or a fraction of the training images of each fold, for schedules that need one. Default: None,
+        no validation.
     seed
-        Decides the folds. The weights of fold k are those of seed k.
+        Seed of the assignment of images to folds. Fold k trains with seed k.
+    executor
+        ``concurrent.futures.Executor`` that runs the folds, as in `mnistcnn.run_trials`. Default: None, one thread per
+        core in this process.
+    log
+        Path of the experiment log. None or False disables the log. Default: ``experiments.jsonl`` in the current
+        directory.
+    engine
+        "lanes", "aten" or "auto". Default: None, which uses the engine of the model.
+    device
+        PyTorch device to train on.
+    keep_models
+        Keep the trained models in ``trials.models``.
+    progress
+        Show a progress bar in terminals and notebooks.
+    **changes
+        Fields of the recipe to change, such as ``epochs=5``.
 
     Returns
     -------
     Trials
-        One per fold; ``trials.results`` holds the answers to the held-out images. Folds share training images, so the
-        95 % interval is narrower than that of independent experiments.
+        One trial per fold; ``trials.results`` holds the predictions for the held-out images. Folds share training
+        images, so the 95 % interval is narrower than that of independent experiments.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Several models that answer as one, and one model that looks at an image several times."""
+"""Ensembles of models, and averages of predictions over shifted copies of an image."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _MOST_SHIFT = 14
 
 
 class Ensemble:
-    """Models whose probabilities are averaged.
+    """Ensemble of models whose class probabilities are averaged.
 
     Parameters
     ----------
     models
-        At least one; they must take the same images and know the same number of classes, and may differ in all else.
+        One or more models with the same input shape and number of classes.
 
     Examples
     --------
@@ -46,27 +46,27 @@ class Ensemble:
 
     def __init__(self, models: Iterable[Model]) -> None:
         if isinstance(models, Model):
-            raise TypeError("models must be a list: Ensemble([model])")
+            raise TypeError("models must be a list of models, got a single Model; write Ensemble([model])")
         self.models = tuple(models)
         if not self.models:
-            raise ValueError("an ensemble needs at least one model")
+            raise ValueError("models must contain at least one model, got none")
         for model in self.models:
             if not isinstance(model, Model):
-                raise TypeError(f"an ensemble is made of mnistcnn.Models, got {type(model).__name__}")
+                raise TypeError(f"models must contain mnistcnn.Model objects only, got {type(model).__name__}")
         for what in ("input_shape", "num_classes"):
             first, *others = (getattr(model, what) for model in self.models)
             for other in others:
                 if other != first:
-                    raise ValueError(f"the models of an ensemble must have one {what}, got {first} and {other}")
+                    raise ValueError(f"models must have the same {what}, got {first} and {other}")
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(channels, height, width) of an image."""
+        """Return the shape of an image: (channels, height, width)."""
         return self.models[0].input_shape
 
     @property
     def num_classes(self) -> int:
-        """How many classes it tells apart."""
+        """Return the number of classes."""
         return self.models[0].num_classes
 
     def predict(
@@ -78,7 +78,22 @@ class Ensemble:
         engine: str | None = None,
         threads: int | None = None,
     ) -> npt.NDArray[np.float32]:
-        """The mean probability of every class for every image, f32 [N, classes]; images as in `mnistcnn.predict`."""
+        """Return the mean class probabilities of the models, f32 [N, classes].
+
+        Parameters
+        ----------
+        images
+            Images in any form that `mnistcnn.predict` accepts.
+        shifts
+            Average over copies shifted by up to this many pixels, as in `mnistcnn.study.shifted_predictions`. 0: no
+            shifts.
+        batch_size
+            Images per batch.
+        engine
+            "lanes", "aten" or "auto". Default: None, which uses the engine of each model.
+        threads
+            Number of threads. Default: None, which uses the setting of each model.
+        """
         total = np.zeros((), np.float64)
         for model in self.models:
             total = total + shifted_predictions(
@@ -95,11 +110,25 @@ class Ensemble:
         engine: str | None = None,
         threads: int | None = None,
     ) -> TestResult:
-        """Loss, accuracy, confusion matrix and every single answer on a labelled set, as `mnistcnn.test` gives them."""
+        """Test the ensemble on a labelled data set, as `mnistcnn.test` does for a model.
+
+        Parameters
+        ----------
+        test_set
+            Images and labels.
+        shifts
+            As in `predict`.
+        batch_size
+            Images per batch.
+        engine
+            As in `predict`. Default: None.
+        threads
+            As in `predict`. Default: None.
+        """
         if not isinstance(test_set, ImageSet):
             raise TypeError(f"test_set must be an mnistcnn.ImageSet, got {type(test_set).__name__}")
         if test_set.num_classes > self.num_classes:
-            raise ValueError(f"test_set has {test_set.num_classes} classes, but the models know {self.num_classes}")
+            raise ValueError(f"test_set has {test_set.num_classes} classes, but the models have {self.num_classes}")
         probabilities = self.predict(test_set, shifts=shifts, batch_size=batch_size, engine=engine, threads=threads)
         return result_of(as_tensor(probabilities), "probabilities", test_set)
 
@@ -126,15 +155,23 @@ def shifted_predictions(
     engine: str | None = None,
     threads: int | None = None,
 ) -> npt.NDArray[np.float32]:
-    """The mean of a model's probabilities over shifted copies of every image, f32 [N, classes].
+    """Return class probabilities averaged over shifted copies of each image (test-time augmentation), f32 [N, classes].
 
     Parameters
     ----------
-    model, images, batch_size, engine, threads
-        As in `mnistcnn.predict`.
+    model
+        Model that makes the predictions.
+    images
+        Images in any form that `mnistcnn.predict` accepts.
     shifts
-        Up to how many pixels an image is moved in each direction: (2 shifts + 1)² copies, of which one is not moved.
-        What enters at a border repeats the border's pixels.
+        Maximum shift in pixels along each axis, 0 to 14. All (2 * shifts + 1)² shifts are averaged, including the
+        unshifted image. Border pixels are repeated.
+    batch_size
+        Images per batch.
+    engine
+        "lanes", "aten" or "auto". Default: None, which uses ``model.engine``.
+    threads
+        Number of threads. Default: None, which uses ``model.threads``.
 
     Examples
     --------
@@ -151,10 +188,10 @@ def shifted_predictions(
     if pixels.ndim < 2:
         raise ValueError(f"images must have at least two dimensions, got shape {list(pixels.shape)}")
     height, width = pixels.shape[-2:]
-    bordered = np.pad(pixels, [(0, 0)] * (pixels.ndim - 2) + [(shifts, shifts)] * 2, mode="edge")
+    padded = np.pad(pixels, [(0, 0)] * (pixels.ndim - 2) + [(shifts, shifts)] * 2, mode="edge")
     total = np.zeros((), np.float64)
     for top in range(2 * shifts + 1):
         for left in range(2 * shifts + 1):
-            moved = np.ascontiguousarray(bordered[..., top : top + height, left : left + width])
-            total = total + predict(model, moved, **options)
+            shifted = np.ascontiguousarray(padded[..., top : top + height, left : left + width])
+            total = total + predict(model, shifted, **options)
     return (total / (2 * shifts + 1) ** 2).astype(np.float32)

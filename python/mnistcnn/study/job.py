@@ -1,4 +1,4 @@
-"""One trial as a value that any executor can carry, and the function that runs it."""
+"""Jobs: picklable descriptions of trials, and the function that runs one on any executor."""
 
 from __future__ import annotations
 
@@ -38,34 +38,38 @@ AnySet = ImageSet | SetReference
 
 @dataclass(frozen=True, eq=False)
 class Template:
-    """A network without its weights: every seed draws its own, except for what is frozen."""
+    """Picklable network structure from which models with new weights are created; frozen parameters keep theirs."""
 
-    rows: tuple[Row, ...]
+    nodes: tuple[Row, ...]
     input_shape: tuple[int, ...]
     name: str
     normalization: Normalization | None
     engine: str
-    frozen: tuple[str, ...] = ()  # parameters that are not trained
-    kept: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)  # their values, and statistics beside them
+    frozen: tuple[str, ...] = ()  # names of parameters that are not trained
+    kept: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)  # frozen parameters, buffers of their layers
 
     @classmethod
     def of(cls, model: Model | nn.Module | str, images: ImageSet | None = None) -> Template:
-        """Of a model, of any module, or of a published network by name; these take what they need from the data."""
+        """Return the template of a model, a ``torch.nn.Module`` or a published network given by name.
+
+        ``images`` provides the input shape of a module, and the number of classes and channels of a named network.
+        """
         model = _as_model(model, images)
-        still = tuple(frozen(model))
-        layers, layer_shaped = {name.rpartition(".")[0] for name in still}, model.named_tensors()
+        frozen_names = tuple(frozen(model))
+        layers, layer_shaped = {name.rpartition(".")[0] for name in frozen_names}, model.named_tensors()
         kept = {
             name: layer_shaped.get(name, tensor).detach().cpu().numpy().copy()
             for name, tensor in model.state_dict().items()
-            if name in still or (name.rpartition(".")[0] in layers and name not in dict(model.named_parameters()))
+            if name in frozen_names
+            or (name.rpartition(".")[0] in layers and name not in dict(model.named_parameters()))
         }
-        rows = tuple(model.rows)
-        return cls(rows, model.input_shape, model.name, model.normalization, model.engine, still, kept)
+        nodes = tuple(model.rows)
+        return cls(nodes, model.input_shape, model.name, model.normalization, model.engine, frozen_names, kept)
 
     def model(self, seed: int) -> Model:
-        """A fresh model with the weights of a seed."""
+        """Return a new model with weights initialised from ``seed``."""
         model = Model.from_rows(
-            self.rows, self.input_shape, seed=seed, name=self.name, normalization=self.normalization
+            self.nodes, self.input_shape, seed=seed, name=self.name, normalization=self.normalization
         )
         model.engine, model.threads = self.engine, 1
         model.load_state_dict({name: torch.from_numpy(values) for name, values in self.kept.items()}, strict=False)
@@ -75,9 +79,9 @@ class Template:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that defines the network."""
+        """Return the SHA-256 of the network's structure, normalization and frozen tensors."""
         normalization = self.normalization and (self.normalization.mean, self.normalization.std)
-        text = json.dumps([self.rows, self.input_shape, normalization, self.frozen])
+        text = json.dumps([self.nodes, self.input_shape, normalization, self.frozen])
         digest = hashlib.sha256(text.encode())
         for name in sorted(self.kept):
             digest.update(name.encode() + self.kept[name].tobytes())
@@ -86,7 +90,7 @@ class Template:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """All that one trial needs: a few kilobytes, when its sets are references."""
+    """Arguments of one trial; pickles to a few kilobytes if its data sets are references."""
 
     template: Template
     recipe: Recipe
@@ -94,13 +98,13 @@ class Job:
     train_set: AnySet
     test_set: AnySet
     validation: float | AnySet | None = None
-    fold: Fold | None = None  # then the train set is the whole, and the test set part of it
+    fold: Fold | None = None  # splits `train_set` into training and test set; `test_set` is ignored
     engine: str | None = None
     device: str = "cpu"
     keep_model: bool = False
 
     def with_sets(self, change: Callable[[AnySet], AnySet]) -> Job:
-        """The same job with every set changed."""
+        """Return a copy of the job with ``change`` applied to each data set."""
         validation = self.validation
         if isinstance(validation, ImageSet | SetReference):
             validation = change(validation)
@@ -108,32 +112,32 @@ class Job:
 
 
 class StoppedError(Exception):
-    """A trial was told to stop."""
+    """Raised in a trial to stop it early."""
 
 
 class Listener:
-    """Told of every epoch of every trial that runs in this process; asked whether to go on."""
+    """Callback that records the epochs of all trials of this process, and stops the trials on request."""
 
-    every = 8  # steps between two looks
+    every = 8  # steps between two checks of `stopped`
 
     def __init__(self) -> None:
         self.epochs: list[EpochRecord] = []
         self.stopped = False
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """Called by many threads; appending is atomic."""
+        """Record the epoch. Called from many threads: list.append is atomic."""
         self.epochs.append(record)
         self.on_step()
 
     def on_step(self, *_: Any) -> None:
-        """Ends the trial when all are to end."""
+        """Raise StoppedError if the trials are to stop."""
         if self.stopped:
-            raise StoppedError("stopped")
+            raise StoppedError("the trial was stopped")
 
 
 def run_job(job: Job, listener: Listener | None = None) -> Trial:
-    """Trains one model with one thread and tests it once, after the last epoch."""
-    train_set, test_set = _found(job.train_set), _found(job.test_set)
+    """Train one model with one thread, and test it once, after the last epoch."""
+    train_set, test_set = _loaded(job.train_set), _loaded(job.test_set)
     if job.fold is not None:
         train_set, test_set = job.fold.parts(train_set)
     model = job.template.model(job.seed)
@@ -143,7 +147,7 @@ def run_job(job: Job, listener: Listener | None = None) -> Trial:
             model,
             train_set,
             job.recipe.replace(seed=job.seed),
-            validation=_found(job.validation) if isinstance(job.validation, SetReference) else job.validation,
+            validation=_loaded(job.validation) if isinstance(job.validation, SetReference) else job.validation,
             engine=job.engine,
             threads=1,
             device=job.device,
@@ -162,23 +166,23 @@ def _as_model(model: Model | nn.Module | str, images: ImageSet | None) -> Model:
         model = from_torch(model, images.shape) if isinstance(images, ImageSet) else from_torch(model)
     if isinstance(model, str):
         if not isinstance(images, ImageSet):
-            raise TypeError(f"the training data must be an mnistcnn.ImageSet, got {type(images).__name__}")
+            raise TypeError(f"training data must be an mnistcnn.ImageSet, got {type(images).__name__}")
         model = create_model(model, num_classes=images.num_classes, in_channels=images.shape[0])
     if not isinstance(model, Model):
         call = f"; write {model.__name__}()" if isinstance(model, type) and issubclass(model, nn.Module) else ""
         what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         raise TypeError(
-            f"the model must be an mnistcnn.Model, a torch.nn.Module or a name such as 'session7_net', got {what}{call}"
+            f"model must be an mnistcnn.Model, a torch.nn.Module or a name such as 'session7_net', got {what}{call}"
         )
     return model
 
 
-def _found(images: AnySet) -> ImageSet:
+def _loaded(images: AnySet) -> ImageSet:
     return images.find() if isinstance(images, SetReference) else images
 
 
 def _made_with(model: Model, engine: str | None) -> dict[str, Any]:
-    """Versions and machine, for the log."""
+    """Return versions, machine and engine, for the experiment log."""
     from importlib.metadata import version
 
     return {
@@ -198,7 +202,6 @@ def _made_with(model: Model, engine: str | None) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The processor's name, where the system tells it."""
     if sys.platform == "linux":
         try:
             lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

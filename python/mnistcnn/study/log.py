@@ -1,4 +1,4 @@
-"""The experiment log: one JSON line per trial, appended whole; and the table made of it."""
+"""Experiment log: one JSON line per trial, appended atomically, and the table of experiments read from it."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
 
 DEFAULT_LOG = "experiments.jsonl"
 _FORMAT = "mnistcnn trial 1"
-_WIDTH = 40  # of a recipe in the printed table
+_WIDTH = 40  # maximum width of a recipe in the printed table
 
 
 def check_log(path: Path) -> None:
-    """Refuses, before any work, a path that can't be appended to."""
-    _refuse_folder(path)
+    """Raise OSError unless the log can be appended to; called before any training."""
+    _check_not_directory(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} of the experiment log does not exist")
+        raise FileNotFoundError(f"directory {path.parent} of the experiment log does not exist")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise PermissionError(f"the experiment log {path} can't be written here; name another with log=, or log=None")
+        raise PermissionError(f"experiment log {path} is not writable; pass another path as log=, or log=None")
 
 
-def _refuse_folder(path: Path) -> None:
+def _check_not_directory(path: Path) -> None:
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; the experiment log is a file, such as {path / DEFAULT_LOG}")
+        raise IsADirectoryError(f"experiment log must be a file, such as {path / DEFAULT_LOG}; {path} is a directory")
 
 
 def append(path: Path, setting: Setting, trial: Trial) -> None:
-    """Adds a trial as one line: whole or not at all, also when several processes write at once."""
+    """Append a trial as one line, atomically. Several processes may write to the same log."""
     record = {"format": _FORMAT, "setting": without_nan(plain(asdict(setting))), "trial": trial.to_dict()}
     line = json.dumps(record, allow_nan=False).encode() + b"\n"
     with _locked(path) as (handle, is_new):
         size = os.fstat(handle).st_size
         if size and os.pread(handle, 1, size - 1) != b"\n":
-            line = b"\n" + line  # an earlier writer was killed: its torn line must not swallow this one
+            line = b"\n" + line  # the last line is incomplete (writer killed): start a new one
         try:
             written = 0
             while written < len(line):
@@ -60,16 +60,16 @@ def append(path: Path, setting: Setting, trial: Trial) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[tuple[int, bool]]:
-    """The open file, which no other writer touches, and whether this call has made it."""
+    """Yield the handle of the exclusively locked file, and whether this call created it."""
     while True:
         handle, is_new = _opened(path)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            if _is_at(path, handle):  # and was not removed by the writer that held the lock
+            if _is_at(path, handle):  # not removed by the previous holder of the lock
                 yield handle, is_new
                 return
         finally:
-            os.close(handle)  # and with it the lock
+            os.close(handle)  # releases the lock
 
 
 def _opened(path: Path) -> tuple[int, bool]:
@@ -88,10 +88,10 @@ def _is_at(path: Path, handle: int) -> bool:
 
 
 def read(path: Path) -> list[tuple[Setting, Trial]]:
-    """Every trial of a log, oldest first; a line that can't be read is left out with a warning."""
-    _refuse_folder(path)
+    """Return the trials of a log, oldest first. Skip unreadable lines with a warning."""
+    _check_not_directory(path)
     if not path.exists():
-        raise FileNotFoundError(f"there is no experiment log {path}; mnistcnn.run_trials writes one")
+        raise FileNotFoundError(f"experiment log {path} does not exist; mnistcnn.run_trials writes one")
     found = []
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not line.strip():
@@ -99,20 +99,20 @@ def read(path: Path) -> list[tuple[Setting, Trial]]:
         try:
             record = json.loads(line)
             if record["format"] != _FORMAT:
-                raise ValueError(f"its format is {record['format']!r}, this mnistcnn reads {_FORMAT!r}")
+                raise ValueError(f"format must be {_FORMAT!r}, got {record['format']!r}")
             found.append((Setting.from_dict(record["setting"]), Trial.from_dict(record["trial"])))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
-            warnings.warn(f"{path}, line {number} is torn or no trial, and left out ({reason})", stacklevel=3)
+            warnings.warn(f"{path}, line {number}: not a valid trial, skipped ({reason})", stacklevel=3)
     return found
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Experiments:
-    """All experiments of a log, each with all of its trials: `mnistcnn.experiments` makes it.
+    """Table of the experiments in a log, returned by `mnistcnn.experiments`.
 
-    Trials belong to one experiment if they share all but the seed: network, recipe, data and version of mnistcnn. Of a
-    seed that was run again, the last run counts.
+    An experiment is a `Trials` object. Its trials have the same network, recipe, data sets and version of mnistcnn, and
+    different seeds. If a seed was run more than once, the last run is used.
     """
 
     experiments: tuple[Trials, ...]
@@ -125,19 +125,19 @@ class Experiments:
         return iter(self.experiments)
 
     def __getitem__(self, index: int) -> Trials:
-        """The trials of one row, ready for `mnistcnn.compare`."""
+        """Return the trials of one experiment, for example for `mnistcnn.compare`."""
         return self.experiments[index]
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """One dictionary per row, accuracies from 0 to 1; None where there is no such number."""
+        """Return one dictionary per experiment. Accuracies are from 0 to 1; missing numbers are None."""
         return [without_nan(_row(trials)) for trials in self.experiments]
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """The rows as JSON text, also written to ``path`` if given."""
+        """Return the table as JSON text; also write it to ``path`` if given."""
         return json_text(self.to_dicts(), path)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row per experiment."""
+        """Return a pandas DataFrame with one row per experiment."""
         return pandas().DataFrame([_row(trials) for trials in self.experiments], columns=list(_COLUMNS))
 
     def _title(self) -> str:
@@ -153,20 +153,21 @@ class Experiments:
 
 
 def experiments(path: str | Path | None = None) -> Experiments:
-    """The table of all experiments in a log, by default ``experiments.jsonl`` in the current folder.
+    """Return the experiments of a log as a table.
 
     Parameters
     ----------
     path
-        A log that `mnistcnn.run_trials` or `mnistcnn.cross_validate` has written to.
+        Log written by `mnistcnn.run_trials` or `mnistcnn.cross_validate`. Default: None, which reads
+        ``experiments.jsonl`` in the current directory.
 
     Returns
     -------
     Experiments
-        Per experiment: model, in what its recipe differs from the published one (or from ``Recipe()`` where it comes
-        from none), parameters, receptive field, epochs, seeds; the best and the last accuracy on the
-        validation set, if there was one (means over the seeds); mean and deviation on the test set after the last
-        epoch; and the gap between training and test.
+        One row per experiment: model, recipe, data set, parameters, receptive field, epochs and number of trials; mean
+        best and last validation accuracy; mean and standard deviation of the test accuracy after the last epoch; gap
+        between training and test accuracy. The recipe is shown as its differences from the published one, or from
+        ``Recipe()`` if it is not derived from a published one.
 
     Examples
     --------
@@ -180,9 +181,9 @@ def experiments(path: str | Path | None = None) -> Experiments:
     path = Path(DEFAULT_LOG if path is None else path)
     groups: dict[str, tuple[Setting, dict[int, Trial]]] = {}
     for setting, trial in read(path):
-        recipe = {name: value for name, value in setting.recipe.items() if name != "about"}  # which decides nothing
-        shared = [asdict(setting) | {"recipe": recipe}, trial.made_with.get("versions", {}).get("mnistcnn")]
-        _, trials = groups.setdefault(json.dumps(shared, sort_keys=True), (setting, {}))
+        recipe = {name: value for name, value in setting.recipe.items() if name != "about"}  # does not affect results
+        key = [asdict(setting) | {"recipe": recipe}, trial.made_with.get("versions", {}).get("mnistcnn")]
+        _, trials = groups.setdefault(json.dumps(key, sort_keys=True), (setting, {}))
         trials.pop(trial.seed, None)
         trials[trial.seed] = trial
     return Experiments(tuple(Trials(setting, tuple(found.values())) for setting, found in groups.values()), path)
@@ -200,8 +201,8 @@ _HEADINGS = [
 
 def _row(trials: Trials) -> dict[str, Any]:
     setting, accuracies = trials.setting, trials.accuracies
-    seen = [history.column("validation_accuracy") for history in trials.histories if len(history)]
-    validated = bool(seen) and setting.validation is not None
+    columns = [history.column("validation_accuracy") for history in trials.histories if len(history)]
+    validated = bool(columns) and setting.validation is not None
     return {
         "model": setting.model,
         "variant": (setting.recipe.get("about") or {}).get("variant"),
@@ -213,8 +214,8 @@ def _row(trials: Trials) -> dict[str, Any]:
         "trials": len(trials),
         "diverged": len(trials.diverged),
         "folds": setting.folds,
-        "best_validation": mean_of(tuple(float(column.max()) for column in seen)) if validated else float("nan"),
-        "last_validation": mean_of(tuple(float(column[-1]) for column in seen)) if validated else float("nan"),
+        "best_validation": mean_of(tuple(float(column.max()) for column in columns)) if validated else float("nan"),
+        "last_validation": mean_of(tuple(float(column[-1]) for column in columns)) if validated else float("nan"),
         "mean": trials.mean,
         "sd": trials.sd,
         "minimum": trials.minimum,

@@ -1,4 +1,4 @@
-"""A recipe in few words: in what it differs from the published one, or from the usual one."""
+"""Short description of a recipe: its differences from the published recipe, or from the default one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from mnistcnn.training.recipes import DECIDING, Recipe
 
 
 def recipe_words(recipe: dict[str, Any]) -> str:
-    """Such as "published, lr 0.1, epochs 5"; ``recipe`` is what `Recipe.described` gave, or a log's JSON of it."""
+    """Return a short description such as "published, lr 0.1, epochs 5".
+
+    ``recipe`` is the result of `Recipe.described`, or the same read back from the JSON of a log.
+    """
     base = _published(recipe.get("about") or {})
-    words = [] if base is None else ["published"]
+    parts = [] if base is None else ["published"]
     before = (base or Recipe()).described()
     for name in DECIDING:
         if name != "seed" and name in recipe:
-            words += _changes(name, before[name], recipe[name])
-    return ", ".join(words) or "usual"
+            parts += _changes(name, before[name], recipe[name])
+    return ", ".join(parts) or "default"
 
 
 def _published(about: dict[str, Any]) -> Recipe | None:
-    """None also where another version of mnistcnn knew the name."""
+    """Return the published recipe, or None if it is unknown to this version of mnistcnn."""
     try:
         return published(about["name"], about.get("variant"))
     except (KeyError, ValueError):
@@ -32,7 +35,7 @@ def _changes(name: str, before: Any, now: Any) -> list[str]:
     if now == before:
         return []
     if isinstance(now, dict) and isinstance(before, dict) and now.get("kind") == before.get("kind"):
-        return [word for field in now for word in _changes(field, before.get(field), now[field])]
+        return [change for field in now for change in _changes(field, before.get(field), now[field])]
     if now is None or now == []:
         return [f"no {name}"]
     named = isinstance(now, dict) or (isinstance(now, list) and all(isinstance(each, dict) for each in now))
@@ -46,5 +49,5 @@ def _value(value: Any) -> str:
         return f"{value:g}" if isinstance(value, float) else str(value)
     try:
         return shown(from_plain(value, "recipe"))
-    except (TypeError, ValueError):  # it holds what is only named
+    except (TypeError, ValueError):  # it contains a value that is described by name only, such as a function
         return str(value.get("kind"))

@@ -1,4 +1,4 @@
-"""Many trials side by side: one per core, each with one thread, or wherever an executor puts them."""
+"""Parallel execution of trials: one thread per trial and one trial per core, or on an executor of the caller."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from mnistcnn.nn.model import Model
 
-_REDRAW = 0.2  # seconds between two looks at how far the trials are
+_REDRAW = 0.2  # seconds between updates of the progress bar
 
 
 def run_trials(
@@ -51,44 +51,57 @@ def run_trials(
     progress: bool = True,
     **changes: Any,
 ) -> Trials:
-    """Trains the same thing with many seeds, side by side, and says how good it is and how sure that is.
+    """Train a network with several seeds in parallel, and report the mean and spread of the test accuracy.
 
-    Every seed draws its own weights, order, dropout masks and augmentation. Each trial uses one thread, so that there
-    is nothing to wait for. The test set is looked at once per trial, after the last epoch, and chooses nothing.
+    The seed of a trial determines its initial weights, data order, dropout masks and augmentation. Each trial uses one
+    thread. The test set is evaluated once per trial, after the last epoch, and never used for model selection.
 
-    Ctrl-C stops all trials; those that are complete are returned, with a warning that says which. A trial whose loss
-    is no longer a number is reported, and has no part in the mean.
+    Ctrl-C stops all trials. Complete trials are returned, with a warning that lists their seeds. A trial whose loss
+    becomes NaN or infinite is reported as diverged and excluded from the mean.
 
     Parameters
     ----------
     model
-        The name of a published network, or a model or any ``torch.nn.Module`` as a template: its weights are not
-        touched, and only those of frozen layers are used. Every trial draws fresh ones as torch's layers do.
-    train_set, test_set
-        What to train on, and what to test on at the end.
-    recipe, variant, **changes
-        How to train. None: the published recipe of a network that is given by name (the one called ``variant``), or
-        ``Recipe()`` for a model. Further keywords change fields of it: ``epochs=5``.
+        Name of a published network, or a `mnistcnn.Model` or ``torch.nn.Module`` as a template. A template is not
+        changed. Each trial initialises new weights as PyTorch's layers do; only frozen parameters are kept.
+    train_set
+        Training images and labels.
+    test_set
+        Test images and labels.
+    recipe
+        Training recipe. Default: None, which uses the published recipe of a network given by name, and ``Recipe()``
+        for a model.
     seeds
-        A number n, for the seeds 0 to n - 1, or the seeds themselves.
+        Number n of trials, for seeds 0 to n - 1, or the seeds themselves.
+    variant
+        Variant of the published recipe, such as "rotation_step". Default: None, the recipe without a variant name.
     validation
-        A set, or a fraction of the training set, to be looked at after every epoch.
+        Validation set, or a fraction of the training set, evaluated after every epoch. Default: None, no validation.
     executor
-        Any ``concurrent.futures.Executor``; by default a pool of one thread per core, in this process. To others, the
-        sets are sent as a reference: workers read them from a temporary folder or from their own copy of what
-        `mnistcnn.load` knows (checked by digest), and get them by value where they have neither. Dask:
-        ``executor=client.get_executor()``. It is not shut down.
+        ``concurrent.futures.Executor`` that runs the trials, such as Dask's ``client.get_executor()``. It is not shut
+        down. Data sets are sent by reference: a worker reads them from a temporary directory or from its own data sets
+        of `mnistcnn.load`, verified by digest. If both fail, they are sent by value. Default: None, a pool of one
+        thread per core in this process.
     log
-        The experiment log that every finished trial is appended to, for `mnistcnn.experiments`;
-        ``./experiments.jsonl`` if nothing is said. None or False: no log.
+        Path of the experiment log to which finished trials are appended; `mnistcnn.experiments` reads it. None or
+        False disables the log. Default: ``experiments.jsonl`` in the current directory.
     target
-        An accuracy from 0 to 1; the report then says which share of the seeds reaches it.
-    engine, device
-        As in `mnistcnn.train`.
+        Accuracy from 0 to 1. The report then includes the fraction of seeds that reach it. Default: None, no target.
+    engine
+        "lanes", "aten" or "auto". Default: None, which uses the engine of the model.
+    device
+        PyTorch device to train on.
     keep_models
-        Whether ``trials.models`` shall hold the trained models.
+        Keep the trained models in ``trials.models``.
     progress
-        Whether to show a bar for all (in terminals and notebooks).
+        Show a progress bar in terminals and notebooks.
+    **changes
+        Fields of the recipe to change, such as ``epochs=5``.
+
+    Returns
+    -------
+    Trials
+        The finished trials, with mean, standard deviation and 95 % interval of the test accuracy.
 
     Examples
     --------
@@ -118,44 +131,44 @@ def run_trials(
 def run_jobs(
     jobs: Sequence[Job], setting: Setting, *, executor: Executor | None, log: Path | None, progress: bool
 ) -> tuple[tuple[Trial, ...], tuple[int, ...]]:
-    """The trials of all jobs, in the order of the jobs, and the seeds of those that were interrupted."""
+    """Run the jobs. Return the finished trials, in the order of the jobs, and the seeds of interrupted jobs."""
     with ExitStack() as stack:
         total = sum(job.recipe.epochs for job in jobs)
         bar = stack.enter_context(ProgressBar(total, enabled=progress, unit="epoch"))
         if executor is None:
             cores = len(os.sched_getaffinity(0))
             executor = stack.enter_context(ThreadPoolExecutor(min(cores, len(jobs)), thread_name_prefix="trial"))
-        run = _Run(executor, setting, log, bar, stack.enter_context(Spool()))
-        stack.callback(run.stop)  # before the pool is waited for
+        execution = _Execution(executor, setting, log, bar, stack.enter_context(Spool()))
+        stack.callback(execution.stop)  # runs before the pool is joined
         try:
-            run.all_of(jobs)
+            execution.run(jobs)
         except KeyboardInterrupt:
-            run.stop()
-            if not run.done:
+            execution.stop()
+            if not execution.done:
                 raise
-            done = ", ".join(str(seed) for seed in sorted(run.done))
+            done = ", ".join(str(seed) for seed in sorted(execution.done))
             warnings.warn(
-                f"interrupted: {len(run.done)} of {len(jobs)} trials are complete (seeds {done}); "
-                "what is returned and logged are these alone",
+                f"interrupted: {len(execution.done)} of {len(jobs)} trials are complete (seeds {done}); "
+                "only these are returned and logged",
                 stacklevel=3,
             )
-    finished = tuple(run.done[job.seed] for job in jobs if job.seed in run.done)
-    return finished, tuple(job.seed for job in jobs if job.seed not in run.done)
+    finished = tuple(execution.done[job.seed] for job in jobs if job.seed in execution.done)
+    return finished, tuple(job.seed for job in jobs if job.seed not in execution.done)
 
 
-class _Run:
-    """Jobs under way."""
+class _Execution:
+    """Submitted jobs and their results."""
 
     def __init__(self, executor: Executor, setting: Setting, log: Path | None, bar: ProgressBar, spool: Spool) -> None:
         self._executor, self._setting, self._log, self._bar, self._spool = executor, setting, log, bar, spool
-        self._here = isinstance(executor, ThreadPoolExecutor)  # shares our memory
+        self._here = isinstance(executor, ThreadPoolExecutor)  # jobs share the memory of this process
         self._listener = Listener()
         self._pending: dict[Future[Trial], Job] = {}
-        # Not concurrent.futures.wait: it holds the locks of all futures, and Ctrl-C there would leave them locked.
+        # Not concurrent.futures.wait: it holds the locks of all futures, and Ctrl-C inside would leave them locked.
         self._finished: SimpleQueue[Future[Trial]] = SimpleQueue()
         self.done: dict[int, Trial] = {}
 
-    def all_of(self, jobs: Sequence[Job]) -> None:
+    def run(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             self._submit(job, self._by_reference(job))
         while self._pending:
@@ -168,7 +181,7 @@ class _Run:
             self._show(jobs)
 
     def stop(self) -> None:
-        """Nothing new begins; what runs in this process ends with its next step."""
+        """Cancel pending jobs. Jobs that run in this process stop within a few steps."""
         self._listener.stopped = True
         for future in self._pending:
             future.cancel()
@@ -194,8 +207,10 @@ class _Run:
         if self._log is not None:
             try:
                 append(self._log, self._setting, trial)
-            except OSError as error:  # hours of training are not lost for a full disk
-                warnings.warn(f"the trial of seed {trial.seed} could not be logged: {error}", stacklevel=5)
+            except OSError as error:  # a full disk must not discard hours of training
+                warnings.warn(
+                    f"trial of seed {trial.seed} could not be written to the experiment log: {error}", stacklevel=5
+                )
 
     def _show(self, jobs: Sequence[Job]) -> None:
         epochs = len(self._listener.epochs)
@@ -206,23 +221,23 @@ class _Run:
         self._bar.show(epochs, title=f"{len(self.done)}/{len(jobs)} trials", **numbers)
 
 
-# ---- what is asked for
+# ---- checks of arguments
 
 
 def chosen_recipe(
     model: Model | nn.Module | str, recipe: Recipe | None, variant: str | None, changes: dict[str, Any]
 ) -> Recipe:
-    """The recipe with all changes made."""
+    """Return the recipe of a study: given, published or default, with ``changes`` applied."""
     if recipe is not None and not isinstance(recipe, Recipe):
-        raise TypeError(f"recipe must be an mnistcnn.Recipe, got {recipe!r}; variant= chooses a published one")
+        raise TypeError(f"recipe must be an mnistcnn.Recipe, got {recipe!r}; use variant= to select a published recipe")
     if recipe is not None and variant is not None:
-        raise ValueError(f"give a recipe or a variant ({variant!r}) of the published one, not both")
+        raise ValueError(f"recipe and variant={variant!r} must not both be given; variant selects a published recipe")
     if recipe is None:
         name = model if isinstance(model, str) else getattr(model, "name", type(model).__name__)
-        asked = variant is not None or isinstance(model, str)
-        recipe = published_recipe(name, variant) if asked else Recipe()
+        use_published = variant is not None or isinstance(model, str)
+        recipe = published_recipe(name, variant) if use_published else Recipe()
     if "seed" in changes:
-        raise TypeError("every trial has its own seed: say seeds=, not seed=")
+        raise TypeError("seed is not supported, because each trial has its own seed; use seeds=")
     known = {each.name for each in fields(Recipe)}
     unknown = {name: value for name, value in changes.items() if name not in known}
     if unknown:
@@ -232,7 +247,7 @@ def chosen_recipe(
 
 
 def log_path(log: str | Path | bool | None) -> Path | None:
-    """Where to log, checked; None for nowhere."""
+    """Return the path of the log, checked for writing, or None if the log is disabled."""
     if log is None or log is False:
         return None
     path = Path(DEFAULT_LOG if log is True else log)
@@ -248,7 +263,7 @@ def check_run(
     engine: str | None = None,
     device: str = "cpu",
 ) -> None:
-    """Refuses what the trials would refuse, before any of them begins."""
+    """Raise the errors that a trial would raise for these arguments, before any trial starts."""
     model = template.model(0)
     Trainer(model, recipe, engine=engine, threads=1, device=device, progress=False).epochs(train_set, validation)
 
@@ -267,17 +282,17 @@ def _seeds(seeds: int | Iterable[int]) -> list[int]:
     else:
         numbers = list(range(whole_number("seeds", seeds, most=100_000)))
     if not numbers:
-        raise ValueError("seeds is empty: say how many, or which")
+        raise ValueError("seeds must contain at least one seed, got none")
     if len(set(numbers)) < len(numbers):
-        twice = next(seed for seed in numbers if numbers.count(seed) > 1)
-        raise ValueError(f"seed {twice} is given twice; the same seed gives the same bits")
+        repeated = next(seed for seed in numbers if numbers.count(seed) > 1)
+        raise ValueError(f"seeds must be different, got {repeated} more than once; the same seed gives the same result")
     return numbers
 
 
 def setting_of(
     template: Template, recipe: Recipe, train_set: ImageSet, test_set: ImageSet, validation: Validation
 ) -> Setting:
-    """What all trials have in common, for reports and the log."""
+    """Return the settings that all trials share, for reports and the log."""
     model = template.model(0)
     return Setting(
         model=template.name,

@@ -1,4 +1,4 @@
-"""What a sweep varies: fields of a recipe, and of its parts, with the values they may take."""
+"""Search space of a sweep: fields of a recipe, including nested ones, and their candidate values."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers between two ends."""
+    """Numeric interval, sampled uniformly or log-uniformly."""
 
     low: float
     high: float
     log: bool
 
     def suggest(self, trial: optuna.Trial, name: str) -> Any:
-        """What a trial shall try."""
+        """Sample a number for an Optuna trial."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             return trial.suggest_int(name, self.low, self.high, log=self.log)
         return trial.suggest_float(name, self.low, self.high, log=self.log)
 
     def value(self, suggested: Any) -> Any:
-        """The storage keeps the number itself."""
+        """Return the number itself, as stored by Optuna."""
         return suggested
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Values of any kind."""
+    """Finite set of values of any type."""
 
     values: tuple[Any, ...]
 
     def suggest(self, trial: optuna.Trial, name: str) -> Any:
-        """What a trial shall try."""
+        """Sample a value for an Optuna trial."""
         return self.value(trial.suggest_categorical(name, [repr(value) for value in self.values]))
 
     def value(self, suggested: Any) -> Any:
-        """The storage keeps words; the value is found by them."""
+        """Return the value whose ``repr`` is stored by Optuna."""
         return next(value for value in self.values if repr(value) == suggested)
 
 
@@ -50,59 +50,61 @@ Space = dict[str, Range | Choice]
 
 
 def checked_space(space: Mapping[str, Any], recipe: Recipe) -> Space:
-    """The choices of a search, each tried on the recipe, so that a wrong name is told before any work."""
+    """Return the parsed search space. Raise TypeError or ValueError unless the recipe accepts each value."""
     if not isinstance(space, Mapping) or not space:
-        raise ValueError('space must say what to vary, such as {"optimizer.lr": (1e-3, 1e-1, "log")}')
+        raise ValueError(
+            f'space must be a non-empty mapping such as {{"optimizer.lr": (1e-3, 1e-1, "log")}}, got {space!r}'
+        )
     choices: Space = {}
-    for name, what in space.items():
-        _refuse_a_part(name, recipe)
-        choices[name] = _checked_choice(name, what)
-        for value in what[:2] if isinstance(what, tuple) else what:
+    for name, values in space.items():
+        _check_not_nested(name, recipe)
+        choices[name] = _checked_choice(name, values)
+        for value in values[:2] if isinstance(values, tuple) else values:
             try:
                 changed(recipe, {name: value})
             except (TypeError, ValueError) as error:
                 raise type(error)(f"space[{name!r}]: {error}") from None
     if "seed" in space:
-        raise ValueError("the seed is not searched for: the best of many seeds is luck, not skill")
+        raise ValueError("space must not contain 'seed': the best of many seeds is due to chance")
     return choices
 
 
-def _refuse_a_part(name: str, recipe: Recipe) -> None:
-    """A field of a recipe's part, such as the optimizer's lr, is named with its part."""
+def _check_not_nested(name: str, recipe: Recipe) -> None:
+    """Raise ValueError if ``name`` is a nested field without its prefix, such as "lr" for "optimizer.lr"."""
     known = [each.name for each in fields(recipe)]
-    for whole in known if name not in known else ():
-        part = getattr(recipe, whole)
-        if is_dataclass(part) and name in {each.name for each in fields(part)}:
-            raise ValueError(f"space[{name!r}]: a Recipe has no field {name!r}; did you mean '{whole}.{name}'?")
+    for outer in known if name not in known else ():
+        value = getattr(recipe, outer)
+        if is_dataclass(value) and name in {each.name for each in fields(value)}:
+            raise ValueError(f"space[{name!r}]: a Recipe has no field {name!r}; did you mean '{outer}.{name}'?")
 
 
-def _checked_choice(name: str, what: Any) -> Range | Choice:
-    if isinstance(what, list) and what:
-        return Choice(tuple(what))
-    if isinstance(what, tuple) and len(what) in (2, 3) and (len(what) == 2 or what[2] == "log"):
-        low, high = what[:2]
+def _checked_choice(name: str, values: Any) -> Range | Choice:
+    if isinstance(values, list) and values:
+        return Choice(tuple(values))
+    if isinstance(values, tuple) and len(values) in (2, 3) and (len(values) == 2 or values[2] == "log"):
+        low, high = values[:2]
         numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high))
-        if numbers and low < high and (len(what) == 2 or low > 0):
-            return Range(low, high, len(what) == 3)
+        if numbers and low < high and (len(values) == 2 or low > 0):
+            return Range(low, high, len(values) == 3)
     raise ValueError(
-        f'space[{name!r}] must be a list of choices, or (low, high), or (low, high, "log") with 0 < low < high, '
-        f"got {what!r}"
+        f'space[{name!r}] must be a non-empty list of choices, (low, high) with low < high, or (low, high, "log") with '
+        f"0 < low < high, got {values!r}"
     )
 
 
 def changed(recipe: Recipe, choices: Mapping[str, Any]) -> Recipe:
-    """The recipe with fields changed, also those of its parts: ``{"optimizer.lr": 0.1}``."""
-    for name in sorted(choices, key=lambda each: each.count(".")):  # a whole part before its fields
+    """Return the recipe with fields replaced, including nested ones: ``{"optimizer.lr": 0.1}``."""
+    for name in sorted(choices, key=lambda each: each.count(".")):  # outer fields first
         head, _, rest = name.partition(".")
         value = choices[name]
-        recipe = recipe.replace(**{head: _inside(getattr(recipe, head, None), rest, value, head) if rest else value})
+        recipe = recipe.replace(**{head: _replaced(getattr(recipe, head, None), rest, value, head) if rest else value})
     return recipe
 
 
-def _inside(part: Any, name: str, value: Any, whole: str) -> Any:
+def _replaced(nested: Any, name: str, value: Any, path: str) -> Any:
     head, _, rest = name.partition(".")
-    known = [each.name for each in fields(part)] if is_dataclass(part) else []
+    known = [each.name for each in fields(nested)] if is_dataclass(nested) else []
     if head not in known:
-        raise ValueError(f"{whole} is {part!r}, which has no field {head!r}; it has: {', '.join(known) or 'none'}")
-    assert is_dataclass(part) and not isinstance(part, type)
-    return replace(part, **{head: _inside(getattr(part, head), rest, value, f"{whole}.{head}") if rest else value})
+        raise ValueError(f"{path} is {nested!r} and has no field {head!r}; its fields: {', '.join(known) or 'none'}")
+    assert is_dataclass(nested) and not isinstance(nested, type)
+    return replace(nested, **{head: _replaced(getattr(nested, head), rest, value, f"{path}.{head}") if rest else value})

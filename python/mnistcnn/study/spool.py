@@ -1,4 +1,4 @@
-"""Data sets on their way to other processes and machines: sent as a name, found where the work is done."""
+"""Transfer of data sets to workers: sent by reference, and loaded by the worker from local files."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ import numpy as np
 from mnistcnn.data.image_set import ImageSet
 from mnistcnn.study.trials import SetFacts
 
-_KEPT = 4  # sets that a worker remembers
-_found: OrderedDict[str, ImageSet] = OrderedDict()
+_KEPT = 4  # data sets kept in memory per worker
+_loaded: OrderedDict[str, ImageSet] = OrderedDict()
 
 
 class SetMissingError(LookupError):
-    """A worker can't find a set by its reference; it has to be sent."""
+    """Raised by a worker that cannot load a data set from its reference; the set must be sent by value."""
 
 
 @dataclass(frozen=True)
 class SetReference:
-    """A set as a few words. A worker looks into its memory, the folder, and what `mnistcnn.load` has there."""
+    """Picklable reference to a data set: name, size, digest, classes and the directory with its files."""
 
     facts: SetFacts
     classes: tuple[str, ...]
     folder: str
 
     def find(self) -> ImageSet:
-        """The set itself, checked by its digest.
+        """Load the data set from memory, the directory or the local data sets of `mnistcnn.load`; verify its digest.
 
         Raises
         ------
         SetMissingError
-            When this machine hasn't got it.
+            If this machine does not have the data set.
         """
         digest = self.facts.digest
-        if digest not in _found:
-            _found[digest] = self._from_folder() or self._from_cache()
-            while len(_found) > _KEPT:
-                _found.popitem(last=False)
-        _found.move_to_end(digest)
-        return _found[digest]
+        if digest not in _loaded:
+            _loaded[digest] = self._from_folder() or self._from_datasets()
+            while len(_loaded) > _KEPT:
+                _loaded.popitem(last=False)
+        _loaded.move_to_end(digest)
+        return _loaded[digest]
 
     def _from_folder(self) -> ImageSet | None:
-        """Mapped into memory, so that all workers of a machine share it."""
+        """Map the files into memory, which all workers of a machine share."""
         try:
             images, labels = (np.load(path, mmap_mode="r") for path in _files(Path(self.folder), self.facts.digest))
             found = ImageSet(np.asarray(images), np.asarray(labels), self.classes, self.facts.name)
@@ -54,35 +54,35 @@ class SetReference:
             return None
         return found if facts_of(found) == self.facts else None
 
-    def _from_cache(self) -> ImageSet:
+    def _from_datasets(self) -> ImageSet:
         from mnistcnn.data.datasets import load
 
         try:
             sets: tuple[ImageSet, ...] = load(self.facts.name, download=False)
-        except (OSError, ValueError):  # nothing of that name, or not here
+        except (OSError, ValueError):  # unknown name, or not downloaded
             sets = ()
         for each in sets:
             if facts_of(each) == self.facts:
                 return each
-        raise SetMissingError(f"{self.facts} is neither in {self.folder} nor among this machine's data sets")
+        raise SetMissingError(f"{self.facts} is neither in {self.folder} nor among the local data sets")
 
 
 class Spool:
-    """A temporary folder of the sets that workers of other processes read; gone at the end."""
+    """Temporary directory of data sets for workers of other processes; removed on exit."""
 
     def __init__(self) -> None:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._lent: dict[int, tuple[ImageSet, SetReference]] = {}  # by identity, so that each is digested once
+        self._written: dict[int, tuple[ImageSet, SetReference]] = {}  # keyed by id: each set is hashed once
 
     def lend(self, images: ImageSet | SetReference) -> SetReference:
-        """Writes a set, once, and gives the reference to it."""
+        """Write a data set to the directory, once, and return its reference."""
         if isinstance(images, SetReference):
             return images
-        if id(images) not in self._lent:
-            self._lent[id(images)] = (images, self._written(images))
-        return self._lent[id(images)][1]
+        if id(images) not in self._written:
+            self._written[id(images)] = (images, self._write(images))
+        return self._written[id(images)][1]
 
-    def _written(self, images: ImageSet) -> SetReference:
+    def _write(self, images: ImageSet) -> SetReference:
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="mnistcnn-")
         facts = facts_of(images)
@@ -100,7 +100,7 @@ class Spool:
 
 
 def facts_of(images: ImageSet) -> SetFacts:
-    """Name, size and digest of a set."""
+    """Return the name, size and digest of a data set."""
     digest = hashlib.sha256(f"{images.images.shape} {images.classes}".encode())
     digest.update(images.images.data)
     digest.update(images.labels.data)

@@ -1,4 +1,4 @@
-"""Optuna's study of a sweep: begun, or found in its database."""
+"""Optuna study of a sweep: created, or loaded from its database."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import optuna
 
-_STARTUP = 5  # complete trials before anything is pruned
+_STARTUP = 5  # complete trials before pruning starts
 _DESCRIPTION = "mnistcnn sweep"
 
 
@@ -19,9 +19,9 @@ _DESCRIPTION = "mnistcnn sweep"
 def opened_study(
     storage: str | None, name: str, text: str, seed: int, pruning: bool, resume: bool
 ) -> Iterator[optuna.Study]:
-    """A new study, or one that was begun; it must have been about the same, which `text` says.
+    """Create a study, or load one to resume; close its database on exit.
 
-    Afterwards its database is closed.
+    ``text`` describes the sweep. A study that was created with another description raises ValueError.
     """
     try:
         import optuna
@@ -37,10 +37,10 @@ def opened_study(
             )
         except optuna.exceptions.DuplicatedStudyError:
             raise ValueError(
-                f"{storage} has a study {name!r} already; say resume=True to go on with it, or give another name="
+                f"{storage} already has a study {name!r}; pass resume=True to resume it, or another name="
             ) from None
         _check_same(study, text, name)
-        # A sampler that starts with the same seed again would propose the same again.
+        # With the same seed, the sampler of a resumed study would propose the same recipes again.
         study.sampler = optuna.samplers.TPESampler(seed=(seed + 7919 * len(study.trials)) % 2**32)
         yield study
     finally:
@@ -55,30 +55,31 @@ def _database(storage: str) -> optuna.storages.RDBStorage:
     from sqlalchemy.exc import DBAPIError
 
     if "://" not in str(storage):
-        raise ValueError(f"storage must be the address of a database, such as 'sqlite:///sweep.db', got {storage!r}")
+        raise ValueError(f"storage must be a database URL such as 'sqlite:///sweep.db', got {storage!r}")
     try:
-        address = make_url(storage)
-        if address.get_backend_name() == "sqlite" and address.database:
-            with closing(sqlite3.connect(address.database)) as database:  # SQLAlchemy would leave it open
+        url = make_url(storage)
+        if url.get_backend_name() == "sqlite" and url.database:
+            with closing(sqlite3.connect(url.database)) as database:  # SQLAlchemy would leave the file open
                 database.execute("pragma schema_version")
         return optuna.storages.RDBStorage(storage)
-    except Exception as error:  # of SQLAlchemy, of Optuna, or of a database's own package
+    except Exception as error:  # raised by SQLAlchemy, Optuna or the package of a database
         kind = OSError if isinstance(error, DBAPIError | sqlite3.Error) else ValueError
         reason = str(error).splitlines()[0]
         raise kind(
-            f"the storage {storage!r} can't be opened as a database: {reason}; name a new file, or one that a sweep "
-            "has made, such as 'sqlite:///sweep.db'"
+            f"storage {storage!r} cannot be opened as a database: {reason}; use a new file, or one created by a sweep, "
+            "such as 'sqlite:///sweep.db'"
         ) from None
 
 
 def _check_same(study: optuna.Study, text: str, name: str) -> None:
-    before = study.user_attrs.get(_DESCRIPTION)
-    if before is None and not study.trials:
+    stored = study.user_attrs.get(_DESCRIPTION)
+    if stored is None and not study.trials:
         study.set_user_attr(_DESCRIPTION, text)
         return
-    ours, theirs = json.loads(text), json.loads(before or "{}")
-    other = [part for part in ours if ours[part] != theirs.get(part)]
-    if other:
+    ours, theirs = json.loads(text), json.loads(stored or "{}")
+    changed = [key for key in ours if ours[key] != theirs.get(key)]
+    if changed:
         raise ValueError(
-            f"the study {name!r} was begun with another {', another '.join(other)}; give another name=, or call as then"
+            f"study {name!r} was created with a different {' and '.join(changed)}; pass another name=, or the same "
+            "arguments as before"
         )

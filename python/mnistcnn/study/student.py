@@ -1,4 +1,4 @@
-"""Student's t distribution: what the intervals and tests of small samples need, in plain Python."""
+"""Student's t distribution in plain Python: quantiles and p-values, and mean and standard deviation of a sample."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _STEPS, _PRECISION, _TINY = 10_000, 1e-15, 1e-300
 
 
 def incomplete_beta(a: float, b: float, x: float) -> float:
-    """The regularised incomplete beta function I_x(a, b).
+    """Return the regularised incomplete beta function I_x(a, b).
 
     Examples
     --------
@@ -16,10 +16,10 @@ def incomplete_beta(a: float, b: float, x: float) -> float:
     0.6875
     """
     if not (a > 0 and b > 0 and 0 <= x <= 1):
-        raise ValueError(f"a and b must be above 0 and x between 0 and 1, got a={a}, b={b}, x={x}")
+        raise ValueError(f"a and b must be above 0 and x must be from 0 to 1, got a={a}, b={b}, x={x}")
     if x in (0, 1):
         return float(x)
-    # The continued fraction converges quickly below the mean; above it, the other tail is computed.
+    # The continued fraction converges quickly below the mean; above it, use the symmetry I_x(a, b) = 1 - I_{1-x}(b, a).
     if x > (a + 1) / (a + b + 2):
         return 1 - _lower_tail(b, a, 1 - x)
     return _lower_tail(a, b, x)
@@ -31,7 +31,7 @@ def _lower_tail(a: float, b: float, x: float) -> float:
 
 
 def _continued_fraction(a: float, b: float, x: float) -> float:
-    """1 + d1/(1 + d2/(1 + ...)) of the incomplete beta function, by Lentz's method."""
+    """Return 1 + d1/(1 + d2/(1 + ...)) of the incomplete beta function, by Lentz's method."""
     value, upper, lower = 1.0, 1.0, 0.0
     for step in range(1, _STEPS):
         m = step // 2
@@ -48,7 +48,7 @@ def _continued_fraction(a: float, b: float, x: float) -> float:
 
 
 def two_sided_p(t: float, degrees: float) -> float:
-    """The probability of a value at least as far from 0 as ``t``, for ``degrees`` of freedom.
+    """Return the two-sided p-value of ``t`` with ``degrees`` degrees of freedom.
 
     Examples
     --------
@@ -57,14 +57,14 @@ def two_sided_p(t: float, degrees: float) -> float:
     """
     _check_degrees(degrees)
     if math.isnan(t):
-        raise ValueError("t must be a number, got nan")
+        raise ValueError("t must not be NaN, got nan")
     if math.isinf(t):
         return 0.0
     return incomplete_beta(degrees / 2, 0.5, degrees / (degrees + t * t))
 
 
 def quantile(confidence: float, degrees: float) -> float:
-    """The t between whose negative and itself a share ``confidence`` of all values lies.
+    """Return the t for which the interval from -t to t has probability ``confidence``.
 
     Examples
     --------
@@ -86,12 +86,12 @@ def quantile(confidence: float, degrees: float) -> float:
 
 
 def mean_of(values: tuple[float, ...]) -> float:
-    """The arithmetic mean; NaN of nothing."""
+    """Return the arithmetic mean; NaN if there are no values."""
     return math.fsum(values) / len(values) if values else math.nan
 
 
 def deviation_of(values: tuple[float, ...]) -> float:
-    """The standard deviation of a sample (n - 1); NaN of fewer than two values."""
+    """Return the sample standard deviation (n - 1); NaN for fewer than two values."""
     if len(values) < 2:
         return math.nan
     mean = mean_of(values)

@@ -1,4 +1,4 @@
-"""A search for the best recipe, on a validation set alone, with early ends for what falls behind.
+"""Hyperparameter search with Optuna: validation accuracy as objective, median pruning, resumable studies.
 
 Needs Optuna: ``pip install "mnistcnn[sweep]"``.
 """
@@ -36,34 +36,37 @@ if TYPE_CHECKING:
 
     from mnistcnn.nn.model import Model
 
-_INTERRUPTED = "interrupted"  # a trial that Ctrl-C ended says nothing about its recipe, and is tried again
+_INTERRUPTED = "interrupted"  # user attribute of trials ended by Ctrl-C: they are not counted, and repeated on resume
 
 
 @dataclass(frozen=True)
 class SweepTrial:
-    """One recipe that was tried."""
+    """Result of one recipe of a sweep."""
 
     number: int
-    state: str  # "complete", "pruned" (it fell behind), "diverged" or "failed"
-    accuracy: float | None  # on the validation set, in the last epoch it reached
-    epochs: int
-    choices: dict[str, Any] = field(default_factory=dict)
+    state: str  # "complete", "pruned", "diverged" or "failed"
+    accuracy: float | None  # on the validation set, 0 to 1, after the last epoch trained
+    epochs: int  # number of epochs trained
+    choices: dict[str, Any] = field(default_factory=dict)  # sampled values by field name
 
 
 @dataclass(frozen=True, repr=False)
 class Sweep:
-    """What a search has found. `mnistcnn.sweep` makes it."""
+    """Result of `mnistcnn.sweep`: all trials and the best recipe."""
 
     model: str
     trials: tuple[SweepTrial, ...]
     best_recipe: Recipe
     best_trial: SweepTrial
-    validation: str  # what was looked at
-    unfinished: int = 0  # how many were asked for, but interrupted
+    validation: str  # description of the validation set
+    unfinished: int = 0  # number of trials missing because of an interruption
 
     @property
     def best_accuracy(self) -> float:
-        """Of the best complete trial, on the validation set; being the best of many, it flatters."""
+        """Return the validation accuracy of the best complete trial, 0 to 1.
+
+        As the maximum over many trials, it overestimates the accuracy on new data.
+        """
         assert self.best_trial.accuracy is not None
         return self.best_trial.accuracy
 
@@ -74,7 +77,7 @@ class Sweep:
         return iter(self.trials)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """One dictionary per trial."""
+        """Return one dictionary per trial."""
         return [
             {"number": each.number, "state": each.state, "accuracy": each.accuracy, "epochs": each.epochs}
             | each.choices
@@ -82,7 +85,7 @@ class Sweep:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, numbers and words."""
+        """Return a dictionary of lists, numbers and strings."""
         return {
             "model": self.model,
             "validation": self.validation,
@@ -94,11 +97,11 @@ class Sweep:
         }
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """JSON text, also written to ``path`` if given."""
+        """Return JSON text; also write it to ``path`` if given."""
         return json_text(without_nan(plain(self.to_dict())), path)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row per trial."""
+        """Return a pandas DataFrame with one row per trial."""
         return pandas().DataFrame(self.to_dicts()).set_index("number")
 
     def _title(self) -> str:
@@ -153,43 +156,60 @@ def sweep(
     progress: bool = True,
     **changes: Any,
 ) -> Sweep:
-    """Searches for the recipe with the best accuracy on a validation set. No test set takes part.
+    """Search for the recipe with the best validation accuracy, using Optuna. The test set is not used.
 
-    Recipes are proposed by Optuna's TPE sampler, one after the other; each trains a fresh model with the same seed. A
-    trial whose validation accuracy after an epoch is below the median of the earlier ones is ended (``pruning``), once
-    there are five. Ctrl-C returns what is finished, with a warning. Kill it whenever you like: with a ``storage``, the
-    same call goes on where it was.
+    Optuna's TPE sampler proposes one recipe at a time. Each trial trains a new model with the same seed. With pruning,
+    a trial stops if its validation accuracy after an epoch is below the median of earlier trials at that epoch; the
+    first five complete trials are never pruned.
+
+    Ctrl-C returns the finished trials, with a warning. With a ``storage``, calling the function again with the same
+    arguments resumes the search, also after the process was killed.
 
     Parameters
     ----------
     model
-        The name of a published network, or a model or any ``torch.nn.Module`` as a template.
+        Name of a published network, or a `mnistcnn.Model` or ``torch.nn.Module`` as a template, as in
+        `mnistcnn.run_trials`.
     train_set
-        What to train on.
+        Training images and labels.
     space
-        What to vary: names of recipe fields, with dots for fields of these, and their choices. A list holds the choices
-        themselves; ``(low, high)`` is a range of floats, or of integers if both ends are integers;
-        ``(low, high, "log")`` a range whose orders of magnitude are equally likely.
-    recipe, variant, **changes
-        What all trials share, as in `mnistcnn.run_trials`.
+        Search space: a mapping from names of recipe fields to candidate values. Nested fields are written with dots:
+        "optimizer.lr". A list enumerates the values. ``(low, high)`` is a range of floats, or of integers if both
+        limits are integers. ``(low, high, "log")`` is sampled log-uniformly.
+    recipe
+        Recipe to which the sampled values are applied. Default: None, which uses the published recipe of a network
+        given by name, and ``Recipe()`` for a model.
+    variant
+        Variant of the published recipe, such as "rotation_step". Default: None, the recipe without a variant name.
     trials
-        How many recipes to try in all, those of an earlier call included.
+        Total number of trials, including those of an earlier call that is resumed.
     validation
-        A set, or a fraction of the training set, which is then not trained on.
+        Validation set, or the fraction of the training set to hold out.
     storage
-        Where to keep the study, such as ``"sqlite:///sweep.db"``; None: in memory.
+        Database URL of the study, such as ``"sqlite:///sweep.db"``. Default: None, which keeps the study in memory.
     name
-        Of the study in the storage; by default the model's.
+        Name of the study in the storage. Default: None, the name of the model.
     pruning
-        Whether to end what falls behind.
+        Stop unpromising trials early.
     resume
-        Whether to go on with a study of that name. It must have been about the same.
+        Resume a study of this name if the storage has one. It must have been created with the same arguments.
     seed
-        Decides what is proposed, and how every trial is trained.
-    engine, threads, device
-        As in `mnistcnn.train`.
+        Seed of the sampler and of the training of every trial.
+    engine
+        "lanes", "aten" or "auto". Default: None, which uses the engine of the model.
+    threads
+        Number of threads. Default: None, all cores.
+    device
+        PyTorch device to train on.
     progress
-        Whether to show a bar.
+        Show a progress bar in terminals and notebooks.
+    **changes
+        Fields of the recipe to change, such as ``epochs=5``.
+
+    Returns
+    -------
+    Sweep
+        All trials, the best one and its recipe.
 
     Examples
     --------
@@ -202,22 +222,26 @@ def sweep(
     """
     trials, seed = whole_number("trials", trials), seed_number(seed)
     if validation is None:
-        raise ValueError("a sweep needs a validation set, or a fraction such as validation=0.1: it chooses by it")
+        raise ValueError(
+            "validation must be an ImageSet or a fraction such as 0.1, got None; a sweep selects by validation accuracy"
+        )
     recipe = chosen_recipe(model, recipe, variant, changes).replace(seed=seed)
     template = Template.of(model, train_set)
     check_run(template, recipe, train_set, validation, engine, device)
     choices = checked_space(space, recipe)
     text = _describe(template, recipe, choices, train_set, validation, pruning)
     options = {"validation": validation, "engine": engine, "threads": threads, "device": device, "progress": False}
-    run = _Objective(template, recipe, choices, train_set, options)
-    seen = str(facts_of(validation)) if isinstance(validation, ImageSet) else f"{validation:.0%} of {train_set.name}"
+    objective = _Objective(template, recipe, choices, train_set, options)
+    validated_on = (
+        str(facts_of(validation)) if isinstance(validation, ImageSet) else f"{validation:.0%} of {train_set.name}"
+    )
     with opened_study(storage, name or template.name, text, seed, pruning, resume) as study:
-        _search(study, run, trials, progress)
-        found = _collected(study, template.name, recipe, choices, seen, trials)
+        _search(study, objective, trials, progress)
+        found = _collected(study, template.name, recipe, choices, validated_on, trials)
     if found.unfinished:
-        goes_on = "; the same call goes on with it" if storage else ""
+        advice = "; call sweep again with the same arguments to resume" if storage else ""
         warnings.warn(
-            f"interrupted: {len(found)} of {trials} trials are finished, and returned alone{goes_on}", stacklevel=2
+            f"interrupted: {len(found)} of {trials} trials are finished, only these are returned{advice}", stacklevel=2
         )
     return found
 
@@ -233,32 +257,32 @@ def _describe(
     validation: ImageSet | float,
     pruning: bool,
 ) -> str:
-    """What a study is about; two that differ can't be one."""
-    seen = facts_of(validation).digest if isinstance(validation, ImageSet) else validation
+    """Return digests of all arguments that must be the same when a study is resumed, as JSON."""
+    validated_on = facts_of(validation).digest if isinstance(validation, ImageSet) else validation
     parts = {
         "network": template.digest,
         "recipe": recipe.described() | {"about": None},
         "space": {name: repr(choice) for name, choice in choices.items()},
         "training set": facts_of(train_set).digest,
-        "validation": seen,
+        "validation": validated_on,
         "pruning": pruning,
     }
     return json.dumps({name: hashlib.sha256(repr(plain(part)).encode()).hexdigest() for name, part in parts.items()})
 
 
 def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """All that have come to their end by themselves."""
+    """Return the trials that are finished and were not interrupted."""
     return [trial for trial in study.trials if trial.state.is_finished() and _INTERRUPTED not in trial.user_attrs]
 
 
-def _search(study: optuna.Study, run: Callable[[optuna.Trial], float], trials: int, progress: bool) -> None:
-    """Tries one recipe after the other. Ctrl-C ends it, and goes on only where nothing is complete yet."""
-    asked = max(0, trials - len(_finished(study)))
-    with ProgressBar(asked, enabled=progress, unit="trial") as bar:
+def _search(study: optuna.Study, objective: Callable[[optuna.Trial], float], trials: int, progress: bool) -> None:
+    """Run trials up to the requested number. Ctrl-C ends the loop; it is raised again if no trial is complete."""
+    remaining = max(0, trials - len(_finished(study)))
+    with ProgressBar(remaining, enabled=progress, unit="trial") as bar:
         try:
-            for done in range(asked):
+            for done in range(remaining):
                 trial = study.ask()
-                _tell(study, trial, run)
+                _run_trial(study, trial, objective)
                 bar.show(done + 1, title=f"trial {trial.number}", **_best_so_far(study))
         except KeyboardInterrupt:
             if not _best_so_far(study):
@@ -266,7 +290,7 @@ def _search(study: optuna.Study, run: Callable[[optuna.Trial], float], trials: i
 
 
 class _Objective:
-    """Trains what a trial proposes."""
+    """Objective function: train a model with the recipe that a trial samples."""
 
     def __init__(
         self,
@@ -280,9 +304,9 @@ class _Objective:
         self._train_set, self._options = train_set, options
 
     def __call__(self, trial: optuna.Trial) -> float:
-        """The validation accuracy of the last epoch."""
-        picked = {name: choice.suggest(trial, name) for name, choice in self._choices.items()}
-        recipe = changed(self._recipe, picked)
+        """Return the validation accuracy after the last epoch."""
+        sampled = {name: choice.suggest(trial, name) for name, choice in self._choices.items()}
+        recipe = changed(self._recipe, sampled)
         model = self._template.model(recipe.seed)
         model.threads = None
         history = train(model, self._train_set, recipe, callbacks=[_Reporter(trial, recipe.epochs)], **self._options)
@@ -292,13 +316,13 @@ class _Objective:
 
 
 class _Reporter:
-    """Tells Optuna of every epoch, and ends what falls behind."""
+    """Callback that reports each epoch to Optuna, and prunes the trial on its advice."""
 
     def __init__(self, trial: optuna.Trial, epochs: int) -> None:
         self._trial, self._epochs = trial, epochs
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """Reports; raises Optuna's TrialPruned."""
+        """Report the validation accuracy. Raise TrialPruned if the trial is to be pruned."""
         import optuna
 
         assert record.validation_accuracy is not None
@@ -307,12 +331,12 @@ class _Reporter:
             raise optuna.TrialPruned
 
 
-def _tell(study: optuna.Study, trial: optuna.Trial, run: Callable[[optuna.Trial], float]) -> None:
+def _run_trial(study: optuna.Study, trial: optuna.Trial, objective: Callable[[optuna.Trial], float]) -> None:
     import optuna
 
     state = optuna.trial.TrialState
     try:
-        value = run(trial)
+        value = objective(trial)
     except optuna.TrialPruned:
         study.tell(trial, state=state.PRUNED)
     except core.DivergedError as error:
@@ -333,22 +357,22 @@ def _best_so_far(study: optuna.Study) -> dict[str, str]:
 
 
 def _collected(study: optuna.Study, model: str, recipe: Recipe, choices: Space, validation: str, trials: int) -> Sweep:
-    rows = [_row(trial, choices) for trial in _finished(study)]
-    complete = [row for row in rows if row.state == "complete" and row.accuracy is not None]
+    finished = [_sweep_trial(trial, choices) for trial in _finished(study)]
+    complete = [trial for trial in finished if trial.state == "complete" and trial.accuracy is not None]
     if not complete:
-        raise ValueError(f"none of the {len(rows)} trials was completed; look at the ranges, or try more")
-    best = max(complete, key=lambda row: (row.accuracy or -math.inf, -row.number))
-    missing = max(0, trials - len(rows))
-    return Sweep(model, tuple(rows), changed(recipe, best.choices), best, validation, missing)
+        raise ValueError(f"none of the {len(finished)} trials is complete; check the search space or increase trials")
+    best = max(complete, key=lambda trial: (trial.accuracy or -math.inf, -trial.number))
+    missing = max(0, trials - len(finished))
+    return Sweep(model, tuple(finished), changed(recipe, best.choices), best, validation, missing)
 
 
-def _row(trial: optuna.trial.FrozenTrial, choices: Space) -> SweepTrial:
+def _sweep_trial(trial: optuna.trial.FrozenTrial, choices: Space) -> SweepTrial:
     state = "diverged" if "diverged" in trial.user_attrs else {"FAIL": "failed"}.get(trial.state.name)
-    reached = trial.intermediate_values
-    last = max(reached, default=0)
-    picked = {name: choices[name].value(value) for name, value in trial.params.items() if name in choices}
-    accuracy = reached.get(last)
-    return SweepTrial(trial.number, state or trial.state.name.lower(), accuracy, last, picked)
+    accuracies = trial.intermediate_values  # validation accuracy by epoch
+    last = max(accuracies, default=0)
+    sampled = {name: choices[name].value(value) for name, value in trial.params.items() if name in choices}
+    accuracy = accuracies.get(last)
+    return SweepTrial(trial.number, state or trial.state.name.lower(), accuracy, last, sampled)
 
 
 def _shown(value: Any) -> str:

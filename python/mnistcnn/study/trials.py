@@ -1,4 +1,4 @@
-"""What many runs of one experiment leave behind: every run, and what they say together."""
+"""Results of an experiment over several seeds: each trial, and statistics over all trials."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FORMAT = "mnistcnn trials 1"
 
 @dataclass(frozen=True)
 class SetFacts:
-    """Which images a run has seen: their set's name, how many, and the SHA-256 of pixels and labels."""
+    """Identity of a data set: name, number of images, and SHA-256 of shape, classes, pixels and labels."""
 
     name: str
     images: int
@@ -35,35 +35,35 @@ class SetFacts:
 
 @dataclass(frozen=True)
 class Setting:
-    """All that the trials of one experiment share: everything but the seed."""
+    """Settings that all trials of an experiment share: everything except the seed."""
 
     model: str
     graph: str  # SHA-256 of the network's nodes, its input shape and normalization
     parameters: int
     receptive_field: int
-    recipe: dict[str, Any]  # as Recipe.described gives it; the seed is the trial's
+    recipe: dict[str, Any]  # result of Recipe.described; its seed is not used
     train_set: SetFacts
     test_set: SetFacts
     validation: float | SetFacts | None = None
-    folds: int | None = None  # of a cross-validation
+    folds: int | None = None  # number of folds, if it is a cross-validation
 
     @property
     def variant(self) -> str | None:
-        """Which published recipe it is, where a network has several, and what has been changed of it."""
+        """Return the variant of the published recipe and the names of changed fields, or None without a variant."""
         about = self.recipe.get("about") or {}
-        words = [about["variant"]] if about.get("variant") else []
-        if words and about.get("changed"):
-            words.append(f"other {' and '.join(about['changed'])}")
-        return ", ".join(words) or None
+        parts = [about["variant"]] if about.get("variant") else []
+        if parts and about.get("changed"):
+            parts.append(f"changed {' and '.join(about['changed'])}")
+        return ", ".join(parts) or None
 
     @property
     def title(self) -> str:
-        """The model, and the recipe's variant if it has one."""
+        """Return the name of the model, with the variant of the recipe if it has one."""
         return f"{self.model} ({self.variant})" if self.variant else self.model
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Setting:
-        """What ``dataclasses.asdict`` made of a setting."""
+        """Return the setting from the result of ``dataclasses.asdict``."""
         validation = values.get("validation")
         return cls(
             **{
@@ -77,36 +77,36 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One seed: how it was trained, and what its model says about the test set after the last epoch."""
+    """Result of training with one seed: history, and test accuracy and loss after the last epoch."""
 
     seed: int
     history: History
     accuracy: float | None  # on the test set, 0 to 1; None if the training diverged
-    loss: float | None
-    failure: str | None = None  # why it has no result
-    made_with: dict[str, Any] = field(default_factory=dict)  # versions and machine
-    result: TestResult | None = field(default=None, repr=False)
-    model: Model | None = field(default=None, repr=False)
+    loss: float | None  # on the test set; None if the training diverged
+    failure: str | None = None  # error message if the training diverged
+    made_with: dict[str, Any] = field(default_factory=dict)  # versions, machine and engine
+    result: TestResult | None = field(default=None, repr=False)  # None if read from a file
+    model: Model | None = field(default=None, repr=False)  # only with keep_models=True
 
     def to_dict(self) -> dict[str, Any]:
-        """Numbers and words only; neither step losses, nor answers, nor weights."""
+        """Return a dictionary of numbers and strings, without step losses, predictions and weights."""
         history = {**self.history.to_dict(), "step_losses": [], "recipe": None}
         numbers = {"seed": self.seed, "accuracy": self.accuracy, "loss": self.loss, "failure": self.failure}
-        plain: dict[str, Any] = without_nan({**numbers, "made_with": dict(self.made_with), "history": history})
-        return plain
+        values: dict[str, Any] = without_nan({**numbers, "made_with": dict(self.made_with), "history": history})
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Trial:
-        """The trial that `to_dict` described."""
+        """Return the trial from the result of `to_dict`."""
         return cls(**{**values, "history": History.from_dict(values["history"])})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Trials:
-    """The same experiment with many seeds. `mnistcnn.run_trials` makes it.
+    """Trials of one experiment with different seeds, returned by `mnistcnn.run_trials`.
 
-    Accuracies lie in 0 to 1 and are those of the last epoch on the test set, which was looked at once. A seed whose
-    training diverged has no accuracy: it is missing in mean and deviation, and counts as below every target.
+    Accuracies are from 0 to 1, measured on the test set after the last epoch. A diverged trial has no accuracy: it is
+    excluded from mean and standard deviation, and counts as below every target.
 
     Examples
     --------
@@ -120,90 +120,90 @@ class Trials:
 
     setting: Setting
     trials: tuple[Trial, ...]
-    unfinished: tuple[int, ...] = ()  # seeds that were asked for, but interrupted
-    target: float | None = None
+    unfinished: tuple[int, ...] = ()  # seeds of interrupted trials
+    target: float | None = None  # accuracy from 0 to 1
 
-    # ---- what it says
+    # ---- statistics
 
     @property
     def complete(self) -> tuple[Trial, ...]:
-        """The trials that have an accuracy."""
+        """Return the trials that have an accuracy."""
         return tuple(trial for trial in self.trials if trial.accuracy is not None)
 
     @property
     def diverged(self) -> tuple[Trial, ...]:
-        """The trials whose loss was no longer a number."""
+        """Return the trials whose loss became NaN or infinite."""
         return tuple(trial for trial in self.trials if trial.accuracy is None)
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds of `complete`; histories, accuracies, results and models are in the same order."""
+        """Return the seeds of the complete trials, in the order of all other properties."""
         return tuple(trial.seed for trial in self.complete)
 
     @property
     def histories(self) -> tuple[History, ...]:
-        """Every epoch of every complete trial."""
+        """Return the histories of the complete trials."""
         return tuple(trial.history for trial in self.complete)
 
     @property
     def accuracies(self) -> tuple[float, ...]:
-        """On the test set, after the last epoch."""
+        """Return the test accuracies of the complete trials after the last epoch."""
         return tuple(trial.accuracy for trial in self.trials if trial.accuracy is not None)
 
     @property
     def results(self) -> tuple[TestResult, ...]:
-        """Every answer of every complete trial. Files keep numbers only, so what was read from one has none."""
+        """Return the test results of the complete trials. Raise ValueError if the trials were read from a file."""
         results = tuple(trial.result for trial in self.complete if trial.result is not None)
         if len(results) < len(self.complete):
-            raise ValueError("trials that were read from a file have accuracies, but not every single answer")
+            raise ValueError("trials read from a file have no test results, only accuracies")
         return results
 
     @property
     def models(self) -> tuple[Model, ...]:
-        """The trained models, if ``run_trials(..., keep_models=True)`` kept them."""
+        """Return the trained models. Raise ValueError unless `run_trials` was called with ``keep_models=True``."""
         models = tuple(trial.model for trial in self.complete if trial.model is not None)
         if len(models) < len(self.complete):
-            raise ValueError("the models were not kept; say run_trials(..., keep_models=True)")
+            raise ValueError("the models were not kept; pass keep_models=True to run_trials")
         return models
 
     @property
     def recipe(self) -> Recipe:
-        """How they were trained."""
+        """Return the recipe of the trials."""
         from mnistcnn.training.recipes import Recipe
 
         return Recipe.from_dict(self.setting.recipe)
 
     @property
     def mean(self) -> float:
-        """The mean accuracy; NaN if no trial is complete."""
+        """Return the mean accuracy; NaN if no trial is complete."""
         return mean_of(self.accuracies)
 
     @property
     def sd(self) -> float:
-        """The standard deviation over seeds (n - 1); NaN of a single one."""
+        """Return the sample standard deviation over seeds (n - 1); NaN for a single seed."""
         return deviation_of(self.accuracies)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the mean, by Student's t, cut off at 0 and 1; NaN of a single seed."""
+        """Return the 95 % confidence interval of the mean (Student's t), clipped to 0 and 1; NaN for a single seed."""
         count = len(self.accuracies)
         if count < 2:
             return math.nan, math.nan
-        reach = quantile(0.95, count - 1) * self.sd / math.sqrt(count)
-        return max(0.0, self.mean - reach), min(1.0, self.mean + reach)
+        margin = quantile(0.95, count - 1) * self.sd / math.sqrt(count)
+        return max(0.0, self.mean - margin), min(1.0, self.mean + margin)
 
     @property
     def minimum(self) -> float:
-        """The accuracy of the worst complete trial; NaN if there is none."""
+        """Return the lowest accuracy; NaN if no trial is complete."""
         return min(self.accuracies, default=math.nan)
 
     @property
     def train_accuracy(self) -> float:
-        """The mean accuracy seen while training in the last epoch, of the complete trials."""
+        """Return the mean training accuracy of the last epoch over the complete trials."""
         return mean_of(tuple(history.last.train_accuracy for history in self.histories))
 
     def share_at_least(self, target: float) -> float:
-        """The share of trials with an accuracy of at least ``target`` (0 to 1); a diverged one has none."""
+        """Return the fraction of all trials, diverged ones included, with an accuracy of at least ``target``."""
         target = checked_target(target)
         reached = sum(accuracy >= target for accuracy in self.accuracies)
         return reached / len(self.trials) if self.trials else math.nan
@@ -217,10 +217,10 @@ class Trials:
     def __getitem__(self, index: int) -> Trial:
         return self.trials[index]
 
-    # ---- on paper
+    # ---- export and display
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, numbers and words."""
+        """Return a dictionary of lists, numbers and strings, ready for JSON."""
         return {
             "format": _FORMAT,
             "setting": without_nan(plain(asdict(self.setting))),
@@ -231,23 +231,23 @@ class Trials:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Trials:
-        """The trials that `to_dict` described."""
+        """Return the trials from the result of `to_dict`."""
         if values.get("format") != _FORMAT:
-            raise ValueError(f"expected a dictionary of format {_FORMAT!r}, got {values.get('format')!r}")
+            raise ValueError(f"format must be {_FORMAT!r}, got {values.get('format')!r}")
         trials = tuple(Trial.from_dict(each) for each in values["trials"])
         return cls(Setting.from_dict(values["setting"]), trials, tuple(values["unfinished"]), values["target"])
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """JSON text, also written to ``path`` if given."""
+        """Return JSON text; also write it to ``path`` if given."""
         return json_text(self.to_dict(), path)
 
     @classmethod
     def from_json(cls, path: str | Path) -> Trials:
-        """Reads what `to_json` wrote."""
+        """Read trials from a file written by `to_json`."""
         return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
 
     def headline(self) -> str:
-        """One line: mean and deviation first."""
+        """Return a one-line summary: mean, standard deviation, interval, minimum and target."""
         if not self.complete:
             return f"no result: {self._counted()}"
         parts = [f"{spread(self.mean, self.sd)} ({self._counted()})"]
@@ -259,18 +259,16 @@ class Trials:
         return ", ".join(parts)
 
     def _counted(self) -> str:
-        """Such as "10 seeds, last epoch", with all that is missing."""
+        """Return the number of trials as text, such as "10 seeds, last epoch; 1 diverged, excluded from the mean"."""
         unit = "fold" if self.setting.folds else "seed"
-        done, asked = len(self.complete), len(self.trials) + len(self.unfinished)
-        counted = f"{done} of {asked} {unit}s" if done < asked else f"{done} {unit}{'' if done == 1 else 's'}"
-        words = [f"{counted}, last epoch"]
+        done, total = len(self.complete), len(self.trials) + len(self.unfinished)
+        counted = f"{done} of {total} {unit}s" if done < total else f"{done} {unit}{'' if done == 1 else 's'}"
+        parts = [f"{counted}, last epoch"]
         if self.diverged:
-            words.append(
-                f"{len(self.diverged)} diverged and {'is' if len(self.diverged) == 1 else 'are'} not in the mean"
-            )
+            parts.append(f"{len(self.diverged)} diverged, excluded from the mean")
         if self.unfinished:
-            words.append(f"{len(self.unfinished)} interrupted")
-        return "; ".join(words)
+            parts.append(f"{len(self.unfinished)} interrupted")
+        return "; ".join(parts)
 
     def _about(self) -> str:
         setting = self.setting
@@ -293,25 +291,25 @@ class Trials:
 
 
 def checked_target(target: object) -> float:
-    """An accuracy from 0 to 1."""
+    """Return the target as float. Raise ValueError unless it is an accuracy from 0 to 1."""
     if isinstance(target, bool) or not isinstance(target, int | float) or not 0 <= target <= 1:
-        hint = f"; for {target} % say {target / 100:g}" if isinstance(target, int | float) and target <= 100 else ""
+        hint = f"; for {target} % pass {target / 100:g}" if isinstance(target, int | float) and target <= 100 else ""
         raise ValueError(f"target must be an accuracy from 0 to 1, such as 0.994, got {target!r}{hint}")
     return float(target)
 
 
 def percent(value: float, digits: int = 2) -> str:
-    """An accuracy as people say it."""
+    """Return a fraction as text in percent; "-" for NaN."""
     return "-" if math.isnan(value) else f"{100 * value:.{digits}f} %"
 
 
 def spread(mean: float, sd: float) -> str:
-    """Mean and standard deviation in percent."""
+    """Return mean and standard deviation as text in percent."""
     return percent(mean) if math.isnan(sd) else f"{100 * mean:.2f} ± {percent(sd)}"
 
 
 def plain(value: Any) -> Any:
-    """The same with lists for tuples, as JSON gives it back."""
+    """Return the value with tuples converted to lists, as read from JSON."""
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
     return [plain(each) for each in value] if isinstance(value, list | tuple) else value
