@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from mnistcnn.study.ensemble import Ensemble as Ensemble
     from mnistcnn.study.log import experiments as experiments
     from mnistcnn.study.runner import run_trials as run_trials
-    from mnistcnn.study.sweep import sweep as sweep
+    from mnistcnn.study.search import sweep as sweep
     from mnistcnn.study.trials import Trials as Trials
     from mnistcnn.training.checkpoints import Checkpoint as Checkpoint
     from mnistcnn.training.history import History as History
@@ -91,7 +91,7 @@ _EXPORTS = Exports(
         "study.ensemble": ("Ensemble",),
         "study.log": ("experiments",),
         "study.runner": ("run_trials",),
-        "study.sweep": ("sweep",),
+        "study.search": ("sweep",),
         "study.trials": ("Trials",),
         "training.checkpoints": ("Checkpoint",),
         "training.history": ("History",),

@@ -80,6 +80,12 @@ def test_public_names_exist() -> None:
             getattr(mnistcnn, name)
 
 
+def test_first_use_of_sweep_is_the_function_in_both_places() -> None:
+    """A module of the same name would become an attribute of its package when it is imported."""
+    code = "import mnistcnn; assert mnistcnn.sweep is mnistcnn.study.sweep; assert callable(mnistcnn.study.sweep)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_type_checkers_see_the_same_names() -> None:
     """Compare the imports under TYPE_CHECKING with the table of exports."""
     for module in (mnistcnn, mnistcnn.study):

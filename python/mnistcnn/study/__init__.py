@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from mnistcnn.study.log import Experiments as Experiments
     from mnistcnn.study.log import experiments as experiments
     from mnistcnn.study.runner import run_trials as run_trials
-    from mnistcnn.study.sweep import Sweep as Sweep
-    from mnistcnn.study.sweep import sweep as sweep
+    from mnistcnn.study.search import Sweep as Sweep
+    from mnistcnn.study.search import sweep as sweep
     from mnistcnn.study.trials import Trial as Trial
     from mnistcnn.study.trials import Trials as Trials
 
@@ -37,7 +37,7 @@ _EXPORTS = Exports(
             "experiments",
         ),
         "runner": ("run_trials",),
-        "sweep": (
+        "search": (
             "Sweep",
             "sweep",
         ),

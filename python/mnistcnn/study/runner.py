@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from mnistcnn._internal.checks import seed_number, whole_number
@@ -144,6 +145,7 @@ def run_jobs(
             execution.run(jobs)
         except KeyboardInterrupt:
             execution.stop()
+            execution.wait_for_storing()
             if not execution.done:
                 raise
             done = ", ".join(str(seed) for seed in sorted(execution.done))
@@ -166,6 +168,8 @@ class _Execution:
         self._pending: dict[Future[Trial], Job] = {}
         # Not concurrent.futures.wait: it holds the locks of all futures, and Ctrl-C inside would leave them locked.
         self._finished: SimpleQueue[Future[Trial]] = SimpleQueue()
+        self._storing: Thread | None = None
+        self._log_error = ""
         self.done: dict[int, Trial] = {}
 
     def run(self, jobs: Sequence[Job]) -> None:
@@ -203,14 +207,26 @@ class _Execution:
         except SetMissingError:
             self._submit(job, job)  # by value
             return
-        self.done[job.seed] = trial
+        # In a thread of its own, which Ctrl-C does not interrupt: a trial is stored and logged, or neither.
+        self._storing = Thread(target=self._store, args=(trial,))
+        self._storing.start()
+        self.wait_for_storing()
+
+    def _store(self, trial: Trial) -> None:
         if self._log is not None:
             try:
                 append(self._log, self._setting, trial)
             except OSError as error:  # a full disk must not discard hours of training
-                warnings.warn(
-                    f"trial of seed {trial.seed} could not be written to the experiment log: {error}", stacklevel=5
-                )
+                self._log_error = f"trial of seed {trial.seed} could not be written to the experiment log: {error}"
+        self.done[trial.seed] = trial
+
+    def wait_for_storing(self) -> None:
+        """Wait until the latest trial is stored, and warn if it could not be logged."""
+        if self._storing is not None:
+            self._storing.join()
+        message, self._log_error = self._log_error, ""
+        if message:
+            warnings.warn(message, stacklevel=6)
 
     def _show(self, jobs: Sequence[Job]) -> None:
         epochs = len(self._listener.epochs)

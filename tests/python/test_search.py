@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import signal
 import sqlite3
@@ -17,10 +16,10 @@ import pytest
 import torch
 
 import mnistcnn
+from mnistcnn.study import search as search_module
 from mnistcnn.training.recipes import Recipe
 
 pytest.importorskip("optuna")
-sweep_module = importlib.import_module("mnistcnn.study.sweep")  # mnistcnn.study.sweep may be the function
 
 RECIPE = Recipe(epochs=2, batch_size=50)
 SPACE = {"optimizer.lr": (1e-5, 0.2, "log"), "batch_size": [40, 80]}
@@ -181,7 +180,7 @@ def test_other_errors_are_raised(data: Any, monkeypatch: pytest.MonkeyPatch):
     def failing(*_: Any, **__: Any) -> Any:
         raise MemoryError("out of memory")
 
-    monkeypatch.setattr(sweep_module, "train", failing)
+    monkeypatch.setattr(search_module, "train", failing)
     with pytest.raises(MemoryError, match="out of memory"):
         search(data)
 
@@ -197,7 +196,7 @@ def test_ctrl_c_returns_finished_trials(stored: bool, data: Any, tmp_path: Path,
             raise KeyboardInterrupt
         return mnistcnn.train(model, train_set, recipe, **options)
 
-    monkeypatch.setattr(sweep_module, "train", train)
+    monkeypatch.setattr(search_module, "train", train)
     with pytest.warns(UserWarning, match="interrupted: 2 of 6 trials are finished") as caught:
         found = search(data, pruning=False, **storage)
     assert ("to resume" in str(caught[0].message)) == stored
@@ -212,7 +211,7 @@ def test_ctrl_c_before_the_first_complete_trial_is_raised(data: Any, monkeypatch
     def train(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sweep_module, "train", train)
+    monkeypatch.setattr(search_module, "train", train)
     with pytest.raises(KeyboardInterrupt):
         search(data)
 
@@ -223,7 +222,7 @@ def test_separate_validation_set(data: Any, digits: Any):
 
 
 def test_invalid_arguments_raise_before_training(data: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sweep_module, "train", lambda *_, **__: pytest.fail("training has started"))
+    monkeypatch.setattr(search_module, "train", lambda *_, **__: pytest.fail("training has started"))
     with pytest.raises(ValueError, match="trials must be an integer of at least 1, got 0"):
         search(data, trials=0)
     with pytest.raises(ValueError, match=r"validation must be an ImageSet or a fraction .*got None"):
