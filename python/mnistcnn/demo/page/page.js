@@ -121,7 +121,7 @@ function show(answer) {
     const probability = probabilities[index] ?? 0;
     row.classList.toggle("best", index === best);
     row.querySelector(".bar").style.width = `${100 * probability}%`;
-    row.querySelector(".share").textContent = probabilities.length ? percent(probability) : "–";
+    row.querySelector(".probability").textContent = probabilities.length ? percent(probability) : "–";
   });
   paint(find("image"), answer?.image, (grey) => [grey, grey, grey]);
   paint(find("heat"), answer?.image, (grey, index) => {
@@ -156,7 +156,7 @@ async function start() {
   drawing.width = drawing.height = model.canvas;
   for (let index = 0; index < model.classes; ++index) {
     const row = document.createElement("li");
-    for (const part of ["name", "track", "share"]) {
+    for (const part of ["name", "track", "probability"]) {
       const element = document.createElement("span");
       element.className = part;
       row.append(element);
