@@ -88,9 +88,9 @@ def test_script_of_the_course_runs_unchanged(capsys: pytest.CaptureFixture[str])
     lines = [line for line in out.splitlines() if line]
     assert len(lines) == 2
     assert all(line.startswith("Test set: Average loss: ") and "/500 (" in line for line in lines)
-    assert len(names["train_losses"]) == len(names["train_acc"]) == 2 * 20, "the whole run, for display_plot"
+    assert len(names["train_losses"]) == len(names["train_acc"]) == 2 * 20, "entries of all epochs, for display_plot"
     assert len(names["test_losses"]) == len(names["test_acc"]) == 2
-    assert names["test_acc"][-1] > 40, "it has learnt something"
+    assert names["test_acc"][-1] > 40, "accuracy must be above chance"
     assert names["train_losses"][-1] < names["train_losses"][0]
     assert names["optimizer"].param_groups[0]["lr"] == 0.01
 
@@ -107,8 +107,8 @@ print(GetCorrectPredCount(model(batch_data.to(device)), batch_label.to(device)))
 
 
 @pytest.mark.usefixtures("small")
-def test_an_accelerated_module_goes_a_plain_ones_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The whole script with both: the same batches, losses, tables and counts; weights go from one to the other."""
+def test_accelerated_module_behaves_like_plain_module(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Runs the script with both, and compares batches, losses and tables. Weights load into a plain module."""
     runs, printed = [], []
     for net in ("mnistcnn.accelerate(Net())", "Net()"):
         torch.manual_seed(6)
@@ -129,7 +129,7 @@ def test_an_accelerated_module_goes_a_plain_ones_way(tmp_path: Path, capsys: pyt
 
 
 class Rows(nn.Module):
-    """Takes flat images, as many notebooks' first network does."""
+    """Network whose input is flat images, as in the first network of many notebooks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,11 +139,11 @@ class Rows(nn.Module):
         return self.fc(x)
 
 
-def test_a_module_of_flat_images(batches: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_module_with_flat_images(batches: Any, capsys: pytest.CaptureFixture[str]) -> None:
     model = mnistcnn.accelerate(Rows(), input_shape=(784,))
     flat = [(images.view(-1, 784), labels) for images, labels in batches]
-    for given in (batches, flat):
-        accuracies, _ = course.train(model, "cpu", given, torch.optim.SGD(model.parameters(), lr=0.05))
+    for loader in (batches, flat):
+        accuracies, _ = course.train(model, "cpu", loader, torch.optim.SGD(model.parameters(), lr=0.05))
     assert accuracies[-1] > accuracies[0]
     course.test(model, "cpu", batches)
     tested, _ = course.test(model, "cpu", flat)
@@ -152,7 +152,7 @@ def test_a_module_of_flat_images(batches: Any, capsys: pytest.CaptureFixture[str
     assert "Linear-1                   [-1, 10]           7,850" in capsys.readouterr().out
 
 
-def test_everything_the_courses_call_is_there() -> None:
+def test_star_import_provides_the_names_of_the_course() -> None:
     names: dict[str, Any] = {}
     exec("from mnistcnn.course import *", names)
     wanted = "use_device train_transforms test_transforms make_data data_loader get_dataloaders train test plot_data"

@@ -85,7 +85,7 @@ def test_notebook_displays_a_figure_once(run: Any):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_live_curves_stand_in_one_output_and_values_are_tables(run: Any):
+def test_notebook_updates_live_curves_in_place_and_displays_tables(run: Any):
     shown = run(TRAINED)
     live = [each for each in shown[1] if "<svg" in each.get("data", {}).get("text/html", "")]
     assert len(live) == 1  # updated in place

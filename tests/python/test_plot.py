@@ -44,6 +44,7 @@ PLOTS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "per_class": lambda model, data, result, **o: plot.per_class(result, **o),
     "receptive_field": lambda model, data, result, **o: plot.receptive_field(model, data, **o),
     "reliability": lambda model, data, result, **o: plot.reliability(result, **o),
+    "roofline": lambda model, data, result, **o: plot.roofline(mnistcnn.profile.profile(model, seconds=0.05), **o),
     "saliency": lambda model, data, result, **o: plot.saliency(model, data, **o),
     "trials": lambda model, data, result, **o: plot.trials({"a": [0.98, 0.99], "b": [0.99]}, **o),
 }
@@ -233,7 +234,7 @@ def test_curves_in_given_axes():
     figure, axes = plt.subplots(2, 2)
     assert plot.curves([history(1), history(2)], axes=axes) is figure
     assert all(len(ax.lines) == 2 for ax in axes.ravel())
-    with pytest.raises(ValueError, match="axes .* got 2"):
+    with pytest.raises(ValueError, match="axes must be four axes, got 2"):
         plot.curves(history(), axes=axes[0])
     with pytest.raises(TypeError, match="got int"):
         plot.curves(3)
@@ -259,7 +260,7 @@ def test_mistakes_plots_the_mistakes_of_the_result(tested: Any):
     one = result.confusions[0]
     chosen = plot.mistakes(result, data, chosen=result.mistakes_between(one.label, one.prediction), count=99)
     assert len(chosen.axes[0].images) == one.count
-    with pytest.raises(ValueError, match="data .* 200 images, got 5 images"):
+    with pytest.raises(ValueError, match=r"data .* 200 images, got 5 images"):
         plot.mistakes(result, data[:5])
 
 

@@ -52,11 +52,11 @@ def lr_find(
     check_network(model)  # before any download
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     check_engine(engine)
-    made = recipe_from_options(model, recipe, batch_size=batch_size, momentum=momentum, seed=seed)
+    run_recipe = recipe_from_options(model, recipe, batch_size=batch_size, momentum=momentum, seed=seed)
     train_set, _ = load(data, images)
     network = create_network(model, train_set, seed)
     found = mnistcnn.find_lr(
-        network, train_set, made, start=start, end=end, steps=steps, engine=engine, threads=threads, progress=True
+        network, train_set, run_recipe, start=start, end=end, steps=steps, engine=engine, threads=threads, progress=True
     )
     if plot is not None:
         save_figure(mnistcnn.plot.lr_finder(found), plot)

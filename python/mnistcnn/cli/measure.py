@@ -23,13 +23,13 @@ def bench(
     """
     import mnistcnn
     from mnistcnn.profile.epoch_times import WAYS
-    from mnistcnn.profile.epoch_times import bench as measured
+    from mnistcnn.profile.epoch_times import bench as measure
 
     names = mnistcnn.list_models(pattern)
     if not names:
         raise ValueError(f"no model matches {pattern!r}; available: {', '.join(mnistcnn.list_models())}")
     found = []
-    for times in measured(names, threads=threads, repeats=repeats):
+    for times in measure(names, threads=threads, repeats=repeats):
         print_message(
             f"{times.network}: {', '.join(f'{key} {_format_seconds(getattr(times, key))}' for key in WAYS)} s"
         )
@@ -63,13 +63,13 @@ def profile(
 ) -> None:
     """Profile a training step. Prints the time of each layer."""
     from mnistcnn.plot import roofline
-    from mnistcnn.profile import profile as measured
+    from mnistcnn.profile import profile as measure
 
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
-    made = measured(load_or_create(model), batch_size=batch_size, threads=threads, seconds=seconds)
+    report = measure(load_or_create(model), batch_size=batch_size, threads=threads, seconds=seconds)
     if plot is not None:
-        save_figure(roofline(made), plot)
+        save_figure(roofline(report), plot)
     if as_json:
-        print_json(made.to_dict())
+        print_json(report.to_dict())
     else:
-        print(made)
+        print(report)

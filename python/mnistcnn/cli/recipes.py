@@ -70,18 +70,18 @@ def recipe_from_options(
     seed: int | None = None,
 ) -> Recipe:
     """Return the recipe that the options select, with the fields that they override."""
-    made = _recipe_by_name(model, recipe)
+    selected = _recipe_by_name(model, recipe)
     given = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     rates: dict[str, Any] = {name: value for name, value in (("lr", lr), ("momentum", momentum)) if value is not None}
     for name in rates:
-        if name not in {each.name for each in fields(made.optimizer)}:
+        if name not in {each.name for each in fields(selected.optimizer)}:
             raise ValueError(
-                f"--{name} is not supported by the optimizer of the recipe, {type(made.optimizer).__name__}"
+                f"--{name} is not supported by the optimizer of the recipe, {type(selected.optimizer).__name__}"
             )
     if rates:
-        changes["optimizer"] = replace(made.optimizer, **rates)
-    return made.replace(**changes) if changes else made
+        changes["optimizer"] = replace(selected.optimizer, **rates)
+    return selected.replace(**changes) if changes else selected
 
 
 def _recipe_by_name(model: str, recipe: str | None) -> Recipe:

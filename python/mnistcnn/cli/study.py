@@ -74,18 +74,18 @@ def trials(
     check_network(model)
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     check_engine(engine)
-    made = recipe_from_options(model, recipe, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum)
+    run_recipe = recipe_from_options(model, recipe, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum)
     train_set, test_set = load(data, images)
-    print_message(f"{model}: {seeds} x {made.epochs} epochs on {len(train_set):,} images of {train_set.name}")
+    print_message(f"{model}: {seeds} x {run_recipe.epochs} epochs on {len(train_set):,} images of {train_set.name}")
     before = _file_size(log)
     found = mnistcnn.run_trials(
         model,
         train_set,
         test_set,
-        made,
+        run_recipe,
         seeds,
         log=log,
-        validation=validation_fraction(made, validation),
+        validation=validation_fraction(run_recipe, validation),
         engine=engine,
         target=None if target is None else target / 100,
     )
@@ -142,13 +142,13 @@ def sweep(
     check_writable(storage)
     check_engine(engine)
     space = dict(_parse_range(each) for each in vary)
-    made = recipe_from_options(model, recipe, epochs=epochs)
+    run_recipe = recipe_from_options(model, recipe, epochs=epochs)
     train_set, _ = load(data, images)
     found = mnistcnn.sweep(
         model,
         train_set,
         space,
-        recipe=made,
+        recipe=run_recipe,
         trials=tries,
         validation=validation,
         storage=None if storage is None else f"sqlite:///{storage.absolute()}",

@@ -80,16 +80,18 @@ def train(
     check_writable(target)
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     check_engine(engine)
-    made = recipe_from_options(model, recipe, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum, seed=seed)
+    run_recipe = recipe_from_options(
+        model, recipe, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum, seed=seed
+    )
     train_set, test_set = load(data, images)
     network = create_network(model, train_set, seed)
-    part = validation_fraction(made, validation)
+    part = validation_fraction(run_recipe, validation)
     history = _train(
         network,
         train_set,
         target,
         _EpochPrinter("test" if part is None else "validation"),
-        recipe=made,
+        recipe=run_recipe,
         validation=test_set if part is None else part,
         engine=engine,
         threads=threads,
@@ -105,7 +107,7 @@ def train(
     if plot is not None:
         save_figure(mnistcnn.plot.curves(history, evaluated="Test" if part is None else "Validation"), plot)
     if as_json:
-        report = {"data": test_set.name, "test": scores(result), "recipe": made.to_dict(), "file": str(target)}
+        report = {"data": test_set.name, "test": scores(result), "recipe": run_recipe.to_dict(), "file": str(target)}
         print_json({**history.to_dict(), **report})
 
 

@@ -152,7 +152,7 @@ def _loaders(
     train_set, test_set = sets
     pixels = transforms.normalization if train_set.name == "mnist" else Normalization.of(train_set)
 
-    def made(images: ImageSet, shuffled: bool, steps: tuple[Step, ...]) -> DataLoader:
+    def make_loader(images: ImageSet, shuffled: bool, steps: tuple[Step, ...]) -> DataLoader:
         return DataLoader(
             images,
             batch_size,
@@ -164,7 +164,7 @@ def _loaders(
             pin_memory=pin_memory,
         )
 
-    return made(train_set, shuffle, transforms.steps), made(test_set, False, ())
+    return make_loader(train_set, shuffle, transforms.steps), make_loader(test_set, False, ())
 
 
 def _drawn_seed() -> int:

@@ -127,8 +127,8 @@ def _rows(module: nn.Module, size: tuple[int, ...]) -> list[_Row]:
     rows: list[_Row] = []
 
     def record(called: nn.Module, _: Any, outputs: Any) -> None:
-        given = outputs if isinstance(outputs, list | tuple) else (outputs,)
-        shapes = tuple(tuple(each.shape[1:]) for each in given if isinstance(each, torch.Tensor))
+        tensors = outputs if isinstance(outputs, list | tuple) else (outputs,)
+        shapes = tuple(tuple(each.shape[1:]) for each in tensors if isinstance(each, torch.Tensor))
         own = sum(each.numel() for each in called.parameters(recurse=False))
         rows.append(_Row(f"{type(called).__name__}-{len(rows) + 1}", shapes, own))
 
