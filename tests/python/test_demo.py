@@ -1,4 +1,4 @@
-"""The page to draw on: its server by hand-made requests, and the whole in a real browser where there is one."""
+"""Demo: the server with HTTP requests, and the page in a browser if one is installed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BYTES = {"Content-Type": "application/octet-stream"}
 
 @pytest.fixture(scope="module")
 def model() -> mnistcnn.Model:
-    """Reads drawn digits well after a few seconds."""
+    """Return a model with a good accuracy on digits."""
     trained = mnistcnn.create_model("session7_net", seed=1)
     mnistcnn.train(trained, mnistcnn.load("digits")[0], epochs=2, progress=False)
     return trained
@@ -36,7 +36,7 @@ def model() -> mnistcnn.Model:
 
 @pytest.fixture(scope="module")
 def port(model: mnistcnn.Model) -> Iterator[int]:
-    """A page that is being served."""
+    """Serve the page in a thread, and return the port."""
     server = uvicorn.Server(uvicorn.Config(make_app(model), log_level="warning"))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -56,8 +56,8 @@ def ask(port: int, method: str, path: str, body: bytes | None = None, headers: d
         return response, response.read()
 
 
-def test_the_page_and_its_parts_are_served(port: int):
-    for path, kind, holds in [
+def test_server_sends_the_files_of_the_page(port: int):
+    for path, kind, content in [
         ("/", "text/html", b"Draw a digit"),
         ("/page.css", "text/css", b"light-dark"),
         ("/page.js", "text/javascript", b"getImageData"),
@@ -67,16 +67,16 @@ def test_the_page_and_its_parts_are_served(port: int):
         assert response.status == 200
         assert response.headers["Content-Type"].startswith(kind)
         assert "default-src 'none'" in response.headers["Content-Security-Policy"]
-        assert holds in body
+        assert content in body
     assert ask(port, "GET", "/../server.py")[0].status == 404
 
 
-def test_the_model_describes_itself(port: int):
+def test_server_sends_the_description_of_the_model(port: int):
     about = json.loads(ask(port, "GET", "/model")[1])
     assert about == {"name": "session7_net", "parameters": 7596, "canvas": CANVAS, "size": 28, "classes": 10}
 
 
-def test_a_drawing_is_read(port: int, model: mnistcnn.Model):
+def test_server_classifies_a_drawing(port: int, model: mnistcnn.Model):
     drawing = np.zeros((CANVAS, CANVAS), np.uint8)
     drawing[40:240, 130:152] = 255  # a one
     response, body = ask(port, "POST", "/read", drawing.tobytes(), BYTES)
@@ -91,50 +91,50 @@ def test_a_drawing_is_read(port: int, model: mnistcnn.Model):
     assert 0 <= min(answer["heat"]) <= max(answer["heat"]) <= 1
 
 
-def test_nothing_drawn_is_no_answer(port: int):
+def test_server_sends_no_prediction_for_a_blank_drawing(port: int):
     response, body = ask(port, "POST", "/read", bytes(CANVAS * CANVAS), BYTES)
     assert (response.status, json.loads(body)) == (200, {})
 
 
 @pytest.mark.parametrize(
-    ("size", "headers", "status", "says"),
+    ("size", "headers", "status", "message"),
     [
-        (CANVAS * CANVAS + 1, BYTES, 413, "larger"),
-        (10_000_000, BYTES, 413, "larger"),
+        (CANVAS * CANVAS + 1, BYTES, 413, "got more"),
+        (10_000_000, BYTES, 413, "got more"),
         (17, BYTES, 400, "got 17"),
         (0, BYTES, 400, "got 0"),
         (CANVAS * CANVAS, {"Content-Type": "text/plain"}, 415, "octet-stream"),
     ],
 )
-def test_other_bodies_are_refused(port: int, size: int, headers: dict[str, str], status: int, says: str):
+def test_invalid_requests_are_rejected(port: int, size: int, headers: dict[str, str], status: int, message: str):
     try:
         response, body = ask(port, "POST", "/read", bytes(size), headers)
     except (BrokenPipeError, ConnectionResetError):
-        assert size > 1_000_000  # it stopped listening before all had been sent
+        assert size > 1_000_000  # the server closed the connection before the whole body was sent
         return
     assert response.status == status
-    assert says in json.loads(body)["error"]
+    assert message in json.loads(body)["error"]
 
 
-def test_other_names_are_refused(port: int):
-    """A page of another site that has its name point here gets nothing."""
+def test_requests_for_other_hosts_are_rejected(port: int):
+    """Protects against DNS rebinding: the name of another site that resolves to this machine."""
     assert ask(port, "GET", "/model", headers={"Host": "elsewhere.example"})[0].status == 400
 
 
-def test_a_taken_port_is_said(model: mnistcnn.Model, port: int):
-    with pytest.raises(OSError, match=f"port {port}: .*choose another port, or 0"):
+def test_unavailable_port_raises(model: mnistcnn.Model, port: int):
+    with pytest.raises(OSError, match=f"port {port}: .*choose another port"):
         serve(model, port=port, open_browser=False)
-    with pytest.raises(ValueError, match="between 0 and 65535, got 70000"):
+    with pytest.raises(ValueError, match=r"port .*65535, got 70000"):
         serve(model, port=70_000, open_browser=False)
 
 
-def test_only_grey_28x28_inputs_can_be_drawn():
+def test_reader_rejects_models_with_other_input_shapes():
     coloured = mnistcnn.Model([mnistcnn.layers.Flatten(), mnistcnn.layers.Linear(10)], input_shape=(3, 8, 8))
-    with pytest.raises(ValueError, match=r"draws digits of \[1, 28, 28\], but .* takes images \[3, 8, 8\]"):
+    with pytest.raises(ValueError, match=r"\[1, 28, 28\], got .* \[3, 8, 8\]"):
         Reader(coloured)
 
 
-# Strokes as a finger makes them, in a unit square, y downward.
+# Strokes in a unit square, y downward.
 STROKES = {
     0: [
         [
@@ -182,7 +182,7 @@ STROKES = {
 
 
 @pytest.mark.skipif(not (shutil.which("chromedriver") and shutil.which("chromium")), reason="needs Debian's chromium")
-def test_digits_drawn_in_a_browser_are_read(port: int, tmp_path: Path):
+def test_page_classifies_digits_drawn_in_a_browser(port: int, tmp_path: Path):
     pytest.importorskip("selenium")
     from selenium import webdriver
     from selenium.webdriver.common.action_chains import ActionChains
@@ -203,7 +203,7 @@ def test_digits_drawn_in_a_browser_are_read(port: int, tmp_path: Path):
         read = {}
         for digit, strokes in STROKES.items():
             browser.find_element(By.ID, "clear").click()
-            wait.until(lambda _: answer.text == "Nothing drawn yet.")
+            wait.until(lambda _: answer.text == "Draw a digit to see the prediction.")
             hand = ActionChains(browser, duration=10)
             for stroke in strokes:
                 for index, (x, y) in enumerate(stroke):
@@ -212,9 +212,9 @@ def test_digits_drawn_in_a_browser_are_read(port: int, tmp_path: Path):
                         hand.click_and_hold()
                 hand.release()
             hand.perform()
-            wait.until(lambda _: answer.text.startswith("It reads"))
+            wait.until(lambda _: answer.text.startswith("Prediction: "))
             wait.until(lambda _: browser.execute_script("return !state.busy"))
-            read[digit] = int(answer.text.split()[2].rstrip(","))
+            read[digit] = int(answer.text.split()[1].rstrip(","))
             if digit == 3 and (folder := os.environ.get("MNISTCNN_SCREENSHOTS")):
                 browser.save_screenshot(str(Path(folder) / "demo.png"))
         assert len(browser.find_elements(By.CSS_SELECTOR, "#bars li.best")) == 1

@@ -1,4 +1,4 @@
-"""Figures in a real notebook: each is shown once, wherever it stands in its cell."""
+"""Figures in a notebook with a real kernel: each figure must be displayed once, at any position in its cell."""
 
 from __future__ import annotations
 
@@ -54,38 +54,38 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
             resources={"metadata": {"path": str(folder)}},
         )
         environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
-        client.execute(env={**environment, "PYTHONPATH": str(Path(mnistcnn_home())), "IPYTHONDIR": str(folder)})
+        client.execute(env={**environment, "PYTHONPATH": str(Path(site_directory())), "IPYTHONDIR": str(folder)})
         return [cell.outputs for cell in notebook.cells]
 
     return execute
 
 
-def mnistcnn_home() -> Path:
+def site_directory() -> Path:
     import mnistcnn
 
     return Path(mnistcnn.__file__).parents[1]
 
 
-def pictures(outputs: list[Any], kind: str = "image/png") -> int:
+def images(outputs: list[Any], kind: str = "image/png") -> int:
     return sum(kind in output.get("data", {}) for output in outputs)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_figure_appears_once(run: Any):
+def test_notebook_displays_a_figure_once(run: Any):
     shown = run(CELLS)
-    assert {name: pictures(shown[index]) for name, index in zip("abcd", (LAST, FIRST, KEPT, AGAIN), strict=True)} == {
+    assert {name: images(shown[index]) for name, index in zip("abcd", (LAST, FIRST, KEPT, AGAIN), strict=True)} == {
         "a": 1,
         "b": 1,
         "c": 1,
         "d": 1,
     }
-    assert pictures(shown[OWN]) == 1
-    assert pictures(shown[SHOWN]) == 1
-    assert (pictures(shown[SVG], "image/svg+xml"), pictures(shown[SVG])) == (1, 0)
+    assert images(shown[OWN]) == 1
+    assert images(shown[SHOWN]) == 1
+    assert (images(shown[SVG], "image/svg+xml"), images(shown[SVG])) == (1, 0)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_live_curves_stand_in_one_output_and_values_are_tables(run: Any):
+def test_notebook_updates_live_curves_in_place_and_displays_tables(run: Any):
     shown = run(TRAINED)
     live = [each for each in shown[1] if "image/png" in each.get("data", {})]
     assert len(live) == 1  # updated in place

@@ -1,4 +1,4 @@
-"""Figures: returned, never shown."""
+"""Plots: returned figures, drawn values and legibility."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LEARNING_RATES = SimpleNamespace(
     learning_rates=[1e-3, 1e-2, 1e-1, 1], losses=[2.0, 1.0, 0.5, float("nan")], suggestion=0.03
 )
 NETWORKS = {"small": (4_500, 0.985), "large": (320_000, [0.991, 0.993])}
-PICTURES: dict[str, Callable[[Any, Any, Any], Any]] = {
+PLOTS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "augmented": lambda model, data, result, **o: plot.augmented(data, [mnistcnn.transforms.Rotation(30)], **o),
     "confusion": lambda model, data, result, **o: plot.confusion(result, **o),
     "feature_maps": lambda model, data, result, **o: plot.feature_maps(model, data, "convblock2", **o),
@@ -44,50 +44,49 @@ PICTURES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "per_class": lambda model, data, result, **o: plot.per_class(result, **o),
     "receptive_field": lambda model, data, result, **o: plot.receptive_field(model, data, **o),
     "reliability": lambda model, data, result, **o: plot.reliability(result, **o),
+    "roofline": lambda model, data, result, **o: plot.roofline(mnistcnn.profile.profile(model, seconds=0.05), **o),
     "saliency": lambda model, data, result, **o: plot.saliency(model, data, **o),
-    "roofline": lambda model, data, result, **o: plot.roofline(mnistcnn.profile.profile(model, seconds=0), **o),
     "trials": lambda model, data, result, **o: plot.trials({"a": [0.98, 0.99], "b": [0.99]}, **o),
 }
 
 
-def test_every_picture_is_in_the_table():
-    assert {*PICTURES, "curves", "LiveCurves"} == set(plot.__all__)
+def test_table_has_all_plot_functions():
+    assert {*PLOTS, "curves", "LiveCurves"} == set(plot.__all__)
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_a_picture_is_a_new_figure_or_drawn_where_one_says(name: str, tested: Any):
+@pytest.mark.parametrize("name", PLOTS)
+def test_plots_return_a_new_figure_or_draw_into_ax(name: str, tested: Any):
     from matplotlib import pyplot as plt
 
     before = dict(matplotlib.rcParams)
-    figure = PICTURES[name](*tested, title="a title")
+    figure = PLOTS[name](*tested, title="a title")
     assert isinstance(figure, matplotlib.figure.Figure)
-    assert not plt.get_fignums()  # with a backend without windows, pyplot keeps nothing alive
+    assert not plt.get_fignums()  # pyplot must not keep figures alive if the backend has no windows
     assert "a title" in {ax.get_title(loc) for ax in figure.axes for loc in ("left", "center")}
     figure.savefig(io.BytesIO())
     _, axes = plt.subplots(1, 2)
-    assert PICTURES[name](*tested, ax=axes[1]) is axes[1]
+    assert PLOTS[name](*tested, ax=axes[1]) is axes[1]
     assert axes[1].has_data()
     assert not axes[0].has_data()
     assert dict(matplotlib.rcParams) == before
     axes[0].figure.savefig(io.BytesIO())
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_nothing_is_cut_off(name: str, tested: Any):
-    """No text of a new figure stands outside of it."""
-    figure = PICTURES[name](*tested)
+@pytest.mark.parametrize("name", PLOTS)
+def test_texts_are_inside_the_figure(name: str, tested: Any):
+    figure = PLOTS[name](*tested)
     figure.canvas.draw()
     width, height = figure.canvas.get_width_height()
     ticks = {label for ax in figure.axes for label in (*ax.get_xticklabels(), *ax.get_yticklabels())}
     minor = {label for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) for label in axis.get_ticklabels(minor=True)}
-    for text in set(figure.findobj(matplotlib.text.Text)) - ticks - minor:  # ticks out of sight are texts too
+    for text in set(figure.findobj(matplotlib.text.Text)) - ticks - minor:  # findobj also returns invisible tick labels
         if text.get_text() and text.get_visible():
             box = text.get_window_extent()
             inside = box.x0 >= -2 and box.y0 >= -2 and box.x1 <= width + 2 and box.y1 <= height + 2
             assert inside, f"{text.get_text()!r} at {box.extents} in {width}x{height}"
 
 
-def test_ones_own_style_stays(tested: Any):
+def test_plots_keep_the_style_of_the_user(tested: Any):
     from matplotlib import pyplot as plt
 
     with plt.style.context("dark_background"):
@@ -128,7 +127,7 @@ def values(ax: Any, line: int = 0) -> list[float]:
     return ax.lines[line].get_ydata().tolist()
 
 
-def test_curves_draws_two_by_two():
+def test_curves_draws_four_panels():
     figure = mnistcnn.plot.curves(history())
     assert isinstance(figure, matplotlib.figure.Figure)
     assert [ax.get_title() for ax in figure.axes] == TITLES
@@ -143,7 +142,7 @@ def test_curves_draws_two_by_two():
     figure.canvas.draw()
 
 
-def test_several_histories_share_the_panels_and_have_a_legend():
+def test_curves_of_several_histories_have_a_legend():
     figure = mnistcnn.plot.curves([history(1), history(2, epochs=3)])
     assert all(len(ax.lines) == 2 for ax in figure.axes)
     assert values(figure.axes[0], 1) == history(2, epochs=3).column("train_loss").tolist()
@@ -158,14 +157,14 @@ def _legends(figure: Any) -> list[Any]:
     return [*figure.legends, *(ax.get_legend() for ax in figure.axes if ax.get_legend())]
 
 
-def test_without_validation_a_new_figure_has_no_lower_panels():
+def test_curves_without_validation_have_one_row():
     figure = mnistcnn.plot.curves(history(validated=False))
     assert [ax.get_title() for ax in figure.axes] == ["Training loss", "Training accuracy"]
     assert [ax.get_xlabel() for ax in figure.axes] == ["epoch", "epoch"]
     figure.canvas.draw()
 
 
-def test_without_validation_given_axes_are_marked_and_a_figure_gets_two():
+def test_curves_without_validation_note_it_in_given_axes():
     figure = mnistcnn.plot.curves(history(validated=False), figure=matplotlib.figure.Figure())
     assert [ax.get_title() for ax in figure.axes] == ["Training loss", "Training accuracy"]
     figure = matplotlib.figure.Figure()
@@ -174,20 +173,20 @@ def test_without_validation_given_axes_are_marked_and_a_figure_gets_two():
     figure.canvas.draw()
 
 
-def test_one_epoch_and_a_figure_of_ones_own():
+def test_curves_of_one_epoch_in_a_given_figure():
     figure = matplotlib.figure.Figure()
     assert mnistcnn.plot.curves(history(epochs=1), figure=figure) is figure
     assert len(figure.axes) == 4
     figure.savefig(__import__("io").BytesIO())
 
 
-def test_nothing_to_draw():
+def test_curves_without_epochs_raise():
     for nothing in ([], History(), [history(), History()]):
         with pytest.raises(ValueError, match="there is nothing to draw"):
             mnistcnn.plot.curves(nothing)
 
 
-def test_seeds_become_a_band():
+def test_curves_of_three_seeds_are_mean_and_standard_deviation():
     figure = plot.curves([history(1), history(2), history(4)])
     loss = figure.axes[0]
     assert len(loss.lines) == 1
@@ -200,7 +199,7 @@ def test_seeds_become_a_band():
     assert len(plot.curves([history(1), history(2)], band=True).axes[0].lines) == 1
 
 
-def test_trials_of_one_network_with_two_recipes_are_two_lines():
+def test_curves_group_trials_by_recipe():
     turned = mnistcnn.recipe("session7_net", "rotation").described()
     first, second = made_trials(), replace(made_trials(), setting=made_setting(recipe=turned))
     figure = plot.curves([first, second])
@@ -208,7 +207,7 @@ def test_trials_of_one_network_with_two_recipes_are_two_lines():
     assert names == ["session7_net, mean ± sd of 3", "session7_net (rotation), mean ± sd of 3"]
 
 
-def test_sizes_of_trials():
+def test_parameters_against_accuracy_accepts_trials():
     other = replace(made_trials(), setting=made_setting("other", parameters=9**6))
     figure = plot.parameters_against_accuracy([made_trials(), other], target=0.994)
     assert {text.get_text() for text in figure.axes[0].texts} == {"session7_net", "other"}
@@ -216,7 +215,7 @@ def test_sizes_of_trials():
     assert [text.get_text() for text in named.axes[0].texts] == ["mine"]
 
 
-def test_names_of_points_stay_right_of_the_axis():
+def test_labels_of_points_are_inside_the_axes():
     sizes = {f"a network of a long name, {n}": (7_600 + 10 * n, 0.99 + 0.0001 * n) for n in range(5)}
     figure = plot.parameters_against_accuracy(sizes | {"large": (98_000, 0.992)})
     figure.canvas.draw()
@@ -224,7 +223,7 @@ def test_names_of_points_stay_right_of_the_axis():
     assert all(text.get_window_extent().x0 >= left for text in figure.axes[0].texts)
 
 
-def test_names_of_ones_own_and_trials():
+def test_curves_accepts_a_mapping_of_names():
     trials = SimpleNamespace(histories=(history(1), history(2), history(3)))
     figure = plot.curves({"plain": history(1), "many": trials}, evaluated="Test")
     names = [text.get_text() for legend in _legends(figure) for text in legend.get_texts()]
@@ -232,19 +231,19 @@ def test_names_of_ones_own_and_trials():
     assert [ax.get_title() for ax in figure.axes] == [title.replace("Validation", "Test") for title in TITLES]
 
 
-def test_curves_in_ones_own_axes():
+def test_curves_in_given_axes():
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(2, 2)
     assert plot.curves([history(1), history(2)], axes=axes) is figure
     assert all(len(ax.lines) == 2 for ax in axes.ravel())
-    with pytest.raises(ValueError, match="four axes, got 2"):
+    with pytest.raises(ValueError, match="axes must be four axes, got 2"):
         plot.curves(history(), axes=axes[0])
     with pytest.raises(TypeError, match="got int"):
         plot.curves(3)
 
 
-def test_confusion_says_every_number(tested: Any):
+def test_confusion_shows_all_numbers(tested: Any):
     result = tested[2]
     shown = [text.get_text() for text in plot.confusion(result).axes[0].texts]
     assert shown == [str(count) if count else "·" for count in result.confusion.ravel()]
@@ -253,25 +252,25 @@ def test_confusion_says_every_number(tested: Any):
     assert shown == [f"{value:.1f}" if value else "·" for value in rows.ravel()]
 
 
-def test_mistakes_are_those_of_the_result(tested: Any):
+def test_mistakes_plots_the_mistakes_of_the_result(tested: Any):
     _, data, result = tested
     ax = plot.mistakes(result, data, count=7).axes[0]
     assert [text.get_text() for text in ax.texts] == [
-        f"said {each.prediction}, is {each.label}\n{100 * each.confidence:.1f} %" for each in result.mistakes[:7]
+        f"pred {each.prediction}, true {each.label}\n{100 * each.confidence:.1f} %" for each in result.mistakes[:7]
     ]
     first = 1 - np.asarray(ax.images[0].get_array())[..., 0]
     np.testing.assert_allclose(255 * first, data.images[result.mistakes[0].index, 0], atol=1e-3)
     one = result.confusions[0]
     chosen = plot.mistakes(result, data, chosen=result.mistakes_between(one.label, one.prediction), count=99)
     assert len(chosen.axes[0].images) == one.count
-    with pytest.raises(ValueError, match="give the tested set"):
+    with pytest.raises(ValueError, match=r"data .* 200 images, got 5 images"):
         plot.mistakes(result, data[:5])
 
 
-def test_per_class_and_reliability_show_the_results_numbers(tested: Any):
+def test_per_class_and_reliability_plot_the_scores_of_the_result(tested: Any):
     result = tested[2]
     scored = plot.per_class(result).axes[0]
-    assert not scored.containers, "an axis that does not begin at zero carries no bars"
+    assert not scored.containers, "no bars, because the axis does not start at zero"
     for line, name in zip(scored.lines, ("precision", "recall", "f1"), strict=True):
         np.testing.assert_allclose(line.get_ydata(), [100 * getattr(score, name) for score in result.per_class])
     calibration = result.calibration(10)
@@ -281,7 +280,7 @@ def test_per_class_and_reliability_show_the_results_numbers(tested: Any):
     assert f"ECE {100 * calibration.expected_error:.2f} %" in ax.get_title()
 
 
-def test_trials_show_runs_mean_and_interval():
+def test_trials_plots_accuracies_mean_and_interval():
     ax = plot.trials({"a": [0.98, 0.99, 0.985]}, target=0.994).axes[0]
     assert sorted(ax.collections[0].get_offsets()[:, 0]) == pytest.approx([98, 98.5, 99])
     interval, mean, target = (line.get_xdata() for line in ax.lines)
@@ -292,7 +291,7 @@ def test_trials_show_runs_mean_and_interval():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_images_of_one_and_three_channels(channels: int):
+def test_images_with_one_or_three_channels(channels: int):
     images = np.random.default_rng(1).integers(0, 256, (12, channels, 9, 7), dtype=np.uint8)
     ax = plot.images(images, labels=range(12), columns=4).axes[0]
     assert [text.get_text() for text in ax.texts] == [str(each) for each in range(12)]
@@ -302,34 +301,38 @@ def test_images_of_one_and_three_channels(channels: int):
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "says"),
+    ("call", "error", "message"),
     [
         (lambda _: plot.images(np.zeros((2, 28, 28))), TypeError, "uint8"),
         (lambda _: plot.images(np.zeros((2, 2, 28, 28), np.uint8)), ValueError, "1 or 3 channels"),
-        (lambda _: plot.images(np.zeros((2, 28, 28), np.uint8), labels=[1]), ValueError, "2 images, but 1 labels"),
-        (lambda model: plot.filters(model, "pool1"), ValueError, "there is no convolution in 'pool1'"),
+        (lambda _: plot.images(np.zeros((2, 28, 28), np.uint8), labels=[1]), ValueError, "2 images, got 1 labels"),
+        (lambda model: plot.filters(model, "pool1"), ValueError, "'pool1' contains no convolution"),
         (lambda model: plot.filters(model, "pool9"), ValueError, "did you mean 'pool1'"),
-        (lambda model: plot.feature_maps(model, np.zeros((1, 28, 28), np.uint8), "flatten"), ValueError, "no maps"),
+        (
+            lambda model: plot.feature_maps(model, np.zeros((1, 28, 28), np.uint8), "flatten"),
+            ValueError,
+            "layer must have .*'flatten'",
+        ),
         (lambda _: plot.trials({}), ValueError, "nothing to draw"),
         (lambda _: plot.parameters_against_accuracy({}), ValueError, "nothing to draw"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(call: Any, error: type[Exception], says: str, tested: Any):
-    with pytest.raises(error, match=says):
+def test_invalid_arguments_raise(call: Any, error: type[Exception], message: str, tested: Any):
+    with pytest.raises(error, match=message):
         call(tested[0])
 
 
-def test_no_mistake_is_said(tested: Any):
+def test_mistakes_without_mistakes_shows_a_note(tested: Any):
     model, data, result = tested
     right = np.flatnonzero(result.predictions == result.labels)
     best = mnistcnn.test(model, data[right], progress=False)
-    assert plot.mistakes(best, data[right]).axes[0].texts[0].get_text() == "no mistake"
+    assert plot.mistakes(best, data[right]).axes[0].texts[0].get_text() == "no mistakes"
     plot.confusion(best).savefig(io.BytesIO())
     plot.per_class(best).savefig(io.BytesIO())
 
 
-def test_galleries_and_confusion_draw_into_a_part_of_a_figure(digits):
-    """matplotlib's SubFigure has no width in inches of its own."""
+def test_mistakes_and_confusion_draw_into_a_subfigure(digits):
+    """A SubFigure of matplotlib has no width in inches."""
     data = digits[1][:100]
     result = mnistcnn.test(mnistcnn.create_model("budget_model3"), data, progress=False)
     part = matplotlib.pyplot.figure(layout="constrained").subfigures(1, 2)[1]
@@ -339,7 +342,7 @@ def test_galleries_and_confusion_draw_into_a_part_of_a_figure(digits):
     matplotlib.pyplot.close("all")
 
 
-# ---- what can be read
+# ---- legibility
 
 
 def _boxes(figure: Any, texts: Any) -> list[Any]:
@@ -347,7 +350,7 @@ def _boxes(figure: Any, texts: Any) -> list[Any]:
     return [text.get_window_extent() for text in texts]
 
 
-def test_the_names_of_rows_stay_inside_the_picture(digits: Any) -> None:
+def test_row_names_are_inside_the_figure(digits: Any) -> None:
     figure = mnistcnn.plot.augmented(digits[0][:8], [mnistcnn.transforms.Rotation(7)], versions=2)
     boxes = _boxes(figure, [text for text in figure.axes[0].texts if text.get_text()])
     assert len(boxes) == 3
@@ -355,7 +358,7 @@ def test_the_names_of_rows_stay_inside_the_picture(digits: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [(1.9, 3.0), (1.2, 3.0), (3.0, 1.0)], ids=str)
-def test_captions_of_mistakes_never_overlap(size: tuple[float, float], digits: Any) -> None:
+def test_captions_of_mistakes_do_not_overlap(size: tuple[float, float], digits: Any) -> None:
     from matplotlib.figure import Figure
 
     data = digits[1][:300]
@@ -368,17 +371,17 @@ def test_captions_of_mistakes_never_overlap(size: tuple[float, float], digits: A
     assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
-def test_sizes_are_written_out() -> None:
+def test_sizes_have_short_tick_labels() -> None:
     sizes = {"small": (4_500, 0.985), "large": (7_600, 0.99)}
     axes = mnistcnn.plot.parameters_against_accuracy(sizes, target=0.994).axes[0]
     axes.figure.draw_without_rendering()
-    words = [label.get_text() for label in axes.get_xticklabels(which="both")]
-    assert "5k" in words
-    assert not any("^" in word for word in words)
+    labels = [label.get_text() for label in axes.get_xticklabels(which="both")]
+    assert "5k" in labels
+    assert not any("^" in label for label in labels)
     assert axes.get_legend().get_texts()[0].get_text() == "target 99.4 %"
 
 
-def test_a_band_says_what_it_is() -> None:
+def test_legend_describes_mean_and_standard_deviation() -> None:
     record = mnistcnn.callbacks.EpochRecord(1, 0.3, 0.9, 0.1, 0.97, 0.01, 1.0)
     runs = [mnistcnn.History(epochs=[record], model="net", seed=seed) for seed in range(3)]
     legend = mnistcnn.plot.curves(runs).legends[0]

@@ -1,4 +1,7 @@
-"""The command line, ``mnistcnn COMMAND``: one module per group of commands; what is heavy is imported when used."""
+"""Command line interface, ``mnistcnn COMMAND``: one module per group of commands.
+
+Heavy modules are imported inside the commands, so that ``mnistcnn --help`` is fast.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m mnistcnn.cli``."""
+"""Entry point of ``python -m mnistcnn.cli``."""
 
 from mnistcnn.cli.main import main
 

@@ -1,4 +1,4 @@
-"""``mnistcnn demo``."""
+"""Command ``mnistcnn demo``."""
 
 from __future__ import annotations
 
@@ -7,50 +7,54 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnistcnn.cli.output import say
+from mnistcnn.cli.output import print_message
 
 if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
 
-_SAVED = Path("session7_net.safetensors")
+_DEFAULT_FILE = Path("session7_net.safetensors")
 _EPOCHS = 3
 
 
 def demo(
     file: Annotated[
         Path | None,
-        typer.Argument(help=f"A saved model; by default {_SAVED}, or where there is none a quickly trained one."),
+        typer.Argument(
+            help=f"Saved model. Default: {_DEFAULT_FILE} if it exists, otherwise a model trained for {_EPOCHS} epochs."
+        ),
     ] = None,
-    host: Annotated[str, typer.Option(help="0.0.0.0 lets everybody in the network see the page.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8428,
-    browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 makes the page visible to the network.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 selects a free port.")] = 8428,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
-    """Draw digits on a local page and watch a model read them. Ctrl-C ends it."""
+    """Classify digits drawn on a local web page. Press Ctrl-C to stop."""
     import mnistcnn
     from mnistcnn.demo import serve
-    from mnistcnn.demo.server import need_packages
+    from mnistcnn.demo.server import check_packages
 
-    need_packages()
-    if file is None and _SAVED.exists():
-        file = _SAVED
-    model = _quickly_trained() if file is None else mnistcnn.load_model(file)
+    check_packages()
+    if file is None and _DEFAULT_FILE.exists():
+        file = _DEFAULT_FILE
+    model = _train_quickly() if file is None else mnistcnn.load_model(file)
     serve(
         model,
         host=host,
         port=port,
         open_browser=browser,
-        on_start=lambda address: say(f"{model.name} reads digits at {address} (Ctrl-C ends it)"),
+        on_start=lambda address: print_message(f"serving {model.name} at {address} (press Ctrl-C to stop)"),
     )
 
 
-def _quickly_trained() -> Model:
+def _train_quickly() -> Model:
     import mnistcnn
     from mnistcnn.data.datasets import load_auto
 
     train_set, _, message = load_auto()
     if message:
-        say(message)
-    say(f"no saved model: training {_SAVED.stem} on {train_set.name} for {_EPOCHS} epochs")
-    model = mnistcnn.create_model(_SAVED.stem)
+        print_message(message)
+    print_message(f"no file {_DEFAULT_FILE}: training {_DEFAULT_FILE.stem} on {train_set.name} for {_EPOCHS} epochs")
+    model = mnistcnn.create_model(_DEFAULT_FILE.stem)
     mnistcnn.train(model, train_set, epochs=_EPOCHS)
     return model

@@ -1,4 +1,4 @@
-"""``mnistcnn export``: a saved model for other programs."""
+"""Command ``mnistcnn export``."""
 
 from __future__ import annotations
 
@@ -7,26 +7,29 @@ from typing import Annotated
 
 import typer
 
-from mnistcnn.cli.options import check_target
+from mnistcnn.cli.options import check_writable
 from mnistcnn.cli.output import print_json
 
 
 def export(
-    file: Annotated[Path, typer.Argument(help="A saved model.")],
-    onnx: Annotated[Path | None, typer.Option(help="Write an ONNX file, for onnxruntime and many others.")] = None,
-    torch: Annotated[Path | None, typer.Option(help="Write the weights of the same network in torch.nn.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+    file: Annotated[Path, typer.Argument(help="Saved model.")],
+    onnx: Annotated[
+        Path | None, typer.Option(help="Write the model to this ONNX file, for example for onnxruntime.")
+    ] = None,
+    torch: Annotated[Path | None, typer.Option(help="Write the weights for PyTorch to this safetensors file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the paths of the written files as JSON.")] = False,
 ) -> None:
-    """Write a saved model as ONNX, or its weights for PyTorch. The weights are a safetensors file.
+    """Export a saved model to ONNX, or its weights for PyTorch. The weights are written to a safetensors file.
 
-    The weights fit ``mnistcnn.load_model(FILE).to_torch()``, or a class of one's own with the same names.
+    The weights can be loaded into ``mnistcnn.load_model(FILE).to_torch()``, or into any module with the same parameter
+    names.
     """
     import mnistcnn
 
     if onnx is None and torch is None:
-        raise typer.BadParameter("say what to write: --onnx FILE or --torch FILE")
-    check_target(onnx, option="--onnx", endings=(".onnx",))
-    check_target(torch, option="--torch", endings=(".safetensors",))
+        raise typer.BadParameter("no output file given: pass --onnx FILE, --torch FILE or both")
+    check_writable(onnx, option="--onnx", endings=(".onnx",))
+    check_writable(torch, option="--torch", endings=(".safetensors",))
     model = mnistcnn.load_model(file)
     written: dict[str, str] = {}
     if onnx is not None:

@@ -1,4 +1,4 @@
-"""SIGTERM, which clusters send before they kill, ends a command as Ctrl-C does: what was learnt is saved."""
+"""Handle SIGTERM like Ctrl-C, so that a job that a cluster terminates saves its model first."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from types import FrameType
 _received: list[int] = []
 
 
-def listen() -> None:
-    """From now on SIGTERM is a KeyboardInterrupt."""
+def handle_sigterm() -> None:
+    """Raise KeyboardInterrupt on SIGTERM from now on."""
     signal.signal(signal.SIGTERM, _interrupt)
 
 
-def status() -> int:
-    """The exit code of an interrupted command, as shells count: 128 and the signal."""
+def exit_code() -> int:
+    """Return the exit code of an interrupted command: 128 plus the number of the signal, as in shells."""
     return 128 + (_received[0] if _received else signal.SIGINT)
 
 

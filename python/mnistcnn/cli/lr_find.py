@@ -1,4 +1,4 @@
-"""``mnistcnn lr-find``: which learning rate to begin with."""
+"""Command ``mnistcnn lr-find``: learning rate range test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mnistcnn.cli.options import (
-    PICTURES,
+    FIGURE_SUFFIXES,
     Data,
     DataOption,
     EngineOption,
@@ -19,12 +19,12 @@ from mnistcnn.cli.options import (
     ThreadsOption,
     check_engine,
     check_network,
-    check_target,
+    check_writable,
+    create_network,
     load,
-    network_for,
 )
-from mnistcnn.cli.output import print_json, save_picture
-from mnistcnn.cli.recipes import BatchOption, MomentumOption, RecipeOption, chosen_recipe
+from mnistcnn.cli.output import print_json, save_figure
+from mnistcnn.cli.recipes import BatchOption, MomentumOption, RecipeOption, recipe_from_options
 
 
 def lr_find(
@@ -34,39 +34,41 @@ def lr_find(
     recipe: RecipeOption = None,
     batch_size: BatchOption = None,
     momentum: MomentumOption = None,
-    start: Annotated[float, typer.Option(help="The first learning rate.")] = 1e-5,
-    end: Annotated[float, typer.Option(help="The last learning rate.")] = 10.0,
-    steps: Annotated[int, typer.Option(min=10, help="How many batches are trained.")] = 100,
+    start: Annotated[float, typer.Option(help="Learning rate of the first step.")] = 1e-5,
+    end: Annotated[float, typer.Option(help="Learning rate of the last step.")] = 10.0,
+    steps: Annotated[int, typer.Option(min=10, help="Number of steps; each trains on one batch.")] = 100,
     seed: SeedOption = 0,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
-    plot: Annotated[Path | None, typer.Option(help="Also draw loss against learning rate into this file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a plot of loss against learning rate to this file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find the learning rate to begin with. A short training, in which the rate grows from step to step.
+    """Suggest an initial learning rate. Runs a range test: a short training with an increasing learning rate.
 
-    Nothing is saved; the test ends early when the loss has blown up.
+    No model is saved. The test stops early when the loss diverges.
     """
     import mnistcnn
 
     check_network(model)  # before any download
-    check_target(plot, option="--plot", endings=PICTURES)
+    check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     check_engine(engine)
-    made = chosen_recipe(model, recipe, batch_size=batch_size, momentum=momentum, seed=seed)
+    run_recipe = recipe_from_options(model, recipe, batch_size=batch_size, momentum=momentum, seed=seed)
     train_set, _ = load(data, images)
-    network = network_for(model, train_set, seed)
+    network = create_network(model, train_set, seed)
     found = mnistcnn.find_lr(
-        network, train_set, made, start=start, end=end, steps=steps, engine=engine, threads=threads, progress=True
+        network, train_set, run_recipe, start=start, end=end, steps=steps, engine=engine, threads=threads, progress=True
     )
     if plot is not None:
-        save_picture(mnistcnn.plot.lr_finder(found), plot)
+        save_figure(mnistcnn.plot.lr_finder(found), plot)
     rates, losses = found.learning_rates.tolist(), found.losses.tolist()
     if as_json:
-        told = {"model": network.name, "data": train_set.name, "suggestion": found.suggestion}
-        print_json({**told, "learning_rates": rates, "losses": losses, "smoothed": found.smoothed.tolist()})
+        report = {"model": network.name, "data": train_set.name, "suggestion": found.suggestion}
+        print_json({**report, "learning_rates": rates, "losses": losses, "smoothed": found.smoothed.tolist()})
     elif found.suggestion is None:
-        print(f"no learning rate from {rates[0]:.2g} to {rates[-1]:.2g} makes the loss fall; try more --steps")
+        print(
+            f"the loss does not decrease at any learning rate from {rates[0]:.2g} to {rates[-1]:.2g}; try more --steps"
+        )
     else:
         print(f"suggested learning rate {found.suggestion:.2g} ({len(rates)} steps, {rates[0]:.2g} to {rates[-1]:.2g})")
-        recipe_words = f" --recipe {recipe}" if recipe else ""
-        print(f"try: mnistcnn train {model}{recipe_words} --lr {found.suggestion:.2g}")
+        recipe_option = f" --recipe {recipe}" if recipe else ""
+        print(f"try: mnistcnn train {model}{recipe_option} --lr {found.suggestion:.2g}")

@@ -1,4 +1,4 @@
-"""All commands, and what happens to an error: one sentence on stderr and an exit code."""
+"""The application with all commands. Errors are printed as one message on stderr and set the exit code."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from mnistcnn.cli import demo, export, interruption, lr_find, measure, models, pictures, study, test, train
-from mnistcnn.cli.output import say
+from mnistcnn.cli import demo, export, interruption, lr_find, measure, models, show, study, test, train
+from mnistcnn.cli.output import print_message
 
-_ERRNO = re.compile(r"^\[Errno \d+\] ")  # a number for programs, in front of the words
+_ERRNO = re.compile(r"^\[Errno \d+\] ")  # prefix of the messages of OSError
 app = typer.Typer(
-    help="Small image classifiers on MNIST, trained natively.",
+    help="Train and test small image classifiers on MNIST.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -32,30 +32,30 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def everything(
+def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Small image classifiers on MNIST, trained natively."""
+    """Train and test small image classifiers on MNIST."""
 
 
 def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
-    """Says that Ctrl-C ended a command which had nothing better to say; typer would be silent."""
+    """Return the command, wrapped so that Ctrl-C prints a message; typer prints none."""
 
     @wraps(command)
-    def run(*words: Any, **options: Any) -> None:
+    def run(*arguments: Any, **options: Any) -> None:
         try:
-            command(*words, **options)
+            command(*arguments, **options)
         except KeyboardInterrupt:
-            say("interrupted")
-            raise typer.Exit(interruption.status()) from None
+            print_message("interrupted")
+            raise typer.Exit(interruption.exit_code()) from None
 
     return run
 
 
 for command in (
-    *(train.train, test.test, test.predict, models.models, models.summary, pictures.show),
+    *(train.train, test.test, test.predict, models.models, models.summary, show.show),
     *(study.trials, study.sweep, study.experiments, measure.bench, measure.profile),
     *(lr_find.lr_find, export.export, demo.demo),
 ):
@@ -63,24 +63,23 @@ for command in (
 
 
 def main() -> None:
-    """Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong command, 130 interrupted, 143 terminated."""
+    """Run the command line. Exit codes: 0 success, 1 error, 2 invalid command, 130 interrupted, 143 terminated."""
     import warnings
 
-    warnings.showwarning = _tell
-    interruption.listen()
+    warnings.showwarning = _print_warning
+    interruption.handle_sigterm()
     try:
         app()
     except KeyboardInterrupt:
-        say("interrupted")
-        sys.exit(interruption.status())
-    except BrokenPipeError:  # the reader of a pipe has seen enough
+        print_message("interrupted")
+        sys.exit(interruption.exit_code())
+    except BrokenPipeError:  # the reader of the pipe has closed it
         sys.stderr.close()
         sys.exit(141)
     except (ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
-        say(f"mnistcnn: {_ERRNO.sub('', str(error)) or type(error).__name__}")
+        print_message(f"mnistcnn: {_ERRNO.sub('', str(error)) or type(error).__name__}")
         sys.exit(1)
 
 
-def _tell(message: Warning | str, *_: Any, **__: Any) -> None:
-    """A warning is one sentence too."""
-    say(f"mnistcnn: {message}")
+def _print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print_message(f"mnistcnn: {message}")

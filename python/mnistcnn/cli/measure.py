@@ -1,4 +1,4 @@
-"""``mnistcnn bench`` and ``profile``: how fast this machine is, and where the time goes."""
+"""Commands ``mnistcnn bench`` and ``mnistcnn profile``."""
 
 from __future__ import annotations
 
@@ -7,30 +7,32 @@ from typing import Annotated
 
 import typer
 
-from mnistcnn.cli.options import PICTURES, JsonOption, ModelOrFile, check_target, named_model
-from mnistcnn.cli.output import print_json, print_table, save_picture, say
+from mnistcnn.cli.options import FIGURE_SUFFIXES, JsonOption, ModelOrFile, check_writable, load_or_create
+from mnistcnn.cli.output import print_json, print_message, print_table, save_figure
 
 
 def bench(
-    pattern: Annotated[str, typer.Argument(help="Which networks, for example 'session7*'.")] = "*",
-    threads: Annotated[int, typer.Option(min=1, help="Of every engine, and of PyTorch.")] = 1,
-    repeats: Annotated[int, typer.Option(min=1, help="How often each is measured; the fastest counts.")] = 3,
+    pattern: Annotated[str, typer.Argument(help="Networks to measure, for example 'session7*'.")] = "*",
+    threads: Annotated[int, typer.Option(min=1, help="Number of threads of each engine and of PyTorch.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Number of measurements; the fastest is reported.")] = 3,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure seconds per training epoch on this machine. An epoch is 60,000 images; PyTorch is measured beside us.
+    """Measure seconds per training epoch on this machine. Compares both engines with PyTorch.
 
-    Each is measured over some batches of 128, and scaled. Close other programs first.
+    Trains a few batches of 128 images and scales the time to an epoch of 60,000 images. Close other programs first.
     """
     import mnistcnn
     from mnistcnn.profile.epoch_times import WAYS
-    from mnistcnn.profile.epoch_times import bench as measured
+    from mnistcnn.profile.epoch_times import bench as measure
 
     names = mnistcnn.list_models(pattern)
     if not names:
-        raise ValueError(f"no model fits {pattern!r}; there are: {', '.join(mnistcnn.list_models())}")
+        raise ValueError(f"no model matches {pattern!r}; available: {', '.join(mnistcnn.list_models())}")
     found = []
-    for times in measured(names, threads=threads, repeats=repeats):
-        say(f"{times.network}: {', '.join(f'{way} {_shown(getattr(times, way))}' for way in WAYS)} s")
+    for times in measure(names, threads=threads, repeats=repeats):
+        print_message(
+            f"{times.network}: {', '.join(f'{key} {_format_seconds(getattr(times, key))}' for key in WAYS)} s"
+        )
         found.append(times)
     if as_json:
         print_json([times.to_dict() for times in found])
@@ -39,7 +41,7 @@ def bench(
         [
             times.network,
             f"{times.parameters:,}",
-            *(_shown(getattr(times, way)) for way in WAYS),
+            *(_format_seconds(getattr(times, key)) for key in WAYS),
             "-" if times.ratio is None else f"{times.ratio:.1f}x",
         ]
         for times in found
@@ -47,27 +49,27 @@ def bench(
     print_table(["model", "parameters", "lanes (s)", "aten (s)", "PyTorch (s)", "PyTorch / lanes"], rows, left=1)
 
 
-def _shown(seconds: float | None) -> str:
+def _format_seconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds:.2f}"
 
 
 def profile(
     model: ModelOrFile = "session7_net",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images of a step.")] = 128,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the engine.")] = 1,
-    seconds: Annotated[float, typer.Option(min=0.05, help="How long to measure.")] = 1.0,
-    plot: Annotated[Path | None, typer.Option(help="Also draw the roofline into this file.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Number of images per step.")] = 128,
+    threads: Annotated[int, typer.Option(min=1, help="Number of threads of the engine.")] = 1,
+    seconds: Annotated[float, typer.Option(min=0.05, help="Duration of the measurement in seconds.")] = 1.0,
+    plot: Annotated[Path | None, typer.Option(help="Write a roofline plot to this file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say where the time of a training step goes, layer by layer."""
+    """Profile a training step. Prints the time of each layer."""
     from mnistcnn.plot import roofline
-    from mnistcnn.profile import profile as measured
+    from mnistcnn.profile import profile as measure
 
-    check_target(plot, option="--plot", endings=PICTURES)
-    made = measured(named_model(model), batch_size=batch_size, threads=threads, seconds=seconds)
+    check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
+    report = measure(load_or_create(model), batch_size=batch_size, threads=threads, seconds=seconds)
     if plot is not None:
-        save_picture(roofline(made), plot)
+        save_figure(roofline(report), plot)
     if as_json:
-        print_json(made.to_dict())
+        print_json(report.to_dict())
     else:
-        print(made)
+        print(report)

@@ -1,4 +1,4 @@
-"""``mnistcnn models`` and ``mnistcnn summary``."""
+"""Commands ``mnistcnn models`` and ``mnistcnn summary``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from mnistcnn.cli.options import JsonOption, ModelOrFile, named_model
+from mnistcnn.cli.options import JsonOption, ModelOrFile, load_or_create
 from mnistcnn.cli.output import print_json, print_table
 
 
 def models(
-    pattern: Annotated[str, typer.Argument(help="For example 'session7*'.")] = "*",
+    pattern: Annotated[str, typer.Argument(help="Networks to list, for example 'session7*'.")] = "*",
     as_json: JsonOption = False,
 ) -> None:
     """List the published networks."""
@@ -19,7 +19,7 @@ def models(
 
     names = mnistcnn.list_models(pattern)
     if not names:
-        raise ValueError(f"no model fits {pattern!r}; there are: {', '.join(mnistcnn.list_models())}")
+        raise ValueError(f"no model matches {pattern!r}; available: {', '.join(mnistcnn.list_models())}")
     networks = [mnistcnn.create_model(name) for name in names]
     summaries = [network.summary() for network in networks]
     if as_json:
@@ -48,8 +48,8 @@ def summary(
     model: ModelOrFile,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a network (or a saved model's file) layer by layer."""
-    table = named_model(model).summary()
+    """Show the layers of a published network or of a saved model."""
+    table = load_or_create(model).summary()
     if as_json:
         print_json(
             {

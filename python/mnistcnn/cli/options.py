@@ -1,4 +1,4 @@
-"""Options that several commands share, and the checks that are made before any work."""
+"""Options that several commands share, and checks of their values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnistcnn.cli.output import say
+from mnistcnn.cli.output import print_message
 
 if TYPE_CHECKING:
     from mnistcnn.data.image_set import ImageSet
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Data(str, Enum):
-    """What to train or test on."""
+    """Data set to train or test on."""
 
     auto = "auto"
     mnist = "mnist"
@@ -28,21 +28,23 @@ class Data(str, Enum):
 
 
 DataOption = Annotated[
-    Data, typer.Option(help="The data set; auto is MNIST, or the drawn digits where MNIST can't be had.")
+    Data, typer.Option(help="Data set; auto selects MNIST, or the synthetic digits if MNIST is not available.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-ModelArgument = Annotated[str, typer.Argument(help="A published network; see `mnistcnn models`.")]
-ModelOrFile = Annotated[str, typer.Argument(help="A published network, or the file of a saved model.")]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of the engine; by default all cores.")]
-EngineOption = Annotated[str, typer.Option(help="auto, lanes or aten.")]
-ImagesOption = Annotated[int | None, typer.Option(min=1, help="Train on the first so many images only.")]
-SeedOption = Annotated[int, typer.Option(min=0, help="Decides weights, order and dropout.")]
+ModelArgument = Annotated[str, typer.Argument(help="Published network; see `mnistcnn models`.")]
+ModelOrFile = Annotated[str, typer.Argument(help="Published network, or file of a saved model.")]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Number of threads of the engine. Default: all cores.")]
+EngineOption = Annotated[str, typer.Option(help="Engine: auto, lanes or aten.")]
+ImagesOption = Annotated[
+    int | None, typer.Option(min=1, help="Train on this number of images, the first of the training set.")
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the initial weights, the data order and dropout.")]
 
-PICTURES = (".png", ".svg", ".pdf")
+FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def load(data: Data, images: int | None = None) -> tuple[ImageSet, ImageSet]:
-    """The training set, or its first images, and the test set."""
+    """Return the training set, limited to its first ``images`` images if given, and the test set."""
     from mnistcnn.data import datasets
 
     if data is not Data.auto:
@@ -50,21 +52,23 @@ def load(data: Data, images: int | None = None) -> tuple[ImageSet, ImageSet]:
         return train_set[:images], test_set
     train_set, test_set, message = datasets.load_auto()
     if message:
-        say(message)
+        print_message(message)
     return train_set[:images], test_set
 
 
-def network_for(model: str, train_set: ImageSet, seed: int) -> Model:
-    """A published network with fresh weights that fits a training set, and a line that says so."""
+def create_network(model: str, train_set: ImageSet, seed: int) -> Model:
+    """Create a published network with the channels and classes of a training set, and print their sizes to stderr."""
     import mnistcnn
 
     network = mnistcnn.create_model(model, max(10, train_set.num_classes), train_set.shape[0], seed=seed)
-    say(f"{network.name}: {network.parameter_count:,} parameters; {train_set.name}: {len(train_set):,} images")
+    print_message(
+        f"{network.name}: {network.parameter_count:,} parameters; {train_set.name}: {len(train_set):,} images"
+    )
     return network
 
 
-def named_model(model: str) -> Model:
-    """A published network with fresh weights, or a saved model."""
+def load_or_create(model: str) -> Model:
+    """Load a saved model, or create a published network with newly initialised weights."""
     import mnistcnn
 
     if is_file(model):
@@ -74,12 +78,12 @@ def named_model(model: str) -> Model:
 
 
 def is_file(model: str) -> bool:
-    """Whether a model is named by its file."""
+    """Return whether ``model`` is the path of a saved model."""
     return model.endswith(".safetensors") or Path(model).is_file()
 
 
-def check_target(path: Path | None, *, option: str = "", endings: tuple[str, ...] = ()) -> None:
-    """What can't be written is told before the work, not after it."""
+def check_writable(path: Path | None, *, option: str = "", endings: tuple[str, ...] = ()) -> None:
+    """Raise ValueError if ``path`` is not writable or its suffix is not in ``endings``. Called before any work."""
     if path is None:
         return
     if endings and path.suffix.lower() not in endings:
@@ -87,16 +91,16 @@ def check_target(path: Path | None, *, option: str = "", endings: tuple[str, ...
             f"{option} must name a {' or '.join(filter(None, (', '.join(endings[:-1]), endings[-1])))} file, got {path}"
         )
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; name a file in it")
+        raise ValueError(f"{path} is a directory; give the path of a file")
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise ValueError(f"the folder {folder} does not exist")
+        raise ValueError(f"the directory {folder} does not exist")
     if not os.access(folder, os.W_OK):
-        raise ValueError(f"the folder {folder} can't be written to")
+        raise ValueError(f"the directory {folder} is not writable")
 
 
 def check_network(name: str) -> None:
-    """Before any download; an unknown one is a command that was written wrongly."""
+    """Raise typer.BadParameter unless ``name`` is a published network. Called before any download."""
     from mnistcnn.nn.zoo import check_name
 
     try:
@@ -106,7 +110,7 @@ def check_network(name: str) -> None:
 
 
 def check_engine(engine: str) -> None:
-    """As `check_network`."""
+    """Raise typer.BadParameter unless ``engine`` is the name of an engine."""
     from mnistcnn.nn.model import ENGINES
 
     if engine not in ENGINES:

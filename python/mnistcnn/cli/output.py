@@ -1,4 +1,4 @@
-"""What commands print: tables and JSON on stdout, everything else on stderr."""
+"""Output of the commands: tables and JSON on stdout, messages on stderr."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ if TYPE_CHECKING:
     from mnistcnn.evaluation.results import TestResult
 
 
-def say(text: str) -> None:
-    """A sentence for the person, not for the pipe."""
+def print_message(text: str) -> None:
+    """Print a message to stderr, so that stdout holds only results."""
     print(text, file=sys.stderr, flush=True)
 
 
 def print_json(values: Any) -> None:
-    """One JSON document."""
+    """Print one JSON document to stdout; NaN becomes null."""
     from mnistcnn._internal.tables import json_text, without_nan
 
     print(json_text(without_nan(values)))
 
 
 def print_table(columns: list[str], rows: list[list[str]], *, left: int) -> None:
-    """A table; the first ``left`` columns are aligned to the left."""
+    """Print a table to stdout, with the first ``left`` columns left-aligned and the others right-aligned."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -33,21 +33,21 @@ def print_table(columns: list[str], rows: list[list[str]], *, left: int) -> None
         table.add_column(column, justify="left" if index < left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    width = max(Console().width, 200)  # a long line goes on in the next; cut off numbers would be gone
+    width = max(Console().width, 200)  # wrap long lines instead of truncating numbers
     Console(width=width, markup=False).print(table)
 
 
-def save_picture(figure: Any, path: Path, *, dpi: int = 120) -> None:
-    """Writes a figure, and says so."""
+def save_figure(figure: Any, path: Path, *, dpi: int = 120) -> None:
+    """Write a figure atomically, in the format of the path's suffix, and print the path to stderr."""
     from mnistcnn._internal.atomic_files import replacing
 
     with replacing(path) as file:
         figure.savefig(file, format=path.suffix[1:].lower(), dpi=dpi)
-    say(f"drawn into {path}")
+    print_message(f"plot written to {path}")
 
 
 def scores(result: TestResult) -> dict[str, Any]:
-    """A test's numbers as plain data."""
+    """Return the scores of a test as plain values for JSON."""
     return {
         "accuracy": result.accuracy,
         "loss": result.loss,

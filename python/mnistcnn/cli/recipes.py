@@ -1,4 +1,4 @@
-"""How a command is told to train: a published recipe, a file, and single numbers that win over both."""
+"""Options that select a recipe: a published one, a JSON file, and single values that override its fields."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from mnistcnn.training.recipes import Recipe
 
 
-def checked_part(value: float | None) -> float | None:
-    """A part of a set, of which something must be left."""
+def check_fraction(value: float | None) -> float | None:
+    """Return ``value``. Raise typer.BadParameter unless it is None or in [0, 1)."""
     if value is not None and not 0 <= value < 1:
         raise typer.BadParameter(f"it must be at least 0 and below 1, got {value:g}")
     return value
@@ -23,34 +23,43 @@ RecipeOption = Annotated[
     str | None,
     typer.Option(
         "--recipe",
-        help="'published' for the network's published recipe, the name of one of its variants (such as rotation_step), "
-        "or a JSON file that Recipe.to_json wrote.",
+        help="Recipe: 'published', a variant of the published recipe (such as rotation_step), or a JSON file that "
+        "Recipe.to_json wrote.",
     ),
 ]
-EpochsOption = Annotated[int | None, typer.Option(min=1, help="By default the recipe's; 15 without one.")]
-BatchOption = Annotated[int | None, typer.Option(min=1, help="By default the recipe's; 128 without one.")]
-LrOption = Annotated[float | None, typer.Option(help="Learning rate; by default the recipe's, or 0.01.")]
-MomentumOption = Annotated[float | None, typer.Option(help="Momentum of SGD; by default the recipe's, or 0.9.")]
+EpochsOption = Annotated[
+    int | None, typer.Option(min=1, help="Number of epochs. Default: that of the recipe, otherwise 15.")
+]
+BatchOption = Annotated[
+    int | None, typer.Option(min=1, help="Number of images per step. Default: that of the recipe, otherwise 128.")
+]
+LrOption = Annotated[float | None, typer.Option(help="Learning rate. Default: that of the recipe, otherwise 0.01.")]
+MomentumOption = Annotated[
+    float | None, typer.Option(help="Momentum of SGD. Default: that of the recipe, otherwise 0.9.")
+]
 ValidationOption = Annotated[
     float | None,
     typer.Option(
-        callback=checked_part,
-        help="The part of the training set to look at after every epoch, not trained on, below 1; by default 0.1 if "
-        "the recipe's schedule follows it, else none.",
+        callback=check_fraction,
+        help="Fraction of the training set (below 1) to hold out as a validation set. Default: 0.1 if the schedule of "
+        "the recipe monitors the validation set, otherwise 0.",
     ),
 ]
-_WATCHED_PART = 0.1
+_DEFAULT_VALIDATION_FRACTION = 0.1
 
 
-def validation_part(recipe: Recipe, given: float | None) -> float | None:
-    """What a schedule may follow is never the test set."""
+def validation_fraction(recipe: Recipe, given: float | None) -> float | None:
+    """Return the fraction to hold out: ``given``, or a default if the schedule monitors the validation set, or None.
+
+    The test set is never used for a schedule.
+    """
     if given:
         return given
     monitored = (recipe.schedule and recipe.schedule.monitored) or ""
-    return _WATCHED_PART if monitored.startswith("validation") else None
+    return _DEFAULT_VALIDATION_FRACTION if monitored.startswith("validation") else None
 
 
-def chosen_recipe(
+def recipe_from_options(
     model: str,
     recipe: str | None,
     *,
@@ -60,20 +69,22 @@ def chosen_recipe(
     momentum: float | None = None,
     seed: int | None = None,
 ) -> Recipe:
-    """The recipe of a run of a published network."""
-    made = _named(model, recipe)
+    """Return the recipe that the options select, with the fields that they override."""
+    selected = _recipe_by_name(model, recipe)
     given = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     rates: dict[str, Any] = {name: value for name, value in (("lr", lr), ("momentum", momentum)) if value is not None}
     for name in rates:
-        if name not in {each.name for each in fields(made.optimizer)}:
-            raise ValueError(f"--{name} has no meaning for the recipe's optimizer {type(made.optimizer).__name__}")
+        if name not in {each.name for each in fields(selected.optimizer)}:
+            raise ValueError(
+                f"--{name} is not supported by the optimizer of the recipe, {type(selected.optimizer).__name__}"
+            )
     if rates:
-        changes["optimizer"] = replace(made.optimizer, **rates)
-    return made.replace(**changes) if changes else made
+        changes["optimizer"] = replace(selected.optimizer, **rates)
+    return selected.replace(**changes) if changes else selected
 
 
-def _named(model: str, recipe: str | None) -> Recipe:
+def _recipe_by_name(model: str, recipe: str | None) -> Recipe:
     import mnistcnn
 
     if recipe is None:
@@ -88,11 +99,11 @@ def _named(model: str, recipe: str | None) -> Recipe:
             return mnistcnn.Recipe.from_json(path)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: {error}") from None
-    return mnistcnn.recipe(model, _checked_variant(model, recipe))
+    return mnistcnn.recipe(model, _check_variant(model, recipe))
 
 
-def _checked_variant(model: str, variant: str) -> str:
-    """One of those that there are; the plain one is called 'published' here."""
+def _check_variant(model: str, variant: str) -> str:
+    """Raise typer.BadParameter unless ``variant`` is a variant of the model's published recipe."""
     from mnistcnn._internal.checks import did_you_mean
     from mnistcnn.training.published_recipes import variants
 
@@ -100,7 +111,7 @@ def _checked_variant(model: str, variant: str) -> str:
     if variant not in names:
         hint = did_you_mean(variant, names) or "."
         raise typer.BadParameter(
-            f"the recipe of {model!r} has no variant {variant!r}{hint} Choose from: {', '.join(names)}; or name a file "
+            f"the recipe of {model!r} has no variant {variant!r}{hint} Choose from: {', '.join(names)}; or give a path "
             "that ends in .json"
         )
     return variant

@@ -1,4 +1,4 @@
-"""``mnistcnn trials``, ``sweep`` and ``experiments``: many runs."""
+"""Commands ``mnistcnn trials``, ``mnistcnn sweep`` and ``mnistcnn experiments``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from mnistcnn.cli import interruption
 from mnistcnn.cli.options import (
-    PICTURES,
+    FIGURE_SUFFIXES,
     Data,
     DataOption,
     EngineOption,
@@ -21,10 +21,10 @@ from mnistcnn.cli.options import (
     ThreadsOption,
     check_engine,
     check_network,
-    check_target,
+    check_writable,
     load,
 )
-from mnistcnn.cli.output import print_json, save_picture, say
+from mnistcnn.cli.output import print_json, print_message, save_figure
 from mnistcnn.cli.recipes import (
     BatchOption,
     EpochsOption,
@@ -32,22 +32,22 @@ from mnistcnn.cli.recipes import (
     MomentumOption,
     RecipeOption,
     ValidationOption,
-    checked_part,
-    chosen_recipe,
-    validation_part,
+    check_fraction,
+    recipe_from_options,
+    validation_fraction,
 )
 
 if TYPE_CHECKING:
     from mnistcnn.training.recipes import Recipe
 
-LogOption = Annotated[Path, typer.Option(help="The experiment log.")]
+LogOption = Annotated[Path, typer.Option(help="Experiment log, to which the trials are appended.")]
 _LOG = Path("experiments.jsonl")
 
 
 def trials(
     model: ModelArgument = "session7_net",
     recipe: RecipeOption = "published",
-    seeds: Annotated[int, typer.Option(min=1, help="How many runs, with the seeds 0, 1, ...")] = 10,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of trials, with the seeds 0, 1, ...")] = 10,
     data: DataOption = Data.auto,
     validation: ValidationOption = None,
     images: ImagesOption = None,
@@ -55,46 +55,52 @@ def trials(
     batch_size: BatchOption = None,
     lr: LrOption = None,
     momentum: MomentumOption = None,
-    target: Annotated[float | None, typer.Option(min=0, max=100, help="Count the runs that reach so many %.")] = None,
+    target: Annotated[
+        float | None, typer.Option(min=0, max=100, help="Accuracy in %; count the trials that reach it.")
+    ] = None,
     engine: EngineOption = "auto",
     log: LogOption = _LOG,
-    plot: Annotated[Path | None, typer.Option(help="Also draw the runs into this file (PNG, SVG, PDF).")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write a plot of the accuracies to this file (PNG, SVG, PDF).")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a network with several seeds side by side. Tells mean, deviation and interval of the test accuracy.
+    """Train a network with several seeds in parallel. Prints the mean and spread of the test accuracy.
 
-    Every run is added to the experiment log. Ctrl-C keeps the runs that are complete.
+    Each trial is added to the experiment log. Ctrl-C keeps the complete trials.
     """
     import mnistcnn
 
     check_network(model)
-    check_target(plot, option="--plot", endings=PICTURES)
+    check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     check_engine(engine)
-    made = chosen_recipe(model, recipe, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum)
+    run_recipe = recipe_from_options(model, recipe, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum)
     train_set, test_set = load(data, images)
-    say(f"{model}: {seeds} x {made.epochs} epochs on {len(train_set):,} images of {train_set.name}")
-    before = _size(log)
+    print_message(f"{model}: {seeds} x {run_recipe.epochs} epochs on {len(train_set):,} images of {train_set.name}")
+    before = _file_size(log)
     found = mnistcnn.run_trials(
         model,
         train_set,
         test_set,
-        made,
+        run_recipe,
         seeds,
         log=log,
-        validation=validation_part(made, validation),
+        validation=validation_fraction(run_recipe, validation),
         engine=engine,
         target=None if target is None else target / 100,
     )
     if plot is not None and found.accuracies:
-        save_picture(mnistcnn.plot.trials(found, target=None if target is None else target / 100), plot)
+        save_figure(mnistcnn.plot.trials(found, target=None if target is None else target / 100), plot)
     if as_json:
         print_json(json.loads(found.to_json()))
     else:
         print(found)
-        if _size(log) > before:  # else a warning has told why not
-            say(f"kept in {log}; see: mnistcnn experiments{'' if log == _LOG else f' {log}'}")
+        if _file_size(log) > before:  # otherwise a warning gave the reason
+            print_message(
+                f"trials added to {log}; to list them: mnistcnn experiments{'' if log == _LOG else f' {log}'}"
+            )
     if found.unfinished:
-        raise typer.Exit(interruption.status())
+        raise typer.Exit(interruption.exit_code())
 
 
 def sweep(
@@ -102,44 +108,47 @@ def sweep(
         list[str],
         typer.Option(
             "--vary",
-            help="A recipe's field and its choices: batch_size=32,64,128 or optimizer.lr=0.001..0.1 or "
-            "optimizer.lr=0.001..0.1:log. May be repeated.",
+            help="Field of the recipe and its values: batch_size=32,64,128 or optimizer.lr=0.001..0.1 or "
+            "optimizer.lr=0.001..0.1:log. Can be repeated.",
         ),
     ],
     model: ModelArgument = "session7_net",
     recipe: RecipeOption = None,
-    tries: Annotated[int, typer.Option("--trials", min=1, help="How many recipes to try in all.")] = 20,
+    tries: Annotated[int, typer.Option("--trials", min=1, help="Number of recipes to try.")] = 20,
     data: DataOption = Data.auto,
     images: ImagesOption = None,
     epochs: EpochsOption = None,
     validation: Annotated[
-        float, typer.Option(callback=checked_part, help="The part of the training set to judge by.")
+        float,
+        typer.Option(callback=check_fraction, help="Fraction of the training set to hold out as a validation set."),
     ] = 0.1,
-    storage: Annotated[Path | None, typer.Option(help="Keep the search in this file, and go on with it.")] = None,
+    storage: Annotated[
+        Path | None, typer.Option(help="SQLite file in which the search is stored and from which it is resumed.")
+    ] = None,
     seed: SeedOption = 0,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
-    save: Annotated[Path | None, typer.Option(help="Write the best recipe into this JSON file.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the best recipe to this JSON file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search for the best recipe on a part of the training set. The test set takes no part.
+    """Search for the best recipe. Recipes are compared on a validation set; the test set is not used.
 
-    The best recipe, saved with --save, is one for `mnistcnn train --recipe FILE`. Ctrl-C keeps what is finished.
+    Pass the file written by --save to `mnistcnn train --recipe FILE`. Ctrl-C keeps the complete trials.
     """
     import mnistcnn
 
     check_network(model)
-    check_target(save)
-    check_target(storage)
+    check_writable(save)
+    check_writable(storage)
     check_engine(engine)
-    space = dict(_choices(each) for each in vary)
-    made = chosen_recipe(model, recipe, epochs=epochs)
+    space = dict(_parse_range(each) for each in vary)
+    run_recipe = recipe_from_options(model, recipe, epochs=epochs)
     train_set, _ = load(data, images)
     found = mnistcnn.sweep(
         model,
         train_set,
         space,
-        recipe=made,
+        recipe=run_recipe,
         trials=tries,
         validation=validation,
         storage=None if storage is None else f"sqlite:///{storage.absolute()}",
@@ -154,14 +163,14 @@ def sweep(
     else:
         print(found)
     if found.unfinished:
-        raise typer.Exit(interruption.status())
+        raise typer.Exit(interruption.exit_code())
 
 
 def experiments(
-    log: Annotated[Path, typer.Argument(help="The experiment log.")] = _LOG,
+    log: Annotated[Path, typer.Argument(help="Experiment log.")] = _LOG,
     as_json: JsonOption = False,
 ) -> None:
-    """Show every experiment of a log. One line each: network, parameters, epochs, seeds, mean and deviation."""
+    """List the experiments of a log. Each line shows network, size, epochs, seeds and accuracy."""
     import mnistcnn
 
     found = mnistcnn.experiments(log)
@@ -171,27 +180,27 @@ def experiments(
         print(found)
 
 
-def _size(log: Path) -> int:
+def _file_size(log: Path) -> int:
     return log.stat().st_size if log.exists() else 0
 
 
-def _choices(text: str) -> tuple[str, Any]:
-    """A field and what it may be, as `mnistcnn.sweep` takes it."""
+def _parse_range(text: str) -> tuple[str, Any]:
+    """Parse a value of --vary into a field and its values, as `mnistcnn.sweep` expects them."""
     name, equals, choices = text.partition("=")
     if not (name and equals and choices):
-        raise typer.BadParameter(f"{text!r} is not of the form FIELD=CHOICES, such as batch_size=32,64,128")
+        raise typer.BadParameter(f"{text!r} must have the form FIELD=VALUES, for example batch_size=32,64,128")
     low, dots, rest = choices.partition("..")
     if not dots:
-        return name, [_value(each) for each in choices.split(",")]
+        return name, [_parse_value(each) for each in choices.split(",")]
     high, _, kind = rest.partition(":")
-    ends = _value(low), _value(high)
+    ends = _parse_value(low), _parse_value(high)
     if not all(isinstance(end, int | float) for end in ends) or kind not in ("", "log"):
-        raise typer.BadParameter(f"{text!r} is no range; write FIELD=LOW..HIGH or FIELD=LOW..HIGH:log")
+        raise typer.BadParameter(f"{text!r} is not a valid range; use FIELD=LOW..HIGH or FIELD=LOW..HIGH:log")
     return name, (*ends, "log") if kind else ends
 
 
-def _value(text: str) -> Any:
-    """A number, true, false or null as in JSON, else a word."""
+def _parse_value(text: str) -> Any:
+    """Parse a number, true, false or null as JSON; return any other text unchanged."""
     try:
         return json.loads(text.strip().lower() if text.strip() in ("True", "False") else text)
     except ValueError:
@@ -200,4 +209,4 @@ def _value(text: str) -> Any:
 
 def _save_recipe(recipe: Recipe, path: Path) -> None:
     recipe.to_json(path)
-    say(f"best recipe written to {path}")
+    print_message(f"best recipe written to {path}")

@@ -1,4 +1,4 @@
-"""``mnistcnn test`` and ``mnistcnn predict``."""
+"""Commands ``mnistcnn test`` and ``mnistcnn predict``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnistcnn.cli.options import (
-    PICTURES,
+    FIGURE_SUFFIXES,
     Data,
     DataOption,
     JsonOption,
-    check_target,
+    check_writable,
     load,
 )
-from mnistcnn.cli.output import print_json, print_table, save_picture, say, scores
+from mnistcnn.cli.output import print_json, print_message, print_table, save_figure, scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,34 +23,36 @@ if TYPE_CHECKING:
     from mnistcnn.evaluation.results import TestResult
     from mnistcnn.nn.model import Model
 
-_WANTED = Path("session7_net.safetensors")
+_DEFAULT_FILE = Path("session7_net.safetensors")
 
 
 def test(
-    file: Annotated[Path, typer.Argument(help="A saved model.")],
+    file: Annotated[Path, typer.Argument(help="Saved model.")],
     data: DataOption = Data.auto,
-    plot: Annotated[Path | None, typer.Option(help="Draw the confusion matrix into this file.")] = None,
-    mistakes: Annotated[Path | None, typer.Option(help="Draw the surest mistakes into this file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a plot of the confusion matrix to this file.")] = None,
+    mistakes: Annotated[
+        Path | None, typer.Option(help="Write a plot of the mistakes with the highest confidence to this file.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Test a saved model: accuracy, classes, confusion matrix."""
+    """Test a saved model. Prints accuracy, scores per class and the confusion matrix."""
     import mnistcnn
 
-    check_target(plot, option="--plot", endings=PICTURES)
-    check_target(mistakes, option="--mistakes", endings=PICTURES)
+    check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
+    check_writable(mistakes, option="--mistakes", endings=FIGURE_SUFFIXES)
     model = mnistcnn.load_model(file)
     _, test_set = load(data)
     result = mnistcnn.test(model, test_set)
     if plot is not None:
-        save_picture(mnistcnn.plot.confusion(result), plot)
+        save_figure(mnistcnn.plot.confusion(result), plot)
     if mistakes is not None:
-        save_picture(mnistcnn.plot.mistakes(result, test_set, count=20), mistakes)
+        save_figure(mnistcnn.plot.mistakes(result, test_set, count=20), mistakes)
     if as_json:
-        print_json({"model": model.name, "data": test_set.name, **scores(result), **_more(result)})
+        print_json({"model": model.name, "data": test_set.name, **scores(result), **_details(result)})
         return
     print(f"{model.name} on the test set of {test_set.name}: {result.headline()}")
     print_table(["class", "images", "precision", "recall", "F1"], _class_rows(result), left=1)
-    print("How many of a class (a row) the model took for which (a column):")
+    print("Confusion matrix (rows: true class, columns: predicted class):")
     print_table(["", *result.classes], _confusion_rows(result), left=1)
     print(f"expected calibration error {100 * result.calibration().expected_error:.2f} %")
 
@@ -70,20 +72,24 @@ def _confusion_rows(result: TestResult) -> list[list[str]]:
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Pictures of one digit each: PNG, JPEG, ... of any size.")],
-    model: Annotated[Path, typer.Option(help="The file of a saved model.")] = _WANTED,
-    save: Annotated[Path | None, typer.Option(help="Draw what the model saw, 28x28, into this file.")] = None,
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files (PNG, JPEG, ...) of any size that show one digit each.")
+    ],
+    model: Annotated[Path, typer.Option(help="File of a saved model.")] = _DEFAULT_FILE,
+    save: Annotated[
+        Path | None, typer.Option(help="Write a plot of the 28x28 inputs of the model to this file.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say which digit each picture shows, and how surely.
+    """Classify images of single digits. Prints the prediction and the probability of each class.
 
-    Pictures are prepared as MNIST's makers did: ink bright on black, scaled into 20x20, centred by its mass in 28x28.
+    Images are preprocessed as in MNIST: white digit on black, scaled to 20x20, centred by centre of mass in 28x28.
     """
     import mnistcnn
     from mnistcnn.data.digitize import repeated
 
-    check_target(save, option="--save", endings=PICTURES)
-    network = _loaded(model)
+    check_writable(save, option="--save", endings=FIGURE_SUFFIXES)
+    network = _load_model(model)
     digits, failures = _digits(images, network)
     if not digits:
         raise typer.Exit(1)
@@ -92,7 +98,7 @@ def predict(
     answers = probabilities.argmax(axis=1)
     if save is not None:
         names = [f"{answer}: {path.name}" for (path, _), answer in zip(digits, answers, strict=True)]
-        save_picture(mnistcnn.plot.images(pixels, labels=names, count=len(names), columns=5), save)
+        save_figure(mnistcnn.plot.images(pixels, labels=names, count=len(names), columns=5), save)
     rows = [
         {"file": str(path), "prediction": int(answer), "probabilities": [round(float(each), 6) for each in row]}
         for (path, _), answer, row in zip(digits, answers, probabilities, strict=True)
@@ -105,40 +111,48 @@ def predict(
         raise typer.Exit(1)
 
 
-def _loaded(file: Path) -> Model:
+def _load_model(file: Path) -> Model:
     import mnistcnn
 
-    if not file.exists() and file == _WANTED:
-        raise FileNotFoundError(f"there is no {file} here; `mnistcnn train` makes it, or name one with --model")
+    if not file.exists() and file == _DEFAULT_FILE:
+        raise FileNotFoundError(
+            f"{file} does not exist; create it with `mnistcnn train`, or pass another file with --model"
+        )
     return mnistcnn.load_model(file)
 
 
 def _digits(images: list[Path], network: Model) -> tuple[list[tuple[Path, np.ndarray[Any, Any]]], int]:
-    """Every picture that can be read; the others are told one by one."""
+    """Read the image files. Return the digits, and the number of files that could not be read.
+
+    An error is printed for each file that could not be read.
+    """
     from mnistcnn.data.digitize import SIDE, as_digit
 
     if network.input_shape[1:] != (SIDE, SIDE) or network.input_shape[0] not in (1, 3):
-        raise ValueError(f"model '{network.name}' takes images {network.input_shape}, pictures become {SIDE}x{SIDE}")
+        raise ValueError(
+            f"model '{network.name}' must accept {SIDE}x{SIDE} images with 1 or 3 channels, but its input shape is "
+            f"{network.input_shape}"
+        )
     found, failures = [], 0
     for path in images:
         try:
             found.append((path, as_digit(path)))
         except (OSError, ValueError) as error:
-            say(f"mnistcnn: {error}")
+            print_message(f"mnistcnn: {error}")
             failures += 1
     return found, failures
 
 
 def _print_predictions(rows: list[dict[str, Any]], classes: int) -> None:
-    columns = ["picture", "digit", *map(str, range(classes))]
+    columns = ["file", "digit", *map(str, range(classes))]
     cells = [
         [row["file"], str(row["prediction"]), *(f"{100 * each:.1f}" for each in row["probabilities"])] for row in rows
     ]
     print_table(columns, cells, left=1)
-    print("Below the digits: how probable each is, in %.")
+    print(f"Columns 0 to {classes - 1}: probability of each class in %.")
 
 
-def _more(result: Any) -> dict[str, Any]:
+def _details(result: Any) -> dict[str, Any]:
     return {
         "expected_calibration_error": result.calibration().expected_error,
         "classes": [

@@ -1,4 +1,4 @@
-"""``mnistcnn train``."""
+"""Command ``mnistcnn train``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from mnistcnn.cli import interruption
 from mnistcnn.cli.options import (
-    PICTURES,
+    FIGURE_SUFFIXES,
     Data,
     DataOption,
     EngineOption,
@@ -20,11 +20,11 @@ from mnistcnn.cli.options import (
     ThreadsOption,
     check_engine,
     check_network,
-    check_target,
+    check_writable,
+    create_network,
     load,
-    network_for,
 )
-from mnistcnn.cli.output import print_json, save_picture, say, scores
+from mnistcnn.cli.output import print_json, print_message, save_figure, scores
 from mnistcnn.cli.recipes import (
     BatchOption,
     EpochsOption,
@@ -32,8 +32,8 @@ from mnistcnn.cli.recipes import (
     MomentumOption,
     RecipeOption,
     ValidationOption,
-    chosen_recipe,
-    validation_part,
+    recipe_from_options,
+    validation_fraction,
 )
 
 if TYPE_CHECKING:
@@ -56,80 +56,86 @@ def train(
     seed: SeedOption = 0,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
-    save: Annotated[Path | None, typer.Option(help="Where to save the model; by default MODEL.safetensors.")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="A folder in which every epoch leaves a file.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the latest file in --checkpoint.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Also draw the curves into this file (PNG, SVG, PDF).")] = None,
+    save: Annotated[Path | None, typer.Option(help="File to save the model to. Default: MODEL.safetensors.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Directory to save a checkpoint to after each epoch.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume from the latest checkpoint in --checkpoint.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write a plot of the loss and accuracy curves to this file (PNG, SVG, PDF).")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a published network and test it. The test set is the data's own, and chooses nothing.
+    """Train a published network and test it. The test set is never used for model selection.
 
-    Ctrl-C stops within a batch, and saves what was learnt so far. With --checkpoint DIR the same command with --resume
-    goes on after the last whole epoch, and ends with the bits of a run that was never interrupted.
+    Ctrl-C stops within one batch and saves the model. With --checkpoint DIR, repeat the command with --resume to
+    continue after the last complete epoch; the result is bit-identical to that of an uninterrupted run.
     """
     import mnistcnn
 
     if resume and checkpoint is None:
-        raise typer.BadParameter("--resume needs the folder of the run: --checkpoint DIR")
+        raise typer.BadParameter("--resume requires the directory of the checkpoints: --checkpoint DIR")
     check_network(model)  # before any download
     target = save or Path(f"{model}.safetensors")
-    check_target(target)
-    check_target(plot, option="--plot", endings=PICTURES)
+    check_writable(target)
+    check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     check_engine(engine)
-    made = chosen_recipe(model, recipe, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum, seed=seed)
+    run_recipe = recipe_from_options(
+        model, recipe, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum, seed=seed
+    )
     train_set, test_set = load(data, images)
-    network = network_for(model, train_set, seed)
-    part = validation_part(made, validation)
-    history = _trained(
+    network = create_network(model, train_set, seed)
+    part = validation_fraction(run_recipe, validation)
+    history = _train(
         network,
         train_set,
         target,
-        _Telling("test" if part is None else "validation"),
-        recipe=made,
+        _EpochPrinter("test" if part is None else "validation"),
+        recipe=run_recipe,
         validation=test_set if part is None else part,
         engine=engine,
         threads=threads,
-        checkpoint=None if checkpoint is None else _checkpoints(checkpoint, keep_best=part is not None),
+        checkpoint=None if checkpoint is None else _checkpoint(checkpoint, keep_best=part is not None),
         resume=resume,
     )
     result = mnistcnn.test(network, test_set, engine=engine, threads=threads, progress=False)
-    if not as_json:  # before anything is written: a full disk shall not hide it
+    if not as_json:  # before the model is written, which can fail if the disk is full
         print(f"test set of {test_set.name}: {result.headline()}", flush=True)
     network.save(target)
     if not as_json:
-        print(f"saved as {target}; try: mnistcnn test {target}")
+        print(f"model saved to {target}; to test it: mnistcnn test {target}")
     if plot is not None:
-        save_picture(mnistcnn.plot.curves(history, evaluated="Test" if part is None else "Validation"), plot)
+        save_figure(mnistcnn.plot.curves(history, evaluated="Test" if part is None else "Validation"), plot)
     if as_json:
-        told = {"data": test_set.name, "test": scores(result), "recipe": made.to_dict(), "file": str(target)}
-        print_json({**history.to_dict(), **told})
+        report = {"data": test_set.name, "test": scores(result), "recipe": run_recipe.to_dict(), "file": str(target)}
+        print_json({**history.to_dict(), **report})
 
 
-def _checkpoints(folder: Path, *, keep_best: bool) -> Checkpoint:
-    """Keep the best epoch only by a validation set: the test set is never used for selection."""
+def _checkpoint(folder: Path, *, keep_best: bool) -> Checkpoint:
+    """Return a Checkpoint. The best epoch is kept only if there is a validation set, never by test accuracy."""
     from mnistcnn.training.checkpoints import Checkpoint
 
     return Checkpoint(str(folder), keep_best=int(keep_best))
 
 
-class _Telling:
-    """Says every epoch as it ends."""
+class _EpochPrinter:
+    """Callback that prints each epoch to stderr."""
 
     def __init__(self, evaluated: str) -> None:
         self._evaluated = evaluated
 
     def on_epoch(self, record: EpochRecord) -> None:
-        say(str(record).replace("validation", self._evaluated))
+        print_message(str(record).replace("validation", self._evaluated))
 
 
-def _trained(network: Model, train_set: ImageSet, target: Path, telling: _Telling, **options: Any) -> History:
-    """Trains; an interrupted run is saved before the interrupt goes on."""
+def _train(network: Model, train_set: ImageSet, target: Path, printer: _EpochPrinter, **options: Any) -> History:
+    """Train the network. If interrupted, save it and raise typer.Exit."""
     import mnistcnn
 
     try:
-        return mnistcnn.train(network, train_set, callbacks=[telling], **options)
+        return mnistcnn.train(network, train_set, callbacks=[printer], **options)
     except KeyboardInterrupt:
         done = 0 if network.history is None else len(network.history)
         network.save(target)
-        say(f"interrupted after {done} whole epoch{'' if done == 1 else 's'}; what was learnt is saved as {target}")
-        raise typer.Exit(interruption.status()) from None
+        print_message(f"interrupted after {done} complete epoch{'' if done == 1 else 's'}; model saved to {target}")
+        raise typer.Exit(interruption.exit_code()) from None

@@ -1,13 +1,14 @@
-"""The functions that the courses' notebooks call, by their names: a notebook changes one import line.
+"""Drop-in replacements for the helper functions of the course notebooks.
 
-1. Write ``from mnistcnn.course import *`` instead of ``from utils import *``, or of the cells with those functions.
-2. Keep your network, your ``torch.optim`` optimizer, your scheduler and your loop as they are.
-3. Write ``model = mnistcnn.accelerate(Net()).to(device)`` for native speed; a plain ``Net()`` runs too, in PyTorch.
-4. The loaders yield native batches, already augmented and normalised; ``num_workers`` and ``pin_memory`` do nothing.
-5. Order and augmentation follow ``torch.manual_seed``; where MNIST can't be had, the drawn digits stand in, and say so.
+1. Replace ``from utils import *``, or the cells that define the functions, by ``from mnistcnn.course import *``.
+2. Keep the network, the ``torch.optim`` optimizer, the scheduler and the loop.
+3. Use ``model = mnistcnn.accelerate(Net()).to(device)`` to accelerate the network; a plain ``Net()`` runs in PyTorch.
+4. The loaders yield augmented, normalised batches made by native code. ``num_workers`` and ``pin_memory`` are ignored.
+5. Data order and augmentation are determined by ``torch.manual_seed``.
+6. If MNIST is not available, the synthetic ``digits`` data set is used instead, with a message on stderr.
 
-The lists that `train` and `test` return belong to the model and grow from call to call, as the courses' global ones do,
-so that `display_plot` shows the whole run after the loop. Another model begins with empty lists.
+`train` and `test` return lists that accumulate over all calls with the same model, like the global lists of the course,
+so that `display_plot` shows the whole run after the loop. Another model starts with empty lists.
 
 >>> import torch
 >>> from mnistcnn.course import F, data_loader, mnistcnn, nn, test, train
@@ -28,7 +29,7 @@ from torch.nn import functional as F
 import mnistcnn
 from mnistcnn.course.budget import train_model
 from mnistcnn.course.loop import GetCorrectPredCount, test, train
-from mnistcnn.course.pictures import display_plot, plot_data
+from mnistcnn.course.plots import display_plot, plot_data
 from mnistcnn.course.sources import (
     data_loader,
     get_dataloaders,
@@ -39,7 +40,7 @@ from mnistcnn.course.sources import (
 )
 from mnistcnn.course.table import summary
 
-# With what the courses' own utils.py brings along when everything is imported from it.
+# Includes the modules that `from utils import *` of the course provides.
 __all__ = [
     "F",
     "GetCorrectPredCount",

@@ -1,4 +1,4 @@
-"""One epoch of training, and a test, in a loop of the user's own: their optimizer, their scheduler, any module."""
+"""Functions for a training loop in PyTorch: train for one epoch, and test. They accept any module and optimizer."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from mnistcnn.data.loader import DataLoader
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 Loss = Callable[..., torch.Tensor]
-_CLOSE = 1e-3  # how far the probabilities of an image may sum up from 1
+_TOLERANCE = 1e-3  # of the sum of the probabilities of an image
 
 
 @dataclass
 class Record:
-    """What `train` and `test` have found for one model so far."""
+    """Accumulated results of `train` and `test` for one model."""
 
-    train_acc: list[float] = field(default_factory=list)  # of the epoch so far after each batch, in per cent
-    train_losses: list[float] = field(default_factory=list)  # of each batch
-    test_acc: list[float] = field(default_factory=list)  # of each test, in per cent
-    test_losses: list[float] = field(default_factory=list)  # of each test, the mean over its images
+    train_acc: list[float] = field(default_factory=list)  # running accuracy of the epoch after each batch, in per cent
+    train_losses: list[float] = field(default_factory=list)  # per batch
+    test_acc: list[float] = field(default_factory=list)  # per test, in per cent
+    test_losses: list[float] = field(default_factory=list)  # per test, mean over the images
 
 
 @dataclass(frozen=True)
 class Score:
-    """A model on the images of a loader."""
+    """Loss and accuracy of a model on the images of a loader."""
 
-    loss: float  # the mean over all images
+    loss: float  # mean over all images
     correct: int
     count: int
 
     @property
     def percent(self) -> float:
-        """The accuracy."""
+        """Accuracy in per cent."""
         return 100 * self.correct / self.count
 
-    def line(self, what: str) -> str:
-        """As the courses print it."""
-        return f"{what}: Average loss: {self.loss:.4f}, Accuracy: {self.correct}/{self.count} ({self.percent:.2f}%)"
+    def line(self, name: str) -> str:
+        """Return the score in the format of the course."""
+        return f"{name}: Average loss: {self.loss:.4f}, Accuracy: {self.correct}/{self.count} ({self.percent:.2f}%)"
 
 
 _RECORDS: WeakKeyDictionary[nn.Module, Record] = WeakKeyDictionary()
@@ -59,37 +59,39 @@ def train(
     criterion: Loss | int | None = None,
     epoch: int | None = None,
 ) -> tuple[list[float], list[float]]:
-    """One epoch, with a bar in terminals and notebooks.
+    """Train the model for one epoch, with a progress bar in terminals and notebooks.
 
-    Without a criterion, the loss is the one that fits what the model gives: ``nll_loss`` for log-probabilities,
-    ``cross_entropy`` for logits. A network of mnistcnn says which; the outputs of another module are looked at.
+    Without a criterion, the loss is selected by the outputs of the model: ``nll_loss`` for log-probabilities,
+    ``cross_entropy`` for logits. For a module that is not an mnistcnn network, the kind of outputs is determined from
+    their values.
 
     Parameters
     ----------
     model
-        A network of the zoo, an accelerated one or any ``torch.nn.Module``, on the device.
+        Network of the zoo, accelerated network or any ``torch.nn.Module``. It must be on ``device``.
     device
-        Where the batches are moved.
+        Device to which the batches are moved.
     train_loader
-        Yields (images, labels): ours or PyTorch's.
+        Loader of mnistcnn or PyTorch, or another iterable of pairs (images, labels).
     optimizer
-        One of ``torch.optim``, over the model's parameters.
+        Optimizer of ``torch.optim`` for the parameters of the model.
     criterion
-        The loss of (outputs, labels), such as ``nn.CrossEntropyLoss()`` or ``F.nll_loss``; or the epoch's number, which
-        other courses give in this place.
+        Loss of (outputs, labels), for example ``nn.CrossEntropyLoss()`` or ``F.nll_loss``. An integer is used as
+        ``epoch``, because some courses pass the number of the epoch as this argument. Default: None, the loss that
+        matches the outputs.
     epoch
-        Its number, shown before the loss.
+        Number of the epoch, shown in the progress bar. Default: None, no number.
 
     Returns
     -------
-    (train_acc, train_losses)
-        Of every batch that this model was trained with, in all calls: the accuracy of its epoch so far in per cent, and
-        the loss.
+    train_acc, train_losses
+        Lists with an entry for each batch of all calls with this model: running accuracy of the epoch in per cent, and
+        loss.
     """
     record = _record(model)
     if isinstance(criterion, int):
         criterion, epoch = None, criterion
-    accuracies, losses = one_epoch(model, device, train_loader, optimizer, criterion, epoch)
+    accuracies, losses = train_epoch(model, device, train_loader, optimizer, criterion, epoch)
     record.train_acc += accuracies
     record.train_losses += losses
     return list(record.train_acc), list(record.train_losses)
@@ -98,26 +100,44 @@ def train(
 def test(
     model: nn.Module, device: torch.device | str, test_loader: Batches, criterion: Loss | None = None
 ) -> tuple[list[float], list[float]]:
-    """Tests the model, and prints average loss and accuracy; the loss as in `train`, as a mean over the images.
+    """Test the model, and print average loss and accuracy.
+
+    Parameters
+    ----------
+    model
+        Network of the zoo, accelerated network or any ``torch.nn.Module``. It must be on ``device``.
+    device
+        Device to which the batches are moved.
+    test_loader
+        Loader of mnistcnn or PyTorch, or another iterable of pairs (images, labels).
+    criterion
+        Loss of (outputs, labels). Default: None, the loss that matches the outputs, as in `train`.
 
     Returns
     -------
-    (test_acc, test_losses)
-        Of every test that this model has had: accuracy in per cent, and the mean loss.
+    test_acc, test_losses
+        Lists with an entry for each call with this model: accuracy in per cent, and mean loss of the images.
     """
     record = _record(model)
-    score = evaluated(model, device, test_loader, criterion)
+    score = evaluate(model, device, test_loader, criterion)
     print(f"\n{score.line('Test set')}\n")
     record.test_acc.append(score.percent)
     record.test_losses.append(score.loss)
     return list(record.test_acc), list(record.test_losses)
 
 
-test.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test wherever it is imported
+test.__test__ = False  # type: ignore[attr-defined]  # do not collect it as a test where it is imported
 
 
 def GetCorrectPredCount(pPrediction: torch.Tensor, pLabels: torch.Tensor) -> int:  # noqa: N802, N803 - the course's names
-    """How many images of a batch have their largest output at their label.
+    """Return the number of correct predictions of a batch.
+
+    Parameters
+    ----------
+    pPrediction
+        Outputs [N, classes].
+    pLabels
+        Labels [N].
 
     Examples
     --------
@@ -129,7 +149,7 @@ def GetCorrectPredCount(pPrediction: torch.Tensor, pLabels: torch.Tensor) -> int
     return int((pPrediction.detach().argmax(dim=1) == pLabels).sum().item())
 
 
-def one_epoch(
+def train_epoch(
     model: nn.Module,
     device: torch.device | str,
     loader: Batches,
@@ -137,23 +157,23 @@ def one_epoch(
     criterion: Loss | None = None,
     epoch: int | None = None,
 ) -> tuple[list[float], list[float]]:
-    """The accuracy so far, in per cent, and the loss of every batch."""
+    """Train for one epoch. Return running accuracy in per cent and loss of each batch."""
     _check(model, loader, optimizer)
     _check_criterion(criterion)
-    _remember_pixels(model, loader)
+    _store_normalization(model, loader)
     model.train()
     accuracies: list[float] = []
     losses: list[float] = []
     correct = seen = 0
     loss_of = criterion
     prefix = "" if epoch is None else f"Epoch={epoch} "
-    with ProgressBar(_batches(loader), enabled=True, unit="batch") as bar:
+    with ProgressBar(_batch_count(loader), enabled=True, unit="batch") as bar:
         for images, labels in loader:
             images, labels = images.to(device), labels.to(device)
             optimizer.zero_grad()
             outputs = model(images)
-            _check_rows(outputs)
-            loss_of = loss_of or fitting_loss(model, outputs)
+            _check_outputs(outputs)
+            loss_of = loss_of or matching_loss(model, outputs)
             loss = loss_of(outputs, labels)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -164,43 +184,46 @@ def one_epoch(
             title = f"{prefix}Loss={losses[-1]:.4f} Batch_id={len(losses) - 1} Accuracy={accuracies[-1]:.2f}"
             bar.show(len(losses), title=title)
     if not losses:
-        raise ValueError("train_loader has no batches")
+        raise ValueError("train_loader must have at least one batch, got no batches")
     return accuracies, losses
 
 
-def evaluated(model: nn.Module, device: torch.device | str, loader: Batches, criterion: Loss | None = None) -> Score:
-    """The model in evaluation mode on all images; no weight changes."""
+def evaluate(model: nn.Module, device: torch.device | str, loader: Batches, criterion: Loss | None = None) -> Score:
+    """Evaluate the model on all images in evaluation mode, and leave it in that mode."""
     _check(model, loader)
     _check_criterion(criterion)
     model.eval()
     loss_sum, correct, seen = 0.0, 0, 0
-    loss_of = None if criterion is None else _summed(criterion)
+    loss_of = None if criterion is None else _summed_loss(criterion)
     with torch.no_grad():
         for images, labels in loader:
             images, labels = images.to(device), labels.to(device)
             outputs = model(images)
-            _check_rows(outputs)
-            loss_of = loss_of or fitting_loss(model, outputs)
+            _check_outputs(outputs)
+            loss_of = loss_of or matching_loss(model, outputs)
             loss_sum += loss_of(outputs, labels, reduction="sum").item()
             correct += GetCorrectPredCount(outputs, labels)
             seen += len(labels)
     if not seen:
-        raise ValueError("test_loader has no batches")
+        raise ValueError("test_loader must have at least one batch, got no batches")
     return Score(loss_sum / seen, correct, seen)
 
 
-def fitting_loss(model: nn.Module, outputs: torch.Tensor) -> Loss:
-    """The negative log-likelihood of the labels, from what the outputs f32 [N, classes] mean."""
+def matching_loss(model: nn.Module, outputs: torch.Tensor) -> Loss:
+    """Return the negative log-likelihood loss for the kind of outputs, f32 [N, classes], that the model has."""
     found = model_of(model)
-    return _LOSSES[meaning(outputs) if found is None else found.outputs]
+    return _LOSSES[output_kind(outputs) if found is None else found.outputs]
 
 
-def meaning(outputs: torch.Tensor) -> str:
-    """Probabilities are at least 0 and sum up to 1 in every row, and so do the exponentials of log-probabilities."""
+def output_kind(outputs: torch.Tensor) -> str:
+    """Return "probabilities", "log_probabilities" or "logits", determined from the values [N, classes].
+
+    Probabilities are at least 0, and each row sums up to 1. Exponentials of log-probabilities sum up to 1.
+    """
     rows = outputs.detach().double()
-    if bool((rows >= 0).all() and ((rows.sum(1) - 1).abs() < _CLOSE).all()):
+    if bool((rows >= 0).all() and ((rows.sum(1) - 1).abs() < _TOLERANCE).all()):
         return "probabilities"
-    return "log_probabilities" if bool((rows.logsumexp(1).abs() < _CLOSE).all()) else "logits"
+    return "log_probabilities" if bool((rows.logsumexp(1).abs() < _TOLERANCE).all()) else "logits"
 
 
 def _nll_of_probabilities(outputs: torch.Tensor, labels: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
@@ -214,8 +237,8 @@ _LOSSES: dict[str, Loss] = {
 }
 
 
-def _summed(criterion: Loss) -> Loss:
-    """The sum over a batch's images, of a criterion that gives their mean unless it says otherwise."""
+def _summed_loss(criterion: Loss) -> Loss:
+    """Return a loss that is the sum over the images. A criterion without ``reduction="sum"`` returns the mean."""
     sums = getattr(criterion, "reduction", "mean") == "sum"
 
     def loss_of(outputs: torch.Tensor, labels: torch.Tensor, reduction: str = "sum") -> torch.Tensor:
@@ -224,19 +247,19 @@ def _summed(criterion: Loss) -> Loss:
     return loss_of
 
 
-def _check_rows(outputs: Any) -> None:
+def _check_outputs(outputs: Any) -> None:
     if not isinstance(outputs, torch.Tensor) or outputs.dim() != 2:
         got = list(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-        several = "; mnistcnn.accelerate(net, output=0) takes one of them alone" if isinstance(outputs, tuple) else ""
-        raise ValueError(f"the model must give a row of classes for every image, [N, classes]; it gives {got}{several}")
+        several = "; to select one output: mnistcnn.accelerate(net, output=0)" if isinstance(outputs, tuple) else ""
+        raise ValueError(f"outputs of the model must be a tensor [N, classes], got {got}{several}")
 
 
 def _check_criterion(criterion: object) -> None:
     if criterion is None or callable(criterion):
         return
-    lists = ": train and test return their lists" if isinstance(criterion, list) else ""
+    lists = "; train and test return their lists, do not pass them" if isinstance(criterion, list) else ""
     raise TypeError(
-        f"criterion must be a loss of (outputs, labels), such as nn.CrossEntropyLoss(), got {criterion!r}{lists}"
+        f"criterion must be a loss of (outputs, labels), for example nn.CrossEntropyLoss(), got {criterion!r}{lists}"
     )
 
 
@@ -246,14 +269,14 @@ def _record(model: nn.Module) -> Record:
     return _RECORDS.setdefault(model, Record())
 
 
-def _remember_pixels(model: nn.Module, loader: Any) -> None:
-    """So that `mnistcnn.test`, `predict` and saved files normalise bytes as the model has learnt them."""
+def _store_normalization(model: nn.Module, loader: Any) -> None:
+    """Store the loader's normalization in the model, for `mnistcnn.test`, `mnistcnn.predict` and saved files."""
     found = model_of(model)
     if found is not None and isinstance(loader, DataLoader) and not loader.raw:
         found.normalization = loader.normalization
 
 
-def _batches(loader: Any) -> int | None:
+def _batch_count(loader: Any) -> int | None:
     return len(loader) if hasattr(loader, "__len__") else None
 
 
@@ -261,9 +284,9 @@ def _check(model: object, loader: object, optimizer: Any = None) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     if not hasattr(loader, "__iter__"):
-        raise TypeError(f"the loader must yield (images, labels), got {type(loader).__name__}")
+        raise TypeError(f"loader must be an iterable of pairs (images, labels), got {type(loader).__name__}")
     if optimizer is not None and not (hasattr(optimizer, "zero_grad") and hasattr(optimizer, "step")):
         raise TypeError(
-            f"optimizer must be one of torch.optim, such as torch.optim.SGD(model.parameters(), lr=0.01), got "
-            f"{optimizer!r}; mnistcnn's own optimizers are for mnistcnn.train"
+            f"optimizer must be a torch.optim optimizer, for example torch.optim.SGD(model.parameters(), lr=0.01), got "
+            f"{optimizer!r}; use optimizers of mnistcnn.optim with mnistcnn.train"
         )

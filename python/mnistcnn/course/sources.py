@@ -1,4 +1,4 @@
-"""Device, transforms, sets and loaders, as the courses name them."""
+"""Device, transforms, data sets and loaders of the course."""
 
 from __future__ import annotations
 
@@ -22,16 +22,23 @@ Loaders = tuple[DataLoader, DataLoader]
 
 
 def use_device() -> torch.device:
-    """The first CUDA device, or the CPU where there is none."""
+    """Return the CUDA device, or the CPU if CUDA is not available."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @dataclass(frozen=True)
 class Transforms:
-    """What happens to an image on its way into the network.
+    """Augmentation and normalisation of images, usable as the ``transform`` of a torchvision data set.
 
-    The loaders of this module do it natively. Called with one image (a PIL image, or uint8 [H, W] or [C, H, W]), as
-    torchvision's data sets call their ``transform``, it gives f32 [C, H, W]; chance follows ``torch.manual_seed``.
+    The loaders of this module apply the same steps in native code. Calling it with one image (PIL image, or uint8
+    [H, W] or [C, H, W]) returns f32 [C, H, W]. Random numbers are determined by ``torch.manual_seed``.
+
+    Parameters
+    ----------
+    steps
+        Augmentation steps.
+    normalization
+        Mean and standard deviation of each channel.
 
     Examples
     --------
@@ -48,14 +55,14 @@ class Transforms:
     normalization: Normalization
 
     def __call__(self, image: Any) -> torch.Tensor:
-        """One image as the network takes it."""
+        """Return the augmented and normalised image as f32 [C, H, W]."""
         pixels = np.asarray(image)
         if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
             raise TypeError(
-                f"an image must be a PIL image, or uint8 [H, W] or [C, H, W], got {pixels.dtype} {list(pixels.shape)}"
+                f"image must be a PIL image, or uint8 [H, W] or [C, H, W], got {pixels.dtype} {list(pixels.shape)}"
             )
         if pixels.ndim == 3 and not isinstance(image, np.ndarray | torch.Tensor):
-            pixels = np.moveaxis(pixels, -1, 0)  # PIL keeps channels last
+            pixels = np.moveaxis(pixels, -1, 0)  # PIL images are [H, W, C]
         batch = np.array(pixels, order="C").reshape(1, -1, *pixels.shape[-2:])
         if self.steps:
             batch = augment(batch, self.steps, seed=_drawn_seed(), threads=1)
@@ -65,34 +72,42 @@ class Transforms:
 
 
 def train_transforms() -> Transforms:
-    """The courses' augmentation: now and then a crop of 22 pixels, and a rotation by up to 15 degrees.
+    """Return the transforms of the training set: the augmentation of the published recipe of ``era5_net``.
 
-    That of the published recipe of ``era5_net``. Pixels are normalised with MNIST's mean and deviation.
+    It applies a random crop of 22 pixels to some of the images, and a rotation by up to 15 degrees. Pixels are
+    normalised with the mean and standard deviation of MNIST.
     """
     return Transforms(tuple(recipe("era5_net").augment), MNIST)
 
 
 def test_transforms() -> Transforms:
-    """Images as they are, normalised as in training."""
+    """Return the transforms of the test set: the normalisation of `train_transforms`, without augmentation."""
     return Transforms((), MNIST)
 
 
 def make_data() -> tuple[ImageSet, ImageSet]:
-    """The training and the test set: MNIST, or the drawn digits where it can't be had, with a notice on stderr."""
-    return _found(None)
+    """Return training set and test set of MNIST.
+
+    If MNIST is not available, return the synthetic ``digits`` data set and print a message to stderr.
+    """
+    return _load(None)
 
 
 def data_loader(
     *, batch_size: int = 64, shuffle: bool = True, num_workers: int = 0, pin_memory: bool = False
 ) -> Loaders:
-    """Loaders of the training set, as `train_transforms` makes its images, and of the test set, as it is.
+    """Return loaders of the training set, augmented as by `train_transforms`, and of the unaugmented test set.
 
     Parameters
     ----------
-    batch_size, shuffle
-        As PyTorch's. The test set keeps its order, which changes no result.
-    num_workers, pin_memory
-        Taken, and not needed: a native thread makes the batches.
+    batch_size
+        Number of images per batch.
+    shuffle
+        Whether to shuffle the training set in each epoch. The test set is never shuffled.
+    num_workers
+        Ignored: a native thread makes the batches.
+    pin_memory
+        Ignored, like ``num_workers``.
     """
     return _loaders(make_data(), train_transforms(), batch_size, shuffle, num_workers, pin_memory)
 
@@ -103,21 +118,23 @@ def get_dataloaders(
     num_workers: int = 0,
     pin_memory: bool = False,
 ) -> Loaders:
-    """Loaders of the training set, shuffled, and of the test set, both without augmentation.
+    """Return loaders of the shuffled training set and of the test set, both without augmentation.
 
     Parameters
     ----------
     data_dir
-        Where MNIST is looked for first, and downloaded to if it is nowhere.
+        Directory that is searched for MNIST first, and to which MNIST is downloaded if it is not found.
     batch_size
-        Images per batch.
-    num_workers, pin_memory
-        Taken, and not needed: a native thread makes the batches.
+        Number of images per batch.
+    num_workers
+        Ignored: a native thread makes the batches.
+    pin_memory
+        Ignored, like ``num_workers``.
     """
-    return _loaders(_found(data_dir), test_transforms(), batch_size, True, num_workers, pin_memory)
+    return _loaders(_load(data_dir), test_transforms(), batch_size, True, num_workers, pin_memory)
 
 
-def _found(folder: str | os.PathLike[str] | None) -> tuple[ImageSet, ImageSet]:
+def _load(folder: str | os.PathLike[str] | None) -> tuple[ImageSet, ImageSet]:
     train_set, test_set, message = load_auto(root=folder)
     if message:
         print(message, file=sys.stderr, flush=True)
@@ -135,7 +152,7 @@ def _loaders(
     train_set, test_set = sets
     pixels = transforms.normalization if train_set.name == "mnist" else Normalization.of(train_set)
 
-    def made(images: ImageSet, shuffled: bool, steps: tuple[Step, ...]) -> DataLoader:
+    def make_loader(images: ImageSet, shuffled: bool, steps: tuple[Step, ...]) -> DataLoader:
         return DataLoader(
             images,
             batch_size,
@@ -147,13 +164,13 @@ def _loaders(
             pin_memory=pin_memory,
         )
 
-    return made(train_set, shuffle, transforms.steps), made(test_set, False, ())
+    return make_loader(train_set, shuffle, transforms.steps), make_loader(test_set, False, ())
 
 
 def _drawn_seed() -> int:
-    """Follows ``torch.manual_seed``, as everything in the courses' notebooks does."""
+    """Return a random seed from PyTorch's generator, so that it is determined by ``torch.manual_seed``."""
     return int(torch.randint(2**62, ()).item())
 
 
-# Pytest would take a function of this name for a test wherever everything is imported from here.
+# Do not collect this function as a test where it is imported.
 test_transforms.__test__ = False  # type: ignore[attr-defined]

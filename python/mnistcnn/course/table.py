@@ -1,4 +1,4 @@
-"""A network's table in the form that the courses know from torchsummary."""
+"""Table of the layers of a network in the format of torchsummary."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MEGABYTE = 2**20
 @dataclass(frozen=True)
 class _Row:
     name: str
-    shapes: tuple[tuple[int, ...], ...]  # of the outputs for one image
+    shapes: tuple[tuple[int, ...], ...]  # shape of each output for one image
     parameters: int
 
     def line(self, batch_size: int) -> str:
@@ -33,19 +33,20 @@ class _Row:
 def summary(
     model: nn.Module, input_size: Sequence[int] = (1, 28, 28), batch_size: int = -1, device: object = None
 ) -> None:
-    """Prints layers, output shapes and parameters, in the order in which the layers are called.
+    """Print the layers with their output shapes and parameters, in the order in which they are called.
 
     Parameters
     ----------
     model
-        A network of the zoo, an accelerated one or any ``torch.nn.Module``. It is run once on empty images, in
-        evaluation mode, and not changed.
+        Network of the zoo, accelerated network or any ``torch.nn.Module``. It is run once on two blank images in
+        evaluation mode, and is not changed.
     input_size
-        (channels, height, width) of an image.
+        Channels, height and width of an image.
     batch_size
-        What is shown as the first size, and multiplies the sizes in MB; -1 leaves it open.
+        First dimension of the output shapes, and factor of the sizes in MB; -1 for any batch size, with the sizes of
+        one image.
     device
-        Taken, and not needed: the model is run where it lies.
+        Ignored: the model runs on its own device.
 
     Examples
     --------
@@ -71,11 +72,11 @@ def summary(
 
 
 def text(model: nn.Module, input_size: Sequence[int] = (1, 28, 28), batch_size: int = -1) -> str:
-    """What `summary` prints."""
+    """Return the table that `summary` prints."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     size = tuple(int(each) for each in input_size)
-    rows = _rows(_in_torch(model), _entered(model, size))
+    rows = _rows(_as_torch_module(model), _input_shape(model, size))
     thin, thick = "-" * _WIDTH, "=" * _WIDTH
     numbers = [(each.numel(), each.requires_grad) for each in model.parameters()]
     total, trained = sum(count for count, _ in numbers), sum(count for count, wanted in numbers if wanted)
@@ -83,7 +84,7 @@ def text(model: nn.Module, input_size: Sequence[int] = (1, 28, 28), batch_size: 
     images = abs(batch_size)
     megabytes = [
         ("Input size", 4 * images * math.prod(size) / _MEGABYTE),
-        ("Forward/backward pass size", 2 * 4 * images * outputs / _MEGABYTE),  # twice, for the gradients
+        ("Forward/backward pass size", 2 * 4 * images * outputs / _MEGABYTE),  # activations and gradients
         ("Params size", 4 * total / _MEGABYTE),
     ]
     megabytes.append(("Estimated Total Size", sum(each for _, each in megabytes)))
@@ -98,7 +99,7 @@ def text(model: nn.Module, input_size: Sequence[int] = (1, 28, 28), batch_size: 
             f"Trainable params: {trained:,}",
             f"Non-trainable params: {total - trained:,}",
             thin,
-            *(f"{what} (MB): {each:0.2f}" for what, each in megabytes),
+            *(f"{name} (MB): {each:0.2f}" for name, each in megabytes),
             thin,
         ]
     )
@@ -108,13 +109,13 @@ def _line(layer: str, shape: str, parameters: str) -> str:
     return f"{layer:>20}  {shape:>25} {parameters:>15}"
 
 
-def _in_torch(model: nn.Module) -> nn.Module:
-    """Return a module in which every layer is a module that is called."""
+def _as_torch_module(model: nn.Module) -> nn.Module:
+    """Return a module whose layers are all modules that are called, so that hooks see them."""
     return model.to_torch() if isinstance(model, Model) else model
 
 
-def _entered(model: nn.Module, size: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of an image as the author's forward takes it, perhaps flat."""
+def _input_shape(model: nn.Module, size: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the image shape that the original forward of an accelerated module expects, which can be flat."""
     conversion = None if isinstance(model, Model) else latest_conversion(model)
     if conversion is not None and size == conversion.plan.input_shape:
         return conversion.plan.image_shape
@@ -122,23 +123,23 @@ def _entered(model: nn.Module, size: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _rows(module: nn.Module, size: tuple[int, ...]) -> list[_Row]:
-    """One for every call of a module that is no container."""
+    """Run the module, and return a row for each call of a submodule that is not a container."""
     rows: list[_Row] = []
 
-    def note(called: nn.Module, _: Any, outputs: Any) -> None:
-        given = outputs if isinstance(outputs, list | tuple) else (outputs,)
-        shapes = tuple(tuple(each.shape[1:]) for each in given if isinstance(each, torch.Tensor))
+    def record(called: nn.Module, _: Any, outputs: Any) -> None:
+        tensors = outputs if isinstance(outputs, list | tuple) else (outputs,)
+        shapes = tuple(tuple(each.shape[1:]) for each in tensors if isinstance(each, torch.Tensor))
         own = sum(each.numel() for each in called.parameters(recurse=False))
         rows.append(_Row(f"{type(called).__name__}-{len(rows) + 1}", shapes, own))
 
-    watched = [each for each in module.modules() if not isinstance(each, _CONTAINERS) and each is not module]
-    if not watched:  # a single layer
-        watched = [module]
+    hooked = [each for each in module.modules() if not isinstance(each, _CONTAINERS) and each is not module]
+    if not hooked:  # a single layer
+        hooked = [module]
     device = next((each.device for each in module.parameters()), torch.device("cpu"))
-    hooks = [each.register_forward_hook(note) for each in watched]
+    hooks = [each.register_forward_hook(record) for each in hooked]
     try:
-        with torch.no_grad(), _evaluating(module):
-            module._call_impl(torch.zeros(2, *size, device=device))  # type: ignore[no-untyped-call]  # past an engine
+        with torch.no_grad(), _eval_mode(module):
+            module._call_impl(torch.zeros(2, *size, device=device))  # type: ignore[no-untyped-call]  # bypasses the engine
     finally:
         for hook in hooks:
             hook.remove()
@@ -146,8 +147,8 @@ def _rows(module: nn.Module, size: tuple[int, ...]) -> list[_Row]:
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """So that no running statistics change; every part is in its own mode again afterwards."""
+def _eval_mode(module: nn.Module) -> Iterator[None]:
+    """Switch all submodules to evaluation mode, and restore the mode of each of them afterwards."""
     modes = [(each, each.training) for each in module.modules()]
     for each, _ in modes:
         each.training = False

@@ -1,4 +1,4 @@
-"""A local page where one draws a digit and watches a model read it: ``mnistcnn demo``."""
+"""Local web page that classifies digits while they are drawn: ``mnistcnn demo``."""
 
 from mnistcnn.demo.reader import Answer, Reader
 from mnistcnn.demo.server import make_app, serve

@@ -1,4 +1,4 @@
-"""From what was drawn to what the model says of it."""
+"""Classification of a drawing."""
 
 from __future__ import annotations
 
@@ -21,30 +21,36 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says of one drawing; all values are plain, for JSON."""
+    """Prediction for one drawing, as plain values for JSON."""
 
     probabilities: list[float]
-    image: list[int]  # [H * W], as the model sees it, 0 to 255
-    heat: list[float]  # [H * W], Grad-CAM for the likeliest class, 0 to 1
+    image: list[int]  # [H * W], preprocessed input of the model, 0 to 255
+    heat: list[float]  # [H * W], Grad-CAM of the predicted class, 0 to 1
     milliseconds: float
 
 
 class Reader:
-    """A model with its lock: requests come from several threads, a model serves one at a time."""
+    """Thread-safe classifier of drawings: a lock serialises the calls of the model.
+
+    Raises
+    ------
+    ValueError
+        If the input shape of the model is not [1, 28, 28], or its outputs are not classes.
+    """
 
     def __init__(self, model: Model) -> None:
         channels, height, width = model.input_shape
         if (channels, height, width) != (1, SIDE, SIDE):
             raise ValueError(
-                f"the demo draws digits of [1, {SIDE}, {SIDE}], but model '{model.name}' takes images "
+                f"the demo requires a model with input shape [1, {SIDE}, {SIDE}], got model '{model.name}' with "
                 f"[{channels}, {height}, {width}]"
             )
-        _ = model.num_classes  # refuses outputs that are no classes
+        _ = model.num_classes  # raises ValueError if the outputs are not classes
         self.model = model
         self._lock = threading.Lock()
 
     def read(self, drawing: Pixels) -> Answer | None:
-        """``drawing`` is u8 [S, S], white ink on black; None when nothing has been drawn."""
+        """Classify a drawing, u8 [S, S], white on black. Return None if it is blank."""
         if not drawing.any():
             return None
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The page's server: three routes, nothing stored, nothing sent anywhere else."""
+"""Web server of the demo. It stores nothing and opens no outgoing connections."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
 
 PAGE = Path(__file__).parent / "page"
-CANVAS = 280  # the page's drawing has CANVAS x CANVAS grey pixels, one byte each
-_HOME = ("127.0.0.1", "localhost", "::1")
+CANVAS = 280  # a drawing has CANVAS x CANVAS grey pixels of one byte
+_LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -34,16 +34,16 @@ _HEADERS = {
 }
 
 
-def need_packages() -> None:
-    """Says what to install, before any work."""
+def check_packages() -> None:
+    """Raise ImportError with the missing packages. Called before any work."""
     missing = [name for name in ("PIL", "starlette", "uvicorn") if find_spec(name) is None]
     if missing:
-        raise ImportError(f'the demo needs {", ".join(missing)}: pip install "mnistcnn[demo]"')
+        raise ImportError(f'the demo requires {", ".join(missing)}; to install: pip install "mnistcnn[demo]"')
 
 
-def make_app(model: Model, hosts: tuple[str, ...] = _HOME) -> Starlette:
-    """The page as an ASGI application. ``hosts`` are the names it answers to; "*" is any."""
-    need_packages()
+def make_app(model: Model, hosts: tuple[str, ...] = _LOCAL_HOSTS) -> Starlette:
+    """Create the ASGI application. Requests must have a Host header in ``hosts``; "*" allows any."""
+    check_packages()
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
     from starlette.middleware import Middleware
@@ -63,20 +63,22 @@ def make_app(model: Model, hosts: tuple[str, ...] = _HOME) -> Starlette:
     def page(name: str, kind: str) -> Callable[[Request], Response]:
         return lambda _: FileResponse(PAGE / name, media_type=kind, headers=_HEADERS)
 
-    def refusal(status: int, text: str) -> Response:
+    def error_response(status: int, text: str) -> Response:
         return JSONResponse({"error": text}, status_code=status, headers=_HEADERS)
 
     async def read(request: Request) -> Response:
-        # Another site's page can't send this type without asking first, and it is never allowed to.
+        # Pages of other origins cannot send this content type without a CORS preflight, which is never granted.
         if request.headers.get("content-type") != "application/octet-stream":
-            return refusal(415, "send the drawing as application/octet-stream")
+            return error_response(415, "Content-Type must be application/octet-stream")
         body = bytearray()
         async for part in request.stream():
             body += part
             if len(body) > CANVAS * CANVAS:
-                return refusal(413, f"a drawing has {CANVAS * CANVAS} bytes, this is larger")
+                return error_response(413, f"the body must have {CANVAS * CANVAS} bytes, got more")
         if len(body) != CANVAS * CANVAS:
-            return refusal(400, f"a drawing has {CANVAS}x{CANVAS} = {CANVAS * CANVAS} bytes, got {len(body)}")
+            return error_response(
+                400, f"the body must have {CANVAS}x{CANVAS} = {CANVAS * CANVAS} bytes, got {len(body)}"
+            )
         drawing = np.frombuffer(bytes(body), np.uint8).reshape(CANVAS, CANVAS)
         answer = await run_in_threadpool(reader.read, drawing)
         return JSONResponse({} if answer is None else asdict(answer), headers=_HEADERS)
@@ -103,12 +105,27 @@ def serve(
     open_browser: bool = True,
     on_start: Callable[[str], None] = print,
 ) -> None:
-    """Serves the page until Ctrl-C.
+    """Serve the page until Ctrl-C.
 
-    Only this machine can see it, unless ``host`` says otherwise ("0.0.0.0": everybody in the network). Port 0 takes a
-    free one. ``on_start`` is told the address.
+    Parameters
+    ----------
+    model
+        Model with input shape [1, 28, 28].
+    host
+        Address to listen on. The default is reachable only from this machine; "0.0.0.0" is reachable from the network.
+    port
+        Port to listen on; 0 selects a free port.
+    open_browser
+        Whether to open the page in a browser.
+    on_start
+        Called with the URL of the page when the server starts.
+
+    Raises
+    ------
+    OSError
+        If the server cannot listen on the port.
     """
-    app = make_app(model, _HOME if host in _HOME else ("*",))
+    app = make_app(model, _LOCAL_HOSTS if host in _LOCAL_HOSTS else ("*",))
     import uvicorn
 
     with contextlib.closing(_listen(host, port)) as listening:
@@ -124,7 +141,7 @@ def serve(
 
 def _listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65535:
-        raise ValueError(f"port must lie between 0 and 65535, got {port}")
+        raise ValueError(f"port must be between 0 and 65535, got {port}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -135,6 +152,6 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.close()
         raise OSError(
             error.errno,
-            f"can't listen on {host} port {port}: {error.strerror}; choose another port, or 0 for a free one",
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another port, or 0 for a free port",
         ) from None
     return listening

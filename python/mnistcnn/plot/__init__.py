@@ -1,7 +1,7 @@
-"""Pictures. Every function takes data, draws with matplotlib and never shows by itself.
+"""Plots of data sets, training runs, test results and networks, drawn with matplotlib.
 
-Without ``ax`` (or ``figure``) a function makes a new figure and returns it; with ``ax`` it draws there and returns
-``ax``. In a notebook a new figure appears once, whether it is the last value of its cell or not.
+Each function creates and returns a new figure, or draws into ``ax`` and returns ``ax``. No function calls ``show()``.
+In a notebook, a new figure is displayed once, even if it is not the last value of its cell.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pictures of many runs: seeds beside each other, size against accuracy, learning rates against loss."""
+"""Plots of several runs: accuracies per seed, accuracy against size, loss against learning rate."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 
 
 def trials(runs: Any, *, target: float | None = None, title: str = "", ax: Axes | None = None) -> Figure | Axes:
-    """Every seed as a dot, beside their mean and the interval in which it lies with 95 %.
+    """Plot the accuracy of each trial as a dot, with the mean and its 95 % confidence interval.
 
     Parameters
     ----------
     runs
-        What `mnistcnn.run_trials` gives, or a list of them; or a mapping of names to these or to accuracies (0 to 1).
+        Result of `mnistcnn.run_trials`, or a list of results, or a mapping of names to results or to lists of
+        accuracies in [0, 1]. Each result becomes a row.
     target
-        An accuracy (0 to 1) to mark, such as 0.994.
-    title, ax
-        A title, and the axes to draw into instead of a new figure.
+        Accuracy in [0, 1] to mark with a dashed line, for example 0.994. Default: None, no line.
+    title
+        Title of the plot. Default: no title.
+    ax
+        Axes to draw into. Default: a new figure.
 
     Examples
     --------
@@ -37,7 +40,7 @@ def trials(runs: Any, *, target: float | None = None, title: str = "", ax: Axes 
     rows = _rows(runs)
     with panel(ax, 6, 0.9 + 0.55 * len(rows)) as (axes, drawn):
         for place, ((_, values, mean, interval), colour) in enumerate(zip(rows, colours(len(rows)), strict=True)):
-            spread = 0.16 * ((np.arange(len(values)) * 0.618 + 0.5) % 1 - 0.5)  # dots of one value stay apart
+            spread = 0.16 * ((np.arange(len(values)) * 0.618 + 0.5) % 1 - 0.5)  # separates dots of equal accuracy
             axes.scatter(100 * values, place - 0.16 + spread, s=22, color=colour, alpha=0.65, linewidths=0)
             axes.plot([100 * each for each in interval], [place + 0.16] * 2, color=colour, linewidth=2.5)
             axes.plot([100 * mean], [place + 0.16], color=colour, marker="D", markersize=6)
@@ -72,17 +75,21 @@ def parameters_against_accuracy(
     title: str = "",
     ax: Axes | None = None,
 ) -> Figure | Axes:
-    """What size buys: one point per network, with its spread where it was trained several times.
+    """Plot accuracy against number of parameters, one point per network.
+
+    A network with several accuracies is drawn at their mean, with a line from the minimum to the maximum.
 
     Parameters
     ----------
     networks
-        A list of what `mnistcnn.run_trials` gives; or a mapping of names to these or to (parameters, accuracy), the
-        accuracy in 0 to 1, or several of them.
+        List of results of `mnistcnn.run_trials`, or a mapping of names to results or to pairs
+        ``(parameters, accuracy)``. The accuracy is one number in [0, 1] or a list of them.
     target
-        An accuracy to mark.
-    title, ax
-        A title, and the axes to draw into instead of a new figure.
+        Accuracy in [0, 1] to mark with a dashed line. Default: None, no line.
+    title
+        Title of the plot. Default: no title.
+    ax
+        Axes to draw into. Default: a new figure.
 
     Examples
     --------
@@ -91,7 +98,7 @@ def parameters_against_accuracy(
     >>> figure.axes[0].get_xscale()
     'log'
     """
-    points = _sizes(networks)
+    points = _points(networks)
     with panel(ax, 6, 4) as (axes, drawn):
         places = []
         for name, parameters, values in points:
@@ -104,32 +111,43 @@ def parameters_against_accuracy(
             axes.axhline(100 * target, color=NEUTRAL, linestyle="--", linewidth=1.2, label=f"target {100 * target:g} %")
             axes.legend(loc="lower right")
         axes.set_xscale("log")
-        _in_thousands(axes)
+        _use_short_labels(axes)
         axes.margins(x=0.18, y=0.14)
         axes.set_xlabel("parameters")
         axes.set_ylabel("accuracy (%)")
         axes.ticklabel_format(axis="y", useOffset=False)
         tidy(axes)
-        _name_points(axes, places)
+        _label_points(axes, places)
         if title:
             axes.set_title(title)
     return drawn
 
 
 def lr_finder(result: Any, *, title: str = "", ax: Axes | None = None) -> Figure | Axes:
-    """The loss while the learning rate grows, and the rate that is suggested.
+    """Plot the loss against the learning rate of a range test, and mark the suggested rate.
 
     Parameters
     ----------
     result
-        What the learning-rate finder gives: anything with ``learning_rates``, ``losses`` and ``suggestion``.
-    title, ax
-        A title, and the axes to draw into instead of a new figure.
+        Result of `mnistcnn.find_lr`, or another object with ``learning_rates``, ``losses`` and ``suggestion``.
+    title
+        Title of the plot. Default: no title.
+    ax
+        Axes to draw into. Default: a new figure.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> data = mnistcnn.load("digits")[0][:640]
+    >>> result = mnistcnn.find_lr(mnistcnn.create_model("budget_model3"), data, steps=10, batch_size=32)
+    >>> figure = mnistcnn.plot.lr_finder(result)
+    >>> figure.axes[0].get_xlabel()
+    'learning rate'
     """
     rates, losses = np.asarray(result.learning_rates, dtype=float), np.asarray(result.losses, dtype=float)
     known = np.isfinite(losses)
     if not known.any():
-        raise ValueError("there is nothing to draw: the finder has no finite loss")
+        raise ValueError("there is nothing to draw: result.losses has no finite value")
     with panel(ax, 5.5, 3.6) as (axes, drawn):
         axes.plot(rates[known], losses[known], color=GOOD)
         axes.set_xscale("log")
@@ -158,18 +176,16 @@ def lr_finder(result: Any, *, title: str = "", ax: Axes | None = None) -> Figure
     return drawn
 
 
-def _in_thousands(ax: Axes) -> None:
-    """5k instead of 5 x 10^3, also between powers of ten where these are few."""
+def _use_short_labels(ax: Axes) -> None:
+    """Label the ticks of the x axis like 5k instead of 5 x 10^3, and minor ticks if there are few major ones."""
     from matplotlib.ticker import FuncFormatter, LogFormatter
 
-    class Between(LogFormatter):
-        """Says nothing where there is no room."""
-
+    class MinorFormatter(LogFormatter):
         def __call__(self, value: float, place: int | None = None) -> str:
             return _short(value) if super().__call__(value, place) else ""
 
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
-    ax.xaxis.set_minor_formatter(Between(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
+    ax.xaxis.set_minor_formatter(MinorFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
 
 
 def _short(value: float) -> str:
@@ -179,15 +195,15 @@ def _short(value: float) -> str:
     return f"{value:g}"
 
 
-def _sizes(networks: Any) -> list[tuple[str, int, np.ndarray[Any, Any]]]:
-    """Name, parameters, accuracies in per cent."""
+def _points(networks: Any) -> list[tuple[str, int, np.ndarray[Any, Any]]]:
+    """Return name, number of parameters and accuracies in per cent of each network."""
     named = networks.items() if isinstance(networks, Mapping) else [(each.setting.title, each) for each in networks]
     points = []
     for name, each in named:
         size, accuracy = (each.setting.parameters, each.accuracies) if hasattr(each, "setting") else each
         points.append((str(name), size, 100 * np.atleast_1d(np.asarray(accuracy, dtype=float))))
     if not points:
-        raise ValueError("there is nothing to draw: no network was given")
+        raise ValueError("there is nothing to draw: networks is empty")
     return points
 
 
@@ -195,30 +211,30 @@ _Row = tuple[str, np.ndarray[Any, Any], float, tuple[float, float]]
 
 
 def _rows(runs: Any) -> list[_Row]:
-    """Name, accuracies, mean and its interval."""
+    """Return name, accuracies, mean and 95 % interval of the mean of each row."""
     if isinstance(runs, Mapping):
-        rows = [(str(name), *_described(values)) for name, values in runs.items()]
+        rows = [(str(name), *_statistics(values)) for name, values in runs.items()]
     else:
         found = [runs] if hasattr(runs, "accuracies") else list(runs)
-        rows = [(str(getattr(each, "name", None) or each.setting.title), *_described(each)) for each in found]
+        rows = [(str(getattr(each, "name", None) or each.setting.title), *_statistics(each)) for each in found]
     if not rows:
-        raise ValueError("there is nothing to draw: no trials were given")
+        raise ValueError("there is nothing to draw: runs is empty")
     return rows
 
 
-def _described(values: Any) -> tuple[np.ndarray[Any, Any], float, tuple[float, float]]:
+def _statistics(values: Any) -> tuple[np.ndarray[Any, Any], float, tuple[float, float]]:
     if hasattr(values, "accuracies"):
         low, high = values.interval
         return np.asarray(values.accuracies, dtype=float), float(values.mean), (float(low), float(high))
     accuracies = np.asarray(values, dtype=float)
     if not len(accuracies):
-        raise ValueError("there is nothing to draw: a row has no accuracies")
+        raise ValueError("there is nothing to draw: an entry of runs has no accuracies")
     mean = float(accuracies.mean())
-    half = _half_interval(accuracies)
+    half = _interval_half_width(accuracies)
     return accuracies, mean, (max(0.0, mean - half), min(1.0, mean + half))
 
 
-def _half_interval(values: np.ndarray[Any, Any]) -> float:
+def _interval_half_width(values: np.ndarray[Any, Any]) -> float:
     if len(values) < 2:
         return 0.0
     from mnistcnn.study.student import quantile
@@ -226,10 +242,10 @@ def _half_interval(values: np.ndarray[Any, Any]) -> float:
     return quantile(0.95, len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
-def _name_points(ax: Axes, places: Sequence[tuple[str, float, float]]) -> None:
-    """Names beside their points, each on the first side where it covers no other and stays inside."""
+def _label_points(ax: Axes, places: Sequence[tuple[str, float, float]]) -> None:
+    """Label each point, at the first position where the label overlaps no other label or point and stays inside."""
     figure = ax.figure
-    figure.draw_without_rendering()  # type: ignore[union-attr]  # decides where everything stands
+    figure.draw_without_rendering()  # type: ignore[union-attr]  # computes the layout
     frame = ax.get_window_extent()
     taken: list[Any] = []
     points = [ax.transData.transform((x, y)) for _, x, y in places]

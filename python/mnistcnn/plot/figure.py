@@ -1,4 +1,4 @@
-"""The figure that a notebook shows once. The only module that imports matplotlib when it is imported."""
+"""Figure class for notebooks. The only module of the package that imports matplotlib at import time."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 
-class HouseFigure(Figure):
-    """A figure that shows itself once in a notebook.
+class NotebookFigure(Figure):
+    """Figure that a notebook displays exactly once.
 
-    Notebooks show a cell's last value, and at the end of the cell everything that pyplot knows of. A figure that is
-    shown as a value is therefore taken from pyplot first.
+    A notebook displays the last value of a cell, and then all open pyplot figures. A figure that is displayed as a
+    value is therefore closed in pyplot first.
     """
 
     def _ipython_display_(self) -> None:
@@ -20,12 +20,12 @@ class HouseFigure(Figure):
 
         if "inline" in mpl.get_backend():
             plt.close(self)
-        raise NotImplementedError("IPython goes on with its usual formats")
+        raise NotImplementedError("no display of its own: IPython uses its other formats")
 
     def _repr_png_(self) -> bytes | None:
-        """For notebooks in which matplotlib was told to use no cells."""
+        """Return the figure as PNG for notebooks whose matplotlib backend is not inline."""
         if "inline" in mpl.get_backend():
             return None
-        picture = io.BytesIO()
-        self.savefig(picture, format="png")
-        return picture.getvalue()
+        png = io.BytesIO()
+        self.savefig(png, format="png")
+        return png.getvalue()

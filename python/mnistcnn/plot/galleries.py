@@ -1,4 +1,4 @@
-"""Images as they are, as they were mistaken, and as augmentation changes them."""
+"""Galleries of images: of a data set, of mistakes, and of augmented versions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnistcnn.plot.style import BAD
-from mnistcnn.plot.tiles import as_tile, captions_fit, draw_tiles
+from mnistcnn.plot.tiles import as_tile, draw_tiles, fitting_columns
 from mnistcnn.transforms.preview import augment
 
 if TYPE_CHECKING:
@@ -28,20 +28,22 @@ def images(
     title: str = "",
     ax: Axes | None = None,
 ) -> Figure | Axes:
-    """The first images of a set with their labels.
+    """Plot the first images of a data set with their labels.
 
     Parameters
     ----------
     data
-        An `ImageSet`, or uint8 images [N, C, H, W] or [N, H, W].
+        `ImageSet`, or uint8 images [N, C, H, W] or [N, H, W]. To plot other images, index it: ``data[::100]``.
     labels
-        Captions instead of the set's own labels.
+        Captions of the images. Default: None, the class names of an `ImageSet`, or no captions for an array.
     count
-        How many; ``data[::100]`` or ``data[indices]`` chooses which.
+        Maximum number of images.
     columns
-        How many side by side.
-    title, ax
-        A title, and the axes to draw into instead of a new figure.
+        Number of images per row. Default: None, at most 10.
+    title
+        Title of the plot. Default: no title.
+    ax
+        Axes to draw into. Default: a new figure.
 
     Examples
     --------
@@ -54,7 +56,7 @@ def images(
     if labels is None and not isinstance(data, np.ndarray):
         labels = [data.classes[label] for label in data.labels[:count]]
     if labels is not None and len(labels) < len(pixels):
-        raise ValueError(f"there are {len(pixels)} images, but {len(labels)} labels")
+        raise ValueError(f"labels must have an entry for each of the {len(pixels)} images, got {len(labels)} labels")
     captions = None if labels is None else [str(label) for label in labels[: len(pixels)]]
     return draw_tiles([as_tile(image) for image in pixels], columns=columns, captions=captions, title=title, ax=ax)
 
@@ -69,18 +71,24 @@ def mistakes(
     title: str = "",
     ax: Axes | None = None,
 ) -> Figure | Axes:
-    """What was taken for something else: predicted, true, and how sure the network was, the surest first.
+    """Plot misclassified images with predicted class, true class and confidence, highest confidence first.
 
     Parameters
     ----------
-    result, data
-        What `mnistcnn.test` gave, and the set it was given.
-    count, columns
-        How many, and how many side by side; 10 in rows of 5 by default.
+    result
+        Result of `mnistcnn.test`.
+    data
+        Data set that was tested.
+    count
+        Maximum number of images.
+    columns
+        Number of images per row. Fewer are drawn if the captions would not fit into ``ax``.
     chosen
-        Other ones than the surest, such as ``result.mistakes_between(4, 9)``.
-    title, ax
-        A title, and the axes to draw into instead of a new figure.
+        Mistakes to plot, for example ``result.mistakes_between(4, 9)``. Default: None, ``result.mistakes``.
+    title
+        Title of the plot. Default: no title.
+    ax
+        Axes to draw into. Default: a new figure.
 
     Examples
     --------
@@ -92,18 +100,21 @@ def mistakes(
     10
     """
     if len(data) != result.count:
-        raise ValueError(f"the result is of {result.count:,} images, the set has {len(data):,}: give the tested set")
+        raise ValueError(
+            f"data must be the data set that was tested, with {result.count:,} images, got {len(data):,} images"
+        )
     found = list(result.mistakes if chosen is None else chosen)[:count]
     if not found:
-        return _no_mistake(ax)
+        return _draw_no_mistakes(ax)
     between = ", " if max(map(len, result.classes)) < 4 else "\n"
     captions = [
-        f"said {result.classes[each.prediction]}{between}is {result.classes[each.label]}\n{100 * each.confidence:.1f} %"
+        f"pred {result.classes[each.prediction]}{between}true {result.classes[each.label]}\n"
+        f"{100 * each.confidence:.1f} %"
         for each in found
     ]
     tiles = [as_tile(data.images[each.index]) for each in found]
     colours = [BAD] * len(found)
-    columns = captions_fit(ax, columns, captions)
+    columns = fitting_columns(ax, columns, captions)
     return draw_tiles(
         tiles, columns=columns, captions=captions, caption_colours=colours, title=title, ax=ax, tile_inches=1.05
     )
@@ -119,31 +130,43 @@ def augmented(
     title: str = "",
     ax: Axes | None = None,
 ) -> Figure | Axes:
-    """Images as they are (above) and as the first epochs will see them.
+    """Plot images (first row) above their augmented versions, one row per epoch.
 
     Parameters
     ----------
     data
-        An `ImageSet`, or uint8 images.
+        `ImageSet`, or uint8 images [N, C, H, W] or [N, H, W].
     steps
-        What `mnistcnn.transforms.augment` takes, such as ``[mnistcnn.transforms.Rotation(7)]``.
-    count, versions
-        How many images, and how many versions of each.
+        Augmentation steps, as for `mnistcnn.transforms.augment`, for example ``[mnistcnn.transforms.Rotation(7)]``.
+    count
+        Maximum number of images.
+    versions
+        Number of augmented versions of each image.
     seed
-        Decides the augmentation.
-    title, ax
-        A title, and the axes to draw into instead of a new figure.
+        Seed of the augmentation.
+    title
+        Title of the plot. Default: no title.
+    ax
+        Axes to draw into. Default: a new figure.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> data = mnistcnn.load("digits")[1]
+    >>> figure = mnistcnn.plot.augmented(data, [mnistcnn.transforms.Rotation(7)], count=3, versions=1)
+    >>> len(figure.axes[0].images)
+    6
     """
     pixels = pixels_of(data)[:count]
     rows = [pixels, *(_pixels(augment(pixels, steps, seed=seed, epoch=each)) for each in range(versions))]
     names = ["original", *(f"epoch {each + 1}" for each in range(versions))]
     height, width = (max(row.shape[axis] for row in rows) for axis in (2, 3))
-    tiles = [as_tile(_fitted(image, height, width)) for row in rows for image in row]
+    tiles = [as_tile(_pad_to(image, height, width)) for row in rows for image in row]
     return draw_tiles(tiles, columns=len(pixels), row_names=names, title=title, ax=ax)
 
 
 def pixels_of(data: Any) -> np.ndarray[Any, Any]:
-    """u8 [N, C, H, W] of a set or an array."""
+    """Return the images of an `ImageSet` or an array as u8 [N, C, H, W]."""
     return _pixels(data.images if hasattr(data, "images") else data)
 
 
@@ -156,21 +179,21 @@ def _pixels(array: Any) -> np.ndarray[Any, Any]:
         )
     pixels = pixels[:, None] if pixels.ndim == 3 else pixels
     if pixels.shape[1] not in (1, 3):
-        raise ValueError(f"images of 1 or 3 channels can be drawn, these have {pixels.shape[1]}")
+        raise ValueError(f"images must have 1 or 3 channels, got {pixels.shape[1]}")
     return pixels
 
 
-def _fitted(image: np.ndarray[Any, Any], height: int, width: int) -> np.ndarray[Any, Any]:
-    """An image in the middle of an empty one of the size of the largest."""
+def _pad_to(image: np.ndarray[Any, Any], height: int, width: int) -> np.ndarray[Any, Any]:
+    """Pad an image [C, H, W] with zeros on all sides to ``height`` x ``width``."""
     top, left = (height - image.shape[1]) // 2, (width - image.shape[2]) // 2
     bottom, right = height - image.shape[1] - top, width - image.shape[2] - left
     return np.pad(image, ((0, 0), (top, bottom), (left, right)))
 
 
-def _no_mistake(ax: Axes | None) -> Figure | Axes:
+def _draw_no_mistakes(ax: Axes | None) -> Figure | Axes:
     from mnistcnn.plot.style import panel
 
     with panel(ax, 4, 1.2) as (axes, drawn):
-        axes.text(0.5, 0.5, "no mistake", ha="center", va="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, "no mistakes", ha="center", va="center", transform=axes.transAxes)
         axes.set_axis_off()
     return drawn

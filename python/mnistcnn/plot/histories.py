@@ -1,4 +1,4 @@
-"""Curves of training runs, epoch by epoch."""
+"""Plot of loss and accuracy per epoch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from mnistcnn.plot.style import colours, house_style, markers, new_figure, tidy
+from mnistcnn.plot.style import colours, markers, new_figure, plot_style, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mnistcnn.training.history import History
 
 Histories: TypeAlias = "History | Sequence[History] | Mapping[str, History | Sequence[History]]"
-_LEAST_SEEDS = 3  # of a band
+_MIN_BAND_RUNS = 3  # runs of one name, from which their mean and standard deviation are drawn by default
 
 
 def curves(
@@ -28,23 +28,30 @@ def curves(
     band: bool | None = None,
     evaluated: str = "Validation",
 ) -> Figure:
-    """Loss and accuracy of the training set (above) and of the validation set (below), epoch by epoch.
+    """Plot loss and accuracy per epoch, of the training set (first row) and of the validation set (second row).
 
-    A new figure has no lower row where no run was validated.
+    A new figure has no second row if no run has a validation set.
 
     Parameters
     ----------
     history
-        One history, several to compare, or a mapping of names to histories. Trials count as their histories.
+        `History`, list of histories to compare, or mapping of names to histories. The result of
+        `mnistcnn.run_trials` is accepted in place of a list of histories.
     figure
-        Draw into this figure instead of a new one.
+        Figure to draw into. Default: None, a new figure.
     axes
-        Or draw into these four axes: training loss, training accuracy, validation loss, validation accuracy.
+        Four axes to draw into: training loss, training accuracy, validation loss, validation accuracy. Default: None,
+        axes of ``figure``.
     band
-        Whether runs of one name are drawn as their mean with a band of one standard deviation to both sides; by
-        default from three runs on.
+        If True, draw runs of the same name as their mean with a band of one standard deviation on both sides; if
+        False, draw each run. Default: None, True for three or more runs of a name.
     evaluated
-        What the second set is called: "Test" where the test set was watched, as courses do.
+        Name of the second data set in the titles: "Test" if the test set was evaluated after each epoch.
+
+    Returns
+    -------
+    Figure
+        Figure that was drawn into.
 
     Examples
     --------
@@ -58,7 +65,7 @@ def curves(
     rows = 2 if _validated(lines) else 1
     if figure is None and axes is None:
         figure = new_figure(9, 3 * rows)
-    with house_style():
+    with plot_style():
         panels = _panels(figure, axes, rows)
         for index, (ax, column, what) in enumerate(zip(panels, _COLUMNS, ("loss", "accuracy") * 2, strict=False)):
             name = "Training" if index < 2 else evaluated
@@ -66,7 +73,7 @@ def curves(
         for ax in panels[-2:]:
             ax.set_xlabel("epoch")
         drawn: Figure = panels[0].figure  # type: ignore[assignment]
-        named = len(lines) > 1 or len(lines[0].runs) > 1  # a band says what it is
+        named = len(lines) > 1 or len(lines[0].runs) > 1  # a band needs a legend
         if named and axes is None:
             drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=min(len(lines), 3))
         elif named:
@@ -79,17 +86,17 @@ _COLUMNS = ("train_loss", "train_accuracy", "validation_loss", "validation_accur
 
 @dataclass(frozen=True)
 class _Line:
-    """One line of every panel: a run, or the mean of several."""
+    """Line in each panel: one run, or the mean of several runs."""
 
     label: str
     runs: tuple[History, ...]
-    alone: bool  # the only one in the picture
+    alone: bool  # whether it is the only line of the plot
 
     def epochs(self) -> np.ndarray[Any, Any]:
         return np.arange(1, min(map(len, self.runs)) + 1)
 
     def values(self, column: str) -> np.ndarray[Any, Any]:
-        """[runs, epochs], accuracies in per cent."""
+        """Return the values as f64 [runs, epochs], accuracies in per cent."""
         count = len(self.epochs())
         factor = 100 if "accuracy" in column else 1
         return factor * np.stack([run.column(column)[:count] for run in self.runs])
@@ -102,7 +109,7 @@ def _lines(history: Any, band: bool | None) -> list[_Line]:
         raise ValueError("there is nothing to draw: a history has no epochs")
     lines: list[_Line] = []
     for name, group in groups:
-        together = len(group) >= _LEAST_SEEDS if band is None else band and len(group) > 1
+        together = len(group) >= _MIN_BAND_RUNS if band is None else band and len(group) > 1
         if together:
             lines.append(_Line(f"{name}, mean ± sd of {len(group)}", group, alone=len(groups) == 1))
         else:
@@ -114,19 +121,19 @@ def _lines(history: Any, band: bool | None) -> list[_Line]:
 
 
 def _groups(history: Any) -> list[tuple[str, tuple[History, ...]]]:
-    """Runs under their name."""
+    """Return the runs grouped by name."""
     if isinstance(history, Mapping):
-        return [(name, _runs(each)) for name, each in history.items()]
+        return [(name, _flatten_runs(each)) for name, each in history.items()]
     groups: dict[str, tuple[History, ...]] = {}
     several = isinstance(history, Sequence) and not isinstance(history, str)
     for each in history if several else [history]:
-        for run in _runs(each):  # trials of one network with different recipes are different lines
+        for run in _flatten_runs(each):  # the title differs between recipes of one network
             name = each.setting.title if hasattr(each, "setting") else run.model
             groups[name] = (*groups.get(name, ()), run)
     return list(groups.items())
 
 
-def _runs(history: Any) -> tuple[History, ...]:
+def _flatten_runs(history: Any) -> tuple[History, ...]:
     from mnistcnn.training.history import History
 
     if isinstance(history, History):
@@ -134,8 +141,8 @@ def _runs(history: Any) -> tuple[History, ...]:
     if hasattr(history, "histories"):
         return tuple(history.histories)
     if not isinstance(history, Sequence):
-        raise TypeError(f"curves are drawn of a History or a list of them, got {type(history).__name__}")
-    return tuple(run for each in history for run in _runs(each))
+        raise TypeError(f"history must be a History, a list or a mapping of histories, got {type(history).__name__}")
+    return tuple(run for each in history for run in _flatten_runs(each))
 
 
 def _validated(lines: Sequence[_Line]) -> bool:
@@ -146,7 +153,7 @@ def _panels(figure: Figure | None, axes: Any, rows: int) -> list[Axes]:
     if axes is not None:
         panels = list(np.ravel(np.asarray(axes, dtype=object)))
         if len(panels) != 4:
-            raise ValueError(f"curves need four axes, got {len(panels)}")
+            raise ValueError(f"axes must be four axes, got {len(panels)}")
         return panels
     assert figure is not None
     return list(figure.subplots(rows, 2, sharex=True).ravel())
@@ -164,7 +171,7 @@ def _panel(ax: Axes, lines: Sequence[_Line], column: str, title: str, absent: st
             ax.fill_between(epochs, mean - deviation, mean + deviation, color=colour, alpha=0.2, linewidth=0)
         if line.alone and np.isfinite(mean[-1]):
             form = "{:.4f}" if "loss" in column else "{:.2f} %"
-            _note_last(ax, epochs, mean, form, colour)
+            _annotate_last(ax, epochs, mean, form, colour)
     ax.set_title(title)
     ax.set_ylabel("loss" if "loss" in column else "accuracy (%)")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
@@ -174,8 +181,8 @@ def _panel(ax: Axes, lines: Sequence[_Line], column: str, title: str, absent: st
         ax.set_yticks([])
 
 
-def _note_last(ax: Axes, epochs: Any, values: Any, form: str, colour: str) -> None:
-    """Writes the last value where the curve ends, on the side that the curve leaves free."""
+def _annotate_last(ax: Axes, epochs: Any, values: Any, form: str, colour: str) -> None:
+    """Annotate the last value at the end of the curve: above a rising curve, below a falling one."""
     before = values[-4:-1][np.isfinite(values[-4:-1])]
     above = before.size == 0 or before.mean() <= values[-1]
     ax.margins(y=0.15)

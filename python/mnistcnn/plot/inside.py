@@ -1,4 +1,4 @@
-"""Pictures from inside a network: its filters and maps, what it looks at, and how much of the image it sees."""
+"""Plots of the inside of a network: filters, feature maps, attribution maps and receptive fields."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from mnistcnn.plot.galleries import pixels_of
 from mnistcnn.plot.style import HEAT, panel
-from mnistcnn.plot.tiles import above_each_other, as_tile, draw_tiles, heat_tile, signed_tile
+from mnistcnn.plot.tiles import as_tile, draw_tiles, heat_tile, interleave_rows, signed_tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,26 +18,29 @@ if TYPE_CHECKING:
     from mnistcnn.data.image_set import ImageSet
     from mnistcnn.nn.model import Model
 
-_MOST_TILES = 64
-_MOST_FIELDS = 7
+_MAX_TILES = 64
+_MAX_FIELDS = 7
 
 
 def filters(
-    model: Model, layer: str | None = None, *, count: int = _MOST_TILES, title: str = "", ax: Axes | None = None
+    model: Model, layer: str | None = None, *, count: int = _MAX_TILES, title: str = "", ax: Axes | None = None
 ) -> Figure | Axes:
-    """The kernels of a convolution: blue below zero, orange above, one scale for all.
+    """Plot the kernels of a convolution: blue for negative weights, orange for positive ones, on one scale.
+
+    A filter with several input channels is drawn as a row, with one kernel per channel.
 
     Parameters
     ----------
     model
-        Any `mnistcnn.Model`.
+        `mnistcnn.Model`.
     layer
-        A convolution or a block that holds one; by default the first. Kernels over several channels are drawn
-        channel by channel: one row per filter.
+        Name of a convolution, or of a block that contains one. Default: None, the first convolution.
     count
-        Draw at most so many kernels.
-    title, ax
-        A title, and the axes to draw into instead of a new figure.
+        Maximum number of kernels.
+    title
+        Title of the plot. Default: name of the layer, number of filters and channels.
+    ax
+        Axes to draw into. Default: a new figure.
 
     Examples
     --------
@@ -62,24 +65,26 @@ def feature_maps(
     image: Any,
     layer: str,
     *,
-    count: int = _MOST_TILES,
+    count: int = _MAX_TILES,
     title: str = "",
     ax: Axes | None = None,
 ) -> Figure | Axes:
-    """What the channels of a layer make of one image: blue below zero, orange above.
+    """Plot the output channels of a layer for one image: blue for negative values, orange for positive ones.
 
     Parameters
     ----------
     model
-        Any `mnistcnn.Model`.
+        `mnistcnn.Model`.
     image
-        One image [C, H, W], or a set or batch whose first image is taken.
+        Image [C, H, W] or [H, W], or an `ImageSet` or batch, of which the first image is used.
     layer
-        The name of a layer or of a block, as ``model.summary()`` shows them.
+        Name of a layer or block, as in ``model.summary()``.
     count
-        Draw at most so many channels.
-    title, ax
-        A title, and the axes to draw into instead of a new figure.
+        Maximum number of channels.
+    title
+        Title of the plot. Default: name of the layer, number and size of the channels.
+    ax
+        Axes to draw into. Default: a new figure.
 
     Examples
     --------
@@ -93,7 +98,9 @@ def feature_maps(
 
     maps = explain.feature_maps(model, explain.batch_of(model, _first(image))[:1], layer)[0]
     if maps.ndim != 3:
-        raise ValueError(f"'{layer}' gives {len(maps)} flat numbers, no maps; choose a layer before it")
+        raise ValueError(
+            f"layer must have two-dimensional maps, but '{layer}' has {len(maps)} features; choose an earlier layer"
+        )
     channels, height, width = maps.shape
     heading = title or f"{layer}: {channels} channels of {height}x{width}"
     largest = float(np.abs(maps).max())
@@ -111,9 +118,30 @@ def grad_cam(
     title: str = "",
     ax: Axes | None = None,
 ) -> Figure | Axes:
-    """Images (above) and where the evidence for their class lies (below); see `mnistcnn.explain.grad_cam`.
+    """Plot images above their Grad-CAM maps: the regions that contribute to the score of a class.
 
-    The captions say what the model predicts, or the class that ``target`` asks for.
+    Captions are the explained classes, with the true class if it differs. The maps are those of
+    `mnistcnn.explain.grad_cam`.
+
+    Parameters
+    ----------
+    model
+        `mnistcnn.Model`.
+    images
+        `ImageSet`, or uint8 images [N, C, H, W] or [N, H, W].
+    layer
+        Name of the layer whose maps are used, or of a block. Default: None, the last layer with maps larger than one
+        pixel.
+    target
+        Class to explain, for all images or one per image. Default: None, the predicted class.
+    count
+        Maximum number of images.
+    columns
+        Number of images per row.
+    title
+        Title of the plot. Default: no title.
+    ax
+        Axes to draw into. Default: a new figure.
 
     Examples
     --------
@@ -129,7 +157,7 @@ def grad_cam(
     heat = explain.grad_cam(model, pixels, layer=layer, target=_first_targets(target, count))
     lower = [heat_tile(image, each, HEAT) for image, each in zip(pixels, heat, strict=True)]
     captions = _captions(model, images, pixels, target)
-    return _pairs(pixels, lower, captions, columns, title, ax)
+    return _draw_pairs(pixels, lower, captions, columns, title, ax)
 
 
 def saliency(
@@ -142,9 +170,27 @@ def saliency(
     title: str = "",
     ax: Axes | None = None,
 ) -> Figure | Axes:
-    """Images (above) and how ink at each pixel would move the score of their class (below).
+    """Plot images above their saliency maps: the gradient of the score of a class with respect to each pixel.
 
-    Orange: brighter pixels there speak for the class; blue: against it.
+    Orange pixels increase the score when they become brighter, blue pixels decrease it. Captions are the explained
+    classes, with the true class if it differs. The gradients are those of `mnistcnn.explain.saliency`.
+
+    Parameters
+    ----------
+    model
+        `mnistcnn.Model`.
+    images
+        `ImageSet`, or uint8 images [N, C, H, W] or [N, H, W].
+    target
+        Class to explain, for all images or one per image. Default: None, the predicted class.
+    count
+        Maximum number of images.
+    columns
+        Number of images per row.
+    title
+        Title of the plot. Default: no title.
+    ax
+        Axes to draw into. Default: a new figure.
 
     Examples
     --------
@@ -160,7 +206,7 @@ def saliency(
     gradients = explain.saliency(model, pixels, target=_first_targets(target, count)).sum(axis=1)
     lower = [signed_tile(each, float(np.quantile(np.abs(each), 0.995))) for each in gradients]
     captions = _captions(model, images, pixels, target)
-    return _pairs(pixels, lower, captions, columns, title, ax)
+    return _draw_pairs(pixels, lower, captions, columns, title, ax)
 
 
 def receptive_field(
@@ -171,19 +217,22 @@ def receptive_field(
     title: str = "",
     ax: Axes | None = None,
 ) -> Figure | Axes:
-    """How much of an image the middle unit of each layer sees, drawn on a digit.
+    """Plot the receptive field of the central unit of each layer on an image.
+
+    Parts of a field that lie outside the image are padding.
 
     Parameters
     ----------
     model
-        Any `mnistcnn.Model`.
+        `mnistcnn.Model`.
     image
-        One image [C, H, W], or a set whose first image is taken; by default a blank one.
+        Image [C, H, W] or [H, W], or an `ImageSet`, of which the first image is used. Default: None, a blank image.
     layers
-        Which layers; by default those at which the field grows, at most seven of them. Parts of a field outside of
-        the image are padding.
-    title, ax
-        A title, and the axes to draw into instead of a new figure.
+        Names of layers. Default: None, at most seven of the layers at which the receptive field grows.
+    title
+        Title of the plot. Default: "receptive fields".
+    ax
+        Axes to draw into. Default: a new figure.
 
     Examples
     --------
@@ -197,7 +246,7 @@ def receptive_field(
 
     from mnistcnn.evaluation import explain
 
-    names = list(layers) if layers is not None else _growing(model)
+    names = list(layers) if layers is not None else _layers_with_growing_field(model)
     fields = [explain.receptive_field(model, name) for name in names]
     _, height, width = model.input_shape
     shown = np.zeros(model.input_shape, np.uint8) if image is None else pixels_of(_first(image)[None])[0]
@@ -228,35 +277,35 @@ def _limits(ax: Axes, fields: Sequence[Any], height: int, width: int) -> None:
     ax.set_aspect("equal")
 
 
-def _growing(model: Model) -> list[str]:
-    """The layers at which the field grows, thinned out evenly; the first and the last stay."""
+def _layers_with_growing_field(model: Model) -> list[str]:
+    """Return the layers at which the field grows, or `_MAX_FIELDS` of them, evenly spaced from first to last."""
     names, before = [], 1
     for row in model.summary().rows:
         if row.receptive_field is not None and row.receptive_field > before:
             names.append(row.name)
             before = row.receptive_field
     if not names:
-        raise ValueError(f"no layer of model '{model.name}' sees more than one pixel at a known place")
-    kept = np.unique(np.linspace(0, len(names) - 1, min(len(names), _MOST_FIELDS)).round().astype(int))
+        raise ValueError(f"model '{model.name}' has no layer with a known receptive field larger than one pixel")
+    kept = np.unique(np.linspace(0, len(names) - 1, min(len(names), _MAX_FIELDS)).round().astype(int))
     return [names[index] for index in kept]
 
 
 def _kernels(model: Model, layer: str | None) -> tuple[str, np.ndarray[Any, Any]]:
-    """Name and weights of a convolution."""
+    """Return name and weights f32 [outputs, inputs, height, width] of the first convolution of ``layer``."""
     convolutions = [name for name, op, _, _ in model.rows if op == "conv2d"]
     if layer is not None:
         from mnistcnn.evaluation.explain import find_layer
 
-        find_layer(model, layer)  # an unknown name gets a hint
+        find_layer(model, layer)  # raises for an unknown name, with a suggestion
         convolutions = [name for name in convolutions if name == layer or name.startswith(f"{layer}.")]
     if not convolutions:
         where = f"'{layer}'" if layer is not None else f"model '{model.name}'"
-        raise ValueError(f"there is no convolution in {where}, so it has no filters to draw")
+        raise ValueError(f"there are no filters to draw: {where} contains no convolution")
     return convolutions[0], model.state_dict()[f"{convolutions[0]}.weight"].detach().cpu().numpy()
 
 
 def _first(image: Any) -> Any:
-    """One image [C, H, W] of a set, a batch, or itself."""
+    """Return the first image [C, H, W] of an `ImageSet`, a batch or a single image."""
     pixels = image.images if hasattr(image, "images") else np.asarray(image)
     if pixels.ndim == 2:
         return pixels[None]
@@ -268,7 +317,7 @@ def _first_targets(target: Any, count: int) -> Any:
 
 
 def _captions(model: Model, images: Any, pixels: np.ndarray[Any, Any], target: Any) -> list[str]:
-    """What each picture explains, and what is true where that is known and something else."""
+    """Return the explained class of each image, with the true class if it is known and differs."""
     from mnistcnn.evaluation.evaluate import predict
 
     explained = predict(model, pixels).argmax(1) if target is None else np.broadcast_to(np.asarray(target), len(pixels))
@@ -278,12 +327,12 @@ def _captions(model: Model, images: Any, pixels: np.ndarray[Any, Any], target: A
     if labels is None:
         return names
     return [
-        name if label == each else f"{name} (is {classes[label]})"
+        name if label == each else f"{name} (true {classes[label]})"
         for name, label, each in zip(names, labels, explained, strict=False)
     ]
 
 
-def _pairs(
+def _draw_pairs(
     pixels: np.ndarray[Any, Any],
     lower: list[np.ndarray[Any, Any]],
     captions: list[str],
@@ -292,10 +341,10 @@ def _pairs(
     ax: Axes | None,
 ) -> Figure | Axes:
     columns = min(columns, len(pixels))
-    tiles = above_each_other([as_tile(image) for image in pixels], lower, columns)
-    words: list[str] = []
+    tiles = interleave_rows([as_tile(image) for image in pixels], lower, columns)
+    padded: list[str] = []
     for start in range(0, len(captions), columns):
         part = captions[start : start + columns]
         blank = columns - len(part)
-        words += part + [""] * (blank + columns)
-    return draw_tiles(tiles, columns=columns, captions=words[: len(tiles)], title=title, ax=ax)
+        padded += part + [""] * (blank + columns)
+    return draw_tiles(tiles, columns=columns, captions=padded[: len(tiles)], title=title, ax=ax)

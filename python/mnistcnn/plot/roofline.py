@@ -1,4 +1,4 @@
-"""The picture of a profile: what each layer reaches, below what the machine allows."""
+"""Roofline plot of a profile: throughput of each layer and limits of the machine."""
 
 from __future__ import annotations
 
@@ -25,20 +25,19 @@ _CLOSE = 1.06  # layers whose intensities differ by less share a label
 
 
 def roofline(profile: Profile, *, title: str = "", ax: Axes | None = None) -> Figure | Axes:
-    """Draw the roofline of a profile: operations per second over operations per byte, per layer.
+    """Plot the roofline of a profile: operations per second against operations per byte of each layer.
 
-    Layers without multiply-accumulates are left out; the default title states how much of the step's time is shown.
-    Multiplications with the zeros of a padding are counted although the engine skips most of them, so that a point
-    may lie above the limit.
+    Layers without multiply-accumulates are omitted; the default title gives the fraction of the time that is shown.
+    Multiplications by padding zeros are counted, but the engine skips most of them: a point can lie above the limit.
 
     Parameters
     ----------
     profile
         The result of `mnistcnn.profile.profile`.
     title
-        Title of the plot. Default: the model, the batch size, the threads and the share of time that is shown.
+        Title of the plot. Default: model, batch size, instruction set, threads and fraction of the time that is shown.
     ax
-        Axes to draw into. Default: those of a new figure.
+        Axes to draw into. Default: a new figure.
 
     Examples
     --------
@@ -50,7 +49,7 @@ def roofline(profile: Profile, *, title: str = "", ax: Axes | None = None) -> Fi
     """
     rows = [row for row in profile.rows if row.forward.flops]
     if not rows:
-        raise ValueError(f"model '{profile.model}' has no convolution and no linear layer: there is nothing to draw")
+        raise ValueError(f"there is nothing to draw: model '{profile.model}' has no convolution and no linear layer")
     with panel(ax, 9, 5.5) as (axes, drawn):
         _draw_roofs(axes, profile.limits, [row.intensity for row in rows])
         _draw_points(axes, rows)
@@ -64,7 +63,7 @@ def _title(profile: Profile, rows: Sequence[LayerTime]) -> str:
     shown = 100 * sum(row.share for row in rows)
     return (
         f"{profile.model}, batch {profile.batch_size}, {profile.instruction_set}, {threads}; "
-        f"shown are {shown:.0f} % of a step's time"
+        f"{shown:.0f} % of the step time shown"
     )
 
 
@@ -104,7 +103,7 @@ def _draw_points(ax: Axes, rows: Sequence[LayerTime]) -> None:
 
 
 def _draw_labels(ax: Axes, rows: Sequence[LayerTime]) -> None:
-    """Names below the points, those of neighbours together."""
+    """Label the layers below their points, with one label for layers of similar intensity."""
     groups: list[list[LayerTime]] = []
     for row in sorted(rows, key=lambda each: each.intensity):
         if groups and row.intensity < _CLOSE * groups[-1][0].intensity:

@@ -1,4 +1,4 @@
-"""Pictures of a test: who was taken for whom, which class suffers, and whether the network knows what it knows."""
+"""Plots of a test result: confusion matrix, scores per class and calibration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnistcnn.plot.style import BAD, GOOD, MARKERS, NEUTRAL, PALETTE, ink_on, panel, tidy
+from mnistcnn.plot.style import BAD, GOOD, MARKERS, NEUTRAL, PALETTE, panel, text_colour_on, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,22 +14,24 @@ if TYPE_CHECKING:
 
     from mnistcnn.evaluation.results import TestResult
 
-_MOST_NUMBERS = 26  # classes whose cells still have room for a number
+_MAX_NUMBERED_CLASSES = 26  # largest number of classes whose cells are numbered
 
 
 def confusion(result: TestResult, *, normalize: bool = False, title: str = "", ax: Axes | None = None) -> Figure | Axes:
-    """The confusion matrix: rows are what an image was, columns what it was called.
+    """Plot the confusion matrix: rows are true classes, columns are predicted classes.
 
-    The colours are those of the mistakes only, so that a few of them show beside thousands of right answers.
+    The colour scale covers only the mistakes, so that few mistakes are visible next to many correct predictions.
 
     Parameters
     ----------
     result
-        What `mnistcnn.test` gave.
+        Result of `mnistcnn.test`.
     normalize
-        Per cent of each row instead of images.
-    title, ax
-        A title, and the axes to draw into instead of a new figure.
+        If True, show per cent of each row instead of numbers of images.
+    title
+        Title of the plot. Default: number of mistakes and of images.
+    ax
+        Axes to draw into. Default: a new figure.
 
     Examples
     --------
@@ -50,13 +52,13 @@ def confusion(result: TestResult, *, normalize: bool = False, title: str = "", a
     side = min(max(3.2, 0.48 * number + 1), 12)
     with panel(ax, side + 0.3, side) as (axes, drawn):
         axes.imshow(wrong, cmap=cmap, vmin=1e-12, vmax=strongest)
-        if number <= _MOST_NUMBERS:
+        if number <= _MAX_NUMBERED_CLASSES:
             size = _number_size(axes, drawn, side, number)
             for row, column in np.ndindex(*shown.shape):
                 colour = (0.93,) * 3 if row == column else cmap(float(wrong[row, column]) / strongest)
                 text = _cell(float(shown[row, column]), normalize)
-                axes.text(column, row, text, ha="center", va="center", fontsize=size, color=ink_on(colour))
-        _name_classes(axes, result.classes, _number_size(axes, drawn, side, number))
+                axes.text(column, row, text, ha="center", va="center", fontsize=size, color=text_colour_on(colour))
+        _label_classes(axes, result.classes, _number_size(axes, drawn, side, number))
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
         axes.tick_params(length=0)
@@ -66,7 +68,18 @@ def confusion(result: TestResult, *, normalize: bool = False, title: str = "", a
 
 
 def per_class(result: TestResult, *, title: str = "", ax: Axes | None = None) -> Figure | Axes:
-    """Precision, recall and F1 of every class as points: unlike bars, they need no axis from zero.
+    """Plot precision, recall and F1 score of each class, in per cent.
+
+    The scores are points, not bars, because the axis does not start at zero.
+
+    Parameters
+    ----------
+    result
+        Result of `mnistcnn.test`.
+    title
+        Title of the plot. Default: no title.
+    ax
+        Axes to draw into. Default: a new figure.
 
     Examples
     --------
@@ -91,7 +104,7 @@ def per_class(result: TestResult, *, title: str = "", ax: Axes | None = None) ->
         for place in places:
             axes.axvspan(place - 0.38, place + 0.38, color=NEUTRAL, alpha=0.08, linewidth=0)
         axes.set_ylim(floor, 100 + 0.04 * (100 - floor))
-        axes.set_xticks(places, [score.name for score in scores], **_turned(result.classes))
+        axes.set_xticks(places, [score.name for score in scores], **_label_rotation(result.classes))
         axes.set_ylabel("%")
         tidy(axes, grid="y")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
@@ -101,10 +114,21 @@ def per_class(result: TestResult, *, title: str = "", ax: Axes | None = None) ->
 
 
 def reliability(result: TestResult, *, bins: int = 10, title: str = "", ax: Axes | None = None) -> Figure | Axes:
-    """Whether answers given with 80 % of confidence are right in 80 % of the cases.
+    """Plot a reliability diagram: accuracy against confidence, with the expected calibration error (ECE).
 
-    A bar is the accuracy of the answers whose confidence lies in its range, the number above it how many they are;
-    the dashed line is where the bars of a calibrated network end. ECE is the expected calibration error.
+    Each bar is the accuracy of the predictions in one confidence bin; their number is above it. A mark shows the mean
+    confidence of the bin. The bars of a perfectly calibrated network end at the dashed line.
+
+    Parameters
+    ----------
+    result
+        Result of `mnistcnn.test`.
+    bins
+        Number of confidence bins.
+    title
+        Title of the plot. Default: ECE and number of predictions.
+    ax
+        Axes to draw into. Default: a new figure.
 
     Examples
     --------
@@ -141,7 +165,7 @@ def reliability(result: TestResult, *, bins: int = 10, title: str = "", ax: Axes
         axes.set_ylabel("accuracy (%)")
         tidy(axes)
         axes.legend(handles=_reliability_legend(), loc="upper left")
-        axes.set_title(title or f"ECE {100 * calibration.expected_error:.2f} %, {result.count:,} answers")
+        axes.set_title(title or f"ECE {100 * calibration.expected_error:.2f} %, {result.count:,} predictions")
     return drawn
 
 
@@ -168,13 +192,13 @@ def _number_size(ax: Any, drawn: Any, side: float, number: int) -> float:
     return float(np.clip(18 * side / (number + 2), 4, 9))
 
 
-def _name_classes(ax: Axes, classes: tuple[str, ...], size: float) -> None:
+def _label_classes(ax: Axes, classes: tuple[str, ...], size: float) -> None:
     places = np.arange(len(classes))
-    ax.set_xticks(places, classes, fontsize=size, **_turned(classes))
+    ax.set_xticks(places, classes, fontsize=size, **_label_rotation(classes))
     ax.set_yticks(places, classes, fontsize=size)
 
 
-def _turned(classes: tuple[str, ...]) -> dict[str, Any]:
-    """Long names stand aslant."""
+def _label_rotation(classes: tuple[str, ...]) -> dict[str, Any]:
+    """Return text properties that rotate tick labels if a class name has more than three characters."""
     long = max(map(len, classes)) > 3
     return {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if long else {}

@@ -1,4 +1,4 @@
-"""Many small pictures side by side in one axes."""
+"""Grids of small images in one axes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
 
 Array = np.ndarray[Any, Any]
-_GAP = 0.12  # between two tiles, as a part of a tile
-_LINE = 0.26  # of one line of a caption
-_POINTS, _LETTER = 72, 0.62  # of an inch, and the width of a letter in parts of its size
-_LEAST_SIZE, _SMALLEST = 3.5, 2  # of a letter that can be read in print, and on a screen that zooms; in points
+_GAP = 0.12  # between two tiles, as a fraction of the size of a tile
+_LINE = 0.26  # height of a line of a caption, as a fraction of the height of a tile
+_POINTS, _LETTER = 72, 0.62  # points per inch; width of a character as a fraction of the font size
+_MIN_CAPTION_SIZE, _MIN_SIZE = 3.5, 2  # font sizes in points: legible in print; absolute minimum
 
 
 def draw_tiles(
@@ -33,12 +33,9 @@ def draw_tiles(
     ax: Axes | None = None,
     tile_inches: float = 0.85,
 ) -> Figure | Axes:
-    """Draws f32 pictures in 0 to 1, [H, W, 3] each, row by row; None leaves a gap.
-
-    A caption stands above its tile.
-    """
+    """Draw tiles, f32 [H, W, 3] in 0 to 1 each, row by row, with captions above them. None leaves a gap."""
     if not len(tiles):
-        raise ValueError("there is no image to draw")
+        raise ValueError("there is nothing to draw: no images were given")
     columns = min(10 if columns is None else columns, len(tiles))
     rows = math.ceil(len(tiles) / columns)
     height, width = next(tile.shape[:2] for tile in tiles if tile is not None)
@@ -49,7 +46,7 @@ def draw_tiles(
     margin = 0.2 + 0.09 * longest
     least = 0.085 * len(title)
     with panel(ax, max(inches[0] + margin, least), inches[1] + 0.15 + (0.25 if title else 0)) as (axes, drawn):
-        if drawn is axes:  # somebody else's may be narrow or low
+        if drawn is axes:  # given axes can be narrow or low
             tile_inches = min(tile_inches, _inches(axes).width / columns, _inches(axes).height / (rows * down / width))
         size = _font_size(tile_inches, captions or ())
         for index, tile in enumerate(tiles):
@@ -75,7 +72,7 @@ def draw_tiles(
 
 
 def as_tile(image: Array) -> Array:
-    """u8 [C, H, W] -> f32 [H, W, 3]: ink on paper for one channel, red, green, blue for three."""
+    """Convert u8 [C, H, W] to f32 [H, W, 3]: inverted (dark on white) for one channel, RGB for three."""
     pixels = image.astype(np.float32) / 255
     if len(pixels) == 3:
         return np.moveaxis(pixels, 0, -1)
@@ -83,15 +80,15 @@ def as_tile(image: Array) -> Array:
 
 
 def signed_tile(values: Array, largest: float) -> Array:
-    """[H, W] -> f32 [H, W, 3]: blue below 0, white at 0, orange above; ``largest`` is the strongest colour."""
+    """Convert [H, W] to f32 [H, W, 3]: blue below 0, white at 0, orange above, saturated at +-``largest``."""
     part = np.clip(np.nan_to_num(values) / (largest or 1), -1, 1)[..., None]
-    below, above = np.array((0.0, 0.27, 0.70)), np.array((0.80, 0.33, 0.0))  # told apart by everybody
+    below, above = np.array((0.0, 0.27, 0.70)), np.array((0.80, 0.33, 0.0))  # colour-blind safe
     tile: Array = np.where(part < 0, 1 + part * (1 - below), 1 - part * (1 - above)).astype(np.float32)
     return tile
 
 
 def heat_tile(image: Array, heat: Array, cmap: str) -> Array:
-    """An image [C, H, W] u8 under a heat [H, W] in 0 to 1."""
+    """Overlay an image, u8 [C, H, W], with a heat map [H, W] in 0 to 1. Returns f32 [H, W, 3]."""
     import matplotlib as mpl
 
     base = 1 - 0.55 * (1 - as_tile(image))
@@ -101,8 +98,8 @@ def heat_tile(image: Array, heat: Array, cmap: str) -> Array:
     return mixed.astype(np.float32)  # type: ignore[no-any-return]
 
 
-def above_each_other(upper: Sequence[Array], lower: Sequence[Array], columns: int) -> list[Array | None]:
-    """Rows of ``upper`` and of ``lower`` in turns."""
+def interleave_rows(upper: Sequence[Array], lower: Sequence[Array], columns: int) -> list[Array | None]:
+    """Alternate rows of ``upper`` and ``lower`` with ``columns`` tiles each, padded with None."""
     found: list[Array | None] = []
     for start in range(0, len(upper), columns):
         for side in (upper, lower):
@@ -111,16 +108,16 @@ def above_each_other(upper: Sequence[Array], lower: Sequence[Array], columns: in
     return found
 
 
-def captions_fit(ax: Axes | None, columns: int, captions: Sequence[str]) -> int:
-    """As many columns as asked for, or so few that captions in somebody's narrow axes can be read."""
+def fitting_columns(ax: Axes | None, columns: int, captions: Sequence[str]) -> int:
+    """Return ``columns``, or fewer if the captions would not be legible in the width of ``ax``."""
     if ax is None:
         return columns
-    readable = _letters(captions) * _LETTER * _LEAST_SIZE / _POINTS / (1 + _GAP)  # inches of a tile
+    readable = _letters(captions) * _LETTER * _MIN_CAPTION_SIZE / _POINTS / (1 + _GAP)  # width of a tile in inches
     return max(1, min(columns, int(_inches(ax).width / readable)))
 
 
 def _inches(ax: Axes) -> Bbox:
-    """In a figure or in a part of one."""
+    """Return the bounding box of the axes in inches."""
     return ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
 
 
@@ -129,9 +126,9 @@ def _letters(captions: Sequence[str]) -> int:
 
 
 def _font_size(tile_inches: float, captions: Sequence[str]) -> float:
-    """Of captions: as large as fits above a tile, within what can be read."""
+    """Return the largest font size in points whose captions fit above a tile, from `_MIN_SIZE` to 10."""
     fitting = tile_inches * (1 + _GAP) * _POINTS / (_LETTER * _letters(captions))
-    return float(np.clip(min(10.5 * tile_inches, fitting), _SMALLEST, 10))
+    return float(np.clip(min(10.5 * tile_inches, fitting), _MIN_SIZE, 10))
 
 
 def _frame(left: float, top: float, width: float, height: float) -> Any:

@@ -3,6 +3,7 @@
 const find = (id) => document.getElementById(id);
 const drawing = find("drawing");
 const pen = drawing.getContext("2d", { willReadFrequently: true });
+const SERVER_LOST = "No connection to the server. Start mnistcnn demo again.";
 const state = { drawn: false, changed: false, busy: false, last: null, pointer: null };
 
 // ---- drawing
@@ -61,14 +62,14 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "c" || event.key === "C" || event.key === "Escape") clear();
 });
 
-// ---- asking: one question at a time, always about the latest drawing
+// ---- requests: one at a time, always with the latest drawing
 
 function changed() {
   state.changed = true;
-  if (!state.busy) ask();
+  if (!state.busy) request();
 }
 
-async function ask() {
+async function request() {
   state.busy = true;
   while (state.changed) {
     state.changed = false;
@@ -79,9 +80,9 @@ async function ask() {
     try {
       const answer = await send();
       show(state.drawn ? answer : null);
-      complain("");
+      showError("");
     } catch (error) {
-      complain(error instanceof TypeError ? "The server is gone: start mnistcnn demo again." : error.message);
+      showError(error instanceof TypeError ? SERVER_LOST : error.message);
     }
   }
   state.busy = false;
@@ -101,41 +102,41 @@ async function send() {
   return answer;
 }
 
-function complain(text) {
+function showError(text) {
   find("error").textContent = text;
   find("error").hidden = text === "";
 }
 
-// ---- showing
+// ---- display
 
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const percent = (fraction) => `${(100 * fraction).toFixed(1)} %`;
 
 function show(answer) {
-  const shares = answer?.probabilities ?? [];
-  const best = shares.indexOf(Math.max(...shares));
-  find("answer").textContent = shares.length
-    ? `It reads ${best}, with ${percent(shares[best])} (${answer.milliseconds.toFixed(0)} ms).`
-    : "Nothing drawn yet.";
+  const probabilities = answer?.probabilities ?? [];
+  const best = probabilities.indexOf(Math.max(...probabilities));
+  find("answer").textContent = probabilities.length
+    ? `Prediction: ${best}, ${percent(probabilities[best])} (${answer.milliseconds.toFixed(0)} ms)`
+    : "Draw a digit to see the prediction.";
   [...find("bars").children].forEach((row, index) => {
-    const share = shares[index] ?? 0;
+    const probability = probabilities[index] ?? 0;
     row.classList.toggle("best", index === best);
-    row.querySelector(".bar").style.width = `${100 * share}%`;
-    row.querySelector(".share").textContent = shares.length ? percent(share) : "–";
+    row.querySelector(".bar").style.width = `${100 * probability}%`;
+    row.querySelector(".probability").textContent = probabilities.length ? percent(probability) : "–";
   });
   paint(find("image"), answer?.image, (grey) => [grey, grey, grey]);
   paint(find("heat"), answer?.image, (grey, index) => {
-    const [red, green, blue] = glow(answer.heat[index]);
+    const [red, green, blue] = heatColour(answer.heat[index]);
     return [0.35 * grey + 0.65 * red, 0.35 * grey + 0.65 * green, 0.35 * grey + 0.65 * blue];
   });
 }
 
-// black, violet, orange, pale yellow: brightness grows evenly, so that it reads without colours too
-const GLOW = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
+// The colour map inferno: black, violet, orange, pale yellow. Lightness increases evenly.
+const HEAT_COLOURS = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
 
-function glow(heat) {
-  const at = Math.min(Math.max(heat, 0), 0.9999) * (GLOW.length - 1);
+function heatColour(heat) {
+  const at = Math.min(Math.max(heat, 0), 0.9999) * (HEAT_COLOURS.length - 1);
   const low = Math.floor(at);
-  return GLOW[low].map((value, i) => value + (GLOW[low + 1][i] - value) * (at - low));
+  return HEAT_COLOURS[low].map((value, i) => value + (HEAT_COLOURS[low + 1][i] - value) * (at - low));
 }
 
 function paint(canvas, image, colour) {
@@ -150,12 +151,12 @@ function paint(canvas, image, colour) {
 async function start() {
   const model = await (await fetch("/model")).json();
   find("about").textContent =
-    `${model.name}, ${model.parameters.toLocaleString("en")} parameters, reads while you draw. Nothing leaves this machine.`;
+    `${model.name}, ${model.parameters.toLocaleString("en")} parameters. The prediction is updated while you draw. No data leaves this machine.`;
   for (const canvas of [find("image"), find("heat")]) canvas.width = canvas.height = model.size;
   drawing.width = drawing.height = model.canvas;
   for (let index = 0; index < model.classes; ++index) {
     const row = document.createElement("li");
-    for (const part of ["name", "track", "share"]) {
+    for (const part of ["name", "track", "probability"]) {
       const element = document.createElement("span");
       element.className = part;
       row.append(element);
@@ -170,4 +171,4 @@ async function start() {
   document.body.dataset.ready = "yes";
 }
 
-start().catch(() => complain("The server is gone: start mnistcnn demo again."));
+start().catch(() => showError(SERVER_LOST));

@@ -1,4 +1,4 @@
-"""Images of a batch, and the four curves of a run."""
+"""Plots of a batch of images and of the curves of a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mnistcnn.plot.style import house_style, new_figure, tidy
+from mnistcnn.plot.style import new_figure, plot_style, tidy
 from mnistcnn.plot.tiles import draw_tiles
 
 if TYPE_CHECKING:
@@ -18,16 +18,16 @@ _COLUMNS = 4
 
 
 def plot_data(batch_data: torch.Tensor, batch_label: torch.Tensor | Sequence[Any], n_images: int = 12) -> Figure:
-    """The first images of a batch with their labels, four side by side.
+    """Plot the first images of a batch with their labels, four per row.
 
     Parameters
     ----------
     batch_data
-        [N, C, H, W] as a loader yields them: normalised floats, or bytes.
+        Images [N, C, H, W] of a loader, with 1 or 3 channels: normalised floats or uint8.
     batch_label
-        A label for each.
+        Label of each image.
     n_images
-        How many.
+        Number of images to plot.
 
     Examples
     --------
@@ -41,13 +41,15 @@ def plot_data(batch_data: torch.Tensor, batch_label: torch.Tensor | Sequence[Any
     if images.dim() != 4 or images.shape[1] not in (1, 3):
         raise ValueError(f"batch_data must be images [N, 1 or 3, H, W], got {list(images.shape)}")
     if not 1 <= n_images <= len(images):
-        raise ValueError(f"n_images must be from 1 to {len(images)}, the images of the batch, got {n_images}")
+        raise ValueError(f"n_images must be from 1 to {len(images)}, the size of the batch, got {n_images}")
     if len(batch_label) < n_images:
-        raise ValueError(f"{n_images} images need {n_images} labels, got {len(batch_label)}")
+        raise ValueError(
+            f"batch_label must have at least {n_images} labels for {n_images} images, got {len(batch_label)}"
+        )
     low, high = images.min(), images.max()
     shades = (images[:n_images] - low) / (high - low).clamp_min(1e-12)
     if images.shape[1] == 1:
-        shades = 1 - shades.expand(-1, 3, -1, -1)  # ink on paper
+        shades = 1 - shades.expand(-1, 3, -1, -1)  # dark on white
     tiles = list(np.moveaxis(shades.numpy(), 1, -1))
     figure: Figure = draw_tiles(  # type: ignore[assignment]
         tiles, columns=_COLUMNS, captions=[str(int(label)) for label in batch_label[:n_images]], tile_inches=1.1
@@ -58,7 +60,18 @@ def plot_data(batch_data: torch.Tensor, batch_label: torch.Tensor | Sequence[Any
 def display_plot(
     train_losses: Iterable[Any], train_acc: Iterable[Any], test_losses: Iterable[Any], test_acc: Iterable[Any]
 ) -> Figure:
-    """Losses above, accuracies below; training on the left, per batch, and the test on the right, per epoch.
+    """Plot the four curves of a run: losses above accuracies, training per batch beside test per epoch.
+
+    Parameters
+    ----------
+    train_losses
+        Training loss of each batch, as returned by `train`.
+    train_acc
+        Training accuracy in per cent of each batch, as returned by `train`.
+    test_losses
+        Test loss of each epoch, as returned by `test`.
+    test_acc
+        Test accuracy in per cent of each epoch, as returned by `test`.
 
     Examples
     --------
@@ -70,7 +83,7 @@ def display_plot(
     columns = [[float(each) for each in values] for values in (train_losses, test_losses, train_acc, test_acc)]
     titles = ("Training Loss", "Test Loss", "Training Accuracy", "Test Accuracy")
     figure = new_figure(10, 6.5)
-    with house_style():
+    with plot_style():
         for index, (values, title) in enumerate(zip(columns, titles, strict=True)):
             ax = figure.add_subplot(2, 2, index + 1)
             tested = index % 2 == 1

@@ -1,4 +1,4 @@
-"""``mnistcnn show``: images of a data set, in the terminal or as a picture."""
+"""Command ``mnistcnn show``: images of a data set, in the terminal or in a file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mnistcnn.cli.options import PICTURES, Data, JsonOption, check_target, load
-from mnistcnn.cli.output import print_json, save_picture
+from mnistcnn.cli.options import FIGURE_SUFFIXES, Data, JsonOption, check_writable, load
+from mnistcnn.cli.output import print_json, save_figure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,23 +20,25 @@ if TYPE_CHECKING:
 
 
 class Part(str, Enum):
-    """Which half of a data set."""
+    """Training set or test set."""
 
     train = "train"
     test = "test"
 
 
 def show(
-    dataset: Annotated[Data, typer.Argument(help="The data set.")] = Data.auto,
-    part: Annotated[Part, typer.Option(help="The training or the test set.")] = Part.test,
-    label: Annotated[int | None, typer.Option(min=0, help="Only images of this class.")] = None,
-    first: Annotated[int, typer.Option(min=0, help="Begin with this image.")] = 0,
-    count: Annotated[int | None, typer.Option(min=1, help="How many; by default two rows, or 50 in a file.")] = None,
-    save: Annotated[Path | None, typer.Option(help="Draw into this file (PNG, SVG, PDF) instead.")] = None,
+    dataset: Annotated[Data, typer.Argument(help="Data set.")] = Data.auto,
+    part: Annotated[Part, typer.Option(help="Training set or test set.")] = Part.test,
+    label: Annotated[int | None, typer.Option(min=0, help="Show only images of this class.")] = None,
+    first: Annotated[int, typer.Option(min=0, help="Index of the first image.")] = 0,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Number of images. Default: two rows of the terminal, or 50 with --save.")
+    ] = None,
+    save: Annotated[Path | None, typer.Option(help="Write a plot to this file (PNG, SVG, PDF) instead.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show images of a data set with their labels. With --json: their number, shape and classes instead."""
-    check_target(save, option="--save", endings=PICTURES)
+    """Show images of a data set with their labels. With --json, print their number, shape and class counts instead."""
+    check_writable(save, option="--save", endings=FIGURE_SUFFIXES)
     train_set, test_set = load(dataset)
     data = train_set if part is Part.train else test_set
     if as_json:
@@ -53,7 +55,7 @@ def show(
     if save is not None:
         from mnistcnn import plot
 
-        save_picture(plot.images(chosen, count=count or 50), save)
+        save_figure(plot.images(chosen, count=count or 50), save)
         return
     columns = shutil.get_terminal_size().columns
     for line in _terminal_lines(chosen, count, columns, sys.stdout.isatty()):
@@ -61,7 +63,10 @@ def show(
 
 
 def _terminal_lines(data: ImageSet, count: int | None, columns: int, colours: bool) -> list[str]:
-    """Two pixels share a character in a terminal; a file gets a character for every other row."""
+    """Return images as text: half blocks in 24-bit colour for a terminal, otherwise ASCII shades.
+
+    A character shows two rows of pixels.
+    """
     width = data.shape[2] + 1
     across = max(1, columns // width)
     chosen = data[: 2 * across if count is None else count]
@@ -69,14 +74,14 @@ def _terminal_lines(data: ImageSet, count: int | None, columns: int, colours: bo
     for start in range(0, len(chosen), across):
         row = chosen[start : start + across]
         lines.append("".join(f"{row.classes[label]:<{width}}"[:width] for label in row.labels).rstrip())
-        pictures = [_picture(image.mean(axis=0), colours) for image in row.images]
-        lines += [" ".join(parts) for parts in zip(*pictures, strict=True)]
+        rendered = [_text_rows(image.mean(axis=0), colours) for image in row.images]
+        lines += [" ".join(parts) for parts in zip(*rendered, strict=True)]
         lines.append("")
     return lines
 
 
-def _picture(pixels: np.ndarray[Any, Any], colours: bool) -> list[str]:
-    """f64 [H, W], 0 to 255, as half as many lines."""
+def _text_rows(pixels: np.ndarray[Any, Any], colours: bool) -> list[str]:
+    """Convert f64 [H, W] in 0 to 255 to ceil(H / 2) lines of text."""
     if len(pixels) % 2:
         import numpy as np
 
@@ -85,12 +90,12 @@ def _picture(pixels: np.ndarray[Any, Any], colours: bool) -> list[str]:
         levels = (pixels[0::2] + pixels[1::2]) / 510 * (len(_SHADES) - 1)
         return ["".join(_SHADES[int(level)] for level in row) for row in levels]
     rows = zip(pixels[0::2].astype(int), pixels[1::2].astype(int), strict=True)
-    return ["".join(map(_two, upper, lower)) + "\x1b[0m" for upper, lower in rows]
+    return ["".join(map(_half_block, upper, lower)) + "\x1b[0m" for upper, lower in rows]
 
 
 _SHADES = " .:-=+*#%@"
 
 
-def _two(upper: int, lower: int) -> str:
-    """An upper half block: its colour is the upper pixel, its ground the lower."""
+def _half_block(upper: int, lower: int) -> str:
+    """Return an upper half block with the upper pixel as foreground and the lower pixel as background colour."""
     return f"\x1b[38;2;{upper};{upper};{upper};48;2;{lower};{lower};{lower}m▀"
