@@ -151,7 +151,7 @@ def test_test_warns_about_outputs_that_are_not_finite(run: Any, tmp_path: Path) 
     model.save(tmp_path / "broken.safetensors")
     done = run("test", "broken.safetensors", "--data", "digits")
     assert "10,000 of 10,000 images" in done.stderr
-    assert "not finite" in done.stderr
+    assert "NaN or infinite" in done.stderr
     assert "invalid value" not in done.stderr
 
 
