@@ -127,7 +127,7 @@ def test_predict_understands_images_of_all_shapes(data: Any):
             r"takes images \[N, 1, 28, 28\], got \[2, 3, 28, 28\]",
         ),
         (np.zeros((0, 1, 28, 28), np.uint8), ValueError, r"got \[0, 1, 28, 28\]"),
-        ("seven.png", TypeError, r"got 'seven.png'; mnistcnn.as_digit\(path\) reads a picture"),
+        ("seven.png", TypeError, r"got 'seven.png'; mnistcnn.as_digit\(path\)"),
         (np.zeros((2, 1, 28, 28), np.int32), TypeError, "images must be uint8 or floating point, got torch.int32"),
     ],
 )

@@ -360,15 +360,15 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "data set of torch": (
         {"train_set": torch.utils.data.TensorDataset(torch.zeros(2, 1, 28, 28), torch.arange(2))},
         TypeError,
-        r"got TensorDataset; mnistcnn.ImageSet.from_torch\(dataset\) makes one",
+        r"got TensorDataset; mnistcnn.ImageSet.from_torch\(dataset\)",
     ),
     "both sets": (
         {"train_set": (_classes(10), _classes(10))},
         TypeError,
-        "got tuple; mnistcnn.load gives two of them: train_set, test_set = ",
+        r"got tuple; mnistcnn\.load .*: train_set, test_set = ",
     ),
-    "name": ({"model": "session7_net"}, TypeError, r"got str; mnistcnn.create_model\('session7_net'\) makes"),
-    "class": ({"model": torch.nn.Flatten}, TypeError, r"got type; make one of the class: Flatten\(\)"),
+    "name": ({"model": "session7_net"}, TypeError, r"got str; .*mnistcnn.create_model\('session7_net'\)"),
+    "class": ({"model": torch.nn.Flatten}, TypeError, r"got type; .*Flatten\(\)"),
     "validation": (
         {"validation": [1]},
         TypeError,
@@ -377,7 +377,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "label": (
         {"train_set": _classes(11)},
         ValueError,
-        "train_set has 11 classes, but model 'budget_model3' tells only 10",
+        "train_set has 11 classes, but model 'budget_model3' .* 10",
     ),
     "labels of validation": ({"validation": _classes(12)}, ValueError, "validation has 12 classes"),
     "optimizer's name": ({"optimizer": "sgd"}, TypeError, "optimizer must be one of mnistcnn's"),
