@@ -55,9 +55,9 @@ def convolution(net: nn.Module) -> nn.Conv2d:
     return next(layer for layer in net.modules() if isinstance(layer, nn.Conv2d))
 
 
-def close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+def close(actual: torch.Tensor, desired: torch.Tensor) -> None:
     """Check that tensors are equal up to the order of float32 sums: a relative error of 1e-6 of the sum."""
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(actual, desired, rtol=1e-4, atol=1e-5)
 
 
 def step(net: nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -299,9 +299,9 @@ def test_switching_an_attribute_switches_between_models():
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop])
 def test_losses_match_pytorch(kind: Any):
     module, net = both()
-    theirs = losses(module, kind(module.parameters(), lr=0.01))
-    ours = losses(net, kind(net.parameters(), lr=0.01))
-    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+    desired = losses(module, kind(module.parameters(), lr=0.01))
+    actual = losses(net, kind(net.parameters(), lr=0.01))
+    torch.testing.assert_close(actual, desired, rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(net.bn.running_var, module.bn.running_var, rtol=1e-3, atol=1e-4)
     assert net.bn.num_batches_tracked.item() == 8
 
@@ -311,9 +311,9 @@ def test_an_optimizer_created_before_accelerate():
     twin.load_state_dict(module.state_dict())
     optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9)
     losses(module, optimizer, 2)
-    ours = losses(mnistcnn.accelerate(module), optimizer, 4)
-    theirs = losses(twin, torch.optim.SGD(twin.parameters(), lr=0.05, momentum=0.9), 6)[2:]
-    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+    actual = losses(mnistcnn.accelerate(module), optimizer, 4)
+    desired = losses(twin, torch.optim.SGD(twin.parameters(), lr=0.05, momentum=0.9), 6)[2:]
+    torch.testing.assert_close(actual, desired, rtol=1e-3, atol=1e-5)
 
 
 def test_gradient_accumulation_and_frozen_parameters():
@@ -324,9 +324,9 @@ def test_gradient_accumulation_and_frozen_parameters():
             F.nll_loss(network(part), LABELS[: len(part)], reduction="sum").backward()
         assert network.conv1.weight.grad is None
         assert network.unused.weight.grad is None
-    for ours, theirs in zip(net.parameters(), module.parameters(), strict=True):
-        if theirs.grad is not None:
-            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-4)
+    for actual, desired in zip(net.parameters(), module.parameters(), strict=True):
+        if desired.grad is not None:
+            torch.testing.assert_close(actual.grad, desired.grad, rtol=1e-3, atol=1e-4)
 
 
 def test_input_gradients_and_no_grad():
@@ -461,9 +461,9 @@ def test_gradients_of_random_graphs(seed: int):
         found.append([leaf.grad, *(torch.zeros(1) if each is None else each for each in grads)])
     longest = max(length(each) for each in found[1])
     noise = max(distance(a, b) for a, b in zip(found[2], found[1], strict=True))
-    for ours, theirs in zip(found[0], found[1], strict=True):
-        allowed = 2e-5 * length(theirs) + 1e-5 * longest + 1e-6 * length(weights) + 12 * noise
-        assert distance(ours, theirs) <= allowed, f"seed {seed}"
+    for actual, desired in zip(found[0], found[1], strict=True):
+        allowed = 2e-5 * length(desired) + 1e-5 * longest + 1e-6 * length(weights) + 12 * noise
+        assert distance(actual, desired) <= allowed, f"seed {seed}"
 
 
 def test_two_nets_in_two_threads():

@@ -85,9 +85,9 @@ def test_outputs_and_gradients_match_pytorch(case: str):
         (outputs * torch.linspace(-1, 2, 60, dtype=outputs.dtype).view(6, 10)).sum().backward()
         results.append([outputs, leaf.grad, *(parameter.grad for parameter in network.parameters())])
     longest = max(length(each) for each in results[1] if each is not None)
-    for ours, theirs in zip(*results, strict=True):
-        assert (ours is None) == (theirs is None)
-        assert ours is None or distance(ours, theirs) <= 2e-5 * length(theirs) + 1e-6 * longest
+    for actual, desired in zip(*results, strict=True):
+        assert (actual is None) == (desired is None)
+        assert actual is None or distance(actual, desired) <= 2e-5 * length(desired) + 1e-6 * longest
     torch.testing.assert_close(model(images), module(images))
     torch.testing.assert_close(copy.deepcopy(model)(images), module(images))
 
@@ -168,8 +168,8 @@ def test_random_networks(seed: int):
             outputs.cos().mean().backward()
             results.append([outputs, *(parameter.grad for parameter in network.parameters())])
         longest = max(length(each) for each in results[1][1:])
-        for ours, theirs in zip(*results, strict=True):
-            assert distance(ours, theirs) <= 2e-5 * length(theirs) + 1e-5 * longest
+        for actual, desired in zip(*results, strict=True):
+            assert distance(actual, desired) <= 2e-5 * length(desired) + 1e-5 * longest
 
 
 UNSUPPORTED: dict[str, tuple[Forward, tuple[tuple[int, ...], ...], str]] = {

@@ -37,8 +37,8 @@ def test_averaged_models_and_update_bn(make: Callable[[], nn.Module]) -> None:
         update_bn(list(IMAGES.split(7)), average)
         update_bn(list(IMAGES.split(7)), network)
         averages.append(average)
-    for ours, theirs in zip(net.state_dict().values(), twin.state_dict().values(), strict=True):
-        close(ours, theirs)
+    for actual, desired in zip(net.state_dict().values(), twin.state_dict().values(), strict=True):
+        close(actual, desired)
     close(averages[0](IMAGES), averages[1](IMAGES))
 
 
@@ -146,5 +146,5 @@ def test_distributed_data_parallel(kind: int, tmp_path: Path) -> None:
     net = plain((accelerated, of_layers)[kind]().eval())
     F.nll_loss(net(IMAGES), LABELS).backward()
     found = torch.load(tmp_path / "gradients.pt", weights_only=True)
-    for ours, parameter in zip(found, net.parameters(), strict=True):
-        close(ours, parameter.grad)
+    for actual, parameter in zip(found, net.parameters(), strict=True):
+        close(actual, parameter.grad)

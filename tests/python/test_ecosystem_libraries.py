@@ -67,14 +67,14 @@ def check_that_it_runs_in_engine(net: nn.Module) -> None:
         net(IMAGES)
 
 
-def close_after_training(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+def close_after_training(actual: torch.Tensor, desired: torch.Tensor) -> None:
     """Compare with a tolerance for a ReLU input whose sign differs between the networks by rounding."""
-    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=3e-4)
+    torch.testing.assert_close(actual, desired, rtol=1e-3, atol=3e-4)
 
 
-def check_same_tensors(ours: nn.Module, theirs: nn.Module) -> None:
-    for our_tensor, their_tensor in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
-        close_after_training(our_tensor, their_tensor)
+def check_same_tensors(actual: nn.Module, desired: nn.Module) -> None:
+    for actual_tensor, desired_tensor in zip(actual.state_dict().values(), desired.state_dict().values(), strict=True):
+        close_after_training(actual_tensor, desired_tensor)
 
 
 def batches() -> DataLoader[Any]:
@@ -143,9 +143,9 @@ def attributions(name: str, net: nn.Module) -> torch.Tensor:
     return method.attribute(images, target=classes)
 
 
-def check_same_attributions(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+def check_same_attributions(actual: torch.Tensor, desired: torch.Tensor) -> None:
     """Compare relative to the largest attribution, because those of single pixels are small."""
-    close(ours / theirs.abs().max(), theirs / theirs.abs().max())
+    close(actual / desired.abs().max(), desired / desired.abs().max())
 
 
 @every_kind
@@ -216,19 +216,19 @@ def classifier(net: nn.Module | Make, **options: Any) -> Any:
 def test_skorch_fit_and_pickle(make: Make) -> None:
     pytest.importorskip("skorch")
     net = make()
-    theirs = classifier(plain(net), max_epochs=3).fit(IMAGES.numpy(), LABELS.numpy())
+    desired = classifier(plain(net), max_epochs=3).fit(IMAGES.numpy(), LABELS.numpy())
     with in_engine():
-        ours = classifier(net, max_epochs=3).fit(IMAGES.numpy(), LABELS.numpy())
-    assert ours.module_ is net
-    check_same_tensors(ours.module_, theirs.module_)
-    np.testing.assert_allclose(ours.history[:, "train_loss"], theirs.history[:, "train_loss"], rtol=1e-3)
-    probabilities = ours.predict_proba(IMAGES.numpy())
-    np.testing.assert_allclose(probabilities, theirs.predict_proba(IMAGES.numpy()), atol=3e-4)
-    unpickled = pickle.loads(pickle.dumps(ours))
+        actual = classifier(net, max_epochs=3).fit(IMAGES.numpy(), LABELS.numpy())
+    assert actual.module_ is net
+    check_same_tensors(actual.module_, desired.module_)
+    np.testing.assert_allclose(actual.history[:, "train_loss"], desired.history[:, "train_loss"], rtol=1e-3)
+    probabilities = actual.predict_proba(IMAGES.numpy())
+    np.testing.assert_allclose(probabilities, desired.predict_proba(IMAGES.numpy()), atol=3e-4)
+    unpickled = pickle.loads(pickle.dumps(actual))
     np.testing.assert_allclose(unpickled.predict_proba(IMAGES.numpy()), probabilities, atol=1e-5)
     unpickled.partial_fit(IMAGES.numpy(), LABELS.numpy())
-    ours.partial_fit(IMAGES.numpy(), LABELS.numpy())
-    check_same_tensors(unpickled.module_, ours.module_)
+    actual.partial_fit(IMAGES.numpy(), LABELS.numpy())
+    check_same_tensors(unpickled.module_, actual.module_)
 
 
 @every_kind
@@ -246,14 +246,14 @@ def test_skorch_grid_search(by_function: bool, make: Make) -> None:
     def make_plain() -> nn.Module:
         return plain(make())
 
-    theirs = search(make_plain if by_function else make_plain())
-    ours = search(make if by_function else make())
-    assert ours.best_params_ == theirs.best_params_
-    scores, expected = (each.cv_results_["mean_test_score"] for each in (ours, theirs))
+    desired = search(make_plain if by_function else make_plain())
+    actual = search(make if by_function else make())
+    assert actual.best_params_ == desired.best_params_
+    scores, expected = (each.cv_results_["mean_test_score"] for each in (actual, desired))
     np.testing.assert_allclose(scores, expected, rtol=1e-3)
-    check_same_tensors(ours.best_estimator_.module_, theirs.best_estimator_.module_)
+    check_same_tensors(actual.best_estimator_.module_, desired.best_estimator_.module_)
     if by_function:
-        check_that_it_runs_in_engine(ours.best_estimator_.module_)
+        check_that_it_runs_in_engine(actual.best_estimator_.module_)
 
 
 @every_kind
@@ -278,12 +278,12 @@ def test_skorch_callbacks(make: Make, tmp_path: Path) -> None:
     frozen = next(name for name, parameter in net.named_parameters() if parameter is convolution(net).weight)
     first = convolution(net).weight.detach().clone()
     for _ in range(2):  # the second fit starts from the checkpoint
-        theirs = fit(twin, "theirs", frozen)
+        desired = fit(twin, "theirs", frozen)
         with in_engine():
-            ours = fit(net, "ours", frozen)
-        assert ours.history[:, "accuracy"] == theirs.history[:, "accuracy"]
+            actual = fit(net, "ours", frozen)
+        assert actual.history[:, "accuracy"] == desired.history[:, "accuracy"]
         check_same_tensors(net, twin)
-    assert len(ours.history) == 4
+    assert len(actual.history) == 4
     assert convolution(net).weight.equal(first)
     other = classifier(make()).initialize()
     other.load_params(checkpoint=Checkpoint(dirname=tmp_path / "ours"))
@@ -547,20 +547,20 @@ def test_hugging_face_accelerate(make: Make, tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
     net = make()
     twin = plain(net)
-    with accelerator(gradient_accumulation_steps=2) as theirs:
-        train_with(theirs, twin)
-    with accelerator(gradient_accumulation_steps=2) as ours:
+    with accelerator(gradient_accumulation_steps=2) as desired:
+        train_with(desired, twin)
+    with accelerator(gradient_accumulation_steps=2) as actual:
         with in_engine():
-            prepared, optimizer = train_with(ours, net)
-        assert ours.unwrap_model(prepared) is net
+            prepared, optimizer = train_with(actual, net)
+        assert actual.unwrap_model(prepared) is net
         check_same_tensors(net, twin)
-        ours.save_state(str(tmp_path / "state"))
+        actual.save_state(str(tmp_path / "state"))
         saved = {name: tensor.clone() for name, tensor in net.state_dict().items()}
         step(net, optimizer)
-        ours.load_state(str(tmp_path / "state"))
+        actual.load_state(str(tmp_path / "state"))
         for name, tensor in net.state_dict().items():
             assert tensor.equal(saved[name]), name
-        ours.save_model(prepared, str(tmp_path / "model"))
+        actual.save_model(prepared, str(tmp_path / "model"))
     other = make()
     from safetensors.torch import load_model
 
@@ -575,13 +575,13 @@ def test_hugging_face_accelerate_in_mixed_precision(make: Make) -> None:
     pytest.importorskip("accelerate")
     net = make()
     twin = plain(net)
-    with accelerator(mixed_precision="bf16") as theirs:
-        train_with(theirs, twin)
-        theirs.unwrap_model(twin, keep_fp32_wrapper=False)
-    with accelerator(mixed_precision="bf16") as ours:
+    with accelerator(mixed_precision="bf16") as desired:
+        train_with(desired, twin)
+        desired.unwrap_model(twin, keep_fp32_wrapper=False)
+    with accelerator(mixed_precision="bf16") as actual:
         with in_torch("autocast" if isinstance(net, mnistcnn.Model) else "an overridden forward"):
-            train_with(ours, net)
-        ours.unwrap_model(net, keep_fp32_wrapper=False)
+            train_with(actual, net)
+        actual.unwrap_model(net, keep_fp32_wrapper=False)
     check_same_tensors(net, twin)
     del net.forward  # `unwrap_model` leaves the forward of the class in the instance
     check_that_it_runs_in_engine(net)

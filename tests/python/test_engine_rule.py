@@ -460,11 +460,11 @@ def test_second_derivatives_match_pytorch(make: Callable[[], nn.Module]) -> None
         (gradient,) = torch.autograd.grad(network(leaf).square().sum(), leaf, create_graph=True)
         gradient.square().sum().backward()
         found.append([leaf.grad, *(parameter.grad for parameter in network.parameters())])
-    for ours, wanted in zip(*found, strict=True):
+    for actual, wanted in zip(*found, strict=True):
         if wanted is None:
-            assert ours is None or not ours.any()
+            assert actual is None or not actual.any()
         else:
-            assert (ours - wanted).norm() <= 1e-3 * wanted.norm() + 1e-7
+            assert (actual - wanted).norm() <= 1e-3 * wanted.norm() + 1e-7
 
 
 def test_second_derivatives_do_not_update_running_statistics() -> None:

@@ -64,9 +64,9 @@ def test_outputs_and_gradients_match_the_module(name: str, monkeypatch: pytest.M
     exact = copy.deepcopy(module).double()
     images = images_for(name)
     for training in (True, False):
-        ours, theirs = images.clone().requires_grad_(), images.double().requires_grad_()
+        actual, desired = images.clone().requires_grad_(), images.double().requires_grad_()
         results = []
-        for network, leaf in ((model.train(training), ours), (exact.train(training), theirs)):
+        for network, leaf in ((model.train(training), actual), (exact.train(training), desired)):
             given = leaf if network is model else images_in_forward_shape(module, model, leaf)
             outputs = network(given)
             assert outputs.shape == (4, 10)
@@ -76,18 +76,18 @@ def test_outputs_and_gradients_match_the_module(name: str, monkeypatch: pytest.M
             trained = module if network is model else exact  # the model has the module's parameters
             results.append((outputs, leaf.grad, [parameter.grad for parameter in trained.parameters()]))
         _check_close(*results, f"{name}, {'training' if training else 'evaluation'}")
-    for (key, ours), theirs in zip(module.state_dict().items(), exact.state_dict().values(), strict=True):
-        torch.testing.assert_close(ours.double(), theirs.double(), rtol=1e-4, atol=1e-5, msg=f"{name}: {key}")
+    for (key, actual), desired in zip(module.state_dict().items(), exact.state_dict().values(), strict=True):
+        torch.testing.assert_close(actual.double(), desired.double(), rtol=1e-4, atol=1e-5, msg=f"{name}: {key}")
 
 
-def _check_close(ours: Any, theirs: Any, where: str) -> None:
-    assert distance(ours[0], theirs[0]) <= 1e-5 * length(theirs[0]) + 1e-7, where
-    gradients = [(ours[1], theirs[1]), *zip(ours[2], theirs[2], strict=True)]
+def _check_close(actual: Any, desired: Any, where: str) -> None:
+    assert distance(actual[0], desired[0]) <= 1e-5 * length(desired[0]) + 1e-7, where
+    gradients = [(actual[1], desired[1]), *zip(actual[2], desired[2], strict=True)]
     longest = max(length(each) for _, each in gradients if each is not None)
-    for mine, wanted in gradients:
-        assert (mine is None) == (wanted is None), where
-        if mine is not None:
-            assert distance(mine, wanted) <= 2e-4 * length(wanted) + 1e-5 * longest, where
+    for computed, wanted in gradients:
+        assert (computed is None) == (wanted is None), where
+        if computed is not None:
+            assert distance(computed, wanted) <= 2e-4 * length(wanted) + 1e-5 * longest, where
 
 
 @every_network

@@ -50,10 +50,10 @@ def both() -> tuple[nn.Module, nn.Module]:
 
 
 def check_same_gradients(module: nn.Module, net: nn.Module) -> None:
-    for (name, theirs), ours in zip(module.named_parameters(), net.parameters(), strict=True):
-        assert (ours.grad is None) == (theirs.grad is None), name
-        if ours.grad is not None:
-            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6, msg=name)
+    for (name, desired), actual in zip(module.named_parameters(), net.parameters(), strict=True):
+        assert (actual.grad is None) == (desired.grad is None), name
+        if actual.grad is not None:
+            torch.testing.assert_close(actual.grad, desired.grad, rtol=1e-4, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize("used", [u for count in (1, 2, 3) for u in itertools.combinations(range(3), count)])
@@ -101,8 +101,8 @@ def test_weight_decay_does_not_change_an_unused_head(make: Any):
             F.cross_entropy(network(IMAGES)[0], torch.arange(6)).backward()
             optimizer.step()
     assert torch.equal(net.aside.weight, before)
-    for (name, theirs), ours in zip(module.named_parameters(), net.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5, msg=name)
+    for (name, desired), actual in zip(module.named_parameters(), net.parameters(), strict=True):
+        torch.testing.assert_close(actual, desired, rtol=1e-3, atol=1e-5, msg=name)
 
 
 def test_outputs_may_be_changed_in_place():
@@ -117,9 +117,9 @@ def test_outputs_may_be_changed_in_place():
 def test_outputs_without_gradients():
     module, net = both()
     with torch.no_grad():
-        for ours, theirs in zip(parts(net(IMAGES)), parts(module(IMAGES)), strict=True):
-            torch.testing.assert_close(ours, theirs)
-            assert not ours.requires_grad
+        for actual, desired in zip(parts(net(IMAGES)), parts(module(IMAGES)), strict=True):
+            torch.testing.assert_close(actual, desired)
+            assert not actual.requires_grad
 
 
 def test_gradients_of_images():

@@ -116,16 +116,16 @@ def check_against_pytorch(module: nn.Module) -> None:
     assert core.lanes_refusal(model._network) is None
     for training in (True, False, True):
         model.train(training), module.train(training)
-        theirs, ours = [module(ONES) for _ in range(2)], [model(ONES) for _ in range(2)]
+        desired, actual = [module(ONES) for _ in range(2)], [model(ONES) for _ in range(2)]
         with torch.no_grad():
-            ours.append(model(ONES))
-        values, kept, dropped = statistics(theirs[0])
-        for each in ours:
+            actual.append(model(ONES))
+        values, kept, dropped = statistics(desired[0])
+        for each in actual:
             assert statistics(each)[0] == values
             assert statistics(each)[1:] == pytest.approx((kept, dropped), abs=0.06)
-        changes = not torch.equal(*theirs)
-        assert torch.equal(ours[0], ours[1]) is not changes
-        assert torch.equal(ours[1], ours[2]) is not changes
+        changes = not torch.equal(*desired)
+        assert torch.equal(actual[0], actual[1]) is not changes
+        assert torch.equal(actual[1], actual[2]) is not changes
 
 
 @pytest.mark.parametrize("kind", DROPOUTS)
@@ -193,10 +193,10 @@ def test_a_block_in_another_mode_runs_in_pytorch():
 UNSUPPORTED: dict[str, tuple[Forward, str]] = {
     "alpha": (lambda net, x: F.alpha_dropout(x, 0.5, net.training), "the function alpha_dropout; use Drop"),
     "feature alpha": (lambda net, x: F.feature_alpha_dropout(x, 0.5, net.training), "feature_alpha_dropout; use Drop"),
-    "by hand": (lambda net, x: x * torch.bernoulli(torch.full_like(x, 0.5)), "the function bernoulli; use Dropout"),
+    "bernoulli": (lambda net, x: x * torch.bernoulli(torch.full_like(x, 0.5)), "the function bernoulli; use Dropout"),
     "whole images": (lambda net, x: F.dropout3d(x, 0.5, net.training), "dropout3d: it drops whole images"),
     "other rate": (lambda net, x: F.dropout(x, 0.5 if net.training else 0.2), "drops 0.5 in training and 0.2 in eval"),
-    "other way": (lambda net, x: F.dropout(x, 0.5, not net.training), "dropout' .*in evaluation mode while"),
+    "inverted flag": (lambda net, x: F.dropout(x, 0.5, not net.training), "dropout' .*in evaluation mode while"),
     "evaluation only": (lambda net, x: x if net.training else F.dropout(x), "only in evaluation .* 'dropout'"),
     "not dropout": (lambda net, x: torch.relu(x) if net.training else x, "only in training it ends with 'relu'"),
     "another layer": (lambda net, x: F.dropout(x.tanh() if net.training else x.sin()), "not support the function sin"),

@@ -68,7 +68,7 @@ def check(module: nn.Module, engine: str, seed: int, *, images: torch.Tensor | N
         images = torch.randn(5, 1, 28, 28, generator=generator)
     output_gradients = torch.randn(5, 10, generator=generator)
     for training in (True, False):
-        ours, theirs, double = (
+        actual, desired, double = (
             _outputs_and_gradients(network.train(training), own, images.to(dtype), output_gradients.to(dtype))
             for network, own, dtype in (
                 (model, module, torch.float32),  # the model has the parameters of the module
@@ -77,15 +77,19 @@ def check(module: nn.Module, engine: str, seed: int, *, images: torch.Tensor | N
             )
         )
         longest = max(length(each) for each in double[1:] if each is not None)
-        for position, (mine, its, wanted) in enumerate(zip(ours, theirs, double, strict=True)):
+        for position, (computed, in_single_precision, wanted) in enumerate(zip(actual, desired, double, strict=True)):
             where = f"tensor {position}, seed {seed}, {'training' if training else 'evaluation'}"
             if position == 1 and wanted is None:  # images before a detach: zeros are allowed instead of None
-                assert mine is None or not mine.any(), where
+                assert computed is None or not computed.any(), where
                 continue
-            assert (mine is None) == (wanted is None), where
+            assert (computed is None) == (wanted is None), where
             if wanted is not None:
-                allowed = 2e-5 * length(wanted) + 10 * distance(its, wanted) + (1e-6 * longest if position else 0)
-                assert distance(mine, wanted) <= allowed, where
+                allowed = (
+                    2e-5 * length(wanted)
+                    + 10 * distance(in_single_precision, wanted)
+                    + (1e-6 * longest if position else 0)
+                )
+                assert distance(computed, wanted) <= allowed, where
 
 
 def _outputs_and_gradients(
@@ -124,7 +128,7 @@ FUNCTIONS: dict[str, Any] = {
     "F.softplus": lambda net, x: F.softplus(x),
     "F.softplus with beta and threshold": lambda net, x: F.softplus(x, 2.5, 1.5),
     "F.softplus with keywords": lambda net, x: F.softplus(x * 40, beta=0.5, threshold=10),
-    "mish by hand": lambda net, x: x * torch.tanh(F.softplus(x)),
+    "mish as tanh and softplus": lambda net, x: x * torch.tanh(F.softplus(x)),
     "expand": lambda net, x: x * _gate(x).expand(-1, -1, 8, 8),
     "expand by sizes": lambda net, x: _gate(x).expand(x.size(0), 6, x.size(2), x.size(3)) * x,
     "expand_as": lambda net, x: x * _gate(x).expand_as(x),
@@ -175,8 +179,8 @@ FUNCTIONS: dict[str, Any] = {
     "amax of a stack with ties": lambda net, x: torch.stack([_ties(x[:, :3]), _ties(x[:, 3:])]).amax(0),
     "mean of a stack by a negative dimension": lambda net, x: torch.stack([x, x.tanh()], -5).mean(-5),
     "sum of a stack of one": lambda net, x: torch.stack([x]).sum(0),
-    "amax of a stack behind the images": lambda net, x: torch.stack([x, x.tanh(), -x], dim=-1).amax(-1),
-    "sum of a stack behind the images": lambda net, x: torch.stack([x, x.tanh()], 1).sum(1),
+    "amax of a stack after the batch dimension": lambda net, x: torch.stack([x, x.tanh(), -x], dim=-1).amax(-1),
+    "sum of a stack after the batch dimension": lambda net, x: torch.stack([x, x.tanh()], 1).sum(1),
 }  # fmt: skip
 
 
@@ -322,10 +326,10 @@ def test_a_detach_before_one_of_several_outputs(engine: str):
             network.zero_grad()
             outputs = network(images)
             sum(outputs[each].square().sum() for each in used).backward()
-        for mine, wanted in zip(model.parameters(), exact.parameters(), strict=True):
-            assert (mine.grad is None) == (wanted.grad is None), used
+        for computed, wanted in zip(model.parameters(), exact.parameters(), strict=True):
+            assert (computed.grad is None) == (wanted.grad is None), used
             if wanted.grad is not None:
-                torch.testing.assert_close(mine.grad, wanted.grad, rtol=1e-4, atol=1e-4)
+                torch.testing.assert_close(computed.grad, wanted.grad, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -350,9 +354,9 @@ def test_ties_of_amax_on_the_background_of_a_digit(engine: str, digits: Any):
     output_gradients = torch.randn(16, 10)
     results = [_outputs_and_gradients(net, net, images.to(dtype), output_gradients.to(dtype))
                for net, dtype in ((model, torch.float32), (exact, torch.float64))]  # fmt: skip
-    mine, wanted = results[0][1], results[1][1]
+    computed, wanted = results[0][1], results[1][1]
     # A misplaced gradient is as large as the gradient itself; sums of a few hundred terms differ by 1e-6 of it.
-    assert (mine - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+    assert (computed - wanted).abs().max() <= 1e-5 * wanted.abs().max()
 
 
 # ---- unsupported operations

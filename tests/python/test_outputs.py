@@ -85,21 +85,21 @@ def test_all_outputs_are_returned(form: str, training: bool):
     assert type(found) is type(expected)
     if isinstance(expected, dict):
         assert list(found) == list(expected)
-    for ours, theirs in zip(tensors(found), tensors(expected), strict=True):
-        assert ours.shape == theirs.shape
-        assert distance(ours, theirs) < 1e-5
+    for actual, desired in zip(tensors(found), tensors(expected), strict=True):
+        assert actual.shape == desired.shape
+        assert distance(actual, desired) < 1e-5
     weighted(found).backward()
     weighted(expected).backward()
-    for ours, theirs in zip(model.parameters(), reference.parameters(), strict=True):
-        if theirs.norm() > 0 and theirs.grad.norm() > 1e-6:
-            assert distance(ours.grad, theirs.grad) < 1e-4
+    for actual, desired in zip(model.parameters(), reference.parameters(), strict=True):
+        if desired.norm() > 0 and desired.grad.norm() > 1e-6:
+            assert distance(actual.grad, desired.grad) < 1e-4
 
 
 def test_copies_return_the_same_outputs():
     model = mnistcnn.accelerate(TwoHeads("dictionary")).eval()
     for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        for ours, theirs in zip(tensors(copied(images())), tensors(model(images())), strict=True):
-            torch.testing.assert_close(ours, theirs)
+        for actual, desired in zip(tensors(copied(images())), tensors(model(images())), strict=True):
+            torch.testing.assert_close(actual, desired)
 
 
 @pytest.mark.parametrize(("form", "output"), [("tuple", 1), ("tuple", -1), ("dictionary", "maps"), ("named", 0)])

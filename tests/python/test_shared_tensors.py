@@ -114,8 +114,8 @@ def test_outputs_gradients_and_statistics(name: str, training: bool, engine: str
         gradients = [parameter.grad for parameter in own[network].parameters()]
         results.append([outputs.detach(), leaf.grad, *gradients, *own[network].buffers()])
     longest = max(length(each) for each in results[1][2 : 2 + len(gradients)])
-    for ours, wanted in zip(*results, strict=True):
-        assert distance(ours, wanted) <= 2e-5 * length(wanted) + 1e-6 * longest
+    for actual, wanted in zip(*results, strict=True):
+        assert distance(actual, wanted) <= 2e-5 * length(wanted) + 1e-6 * longest
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -136,8 +136,8 @@ def test_native_training_matches_torch(name: str) -> None:
         optimizer.zero_grad()
         F.cross_entropy(twin((images[batch].double() / 255 - 0.5) / 0.3), labels[batch]).backward()
         optimizer.step()
-    for ours, wanted in zip(net.state_dict().values(), twin.state_dict().values(), strict=True):
-        assert distance(ours, wanted) <= 1e-5 * length(wanted) + 1e-7
+    for actual, wanted in zip(net.state_dict().values(), twin.state_dict().values(), strict=True):
+        assert distance(actual, wanted) <= 1e-5 * length(wanted) + 1e-7
 
 
 @pytest.mark.parametrize("name", NETS)

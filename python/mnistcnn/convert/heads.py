@@ -1,4 +1,4 @@
-"""Split the outputs of one engine run, and give each its own gradient, or none if the loss does not use it."""
+"""Split the outputs of one engine run, with separate gradients, or none if the loss does not use an output."""
 
 from __future__ import annotations
 

@@ -44,20 +44,20 @@ class InputSpec:
 def input_spec(input_shape: Sequence[int]) -> InputSpec:
     """Return the input spec for the shape of an image, or for the exact shape in which the forward takes one."""
     try:
-        parameters = tuple(whole_number("input_shape", size) for size in input_shape)
+        sizes = tuple(whole_number("input_shape", size) for size in input_shape)
     except (TypeError, ValueError):
-        parameters = ()
-    if len(parameters) == 1:
-        side = math.isqrt(parameters[0])
-        return InputSpec((1, side, side) if side * side == parameters[0] else (1, 1, parameters[0]), (parameters,))
-    if len(parameters) == 2:
-        return InputSpec((1, *parameters), (parameters,))
-    if len(parameters) != 3:
+        sizes = ()
+    if len(sizes) == 1:
+        side = math.isqrt(sizes[0])
+        return InputSpec((1, side, side) if side * side == sizes[0] else (1, 1, sizes[0]), (sizes,))
+    if len(sizes) == 2:
+        return InputSpec((1, *sizes), (sizes,))
+    if len(sizes) != 3:
         raise ValueError(
             "input_shape must be (channels, height, width), or (features,) or (height, width) if the forward takes "
             f"such images, with integers of at least 1, got {input_shape!r}"
         )
-    shape = image_shape("input_shape", parameters)
+    shape = image_shape("input_shape", sizes)
     rows = [shape[1:]] if shape[0] == 1 else []
     return InputSpec(shape, (shape, (math.prod(shape),), *rows))
 
@@ -116,7 +116,7 @@ def _batch_hint(module: nn.Module, shape: Shape) -> str:
     if count is None:
         return ""
     return (
-        f". It accepts batches of {count} only: the batch size is hard-coded in the forward; use x.size(0) instead, as "
+        f". It accepts batches of {count}: the batch size is hard-coded in the forward; use x.size(0) instead, as "
         "in x.view(x.size(0), -1)"
     )
 

@@ -31,5 +31,5 @@ class Plan:
 
 
 def network_of(plan: Plan) -> core.Network:
-    """Return the core network of a plan, with its own weights."""
+    """Return a core network of a plan, with new weights."""
     return core.Network(input_shape=list(plan.input_shape), nodes=list(plan.rows), shared=list(plan.shared))

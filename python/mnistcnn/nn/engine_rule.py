@@ -57,7 +57,7 @@ class _Entry(NamedTuple):
     @property
     def is_change(self) -> bool:
         """Whether the module may compute something else now, which a new conversion could record."""
-        if self.check == "class attribute":  # a conversion does not run the forward of PyTorch's layers
+        if self.check == "class attribute":  # a conversion does not detect a replaced forward of torch.nn
             return not str(self.owner.__module__).startswith("torch.nn.")
         return self.check in _CHANGES or (self.check == "absent" and self.key != "forward")
 

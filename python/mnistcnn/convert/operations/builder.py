@@ -16,7 +16,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Value:
-    """Output of a node, viewed in a shape of its own (of one image).
+    """Output of a node, viewed in another shape (of one image).
 
     A view adds no node until a layer needs that shape.
     """

@@ -12,32 +12,32 @@ from mnistcnn.nn.layers import Conv2d, Linear, ScaleShift, Slice
 
 def multiply(builder: Builder, value: Value, parameter: DirectParameterError) -> Value:
     """Return value * parameter: a depthwise convolution with kernel 1 whose weight is the parameter."""
-    permuted_value = _parameter_dimensions_first(builder, value, parameter)
-    channels = permuted_value.shape[0]
-    node = builder.node_in_shape(permuted_value, permuted_value.shape)
+    permuted = _parameter_dimensions_first(builder, value, parameter)
+    channels = permuted.shape[0]
+    node = builder.node_in_shape(permuted, permuted.shape)
     layer = Conv2d(channels, 1, groups=channels, bias=False)
-    made = builder.add(layer, [node], permuted_value.shape, parameter.name, tensors={"weight": parameter.name})
-    return _original_order(builder, made, value, parameter)
+    result = builder.add(layer, [node], permuted.shape, parameter.name, tensors={"weight": parameter.name})
+    return _original_order(builder, result, value, parameter)
 
 
 def add(builder: Builder, value: Value, parameter: DirectParameterError) -> Value:
     """Return value + parameter: the bias of the preceding layer if that has none, else a convolution of ones, added."""
-    permuted_value = _parameter_dimensions_first(builder, value, parameter)
-    channels = permuted_value.shape[0]
-    before = builder.nodes[permuted_value.node].layer if builder.fuse_bias and permuted_value.node >= 0 else None
-    if isinstance(before, Conv2d | Linear) and not before.bias and builder.shape_of(permuted_value.node)[0] == channels:
-        made = builder.replace_node(permuted_value.node, replace(before, bias=True), {"bias": parameter.name})
-        return replace(made, shape=value.shape)
-    one = (1, *permuted_value.shape[1:])
-    node = builder.node_in_shape(permuted_value, permuted_value.shape)
+    permuted = _parameter_dimensions_first(builder, value, parameter)
+    channels = permuted.shape[0]
+    before = builder.nodes[permuted.node].layer if builder.fuse_bias and permuted.node >= 0 else None
+    if isinstance(before, Conv2d | Linear) and not before.bias and builder.shape_of(permuted.node)[0] == channels:
+        result = builder.replace_node(permuted.node, replace(before, bias=True), {"bias": parameter.name})
+        return replace(result, shape=value.shape)
+    one = (1, *permuted.shape[1:])
+    node = builder.node_in_shape(permuted, permuted.shape)
     first = builder.add(Slice(0, 0, 1), [node], one, f"{parameter.name}_first").node if channels > 1 else node
     ones = builder.add(ScaleShift(0.0, 1.0), [first], one, f"{parameter.name}_ones").node
     weights = {"weight": parameter.name}
     expanded_parameter = builder.add(
-        Conv2d(channels, 1, bias=False), [ones], permuted_value.shape, parameter.name, tensors=weights
+        Conv2d(channels, 1, bias=False), [ones], permuted.shape, parameter.name, tensors=weights
     )
     return _original_order(
-        builder, builder.sum([permuted_value, expanded_parameter], f"{parameter.name}_add"), value, parameter
+        builder, builder.sum([permuted, expanded_parameter], f"{parameter.name}_add"), value, parameter
     )
 
 
@@ -51,13 +51,13 @@ def _parameter_dimensions_first(builder: Builder, value: Value, parameter: Direc
     return value if is_unchanged else replace(value, shape=(size, before, after))
 
 
-def _original_order(builder: Builder, made: Value, value: Value, parameter: DirectParameterError) -> Value:
+def _original_order(builder: Builder, result: Value, value: Value, parameter: DirectParameterError) -> Value:
     """Return a result in the shape and order of the original value."""
     before, size, _ = _split_shape(value.shape, parameter)
     if before > 1 and size > 1:
-        made = builder.permute(made, [1, 0, 2], f"{parameter.name}_back")
-    made = replace(made, shape=value.shape)
-    return Value(builder.node_in_shape(made, made.shape), made.shape) if len(made.shape) in (1, 3) else made
+        result = builder.permute(result, [1, 0, 2], f"{parameter.name}_back")
+    result = replace(result, shape=value.shape)
+    return Value(builder.node_in_shape(result, result.shape), result.shape) if len(result.shape) in (1, 3) else result
 
 
 def _split_shape(shape: Shape, parameter: DirectParameterError) -> tuple[int, int, int]:

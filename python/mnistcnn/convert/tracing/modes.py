@@ -16,48 +16,48 @@ def merge_modes(training: list[TracedNode], evaluation: list[TracedNode]) -> lis
     without_dropout = {INPUT: INPUT}  # training node -> the same node, or its input if evaluation skips the dropout
     training_node_of = {INPUT: INPUT}  # evaluation node -> training node
     remaining = iter(evaluation)
-    theirs = next(remaining, None)
-    for number, ours in enumerate(training):
-        if _is_training_only_dropout(ours, theirs):
-            without_dropout[number] = without_dropout[ours.inputs[0]]
-            nodes.append(ours)
+    other = next(remaining, None)
+    for number, node in enumerate(training):
+        if _is_training_only_dropout(node, other):
+            without_dropout[number] = without_dropout[node.inputs[0]]
+            nodes.append(node)
             continue
-        if theirs is None:
-            raise _extra_node_error(ours, "training")
-        if not _is_same_operation(ours, theirs) or [without_dropout[node] for node in ours.inputs] != [
-            training_node_of[node] for node in theirs.inputs
+        if other is None:
+            raise _extra_node_error(node, "training")
+        if not _is_same_operation(node, other) or [without_dropout[node] for node in node.inputs] != [
+            training_node_of[node] for node in other.inputs
         ]:
             raise ConversionError(
                 f"the forward runs different operations in training and in evaluation, or for different batch sizes: "
-                f"{ours.describe()} in training, {theirs.describe()} in evaluation; run the same operations in both "
+                f"{node.describe()} in training, {other.describe()} in evaluation; run the same operations in both "
                 "(dropout and batch norm follow the mode by themselves)"
             )
         without_dropout[number] = number
         training_node_of[len(training_node_of) - 1] = number
-        nodes.append(_merge_nodes(ours, theirs))
-        theirs = next(remaining, None)
-    if theirs is not None:
-        raise _extra_node_error(theirs, "evaluation")
+        nodes.append(_merge_nodes(node, other))
+        other = next(remaining, None)
+    if other is not None:
+        raise _extra_node_error(other, "evaluation")
     return nodes
 
 
-def _is_training_only_dropout(ours: TracedNode, theirs: TracedNode | None) -> bool:
+def _is_training_only_dropout(node: TracedNode, other: TracedNode | None) -> bool:
     """Return whether a dropout runs in training mode only, as in ``if self.training: x = F.dropout(x)``."""
-    if not isinstance(ours.layer, Dropout | Dropout2d) or not ours.training:
+    if not isinstance(node.layer, Dropout | Dropout2d) or not node.training:
         return False
-    return theirs is None or not _is_same_operation(ours, theirs) or ours.location != theirs.location
+    return other is None or not _is_same_operation(node, other) or node.location != other.location
 
 
-def _is_active_dropout(found: TracedNode) -> bool:
+def _is_active_dropout(node: TracedNode) -> bool:
     """Return whether a node is a dropout that was active in its run."""
-    return isinstance(found.layer, Dropout | Dropout2d) and bool(found.training) and found.layer.p > 0
+    return isinstance(node.layer, Dropout | Dropout2d) and bool(node.training) and node.layer.p > 0
 
 
-def _is_same_operation(ours: TracedNode, theirs: TracedNode) -> bool:
+def _is_same_operation(node: TracedNode, other: TracedNode) -> bool:
     """Return whether two nodes are the same operation. The probability of a dropout may differ between the modes."""
-    if isinstance(ours.layer, Dropout | Dropout2d):
-        return type(ours.layer) is type(theirs.layer)
-    return ours.row()[:2] == theirs.row()[:2] and ours.layer.fields() == theirs.layer.fields()
+    if isinstance(node.layer, Dropout | Dropout2d):
+        return type(node.layer) is type(other.layer)
+    return node.row()[:2] == other.row()[:2] and node.layer.fields() == other.layer.fields()
 
 
 def _extra_node_error(extra: TracedNode, mode: str) -> ConversionError:

@@ -116,20 +116,20 @@ class TracedRun:
         """Return the nodes on which the outputs depend, renumbered."""
         needed = self.needed()
         renumbered = {old: new for new, old in enumerate(needed)} | {-1: -1}
-        found = [self.builder.nodes[node] for node in needed]
-        return [replace(each, inputs=[renumbered[node] for node in each.inputs]) for each in found]
+        kept = [self.builder.nodes[node] for node in needed]
+        return [replace(each, inputs=[renumbered[node] for node in each.inputs]) for each in kept]
 
 
 def shared_tensors(nodes: list[TracedNode]) -> tuple[Shared, ...]:
     """Return (node, suffix, owner) for each tensor that an earlier node, the owner, uses as well."""
     first: dict[str, tuple[int, str]] = {}
     shared = []
-    for number, found in enumerate(nodes):
-        for suffix, name in found.tensors.items():
+    for number, node in enumerate(nodes):
+        for suffix, name in node.tensors.items():
             owner, role = first.setdefault(name, (number, suffix))
             if role != suffix:
                 raise ConversionError(
-                    f"'{name}' is the {role} of {nodes[owner].describe()} and the {suffix} of {found.describe()}; "
+                    f"'{name}' is the {role} of {nodes[owner].describe()} and the {suffix} of {node.describe()}; "
                     "mnistcnn shares a tensor between layers only if it has the same role in each"
                 )
             if owner != number and suffix != "num_batches_tracked":
@@ -141,12 +141,12 @@ def trace_module(
     module: nn.Module, input_shape: Shape, image_shape: Shape, output: OutputKey, reads: AttributeReads
 ) -> tuple[Plan, list[TracedRun]]:
     """Return the plan of a module and its two traces, training first."""
-    found = _trace_both_modes(module, input_shape, image_shape, output, reads, fuse_bias=True)
-    if not found[0].shared:
-        return found
+    fused = _trace_both_modes(module, input_shape, image_shape, output, reads, fuse_bias=True)
+    if not fused[0].shared:
+        return fused
     # A layer whose output is used with and without a bias would be computed twice. Try without fusing the bias.
     other = _trace_both_modes(module, input_shape, image_shape, output, reads, fuse_bias=False)
-    return min(found, other, key=lambda each: len(each[0].shared))
+    return min(fused, other, key=lambda each: len(each[0].shared))
 
 
 def _trace_both_modes(
@@ -172,12 +172,12 @@ def _trace_both_modes(
             f"evaluation; return the same structure in both. {_single_output_hint(multiple)}"
         )
     nodes = merge_modes(runs[0].nodes(), runs[1].nodes())
-    rows = tuple(found.row() for found in nodes)
+    rows = tuple(node.row() for node in nodes)
     names = [name for name, _ in module.named_modules()]
-    owners = {found.owner for found in nodes if found.owner and found.training is not None}
+    owners = {node.owner for node in nodes if node.owner and node.training is not None}
     return Plan(
         rows=rows,
-        tensors=tuple(dict(found.tensors) for found in nodes),
+        tensors=tuple(dict(node.tensors) for node in nodes),
         shared=shared_tensors(nodes),
         owners=tuple(name for name in names if name in owners),
         input_shape=input_shape,
