@@ -139,7 +139,7 @@ def test_a_hard_coded_batch_size_is_reported(count: int, rows: bool):
     with pytest.raises(
         mnistcnn.ConversionError,
         match=rf"^test_inputs.py:\d+: return self.fc.*: the forward of Counted fails on images \[N, {form}\] with "
-        rf"N = {tried}: RuntimeError: .*It accepts batches of {count} .*use x.size\(0\)",
+        rf"N = {tried}: RuntimeError: .*It accepts batches of {count}: .*use x.size\(0\)",
     ):
         mnistcnn.from_torch(Counted(count, rows=rows))
 
