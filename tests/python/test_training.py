@@ -355,12 +355,12 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "loader": (
         {"train_set": torch.utils.data.DataLoader([(0, 0)])},  # type: ignore[arg-type]
         TypeError,
-        r"got DataLoader; mnistcnn.ImageSet.from_torch\(loader.dataset\) makes one",
+        r"got DataLoader; .*mnistcnn.ImageSet.from_torch\(loader.dataset\)",
     ),
     "data set of torch": (
         {"train_set": torch.utils.data.TensorDataset(torch.zeros(2, 1, 28, 28), torch.arange(2))},
         TypeError,
-        r"got TensorDataset; mnistcnn.ImageSet.from_torch\(dataset\)",
+        r"got TensorDataset; .*mnistcnn.ImageSet.from_torch\(dataset\)",
     ),
     "both sets": (
         {"train_set": (_classes(10), _classes(10))},
