@@ -146,7 +146,7 @@ def test_changes_in_a_callback_take_effect(
     assert any(buffer.any() for buffer in model.buffers())
 
 
-def test_the_callback_sees_the_weights_of_its_step(data: Any) -> None:
+def test_a_callback_reads_the_weights_of_its_step(data: Any) -> None:
     seen: list[torch.Tensor] = []
 
     class Watch:
