@@ -1,4 +1,4 @@
-"""Small networks of both kinds that other tools work on, and comparisons with plain copies of them."""
+"""Two small networks for tests of other libraries, an accelerated module and a Model, and comparisons with PyTorch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def accelerated() -> nn.Module:
 
 
 def of_layers() -> nn.Module:
-    """Return a model without dropout, so that it can be compared with PyTorch."""
+    """Return a model without dropout, so that its outputs can be compared with PyTorch."""
     layers = [
         mnistcnn.layers.Conv2d(6, 3),
         mnistcnn.layers.BatchNorm2d(),
@@ -55,9 +55,9 @@ def convolution(net: nn.Module) -> nn.Conv2d:
     return next(layer for layer in net.modules() if isinstance(layer, nn.Conv2d))
 
 
-def close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    """Float32 sums in another order: 1e-6 of the sum; these are small networks."""
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+def close(actual: torch.Tensor, desired: torch.Tensor) -> None:
+    """Check that tensors are equal up to the order of float32 sums: a relative error of 1e-6 of the sum."""
+    torch.testing.assert_close(actual, desired, rtol=1e-4, atol=1e-5)
 
 
 def step(net: nn.Module, optimizer: torch.optim.Optimizer) -> None:

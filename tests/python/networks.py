@@ -1,4 +1,4 @@
-"""Small networks in the styles of many authors. `from_torch` must run each as PyTorch does."""
+"""Small networks in many coding styles. `from_torch` must convert each of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {}
-INPUT_SHAPES: dict[str, tuple[int, ...]] = {}  # where it is not (1, 28, 28)
+INPUT_SHAPES: dict[str, tuple[int, ...]] = {}  # other than (1, 28, 28)
 
 
 def network(make: Any) -> Any:
@@ -27,7 +27,7 @@ def images_of(*shape: int) -> Any:
     return note
 
 
-# ---- plain chains
+# ---- sequential networks
 
 
 @network
@@ -48,7 +48,7 @@ def named_sequential() -> nn.Module:
 
 @network
 class Official(nn.Module):
-    """As PyTorch's own example is written today."""
+    """The current MNIST example of PyTorch."""
 
     def __init__(self):
         super().__init__()
@@ -68,7 +68,7 @@ class Official(nn.Module):
 
 @network
 class OldOfficial(nn.Module):
-    """As it was written in 2017: dropout by function, view(-1, K), log_softmax without a dimension."""
+    """The MNIST example of 2017: functional dropout, view(-1, K), log_softmax without a dimension."""
 
     def __init__(self):
         super().__init__()
@@ -135,11 +135,11 @@ class ColourImages(nn.Module):
         return self.f(self.c(x).relu().reshape(len(x), -1))
 
 
-# ---- ways of flattening and of asking for shapes
+# ---- flattening and reading shapes
 
 
 class _Ends(nn.Module):
-    """A convolution, a pool, and what a subclass makes of the map [N, 4, 6, 6]."""
+    """A convolution, a pool, and operations of a subclass on the feature map [N, 4, 6, 6]."""
 
     outputs = 144
 
@@ -184,7 +184,7 @@ class ViewByNumbers(_Ends):
 
 @network
 class NumFlatFeatures(_Ends):
-    """From PyTorch's old tutorial."""
+    """From an old tutorial of PyTorch."""
 
     def flat(self, x):
         return x.view(-1, self.num_flat_features(x))
@@ -521,7 +521,7 @@ class DepthwiseSeparable(nn.Module):
 
 @network
 class RowsAsSequence(nn.Module):
-    """Convolutions and norms along one dimension."""
+    """1-D convolutions and norms."""
 
     def __init__(self):
         super().__init__()
@@ -561,7 +561,7 @@ class Perceptron(nn.Module):
 
 @network
 class TakesFlatImages(nn.Module):
-    """The loop, not the forward, makes images flat."""
+    """The training loop, not the forward, flattens the images."""
 
     def __init__(self, hidden=16):
         super().__init__()
@@ -650,7 +650,7 @@ class EndsWithRelu(nn.Module):
         return F.relu(self.gap(self.a(x)).squeeze())
 
 
-# ---- blocks, lists, forks
+# ---- blocks, lists of modules, branches
 
 
 class _Block(nn.Module):
@@ -749,7 +749,7 @@ class SqueezeExcitation(nn.Module):
 
 @network
 class ConvolutionalSqueezeExcitation(nn.Module):
-    """Squeeze-and-excitation as mobile networks write it."""
+    """Squeeze-and-excitation with convolutions, as in mobile networks."""
 
     def __init__(self):
         super().__init__()
@@ -764,7 +764,7 @@ class ConvolutionalSqueezeExcitation(nn.Module):
 
 @network
 class Maxout(nn.Module):
-    """The larger of two linear layers; global pools by maximum and mean; a gradient that stops."""
+    """The maximum of two linear layers, global max and mean pooling, and a detached gradient."""
 
     def __init__(self):
         super().__init__()
@@ -827,13 +827,13 @@ class UnusedMembers(nn.Module):
         self.history = []
 
     def forward(self, x):
-        unused = torch.matmul(x, x)  # noqa: F841 - not known, but not needed
+        unused = torch.matmul(x, x)  # noqa: F841 - unsupported, but unused
         return self.fc(x.flatten(1))
 
 
 @network
 class OwnParameters(nn.Module):
-    """Weights held by the module itself, functions called with them."""
+    """Parameters of the module itself, passed to functional operations."""
 
     def __init__(self):
         super().__init__()
@@ -862,7 +862,7 @@ class HelperFunctions(nn.Module):
 
 @network
 class Subclassed(nn.Linear):
-    """A subclass of a layer with a forward of its own."""
+    """A subclass of a layer that overrides forward."""
 
     def __init__(self):
         super().__init__(784, 10)
@@ -873,7 +873,7 @@ class Subclassed(nn.Linear):
 
 @network
 class AlwaysDropsNothing(nn.Module):
-    """Dropout switched off by hand."""
+    """Dropout that is disabled explicitly."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a ConversionError says in its own words."""
+"""Text of a ConversionError for tests."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import re
 import mnistcnn
 
 
-def said(error: mnistcnn.ConversionError, file: str) -> str:
-    """The message without the lines of the test's source that it quotes: these may hold what a test looks for."""
+def own_message(error: mnistcnn.ConversionError, file: str) -> str:
+    """Return the message without the quoted lines of the test file, which may contain what a test searches for."""
     message = str(error)
     for number in set(re.findall(r"test_\w+\.py:(\d+): ", message)):
         message = message.replace(linecache.getline(file, int(number)).strip(), "…")

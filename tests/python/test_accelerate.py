@@ -1,4 +1,4 @@
-"""A user's own loop around an accelerated module: everything stays as it was, but the speed."""
+"""Training loops of users with an accelerated module: same behaviour as in PyTorch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LABELS = torch.arange(12) % 10
 
 
 class Net(nn.Module):
-    """With a batch norm, both kinds of dropout, an unused member and a method of its own."""
+    """Network with a batch norm, module and functional dropout, an unused layer and a method."""
 
     def __init__(self, p: float = 0.0) -> None:
         super().__init__()
@@ -51,13 +51,13 @@ class Net(nn.Module):
 
 
 def both(p: float = 0.0) -> tuple[Net, Any]:
-    """The module, and an accelerated copy."""
+    """Return a module, and an accelerated copy."""
     module = Net(p)
     return module, mnistcnn.accelerate(copy.deepcopy(module))
 
 
 def runs_in_engine(net: nn.Module) -> bool:
-    """Whether a call of the module leaves its forward alone."""
+    """Return whether a call of the module does not run its Python forward."""
     called: list[bool] = []
     code = type(net).forward.__code__
 
@@ -75,7 +75,7 @@ def runs_in_engine(net: nn.Module) -> bool:
 
 
 def losses(network: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 8) -> list[float]:
-    """A user's loop."""
+    """Run a typical training loop and return the losses."""
     network.train()
     found = []
     for _ in range(steps):
@@ -87,10 +87,10 @@ def losses(network: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 8)
     return found
 
 
-# ---- looks as before
+# ---- interface
 
 
-def test_it_looks_like_the_module():
+def test_the_interface_of_the_module_is_unchanged():
     module, net = both()
     assert type(net) is Net
     assert repr(net) == repr(module)
@@ -106,7 +106,7 @@ def test_it_looks_like_the_module():
         _ = net.nothing
 
 
-def test_initialising_functions_find_the_layers():
+def test_apply_with_an_initialisation_function():
     def initialise(layer: nn.Module) -> None:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.constant_(layer.weight, 0.01)
@@ -118,7 +118,7 @@ def test_initialising_functions_find_the_layers():
     torch.testing.assert_close(net(IMAGES), module(IMAGES))
 
 
-def test_hooks_on_the_whole_run_and_hooks_on_layers_too():
+def test_hooks_on_the_module_and_on_layers_are_called():
     module, net = both()
     seen: list[str] = []
     net.register_forward_hook(lambda *_: seen.append("whole"))
@@ -135,7 +135,7 @@ def test_hooks_on_the_whole_run_and_hooks_on_layers_too():
 
 
 def test_monte_carlo_dropout():
-    """Dropout in training mode, all else in evaluation: done by PyTorch."""
+    """Dropout in training mode and all other layers in evaluation mode run in PyTorch."""
     _, net = both(0.5)
     net.eval()
     for layer in net.modules():
@@ -148,7 +148,7 @@ def test_monte_carlo_dropout():
 
 
 @pytest.mark.parametrize("kind", ["forward", "pre", "backward", "backward pre"])
-def test_hooks_on_the_module_are_given_the_module(kind: str):
+def test_hooks_on_the_module_receive_the_module(kind: str):
     _, net = both()
     seen: list[nn.Module] = []
     register = {
@@ -165,18 +165,18 @@ def test_hooks_on_the_module_are_given_the_module(kind: str):
 
 
 def test_a_patched_forward_is_called():
-    """As Lightning Fabric redirects calls."""
+    """Lightning Fabric replaces the forward of an instance."""
     _, net = both()
     given = net.forward
     net.forward = lambda x: given(x) * 0
-    with pytest.warns(mnistcnn.EngineWarning, match="the model has a forward of its own"):
+    with pytest.warns(mnistcnn.EngineWarning, match="the model has an overridden forward"):
         assert not net(IMAGES).any()
     del net.forward
     assert net(IMAGES).any()
 
 
 def test_images_of_another_size_run_in_torch():
-    """Where the module itself takes them; else its own error comes out."""
+    """PyTorch computes them, or raises its own error."""
     torch.manual_seed(1)
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
     larger = torch.rand(3, 1, 56, 28)
@@ -198,17 +198,17 @@ def test_acceleration_can_be_removed():
     assert mnistcnn.remove_acceleration(module) is module
 
 
-def test_a_class_that_overrides_call_is_refused():
+def test_a_class_that_overrides_call_raises():
     class Calls(Net):
         def __call__(self, *args: Any) -> Any:
             return super().__call__(*args) + 1
 
-    with pytest.raises(mnistcnn.ConversionError, match="class Calls has a __call__ of its own"):
+    with pytest.raises(mnistcnn.ConversionError, match="class Calls overrides __call__"):
         mnistcnn.accelerate(Calls())
 
 
 def test_an_accelerated_module_inside_another():
-    """Converting the outer one looks through it; both run in the engine, or each by itself."""
+    """An outer module can be accelerated as well. Both run in the engine."""
     inner = mnistcnn.accelerate(Net().eval())
     outer = nn.Sequential(inner, nn.Linear(10, 10)).eval()
     wanted = outer[1](inner(IMAGES))
@@ -217,7 +217,7 @@ def test_an_accelerated_module_inside_another():
     assert runs_in_engine(inner)
 
 
-def test_attributes_named_as_ours_stay_the_users():
+def test_attributes_with_names_of_a_model_keep_their_values():
     class Named(Net):
         def __init__(self) -> None:
             super().__init__()
@@ -230,7 +230,7 @@ def test_attributes_named_as_ours_stay_the_users():
     assert not hasattr(net, "device")
 
 
-def test_settings_are_those_of_its_model():
+def test_settings_of_the_model_survive_a_new_conversion():
     _, net = both()
     model = mnistcnn.from_torch(net)
     model.engine, model.threads = "aten", 1
@@ -241,7 +241,7 @@ def test_settings_are_those_of_its_model():
     assert (mnistcnn.from_torch(net).engine, mnistcnn.from_torch(net).threads) == ("aten", 1)
 
 
-def test_another_conversion_leaves_the_calls_alone():
+def test_another_conversion_does_not_affect_the_calls():
     class TwoHeads(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -256,7 +256,7 @@ def test_another_conversion_leaves_the_calls_alone():
     assert [each.shape[1] for each in net(IMAGES)] == [10, 7]
 
 
-def test_a_stored_module_is_read_without_the_package(tmp_path: Any):
+def test_a_saved_module_loads_without_the_package(tmp_path: Any):
     net = mnistcnn.accelerate(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)))
     torch.save(net, tmp_path / "net.pt")
     code = (
@@ -268,7 +268,7 @@ def test_a_stored_module_is_read_without_the_package(tmp_path: Any):
 
 
 def test_switching_an_attribute_switches_between_models():
-    """Each state is converted once; at most eight are remembered."""
+    """Each state is converted once; at most eight conversions are cached."""
 
     class Switched(nn.Module):
         def __init__(self) -> None:
@@ -293,27 +293,27 @@ def test_switching_an_attribute_switches_between_models():
     assert len(vars(net)["_mnistcnn"].conversions) == 8
 
 
-# ---- trains as before
+# ---- training
 
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop])
-def test_the_same_losses(kind: Any):
+def test_losses_match_pytorch(kind: Any):
     module, net = both()
-    theirs = losses(module, kind(module.parameters(), lr=0.01))
-    ours = losses(net, kind(net.parameters(), lr=0.01))
-    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+    desired = losses(module, kind(module.parameters(), lr=0.01))
+    actual = losses(net, kind(net.parameters(), lr=0.01))
+    torch.testing.assert_close(actual, desired, rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(net.bn.running_var, module.bn.running_var, rtol=1e-3, atol=1e-4)
     assert net.bn.num_batches_tracked.item() == 8
 
 
-def test_an_optimizer_made_before():
+def test_an_optimizer_created_before_accelerate():
     module, twin = Net(), Net()
     twin.load_state_dict(module.state_dict())
     optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9)
     losses(module, optimizer, 2)
-    ours = losses(mnistcnn.accelerate(module), optimizer, 4)
-    theirs = losses(twin, torch.optim.SGD(twin.parameters(), lr=0.05, momentum=0.9), 6)[2:]
-    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+    actual = losses(mnistcnn.accelerate(module), optimizer, 4)
+    desired = losses(twin, torch.optim.SGD(twin.parameters(), lr=0.05, momentum=0.9), 6)[2:]
+    torch.testing.assert_close(actual, desired, rtol=1e-3, atol=1e-5)
 
 
 def test_gradient_accumulation_and_frozen_parameters():
@@ -324,9 +324,9 @@ def test_gradient_accumulation_and_frozen_parameters():
             F.nll_loss(network(part), LABELS[: len(part)], reduction="sum").backward()
         assert network.conv1.weight.grad is None
         assert network.unused.weight.grad is None
-    for ours, theirs in zip(net.parameters(), module.parameters(), strict=True):
-        if theirs.grad is not None:
-            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-4)
+    for actual, desired in zip(net.parameters(), module.parameters(), strict=True):
+        if desired.grad is not None:
+            torch.testing.assert_close(actual.grad, desired.grad, rtol=1e-3, atol=1e-4)
 
 
 def test_input_gradients_and_no_grad():
@@ -353,7 +353,7 @@ def test_dropout_follows_the_manual_seed():
     assert not torch.equal(second, first)
 
 
-def test_changes_to_the_module_count_from_the_next_epoch_on():
+def test_changes_to_the_module_take_effect():
     module, net = both()
     for network in (module, net):
         network.blocks[1] = nn.Tanh()
@@ -365,7 +365,7 @@ def test_changes_to_the_module_count_from_the_next_epoch_on():
     torch.testing.assert_close(net(IMAGES), module(IMAGES))
 
 
-def test_an_author_s_train_is_followed():
+def test_an_overridden_train_method_is_respected():
     class Frozen(Net):
         def train(self, mode: bool = True) -> nn.Module:
             super().train(mode)
@@ -381,7 +381,7 @@ def test_an_author_s_train_is_followed():
 # ---- files and copies
 
 
-def test_state_dicts_go_both_ways():
+def test_state_dicts_load_in_both_directions():
     module, net = both()
     losses(net, torch.optim.SGD(net.parameters(), lr=0.1), 2)
     file = io.BytesIO()
@@ -397,7 +397,7 @@ def test_state_dicts_go_both_ways():
 
 
 class CopiesItsDictionary(Net):
-    """With a ``__getstate__`` that gives everything away."""
+    """Network whose ``__getstate__`` returns the whole dictionary."""
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__
@@ -406,7 +406,7 @@ class CopiesItsDictionary(Net):
 @pytest.mark.parametrize("kind", [Net, CopiesItsDictionary])
 @pytest.mark.parametrize("copier", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
 def test_copies(copier: Any, kind: type[Net]):
-    """They run in PyTorch until they are accelerated themselves."""
+    """Copies run in PyTorch until they are accelerated."""
     net = mnistcnn.accelerate(kind(0.2))
     losses(net, torch.optim.SGD(net.parameters(), lr=0.1), 2)
     copied = copier(net.eval())
@@ -422,7 +422,7 @@ def test_copies(copier: Any, kind: type[Net]):
     assert net.fc.weight.abs().sum() > 0
 
 
-def test_to_a_device_and_other_types():
+def test_devices_and_dtypes():
     module, net = both()
     assert net.to("cpu") is net
     assert net.float() is net
@@ -438,11 +438,11 @@ def test_to_a_device_and_other_types():
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 @pytest.mark.parametrize("seed", range(1000, 1200))
 def test_gradients_of_random_graphs(seed: int):
-    """Any network of ours, as torch.nn: converted back, its gradients against float64."""
+    """Convert random models to torch.nn and back, and compare their gradients with float64."""
     graph = random_graph(seed)
     model = mnistcnn.Model(graph.layers, graph.input_shape, seed=seed)
     generator = torch.Generator().manual_seed(seed)
-    stir(model, generator)  # a norm's bias of 0 would put equal inputs on the kink of an activation
+    stir(model, generator)  # with a norm's bias of 0, equal inputs would be at the kink of an activation
     module = model.to_torch()
     for layer in module.modules():
         if isinstance(layer, nn.Dropout | nn.Dropout2d):
@@ -461,9 +461,9 @@ def test_gradients_of_random_graphs(seed: int):
         found.append([leaf.grad, *(torch.zeros(1) if each is None else each for each in grads)])
     longest = max(length(each) for each in found[1])
     noise = max(distance(a, b) for a, b in zip(found[2], found[1], strict=True))
-    for ours, theirs in zip(found[0], found[1], strict=True):
-        allowed = 2e-5 * length(theirs) + 1e-5 * longest + 1e-6 * length(weights) + 12 * noise
-        assert distance(ours, theirs) <= allowed, f"seed {seed}"
+    for actual, desired in zip(found[0], found[1], strict=True):
+        allowed = 2e-5 * length(desired) + 1e-5 * longest + 1e-6 * length(weights) + 12 * noise
+        assert distance(actual, desired) <= allowed, f"seed {seed}"
 
 
 def test_two_nets_in_two_threads():
@@ -509,7 +509,7 @@ def test_two_conversions_in_two_threads():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork_after_use():
-    """As the workers of a torch DataLoader are made; the child may use the net as well."""
+    """The workers of a torch DataLoader are forked. The child process can call the module as well."""
     _, net = both()
     net.eval()
     wanted = net(IMAGES)
@@ -524,7 +524,7 @@ def test_fork_after_use():
 
 
 @pytest.mark.parametrize("work", ["", "accelerated(images).sum().backward()", "mnistcnn.train(model, data, epochs=1)"])
-def test_the_compiler_is_not_loaded_where_nobody_compiles(work: str) -> None:
+def test_torch_dynamo_is_not_imported(work: str) -> None:
     script = f"""
 import sys, torch, mnistcnn
 data = mnistcnn.ImageSet.from_arrays(torch.zeros(32, 1, 28, 28, dtype=torch.uint8).numpy(), [0, 1] * 16)

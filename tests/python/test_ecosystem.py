@@ -1,4 +1,4 @@
-"""What PyTorch's own tools do to a module works on an accelerated one and on a model of the zoo."""
+"""PyTorch's own tools on an accelerated module and on a model of the zoo."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:model .* runs in PyTorch:UserWar
 
 @every_kind
 def test_averaged_models_and_update_bn(make: Callable[[], nn.Module]) -> None:
-    """`update_bn` sets the momentum of each batch norm to None after `train()`."""
+    """`update_bn` sets the momentum of each batch norm to None after calling `train()`."""
     net = make()
     twin = plain(net)
     averages = []
@@ -37,8 +37,8 @@ def test_averaged_models_and_update_bn(make: Callable[[], nn.Module]) -> None:
         update_bn(list(IMAGES.split(7)), average)
         update_bn(list(IMAGES.split(7)), network)
         averages.append(average)
-    for ours, theirs in zip(net.state_dict().values(), twin.state_dict().values(), strict=True):
-        close(ours, theirs)
+    for actual, desired in zip(net.state_dict().values(), twin.state_dict().values(), strict=True):
+        close(actual, desired)
     close(averages[0](IMAGES), averages[1](IMAGES))
 
 
@@ -69,7 +69,7 @@ def test_parametrizations(parametrize: Any, make: Callable[[], nn.Module]) -> No
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 @every_kind
 @pytest.mark.parametrize("wrap", [torch.nn.utils.weight_norm, torch.nn.utils.spectral_norm])
-def test_the_older_forms_of_parametrizations(wrap: Any, make: Callable[[], nn.Module]) -> None:
+def test_legacy_weight_norm_and_spectral_norm(wrap: Any, make: Callable[[], nn.Module]) -> None:
     net = make()
     wrap(convolution(net))
     step(net.train(), torch.optim.SGD(net.parameters(), lr=0.1))
@@ -98,7 +98,7 @@ def test_export_to_onnx_by_tracing(make: Callable[[], nn.Module]) -> None:
 
 
 @every_kind
-def test_gradients_of_each_image_by_vmap(make: Callable[[], nn.Module]) -> None:
+def test_per_image_gradients_with_vmap(make: Callable[[], nn.Module]) -> None:
     net = make().eval()
     parameters = {name: each.detach() for name, each in net.named_parameters()}
     buffers = dict(net.named_buffers())
@@ -127,24 +127,24 @@ def test_safetensors(make: Callable[[], nn.Module], tmp_path: Path) -> None:
 def _train_in_parallel(rank: int, folder: str, kind: int) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
-    net = (accelerated, of_layers)[kind]().eval()  # whose batch norms do not depend on the part of the batch
+    net = (accelerated, of_layers)[kind]().eval()  # in evaluation, batch norms do not depend on the batch
     parallel = DistributedDataParallel(net)
     half = slice(12 * rank, 12 * rank + 12)
     F.nll_loss(parallel(IMAGES[half]), LABELS[half]).backward()
     if rank == 0:
         torch.save([parameter.grad for parameter in net.parameters()], f"{folder}/gradients.pt")
-    del parallel  # before its process group
+    del parallel  # before its process group is destroyed
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
-    os._exit(0)  # a process once aborted while its interpreter ended; what is tested is done by now
+    os._exit(0)  # skip the shutdown of the interpreter, which has aborted before
 
 
 @pytest.mark.parametrize("kind", [0, 1], ids=["accelerated", "of_layers"])
 def test_distributed_data_parallel(kind: int, tmp_path: Path) -> None:
-    """Two processes with half of the batch each have the gradients of the whole batch."""
+    """Two processes with half of the batch each compute the gradients of the whole batch."""
     torch.multiprocessing.spawn(_train_in_parallel, (str(tmp_path), kind), nprocs=2)
     net = plain((accelerated, of_layers)[kind]().eval())
     F.nll_loss(net(IMAGES), LABELS).backward()
     found = torch.load(tmp_path / "gradients.pt", weights_only=True)
-    for ours, parameter in zip(found, net.parameters(), strict=True):
-        close(ours, parameter.grad)
+    for actual, parameter in zip(found, net.parameters(), strict=True):
+        close(actual, parameter.grad)

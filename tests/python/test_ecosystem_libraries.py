@@ -26,19 +26,19 @@ Make = Callable[[], nn.Module]
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small batches take longer with more threads."""
+    """Run small batches on one thread, which is faster."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
 
 
-# ---- where a network runs: a warning of the engine that a test does not expect is an error
+# ---- checks of where a network runs. An unexpected EngineWarning is an error.
 
 
 @contextmanager
 def in_engine() -> Iterator[None]:
-    """Check that the engine computes a call of a network in this block; a conversion does not count."""
+    """Check that the engine computes at least one call of a network in this block. Conversions do not count."""
     batches: list[int] = []
     given = mnistcnn.Model._forward_in_engine
 
@@ -54,9 +54,9 @@ def in_engine() -> Iterator[None]:
 
 @contextmanager
 def in_torch(reason: str) -> Iterator[None]:
-    """Check that this block gives one warning of the engine, with this reason."""
+    """Check that this block emits one EngineWarning, with this reason."""
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", mnistcnn.EngineWarning)  # any other warning is treated as before
+        warnings.simplefilter("always", mnistcnn.EngineWarning)  # other warnings keep their filters
         yield
     (warning,) = caught
     assert reason in str(warning.message)
@@ -67,21 +67,21 @@ def check_that_it_runs_in_engine(net: nn.Module) -> None:
         net(IMAGES)
 
 
-def close_after_training(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    """Allow for one input of a ReLU that is above zero in one network and below it in the other, by rounding."""
-    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=3e-4)
+def close_after_training(actual: torch.Tensor, desired: torch.Tensor) -> None:
+    """Compare with a tolerance for a ReLU input whose sign differs between the networks by rounding."""
+    torch.testing.assert_close(actual, desired, rtol=1e-3, atol=3e-4)
 
 
-def check_same_tensors(ours: nn.Module, theirs: nn.Module) -> None:
-    for our_tensor, their_tensor in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
-        close_after_training(our_tensor, their_tensor)
+def check_same_tensors(actual: nn.Module, desired: nn.Module) -> None:
+    for actual_tensor, desired_tensor in zip(actual.state_dict().values(), desired.state_dict().values(), strict=True):
+        close_after_training(actual_tensor, desired_tensor)
 
 
 def batches() -> DataLoader[Any]:
     return DataLoader(TensorDataset(IMAGES, LABELS), batch_size=8)
 
 
-# ---- summaries and counters of operations: they set hooks on the layers
+# ---- model summaries and FLOP counters, which add hooks to the layers
 
 
 @every_kind
@@ -116,7 +116,7 @@ def test_torchsummary(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @every_kind
-@pytest.mark.filterwarnings("ignore:.*distutils.*:DeprecationWarning:thop")  # its import
+@pytest.mark.filterwarnings("ignore:.*distutils.*:DeprecationWarning:thop")  # on import
 def test_thop(make: Make) -> None:
     thop = pytest.importorskip("thop")
     net = make()
@@ -143,9 +143,9 @@ def attributions(name: str, net: nn.Module) -> torch.Tensor:
     return method.attribute(images, target=classes)
 
 
-def check_same_attributions(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    """Compare them relative to the largest one: that of a single pixel is small."""
-    close(ours / theirs.abs().max(), theirs / theirs.abs().max())
+def check_same_attributions(actual: torch.Tensor, desired: torch.Tensor) -> None:
+    """Compare relative to the largest attribution, because those of single pixels are small."""
+    close(actual / desired.abs().max(), desired / desired.abs().max())
 
 
 @every_kind
@@ -167,9 +167,9 @@ def test_captum_on_the_whole_network(name: str, make: Make) -> None:
     "ignore:Setting (forward, backward hooks and attributes|backward hooks) on:UserWarning:captum",
 )
 def test_captum_with_hooks_on_activations(name: str, make: Make) -> None:
-    """A network whose activations are functions has no layer that could have a hook.
+    """A network with functional activations has no activation layer to hook.
 
-    DeepLift calls it with images and baselines, which its hook on the network puts together.
+    DeepLift calls the network with images and baselines, which its hook on the network concatenates.
     """
     pytest.importorskip("captum")
     net = make().eval()
@@ -178,7 +178,7 @@ def test_captum_with_hooks_on_activations(name: str, make: Make) -> None:
         with in_torch("hooks on"):
             found = attributions(name, net)
     elif name == "DeepLift":
-        with in_torch("more than a batch of images"):
+        with in_torch("other arguments than one batch"):
             found = attributions(name, net)
     else:
         with in_engine():
@@ -216,25 +216,25 @@ def classifier(net: nn.Module | Make, **options: Any) -> Any:
 def test_skorch_fit_and_pickle(make: Make) -> None:
     pytest.importorskip("skorch")
     net = make()
-    theirs = classifier(plain(net), max_epochs=3).fit(IMAGES.numpy(), LABELS.numpy())
+    desired = classifier(plain(net), max_epochs=3).fit(IMAGES.numpy(), LABELS.numpy())
     with in_engine():
-        ours = classifier(net, max_epochs=3).fit(IMAGES.numpy(), LABELS.numpy())
-    assert ours.module_ is net
-    check_same_tensors(ours.module_, theirs.module_)
-    np.testing.assert_allclose(ours.history[:, "train_loss"], theirs.history[:, "train_loss"], rtol=1e-3)
-    probabilities = ours.predict_proba(IMAGES.numpy())
-    np.testing.assert_allclose(probabilities, theirs.predict_proba(IMAGES.numpy()), atol=3e-4)
-    unpickled = pickle.loads(pickle.dumps(ours))
+        actual = classifier(net, max_epochs=3).fit(IMAGES.numpy(), LABELS.numpy())
+    assert actual.module_ is net
+    check_same_tensors(actual.module_, desired.module_)
+    np.testing.assert_allclose(actual.history[:, "train_loss"], desired.history[:, "train_loss"], rtol=1e-3)
+    probabilities = actual.predict_proba(IMAGES.numpy())
+    np.testing.assert_allclose(probabilities, desired.predict_proba(IMAGES.numpy()), atol=3e-4)
+    unpickled = pickle.loads(pickle.dumps(actual))
     np.testing.assert_allclose(unpickled.predict_proba(IMAGES.numpy()), probabilities, atol=1e-5)
     unpickled.partial_fit(IMAGES.numpy(), LABELS.numpy())
-    ours.partial_fit(IMAGES.numpy(), LABELS.numpy())
-    check_same_tensors(unpickled.module_, ours.module_)
+    actual.partial_fit(IMAGES.numpy(), LABELS.numpy())
+    check_same_tensors(unpickled.module_, actual.module_)
 
 
 @every_kind
 @pytest.mark.parametrize("by_function", [False, True], ids=["a module", "a function that makes it"])
 def test_skorch_grid_search(by_function: bool, make: Make) -> None:
-    """Each fit has a copy of a module, which runs in PyTorch if it was accelerated."""
+    """Each fit copies the module. The copy runs in PyTorch if the module was accelerated."""
     pytest.importorskip("skorch")
     from sklearn.model_selection import GridSearchCV
 
@@ -246,14 +246,14 @@ def test_skorch_grid_search(by_function: bool, make: Make) -> None:
     def make_plain() -> nn.Module:
         return plain(make())
 
-    theirs = search(make_plain if by_function else make_plain())
-    ours = search(make if by_function else make())
-    assert ours.best_params_ == theirs.best_params_
-    scores, expected = (each.cv_results_["mean_test_score"] for each in (ours, theirs))
+    desired = search(make_plain if by_function else make_plain())
+    actual = search(make if by_function else make())
+    assert actual.best_params_ == desired.best_params_
+    scores, expected = (each.cv_results_["mean_test_score"] for each in (actual, desired))
     np.testing.assert_allclose(scores, expected, rtol=1e-3)
-    check_same_tensors(ours.best_estimator_.module_, theirs.best_estimator_.module_)
+    check_same_tensors(actual.best_estimator_.module_, desired.best_estimator_.module_)
     if by_function:
-        check_that_it_runs_in_engine(ours.best_estimator_.module_)
+        check_that_it_runs_in_engine(actual.best_estimator_.module_)
 
 
 @every_kind
@@ -277,13 +277,13 @@ def test_skorch_callbacks(make: Make, tmp_path: Path) -> None:
     twin = plain(net)
     frozen = next(name for name, parameter in net.named_parameters() if parameter is convolution(net).weight)
     first = convolution(net).weight.detach().clone()
-    for _ in range(2):  # the second time from the checkpoint
-        theirs = fit(twin, "theirs", frozen)
+    for _ in range(2):  # the second fit starts from the checkpoint
+        desired = fit(twin, "theirs", frozen)
         with in_engine():
-            ours = fit(net, "ours", frozen)
-        assert ours.history[:, "accuracy"] == theirs.history[:, "accuracy"]
+            actual = fit(net, "ours", frozen)
+        assert actual.history[:, "accuracy"] == desired.history[:, "accuracy"]
         check_same_tensors(net, twin)
-    assert len(ours.history) == 4
+    assert len(actual.history) == 4
     assert convolution(net).weight.equal(first)
     other = classifier(make()).initialize()
     other.load_params(checkpoint=Checkpoint(dirname=tmp_path / "ours"))
@@ -299,7 +299,7 @@ lightning_warnings = pytest.mark.filterwarnings(
 
 
 def lightning_module(net: nn.Module | None = None, **members: nn.Module) -> Any:
-    """Return a module of Lightning that trains a network: a given one, or by default its own layers."""
+    """Return a LightningModule that trains the given network, or by default its own layers."""
     import lightning
 
     class Classifier(lightning.LightningModule):
@@ -343,7 +343,7 @@ def trainer(folder: Path, epochs: int = 2, **options: Any) -> Any:
 @every_kind
 @lightning_warnings
 def test_lightning(make: Make, tmp_path: Path) -> None:
-    """Fit, save, load, continue and predict."""
+    """Fit, save, load, resume and predict."""
     pytest.importorskip("lightning")
     net = make()
     losses, modules, predictions = [], [], []
@@ -384,7 +384,7 @@ def test_lightning_loads_a_checkpoint(make: Make, tmp_path: Path) -> None:
 @every_kind
 @lightning_warnings
 def test_lightning_summary(make: Make) -> None:
-    """It sets hooks on the layers, and counts operations in a dispatch mode."""
+    """The summary adds hooks to the layers and counts operations in a dispatch mode."""
     pytest.importorskip("lightning")
     from lightning.pytorch.utilities.model_summary import ModelSummary
 
@@ -427,7 +427,7 @@ def test_lightning_module_that_is_accelerated_itself(tmp_path: Path) -> None:
 
 @lightning_warnings
 def test_accelerated_lightning_module_after_its_training(tmp_path: Path) -> None:
-    """Lightning has set its attribute `_trainer`."""
+    """Lightning sets the attribute `_trainer`."""
     pytest.importorskip("lightning")
     net = mnistcnn.accelerate(lightning_module())
     trainer(tmp_path).fit(net, batches(), batches())
@@ -436,7 +436,7 @@ def test_accelerated_lightning_module_after_its_training(tmp_path: Path) -> None
 
 @lightning_warnings
 def test_accelerated_lightning_module_that_logs_a_metric(tmp_path: Path) -> None:
-    """Lightning sets its attribute `_metric_attributes` then."""
+    """Lightning sets the attribute `_metric_attributes`."""
     pytest.importorskip("lightning")
     torchmetrics = pytest.importorskip("torchmetrics")
     net = lightning_module(accuracy=torchmetrics.Accuracy(task="multiclass", num_classes=10))
@@ -469,7 +469,7 @@ def test_torchmetrics(make: Make) -> None:
 
 
 def test_a_metric_among_the_members_of_an_accelerated_module() -> None:
-    """Its state changes in every step, which must not convert the module again."""
+    """The state of a metric changes in every step, which must not cause a new conversion."""
     torchmetrics = pytest.importorskip("torchmetrics")
     net = Net()
     net.accuracy = torchmetrics.Accuracy(task="multiclass", num_classes=10)
@@ -518,7 +518,7 @@ def test_ignite(make: Make, tmp_path: Path) -> None:
 
 @contextmanager
 def accelerator(**options: Any) -> Iterator[Any]:
-    """Give an Accelerator on the CPU. Its state is the process's, so that it has to be reset."""
+    """Yield an Accelerator on the CPU. Its state is global and is reset at exit."""
     import accelerate
 
     try:
@@ -529,7 +529,7 @@ def accelerator(**options: Any) -> Iterator[Any]:
 
 
 def train_with(given: Any, net: nn.Module) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """Train for two epochs in the way of the library, and return the prepared network and optimizer."""
+    """Train for two epochs with the library and return the prepared network and optimizer."""
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     prepared, optimizer, loader = given.prepare(net, optimizer, batches())
     for _ in range(2):
@@ -547,20 +547,20 @@ def test_hugging_face_accelerate(make: Make, tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
     net = make()
     twin = plain(net)
-    with accelerator(gradient_accumulation_steps=2) as theirs:
-        train_with(theirs, twin)
-    with accelerator(gradient_accumulation_steps=2) as ours:
+    with accelerator(gradient_accumulation_steps=2) as desired:
+        train_with(desired, twin)
+    with accelerator(gradient_accumulation_steps=2) as actual:
         with in_engine():
-            prepared, optimizer = train_with(ours, net)
-        assert ours.unwrap_model(prepared) is net
+            prepared, optimizer = train_with(actual, net)
+        assert actual.unwrap_model(prepared) is net
         check_same_tensors(net, twin)
-        ours.save_state(str(tmp_path / "state"))
+        actual.save_state(str(tmp_path / "state"))
         saved = {name: tensor.clone() for name, tensor in net.state_dict().items()}
         step(net, optimizer)
-        ours.load_state(str(tmp_path / "state"))
+        actual.load_state(str(tmp_path / "state"))
         for name, tensor in net.state_dict().items():
             assert tensor.equal(saved[name]), name
-        ours.save_model(prepared, str(tmp_path / "model"))
+        actual.save_model(prepared, str(tmp_path / "model"))
     other = make()
     from safetensors.torch import load_model
 
@@ -571,17 +571,17 @@ def test_hugging_face_accelerate(make: Make, tmp_path: Path) -> None:
 
 @every_kind
 def test_hugging_face_accelerate_in_mixed_precision(make: Make) -> None:
-    """`prepare` gives the module a forward of its own, and `unwrap_model` takes it back."""
+    """`prepare` overrides the forward of the instance, and `unwrap_model` restores it."""
     pytest.importorskip("accelerate")
     net = make()
     twin = plain(net)
-    with accelerator(mixed_precision="bf16") as theirs:
-        train_with(theirs, twin)
-        theirs.unwrap_model(twin, keep_fp32_wrapper=False)
-    with accelerator(mixed_precision="bf16") as ours:
-        with in_torch("autocast" if isinstance(net, mnistcnn.Model) else "a forward of its own"):
-            train_with(ours, net)
-        ours.unwrap_model(net, keep_fp32_wrapper=False)
+    with accelerator(mixed_precision="bf16") as desired:
+        train_with(desired, twin)
+        desired.unwrap_model(twin, keep_fp32_wrapper=False)
+    with accelerator(mixed_precision="bf16") as actual:
+        with in_torch("autocast" if isinstance(net, mnistcnn.Model) else "an overridden forward"):
+            train_with(actual, net)
+        actual.unwrap_model(net, keep_fp32_wrapper=False)
     check_same_tensors(net, twin)
-    del net.forward  # `unwrap_model` leaves that of the class
+    del net.forward  # `unwrap_model` leaves the forward of the class in the instance
     check_that_it_runs_in_engine(net)

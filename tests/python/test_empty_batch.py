@@ -1,4 +1,4 @@
-"""A forward of no images gives empty outputs and zero gradients, as PyTorch does."""
+"""The forward of an empty batch returns empty outputs and zero gradients, as in PyTorch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _with_norm() -> nn.Module:
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("training", [True, False])
 def test_an_empty_batch_gives_empty_outputs_and_zero_gradients(training: bool, engine: str):
-    """A batch norm in training counts the batch and keeps its statistics, as in PyTorch."""
+    """In training, a batch norm counts the batch and does not change its statistics, as in PyTorch."""
     module = _with_norm().train(training)
     twin = copy.deepcopy(module)
     model = mnistcnn.from_torch(module)
@@ -42,7 +42,7 @@ def test_an_empty_batch_gives_empty_outputs_and_zero_gradients(training: bool, e
         assert model(torch.zeros(0, 1, 28, 28, dtype=torch.uint8)).shape == (0, 10)
 
 
-def test_an_empty_batch_of_a_model_and_of_other_entrances():
+def test_an_empty_batch_of_a_model_and_of_flat_images():
     model = mnistcnn.create_model("session7_net")
     assert model(torch.zeros(0, 1, 28, 28)).shape == (0, 10)
     flat = mnistcnn.accelerate(nn.Sequential(nn.Linear(784, 10)), (784,))

@@ -1,4 +1,4 @@
-"""Whatever the engine would ignore runs in PyTorch instead, with one warning that names the reason."""
+"""Whatever the engine does not support runs in PyTorch, with one warning that states the reason."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ CHANGES: dict[str, tuple[Callable[[nn.Module], None], str]] = {
     "private attribute": (change_a_private_attribute, "'_factor' was changed"),
     "replaced layer": (replace_a_layer, "'fc' was replaced"),
     "added layer": (add_a_layer_to_a_block, "layers of 'block' were added or removed"),
-    "forward of a layer": (patch_a_layer, r"'block\.0' has a forward of its own"),
+    "forward of a layer": (patch_a_layer, r"'block\.0' has an overridden forward"),
     "class of a layer": (change_the_class, r"the class of 'block\.0' has changed"),
     "mode": (another_mode, "'norm' is in another mode"),
     "forward hook": (lambda m: m.conv.register_forward_hook(lambda *a: 2 * a[2]), "there are hooks on 'conv'"),
@@ -115,7 +115,7 @@ CHANGES: dict[str, tuple[Callable[[nn.Module], None], str]] = {
 
 @pytest.mark.parametrize("case", CHANGES)
 def test_a_change_of_the_module_takes_effect(case: str) -> None:
-    """The module is converted again if it may compute something else, or runs in PyTorch."""
+    """The module is converted again if it may compute something else; otherwise it runs in PyTorch."""
     change, reason = CHANGES[case]
     module = net()
     module(IMAGES)
@@ -135,7 +135,7 @@ def test_a_change_of_the_module_takes_effect(case: str) -> None:
         with pytest.raises(ValueError, match=reason):
             mnistcnn.predict(module, IMAGES)
     torch.testing.assert_close(outputs, twin(IMAGES), rtol=1e-4, atol=1e-5)
-    module(IMAGES)  # without a second warning, which would be an error here
+    module(IMAGES)  # a second warning would be an error
 
 
 def test_the_forward_of_a_class_may_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ def test_the_forward_of_a_class_may_be_replaced(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("part", ["function", "code"])
 def test_the_forward_of_the_users_class_may_be_replaced(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By another function, or as IPython's autoreload does it; the module is converted again."""
+    """By another function, or by other code as with IPython's autoreload. The module is converted again."""
 
     class Scaled(Net):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -168,7 +168,7 @@ def test_the_forward_of_the_users_class_may_be_replaced(part: str, monkeypatch: 
         torch.testing.assert_close(net(IMAGES), net.forward(IMAGES), rtol=1e-4, atol=1e-5)  # without a warning
 
 
-def test_hooks_on_all_modules_fire() -> None:
+def test_global_hooks_are_called() -> None:
     model = net()
     seen: list[str] = []
     handle = nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(type(module).__name__))
@@ -181,7 +181,7 @@ def test_hooks_on_all_modules_fire() -> None:
 
 
 def test_a_changed_module_is_converted_again() -> None:
-    """And where it can't be, it runs in PyTorch."""
+    """A module that cannot be converted any more runs in PyTorch."""
     module = mnistcnn.accelerate(Net()).eval()
     change_an_attribute(module)
     torch.testing.assert_close(module(IMAGES), module.forward(IMAGES), rtol=1e-4, atol=1e-5)
@@ -189,7 +189,7 @@ def test_a_changed_module_is_converted_again() -> None:
     with pytest.warns(mnistcnn.EngineWarning, match="layers of 'block' were added"):
         found = module(IMAGES)
     torch.testing.assert_close(found, module.forward(IMAGES))
-    module(IMAGES)  # neither converted again nor warned of again
+    module(IMAGES)  # no new conversion and no second warning
     del module.block[2]
     torch.testing.assert_close(module(IMAGES), module.forward(IMAGES), rtol=1e-4, atol=1e-5)
 
@@ -203,7 +203,7 @@ class Config:
 
 
 class Configured(nn.Module):
-    """A forward that reads attributes of many kinds."""
+    """Network whose forward reads attributes of many kinds."""
 
     offset = 0.5
     unread = 1
@@ -280,8 +280,8 @@ def other_shape(net: Any) -> None:
         *(set_class_attribute, replace_method, patch_method, tie, other_shape),
     ],
 )
-def test_a_changed_attribute_is_noticed(change: Callable[[Any], None]) -> None:
-    """And the module is converted again: all of these run in the engine."""
+def test_a_changed_attribute_takes_effect(change: Callable[[Any], None]) -> None:
+    """The module is converted again and runs in the engine."""
     net = mnistcnn.accelerate(type("Configured", (Configured,), {})())
     before = net(IMAGES)
     change(net)
@@ -291,7 +291,7 @@ def test_a_changed_attribute_is_noticed(change: Callable[[Any], None]) -> None:
     assert "EngineFunction" in str(outputs.grad_fn)
 
 
-def test_tied_parameters_that_are_tied_no_more() -> None:
+def test_parameters_that_are_no_longer_tied() -> None:
     net = Configured()
     tie(net)
     mnistcnn.accelerate(net)(IMAGES)
@@ -300,7 +300,7 @@ def test_tied_parameters_that_are_tied_no_more() -> None:
 
 
 def test_native_training_of_parameters_that_were_tied_later(data: mnistcnn.ImageSet) -> None:
-    """They are one parameter for the optimizer, as in a module that was tied before its conversion."""
+    """The optimizer updates them as one parameter, as if they had been tied before the conversion."""
     nets = [Configured(), Configured()]
     tie(nets[0])
     for net in nets:
@@ -339,7 +339,7 @@ def test_a_hook_of_the_module_may_call_it_again() -> None:
 
 
 def test_a_hooked_module_in_two_threads() -> None:
-    """While hooks run around the engine in one thread, another may call the module in PyTorch."""
+    """While one thread runs hooks around the engine, another thread can call the module in PyTorch."""
     net = mnistcnn.accelerate(Configured())
     wanted = net.forward(IMAGES)
     inside, done = threading.Event(), threading.Event()
@@ -359,7 +359,7 @@ def test_a_hooked_module_in_two_threads() -> None:
     thread.join()
 
 
-# ---- circumstances
+# ---- contexts of a call
 
 
 class Counting(TorchDispatchMode):
@@ -379,7 +379,7 @@ class Listening(TorchFunctionMode):
 
 
 @pytest.mark.parametrize("make", [net, lambda: mnistcnn.create_model("session7_net", seed=1).eval()])
-class TestCircumstances:
+class TestContexts:
     def test_autocast(self, make: Callable[[], nn.Module]) -> None:
         model = make()
         with (
@@ -398,7 +398,7 @@ class TestCircumstances:
             model(IMAGES)
         assert seen.calls > 0
 
-    def test_a_default_device_is_no_reason(self, make: Callable[[], nn.Module]) -> None:
+    def test_a_default_device_does_not_prevent_the_engine(self, make: Callable[[], nn.Module]) -> None:
         model = make()
         wanted = model(IMAGES)
         with torch.device("cpu"):
@@ -414,7 +414,7 @@ class TestCircumstances:
     def test_tracing(self, make: Callable[[], nn.Module]) -> None:
         model = make()
         other = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(2))
-        with torch.no_grad(), pytest.warns(mnistcnn.EngineWarning, match="torch.jit or torch.onnx traces it"):
+        with torch.no_grad(), pytest.warns(mnistcnn.EngineWarning, match=r"torch\.jit or torch\.onnx .*tracing"):
             traced = torch.jit.trace(model, IMAGES)
         torch.testing.assert_close(traced(other), model(other), rtol=1e-4, atol=1e-5)
         file = io.BytesIO()
@@ -450,8 +450,8 @@ class TestCircumstances:
 
 
 @pytest.mark.parametrize("make", [net, lambda: mnistcnn.create_model("session7_net", seed=1).eval()])
-def test_second_derivatives_are_those_of_torch(make: Callable[[], nn.Module]) -> None:
-    """A gradient penalty, as in contrastive or adversarial training."""
+def test_second_derivatives_match_pytorch(make: Callable[[], nn.Module]) -> None:
+    """Compare a gradient penalty with float64."""
     model = make()
     exact = plain(model).double()
     found = []
@@ -460,14 +460,14 @@ def test_second_derivatives_are_those_of_torch(make: Callable[[], nn.Module]) ->
         (gradient,) = torch.autograd.grad(network(leaf).square().sum(), leaf, create_graph=True)
         gradient.square().sum().backward()
         found.append([leaf.grad, *(parameter.grad for parameter in network.parameters())])
-    for ours, wanted in zip(*found, strict=True):
+    for actual, wanted in zip(*found, strict=True):
         if wanted is None:
-            assert ours is None or not ours.any()
+            assert actual is None or not actual.any()
         else:
-            assert (ours - wanted).norm() <= 1e-3 * wanted.norm() + 1e-7
+            assert (actual - wanted).norm() <= 1e-3 * wanted.norm() + 1e-7
 
 
-def test_statistics_stay_in_a_second_forward() -> None:
+def test_second_derivatives_do_not_update_running_statistics() -> None:
     model = mnistcnn.Model(
         [
             mnistcnn.layers.Conv2d(4, 3),
@@ -482,7 +482,7 @@ def test_statistics_stay_in_a_second_forward() -> None:
     assert all(each.equal(before[name]) for name, each in model.named_buffers())
 
 
-def test_second_derivatives_with_dropout_are_refused() -> None:
+def test_second_derivatives_with_dropout_raise() -> None:
     model = net().train()
-    with pytest.raises(RuntimeError, match="second derivatives are not available with active dropout"):
+    with pytest.raises(RuntimeError, match=r"second derivatives .* active dropout"):
         torch.autograd.grad(model(IMAGES).sum(), list(model.parameters()), create_graph=True)

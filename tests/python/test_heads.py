@@ -1,4 +1,4 @@
-"""Outputs that a loss ignores: their own parameters get no gradient, as in PyTorch, and are left alone."""
+"""Outputs that a loss does not use: their parameters get no gradient, as in PyTorch, and are not updated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IMAGES = torch.randn(6, 1, 28, 28, generator=torch.Generator().manual_seed(3))
 
 
 class Heads(nn.Module):
-    """A trunk that two heads share, a head on another layer, and a parameter without a layer."""
+    """A trunk that two heads share, a head on another layer, and a parameter outside of layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,10 +50,10 @@ def both() -> tuple[nn.Module, nn.Module]:
 
 
 def check_same_gradients(module: nn.Module, net: nn.Module) -> None:
-    for (name, theirs), ours in zip(module.named_parameters(), net.parameters(), strict=True):
-        assert (ours.grad is None) == (theirs.grad is None), name
-        if ours.grad is not None:
-            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6, msg=name)
+    for (name, desired), actual in zip(module.named_parameters(), net.parameters(), strict=True):
+        assert (actual.grad is None) == (desired.grad is None), name
+        if actual.grad is not None:
+            torch.testing.assert_close(actual.grad, desired.grad, rtol=1e-4, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize("used", [u for count in (1, 2, 3) for u in itertools.combinations(range(3), count)])
@@ -65,7 +65,7 @@ def test_gradients_of_some_outputs(used: tuple[int, ...]):
 
 
 def test_one_loss_after_the_other():
-    """On one graph, and forwards of which only the first is used."""
+    """Several backward passes of one graph, and several forwards of which only the first has a backward."""
     module, net = both()
     for network in (module, net):
         returned = network(IMAGES)
@@ -80,7 +80,7 @@ def test_one_loss_after_the_other():
     check_same_gradients(module, net)
 
 
-def test_a_weight_of_zero_is_a_gradient_of_zero():
+def test_a_loss_weight_of_zero_gives_zero_gradients():
     module, net = both()
     for network in (module, net):
         returned = network(IMAGES)
@@ -91,7 +91,7 @@ def test_a_weight_of_zero_is_a_gradient_of_zero():
 
 @pytest.mark.parametrize("make", [lambda p: torch.optim.AdamW(p, weight_decay=0.5), lambda p: torch.optim.SGD(
     p, lr=0.1, momentum=0.9, weight_decay=0.1)])  # fmt: skip
-def test_weight_decay_leaves_an_ignored_head_alone(make: Any):
+def test_weight_decay_does_not_change_an_unused_head(make: Any):
     module, net = both()
     before = net.aside.weight.detach().clone()
     for network in (module, net):
@@ -101,8 +101,8 @@ def test_weight_decay_leaves_an_ignored_head_alone(make: Any):
             F.cross_entropy(network(IMAGES)[0], torch.arange(6)).backward()
             optimizer.step()
     assert torch.equal(net.aside.weight, before)
-    for (name, theirs), ours in zip(module.named_parameters(), net.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5, msg=name)
+    for (name, desired), actual in zip(module.named_parameters(), net.parameters(), strict=True):
+        torch.testing.assert_close(actual, desired, rtol=1e-3, atol=1e-5, msg=name)
 
 
 def test_outputs_may_be_changed_in_place():
@@ -114,12 +114,12 @@ def test_outputs_may_be_changed_in_place():
     check_same_gradients(module, net)
 
 
-def test_without_gradients_too():
+def test_outputs_without_gradients():
     module, net = both()
     with torch.no_grad():
-        for ours, theirs in zip(parts(net(IMAGES)), parts(module(IMAGES)), strict=True):
-            torch.testing.assert_close(ours, theirs)
-            assert not ours.requires_grad
+        for actual, desired in zip(parts(net(IMAGES)), parts(module(IMAGES)), strict=True):
+            torch.testing.assert_close(actual, desired)
+            assert not actual.requires_grad
 
 
 def test_gradients_of_images():

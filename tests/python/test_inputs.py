@@ -1,4 +1,4 @@
-"""Images enter a network as its author's forward takes them; where they can't, it is said why and what would fit."""
+"""Input shapes of a forward, and the advice for forwards that fail on the images."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
-from mnistcnn.convert.inputs import Entrance, entrance
+from mnistcnn.convert.inputs import InputSpec, input_spec
 
 pytestmark = pytest.mark.usefixtures("torch_randomness_restored")
 IMAGES = torch.randn(6, 1, 28, 28, generator=torch.Generator().manual_seed(3))
 
 
 class Rows(nn.Module):
-    """The loop of its notebook says ``images.view(-1, 784)``."""
+    """Network whose training loop passes ``images.view(-1, 784)``."""
 
     def __init__(self, features: int = 784) -> None:
         super().__init__()
@@ -37,16 +37,16 @@ class NoChannel(nn.Module):
         return self.fc(self.conv(pictures.unsqueeze(1)).flatten(1)) * scale
 
 
-def test_an_entrance_is_read_from_a_shape():
-    assert entrance((1, 28, 28)) == Entrance((1, 28, 28), ((1, 28, 28), (784,), (28, 28)))
-    assert entrance([3, 32, 30]) == Entrance((3, 32, 30), ((3, 32, 30), (2880,)))
-    assert entrance((784,)) == Entrance((1, 28, 28), ((784,),))
-    assert entrance((200,)) == Entrance((1, 1, 200), ((200,),))
-    assert entrance((28, 30)) == Entrance((1, 28, 30), ((28, 30),))
+def test_the_input_spec_of_a_shape():
+    assert input_spec((1, 28, 28)) == InputSpec((1, 28, 28), ((1, 28, 28), (784,), (28, 28)))
+    assert input_spec([3, 32, 30]) == InputSpec((3, 32, 30), ((3, 32, 30), (2880,)))
+    assert input_spec((784,)) == InputSpec((1, 28, 28), ((784,),))
+    assert input_spec((200,)) == InputSpec((1, 1, 200), ((200,),))
+    assert input_spec((28, 30)) == InputSpec((1, 28, 30), ((28, 30),))
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (784,)])
-def test_a_loop_of_flat_images_stays_as_it_is(shape: tuple[int, ...]):
+def test_a_training_loop_with_flat_images(shape: tuple[int, ...]):
     torch.manual_seed(2)
     module = Rows()
     net = mnistcnn.accelerate(copy.deepcopy(module), shape)
@@ -65,8 +65,8 @@ def test_a_loop_of_flat_images_stays_as_it_is(shape: tuple[int, ...]):
 
 
 @pytest.mark.parametrize(("module", "form"), [(Rows(), (784,)), (NoChannel(), (28, 28))])
-def test_whole_images_are_taken_too(module: nn.Module, form: tuple[int, ...]):
-    """Also where the author's forward runs in PyTorch, and as uint8."""
+def test_images_as_nchw_are_accepted_too(module: nn.Module, form: tuple[int, ...]):
+    """In the engine and in PyTorch, as float32 and as uint8."""
     model = mnistcnn.accelerate(module.eval(), form)
     expected = module.forward(IMAGES.reshape(6, *form))
     pixels = IMAGES.abs().mul(60).to(torch.uint8)
@@ -89,22 +89,22 @@ def test_whole_images_are_taken_too(module: nn.Module, form: tuple[int, ...]):
         model(pixels[:, 0, 1:])
 
 
-def test_names_and_further_arguments():
+def test_keyword_and_additional_arguments():
     module = NoChannel()
     model = mnistcnn.accelerate(module)
     wanted = module(IMAGES[:, 0])
     torch.testing.assert_close(model(pictures=IMAGES[:, 0]), wanted)
-    with pytest.warns(mnistcnn.EngineWarning, match="it is called with more than a batch of images"):
+    with pytest.warns(mnistcnn.EngineWarning, match="other arguments than one batch of images"):
         torch.testing.assert_close(model(IMAGES[:, 0], scale=2.0), 2 * wanted)
 
 
-def test_features_that_are_no_square():
+def test_a_number_of_features_that_is_not_square():
     module = Rows(200).eval()
     rows = torch.rand(5, 200)
     torch.testing.assert_close(mnistcnn.accelerate(module, (200,))(rows), module.forward(rows))
 
 
-def test_all_that_a_model_can_do(digits: Any, tmp_path: Any):
+def test_train_test_predict_save_and_copy(digits: Any, tmp_path: Any):
     train_set, test_set = digits
     module = Rows()
     model = mnistcnn.from_torch(module, input_shape=(784,))
@@ -120,7 +120,7 @@ def test_all_that_a_model_can_do(digits: Any, tmp_path: Any):
 
 
 class Counted(nn.Module):
-    """The number of images stands in the forward."""
+    """Network with a hard-coded batch size."""
 
     def __init__(self, count: int, *, rows: bool) -> None:
         super().__init__()
@@ -134,12 +134,12 @@ class Counted(nn.Module):
 
 @pytest.mark.parametrize("count", [1, 5, 7, 64])
 @pytest.mark.parametrize("rows", [False, True])
-def test_a_number_of_images_in_the_forward_is_seen(count: int, rows: bool):
+def test_a_hard_coded_batch_size_is_reported(count: int, rows: bool):
     form, tried = ("784" if rows else "1, 28, 28"), (3 if count == 5 else 5)
     with pytest.raises(
         mnistcnn.ConversionError,
         match=rf"^test_inputs.py:\d+: return self.fc.*: the forward of Counted fails on images \[N, {form}\] with "
-        rf"N = {tried}: RuntimeError: .*It takes batches of {count}: .*write x.size\(0\)",
+        rf"N = {tried}: RuntimeError: .*It accepts batches of {count}: .*use x.size\(0\)",
     ):
         mnistcnn.from_torch(Counted(count, rows=rows))
 
@@ -147,8 +147,8 @@ def test_a_number_of_images_in_the_forward_is_seen(count: int, rows: bool):
 @pytest.mark.parametrize(
     ("module", "hint"),
     [
-        (Rows(196), r"rows of 196 numbers: input_shape=\(196,\)"),
-        (Rows(1024), r"rows of 1024 numbers: input_shape=\(1024,\)"),
+        (Rows(196), r"rows of 196 features: input_shape=\(196,\)"),
+        (Rows(1024), r"rows of 1024 features: input_shape=\(1024,\)"),
         (
             nn.Sequential(nn.Conv2d(1, 2, 5), nn.Flatten(), nn.Linear(1568, 10)),
             r"images of \(1, 32, 32\): input_shape=",
@@ -156,34 +156,36 @@ def test_a_number_of_images_in_the_forward_is_seen(count: int, rows: bool):
         (nn.Conv2d(3, 2, 1), r"images of \(3, 32, 32\): input_shape=\(3, 32, 32\)"),
     ],
 )
-def test_another_size_is_named_where_it_fits(module: nn.Module, hint: str):
+def test_an_accepted_shape_is_suggested(module: nn.Module, hint: str):
     modes = [each.training for each in module.modules()]
-    with pytest.raises(mnistcnn.ConversionError, match=rf"fails on images \[N, 1, 28, 28\].*\. It takes {hint}"):
+    with pytest.raises(mnistcnn.ConversionError, match=rf"fails on images \[N, 1, 28, 28\].*\. It accepts {hint}"):
         mnistcnn.from_torch(module)
     assert [each.training for each in module.modules()] == modes
 
 
-def test_only_the_given_form_is_tried():
-    with pytest.raises(mnistcnn.ConversionError, match=r"fails on images \[N, 784\].*It takes images of \(1, 28, 28\)"):
+def test_only_the_given_shape_is_tried():
+    with pytest.raises(
+        mnistcnn.ConversionError, match=r"fails on images \[N, 784\].*It accepts images of \(1, 28, 28\)"
+    ):
         mnistcnn.from_torch(nn.Sequential(nn.Conv2d(1, 2, 28), nn.Flatten()), (784,))
 
 
-def test_what_torch_export_makes_is_told_from_modules():
+def test_results_of_torch_export_raise():
     program = torch.export.export(Rows().eval(), (IMAGES.flatten(1),))
-    with pytest.raises(mnistcnn.ConversionError, match=r"made by torch\.export; give the module that was exported"):
+    with pytest.raises(mnistcnn.ConversionError, match=r"made by torch\.export; pass the module that was exported"):
         mnistcnn.from_torch(program.module())
-    with pytest.raises(TypeError, match="got ExportedProgram; give the module"):
+    with pytest.raises(TypeError, match="got ExportedProgram; pass the module"):
         mnistcnn.from_torch(program)
 
 
-def test_what_torch_fx_makes_is_a_module_like_others():
+def test_a_module_traced_by_torch_fx():
     module = Rows().eval()
     traced = mnistcnn.from_torch(torch.fx.symbolic_trace(module)).eval()
     torch.testing.assert_close(traced(IMAGES), module(IMAGES.flatten(1)))
 
 
-def test_a_module_is_remembered_with_its_shape(digits: Any):
-    """`train` and the others then need no other word."""
+def test_train_uses_the_converted_input_shape(digits: Any):
+    """`train` uses the input shape of the latest conversion."""
     module = Rows(49)
     small = mnistcnn.ImageSet(digits[0].images[:100, :, ::4, ::4], digits[0].labels[:100], digits[0].classes)
     model = mnistcnn.from_torch(module, (49,))

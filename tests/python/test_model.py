@@ -83,7 +83,7 @@ def test_a_replaced_parameter_is_used(model: mnistcnn.Model):
 
 def test_a_parameter_of_another_shape_is_named(model: mnistcnn.Model):
     model.conv1.weight = torch.nn.Parameter(torch.zeros(1))
-    with pytest.raises(ValueError, match=r"'conv1.weight' has no longer the shape \[4, 1, 3, 3\]"):
+    with pytest.raises(ValueError, match=r"'conv1.weight' .*the shape \[4, 1, 3, 3\]"):
         mnistcnn.predict(model, IMAGES)
 
 
@@ -338,7 +338,7 @@ def test_retained_graph(model: mnistcnn.Model):
 
 def test_second_derivatives_with_dropout_are_refused(model: mnistcnn.Model):
     images = IMAGES.clone().requires_grad_()
-    with pytest.raises(RuntimeError, match="second derivatives are not available with active dropout"):
+    with pytest.raises(RuntimeError, match=r"second derivatives .* with active dropout"):
         torch.autograd.grad(loss_of(model, images), images, create_graph=True)
 
 

@@ -1,4 +1,4 @@
-"""Dropout in authors' networks: the same masks' rate, scale and shape as PyTorch's, in training and in evaluation."""
+"""Dropout in converted networks: rate, scale and shape of the masks as in PyTorch, in training and in evaluation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 
 import mnistcnn
 from mnistcnn._internal.native import core
-from refusals import said
+from refusals import own_message
 
 pytestmark = [
     pytest.mark.usefixtures("torch_randomness_restored"),
@@ -26,7 +26,7 @@ Forward = Callable[[Any, torch.Tensor], torch.Tensor]
 
 
 class Net(nn.Module):
-    """A forward around a function, with a layer that keeps every number as it is."""
+    """A forward around a function, with a convolution that keeps every value."""
 
     def __init__(self, function: Forward, **members: Any) -> None:
         super().__init__()
@@ -103,45 +103,45 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], Forward]] = {
 }
 
 
-def measured(outputs: torch.Tensor) -> tuple[set[float], float, float]:
-    """The values that occur, the share of numbers that are kept, and of channels that are dropped as a whole."""
+def statistics(outputs: torch.Tensor) -> tuple[set[float], float, float]:
+    """Return the set of values, the fraction of kept elements, and the fraction of dropped channels."""
     maps = outputs.detach().reshape(-1, 8, 36)
     values = {round(value, 4) for value in maps.unique().tolist()}
     return values, (maps != 0).float().mean().item(), (maps == 0).all(2).float().mean().item()
 
 
-def check_like_pytorch(module: nn.Module) -> None:
-    """In both modes, and in each after the other; as many different masks as PyTorch draws."""
+def check_against_pytorch(module: nn.Module) -> None:
+    """Compare with PyTorch in both modes, in alternation, including whether two calls have different masks."""
     model = mnistcnn.from_torch(module, SHAPE)
     assert core.lanes_refusal(model._network) is None
     for training in (True, False, True):
         model.train(training), module.train(training)
-        theirs, ours = [module(ONES) for _ in range(2)], [model(ONES) for _ in range(2)]
+        desired, actual = [module(ONES) for _ in range(2)], [model(ONES) for _ in range(2)]
         with torch.no_grad():
-            ours.append(model(ONES))
-        values, kept, dropped = measured(theirs[0])
-        for each in ours:
-            assert measured(each)[0] == values
-            assert measured(each)[1:] == pytest.approx((kept, dropped), abs=0.06)
-        changes = not torch.equal(*theirs)
-        assert torch.equal(ours[0], ours[1]) is not changes
-        assert torch.equal(ours[1], ours[2]) is not changes
+            actual.append(model(ONES))
+        values, kept, dropped = statistics(desired[0])
+        for each in actual:
+            assert statistics(each)[0] == values
+            assert statistics(each)[1:] == pytest.approx((kept, dropped), abs=0.06)
+        changes = not torch.equal(*desired)
+        assert torch.equal(actual[0], actual[1]) is not changes
+        assert torch.equal(actual[1], actual[2]) is not changes
 
 
 @pytest.mark.parametrize("kind", DROPOUTS)
 def test_a_function(kind: str):
-    check_like_pytorch(Net(DROPOUTS[kind]))
+    check_against_pytorch(Net(DROPOUTS[kind]))
 
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_a_layer(kind: str):
     make, function = LAYERS[kind]
-    check_like_pytorch(Net(function, drop=make()))
+    check_against_pytorch(Net(function, drop=make()))
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_random_networks(seed: int):
-    """Several kinds behind one another, in one module and in modules inside it."""
+    """Several kinds of dropout in a chain of nested modules."""
     print("seed", seed)
     draw = random.Random(seed)
     module: nn.Module = nn.Identity()
@@ -151,19 +151,19 @@ def test_random_networks(seed: int):
         ]
         layers = [Net(DROPOUTS[draw.choice(keeps_maps)]), nn.Dropout2d(0.2), nn.Dropout(0.3)]
         module = nn.Sequential(module, draw.choice(layers))
-    check_like_pytorch(module)
+    check_against_pytorch(module)
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_what_torch_fx_has_traced_in_a_mode_stays_in_it(training: bool):
-    """The flag became a constant: that is how fx does it, and how the traced module behaves in PyTorch."""
+def test_a_module_traced_by_torch_fx_keeps_its_mode(training: bool):
+    """torch.fx stores the flag as a constant, so the traced module does not follow its mode in PyTorch either."""
     module = Net(lambda net, x: F.dropout(net.drop(x), 0.5, net.training), drop=nn.Dropout2d(0.2))
-    check_like_pytorch(torch.fx.symbolic_trace(module.train(training)))
+    check_against_pytorch(torch.fx.symbolic_trace(module.train(training)))
 
 
 @pytest.mark.parametrize("always", [False, True])
-def test_gradients_have_the_outputs_mask(always: bool):
-    """Also where a forward comes between, so that the first is repeated."""
+def test_gradients_use_the_mask_of_the_outputs(always: bool):
+    """Also if another forward runs in between, so that the first one is repeated."""
     model = mnistcnn.from_torch(Net(DROPOUTS["stays on" if always else "follows"]), SHAPE).train(not always)
     images = ONES.clone().requires_grad_()
     outputs = model(images)
@@ -172,41 +172,41 @@ def test_gradients_have_the_outputs_mask(always: bool):
     assert torch.equal(images.grad, outputs)
 
 
-def test_large_batches_have_masks_of_their_own():
-    """Without gradients a batch goes through in parts."""
+def test_chunks_of_a_large_batch_have_different_masks():
+    """Without gradients, a batch is computed in chunks."""
     model = mnistcnn.from_torch(Net(DROPOUTS["stays on"]), SHAPE).eval()
     with torch.no_grad():
         outputs = model(torch.ones(2048, *SHAPE))
     assert not torch.equal(outputs[:1024], outputs[1024:])
 
 
-def test_a_block_s_own_mode_is_pytorch_s():
+def test_a_block_in_another_mode_runs_in_pytorch():
     module = nn.Sequential(Net(DROPOUTS["follows"]), nn.Tanh())
     model = mnistcnn.accelerate(module, SHAPE)
     module[0].eval()
     with pytest.warns(mnistcnn.EngineWarning, match="in another mode"):
-        assert measured(model(ONES))[1] == 1.0
+        assert statistics(model(ONES))[1] == 1.0
     model.train()
-    assert measured(model(ONES))[1] == pytest.approx(0.5, abs=0.05)
+    assert statistics(model(ONES))[1] == pytest.approx(0.5, abs=0.05)
 
 
-REFUSED: dict[str, tuple[Forward, str]] = {
-    "alpha": (lambda net, x: F.alpha_dropout(x, 0.5, net.training), "know the function alpha_dropout; use Drop"),
+UNSUPPORTED: dict[str, tuple[Forward, str]] = {
+    "alpha": (lambda net, x: F.alpha_dropout(x, 0.5, net.training), "the function alpha_dropout; use Drop"),
     "feature alpha": (lambda net, x: F.feature_alpha_dropout(x, 0.5, net.training), "feature_alpha_dropout; use Drop"),
-    "by hand": (lambda net, x: x * torch.bernoulli(torch.full_like(x, 0.5)), "the function bernoulli; use Dropout"),
-    "whole images": (lambda net, x: F.dropout3d(x, 0.5, net.training), "dropout3d: of a tensor of 4 .*whole images"),
+    "bernoulli": (lambda net, x: x * torch.bernoulli(torch.full_like(x, 0.5)), "the function bernoulli; use Dropout"),
+    "whole images": (lambda net, x: F.dropout3d(x, 0.5, net.training), "dropout3d: it drops whole images"),
     "other rate": (lambda net, x: F.dropout(x, 0.5 if net.training else 0.2), "drops 0.5 in training and 0.2 in eval"),
-    "other way": (lambda net, x: F.dropout(x, 0.5, not net.training), "dropout' .*in evaluation mode even where"),
+    "inverted flag": (lambda net, x: F.dropout(x, 0.5, not net.training), "dropout' .*in evaluation mode while"),
     "evaluation only": (lambda net, x: x if net.training else F.dropout(x), "only in evaluation .* 'dropout'"),
     "not dropout": (lambda net, x: torch.relu(x) if net.training else x, "only in training it ends with 'relu'"),
-    "another layer": (lambda net, x: F.dropout(x.tanh() if net.training else x.sin()), "doesn't know the function sin"),
+    "another layer": (lambda net, x: F.dropout(x.tanh() if net.training else x.sin()), "not support the function sin"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused_is_named(case: str):
-    function, message = REFUSED[case]
+@pytest.mark.parametrize("case", UNSUPPORTED)
+def test_the_error_names_the_unsupported_operation(case: str):
+    function, message = UNSUPPORTED[case]
     with pytest.raises(mnistcnn.ConversionError) as caught:
         mnistcnn.from_torch(Net(function), SHAPE)
-    assert re.search(message, said(caught.value, __file__))
+    assert re.search(message, own_message(caught.value, __file__))
     assert "test_modes.py:" in str(caught.value)

@@ -1,4 +1,4 @@
-"""ONNX files, run by onnxruntime beside the model itself."""
+"""ONNX files, run by onnxruntime and compared with the model."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_networks_of_the_zoo(name: str, tmp_path: Path):
         *("ConvolutionalSqueezeExcitation", "Maxout", "SoftplusFunction"),
     ],
 )
-def test_networks_of_authors(name: str, tmp_path: Path):
+def test_converted_networks(name: str, tmp_path: Path):
     torch.manual_seed(0)
     check(mnistcnn.from_torch(NETWORKS[name](), INPUT_SHAPES.get(name, (1, 28, 28))), tmp_path / "net.onnx")
 
@@ -90,7 +90,7 @@ def test_names_and_shapes(tmp_path: Path):
     assert "convblock1.0.weight" in {each.name for each in graph.initializer}
 
 
-def test_dropout_in_evaluation_is_refused(tmp_path: Path):
+def test_dropout_in_evaluation_raises(tmp_path: Path):
     model = mnistcnn.Model([mnistcnn.layers.Dropout(0.5, always=True), mnistcnn.layers.Flatten()])
     with pytest.raises(ValueError, match="layer '0': dropout in evaluation draws random numbers"):
         mnistcnn.export_onnx(model, tmp_path / "net.onnx")

@@ -1,4 +1,4 @@
-"""Operations of PyTorch's forward that `from_torch` converts, beside PyTorch itself in float64 on both engines."""
+"""Operations that `from_torch` converts, on both engines, compared with PyTorch in float64."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from torch import nn
 import mnistcnn
 from mnistcnn.convert.from_torch import model_of
 from reference import ENGINES, distance, length
-from refusals import said
+from refusals import own_message
 
 pytestmark = [
     pytest.mark.usefixtures("torch_randomness_restored"),
-    pytest.mark.filterwarnings("ignore:the engine computes the outputs of"),
+    pytest.mark.filterwarnings("ignore:the engine computes only the outputs of"),
 ]
 
 SEEDS = range(3)
@@ -52,10 +52,10 @@ class _Around(nn.Module):
 
 
 def check(module: nn.Module, engine: str, seed: int, *, images: torch.Tensor | None = None) -> None:
-    """Compare outputs and all gradients with the module's own, computed in float64.
+    """Compare outputs and all gradients with those of the module, computed in float64.
 
-    PyTorch in float32 is run as well: ten times its own distance from float64 is allowed, beside 2e-5 of the tensor's
-    length (a few hundred roundings of 6e-8), and 1e-6 of the longest gradient for gradients that nearly cancel.
+    The tolerance is ten times the error of PyTorch in float32, plus 2e-5 of the tensor's norm (a few hundred roundings
+    of 6e-8). For gradients that nearly cancel, 1e-6 of the largest gradient is added.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -68,27 +68,31 @@ def check(module: nn.Module, engine: str, seed: int, *, images: torch.Tensor | N
         images = torch.randn(5, 1, 28, 28, generator=generator)
     output_gradients = torch.randn(5, 10, generator=generator)
     for training in (True, False):
-        ours, theirs, double = (
-            _everything(network.train(training), own, images.to(dtype), output_gradients.to(dtype))
+        actual, desired, double = (
+            _outputs_and_gradients(network.train(training), own, images.to(dtype), output_gradients.to(dtype))
             for network, own, dtype in (
-                (model, module, torch.float32),  # the model computes with the parameters of the module
+                (model, module, torch.float32),  # the model has the parameters of the module
                 (single, single, torch.float32),
                 (exact, exact, torch.float64),
             )
         )
         longest = max(length(each) for each in double[1:] if each is not None)
-        for position, (mine, its, wanted) in enumerate(zip(ours, theirs, double, strict=True)):
+        for position, (computed, in_single_precision, wanted) in enumerate(zip(actual, desired, double, strict=True)):
             where = f"tensor {position}, seed {seed}, {'training' if training else 'evaluation'}"
-            if position == 1 and wanted is None:  # images behind a detach: zeros are allowed in place of None
-                assert mine is None or not mine.any(), where
+            if position == 1 and wanted is None:  # images before a detach: zeros are allowed instead of None
+                assert computed is None or not computed.any(), where
                 continue
-            assert (mine is None) == (wanted is None), where
+            assert (computed is None) == (wanted is None), where
             if wanted is not None:
-                allowed = 2e-5 * length(wanted) + 10 * distance(its, wanted) + (1e-6 * longest if position else 0)
-                assert distance(mine, wanted) <= allowed, where
+                allowed = (
+                    2e-5 * length(wanted)
+                    + 10 * distance(in_single_precision, wanted)
+                    + (1e-6 * longest if position else 0)
+                )
+                assert distance(computed, wanted) <= allowed, where
 
 
-def _everything(
+def _outputs_and_gradients(
     network: nn.Module, own: nn.Module, images: torch.Tensor, output_gradients: torch.Tensor
 ) -> list[torch.Tensor | None]:
     leaf = images.clone().requires_grad_()
@@ -114,7 +118,7 @@ def _expand_of_five_dimensions(net: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def _ties(x: torch.Tensor) -> torch.Tensor:
-    """Many equal values: a ReLU's zeros."""
+    """Return many equal values: the zeros of a ReLU."""
     return F.relu(x - 0.5)
 
 
@@ -124,7 +128,7 @@ FUNCTIONS: dict[str, Any] = {
     "F.softplus": lambda net, x: F.softplus(x),
     "F.softplus with beta and threshold": lambda net, x: F.softplus(x, 2.5, 1.5),
     "F.softplus with keywords": lambda net, x: F.softplus(x * 40, beta=0.5, threshold=10),
-    "mish by hand": lambda net, x: x * torch.tanh(F.softplus(x)),
+    "mish as tanh and softplus": lambda net, x: x * torch.tanh(F.softplus(x)),
     "expand": lambda net, x: x * _gate(x).expand(-1, -1, 8, 8),
     "expand by sizes": lambda net, x: _gate(x).expand(x.size(0), 6, x.size(2), x.size(3)) * x,
     "expand_as": lambda net, x: x * _gate(x).expand_as(x),
@@ -175,14 +179,14 @@ FUNCTIONS: dict[str, Any] = {
     "amax of a stack with ties": lambda net, x: torch.stack([_ties(x[:, :3]), _ties(x[:, 3:])]).amax(0),
     "mean of a stack by a negative dimension": lambda net, x: torch.stack([x, x.tanh()], -5).mean(-5),
     "sum of a stack of one": lambda net, x: torch.stack([x]).sum(0),
-    "amax of a stack behind the images": lambda net, x: torch.stack([x, x.tanh(), -x], dim=-1).amax(-1),
-    "sum of a stack behind the images": lambda net, x: torch.stack([x, x.tanh()], 1).sum(1),
+    "amax of a stack after the batch dimension": lambda net, x: torch.stack([x, x.tanh(), -x], dim=-1).amax(-1),
+    "sum of a stack after the batch dimension": lambda net, x: torch.stack([x, x.tanh()], 1).sum(1),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_has_the_outputs_and_gradients_of_pytorch(name: str, engine: str):
+def test_a_function_matches_pytorch(name: str, engine: str):
     for seed in SEEDS:
         torch.manual_seed(seed)
         check(_RemembersImages(FUNCTIONS[name]), engine, seed)
@@ -200,7 +204,7 @@ class _RemembersImages(_Around):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("layer", [nn.Mish(), nn.Mish(inplace=True), nn.Softplus(), nn.Softplus(3, 1)])
-def test_an_activation_layer_has_the_outputs_and_gradients_of_pytorch(layer: nn.Module, engine: str):
+def test_an_activation_layer_matches_pytorch(layer: nn.Module, engine: str):
     for seed in SEEDS:
         torch.manual_seed(seed)
         check(_Around(lambda net, x: net.act(x * 4), act=layer), engine, seed)
@@ -268,7 +272,7 @@ BLOCKS = (
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("gate", [nn.Sigmoid(), nn.Hardsigmoid()], ids=["Sigmoid", "Hardsigmoid"])
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.__name__.strip("_"))
-def test_squeeze_and_excitation_in_the_usual_spellings(block: Any, gate: nn.Module, engine: str):
+def test_squeeze_and_excitation_in_common_coding_styles(block: Any, gate: nn.Module, engine: str):
     torch.manual_seed(3)
     layers = {"down": nn.Linear(6, 3), "up": nn.Linear(3, 6), "pool": nn.AdaptiveAvgPool2d(1), "act": gate}
     convolutions = {"conv_down": nn.Conv2d(6, 2, 1), "conv_up": nn.Conv2d(2, 6, 1, bias=False)}
@@ -285,7 +289,7 @@ def test_an_expanded_gate_is_multiplied_without_a_copy():
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_detached_parameters_get_no_gradient(engine: str):
-    """Parameters behind a detach keep ``grad`` None, and training leaves them as they are, weight decay included."""
+    """Parameters before a detach keep ``grad`` None. Training does not change them, including weight decay."""
     torch.manual_seed(0)
     module = _Around(lambda net, x: torch.tanh(x).detach())
     check(module, engine, 0)
@@ -322,15 +326,15 @@ def test_a_detach_before_one_of_several_outputs(engine: str):
             network.zero_grad()
             outputs = network(images)
             sum(outputs[each].square().sum() for each in used).backward()
-        for mine, wanted in zip(model.parameters(), exact.parameters(), strict=True):
-            assert (mine.grad is None) == (wanted.grad is None), used
+        for computed, wanted in zip(model.parameters(), exact.parameters(), strict=True):
+            assert (computed.grad is None) == (wanted.grad is None), used
             if wanted.grad is not None:
-                torch.testing.assert_close(mine.grad, wanted.grad, rtol=1e-4, atol=1e-4)
+                torch.testing.assert_close(computed.grad, wanted.grad, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_ties_of_amax_on_the_background_of_a_digit(engine: str, digits: Any):
-    """Equal patches of an image have equal outputs, so each of them gets the same share of the gradient."""
+    """Equal patches of an image have equal outputs, so each gets the same share of the gradient."""
     torch.manual_seed(0)
     convolutions = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1))
 
@@ -348,24 +352,24 @@ def test_ties_of_amax_on_the_background_of_a_digit(engine: str, digits: Any):
     exact.load_state_dict(model.state_dict())
     images = torch.tensor(digits[0].images[:16]).float().div(255)
     output_gradients = torch.randn(16, 10)
-    results = [_everything(net, net, images.to(dtype), output_gradients.to(dtype))
+    results = [_outputs_and_gradients(net, net, images.to(dtype), output_gradients.to(dtype))
                for net, dtype in ((model, torch.float32), (exact, torch.float64))]  # fmt: skip
-    mine, wanted = results[0][1], results[1][1]
+    computed, wanted = results[0][1], results[1][1]
     # A misplaced gradient is as large as the gradient itself; sums of a few hundred terms differ by 1e-6 of it.
-    assert (mine - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+    assert (computed - wanted).abs().max() <= 1e-5 * wanted.abs().max()
 
 
-# ---- refusals
+# ---- unsupported operations
 
-REFUSED: dict[str, tuple[Any, str]] = {
+UNSUPPORTED: dict[str, tuple[Any, str]] = {
     "expand in front": (lambda net, x: x.flatten(1).expand(x.size(0), *x.flatten(1).shape).mean(0),
-                        "function expand: it adds dimensions in front of the images"),
+                        "function expand: it adds dimensions in front of the batch"),
     "stack alone": (lambda net, x: torch.stack([x, x]).tanh().sum(0),
                     r"function stack: it stacks tensors along dimension 0, .*sum\(0\)"),
     "stack, max": (lambda net, x: torch.stack([x, x.tanh()]).max(0)[0], r"function max: .*use amax\(0\)"),
-    "whole amax": (lambda net, x: x / x.amax(), "function amax: it goes over all images of the batch"),
+    "whole amax": (lambda net, x: x / x.amax(), "function amax: .*over all images of the batch"),
     "whole max": (lambda net, x: x / x.max(), "function max: .*over all images of the batch"),
-    "amax of images": (lambda net, x: x - x.amax(0), "function amax: it works along dimension 0"),
+    "amax of images": (lambda net, x: x - x.amax(0), "function amax: it operates along dimension 0"),
     "maximum with a number": (lambda net, x: torch.maximum(x, torch.tensor(0.1)),
                               "function maximum: it compares with a constant; use torch.clamp"),
     "min of rows": (lambda net, x: x + x.min(2, True)[0], "function min: .*two tensors only"),
@@ -377,9 +381,9 @@ REFUSED: dict[str, tuple[Any, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_a_refusal_names_the_operation_and_the_line(case: str):
-    function, message = REFUSED[case]
+@pytest.mark.parametrize("case", UNSUPPORTED)
+def test_the_error_names_the_operation_and_the_line(case: str):
+    function, message = UNSUPPORTED[case]
 
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -391,5 +395,5 @@ def test_a_refusal_names_the_operation_and_the_line(case: str):
 
     with pytest.raises(mnistcnn.ConversionError) as caught:
         mnistcnn.from_torch(Net())
-    text = said(caught.value, __file__)
+    text = own_message(caught.value, __file__)
     assert re.search(rf"^test_operations.py:\d+: .*{message}", text), text

@@ -1,4 +1,4 @@
-"""The tensors of a model are the user's: whatever is done to them, the next run uses them as they are."""
+"""The tensors of a model can be moved, replaced and changed by the user. The next run uses their current values."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ MODELS: dict[str, Callable[[], mnistcnn.Model]] = {"zoo": small, "accelerated": 
 every_model = pytest.mark.parametrize("make", MODELS.values(), ids=list(MODELS))
 
 
-def a_step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def run_step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     optimizer.zero_grad()
     nn.functional.cross_entropy(model(IMAGES), LABELS).backward()
     optimizer.step()
 
 
-# ---- memory that moves
+# ---- moved memory
 
 
 def _send(queue: Any, state: dict[str, torch.Tensor]) -> None:
@@ -58,7 +58,7 @@ def _send(queue: Any, state: dict[str, torch.Tensor]) -> None:
 
 @every_model
 @pytest.mark.parametrize("how", ["queue", "share_memory_", "share_memory of the model", "set_", "new storage"])
-def test_moved_memory_is_followed(how: str, make: Callable[[], mnistcnn.Model]) -> None:
+def test_moved_tensors_are_used(how: str, make: Callable[[], mnistcnn.Model]) -> None:
     model = make().eval()
     with torch.no_grad():
         before = model(IMAGES)
@@ -79,7 +79,7 @@ def test_moved_memory_is_followed(how: str, make: Callable[[], mnistcnn.Model]) 
             parameter.zero_()
         assert not model(IMAGES).equal(before)
         assert model(IMAGES).isfinite().all()
-    a_step(model.train(), torch.optim.SGD(model.parameters(), lr=0.1))
+    run_step(model.train(), torch.optim.SGD(model.parameters(), lr=0.1))
     assert weights(model).abs().sum() > 0
 
 
@@ -113,7 +113,7 @@ def zero_by_shared_memory(model: mnistcnn.Model) -> None:
 
 
 class ChangeAt:
-    """Changes the model after a step or an epoch."""
+    """Callback that changes the model after the second step or epoch."""
 
     def __init__(self, event: str, change: Callable[[mnistcnn.Model], None]) -> None:
         self._change = change
@@ -138,7 +138,7 @@ class ChangeAt:
 def test_changes_in_a_callback_take_effect(
     change: Callable[[mnistcnn.Model], None], event: str, make: Callable[[], mnistcnn.Model], data: Any
 ) -> None:
-    """With a learning rate of 0 the weights at the end are those of the change."""
+    """With a learning rate of 0, the final weights are those of the change."""
     model = make()
     optimizer = mnistcnn.optim.SGD(lr=0.0)
     fit(model, data, epochs=3, optimizer=optimizer, callbacks=[ChangeAt(event, change)])
@@ -146,7 +146,7 @@ def test_changes_in_a_callback_take_effect(
     assert any(buffer.any() for buffer in model.buffers())
 
 
-def test_the_callback_sees_the_weights_of_its_step(data: Any) -> None:
+def test_a_callback_reads_the_weights_of_its_step(data: Any) -> None:
     seen: list[torch.Tensor] = []
 
     class Watch:
@@ -165,7 +165,7 @@ def test_the_callback_sees_the_weights_of_its_step(data: Any) -> None:
     assert weights(watched).equal(weights(plain))
 
 
-def test_a_change_that_does_not_fit_is_refused_and_the_step_is_kept(data: Any) -> None:
+def test_a_change_of_shape_raises_and_keeps_the_step(data: Any) -> None:
     model = small()
     kept: list[torch.Tensor] = []
 
@@ -181,7 +181,7 @@ def test_a_change_that_does_not_fit_is_refused_and_the_step_is_kept(data: Any) -
     assert not weights(model).equal(before)
 
 
-def test_an_exception_leaves_the_weights_of_the_last_step(data: Any) -> None:
+def test_after_an_exception_the_model_has_the_weights_of_the_last_step(data: Any) -> None:
     class Stop:
         def __init__(self, step: int) -> None:
             self.step = step
@@ -200,7 +200,7 @@ def test_an_exception_leaves_the_weights_of_the_last_step(data: Any) -> None:
     assert not weights(model).equal(seen[0])
 
 
-def test_autograd_refuses_the_backward_of_weights_that_training_has_changed(data: Any) -> None:
+def test_backward_raises_after_training_has_changed_the_weights(data: Any) -> None:
     model = small()
     loss = model(IMAGES).sum()
     fit(model, data)
@@ -208,8 +208,8 @@ def test_autograd_refuses_the_backward_of_weights_that_training_has_changed(data
         loss.backward()
 
 
-def test_autograd_refuses_a_backward_after_changed_statistics() -> None:
-    """As PyTorch's batch norm in evaluation mode."""
+def test_backward_raises_after_changed_statistics() -> None:
+    """As for PyTorch's batch norm in evaluation mode."""
     model = small().eval()
     loss = model(IMAGES).sum()
     model.train()
@@ -224,10 +224,10 @@ def test_autograd_refuses_a_backward_after_changed_statistics() -> None:
 
 @every_model
 @pytest.mark.parametrize("how", ["pickle", "torch.save", "deepcopy"])
-def test_an_optimizer_stored_with_its_model_trains_it(how: str, make: Callable[[], mnistcnn.Model]) -> None:
+def test_an_optimizer_saved_with_its_model_trains_it(how: str, make: Callable[[], mnistcnn.Model]) -> None:
     model = make()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    a_step(model, optimizer)
+    run_step(model, optimizer)
     if how == "pickle":
         other, its = pickle.loads(pickle.dumps((model, optimizer)))
     elif how == "deepcopy":
@@ -239,10 +239,10 @@ def test_an_optimizer_stored_with_its_model_trains_it(how: str, make: Callable[[
         stored = torch.load(file, weights_only=False)
         other, its = stored["m"], stored["o"]
     assert weights(other).equal(weights(model))
-    mnistcnn.accelerate(other)  # copies of the user's own modules run in PyTorch until then
+    mnistcnn.accelerate(other)  # copies of accelerated modules run in PyTorch until then
     for network, steps in ((model, optimizer), (other, its)):
         torch.manual_seed(3)  # for dropout
-        a_step(network, steps)
+        run_step(network, steps)
     assert weights(other).equal(weights(model))
 
 
@@ -257,8 +257,8 @@ def test_safetensors_saves_and_loads_the_model(make: Callable[[], mnistcnn.Model
     assert weights(other).equal(weights(model))
 
 
-def test_files_saved_while_another_thread_trains_are_whole(tmp_path: Path, data: Any) -> None:
-    """By the native training, which holds the model's lock, and by a loop of PyTorch, which does not."""
+def test_files_saved_while_another_thread_trains_are_valid(tmp_path: Path, data: Any) -> None:
+    """Native training holds the model's lock. A loop of PyTorch does not."""
     model, path = small(), tmp_path / "model.safetensors"
     done = threading.Event()
 
@@ -267,7 +267,7 @@ def test_files_saved_while_another_thread_trains_are_whole(tmp_path: Path, data:
         for _ in range(6):
             fit(model, data[:128])
             for _ in range(10):
-                a_step(model, optimizer)
+                run_step(model, optimizer)
         done.set()
 
     worker = threading.Thread(target=train)
@@ -284,7 +284,7 @@ def test_files_saved_while_another_thread_trains_are_whole(tmp_path: Path, data:
     assert mnistcnn.load_model(path).parameter_count == model.parameter_count
 
 
-def test_a_teacher_is_read_where_it_is(data: Any) -> None:
+def test_changes_of_a_teacher_take_effect(data: Any) -> None:
     """A callback that replaces the teacher's weights changes what the student learns."""
     digests = []
     for replaced in (False, True):

@@ -1,4 +1,4 @@
-"""Forwards that return several tensors: given back as the author returns them, or one of them alone."""
+"""Forwards that return several tensors: all of them in the same structure, or one of them."""
 
 from __future__ import annotations
 
@@ -67,15 +67,15 @@ def tensors(returned: Any) -> list[torch.Tensor]:
 
 
 def weighted(returned: Any) -> torch.Tensor:
-    """A loss in which every output counts, each in its own way."""
+    """Return a loss to which each output contributes differently."""
     terms = [(place + 1) * (each * each.detach().cos()).mean() for place, each in enumerate(tensors(returned))]
     return torch.stack(terms).sum()
 
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("form", FORMS)
-def test_all_of_them_come_back(form: str, training: bool):
-    """Type, keys, shapes, numbers and gradients are those of PyTorch in float64; on lanes."""
+def test_all_outputs_are_returned(form: str, training: bool):
+    """Type, keys, shapes, values and gradients match PyTorch in float64, on lanes."""
     torch.manual_seed(1)
     module = TwoHeads(form)
     reference = copy.deepcopy(module).double().train(training)
@@ -85,31 +85,31 @@ def test_all_of_them_come_back(form: str, training: bool):
     assert type(found) is type(expected)
     if isinstance(expected, dict):
         assert list(found) == list(expected)
-    for ours, theirs in zip(tensors(found), tensors(expected), strict=True):
-        assert ours.shape == theirs.shape
-        assert distance(ours, theirs) < 1e-5
+    for actual, desired in zip(tensors(found), tensors(expected), strict=True):
+        assert actual.shape == desired.shape
+        assert distance(actual, desired) < 1e-5
     weighted(found).backward()
     weighted(expected).backward()
-    for ours, theirs in zip(model.parameters(), reference.parameters(), strict=True):
-        if theirs.norm() > 0 and theirs.grad.norm() > 1e-6:
-            assert distance(ours.grad, theirs.grad) < 1e-4
+    for actual, desired in zip(model.parameters(), reference.parameters(), strict=True):
+        if desired.norm() > 0 and desired.grad.norm() > 1e-6:
+            assert distance(actual.grad, desired.grad) < 1e-4
 
 
-def test_copies_return_the_same():
+def test_copies_return_the_same_outputs():
     model = mnistcnn.accelerate(TwoHeads("dictionary")).eval()
     for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        for ours, theirs in zip(tensors(copied(images())), tensors(model(images())), strict=True):
-            torch.testing.assert_close(ours, theirs)
+        for actual, desired in zip(tensors(copied(images())), tensors(model(images())), strict=True):
+            torch.testing.assert_close(actual, desired)
 
 
 @pytest.mark.parametrize(("form", "output"), [("tuple", 1), ("tuple", -1), ("dictionary", "maps"), ("named", 0)])
-def test_one_of_them_alone(form: str, output: Any):
+def test_a_single_output(form: str, output: Any):
     module = TwoHeads(form).eval()
     model = mnistcnn.from_torch(module, output=output)
     torch.testing.assert_close(model(images()), module(images())[output])
 
 
-def test_one_alone_can_be_trained_and_saved(tmp_path: Any):
+def test_a_single_output_can_be_trained_and_saved(tmp_path: Any):
     module = TwoHeads("tuple")
     model = mnistcnn.from_torch(module, output=0)
     digits = mnistcnn.load("digits")[0][:128]
@@ -120,7 +120,7 @@ def test_one_alone_can_be_trained_and_saved(tmp_path: Any):
     torch.testing.assert_close(loaded(images()), module.eval()(images())[0])
 
 
-def test_a_head_of_training_can_be_left_out():
+def test_an_output_in_training_only_can_be_excluded():
     module = AuxiliaryHead("tuple")
     with pytest.raises(mnistcnn.ConversionError, match=r"a tuple of 2 in training and one tensor in evaluation.*=0\)"):
         mnistcnn.from_torch(module)
@@ -128,8 +128,8 @@ def test_a_head_of_training_can_be_left_out():
     assert model.train()(images()).shape == model.eval()(images()).shape == (6, 10)
 
 
-def test_a_hook_on_a_layer_changes_nothing():
-    """Then PyTorch computes, and the choice counts as well."""
+def test_a_hook_on_a_layer_does_not_change_the_outputs():
+    """PyTorch then computes the call, and the selected output is returned as well."""
     one = mnistcnn.accelerate(TwoHeads("tuple"), output=1).eval()
     all_of_them = mnistcnn.accelerate(TwoHeads("tuple")).eval()
     expected = one(images())
@@ -142,7 +142,7 @@ def test_a_hook_on_a_layer_changes_nothing():
 
 
 @pytest.mark.parametrize("what", ["train", "test", "save", "onnx"])
-def test_where_one_is_needed_it_must_be_named(what: str, tmp_path: Any):
+def test_an_output_must_be_selected(what: str, tmp_path: Any):
     model, digits = mnistcnn.accelerate(TwoHeads("tuple")), mnistcnn.load("digits")[0][:32]
     calls: dict[str, Any] = {
         "train": lambda: mnistcnn.train(model, digits, epochs=1, progress=False),
@@ -154,7 +154,7 @@ def test_where_one_is_needed_it_must_be_named(what: str, tmp_path: Any):
         calls[what]()
 
 
-def test_what_is_no_tensor_is_named():
+def test_outputs_that_are_not_supported_raise():
     FORMS["text"] = lambda logits, features, maps: (logits, "digits")
     FORMS["nothing"] = lambda logits, features, maps: None
     FORMS["made outside"] = lambda logits, features, maps: (logits, torch.zeros(len(logits), 2))
@@ -163,7 +163,7 @@ def test_what_is_no_tensor_is_named():
             mnistcnn.from_torch(TwoHeads("text"))
         with pytest.raises(mnistcnn.ConversionError, match="returns no tensor"):
             mnistcnn.from_torch(TwoHeads("nothing"))
-        with pytest.raises(mnistcnn.ConversionError, match=r"don't come from its input.*from_torch\(net, output=0\)"):
+        with pytest.raises(mnistcnn.ConversionError, match=r"not computed from its input.*from_torch\(net, output=0\)"):
             mnistcnn.from_torch(TwoHeads("made outside"))
         with pytest.raises(mnistcnn.ConversionError, match="output=2, but the forward returns a tuple of 2"):
             mnistcnn.from_torch(TwoHeads("tuple"), output=2)
@@ -175,7 +175,7 @@ def test_what_is_no_tensor_is_named():
 
 
 class Sampled(nn.Module):
-    """As a variational encoder: the first output is drawn, the others are not."""
+    """Variational encoder: the first output is random, the others are not."""
 
     def __init__(self, *, named: bool) -> None:
         super().__init__()
@@ -188,9 +188,9 @@ class Sampled(nn.Module):
 
 
 @pytest.mark.parametrize(("named", "key"), [(True, "mean"), (False, 1)])
-def test_an_output_without_trouble_is_named(named: bool, key: Any):
+def test_a_supported_output_is_suggested(named: bool, key: Any):
     module = Sampled(named=named)
-    with pytest.raises(mnistcnn.ConversionError, match=rf"randn_like; .* Without that output: .*output={key!r}\)"):
+    with pytest.raises(mnistcnn.ConversionError, match=rf"randn_like; .* another output only: .*output={key!r}\)"):
         mnistcnn.from_torch(module)
     images = torch.randn(3, 1, 28, 28)
     with pytest.warns(mnistcnn.EngineWarning, match="it draws random numbers"):

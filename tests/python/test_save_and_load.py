@@ -1,4 +1,4 @@
-"""Model files: what is written is what is read, and damage is an OSError that names the file."""
+"""Model files: loading restores what was saved; a damaged file raises an OSError that names it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mnistcnn.nn import load, save
 
 @pytest.fixture(scope="module")
 def model() -> mnistcnn.Model:
-    """Small, with everything a file may hold: named blocks, running statistics, tuples in fields, a normalization."""
+    """Small model with all features of a file: named blocks, running statistics, tuples in fields, a normalization."""
     layers = {
         "body": [
             mnistcnn.layers.Conv2d(2, (3, 2), padding="same"),
@@ -39,7 +39,7 @@ def model() -> mnistcnn.Model:
     made = mnistcnn.Model(
         layers, (1, 5, 4), seed=2**64 - 1, name="ünlike 'others'", normalization=mnistcnn.Normalization(0.1, 0.7)
     )
-    made(torch.randn(3, 1, 5, 4, generator=torch.Generator().manual_seed(0)))  # moves the statistics
+    made(torch.randn(3, 1, 5, 4, generator=torch.Generator().manual_seed(0)))  # updates the statistics
     return made
 
 
@@ -54,7 +54,7 @@ def same(one: mnistcnn.Model, other: mnistcnn.Model) -> bool:
     return facts[0] == facts[1] and all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-# ---- what comes back
+# ---- loading what was saved
 
 
 def test_round_trip(model: mnistcnn.Model, saved: Path):
@@ -67,7 +67,7 @@ def test_round_trip(model: mnistcnn.Model, saved: Path):
 
 
 @pytest.mark.parametrize("name", mnistcnn.list_models())
-def test_every_published_network_comes_back(name: str, tmp_path: Path):
+def test_every_published_network_round_trips(name: str, tmp_path: Path):
     model = mnistcnn.create_model(name, num_classes=4, seed=3)
     model.normalization = None
     assert same(mnistcnn.load_model(model.save(str(tmp_path / name))), model)
@@ -81,11 +81,11 @@ def test_weights_are_readable_by_other_programs(model: mnistcnn.Model, saved: Pa
     assert torch.equal(tensors["head.weight"], model.head.weight)
 
 
-OLD = Path(__file__).with_name("golden") / "old_model.json"  # as it was written before dropout could say "always"
+OLD = Path(__file__).with_name("golden") / "old_model.json"  # written before dropout had the field "always"
 
 
 def old_model() -> mnistcnn.Model:
-    """What the stored description described."""
+    """Return the model of the stored description."""
     layers = {
         "body": [
             mnistcnn.layers.Conv2d(2, 3, padding="same"),
@@ -102,18 +102,18 @@ def old_model() -> mnistcnn.Model:
     return mnistcnn.Model(layers, (1, 6, 6), seed=7, name="old", normalization=mnistcnn.Normalization(0.13, 0.3))
 
 
-def test_what_layers_could_not_say_then_is_as_usual(tmp_path: Path):
+def test_missing_fields_of_old_files_get_defaults(tmp_path: Path):
     assert "always" not in OLD.read_text()
     model = old_model()
     saved = _rewritten(model.save(tmp_path / "old.safetensors"), model=OLD.read_text())
     assert same(mnistcnn.load_model(saved), model)
 
 
-# ---- damage
+# ---- damaged files
 
 
-def reads_right_or_refuses(path: Path, model: mnistcnn.Model, what: str) -> bool:
-    """Whether it was refused; anything but the same model or an OSError with the file's name fails."""
+def raises_or_loads_the_same(path: Path, model: mnistcnn.Model, what: str) -> bool:
+    """Return whether loading raised an OSError with the name of the file. Otherwise the model must be the same."""
     message = ""
     try:
         loaded = mnistcnn.load_model(path)
@@ -147,21 +147,21 @@ def test_truncated_files(model: mnistcnn.Model, saved: Path, tmp_path: Path):
     for size in sorted(lengths):
         path = tmp_path / "cut"
         path.write_bytes(content[:size])
-        assert reads_right_or_refuses(path, model, f"{size} of {len(content)} bytes"), f"{size} bytes were enough"
+        assert raises_or_loads_the_same(path, model, f"{size} of {len(content)} bytes"), f"{size} bytes were enough"
 
 
-def test_bytes_behind_the_end(model: mnistcnn.Model, saved: Path):
+def test_bytes_after_the_end(model: mnistcnn.Model, saved: Path):
     saved.write_bytes(saved.read_bytes() + b"\0" * 8)
-    assert reads_right_or_refuses(saved, model, "8 bytes more")
+    assert raises_or_loads_the_same(saved, model, "8 bytes more")
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_flipped_bits(seed: int, model: mnistcnn.Model, saved: Path, tmp_path: Path):
-    """100 files each: one to three bits, half of them in the header."""
+    """100 files per seed: one to three flipped bits, half of the files in the header."""
     dice = random.Random(seed)
     content = saved.read_bytes()
     header = 8 + struct.unpack("<Q", content[:8])[0]
-    refused = 0
+    rejected = 0
     for number in range(100):
         damaged = bytearray(content)
         for _ in range(dice.randint(1, 3)):
@@ -169,12 +169,12 @@ def test_flipped_bits(seed: int, model: mnistcnn.Model, saved: Path, tmp_path: P
             damaged[position] ^= 1 << dice.randrange(8)
         path = tmp_path / "flipped"
         path.write_bytes(damaged)
-        refused += reads_right_or_refuses(path, model, f"seed {seed}, file {number}")
-    assert refused > 90, f"seed {seed}"  # what may pass are changes that mean nothing, such as spaces in the header
+        rejected += raises_or_loads_the_same(path, model, f"seed {seed}, file {number}")
+    assert rejected > 90, f"seed {seed}"  # changes without effect may pass, such as spaces in the header
 
 
 def _rewritten(saved: Path, **changes: Any) -> Path:
-    """The same file with a changed description and a right digest, as another program might write it."""
+    """Change the description of a file and update its digest, as another program might do."""
     from safetensors import safe_open
 
     with safe_open(str(saved), framework="pt") as file:
@@ -225,7 +225,7 @@ def test_wrong_descriptions(changes: dict[str, Any], saved: Path):
     assert str(path) in str(caught.value)
 
 
-def test_the_same_description_rewritten_is_fine(saved: Path, model: mnistcnn.Model):
+def test_an_unchanged_description_loads(saved: Path, model: mnistcnn.Model):
     assert same(mnistcnn.load_model(_rewritten(saved)), model)
 
 
@@ -240,7 +240,7 @@ def test_foreign_safetensors(tmp_path: Path):
             mnistcnn.load_model(path)
 
 
-def test_a_newer_version(saved: Path, monkeypatch: pytest.MonkeyPatch, model: mnistcnn.Model):
+def test_a_newer_format_version_raises(saved: Path, monkeypatch: pytest.MonkeyPatch, model: mnistcnn.Model):
     for module in (load, save):
         monkeypatch.setattr(module, "MODEL", dataclasses.replace(save.MODEL, version=2))
     model.save(saved)
@@ -257,7 +257,7 @@ def test_other_formats(content: bytes, tmp_path: Path):
         mnistcnn.load_model(path)
 
 
-def test_pickles_are_never_read(tmp_path: Path):
+def test_pickles_are_not_executed(tmp_path: Path):
     class Dangerous:
         def __reduce__(self) -> Any:
             return pytest.fail, ("a pickle was executed",)
@@ -268,7 +268,7 @@ def test_pickles_are_never_read(tmp_path: Path):
         mnistcnn.load_model(path)
 
 
-def test_a_file_of_torch_is_told_how_to_be_read(model: mnistcnn.Model, tmp_path: Path):
+def test_a_file_of_torch_save_suggests_load_weights(model: mnistcnn.Model, tmp_path: Path):
     path = tmp_path / "weights.pt"
     torch.save(model.state_dict(), path)
     with pytest.raises(OSError, match=r"weights\.pt.*looks like a file of torch\.save.*load_weights"):
@@ -286,7 +286,7 @@ def test_missing_files_and_folders(model: mnistcnn.Model, tmp_path: Path):
         model.save(tmp_path / "nowhere" / "model")
 
 
-# ---- writing is all or nothing
+# ---- atomic writes
 
 
 def _fails(*_: Any, **__: Any) -> Any:
@@ -295,7 +295,7 @@ def _fails(*_: Any, **__: Any) -> Any:
 
 @pytest.mark.parametrize("function", ["os.fsync", "pathlib.Path.replace", "pathlib.Path.chmod"])
 @pytest.mark.parametrize("existing", [True, False])
-def test_a_failing_write_leaves_what_was_there(
+def test_a_failed_write_keeps_the_existing_file(
     function: str, existing: bool, model: mnistcnn.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     path = tmp_path / "model.safetensors"
@@ -309,7 +309,7 @@ def test_a_failing_write_leaves_what_was_there(
     assert not existing or path.read_bytes() == b"the old file"
 
 
-def test_an_interrupted_write_leaves_what_was_there(
+def test_an_interrupted_write_keeps_the_existing_file(
     model: mnistcnn.Model, saved: Path, monkeypatch: pytest.MonkeyPatch
 ):
     before = saved.read_bytes()
@@ -326,7 +326,7 @@ def test_an_interrupted_write_leaves_what_was_there(
 
 
 def test_a_full_disk(model: mnistcnn.Model, saved: Path):
-    """A limit on the size of files stands for it: the kernel refuses in the middle of the write."""
+    """A limit on the file size simulates a full disk: the write fails in the middle."""
     before = saved.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
@@ -340,7 +340,7 @@ def test_a_full_disk(model: mnistcnn.Model, saved: Path):
     assert same(mnistcnn.load_model(saved), model)
 
 
-def test_files_have_the_usual_rights(model: mnistcnn.Model, tmp_path: Path):
+def test_files_have_default_permissions(model: mnistcnn.Model, tmp_path: Path):
     ordinary = tmp_path / "ordinary"
     ordinary.write_bytes(b"")
     assert stat.S_IMODE(model.save(tmp_path / "model").stat().st_mode) == stat.S_IMODE(ordinary.stat().st_mode)

@@ -1,4 +1,4 @@
-"""Tensors that several layers use: one tensor, one gradient, the sum over its uses."""
+"""Tensors that several layers use: one tensor, whose gradient is the sum over its uses."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def made(name: str) -> Net:
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", NETS)
 def test_outputs_gradients_and_statistics(name: str, training: bool, engine: str) -> None:
-    """In float32 a sum of a few thousand terms is some 1e-6 of its length away from float64."""
+    """A float32 sum of a few thousand terms has a relative error of about 1e-6."""
     net = made(name)
     exact = copy.deepcopy(net).double().train(training)
     model = mnistcnn.from_torch(net, (1, 12, 12)).train(training)
@@ -114,13 +114,13 @@ def test_outputs_gradients_and_statistics(name: str, training: bool, engine: str
         gradients = [parameter.grad for parameter in own[network].parameters()]
         results.append([outputs.detach(), leaf.grad, *gradients, *own[network].buffers()])
     longest = max(length(each) for each in results[1][2 : 2 + len(gradients)])
-    for ours, wanted in zip(*results, strict=True):
-        assert distance(ours, wanted) <= 2e-5 * length(wanted) + 1e-6 * longest
+    for actual, wanted in zip(*results, strict=True):
+        assert distance(actual, wanted) <= 2e-5 * length(wanted) + 1e-6 * longest
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_native_training_is_that_of_torch(name: str) -> None:
-    """Five steps of the same data in the same order."""
+def test_native_training_matches_torch(name: str) -> None:
+    """Five steps on the same batches."""
     net = made(name)
     twin = copy.deepcopy(net).double()
     generator = torch.Generator().manual_seed(2)
@@ -136,13 +136,13 @@ def test_native_training_is_that_of_torch(name: str) -> None:
         optimizer.zero_grad()
         F.cross_entropy(twin((images[batch].double() / 255 - 0.5) / 0.3), labels[batch]).backward()
         optimizer.step()
-    for ours, wanted in zip(net.state_dict().values(), twin.state_dict().values(), strict=True):
-        assert distance(ours, wanted) <= 1e-5 * length(wanted) + 1e-7
+    for actual, wanted in zip(net.state_dict().values(), twin.state_dict().values(), strict=True):
+        assert distance(actual, wanted) <= 1e-5 * length(wanted) + 1e-7
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_every_form_of_the_model_shares_them(name: str, tmp_path: Path) -> None:
-    """A file, a plain model, a module of PyTorch, a copy and an ONNX file compute the same."""
+def test_every_format_of_the_model_shares_tensors(name: str, tmp_path: Path) -> None:
+    """A file, a plain model, a PyTorch module, a copy and an ONNX file compute the same outputs."""
     net = made(name)
     model = mnistcnn.from_torch(net, (1, 12, 12)).eval()
     images = torch.rand(5, 1, 12, 12, generator=torch.Generator().manual_seed(1))
@@ -173,7 +173,7 @@ def test_a_frozen_shared_tensor_gets_no_gradient() -> None:
     assert net.a.weight.grad is not None
 
 
-def test_a_tensor_in_two_roles_is_refused() -> None:
+def test_a_tensor_in_two_roles_raises() -> None:
     net = Net(lambda net, x: F.prelu(net.a(x), net.a.bias), a=nn.Conv2d(1, 4, 3))
     with pytest.raises(mnistcnn.ConversionError, match=r"'a.bias' is the bias of 'a' .* and the weight of 'prelu'"):
         mnistcnn.from_torch(net, (1, 12, 12))

@@ -1,4 +1,4 @@
-"""Forwards that do more than compute their outputs run in PyTorch, and a conversion changes nothing."""
+"""Forwards with side effects run in PyTorch, and a conversion does not change the module."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IMAGES = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(1))
 
 
 class Net(nn.Module):
-    """A small network whose forward calls `extra` with its features."""
+    """Small network whose forward calls `extra` with its features."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def print_the_shape(self: Any, x: torch.Tensor) -> None:
 
 
 def warn(self: Any, x: torch.Tensor) -> None:
-    warnings.warn("a word of the author", UserWarning, stacklevel=2)
+    warnings.warn("a warning of the user", UserWarning, stacklevel=2)
 
 
 def hook_a_tensor(self: Any, x: torch.Tensor) -> None:
@@ -93,7 +93,7 @@ def draw_in_torch(self: Any, x: torch.Tensor) -> None:
     torch.rand(3)
 
 
-HARMLESS = {
+STATELESS = {
     store: "it sets 'features'",
     store_in_a_layer: r"it sets 'conv\.latest'",
     print_the_shape: "it prints",
@@ -110,7 +110,7 @@ STATE = {
     draw_in_numpy: "it draws random numbers",
     draw_in_torch: "it draws random numbers",
 }
-ALL = {**HARMLESS, **STATE}
+ALL = {**STATELESS, **STATE}
 Extra = Callable[[Any, torch.Tensor], None]
 
 
@@ -140,8 +140,8 @@ def same(a: Any, b: Any) -> bool:
 
 
 @pytest.mark.parametrize("extra", ALL, ids=lambda each: each.__name__)
-@pytest.mark.filterwarnings("ignore:a word of the author")
-def test_the_forward_runs_in_torch_with_all_it_does(extra: Extra, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.filterwarnings("ignore:a warning of the user")
+def test_side_effects_occur_in_every_call(extra: Extra, capsys: pytest.CaptureFixture[str]) -> None:
     net, plain = net_with(extra), net_with(extra)
     assert mnistcnn.accelerate(net) is net
     for model in (net, plain):
@@ -149,7 +149,7 @@ def test_the_forward_runs_in_torch_with_all_it_does(extra: Extra, capsys: pytest
         if model is net:
             with pytest.warns(mnistcnn.EngineWarning, match=ALL[extra]):
                 outputs = model(IMAGES)
-            outputs = model(IMAGES)  # without a second warning, which would be an error here
+            outputs = model(IMAGES)  # a second warning would be an error
         else:
             wanted, wanted = model(IMAGES), model(IMAGES)
     assert outputs.equal(wanted)
@@ -161,8 +161,8 @@ def test_the_forward_runs_in_torch_with_all_it_does(extra: Extra, capsys: pytest
 
 
 @pytest.mark.parametrize("extra", ALL, ids=lambda each: each.__name__)
-@pytest.mark.filterwarnings("ignore:a word of the author")
-def test_a_conversion_changes_nothing(extra: Extra) -> None:
+@pytest.mark.filterwarnings("ignore:a warning of the user")
+def test_a_conversion_does_not_change_the_module(extra: Extra) -> None:
     net = net_with(extra)
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     before = state_of(net)
@@ -171,23 +171,23 @@ def test_a_conversion_changes_nothing(extra: Extra) -> None:
     assert same(before, state_of(net))
 
 
-@pytest.mark.parametrize("extra", HARMLESS, ids=lambda each: each.__name__)
-def test_native_training_says_what_does_not_happen(extra: Extra) -> None:
+@pytest.mark.parametrize("extra", STATELESS, ids=lambda each: each.__name__)
+def test_native_runs_warn_of_missing_side_effects(extra: Extra) -> None:
     net = net_with(extra)
-    with pytest.warns(mnistcnn.EngineWarning, match=HARMLESS[extra]):
+    with pytest.warns(mnistcnn.EngineWarning, match=STATELESS[extra]):
         outputs = mnistcnn.predict(net, IMAGES)
     wanted = net_with(lambda *_: None).eval()(IMAGES).argmax(1)
     assert outputs.argmax(1).tolist() == wanted.tolist()
-    mnistcnn.predict(net, IMAGES)  # once
+    mnistcnn.predict(net, IMAGES)  # the warning is emitted once
 
 
 @pytest.mark.parametrize("extra", STATE, ids=lambda each: each.__name__)
-def test_native_training_refuses_state(extra: Extra) -> None:
+def test_native_runs_raise_for_state(extra: Extra) -> None:
     with pytest.raises(mnistcnn.ConversionError, match=STATE[extra]):
         mnistcnn.from_torch(net_with(extra))
 
 
-def test_an_attribute_set_and_then_read_is_no_state() -> None:
+def test_an_attribute_that_is_set_before_it_is_read_is_not_state() -> None:
     class Stores(Net):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             self.features = self.norm(self.conv(x)).relu()
@@ -197,7 +197,7 @@ def test_an_attribute_set_and_then_read_is_no_state() -> None:
         mnistcnn.from_torch(Stores())
 
 
-def test_switching_a_side_effect_off_brings_the_engine_back() -> None:
+def test_disabling_a_side_effect_enables_the_engine() -> None:
     class Debugging(Net):
         debug = True
 
@@ -213,17 +213,17 @@ def test_switching_a_side_effect_off_brings_the_engine_back() -> None:
     assert net.features is features
 
 
-def test_warnings_of_torch_are_no_side_effect() -> None:
+def test_warnings_of_torch_are_not_side_effects() -> None:
     class Old(Net):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return F.log_softmax(super().forward(x))  # warns of the missing dim
+            return F.log_softmax(super().forward(x))  # warns about the missing dim
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", mnistcnn.EngineWarning)
         mnistcnn.accelerate(Old())(IMAGES)
 
 
-def test_a_part_without_gradients() -> None:
+def test_no_grad_in_part_of_the_forward() -> None:
     """``torch.no_grad()`` within the forward stops the gradients, as in PyTorch."""
 
     class Frozen(Net):
@@ -244,7 +244,7 @@ def test_a_part_without_gradients() -> None:
     assert not found.fc.weight.equal(before[1])
 
 
-def test_a_whole_forward_without_gradients() -> None:
+def test_no_grad_on_the_whole_forward() -> None:
     class Frozen(Net):
         @torch.no_grad()
         def forward(self, x: torch.Tensor) -> torch.Tensor:

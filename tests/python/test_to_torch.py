@@ -1,4 +1,4 @@
-"""Out again: plain PyTorch that computes the same, with the same names."""
+"""`to_torch` returns a PyTorch module that computes the same outputs, with the same names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from random_graphs import random_graph
 IMAGES = torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(1))
 
 
-def test_every_layer_has_its_module():
+def test_every_layer_has_a_torch_module():
     assert set(_STEPS) == set(LAYER_KINDS)
 
 
@@ -73,7 +73,7 @@ def test_a_converted_module():
     torch.testing.assert_close(model.to_torch().eval()(IMAGES), module.eval()(IMAGES))
 
 
-def test_states_load_in_a_class_of_one_s_own():
+def test_state_dicts_load_into_a_class_of_the_user():
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -113,13 +113,13 @@ def test_torchscript_and_torch_export():
 
 def test_dropout_in_evaluation_and_uneven_borders():
     uneven = mnistcnn.from_torch(nn.Sequential(nn.ZeroPad2d((1, 0, 2, 0)), nn.Conv2d(1, 2, 3, 2)))
-    assert [op for _, op, _, _ in uneven.rows] == ["conv2d"]  # the padding is the convolution's own there
+    assert [op for _, op, _, _ in uneven.rows] == ["conv2d"]  # the padding becomes part of the convolution
     torch.testing.assert_close(uneven.to_torch()(IMAGES), uneven(IMAGES))
     module = mnistcnn.Model([mnistcnn.layers.Dropout(0.5, always=True), mnistcnn.layers.Flatten()]).to_torch().eval()
     assert 0.4 < (module(torch.ones(1, 1, 28, 28)) == 0).float().mean() < 0.6
     assert copy.deepcopy(module)(IMAGES).shape == (4, 784)
 
 
-def test_names_that_are_no_words(tmp_path: Any):
+def test_names_that_are_not_identifiers(tmp_path: Any):
     model = mnistcnn.Model({"conv 1": mnistcnn.layers.Conv2d(2, 3), "forward_": mnistcnn.layers.Flatten()})
     torch.testing.assert_close(model.to_torch()(IMAGES), model(IMAGES))

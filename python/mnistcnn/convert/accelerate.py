@@ -1,4 +1,4 @@
-"""Attach the engine to a user's own module: it stays the same object, and its calls run in the engine."""
+"""Run the calls of a user's module in the engine, without changing its class."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import nn
 
 from mnistcnn.convert.conversion import Conversion, FailedConversion, conversion_of
 from mnistcnn.convert.errors import ConversionError
-from mnistcnn.convert.from_torch import checked
-from mnistcnn.convert.inputs import entrance
-from mnistcnn.convert.outputs import chosen
+from mnistcnn.convert.from_torch import check_module
+from mnistcnn.convert.inputs import input_spec
+from mnistcnn.convert.outputs import select_output
 from mnistcnn.convert.side_effects import SideEffectError
-from mnistcnn.nn.engine_rule import KEPT
+from mnistcnn.nn.engine_rule import CACHE_ATTRIBUTE
 from mnistcnn.nn.model import Model, warn_of_torch
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -23,16 +23,34 @@ Module = TypeVar("Module", bound=nn.Module)
 def accelerate(module: Module, input_shape: Sequence[int] = (1, 28, 28), *, output: int | str | None = None) -> Module:
     """Run the calls of a module in mnistcnn's engine, and return the module itself.
 
-    It stays an object of your class, with its parameters, attributes, methods and hooks. Your loop, loss and
-    ``torch.optim`` stay as they are, also an optimizer that you made before. Where the engine may not run (hooks on a
-    layer, autocast, tracing, ...), PyTorch does, with one `EngineWarning`. Copies and unpickled modules run in PyTorch
-    until they are accelerated themselves; so does ``module.forward(images)``. `remove_acceleration` undoes it, and
-    `from_torch` returns the model that runs, for its settings.
+    The module keeps its class, parameters, attributes, methods and hooks. Training loops, losses and ``torch.optim``
+    work as before, including optimizers created earlier. When the engine may not run (hooks on a layer, autocast,
+    tracing, ...), PyTorch computes the call, with one `EngineWarning`. Copies and unpickled modules run in PyTorch
+    until they are accelerated. ``module.forward(images)`` always runs in PyTorch.
+
+    `remove_acceleration` reverts this. `from_torch` returns the model that computes the calls, for example to set its
+    ``engine`` or ``threads``.
 
     Parameters
     ----------
-    module, input_shape, output
-        As for `mnistcnn.from_torch`.
+    module
+        Module whose forward takes a batch of images; see `mnistcnn.from_torch`.
+    input_shape
+        (channels, height, width) of an image, or the shape in which the forward takes one: (784,) or (28, 28).
+        Default: (1, 28, 28).
+    output
+        Position or key of the tensor to return, if the forward returns several. Default: None, all of them.
+
+    Returns
+    -------
+    Module
+        The same object.
+
+    Raises
+    ------
+    ConversionError
+        If the module contains an operation that mnistcnn does not support. A module with side effects is accepted; its
+        calls run in PyTorch.
 
     Examples
     --------
@@ -48,13 +66,12 @@ def accelerate(module: Module, input_shape: Sequence[int] = (1, 28, 28), *, outp
     """
     if isinstance(module, Model):
         return module
-    if isinstance(module, nn.Module) and not _reaches_the_engine(module):
+    if isinstance(module, nn.Module) and not _uses_module_call(module):
         raise ConversionError(
-            f"class {type(module).__name__} has a __call__ of its own, which the engine would bypass; let it call the "
-            "module in a forward instead"
+            f"class {type(module).__name__} overrides __call__, which the engine would bypass; move the code to forward"
         )
-    net: Module = checked(module)  # type: ignore[assignment]
-    conversion = conversion_of(net, entrance(input_shape), output)
+    net: Module = check_module(module)  # type: ignore[assignment]
+    conversion = conversion_of(net, input_spec(input_shape), output)
     if isinstance(conversion, FailedConversion) and not isinstance(conversion.error, SideEffectError):
         raise conversion.error
     net._compiled_call_impl = _EngineCall(net, conversion)
@@ -62,24 +79,43 @@ def accelerate(module: Module, input_shape: Sequence[int] = (1, 28, 28), *, outp
 
 
 def remove_acceleration(module: Module) -> Module:
-    """Run the calls of a module in PyTorch again, and return it. A module that is not accelerated stays as it is."""
+    """Run the calls of a module in PyTorch again, and return the module.
+
+    Parameters
+    ----------
+    module
+        Accelerated module. Any other module is returned unchanged.
+
+    Returns
+    -------
+    Module
+        The same object.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> from torch import nn
+    >>> net = mnistcnn.accelerate(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)))
+    >>> mnistcnn.remove_acceleration(net) is net
+    True
+    """
     if isinstance(module.__dict__.get("_compiled_call_impl"), _EngineCall):
         del module._compiled_call_impl
-    module.__dict__.pop(KEPT, None)
+    module.__dict__.pop(CACHE_ATTRIBUTE, None)
     return module
 
 
-def _reaches_the_engine(module: nn.Module) -> bool:
-    """Whether a call of the module arrives at ``nn.Module.__call__``."""
+def _uses_module_call(module: nn.Module) -> bool:
+    """Return whether a call of the module runs ``nn.Module.__call__``."""
     return type(module).__call__ is nn.Module.__call__ or isinstance(module, torch.fx.GraphModule)
 
 
 class _EngineCall:
-    """What ``nn.Module.__call__`` calls instead of PyTorch's own; the attribute exists for ``Module.compile``."""
+    """Replacement for the implementation of ``nn.Module.__call__``, stored in the attribute of ``Module.compile``."""
 
     def __init__(self, net: nn.Module, conversion: Conversion | FailedConversion) -> None:
         self._net, self._conversion = net, conversion
-        self._change = ""  # what the latest conversion was made for
+        self._change = ""  # that caused the latest conversion
         self._warned: set[str] = set()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -87,21 +123,21 @@ class _EngineCall:
             return self._net._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
         violation = self._conversion.violation()
         if violation is not None and violation.is_change:
-            then, self._change = self._conversion, f"{violation.reason}; "
-            self._conversion = conversion_of(self._net, then.shape, then.output)
+            previous, self._change = self._conversion, f"{violation.reason}; "
+            self._conversion = conversion_of(self._net, previous.shape, previous.output)
             violation = self._conversion.violation()
         reason = self._conversion.reason_for_torch
         if isinstance(self._conversion, Conversion) and reason is None:
             return self._conversion.call(args, kwargs, violation)
         self._warn(f"{self._change}{reason}")
-        return chosen(self._net._call_impl(*args, **kwargs), self._conversion.output)  # type: ignore[no-untyped-call]
+        return select_output(self._net._call_impl(*args, **kwargs), self._conversion.output)  # type: ignore[no-untyped-call]
 
     def _warn(self, reason: str) -> None:
         if reason not in self._warned:
             self._warned.add(reason)
             warn_of_torch(type(self._net).__name__, reason, stacklevel=4)
 
-    # A copy of the module, whose class may copy its whole dictionary, has no engine.
+    # Copies of the module must not share this object, even if their class copies the whole dictionary.
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
         return None
 

@@ -16,9 +16,9 @@ _MISSING = object()
 
 
 class AttributeReads:
-    """The attributes of the modules in a tree that are read while `recorded` is active.
+    """Attributes of the modules in a tree that are read while `recorded` is active.
 
-    A read of a value that the forward itself has set before is not recorded.
+    A read of a value that the forward itself has set is not recorded.
     """
 
     def __init__(self, root: nn.Module) -> None:
@@ -28,18 +28,18 @@ class AttributeReads:
 
     @property
     def found(self) -> Reads:
-        """The path of the module and the name of the attribute, for each that was read."""
+        """(path of the module, name of the attribute) for each attribute that was read."""
         return tuple(self._found)
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """Record the reads of this thread."""
+        """Record the reads of the current thread."""
         thread = threading.get_ident()
         self._modules = {id(module): (path, dict(vars(module))) for path, module in self._root.named_modules()}
 
         def getattribute(module: nn.Module, name: str) -> Any:
             if threading.get_ident() == thread:
-                self._note(module, name)
+                self._record_read(module, name)
             return object.__getattribute__(module, name)
 
         nn.Module.__getattribute__ = getattribute  # type: ignore[assignment,method-assign]
@@ -48,7 +48,7 @@ class AttributeReads:
         finally:
             del nn.Module.__getattribute__
 
-    def _note(self, module: nn.Module, name: str) -> None:
+    def _record_read(self, module: nn.Module, name: str) -> None:
         if id(module) not in self._modules or name in MODULE_STATE or name.startswith("__"):
             return
         path, before = self._modules[id(module)]

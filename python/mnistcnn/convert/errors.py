@@ -1,4 +1,4 @@
-"""What can't be converted, said with its place in the author's source."""
+"""Errors of a conversion, with the line of the user's source that caused them."""
 
 from __future__ import annotations
 
@@ -9,80 +9,92 @@ from typing import Any
 
 import torch
 
-ENTRANCE = "_run_forward"  # the function of ours that calls the author's forward
-_TORCH = str(Path(torch.__file__).parent)
-_OURS = str(Path(__file__).parent)
+FORWARD_RUNNER = "_run_forward"  # function in recorder.py that calls the forward of the user's module
+_TORCH_FOLDER = str(Path(torch.__file__).parent)
+_CONVERT_FOLDER = str(Path(__file__).parent)
 _CELL = "cell"
 
 
 class ConversionError(ValueError):
-    """A PyTorch module that mnistcnn can't run, and why."""
+    """PyTorch module that mnistcnn cannot convert.
+
+    The message states the operation, its line in the user's source, and what to do.
+    """
 
 
-class RefusalError(Exception):
-    """The reason why one operation can't be expressed; it matters only if the outputs depend on that operation."""
+class UnsupportedError(Exception):
+    """Reason why an operation is not supported.
 
-    where: str | None = None  # the author's line, once it is known
-    value: Any = None  # the same numbers in the same order, where only their shape can't be expressed
-    stacked: Any = None  # the values of a stack in front of the images, which a reduction may follow
+    It becomes a `ConversionError` only if the outputs depend on the operation.
+    """
+
+    location: str | None = None  # line of the user's source, once known
+    value: Any = None  # the value, if only its shape is not supported
+    stacked: Any = None  # values stacked along dimension 0; a reduction over it is supported
 
 
-class DirectParameterError(RefusalError):
-    """A parameter outside of a layer. A sum or a product with it can be expressed; anything else is refused so."""
+class DirectParameterError(UnsupportedError):
+    """Parameter that the forward uses outside of a layer.
+
+    Only sums and products of such a parameter and a value are supported. Any other operation raises this error.
+    """
 
     def __init__(self, name: str, shape: tuple[int, ...]) -> None:
         super().__init__(
-            f"it computes with the parameter '{name}' directly; outside of layers mnistcnn knows x * parameter, "
-            "x + parameter and x - parameter, for one number, one for each channel, or one for each number of an image"
+            f"it uses the parameter '{name}' directly; outside layers, mnistcnn supports x * parameter, x + parameter "
+            "and x - parameter only, with one value, one per channel, or one per element of an image"
         )
         self.name, self.shape = name, shape
 
-    def seen_as(self, shape: tuple[int, ...]) -> DirectParameterError:
-        """The same numbers in another shape."""
+    def reshaped(self, shape: tuple[int, ...]) -> DirectParameterError:
+        """Return the error for a view of the parameter with this shape."""
         return DirectParameterError(self.name, shape)
 
 
 class ForwardError(Exception):
-    """An author's forward failed by itself: with which exception, where, on how many images, after how many nodes."""
+    """Exception that the user's forward raised.
+
+    Holds the exception, the number of images in the batch, and the number of nodes recorded before it.
+    """
 
     def __init__(self, cause: Exception, images: int, nodes: int = 0) -> None:
         super().__init__(str(cause))
         self.cause, self.images, self.nodes = cause, images, nodes
 
     @property
-    def where(self) -> str:
-        """The author's line, the innermost one."""
+    def location(self) -> str:
+        """Innermost line of the user's source in the traceback."""
         found, trace = "", self.cause.__traceback__
         while trace is not None:
             file = trace.tb_frame.f_code.co_filename
-            if not _is_machinery(file):
+            if not _is_library_file(file):
                 found = _line(file, trace.tb_lineno)
             trace = trace.tb_next
         return found
 
-    def described(self) -> str:
-        """The exception in one line."""
+    def describe(self) -> str:
+        """Return the type of the exception and the first line of its message."""
         text: str = str(self.cause).strip().split("\n", maxsplit=1)[0]
         return f"{type(self.cause).__name__}: {text}"
 
 
 def source_line() -> str:
-    """The author's line that is being executed, as ``net.py:33: x = self.rnn(x)``; empty outside of their code."""
+    """Return the current line of the user's source, as ``net.py:33: x = self.rnn(x)``, or an empty string."""
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if file.startswith(_OURS):
-            if frame.f_code.co_name == ENTRANCE:
+        if file.startswith(_CONVERT_FOLDER):
+            if frame.f_code.co_name == FORWARD_RUNNER:
                 return ""
-        elif not _is_machinery(file):
+        elif not _is_library_file(file):
             return _line(file, frame.f_lineno)
         frame = frame.f_back  # type: ignore[assignment]
     return ""
 
 
-def _is_machinery(file: str) -> bool:
-    """Whether a file is PyTorch's, Python's or ours."""
-    return file.startswith((_TORCH, _OURS, "<frozen"))
+def _is_library_file(file: str) -> bool:
+    """Return whether a file belongs to PyTorch, to Python or to this package."""
+    return file.startswith((_TORCH_FOLDER, _CONVERT_FOLDER, "<frozen"))
 
 
 def _line(file: str, number: int) -> str:
@@ -92,5 +104,5 @@ def _line(file: str, number: int) -> str:
 
 
 def _is_cell(file: str) -> bool:
-    """Whether it is the temporary file that a notebook keeps of a cell."""
+    """Return whether a file is the temporary file of a notebook cell."""
     return "ipykernel_" in file or file.startswith("<ipython-input")

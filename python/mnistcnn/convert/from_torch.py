@@ -1,4 +1,4 @@
-"""A PyTorch module becomes a `Model` that shares its parameters' memory."""
+"""Convert a PyTorch module to a `Model` that shares its parameters."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import nn
 
 from mnistcnn.convert.conversion import Conversion, FailedConversion, conversion_of, conversions, latest_conversion
 from mnistcnn.convert.errors import ConversionError
-from mnistcnn.convert.inputs import Entrance, entrance
-from mnistcnn.convert.outputs import Choice
+from mnistcnn.convert.inputs import InputSpec, input_spec
+from mnistcnn.convert.outputs import OutputKey
 from mnistcnn.data.normalization import Normalization
 from mnistcnn.nn.model import Model
 
@@ -23,31 +23,37 @@ def from_torch(
     normalization: Normalization | None = None,
     output: int | str | None = None,
 ) -> Model:
-    """Return a model that computes what a feed-forward module does, with the module's parameters.
+    """Return a model that computes the outputs of a feed-forward module, with the module's own parameters.
 
-    The forward is run twice and observed, so it may be written in any style. The model has layers of its own, named
-    after those of the module. They hold the module's parameters and buffers, so training the model trains the module.
-    The model does not follow later changes of the module's structure or mode; `accelerate` does.
+    The forward is executed twice and its operations are recorded, so it may be written in any style. The layers of the
+    model are named after those of the module. They hold the module's parameters and buffers: training the model trains
+    the module. Later changes to the module's structure or mode do not affect the model; `accelerate` follows them.
 
     Parameters
     ----------
     module
-        Its forward takes a batch of images and returns a tensor, or several in a tuple, list or dictionary. It may
-        take images flat, [N, 784], or without their channel, [N, 28, 28]; the model takes them as [N, C, H, W].
+        Module whose forward takes a batch of images and returns a tensor, or several in a tuple, list or dictionary. It
+        may take images as [N, 784] or [N, 28, 28]; the model takes [N, C, H, W].
     input_shape
         (channels, height, width) of an image, or the shape in which the forward takes one: (784,) or (28, 28).
+        Default: (1, 28, 28).
     normalization
-        How uint8 pixels are normalised; see `mnistcnn.Model`.
+        Normalization of uint8 pixels. Default: None, see `mnistcnn.Model`.
     output
-        The position or key of the tensor that the model returns. Required if the forward returns several.
+        Position or key of the tensor that the model returns. Required if the forward returns several. Default: None.
+
+    Returns
+    -------
+    Model
+        The same object for each call until the module changes.
 
     Raises
     ------
     ConversionError
-        If the module does something that mnistcnn can't compute. The message names it, the line of your source, and
-        what to do.
+        If the module contains an operation that mnistcnn does not support. The message states the operation, the line
+        of your source, and what to do.
     ValueError
-        If the forward returns several tensors and ``output`` does not choose one.
+        If the forward returns several tensors and ``output`` does not select one.
 
     Examples
     --------
@@ -62,16 +68,16 @@ def from_torch(
     >>> model(torch.zeros(3, 1, 28, 28)).shape
     torch.Size([3, 10])
     """
-    model = _converted(checked(module), entrance(input_shape), output).model_alone()
+    model = _convert(check_module(module), input_spec(input_shape), output).standalone_model()
     if normalization is not None:
         model.normalization = normalization.for_channels(model.input_shape[0])
     return model
 
 
 def as_model(model: Model | nn.Module) -> Model:
-    """Return a model as it is, and of any other module the model that computes what the module does now.
+    """Return the given model, or the model of any other module in its present state.
 
-    The module is converted if it has changed, for the shape and the output of its latest conversion.
+    A module that has changed is converted again, with the input shape and output of its latest conversion.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(
@@ -79,23 +85,23 @@ def as_model(model: Model | nn.Module) -> Model:
         )
     if isinstance(model, Model):
         return model
-    module = checked(model)
-    kept = conversions(module)
-    asked = (kept[-1].shape, kept[-1].output) if kept else (entrance((1, 28, 28)), None)
-    conversion = _converted(module, *asked)
+    module = check_module(model)
+    cached = conversions(module)
+    settings = (cached[-1].shape, cached[-1].output) if cached else (input_spec((1, 28, 28)), None)
+    conversion = _convert(module, *settings)
     conversion.check_engine_may_run()
-    return conversion.model_alone()
+    return conversion.standalone_model()
 
 
 def model_of(module: nn.Module) -> Model | None:
-    """Return a model as it is, for an accelerated or converted module its latest model, and None for any other."""
+    """Return the given model, the latest model of an accelerated or converted module, or None for any other module."""
     if isinstance(module, Model):
         return module
     conversion = latest_conversion(module)
     return None if conversion is None else conversion.model
 
 
-def _converted(module: nn.Module, shape: Entrance, output: Choice) -> Conversion:
+def _convert(module: nn.Module, shape: InputSpec, output: OutputKey) -> Conversion:
     conversion = conversion_of(module, shape, output)
     if isinstance(conversion, FailedConversion):
         raise conversion.error
@@ -103,23 +109,26 @@ def _converted(module: nn.Module, shape: Entrance, output: Choice) -> Conversion
 
 
 def _model_hint(given: object) -> str:
-    """What was probably meant."""
+    """Return advice for an argument that is not a module."""
     if isinstance(given, str):
-        return f"; mnistcnn.create_model({given!r}) makes a published network"
+        return f"; to create a published network, call mnistcnn.create_model({given!r})"
     if isinstance(given, type) and issubclass(given, nn.Module):
-        return f"; make one of the class: {given.__name__}()"
+        return f"; create an instance: {given.__name__}()"
     return ""
 
 
-def checked(module: Any) -> nn.Module:
-    """The module itself, without what torch.compile put around it."""
+def check_module(module: Any) -> nn.Module:
+    """Return the module, unwrapped if it is the result of torch.compile.
+
+    Raise TypeError if it is not a module, and ConversionError if a parameter is not float32.
+    """
     if isinstance(module, type) and issubclass(module, nn.Module):
-        raise TypeError(f"{module.__name__} is a class; give a module: {module.__name__}()")
+        raise TypeError(f"{module.__name__} is a class; pass an instance: {module.__name__}()")
     if not isinstance(module, nn.Module):
-        hint = "; give the module that was exported" if isinstance(module, torch.export.ExportedProgram) else ""
-        raise TypeError(f"a torch.nn.Module is needed, got {type(module).__name__}{hint}")
+        hint = "; pass the module that was exported" if isinstance(module, torch.export.ExportedProgram) else ""
+        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}{hint}")
     found: nn.Module = getattr(module, "_orig_mod", module)
     for name, parameter in found.named_parameters():
         if not nn.parameter.is_lazy(parameter) and parameter.dtype != torch.float32:
-            raise ConversionError(f"'{name}' is {parameter.dtype}; mnistcnn computes in float32: call module.float()")
+            raise ConversionError(f"'{name}' is {parameter.dtype}; mnistcnn supports float32 only: call module.float()")
     return found

@@ -1,4 +1,4 @@
-"""Several outputs of one run of an engine, each with a gradient of its own, or none where the loss ignores it."""
+"""Split the outputs of one engine run, with separate gradients, or none if the loss does not use an output."""
 
 from __future__ import annotations
 
@@ -14,17 +14,22 @@ from mnistcnn.nn.graph import Row, parameters_of
 Shape = tuple[int, ...]
 
 
-def separated(outputs: torch.Tensor, shapes: Sequence[Shape], behind: Sequence[frozenset[int]]) -> list[torch.Tensor]:
-    """The parts of rows that hold all outputs side by side; ``behind`` says which parameters each one depends on."""
+def split_outputs(
+    outputs: torch.Tensor, shapes: Sequence[Shape], dependencies: Sequence[frozenset[int]]
+) -> list[torch.Tensor]:
+    """Return the outputs that are concatenated in ``outputs``.
+
+    ``dependencies`` holds the positions of the parameters that each output depends on.
+    """
     rows = outputs.flatten(1)
     if rows.requires_grad:
-        found: tuple[torch.Tensor, ...] = _Separate.apply(rows, shapes, outputs.grad_fn, behind)  # type: ignore[no-untyped-call]
+        found: tuple[torch.Tensor, ...] = _SplitOutputs.apply(rows, shapes, outputs.grad_fn, dependencies)  # type: ignore[no-untyped-call]
         return list(found)
     return _parts(rows, shapes)
 
 
-def parameters_behind(rows: Sequence[Row], users: Sequence[frozenset[int]]) -> list[frozenset[int]]:
-    """Return, for each of the outputs that the last node joins, the positions of the parameters it depends on."""
+def parameters_of_outputs(rows: Sequence[Row], users: Sequence[frozenset[int]]) -> list[frozenset[int]]:
+    """Return the positions of the parameters that each input of the last node depends on."""
     return [parameters_of(rows, output, users, through_detach=False) for output in rows[-1][2]]
 
 
@@ -33,30 +38,31 @@ def _parts(rows: torch.Tensor, shapes: Sequence[Shape]) -> list[torch.Tensor]:
     return [part.reshape(len(rows), *shape).clone() for part, shape in zip(parts, shapes, strict=True)]
 
 
-class _Separate(torch.autograd.Function):
-    """Tells the engine's run, before its backward, which parameters no loss depends on: as in PyTorch they get no
-    gradient at all, so that weight decay and momentum leave them alone.
+class _SplitOutputs(torch.autograd.Function):
+    """Split of the outputs whose backward passes to the engine's backward which parameters no loss depends on.
+
+    As in PyTorch, these parameters get no gradient, so weight decay and momentum do not change them.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, rows: torch.Tensor, shapes: Sequence[Shape], run: Any, behind: Sequence[frozenset[int]]
+        ctx: Any, rows: torch.Tensor, shapes: Sequence[Shape], run: Any, dependencies: Sequence[frozenset[int]]
     ) -> tuple[torch.Tensor, ...]:
         ctx.set_materialize_grads(False)
-        ctx.run, ctx.behind, ctx.sizes = run, behind, [math.prod(shape) for shape in shapes]
+        ctx.run, ctx.dependencies, ctx.sizes = run, dependencies, [math.prod(shape) for shape in shapes]
         return tuple(_parts(rows, shapes))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, None, None, None]:
-        given = [gradient for gradient in gradients if gradient is not None]
-        if not given:
+        used_gradients = [gradient for gradient in gradients if gradient is not None]
+        if not used_gradients:
             return None, None, None, None
-        used = frozenset().union(*(each for each, g in zip(ctx.behind, gradients, strict=True) if g is not None))
-        ctx.run.unused = frozenset().union(*ctx.behind) - used | ctx.run.detached
-        count = len(given[0])
-        filled = [
-            given[0].new_zeros(count, size) if gradient is None else gradient.reshape(count, size)
+        used = frozenset().union(*(each for each, g in zip(ctx.dependencies, gradients, strict=True) if g is not None))
+        ctx.run.unused = frozenset().union(*ctx.dependencies) - used | ctx.run.detached
+        count = len(used_gradients[0])
+        complete = [
+            used_gradients[0].new_zeros(count, size) if gradient is None else gradient.reshape(count, size)
             for gradient, size in zip(gradients, ctx.sizes, strict=True)
         ]
-        return torch.cat(filled, 1), None, None, None
+        return torch.cat(complete, 1), None, None, None

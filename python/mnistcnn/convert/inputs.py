@@ -1,4 +1,4 @@
-"""In which shape images enter an author's forward, and what to say where they don't."""
+"""Shapes in which a forward takes images, and advice for forwards that fail on them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import nn
 from mnistcnn._internal.checks import image_shape, whole_number
 from mnistcnn.convert.attribute_reads import AttributeReads
 from mnistcnn.convert.errors import ConversionError, ForwardError
-from mnistcnn.convert.outputs import Choice, taken_apart
+from mnistcnn.convert.outputs import OutputKey, flatten_outputs
 from mnistcnn.convert.plan import Plan
-from mnistcnn.convert.side_effects import undisturbed
-from mnistcnn.convert.tracing.tracing import Run, Shape, make_lazy_layers, plan_of
+from mnistcnn.convert.side_effects import without_side_effects
+from mnistcnn.convert.tracing.tracing import Shape, TracedRun, make_lazy_layers, trace_module
 
-_USUAL = (
+_COMMON_SHAPES = (
     (1, 28, 28),
     (1, 32, 32),
     (3, 32, 32),
@@ -29,118 +29,125 @@ _USUAL = (
     (1, 64, 64),
     (3, 224, 224),
 )
-_BATCHES = (1, 2, 4, 8, 10, 16, 20, 25, 30, 32, 50, 60, 64, 100, 120, 128, 200, 250, 256, 500, 512, 1000, 1024)
-_LARGEST_TRY = 2**18  # numbers in a batch that is tried for a hint
+_BATCH_SIZES = (1, 2, 4, 8, 10, 16, 20, 25, 30, 32, 50, 60, 64, 100, 120, 128, 200, 250, 256, 500, 512, 1000, 1024)
+_MAX_TRIAL_SIZE = 2**18  # elements of a batch that is tried for a hint
 
 
 @dataclass(frozen=True)
-class Entrance:
-    """One image's shape, and in which shapes it may enter the forward, the first that works."""
+class InputSpec:
+    """Shape of an image, and the shapes in which to pass it to the forward; the first that works is used."""
 
     input_shape: Shape  # (channels, height, width)
-    forms: tuple[Shape, ...]
+    forward_shapes: tuple[Shape, ...]
 
 
-def entrance(input_shape: Sequence[int]) -> Entrance:
-    """What a user means: the shape of an image, or exactly how the forward takes one."""
+def input_spec(input_shape: Sequence[int]) -> InputSpec:
+    """Return the input spec for the shape of an image, or for the exact shape in which the forward takes one."""
     try:
-        given = tuple(whole_number("input_shape", size) for size in input_shape)
+        sizes = tuple(whole_number("input_shape", size) for size in input_shape)
     except (TypeError, ValueError):
-        given = ()
-    if len(given) == 1:
-        side = math.isqrt(given[0])
-        return Entrance((1, side, side) if side * side == given[0] else (1, 1, given[0]), (given,))
-    if len(given) == 2:
-        return Entrance((1, *given), (given,))
-    if len(given) != 3:
+        sizes = ()
+    if len(sizes) == 1:
+        side = math.isqrt(sizes[0])
+        return InputSpec((1, side, side) if side * side == sizes[0] else (1, 1, sizes[0]), (sizes,))
+    if len(sizes) == 2:
+        return InputSpec((1, *sizes), (sizes,))
+    if len(sizes) != 3:
         raise ValueError(
-            "input_shape must be (channels, height, width), or (features,) or (height, width) where the forward takes "
-            f"images so; whole numbers of at least 1, got {input_shape!r}"
+            "input_shape must be (channels, height, width), or (features,) or (height, width) if the forward takes "
+            f"such images, with integers of at least 1, got {input_shape!r}"
         )
-    shape = image_shape("input_shape", given)
+    shape = image_shape("input_shape", sizes)
     rows = [shape[1:]] if shape[0] == 1 else []
-    return Entrance(shape, (shape, (math.prod(shape),), *rows))
+    return InputSpec(shape, (shape, (math.prod(shape),), *rows))
 
 
-def observed(module: nn.Module, images: Entrance, output: Choice, reads: AttributeReads) -> tuple[Plan, list[Run]]:
-    """Run the forward on images as they are, or flat or without their channel if it needs them so."""
+def trace_inputs(
+    module: nn.Module, images: InputSpec, output: OutputKey, reads: AttributeReads
+) -> tuple[Plan, list[TracedRun]]:
+    """Trace a module on images in the first of the given shapes that its forward accepts.
+
+    Raise ConversionError with the cause and a hint if the forward fails on all of them.
+    """
     _check_inputs(module)
-    furthest: tuple[Shape, ForwardError] | None = None
-    for form in images.forms:
+    best: tuple[Shape, ForwardError] | None = None
+    for shape in images.forward_shapes:
         try:
-            make_lazy_layers(module, form)
-            return plan_of(module, images.input_shape, form, output, reads)
-        except ForwardError as failed:  # a ConversionError: it takes such images, and does something else with them
-            if furthest is None or failed.nodes > furthest[1].nodes:
-                furthest = form, failed
-    assert furthest is not None
-    form, error = furthest
-    where = f"{error.where}: " if error.where else ""
-    hint = _batch_hint(module, form) or _size_hint(module, images)
+            make_lazy_layers(module, shape)
+            return trace_module(module, images.input_shape, shape, output, reads)
+        except ForwardError as failed:  # a ConversionError is final: the forward accepts this shape
+            if best is None or failed.nodes > best[1].nodes:
+                best = shape, failed
+    assert best is not None
+    shape, error = best
+    location = f"{error.location}: " if error.location else ""
+    hint = _batch_hint(module, shape) or _size_hint(module, images)
     raise ConversionError(
-        f"{where}the forward of {type(module).__name__} fails on images [N, {_listed(form)}] with N = "
-        f"{error.images}: {error.described()}; it must take any number of images of that size{hint}"
+        f"{location}the forward of {type(module).__name__} fails on images [N, {_listed(shape)}] with N = "
+        f"{error.images}: {error.describe()}; it must accept any number of images of that size{hint}"
     ) from error.cause
 
 
 def _check_inputs(module: nn.Module) -> None:
-    """A forward of several inputs, as Siamese networks have, is refused with what can be done."""
-    if isinstance(module, torch.jit.ScriptModule):  # it has no signature, and is refused later
+    """Raise ConversionError if the forward requires several inputs, or if the module was made by torch.export."""
+    if isinstance(module, torch.jit.ScriptModule):  # it has no signature; the recorder raises for it
         return
     if isinstance(module, torch.fx.GraphModule) and "_in_spec" in vars(module):
-        raise ConversionError("the module was made by torch.export; give the module that was exported")
+        raise ConversionError("the module was made by torch.export; pass the module that was exported")
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    given = inspect.signature(module.forward).parameters.values()
-    needed = [each.name for each in given if each.default is each.empty and each.kind in positional]
-    if len(needed) > 1:
+    parameters = inspect.signature(module.forward).parameters.values()
+    required = [each.name for each in parameters if each.default is each.empty and each.kind in positional]
+    if len(required) > 1:
         raise ConversionError(
-            f"the forward of {type(module).__name__} takes {len(needed)} inputs ({', '.join(needed)}); mnistcnn runs "
-            "networks of one batch of images: convert the part that sees one of them, as in "
+            f"the forward of {type(module).__name__} takes {len(required)} inputs ({', '.join(required)}); mnistcnn "
+            "supports one batch of images as input: convert the part that takes one of them, as in "
             "net.branch = mnistcnn.accelerate(net.branch)"
         )
 
 
-def _batch_hint(module: nn.Module, form: Shape) -> str:
-    """The only number of images that a module takes, where that is its trouble."""
-    authors = [each for each in module.modules() if not type(each).__module__.startswith("torch.")]
-    own = {value for each in authors for value in vars(each).values() if isinstance(value, int) and 1 < value <= 1024}
-    counts = [*sorted(own), *(count for count in _BATCHES if count not in own)]
-    count = next((count for count in counts if _takes(module, count, form)), None)
+def _batch_hint(module: nn.Module, shape: Shape) -> str:
+    """Return advice if the module accepts only one batch size, else an empty string."""
+    user_modules = [each for each in module.modules() if not type(each).__module__.startswith("torch.")]
+    attribute_values = {
+        value for each in user_modules for value in vars(each).values() if isinstance(value, int) and 1 < value <= 1024
+    }
+    counts = [*sorted(attribute_values), *(count for count in _BATCH_SIZES if count not in attribute_values)]
+    count = next((count for count in counts if _accepts(module, count, shape)), None)
     if count is None:
         return ""
     return (
-        f". It takes batches of {count}: a number of images stands in the forward; write x.size(0) for it, as in "
-        "x.view(x.size(0), -1)"
+        f". It accepts batches of {count}: the batch size is hard-coded in the forward; use x.size(0) instead, as "
+        "in x.view(x.size(0), -1)"
     )
 
 
-def _size_hint(module: nn.Module, images: Entrance) -> str:
-    """Another usual size of images that the module would take, or its first linear layer's."""
-    for form in _other_forms(module, images):
-        if _takes(module, 2, form):
-            what = f"rows of {form[0]} numbers" if len(form) == 1 else f"images of {form}"
-            return f". It takes {what}: input_shape={form}"
+def _size_hint(module: nn.Module, images: InputSpec) -> str:
+    """Return advice to use another common shape, or the size of the first linear layer, if the module accepts it."""
+    for shape in _other_shapes(module, images):
+        if _accepts(module, 2, shape):
+            what = f"rows of {shape[0]} features" if len(shape) == 1 else f"images of {shape}"
+            return f". It accepts {what}: input_shape={shape}"
     return ""
 
 
-def _other_forms(module: nn.Module, images: Entrance) -> Iterator[Shape]:
-    yield from (shape for shape in _USUAL if shape not in images.forms)
+def _other_shapes(module: nn.Module, images: InputSpec) -> Iterator[Shape]:
+    yield from (shape for shape in _COMMON_SHAPES if shape not in images.forward_shapes)
     first = next((each for each in module.modules() if isinstance(each, nn.Linear)), None)
-    if first is not None and (first.in_features,) not in images.forms:
+    if first is not None and (first.in_features,) not in images.forward_shapes:
         yield (first.in_features,)
 
 
-def _takes(module: nn.Module, count: int, form: Shape) -> bool:
-    """Whether so many images of this shape pass, each to outputs of its own; large batches are not tried."""
-    if count > 2 and count * math.prod(form) > _LARGEST_TRY:
+def _accepts(module: nn.Module, count: int, shape: Shape) -> bool:
+    """Return whether a batch of this size passes and gives one output per image. Large batches are not tried."""
+    if count > 2 and count * math.prod(shape) > _MAX_TRIAL_SIZE:
         return False
     device = next((each.device for each in module.parameters()), torch.device("cpu"))
     try:
-        with undisturbed(module):
+        with without_side_effects(module):
             for each in module.modules():
                 each.training = False
-            returned = module(torch.zeros(count, *form, device=device))
-        return all(tensor.dim() > 0 and len(tensor) == count for tensor in taken_apart(returned)[1])
+            returned = module(torch.zeros(count, *shape, device=device))
+        return all(tensor.dim() > 0 and len(tensor) == count for tensor in flatten_outputs(returned)[1])
     except Exception:
         return False
 

@@ -1,4 +1,4 @@
-"""What a forward returns: one tensor, or several of them in tuples, lists and dictionaries."""
+"""Outputs of a forward: one tensor, or several tensors in nested tuples, lists and dictionaries."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ import torch
 
 from mnistcnn.convert.errors import ConversionError
 
-Choice = int | str | None  # a position or key of what the forward returns; None is all of it
+OutputKey = int | str | None  # position or key of an output of the forward; None: all outputs
 _CONTAINERS = (tuple, list, dict, OrderedDict)
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """The place of a tensor in what a forward returns."""
+    """Position of a tensor among the tensors that a forward returns."""
 
     index: int
 
 
-ONE = Leaf(0)  # the form of a single tensor
+SINGLE_TENSOR = Leaf(0)  # structure of a single tensor
 
 
-def taken_apart(returned: Any) -> tuple[Any, list[torch.Tensor]]:
-    """The form of what a forward returns, with a `Leaf` for every tensor, and the tensors."""
+def flatten_outputs(returned: Any) -> tuple[Any, list[torch.Tensor]]:
+    """Return the structure of a forward's outputs, with a `Leaf` in place of each tensor, and the tensors.
+
+    Raise ConversionError for an output that is neither a tensor nor None.
+    """
     tensors: list[torch.Tensor] = []
 
     def leaf(each: Any) -> Any:
@@ -34,42 +37,42 @@ def taken_apart(returned: Any) -> tuple[Any, list[torch.Tensor]]:
             return None
         if not isinstance(each, torch.Tensor):
             raise ConversionError(
-                f"the forward returns {type(each).__name__}, not a tensor; let it return the logits or "
-                "log-probabilities, or a tuple of tensors"
+                f"the forward returns {type(each).__name__}, not a tensor; return the logits or log-probabilities, "
+                "or a tuple of tensors"
             )
         tensors.append(each)
         return Leaf(len(tensors) - 1)
 
-    form = _mapped(leaf, returned)
+    structure = _map_tree(leaf, returned)
     if not tensors:
-        raise ConversionError("the forward returns no tensor; let it return the logits or log-probabilities")
-    return form, tensors
+        raise ConversionError("the forward returns no tensor; return the logits or log-probabilities")
+    return structure, tensors
 
 
-def put_together(form: Any, tensors: Sequence[torch.Tensor]) -> Any:
-    """As the author's forward returns them."""
-    return _mapped(lambda each: tensors[each.index] if isinstance(each, Leaf) else each, form)
+def unflatten_outputs(structure: Any, tensors: Sequence[torch.Tensor]) -> Any:
+    """Return tensors in the structure in which the user's forward returns them."""
+    return _map_tree(lambda each: tensors[each.index] if isinstance(each, Leaf) else each, structure)
 
 
-def chosen(returned: Any, output: Choice) -> Any:
-    """One of the things that a forward returns; a single tensor is all there is."""
+def select_output(returned: Any, output: OutputKey) -> Any:
+    """Return the selected output. A single tensor is returned for any key."""
     if output is None or isinstance(returned, torch.Tensor):
         return returned
     try:
         return returned[output]
     except (LookupError, TypeError):
-        raise ConversionError(f"output={output!r}, but the forward returns {described(returned)}") from None
+        raise ConversionError(f"output={output!r}, but the forward returns {describe(returned)}") from None
 
 
-def entries(returned: Any) -> list[tuple[int | str, Any]]:
-    """The parts that `chosen` can choose, with their positions or keys."""
+def output_entries(returned: Any) -> list[tuple[int | str, Any]]:
+    """Return the outputs that can be selected, with their positions or keys."""
     if isinstance(returned, dict):
         return list(returned.items())
     return list(enumerate(returned)) if isinstance(returned, tuple | list) else []
 
 
-def described(returned: Any) -> str:
-    """In words, as ``a tuple of 2``."""
+def describe(returned: Any) -> str:
+    """Return a description such as ``a tuple of 2``."""
     if isinstance(returned, dict):
         return f"a dictionary of {', '.join(map(repr, returned))}"
     if isinstance(returned, tuple | list):
@@ -77,14 +80,14 @@ def described(returned: Any) -> str:
     return "one tensor"
 
 
-def _mapped(function: Any, tree: Any) -> Any:
+def _map_tree(function: Any, tree: Any) -> Any:
     if type(tree) in _CONTAINERS or hasattr(tree, "_fields"):
-        parts = [_mapped(function, each) for each in _parts(tree)]
+        children = [_map_tree(function, each) for each in _children(tree)]
         if isinstance(tree, dict):
-            return type(tree)(zip(tree, parts, strict=True))
-        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
+            return type(tree)(zip(tree, children, strict=True))
+        return type(tree)(*children) if hasattr(tree, "_fields") else type(tree)(children)
     return function(tree)
 
 
-def _parts(tree: Any) -> Iterator[Any]:
+def _children(tree: Any) -> Iterator[Any]:
     return iter(tree.values() if isinstance(tree, dict) else tree)

@@ -1,4 +1,4 @@
-"""Run a forward without lasting changes, and report which changes it makes."""
+"""Run a forward without lasting changes, and list its side effects."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from mnistcnn.nn.model import place_of
 
 _MISSING = object()
 _CONTAINERS = (list, dict, set, deque, OrderedDict, defaultdict)
-_FROM_TORCH_CPP = "Triggered internally at"  # PyTorch adds it to the warnings of its C++ code
+_FROM_TORCH_CPP = "Triggered internally at"  # part of the warnings of PyTorch's C++ code
 
 
 @dataclass(frozen=True)
 class SideEffect:
-    """Something that a forward does beside computing its outputs."""
+    """Something that a forward does in addition to computing its outputs."""
 
     what: str  # as in "it sets 'features'"
-    attribute: tuple[str, str] | None = None  # the path of the module, and the name of the attribute that is changed
+    attribute: tuple[str, str] | None = None  # (path of the module, name of the changed attribute)
     is_state: bool = False  # whether later outputs may depend on it
 
 
 class SideEffectError(ConversionError):
-    """A forward whose later outputs may depend on what it does beside computing its outputs."""
+    """Error for a forward whose later outputs may depend on its side effects."""
 
     def __init__(self, message: str, effects: Iterable[SideEffect]) -> None:
         super().__init__(message)
@@ -48,10 +48,13 @@ class SideEffectError(ConversionError):
 
 
 @contextlib.contextmanager
-def undisturbed(module: nn.Module, seed: int = 0) -> Iterator[list[SideEffect]]:
-    """Restore modes, attributes, tensors and random numbers at exit, print nothing; list the side effects at exit."""
+def without_side_effects(module: nn.Module, seed: int = 0) -> Iterator[list[SideEffect]]:
+    """Restore modes, attributes, tensors and random number generators at exit, and suppress output and warnings.
+
+    The list that the context manager yields holds the side effects after the exit.
+    """
     effects: list[SideEffect] = []
-    printed, warned = io.StringIO(), _Warnings()
+    stdout, caught_warnings = io.StringIO(), _Warnings()
     modules = [(path, each) for path, each in module.named_modules() if not isinstance(each, torch.jit.ScriptModule)]
     attributes = [_Attributes(path, each) for path, each in modules]
     tensors = [
@@ -63,8 +66,8 @@ def undisturbed(module: nn.Module, seed: int = 0) -> Iterator[list[SideEffect]]:
         torch.enable_grad(),
         torch.random.fork_rng(devices=devices),
         _python_generators() as generators_changed,
-        warned.caught(),
-        contextlib.redirect_stdout(printed),
+        caught_warnings.suppressed(),
+        contextlib.redirect_stdout(stdout),
     ):
         torch.default_generator.manual_seed(seed)
         before = torch.get_rng_state()
@@ -73,24 +76,24 @@ def undisturbed(module: nn.Module, seed: int = 0) -> Iterator[list[SideEffect]]:
             if generators_changed() or not torch.get_rng_state().equal(before):
                 effects.append(SideEffect("it draws random numbers", is_state=True))
         finally:
-            effects += [effect for each in attributes for effect in each.restored()]
-            effects += [effect for each in tensors for effect in each.restored()]
-    if printed.getvalue():
+            effects += [effect for each in attributes for effect in each.restore()]
+            effects += [effect for each in tensors for effect in each.restore()]
+    if stdout.getvalue():
         effects.append(SideEffect("it prints"))
-    if warned.seen:
+    if caught_warnings.emitted:
         effects.append(SideEffect("it emits a warning"))
 
 
 class _Attributes:
-    """The mode and the attributes of a module, and the elements of those that are containers."""
+    """Mode and attributes of a module, and the elements of attributes that are containers."""
 
     def __init__(self, path: str, module: nn.Module) -> None:
         self._path, self._module, self._training = path, module, module.training
         self._values = {key: value for key, value in vars(module).items() if key not in MODULE_STATE}
         self._elements = {key: copy.copy(value) for key, value in self._values.items() if type(value) in _CONTAINERS}
 
-    def restored(self) -> Iterator[SideEffect]:
-        """Restore them, and report what was changed."""
+    def restore(self) -> Iterator[SideEffect]:
+        """Restore them, and yield a side effect for each that was changed."""
         own, prefix = vars(self._module), f"{self._path}." if self._path else ""
         self._module.training = self._training
         for key in [key for key in own if key not in MODULE_STATE and key not in self._values]:
@@ -103,18 +106,18 @@ class _Attributes:
         for key, elements in self._elements.items():
             value = self._values[key]
             if not _same_elements(value, elements):
-                _refill(value, elements)
+                _set_elements(value, elements)
                 yield SideEffect(f"it changes the {type(value).__name__} '{prefix}{key}'", (self._path, key))
 
 
 class _Tensor:
-    """A parameter or buffer of a module."""
+    """Parameter or buffer of a module."""
 
     def __init__(self, path: str, key: str, module: nn.Module) -> None:
         self._path, self._key = path, key
-        self._held, _ = place_of(module, key)
-        self._tensor = self._held[key]
-        self._is_statistic = isinstance(module, nn.modules.batchnorm._NormBase)  # the engine updates these, too
+        self._members, _ = place_of(module, key)
+        self._tensor = self._members[key]
+        self._is_statistic = isinstance(module, nn.modules.batchnorm._NormBase)  # the engine updates these as well
         if self._exists:
             self._data, self._copy = self._tensor.data, self._tensor.detach().clone()
 
@@ -122,10 +125,10 @@ class _Tensor:
     def _exists(self) -> bool:
         return self._tensor is not None and not nn.parameter.is_lazy(self._tensor)
 
-    def restored(self) -> Iterator[SideEffect]:
-        """Restore it, and report whether it was changed."""
-        changed = self._held.get(self._key) is not self._tensor
-        self._held[self._key] = self._tensor
+    def restore(self) -> Iterator[SideEffect]:
+        """Restore it, and yield a side effect if it was changed."""
+        changed = self._members.get(self._key) is not self._tensor
+        self._members[self._key] = self._tensor
         if self._exists and not nn.parameter.is_lazy(self._tensor) and self._is_written():
             changed = True
             with torch.no_grad():
@@ -139,10 +142,10 @@ class _Tensor:
 
     def _is_written(self) -> bool:
         now = self._tensor.detach()
-        return now.shape != self._copy.shape or not _same_bits(now, self._copy)
+        return now.shape != self._copy.shape or not _equal_or_nan(now, self._copy)
 
 
-def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+def _equal_or_nan(a: torch.Tensor, b: torch.Tensor) -> bool:
     return torch.equal(a, b) or bool(((a == b) | (a.isnan() & b.isnan())).all())
 
 
@@ -160,7 +163,7 @@ def _is_same(a: object, b: object) -> bool:
     return a is b or (type(a) is type(b) and isinstance(a, int | float | str | bool) and a == b)
 
 
-def _refill(value: Any, elements: Any) -> None:
+def _set_elements(value: Any, elements: Any) -> None:
     value.clear()
     if isinstance(value, dict | set):
         value.update(elements)
@@ -170,7 +173,7 @@ def _refill(value: Any, elements: Any) -> None:
 
 @contextlib.contextmanager
 def _python_generators() -> Iterator[Callable[[], bool]]:
-    """Restore the generators of Python and NumPy at exit; the function tells whether they have been used."""
+    """Restore the generators of Python and NumPy at exit. The yielded function returns whether they have been used."""
     python, numpy = random.getstate(), _numpy_state()
 
     def changed() -> bool:
@@ -189,14 +192,14 @@ def _numpy_state() -> tuple[Any, ...]:
 
 
 class _Warnings:
-    """The warnings that a forward emits by itself, as opposed to those of the PyTorch functions that it calls."""
+    """Warnings that a forward emits by itself, as opposed to those of PyTorch functions that it calls."""
 
     def __init__(self) -> None:
-        self.seen = False
+        self.emitted = False
 
     @contextlib.contextmanager
-    def caught(self) -> Iterator[None]:
-        """Show no warning."""
+    def suppressed(self) -> Iterator[None]:
+        """Suppress all warnings, and record whether the forward emitted one."""
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.showwarning = self._show
@@ -208,4 +211,4 @@ class _Warnings:
             frame = frame.f_back
         module = str(frame.f_globals.get("__name__", ""))
         if not module.startswith(("torch.", "mnistcnn.")) and _FROM_TORCH_CPP not in str(message):
-            self.seen = True
+            self.emitted = True

@@ -1,4 +1,4 @@
-"""The outputs for a batch of no images, which no engine runs."""
+"""Compute the outputs of an empty batch, without an engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def empty_outputs(model: Model, images: torch.Tensor) -> torch.Tensor:
-    """Return outputs [0, ...] as PyTorch does: gradients are zero, and a batch norm in training counts the batch."""
+    """Return outputs [0, ...] with zero gradients, as PyTorch does. A batch norm in training counts the batch."""
     parameters, _, counters = model.tensors()
     if model.training:
         for node, counter in zip(model._network.counter_nodes, counters, strict=True):
@@ -23,7 +23,7 @@ def empty_outputs(model: Model, images: torch.Tensor) -> torch.Tensor:
 
 
 class _EmptyBatch(torch.autograd.Function):
-    """A function of images and parameters whose gradients are all zero."""
+    """Function of images and parameters whose gradients are all zero."""
 
     @staticmethod
     def forward(ctx: Any, images: torch.Tensor, model: Model, *parameters: torch.Tensor | None) -> torch.Tensor:
@@ -36,7 +36,7 @@ class _EmptyBatch(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, output_gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """Return zeros for the images and for every parameter that has a gradient."""
+        """Return zeros for the images and for each parameter that has a gradient."""
         gradients = [
             output_gradients.new_zeros(shape) if wanted and place not in ctx.unused else None
             for place, (shape, wanted) in enumerate(zip(ctx.shapes, ctx.needs_input_grad[2:], strict=True))

@@ -1,7 +1,7 @@
-"""Decide before a forward whether an engine may compute it, or PyTorch must.
+"""Decide before each forward whether the engine may run, or PyTorch must.
 
-The engine computes the network that was found when the model was made. It may run as long as the modules have not
-changed since, and no hook or mode of PyTorch has to see the operation of each layer.
+The engine computes the network that was recorded when the model was created. It may run if the modules have not
+changed since then, and if no hook or mode of PyTorch must intercept the operations of single layers.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from mnistcnn._internal.native import core
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
-KEPT = "_mnistcnn"  # the one attribute in which a module keeps what this package knows of it
-# What is in every module, and decides nothing by itself or is compared separately.
-MODULE_STATE = frozenset((*vars(nn.Module()), "_compiled_call_impl", "forward", KEPT))
+CACHE_ATTRIBUTE = "_mnistcnn"  # attribute of a module that holds its conversions
+# Attributes of every module that do not affect the forward or are compared separately.
+MODULE_STATE = frozenset((*vars(nn.Module()), "_compiled_call_impl", "forward", CACHE_ATTRIBUTE))
 _CHANGES = ("is", "equal", "size", "type", "shape", "tied", "distinct")
-Reads = tuple[tuple[str, str], ...]  # attributes: the path of a module, and a name
+Reads = tuple[tuple[str, str], ...]  # (path of the module, name of the attribute)
 
 
 class EngineForward:
-    """The forward that an instance has while PyTorch calls the hooks around its engine, for one thread."""
+    """Temporary ``forward`` of an instance while PyTorch calls the hooks around the engine, for one thread."""
 
     def __init__(self, module: nn.Module, compute: Callable[..., Any]) -> None:
         self._module, self._compute, self._thread = module, compute, threading.get_ident()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the engine in that thread, and the forward of the class in any other."""
+        """Run the engine in that thread, and the forward of the class in any other thread."""
         if threading.get_ident() == self._thread:
             return self._compute(*args, **kwargs)
         return type(self._module).forward(self._module, *args, **kwargs)
 
 
 class Violation(NamedTuple):
-    """Why the engine may not run."""
+    """Reason why the engine may not run."""
 
     reason: str
-    is_change: bool  # of what the module computes, so that it may be converted again
+    is_change: bool  # the module may compute something else and can be converted again
 
 
 class _Entry(NamedTuple):
@@ -56,26 +56,26 @@ class _Entry(NamedTuple):
 
     @property
     def is_change(self) -> bool:
-        """Whether the module may compute something else now, which another conversion could find."""
-        if self.check == "class attribute":  # a replaced forward of PyTorch's own layers is not seen by a conversion
+        """Whether the module may compute something else now, which a new conversion could record."""
+        if self.check == "class attribute":  # a conversion does not detect a replaced forward of torch.nn
             return not str(self.owner.__module__).startswith("torch.nn.")
         return self.check in _CHANGES or (self.check == "absent" and self.key != "forward")
 
 
 class EngineRule:
-    """Compare a tree of modules with what it was when this was made.
+    """Snapshot of a tree of modules, to compare with its later state.
 
     Parameters
     ----------
     root
-        The module whose forward the engine computes. Hooks on it are allowed: they are called around the engine.
+        Module whose forward the engine computes. Hooks on it are allowed: they are called around the engine.
     followers
-        Paths of the modules whose mode, training or evaluation, must be that of ``root``.
+        Paths of the modules that must be in the mode (training or evaluation) of ``root``.
     parameters
-        The parameters of the network: the name of each, the dictionary that holds it, and its key there.
+        Parameters of the network: the name of each, the dictionary that holds it, and its key there.
     reads
-        The attributes that decide what the forward computes. None: all numbers, texts and tuples of the layers below
-        ``root``, whose own forward is not used.
+        Attributes that the forward reads. None: all numbers, strings and tuples of the layers below ``root``, whose own
+        forward is not used.
     """
 
     def __init__(
@@ -101,19 +101,19 @@ class EngineRule:
         return Violation(entry.reason, entry.is_change)
 
     def change(self) -> str | None:
-        """Return what has changed so that the modules may compute something else, or None."""
+        """Return which change may affect what the modules compute, or None."""
         found = self._change_guard.first_violation(training=False)
         return None if found < 0 else self._changes[found].reason
 
 
 def circumstance(device_type: str) -> str | None:
-    """Return what around a forward needs PyTorch's own operations, or None."""
+    """Return which context of a forward requires PyTorch's own operations, or None."""
     if torch._C._get_tracing_state() is not None:
-        return "torch.jit or torch.onnx traces it"
+        return "torch.jit or torch.onnx is tracing it"
     if torch.is_autocast_enabled(device_type):
         return "autocast is enabled"
     if torch._C._functorch.peek_interpreter_stack() is not None:
-        return "it is inside a transform of torch.func"
+        return "it is called inside a transform of torch.func"
     if torch.autograd.forward_ad._current_level >= 0:
         return "forward-mode differentiation is active"
     if torch._C._len_torch_dispatch_stack() > 0:
@@ -130,23 +130,23 @@ def _entries(root: nn.Module, followers: frozenset[str], reads: Reads | None) ->
     functions = vars(torch.nn.modules.module)
     for name in _GLOBAL_HOOKS:
         yield _Entry("there are hooks on all modules", "empty", functions, name)
-    modules = _ordinary_modules(root)
+    modules = _python_modules(root)
     for path, module in modules.items():
         yield from _tree_entries(path, module, is_root=module is root, follows=path in followers)
         if module is not root or reads is not None:
-            reason = f"{_named(path)} has a forward of its own"
+            reason = f"{_module_name(path)} has an overridden forward"
             yield _Entry(reason, "absent", vars(module), "forward", EngineForward)
     yield from _layer_settings(root) if reads is None else _read_attributes(modules, reads)
     yield from _class_entries({path: each for path, each in modules.items() if reads is not None or each is not root})
 
 
-def _ordinary_modules(root: nn.Module) -> dict[str, nn.Module]:
-    """The modules whose members are in dictionaries of Python, by path; no conversion contains others."""
+def _python_modules(root: nn.Module) -> dict[str, nn.Module]:
+    """Return the modules by path, without ScriptModules, which have no Python attributes and cannot be converted."""
     return {path: each for path, each in root.named_modules() if not isinstance(each, torch.jit.ScriptModule)}
 
 
 def _tree_entries(path: str, module: nn.Module, *, is_root: bool, follows: bool) -> Iterator[_Entry]:
-    own, name, prefix = vars(module), _named(path), f"{path}." if path else ""
+    own, name, prefix = vars(module), _module_name(path), f"{path}." if path else ""
     for key, child in module._modules.items():
         yield _Entry(f"'{prefix}{key}' was replaced", "is", module._modules, key, child)
     yield _Entry(f"layers of {name} were added or removed", "size", module._modules, None, len(module._modules))
@@ -156,27 +156,27 @@ def _tree_entries(path: str, module: nn.Module, *, is_root: bool, follows: bool)
     for key in _HOOKS:
         yield _Entry(f"there are hooks on {name}", "empty", own, key)
     if follows:
-        yield _Entry(f"{name} is in another mode, training or evaluation, than the model", "mode", own, "training")
+        yield _Entry(f"{name} is in another mode (training or evaluation) than the model", "mode", own, "training")
 
 
-def _named(path: str) -> str:
+def _module_name(path: str) -> str:
     return f"'{path}'" if path else "the model"
 
 
 def _class_entries(modules: dict[str, nn.Module]) -> Iterator[_Entry]:
-    """The forward function of each class."""
-    kinds: dict[type, str] = {}
+    """Yield the entries of the forward function of each class."""
+    classes: dict[type, str] = {}
     for path, module in modules.items():
-        kinds.setdefault(type(module), path)
-    for kind, path in kinds.items():
-        yield from _function_entries(kind, "forward", f"the forward of class {kind.__name__}, of {_named(path)},")
+        classes.setdefault(type(module), path)
+    for kind, path in classes.items():
+        yield from _function_entries(kind, "forward", f"the forward of class {kind.__name__}, of {_module_name(path)},")
 
 
 def _function_entries(kind: type, name: str, what: str) -> Iterator[_Entry]:
     value = getattr(kind, name, None)
     yield _Entry(f"{what} was replaced", "class attribute", kind, name, value)
     code = getattr(value, "__code__", None)
-    if code is not None:  # which IPython's autoreload replaces
+    if code is not None:  # IPython's autoreload replaces it
         yield _Entry(f"{what} was replaced", "class attribute", value, "__code__", code)
 
 
@@ -189,8 +189,8 @@ def _layer_settings(root: nn.Module) -> Iterator[_Entry]:
 
 
 def _read_attributes(modules: dict[str, nn.Module], reads: Reads) -> Iterator[_Entry]:
-    """The attributes of the instance, and of the class where the instance has none of this name."""
-    kinds: set[tuple[type, str]] = set()
+    """Yield the entries of the attributes that were read: of the instance, or of its class."""
+    classes: set[tuple[type, str]] = set()
     for path, key in reads:
         module = modules.get(path)
         if module is None:
@@ -201,17 +201,17 @@ def _read_attributes(modules: dict[str, nn.Module], reads: Reads) -> Iterator[_E
             continue
         yield _Entry(reason, "absent", own, key)
         kind = type(module)
-        if hasattr(kind, key) and (kind, key) not in kinds:
-            kinds.add((kind, key))
+        if hasattr(kind, key) and (kind, key) not in classes:
+            classes.add((kind, key))
             yield from _function_entries(kind, key, f"'{kind.__name__}.{key}'")
 
 
 def _value_entries(reason: str, owner: dict[str, Any], key: str, value: Any) -> Iterator[_Entry]:
-    """Compare a plain value, the elements of a container, or the identity of an object and its plain attributes."""
+    """Yield entries that compare a plain value, the elements of a container, or an object and its plain attributes."""
     if _is_plain(value):
         yield _Entry(reason, "equal", owner, key, value)
     elif type(value) in (list, dict, set, tuple):
-        yield _Entry(reason, "equal", owner, key, _copied(value))
+        yield _Entry(reason, "equal", owner, key, _copy_containers(value))
     else:
         yield _Entry(reason, "is", owner, key, value)
         inner = getattr(value, "__dict__", None)
@@ -221,12 +221,12 @@ def _value_entries(reason: str, owner: dict[str, Any], key: str, value: Any) -> 
                     yield _Entry(reason, "equal", inner, name, each)
 
 
-def _copied(value: Any) -> Any:
-    """Copy containers within containers; everything else is compared by identity or value."""
+def _copy_containers(value: Any) -> Any:
+    """Copy nested containers. Everything else is compared by identity or value."""
     if type(value) is dict:
-        return {key: _copied(each) for key, each in value.items()}
+        return {key: _copy_containers(each) for key, each in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(map(_copied, value))
+        return type(value)(map(_copy_containers, value))
     return copy.copy(value) if type(value) is set else value
 
 
@@ -236,13 +236,13 @@ def _tensor_entries(parameters: Collection[tuple[str, dict[str, Any], str]]) -> 
         yield _Entry(f"'{name}' is not an ordinary float32 tensor", "float", held, key)
         if tensor is not None and not nn.parameter.is_lazy(tensor):
             shape = tuple(tensor.shape)
-            yield _Entry(f"'{name}' has no longer the shape {list(shape)}", "shape", held, key, shape)
+            yield _Entry(f"'{name}' no longer has the shape {list(shape)}", "shape", held, key, shape)
 
 
 def _tie_entries(root: nn.Module) -> Iterator[_Entry]:
-    """Parameters that are one tensor must stay so, and no others may become one."""
+    """Yield entries for parameters that must remain one tensor, and for all others, which must remain distinct."""
     first: dict[int, tuple[str, dict[str, Any], str]] = {}
-    for path, module in _ordinary_modules(root).items():
+    for path, module in _python_modules(root).items():
         for key, tensor in module._parameters.items():
             name, held = f"{path}.{key}" if path else key, module._parameters
             if tensor is None:
@@ -257,7 +257,7 @@ def _tie_entries(root: nn.Module) -> Iterator[_Entry]:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether a value is a setting that can be compared: a number, a text, or a tuple of them."""
+    """Return whether a value is a number, a string, None, or a tuple of them."""
     if isinstance(value, tuple):
         return all(_is_plain(each) for each in value)
     return value is None or isinstance(value, bool | int | float | str)

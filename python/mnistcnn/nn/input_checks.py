@@ -1,4 +1,4 @@
-"""Checks of models, sets and images, made once, at the public entrance."""
+"""Check the models, data sets and images that public functions receive."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 
 def check_set(model: Model, images: object, what: str, steps: Sequence[Step] = ()) -> None:
-    """Refuses a labelled set that a model can't take after these steps of augmentation; ``what`` names the argument."""
+    """Raise unless a model can take a labelled data set after these augmentation steps.
+
+    ``what`` is the name of the argument in errors.
+    """
     if not isinstance(images, ImageSet):
-        raise TypeError(f"{what} must be an mnistcnn.ImageSet, got {type(images).__name__}; {_set_maker(images)}")
+        raise TypeError(f"{what} must be an mnistcnn.ImageSet, got {type(images).__name__}; {_conversion_hint(images)}")
     if len(images) == 0:
         raise ValueError(f"{what} is empty")
     if steps:
@@ -32,35 +35,37 @@ def check_set(model: Model, images: object, what: str, steps: Sequence[Step] = (
         raise ValueError(f"{what} has images {tuple(images.shape)}, but model '{model.name}' takes {model.input_shape}")
     if images.num_classes > model.num_classes:
         raise ValueError(
-            f"{what} has {images.num_classes} classes, but model '{model.name}' tells only {model.num_classes} apart"
+            f"{what} has {images.num_classes} classes, but model '{model.name}' has only {model.num_classes}"
         )
 
 
-def _set_maker(given: object) -> str:
-    """How what was given becomes a set."""
+def _conversion_hint(given: object) -> str:
+    """Return how to convert an argument to an ImageSet."""
     if isinstance(given, DataLoader):
-        return "mnistcnn.ImageSet.from_torch(loader.dataset) makes one, of a data set without normalisation"
+        return "convert it: mnistcnn.ImageSet.from_torch(loader.dataset), for a data set without normalization"
     if isinstance(given, Dataset):
-        return "mnistcnn.ImageSet.from_torch(dataset) makes one, of a data set without normalisation"
+        return "convert it: mnistcnn.ImageSet.from_torch(dataset), for a data set without normalization"
     if isinstance(given, tuple) and given and all(isinstance(each, ImageSet) for each in given):
-        return "mnistcnn.load gives two of them: train_set, test_set = mnistcnn.load(...)"
-    return "mnistcnn.ImageSet.from_arrays(images, labels) makes one"
+        return "mnistcnn.load returns two of them: train_set, test_set = mnistcnn.load(...)"
+    return "convert it: mnistcnn.ImageSet.from_arrays(images, labels)"
 
 
 def check_last_batch(model: Model, count: int, batch_size: int) -> None:
-    """A batch that is too small for a batch norm is refused now, not at the end of the first epoch."""
-    last = count % batch_size or batch_size
+    """Raise ValueError if the last batch of an epoch is too small for a batch norm."""
+    last_batch = count % batch_size or batch_size
     try:
-        model._network.check_batch(images=last, training=True)
+        model._network.check_batch(images=last_batch, training=True)
     except ValueError as error:
-        raise ValueError(f"{count} images in batches of {batch_size} end with a batch of {last}: {error}") from None
+        raise ValueError(
+            f"{count} images in batches of {batch_size} end with a batch of {last_batch}: {error}"
+        ) from None
 
 
 def as_batch(model: Model, images: np.ndarray[Any, Any] | torch.Tensor) -> torch.Tensor:
-    """Images of any understood shape as [N, C, H, W]; a single one, or gray ones without their channel, grow axes."""
+    """Return images as [N, C, H, W]. A single image, or gray images without the channel, get the missing dimensions."""
     if isinstance(images, str | Path):
         raise TypeError(
-            f"images must be an array or a tensor, got {str(images)!r}; mnistcnn.as_digit(path) reads a picture"
+            f"images must be an array or a tensor, got {str(images)!r}; mnistcnn.as_digit(path) reads an image file"
         )
     batch = as_tensor(images)
     if batch.dim() in (2, 3) and model.input_shape[0] == 1 and tuple(batch.shape[-2:]) == model.input_shape[1:]:
@@ -74,18 +79,18 @@ def as_batch(model: Model, images: np.ndarray[Any, Any] | torch.Tensor) -> torch
 
 
 def core_tensor(array: np.ndarray[Any, Any] | torch.Tensor) -> torch.Tensor:
-    """As the core takes it: contiguous, on the CPU."""
+    """Return an array as a contiguous tensor on the CPU."""
     return as_tensor(array).cpu().contiguous()
 
 
 def model_view(model: Model, engine: str | None = None, threads: int | None = None) -> core.ModelView:
-    """Return a model as the core takes it; hold the model's lock while a native call uses it."""
+    """Return a model as the core takes it. Hold the model's lock while a native call uses it."""
     pixels = model.pixel_normalization
     return core.ModelView(model.tensors, model.native_engine(engine, threads), scale=pixels.scale, shift=pixels.shift)
 
 
 def move(model: Model, device: str | torch.device) -> None:
-    """Moves a model where it shall be trained; "auto" leaves it where it lies."""
+    """Move a model to a device. "auto" leaves it on its device."""
     if device == "auto":
         return
     try:

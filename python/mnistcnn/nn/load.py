@@ -1,4 +1,4 @@
-"""Read a model from the file that `Model.save` wrote."""
+"""Read a model from a file written by `Model.save`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,33 @@ if TYPE_CHECKING:
 
 
 def load_model(path: str | Path) -> Model:
-    """Reads what `Model.save` wrote.
+    """Read a model from a file written by `Model.save`.
+
+    Parameters
+    ----------
+    path
+        File to read.
+
+    Returns
+    -------
+    Model
+        Model with the stored network, weights and normalization, in training mode.
 
     Raises
     ------
     FileNotFoundError
-        When there is no such file.
+        If the file does not exist.
     OSError
-        When it is damaged, or not a model of this package.
+        If the file is damaged or is not a model of this package.
+
+    Examples
+    --------
+    >>> import mnistcnn, tempfile
+    >>> from pathlib import Path
+    >>> model = mnistcnn.create_model("budget_model3", seed=1)
+    >>> path = model.save(Path(tempfile.mkdtemp()) / "model.safetensors")
+    >>> mnistcnn.load_model(path).parameter_count == model.parameter_count
+    True
     """
     path = Path(path)
     description, tensors = read_tensors(path, MODEL)
@@ -33,7 +52,7 @@ def load_model(path: str | Path) -> Model:
 
 
 def model_from_description(path: Path, description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Model:
-    """The model that a file describes; ``path`` names it in an error."""
+    """Return the model of a description. ``path`` is the file to name in an error."""
     try:
         rows = completed_nodes(description["nodes"])
         model = Model.from_rows(
@@ -49,21 +68,21 @@ def model_from_description(path: Path, description: dict[str, Any], tensors: dic
                 tensors[name] = tensors[name].reshape(tensor.shape)
         model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise OSError(f"{path}: its description and its weights don't make a model: {error}") from None
+        raise OSError(f"{path}: its description and weights are not a valid model: {error}") from None
     return model
 
 
 def normalization_from_description(values: dict[str, Any] | None) -> Normalization | None:
-    """What `described_normalization` described."""
+    """Return the normalization of a description, or None."""
     return None if values is None else Normalization(values["mean"], values["std"])
 
 
 def completed_nodes(nodes: Any) -> list[Row]:
-    """Stored nodes as a model takes them; what their layers could not say yet when they were stored is as usual."""
-    usual = core.layer_kinds()
-    return [(name, op, inputs, usual.get(op, {}) | _tuples(fields)) for name, op, inputs, fields in nodes]
+    """Return stored nodes as rows of a model. Fields that older files lack get their defaults."""
+    defaults = core.layer_kinds()
+    return [(name, op, inputs, defaults.get(op, {}) | _tuples(fields)) for name, op, inputs, fields in nodes]
 
 
 def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
-    """JSON knows lists only."""
+    """Convert the lists in fields to tuples, which JSON does not have."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

@@ -16,14 +16,14 @@ MODEL = FileFormat("mnistcnn model", 1, "model", "Model.save")
 
 
 def save_model(model: Model, path: str | Path) -> Path:
-    """Writes a model; an existing file is replaced in one moment, and kept if anything fails before."""
-    with model._lock:  # not while a training run of another thread writes the weights
+    """Write a model to a file. An existing file is replaced atomically."""
+    with model._lock:  # a training run of another thread may write the weights
         description, tensors = model_description(model), cpu_copies(model.state_dict())
     return write_tensors(Path(path), MODEL, description, tensors)
 
 
 def model_description(model: Model) -> dict[str, Any]:
-    """Everything of a model but its tensors, as plain data."""
+    """Return everything but the tensors of a model, as plain data."""
     return {
         "name": model.name,
         "seed": model.seed,
@@ -35,11 +35,11 @@ def model_description(model: Model) -> dict[str, Any]:
 
 
 def content_digest(model: Model) -> str:
-    """SHA-256 of what a model computes: network, normalization and weights, under whatever name."""
+    """Return a SHA-256 digest of a model's network, normalization and weights; name and seed do not matter."""
     description = {name: each for name, each in model_description(model).items() if name not in ("name", "seed")}
     return digest_of(json.dumps(description), cpu_copies(model.state_dict()))
 
 
 def normalization_description(normalization: Normalization | None) -> dict[str, Any] | None:
-    """As plain data."""
+    """Return a normalization as plain data."""
     return None if normalization is None else {"mean": normalization.mean, "std": normalization.std}

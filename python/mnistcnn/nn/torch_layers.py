@@ -1,4 +1,4 @@
-"""The layers of a model as modules of ``torch.nn``, and a forward of PyTorch that calls them."""
+"""Convert the layers of a model to modules of ``torch.nn``, and write a PyTorch forward that calls them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Step = Callable[[fx.Graph, list[fx.Node]], fx.Node]
 
 
 def add_under_name(root: nn.Module, name: str, layer: nn.Module, *, may_shadow: bool = False) -> None:
-    """Add a layer under its dotted name, with the blocks on the way.
+    """Add a layer under its dotted name, and the modules that contain it.
 
-    Raise ValueError for the name of an attribute, unless ``may_shadow``.
+    Raise ValueError if the name is that of an attribute, unless ``may_shadow``.
     """
     owner = root
     *blocks, last = name.split(".")
@@ -34,7 +34,7 @@ def add_under_name(root: nn.Module, name: str, layer: nn.Module, *, may_shadow: 
 
 
 def layer_named(root: nn.Module, name: str) -> nn.Module:
-    """Return the layer under a dotted name, which may be that of an attribute of ``root`` as well."""
+    """Return the layer with a dotted name. An attribute of ``root`` may have the same name."""
     found: Any = root
     for key in name.split("."):
         found = found._modules[key]
@@ -49,7 +49,7 @@ def _add_child(owner: nn.Module, key: str, child: nn.Module, name: str, may_shad
 
 
 def graph_module(name: str, nodes: Nodes, steps: Sequence[Any]) -> nn.Module:
-    """Return a module that holds the steps' modules under the nodes' names and calls them in the nodes' order."""
+    """Return a module that holds the steps' modules under the nodes' names and calls them in the order of the nodes."""
     root, graph = nn.Module(), fx.Graph()
     calls: list[Step] = []
     for node, step in zip(nodes, steps, strict=True):
@@ -63,7 +63,7 @@ def graph_module(name: str, nodes: Nodes, steps: Sequence[Any]) -> nn.Module:
 
 
 def forward_function(nodes: Nodes, layers: Container[int]) -> Callable[[nn.Module, Tensor], Tensor]:
-    """Return a forward for a module that has the layers of these nodes under the nodes' names."""
+    """Return a forward for a module that holds the layers of these nodes under the nodes' names."""
     graph = fx.Graph()
     module = graph.placeholder("self")
     calls: list[Step] = []
@@ -94,7 +94,7 @@ def _call_layer(module: nn.Module, name: str, *inputs: Tensor) -> Tensor:
 
 
 def _write(graph: fx.Graph, nodes: Nodes, calls: Sequence[Step]) -> None:
-    """Write what each node computes, in order; the last one is the output."""
+    """Add the call of each node to an fx graph, in order. The last one is the output."""
     values = {INPUT: graph.placeholder("images")}
     for index, (node, call) in enumerate(zip(nodes, calls, strict=True)):
         values[index] = call(graph, [values[each] for each in node["inputs"]])
@@ -102,11 +102,11 @@ def _write(graph: fx.Graph, nodes: Nodes, calls: Sequence[Step]) -> None:
     graph.lint()
 
 
-# ---- one node: a module of torch.nn, or a function(graph, inputs) that writes its expression
+# ---- one function per layer: it returns a module, or a function(graph, inputs) that writes the call
 
 
 def step_of(op: str, fields: Fields, shape: Shape) -> Any:
-    """What computes one kind of layer for inputs of this shape."""
+    """Return the module or the graph-writing function of one kind of layer, for inputs of this shape."""
     return _STEPS[op](fields, shape)
 
 
@@ -115,38 +115,38 @@ def _conv(f: Fields, shape: Shape) -> Any:
     options = {name: f[name] for name in ("stride", "dilation", "groups", "bias")}
     if (top, left) == (bottom, right):
         return nn.Conv2d(shape[0], f["out_channels"], f["kernel"], padding=(top, left), **options)
-    if f["stride"] == (1, 1) and (top, bottom, left, right) == _same(f):
+    if f["stride"] == (1, 1) and (top, bottom, left, right) == _same_padding(f):
         return nn.Conv2d(shape[0], f["out_channels"], f["kernel"], padding="same", **options)
     return UnevenConv2d(shape[0], f["out_channels"], f["kernel"], border=f["padding"], **options)
 
 
-def _same(f: Fields) -> Shape:
+def _same_padding(f: Fields) -> Shape:
     rows, columns = (d * (k - 1) for d, k in zip(f["dilation"], f["kernel"], strict=True))
     return rows // 2, rows - rows // 2, columns // 2, columns - columns // 2
 
 
 class UnevenConv2d(nn.Conv2d):
-    """A convolution whose opposite borders differ: (top, bottom, left, right)."""
+    """Convolution with different padding on each side: (top, bottom, left, right)."""
 
     def __init__(self, *args: Any, border: Shape, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.border = tuple(border)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - as torch.nn names it
-        """Zeros first, then the convolution."""
+        """Pad with zeros and convolve."""
         top, bottom, left, right = self.border
         return super().forward(F.pad(input, (left, right, top, bottom)))
 
 
 class AlwaysDropout(nn.Module):
-    """Dropout in evaluation too."""
+    """Dropout that is also active in evaluation."""
 
     def __init__(self, p: float, *, channels: bool) -> None:
         super().__init__()
         self.p, self.channels = p, channels
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - as torch.nn names it
-        """Whatever the mode is."""
+        """Apply the dropout in any mode."""
         return F.dropout2d(input, self.p, True) if self.channels else F.dropout(input, self.p, True)
 
 
@@ -179,9 +179,9 @@ def _pad(f: Fields, _: Shape) -> Any:
     return kinds.get(f["mode"], nn.CircularPad2d)((left, right, top, bottom))
 
 
-def _expression(function: Any, *more: Any) -> Any:
-    """A function of the first input."""
-    return lambda graph, inputs: graph.call_function(function, (inputs[0], *more))
+def _expression(function: Any, *arguments: Any) -> Any:
+    """Return a writer that calls a function with the first input."""
+    return lambda graph, inputs: graph.call_function(function, (inputs[0], *arguments))
 
 
 def _add(_: Fields, __: Shape) -> Any:
@@ -201,8 +201,8 @@ def _slice(f: Fields, _: Shape) -> Any:
 
 def _permute(f: Fields, _: Shape) -> Any:
     def write(graph: fx.Graph, inputs: list[fx.Node]) -> fx.Node:
-        turned = graph.call_function(torch.permute, (inputs[0], (0, *(each + 1 for each in f["order"]))))
-        return graph.call_method("contiguous", (turned,))
+        permuted = graph.call_function(torch.permute, (inputs[0], (0, *(each + 1 for each in f["order"]))))
+        return graph.call_method("contiguous", (permuted,))
 
     return write
 

@@ -1,4 +1,4 @@
-"""Weights that were saved by authors' own code."""
+"""Load weights into a model from state dicts, checkpoints and files of other code."""
 
 from __future__ import annotations
 
@@ -12,38 +12,47 @@ import torch
 if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
 
-# Under which names checkpoints hold the weights, and what wrappers put in front of every name.
-_INSIDE = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+# Keys under which checkpoints hold the state dict, and prefixes that wrappers add to each name.
+_STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 _COUNTER = "num_batches_tracked"
 
 
 def load_weights(model: Model, weights: str | Path | Mapping[str, Any], *, by_order: bool = False) -> None:
-    """Copies weights into a model, by their names.
+    """Copy weights into a model, by their names.
 
     Parameters
     ----------
     model
-        Takes them; nothing is changed if they don't fit.
+        Model to change. It is unchanged if the weights do not fit.
     weights
-        A state dict, a checkpoint that holds one (under ``"state_dict"``, ``"model_state_dict"``, ...), or a file
-        written by ``torch.save`` or safetensors. Prefixes that wrappers leave, such as ``module.``, are taken off.
+        State dict, checkpoint that contains one (under ``"state_dict"``, ``"model_state_dict"``, ...), or path of a
+        file written by ``torch.save`` or safetensors. Prefixes added by wrappers, such as ``module.``, are removed.
     by_order
-        Where the names differ: tensor after tensor, each of the same shape.
+        True: match the tensors by order instead of by name; their shapes must be equal. Default: False.
 
     Raises
     ------
     ValueError
-        When they don't fit: what is missing, unexpected, or of another shape.
+        If the weights do not fit. The message lists missing, unexpected and differently shaped tensors.
+    OSError
+        If the file cannot be read.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> model, other = (mnistcnn.create_model("budget_model3", seed=seed) for seed in (1, 2))
+    >>> model.load_weights(other.state_dict()) is model
+    True
     """
-    state = _state_of(_read(weights) if isinstance(weights, str | Path) else weights)
-    wanted = model.state_dict()
-    state = _renamed_by_order(state, wanted) if by_order else _without_prefix(state, wanted)
-    problems = _problems(state, wanted)
+    state = _state_dict_of(_read(weights) if isinstance(weights, str | Path) else weights)
+    expected = model.state_dict()
+    state = _renamed_by_order(state, expected) if by_order else _without_prefix(state, expected)
+    problems = _problems(state, expected)
     if problems:
-        raise ValueError(f"the weights don't fit '{model.name}': " + "; ".join(problems))
+        raise ValueError(f"the weights do not fit model '{model.name}': " + "; ".join(problems))
     with torch.no_grad():
-        for name, tensor in wanted.items():
+        for name, tensor in expected.items():
             if name in state:
                 tensor.copy_(state[name])
 
@@ -67,67 +76,69 @@ def _read(path: str | Path) -> Any:
     except Exception as error:
         reason = str(error).strip().split("\n", maxsplit=1)[0]
         raise OSError(
-            f"{path} holds no plain weights: {reason} (a whole pickled model is not read; its author saves "
-            "model.state_dict())"
+            f"{path} does not contain plain weights: {reason} (pickled models are not supported; save "
+            "model.state_dict() instead)"
         ) from None
 
 
-def _state_of(weights: Any) -> dict[str, torch.Tensor]:
-    """The state dict itself, or the one in a checkpoint."""
+def _state_dict_of(weights: Any) -> dict[str, torch.Tensor]:
+    """Return the state dict itself, or the one inside a checkpoint."""
     if not isinstance(weights, Mapping):
-        raise TypeError(f"weights must be a state dict or a file with one, got {type(weights).__name__}")
-    for key in _INSIDE:
+        raise TypeError(f"weights must be a state dict or the path of a file, got {type(weights).__name__}")
+    for key in _STATE_DICT_KEYS:
         inner = weights.get(key)
         if isinstance(inner, Mapping) and any(isinstance(each, torch.Tensor) for each in inner.values()):
-            return _state_of(inner)
+            return _state_dict_of(inner)
     state = {str(name): value for name, value in weights.items() if isinstance(value, torch.Tensor)}
     if not state:
-        found = ", ".join(map(repr, list(weights)[:8])) or "nothing"
-        raise ValueError(f"there is no state dict in the checkpoint, only {found}")
+        keys = ", ".join(map(repr, list(weights)[:8])) or "nothing"
+        raise ValueError(f"the checkpoint contains no state dict, only {keys}")
     return state
 
 
-def _without_prefix(state: dict[str, torch.Tensor], wanted: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """Takes off what a wrapper put in front of all names, as long as the names then fit better."""
+def _without_prefix(state: dict[str, torch.Tensor], expected: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Remove prefixes that all names have in common, unless the names already match the model."""
     for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in state) and not all(name in wanted for name in state):
-            return _without_prefix({name.removeprefix(prefix): tensor for name, tensor in state.items()}, wanted)
+        if all(name.startswith(prefix) for name in state) and not all(name in expected for name in state):
+            return _without_prefix({name.removeprefix(prefix): tensor for name, tensor in state.items()}, expected)
     return state
 
 
-def _renamed_by_order(state: dict[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    theirs = [(name, tensor) for name, tensor in state.items() if not name.endswith(_COUNTER)]
-    ours = [name for name in wanted if not name.endswith(_COUNTER)]
-    if len(theirs) != len(ours):
-        raise ValueError(f"by order: there are {len(theirs)} tensors for the {len(ours)} of the model")
-    for (name, tensor), own in zip(theirs, ours, strict=True):
-        if tensor.shape != wanted[own].shape:
+def _renamed_by_order(state: dict[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    given = [(name, tensor) for name, tensor in state.items() if not name.endswith(_COUNTER)]
+    names = [name for name in expected if not name.endswith(_COUNTER)]
+    if len(given) != len(names):
+        raise ValueError(f"by_order=True: got {len(given)} tensors, but the model has {len(names)}")
+    for (name, tensor), own in zip(given, names, strict=True):
+        if tensor.shape != expected[own].shape:
             raise ValueError(
-                f"by order: '{name}' {list(tensor.shape)} meets '{own}' {list(wanted[own].shape)}; the layers come in "
-                "another order"
+                f"by_order=True: '{name}' has shape {list(tensor.shape)}, but '{own}' has shape "
+                f"{list(expected[own].shape)}; the order of the layers differs"
             )
-    return {own: tensor for (_, tensor), own in zip(theirs, ours, strict=True)}
+    return {own: tensor for (_, tensor), own in zip(given, names, strict=True)}
 
 
-def _problems(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> list[str]:
-    """What doesn't fit, each with what may have been meant."""
-    missing = [name for name in wanted if name not in state and not name.endswith(_COUNTER)]
-    unexpected = [name for name in state if name not in wanted]
-    shapes = [name for name in wanted if name in state and state[name].shape != wanted[name].shape]
-    problems = [f"'{name}' is {list(state[name].shape)}, not {list(wanted[name].shape)}" for name in shapes[:4]]
+def _problems(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return a description of each mismatch, with a suggestion."""
+    missing = [name for name in expected if name not in state and not name.endswith(_COUNTER)]
+    unexpected = [name for name in state if name not in expected]
+    shapes = [name for name in expected if name in state and state[name].shape != expected[name].shape]
+    problems = [
+        f"'{name}' has shape {list(state[name].shape)}, expected {list(expected[name].shape)}" for name in shapes[:4]
+    ]
     if missing:
         problems.append(f"missing: {_listed(missing)}")
     if unexpected:
         problems.append(f"unexpected: {_listed(unexpected)}")
     for name in missing[:2]:
         close = difflib.get_close_matches(name, unexpected, n=1)
-        if close and state[close[0]].shape == wanted[name].shape:
-            problems.append(f"perhaps '{close[0]}' is '{name}'")
-    same = [list(t.shape) for n, t in state.items() if not n.endswith(_COUNTER)] == [
-        list(t.shape) for n, t in wanted.items() if not n.endswith(_COUNTER)
+        if close and state[close[0]].shape == expected[name].shape:
+            problems.append(f"'{close[0]}' may be '{name}'")
+    shapes_match = [list(t.shape) for n, t in state.items() if not n.endswith(_COUNTER)] == [
+        list(t.shape) for n, t in expected.items() if not n.endswith(_COUNTER)
     ]
-    if problems and same:
-        problems.append("all shapes agree in order: by_order=True loads them so")
+    if problems and shapes_match:
+        problems.append("all shapes match in order: use by_order=True to load them")
     return problems
 
 

@@ -1,4 +1,4 @@
-"""PyTorch's arithmetic with values, numbers and parameters."""
+"""Arithmetic with values, numbers and parameters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from mnistcnn.convert.errors import DirectParameterError, RefusalError
+from mnistcnn.convert.errors import DirectParameterError, UnsupportedError
 from mnistcnn.convert.operations import direct
 from mnistcnn.convert.operations.builder import Builder, Value
 from mnistcnn.convert.operations.operations import Call, Handler
@@ -14,61 +14,61 @@ from mnistcnn.nn.layers import Amax, Reciprocal, ReLU
 
 
 def absolute(call: Call, x: Any) -> Value:
-    """What is positive of x and of minus x."""
+    """Return relu(x) + relu(-x)."""
     value, builder = call.value(x), call.builder
-    minus = builder.scaled(value, -1.0, 0.0, f"{call.name}_minus")
-    sides = [builder.pointwise(ReLU(), each, f"{call.name}_relu") for each in (value, minus)]
-    return builder.sum(sides, call.name)
+    negative = builder.scaled(value, -1.0, 0.0, f"{call.name}_minus")
+    halves = [builder.pointwise(ReLU(), each, f"{call.name}_relu") for each in (value, negative)]
+    return builder.sum(halves, call.name)
 
 
 def add(call: Call, x: Any, y: Any, *, alpha: float = 1) -> Value:
-    """A sum, or a shift by a number or a parameter."""
+    """Return x + alpha * y, for values, numbers and parameters."""
     first, second = _operand(call, x), _operand(call, y)
     if isinstance(second, DirectParameterError):
-        return _plus_parameter(call, first, second, alpha)
+        return _add_parameter(call, first, second, alpha)
     if isinstance(second, Value) and alpha != 1:
         second = call.builder.scaled(second, alpha, 0.0, f"{call.name}_scale")
     elif not isinstance(second, Value):
         second *= alpha
     if isinstance(first, DirectParameterError):
-        return _plus_parameter(call, second, first, 1)
+        return _add_parameter(call, second, first, 1)
     if isinstance(first, Value) and isinstance(second, Value):
         return call.builder.sum([first, second], call.name)
     value, number = (first, second) if isinstance(first, Value) else (second, first)
     return call.builder.scaled(value, 1.0, number, call.name)
 
 
-def _plus_parameter(call: Call, value: Any, parameter: DirectParameterError, alpha: float) -> Value:
-    """``value + alpha * parameter``, with alpha 1 or -1."""
+def _add_parameter(call: Call, value: Any, parameter: DirectParameterError, alpha: float) -> Value:
+    """Return ``value + alpha * parameter``. Raise the parameter as the error unless alpha is 1 or -1."""
     if not isinstance(value, Value) or alpha not in (1, -1):
         raise parameter
     value = call.builder.scaled(value, alpha, 0.0, f"{call.name}_minus")
-    return call.builder.scaled(direct.plus(call.builder, value, parameter), alpha, 0.0, f"{call.name}_back")
+    return call.builder.scaled(direct.add(call.builder, value, parameter), alpha, 0.0, f"{call.name}_back")
 
 
 def sub(call: Call, x: Any, y: Any, *, alpha: float = 1) -> Value:
-    """The first less the second."""
+    """Return x - alpha * y."""
     return add(call, x, y, alpha=-alpha)
 
 
 def rsub(call: Call, x: Any, y: Any, *, alpha: float = 1) -> Value:
-    """The second less the first."""
+    """Return y - alpha * x."""
     return add(call, y, x, alpha=-alpha)
 
 
 def neg(call: Call, x: Any) -> Value:
-    """Minus x."""
+    """Return -x."""
     return call.builder.scaled(call.value(x), -1.0, 0.0, call.name)
 
 
 def mul(call: Call, x: Any, y: Any) -> Value:
-    """A product, or a multiple by a number or a parameter."""
+    """Return x * y, for values, numbers and parameters."""
     first, second = _operand(call, x), _operand(call, y)
     for value, parameter in ((first, second), (second, first)):
         if isinstance(parameter, DirectParameterError):
             if not isinstance(value, Value):
                 raise parameter
-            return direct.times(call.builder, value, parameter)
+            return direct.multiply(call.builder, value, parameter)
     if isinstance(first, Value) and isinstance(second, Value):
         return call.builder.product(first, second, call.name)
     value, number = (first, second) if isinstance(first, Value) else (second, first)
@@ -76,74 +76,74 @@ def mul(call: Call, x: Any, y: Any) -> Value:
 
 
 def div(call: Call, x: Any, y: Any, *, rounding_mode: Any = None) -> Value:
-    """Divide by a number or by another value.
+    """Return x / y, for values and numbers.
 
-    A value is multiplied by the reciprocal of the divisor, which is within 1.5 ulp of the quotient.
+    The value is multiplied by the reciprocal of the divisor, which is within 1.5 ulp of the quotient.
     """
     if rounding_mode is not None:
-        raise RefusalError(f"rounding_mode={rounding_mode!r} is not supported; its gradient is zero everywhere")
+        raise UnsupportedError(f"rounding_mode={rounding_mode!r} is not supported; its gradient is zero everywhere")
     first, second = _operand(call, x), _operand(call, y)
     for operand in (first, second):
         if isinstance(operand, DirectParameterError):
             raise operand
     if isinstance(second, Value):
-        below = call.builder.pointwise(Reciprocal(), second, f"{call.name}_reciprocal")
+        inverse = call.builder.pointwise(Reciprocal(), second, f"{call.name}_reciprocal")
         if isinstance(first, Value):
-            return call.builder.product(first, below, call.name)
-        return call.builder.scaled(below, first, 0.0, call.name)
+            return call.builder.product(first, inverse, call.name)
+        return call.builder.scaled(inverse, first, 0.0, call.name)
     if second == 0:
-        raise RefusalError("it divides by the constant 0")
+        raise UnsupportedError("it divides by the constant 0")
     return call.builder.scaled(first, 1 / second, 0.0, call.name)
 
 
 def rdiv(call: Call, x: Any, y: Any) -> Value:
-    """Divide the second by the first."""
+    """Return y / x."""
     return div(call, y, x)
 
 
 def maximum(call: Call, x: Any, other: Any) -> Value:
-    """Take the larger of two values as a maximum over their stack: equal values share the gradient, as in PyTorch."""
-    return _larger(call, x, other, 1.0)
+    """Return the elementwise maximum of two values. Equal values share the gradient, as in PyTorch."""
+    return _larger_of(call, x, other, 1.0)
 
 
 def minimum(call: Call, x: Any, other: Any) -> Value:
-    """Take the smaller of two values."""
-    return _larger(call, x, other, -1.0)
+    """Return the elementwise minimum of two values."""
+    return _larger_of(call, x, other, -1.0)
 
 
-def _larger(call: Call, x: Any, other: Any, sign: float) -> Value:
+def _larger_of(call: Call, x: Any, other: Any, sign: float) -> Value:
     operands = [_operand(call, each) for each in (x, other)]
     for operand in operands:
         if isinstance(operand, DirectParameterError):
             raise operand
         if not isinstance(operand, Value):
-            raise RefusalError(
+            raise UnsupportedError(
                 "it compares with a constant; use torch.clamp or F.relu (their gradients differ where both are equal)"
             )
     builder = call.builder
     values = [builder.scaled(each, sign, 0.0, f"{call.name}_minus") for each in builder.broadcast(operands, "compares")]
-    return builder.scaled(largest_of(builder, values, call.name), sign, 0.0, f"{call.name}_back")
+    return builder.scaled(elementwise_maximum(builder, values, call.name), sign, 0.0, f"{call.name}_back")
 
 
-def largest_of(builder: Builder, values: list[Value], name: str) -> Value:
-    """Take the elementwise maximum of values of one shape."""
+def elementwise_maximum(builder: Builder, values: list[Value], name: str) -> Value:
+    """Return the elementwise maximum of values of one shape."""
     size = math.prod(values[0].shape)
     rows = [replace(each, shape=(1, size, 1)) for each in values]
     stacked = builder.concat(rows, 0, f"{name}_stack")
-    node = builder.place(stacked, stacked.shape)
+    node = builder.node_in_shape(stacked, stacked.shape)
     return replace(builder.add(Amax(0), [node], (1, size, 1), name), shape=values[0].shape)
 
 
 def power(call: Call, x: Any, exponent: Any) -> Value:
-    """The square."""
+    """Return x ** 2. Raise UnsupportedError for any other exponent."""
     if exponent != 2:
-        raise RefusalError(f"it raises to the power {exponent}; only the square is known")
+        raise UnsupportedError(f"it raises to the power {exponent}; only the power 2 is supported")
     value = call.value(x)
     return call.builder.product(value, value, call.name)
 
 
 def _operand(call: Call, x: Any) -> Any:
-    """A value of the network, a number, or a parameter."""
+    """Return an operand as a value, a number, or a parameter."""
     if isinstance(x, int | float):
         return float(x)
     try:
@@ -153,13 +153,13 @@ def _operand(call: Call, x: Any) -> Any:
     except KeyError:
         if x.numel() == 1:
             return float(x)
-        raise RefusalError(
-            f"it computes with a constant or random tensor {list(x.shape)}; only single numbers are known"
+        raise UnsupportedError(
+            f"it uses a constant or random tensor {list(x.shape)}; only single numbers are supported"
         ) from None
 
 
 def reciprocal(call: Call, x: Any) -> Value:
-    """Compute 1 / x."""
+    """Return 1 / x."""
     return call.builder.pointwise(Reciprocal(), call.value(x), call.name)
 
 

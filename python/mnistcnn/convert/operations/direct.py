@@ -1,72 +1,76 @@
-"""Sums and products with a parameter that belongs to no layer, as ``x + self.gamma * self.block(x)``."""
+"""Sums and products with a parameter outside of layers, as in ``x + self.gamma * self.block(x)``."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
 
-from mnistcnn.convert.errors import DirectParameterError, RefusalError
+from mnistcnn.convert.errors import DirectParameterError, UnsupportedError
 from mnistcnn.convert.operations.builder import Builder, Shape, Value
 from mnistcnn.nn.layers import Conv2d, Linear, ScaleShift, Slice
 
 
-def times(builder: Builder, value: Value, parameter: DirectParameterError) -> Value:
-    """A convolution with kernel 1 of each channel by itself, whose weight is the parameter."""
-    front = _channels_in_front(builder, value, parameter)
-    channels = front.shape[0]
-    node = builder.place(front, front.shape)
+def multiply(builder: Builder, value: Value, parameter: DirectParameterError) -> Value:
+    """Return value * parameter: a depthwise convolution with kernel 1 whose weight is the parameter."""
+    permuted = _parameter_dimensions_first(builder, value, parameter)
+    channels = permuted.shape[0]
+    node = builder.node_in_shape(permuted, permuted.shape)
     layer = Conv2d(channels, 1, groups=channels, bias=False)
-    made = builder.add(layer, [node], front.shape, parameter.name, tensors={"weight": parameter.name})
-    return _back(builder, made, value, parameter)
+    result = builder.add(layer, [node], permuted.shape, parameter.name, tensors={"weight": parameter.name})
+    return _original_order(builder, result, value, parameter)
 
 
-def plus(builder: Builder, value: Value, parameter: DirectParameterError) -> Value:
-    """The bias of the layer before, where it has none; else weights of a map of ones, added."""
-    front = _channels_in_front(builder, value, parameter)
-    channels = front.shape[0]
-    before = builder.found[front.node].layer if builder.joins and front.node >= 0 else None
-    if isinstance(before, Conv2d | Linear) and not before.bias and builder.shape_of(front.node)[0] == channels:
-        made = builder.instead(front.node, replace(before, bias=True), {"bias": parameter.name})
-        return replace(made, shape=value.shape)
-    one = (1, *front.shape[1:])
-    node = builder.place(front, front.shape)
+def add(builder: Builder, value: Value, parameter: DirectParameterError) -> Value:
+    """Return value + parameter: the bias of the preceding layer if that has none, else a convolution of ones, added."""
+    permuted = _parameter_dimensions_first(builder, value, parameter)
+    channels = permuted.shape[0]
+    before = builder.nodes[permuted.node].layer if builder.fuse_bias and permuted.node >= 0 else None
+    if isinstance(before, Conv2d | Linear) and not before.bias and builder.shape_of(permuted.node)[0] == channels:
+        result = builder.replace_node(permuted.node, replace(before, bias=True), {"bias": parameter.name})
+        return replace(result, shape=value.shape)
+    one = (1, *permuted.shape[1:])
+    node = builder.node_in_shape(permuted, permuted.shape)
     first = builder.add(Slice(0, 0, 1), [node], one, f"{parameter.name}_first").node if channels > 1 else node
     ones = builder.add(ScaleShift(0.0, 1.0), [first], one, f"{parameter.name}_ones").node
     weights = {"weight": parameter.name}
-    map_of_it = builder.add(Conv2d(channels, 1, bias=False), [ones], front.shape, parameter.name, tensors=weights)
-    return _back(builder, builder.sum([front, map_of_it], f"{parameter.name}_add"), value, parameter)
+    expanded_parameter = builder.add(
+        Conv2d(channels, 1, bias=False), [ones], permuted.shape, parameter.name, tensors=weights
+    )
+    return _original_order(
+        builder, builder.sum([permuted, expanded_parameter], f"{parameter.name}_add"), value, parameter
+    )
 
 
-def _channels_in_front(builder: Builder, value: Value, parameter: DirectParameterError) -> Value:
-    """The value as [numbers of the parameter, what repeats before, what repeats behind]; maps as they are."""
-    before, own, behind = _parted(value.shape, parameter)
-    if before > 1 and own > 1:
-        parted = replace(value, shape=(before, own, behind))
-        return builder.permute(parted, [1, 0, 2], f"{parameter.name}_front")
-    as_it_is = len(value.shape) == 3 and value.shape[0] == own
-    return value if as_it_is else replace(value, shape=(own, before, behind))
+def _parameter_dimensions_first(builder: Builder, value: Value, parameter: DirectParameterError) -> Value:
+    """Return the value as [size of the parameter, dimensions before, dimensions after], or unchanged if possible."""
+    before, size, after = _split_shape(value.shape, parameter)
+    if before > 1 and size > 1:
+        split = replace(value, shape=(before, size, after))
+        return builder.permute(split, [1, 0, 2], f"{parameter.name}_front")
+    is_unchanged = len(value.shape) == 3 and value.shape[0] == size
+    return value if is_unchanged else replace(value, shape=(size, before, after))
 
 
-def _back(builder: Builder, made: Value, value: Value, parameter: DirectParameterError) -> Value:
-    """In the shape and order of the value that came in."""
-    before, own, _ = _parted(value.shape, parameter)
-    if before > 1 and own > 1:
-        made = builder.permute(made, [1, 0, 2], f"{parameter.name}_back")
-    made = replace(made, shape=value.shape)
-    return Value(builder.place(made, made.shape), made.shape) if len(made.shape) in (1, 3) else made
+def _original_order(builder: Builder, result: Value, value: Value, parameter: DirectParameterError) -> Value:
+    """Return a result in the shape and order of the original value."""
+    before, size, _ = _split_shape(value.shape, parameter)
+    if before > 1 and size > 1:
+        result = builder.permute(result, [1, 0, 2], f"{parameter.name}_back")
+    result = replace(result, shape=value.shape)
+    return Value(builder.node_in_shape(result, result.shape), result.shape) if len(result.shape) in (1, 3) else result
 
 
-def _parted(shape: Shape, parameter: DirectParameterError) -> tuple[int, int, int]:
-    """The sizes of an image's dimensions before, within and behind those along which the parameter differs."""
+def _split_shape(shape: Shape, parameter: DirectParameterError) -> tuple[int, int, int]:
+    """Return the sizes of an image's dimensions before, within and after those along which the parameter varies."""
     given = parameter.shape
-    if len(given) == len(shape) + 1 and given[0] == 1:  # a dimension for the images
+    if len(given) == len(shape) + 1 and given[0] == 1:  # batch dimension
         given = given[1:]
-    wide = (1,) * (len(shape) - len(given)) + given
-    along = [dimension for dimension, size in enumerate(wide) if size != 1]
-    first, end = (along[0], along[-1] + 1) if along else (0, 0)
-    if len(wide) != len(shape) or wide[first:end] != shape[first:end]:
-        raise RefusalError(
+    padded = (1,) * (len(shape) - len(given)) + given
+    varying = [dimension for dimension, size in enumerate(padded) if size != 1]
+    first, end = (varying[0], varying[-1] + 1) if varying else (0, 0)
+    if len(padded) != len(shape) or padded[first:end] != shape[first:end]:
+        raise UnsupportedError(
             f"the parameter '{parameter.name}' has shape {list(parameter.shape)}, and the values [N, "
-            f"{', '.join(map(str, shape))}]; it must have their sizes in neighbouring dimensions, and 1 in all others"
+            f"{', '.join(map(str, shape))}]; the parameter must match adjacent dimensions and have size 1 in all others"
         )
     return math.prod(shape[:first]), math.prod(shape[first:end]), math.prod(shape[end:])

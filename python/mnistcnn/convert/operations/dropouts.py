@@ -1,11 +1,11 @@
-"""PyTorch's dropouts, as functions; the layers call them too."""
+"""PyTorch's dropout functions; the dropout layers use them too."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-from mnistcnn.convert.errors import RefusalError
+from mnistcnn.convert.errors import UnsupportedError
 from mnistcnn.convert.operations.builder import Value
 from mnistcnn.convert.operations.operations import Call, Handler
 from mnistcnn.nn.layers import Dropout, Dropout2d
@@ -14,30 +14,30 @@ from mnistcnn.nn.layers import Dropout, Dropout2d
 def dropout(
     call: Call, x: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, train: bool | None = None
 ) -> Value:
-    """Each number by itself; ``torch.dropout`` calls the mode ``train``."""
-    works = bool(training if train is None else train)
-    return call.builder.pointwise(Dropout(p), call.value(x), call.name, training=works, owner=call.owner)
+    """Add a dropout of single elements. ``torch.dropout`` calls the mode ``train``."""
+    active = bool(training if train is None else train)
+    return call.builder.pointwise(Dropout(p), call.value(x), call.name, training=active, owner=call.owner)
 
 
 def _channel_dropout(rank: int | None = None) -> Handler:
-    """Whole channels; on flat features PyTorch drops each number by itself."""
+    """Return the handler of a dropout of whole channels. PyTorch drops single elements of flat features."""
 
     def handler(
         call: Call, x: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, train: bool | None = None
     ) -> Value:
         value = call.value(x)
-        works = bool(training if train is None else train)
+        active = bool(training if train is None else train)
         if rank is not None and len(value.shape) != rank:
-            raise RefusalError(
-                f"of a tensor of {len(value.shape) + 1} dimensions it drops whole images; use dropout2d for maps and "
-                "dropout for rows"
+            raise UnsupportedError(
+                f"it drops whole images of a tensor with {len(value.shape) + 1} dimensions; use dropout2d for feature "
+                "maps and dropout for features"
             )
         if len(value.shape) == 1:
-            return dropout(call, x, p, works)
+            return dropout(call, x, p, active)
         node = call.builder.channels_first(value)
-        more = {"training": works, "owner": call.owner}
-        made = call.builder.add(Dropout2d(p), [node], call.builder.shape_of(node), call.name, **more)
-        return replace(made, shape=value.shape)
+        options = {"training": active, "owner": call.owner}
+        dropped = call.builder.add(Dropout2d(p), [node], call.builder.shape_of(node), call.name, **options)
+        return replace(dropped, shape=value.shape)
 
     return handler
 

@@ -1,4 +1,7 @@
-"""PyTorch's functions and methods as nodes: one small function for each, in a table by name."""
+"""Handlers of PyTorch's functions and methods.
+
+Each handler adds the nodes of one function. `FUNCTIONS` maps names to handlers.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 
 import torch
 
-from mnistcnn.convert.errors import RefusalError
+from mnistcnn.convert.errors import UnsupportedError
 from mnistcnn.convert.operations.builder import Builder, Shape, Value
 from mnistcnn.nn.layers import (
     ELU,
@@ -35,32 +38,32 @@ from mnistcnn.nn.layers import (
 
 @dataclass
 class Call:
-    """One call of a function on values of the network."""
+    """Call of a function on recorded values."""
 
     builder: Builder
-    name: str  # for the node
+    name: str  # of the node to add
     result: Any  # what PyTorch computed
     batch: int
     value: Callable[[Any], Value]
-    tensor_name: Callable[[Any, str], str]  # (parameter, what it is) -> the author's name of it
-    owner: str | None = None  # the module whose forward makes the call
+    tensor_name: Callable[[Any, str], str]  # (parameter, its role) -> its name in the user's module
+    owner: str | None = None  # path of the module whose forward makes the call
     training: bool | None = None
 
     def shape(self, result: Any = None) -> Shape:
-        """The shape of one image's result."""
+        """Return the shape of one image's result. Raise UnsupportedError if dimension 0 is not the batch."""
         result = self.result if result is None else result
         if result.dim() == 0 or result.shape[0] != self.batch:
-            raise RefusalError(
-                f"it mixes the images of a batch: from {self.batch} images it makes a tensor {list(result.shape)}; "
-                "the first dimension must stay the images, as in x.flatten(1) or x.view(x.size(0), -1)"
+            raise UnsupportedError(
+                f"it mixes the images of a batch: {self.batch} images give a tensor {list(result.shape)}; "
+                "the first dimension must remain the batch, as in x.flatten(1) or x.view(x.size(0), -1)"
             )
         return tuple(result.shape[1:])
 
     def dimension(self, dimension: int, rank: int) -> int:
-        """A dimension counted without the batch."""
+        """Return a dimension counted without the batch dimension."""
         if dimension % rank == 0:
-            raise RefusalError(
-                "it works along dimension 0, across the images of a batch; dimension 1 holds the channels"
+            raise UnsupportedError(
+                "it operates along dimension 0, across the images of a batch; the channels are dimension 1"
             )
         return dimension % rank - 1
 
@@ -81,7 +84,7 @@ def conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Value:
-    """Zeros that were put around the map just before become the convolution's own padding."""
+    """Add a convolution. A preceding zero padding becomes part of it."""
     builder = call.builder
     node = builder.as_map(call.value(x), "a convolution")
     kernel = tuple(weight.shape[2:])
@@ -89,23 +92,23 @@ def conv2d(
         weight.shape[0], kernel, stride=pair(stride), padding=_padding(padding),
         dilation=pair(dilation), groups=groups, bias=bias is not None,
     )  # fmt: skip
-    before = builder.found[node] if node >= 0 else None
-    if before is not None and isinstance(before.layer, Pad) and before.layer.mode == "constant":
-        border = before.layer.fields()["padding"]
-        layer = replace(layer, outside=tuple(border))
-        node = before.inputs[0]
+    previous = builder.nodes[node] if node >= 0 else None
+    if previous is not None and isinstance(previous.layer, Pad) and previous.layer.mode == "constant":
+        padding_before = previous.layer.fields()["padding"]
+        layer = replace(layer, extra_padding=tuple(padding_before))
+        node = previous.inputs[0]
     return builder.add(layer, [node], call.shape(), call.name, tensors=_weights(call, weight, bias))
 
 
 @dataclass(frozen=True)
 class _Convolution(Conv2d):
-    """A convolution around whose map somebody put zeros already."""
+    """Convolution that includes a preceding zero padding."""
 
-    outside: tuple[int, ...] = (0, 0, 0, 0)
+    extra_padding: tuple[int, ...] = (0, 0, 0, 0)
 
     def fields(self) -> dict[str, Any]:
         fields = super().fields()
-        return {**fields, "padding": tuple(a + b for a, b in zip(fields["padding"], self.outside, strict=True))}
+        return {**fields, "padding": tuple(a + b for a, b in zip(fields["padding"], self.extra_padding, strict=True))}
 
 
 def conv1d(
@@ -118,45 +121,45 @@ def conv1d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Value:
-    """As a convolution of a map with one row."""
+    """Add a 1-D convolution as a 2-D convolution of height 1."""
     value = call.value(x)
     channels, length = value.shape
-    node = call.builder.place(value, (channels, 1, length))
+    node = call.builder.node_in_shape(value, (channels, 1, length))
     side: Any = padding if isinstance(padding, str) else (0, single(padding))
     layer = Conv2d(
         weight.shape[0], (1, weight.shape[2]), stride=(1, single(stride)), padding=side,
         dilation=(1, single(dilation)), groups=groups, bias=bias is not None,
     )  # fmt: skip
     shape = call.shape()
-    made = call.builder.add(layer, [node], (shape[0], 1, shape[1]), call.name, tensors=_weights(call, weight, bias))
-    return replace(made, shape=shape)
+    output = call.builder.add(layer, [node], (shape[0], 1, shape[1]), call.name, tensors=_weights(call, weight, bias))
+    return replace(output, shape=shape)
 
 
 def linear(call: Call, x: Any, weight: Any, bias: Any = None) -> Value:
-    """On the last dimension; where others stand before it, a convolution with kernel 1 over the positions."""
+    """Add a linear layer on the last dimension; with further dimensions before it, a convolution with kernel 1."""
     value, builder = call.value(x), call.builder
     tensors = _weights(call, weight, bias)
     outputs, inputs = weight.shape
     if len(value.shape) == 1:
-        node = builder.place(value, (inputs,))
+        node = builder.node_in_shape(value, (inputs,))
         return builder.add(Linear(outputs, bias=bias is not None), [node], (outputs,), call.name, tensors=tensors)
     positions = math.prod(value.shape[:-1])
-    turned = builder.permute(replace(value, shape=(positions, inputs)), [1, 0], f"{call.name}_front")
-    node = builder.place(turned, (inputs, positions, 1))
+    permuted = builder.permute(replace(value, shape=(positions, inputs)), [1, 0], f"{call.name}_front")
+    node = builder.node_in_shape(permuted, (inputs, positions, 1))
     layer = Conv2d(outputs, 1, bias=bias is not None)
-    mixed = builder.add(layer, [node], (outputs, positions, 1), call.name, tensors=tensors)
-    back = builder.permute(replace(mixed, shape=(outputs, positions)), [1, 0], f"{call.name}_back")
-    return replace(back, shape=call.shape())
+    output = builder.add(layer, [node], (outputs, positions, 1), call.name, tensors=tensors)
+    restored = builder.permute(replace(output, shape=(outputs, positions)), [1, 0], f"{call.name}_back")
+    return replace(restored, shape=call.shape())
 
 
 def prelu(call: Call, x: Any, weight: Any) -> Value:
-    """Its slopes are per channel."""
+    """Add a PReLU, with one slope or one per channel."""
     value = call.value(x)
     node = call.builder.channels_first(value)
     layer = PReLU(weight.numel())
     shape = call.builder.shape_of(node)
-    made = call.builder.add(layer, [node], shape, call.name, tensors={"weight": call.tensor_name(weight, "slopes")})
-    return replace(made, shape=value.shape)
+    output = call.builder.add(layer, [node], shape, call.name, tensors={"weight": call.tensor_name(weight, "slopes")})
+    return replace(output, shape=value.shape)
 
 
 def _weights(call: Call, weight: Any, bias: Any) -> dict[str, str]:
@@ -174,13 +177,13 @@ def _pointwise(make: Callable[..., Layer]) -> Handler:
     return handler
 
 
-def _plain(kind: Callable[[], Layer]) -> Handler:
-    """Functions whose only other argument is `inplace`."""
+def _without_arguments(kind: Callable[[], Layer]) -> Handler:
+    """Return the handler of an activation without arguments other than `inplace`."""
     return _pointwise(lambda *_: kind())
 
 
 def hardtanh(call: Call, x: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Value:
-    """Between two bounds: a ReLU6, scaled."""
+    """Add a hard tanh between two bounds as a scaled ReLU6."""
     value, builder, factor = call.value(x), call.builder, (max_val - min_val) / 6
     value = builder.scaled(value, 1 / factor, -min_val / factor, f"{call.name}_scale")
     value = builder.pointwise(ReLU6(), value, call.name)
@@ -188,9 +191,9 @@ def hardtanh(call: Call, x: Any, min_val: float = -1.0, max_val: float = 1.0, in
 
 
 def clamp(call: Call, x: Any, min: Any = None, max: Any = None) -> Value:  # noqa: A002 - PyTorch's names
-    """One bound is a ReLU, two are a ReLU6."""
+    """Add a clamp: a ReLU for one bound, a ReLU6 for two."""
     if isinstance(min, torch.Tensor) or isinstance(max, torch.Tensor):
-        raise RefusalError("it clamps by a tensor; use numbers")
+        raise UnsupportedError("it clamps to a tensor; use numbers")
     if min is not None and max is not None:
         return hardtanh(call, x, min, max)
     sign, bound = (1.0, min) if max is None else (-1.0, max)
@@ -200,24 +203,24 @@ def clamp(call: Call, x: Any, min: Any = None, max: Any = None) -> Value:  # noq
 
 
 def hardsigmoid(call: Call, x: Any, inplace: bool = False) -> Value:
-    """relu6(x + 3) / 6."""
-    return hardtanh_of(call, call.value(x), 1 / 6, 0.5)
+    """Add relu6(x + 3) / 6."""
+    return scaled_unit_clamp(call, call.value(x), 1 / 6, 0.5)
 
 
-def hardtanh_of(call: Call, value: Value, scale: float, shift: float) -> Value:
-    """``value * scale + shift``, cut to 0 and 1."""
+def scaled_unit_clamp(call: Call, value: Value, scale: float, shift: float) -> Value:
+    """Return ``value * scale + shift``, clamped to [0, 1]."""
     value = call.builder.scaled(value, 6 * scale, 6 * shift, f"{call.name}_scale")
     return call.builder.scaled(call.builder.pointwise(ReLU6(), value, call.name), 1 / 6, 0.0, f"{call.name}_shift")
 
 
 def selu(call: Call, x: Any, inplace: bool = False) -> Value:
-    """A scaled ELU."""
+    """Add a scaled ELU."""
     value = call.builder.pointwise(ELU(1.6732632423543772), call.value(x), call.name)
     return call.builder.scaled(value, 1.0507009873554805, 0.0, f"{call.name}_scale")
 
 
 def celu(call: Call, x: Any, alpha: float = 1.0, inplace: bool = False) -> Value:
-    """An ELU of x / alpha."""
+    """Add alpha * elu(x / alpha)."""
     value = call.builder.scaled(call.value(x), 1 / alpha, 0.0, f"{call.name}_scale")
     value = call.builder.pointwise(ELU(1.0), value, call.name)
     return call.builder.scaled(value, alpha, 0.0, f"{call.name}_back")
@@ -227,24 +230,24 @@ def _softmax(layer: Layer) -> Handler:
     def handler(call: Call, x: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Value:
         value = call.value(x)
         rank = len(value.shape) + 1
-        if dim is None:  # PyTorch's old rule
+        if dim is None:  # PyTorch's legacy default
             dim = 0 if rank in (0, 1, 3) else 1
-        return call.builder.over_first(value, call.dimension(dim, rank), layer, call.name)
+        return call.builder.apply_along(value, call.dimension(dim, rank), layer, call.name)
 
     return handler
 
 
 def log(call: Call, x: Any) -> Value:
-    """Of a softmax: that is a log-softmax."""
-    value, found = call.value(x), call.builder.found
-    if value.node < 0 or not isinstance(found[value.node].layer, Softmax):
-        raise RefusalError("a logarithm is known of a softmax only, as in torch.log(F.softmax(x, dim=1))")
-    before = found[value.node]
-    return replace(value, node=call.builder.add(LogSoftmax(), before.inputs, before.shape, call.name).node)
+    """Replace a softmax by a log-softmax. Raise UnsupportedError for any other input."""
+    value, nodes = call.value(x), call.builder.nodes
+    if value.node < 0 or not isinstance(nodes[value.node].layer, Softmax):
+        raise UnsupportedError("a logarithm is supported after a softmax only, as in torch.log(F.softmax(x, dim=1))")
+    previous = nodes[value.node]
+    return replace(value, node=call.builder.add(LogSoftmax(), previous.inputs, previous.shape, call.name).node)
 
 
 def pair(value: Any) -> Any:
-    """A number, or (height, width)."""
+    """Return an integer, or (height, width)."""
     if isinstance(value, Sequence | torch.Size):
         return (int(value[0]), int(value[-1]))
     return int(value)
@@ -255,16 +258,17 @@ def _padding(value: Any) -> Any:
 
 
 def single(value: Any) -> int:
-    """A number, also where it is given as (number,)."""
+    """Return an integer that may be given as (integer,)."""
     return int(value[0] if isinstance(value, Sequence) else value)
 
 
 FUNCTIONS: dict[str, Handler] = {
     "conv2d": conv2d, "conv1d": conv1d, "linear": linear, "prelu": prelu,
-    "relu": _plain(ReLU), "relu6": _plain(ReLU6), "tanh": _plain(Tanh), "sigmoid": _plain(Sigmoid),
-    "silu": _plain(SiLU), "hardswish": _plain(Hardswish), "hardsigmoid": hardsigmoid,
+    "relu": _without_arguments(ReLU), "relu6": _without_arguments(ReLU6), "tanh": _without_arguments(Tanh),
+    "sigmoid": _without_arguments(Sigmoid),
+    "silu": _without_arguments(SiLU), "hardswish": _without_arguments(Hardswish), "hardsigmoid": hardsigmoid,
     "leaky_relu": _pointwise(LeakyReLU), "elu": _pointwise(ELU), "gelu": _pointwise(GELU), "selu": selu,
     "celu": celu, "hardtanh": hardtanh, "clamp": clamp, "clip": clamp,
-    "mish": _plain(Mish), "softplus": _pointwise(Softplus),
+    "mish": _without_arguments(Mish), "softplus": _pointwise(Softplus),
     "softmax": _softmax(Softmax()), "log_softmax": _softmax(LogSoftmax()), "log": log,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Modules of torch.nn that are one layer each, read from their attributes."""
+"""Modules of torch.nn that become layers, with their attributes as arguments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from mnistcnn.convert.errors import RefusalError
+from mnistcnn.convert.errors import UnsupportedError
 from mnistcnn.convert.operations import dropouts, operations, pools, shapes
 from mnistcnn.convert.operations.builder import Value
 from mnistcnn.convert.operations.operations import Call
@@ -18,7 +18,7 @@ ModuleHandler = Callable[[Call, Any, Any], Value]
 
 
 def _conv2d(call: Call, m: nn.Conv2d, x: Any) -> Value:
-    """A padding mode other than zeros is a padding of its own."""
+    """Add a convolution, preceded by a `Pad` layer for a padding mode other than zeros."""
     if m.padding_mode == "zeros":
         return operations.conv2d(call, x, m.weight, m.bias, m.stride, m.padding, m.dilation, m.groups)
     left, right, top, bottom = m._reversed_padding_repeated_twice
@@ -32,7 +32,7 @@ def _conv2d(call: Call, m: nn.Conv2d, x: Any) -> Value:
 
 def _conv1d(call: Call, m: nn.Conv1d, x: Any) -> Value:
     if m.padding_mode != "zeros":
-        raise RefusalError(f"padding_mode={m.padding_mode!r} is known for Conv2d only")
+        raise UnsupportedError(f"padding_mode={m.padding_mode!r} is supported for Conv2d only")
     return operations.conv1d(call, x, m.weight, m.bias, m.stride, m.padding, m.dilation, m.groups)
 
 
@@ -52,8 +52,8 @@ def _running_norm(kind: Any) -> ModuleHandler:
             names = ("running_mean", "running_var", "num_batches_tracked")
             tensors |= {name: call.tensor_name(getattr(m, name), name) for name in names}
         training = call.training if m.track_running_stats else None
-        more = {"tensors": tensors, "training": training, "owner": call.owner}
-        return replace(builder.add(layer, [node], builder.shape_of(node), call.name, **more), shape=value.shape)
+        options = {"tensors": tensors, "training": training, "owner": call.owner}
+        return replace(builder.add(layer, [node], builder.shape_of(node), call.name, **options), shape=value.shape)
 
     return handler
 
@@ -62,8 +62,8 @@ def _group_norm(call: Call, m: nn.GroupNorm, x: Any) -> Value:
     value, builder = call.value(x), call.builder
     node = builder.channels_first(value)
     layer = GroupNorm(m.num_groups, eps=m.eps, affine=m.affine)
-    made = builder.add(layer, [node], builder.shape_of(node), call.name, tensors=_affine(call, m))
-    return replace(made, shape=value.shape)
+    output = builder.add(layer, [node], builder.shape_of(node), call.name, tensors=_affine(call, m))
+    return replace(output, shape=value.shape)
 
 
 def _layer_norm(call: Call, m: nn.LayerNorm, x: Any) -> Value:
@@ -71,26 +71,28 @@ def _layer_norm(call: Call, m: nn.LayerNorm, x: Any) -> Value:
     normalized = tuple(m.normalized_shape)
     shape = value.shape
     if len(shape) not in (1, 3):
-        before = 1
+        leading = 1
         for size in shape[: len(shape) - len(normalized)]:
-            before *= size
-        shape = (before, *normalized) if len(normalized) == 2 else (1, before, *normalized)
+            leading *= size
+        shape = (leading, *normalized) if len(normalized) == 2 else (1, leading, *normalized)
     if len(shape) != 3 and len(shape) != 1:
-        raise RefusalError(f"a layer norm over {list(normalized)} of [N, {', '.join(map(str, value.shape))}]")
-    node = builder.place(value, shape)
+        raise UnsupportedError(
+            f"a layer norm over {list(normalized)} of [N, {', '.join(map(str, value.shape))}] is not supported"
+        )
+    node = builder.node_in_shape(value, shape)
     layer = LayerNorm(normalized, eps=m.eps, affine=m.elementwise_affine, bias=m.bias is not None)
-    made = builder.add(layer, [node], shape, call.name, tensors=_affine(call, m))
-    return replace(made, shape=value.shape)
+    output = builder.add(layer, [node], shape, call.name, tensors=_affine(call, m))
+    return replace(output, shape=value.shape)
 
 
 def _affine(call: Call, m: Any) -> dict[str, str]:
-    """The tensors of a norm that has them."""
+    """Return the names of the weight and bias of a norm, if it has them."""
     pairs = {"weight": m.weight, "bias": m.bias}
     return {key: call.tensor_name(tensor, key) for key, tensor in pairs.items() if tensor is not None}
 
 
 def _by_function(function: Any, *names: str) -> ModuleHandler:
-    """Modules that hand some of their attributes to a function."""
+    """Return a handler that passes attributes of the module to a function handler."""
 
     def handler(call: Call, m: Any, x: Any) -> Value:
         return function(call, x, **{name: getattr(m, name) for name in names})  # type: ignore[no-any-return]
@@ -137,14 +139,14 @@ KINDS: dict[type[nn.Module], ModuleHandler] = {
     nn.Softmax: _softmax("softmax"), nn.LogSoftmax: _softmax("log_softmax"),
     nn.Softmax2d: lambda call, m, x: operations.FUNCTIONS["softmax"](call, x, 1),
     nn.Flatten: _by_function(shapes.reshape), nn.Unflatten: _by_function(shapes.reshape),
-    nn.Identity: _by_function(shapes.same), nn.ZeroPad2d: _pad("constant"), nn.ConstantPad2d: _pad("constant"),
+    nn.Identity: _by_function(shapes.identity), nn.ZeroPad2d: _pad("constant"), nn.ConstantPad2d: _pad("constant"),
     nn.ReflectionPad2d: _pad("reflect"), nn.ReplicationPad2d: _pad("replicate"), nn.CircularPad2d: _pad("circular"),
 }  # fmt: skip
 _BY_FORWARD = {kind.forward: handler for kind, handler in KINDS.items()}
 
 
 def handler_of(module: nn.Module) -> ModuleHandler | None:
-    """By the forward that it runs, so that subclasses which only set values are known too."""
+    """Return the handler of a module, or None. A subclass that inherits the forward of a layer has its handler."""
     if getattr(type(module), "forward", None) in _BY_FORWARD and "forward" not in vars(module):
         return next((KINDS[kind] for kind in type(module).__mro__ if kind in KINDS), None)
     return None

@@ -1,42 +1,42 @@
-"""What to do instead, for operations that are often met and not known."""
+"""Advice for operations that are often used and not supported."""
 
 from __future__ import annotations
 
-# Reading a number out of a tensor: what follows may depend on it.
-LOOKS_AT_NUMBERS = {
+# Functions that read values of a tensor: later operations may depend on them.
+READS_VALUES = {
     *("item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__", "__array__", "equal", "allclose"),
     *("is_nonzero", "__contains__", "__complex__"),
 }
 
-# Asking a tensor what it is like, or showing it.
-NO_VALUE = {
+# Functions that read properties of a tensor or print it.
+READS_PROPERTIES = {
     *("shape", "size", "dim", "ndim", "ndimension", "__len__", "numel", "nelement", "stride", "is_contiguous", "dtype"),
     *("device", "requires_grad", "is_floating_point", "__repr__", "__str__", "__format__", "layout", "is_cuda"),
     *("get_device", "data_ptr", "grad", "grad_fn", "is_leaf", "_version", "__hash__", "storage_offset"),
     *("register_hook", "retain_grad"),
 }
 
-# What depends on PyTorch's own record of the operations.
-GRADIENT_QUESTIONS = {"requires_grad", "grad_fn", "is_leaf", "register_hook", "retain_grad"}
+# Functions whose result depends on PyTorch's autograd graph.
+READS_AUTOGRAD_GRAPH = {"requires_grad", "grad_fn", "is_leaf", "register_hook", "retain_grad"}
 
-_RECURRENT = "mnistcnn runs feed-forward networks only; train recurrent ones with PyTorch"
-_TRANSFORMER = "mnistcnn has no attention; train transformers with PyTorch"
-_SCALES = "mnistcnn has no interpolation; resize the images before, or use strides and pools"
-_TRANSPOSED = "mnistcnn has no transposed convolutions; it is made for classifiers"
-_SAMPLING = "mnistcnn has no spatial transformers; train this network with PyTorch"
+_RECURRENT = "mnistcnn supports feed-forward networks only; train recurrent networks with PyTorch"
+_TRANSFORMER = "mnistcnn does not support attention; train transformers with PyTorch"
+_RESIZING = "mnistcnn does not support interpolation; resize the images beforehand, or use strides and pooling"
+_TRANSPOSED = "mnistcnn does not support transposed convolutions; it trains classifiers"
+_SAMPLING = "mnistcnn does not support spatial transformers; train this network with PyTorch"
 _ACTIVATION = "use SiLU, GELU, ELU, LeakyReLU or another activation of mnistcnn"
-_ALPHA = "use Dropout, or BatchNorm2d with ReLU in place of SELU with AlphaDropout"
-_RANDOM = "use Dropout or Dropout2d; train networks that draw other random numbers with PyTorch"
+_ALPHA = "use Dropout, or BatchNorm2d with ReLU instead of SELU with AlphaDropout"
+_RANDOM = "use Dropout or Dropout2d; train networks that use other random numbers with PyTorch"
 _NORM = "use a module, such as self.bn = nn.BatchNorm2d(channels)"
-_PRODUCT = "matrix products are known as nn.Linear only"
+_PRODUCT = "matrix products are supported as nn.Linear only"
 
-_ANY = "write that part with layers that it knows, or train this network with PyTorch"
+_DEFAULT = "use supported layers for this part, or train this network with PyTorch"
 
 _HINTS = {
     **dict.fromkeys(("LSTM", "GRU", "RNN", "lstm", "gru", "rnn_tanh", "rnn_relu", "LSTMCell", "GRUCell"), _RECURRENT),
     **dict.fromkeys(("MultiheadAttention", "Transformer", "TransformerEncoderLayer"), _TRANSFORMER),
     **dict.fromkeys(("TransformerEncoder", "scaled_dot_product_attention"), _TRANSFORMER),
-    **dict.fromkeys(("interpolate", "upsample", "Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d"), _SCALES),
+    **dict.fromkeys(("interpolate", "upsample", "Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d"), _RESIZING),
     **dict.fromkeys(("conv_transpose2d", "ConvTranspose2d"), _TRANSPOSED),
     **dict.fromkeys(("grid_sample", "affine_grid"), _SAMPLING),
     **dict.fromkeys(("Softsign", "softsign", "LogSigmoid", "logsigmoid", "GLU", "glu"), _ACTIVATION),
@@ -44,7 +44,7 @@ _HINTS = {
     **dict.fromkeys(("alpha_dropout", "feature_alpha_dropout", "AlphaDropout", "FeatureAlphaDropout"), _ALPHA),
     **dict.fromkeys(("bernoulli", "bernoulli_", "rand_like", "randn_like", "normal_", "uniform_"), _RANDOM),
     **dict.fromkeys(("batch_norm", "instance_norm", "layer_norm", "group_norm", "std", "var", "var_mean"), _NORM),
-    **dict.fromkeys(("LocalResponseNorm", "local_response_norm"), "leave it out or use BatchNorm2d"),
+    **dict.fromkeys(("LocalResponseNorm", "local_response_norm"), "remove it or use BatchNorm2d"),
     **dict.fromkeys(("matmul", "mm", "bmm", "einsum", "addmm", "__matmul__"), _PRODUCT),
     **dict.fromkeys(("argmax", "topk", "sort"), "let the forward end with logits or log-probabilities"),
     "Bilinear": _PRODUCT,
@@ -52,5 +52,5 @@ _HINTS = {
 
 
 def hint_for(name: str) -> str:
-    """What to do instead, after a semicolon."""
-    return f"; {_HINTS.get(name, _ANY)}"
+    """Return what to do instead of an unsupported operation, after a semicolon."""
+    return f"; {_HINTS.get(name, _DEFAULT)}"

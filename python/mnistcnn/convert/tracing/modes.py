@@ -1,100 +1,102 @@
-"""Two runs of a forward, in training and in evaluation, become one list of nodes."""
+"""Merge the nodes that were traced in training mode and in evaluation mode into one list."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from mnistcnn.convert.errors import ConversionError
-from mnistcnn.convert.operations.builder import Found
+from mnistcnn.convert.operations.builder import TracedNode
 from mnistcnn.nn.graph import INPUT
 from mnistcnn.nn.layers import Dropout, Dropout2d
 
 
-def compared(training: list[Found], evaluation: list[Found]) -> list[Found]:
-    """One list of nodes for both modes, or the first difference."""
-    nodes: list[Found] = []
-    plain = {INPUT: INPUT}  # node of the run in training -> the same without dropouts that evaluation leaves out
-    place = {INPUT: INPUT}  # node of the run in evaluation -> the same in training
-    rest = iter(evaluation)
-    theirs = next(rest, None)
-    for number, ours in enumerate(training):
-        if _left_out(ours, theirs):
-            plain[number] = plain[ours.inputs[0]]
-            nodes.append(ours)
+def merge_modes(training: list[TracedNode], evaluation: list[TracedNode]) -> list[TracedNode]:
+    """Return one list of nodes for both modes. Raise ConversionError at the first difference."""
+    nodes: list[TracedNode] = []
+    without_dropout = {INPUT: INPUT}  # training node -> the same node, or its input if evaluation skips the dropout
+    training_node_of = {INPUT: INPUT}  # evaluation node -> training node
+    remaining = iter(evaluation)
+    other = next(remaining, None)
+    for number, node in enumerate(training):
+        if _is_training_only_dropout(node, other):
+            without_dropout[number] = without_dropout[node.inputs[0]]
+            nodes.append(node)
             continue
-        if theirs is None:
-            raise _longer(ours, "training")
-        if not _same(ours, theirs) or [plain[node] for node in ours.inputs] != [place[node] for node in theirs.inputs]:
+        if other is None:
+            raise _extra_node_error(node, "training")
+        if not _is_same_operation(node, other) or [without_dropout[node] for node in node.inputs] != [
+            training_node_of[node] for node in other.inputs
+        ]:
             raise ConversionError(
-                f"the forward takes another way in training than in evaluation, or with another batch: "
-                f"{ours.described()} in training, {theirs.described()} in evaluation; let it do the same in both "
-                "(dropout and batch norm know by themselves)"
+                f"the forward runs different operations in training and in evaluation, or for different batch sizes: "
+                f"{node.describe()} in training, {other.describe()} in evaluation; run the same operations in both "
+                "(dropout and batch norm follow the mode by themselves)"
             )
-        plain[number] = number
-        place[len(place) - 1] = number
-        nodes.append(_both_modes(ours, theirs))
-        theirs = next(rest, None)
-    if theirs is not None:
-        raise _longer(theirs, "evaluation")
+        without_dropout[number] = number
+        training_node_of[len(training_node_of) - 1] = number
+        nodes.append(_merge_nodes(node, other))
+        other = next(remaining, None)
+    if other is not None:
+        raise _extra_node_error(other, "evaluation")
     return nodes
 
 
-def _left_out(ours: Found, theirs: Found | None) -> bool:
-    """Whether a dropout is only in the training run, as by ``if self.training: x = F.dropout(x)``."""
-    if not isinstance(ours.layer, Dropout | Dropout2d) or not ours.training:
+def _is_training_only_dropout(node: TracedNode, other: TracedNode | None) -> bool:
+    """Return whether a dropout runs in training mode only, as in ``if self.training: x = F.dropout(x)``."""
+    if not isinstance(node.layer, Dropout | Dropout2d) or not node.training:
         return False
-    return theirs is None or not _same(ours, theirs) or ours.where != theirs.where
+    return other is None or not _is_same_operation(node, other) or node.location != other.location
 
 
-def _drops(found: Found) -> bool:
-    """Whether it is a dropout at work in its run."""
-    return isinstance(found.layer, Dropout | Dropout2d) and bool(found.training) and found.layer.p > 0
+def _is_active_dropout(node: TracedNode) -> bool:
+    """Return whether a node is a dropout that was active in its run."""
+    return isinstance(node.layer, Dropout | Dropout2d) and bool(node.training) and node.layer.p > 0
 
 
-def _same(ours: Found, theirs: Found) -> bool:
-    """Whether two nodes do the same, be it in two modes; a dropout's probability belongs to its mode."""
-    if isinstance(ours.layer, Dropout | Dropout2d):
-        return type(ours.layer) is type(theirs.layer)
-    return ours.row()[:2] == theirs.row()[:2] and ours.layer.fields() == theirs.layer.fields()
+def _is_same_operation(node: TracedNode, other: TracedNode) -> bool:
+    """Return whether two nodes are the same operation. The probability of a dropout may differ between the modes."""
+    if isinstance(node.layer, Dropout | Dropout2d):
+        return type(node.layer) is type(other.layer)
+    return node.row()[:2] == other.row()[:2] and node.layer.fields() == other.layer.fields()
 
 
-def _longer(extra: Found, mode: str) -> ConversionError:
+def _extra_node_error(extra: TracedNode, mode: str) -> ConversionError:
     return ConversionError(
-        f"the forward takes another way in training than in evaluation: only in {mode} it ends with "
-        f"{extra.described()}; let it do the same in both, and the rest outside"
+        f"the forward runs different operations in training and in evaluation: only in {mode} it ends with "
+        f"{extra.describe()}; run the same operations in both, and the others outside the forward"
     )
 
 
-def _both_modes(training: Found, evaluation: Found) -> Found:
-    """A layer that follows the mode, or does the same in both."""
+def _merge_nodes(training: TracedNode, evaluation: TracedNode) -> TracedNode:
+    """Return the node for both modes: its layer follows the mode, or does not depend on it."""
     if isinstance(training.layer, Dropout | Dropout2d):
-        return _dropout_of(training, evaluation)
+        return _merge_dropouts(training, evaluation)
     modes = (training.training, evaluation.training)
     if modes in ((None, None), (True, False)):
         return training
-    raise _own_mode(training, evaluation)
+    raise _mode_error(training, evaluation)
 
 
-def _dropout_of(training: Found, evaluation: Found) -> Found:
-    """A dropout that follows the mode, stays on in evaluation, or never drops."""
-    layer, works = training.layer, (_drops(training), _drops(evaluation))
-    if works == (True, False):
+def _merge_dropouts(training: TracedNode, evaluation: TracedNode) -> TracedNode:
+    """Return a dropout that follows the mode, is active in both modes, or never drops."""
+    layer, active = training.layer, (_is_active_dropout(training), _is_active_dropout(evaluation))
+    if active == (True, False):
         return training
-    if works == (False, False):
+    if active == (False, False):
         return replace(training, layer=replace(layer, p=0.0), owner=None)  # type: ignore[type-var]
-    if works == (True, True) and layer == evaluation.layer:
+    if active == (True, True) and layer == evaluation.layer:
         return replace(training, layer=replace(layer, always=True), owner=None)  # type: ignore[type-var]
-    if works == (True, True):
+    if active == (True, True):
         raise ConversionError(
-            f"{training.described()} drops {layer.p:g} in training and {evaluation.layer.p:g} in evaluation; mnistcnn "  # type: ignore[attr-defined]
-            "knows one probability, in training only (training=self.training) or in both"
+            f"{training.describe()} drops {layer.p:g} in training and {evaluation.layer.p:g} in evaluation; mnistcnn "  # type: ignore[attr-defined]
+            "supports one probability, in training only (training=self.training) or in both"
         )
-    raise _own_mode(training, evaluation)
+    raise _mode_error(training, evaluation)
 
 
-def _own_mode(training: Found, evaluation: Found) -> ConversionError:
+def _mode_error(training: TracedNode, evaluation: TracedNode) -> ConversionError:
     mode, whole = ("training", "evaluation") if training.training else ("evaluation", "training")
     return ConversionError(
-        f"{training.described()} is in {mode} mode even where the whole module is in {whole} mode; mnistcnn knows "
+        f"{training.describe()} is in {mode} mode while the whole module is in {whole} mode; mnistcnn supports only "
         "layers that follow the module's mode"
     )
