@@ -219,3 +219,20 @@ def test_receptive_field_matches_the_summary():
             field = explain.receptive_field(model, row.name)
             assert field.bottom - field.top + 1 == row.receptive_field, row.name
             assert field.right - field.left + 1 == row.receptive_field, row.name
+
+
+def test_frozen_models_and_models_with_hooks_are_explained():
+    """Gradients are taken at the layer's output, so that frozen weights do not matter; hooks are not called."""
+    model = MODELS["session7_net"]()
+    wanted = explain.grad_cam(model, IMAGES, target=3)
+    model.requires_grad_(False)
+    calls: list[str] = []
+    model.convblock1.register_forward_hook(lambda *_: calls.append("called"))
+    np.testing.assert_array_equal(explain.grad_cam(model, IMAGES, target=3), wanted)
+    assert not calls
+
+
+def test_layer_without_influence_on_the_scores():
+    layers = {"side": m.Conv2d(2, 3), "flatten": m.Node(m.Flatten(), inputs=("input",)), "fc": m.Linear(10)}
+    with pytest.raises(ValueError, match="scores do not depend on layer 'side'"):
+        explain.grad_cam(mnistcnn.Model(layers), IMAGES, layer="side")

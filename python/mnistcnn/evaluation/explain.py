@@ -1,7 +1,6 @@
 """Explanations of predictions: feature maps, saliency, Grad-CAM and receptive fields.
 
-Gradients at a layer are computed by two models built from parts of the network. The first one runs the layers up to
-this layer. The second one runs the layers that depend on it, and its input is the output of the first one.
+Outputs of layers and gradients are computed by PyTorch from the model's graph, in evaluation mode.
 """
 
 from __future__ import annotations
@@ -11,17 +10,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import fx
 
 from mnistcnn._internal.checks import did_you_mean
 from mnistcnn.data.arrays import as_tensor
+from mnistcnn.nn.graph import INPUT
+from mnistcnn.nn.to_torch import to_graph_module
 
 if TYPE_CHECKING:
-    from mnistcnn.nn.graph import Row
     from mnistcnn.nn.model import Model
 
 Images = Any  # ImageSet, array or tensor; [N, C, H, W], one image [C, H, W], or [N, H, W] for one channel
 Floats = np.ndarray[Any, np.dtype[np.float32]]
-_INPUT = -1
 _ENDS = ("log_softmax", "softmax")  # skipped as last node: class scores are their inputs
 
 
@@ -55,7 +55,7 @@ def feature_maps(model: Model, images: Images, layer: str) -> Floats:
     """
     index = find_layer(model, layer)
     with torch.no_grad():
-        return np.asarray(_head(model, index)(batch_of(model, images)).cpu())
+        return np.asarray(_outputs(model, batch_of(model, images), [index])[0].cpu())
 
 
 def grad_cam(
@@ -120,7 +120,7 @@ def saliency(model: Model, images: Images, *, target: int | Sequence[int] | None
     (2, 1, 28, 28)
     """
     batch = batch_of(model, images).requires_grad_()
-    scores = _submodel(model, model.rows[: _score_node(model) + 1], model.input_shape)(batch)
+    (scores,) = _outputs(model, batch, [_score_node(model)])
     (gradients,) = torch.autograd.grad(_target_scores(scores, target).sum(), batch)
     return np.asarray(gradients.cpu())
 
@@ -177,23 +177,31 @@ def last_map(model: Model) -> int:
     raise ValueError(f"model '{model.name}' has no layer with maps of more than one pixel")
 
 
-# ---- parts of a network
+# ---- outputs of layers
 
 
-def _head(model: Model, index: int) -> Model:
-    return _submodel(model, model.rows[: index + 1], model.input_shape)
+class _Interpreter(fx.Interpreter):
+    """Runs a model's graph and keeps the outputs of some nodes; gradients stop at the node ``leaf``."""
+
+    def __init__(self, model: Model, wanted: Sequence[int], leaf: int | None) -> None:
+        super().__init__(to_graph_module(model).eval())
+        self._wanted, self._leaf = set(wanted), leaf
+        self.outputs: dict[int, torch.Tensor] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        for index in self._wanted & n.meta.get("nodes", set()):
+            if index == self._leaf:
+                value = value.detach().requires_grad_()
+            self.outputs[index] = value
+        return value
 
 
-def _submodel(model: Model, nodes: list[Row], input_shape: Sequence[int]) -> Model:
-    """Return a model of some of the nodes, with the same weights, in evaluation mode."""
-    from mnistcnn.nn.model import Model
-
-    part = Model.from_rows(nodes, input_shape, name=model.name, normalization=model.normalization)
-    part.engine = "aten"  # supports all nodes on all devices
-    weights = model.named_tensors()
-    wanted = {name: weights[name] for name in part.named_tensors()}
-    part.to(model.device).load_state_dict(wanted, strict=False)  # num_batches_tracked is not needed
-    return part.eval()
+def _outputs(model: Model, batch: torch.Tensor, wanted: Sequence[int], leaf: int | None = None) -> list[torch.Tensor]:
+    """Return the outputs of some nodes; with ``leaf``, gradients can be computed with respect to its output."""
+    interpreter = _Interpreter(model, wanted, leaf)
+    interpreter.run(batch)
+    return [interpreter.outputs[index] for index in wanted]
 
 
 def _score_node(model: Model) -> int:
@@ -207,79 +215,14 @@ def _maps_and_gradients(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the maps of a layer, and the gradients of the class scores with respect to them."""
     end = _score_node(model)
-    with torch.no_grad():
-        maps = _head(model, index)(batch)
     if index == end:
         raise ValueError(f"layer '{model.rows[index][0]}' computes the class scores; use an earlier layer")
-    nodes = model.rows[: end + 1]
-    after = _descendants(nodes, index)
-    if end not in after:
-        raise ValueError(f"the class scores do not depend on layer '{nodes[index][0]}'; use another layer")
-    others = sorted({each for i in after for each in nodes[i][2]} - after - {index})
-    with torch.no_grad():
-        other_outputs = [batch if each == _INPUT else _head(model, each)(batch) for each in others]
-    values = [maps, *other_outputs]
-    packed, unpacking = _packed(values)
-    packed.requires_grad_()
-    tail = _submodel(model, _tail_nodes(nodes, [index, *others], after, unpacking), packed.shape[1:])
-    (gradients,) = torch.autograd.grad(_target_scores(tail(packed), target).sum(), packed)
-    _, channels, height, width = maps.shape
-    return maps, gradients[:, :channels, :height, :width]
-
-
-def _descendants(nodes: list[Row], index: int) -> set[int]:
-    """Return the nodes that depend on node ``index``."""
-    found: set[int] = set()
-    for i, (_, _, inputs, _) in enumerate(nodes):
-        if any(each == index or each in found for each in inputs):
-            found.add(i)
-    return found
-
-
-def _packed(values: list[torch.Tensor]) -> tuple[torch.Tensor, list[list[Row]]]:
-    """Concatenate maps to one input [N, sum of channels, maximum height, maximum width].
-
-    Also return, for each map, the slice and flatten nodes that extract it from the input.
-    """
-    maps = [value if value.dim() == 4 else value[:, :, None, None] for value in values]
-    height, width = (max(each.shape[axis] for each in maps) for axis in (2, 3))
-    pad = torch.nn.functional.pad
-    packed = torch.cat([pad(each, (0, width - each.shape[3], 0, height - each.shape[2])) for each in maps], 1)
-    unpacking: list[list[Row]] = []
-    start = 0
-    for number, (value, each) in enumerate(zip(values, maps, strict=True)):
-        limits = ((start, start + each.shape[1]), (0, each.shape[2]), (0, each.shape[3]))
-        slices: list[Row] = [
-            (
-                f"opened{number}.{dimension}",
-                "slice",
-                [],
-                {"dimension": dimension, "start": begin, "stop": stop, "step": 1},
-            )
-            for dimension, (begin, stop) in enumerate(limits)
-        ]
-        if value.dim() == 2:
-            slices.append((f"opened{number}.3", "flatten", [], {}))
-        unpacking.append(slices)
-        start += each.shape[1]
-    return packed.contiguous(), unpacking
-
-
-def _tail_nodes(nodes: list[Row], given: list[int], after: set[int], unpacking: list[list[Row]]) -> list[Row]:
-    """Return the nodes ``after``, preceded by the nodes that extract their inputs ``given`` from the packed input."""
-    made: list[Row] = []
-    position: dict[int, int] = {}  # in `nodes` -> in `made`
-    for original, slices in zip(given, unpacking, strict=True):
-        before = _INPUT
-        for name, op, _, fields in slices:
-            made.append((name, op, [before], fields))
-            before = len(made) - 1
-        position[original] = before
-    for index in sorted(after):
-        name, op, inputs, fields = nodes[index]
-        made.append((name, op, [position[each] for each in inputs], fields))
-        position[index] = len(made) - 1
-    return made
+    maps, scores = _outputs(model, batch, [index, end], leaf=index)
+    chosen = _target_scores(scores, target).sum()
+    gradients = torch.autograd.grad(chosen, maps, allow_unused=True)[0] if chosen.requires_grad else None
+    if gradients is None:
+        raise ValueError(f"the class scores do not depend on layer '{model.rows[index][0]}'; use another layer")
+    return maps.detach(), gradients
 
 
 def batch_of(model: Model, images: Images) -> torch.Tensor:
@@ -325,7 +268,7 @@ _ELEMENTWISE = {  # each output position depends on the same position of the inp
 
 def _field(nodes: list[dict[str, Any]], node: int, wanted: Field, input_shape: tuple[int, ...]) -> Field:
     """Return the union of the receptive fields of all inputs of a node."""
-    if node == _INPUT:
+    if node == INPUT:
         return wanted
     shapes = nodes[node]["input_shapes"]
     fields = [

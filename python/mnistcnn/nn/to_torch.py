@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from mnistcnn.nn.torch_layers import graph_module, step_of
 
@@ -42,10 +42,25 @@ def to_torch(model: Model, *, copy: bool = True) -> nn.Module:
     )
     """
     nodes = model._network.nodes
-    steps = [step_of(node["op"], node["fields"], node["input_shapes"][0]) for node in nodes]
+    steps = _steps(nodes)
     module = _chain(nodes, steps) or graph_module(model.name, nodes, steps)
     _fill(module, model, copy=copy)
     return module.to(model.device).train(model.training)
+
+
+def to_graph_module(model: Model) -> fx.GraphModule:
+    """Return a module that runs the model's graph and shares its memory.
+
+    The entry ``"nodes"`` of an fx node's ``meta`` holds the indices of the model's nodes whose output it computes.
+    """
+    nodes = model._network.nodes
+    module = graph_module(model.name, nodes, _steps(nodes))
+    _fill(module, model, copy=False)
+    return module.to(model.device)
+
+
+def _steps(nodes: list[dict[str, Any]]) -> list[Any]:
+    return [step_of(node["op"], node["fields"], node["input_shapes"][0]) for node in nodes]
 
 
 def _fill(module: nn.Module, model: Model, *, copy: bool) -> None:

@@ -48,7 +48,7 @@ def _add_child(owner: nn.Module, key: str, child: nn.Module, name: str, may_shad
     owner._modules[key] = child
 
 
-def graph_module(name: str, nodes: Nodes, steps: Sequence[Any]) -> nn.Module:
+def graph_module(name: str, nodes: Nodes, steps: Sequence[Any]) -> fx.GraphModule:
     """Return a module that holds the steps' modules under the nodes' names and calls them in the order of the nodes."""
     root, graph = nn.Module(), fx.Graph()
     calls: list[Step] = []
@@ -98,6 +98,7 @@ def _write(graph: fx.Graph, nodes: Nodes, calls: Sequence[Step]) -> None:
     values = {INPUT: graph.placeholder("images")}
     for index, (node, call) in enumerate(zip(nodes, calls, strict=True)):
         values[index] = call(graph, [values[each] for each in node["inputs"]])
+        values[index].meta.setdefault("nodes", set()).add(index)
     graph.output(values[len(nodes) - 1])
     graph.lint()
 
