@@ -32,7 +32,7 @@ TABLES: dict[str, list[list[str]]] = {
     "loader": [_script("loader")],
     "competitor": [_script("competitor")],
     "profile": [
-        [*PYTHON, "-m", "mnistcnn.cli", "profile", name, "--seconds", "3"]
+        [*PYTHON, "-m", "mnistcnn", "profile", name, "--seconds", "3"]
         for name in ("session7_net", "assignment7_model2", "recognition_cnn")
     ],
     "memory": [_script("memory")],

@@ -24,7 +24,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function that runs a command in an empty directory, in a process of its own."""
 
     def call(*arguments: str) -> Result:
-        command = [sys.executable, "-m", "mnistcnn.cli", *arguments]
+        command = [sys.executable, "-m", "mnistcnn", *arguments]
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
 
     return call
@@ -298,7 +298,7 @@ def test_best_checkpoint_is_not_selected_by_test_accuracy(run: Any, tmp_path: Pa
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
 def test_interrupted_train_saves_the_model(tmp_path: Path, sent: signal.Signals, code: int) -> None:
-    command = [sys.executable, "-m", "mnistcnn.cli", "train", "budget_model3", "--data", "digits", "--epochs", "500"]
+    command = [sys.executable, "-m", "mnistcnn", "train", "budget_model3", "--data", "digits", "--epochs", "500"]
     running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert running.stderr is not None
@@ -322,7 +322,7 @@ def test_interrupted_train_saves_the_model(tmp_path: Path, sent: signal.Signals,
 def test_interrupted_trials_print_a_message(tmp_path: Path, sent: signal.Signals, code: int) -> None:
     arguments = ("trials", "budget_model3", "--data", "digits", "--epochs", "500", "--seeds", "2")
     running = subprocess.Popen(
-        [sys.executable, "-m", "mnistcnn.cli", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "mnistcnn", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     )
     try:
         assert running.stderr is not None
@@ -379,7 +379,7 @@ def test_help_does_not_truncate_descriptions_of_commands(run: Any) -> None:
 def test_help_takes_less_than_300_ms() -> None:
     """Measures CPU time, which does not depend on the load of the machine, relative to the start of Python."""
     empty = min(_seconds("-c", "pass") for _ in range(5))
-    helped = min(_seconds("-m", "mnistcnn.cli", "--help") for _ in range(5))
+    helped = min(_seconds("-m", "mnistcnn", "--help") for _ in range(5))
     assert helped - empty < 0.3, f"--help takes {helped:.3f} s, Python alone {empty:.3f} s"
 
 

@@ -1,4 +1,4 @@
-"""Entry point of ``python -m mnistcnn.cli``."""
+"""Entry point of ``python -m mnistcnn``."""
 
 from mnistcnn.cli.main import main
 
