@@ -23,8 +23,8 @@ using Indices = py::array_t<std::int64_t, py::array::c_style>;
 void read(const py::handle& value, Range& range) {
   std::tie(range.low, range.high) = value.cast<std::pair<double, double>>();
 }
-void read(const py::handle& value, Sides& sides) {
-  std::tie(sides.height, sides.width) = value.cast<std::pair<std::int64_t, std::int64_t>>();
+void read(const py::handle& value, Extent& extent) {
+  std::tie(extent.height, extent.width) = value.cast<std::pair<std::int64_t, std::int64_t>>();
 }
 void read(const py::handle& value, Padding& padding) {
   std::tie(padding.left, padding.top, padding.right, padding.bottom) =
@@ -82,10 +82,10 @@ Size size_of(const Bytes& images) {
 
 Bytes run(const Augmentation& augmentation, const Bytes& images, const Indices& indices, std::uint64_t seed,
           std::uint64_t epoch, int threads) {
-  const Plan plan(augmentation.steps, size_of(images));
+  const AugmentationPlan plan(augmentation.steps, size_of(images));
   const Size size = plan.output();
-  const std::span<const std::int64_t> wanted(indices.data(), static_cast<std::size_t>(indices.size()));
-  for (const std::int64_t index : wanted)
+  const std::span<const std::int64_t> index_span(indices.data(), static_cast<std::size_t>(indices.size()));
+  for (const std::int64_t index : index_span)
     if (index < 0 || index >= images.shape(0))
       throw std::out_of_range(text("index ", index, " is out of range for ", images.shape(0), " images"));
   Bytes result({indices.size(), size.channels, size.height, size.width});
@@ -93,7 +93,7 @@ Bytes run(const Augmentation& augmentation, const Bytes& images, const Indices& 
     const std::uint8_t* const from = images.data();
     std::uint8_t* const to = result.mutable_data();
     const py::gil_scoped_release no_gil;
-    augment(plan, from, wanted, {seed, epoch, threads}, to);
+    augment(plan, from, index_span, {seed, epoch, threads}, to);
   }
   return result;
 }
@@ -101,8 +101,8 @@ Bytes run(const Augmentation& augmentation, const Bytes& images, const Indices& 
 // (name, whether it was done, what was drawn) for every step
 py::list drawn(const Augmentation& augmentation, const Shape& shape, std::uint64_t seed, std::uint64_t epoch,
                std::int64_t index) {
-  const Plan plan(augmentation.steps, read_size(shape));
-  const std::vector<Drawn> all = plan.drawn({seed, epoch, index});
+  const AugmentationPlan plan(augmentation.steps, read_size(shape));
+  const std::vector<DrawnStep> all = plan.drawn({seed, epoch, index});
   py::list result;
   for (std::size_t i = 0; i < all.size(); ++i) {
     py::dict numbers;
@@ -119,15 +119,15 @@ py::list drawn(const Augmentation& augmentation, const Shape& shape, std::uint64
 Bytes apply_first(const Augmentation& augmentation, const Bytes& image, const std::vector<double>& numbers) {
   Numbers given{};
   std::copy_n(numbers.begin(), std::min(numbers.size(), given.size()), given.begin());
-  const Plan plan({augmentation.steps.at(0)}, size_of(image));
-  const Plan::Result result = plan.apply_first(given, image.data());
+  const AugmentationPlan plan({augmentation.steps.at(0)}, size_of(image));
+  const AugmentationPlan::Result result = plan.apply_first(given, image.data());
   Bytes array({result.size.channels, result.size.height, result.size.width});
   std::copy(result.pixels.begin(), result.pixels.end(), array.mutable_data());
   return array;
 }
 
 Shape output_shape(const Augmentation& augmentation, const Shape& shape) {
-  const Size size = Plan(augmentation.steps, read_size(shape)).output();
+  const Size size = AugmentationPlan(augmentation.steps, read_size(shape)).output();
   return {size.channels, size.height, size.width};
 }
 
@@ -142,7 +142,7 @@ class Loader {
         raw_(options.raw),
         stream_({{images.data(), static_cast<std::size_t>(images.size())},
                  {labels.data(), static_cast<std::size_t>(labels.size())}},
-                Plan(augmentation.steps, size_of(images)), std::move(options)) {}
+                AugmentationPlan(augmentation.steps, size_of(images)), std::move(options)) {}
 
   std::int64_t batches() const { return stream_.batches(); }
 

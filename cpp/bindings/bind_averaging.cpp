@@ -18,12 +18,12 @@ using train::Averaging;
 
 train::AveragingRule read_averaging(const py::dict& settings) {
   const auto kind = settings["kind"].cast<std::string>();
-  const auto whole = [&](const char* name) { return settings[name].cast<std::int64_t>(); };
+  const auto integer = [&](const char* name) { return settings[name].cast<std::int64_t>(); };
   if (kind == "EMA")
-    return train::Ema{settings["decay"].cast<double>(), whole("every"), settings["warm_up"].cast<bool>(),
+    return train::Ema{settings["decay"].cast<double>(), integer("every"), settings["warm_up"].cast<bool>(),
                       settings["buffers"].cast<bool>()};
-  if (kind == "SWA") return train::Swa{whole("start_epoch"), whole("every")};
-  if (kind == "Lookahead") return train::Lookahead{whole("k"), settings["alpha"].cast<double>()};
+  if (kind == "SWA") return train::Swa{integer("start_epoch"), integer("every")};
+  if (kind == "Lookahead") return train::Lookahead{integer("k"), settings["alpha"].cast<double>()};
   throw std::invalid_argument(text("there is no averaging '", kind, "'"));
 }
 

@@ -55,14 +55,14 @@ void match_layouts(std::vector<Tensor>& gradients, const std::vector<Tensor>& pa
 py::tuple backward(Engine& engine, const py::object& list, const Tensor& output_gradients) {
   const std::vector<Tensor> parameters = read_parameters(engine.network(), list);
   std::vector<Tensor> gradients;
-  Tensor of_images;
+  Tensor image_gradients;
   {
     const py::gil_scoped_release no_gil;
     gradients = empty_gradients(parameters);
-    of_images = engine.backward(parameters, gradients, output_gradients);
+    image_gradients = engine.backward(parameters, gradients, output_gradients);
     match_layouts(gradients, parameters);
   }
-  return py::make_tuple(of_images.defined() ? py::cast(of_images) : py::none(), std::move(gradients));
+  return py::make_tuple(image_gradients.defined() ? py::cast(image_gradients) : py::none(), std::move(gradients));
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ void bind_errors(py::module_& module) {
   py::register_exception_translator([](std::exception_ptr pointer) {
     try {
       if (pointer) std::rethrow_exception(pointer);
-    } catch (const common::FileMissing& error) {
+    } catch (const common::FileNotFoundError& error) {
       PyErr_SetString(PyExc_FileNotFoundError, error.what());
     } catch (const common::FileError& error) {
       PyErr_SetString(PyExc_OSError, error.what());

@@ -117,8 +117,8 @@ struct Entry {
   bool are_distinct() const {
     std::vector<const PyObject*> objects;
     for (Py_ssize_t i = 0; i < PyList_Size(owner.ptr()); ++i) {
-      PyObject* const place = PyList_GetItem(owner.ptr(), i);
-      const PyObject* const found = look_up(PyTuple_GetItem(place, 0), PyTuple_GetItem(place, 1));
+      PyObject* const entry = PyList_GetItem(owner.ptr(), i);
+      const PyObject* const found = look_up(PyTuple_GetItem(entry, 0), PyTuple_GetItem(entry, 1));
       if (found != nullptr) objects.push_back(found);
     }
     std::ranges::sort(objects);

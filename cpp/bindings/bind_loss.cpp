@@ -52,10 +52,11 @@ py::tuple run_loss(const train::Loss& loss, const at::Tensor& outputs, const at:
     train::check_labels(targets.partners, classes);
     targets.share = share;
   }
-  at::Tensor opinion;
+  at::Tensor probabilities;
   if (images && !loss.distillation.teachers.empty()) {
-    opinion = train::opinions(loss.distillation, train::tensors_of_teachers(loss.distillation), *images, scale, shift);
-    targets.opinions = elements<float>(opinion);
+    probabilities = train::teacher_probabilities(loss.distillation, train::tensors_of_teachers(loss.distillation),
+                                                 *images, scale, shift);
+    targets.teacher_probabilities = elements<float>(probabilities);
   }
   at::Tensor gradients = at::empty_like(outputs);
   const std::span<float> target(gradients.mutable_data_ptr<float>(), static_cast<std::size_t>(gradients.numel()));

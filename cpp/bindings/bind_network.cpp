@@ -96,22 +96,22 @@ py::list node_rows(const Network& network) {
   py::list rows;
   for (std::size_t i = 0; i < network.graph.nodes.size(); ++i) {
     const network::Node& node = network.graph.nodes[i];
-    const network::NodeAnalysis& facts = network.analysis.nodes[i];
+    const network::NodeAnalysis& info = network.analysis.nodes[i];
     py::list input_shapes;
-    for (const Shape& shape : facts.input_shapes) input_shapes.append(to_python(shape));
+    for (const Shape& shape : info.input_shapes) input_shapes.append(to_python(shape));
     py::dict row;
     row["name"] = node.name;
     row["op"] = std::string(op_name(node.layer));
     row["fields"] = fields_of(node.layer);
     row["inputs"] = py::tuple(py::cast(node.inputs));
     row["input_shapes"] = py::tuple(input_shapes);
-    row["output_shape"] = to_python(facts.output_shape);
-    row["parameters"] = facts.parameters;
-    row["buffers"] = facts.buffers;
-    row["macs"] = facts.macs;
-    row["activation_bytes"] = facts.activation_bytes;
-    row["receptive_field"] = facts.receptive_field;
-    row["jump"] = facts.jump;
+    row["output_shape"] = to_python(info.output_shape);
+    row["parameters"] = info.parameters;
+    row["buffers"] = info.buffers;
+    row["macs"] = info.macs;
+    row["activation_bytes"] = info.activation_bytes;
+    row["receptive_field"] = info.receptive_field;
+    row["jump"] = info.jump;
     rows.append(row);
   }
   return rows;

@@ -8,8 +8,8 @@
 #include "settings.h"
 
 namespace mnistcnn::bindings {
-std::vector<train::Range> read_ranges(const RangePairs& pairs) {
-  std::vector<train::Range> ranges;
+std::vector<train::IndexRange> read_ranges(const RangePairs& pairs) {
+  std::vector<train::IndexRange> ranges;
   for (const auto& [begin, end] : pairs) ranges.push_back({begin, end});
   return ranges;
 }
@@ -27,8 +27,8 @@ namespace {
 std::unique_ptr<train::Optimizer> make_optimizer(const network::Network& network, const py::dict& settings,
                                                  const RangePairs& trainable, const RangePairs& undecayed) {
   const auto [rule, gradients] = read_optimizer(settings);
-  return std::make_unique<train::Optimizer>(rule, gradients, train::pieces_of(network.analysis), read_ranges(trainable),
-                                            read_ranges(undecayed));
+  return std::make_unique<train::Optimizer>(rule, gradients, train::parameter_slices(network.analysis),
+                                            read_ranges(trainable), read_ranges(undecayed));
 }
 
 }  // namespace

@@ -90,8 +90,8 @@ py::dict next_epoch(TrainingRun& run, const ModelView& model, const at::Tensor& 
 py::tuple evaluate(const TrainingRun& run, const ModelView& model, const at::Tensor& images, const at::Tensor& labels) {
   check_images(images, model.network().graph.input_shape);
   check_labels(labels, images.size(0));
-  const py::object nobody = py::none();
-  const train::OnImages report = images_with_gil(nobody);
+  const py::object no_callback = py::none();
+  const train::OnImages report = images_with_gil(no_callback);
   metrics::Scores scores;
   {
     const py::gil_scoped_release no_gil;
@@ -104,8 +104,8 @@ py::tuple evaluate(const TrainingRun& run, const ModelView& model, const at::Ten
 void finish(TrainingRun& run, const ModelView& model, const at::Tensor& images) {
   check_images(images);
   if (run.needs_new_statistics()) check_images(images, model.network().graph.input_shape);
-  const py::object nobody = py::none();
-  const train::OnImages report = images_with_gil(nobody);
+  const py::object no_callback = py::none();
+  const train::OnImages report = images_with_gil(no_callback);
   const py::gil_scoped_release no_gil;
   run.finish(model, elements<std::uint8_t>(images), images.size(0), report);
 }

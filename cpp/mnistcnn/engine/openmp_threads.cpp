@@ -33,29 +33,29 @@ struct Functions {
 };
 
 template <class Function>
-void find(void* library, const char* name, Function*& function) {
+void load_function(void* library, const char* name, Function*& function) {
   function = reinterpret_cast<Function*>(dlsym(library, name));
 }
 
 // In the child of a fork the parent's OpenMP threads do not exist, and a parallel region would wait for them forever.
-std::atomic<bool> in_child_of_a_fork{false};
+std::atomic<bool> in_forked_child{false};
 
-Functions find_functions() {
-  Functions found;
-  if (pthread_atfork(nullptr, nullptr, [] { in_child_of_a_fork = true; }) != 0) return found;
+Functions load_functions() {
+  Functions loaded;
+  if (pthread_atfork(nullptr, nullptr, [] { in_forked_child = true; }) != 0) return loaded;
   Dl_info torch{};
-  if (dladdr(reinterpret_cast<void*>(&at::get_num_threads), &torch) == 0 || torch.dli_fname == nullptr) return found;
+  if (dladdr(reinterpret_cast<void*>(&at::get_num_threads), &torch) == 0 || torch.dli_fname == nullptr) return loaded;
   void* const library = dlopen(torch.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
-  if (library == nullptr) return found;
-  find(library, "omp_pause_resource_all", found.pause_all);
-  find(library, "omp_get_thread_num", found.thread_number);
-  find(library, "GOMP_parallel", found.parallel);
-  return found;
+  if (library == nullptr) return loaded;
+  load_function(library, "omp_pause_resource_all", loaded.pause_all);
+  load_function(library, "omp_get_thread_num", loaded.thread_number);
+  load_function(library, "GOMP_parallel", loaded.parallel);
+  return loaded;
 }
 
 const Functions& functions() {
-  static const Functions found = find_functions();
-  return found;
+  static const Functions loaded = load_functions();
+  return loaded;
 }
 
 }  // namespace
@@ -66,7 +66,7 @@ OpenMpThreads::OpenMpThreads(int pool_threads) : pool_threads_(pool_threads), co
 
 common::ThreadPool::BorrowedThreads* OpenMpThreads::borrow() {
   const Functions& openmp = functions();
-  if (in_child_of_a_fork || at::in_parallel_region()) return nullptr;
+  if (in_forked_child || at::in_parallel_region()) return nullptr;
   const int openmp_threads = at::get_num_threads();
   const bool fits = openmp_threads == pool_threads_ && openmp_threads > 1 && openmp.parallel != nullptr &&
                     openmp.thread_number != nullptr;

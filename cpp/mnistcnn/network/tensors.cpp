@@ -47,7 +47,7 @@ void initialise_parameter(std::span<float> values, const TensorSpec& spec, const
 
 // What an ordinary tensor may have. Anything else (a subclass with its own dispatch, a functorch wrapper, a negated or
 // a sparse view) has no memory that could be read as an array.
-constexpr c10::DispatchKeySet kOrdinary = c10::DispatchKeySet(
+constexpr c10::DispatchKeySet kPlainTensorKeys = c10::DispatchKeySet(
     {c10::DispatchKey::CPU, c10::DispatchKey::CUDA, c10::DispatchKey::ADInplaceOrView, c10::DispatchKey::AutogradCPU,
      c10::DispatchKey::AutogradCUDA, c10::DispatchKey::AutocastCPU, c10::DispatchKey::AutocastCUDA});
 
@@ -66,16 +66,16 @@ void check_tensor(const at::Tensor& tensor, const std::string& name, at::IntArra
     throw std::invalid_argument(text("'", name, "' ", reason..., "; the network needs an ordinary ",
                                      c10::toString(type), " tensor ", bracketed(shape), " on ", device.str()));
   };
-  const bool is_ordinary = (tensor.key_set() - kOrdinary).highestFunctionalityKey() == c10::DispatchKey::Undefined;
-  if (!is_ordinary) fail("is not an ordinary tensor (", c10::toString(tensor.key_set()), ")");
+  const bool is_plain = (tensor.key_set() - kPlainTensorKeys).highestFunctionalityKey() == c10::DispatchKey::Undefined;
+  if (!is_plain) fail("is not an ordinary tensor (", c10::toString(tensor.key_set()), ")");
   if (tensor.scalar_type() != type) fail("has type ", c10::toString(tensor.scalar_type()));
   if (tensor.sizes() != shape) fail("has shape ", bracketed(tensor.sizes()));
   if (tensor.device() != device) fail("is on ", tensor.device().str());
   if (!has_enough_memory(tensor)) fail("has no memory for its elements");
 }
 
-void check_number(const char* what, std::size_t given, std::size_t wanted) {
-  if (given != wanted) throw std::invalid_argument(text("the network has ", wanted, " ", what, ", got ", given));
+void check_number(const char* kind, std::size_t given, std::size_t expected) {
+  if (given != expected) throw std::invalid_argument(text("the network has ", expected, " ", kind, ", got ", given));
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ namespace mnistcnn::train {
 class AugmentedImages final : public engine::ImageSource {
  public:
   // The plan and the images, u8 [N, C, H, W], must outlive this.
-  AugmentedImages(const data::augmentation::Plan& plan, const std::uint8_t* images, std::uint64_t seed,
+  AugmentedImages(const data::augmentation::AugmentationPlan& plan, const std::uint8_t* images, std::uint64_t seed,
                   std::uint64_t epoch)
       : plan_(plan), images_(images), seed_(seed), epoch_(epoch) {}
 
@@ -22,7 +22,7 @@ class AugmentedImages final : public engine::ImageSource {
   }
 
  private:
-  const data::augmentation::Plan& plan_;
+  const data::augmentation::AugmentationPlan& plan_;
   const std::uint8_t* images_;
   std::uint64_t seed_, epoch_;
 };

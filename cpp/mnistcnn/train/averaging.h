@@ -64,11 +64,11 @@ class Averaging {
   void restore(const State& state);
 
  private:
-  void step_of(const Ema& rule, FlatParameters& parameters);
-  void step_of(const Swa&, FlatParameters&) {}
-  void step_of(const Lookahead& rule, FlatParameters& parameters);
-  void average(const FlatParameters& parameters, double share);
-  void follow(const FlatParameters& parameters);
+  void update(const Ema& rule, FlatParameters& parameters);
+  void update(const Swa&, FlatParameters&) {}
+  void update(const Lookahead& rule, FlatParameters& parameters);
+  void update_average(const FlatParameters& parameters, double weight);
+  void move_to_device_of(const FlatParameters& parameters);
 
   AveragingRule rule_;
   at::Tensor values_;   // f32 [P]

@@ -42,8 +42,8 @@ void check_options(const EpochOptions& options, std::int64_t images) {
 
 void check_finite(double loss, const EpochOptions& options, std::size_t step) {
   if (std::isfinite(loss)) return;
-  const double told = std::isnan(loss) ? std::abs(loss) : loss;  // the sign of a NaN says nothing
-  throw common::DivergedError(common::text("the loss became ", told, " in epoch ", options.epoch + 1, ", step ",
+  const double shown = std::isnan(loss) ? std::abs(loss) : loss;  // the sign of a NaN says nothing
+  throw common::DivergedError(common::text("the loss became ", shown, " in epoch ", options.epoch + 1, ", step ",
                                            step + 1, ", with learning rate ", options.rates.learning_rates[step],
                                            "; try a smaller learning rate, and check that the data is finite"));
 }
@@ -56,26 +56,27 @@ void check_weights(const FlatParameters& flat, const EpochOptions& options) {
 }
 
 // The engine's own step if it knows the loss, else ours.
-class Stepper {
+class StepRunner {
  public:
-  Stepper(engine::Engine& engine, const Task& task) : engine_(engine), loss_(task.loss.plain) {
-    if (!task.loss.is_plain() || task.mixing) soft_ = std::make_unique<SoftStep>(engine, task.loss, task.mixing);
+  StepRunner(engine::Engine& engine, const Objective& objective) : engine_(engine), loss_(objective.loss.plain) {
+    if (!objective.loss.is_plain() || objective.mixing)
+      custom_step_ = std::make_unique<CustomLossStep>(engine, objective.loss, objective.mixing);
   }
 
   engine::StepResult step(FlatParameters& flat, const engine::ImageBatch& batch, std::span<const std::int64_t> labels,
                           engine::Randomness randomness) {
-    if (soft_) return soft_->step(flat, batch, labels, randomness);
+    if (custom_step_) return custom_step_->step(flat, batch, labels, randomness);
     return engine_.step(flat.tensors, flat.gradient_tensors, batch, labels, loss_, randomness);
   }
 
   void read_teachers() {
-    if (soft_) soft_->read_teachers();
+    if (custom_step_) custom_step_->read_teachers();
   }
 
  private:
   engine::Engine& engine_;
   const engine::Loss& loss_;
-  std::unique_ptr<SoftStep> soft_;
+  std::unique_ptr<CustomLossStep> custom_step_;
 };
 
 // The flat copy of a model's tensors during an epoch, and the tensors to which it is written back.
@@ -87,8 +88,8 @@ class WorkingCopy {
   FlatParameters& flat() { return flat_; }
 
   void write() {
-    if (is_ahead_) flat_.write(tensors_);
-    is_ahead_ = false;
+    if (is_changed_) flat_.write(tensors_);
+    is_changed_ = false;
   }
   void write_if_possible() noexcept {
     try {
@@ -100,20 +101,20 @@ class WorkingCopy {
     tensors_ = source_();
     flat_.read(tensors_);
   }
-  void change() { is_ahead_ = true; }
+  void mark_changed() { is_changed_ = true; }
 
  private:
   const TensorSource& source_;
   network::Tensors tensors_;
   FlatParameters flat_;
-  bool is_ahead_ = false;  // of the tensors
+  bool is_changed_ = false;  // of the tensors
 };
 
-void add(EpochResult& result, const engine::StepResult& done, std::size_t size) {
-  result.loss_sum += done.loss_sum;
-  result.correct += done.correct;
+void add(EpochResult& result, const engine::StepResult& step_result, std::size_t size) {
+  result.loss_sum += step_result.loss_sum;
+  result.correct += step_result.correct;
   result.count += static_cast<std::int64_t>(size);
-  result.step_losses.push_back(static_cast<float>(done.loss_sum / static_cast<double>(size)));
+  result.step_losses.push_back(static_cast<float>(step_result.loss_sum / static_cast<double>(size)));
 }
 
 }  // namespace
@@ -129,9 +130,9 @@ namespace {
 class Epoch {
  public:
   Epoch(WorkingCopy& copy, const ModelView& model, Optimizer& optimizer, Averaging* averaging,
-        const data::ImageSet& set, const Task& task, const EpochOptions& options, const Listeners& listeners)
+        const data::ImageSet& set, const Objective& objective, const EpochOptions& options, const Listeners& listeners)
       : copy_(copy),
-        stepper_(*model.engine, task),
+        step_runner_(*model.engine, objective),
         optimizer_(optimizer),
         averaging_(averaging),
         set_(set),
@@ -162,30 +163,30 @@ class Epoch {
     FlatParameters& flat = copy_.flat();
     const std::size_t step = result_.step_losses.size();
     const engine::ImageSource* const source = augmented_ ? &*augmented_ : nullptr;
-    copy_.change();  // running statistics, already by the forward
-    const engine::StepResult done =
-        stepper_.step(flat, {set_.images.data(), indices, scaling_.scale, scaling_.shift, source}, labels_,
-                      {options_.seed, options_.first_step + step});
-    check_finite(done.loss_sum, options_, step);
+    copy_.mark_changed();  // running statistics, already by the forward
+    const engine::StepResult step_result =
+        step_runner_.step(flat, {set_.images.data(), indices, scaling_.scale, scaling_.shift, source}, labels_,
+                          {options_.seed, options_.first_step + step});
+    check_finite(step_result.loss_sum, options_, step);
     optimizer_.step(flat.values, flat.gradients, options_.rates.learning_rates[step], momentum_at(options_, step));
     if (averaging_ != nullptr) averaging_->after_step(flat);
-    add(result_, done, indices.size());
-    tell(done.loss_sum / static_cast<double>(indices.size()));
+    add(result_, step_result, indices.size());
+    report(step_result.loss_sum / static_cast<double>(indices.size()));
   }
 
-  void tell(double loss) {
+  void report(double loss) {
     if (listeners_.on_progress && throttle_.due())
       listeners_.on_progress({result_.count, set_.size(), result_.loss_sum, result_.correct});
-    const std::uint64_t made = options_.first_step + result_.step_losses.size();
-    if (!listeners_.on_step.call || made % listeners_.on_step.every != 0) return;
+    const std::uint64_t steps_done = options_.first_step + result_.step_losses.size();
+    if (!listeners_.on_step.call || steps_done % listeners_.on_step.every != 0) return;
     copy_.write();
-    listeners_.on_step.call(made, loss);
+    listeners_.on_step.call(steps_done, loss);
     copy_.read();
-    stepper_.read_teachers();
+    step_runner_.read_teachers();
   }
 
   WorkingCopy& copy_;
-  Stepper stepper_;
+  StepRunner step_runner_;
   Optimizer& optimizer_;
   Averaging* const averaging_;
   const data::ImageSet& set_;
@@ -202,14 +203,14 @@ class Epoch {
 }  // namespace
 
 EpochResult train_epoch(const ModelView& model, Optimizer& optimizer, Averaging* averaging, const data::ImageSet& set,
-                        const Task& task, const EpochOptions& options, const Listeners& listeners) {
+                        const Objective& objective, const EpochOptions& options, const Listeners& listeners) {
   check_options(options, set.size());
   if (!options.rates.momenta.empty() && !optimizer.has_momentum())
     throw std::invalid_argument("this optimizer has no momentum that could follow a schedule; give it one above 0");
   const c10::InferenceMode ordinary(false);  // the buffers of our own steps enter autograd's records
   WorkingCopy copy(model.network().analysis, model.tensors);
   try {
-    const EpochResult result = Epoch(copy, model, optimizer, averaging, set, task, options, listeners).run();
+    const EpochResult result = Epoch(copy, model, optimizer, averaging, set, objective, options, listeners).run();
     copy.write();
     return result;
   } catch (...) {

@@ -22,7 +22,7 @@ struct EpochOptions {
   std::uint64_t first_step = 0;  // steps done before this epoch; decides the dropout masks
   bool shuffle = true;
   Rates rates{};
-  const data::augmentation::Plan* augmentation = nullptr;  // null: none
+  const data::augmentation::AugmentationPlan* augmentation = nullptr;  // null: none
 };
 
 // The number of steps of an epoch. Throw std::invalid_argument if batch_size is below 1.
@@ -58,7 +58,7 @@ struct EpochResult {
 };
 
 // The loss that is minimised, and of which images.
-struct Task {
+struct Objective {
   Loss loss;
   std::optional<Mixing> mixing;
 };
@@ -66,6 +66,6 @@ struct Task {
 // One pass over the training set. The tensors of the model are read at its start and written at its end, also if an
 // exception ends it. averaging: null for none. Throws common::DivergedError as soon as a loss is not finite.
 EpochResult train_epoch(const ModelView& model, Optimizer& optimizer, Averaging* averaging, const data::ImageSet& set,
-                        const Task& task, const EpochOptions& options, const Listeners& listeners);
+                        const Objective& objective, const EpochOptions& options, const Listeners& listeners);
 
 }  // namespace mnistcnn::train

@@ -9,8 +9,8 @@ SchedulePlan plan_of(const Recipe& recipe, std::int64_t images) {
 
 // Fail before the first epoch, not at its end, if the last batch is too small for a batch norm.
 void check_last_batch(const network::Network& network, std::int64_t images, std::int64_t batch_size) {
-  const std::int64_t rest = images % batch_size;
-  network::check_batch(network.graph, network.analysis, rest == 0 ? batch_size : rest, true);
+  const std::int64_t remainder = images % batch_size;
+  network::check_batch(network.graph, network.analysis, remainder == 0 ? batch_size : remainder, true);
 }
 
 Rates rates_of(const Recipe& recipe, const SchedulePlan& plan, std::int64_t epoch) {

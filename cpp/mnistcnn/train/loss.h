@@ -26,7 +26,8 @@ struct Targets {
   std::span<const std::int64_t> labels{};    // [B]
   std::span<const std::int64_t> partners{};  // [B], labels of the images that were mixed in; empty: none
   double share = 1;                          // of the first labels
-  std::span<const float> opinions{};         // f32 [B, classes], the teachers' softened probabilities; empty: none
+  std::span<const float>
+      teacher_probabilities{};  // f32 [B, classes], the teachers' softened probabilities; empty: none
 };
 
 // PyTorch's mean loss over the batch and its gradients, all sums in double.

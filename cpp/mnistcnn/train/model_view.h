@@ -21,12 +21,12 @@ InputScaling normalization(const std::vector<double>& means, const std::vector<d
 
 // A model as training and testing see it. It owns nothing: the engine and what the source refers to must outlive it.
 struct ModelView {
-  ModelView(engine::Engine& its_engine, TensorSource source, InputScaling its_scaling)
-      : engine(&its_engine), tensors(std::move(source)), scaling(std::move(its_scaling)) {}
+  ModelView(engine::Engine& model_engine, TensorSource source, InputScaling input_scaling)
+      : engine(&model_engine), tensors(std::move(source)), scaling(std::move(input_scaling)) {}
 
   // Tensors that nobody replaces.
-  ModelView(engine::Engine& its_engine, const network::Tensors& fixed, InputScaling its_scaling)
-      : ModelView(its_engine, [fixed] { return fixed; }, std::move(its_scaling)) {}
+  ModelView(engine::Engine& model_engine, const network::Tensors& fixed, InputScaling input_scaling)
+      : ModelView(model_engine, [fixed] { return fixed; }, std::move(input_scaling)) {}
 
   const network::Network& network() const { return engine->network(); }
 

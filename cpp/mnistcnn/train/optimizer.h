@@ -38,14 +38,14 @@ struct GradientOptions {
 };
 
 // One parameter in the flat arrays.
-struct Piece {
-  Range range;
+struct ParameterSlice {
+  IndexRange range;
   std::int64_t rows;  // of the matrix it is for Muon; 0 where it is none
 };
-std::vector<Piece> pieces_of(const network::Analysis& analysis);
+std::vector<ParameterSlice> parameter_slices(const network::Analysis& analysis);
 
 // How the tensor path can be asked for where the fast one would do; the tests compare them.
-enum class Path { kFitting, kTensors };
+enum class CodePath { kAutomatic, kTensors };
 
 // A rule, and what it remembers of every parameter, in flat arrays like the parameters' own.
 class Optimizer {
@@ -54,18 +54,18 @@ class Optimizer {
 
   // trainable: the stretches that change, whole parameters; the rest is frozen. undecayed: those that weight decay and
   // l1 leave alone.
-  Optimizer(Rule rule, GradientOptions options, std::vector<Piece> pieces, const std::vector<Range>& trainable,
-            const std::vector<Range>& undecayed);
+  Optimizer(Rule rule, GradientOptions options, std::vector<ParameterSlice> slices,
+            const std::vector<IndexRange>& trainable, const std::vector<IndexRange>& undecayed);
 
   // From now on these; what was gathered for the others is kept, and their steps are not counted.
-  void set_trainable(const std::vector<Range>& trainable);
+  void set_trainable(const std::vector<IndexRange>& trainable);
 
   bool has_momentum() const;
 
   // values, gradients: contiguous f32 [P]; else std::invalid_argument. A momentum takes the place of the rule's own (of
   // beta1 in Adam's family).
   void step(at::Tensor& values, const at::Tensor& gradients, double learning_rate, std::optional<double> momentum,
-            Path path = Path::kFitting);
+            CodePath path = CodePath::kAutomatic);
 
   // Copies of everything by name: with them a run goes on exactly where it was.
   State state() const;
@@ -75,25 +75,25 @@ class Optimizer {
   // Neighbouring pieces that are treated alike.
   struct Segment {
     std::size_t first, last;  // pieces
-    Range range;
+    IndexRange range;
     bool decayed;
     std::int64_t rows;
   };
 
-  void regroup();
-  bool continues(const Segment& segment, std::size_t piece) const;
-  void follow(const at::Device& device);
-  Shaping shaping(const at::Tensor& values, const at::Tensor& gradients, Path path) const;
-  double norm(const at::Tensor& values, const at::Tensor& gradients, Path path) const;
+  void build_segments();
+  bool extends(const Segment& segment, std::size_t slice) const;
+  void move_state_to(const at::Device& device);
+  GradientTransform gradient_transform(const at::Tensor& values, const at::Tensor& gradients, CodePath path) const;
+  double gradient_norm(const at::Tensor& values, const at::Tensor& gradients, CodePath path) const;
   template <class Formula>
-  void pass(const Formula& formula, const Shaping& shaped, const Segment& segment, at::Tensor& values,
-            const at::Tensor& gradients, Path path);
-  void step_matrix(const Muon& muon, const Step& step, const Shaping& shaped, const Segment& segment,
-                   at::Tensor& values, const at::Tensor& gradients);
+  void apply(const Formula& formula, const GradientTransform& transform, const Segment& segment, at::Tensor& values,
+             const at::Tensor& gradients, CodePath path);
+  void step_matrix(const Muon& muon, const OptimizerStep& step, const GradientTransform& transform,
+                   const Segment& segment, at::Tensor& values, const at::Tensor& gradients);
 
   Rule rule_;
   GradientOptions options_;
-  std::vector<Piece> pieces_;
+  std::vector<ParameterSlice> slices_;
   std::vector<bool> trainable_, decayed_;  // of each piece
   std::vector<std::int64_t> steps_;        // made by each piece
   std::vector<double> momentum_products_;  // of each piece, NAdam's

@@ -4,7 +4,7 @@
 namespace mnistcnn::train {
 
 // A stretch of the flat arrays, [begin, end).
-struct Range {
+struct IndexRange {
   std::int64_t begin, end;
 };
 

@@ -22,8 +22,8 @@ struct Recipe {
   std::int64_t batch_size = 128;  // the last batch of an epoch may be smaller
   Rule optimizer = Sgd{.momentum = 0.9};
   GradientOptions gradients{};
-  std::vector<Range> undecayed{};  // whole parameters that weight decay and l1 leave alone
-  std::optional<Loss> loss{};      // none: the one that fits the network's outputs
+  std::vector<IndexRange> undecayed{};  // whole parameters that weight decay and l1 leave alone
+  std::optional<Loss> loss{};           // none: the one that fits the network's outputs
   std::optional<Mixing> mixing{};
   std::vector<data::augmentation::Step> augmentation{};
   std::optional<AveragingRule> averaging{};

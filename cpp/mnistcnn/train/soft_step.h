@@ -13,9 +13,9 @@ namespace mnistcnn::train {
 
 // A training step for losses and mixtures that an engine's own step doesn't know: images as floats, forward, our
 // loss, backward. Its buffers serve all steps of an epoch.
-class SoftStep {
+class CustomLossStep {
  public:
-  SoftStep(engine::Engine& engine, const Loss& loss, std::optional<Mixing> mixing)
+  CustomLossStep(engine::Engine& engine, const Loss& loss, std::optional<Mixing> mixing)
       : engine_(engine), loss_(loss), mixing_(mixing) {
     read_teachers();
   }
@@ -27,8 +27,8 @@ class SoftStep {
                           engine::Randomness randomness);
 
  private:
-  at::Tensor gathered(const engine::ImageBatch& batch);
-  at::Tensor mixed(const at::Tensor& images, std::span<const std::int64_t> labels, engine::Randomness randomness);
+  at::Tensor gather_images(const engine::ImageBatch& batch);
+  at::Tensor mix_images(const at::Tensor& images, std::span<const std::int64_t> labels, engine::Randomness randomness);
 
   engine::Engine& engine_;
   const Loss& loss_;

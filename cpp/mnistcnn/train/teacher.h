@@ -19,7 +19,7 @@ std::vector<network::Tensors> tensors_of_teachers(const Distillation& distillati
 
 // images: f32 [B, C, H, W], pixel * scale + shift as the student takes them; tensors: of each teacher -> f32 [B,
 // classes] on the CPU: the mean of the teachers' softened probabilities.
-at::Tensor opinions(const Distillation& distillation, std::span<const network::Tensors> tensors,
-                    const at::Tensor& images, std::span<const float> scale, std::span<const float> shift);
+at::Tensor teacher_probabilities(const Distillation& distillation, std::span<const network::Tensors> tensors,
+                                 const at::Tensor& images, std::span<const float> scale, std::span<const float> shift);
 
 }  // namespace mnistcnn::train

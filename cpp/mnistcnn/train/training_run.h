@@ -34,7 +34,7 @@ class TrainingRun {
   std::uint64_t steps() const { return steps_; }
 
   // Train only these ranges of the flat parameters from now on; each must consist of whole parameters.
-  void set_trainable(const std::vector<Range>& trainable) { optimizer_.set_trainable(trainable); }
+  void set_trainable(const std::vector<IndexRange>& trainable) { optimizer_.set_trainable(trainable); }
 
   // Continue after so many epochs and steps. A run whose averages were given to the model starts new ones.
   void continue_after(const ModelView& model, std::uint64_t epochs, std::uint64_t steps);
@@ -69,11 +69,11 @@ class TrainingRun {
 
  private:
   void start_averaging(const ModelView& model);
-  std::optional<data::augmentation::Plan> plan_for(const network::Shape& input,
-                                                   std::optional<data::augmentation::Size> image) const;
+  std::optional<data::augmentation::AugmentationPlan> plan_for(const network::Shape& input,
+                                                               std::optional<data::augmentation::Size> image) const;
 
   Recipe recipe_;
-  Task task_;
+  Objective objective_;
   Optimizer optimizer_;
   std::shared_ptr<Averaging> averaging_;
   std::uint64_t epochs_ = 0, steps_ = 0;

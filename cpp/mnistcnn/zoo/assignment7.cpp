@@ -21,7 +21,7 @@ Block conv_norm_leaky_dropout(std::int64_t channels) {
   return sequential(conv(channels, 3, {.bias = false}), batch_norm(), leaky_relu(0.1), dropout(0));
 }
 
-Lines model1(std::int64_t classes) {
+Definition model1(std::int64_t classes) {
   return {
       {"conv1", conv(32, 3, {.padding = 1})},
       {"relu1", relu()},
@@ -43,7 +43,7 @@ Lines model1(std::int64_t classes) {
   };
 }
 
-Lines model2(std::int64_t classes) {
+Definition model2(std::int64_t classes) {
   return {
       {"convblock1", conv_norm_relu(10, 3, 1)},
       {"convblock2", conv_norm_relu(10, 3, 1)},
@@ -60,7 +60,7 @@ Lines model2(std::int64_t classes) {
   };
 }
 
-Lines model3(std::int64_t classes) {
+Definition model3(std::int64_t classes) {
   return {
       {"convblock1", conv_norm_relu(10, 3, 1)},
       {"convblock2", conv_norm_relu(10, 3, 1)},
@@ -84,7 +84,7 @@ struct Widths {
   std::int64_t block1, block2, block4, block5, block6, block7;
 };
 
-Lines models456(const Widths& widths, std::int64_t classes) {
+Definition models456(const Widths& widths, std::int64_t classes) {
   return {
       {"convblock1", conv_relu_norm_dropout(widths.block1)},
       {"convblock2", conv_relu_norm_dropout(widths.block2)},
@@ -101,11 +101,11 @@ Lines models456(const Widths& widths, std::int64_t classes) {
   };
 }
 
-Lines model4(std::int64_t classes) { return models456({16, 16, 16, 16, 16, 16}, classes); }
-Lines model5(std::int64_t classes) { return models456({8, 8, 16, 16, 16, 16}, classes); }
-Lines model6(std::int64_t classes) { return models456({8, 8, 8, 8, 32, 16}, classes); }
+Definition model4(std::int64_t classes) { return models456({16, 16, 16, 16, 16, 16}, classes); }
+Definition model5(std::int64_t classes) { return models456({8, 8, 16, 16, 16, 16}, classes); }
+Definition model6(std::int64_t classes) { return models456({8, 8, 8, 8, 32, 16}, classes); }
 
-Lines model7(std::int64_t classes) {
+Definition model7(std::int64_t classes) {
   return {
       {"convblock1", conv_relu_norm_dropout(8)},
       {"convblock2", conv_relu_norm_dropout(16)},
@@ -120,7 +120,7 @@ Lines model7(std::int64_t classes) {
   };
 }
 
-Lines model8(std::int64_t classes) {
+Definition model8(std::int64_t classes) {
   return {
       {"convblock1", conv_norm_leaky_dropout(8)},
       {"convblock2", conv_norm_leaky_dropout(16)},

@@ -5,7 +5,7 @@
 namespace mnistcnn::zoo {
 namespace {
 
-Lines budget_model1(std::int64_t classes) {
+Definition budget_model1(std::int64_t classes) {
   return {
       {"conv1", conv(8, 3, {.padding = 1})},
       {"relu1", relu()},
@@ -20,7 +20,7 @@ Lines budget_model1(std::int64_t classes) {
   };
 }
 
-Lines budget_model2(std::int64_t classes) {
+Definition budget_model2(std::int64_t classes) {
   return {
       {"conv1", conv(6, 3, {.padding = 1})},
       {"relu1", relu()},
@@ -36,7 +36,7 @@ Lines budget_model2(std::int64_t classes) {
   };
 }
 
-Lines budget_model3(std::int64_t classes) {
+Definition budget_model3(std::int64_t classes) {
   return {
       {"conv1", conv(4, 3, {.padding = 1})},
       {"bn1", batch_norm()},

@@ -68,18 +68,19 @@ Block sequential(Layers... layers) {
 }
 
 // A line of a network: a layer under its own name, or a block whose layers are numbered under its name.
-struct Line {
-  Line(std::string line_name, network::Layer layer) : name(std::move(line_name)), layers{std::move(layer)} {}
-  Line(std::string line_name, Block block) : name(std::move(line_name)), layers(std::move(block)), numbered(true) {}
+struct NamedBlock {
+  NamedBlock(std::string block_name, network::Layer layer) : name(std::move(block_name)), layers{std::move(layer)} {}
+  NamedBlock(std::string block_name, Block block)
+      : name(std::move(block_name)), layers(std::move(block)), numbered(true) {}
 
   std::string name;
   Block layers;
   bool numbered = false;
 };
 
-using Lines = std::vector<Line>;
+using Definition = std::vector<NamedBlock>;
 
 // The graph in which each layer takes the output of the one before.
-network::Graph chain(network::Shape input_shape, const Lines& lines);
+network::Graph sequential_graph(network::Shape input_shape, const Definition& definition);
 
 }  // namespace mnistcnn::zoo

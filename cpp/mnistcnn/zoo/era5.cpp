@@ -5,7 +5,7 @@
 namespace mnistcnn::zoo {
 namespace {
 
-Lines era5_net(std::int64_t classes) {
+Definition era5_net(std::int64_t classes) {
   return {
       {"conv1", conv(32, 3, {.bias = false})},
       {"relu1", relu()},

@@ -5,7 +5,7 @@
 namespace mnistcnn::zoo {
 namespace {
 
-Lines recognition_cnn(std::int64_t classes) {
+Definition recognition_cnn(std::int64_t classes) {
   return {
       {"L1", sequential(conv(32, 3, {.padding = 1}), relu(), max_pool(2))},
       {"L2", sequential(conv(64, 3, {.padding = 1}), relu(), max_pool(2))},

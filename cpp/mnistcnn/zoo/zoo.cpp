@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::int64_t kSide = 28;  // of MNIST's images, in pixels
 
-std::vector<Entry> all_entries() {
+std::vector<Entry> collect_entries() {
   std::vector<Entry> all;
   for (const auto& source :
        {assignment7_entries(), era5_entries(), budget_entries(), session7_entries(), recognition_entries()})
@@ -22,7 +22,7 @@ std::vector<Entry> all_entries() {
 }  // namespace
 
 std::span<const Entry> entries() {
-  static const std::vector<Entry> all = all_entries();
+  static const std::vector<Entry> all = collect_entries();
   return all;
 }
 
@@ -35,7 +35,7 @@ const Entry& find(std::string_view name) {
 }
 
 network::Graph create(std::string_view name, std::int64_t classes, std::int64_t channels) {
-  return chain({channels, kSide, kSide}, find(name).lines(classes));
+  return sequential_graph({channels, kSide, kSide}, find(name).definition(classes));
 }
 
 }  // namespace mnistcnn::zoo

@@ -24,7 +24,7 @@ struct Entry {
   std::string_view name;
   std::string_view description;
   Citation citation;
-  Lines (*lines)(std::int64_t classes);
+  Definition (*definition)(std::int64_t classes);
   data::Normalization normalization = data::kMnist;
 };
 

@@ -56,9 +56,9 @@ int threads_of_this_process(int expected) {
 }
 
 TEST(ThreadPool, RunsPhasesInOrderWithAnyNumberOfThreads) {
-  ThreadPool alone(1);
+  ThreadPool single_thread_pool(1);
   for (const int tasks : {1, 3, 8, 100, 3000}) {
-    const std::vector<long> expected = relay(alone, tasks, 50);
+    const std::vector<long> expected = relay(single_thread_pool, tasks, 50);
     for (const int threads : {2, 3, 8}) {
       ThreadPool pool(threads);
       for (int repeat = 0; repeat < 3; ++repeat) EXPECT_EQ(relay(pool, tasks, 50), expected) << tasks << " " << threads;
@@ -116,10 +116,10 @@ TEST(ThreadPool, JoinsItsThreads) {
 // Starts so many threads, each a little later than the one before.
 class SlowThreads final : public ThreadPool::BorrowedThreads {
  public:
-  explicit SlowThreads(int brought) : brought_(brought) {}
+  explicit SlowThreads(int count) : count_(count) {}
   void run_on_each(int, void (*run)(void* context, int thread), void* context) override {
     std::vector<std::thread> others;
-    for (int number = 1; number < brought_; ++number)
+    for (int number = 1; number < count_; ++number)
       others.emplace_back([=] {
         std::this_thread::sleep_for(std::chrono::microseconds(100 * number));
         run(context, number);
@@ -129,16 +129,16 @@ class SlowThreads final : public ThreadPool::BorrowedThreads {
   }
 
  private:
-  int brought_;
+  int count_;
 };
 
 TEST(ThreadPool, RunsOnAnyNumberOfBorrowedThreads) {
-  ThreadPool alone(1), pool(3);
-  const std::vector<long> expected = relay(alone, 12, 50);
+  ThreadPool single_thread_pool(1), pool(3);
+  const std::vector<long> expected = relay(single_thread_pool, 12, 50);
   EXPECT_EQ(relay(pool, 12, 50), expected);
-  for (const int brought : {1, 2, 3, 5}) {
-    SlowThreads threads(brought);
-    for (int repeat = 0; repeat < 5; ++repeat) EXPECT_EQ(relay(pool, 12, 50, &threads), expected) << brought;
+  for (const int count : {1, 2, 3, 5}) {
+    SlowThreads threads(count);
+    for (int repeat = 0; repeat < 5; ++repeat) EXPECT_EQ(relay(pool, 12, 50, &threads), expected) << count;
   }
   EXPECT_EQ(relay(pool, 12, 50), expected);
 }

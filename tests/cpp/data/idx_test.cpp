@@ -83,7 +83,7 @@ TEST(Idx, TellsTheSizeOfTheFileFromItsHeader) {
 }
 
 TEST(Idx, SaysWhatIsWrongWithAFile) {
-  EXPECT_THROW(read_idx("/nonexistent/file"), common::FileMissing);
+  EXPECT_THROW(read_idx("/nonexistent/file"), common::FileNotFoundError);
   EXPECT_THROW(read_idx(std::filesystem::temp_directory_path()), FileError);
   const TemporaryFile empty({});
   EXPECT_THROW(read_idx(empty.path()), FileError);
@@ -117,10 +117,10 @@ TEST(Idx, SaysWhatIsWrongWithTheBytes) {
 }
 
 TEST(Idx, AHeaderLargerThanTheFileAllocatesNothing) {
-  const std::uint32_t most = 0xffffffffU;
-  EXPECT_NE(message(header(8, {most, most, most, most})).find("larger than any file"), std::string::npos);
-  EXPECT_NE(message(header(8, {most, most})).find("larger than any file"), std::string::npos);
-  EXPECT_NE(message(header(8, {most, 1000})).find("truncated"), std::string::npos);
+  const std::uint32_t largest = 0xffffffffU;
+  EXPECT_NE(message(header(8, {largest, largest, largest, largest})).find("larger than any file"), std::string::npos);
+  EXPECT_NE(message(header(8, {largest, largest})).find("larger than any file"), std::string::npos);
+  EXPECT_NE(message(header(8, {largest, 1000})).find("truncated"), std::string::npos);
   EXPECT_NE(message(header(12, {1U << 31, 1U << 30, 2})).find("larger than any file"), std::string::npos);
 }
 
@@ -145,8 +145,8 @@ Bytes mutated(Bytes bytes, const common::Stream& stream) {
         bytes.erase(here, there);
         break;
       case 3: {
-        const Bytes stretch(here, there);
-        bytes.insert(here, stretch.begin(), stretch.end());
+        const Bytes bytes_between(here, there);
+        bytes.insert(here, bytes_between.begin(), bytes_between.end());
         break;
       }
       case 4:

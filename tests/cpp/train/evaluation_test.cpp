@@ -13,7 +13,7 @@ namespace {
 
 TEST(Predict, KeepsTheOrderOfTheImages) {
   const std::shared_ptr<network::Network> network = one_linear_layer();
-  Recorder engine(network);
+  FakeEngine engine(network);
   const network::Tensors tensors = network::initialise(network->graph, network->analysis, 0);
   const ModelView model(engine, tensors, {{1}, {0}});
   const at::Tensor outputs = predict(model, std::vector<std::uint8_t>(10), 10, 4);

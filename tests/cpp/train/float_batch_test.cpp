@@ -11,7 +11,7 @@ const network::Shape kShape{2, 1, 3};
 const std::vector<float> kScale{0.5F, 2.0F}, kShift{1.0F, -1.0F};
 
 // Every pixel of image i is i + its place, plus 1 when the scratch was there.
-class Counting final : public engine::ImageSource {
+class CountingSource final : public engine::ImageSource {
  public:
   std::size_t scratch_bytes() const override { return 1; }
   void read(std::int64_t index, std::uint8_t* image, std::byte* scratch) const noexcept override {
@@ -30,7 +30,7 @@ TEST(Gather, NormalisesThePickedImagesChannelByChannel) {
 }
 
 TEST(Gather, ReadsFromASourceWhereThereIsOne) {
-  const Counting source;
+  const CountingSource source;
   std::vector<std::int64_t> indices;
   for (std::int64_t i = 0; i < 200; ++i) indices.push_back(i);
   std::vector<float> floats(indices.size() * 6);

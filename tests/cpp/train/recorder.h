@@ -9,12 +9,12 @@
 namespace mnistcnn::train {
 
 // Notes what it is asked for; its loss per image is the label.
-class Recorder final : public engine::Engine {
+class FakeEngine final : public engine::Engine {
  public:
   using Engine::Engine;
   std::vector<std::vector<std::int64_t>> batches;
   std::vector<std::uint64_t> steps;
-  double poison = 0;
+  double extra_loss = 0;
 
   std::string_view name() const override { return "recorder"; }
   at::Tensor forward(const network::Tensors&, const at::Tensor& images, engine::Mode, engine::Randomness,
@@ -37,7 +37,7 @@ class Recorder final : public engine::Engine {
     for (const at::Tensor& each : gradients) each.fill_(-1);
     batches.emplace_back(batch.indices.begin(), batch.indices.end());
     steps.push_back(randomness.step);
-    engine::StepResult result{poison, 1};
+    engine::StepResult result{extra_loss, 1};
     for (const std::int64_t label : labels) result.loss_sum += static_cast<double>(label);
     return result;
   }

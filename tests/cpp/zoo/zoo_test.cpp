@@ -46,13 +46,13 @@ Layer expected_layer(const GoldenLayer& row) {
   throw std::invalid_argument("the golden table has an unknown layer: " + std::string(row.op));
 }
 
-void check_node(const network::Node& node, const network::NodeAnalysis& facts, const GoldenLayer& row, int index) {
+void check_node(const network::Node& node, const network::NodeAnalysis& info, const GoldenLayer& row, int index) {
   const Layer expected = expected_layer(row);
   EXPECT_EQ(node.layer, expected) << to_string(node.layer) << " instead of " << to_string(expected);
   EXPECT_EQ(node.inputs, std::vector<int>{index - 1});
-  EXPECT_EQ(facts.output_shape, row.output_shape);
-  EXPECT_EQ(facts.parameters, row.params);
-  EXPECT_EQ(facts.receptive_field, row.receptive_field.value_or(0));
+  EXPECT_EQ(info.output_shape, row.output_shape);
+  EXPECT_EQ(info.parameters, row.params);
+  EXPECT_EQ(info.receptive_field, row.receptive_field.value_or(0));
   if (!row.name.empty()) {
     EXPECT_EQ(node.name, row.name);
   }
@@ -73,7 +73,7 @@ TEST_P(Golden, EveryLayerIsTheTables) {
   EXPECT_EQ(analysis.parameter_count, golden.params);
   EXPECT_EQ(analysis.macs, golden.macs);
   std::int64_t buffers = 0;
-  for (const network::NodeAnalysis& facts : analysis.nodes) buffers += facts.buffers;
+  for (const network::NodeAnalysis& info : analysis.nodes) buffers += info.buffers;
   EXPECT_EQ(buffers, golden.buffers);
 }
 

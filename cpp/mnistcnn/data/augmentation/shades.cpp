@@ -15,95 +15,97 @@ Rectangle clipped(const Size& size, Rectangle r) {
   return {top, left, std::max<std::int64_t>(bottom - top, 0), std::max<std::int64_t>(right - left, 0)};
 }
 
-// ---- shades
+// ---- intensity
 
 using Table = std::array<std::uint8_t, 256>;
 
-// Every byte between `dark` and itself, or beyond: Pillow's Image.blend.
+// Lookup table of Pillow's Image.blend between the constant `dark` and the image.
 Table blend_table(int dark, double factor) {
   Table table;
-  const auto share = static_cast<float>(factor);
+  const auto weight = static_cast<float>(factor);
   for (int value = 0; value < 256; ++value) {
-    const float blended = static_cast<float>(dark) + share * static_cast<float>(value - dark);
+    const float blended = static_cast<float>(dark) + weight * static_cast<float>(value - dark);
     table[static_cast<std::size_t>(value)] = static_cast<std::uint8_t>(std::clamp(blended, 0.0F, 255.0F));
   }
   return table;
 }
 
-void look_up(std::uint8_t* image, const Size& size, const Table& table) {
+void apply_table(std::uint8_t* image, const Size& size, const Table& table) {
   for (std::int64_t i = 0; i < size.bytes(); ++i) image[i] = table[image[i]];
 }
 
-// The mean grey, rounded; of three channels as Pillow weighs them.
+// Return the rounded mean grey value. RGB images use Pillow's luma weights.
 int mean_grey(const std::uint8_t* image, const Size& size) {
   std::int64_t sum = 0;
   const std::int64_t plane = size.plane();
-  const bool colours = size.channels == 3;
-  for (std::int64_t i = 0; colours && i < plane; ++i)
+  const bool is_rgb = size.channels == 3;
+  for (std::int64_t i = 0; is_rgb && i < plane; ++i)
     sum += (image[i] * 19595 + image[plane + i] * 38470 + image[2 * plane + i] * 7471 + 0x8000) >> 16;
-  for (std::int64_t i = 0; !colours && i < size.bytes(); ++i) sum += image[i];
-  return static_cast<int>(static_cast<double>(sum) / static_cast<double>(colours ? plane : size.bytes()) + 0.5);
+  for (std::int64_t i = 0; !is_rgb && i < size.bytes(); ++i) sum += image[i];
+  return static_cast<int>(static_cast<double>(sum) / static_cast<double>(is_rgb ? plane : size.bytes()) + 0.5);
 }
 
 // ---- thickness
 
-struct Brighter {
-  static std::uint8_t of(std::uint8_t a, std::uint8_t b) { return std::max(a, b); }
+struct Maximum {
+  static std::uint8_t apply(std::uint8_t a, std::uint8_t b) { return std::max(a, b); }
 };
-struct Darker {
-  static std::uint8_t of(std::uint8_t a, std::uint8_t b) { return std::min(a, b); }
+struct Minimum {
+  static std::uint8_t apply(std::uint8_t a, std::uint8_t b) { return std::min(a, b); }
 };
 
-// Each pixel with its left and right neighbours.
-template <class Choice>
-void spread_row(const std::uint8_t* in, std::int64_t width, std::uint8_t* out) {
+// Combine each pixel with its left and right neighbours.
+template <class Operation>
+void filter_row(const std::uint8_t* in, std::int64_t width, std::uint8_t* out) {
   if (width == 1) {
     out[0] = in[0];
     return;
   }
-  out[0] = Choice::of(in[0], in[1]);
-  for (std::int64_t x = 1; x + 1 < width; ++x) out[x] = Choice::of(in[x], Choice::of(in[x - 1], in[x + 1]));
-  out[width - 1] = Choice::of(in[width - 1], in[width - 2]);
+  out[0] = Operation::apply(in[0], in[1]);
+  for (std::int64_t x = 1; x + 1 < width; ++x) out[x] = Operation::apply(in[x], Operation::apply(in[x - 1], in[x + 1]));
+  out[width - 1] = Operation::apply(in[width - 1], in[width - 2]);
 }
 
-template <class Choice>
-void choose(const std::uint8_t* in, std::int64_t count, std::uint8_t* out) {
-  for (std::int64_t i = 0; i < count; ++i) out[i] = Choice::of(out[i], in[i]);
+template <class Operation>
+void combine(const std::uint8_t* in, std::int64_t count, std::uint8_t* out) {
+  for (std::int64_t i = 0; i < count; ++i) out[i] = Operation::apply(out[i], in[i]);
 }
 
-// One pixel in every direction: by a square of 3 x 3, or by a plus. Outside the image there is nothing.
-template <class Choice>
-void spread(const std::uint8_t* in, Sides size, bool square, std::uint8_t* out, std::uint8_t* scratch) {
+// Apply a 3 x 3 filter with a square or a plus-shaped structuring element. Pixels outside the image are ignored.
+template <class Operation>
+void filter_3x3(const std::uint8_t* in, Extent size, bool square, std::uint8_t* out, std::uint8_t* scratch) {
   const std::int64_t width = size.width;
-  for (std::int64_t y = 0; y < size.height; ++y) spread_row<Choice>(in + y * width, width, scratch + y * width);
+  for (std::int64_t y = 0; y < size.height; ++y) filter_row<Operation>(in + y * width, width, scratch + y * width);
   std::memcpy(out, scratch, static_cast<std::size_t>(size.height * width));
   const std::uint8_t* const neighbours = square ? scratch : in;
   for (std::int64_t y = 0; y < size.height; ++y) {
-    if (y > 0) choose<Choice>(neighbours + (y - 1) * width, width, out + y * width);
-    if (y + 1 < size.height) choose<Choice>(neighbours + (y + 1) * width, width, out + y * width);
+    if (y > 0) combine<Operation>(neighbours + (y - 1) * width, width, out + y * width);
+    if (y + 1 < size.height) combine<Operation>(neighbours + (y + 1) * width, width, out + y * width);
   }
 }
 
-// Plus and square in turns make octagons.
-template <class Choice>
-void spread_by(const std::uint8_t* in, Sides size, double distance, std::uint8_t* out, std::uint8_t* scratch) {
+// Alternating plus and square elements approximate an octagon of radius `distance`. A fractional distance interpolates
+// between the two nearest integer distances.
+template <class Operation>
+void filter_by_distance(const std::uint8_t* in, Extent size, double distance, std::uint8_t* out,
+                        std::uint8_t* scratch) {
   const std::int64_t plane = size.height * size.width;
-  std::uint8_t *now = scratch, *next = scratch + plane, *const rows = scratch + 2 * plane;
-  std::memcpy(now, in, static_cast<std::size_t>(plane));
-  const auto whole = static_cast<int>(distance);
-  const auto part = static_cast<int>(std::lround((distance - whole) * 256));
-  for (int i = 0; i < whole; ++i) {
-    spread<Choice>(now, size, i % 2 == 1, next, rows);
-    std::swap(now, next);
+  std::uint8_t *current = scratch, *next = scratch + plane, *const rows = scratch + 2 * plane;
+  std::memcpy(current, in, static_cast<std::size_t>(plane));
+  const auto full_steps = static_cast<int>(distance);
+  const auto fraction = static_cast<int>(std::lround((distance - full_steps) * 256));
+  for (int i = 0; i < full_steps; ++i) {
+    filter_3x3<Operation>(current, size, i % 2 == 1, next, rows);
+    std::swap(current, next);
   }
-  spread<Choice>(now, size, whole % 2 == 1, next, rows);
+  filter_3x3<Operation>(current, size, full_steps % 2 == 1, next, rows);
   for (std::int64_t i = 0; i < plane; ++i)
-    out[i] = static_cast<std::uint8_t>((now[i] * (256 - part) + next[i] * part + 128) >> 8);
+    out[i] = static_cast<std::uint8_t>((current[i] * (256 - fraction) + next[i] * fraction + 128) >> 8);
 }
 
 }  // namespace
 
-void paint(std::uint8_t* image, const Size& size, Rectangle where, std::uint8_t value) {
+void fill_rectangle(std::uint8_t* image, const Size& size, Rectangle where, std::uint8_t value) {
   const Rectangle r = clipped(size, where);
   for (std::int64_t c = 0; c < size.channels; ++c)
     for (std::int64_t y = 0; y < r.height; ++y)
@@ -111,7 +113,7 @@ void paint(std::uint8_t* image, const Size& size, Rectangle where, std::uint8_t 
                   static_cast<std::size_t>(r.width));
 }
 
-void paint_noise(std::uint8_t* image, const Size& size, Rectangle where, const common::Stream& stream) {
+void fill_rectangle_with_noise(std::uint8_t* image, const Size& size, Rectangle where, const common::Stream& stream) {
   const Rectangle r = clipped(size, where);
   std::uint64_t drawn = 0;
   for (std::int64_t c = 0; c < size.channels; ++c)
@@ -122,21 +124,21 @@ void paint_noise(std::uint8_t* image, const Size& size, Rectangle where, const c
 }
 
 void change_brightness(std::uint8_t* image, const Size& size, double factor) {
-  if (factor != 1) look_up(image, size, blend_table(0, factor));
+  if (factor != 1) apply_table(image, size, blend_table(0, factor));
 }
 
 void change_contrast(std::uint8_t* image, const Size& size, double factor) {
-  if (factor != 1) look_up(image, size, blend_table(mean_grey(image, size), factor));
+  if (factor != 1) apply_table(image, size, blend_table(mean_grey(image, size), factor));
 }
 
-void thicken(const Picture& in, double amount, std::uint8_t* out, std::uint8_t* scratch) {
-  const Sides sides{in.size.height, in.size.width};
+void dilate_or_erode(const ImageView& in, double amount, std::uint8_t* out, std::uint8_t* scratch) {
+  const Extent extent{in.size.height, in.size.width};
   for (std::int64_t c = 0; c < in.size.channels; ++c) {
     const std::int64_t at = c * in.size.plane();
     if (amount >= 0)
-      spread_by<Brighter>(in.pixels + at, sides, amount, out + at, scratch);
+      filter_by_distance<Maximum>(in.pixels + at, extent, amount, out + at, scratch);
     else
-      spread_by<Darker>(in.pixels + at, sides, -amount, out + at, scratch);
+      filter_by_distance<Minimum>(in.pixels + at, extent, -amount, out + at, scratch);
   }
 }
 

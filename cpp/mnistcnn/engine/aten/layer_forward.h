@@ -15,7 +15,7 @@ struct NodeContext {
   const network::NodeAnalysis& analysis;
   at::Tensor weight, bias;                    // undefined when the layer has none
   at::Tensor running_mean, running_variance;  // likewise; updated in place in training mode
-  at::Tensor batches_seen;                    // i64 scalar
+  at::Tensor num_batches_tracked;             // i64 scalar
   Mode mode;
   Randomness randomness;
 };

@@ -18,7 +18,7 @@ struct Adagrad {
 
   bool has_momentum() const { return false; }
   Slots slots() const { return {"sum"}; }
-  double first_value() const { return initial_accumulator_value; }
+  double initial_state_value() const { return initial_accumulator_value; }
 
   struct Formula {
     static constexpr std::size_t kSlots = 1;
@@ -33,7 +33,7 @@ struct Adagrad {
     }
   };
 
-  void with_formula(const Step& step, auto&& run) const {
+  void with_formula(const OptimizerStep& step, auto&& run) const {
     const double rate = step.learning_rate / (1 + static_cast<double>(step.number - 1) * lr_decay);
     run(Formula{.rate = static_cast<float>(rate),
                 .decay = static_cast<float>(step.decayed ? weight_decay : 0),

@@ -10,10 +10,11 @@
 
 namespace mnistcnn::train {
 
-void Muon::step_matrix(const Step& step, at::Tensor value, const at::Tensor& gradient, at::Tensor velocity) const {
-  const double now = step.momentum.value_or(momentum), decay = step.decayed ? weight_decay : 0;
-  velocity.lerp_(gradient, 1 - now);
-  const at::Tensor update = orthogonalised(nesterov ? gradient.lerp(velocity, now) : velocity);
+void Muon::step_matrix(const OptimizerStep& step, at::Tensor value, const at::Tensor& gradient,
+                       at::Tensor velocity) const {
+  const double current_momentum = step.momentum.value_or(momentum), decay = step.decayed ? weight_decay : 0;
+  velocity.lerp_(gradient, 1 - current_momentum);
+  const at::Tensor update = orthogonalised(nesterov ? gradient.lerp(velocity, current_momentum) : velocity);
   const auto rows = static_cast<double>(value.size(0)), columns = static_cast<double>(value.size(1));
   const double ratio =
       match_rms_adamw ? 0.2 * std::sqrt(std::max(rows, columns)) : std::sqrt(std::max(1.0, rows / columns));

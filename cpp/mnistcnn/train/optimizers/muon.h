@@ -40,15 +40,15 @@ struct Muon {
   Slots slots() const { return {"exp_avg", "exp_avg_sq", "momentum_buffer"}; }
 
   // For what is no matrix.
-  void with_formula(const Step& step, auto&& run) const {
-    Step rest = step;
-    rest.learning_rate *= adam_rate;
-    rest.momentum.reset();
-    Adam{adam_beta1, adam_beta2, adam_eps, adam_weight_decay, false, true}.with_formula(rest, run);
+  void with_formula(const OptimizerStep& step, auto&& run) const {
+    OptimizerStep adam_step = step;
+    adam_step.learning_rate *= adam_rate;
+    adam_step.momentum.reset();
+    Adam{adam_beta1, adam_beta2, adam_eps, adam_weight_decay, false, true}.with_formula(adam_step, run);
   }
 
   // value, gradient, velocity: f32 [rows, columns], views that are changed in place
-  void step_matrix(const Step& step, at::Tensor value, const at::Tensor& gradient, at::Tensor velocity) const;
+  void step_matrix(const OptimizerStep& step, at::Tensor value, const at::Tensor& gradient, at::Tensor velocity) const;
 
  private:
   at::Tensor orthogonalised(const at::Tensor& matrix) const;

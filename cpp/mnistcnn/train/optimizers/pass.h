@@ -12,7 +12,7 @@
 namespace mnistcnn::train {
 
 // What is done to every gradient before the rule sees it.
-struct Shaping {
+struct GradientTransform {
   float l1 = 0;      // times the sign of the value is added
   float factor = 1;  // of the clipping by norm
   float limit = std::numeric_limits<float>::infinity();
@@ -24,28 +24,29 @@ struct Shaping {
 };
 
 template <class Formula>
-void pass_over_floats(const Formula formula, const Shaping shaping, Range range, float* __restrict values,
-                      const float* __restrict gradients, const std::array<float*, Formula::kSlots> slots) {
+void update_floats(const Formula formula, const GradientTransform transform, IndexRange range, float* __restrict values,
+                   const float* __restrict gradients, const std::array<float*, Formula::kSlots> slots) {
   for (std::int64_t i = range.begin; i < range.end; ++i) {
     float value = values[i];
     std::array<float, Formula::kSlots> state;
     for (std::size_t slot = 0; slot < Formula::kSlots; ++slot) state[slot] = slots[slot][i];
-    formula(value, shaping(gradients[i], value), state);
+    formula(value, transform(gradients[i], value), state);
     values[i] = value;
     for (std::size_t slot = 0; slot < Formula::kSlots; ++slot) slots[slot][i] = state[slot];
   }
 }
 
 template <class Formula>
-void pass_over_tensors(const Formula& formula, const Shaping& shaping, Range range, const at::Tensor& values,
-                       const at::Tensor& gradients, const std::array<at::Tensor, Formula::kSlots>& slots) {
-  const auto stretch = [range](const at::Tensor& flat) { return flat.slice(0, range.begin, range.end); };
-  at::Tensor value = stretch(values);
+void update_tensors(const Formula& formula, const GradientTransform& transform, IndexRange range,
+                    const at::Tensor& values, const at::Tensor& gradients,
+                    const std::array<at::Tensor, Formula::kSlots>& slots) {
+  const auto slice_of = [range](const at::Tensor& flat) { return flat.slice(0, range.begin, range.end); };
+  at::Tensor value = slice_of(values);
   std::array<at::Tensor, Formula::kSlots> state;
-  for (std::size_t slot = 0; slot < Formula::kSlots; ++slot) state[slot] = stretch(slots[slot]);
-  formula(value, shaping(stretch(gradients), value), state);
-  stretch(values).copy_(value);
-  for (std::size_t slot = 0; slot < Formula::kSlots; ++slot) stretch(slots[slot]).copy_(state[slot]);
+  for (std::size_t slot = 0; slot < Formula::kSlots; ++slot) state[slot] = slice_of(slots[slot]);
+  formula(value, transform(slice_of(gradients), value), state);
+  slice_of(values).copy_(value);
+  for (std::size_t slot = 0; slot < Formula::kSlots; ++slot) slice_of(slots[slot]).copy_(state[slot]);
 }
 
 }  // namespace mnistcnn::train

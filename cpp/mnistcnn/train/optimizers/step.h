@@ -10,7 +10,7 @@
 namespace mnistcnn::train {
 
 // What a rule must know of the step it is about to make.
-struct Step {
+struct OptimizerStep {
   double learning_rate;
   std::optional<double> momentum;  // a schedule's; the rule's own where there is none
   bool decayed;                    // whether these parameters take part in weight decay
