@@ -15,7 +15,7 @@ namespace {
 
 using at::Tensor;
 
-// Pointers to the tensors of a model for one call. Parameters that are not contiguous are copied for its duration.
+// Pointers to the tensors of a model for one call. Non-contiguous parameters are copied for the duration of the call.
 class CallTensors {
  public:
   CallTensors(std::span<const Tensor> parameters, std::span<const Tensor> gradients) {
@@ -71,7 +71,7 @@ class LanesAdapter final : public Engine {
 
   Tensor backward(std::span<const Tensor> parameters, std::span<const Tensor> gradients,
                   const Tensor& output_gradients) override {
-    if (saved_.keep == Keep::kNothing) throw std::logic_error("backward needs a forward before it");
+    if (saved_.keep == Keep::kNothing) throw std::logic_error("backward must be called after forward, at most once");
     check_output_gradients(output_gradients, output_shape_of(saved_.images[0]));
     check_gradients(gradients);
     const Tensor contiguous = output_gradients.contiguous();
@@ -102,7 +102,7 @@ class LanesAdapter final : public Engine {
   }
 
  private:
-  // What the latest forward kept for a backward.
+  // What the latest forward saved for backward.
   struct Saved {
     Keep keep = Keep::kNothing;
     std::vector<std::int64_t> images;  // their shape

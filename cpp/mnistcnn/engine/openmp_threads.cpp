@@ -16,19 +16,19 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::microseconds kMaxDelay{200};  // of the slowest thread
-// Gain of borrowing per run: a delay is followed by so many runs on own threads that the gain would have made up for
-// it.
+constexpr std::chrono::microseconds kMaxDelay{200};  // tolerated delay of the slowest thread
+// Approximate gain of a run on borrowed threads. After a delay the next delay / kGainPerRun runs use the pool's own
+// threads.
 constexpr std::chrono::microseconds kGainPerRun{100};
 constexpr int kMaxRunsWithout = 1000;
 constexpr int kSoftPause = 1;
 
-// Functions of the OpenMP library that PyTorch is linked with; a process may hold several such libraries. nullptr if it
-// has none, or one without the function.
+// Functions of the OpenMP library that PyTorch is linked with; a process may have loaded several OpenMP libraries.
+// nullptr if there is none or it lacks the function.
 struct Functions {
   int (*pause_all)(int kind) = nullptr;  // OpenMP 5.0's omp_pause_resource_all
   int (*thread_number)() = nullptr;      // omp_get_thread_num
-  // GCC's entry point for `#pragma omp parallel num_threads(threads)`; LLVM's library has it as well.
+  // GCC's entry point for `#pragma omp parallel num_threads(threads)`; LLVM's library provides it too.
   void (*parallel)(void (*work)(void*), void* context, unsigned threads, unsigned flags) = nullptr;
 };
 
@@ -37,7 +37,7 @@ void load_function(void* library, const char* name, Function*& function) {
   function = reinterpret_cast<Function*>(dlsym(library, name));
 }
 
-// In the child of a fork the parent's OpenMP threads do not exist, and a parallel region would wait for them forever.
+// After fork() the child has no OpenMP threads, and a parallel region would wait for them forever.
 std::atomic<bool> in_forked_child{false};
 
 Functions load_functions() {

@@ -14,24 +14,25 @@ namespace {
 using common::bracketed;
 using common::text;
 
-constexpr std::int64_t kMaxElements = std::int64_t{1} << 31;  // of one tensor: more is a mistake, not a network
+constexpr std::int64_t kMaxElements = std::int64_t{1} << 31;  // of one tensor; also prevents overflow
 
-// The tensors a layer brings, in PyTorch's order and with PyTorch's names.
+// A tensor that a layer requires, with PyTorch's name.
 struct TensorRequirement {
   const char* suffix;
   Role role;
   Shape shape;
 };
 
-// What one layer makes of its inputs. `fail` stops with the node's name in front.
+// Properties of one layer for given input shapes.
 struct LayerInfo {
   Shape output;
   std::vector<TensorRequirement> parameters, buffers;
   std::int64_t macs = 0;
-  std::int64_t kernel = 1, stride = 1;  // for the receptive field; kernel 0: every position is mixed
+  std::int64_t kernel = 1, stride = 1;  // for the receptive field; kernel 0: each output depends on all positions
   bool counts_batches = false;
 };
 
+// Computes the LayerInfo of a node. Throws std::invalid_argument with the name of the node if a layer is invalid.
 class LayerAnalyzer {
  public:
   LayerAnalyzer(const Node& node, const std::vector<Shape>& inputs) : node_(node), inputs_(inputs) {}
@@ -67,7 +68,7 @@ class LayerAnalyzer {
   LayerInfo operator()(const Linear& linear) const {
     const Shape& in = single_input();
     if (in.size() != 1)
-      fail(text("needs a flat input [features], but its input is ", bracketed(in), "; put a Flatten() before it"));
+      fail(text("requires a flat input [features], got ", bracketed(in), "; put a Flatten() before it"));
     check_positive("out_features", linear.out_features);
     LayerInfo info;
     info.output = {linear.out_features};
@@ -81,13 +82,13 @@ class LayerAnalyzer {
   LayerInfo operator()(const BatchNorm2d& norm) const { return running_norm(norm, feature_map("batch norm 2d")); }
   LayerInfo operator()(const InstanceNorm2d& norm) const {
     const Shape& in = feature_map("instance norm 2d");
-    if (in[1] * in[2] < 2) fail(text("normalises over one position only: its input is ", bracketed(in)));
+    if (in[1] * in[2] < 2) fail(text("requires more than one position to normalise over, got input ", bracketed(in)));
     return running_norm(norm, in);
   }
   LayerInfo operator()(const BatchNorm1d& norm) const {
     if (single_input().size() != 1)
-      fail(text("batch norm 1d needs a flat input [features], but its input is ", bracketed(single_input()),
-                "; use BatchNorm2d for maps"));
+      fail(text("batch norm 1d requires a flat input [features], got ", bracketed(single_input()),
+                "; use BatchNorm2d for feature maps"));
     return running_norm(norm, single_input());
   }
 
@@ -107,7 +108,7 @@ class LayerAnalyzer {
     const bool fits = !norm.normalized_shape.empty() && norm.normalized_shape.size() <= in.size() &&
                       std::equal(norm.normalized_shape.rbegin(), norm.normalized_shape.rend(), in.rbegin());
     if (!fits)
-      fail(text("normalized_shape ", bracketed(norm.normalized_shape), " must be the end of the input's shape ",
+      fail(text("normalized_shape ", bracketed(norm.normalized_shape), " must equal the last dimensions of the input ",
                 bracketed(in)));
     LayerInfo info = same_shape();
     if (norm.affine) add_affine(info, norm.normalized_shape, norm.bias);
@@ -126,7 +127,7 @@ class LayerAnalyzer {
     check_positive("output", pool.output);
     LayerInfo info;
     info.output = {in[0], pool.output.height, pool.output.width};
-    // Windows are as large as the map divided by the outputs, rounded up.
+    // The largest window has ceil(input size / output size) positions.
     info.kernel = std::max((in[1] + pool.output.height - 1) / pool.output.height,
                            (in[2] + pool.output.width - 1) / pool.output.width);
     info.stride = std::max<std::int64_t>({1, in[1] / pool.output.height, in[2] / pool.output.width});
@@ -158,7 +159,7 @@ class LayerAnalyzer {
     check_at_least_two_inputs();
     for (const Shape& shape : inputs_)
       if (shape != inputs_[0])
-        fail(text("adds inputs of different shapes, ", bracketed(inputs_[0]), " and ", bracketed(shape)));
+        fail(text("requires inputs of the same shape, got ", bracketed(inputs_[0]), " and ", bracketed(shape)));
     return with_output(inputs_[0]);
   }
 
@@ -168,20 +169,21 @@ class LayerAnalyzer {
     for (std::size_t i = 1; i < inputs_.size(); ++i) {
       const Shape& shape = inputs_[i];
       if (shape.size() != output.size() || !std::equal(shape.begin() + 1, shape.end(), output.begin() + 1))
-        fail(text("joins channels of maps of different sizes, ", bracketed(inputs_[0]), " and ", bracketed(shape)));
+        fail(text("requires inputs of the same height and width, got ", bracketed(inputs_[0]), " and ",
+                  bracketed(shape)));
       output[0] += shape[0];
     }
     return with_output(output);
   }
 
   LayerInfo operator()(const Multiply&) const {
-    if (inputs_.size() != 2) fail(text("takes two inputs, but has ", inputs_.size()));
+    if (inputs_.size() != 2) fail(text("requires two inputs, got ", inputs_.size()));
     const Shape &first = inputs_[0], &second = inputs_[1];
     bool fits = first.size() == second.size();
     for (std::size_t i = 0; fits && i < first.size(); ++i) fits = second[i] == first[i] || second[i] == 1;
     if (!fits)
-      fail(text("the second input ", bracketed(second), " must have the sizes of the first ", bracketed(first),
-                ", or 1 in their place"));
+      fail(text("the second input ", bracketed(second), " must be broadcastable to the first ", bracketed(first),
+                ": each dimension must be equal or 1"));
     return with_output(first);
   }
 
@@ -191,7 +193,7 @@ class LayerAnalyzer {
       fail(text("shape ", bracketed(reshape.shape), " must be [channels, height, width] or [features]"));
     for (const std::int64_t size : reshape.shape) check_positive("shape", size);
     if (checked_count(reshape.shape) != checked_count(in))
-      fail(text("shape ", bracketed(reshape.shape), " has another number of elements than its input ", bracketed(in)));
+      fail(text("shape ", bracketed(reshape.shape), " must have as many elements as the input ", bracketed(in)));
     LayerInfo info = with_output(reshape.shape);
     info.kernel = 0;
     return info;
@@ -203,9 +205,9 @@ class LayerAnalyzer {
     check_not_negative("padding", {border.top, border.bottom, border.left, border.right});
     const std::int64_t rows = std::max(border.top, border.bottom), columns = std::max(border.left, border.right);
     if (pad.mode == "reflect" && (rows >= in[1] || columns >= in[2]))
-      fail(text("reflection needs a padding below the input's size ", bracketed(in)));
+      fail(text("reflection padding must be smaller than the input ", bracketed(in)));
     if (pad.mode == "circular" && (rows > in[1] || columns > in[2]))
-      fail(text("circular padding must not exceed the input's size ", bracketed(in)));
+      fail(text("circular padding must not be larger than the input ", bracketed(in)));
     if (pad.mode != "constant" && pad.mode != "reflect" && pad.mode != "replicate" && pad.mode != "circular")
       fail(text("mode '", pad.mode, "' must be 'constant', 'reflect', 'replicate' or 'circular'"));
     return with_output({in[0], in[1] + border.top + border.bottom, in[2] + border.left + border.right});
@@ -219,7 +221,7 @@ class LayerAnalyzer {
     for (std::size_t i = 0; is_permutation && i < sorted.size(); ++i)
       is_permutation = sorted[i] == static_cast<std::int64_t>(i);
     if (!is_permutation)
-      fail(text("order ", bracketed(permute.order), " must name each dimension of its input ", bracketed(in),
+      fail(text("order ", bracketed(permute.order), " must contain each dimension of the input ", bracketed(in),
                 " once, counted from 0 without the batch"));
     LayerInfo info;
     for (const std::int64_t from : permute.order) info.output.push_back(in[static_cast<std::size_t>(from)]);
@@ -229,12 +231,12 @@ class LayerAnalyzer {
   LayerInfo operator()(const Slice& slice) const {
     const Shape& in = single_input();
     if (slice.dimension < 0 || slice.dimension >= static_cast<std::int64_t>(in.size()))
-      fail(text("dimension ", slice.dimension, " is not one of its input ", bracketed(in)));
+      fail(text("dimension ", slice.dimension, " is out of range for the input ", bracketed(in)));
     check_positive("step", slice.step);
     LayerInfo info = same_shape();
     std::int64_t& size = info.output[static_cast<std::size_t>(slice.dimension)];
     if (slice.start < 0 || slice.stop > size || slice.start >= slice.stop)
-      fail(text("start=", slice.start, ", stop=", slice.stop, " must lie in order within 0 and ", size));
+      fail(text("start=", slice.start, ", stop=", slice.stop, " must satisfy 0 <= start < stop <= ", size));
     size = (slice.stop - slice.start + slice.step - 1) / slice.step;
     return info;
   }
@@ -244,7 +246,7 @@ class LayerAnalyzer {
     bool fits = in.size() == expand.shape.size();
     for (std::size_t i = 0; fits && i < in.size(); ++i) fits = in[i] == expand.shape[i] || in[i] == 1;
     if (!fits)
-      fail(text("cannot expand its input ", bracketed(in), " to shape ", bracketed(expand.shape),
+      fail(text("cannot expand the input ", bracketed(in), " to shape ", bracketed(expand.shape),
                 "; only dimensions of size 1 can change"));
     for (const std::int64_t size : expand.shape) check_positive("shape", size);
     return with_output(expand.shape);
@@ -253,7 +255,7 @@ class LayerAnalyzer {
   LayerInfo operator()(const Amax& amax) const {
     const Shape& in = single_input();
     if (amax.dimension < 0 || amax.dimension >= static_cast<std::int64_t>(in.size()))
-      fail(text("dimension ", amax.dimension, " is not one of its input ", bracketed(in)));
+      fail(text("dimension ", amax.dimension, " is out of range for the input ", bracketed(in)));
     LayerInfo info = same_shape();
     info.output[static_cast<std::size_t>(amax.dimension)] = 1;
     if (in.size() == 1 || amax.dimension > 0) info.kernel = 0;
@@ -284,18 +286,18 @@ class LayerAnalyzer {
 
  private:
   const Shape& single_input() const {
-    if (inputs_.size() != 1) fail(text("takes one input, but has ", inputs_.size()));
+    if (inputs_.size() != 1) fail(text("requires one input, got ", inputs_.size()));
     return inputs_[0];
   }
 
   const Shape& feature_map(const char* what) const {
     const Shape& in = single_input();
-    if (in.size() != 3) fail(text(what, " needs a map [channels, height, width], but its input is ", bracketed(in)));
+    if (in.size() != 3) fail(text(what, " requires a feature map [channels, height, width], got ", bracketed(in)));
     return in;
   }
 
   void check_at_least_two_inputs() const {
-    if (inputs_.size() < 2) fail(text("takes two or more inputs, but has ", inputs_.size()));
+    if (inputs_.size() < 2) fail(text("requires two or more inputs, got ", inputs_.size()));
   }
 
   void check_positive(const char* name, std::int64_t value) const {
@@ -320,7 +322,7 @@ class LayerAnalyzer {
                       std::int64_t dilation) const {
     const std::int64_t effective_kernel = dilation * (kernel - 1) + 1;
     if (effective_kernel > padded)
-      fail(text("the kernel's ", direction, " ", effective_kernel, " is larger than its padded input's ", padded,
+      fail(text("the kernel's ", direction, " ", effective_kernel, " is larger than the padded input's ", padded,
                 " (input ", bracketed(inputs_[0]), ")"));
     return (padded - effective_kernel) / stride + 1;
   }
@@ -350,7 +352,7 @@ class LayerAnalyzer {
   template <class Norm>
   LayerInfo running_norm(const Norm& norm, const Shape& in) const {
     check_positive_number("eps", norm.eps);
-    if (norm.momentum > 1) fail(text("momentum ", norm.momentum, " must not be above 1"));
+    if (norm.momentum > 1) fail(text("momentum ", norm.momentum, " must be at most 1"));
     LayerInfo info = same_shape();
     if (norm.affine) add_affine(info, {in[0]}, true);
     if (norm.track_running_stats) {
@@ -386,7 +388,7 @@ class LayerAnalyzer {
     if (!ceil_mode) return floor_extent;
     const std::int64_t span = size + 2 * padding - (dilation * (kernel - 1) + 1);
     const std::int64_t ceil_extent = (span + stride - 1) / stride + 1;
-    // The last window must begin inside the map or its leading border.
+    // As in PyTorch, the last window must start inside the input or its leading padding.
     return (ceil_extent - 1) * stride >= size + padding ? ceil_extent - 1 : ceil_extent;
   }
 
@@ -394,7 +396,7 @@ class LayerAnalyzer {
   const std::vector<Shape>& inputs_;
 };
 
-// Gathers the facts of all nodes into one Analysis.
+// Computes the Analysis of a graph.
 class GraphAnalyzer {
  public:
   explicit GraphAnalyzer(const Graph& graph) : graph_(graph) {}
@@ -448,11 +450,11 @@ class GraphAnalyzer {
   }
 
   void check_name(const Node& node, const LayerAnalyzer& analyzer) {
-    if (node.name.empty()) analyzer.fail("a node needs a name");
+    if (node.name.empty()) analyzer.fail("the node must have a name");
     if (!names_.insert(node.name).second) analyzer.fail("another node has the same name");
   }
 
-  // Returns the number of elements that are new: none for a shared tensor.
+  // Return the number of new elements: 0 for a shared tensor.
   std::int64_t add_tensor(std::vector<TensorSpec>& list, std::int64_t& total, const TensorRequirement& requirement,
                           int index, NodeAnalysis& result) {
     const std::int64_t count = element_count(requirement.shape);
@@ -462,7 +464,7 @@ class GraphAnalyzer {
       tensor_index = index_of_owner_tensor(*shared, name);
       const TensorSpec& spec = list[static_cast<std::size_t>(tensor_index)];
       if (spec.count != count)
-        throw std::invalid_argument(text("'", name, "' ", bracketed(requirement.shape), " can't share '", spec.name,
+        throw std::invalid_argument(text("'", name, "' ", bracketed(requirement.shape), " cannot share '", spec.name,
                                          "' ", bracketed(spec.shape), ": they differ in size"));
       return 0;
     }
@@ -494,12 +496,12 @@ class GraphAnalyzer {
         earlier ? analysis_.nodes[static_cast<std::size_t>(shared.owner)].tensors[static_cast<std::size_t>(shared.role)]
                 : -1;
     if (tensor_index < 0)
-      throw std::invalid_argument(
-          text("'", name, "' can't be shared: node ", shared.owner, " has no such tensor, or does not come before it"));
+      throw std::invalid_argument(text("'", name, "' cannot be shared: node ", shared.owner,
+                                       " has no such tensor, or does not come before it"));
     return tensor_index;
   }
 
-  // By convention only convolutions and pools widen the view, norms don't. Several inputs: the widest and coarsest.
+  // By convention norms do not increase the receptive field. With several inputs, the maximum over the inputs counts.
   void set_receptive_field(NodeAnalysis& result, const Node& node, const LayerInfo& info) const {
     bool covers_all_positions = info.kernel == 0;
     std::int64_t field = 1, jump = 1;
@@ -544,8 +546,8 @@ void check_batch(const Graph& graph, const Analysis& analysis, std::int64_t imag
     const Shape& shape = analysis.nodes[i].output_shape;
     if (images * element_count(shape) > shape[0]) continue;
     throw std::invalid_argument(text("node '", node.name, "' (", op_name(node.layer),
-                                     "): needs more than one value per ", "channel, but its input is ",
-                                     bracketed(shape), " of ", images, " image; use a larger batch"));
+                                     "): requires more than one value per ", "channel, got input ", bracketed(shape),
+                                     " with batch size ", images, "; use a larger batch"));
   }
 }
 

@@ -1,5 +1,5 @@
-// Three networks for small budgets of parameters, trained by one script. The golden table (tests/python/golden) lists
-// them as source 002 and names no file.
+// Three networks with few parameters, trained by one script. They are source 002 in the golden table
+// (tests/python/golden), which gives no file.
 #include "mnistcnn/zoo/sources.h"
 
 namespace mnistcnn::zoo {
@@ -71,9 +71,9 @@ Definition budget_model3(std::int64_t classes) {
 std::vector<Entry> budget_entries() {
   const Citation citation{.project = "Networks for small budgets of parameters, models 1 to 3"};
   return {
-      {"budget_model1", "Two convolutions and two linear layers; gives logits.", citation, budget_model1},
-      {"budget_model2", "Model 1, narrower and with dropout; gives logits.", citation, budget_model2},
-      {"budget_model3", "Convolutions down to a single pixel; gives logits that passed a ReLU.", citation,
+      {"budget_model1", "Two convolutions and two linear layers; outputs logits.", citation, budget_model1},
+      {"budget_model2", "Model 1 with fewer channels and dropout; outputs logits.", citation, budget_model2},
+      {"budget_model3", "Convolutions and pooling down to one pixel; outputs logits after a ReLU.", citation,
        budget_model3},
   };
 }

@@ -86,11 +86,12 @@ Definition net(std::int64_t classes) {
 
 std::vector<Entry> session7_entries() {
   return {
-      {"session7_net1", "The session's first step: 15,580 parameters.", session7_citation("model.py, class Net1"),
+      {"session7_net1", "First step of the session: 15,580 parameters.", session7_citation("model.py, class Net1"),
        net1},
-      {"session7_net2", "The second step: 12,704 parameters; its log-probabilities follow a ReLU.",
+      {"session7_net2", "Second step: 12,704 parameters; log-softmax follows a ReLU.",
        session7_citation("model.py, class Net2"), net2},
-      {"session7_net", "The third step, 7,596 parameters. Its last pool sees only the top-left 3x3 of a 5x5 map.",
+      {"session7_net",
+       "Third step: 7,596 parameters. The last pooling layer uses only the top-left 3x3 of a 5x5 feature map.",
        session7_citation("model.py, class Net"), net},
   };
 }

@@ -9,7 +9,7 @@
 namespace mnistcnn::zoo {
 namespace {
 
-constexpr std::int64_t kSide = 28;  // of MNIST's images, in pixels
+constexpr std::int64_t kSide = 28;  // height and width of MNIST images, in pixels
 
 std::vector<Entry> collect_entries() {
   std::vector<Entry> all;
@@ -31,7 +31,7 @@ const Entry& find(std::string_view name) {
   if (found != entries().end()) return *found;
   std::string names;
   for (const Entry& entry : entries()) names += common::text(names.empty() ? "" : ", ", entry.name);
-  throw std::invalid_argument(common::text("there is no model '", name, "'. Choose from: ", names));
+  throw std::invalid_argument(common::text("unknown model '", name, "'. Choose from: ", names));
 }
 
 network::Graph create(std::string_view name, std::int64_t classes, std::int64_t channels) {

@@ -14,7 +14,7 @@ using Homography = std::array<double, 8>;
 
 struct RotationTransform {
   Matrix matrix;
-  Extent size;             // of the result
+  Extent size;             // of the output
   int quarter_turns = -1;  // number of counter-clockwise turns by 90 degrees if the rotation is a multiple, else -1
 };
 

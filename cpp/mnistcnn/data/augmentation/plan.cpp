@@ -33,7 +33,8 @@ std::string dimensions(Extent extent) { return text("(", extent.height, ", ", ex
 void check_crop(std::string_view name, Extent size, const Size& smallest) {
   if (size.height > smallest.height || size.width > smallest.width)
     throw std::invalid_argument(text(name, "(size=", dimensions(size), ") is larger than the image, ",
-                                     dimensions(smallest), " (height x width) at that step; pad or resize before it"));
+                                     dimensions(smallest),
+                                     " (height x width) at this step; pad or resize the images before it"));
 }
 
 void check_fixed(const Resize& step, const Size& smallest, const Size& largest) {

@@ -184,7 +184,7 @@ void rotate_quarter_turns(const ImageView& in, int quarter_turns, std::uint8_t* 
     if (quarter_turns == 0) std::memcpy(out, from, static_cast<std::size_t>(in.size.plane()));
     if (quarter_turns == 2) std::reverse_copy(from, from + in.size.plane(), out);
     for (std::int64_t i = 0; quarter_turns % 2 == 1 && i < in.size.plane(); ++i) {
-      const std::int64_t y = i / height, x = i % height;  // of the result, [W, H]
+      const std::int64_t y = i / height, x = i % height;  // position in the output, [W, H]
       out[i] = quarter_turns == 1 ? from[x * width + (width - 1 - y)] : from[(height - 1 - x) * width + y];
     }
     out += in.size.plane();

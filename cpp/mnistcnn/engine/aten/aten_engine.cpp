@@ -28,9 +28,9 @@ using at::Tensor;
 using network::Role;
 using network::Tensors;
 
-constexpr std::int64_t kImagesPerThread = 64;  // fewer are not worth another thread
+constexpr std::int64_t kImagesPerThread = 64;  // minimum, so that the work outweighs the cost of a thread
 
-// The batch's images as bytes on the CPU, u8 [B, C, H, W].
+// Return the images of the batch on the CPU, u8 [B, C, H, W].
 Tensor gather(const ImageBatch& batch, const network::Shape& shape) {
   const auto count = static_cast<std::int64_t>(batch.indices.size());
   const auto size = static_cast<std::size_t>(network::element_count(shape));
@@ -74,7 +74,7 @@ class AtenEngine final : public Engine {
   Tensor forward(const Tensors& tensors, const Tensor& images, Mode mode, Randomness randomness, Keep keep) override {
     check(tensors, images.size(0), mode == Mode::kTrain);
     discard_saved();
-    // A record can't be made in the caller's inference mode.
+    // Autograd cannot record in the caller's inference mode.
     const c10::InferenceMode mode_of_tensors(keep == Keep::kNothing && c10::InferenceMode::is_enabled());
     const at::AutoGradMode record(keep != Keep::kNothing);
     const Tensor own_images = images.detach().set_requires_grad(keep == Keep::kForParametersAndImages);
@@ -85,7 +85,7 @@ class AtenEngine final : public Engine {
   }
 
   Tensor backward(std::span<const Tensor>, std::span<const Tensor> gradients, const Tensor& output_gradients) override {
-    if (!saved_.outputs.defined()) throw std::logic_error("backward needs a forward before it");
+    if (!saved_.outputs.defined()) throw std::logic_error("backward must be called after forward, at most once");
     check_output_gradients(output_gradients, saved_.outputs.sizes());
     check_gradients(gradients);
     const Saved saved = std::exchange(saved_, {});
@@ -123,7 +123,7 @@ class AtenEngine final : public Engine {
   }
 
  private:
-  // The latest forward's record, for a backward.
+  // Autograd graph of the latest forward, for backward.
   struct Saved {
     Tensor images, outputs;
     std::vector<Tensor> leaves;
@@ -136,7 +136,7 @@ class AtenEngine final : public Engine {
     network::check_batch(network().graph, network().analysis, images, training);
   }
 
-  // Autograd's leaves: the memory of the parameters, in the shapes of the layers.
+  // Return the leaf tensors of autograd: they share memory with the parameters and have the shapes of the layers.
   std::vector<Tensor> leaves_of(const Tensors& tensors, bool record) const {
     std::vector<Tensor> leaves;
     for (std::size_t i = 0; i < tensors.parameters.size(); ++i) {
@@ -171,8 +171,8 @@ class AtenEngine final : public Engine {
     const auto leaf = [&](Role role) {
       return index_of(role) < 0 ? Tensor() : leaves[static_cast<std::size_t>(index_of(role))];
     };
-    // variable_data: with a version counter of its own, so that autograd doesn't take the update of a norm that is used
-    // twice for a change of what the first use has recorded.
+    // variable_data has its own version counter. Otherwise, if a norm is used twice, autograd would report the second
+    // update of the running statistics as an in-place modification.
     const auto buffer = [&](Role role) {
       return index_of(role) < 0 ? Tensor() : tensors.buffers[static_cast<std::size_t>(index_of(role))].variable_data();
     };
@@ -192,7 +192,8 @@ class AtenEngine final : public Engine {
 
   Tensor run(const Tensors& tensors, const std::vector<Tensor>& leaves, const Tensor& images, Mode mode,
              Randomness randomness) const {
-    const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);  // always float32
+    const c10::impl::ExcludeDispatchKeyGuard no_autocast(
+        c10::autocast_dispatch_keyset);  // compute in float32 even under autocast
     const std::vector<network::Node>& nodes = network().graph.nodes;
     std::vector<Tensor> values(nodes.size());
     std::vector<Tensor> inputs;

@@ -33,7 +33,7 @@ void fill_row(float* row, std::span<const std::uint32_t> pair_keys, std::int64_t
 
 at::Tensor shift_right(const at::Tensor& x, int bits) { return at::bitwise_right_shift(x, bits); }
 
-// common::mix32 of 32-bit numbers kept in i64.
+// common::mix32 for 32-bit numbers stored in i64.
 at::Tensor mix32(at::Tensor x) {
   x = ((x ^ shift_right(x, 16)) * std::int64_t{0x7feb352d}) & std::int64_t{0xffffffff};
   x = ((x ^ shift_right(x, 15)) * std::int64_t{0x846ca68b}) & std::int64_t{0xffffffff};

@@ -67,7 +67,7 @@ class Forward {
 
   Tensor operator()(const network::BatchNorm2d& norm) const { return batch_norm(norm); }
   Tensor operator()(const network::BatchNorm1d& norm) const { return batch_norm(norm); }
-  // Unlike batch norm it counts no batches, in PyTorch too; without a momentum its statistics stay as they are.
+  // As in PyTorch, num_batches_tracked is not updated, and momentum=None leaves the running statistics unchanged.
   Tensor operator()(const network::InstanceNorm2d& norm) const {
     const bool use_input = training() || !norm.track_running_stats;
     return at::instance_norm(x_, to_optional(context_.weight), to_optional(context_.bias),
@@ -153,7 +153,7 @@ class Forward {
     return full_shape;
   }
 
-  // The weight of this batch in the running statistics; counts the batch.
+  // Increment num_batches_tracked and return the weight of this batch in the running statistics.
   template <class Norm>
   double update_factor(const Norm& norm) const {
     if (!training() || !context_.num_batches_tracked.defined()) return norm.momentum < 0 ? 0.0 : norm.momentum;
@@ -168,12 +168,13 @@ class Forward {
     Tensor output =
         at::batch_norm(x_, to_optional(context_.weight), to_optional(context_.bias), to_optional(context_.running_mean),
                        to_optional(context_.running_variance), use_batch, update_factor(norm), norm.eps, true);
-    // Its backward is wrong in libtorch 2.13 for some gradients that are not contiguous, such as a permuted map's.
+    // In libtorch 2.13 its backward is wrong for some non-contiguous gradients, such as those of a permuted feature
+    // map.
     if (output.requires_grad()) output.register_hook([](const Tensor& gradient) { return gradient.contiguous(); });
     return output;
   }
 
-  // mask_shape: one decision per element of it, shared by what it is broadcast to.
+  // mask_shape: shape of the mask, broadcast to the input.
   template <class Layer>
   Tensor apply_dropout(const Layer& layer, at::IntArrayRef mask_shape) const {
     const double probability = layer.probability;
