@@ -28,7 +28,7 @@ const at::Tensor& stored_tensor(const Averaging::State& state, const std::string
                                 at::ScalarType type) {
   const auto found = state.find(name);
   if (found == state.end() || found->second.numel() != count || found->second.scalar_type() != type)
-    throw std::invalid_argument(common::text("the stored averages do not fit this model: '", name, "' should be ",
+    throw std::invalid_argument(common::text("the stored averages do not match this model: '", name, "' must be ",
                                              c10::toString(type), " [", count, "]"));
   return found->second;
 }
@@ -52,7 +52,8 @@ bool Averaging::needs_new_statistics() const {
 }
 
 void Averaging::after_step(FlatParameters& parameters) {
-  if (exchanged_) throw std::logic_error("the model has its averaged weights; exchange them before training goes on");
+  if (exchanged_)
+    throw std::logic_error("the model holds the averaged weights; call exchange before the next training step");
   const at::NoGradGuard guard;
   move_to_device_of(parameters);
   ++steps_;
@@ -81,7 +82,7 @@ void Averaging::after_epoch(const FlatParameters& parameters, std::uint64_t epoc
   update_average(parameters, 1 / static_cast<double>(averaged_ + 1));
 }
 
-// Goes this share of the way to the model's weights.
+// average += weight * (model - average)
 void Averaging::update_average(const FlatParameters& parameters, double weight) {
   values_.lerp_(parameters.values, weight);
   if (buffers_.defined()) buffers_.lerp_(parameters.buffers, weight);
@@ -89,7 +90,7 @@ void Averaging::update_average(const FlatParameters& parameters, double weight) 
 }
 
 void Averaging::exchange(FlatParameters& parameters) {
-  if (!ready()) throw std::logic_error("there are no averaged weights yet");
+  if (!ready()) throw std::logic_error("exchange: there are no averaged weights yet");
   const at::NoGradGuard guard;
   move_to_device_of(parameters);
   swap_contents(values_, parameters.values);
@@ -98,14 +99,14 @@ void Averaging::exchange(FlatParameters& parameters) {
 }
 
 void Averaging::copy_to(FlatParameters& parameters) const {
-  if (exchanged_) throw std::logic_error("the model has its averaged weights already; exchange them first");
+  if (exchanged_) throw std::logic_error("the model already holds the averaged weights; call exchange first");
   if (!ready()) return;
   const at::NoGradGuard guard;
   parameters.values.copy_(values_);
   if (buffers_.defined()) parameters.buffers.copy_(buffers_);
 }
 
-// The model may have been moved since the last step.
+// The model may have been moved to another device since the last step.
 void Averaging::move_to_device_of(const FlatParameters& parameters) {
   const at::Device device = parameters.values.device();
   if (values_.device() == device) return;
@@ -125,7 +126,7 @@ Averaging::State Averaging::state() const {
 }
 
 void Averaging::restore(const State& state) {
-  if (exchanged_) throw std::logic_error("the model has its averaged weights; exchange them first");
+  if (exchanged_) throw std::logic_error("the model holds the averaged weights; call exchange first");
   const at::Tensor counts = stored_tensor(state, "counts", 2, at::kLong).cpu().contiguous();
   const at::Tensor& values = stored_tensor(state, "values", values_.numel(), at::kFloat);
   if (buffers_.defined()) buffers_.copy_(stored_tensor(state, "buffers", buffers_.numel(), at::kFloat));

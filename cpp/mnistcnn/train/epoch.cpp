@@ -33,16 +33,15 @@ void check_options(const EpochOptions& options, std::int64_t images) {
   const auto steps = static_cast<std::size_t>(step_count(images, options.batch_size));
   if (options.rates.learning_rates.size() != steps)
     throw std::invalid_argument(common::text("an epoch of ", images, " images in batches of ", options.batch_size,
-                                             " makes ", steps, " steps, but there are ",
-                                             options.rates.learning_rates.size(), " learning rates"));
+                                             " has ", steps, " steps, but got ", options.rates.learning_rates.size(),
+                                             " learning rates"));
   if (!options.rates.momenta.empty() && options.rates.momenta.size() != steps)
-    throw std::invalid_argument(
-        common::text("there are ", options.rates.momenta.size(), " momenta for ", steps, " steps"));
+    throw std::invalid_argument(common::text("got ", options.rates.momenta.size(), " momenta for ", steps, " steps"));
 }
 
 void check_finite(double loss, const EpochOptions& options, std::size_t step) {
   if (std::isfinite(loss)) return;
-  const double shown = std::isnan(loss) ? std::abs(loss) : loss;  // the sign of a NaN says nothing
+  const double shown = std::isnan(loss) ? std::abs(loss) : loss;  // print nan, not -nan
   throw common::DivergedError(common::text("the loss became ", shown, " in epoch ", options.epoch + 1, ", step ",
                                            step + 1, ", with learning rate ", options.rates.learning_rates[step],
                                            "; try a smaller learning rate, and check that the data is finite"));
@@ -50,12 +49,12 @@ void check_finite(double loss, const EpochOptions& options, std::size_t step) {
 
 void check_weights(const FlatParameters& flat, const EpochOptions& options) {
   if (flat.values.isfinite().all().item<bool>()) return;
-  throw common::DivergedError(common::text("the weights left the finite numbers in the last step of epoch ",
+  throw common::DivergedError(common::text("the weights became infinite or NaN in the last step of epoch ",
                                            options.epoch + 1, ", with learning rate ",
                                            options.rates.learning_rates.back(), "; try a smaller learning rate"));
 }
 
-// The engine's own step if it knows the loss, else ours.
+// Runs the engine's own step if the engine supports the loss, otherwise a CustomLossStep.
 class StepRunner {
  public:
   StepRunner(engine::Engine& engine, const Objective& objective) : engine_(engine), loss_(objective.loss.plain) {
@@ -79,7 +78,7 @@ class StepRunner {
   std::unique_ptr<CustomLossStep> custom_step_;
 };
 
-// The flat copy of a model's tensors during an epoch, and the tensors to which it is written back.
+// Flat copy of the tensors of a model during an epoch, and the tensors to which it is written back.
 class WorkingCopy {
  public:
   WorkingCopy(const network::Analysis& analysis, const TensorSource& source)
@@ -94,7 +93,7 @@ class WorkingCopy {
   void write_if_possible() noexcept {
     try {
       write();
-    } catch (const std::exception&) {  // the tensors are gone; the exception that ended the epoch says more
+    } catch (const std::exception&) {  // tensors are invalid; the exception that ended the epoch is more informative
     }
   }
   void read() {
@@ -107,7 +106,7 @@ class WorkingCopy {
   const TensorSource& source_;
   network::Tensors tensors_;
   FlatParameters flat_;
-  bool is_changed_ = false;  // of the tensors
+  bool is_changed_ = false;  // flat_ differs from tensors_
 };
 
 void add(EpochResult& result, const engine::StepResult& step_result, std::size_t size) {
@@ -126,7 +125,7 @@ std::int64_t step_count(std::int64_t images, std::int64_t batch_size) {
 
 namespace {
 
-// What an epoch consists of, and what it has done so far.
+// State of an epoch in progress.
 class Epoch {
  public:
   Epoch(WorkingCopy& copy, const ModelView& model, Optimizer& optimizer, Averaging* averaging,
@@ -150,7 +149,7 @@ class Epoch {
     for (std::int64_t begin = 0; begin < set_.size(); begin += options_.batch_size)
       step(std::span(order_).subspan(static_cast<std::size_t>(begin),
                                      static_cast<std::size_t>(std::min(options_.batch_size, set_.size() - begin))));
-    check_weights(copy_.flat(), options_);  // the last step's have not been through any loss yet
+    check_weights(copy_.flat(), options_);  // no loss has been computed with the weights of the last step
     if (averaging_ != nullptr) averaging_->after_epoch(copy_.flat(), options_.epoch);
     result_.seconds = seconds_since(start);
     return result_;
@@ -163,7 +162,7 @@ class Epoch {
     FlatParameters& flat = copy_.flat();
     const std::size_t step = result_.step_losses.size();
     const engine::ImageSource* const source = augmented_ ? &*augmented_ : nullptr;
-    copy_.mark_changed();  // running statistics, already by the forward
+    copy_.mark_changed();  // the forward changes the running statistics
     const engine::StepResult step_result =
         step_runner_.step(flat, {set_.images.data(), indices, scaling_.scale, scaling_.shift, source}, labels_,
                           {options_.seed, options_.first_step + step});
@@ -206,8 +205,9 @@ EpochResult train_epoch(const ModelView& model, Optimizer& optimizer, Averaging*
                         const Objective& objective, const EpochOptions& options, const Listeners& listeners) {
   check_options(options, set.size());
   if (!options.rates.momenta.empty() && !optimizer.has_momentum())
-    throw std::invalid_argument("this optimizer has no momentum that could follow a schedule; give it one above 0");
-  const c10::InferenceMode ordinary(false);  // the buffers of our own steps enter autograd's records
+    throw std::invalid_argument("the schedule sets the momentum, but the optimizer has none; set its momentum above 0");
+  const c10::InferenceMode ordinary(
+      false);  // tensors created here are saved by autograd, which inference tensors do not allow
   WorkingCopy copy(model.network().analysis, model.tensors);
   try {
     const EpochResult result = Epoch(copy, model, optimizer, averaging, set, objective, options, listeners).run();

@@ -9,9 +9,9 @@
 namespace mnistcnn::train {
 namespace {
 
-using Row = std::vector<double>;  // one number per class
+using Row = std::vector<double>;  // [classes]
 
-// softmax(outputs * sharpness) and its logarithm
+// softmax(outputs * scale) and its logarithm
 struct Softmax {
   Row probabilities, logarithms;
 
@@ -41,14 +41,14 @@ void add_target(const Loss& loss, std::int64_t label, double share, Row& target)
   for (std::size_t i = 0; i < target.size(); ++i) target[i] += spread * weight_of(loss, static_cast<std::int64_t>(i));
 }
 
-// -sum target * log p, where the outputs are logits or already log p; adds to the gradients.
+// Return -sum(target * log p) and add its gradient to `gradients`. The outputs are logits or log-probabilities.
 double label_loss(const Loss& loss, std::span<const float> outputs, const Row& target, Softmax& softmax,
                   Row& gradients) {
   double value = 0, total = 0;
   const bool logits = loss.plain.kind == engine::LossKind::kCrossEntropy;
   if (logits) softmax.compute(outputs, 1);
   for (std::size_t i = 0; i < target.size(); ++i) {
-    if (target[i] == 0) continue;  // a log-probability may be minus infinity there
+    if (target[i] == 0) continue;  // avoids 0 * inf: a log-probability may be -inf
     value -= target[i] * (logits ? softmax.logarithms[i] : static_cast<double>(outputs[i]));
     total += target[i];
     gradients[i] -= target[i];
@@ -58,7 +58,7 @@ double label_loss(const Loss& loss, std::span<const float> outputs, const Row& t
   return value;
 }
 
-// T^2 times the Kullback-Leibler divergence of the teachers' opinion from the student's, both softened by T.
+// Return weight * T^2 * KL(teacher || softmax(outputs / T)) and add its gradient to `gradients`.
 double distillation_loss(double temperature, double weight, std::span<const float> outputs,
                          std::span<const float> teacher, Softmax& softmax, Row& gradients) {
   softmax.compute(outputs, 1 / temperature);
@@ -75,8 +75,8 @@ double distillation_loss(double temperature, double weight, std::span<const floa
 
 void check_class_weights(const Loss& loss, std::int64_t classes) {
   if (!loss.class_weights.empty() && static_cast<std::int64_t>(loss.class_weights.size()) != classes)
-    throw std::invalid_argument(common::text("there are ", loss.class_weights.size(),
-                                             " class weights for a network with ", classes, " outputs"));
+    throw std::invalid_argument(
+        common::text("got ", loss.class_weights.size(), " class weights for a network with ", classes, " outputs"));
 }
 
 engine::StepResult evaluate(const Loss& loss, std::span<const float> outputs, const Targets& targets,

@@ -14,10 +14,10 @@ namespace {
 using common::Purpose;
 using common::Stream;
 
-// What each stream of a batch is for; its second counter.
+// Purposes of the random streams of a batch: the second counter of Stream.
 enum Draw : std::uint64_t { kOwnShare, kPartnersShare, kPartners, kBox };
 
-// (0, 1]: a logarithm can be taken.
+// Return a uniform number in (0, 1], whose logarithm is finite.
 double uniform_above_zero(const Stream& stream, std::uint64_t index) { return 1 - stream.uniform(index); }
 
 double normal(const Stream& stream, std::uint64_t index) {
@@ -25,8 +25,8 @@ double normal(const Stream& stream, std::uint64_t index) {
          std::cos(2 * std::numbers::pi * stream.uniform(index + 1));
 }
 
-// The logarithm of a number from Gamma(alpha, 1), by Marsaglia and Tsang's method for alpha + 1 and a power of a
-// uniform number. A logarithm, because for a small alpha the number itself may be too small for a double.
+// Return the logarithm of a sample of Gamma(alpha, 1). Method of Marsaglia and Tsang for alpha + 1, times U^(1 /
+// alpha). For small alpha the sample itself would underflow, so its logarithm is computed.
 double log_of_gamma_sample(double alpha, const Stream& stream) {
   const double d = alpha + 1 - 1.0 / 3, c = 1 / std::sqrt(9 * d);
   for (std::uint64_t index = 1;; index += 3) {
@@ -42,7 +42,7 @@ double beta_sample(double alpha, std::uint64_t seed, std::uint64_t step) {
   return 1 / (1 + std::exp(gamma(kPartnersShare) - gamma(kOwnShare)));
 }
 
-// The box of the CutMix paper: sides in proportion to the image's, the centre anywhere, what lies outside cut off.
+// Draw the box of the CutMix paper: with the aspect ratio of the image, a uniform centre, clipped to the image.
 Box draw_box(double share, const Stream& stream, std::int64_t height, std::int64_t width) {
   const double side = std::sqrt(1 - share);
   const auto interval = [side](std::int64_t size, std::uint64_t centre) {

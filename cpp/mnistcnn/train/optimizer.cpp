@@ -27,7 +27,7 @@ double initial_state_value(const Rule& rule) {
   return adagrad == nullptr ? 0 : adagrad->initial_accumulator_value;
 }
 
-// Which pieces the ranges consist of; they must be whole ones.
+// Return which parameters the ranges contain. Throw std::invalid_argument if a range contains a part of a parameter.
 std::vector<bool> select_slices(const std::vector<ParameterSlice>& slices, const std::vector<IndexRange>& ranges,
                                 std::int64_t count) {
   std::vector<bool> result(slices.size(), false);
@@ -41,12 +41,12 @@ std::vector<bool> select_slices(const std::vector<ParameterSlice>& slices, const
     }
     if (covered != range.end - range.begin)
       throw std::invalid_argument(text("the range [", range.begin, ", ", range.end,
-                                       ") is not made of whole parameters among the ", count, " numbers"));
+                                       ") does not consist of whole parameters; there are ", count, " elements"));
   }
   return result;
 }
 
-// Eight sums side by side, so that the loop becomes SIMD; in double, so that the length of the stretch doesn't matter.
+// Eight independent sums allow vectorisation. Double precision makes the rounding error negligible for any length.
 double sum_of_squares(const float* gradients, const float* values, float l1, IndexRange range) {
   constexpr std::int64_t kSums = 8;
   std::array<double, kSums> sums{};
@@ -74,10 +74,11 @@ const at::Tensor& stored_tensor(const Optimizer::State& state, const std::string
                                 at::ScalarType type) {
   const auto found = state.find(name);
   if (found == state.end())
-    throw std::invalid_argument(text("the optimizer's stored state does not fit: it has no '", name, "'"));
+    throw std::invalid_argument(
+        text("the stored optimizer state does not match this optimizer: it has no '", name, "'"));
   const at::Tensor& tensor = found->second;
   if (tensor.dim() != 1 || tensor.numel() != count || tensor.scalar_type() != type)
-    throw std::invalid_argument(text("the optimizer's stored state does not fit this model: '", name, "' is ",
+    throw std::invalid_argument(text("the stored optimizer state does not match this model: '", name, "' is ",
                                      tensor.toString(), " ", common::bracketed(tensor.sizes()), ", expected ",
                                      c10::toString(type), " [", count, "]"));
   return tensor;
@@ -243,7 +244,7 @@ double Optimizer::gradient_norm(const at::Tensor& values, const at::Tensor& grad
   return std::sqrt(total);
 }
 
-// The model may have been moved since the last step.
+// The model may have been moved to another device since the last step.
 void Optimizer::move_state_to(const at::Device& device) {
   for (at::Tensor& slot : slots_)
     if (slot.device() != device) slot = slot.to(device);
@@ -263,7 +264,8 @@ void Optimizer::restore(const State& state) {
   const bool has_products = std::holds_alternative<NAdam>(rule_);
   const Slots names = slots_of(rule_);
   if (state.size() != names.size() + 1 + (has_products ? 1 : 0))
-    throw std::invalid_argument("the optimizer's stored state does not fit: it is of an optimizer with other options");
+    throw std::invalid_argument(
+        "the stored optimizer state does not match: it was saved by an optimizer with other options");
   std::vector<at::Tensor> slots;
   for (const std::string_view name : names)
     slots.push_back(stored_tensor(state, std::string(name), count_, at::kFloat));

@@ -3,7 +3,7 @@
 
 namespace mnistcnn::train {
 
-// A stretch of the flat arrays, [begin, end).
+// Half-open range [begin, end) of indices of the flat arrays.
 struct IndexRange {
   std::int64_t begin, end;
 };

@@ -18,7 +18,7 @@ double power(double base, std::int64_t exponent) {
   const double result = std::pow(base, to_double(exponent));
   if (!std::isfinite(result))
     throw std::overflow_error(common::text("the learning rate overflows: gamma ** n with gamma=", base,
-                                           " and n=", exponent, "; give a gamma of at most 1"));
+                                           " and n=", exponent, "; use gamma <= 1"));
   return result;
 }
 
@@ -41,7 +41,7 @@ double rate_of(const ExponentialLR& schedule, const SchedulePlan& plan, std::int
   return plan.learning_rate * power(schedule.gamma, epoch);
 }
 
-// epochs_done: may be a fraction, within an epoch
+// epochs_done: fractional within an epoch
 double cosine_rate(const CosineAnnealing& schedule, const SchedulePlan& plan, double epochs_done) {
   const double warmup = to_double(schedule.warmup_epochs);
   if (epochs_done < warmup) {
@@ -57,7 +57,7 @@ double rate_of(const CosineAnnealing& schedule, const SchedulePlan& plan, std::i
   return cosine_rate(schedule, plan, to_double(epoch));
 }
 
-// A corner of the cycle: the value that a step has.
+// A point where two phases of the cycle meet.
 struct CyclePoint {
   double step, value;
 };
@@ -67,7 +67,7 @@ double interpolate(const OneCycleLR& schedule, double first, double last, double
   return last + (first - last) / 2 * half_cosine(fraction);
 }
 
-// From start to top to end; with three phases back to the start before the end.
+// Two phases: start, top, end. Three phases: start, top, start, end.
 double cycle_value(const OneCycleLR& schedule, const SchedulePlan& plan, std::int64_t step, double start, double top,
                    double end) {
   const double total = to_double(plan.epochs * plan.steps);
@@ -126,8 +126,8 @@ void check_plan(const CosineAnnealing& schedule, const SchedulePlan& plan) {
 
 void check_plan(const OneCycleLR& schedule, const SchedulePlan& plan) {
   if (schedule.cycle_momentum && !plan.momentum)
-    throw std::invalid_argument("OneCycleLR has no momentum to cycle in this optimizer; say cycle_momentum=False");
-  if (plan.epochs * plan.steps < 2) throw std::invalid_argument("OneCycleLR needs a run of at least 2 steps");
+    throw std::invalid_argument("OneCycleLR: the optimizer has no momentum to cycle; set cycle_momentum=False");
+  if (plan.epochs * plan.steps < 2) throw std::invalid_argument("OneCycleLR requires a run of at least 2 steps");
 }
 
 }  // namespace

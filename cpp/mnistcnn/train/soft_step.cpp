@@ -12,7 +12,7 @@ auto floats(Tensor& tensor) {
   return std::span<float>(tensor.template mutable_data_ptr<float>(), static_cast<std::size_t>(tensor.numel()));
 }
 
-// The first `count` rows of a buffer that grows when it must.
+// Return the first `count` rows of the buffer. Reallocate it if it is too small.
 at::Tensor rows(at::Tensor& buffer, std::int64_t count, const network::Shape& shape) {
   if (!buffer.defined() || buffer.size(0) < count) {
     std::vector<std::int64_t> sizes{count};

@@ -11,8 +11,9 @@
 
 namespace mnistcnn::train {
 
-// A training step for losses and mixtures that an engine's own step doesn't know: images as floats, forward, our
-// loss, backward. Its buffers serve all steps of an epoch.
+// Training step for losses that engines do not compute themselves: class weights, distillation, mixup and CutMix. It
+// normalises and mixes the images, and computes the loss between the engine's forward and backward. Buffers are reused
+// for all steps of an epoch.
 class CustomLossStep {
  public:
   CustomLossStep(engine::Engine& engine, const Loss& loss, std::optional<Mixing> mixing)
@@ -20,7 +21,7 @@ class CustomLossStep {
     read_teachers();
   }
 
-  // To be called after a callback, which may have replaced tensors.
+  // Read the tensors of the teachers again. Must be called after a callback, which may have replaced tensors.
   void read_teachers() { teachers_ = tensors_of_teachers(loss_.distillation); }
 
   engine::StepResult step(FlatParameters& flat, const engine::ImageBatch& batch, std::span<const std::int64_t> labels,
@@ -34,9 +35,9 @@ class CustomLossStep {
   const Loss& loss_;
   std::optional<Mixing> mixing_;
   std::vector<network::Tensors> teachers_;
-  at::Tensor images_, mixtures_, gradients_;  // on the CPU, as large as the largest batch
+  at::Tensor images_, mixtures_, gradients_;  // on the CPU, with the size of the largest batch so far
   MixingPlan plan_;
-  std::vector<std::int64_t> partners_;  // labels
+  std::vector<std::int64_t> partners_;  // labels of the partners
 };
 
 }  // namespace mnistcnn::train

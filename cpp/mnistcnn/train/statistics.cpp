@@ -18,7 +18,7 @@
 namespace mnistcnn::train {
 namespace {
 
-// The share of a batch in running statistics that start from nothing; 0 where they never change.
+// Return the weight of a batch in the running statistics after a reset; 0 if they are never updated.
 double batch_weight(const network::Layer& layer) {
   return std::visit(
       [](const auto& each) -> double {
@@ -33,7 +33,7 @@ double batch_weight(const network::Layer& layer) {
       layer);
 }
 
-// The mean over all batches of what each leaves in running statistics that start from nothing.
+// Reset the running statistics to 0 before each batch, and return the mean of their values after each batch.
 at::Tensor mean_of_batches(FlatParameters& flat, const ModelView& model, std::span<const std::uint8_t> images,
                            std::int64_t count, std::int64_t batch_size, std::uint64_t seed, const OnImages& on_images) {
   at::Tensor& running_statistics = flat.buffers;

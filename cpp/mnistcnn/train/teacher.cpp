@@ -17,7 +17,7 @@ at::Tensor per_channel(const std::vector<float>& numbers, const at::Device& devi
   return at::from_blob(const_cast<float*>(numbers.data()), {1, count, 1, 1}, at::kFloat).to(device);  // read only
 }
 
-// From the student's normalised pixels to the teacher's.
+// Convert images with the student's normalisation to the teacher's.
 at::Tensor renormalise_for(const ModelView& teacher, const at::Tensor& images, std::span<const float> scale,
                            std::span<const float> shift) {
   if (std::ranges::equal(teacher.scaling.scale, scale) && std::ranges::equal(teacher.scaling.shift, shift))

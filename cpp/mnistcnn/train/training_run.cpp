@@ -82,14 +82,15 @@ EpochResult TrainingRun::next_epoch(const ModelView& model, const data::ImageSet
   return result;
 }
 
-// The augmentation made ready for images of this size; it must end with those that the network takes.
+// Prepare the augmentation for images of this size. Throw std::invalid_argument unless the output has the input shape
+// of the network.
 std::optional<AugmentationPlan> TrainingRun::plan_for(const network::Shape& input, std::optional<Size> image) const {
   if (recipe_.augmentation.empty()) return std::nullopt;
   AugmentationPlan plan(recipe_.augmentation, image.value_or(Size{input[0], input[1], input[2]}));
   const network::Shape input_shape = shape_of(plan.input()), produced = shape_of(plan.output());
   if (produced != input)
     throw std::invalid_argument(common::text("the augmentation makes images of shape ", common::bracketed(produced),
-                                             " of ", common::bracketed(input_shape), ", but the model takes ",
+                                             " of ", common::bracketed(input_shape), ", but the model requires ",
                                              common::bracketed(input)));
   return plan;
 }

@@ -8,7 +8,7 @@
 
 namespace mnistcnn::train {
 
-// Adam; with decoupled weight decay it is AdamW.
+// Adam, or AdamW with decoupled_weight_decay.
 struct Adam {
   static constexpr std::string_view kKind = "Adam";
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
@@ -31,7 +31,7 @@ struct Adam {
   struct Formula {
     static constexpr std::size_t kSlots = kAmsgrad ? 3 : 2;
     Moments moments;
-    float step_size, bias_correction;  // both hold what undoes the start from zero
+    float step_size, bias_correction;  // both include the bias corrections
     float eps;
 
     template <class Number>

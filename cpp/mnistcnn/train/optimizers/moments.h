@@ -3,11 +3,11 @@
 
 namespace mnistcnn::train {
 
-// What Adam and its relatives do first: weight decay, and running means of the gradient and of its square.
+// First part of the update of Adam and NAdam: weight decay, and moving averages of the gradient and its square.
 struct Moments {
-  float decoupled_decay_factor, decay;  // decoupled and ordinary weight decay
-  float one_minus_beta1;                // the gradient's share in the mean
-  float beta2, one_minus_beta2;         // the shares of past and gradient in the square
+  float decoupled_decay_factor, decay;  // decoupled weight decay, L2 penalty
+  float one_minus_beta1;
+  float beta2, one_minus_beta2;
 
   struct Settings {
     double beta1, beta2, weight_decay;
@@ -23,7 +23,7 @@ struct Moments {
             .one_minus_beta2 = static_cast<float>(1 - settings.beta2)};
   }
 
-  // Returns the gradient with its decay.
+  // Return the gradient plus the L2 penalty.
   template <class Number>
   Number update(Number& value, const Number& gradient, Number& mean, Number& square) const {
     value = value * decoupled_decay_factor;

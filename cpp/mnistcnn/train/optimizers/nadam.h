@@ -27,8 +27,8 @@ struct NAdam {
   struct Formula {
     static constexpr std::size_t kSlots = 2;
     Moments moments;
-    float bias_correction, eps;                // of the square, which starts from zero
-    float gradient_step_size, mean_step_size;  // how far to go along each
+    float bias_correction, eps;                // bias correction of the squared gradient
+    float gradient_step_size, mean_step_size;  // of the gradient and of its mean
 
     template <class Number>
     void operator()(Number& value, const Number& gradient, std::array<Number, kSlots>& state) const {

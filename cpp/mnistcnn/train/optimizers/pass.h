@@ -7,14 +7,14 @@
 #include "mnistcnn/train/optimizers/arithmetic.h"
 #include "mnistcnn/train/range.h"
 
-// How a formula reaches every number of a stretch: once in one pass of plain loops that the compiler turns into SIMD,
-// once by tensors, for other devices.
+// Apply an update formula to a range of the flat arrays: in one loop over floats, which the compiler vectorises, or
+// with tensor operations for devices other than the CPU.
 namespace mnistcnn::train {
 
-// What is done to every gradient before the rule sees it.
+// Transform of the gradients before the update formula: l1 term, clipping by norm, clipping by value.
 struct GradientTransform {
-  float l1 = 0;      // times the sign of the value is added
-  float factor = 1;  // of the clipping by norm
+  float l1 = 0;      // l1 * sign(value) is added
+  float factor = 1;  // scale of clipping by norm
   float limit = std::numeric_limits<float>::infinity();
 
   template <class Number>

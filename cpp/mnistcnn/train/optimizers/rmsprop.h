@@ -40,7 +40,7 @@ struct RMSprop {
       if constexpr (kCentered) {
         Number& mean = state[1];
         mean = mean + one_minus_alpha * (decayed - mean);
-        variance = not_negative(square - mean * mean);  // rounding may take it below
+        variance = not_negative(square - mean * mean);  // may be negative because of rounding
       }
       const Number direction = decayed / (square_root(variance) + eps);
       if constexpr (kMomentum) {

@@ -19,7 +19,7 @@ struct Sgd {
 
   void check() const {
     if (nesterov && (momentum <= 0 || dampening != 0))
-      throw std::invalid_argument("Nesterov momentum needs a momentum above 0 and no dampening");
+      throw std::invalid_argument("nesterov=True requires momentum > 0 and dampening=0");
   }
   bool has_momentum() const { return momentum != 0; }
   Slots slots() const { return has_momentum() ? Slots{"momentum_buffer"} : Slots{}; }
@@ -37,7 +37,7 @@ struct Sgd {
   struct MomentumFormula {
     static constexpr std::size_t kSlots = 1;
     float rate, decay, momentum, gradient_weight;
-    float gradient_factor, velocity_factor;  // the direction is ahead * gradient + along * velocity
+    float gradient_factor, velocity_factor;  // direction = gradient_factor * gradient + velocity_factor * velocity
 
     template <class Number>
     void operator()(Number& value, const Number& gradient, std::array<Number, kSlots>& state) const {
