@@ -18,7 +18,7 @@ using common::text;
 using Bytes = py::array_t<std::uint8_t, py::array::c_style>;
 using Indices = py::array_t<std::int64_t, py::array::c_style>;
 
-// ---- a step's fields from Python; the Python classes have checked them
+// ---- fields of the steps, validated by the Python classes
 
 void read(const py::handle& value, Range& range) {
   std::tie(range.low, range.high) = value.cast<std::pair<double, double>>();
@@ -40,7 +40,7 @@ void read(const py::handle& value, Interpolation& interpolation) {
 void read(const py::handle& value, std::uint8_t& byte) { byte = static_cast<std::uint8_t>(value.cast<int>()); }
 void read(const py::handle& value, auto& field) { field = value.cast<std::decay_t<decltype(field)>>(); }
 
-// Fields that are not given keep their defaults.
+// Return a step with these fields. Missing fields keep their defaults.
 template <class Kind>
 Step read_step(Kind step, const py::dict& fields) {
   std::size_t known = 0;
@@ -49,14 +49,14 @@ Step read_step(Kind step, const py::dict& fields) {
     read(fields[name], value);
     ++known;
   });
-  if (known != fields.size()) throw std::invalid_argument(text(step.kName, " has fields it doesn't know"));
+  if (known != fields.size()) throw std::invalid_argument(text(step.kName, " has unknown fields"));
   return step;
 }
 
 template <std::size_t index = 0>
 Step read_step(const std::string& name, const py::dict& fields) {
   if constexpr (index == std::variant_size_v<Step>) {
-    throw std::invalid_argument(text("there is no step '", name, "'"));
+    throw std::invalid_argument(text("unknown augmentation step '", name, "'"));
   } else {
     using Kind = std::variant_alternative_t<index, Step>;
     return name == Kind::kName ? read_step(Kind{}, fields) : read_step<index + 1>(name, fields);
@@ -69,7 +69,7 @@ Augmentation make_augmentation(const std::vector<std::pair<std::string, py::dict
   return augmentation;
 }
 
-// ---- images in and out
+// ---- augment images
 
 using Shape = std::tuple<std::int64_t, std::int64_t, std::int64_t>;
 
@@ -98,7 +98,7 @@ Bytes run(const Augmentation& augmentation, const Bytes& images, const Indices& 
   return result;
 }
 
-// (name, whether it was done, what was drawn) for every step
+// Return a tuple (name, applied, drawn parameters) for each step.
 py::list drawn(const Augmentation& augmentation, const Shape& shape, std::uint64_t seed, std::uint64_t epoch,
                std::int64_t index) {
   const AugmentationPlan plan(augmentation.steps, read_size(shape));
@@ -131,9 +131,9 @@ Shape output_shape(const Augmentation& augmentation, const Shape& shape) {
   return {size.channels, size.height, size.width};
 }
 
-// ---- batches in the background
+// ---- batches prepared by a background thread
 
-// Keeps the arrays it reads.
+// Iterator over the batches of an epoch. Keeps the arrays alive.
 class Loader {
  public:
   Loader(const Bytes& images, const Indices& labels, const Augmentation& augmentation, data::StreamOptions options)
@@ -146,7 +146,7 @@ class Loader {
 
   std::int64_t batches() const { return stream_.batches(); }
 
-  // (images, labels); lets Ctrl-C through while it waits
+  // Return (images, labels). Ctrl-C raises KeyboardInterrupt while it waits.
   py::object next() {
     std::optional<data::Batch> batch;
     while (!is_ready())
@@ -169,7 +169,7 @@ class Loader {
     return stream_.ready(std::chrono::milliseconds(50));
   }
 
-  // The tensor takes over the memory.
+  // Wrap the memory in a tensor, which takes ownership.
   template <class Element>
   static at::Tensor as_tensor(std::unique_ptr<Element[]> memory, at::IntArrayRef shape, at::ScalarType type) {
     Element* const data = memory.release();
@@ -190,7 +190,7 @@ std::unique_ptr<Loader> make_loader(const Bytes& images, const Indices& labels, 
                               std::move(shift), prefetch};
   const auto channels = static_cast<std::size_t>(images.shape(1));
   if (images.shape(0) != labels.size() || options.scale.size() != channels || options.shift.size() != channels)
-    throw std::invalid_argument(text("images, labels, scale and shift don't fit each other"));
+    throw std::invalid_argument(text("the sizes of images, labels, scale and shift do not match"));
   return std::make_unique<Loader>(images, labels, augmentation, std::move(options));
 }
 

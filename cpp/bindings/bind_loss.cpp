@@ -15,12 +15,12 @@ namespace {
 
 using common::text;
 
-// The teachers are kept alive by their list, and the list by the loss.
+// keep_alive: the loss keeps the list of teachers alive.
 train::Loss read_loss(const std::string& kind, double label_smoothing, std::vector<double> class_weights,
                       const std::vector<train::ModelView>& teachers, double temperature, double teachers_weight) {
   if (!(label_smoothing >= 0 && label_smoothing <= 1))
-    throw std::invalid_argument(text("label_smoothing=", label_smoothing, " must lie between 0 and 1"));
-  if (kind != "nll" && kind != "cross_entropy") throw std::invalid_argument(text("there is no loss '", kind, "'"));
+    throw std::invalid_argument(text("label_smoothing=", label_smoothing, " must be between 0 and 1"));
+  if (kind != "nll" && kind != "cross_entropy") throw std::invalid_argument(text("unknown loss '", kind, "'"));
   train::Loss loss;
   loss.plain = {kind == "nll" ? engine::LossKind::kNegativeLogLikelihood : engine::LossKind::kCrossEntropy,
                 label_smoothing};
@@ -32,12 +32,12 @@ train::Loss read_loss(const std::string& kind, double label_smoothing, std::vect
 }
 
 train::Mixing read_mixing(const std::string& kind, double alpha) {
-  if (kind != "mixup" && kind != "cutmix") throw std::invalid_argument(text("there is no mixing '", kind, "'"));
-  if (!(alpha > 0)) throw std::invalid_argument(text("alpha=", alpha, " must be above 0"));
+  if (kind != "mixup" && kind != "cutmix") throw std::invalid_argument(text("unknown mixing '", kind, "'"));
+  if (!(alpha > 0)) throw std::invalid_argument(text("alpha=", alpha, " must be greater than 0"));
   return {kind == "mixup" ? train::Mixing::Kind::kMixup : train::Mixing::Kind::kCutMix, alpha};
 }
 
-// A batch's loss and gradients, as a step computes them.
+// Return (loss_sum, correct, gradients) of a batch, as a training step computes them.
 py::tuple run_loss(const train::Loss& loss, const at::Tensor& outputs, const at::Tensor& labels,
                    const std::optional<at::Tensor>& partners, double share, const std::optional<at::Tensor>& images,
                    const std::vector<float>& scale, const std::vector<float>& shift) {

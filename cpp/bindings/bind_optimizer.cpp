@@ -17,7 +17,7 @@ std::vector<train::IndexRange> read_ranges(const RangePairs& pairs) {
 OptimizerSettings read_optimizer(const py::dict& settings) {
   std::size_t known = 4;
   const auto rule = read_alternative<train::Rule>(settings["kind"].cast<std::string>(), settings, known, "optimizer");
-  if (known != settings.size()) throw std::invalid_argument("the optimizer's settings have names it doesn't know");
+  if (known != settings.size()) throw std::invalid_argument("the optimizer has unknown settings");
   return {rule,
           {settings["l1"].cast<double>(), settings["clip_norm"].cast<double>(), settings["clip_value"].cast<double>()}};
 }

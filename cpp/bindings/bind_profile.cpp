@@ -8,7 +8,8 @@ namespace {
 
 using engine::Engine;
 
-// As {"instruction_set", "threads", "steps", "seconds", "operations": [{"nodes", "forward", ...}], "chores": {name: s}}
+// Return {"instruction_set", "threads", "steps", "seconds", "operations": [{"nodes", "forward", ...}], "chores": {name:
+// s}}
 py::dict stop_profile(Engine& engine) {
   const engine::StepProfile profile = engine.stop_profile();
   py::list operations;

@@ -18,16 +18,16 @@ using data::augmentation::Size;
 using train::ModelView;
 using train::TrainingRun;
 
-// The function and the engine are kept alive by the view.
+// keep_alive: the view keeps the function and the engine alive.
 ModelView make_view(const py::handle& tensors, engine::Engine& engine, std::vector<float> scale,
                     std::vector<float> shift) {
   const auto channels = static_cast<std::size_t>(engine.network().graph.input_shape[0]);
   if (scale.size() != channels || shift.size() != channels)
-    throw std::invalid_argument(text("the input's normalisation needs ", channels, " numbers, one per channel"));
+    throw std::invalid_argument(text("scale and shift must have ", channels, " elements, one per channel"));
   return {engine, tensor_source(engine.network(), tensors), {std::move(scale), std::move(shift)}};
 }
 
-// The loss, and with it its teachers, is kept alive by the run.
+// keep_alive: the run keeps the loss alive, and the loss its teachers.
 std::unique_ptr<TrainingRun> make_run(const ModelView& model, std::int64_t batch_size, std::uint64_t seed, bool shuffle,
                                       const py::dict& optimizer, const RangePairs& undecayed,
                                       std::optional<double> scheduled_momentum, const train::Loss& loss,
@@ -86,7 +86,7 @@ py::dict next_epoch(TrainingRun& run, const ModelView& model, const at::Tensor& 
   return record;
 }
 
-// (mean loss, accuracy)
+// Return (mean loss, accuracy).
 py::tuple evaluate(const TrainingRun& run, const ModelView& model, const at::Tensor& images, const at::Tensor& labels) {
   check_images(images, model.network().graph.input_shape);
   check_labels(labels, images.size(0));

@@ -89,8 +89,8 @@ std::optional<AugmentationPlan> TrainingRun::plan_for(const network::Shape& inpu
   AugmentationPlan plan(recipe_.augmentation, image.value_or(Size{input[0], input[1], input[2]}));
   const network::Shape input_shape = shape_of(plan.input()), produced = shape_of(plan.output());
   if (produced != input)
-    throw std::invalid_argument(common::text("the augmentation makes images of shape ", common::bracketed(produced),
-                                             " of ", common::bracketed(input_shape), ", but the model requires ",
+    throw std::invalid_argument(common::text("the augmentation produces images of shape ", common::bracketed(produced),
+                                             " from ", common::bracketed(input_shape), ", but the model requires ",
                                              common::bracketed(input)));
   return plan;
 }

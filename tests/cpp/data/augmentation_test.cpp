@@ -63,9 +63,9 @@ std::string error_message(std::vector<Step> steps, const Size& size) {
   }
 }
 
-// ---- warps beside slow twins; Pillow itself is compared in tests/python
+// ---- transforms against slow reference implementations; tests/python compares with Pillow
 
-TEST(Warp, NearestIsTheRoundedMatrixInWholeNumbers) {
+TEST(Warp, NearestUsesFixedPointCoordinates) {
   Random random(1);
   for (int round = 0; round < 300; ++round) {
     const Size size = random.size();
@@ -88,7 +88,7 @@ TEST(Warp, NearestIsTheRoundedMatrixInWholeNumbers) {
   }
 }
 
-TEST(Warp, BilinearIsTheWeightedMeanOfFourPixels) {
+TEST(Warp, BilinearIsAWeightedMeanOfFourPixels) {
   Random random(2);
   for (int round = 0; round < 300; ++round) {
     const Size size = random.size();
@@ -120,7 +120,7 @@ TEST(Warp, BilinearIsTheWeightedMeanOfFourPixels) {
   }
 }
 
-TEST(Warp, WildCoefficientsAreOutside) {
+TEST(Warp, InvalidCoefficientsGiveFill) {
   const Size size{1, 5, 4};
   Random random(3);
   const Pixels image = random.image(size);
@@ -134,7 +134,7 @@ TEST(Warp, WildCoefficientsAreOutside) {
     }
 }
 
-TEST(Geometry, QuarterTurnsOnlyRearrange) {
+TEST(Geometry, QuarterTurnsPermutePixels) {
   const Size size{1, 2, 3};
   const Pixels image{1, 2, 3, 4, 5, 6};
   Rotation step;
@@ -145,7 +145,7 @@ TEST(Geometry, QuarterTurnsOnlyRearrange) {
   EXPECT_EQ(apply(step, {630}, size, image), (Pixels{4, 1, 5, 2, 6, 3}));
 }
 
-TEST(Geometry, AHomographyLeadsCornersToCorners) {
+TEST(Geometry, HomographyMapsCornersToCorners) {
   Random random(4);
   for (int round = 0; round < 200; ++round) {
     const std::array<Point, 4> starts{Point{0, 0}, {27, 0}, {27, 27}, {0, 27}};
@@ -163,7 +163,7 @@ TEST(Geometry, AHomographyLeadsCornersToCorners) {
   EXPECT_FALSE(homography({Point{0, 0}, {0, 0}, {0, 0}, {0, 0}}, {Point{0, 0}, {0, 0}, {0, 0}, {0, 0}}));
 }
 
-TEST(Resize, IsAnAverageOfWhatItCovers) {
+TEST(Resize, IsATriangleFilter) {
   Random random(5);
   for (int round = 0; round < 200; ++round) {
     const Size size = random.size();
@@ -192,12 +192,12 @@ TEST(Resize, IsAnAverageOfWhatItCovers) {
   }
 }
 
-TEST(Resize, OneNumberIsTheShorterSide) {
+TEST(Resize, OneSizeSetsTheShorterSide) {
   EXPECT_EQ(AugmentationPlan({augmentation::Resize{{14, 0}}}, {1, 28, 56}).output(), (Size{1, 14, 28}));
   EXPECT_EQ(AugmentationPlan({augmentation::Resize{{14, 0}}}, {3, 57, 28}).output(), (Size{3, 28, 14}));
 }
 
-TEST(Crop, CutsWithABorder) {
+TEST(Crop, CopiesAWindowOfThePaddedImage) {
   Random random(6);
   for (int round = 0; round < 300; ++round) {
     const Size size = random.size();
@@ -219,7 +219,7 @@ TEST(Crop, CutsWithABorder) {
   }
 }
 
-TEST(Thickness, IsTheBrightestPixelWithinAnOctagon) {
+TEST(Thickness, IsTheMaximumOrMinimumWithinAnOctagon) {
   Random random(7);
   for (int round = 0; round < 100; ++round) {
     const Size size = random.size(14);
@@ -227,7 +227,7 @@ TEST(Thickness, IsTheBrightestPixelWithinAnOctagon) {
     const int distance = static_cast<int>(random.integer(0, 4));
     const int sign = random.integer(0, 1) == 0 ? 1 : -1;
     const Pixels out = apply(MorphologicalThickness{}, {static_cast<double>(sign * distance)}, size, image);
-    const int squares = distance / 2;  // steps to all eight neighbours; the others go to four
+    const int squares = distance / 2;  // number of square elements; the others are plus-shaped
     for (std::int64_t c = 0; c < size.channels; ++c)
       for (std::int64_t y = 0; y < size.height; ++y)
         for (std::int64_t x = 0; x < size.width; ++x) {
@@ -244,7 +244,7 @@ TEST(Thickness, IsTheBrightestPixelWithinAnOctagon) {
   }
 }
 
-TEST(Thickness, PartsOfAPixelAreBlended) {
+TEST(Thickness, FractionalAmountsAreInterpolated) {
   const Size size{1, 5, 5};
   Pixels image(25, 0);
   image[12] = 200;
@@ -254,7 +254,7 @@ TEST(Thickness, PartsOfAPixelAreBlended) {
   EXPECT_EQ(out[6], 0);
 }
 
-TEST(Elastic, FieldsAreBlurredNoise) {
+TEST(Elastic, DisplacementsAreBlurredNoise) {
   for (const double sigma : {0.4, 1.5, 4.0}) {
     const Extent extent{9, 7};
     const std::vector<float> half = half_gaussian(sigma);
@@ -300,7 +300,7 @@ TEST(Noise, IsNormal) {
   EXPECT_NEAR(fourth / count, 3, 0.12);
 }
 
-// ---- plans
+// ---- augmentation plans
 
 std::vector<Step> one_step_of_each_kind() {
   Rotation rotation;
@@ -328,7 +328,7 @@ std::vector<Step> one_step_of_each_kind() {
           ElasticDistortion{}};
 }
 
-TEST(AugmentationPlan, AnImageDependsOnItsIndexAlone) {
+TEST(AugmentationPlan, ImageDependsOnlyOnItsKey) {
   Random random(8);
   const Size size{1, 28, 28};
   const AugmentationPlan plan(one_step_of_each_kind(), size);
@@ -349,7 +349,7 @@ TEST(AugmentationPlan, AnImageDependsOnItsIndexAlone) {
   EXPECT_NE(one, other);
 }
 
-TEST(AugmentationPlan, WhatIsDrawnIsWhatIsDone) {
+TEST(AugmentationPlan, DrawnParametersAreThoseOfRun) {
   Random random(9);
   const Size size{2, 21, 17};
   const Pixels image = random.image(size);
@@ -367,7 +367,7 @@ TEST(AugmentationPlan, WhatIsDrawnIsWhatIsDone) {
   EXPECT_NEAR(done, 200, 50);
 }
 
-TEST(AugmentationPlan, AGroupIsDoneAsAWhole) {
+TEST(AugmentationPlan, RandomApplyAppliesAllStepsOrNone) {
   const AugmentationPlan plan({RandomApply{3, 0.5}, Cutout{1}, RandomApply{1, 1.0}, Cutout{1}, Cutout{1}}, {1, 8, 8});
   int done = 0;
   for (std::int64_t index = 0; index < 400; ++index) {
@@ -379,7 +379,7 @@ TEST(AugmentationPlan, AGroupIsDoneAsAWhole) {
   EXPECT_NEAR(done, 200, 50);
 }
 
-TEST(AugmentationPlan, AnglesFillTheirRangeEvenly) {
+TEST(AugmentationPlan, AnglesAreUniform) {
   Rotation rotation;
   rotation.degrees = {-10, 30};
   const AugmentationPlan plan({rotation}, {1, 4, 4});
@@ -393,7 +393,7 @@ TEST(AugmentationPlan, AnglesFillTheirRangeEvenly) {
   EXPECT_TRUE(largest <= 30 && largest > 29.8);
 }
 
-TEST(AugmentationPlan, RefusesWhatCantBeDone) {
+TEST(AugmentationPlan, ThrowsForInvalidSteps) {
   const Size size{1, 28, 28};
   Rotation expanding;
   expanding.expand = true;
@@ -406,8 +406,8 @@ TEST(AugmentationPlan, RefusesWhatCantBeDone) {
   EXPECT_NE(error_message({expanding}, size).find("different sizes, from 28 x 28"), std::string::npos);
   EXPECT_NE(error_message({CenterCrop{{20, 20}, 0.5}}, size).find("different sizes, from 20 x 20 to 28 x 28"),
             std::string::npos);
-  EXPECT_NE(error_message({expanding, augmentation::Resize{{28, 0}}}, size).find("names one side"), std::string::npos);
-  EXPECT_NE(error_message({augmentation::Resize{{4096, 0}}}, {1, 1, 4096}).find("more than 8192"), std::string::npos);
+  EXPECT_NE(error_message({expanding, augmentation::Resize{{28, 0}}}, size).find("both sides"), std::string::npos);
+  EXPECT_NE(error_message({augmentation::Resize{{4096, 0}}}, {1, 1, 4096}).find("8192"), std::string::npos);
   EXPECT_NE(error_message({RandomApply{1, 0.5}, CenterCrop{{20, 20}}}, size).find("different sizes"),
             std::string::npos);
   EXPECT_EQ(error_message({expanding, CenterCrop{{28, 28}}}, size), "none: 28");
@@ -450,7 +450,7 @@ Step random_step(Random& random) {
   }
 }
 
-// Every buffer has exactly the size that was asked for, so that sanitizers see a step outside.
+// Buffers have exactly the required size, so that sanitizers detect out-of-bounds accesses.
 TEST(AugmentationPlan, RandomPipelinesNeverFail) {
   Random random(10);
   int ran = 0;
@@ -476,7 +476,7 @@ TEST(AugmentationPlan, RandomPipelinesNeverFail) {
       }
       ++ran;
     } catch (const std::invalid_argument&) {
-      continue;  // a crop of more than there is, or different sizes in the end
+      continue;  // crop larger than the image, or outputs of different sizes
     }
   }
   EXPECT_GT(ran, 1000);

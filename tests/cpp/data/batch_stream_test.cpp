@@ -61,7 +61,7 @@ StreamOptions options(int prefetch) {
   return options;
 }
 
-TEST(BatchStream, GivesTheImagesOfTheEpochInItsOrder) {
+TEST(BatchStream, ReturnsTheBatchesOfTheEpochInOrder) {
   const OwnedSet set = make_set();
   const AugmentationPlan plan = random_rotation();
   Epoch expected;
@@ -77,11 +77,11 @@ TEST(BatchStream, GivesTheImagesOfTheEpochInItsOrder) {
     BatchStream stream(set.view(), random_rotation(), options(prefetch));
     EXPECT_EQ(stream.batches(), 5);
     EXPECT_EQ(read(stream), expected) << "prefetch " << prefetch;
-    EXPECT_FALSE(stream.next()) << "the end stays the end";
+    EXPECT_FALSE(stream.next()) << "next() after the end";
   }
 }
 
-TEST(BatchStream, RawBytesInPlainOrderWithoutTheSmallerLastBatch) {
+TEST(BatchStream, SupportsRawUnshuffledAndDropLast) {
   const OwnedSet set = make_set();
   StreamOptions raw_options = options(2);
   raw_options.raw = raw_options.drop_last = true;
@@ -97,7 +97,7 @@ TEST(BatchStream, RawBytesInPlainOrderWithoutTheSmallerLastBatch) {
   EXPECT_EQ(seen, 20);
 }
 
-TEST(BatchStream, EndsItsThreadWhenItIsLeft) {
+TEST(BatchStream, DestructorStopsTheThread) {
   const OwnedSet set = make_set();
   for (int count = 0; count < 4; ++count) {
     BatchStream stream(set.view(), random_rotation(), options(1));
@@ -105,21 +105,21 @@ TEST(BatchStream, EndsItsThreadWhenItIsLeft) {
   }
 }
 
-TEST(BatchStream, WaitsNoLongerThanItIsTold) {
+TEST(BatchStream, ReadyHasATimeout) {
   const OwnedSet set = make_set();
   BatchStream stream(set.view(), random_rotation(), options(1));
   while (!stream.ready(std::chrono::milliseconds(1))) continue;
   EXPECT_TRUE(stream.next());
 }
 
-TEST(BatchStream, WhatGoesWrongInTheBackgroundComesOut) {
+TEST(BatchStream, RethrowsExceptionsOfTheThread) {
   const OwnedSet set = make_set();
-  // Only its results tell that they would differ in size.
+  // The constructor accepts this plan; the error occurs when the thread computes the output size.
   BatchStream stream(set.view(), AugmentationPlan({augmentation::CenterCrop{{1, 1}, 0.5}}, kSize), options(2));
   EXPECT_THROW(stream.next(), std::invalid_argument);
 }
 
-TEST(BatchStream, AChildProcessGoesOnByItself) {
+TEST(BatchStream, WorksInAForkedChild) {
   const OwnedSet set = make_set();
   BatchStream synchronous(set.view(), random_rotation(), options(0));
   const Epoch expected = read(synchronous);

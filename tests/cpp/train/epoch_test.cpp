@@ -40,7 +40,7 @@ struct TrainingSetup {
   }
 };
 
-TEST(TrainEpoch, WritesTheTensorsAtItsEndAndBeforeEachCallback) {
+TEST(TrainEpoch, WritesTheTensorsAtTheEndAndBeforeCallbacks) {
   TrainingSetup setup;
   std::vector<float> seen;
   const auto record_weight = [&](std::uint64_t, double) { seen.push_back(setup.weight()); };
@@ -54,13 +54,13 @@ TEST(TrainEpoch, ReadsTheTensorsAgainAfterACallback) {
   TrainingSetup setup;
   const auto change = [&](std::uint64_t steps, double) {
     if (steps == 1) setup.tensors.parameters[0].fill_(10);
-    if (steps == 2) setup.tensors.parameters[0] = setup.tensors.parameters[0].add(100);  // another tensor
+    if (steps == 2) setup.tensors.parameters[0] = setup.tensors.parameters[0].add(100);  // replaces the tensor
   };
   setup.run({.on_progress = {}, .on_step = {change, 1}});
   EXPECT_EQ(setup.weight(), 112);
 }
 
-TEST(TrainEpoch, WritesTheTensorsWhenAnExceptionEndsIt) {
+TEST(TrainEpoch, WritesTheTensorsAfterAnException) {
   TrainingSetup setup;
   const auto stop = [&](std::uint64_t steps, double) {
     if (steps == 2) throw std::runtime_error("enough");
@@ -69,7 +69,7 @@ TEST(TrainEpoch, WritesTheTensorsWhenAnExceptionEndsIt) {
   EXPECT_EQ(setup.weight(), 2);
 }
 
-TEST(TrainEpoch, SeesEveryImageOnceAndSumsOverImages) {
+TEST(TrainEpoch, ProcessesEveryImageOnce) {
   TrainingSetup setup;
   const EpochResult result = setup.run();
   EXPECT_EQ(result.count, 10);
@@ -83,7 +83,7 @@ TEST(TrainEpoch, SeesEveryImageOnceAndSumsOverImages) {
   EXPECT_EQ(seen, setup.labels);
 }
 
-TEST(TrainEpoch, CountsStepsOnwards) {
+TEST(TrainEpoch, ContinuesTheStepCount) {
   TrainingSetup setup;
   setup.options.first_step = 30;
   setup.options.shuffle = false;
@@ -92,14 +92,14 @@ TEST(TrainEpoch, CountsStepsOnwards) {
   EXPECT_EQ(setup.engine.batches[0], (std::vector<std::int64_t>{0, 1, 2, 3}));
 }
 
-TEST(TrainEpoch, StopsAtALossThatIsNoNumber) {
+TEST(TrainEpoch, ThrowsIfTheLossIsNaN) {
   TrainingSetup setup;
   setup.engine.extra_loss = std::numeric_limits<double>::quiet_NaN();
   EXPECT_THROW(setup.run(), common::DivergedError);
   EXPECT_EQ(setup.engine.batches.size(), 1U);
 }
 
-TEST(TrainEpoch, TellsOfEverySecondStepOfTheRun) {
+TEST(TrainEpoch, CallsOnStepEverySecondStep) {
   TrainingSetup setup;
   setup.options.first_step = 7;
   setup.options.shuffle = false;
@@ -110,7 +110,7 @@ TEST(TrainEpoch, TellsOfEverySecondStepOfTheRun) {
   EXPECT_EQ(calls, expected);
 }
 
-TEST(TrainEpoch, RefusesAnotherNumberOfLearningRatesThanSteps) {
+TEST(TrainEpoch, ThrowsIfTheNumberOfRatesIsWrong) {
   TrainingSetup setup;
   setup.options.rates.learning_rates.pop_back();
   EXPECT_THROW(setup.run(), std::invalid_argument);

@@ -17,8 +17,8 @@ std::vector<Loss> losses() {
   return result;
 }
 
-// Half of the difference of the mean losses a little to both sides.
-TEST(Loss, GradientsAreDifferences) {
+// Compares the gradients with central differences of the mean loss (loss_sum / 2 images).
+TEST(Loss, GradientsEqualFiniteDifferences) {
   for (const Loss& loss : losses())
     for (const bool taught : {false, true}) {
       const Targets targets{kLabels, kPartners, 0.7,
@@ -37,8 +37,8 @@ TEST(Loss, GradientsAreDifferences) {
     }
 }
 
-TEST(Loss, TheAnswerIsTheLabelWithTheLargerShare) {
-  const std::vector<float> outputs{3, 1, 2, 3, 1, 2};  // both say 0
+TEST(Loss, CorrectUsesTheLabelWithTheLargerShare) {
+  const std::vector<float> outputs{3, 1, 2, 3, 1, 2};  // both predictions are class 0
   std::vector<float> gradients(6);
   EXPECT_EQ(evaluate({}, outputs, {.labels = kLabels, .partners = kPartners, .share = 0.9}, gradients).correct, 1);
   const std::vector<std::int64_t> zeros{0, 0}, twos{2, 2};
@@ -46,7 +46,7 @@ TEST(Loss, TheAnswerIsTheLabelWithTheLargerShare) {
   EXPECT_EQ(evaluate({}, outputs, {.labels = zeros, .partners = twos, .share = 0.1}, gradients).correct, 0);
 }
 
-TEST(Loss, WhatIsNoNumberStaysNone) {
+TEST(Loss, PropagatesNaN) {
   const std::vector<float> outputs{NAN, 1, 2, 3, 1, 2};
   std::vector<float> gradients(6);
   EXPECT_TRUE(std::isnan(evaluate({}, outputs, {.labels = kLabels}, gradients).loss_sum));

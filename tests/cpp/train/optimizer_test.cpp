@@ -12,7 +12,7 @@
 namespace mnistcnn::train {
 namespace {
 
-// One number by the textbook, in double.
+// Reference implementation of SGD for one parameter, in double.
 struct ReferenceSgd {
   double value, velocity = 0;
   bool started = false;
@@ -56,7 +56,7 @@ const std::vector<Rule> kRules = {Sgd{},
                                   Adagrad{.lr_decay = 0.1, .initial_accumulator_value = 0.5},
                                   Muon{}};
 
-TEST(Optimizer, SgdFollowsTheTextbook) {
+TEST(Optimizer, SgdEqualsReference) {
   const Sgd cases[] = {
       {0, 0, 0, false}, {0.9, 0, 0, false}, {0.9, 0.3, 0.1, false}, {0.8, 0, 0.01, true}, {0, 0, 0.2, false}};
   for (const Sgd& rule : cases) {
@@ -68,12 +68,13 @@ TEST(Optimizer, SgdFollowsTheTextbook) {
       optimizer.step(values, gradients, 0.05, {});
       reference.step(gradients[1].item<double>(), 0.05, rule);
     }
-    EXPECT_NEAR(values[1].item<double>(), reference.value, 1e-5);  // 20 float roundings of numbers near 1
+    EXPECT_NEAR(values[1].item<double>(), reference.value,
+                1e-5);  // rounding errors of 20 float operations on numbers near 1
   }
 }
 
-// Devices without a fast path go by tensors: the same formulas, so the same numbers.
-TEST(Optimizer, TensorsAndFloatsAgree) {
+// Devices other than the CPU use tensor operations with the same formulas.
+TEST(Optimizer, TensorAndFloatImplementationsAgree) {
   const GradientOptions options{0.01, 2.0, 0.5};
   for (const Rule& rule : kRules) {
     at::Tensor floats = at::randn({37});
@@ -90,7 +91,7 @@ TEST(Optimizer, TensorsAndFloatsAgree) {
   }
 }
 
-TEST(Optimizer, LeavesFrozenParametersAlone) {
+TEST(Optimizer, DoesNotUpdateFrozenParameters) {
   for (const Rule& rule : kRules) {
     at::Tensor values = at::rand({6});
     const at::Tensor before = values.clone();
@@ -102,7 +103,7 @@ TEST(Optimizer, LeavesFrozenParametersAlone) {
   }
 }
 
-TEST(Optimizer, GoesOnWhereItWas) {
+TEST(Optimizer, RestoredOptimizerContinuesIdentically) {
   for (const Rule& rule : kRules) {
     const at::Tensor gradient = at::rand({4});
     at::Tensor uninterrupted = at::rand({4});
@@ -117,7 +118,7 @@ TEST(Optimizer, GoesOnWhereItWas) {
   }
 }
 
-TEST(Optimizer, ItsStateIsACopy) {
+TEST(Optimizer, StateIsACopy) {
   at::Tensor values = at::rand({4});
   Optimizer optimizer = make_optimizer(Adam{}, values);
   optimizer.step(values, at::rand({4}), 0.1, {});
@@ -127,7 +128,7 @@ TEST(Optimizer, ItsStateIsACopy) {
   EXPECT_TRUE(state.at("exp_avg").equal(before));
 }
 
-TEST(Optimizer, WhatIsThawedBeginsAtItsOwnFirstStep) {
+TEST(Optimizer, UnfrozenParametersStartAtStepOne) {
   at::Tensor values = at::ones({2});
   const at::Tensor gradients = at::ones({2});
   Optimizer optimizer(Adam{}, {}, slices({1, 1}), {{0, 1}}, {});
@@ -137,7 +138,7 @@ TEST(Optimizer, WhatIsThawedBeginsAtItsOwnFirstStep) {
   EXPECT_NEAR(values[1].item<double>(), 0.9, 1e-6);
 }
 
-TEST(Optimizer, RefusesNonsense) {
+TEST(Optimizer, ThrowsForInvalidArguments) {
   const at::Tensor values = at::rand({4});
   EXPECT_THROW(Optimizer(Sgd{}, {}, slices({4}), {{2, 5}}, {}), std::invalid_argument);
   EXPECT_THROW(Optimizer(Sgd{}, {}, slices({4}), {{0, 2}}, {}), std::invalid_argument);

@@ -8,7 +8,7 @@
 
 namespace mnistcnn::train {
 
-// Notes what it is asked for; its loss per image is the label.
+// Fake engine that records the batches and steps. The loss of an image is its label.
 class FakeEngine final : public engine::Engine {
  public:
   using Engine::Engine;
@@ -30,7 +30,7 @@ class FakeEngine final : public engine::Engine {
       outputs.mutable_data_ptr<float>()[i] = static_cast<float>(batch.indices[i]);
     return outputs;
   }
-  // Each step adds 1 to every parameter by a gradient of -1 and a learning rate of 1.
+  // All gradients are -1, so a step of SGD with learning rate 1 adds 1 to every parameter.
   engine::StepResult step(const network::Tensors&, std::span<const at::Tensor> gradients,
                           const engine::ImageBatch& batch, std::span<const std::int64_t> labels, const engine::Loss&,
                           engine::Randomness randomness) override {

@@ -26,7 +26,7 @@ std::shared_ptr<const network::Network> small_network() {
   return network;
 }
 
-// A model of its own on a set of images of noise.
+// A model and a data set of pseudo-random images.
 struct TrainingSetup {
   std::shared_ptr<const network::Network> network = small_network();
   std::unique_ptr<engine::Engine> engine = engine::make_engine(network, "aten", 1);
@@ -43,7 +43,7 @@ struct TrainingSetup {
     set = {images, labels};
   }
 
-  // Parameters, running statistics and counters in one row.
+  // Return parameters, running statistics and counters in one vector.
   std::vector<float> values() const {
     std::vector<float> all;
     for (const auto* list : {&tensors.parameters, &tensors.buffers, &tensors.counters})
@@ -57,7 +57,7 @@ struct TrainingSetup {
 
 const Rates kRates{{0.01, 0.01, 0.01}};
 
-TEST(TrainingRun, TwoEpochsAreOneFit) {
+TEST(TrainingRun, TwoEpochsEqualFit) {
   TrainingSetup one, other;
   TrainingRun run(one.model, one.recipe);
   const EpochResult first = run.next_epoch(one.model, one.set, kRates);
@@ -73,7 +73,7 @@ TEST(TrainingRun, TwoEpochsAreOneFit) {
   EXPECT_EQ(history.step_losses.size(), 6U);
 }
 
-TEST(TrainingRun, ARestoredRunContinuesWithTheSameBits) {
+TEST(TrainingRun, RestoredRunContinuesBitIdentically) {
   for (const AveragingRule& averaging :
        {AveragingRule(Ema{}), AveragingRule(Swa{}), AveragingRule(Lookahead{.k = 2})}) {
     TrainingSetup uninterrupted, resumed;
@@ -94,7 +94,7 @@ TEST(TrainingRun, ARestoredRunContinuesWithTheSameBits) {
   }
 }
 
-TEST(TrainingRun, AnExceptionOfAListenerLeavesWholeSteps) {
+TEST(TrainingRun, ExceptionOfACallbackLeavesCompleteSteps) {
   TrainingSetup stopped, wanted;
   const auto stop = [](std::uint64_t steps, double) {
     if (steps == 2) throw std::runtime_error("enough");
@@ -104,7 +104,7 @@ TEST(TrainingRun, AnExceptionOfAListenerLeavesWholeSteps) {
   EXPECT_EQ(run.epochs(), 0U);
   EXPECT_EQ(run.steps(), 0U);
 
-  // A run whose third step changes nothing but the running statistics.
+  // An uninterrupted run: compare with its weights after two steps.
   TrainingRun other(wanted.model, wanted.recipe);
   std::vector<float> after_two;
   const auto record_values = [&](std::uint64_t steps, double) {
@@ -114,7 +114,7 @@ TEST(TrainingRun, AnExceptionOfAListenerLeavesWholeSteps) {
   EXPECT_EQ(stopped.values(), after_two);
 }
 
-TEST(TrainingRun, EvaluatesTheAveragesAndLeavesTheModel) {
+TEST(TrainingRun, EvaluateUsesAveragesAndDoesNotChangeTheModel) {
   TrainingSetup setup;
   setup.recipe.averaging = Ema{.decay = 0.5, .warm_up = false};
   TrainingRun run(setup.model, setup.recipe);
@@ -129,7 +129,7 @@ TEST(TrainingRun, EvaluatesTheAveragesAndLeavesTheModel) {
   EXPECT_EQ(run.averaging(), nullptr);
 }
 
-TEST(TrainingRun, TrainsOnlyWhatIsTrainable) {
+TEST(TrainingRun, TrainsOnlyTrainableParameters) {
   TrainingSetup setup;
   TrainingRun run(setup.model, setup.recipe);
   const std::vector<network::TensorSpec>& specs = setup.network->analysis.parameters;
@@ -140,7 +140,7 @@ TEST(TrainingRun, TrainsOnlyWhatIsTrainable) {
   EXPECT_TRUE(setup.tensors.parameters[1].equal(second));
 }
 
-TEST(TrainingRun, AnOptimizerWithoutMomentumGetsTheScheduledOne) {
+TEST(TrainingRun, ScheduledMomentumReplacesMomentum0) {
   TrainingSetup setup;
   setup.recipe.optimizer = Sgd{};
   const Rates rates{{0.01, 0.01, 0.01}, {0.9, 0.9, 0.9}};
@@ -150,7 +150,7 @@ TEST(TrainingRun, AnOptimizerWithoutMomentumGetsTheScheduledOne) {
   EXPECT_EQ(with.epochs(), 1U);
 }
 
-TEST(TrainingRun, RefusesImagesAndLabelsThatDoNotFit) {
+TEST(TrainingRun, ThrowsForInvalidImagesAndLabels) {
   TrainingSetup setup;
   TrainingRun run(setup.model, setup.recipe);
   setup.labels[7] = 10;
@@ -162,7 +162,7 @@ TEST(TrainingRun, RefusesImagesAndLabelsThatDoNotFit) {
   EXPECT_THROW(test(setup.model, data::ImageSet{}), std::invalid_argument);
 }
 
-TEST(Fit, FollowsItsScheduleAndTestsAfterEveryEpoch) {
+TEST(Fit, UsesTheScheduleAndValidatesAfterEveryEpoch) {
   TrainingSetup setup;
   setup.recipe.schedule = StepLR{.step_size = 1, .gamma = 0.5};
   std::vector<std::int64_t> epochs_reported;
@@ -179,7 +179,7 @@ TEST(Fit, FollowsItsScheduleAndTestsAfterEveryEpoch) {
   EXPECT_EQ(scores.confusion.size(), 100U);
 }
 
-TEST(Fit, RefusesALastBatchThatIsTooSmallForABatchNorm) {
+TEST(Fit, ThrowsIfTheLastBatchIsTooSmallForBatchNorm) {
   TrainingSetup setup;
   setup.recipe.batch_size = 19;
   EXPECT_THROW(fit(setup.model, setup.set, setup.recipe), std::invalid_argument);
@@ -187,7 +187,7 @@ TEST(Fit, RefusesALastBatchThatIsTooSmallForABatchNorm) {
   EXPECT_THROW(fit(setup.model, setup.set, setup.recipe), std::invalid_argument);
 }
 
-TEST(Fit, MovesTheMomentumOfAnOptimizerThatHasNone) {
+TEST(Fit, SchedulesMomentumOfAnOptimizerWithout) {
   TrainingSetup setup;
   setup.recipe.optimizer = Sgd{};
   setup.recipe.schedule = OneCycleLR{.max_lr = 0.1};
