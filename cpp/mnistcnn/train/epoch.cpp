@@ -13,8 +13,8 @@
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/data/order.h"
 #include "mnistcnn/train/augmented_images.h"
+#include "mnistcnn/train/custom_loss_step.h"
 #include "mnistcnn/train/flat_parameters.h"
-#include "mnistcnn/train/soft_step.h"
 #include "mnistcnn/train/throttle.h"
 
 namespace mnistcnn::train {

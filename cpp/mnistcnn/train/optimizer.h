@@ -14,9 +14,9 @@
 #include "mnistcnn/train/optimizers/adam.h"
 #include "mnistcnn/train/optimizers/muon.h"
 #include "mnistcnn/train/optimizers/nadam.h"
-#include "mnistcnn/train/optimizers/pass.h"
 #include "mnistcnn/train/optimizers/rmsprop.h"
 #include "mnistcnn/train/optimizers/sgd.h"
+#include "mnistcnn/train/optimizers/update.h"
 #include "mnistcnn/train/range.h"
 
 // Optimizers on flat arrays of parameters. The results are those of torch.optim.

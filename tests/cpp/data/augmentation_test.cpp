@@ -10,7 +10,7 @@
 
 #include "mnistcnn/data/augmentation/augment.h"
 #include "mnistcnn/data/augmentation/fields.h"
-#include "mnistcnn/data/augmentation/shades.h"
+#include "mnistcnn/data/augmentation/pixel_ops.h"
 
 namespace mnistcnn::data::augmentation {
 namespace {

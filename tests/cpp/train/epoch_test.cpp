@@ -7,7 +7,7 @@
 #include <stdexcept>
 
 #include "mnistcnn/common/error.h"
-#include "train/recorder.h"
+#include "train/fake_engine.h"
 
 namespace mnistcnn::train {
 namespace {

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "train/recorder.h"
+#include "train/fake_engine.h"
 
 namespace mnistcnn::train {
 namespace {

@@ -187,7 +187,7 @@ TEST(Fit, ThrowsIfTheLastBatchIsTooSmallForBatchNorm) {
   EXPECT_THROW(fit(setup.model, setup.set, setup.recipe), std::invalid_argument);
 }
 
-TEST(Fit, SchedulesMomentumOfAnOptimizerWithout) {
+TEST(Fit, SchedulesMomentumIfTheOptimizerHasNone) {
   TrainingSetup setup;
   setup.recipe.optimizer = Sgd{};
   setup.recipe.schedule = OneCycleLR{.max_lr = 0.1};

@@ -8,7 +8,7 @@
 
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/data/augmentation/fields.h"
-#include "mnistcnn/data/augmentation/shades.h"
+#include "mnistcnn/data/augmentation/pixel_ops.h"
 
 namespace mnistcnn::data::augmentation {
 namespace {

@@ -1,4 +1,4 @@
-#include "mnistcnn/train/soft_step.h"
+#include "mnistcnn/train/custom_loss_step.h"
 
 #include <ATen/ops/empty.h>
 

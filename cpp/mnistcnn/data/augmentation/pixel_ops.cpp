@@ -1,4 +1,4 @@
-#include "mnistcnn/data/augmentation/shades.h"
+#include "mnistcnn/data/augmentation/pixel_ops.h"
 
 #include <algorithm>
 #include <array>
