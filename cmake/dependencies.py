@@ -21,7 +21,9 @@ ALWAYS = [
 def dynamic_metadata(field: str, settings: dict[str, Any] | None = None, *_: Any) -> list[str]:
     """Return the value of ``project.dependencies``."""
     if field != "dependencies" or settings:
-        raise ValueError(f"only the field 'dependencies' without settings is supported, got {field!r} with {settings!r}")
+        raise ValueError(
+            f"only the field 'dependencies' without settings is supported, got {field!r} with {settings!r}"
+        )
     try:
         minor = ".".join(version("torch").split(".")[:2])
     except PackageNotFoundError:

@@ -33,7 +33,7 @@ train::Loss read_loss(const std::string& kind, double label_smoothing, std::vect
 
 train::Mixing read_mixing(const std::string& kind, double alpha) {
   if (kind != "mixup" && kind != "cutmix") throw std::invalid_argument(text("unknown mixing '", kind, "'"));
-  if (!(alpha > 0)) throw std::invalid_argument(text("alpha=", alpha, " must be greater than 0"));
+  if (!(alpha > 0)) throw std::invalid_argument(text("alpha=", alpha, " must be above 0"));
   return {kind == "mixup" ? train::Mixing::Kind::kMixup : train::Mixing::Kind::kCutMix, alpha};
 }
 

@@ -62,11 +62,11 @@ def test_zeros_behind_the_gzip_data_are_padding(tmp_path: Path):
 def test_a_content_that_is_no_idx_file(tmp_path: Path):
     path = tmp_path / "file"
     assert message(path, gzip.compress(b"")) == "the file is empty, expected an IDX file"
-    assert message(path, gzip.compress(b"text")).startswith("not an IDX file, begins with 74 65 78 74")
-    assert message(path, b"PK\3\4").startswith("not an IDX file, begins with 50 4b 03 04")
+    assert message(path, gzip.compress(b"text")).startswith("not an IDX file: it starts with 74 65 78 74")
+    assert message(path, b"PK\3\4").startswith("not an IDX file: it starts with 50 4b 03 04")
     assert "compressed with gzip" in message(path, gzip.compress(gzip.compress(idx(ARRAY))))
     short = gzip.compress(idx(ARRAY)[:-1])
-    assert message(path, short) == "truncated, 1215 bytes where the IDX header's shape [3, 20, 20] needs 1216"
+    assert message(path, short) == "truncated: 1215 bytes, but the shape [3, 20, 20] in the IDX header requires 1216"
 
 
 def test_a_bomb_is_not_unpacked(tmp_path: Path):
@@ -154,5 +154,5 @@ def test_a_huge_header_is_refused_at_once(tmp_path: Path):
 def test_missing_files_and_folders(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_idx(tmp_path / "nothing")
-    with pytest.raises(OSError, match="not a file"):
+    with pytest.raises(OSError, match="not a regular file"):
         read_idx(tmp_path)

@@ -62,7 +62,7 @@ def test_per_class(result: TestResult):
 
 
 def test_a_confusion_matrix_must_be_square(result: TestResult):
-    with pytest.raises(ValueError, match=r"confusion must be square, \[classes, classes\]; got \[3, 4\]"):
+    with pytest.raises(ValueError, match=r"confusion must be square, \[classes, classes\], got \[3, 4\]"):
         _ = dataclasses.replace(result, confusion=result.confusion[:3]).per_class
 
 

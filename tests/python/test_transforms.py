@@ -380,7 +380,7 @@ def test_wrong_sizes_are_refused_before_any_work(digits):
     images = digits[1].images[:3]
     with pytest.raises(ValueError, match=r"CenterCrop\(size=\(30, 30\)\) is larger than the image, 28 x 28"):
         mnistcnn.transforms.augment(images, mnistcnn.transforms.CenterCrop(30))
-    with pytest.raises(ValueError, match="leave images of different sizes, from 22 x 22 to 28 x 28"):
+    with pytest.raises(ValueError, match="images of different sizes, from 22 x 22 to 28 x 28"):
         mnistcnn.transforms.augment(images, mnistcnn.transforms.RandomApply([mnistcnn.transforms.CenterCrop(22)]))
     with pytest.raises(
         ValueError, match=r"makes images of shape \[1, 22, 22\].*end it with mnistcnn.transforms.Resize\(\(28, 28"
@@ -449,5 +449,5 @@ def test_training_is_the_same_for_any_number_of_threads(digits):
 
 
 def test_training_refuses_an_augmentation_that_ends_with_another_size(digits):
-    with pytest.raises(ValueError, match=r"makes images of shape \[1, 22, 22\].*but the model takes \[1, 28, 28\]"):
+    with pytest.raises(ValueError, match=r"\[1, 22, 22\].*\[1, 28, 28\]"):
         losses_of(digits[1][:50], [mnistcnn.transforms.CenterCrop(22)], epochs=1)

@@ -340,7 +340,7 @@ class LayerAnalyzer {
   }
 
   LayerInfo dropout(double probability) const {
-    if (!(probability >= 0 && probability <= 1)) fail(text("probability ", probability, " must lie between 0 and 1"));
+    if (!(probability >= 0 && probability <= 1)) fail(text("probability ", probability, " must be between 0 and 1"));
     return same_shape();
   }
 
