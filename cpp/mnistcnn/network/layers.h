@@ -7,7 +7,7 @@
 #include <vector>
 
 // Descriptions of the layers; the engines implement them. Each struct lists its fields in `visit`. Printing, storing
-// and the conversion from and to Python use this list. Defaults and semantics are those of torch.nn.
+// and the conversion from and to Python use this list.
 namespace mnistcnn::network {
 
 using Shape = std::vector<std::int64_t>;  // without the batch dimension: [channels, height, width] or [features]
@@ -18,7 +18,7 @@ struct Pair {
 };
 
 // Padding of a feature map with zeros (minus infinity for max pooling). Opposite sides differ only for padding="same"
-// with an even kernel.
+// with an even effective kernel size.
 struct Border {
   std::int64_t top = 0, bottom = 0, left = 0, right = 0;
   bool operator==(const Border&) const = default;

@@ -34,9 +34,8 @@ Rule with_momentum(Rule rule, double momentum);
 // Transforms of the gradients of all trainable parameters before the update. The l1 term is added before clipping.
 struct GradientOptions {
   double l1 = 0;
-  double clip_norm = std::numeric_limits<double>::infinity();  // maximum norm of all gradients, as clip_grad_norm_
-  double clip_value =
-      std::numeric_limits<double>::infinity();  // maximum absolute value of an element, applied after clip_norm
+  double clip_norm = std::numeric_limits<double>::infinity();   // maximum norm of all gradients, as clip_grad_norm_
+  double clip_value = std::numeric_limits<double>::infinity();  // maximum absolute value, after clip_norm
 };
 
 // Position of one parameter in the flat arrays.

@@ -15,7 +15,7 @@ using Homography = std::array<double, 8>;
 struct RotationTransform {
   Matrix matrix;
   Extent size;             // of the output
-  int quarter_turns = -1;  // number of counter-clockwise turns by 90 degrees if the rotation is a multiple, else -1
+  int quarter_turns = -1;  // counter-clockwise turns by 90 degrees if the rotation only permutes pixels, else -1
 };
 
 // Rotation by an angle in degrees, counter-clockwise, as Pillow's Image.rotate computes it.

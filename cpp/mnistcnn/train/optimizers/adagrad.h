@@ -6,6 +6,7 @@
 
 namespace mnistcnn::train {
 
+// torch.optim.Adagrad.
 struct Adagrad {
   static constexpr std::string_view kKind = "Adagrad";
   double lr_decay = 0, weight_decay = 0, initial_accumulator_value = 0, eps = 1e-10;

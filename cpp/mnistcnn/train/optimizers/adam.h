@@ -8,7 +8,7 @@
 
 namespace mnistcnn::train {
 
-// Adam, or AdamW with decoupled_weight_decay.
+// torch.optim.Adam, or torch.optim.AdamW with decoupled_weight_decay.
 struct Adam {
   static constexpr std::string_view kKind = "Adam";
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;

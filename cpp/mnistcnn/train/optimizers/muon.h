@@ -9,8 +9,8 @@
 
 namespace mnistcnn::train {
 
-// Muon for the weights of convolutions and linear layers, viewed as matrices [out, rest]. AdamW for all other
-// parameters.
+// torch.optim.Muon for the weights of convolutions and linear layers, viewed as matrices [out, rest]. AdamW for all
+// other parameters.
 struct Muon {
   static constexpr std::string_view kKind = "Muon";
   double momentum = 0.95, weight_decay = 0.1, eps = 1e-7;

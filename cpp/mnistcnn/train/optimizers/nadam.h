@@ -8,6 +8,7 @@
 
 namespace mnistcnn::train {
 
+// torch.optim.NAdam.
 struct NAdam {
   static constexpr std::string_view kKind = "NAdam";
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0, momentum_decay = 4e-3;

@@ -6,6 +6,7 @@
 
 namespace mnistcnn::train {
 
+// torch.optim.RMSprop.
 struct RMSprop {
   static constexpr std::string_view kKind = "RMSprop";
   double alpha = 0.99, eps = 1e-8, weight_decay = 0, momentum = 0;

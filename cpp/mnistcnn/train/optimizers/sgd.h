@@ -6,6 +6,7 @@
 
 namespace mnistcnn::train {
 
+// torch.optim.SGD.
 struct Sgd {
   static constexpr std::string_view kKind = "SGD";
   double momentum = 0, dampening = 0, weight_decay = 0;
