@@ -117,10 +117,10 @@ py::list drawn(const Augmentation& augmentation, const Shape& shape, std::uint64
 }
 
 Bytes apply_first(const Augmentation& augmentation, const Bytes& image, const std::vector<double>& numbers) {
-  Numbers given{};
-  std::copy_n(numbers.begin(), std::min(numbers.size(), given.size()), given.begin());
+  Numbers padded_numbers{};
+  std::copy_n(numbers.begin(), std::min(numbers.size(), padded_numbers.size()), padded_numbers.begin());
   const AugmentationPlan plan({augmentation.steps.at(0)}, size_of(image));
-  const AugmentationPlan::Result result = plan.apply_first(given, image.data());
+  const AugmentationPlan::Result result = plan.apply_first(padded_numbers, image.data());
   Bytes array({result.size.channels, result.size.height, result.size.width});
   std::copy(result.pixels.begin(), result.pixels.end(), array.mutable_data());
   return array;

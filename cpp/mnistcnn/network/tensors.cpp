@@ -74,8 +74,8 @@ void check_tensor(const at::Tensor& tensor, const std::string& name, at::IntArra
   if (!has_enough_memory(tensor)) fail("has a storage that is smaller than its shape requires");
 }
 
-void check_number(const char* kind, std::size_t given, std::size_t expected) {
-  if (given != expected) throw std::invalid_argument(text("the network has ", expected, " ", kind, ", got ", given));
+void check_number(const char* kind, std::size_t actual, std::size_t expected) {
+  if (actual != expected) throw std::invalid_argument(text("the network has ", expected, " ", kind, ", got ", actual));
 }
 
 }  // namespace

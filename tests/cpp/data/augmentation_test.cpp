@@ -104,8 +104,8 @@ TEST(Warp, BilinearIsAWeightedMeanOfFourPixels) {
           double expected = 0;
           for (std::int64_t v = 0; v < size.height; ++v)
             for (std::int64_t u = 0; u < size.width; ++u) {
-              const auto weight = [](double place, std::int64_t of, std::int64_t count) {
-                const double inside = std::clamp(place, 0.0, static_cast<double>(count - 1));
+              const auto weight = [](double coordinate, std::int64_t of, std::int64_t count) {
+                const double inside = std::clamp(coordinate, 0.0, static_cast<double>(count - 1));
                 return std::max(0.0, 1 - std::fabs(inside - static_cast<double>(of)));
               };
               expected += weight(at_x, u, size.width) * weight(at_y, v, size.height) * pixel(image, size, c, v, u);
@@ -171,10 +171,10 @@ TEST(Resize, IsATriangleFilter) {
     const Extent to{random.integer(1, 25), random.integer(1, 25)};
     const Pixels out = apply(augmentation::Resize{to}, {}, size, image);
     const auto weight = [](std::int64_t i, std::int64_t from, std::int64_t into, std::int64_t of) {
-      const double scale = static_cast<double>(from) / static_cast<double>(into), wide = std::max(scale, 1.0);
+      const double scale = static_cast<double>(from) / static_cast<double>(into), support = std::max(scale, 1.0);
       const auto triangle = [&](std::int64_t at) {
         const double middle = (static_cast<double>(i) + 0.5) * scale;
-        return std::max(0.0, 1 - std::fabs(static_cast<double>(at) + 0.5 - middle) / wide);
+        return std::max(0.0, 1 - std::fabs(static_cast<double>(at) + 0.5 - middle) / support);
       };
       double sum = 0;
       for (std::int64_t at = 0; at < from; ++at) sum += triangle(at);

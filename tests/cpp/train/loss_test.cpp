@@ -26,13 +26,13 @@ TEST(Loss, GradientsEqualFiniteDifferences) {
       std::vector<float> outputs{-0.5F, -1.5F, -2.0F, -3.0F, -0.25F, -1.0F}, gradients(6), unused(6);
       evaluate(loss, outputs, targets, gradients);
       for (std::size_t i = 0; i < outputs.size(); ++i) {
-        const float middle = outputs[i], little = 1.0F / 1024;
-        outputs[i] = middle + little;
+        const float middle = outputs[i], step = 1.0F / 1024;
+        outputs[i] = middle + step;
         const double above = evaluate(loss, outputs, targets, unused).loss_sum / 2;
-        outputs[i] = middle - little;
+        outputs[i] = middle - step;
         const double below = evaluate(loss, outputs, targets, unused).loss_sum / 2;
         outputs[i] = middle;
-        EXPECT_NEAR(gradients[i], (above - below) / (2 * little), 1e-5) << i;
+        EXPECT_NEAR(gradients[i], (above - below) / (2 * step), 1e-5) << i;
       }
     }
 }

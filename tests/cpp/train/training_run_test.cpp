@@ -95,7 +95,7 @@ TEST(TrainingRun, RestoredRunContinuesBitIdentically) {
 }
 
 TEST(TrainingRun, ExceptionOfACallbackLeavesCompleteSteps) {
-  TrainingSetup stopped, wanted;
+  TrainingSetup stopped, reference;
   const auto stop = [](std::uint64_t steps, double) {
     if (steps == 2) throw std::runtime_error("enough");
   };
@@ -105,12 +105,12 @@ TEST(TrainingRun, ExceptionOfACallbackLeavesCompleteSteps) {
   EXPECT_EQ(run.steps(), 0U);
 
   // An uninterrupted run: compare with its weights after two steps.
-  TrainingRun other(wanted.model, wanted.recipe);
+  TrainingRun other(reference.model, reference.recipe);
   std::vector<float> after_two;
   const auto record_values = [&](std::uint64_t steps, double) {
-    if (steps == 2) after_two = wanted.values();
+    if (steps == 2) after_two = reference.values();
   };
-  other.next_epoch(wanted.model, wanted.set, kRates, {.on_step = {record_values, 1}});
+  other.next_epoch(reference.model, reference.set, kRates, {.on_step = {record_values, 1}});
   EXPECT_EQ(stopped.values(), after_two);
 }
 

@@ -14,12 +14,12 @@ constexpr std::size_t kQuantiles = 1 << kQuantileBits;
 
 // Inverse of the standard normal distribution function, computed by bisection.
 double normal_quantile(double q) {
-  double low = -9, high = 9;
+  double low = -9, padded_height = 9;
   for (int i = 0; i < 60; ++i) {
-    const double middle = (low + high) / 2;
-    (0.5 * std::erfc(-middle * std::sqrt(0.5)) < q ? low : high) = middle;
+    const double middle = (low + padded_height) / 2;
+    (0.5 * std::erfc(-middle * std::sqrt(0.5)) < q ? low : padded_height) = middle;
   }
-  return (low + high) / 2;
+  return (low + padded_height) / 2;
 }
 
 // 4096 quantiles of a normal distribution with variance 1/2. The sum of two random entries is approximately standard
@@ -87,10 +87,11 @@ std::size_t DisplacementField::scratch_floats(std::size_t half_kernel_size, Exte
 void DisplacementField::draw(const common::Stream& stream, Extent image, float* dx, float* dy, float* scratch) const {
   const std::size_t height = static_cast<std::size_t>(image.height), width = static_cast<std::size_t>(image.width);
   const std::size_t radius = half_kernel.size() - 1;
-  const std::size_t wide = width + 2 * radius, high = height + 2 * radius;
-  float *noise_x = scratch, *noise_y = noise_x + wide, *rows_x = noise_y + wide, *rows_y = rows_x + high * width;
-  for (std::size_t y = 0; y < high; ++y) {
-    draw_noise(stream, y * wide, wide, noise_x, noise_y);
+  const std::size_t padded_width = width + 2 * radius, padded_height = height + 2 * radius;
+  float *noise_x = scratch, *noise_y = noise_x + padded_width, *rows_x = noise_y + padded_width,
+        *rows_y = rows_x + padded_height * width;
+  for (std::size_t y = 0; y < padded_height; ++y) {
+    draw_noise(stream, y * padded_width, padded_width, noise_x, noise_y);
     blur(half_kernel, noise_x + radius, 1, width, rows_x + y * width);
     blur(half_kernel, noise_y + radius, 1, width, rows_y + y * width);
   }

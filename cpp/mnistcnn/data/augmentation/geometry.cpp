@@ -13,12 +13,13 @@ double radians(double degrees) { return degrees * (std::numbers::pi / 180.0); }
 // Equivalent to Python's round(value, 15) for |value| <= 1: Pillow rounds the matrix of a rotation this way.
 double round_to_15_digits(double value) {
   constexpr double kScale = 1e15;
-  const double product = value * kScale, rest = std::fma(value, kScale, -product);  // the exact product is their sum
-  double whole = std::nearbyint(product);
-  const double above = product - whole;
-  if (above + rest > 0.5 || (above == 0.5 && rest > 0)) whole += 1;
-  if (above + rest < -0.5 || (above == -0.5 && rest < 0)) whole -= 1;
-  return whole / kScale;
+  const double product = value * kScale,
+               product_error = std::fma(value, kScale, -product);  // the exact product is their sum
+  double rounded = std::nearbyint(product);
+  const double difference = product - rounded;
+  if (difference + product_error > 0.5 || (difference == 0.5 && product_error > 0)) rounded += 1;
+  if (difference + product_error < -0.5 || (difference == -0.5 && product_error < 0)) rounded -= 1;
+  return rounded / kScale;
 }
 
 Point transformed(const Matrix& m, double x, double y) {

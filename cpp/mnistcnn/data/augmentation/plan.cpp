@@ -55,9 +55,9 @@ Size padded(const Size& size, const Padding& border) {
   return {size.channels, size.height + border.top + border.bottom, size.width + border.left + border.right};
 }
 
-// Equivalent to Python's round((whole - part) / 2).
-std::int64_t centered_offset(std::int64_t whole, std::int64_t part) {
-  return static_cast<std::int64_t>(std::nearbyint(static_cast<double>(whole - part) / 2.0));
+// Equivalent to Python's round((size - crop_size) / 2).
+std::int64_t centered_offset(std::int64_t size, std::int64_t crop_size) {
+  return static_cast<std::int64_t>(std::nearbyint(static_cast<double>(size - crop_size) / 2.0));
 }
 
 // Copy a window of the image. Pixels outside the image are `fill`.
