@@ -23,8 +23,8 @@ using Indices = py::array_t<std::int64_t, py::array::c_style>;
 void read(const py::handle& value, Range& range) {
   std::tie(range.low, range.high) = value.cast<std::pair<double, double>>();
 }
-void read(const py::handle& value, Extent& extent) {
-  std::tie(extent.height, extent.width) = value.cast<std::pair<std::int64_t, std::int64_t>>();
+void read(const py::handle& value, PlaneSize& plane_size) {
+  std::tie(plane_size.height, plane_size.width) = value.cast<std::pair<std::int64_t, std::int64_t>>();
 }
 void read(const py::handle& value, Padding& padding) {
   std::tie(padding.left, padding.top, padding.right, padding.bottom) =

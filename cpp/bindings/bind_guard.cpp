@@ -74,7 +74,7 @@ bool has_shape(PyObject* tensor, PyObject* shape) {
   return true;
 }
 
-struct Entry {
+struct GuardEntry {
   Check check;
   py::object owner, key, expected;
 
@@ -144,7 +144,7 @@ class Guard {
   }
 
  private:
-  std::vector<Entry> entries_;
+  std::vector<GuardEntry> entries_;
 };
 
 }  // namespace

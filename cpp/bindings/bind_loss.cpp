@@ -16,12 +16,13 @@ namespace {
 using common::text;
 
 // keep_alive: the loss keeps the list of teachers alive.
-train::Loss read_loss(const std::string& kind, double label_smoothing, std::vector<double> class_weights,
-                      const std::vector<train::ModelView>& teachers, double temperature, double teachers_weight) {
+train::TrainingLoss read_loss(const std::string& kind, double label_smoothing, std::vector<double> class_weights,
+                              const std::vector<train::ModelView>& teachers, double temperature,
+                              double teachers_weight) {
   if (!(label_smoothing >= 0 && label_smoothing <= 1))
     throw std::invalid_argument(text("label_smoothing=", label_smoothing, " must be between 0 and 1"));
   if (kind != "nll" && kind != "cross_entropy") throw std::invalid_argument(text("unknown loss '", kind, "'"));
-  train::Loss loss;
+  train::TrainingLoss loss;
   loss.plain = {kind == "nll" ? engine::LossKind::kNegativeLogLikelihood : engine::LossKind::kCrossEntropy,
                 label_smoothing};
   loss.class_weights = std::move(class_weights);
@@ -38,7 +39,7 @@ train::Mixing read_mixing(const std::string& kind, double alpha) {
 }
 
 // Return (loss_sum, correct, gradients) of a batch, as a training step computes them.
-py::tuple run_loss(const train::Loss& loss, const at::Tensor& outputs, const at::Tensor& labels,
+py::tuple run_loss(const train::TrainingLoss& loss, const at::Tensor& outputs, const at::Tensor& labels,
                    const std::optional<at::Tensor>& partners, double share, const std::optional<at::Tensor>& images,
                    const std::vector<float>& scale, const std::vector<float>& shift) {
   const std::int64_t classes = outputs.size(1);
@@ -77,7 +78,7 @@ py::dict mixing_plan(const train::Mixing& mixing, std::uint64_t seed, std::uint6
 }  // namespace
 
 void bind_loss(py::module_& module) {
-  py::class_<train::Loss>(module, "Loss")
+  py::class_<train::TrainingLoss>(module, "Loss")
       .def(py::init(&read_loss), py::arg("kind"), py::kw_only(), py::arg("label_smoothing"), py::arg("class_weights"),
            py::arg("teachers"), py::arg("temperature"), py::arg("teachers_weight"), py::keep_alive<1, 5>());
   py::class_<train::Mixing>(module, "Mixing")

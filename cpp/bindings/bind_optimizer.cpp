@@ -8,8 +8,8 @@
 #include "settings.h"
 
 namespace mnistcnn::bindings {
-std::vector<train::IndexRange> read_ranges(const RangePairs& pairs) {
-  std::vector<train::IndexRange> ranges;
+std::vector<train::ParameterRange> read_ranges(const RangePairs& pairs) {
+  std::vector<train::ParameterRange> ranges;
   for (const auto& [begin, end] : pairs) ranges.push_back({begin, end});
   return ranges;
 }

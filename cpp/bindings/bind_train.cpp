@@ -30,7 +30,7 @@ ModelView make_view(const py::handle& tensors, engine::Engine& engine, std::vect
 // keep_alive: the run keeps the loss alive, and the loss its teachers.
 std::unique_ptr<TrainingRun> make_run(const ModelView& model, std::int64_t batch_size, std::uint64_t seed, bool shuffle,
                                       const py::dict& optimizer, const RangePairs& undecayed,
-                                      std::optional<double> scheduled_momentum, const train::Loss& loss,
+                                      std::optional<double> scheduled_momentum, const train::TrainingLoss& loss,
                                       const train::Mixing* mixing, const Augmentation* augmentation,
                                       const std::optional<py::dict>& averaging) {
   train::Recipe recipe{.batch_size = batch_size, .undecayed = read_ranges(undecayed), .shuffle = shuffle, .seed = seed};

@@ -11,7 +11,7 @@ namespace mnistcnn::bindings {
 
 using RangePairs = std::vector<std::pair<std::int64_t, std::int64_t>>;
 
-std::vector<train::IndexRange> read_ranges(const RangePairs& pairs);
+std::vector<train::ParameterRange> read_ranges(const RangePairs& pairs);
 
 struct OptimizerSettings {
   train::Rule rule;

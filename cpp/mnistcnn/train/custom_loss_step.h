@@ -16,7 +16,7 @@ namespace mnistcnn::train {
 // for all steps of an epoch.
 class CustomLossStep {
  public:
-  CustomLossStep(engine::Engine& engine, const Loss& loss, std::optional<Mixing> mixing)
+  CustomLossStep(engine::Engine& engine, const TrainingLoss& loss, std::optional<Mixing> mixing)
       : engine_(engine), loss_(loss), mixing_(mixing) {
     read_teachers();
   }
@@ -32,7 +32,7 @@ class CustomLossStep {
   at::Tensor mix_images(const at::Tensor& images, std::span<const std::int64_t> labels, engine::Randomness randomness);
 
   engine::Engine& engine_;
-  const Loss& loss_;
+  const TrainingLoss& loss_;
   std::optional<Mixing> mixing_;
   std::vector<network::Tensors> teachers_;
   at::Tensor images_, mixtures_, gradients_;  // on the CPU, with the size of the largest batch so far

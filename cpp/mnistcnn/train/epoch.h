@@ -59,7 +59,7 @@ struct EpochResult {
 
 // What training minimises: a loss, on mixed or original images.
 struct Objective {
-  Loss loss;
+  TrainingLoss loss;
   std::optional<Mixing> mixing;
 };
 

@@ -12,7 +12,7 @@ namespace {
 using Row = std::vector<double>;  // [classes]
 
 // softmax(outputs * scale) and its logarithm
-struct Softmax {
+struct SoftmaxBuffer {
   Row probabilities, logarithms;
 
   void compute(std::span<const float> outputs, double scale) {
@@ -29,11 +29,11 @@ struct Softmax {
   }
 };
 
-double weight_of(const Loss& loss, std::int64_t label) {
+double weight_of(const TrainingLoss& loss, std::int64_t label) {
   return loss.class_weights.empty() ? 1 : loss.class_weights[static_cast<std::size_t>(label)];
 }
 
-void add_target(const Loss& loss, std::int64_t label, double share, Row& target) {
+void add_target(const TrainingLoss& loss, std::int64_t label, double share, Row& target) {
   const double smoothing = loss.plain.label_smoothing;
   target[static_cast<std::size_t>(label)] += share * (1 - smoothing) * weight_of(loss, label);
   if (smoothing == 0) return;
@@ -42,7 +42,7 @@ void add_target(const Loss& loss, std::int64_t label, double share, Row& target)
 }
 
 // Return -sum(target * log p) and add its gradient to `gradients`. The outputs are logits or log-probabilities.
-double label_loss(const Loss& loss, std::span<const float> outputs, const Row& target, Softmax& softmax,
+double label_loss(const TrainingLoss& loss, std::span<const float> outputs, const Row& target, SoftmaxBuffer& softmax,
                   Row& gradients) {
   double value = 0, total = 0;
   const bool logits = loss.plain.kind == engine::LossKind::kCrossEntropy;
@@ -60,7 +60,7 @@ double label_loss(const Loss& loss, std::span<const float> outputs, const Row& t
 
 // Return weight * T^2 * KL(teacher || softmax(outputs / T)) and add its gradient to `gradients`.
 double distillation_loss(double temperature, double weight, std::span<const float> outputs,
-                         std::span<const float> teacher, Softmax& softmax, Row& gradients) {
+                         std::span<const float> teacher, SoftmaxBuffer& softmax, Row& gradients) {
   softmax.compute(outputs, 1 / temperature);
   double value = 0;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
@@ -73,13 +73,13 @@ double distillation_loss(double temperature, double weight, std::span<const floa
 
 }  // namespace
 
-void check_class_weights(const Loss& loss, std::int64_t classes) {
+void check_class_weights(const TrainingLoss& loss, std::int64_t classes) {
   if (!loss.class_weights.empty() && static_cast<std::int64_t>(loss.class_weights.size()) != classes)
     throw std::invalid_argument(
         common::text("got ", loss.class_weights.size(), " class weights for a network with ", classes, " outputs"));
 }
 
-engine::StepResult evaluate(const Loss& loss, std::span<const float> outputs, const Targets& targets,
+engine::StepResult evaluate(const TrainingLoss& loss, std::span<const float> outputs, const Targets& targets,
                             std::span<float> gradients) {
   const std::size_t count = targets.labels.size(), classes = outputs.size() / count;
   const bool has_partners = !targets.partners.empty(), has_teachers = !targets.teacher_probabilities.empty();
@@ -90,7 +90,7 @@ engine::StepResult evaluate(const Loss& loss, std::span<const float> outputs, co
   const double weight_per_label = weight_sum > 0 ? label_weight / weight_sum : 0;
   engine::StepResult result;
   Row target(classes), row_gradients(classes);
-  Softmax softmax;
+  SoftmaxBuffer softmax;
   for (std::size_t i = 0; i < count; ++i) {
     const std::span<const float> row = outputs.subspan(i * classes, classes);
     std::fill(target.begin(), target.end(), 0.0);

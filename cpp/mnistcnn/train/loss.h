@@ -11,7 +11,7 @@ namespace mnistcnn::train {
 
 // The loss that training minimises. Engines compute a plain loss themselves. Class weights and distillation are
 // computed by `evaluate` from the outputs.
-struct Loss {
+struct TrainingLoss {
   engine::Loss plain;
   std::vector<double> class_weights;  // one per class, or empty
   Distillation distillation;
@@ -20,7 +20,7 @@ struct Loss {
 };
 
 // Throw std::invalid_argument unless class_weights is empty or has one element per class.
-void check_class_weights(const Loss& loss, std::int64_t classes);
+void check_class_weights(const TrainingLoss& loss, std::int64_t classes);
 
 // Targets of a batch.
 struct Targets {
@@ -34,7 +34,7 @@ struct Targets {
 //   outputs: f32 [B, classes] -> gradients: f32 [B, classes]
 // With class weights it is the weighted mean, 0 if all labels have weight 0. loss_sum is the mean times the number of
 // images. With mixing, a prediction is correct if it equals the label with the larger share.
-engine::StepResult evaluate(const Loss& loss, std::span<const float> outputs, const Targets& targets,
+engine::StepResult evaluate(const TrainingLoss& loss, std::span<const float> outputs, const Targets& targets,
                             std::span<float> gradients);
 
 }  // namespace mnistcnn::train

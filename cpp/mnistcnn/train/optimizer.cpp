@@ -28,13 +28,13 @@ double initial_state_value(const Rule& rule) {
 }
 
 // Return which parameters the ranges contain. Throw std::invalid_argument if a range contains a part of a parameter.
-std::vector<bool> select_slices(const std::vector<ParameterSlice>& slices, const std::vector<IndexRange>& ranges,
+std::vector<bool> select_slices(const std::vector<ParameterSlice>& slices, const std::vector<ParameterRange>& ranges,
                                 std::int64_t count) {
   std::vector<bool> result(slices.size(), false);
-  for (const IndexRange& range : ranges) {
+  for (const ParameterRange& range : ranges) {
     std::int64_t covered = 0;
     for (std::size_t i = 0; i < slices.size(); ++i) {
-      const IndexRange& slice = slices[i].range;
+      const ParameterRange& slice = slices[i].range;
       if (slice.begin < range.begin || slice.end > range.end) continue;
       result[i] = true;
       covered += slice.end - slice.begin;
@@ -47,7 +47,7 @@ std::vector<bool> select_slices(const std::vector<ParameterSlice>& slices, const
 }
 
 // Eight independent sums allow vectorisation. Double precision makes the rounding error negligible for any length.
-double sum_of_squares(const float* gradients, const float* values, float l1, IndexRange range) {
+double sum_of_squares(const float* gradients, const float* values, float l1, ParameterRange range) {
   constexpr std::int64_t kSums = 8;
   std::array<double, kSums> sums{};
   std::int64_t i = range.begin;
@@ -118,7 +118,7 @@ std::vector<ParameterSlice> parameter_slices(const network::Analysis& analysis) 
 }
 
 Optimizer::Optimizer(Rule rule, GradientOptions options, std::vector<ParameterSlice> slices,
-                     const std::vector<IndexRange>& trainable, const std::vector<IndexRange>& undecayed)
+                     const std::vector<ParameterRange>& trainable, const std::vector<ParameterRange>& undecayed)
     : rule_(std::move(rule)),
       options_(options),
       slices_(std::move(slices)),
@@ -134,7 +134,7 @@ Optimizer::Optimizer(Rule rule, GradientOptions options, std::vector<ParameterSl
     slots_.push_back(at::full({count_}, initial_state_value(rule_), at::kFloat));
 }
 
-void Optimizer::set_trainable(const std::vector<IndexRange>& trainable) {
+void Optimizer::set_trainable(const std::vector<ParameterRange>& trainable) {
   trainable_ = select_slices(slices_, trainable, count_);
   build_segments();
 }

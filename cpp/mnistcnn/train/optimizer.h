@@ -17,7 +17,7 @@
 #include "mnistcnn/train/optimizers/rmsprop.h"
 #include "mnistcnn/train/optimizers/sgd.h"
 #include "mnistcnn/train/optimizers/update.h"
-#include "mnistcnn/train/range.h"
+#include "mnistcnn/train/parameter_range.h"
 
 // Optimizers on flat arrays of parameters. The results are those of torch.optim.
 namespace mnistcnn::train {
@@ -40,7 +40,7 @@ struct GradientOptions {
 
 // Position of one parameter in the flat arrays.
 struct ParameterSlice {
-  IndexRange range;
+  ParameterRange range;
   std::int64_t rows;  // rows of the matrix for Muon; 0 if the parameter is not a matrix
 };
 // Return the slices of all parameters, in order.
@@ -57,10 +57,10 @@ class Optimizer {
   // trainable: ranges that are updated; all other parameters are frozen. undecayed: ranges without weight decay and l1.
   // Ranges must consist of whole parameters.
   Optimizer(Rule rule, GradientOptions options, std::vector<ParameterSlice> slices,
-            const std::vector<IndexRange>& trainable, const std::vector<IndexRange>& undecayed);
+            const std::vector<ParameterRange>& trainable, const std::vector<ParameterRange>& undecayed);
 
   // Change the trainable ranges. The state of frozen parameters is kept, and their steps are not counted.
-  void set_trainable(const std::vector<IndexRange>& trainable);
+  void set_trainable(const std::vector<ParameterRange>& trainable);
 
   bool has_momentum() const;
 
@@ -77,7 +77,7 @@ class Optimizer {
   // Adjacent parameters that are updated with the same settings.
   struct Segment {
     std::size_t first, last;  // parameters [first, last)
-    IndexRange range;
+    ParameterRange range;
     bool decayed;
     std::int64_t rows;
   };

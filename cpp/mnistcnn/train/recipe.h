@@ -22,8 +22,8 @@ struct Recipe {
   std::int64_t batch_size = 128;  // the last batch of an epoch may be smaller
   Rule optimizer = Sgd{.momentum = 0.9};
   GradientOptions gradients{};
-  std::vector<IndexRange> undecayed{};  // parameters without weight decay and l1
-  std::optional<Loss> loss{};           // nullopt: the default loss for the network's outputs
+  std::vector<ParameterRange> undecayed{};  // parameters without weight decay and l1
+  std::optional<TrainingLoss> loss{};       // nullopt: the default loss for the network's outputs
   std::optional<Mixing> mixing{};
   std::vector<data::augmentation::Step> augmentation{};
   std::optional<AveragingRule> averaging{};

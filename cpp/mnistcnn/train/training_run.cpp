@@ -15,14 +15,16 @@ using data::augmentation::Size;
 constexpr std::string_view kOptimizer = "optimizer.", kAveraging = "averaging.";
 using NamedTensors = std::map<std::string, at::Tensor>;
 
-Loss loss_of(const Recipe& recipe, const network::Network& network) {
-  Loss loss = recipe.loss.value_or(Loss{});
+TrainingLoss loss_of(const Recipe& recipe, const network::Network& network) {
+  TrainingLoss loss = recipe.loss.value_or(TrainingLoss{});
   if (!recipe.loss) loss.plain.kind = fitting_loss(output_kind(network));
   check_class_weights(loss, class_count(network));
   return loss;
 }
 
-std::vector<IndexRange> all_parameters(const network::Analysis& analysis) { return {{0, analysis.parameter_count}}; }
+std::vector<ParameterRange> all_parameters(const network::Analysis& analysis) {
+  return {{0, analysis.parameter_count}};
+}
 
 Optimizer optimizer_of(const Recipe& recipe, std::optional<double> momentum, const network::Analysis& analysis) {
   const Rule rule = momentum ? with_momentum(recipe.optimizer, *momentum) : recipe.optimizer;

@@ -34,7 +34,7 @@ class TrainingRun {
   std::uint64_t steps() const { return steps_; }
 
   // Train only these ranges of the flat parameters in the following epochs. Ranges must consist of whole parameters.
-  void set_trainable(const std::vector<IndexRange>& trainable) { optimizer_.set_trainable(trainable); }
+  void set_trainable(const std::vector<ParameterRange>& trainable) { optimizer_.set_trainable(trainable); }
 
   // Continue with these numbers of completed epochs and steps. After `finish`, new averages are initialised.
   void continue_after(const ModelView& model, std::uint64_t epochs, std::uint64_t steps);

@@ -168,7 +168,7 @@ TEST(Resize, IsATriangleFilter) {
   for (int round = 0; round < 200; ++round) {
     const Size size = random.size();
     const Pixels image = random.image(size);
-    const Extent to{random.integer(1, 25), random.integer(1, 25)};
+    const PlaneSize to{random.integer(1, 25), random.integer(1, 25)};
     const Pixels out = apply(augmentation::Resize{to}, {}, size, image);
     const auto weight = [](std::int64_t i, std::int64_t from, std::int64_t into, std::int64_t of) {
       const double scale = static_cast<double>(from) / static_cast<double>(into), support = std::max(scale, 1.0);
@@ -256,21 +256,21 @@ TEST(Thickness, FractionalAmountsAreInterpolated) {
 
 TEST(Elastic, DisplacementsAreBlurredNoise) {
   for (const double sigma : {0.4, 1.5, 4.0}) {
-    const Extent extent{9, 7};
+    const PlaneSize plane_size{9, 7};
     const std::vector<float> half = half_gaussian(sigma);
     const auto radius = static_cast<std::int64_t>(half.size()) - 1;
     const common::Stream stream(3, common::Purpose::kAugment, 1, 2);
-    std::vector<float> dx(63), dy(63), scratch(DisplacementField::scratch_floats(half.size(), extent));
-    DisplacementField{half, 20}.draw(stream, extent, dx.data(), dy.data(), scratch.data());
+    std::vector<float> dx(63), dy(63), scratch(DisplacementField::scratch_floats(half.size(), plane_size));
+    DisplacementField{half, 20}.draw(stream, plane_size, dx.data(), dy.data(), scratch.data());
     const auto noise = [&](std::int64_t y, std::int64_t x, int axis) {
-      const std::uint64_t bits = stream.bits(static_cast<std::uint64_t>(y * (extent.width + 2 * radius) + x));
+      const std::uint64_t bits = stream.bits(static_cast<std::uint64_t>(y * (plane_size.width + 2 * radius) + x));
       return static_cast<double>(static_cast<std::int32_t>(axis == 0 ? bits : bits >> 32)) * 0x1p-31;
     };
     double total = 0;
     for (std::int64_t t = -radius; t <= radius; ++t) total += half[static_cast<std::size_t>(std::abs(t))];
     EXPECT_NEAR(total, 1, 1e-6);
-    for (std::int64_t y = 0; y < extent.height; ++y)
-      for (std::int64_t x = 0; x < extent.width; ++x) {
+    for (std::int64_t y = 0; y < plane_size.height; ++y)
+      for (std::int64_t x = 0; x < plane_size.width; ++x) {
         double expected[2] = {0, 0};
         for (std::int64_t v = -radius; v <= radius; ++v)
           for (std::int64_t u = -radius; u <= radius; ++u)
@@ -419,7 +419,7 @@ Step random_step(Random& random) {
   const double p = random.integer(0, 2) == 0 ? random.number(0, 1) : 1;
   const double low = random.number(-400, 400);
   const Range range{low, low + random.number(0, 90)};
-  const Extent extent{random.integer(1, 40), random.integer(1, 40)};
+  const PlaneSize plane_size{random.integer(1, 40), random.integer(1, 40)};
   switch (random.integer(0, 12)) {
     case 0:
       return Rotation{range, fill, interpolation, random.integer(0, 1) == 0, {}, p};
@@ -432,11 +432,11 @@ Step random_step(Random& random) {
     case 4:
       return ElasticDistortion{random.number(0, 999), random.number(0.1, 5), fill, interpolation, p};
     case 5:
-      return CenterCrop{extent, p};
+      return CenterCrop{plane_size, p};
     case 6:
-      return RandomCrop{extent, {random.integer(0, 9), random.integer(0, 9), random.integer(0, 9), 40}, fill, p};
+      return RandomCrop{plane_size, {random.integer(0, 9), random.integer(0, 9), random.integer(0, 9), 40}, fill, p};
     case 7:
-      return augmentation::Resize{extent, interpolation, p};
+      return augmentation::Resize{plane_size, interpolation, p};
     case 8:
       return RandomErasing{p, {0, 1}, {0.01, 100}, random.integer(-1, 255)};
     case 9:

@@ -38,14 +38,14 @@ AugmentationPlan random_rotation() {
   return AugmentationPlan({step}, kSize);
 }
 
-struct Epoch {
+struct EpochBatches {
   std::vector<float> images;
   std::vector<std::int64_t> labels, counts;
-  bool operator==(const Epoch&) const = default;
+  bool operator==(const EpochBatches&) const = default;
 };
 
-Epoch read(BatchStream& stream) {
-  Epoch epoch;
+EpochBatches read(BatchStream& stream) {
+  EpochBatches epoch;
   while (const auto batch = stream.next()) {
     const auto* values = reinterpret_cast<const float*>(batch->images.get());
     epoch.images.insert(epoch.images.end(), values, values + batch->count * kSize.bytes());
@@ -64,7 +64,7 @@ StreamOptions options(int prefetch) {
 TEST(BatchStream, ReturnsTheBatchesOfTheEpochInOrder) {
   const OwnedSet set = make_set();
   const AugmentationPlan plan = random_rotation();
-  Epoch expected;
+  EpochBatches expected;
   expected.labels = shuffled_order(kCount, 3, 1);
   expected.counts = {5, 5, 5, 5, 3};
   std::vector<std::uint8_t> image(6);
@@ -122,7 +122,7 @@ TEST(BatchStream, RethrowsExceptionsOfTheThread) {
 TEST(BatchStream, WorksInAForkedChild) {
   const OwnedSet set = make_set();
   BatchStream synchronous(set.view(), random_rotation(), options(0));
-  const Epoch expected = read(synchronous);
+  const EpochBatches expected = read(synchronous);
   BatchStream stream(set.view(), random_rotation(), options(2));
   const pid_t child = fork();
   if (child == 0) {

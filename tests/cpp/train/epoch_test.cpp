@@ -34,7 +34,7 @@ struct TrainingSetup {
   float weight() const { return tensors.parameters[0].item<float>(); }
 
   EpochResult run(const Listeners& listeners = {}) {
-    const std::vector<IndexRange> all{{0, network->analysis.parameter_count}};
+    const std::vector<ParameterRange> all{{0, network->analysis.parameter_count}};
     Optimizer optimizer(Sgd{}, {}, parameter_slices(network->analysis), all, {});
     return train_epoch(model(), optimizer, nullptr, set, {}, options, listeners);
   }

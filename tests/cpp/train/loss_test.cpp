@@ -10,8 +10,8 @@ namespace {
 const std::vector<std::int64_t> kLabels{0, 2}, kPartners{2, 0};
 const std::vector<float> kOpinions{0.2F, 0.5F, 0.3F, 0.6F, 0.1F, 0.3F};
 
-std::vector<Loss> losses() {
-  std::vector<Loss> result;
+std::vector<TrainingLoss> losses() {
+  std::vector<TrainingLoss> result;
   for (const auto kind : {engine::LossKind::kCrossEntropy, engine::LossKind::kNegativeLogLikelihood})
     result.push_back({.plain = {kind, 0.1}, .class_weights = {1, 0.5, 3}, .distillation = {{}, 2, 0.4}});
   return result;
@@ -19,7 +19,7 @@ std::vector<Loss> losses() {
 
 // Compares the gradients with central differences of the mean loss (loss_sum / 2 images).
 TEST(Loss, GradientsEqualFiniteDifferences) {
-  for (const Loss& loss : losses())
+  for (const TrainingLoss& loss : losses())
     for (const bool taught : {false, true}) {
       const Targets targets{kLabels, kPartners, 0.7,
                             taught ? std::span<const float>(kOpinions) : std::span<const float>()};

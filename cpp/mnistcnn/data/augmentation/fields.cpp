@@ -78,13 +78,14 @@ std::vector<float> half_gaussian(double sigma) {
   return half;
 }
 
-std::size_t DisplacementField::scratch_floats(std::size_t half_kernel_size, Extent image) {
+std::size_t DisplacementField::scratch_floats(std::size_t half_kernel_size, PlaneSize image) {
   const std::size_t height = static_cast<std::size_t>(image.height), width = static_cast<std::size_t>(image.width);
   const std::size_t border = 2 * (half_kernel_size - 1);
   return 2 * ((height + border) * width + width + border);
 }
 
-void DisplacementField::draw(const common::Stream& stream, Extent image, float* dx, float* dy, float* scratch) const {
+void DisplacementField::draw(const common::Stream& stream, PlaneSize image, float* dx, float* dy,
+                             float* scratch) const {
   const std::size_t height = static_cast<std::size_t>(image.height), width = static_cast<std::size_t>(image.width);
   const std::size_t radius = half_kernel.size() - 1;
   const std::size_t padded_width = width + 2 * radius, padded_height = height + 2 * radius;

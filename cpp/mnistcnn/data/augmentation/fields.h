@@ -18,8 +18,8 @@ struct DisplacementField {
   const std::vector<float>& half_kernel;
   float alpha;
 
-  static std::size_t scratch_floats(std::size_t half_kernel_size, Extent image);
-  void draw(const common::Stream& stream, Extent image, float* dx, float* dy, float* scratch) const;
+  static std::size_t scratch_floats(std::size_t half_kernel_size, PlaneSize image);
+  void draw(const common::Stream& stream, PlaneSize image, float* dx, float* dy, float* scratch) const;
 };
 
 // Add Gaussian noise with a standard deviation of 255 * std, and clip to [0, 255]. in, out: u8 [count].

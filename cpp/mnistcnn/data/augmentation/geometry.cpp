@@ -26,7 +26,7 @@ Point transformed(const Matrix& m, double x, double y) {
   return {m[0] * x + m[1] * y + m[2], m[3] * x + m[4] * y + m[5]};
 }
 
-int quarter_turns(double angle, bool expand, Extent image) {
+int quarter_turns(double angle, bool expand, PlaneSize image) {
   if (angle == 0) return 0;
   if (angle == 180) return 2;
   if (!expand && image.height != image.width) return -1;
@@ -35,7 +35,7 @@ int quarter_turns(double angle, bool expand, Extent image) {
 }
 
 // Enlarge the output so that it holds the whole rotated image.
-void expand_to_fit(RotationTransform& rotation_transform, Extent image) {
+void expand_to_fit(RotationTransform& rotation_transform, PlaneSize image) {
   const auto width = static_cast<double>(image.width), height = static_cast<double>(image.height);
   const Point corners[] = {
       transformed(rotation_transform.matrix, 0, 0), transformed(rotation_transform.matrix, width, 0),
@@ -53,7 +53,7 @@ void expand_to_fit(RotationTransform& rotation_transform, Extent image) {
 
 }  // namespace
 
-RotationTransform rotation_transform(double degrees, std::optional<Point> center, bool expand, Extent image) {
+RotationTransform rotation_transform(double degrees, std::optional<Point> center, bool expand, PlaneSize image) {
   double angle = std::fmod(degrees, 360.0);
   if (angle < 0) angle += 360.0;
   RotationTransform result{{}, image, center ? -1 : quarter_turns(angle, expand, image)};

@@ -14,12 +14,12 @@ using Homography = std::array<double, 8>;
 
 struct RotationTransform {
   Matrix matrix;
-  Extent size;             // of the output
+  PlaneSize size;          // of the output
   int quarter_turns = -1;  // counter-clockwise turns by 90 degrees if the rotation only permutes pixels, else -1
 };
 
 // Rotation by an angle in degrees, counter-clockwise, as Pillow's Image.rotate computes it.
-RotationTransform rotation_transform(double degrees, std::optional<Point> center, bool expand, Extent image);
+RotationTransform rotation_transform(double degrees, std::optional<Point> center, bool expand, PlaneSize image);
 
 // Affine transform in torchvision's convention: clockwise rotation, translation, scaling, shear in degrees.
 struct AffineParameters {

@@ -73,7 +73,7 @@ void combine(const std::uint8_t* in, std::int64_t count, std::uint8_t* out) {
 
 // Apply a 3 x 3 filter with a square or a plus-shaped structuring element. Pixels outside the image are ignored.
 template <class Operation>
-void filter_3x3(const std::uint8_t* in, Extent size, bool square, std::uint8_t* out, std::uint8_t* scratch) {
+void filter_3x3(const std::uint8_t* in, PlaneSize size, bool square, std::uint8_t* out, std::uint8_t* scratch) {
   const std::int64_t width = size.width;
   for (std::int64_t y = 0; y < size.height; ++y) filter_row<Operation>(in + y * width, width, scratch + y * width);
   std::memcpy(out, scratch, static_cast<std::size_t>(size.height * width));
@@ -87,7 +87,7 @@ void filter_3x3(const std::uint8_t* in, Extent size, bool square, std::uint8_t* 
 // Alternating plus and square elements approximate an octagon of radius `distance`. A fractional distance interpolates
 // between the two nearest integer distances.
 template <class Operation>
-void filter_by_distance(const std::uint8_t* in, Extent size, double distance, std::uint8_t* out,
+void filter_by_distance(const std::uint8_t* in, PlaneSize size, double distance, std::uint8_t* out,
                         std::uint8_t* scratch) {
   const std::int64_t plane = size.height * size.width;
   std::uint8_t *current = scratch, *next = scratch + plane, *const rows = scratch + 2 * plane;
@@ -132,13 +132,13 @@ void change_contrast(std::uint8_t* image, const Size& size, double factor) {
 }
 
 void dilate_or_erode(const ImageView& in, double amount, std::uint8_t* out, std::uint8_t* scratch) {
-  const Extent extent{in.size.height, in.size.width};
+  const PlaneSize plane_size{in.size.height, in.size.width};
   for (std::int64_t c = 0; c < in.size.channels; ++c) {
     const std::int64_t at = c * in.size.plane();
     if (amount >= 0)
-      filter_by_distance<Maximum>(in.pixels + at, extent, amount, out + at, scratch);
+      filter_by_distance<Maximum>(in.pixels + at, plane_size, amount, out + at, scratch);
     else
-      filter_by_distance<Minimum>(in.pixels + at, extent, -amount, out + at, scratch);
+      filter_by_distance<Minimum>(in.pixels + at, plane_size, -amount, out + at, scratch);
   }
 }
 

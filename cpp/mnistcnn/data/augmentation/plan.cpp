@@ -25,12 +25,14 @@ Overloaded(Cases...) -> Overloaded<Cases...>;
 std::size_t aligned(std::size_t bytes) { return (bytes + 15) / 16 * 16; }
 std::size_t bytes_of(std::int64_t count) { return aligned(static_cast<std::size_t>(count)); }
 
-Size with_extent(const Size& size, Extent extent) { return {size.channels, extent.height, extent.width}; }
-Extent extent_of(const Size& size) { return {size.height, size.width}; }
+Size with_plane_size(const Size& size, PlaneSize plane_size) {
+  return {size.channels, plane_size.height, plane_size.width};
+}
+PlaneSize plane_size_of(const Size& size) { return {size.height, size.width}; }
 std::string dimensions(const Size& size) { return text(size.height, " x ", size.width); }
-std::string dimensions(Extent extent) { return text("(", extent.height, ", ", extent.width, ")"); }
+std::string dimensions(PlaneSize plane_size) { return text("(", plane_size.height, ", ", plane_size.width, ")"); }
 
-void check_crop(std::string_view name, Extent size, const Size& smallest) {
+void check_crop(std::string_view name, PlaneSize size, const Size& smallest) {
   if (size.height > smallest.height || size.width > smallest.width)
     throw std::invalid_argument(text(name, "(size=", dimensions(size), ") is larger than the image, ",
                                      dimensions(smallest),
@@ -45,7 +47,7 @@ void check_fixed(const Resize& step, const Size& smallest, const Size& largest) 
                                      " (height x width); give both sides: Resize((height, width))"));
 }
 
-void check_extent(std::string_view name, Extent size) {
+void check_plane_size(std::string_view name, PlaneSize size) {
   if (std::max(size.height, size.width) > 2 * kLargestSide)
     throw std::invalid_argument(text(name, " produces images of up to ", size.height, " x ", size.width,
                                      " pixels; the maximum is ", 2 * kLargestSide, " pixels per side"));
@@ -61,7 +63,7 @@ std::int64_t centered_offset(std::int64_t size, std::int64_t crop_size) {
 }
 
 // Copy a window of the image. Pixels outside the image are `fill`.
-void copy_window(const ImageView& in, std::int64_t top, std::int64_t left, Extent size, std::uint8_t fill,
+void copy_window(const ImageView& in, std::int64_t top, std::int64_t left, PlaneSize size, std::uint8_t fill,
                  std::uint8_t* out) {
   const std::int64_t begin = std::clamp<std::int64_t>(-left, 0, size.width);
   const std::int64_t end = std::clamp<std::int64_t>(in.size.width - left, begin, size.width);
@@ -93,7 +95,7 @@ struct StepContext {
 };
 
 void apply_step(const Rotation& step, const StepContext& t) {
-  const RotationTransform found = rotation_transform(t.numbers[0], step.center, step.expand, extent_of(t.in.size));
+  const RotationTransform found = rotation_transform(t.numbers[0], step.center, step.expand, plane_size_of(t.in.size));
   if (found.quarter_turns >= 0) return rotate_quarter_turns(t.in, found.quarter_turns, t.out);
   warp(t.in, found.matrix, {step.interpolation, step.fill}, found.size, t.out);
 }
@@ -102,7 +104,7 @@ void apply_step(const Affine& step, const StepContext& t) {
   const Numbers& n = t.numbers;
   const Point image_middle{static_cast<double>(t.in.size.width) * 0.5, static_cast<double>(t.in.size.height) * 0.5};
   const Matrix matrix = affine_matrix({n[0], n[1], n[2], n[3], n[4], n[5]}, step.center.value_or(image_middle));
-  warp(t.in, matrix, {step.interpolation, step.fill}, extent_of(t.in.size), t.out);
+  warp(t.in, matrix, {step.interpolation, step.fill}, plane_size_of(t.in.size), t.out);
 }
 
 void apply_step(const Perspective& step, const StepContext& t) {
@@ -155,7 +157,7 @@ void apply_elastic(const ElasticDistortion& step, const std::vector<float>& half
   float* const dx = reinterpret_cast<float*>(t.work);
   float* const dy = dx + t.in.size.plane();
   const DisplacementField field{half_kernel, static_cast<float>(step.alpha)};
-  field.draw(t.stream, extent_of(t.in.size), dx, dy, dy + t.in.size.plane());
+  field.draw(t.stream, plane_size_of(t.in.size), dx, dy, dy + t.in.size.plane());
   warp(t.in, dx, dy, {step.interpolation, step.fill}, t.out);
 }
 
@@ -201,21 +203,21 @@ AugmentationPlan::SizeRange AugmentationPlan::prepare(std::size_t position, cons
     if (!step.expand) return;
     const std::int64_t small = std::min(smallest.height, smallest.width);
     const auto large = static_cast<std::int64_t>(std::hypot(largest.height, largest.width)) + 3;
-    after = {with_extent(smallest, {small, small}), with_extent(largest, {large, large})};
+    after = {with_plane_size(smallest, {small, small}), with_plane_size(largest, {large, large})};
   };
   const auto center_crop = [&](const CenterCrop& step) {
     check_crop(step.kName, step.size, smallest);
-    after = {with_extent(smallest, step.size), with_extent(largest, step.size)};
+    after = {with_plane_size(smallest, step.size), with_plane_size(largest, step.size)};
   };
   const auto random_crop = [&](const RandomCrop& step) {
     check_crop(step.kName, step.size, padded(smallest, step.padding));
-    after = {with_extent(smallest, step.size), with_extent(largest, step.size)};
+    after = {with_plane_size(smallest, step.size), with_plane_size(largest, step.size)};
   };
   const auto resize = [&](const Resize& step) {
     check_fixed(step, smallest, largest);
-    const Extent to = resized(step, smallest);
-    check_extent(step.kName, to);
-    after = {with_extent(smallest, to), with_extent(largest, to)};
+    const PlaneSize to = resized(step, smallest);
+    check_plane_size(step.kName, to);
+    after = {with_plane_size(smallest, to), with_plane_size(largest, to)};
     prepared.smallest = smallest;
     for (std::int64_t h = smallest.height; h <= largest.height; ++h) prepared.rows.emplace_back(h, to.height);
     for (std::int64_t w = smallest.width; w <= largest.width; ++w) prepared.columns.emplace_back(w, to.width);
@@ -223,13 +225,13 @@ AugmentationPlan::SizeRange AugmentationPlan::prepare(std::size_t position, cons
   };
   const auto elastic = [&](const ElasticDistortion& step) {
     prepared.half_kernel = half_gaussian(step.sigma);
-    const std::size_t floats = DisplacementField::scratch_floats(prepared.half_kernel.size(), extent_of(largest));
+    const std::size_t floats = DisplacementField::scratch_floats(prepared.half_kernel.size(), plane_size_of(largest));
     work = aligned(sizeof(float) * (2 * static_cast<std::size_t>(largest.plane()) + floats));
   };
   const auto thickness = [&](const MorphologicalThickness&) { work = bytes_of(3 * largest.plane()); };
   const auto no_change = [](const auto&) {};
   std::visit(Overloaded{expand, center_crop, random_crop, resize, elastic, thickness, no_change}, steps_[position]);
-  check_extent(name(steps_[position]), extent_of(after.largest));
+  check_plane_size(name(steps_[position]), plane_size_of(after.largest));
   image_bytes_ = std::max(image_bytes_, bytes_of(after.largest.bytes()));
   work_bytes_ = std::max(work_bytes_, work);
   return after;
@@ -247,12 +249,13 @@ Size AugmentationPlan::output() const {
 
 Size AugmentationPlan::size_after(std::size_t position, const Numbers& numbers, const Size& image) const {
   const auto rotation = [&](const Rotation& step) {
-    return step.expand ? with_extent(image, rotation_transform(numbers[0], step.center, true, extent_of(image)).size)
-                       : image;
+    return step.expand
+               ? with_plane_size(image, rotation_transform(numbers[0], step.center, true, plane_size_of(image)).size)
+               : image;
   };
-  const auto center_crop = [&](const CenterCrop& step) { return with_extent(image, step.size); };
-  const auto random_crop = [&](const RandomCrop& step) { return with_extent(image, step.size); };
-  const auto resize = [&](const Resize& step) { return with_extent(image, resized(step, image)); };
+  const auto center_crop = [&](const CenterCrop& step) { return with_plane_size(image, step.size); };
+  const auto random_crop = [&](const RandomCrop& step) { return with_plane_size(image, step.size); };
+  const auto resize = [&](const Resize& step) { return with_plane_size(image, resized(step, image)); };
   const auto same = [&](const auto&) { return image; };
   return std::visit(Overloaded{rotation, center_crop, random_crop, resize, same}, steps_[position]);
 }

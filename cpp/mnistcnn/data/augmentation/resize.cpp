@@ -60,11 +60,11 @@ void AxisResampler::scale_columns(const std::uint8_t* in, std::int64_t width, st
     }
 }
 
-Extent resized(const Resize& step, const Size& image) {
+PlaneSize resized(const Resize& step, const Size& image) {
   if (step.size.width > 0) return step.size;
   const std::int64_t shorter = std::min(image.height, image.width), longer = std::max(image.height, image.width);
   const std::int64_t other = step.size.height * longer / shorter;
-  return image.width <= image.height ? Extent{other, step.size.height} : Extent{step.size.height, other};
+  return image.width <= image.height ? PlaneSize{other, step.size.height} : PlaneSize{step.size.height, other};
 }
 
 void resize_bilinear(const ImageView& in, const AxisResampler& rows, const AxisResampler& columns, std::uint8_t* out,
@@ -91,7 +91,7 @@ void resize_bilinear(const ImageView& in, const AxisResampler& rows, const AxisR
   }
 }
 
-void resize_nearest(const ImageView& in, Extent result, std::uint8_t* out) {
+void resize_nearest(const ImageView& in, PlaneSize result, std::uint8_t* out) {
   const double x_scale = static_cast<double>(in.size.width) / static_cast<double>(result.width);
   const double y_scale = static_cast<double>(in.size.height) / static_cast<double>(result.height);
   warp(in, Matrix{x_scale, 0, 0, 0, y_scale, 0}, {Interpolation::kNearest, 0}, result, out);

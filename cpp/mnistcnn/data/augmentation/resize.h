@@ -30,11 +30,11 @@ class AxisResampler {
 };
 
 // Return the size of an image after Resize.
-Extent resized(const Resize& step, const Size& image);
+PlaneSize resized(const Resize& step, const Size& image);
 
 // out: u8 [C, rows.to(), columns.to()]; scratch: the larger of H * columns.to() and W * rows.to() bytes
 void resize_bilinear(const ImageView& in, const AxisResampler& rows, const AxisResampler& columns, std::uint8_t* out,
                      std::uint8_t* scratch);
-void resize_nearest(const ImageView& in, Extent result, std::uint8_t* out);
+void resize_nearest(const ImageView& in, PlaneSize result, std::uint8_t* out);
 
 }  // namespace mnistcnn::data::augmentation

@@ -28,7 +28,7 @@ struct Point {
   double x = 0, y = 0;
 };
 
-struct Extent {
+struct PlaneSize {
   std::int64_t height = 0, width = 0;
 };
 
@@ -120,7 +120,7 @@ struct ElasticDistortion {
 struct CenterCrop {
   static constexpr std::string_view kName = "CenterCrop";
   static constexpr auto kDrawn = names();
-  Extent size;
+  PlaneSize size;
   double p = 1;
   static void visit(auto& self, auto&& field) {
     field("size", self.size);
@@ -132,7 +132,7 @@ struct CenterCrop {
 struct RandomCrop {
   static constexpr std::string_view kName = "RandomCrop";
   static constexpr auto kDrawn = names("top", "left");
-  Extent size;
+  PlaneSize size;
   Padding padding;
   std::uint8_t fill = 0;
   double p = 1;
@@ -147,7 +147,7 @@ struct RandomCrop {
 struct Resize {
   static constexpr std::string_view kName = "Resize";
   static constexpr auto kDrawn = names();
-  Extent size;  // width 0: `height` is the shorter side, the aspect ratio is kept
+  PlaneSize size;  // width 0: `height` is the shorter side, the aspect ratio is kept
   Interpolation interpolation = Interpolation::kBilinear;
   double p = 1;
   static void visit(auto& self, auto&& field) {

@@ -50,7 +50,7 @@ struct BilinearPixel {
 
 // source(x, y) returns the input coordinates of output pixel (x, y).
 template <class Pixel, class Source>
-void warp_with(const ImageView& in, std::uint8_t fill, Extent result, std::uint8_t* out, const Source& source) {
+void warp_with(const ImageView& in, std::uint8_t fill, PlaneSize result, std::uint8_t* out, const Source& source) {
   for (std::int64_t c = 0; c < in.size.channels; ++c) {
     const Plane plane = plane_of(in, c);
     for (int y = 0; y < result.height; ++y)
@@ -62,7 +62,7 @@ void warp_with(const ImageView& in, std::uint8_t fill, Extent result, std::uint8
 }
 
 template <class Source>
-void warp_general(const ImageView& in, const WarpOptions& options, Extent result, std::uint8_t* out,
+void warp_general(const ImageView& in, const WarpOptions& options, PlaneSize result, std::uint8_t* out,
                   const Source& source) {
   if (options.interpolation == Interpolation::kNearest)
     warp_with<NearestPixel>(in, options.fill, result, out, source);
@@ -73,7 +73,7 @@ void warp_general(const ImageView& in, const WarpOptions& options, Extent result
 // ---- affine transform with nearest neighbour interpolation
 
 // Whether all input coordinates fit into 16.16 fixed point numbers.
-bool fits_fixed_point(const Matrix& m, Extent result) {
+bool fits_fixed_point(const Matrix& m, PlaneSize result) {
   const auto fits = [&](double x, double y) {
     return std::fabs(x * m[0] + y * m[1] + m[2]) < 32768.0 && std::fabs(x * m[3] + y * m[4] + m[5]) < 32768.0;
   };
@@ -112,7 +112,7 @@ void nearest_row(const Plane& in, FixedPoint at, FixedPoint step, std::uint8_t f
   }
 }
 
-void warp_fixed_point(const ImageView& in, const Matrix& m, std::uint8_t fill, Extent result, std::uint8_t* out) {
+void warp_fixed_point(const ImageView& in, const Matrix& m, std::uint8_t fill, PlaneSize result, std::uint8_t* out) {
   const FixedPoint right{fixed_point(m[0]), fixed_point(m[3])}, down{fixed_point(m[1]), fixed_point(m[4])};
   const FixedPoint start{fixed_point(m[2] + m[0] * 0.5 + m[1] * 0.5), fixed_point(m[5] + m[3] * 0.5 + m[4] * 0.5)};
   for (std::int64_t c = 0; c < in.size.channels; ++c) {
@@ -128,7 +128,7 @@ void warp_fixed_point(const ImageView& in, const Matrix& m, std::uint8_t fill, E
 
 // Accumulate the coordinates along rows and columns in double precision. Pillow does this for pure scaling and if fixed
 // point numbers would overflow.
-void warp_incremental(const ImageView& in, const Matrix& m, std::uint8_t fill, Extent result, std::uint8_t* out) {
+void warp_incremental(const ImageView& in, const Matrix& m, std::uint8_t fill, PlaneSize result, std::uint8_t* out) {
   const bool scaling = m[1] == 0 && m[3] == 0;
   for (std::int64_t c = 0; c < in.size.channels; ++c) {
     const Plane plane = plane_of(in, c);
@@ -149,7 +149,7 @@ void warp_incremental(const ImageView& in, const Matrix& m, std::uint8_t fill, E
 
 }  // namespace
 
-void warp(const ImageView& in, const Matrix& m, const WarpOptions& options, Extent result, std::uint8_t* out) {
+void warp(const ImageView& in, const Matrix& m, const WarpOptions& options, PlaneSize result, std::uint8_t* out) {
   if (options.interpolation == Interpolation::kNearest) {
     const bool scaling = m[1] == 0 && m[3] == 0;
     if (!scaling && fits_fixed_point(m, result)) return warp_fixed_point(in, m, options.fill, result, out);

@@ -19,7 +19,7 @@ struct WarpOptions {
 };
 
 // The matrix or homography maps output to input coordinates. out: u8 [C, result.height, result.width]
-void warp(const ImageView& in, const Matrix& matrix, const WarpOptions& options, Extent result, std::uint8_t* out);
+void warp(const ImageView& in, const Matrix& matrix, const WarpOptions& options, PlaneSize result, std::uint8_t* out);
 void warp(const ImageView& in, const Homography& homography, const WarpOptions& options, std::uint8_t* out);
 
 // Output pixel (x, y) is sampled at (x + dx, y + dy). dx, dy: f32 [H, W]

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "mnistcnn/train/optimizers/arithmetic.h"
-#include "mnistcnn/train/range.h"
+#include "mnistcnn/train/parameter_range.h"
 
 // Apply an update formula to a range of the flat arrays: in one loop over floats, which the compiler vectorises, or
 // with tensor operations for devices other than the CPU.
@@ -24,8 +24,9 @@ struct GradientTransform {
 };
 
 template <class Formula>
-void update_floats(const Formula formula, const GradientTransform transform, IndexRange range, float* __restrict values,
-                   const float* __restrict gradients, const std::array<float*, Formula::kSlots> slots) {
+void update_floats(const Formula formula, const GradientTransform transform, ParameterRange range,
+                   float* __restrict values, const float* __restrict gradients,
+                   const std::array<float*, Formula::kSlots> slots) {
   for (std::int64_t i = range.begin; i < range.end; ++i) {
     float value = values[i];
     std::array<float, Formula::kSlots> state;
@@ -37,7 +38,7 @@ void update_floats(const Formula formula, const GradientTransform transform, Ind
 }
 
 template <class Formula>
-void update_tensors(const Formula& formula, const GradientTransform& transform, IndexRange range,
+void update_tensors(const Formula& formula, const GradientTransform& transform, ParameterRange range,
                     const at::Tensor& values, const at::Tensor& gradients,
                     const std::array<at::Tensor, Formula::kSlots>& slots) {
   const auto slice_of = [range](const at::Tensor& flat) { return flat.slice(0, range.begin, range.end); };

@@ -4,7 +4,7 @@
 namespace mnistcnn::train {
 
 // Half-open range [begin, end) of indices of the flat arrays.
-struct IndexRange {
+struct ParameterRange {
   std::int64_t begin, end;
 };
 
