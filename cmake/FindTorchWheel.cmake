@@ -1,10 +1,10 @@
-# libtorch as it lies inside pip's torch package, found without find_package(Torch), which would ask for a CUDA
-# toolkit where torch has CUDA.
+# Find libtorch in the torch package installed by pip. find_package(Torch) is not used, because it requires a CUDA
+# toolkit if torch was built with CUDA.
 #
-#   TORCH_PACKAGE   the folder of the package (set it, or it is asked of TORCH_PYTHON / Python)
-#   TorchWheel_VERSION
-#   torch::core     libtorch_cpu and libc10
-#   torch::python   and libtorch_python
+#   TORCH_PACKAGE        directory of the package; default: that of TORCH_PYTHON or the found Python
+#   TorchWheel_VERSION   version of torch
+#   torch::core          target: libtorch_cpu and libc10
+#   torch::python        target: torch::core and libtorch_python
 if(NOT TORCH_PACKAGE)
   if(NOT TORCH_PYTHON)
     if(Python_EXECUTABLE)
@@ -22,7 +22,7 @@ if(NOT TORCH_PACKAGE)
                         "or TORCH_PYTHON.")
   endif()
 endif()
-set(TORCH_PACKAGE "${TORCH_PACKAGE}" CACHE PATH "The folder of pip's torch package")
+set(TORCH_PACKAGE "${TORCH_PACKAGE}" CACHE PATH "Directory of the torch package")
 
 file(STRINGS "${TORCH_PACKAGE}/version.py" version_line REGEX "^__version__ = ")
 string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" TorchWheel_VERSION "${version_line}")

@@ -1,11 +1,11 @@
-"""Says what the package needs at run time: the torch it was built with, and what doesn't depend on the build."""
+"""Metadata provider of scikit-build-core: the dependencies of the package, with the torch version of the build."""
 
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-PINNED = "2.13"  # the torch of pyproject.toml's build requirements, for when none is installed (an sdist)
+PINNED = "2.13"  # torch in pyproject.toml's build requirements; used if torch is not installed (sdist)
 ALWAYS = [
     "numpy>=1.26",
     "pooch>=1.8",
@@ -19,9 +19,11 @@ ALWAYS = [
 
 
 def dynamic_metadata(field: str, settings: dict[str, Any] | None = None, *_: Any) -> list[str]:
-    """The value of ``project.dependencies``."""
+    """Return the value of ``project.dependencies``."""
     if field != "dependencies" or settings:
-        raise ValueError(f"only 'dependencies' without settings is provided here, not {field!r} with {settings!r}")
+        raise ValueError(
+            f"only the field 'dependencies' without settings is supported, got {field!r} with {settings!r}"
+        )
     try:
         minor = ".".join(version("torch").split(".")[:2])
     except PackageNotFoundError:

@@ -18,13 +18,13 @@ using common::text;
 using Bytes = py::array_t<std::uint8_t, py::array::c_style>;
 using Indices = py::array_t<std::int64_t, py::array::c_style>;
 
-// ---- a step's fields from Python; the Python classes have checked them
+// ---- fields of the steps, validated by the Python classes
 
 void read(const py::handle& value, Range& range) {
   std::tie(range.low, range.high) = value.cast<std::pair<double, double>>();
 }
-void read(const py::handle& value, Sides& sides) {
-  std::tie(sides.height, sides.width) = value.cast<std::pair<std::int64_t, std::int64_t>>();
+void read(const py::handle& value, PlaneSize& plane_size) {
+  std::tie(plane_size.height, plane_size.width) = value.cast<std::pair<std::int64_t, std::int64_t>>();
 }
 void read(const py::handle& value, Padding& padding) {
   std::tie(padding.left, padding.top, padding.right, padding.bottom) =
@@ -40,7 +40,7 @@ void read(const py::handle& value, Interpolation& interpolation) {
 void read(const py::handle& value, std::uint8_t& byte) { byte = static_cast<std::uint8_t>(value.cast<int>()); }
 void read(const py::handle& value, auto& field) { field = value.cast<std::decay_t<decltype(field)>>(); }
 
-// Fields that are not given keep their defaults.
+// Return a step with these fields. Missing fields keep their defaults.
 template <class Kind>
 Step read_step(Kind step, const py::dict& fields) {
   std::size_t known = 0;
@@ -49,14 +49,14 @@ Step read_step(Kind step, const py::dict& fields) {
     read(fields[name], value);
     ++known;
   });
-  if (known != fields.size()) throw std::invalid_argument(text(step.kName, " has fields it doesn't know"));
+  if (known != fields.size()) throw std::invalid_argument(text(step.kName, " has unknown fields"));
   return step;
 }
 
 template <std::size_t index = 0>
 Step read_step(const std::string& name, const py::dict& fields) {
   if constexpr (index == std::variant_size_v<Step>) {
-    throw std::invalid_argument(text("there is no step '", name, "'"));
+    throw std::invalid_argument(text("unknown augmentation step '", name, "'"));
   } else {
     using Kind = std::variant_alternative_t<index, Step>;
     return name == Kind::kName ? read_step(Kind{}, fields) : read_step<index + 1>(name, fields);
@@ -69,7 +69,7 @@ Augmentation make_augmentation(const std::vector<std::pair<std::string, py::dict
   return augmentation;
 }
 
-// ---- images in and out
+// ---- augment images
 
 using Shape = std::tuple<std::int64_t, std::int64_t, std::int64_t>;
 
@@ -82,10 +82,10 @@ Size size_of(const Bytes& images) {
 
 Bytes run(const Augmentation& augmentation, const Bytes& images, const Indices& indices, std::uint64_t seed,
           std::uint64_t epoch, int threads) {
-  const Plan plan(augmentation.steps, size_of(images));
+  const AugmentationPlan plan(augmentation.steps, size_of(images));
   const Size size = plan.output();
-  const std::span<const std::int64_t> wanted(indices.data(), static_cast<std::size_t>(indices.size()));
-  for (const std::int64_t index : wanted)
+  const std::span<const std::int64_t> index_span(indices.data(), static_cast<std::size_t>(indices.size()));
+  for (const std::int64_t index : index_span)
     if (index < 0 || index >= images.shape(0))
       throw std::out_of_range(text("index ", index, " is out of range for ", images.shape(0), " images"));
   Bytes result({indices.size(), size.channels, size.height, size.width});
@@ -93,16 +93,16 @@ Bytes run(const Augmentation& augmentation, const Bytes& images, const Indices& 
     const std::uint8_t* const from = images.data();
     std::uint8_t* const to = result.mutable_data();
     const py::gil_scoped_release no_gil;
-    augment(plan, from, wanted, {seed, epoch, threads}, to);
+    augment(plan, from, index_span, {seed, epoch, threads}, to);
   }
   return result;
 }
 
-// (name, whether it was done, what was drawn) for every step
+// Return a tuple (name, applied, drawn parameters) for each step.
 py::list drawn(const Augmentation& augmentation, const Shape& shape, std::uint64_t seed, std::uint64_t epoch,
                std::int64_t index) {
-  const Plan plan(augmentation.steps, read_size(shape));
-  const std::vector<Drawn> all = plan.drawn({seed, epoch, index});
+  const AugmentationPlan plan(augmentation.steps, read_size(shape));
+  const std::vector<DrawnStep> all = plan.drawn({seed, epoch, index});
   py::list result;
   for (std::size_t i = 0; i < all.size(); ++i) {
     py::dict numbers;
@@ -117,23 +117,23 @@ py::list drawn(const Augmentation& augmentation, const Shape& shape, std::uint64
 }
 
 Bytes apply_first(const Augmentation& augmentation, const Bytes& image, const std::vector<double>& numbers) {
-  Numbers given{};
-  std::copy_n(numbers.begin(), std::min(numbers.size(), given.size()), given.begin());
-  const Plan plan({augmentation.steps.at(0)}, size_of(image));
-  const Plan::Result result = plan.apply_first(given, image.data());
+  Numbers padded_numbers{};
+  std::copy_n(numbers.begin(), std::min(numbers.size(), padded_numbers.size()), padded_numbers.begin());
+  const AugmentationPlan plan({augmentation.steps.at(0)}, size_of(image));
+  const AugmentationPlan::Result result = plan.apply_first(padded_numbers, image.data());
   Bytes array({result.size.channels, result.size.height, result.size.width});
   std::copy(result.pixels.begin(), result.pixels.end(), array.mutable_data());
   return array;
 }
 
 Shape output_shape(const Augmentation& augmentation, const Shape& shape) {
-  const Size size = Plan(augmentation.steps, read_size(shape)).output();
+  const Size size = AugmentationPlan(augmentation.steps, read_size(shape)).output();
   return {size.channels, size.height, size.width};
 }
 
-// ---- batches in the background
+// ---- batches prepared by a background thread
 
-// Keeps the arrays it reads.
+// Iterator over the batches of an epoch. Keeps the arrays alive.
 class Loader {
  public:
   Loader(const Bytes& images, const Indices& labels, const Augmentation& augmentation, data::StreamOptions options)
@@ -142,11 +142,11 @@ class Loader {
         raw_(options.raw),
         stream_({{images.data(), static_cast<std::size_t>(images.size())},
                  {labels.data(), static_cast<std::size_t>(labels.size())}},
-                Plan(augmentation.steps, size_of(images)), std::move(options)) {}
+                AugmentationPlan(augmentation.steps, size_of(images)), std::move(options)) {}
 
   std::int64_t batches() const { return stream_.batches(); }
 
-  // (images, labels); lets Ctrl-C through while it waits
+  // Return (images, labels). Ctrl-C raises KeyboardInterrupt while it waits.
   py::object next() {
     std::optional<data::Batch> batch;
     while (!is_ready())
@@ -169,7 +169,7 @@ class Loader {
     return stream_.ready(std::chrono::milliseconds(50));
   }
 
-  // The tensor takes over the memory.
+  // Wrap the memory in a tensor, which takes ownership.
   template <class Element>
   static at::Tensor as_tensor(std::unique_ptr<Element[]> memory, at::IntArrayRef shape, at::ScalarType type) {
     Element* const data = memory.release();
@@ -190,7 +190,7 @@ std::unique_ptr<Loader> make_loader(const Bytes& images, const Indices& labels, 
                               std::move(shift), prefetch};
   const auto channels = static_cast<std::size_t>(images.shape(1));
   if (images.shape(0) != labels.size() || options.scale.size() != channels || options.shift.size() != channels)
-    throw std::invalid_argument(text("images, labels, scale and shift don't fit each other"));
+    throw std::invalid_argument(text("the sizes of images, labels, scale and shift do not match"));
   return std::make_unique<Loader>(images, labels, augmentation, std::move(options));
 }
 

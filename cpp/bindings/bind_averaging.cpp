@@ -18,13 +18,13 @@ using train::Averaging;
 
 train::AveragingRule read_averaging(const py::dict& settings) {
   const auto kind = settings["kind"].cast<std::string>();
-  const auto whole = [&](const char* name) { return settings[name].cast<std::int64_t>(); };
+  const auto integer = [&](const char* name) { return settings[name].cast<std::int64_t>(); };
   if (kind == "EMA")
-    return train::Ema{settings["decay"].cast<double>(), whole("every"), settings["warm_up"].cast<bool>(),
+    return train::Ema{settings["decay"].cast<double>(), integer("every"), settings["warm_up"].cast<bool>(),
                       settings["buffers"].cast<bool>()};
-  if (kind == "SWA") return train::Swa{whole("start_epoch"), whole("every")};
-  if (kind == "Lookahead") return train::Lookahead{whole("k"), settings["alpha"].cast<double>()};
-  throw std::invalid_argument(text("there is no averaging '", kind, "'"));
+  if (kind == "SWA") return train::Swa{integer("start_epoch"), integer("every")};
+  if (kind == "Lookahead") return train::Lookahead{integer("k"), settings["alpha"].cast<double>()};
+  throw std::invalid_argument(text("unknown averaging '", kind, "'"));
 }
 
 namespace {
@@ -34,7 +34,7 @@ std::shared_ptr<Averaging> make_averaging(const Network& network, const py::obje
                                      train::FlatParameters(network.analysis, read_tensors(network, tensors)));
 }
 
-// A method of Averaging that changes the model.
+// Call a method of Averaging that modifies the tensors of the model.
 template <auto change>
 void on_model(Averaging& averaging, const Network& network, const py::object& lists) {
   const network::Tensors tensors = read_tensors(network, lists);

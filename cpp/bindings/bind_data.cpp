@@ -12,7 +12,7 @@
 namespace mnistcnn::bindings {
 namespace {
 
-// The array takes over the vector: nothing is copied.
+// Convert a vector to an array without a copy. The array takes ownership.
 template <class Element>
 py::array to_array(std::vector<Element>&& values, const std::vector<std::int64_t>& shape) {
   auto* const owned = new std::vector<Element>(std::move(values));
@@ -20,7 +20,7 @@ py::array to_array(std::vector<Element>&& values, const std::vector<std::int64_t
   return py::array_t<Element>(shape, owned->data(), owner);
 }
 
-// What `read` returns, called without the GIL.
+// Call `read` without the GIL and convert the result.
 template <class Read>
 py::array idx_array(const Read& read) {
   data::IdxArray array = [&] {
@@ -49,7 +49,7 @@ std::size_t idx_file_bytes(const py::bytes& start, const std::string& name) {
 }
 
 py::tuple draw_digits(std::int64_t count, std::uint64_t seed, std::uint64_t first_index, int threads) {
-  if (count < 0) throw std::invalid_argument(common::text("count=", count, " must not be negative"));
+  if (count < 0) throw std::invalid_argument(common::text("count=", count, " must be at least 0"));
   constexpr std::int64_t side = data::kDigitSide;
   py::array_t<std::uint8_t> images({count, std::int64_t{1}, side, side});
   py::array_t<std::int64_t> labels(count);

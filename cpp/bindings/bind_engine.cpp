@@ -30,8 +30,8 @@ Tensor forward(Engine& engine, const py::object& lists, const Tensor& images, bo
   return outputs;
 }
 
-// A gradient for each parameter, in its shape and with memory of its own. Without the dispatcher, which would take
-// three microseconds for each of dozens.
+// Allocate a gradient for each parameter. On the CPU this bypasses the dispatcher, which would take three microseconds
+// for each of dozens of tensors.
 std::vector<Tensor> empty_gradients(const std::vector<Tensor>& parameters) {
   std::vector<Tensor> gradients;
   for (const Tensor& each : parameters) {
@@ -43,7 +43,7 @@ std::vector<Tensor> empty_gradients(const std::vector<Tensor>& parameters) {
   return gradients;
 }
 
-// Autograd wants a gradient to have the layout of its parameter, if that is dense.
+// Autograd expects a gradient to have the strides of its parameter if the parameter is dense.
 void match_layouts(std::vector<Tensor>& gradients, const std::vector<Tensor>& parameters) {
   for (std::size_t i = 0; i < gradients.size(); ++i)
     if (!parameters[i].is_contiguous() && parameters[i].is_non_overlapping_and_dense())
@@ -51,18 +51,18 @@ void match_layouts(std::vector<Tensor>& gradients, const std::vector<Tensor>& pa
           at::empty_strided(parameters[i].sizes(), parameters[i].strides(), gradients[i].options()).copy_(gradients[i]);
 }
 
-// (gradients of the images or None, gradients of the parameters)
+// Return (gradients of the images or None, gradients of the parameters).
 py::tuple backward(Engine& engine, const py::object& list, const Tensor& output_gradients) {
   const std::vector<Tensor> parameters = read_parameters(engine.network(), list);
   std::vector<Tensor> gradients;
-  Tensor of_images;
+  Tensor image_gradients;
   {
     const py::gil_scoped_release no_gil;
     gradients = empty_gradients(parameters);
-    of_images = engine.backward(parameters, gradients, output_gradients);
+    image_gradients = engine.backward(parameters, gradients, output_gradients);
     match_layouts(gradients, parameters);
   }
-  return py::make_tuple(of_images.defined() ? py::cast(of_images) : py::none(), std::move(gradients));
+  return py::make_tuple(image_gradients.defined() ? py::cast(image_gradients) : py::none(), std::move(gradients));
 }
 
 }  // namespace

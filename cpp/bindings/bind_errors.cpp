@@ -5,17 +5,17 @@
 
 namespace mnistcnn::bindings {
 
-// Standard exceptions are translated by pybind11: invalid_argument -> ValueError, out_of_range -> IndexError.
+// pybind11 translates standard exceptions: invalid_argument -> ValueError, out_of_range -> IndexError.
 void bind_errors(py::module_& module) {
   py::register_exception<common::DivergedError>(module, "DivergedError", PyExc_ArithmeticError);
   py::register_exception_translator([](std::exception_ptr pointer) {
     try {
       if (pointer) std::rethrow_exception(pointer);
-    } catch (const common::FileMissing& error) {
+    } catch (const common::FileNotFoundError& error) {
       PyErr_SetString(PyExc_FileNotFoundError, error.what());
     } catch (const common::FileError& error) {
       PyErr_SetString(PyExc_OSError, error.what());
-    } catch (const c10::Error& error) {  // libtorch's own, without its C++ back-trace
+    } catch (const c10::Error& error) {  // without the C++ backtrace
       PyErr_SetString(PyExc_RuntimeError, error.what_without_backtrace());
     }
   });

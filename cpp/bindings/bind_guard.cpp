@@ -12,19 +12,19 @@
 namespace mnistcnn::bindings {
 namespace {
 
-// What one entry of a guard compares.
-//   is               owner[key] with `expected`, by identity
-//   equal            owner[key] with `expected`, by value
-//   empty            owner[key] is a container without elements
-//   absent           owner has no such key, or an object of the type `expected` under it
-//   size             the number of keys of owner with `expected`
-//   mode             owner[key] with the mode that is asked for
-//   type             the type of owner with `expected`
-//   class attribute  getattr(owner, key) with `expected`, by identity
-//   float            owner[key] is a float32 tensor, of no subclass but Parameter
-//   shape            the shape of the tensor owner[key] with `expected`
-//   tied             owner[key] is the object that the dictionary expected[0] has under the key expected[1]
-//   distinct         no two of the objects dictionary[key] are the same, for the pairs (dictionary, key) in owner
+// The checks of a guard.
+//   is               owner[key] is `expected` (identity)
+//   equal            owner[key] == `expected`, and both have the same type
+//   empty            owner[key] is an empty container
+//   absent           owner has no such key, or owner[key] has the type `expected`
+//   size             owner has `expected` keys
+//   mode             owner[key] is the requested mode (`training`)
+//   type             the type of owner is `expected`
+//   class attribute  getattr(owner, key) is `expected` (identity)
+//   float            owner[key] is a float32 torch.Tensor or Parameter, not another subclass
+//   shape            owner[key] is a tensor of the shape `expected`
+//   tied             owner[key] is expected[0][expected[1]] (identity)
+//   distinct         owner is a list of pairs (dictionary, key); all objects dictionary[key] are distinct
 enum class Check {
   kIs,
   kEqual,
@@ -45,17 +45,18 @@ Check read_check(const std::string& name) {
                                     "type", "class attribute", "float", "shape",  "tied", "distinct"};
   for (std::size_t i = 0; i < std::size(kNames); ++i)
     if (name == kNames[i]) return static_cast<Check>(i);
-  throw std::invalid_argument(common::text("a guard has no check '", name, "'"));
+  throw std::invalid_argument(common::text("unknown guard check '", name, "'"));
 }
 
-// dictionary[key] or nullptr; borrowed
+// Return dictionary[key] or nullptr, a borrowed reference.
 PyObject* look_up(PyObject* dictionary, PyObject* key) {
   PyObject* const found = PyDict_GetItemWithError(dictionary, key);
   if (found == nullptr && PyErr_Occurred()) throw py::error_already_set();
   return found;
 }
 
-// A value of another type may compare equal (True and 1). Objects that can't be compared, such as tensors, differ.
+// Whether both are equal and of the same type (True == 1 does not count). Objects that cannot be compared, such as
+// tensors, are not equal.
 bool equals(PyObject* found, PyObject* expected) {
   if (found == expected) return true;
   if (Py_TYPE(found) != Py_TYPE(expected)) return false;
@@ -73,7 +74,7 @@ bool has_shape(PyObject* tensor, PyObject* shape) {
   return true;
 }
 
-struct Entry {
+struct GuardEntry {
   Check check;
   py::object owner, key, expected;
 
@@ -117,8 +118,8 @@ struct Entry {
   bool are_distinct() const {
     std::vector<const PyObject*> objects;
     for (Py_ssize_t i = 0; i < PyList_Size(owner.ptr()); ++i) {
-      PyObject* const place = PyList_GetItem(owner.ptr(), i);
-      const PyObject* const found = look_up(PyTuple_GetItem(place, 0), PyTuple_GetItem(place, 1));
+      PyObject* const entry = PyList_GetItem(owner.ptr(), i);
+      const PyObject* const found = look_up(PyTuple_GetItem(entry, 0), PyTuple_GetItem(entry, 1));
       if (found != nullptr) objects.push_back(found);
     }
     std::ranges::sort(objects);
@@ -126,7 +127,7 @@ struct Entry {
   }
 };
 
-// Compares a tree of modules with what it was, in a few microseconds: dozens of look-ups in dictionaries.
+// Detects changes of a module tree since it was converted. Dozens of dictionary lookups take a few microseconds.
 class Guard {
  public:
   explicit Guard(const std::vector<std::tuple<std::string, py::object, py::object, py::object>>& entries) {
@@ -134,7 +135,7 @@ class Guard {
       entries_.push_back({read_check(check), owner, key, expected});
   }
 
-  // The position of the first entry that does not hold, -1: none.
+  // Return the index of the first entry that does not hold, or -1 if all hold.
   int first_violation(bool training) const {
     PyObject* const mode = training ? Py_True : Py_False;
     for (std::size_t i = 0; i < entries_.size(); ++i)
@@ -143,7 +144,7 @@ class Guard {
   }
 
  private:
-  std::vector<Entry> entries_;
+  std::vector<GuardEntry> entries_;
 };
 
 }  // namespace

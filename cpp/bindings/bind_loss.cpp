@@ -15,13 +15,14 @@ namespace {
 
 using common::text;
 
-// The teachers are kept alive by their list, and the list by the loss.
-train::Loss read_loss(const std::string& kind, double label_smoothing, std::vector<double> class_weights,
-                      const std::vector<train::ModelView>& teachers, double temperature, double teachers_weight) {
+// keep_alive: the loss keeps the list of teachers alive.
+train::TrainingLoss read_loss(const std::string& kind, double label_smoothing, std::vector<double> class_weights,
+                              const std::vector<train::ModelView>& teachers, double temperature,
+                              double teachers_weight) {
   if (!(label_smoothing >= 0 && label_smoothing <= 1))
-    throw std::invalid_argument(text("label_smoothing=", label_smoothing, " must lie between 0 and 1"));
-  if (kind != "nll" && kind != "cross_entropy") throw std::invalid_argument(text("there is no loss '", kind, "'"));
-  train::Loss loss;
+    throw std::invalid_argument(text("label_smoothing=", label_smoothing, " must be between 0 and 1"));
+  if (kind != "nll" && kind != "cross_entropy") throw std::invalid_argument(text("unknown loss '", kind, "'"));
+  train::TrainingLoss loss;
   loss.plain = {kind == "nll" ? engine::LossKind::kNegativeLogLikelihood : engine::LossKind::kCrossEntropy,
                 label_smoothing};
   loss.class_weights = std::move(class_weights);
@@ -32,13 +33,13 @@ train::Loss read_loss(const std::string& kind, double label_smoothing, std::vect
 }
 
 train::Mixing read_mixing(const std::string& kind, double alpha) {
-  if (kind != "mixup" && kind != "cutmix") throw std::invalid_argument(text("there is no mixing '", kind, "'"));
+  if (kind != "mixup" && kind != "cutmix") throw std::invalid_argument(text("unknown mixing '", kind, "'"));
   if (!(alpha > 0)) throw std::invalid_argument(text("alpha=", alpha, " must be above 0"));
   return {kind == "mixup" ? train::Mixing::Kind::kMixup : train::Mixing::Kind::kCutMix, alpha};
 }
 
-// A batch's loss and gradients, as a step computes them.
-py::tuple run_loss(const train::Loss& loss, const at::Tensor& outputs, const at::Tensor& labels,
+// Return (loss_sum, correct, gradients) of a batch, as a training step computes them.
+py::tuple run_loss(const train::TrainingLoss& loss, const at::Tensor& outputs, const at::Tensor& labels,
                    const std::optional<at::Tensor>& partners, double share, const std::optional<at::Tensor>& images,
                    const std::vector<float>& scale, const std::vector<float>& shift) {
   const std::int64_t classes = outputs.size(1);
@@ -52,10 +53,11 @@ py::tuple run_loss(const train::Loss& loss, const at::Tensor& outputs, const at:
     train::check_labels(targets.partners, classes);
     targets.share = share;
   }
-  at::Tensor opinion;
+  at::Tensor probabilities;
   if (images && !loss.distillation.teachers.empty()) {
-    opinion = train::opinions(loss.distillation, train::tensors_of_teachers(loss.distillation), *images, scale, shift);
-    targets.opinions = elements<float>(opinion);
+    probabilities = train::teacher_probabilities(loss.distillation, train::tensors_of_teachers(loss.distillation),
+                                                 *images, scale, shift);
+    targets.teacher_probabilities = elements<float>(probabilities);
   }
   at::Tensor gradients = at::empty_like(outputs);
   const std::span<float> target(gradients.mutable_data_ptr<float>(), static_cast<std::size_t>(gradients.numel()));
@@ -76,7 +78,7 @@ py::dict mixing_plan(const train::Mixing& mixing, std::uint64_t seed, std::uint6
 }  // namespace
 
 void bind_loss(py::module_& module) {
-  py::class_<train::Loss>(module, "Loss")
+  py::class_<train::TrainingLoss>(module, "Loss")
       .def(py::init(&read_loss), py::arg("kind"), py::kw_only(), py::arg("label_smoothing"), py::arg("class_weights"),
            py::arg("teachers"), py::arg("temperature"), py::arg("teachers_weight"), py::keep_alive<1, 5>());
   py::class_<train::Mixing>(module, "Mixing")

@@ -16,12 +16,12 @@ train::OutputKind read_kind(const std::string& kind) {
   if (kind == "logits") return train::OutputKind::kLogits;
   if (kind == "log_probabilities") return train::OutputKind::kLogProbabilities;
   if (kind == "probabilities") return train::OutputKind::kProbabilities;
-  throw std::invalid_argument(text("there are no outputs of the kind '", kind, "'"));
+  throw std::invalid_argument(text("unknown kind of outputs '", kind, "'"));
 }
 
 py::dict run_score(const at::Tensor& outputs, const at::Tensor& labels, const std::string& kind) {
   if (outputs.scalar_type() != at::kFloat || !outputs.is_cpu() || outputs.dim() != 2)
-    throw std::invalid_argument(text("outputs must be float32 [N, classes] on the CPU; got ", outputs.toString(), " ",
+    throw std::invalid_argument(text("outputs must be float32 [N, classes] on the CPU, got ", outputs.toString(), " ",
                                      common::bracketed(outputs.sizes())));
   check_labels(labels, outputs.size(0));
   train::check_labels(elements<std::int64_t>(labels), outputs.size(1));
@@ -38,10 +38,10 @@ py::dict run_score(const at::Tensor& outputs, const at::Tensor& labels, const st
 
 using Counts = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>;
 
-// (precision, recall, f1, count) of each class
+// Return (precision, recall, f1, count) of each class.
 py::list run_class_scores(const Counts& confusion) {
   if (confusion.ndim() != 2 || confusion.shape(0) != confusion.shape(1))
-    throw std::invalid_argument(text("confusion must be square, [classes, classes]; got ",
+    throw std::invalid_argument(text("confusion must be square, [classes, classes], got ",
                                      common::bracketed(std::span(confusion.shape(), confusion.ndim()))));
   const auto classes = static_cast<std::size_t>(confusion.shape(0));
   py::list scores;

@@ -19,7 +19,7 @@ using network::Network;
 using network::Pair;
 using network::Shape;
 
-// A layer's fields as Python values and back.
+// ---- conversion of layer fields to and from Python
 py::object to_python(const Pair& pair) { return py::make_tuple(pair.height, pair.width); }
 py::object to_python(const Border& border) {
   return py::make_tuple(border.top, border.bottom, border.left, border.right);
@@ -45,7 +45,7 @@ template <class Description>
 Layer read_layer(Description layer, const py::dict& fields) {
   std::size_t known = 0;
   layer.visit(layer, [&](const char* name, auto& value) {
-    if (!fields.contains(name)) throw std::invalid_argument(text(layer.kOp, " lacks the field '", name, "'"));
+    if (!fields.contains(name)) throw std::invalid_argument(text(layer.kOp, ": missing field '", name, "'"));
     try {
       from_python(fields[name], value);
     } catch (const py::cast_error&) {
@@ -54,7 +54,7 @@ Layer read_layer(Description layer, const py::dict& fields) {
     }
     ++known;
   });
-  if (known != fields.size()) throw std::invalid_argument(text(layer.kOp, " has fields it doesn't know"));
+  if (known != fields.size()) throw std::invalid_argument(text(layer.kOp, " has unknown fields"));
   return layer;
 }
 
@@ -63,14 +63,14 @@ Layer read_layer(const std::string& op, const py::dict& fields) {
   network::for_each_layer_kind([&](const auto& kind) {
     if (op == kind.kOp) layer = read_layer(kind, fields);
   });
-  if (!layer) throw std::invalid_argument(text("there is no layer '", op, "'"));
+  if (!layer) throw std::invalid_argument(text("unknown layer '", op, "'"));
   return *layer;
 }
 
 network::Role read_role(const std::string& suffix) {
   for (std::size_t i = 0; i < network::kRoles; ++i)
     if (suffix == network::suffix_of(static_cast<network::Role>(i))) return static_cast<network::Role>(i);
-  throw std::invalid_argument(text("a layer has no tensor '", suffix, "'"));
+  throw std::invalid_argument(text("unknown tensor '", suffix, "'"));
 }
 
 using SharedTensors = std::vector<std::tuple<int, std::string, int>>;  // node, "weight", owner
@@ -96,22 +96,22 @@ py::list node_rows(const Network& network) {
   py::list rows;
   for (std::size_t i = 0; i < network.graph.nodes.size(); ++i) {
     const network::Node& node = network.graph.nodes[i];
-    const network::NodeAnalysis& facts = network.analysis.nodes[i];
+    const network::NodeAnalysis& info = network.analysis.nodes[i];
     py::list input_shapes;
-    for (const Shape& shape : facts.input_shapes) input_shapes.append(to_python(shape));
+    for (const Shape& shape : info.input_shapes) input_shapes.append(to_python(shape));
     py::dict row;
     row["name"] = node.name;
     row["op"] = std::string(op_name(node.layer));
     row["fields"] = fields_of(node.layer);
     row["inputs"] = py::tuple(py::cast(node.inputs));
     row["input_shapes"] = py::tuple(input_shapes);
-    row["output_shape"] = to_python(facts.output_shape);
-    row["parameters"] = facts.parameters;
-    row["buffers"] = facts.buffers;
-    row["macs"] = facts.macs;
-    row["activation_bytes"] = facts.activation_bytes;
-    row["receptive_field"] = facts.receptive_field;
-    row["jump"] = facts.jump;
+    row["output_shape"] = to_python(info.output_shape);
+    row["parameters"] = info.parameters;
+    row["buffers"] = info.buffers;
+    row["macs"] = info.macs;
+    row["activation_bytes"] = info.activation_bytes;
+    row["receptive_field"] = info.receptive_field;
+    row["jump"] = info.jump;
     rows.append(row);
   }
   return rows;
@@ -123,10 +123,10 @@ std::vector<at::Tensor> read_list(const py::handle& list, const auto& name_of) {
     const auto type_name = [&] { return py::str(py::type::handle_of(item).attr("__name__")).cast<std::string>(); };
     if (!THPVariable_Check(item.ptr()))
       throw std::invalid_argument(text("'", name_of(tensors.size()), "' is ", type_name(),
-                                       ", not a tensor: it was removed or replaced; the network needs it"));
+                                       ", not a tensor; the network requires a tensor, which was removed or replaced"));
     if (!THPVariable_CheckExact(item.ptr()))
       throw py::type_error(text("'", name_of(tensors.size()), "' is a ", type_name(),
-                                ", a subclass of Tensor; mnistcnn computes with ordinary tensors only"));
+                                ", a subclass of Tensor; mnistcnn supports only torch.Tensor and Parameter"));
     tensors.push_back(THPVariable_Unpack(item.ptr()));
   }
   return tensors;
@@ -136,7 +136,7 @@ auto name_in(const std::vector<network::TensorSpec>& specs) {
   return [&specs](std::size_t index) { return index < specs.size() ? specs[index].name : std::string("tensor"); };
 }
 
-// (name, shape, node, offset) of each tensor
+// Return (name, shape, node, offset) of each tensor.
 py::list spec_rows(const std::vector<network::TensorSpec>& specs) {
   py::list rows;
   for (const network::TensorSpec& spec : specs)

@@ -8,8 +8,8 @@
 #include "settings.h"
 
 namespace mnistcnn::bindings {
-std::vector<train::Range> read_ranges(const RangePairs& pairs) {
-  std::vector<train::Range> ranges;
+std::vector<train::ParameterRange> read_ranges(const RangePairs& pairs) {
+  std::vector<train::ParameterRange> ranges;
   for (const auto& [begin, end] : pairs) ranges.push_back({begin, end});
   return ranges;
 }
@@ -17,7 +17,7 @@ std::vector<train::Range> read_ranges(const RangePairs& pairs) {
 OptimizerSettings read_optimizer(const py::dict& settings) {
   std::size_t known = 4;
   const auto rule = read_alternative<train::Rule>(settings["kind"].cast<std::string>(), settings, known, "optimizer");
-  if (known != settings.size()) throw std::invalid_argument("the optimizer's settings have names it doesn't know");
+  if (known != settings.size()) throw std::invalid_argument("the optimizer has unknown settings");
   return {rule,
           {settings["l1"].cast<double>(), settings["clip_norm"].cast<double>(), settings["clip_value"].cast<double>()}};
 }
@@ -27,8 +27,8 @@ namespace {
 std::unique_ptr<train::Optimizer> make_optimizer(const network::Network& network, const py::dict& settings,
                                                  const RangePairs& trainable, const RangePairs& undecayed) {
   const auto [rule, gradients] = read_optimizer(settings);
-  return std::make_unique<train::Optimizer>(rule, gradients, train::pieces_of(network.analysis), read_ranges(trainable),
-                                            read_ranges(undecayed));
+  return std::make_unique<train::Optimizer>(rule, gradients, train::parameter_slices(network.analysis),
+                                            read_ranges(trainable), read_ranges(undecayed));
 }
 
 }  // namespace

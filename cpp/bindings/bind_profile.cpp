@@ -8,7 +8,7 @@ namespace {
 
 using engine::Engine;
 
-// As {"instruction_set", "threads", "steps", "seconds", "operations": [{"nodes", "forward", ...}], "chores": {name: s}}
+// Return the fields of StepProfile as a dictionary. operations: a list of dictionaries; chores: {name: seconds}.
 py::dict stop_profile(Engine& engine) {
   const engine::StepProfile profile = engine.stop_profile();
   py::list operations;

@@ -11,7 +11,7 @@ template <>
 void read_setting(const py::handle& value, train::Annealing& annealing) {
   const auto name = value.cast<std::string>();
   if (name != "cos" && name != "linear")
-    throw std::invalid_argument(common::text("there is no annealing '", name, "'"));
+    throw std::invalid_argument(common::text("unknown anneal_strategy '", name, "', expected 'cos' or 'linear'"));
   annealing = name == "cos" ? train::Annealing::kCosine : train::Annealing::kLinear;
 }
 
@@ -20,7 +20,7 @@ namespace {
 using train::Schedule;
 using train::SchedulePlan;
 
-// A std::variant is no class for pybind11, a struct that holds one is.
+// pybind11 cannot register a std::variant as a class, so it is wrapped in a struct.
 struct BoundSchedule {
   Schedule value;
 };
@@ -28,17 +28,18 @@ struct BoundSchedule {
 Schedule make_schedule(const std::string& kind, const py::dict& settings) {
   std::size_t known = 0;
   Schedule schedule = read_alternative<Schedule>(kind, settings, known, "schedule");
-  if (known != settings.size()) throw std::invalid_argument(common::text(kind, " has settings that it doesn't know"));
+  if (known != settings.size()) throw std::invalid_argument(common::text(kind, " has unknown settings"));
   return schedule;
 }
 
 SchedulePlan make_plan(double learning_rate, std::int64_t epochs, std::int64_t steps, std::optional<double> momentum) {
   if (epochs < 1 || steps < 1)
-    throw std::invalid_argument(common::text("a plan needs at least 1 epoch of 1 step, got ", epochs, " of ", steps));
+    throw std::invalid_argument(
+        common::text("a run must have at least 1 epoch of at least 1 step, got epochs=", epochs, ", steps=", steps));
   return {learning_rate, epochs, steps, momentum};
 }
 
-// (learning rates, momenta or None)
+// Return (learning rates, momenta or None).
 py::tuple run_rates(const Schedule& schedule, const SchedulePlan& plan, std::int64_t epoch) {
   train::Rates rates = train::rates(schedule, plan, epoch);
   return py::make_tuple(std::move(rates.learning_rates),

@@ -18,19 +18,19 @@ using data::augmentation::Size;
 using train::ModelView;
 using train::TrainingRun;
 
-// The function and the engine are kept alive by the view.
+// keep_alive: the view keeps the function and the engine alive.
 ModelView make_view(const py::handle& tensors, engine::Engine& engine, std::vector<float> scale,
                     std::vector<float> shift) {
   const auto channels = static_cast<std::size_t>(engine.network().graph.input_shape[0]);
   if (scale.size() != channels || shift.size() != channels)
-    throw std::invalid_argument(text("the input's normalisation needs ", channels, " numbers, one per channel"));
+    throw std::invalid_argument(text("scale and shift must have ", channels, " elements, one per channel"));
   return {engine, tensor_source(engine.network(), tensors), {std::move(scale), std::move(shift)}};
 }
 
-// The loss, and with it its teachers, is kept alive by the run.
+// keep_alive: the run keeps the loss alive, and the loss its teachers.
 std::unique_ptr<TrainingRun> make_run(const ModelView& model, std::int64_t batch_size, std::uint64_t seed, bool shuffle,
                                       const py::dict& optimizer, const RangePairs& undecayed,
-                                      std::optional<double> scheduled_momentum, const train::Loss& loss,
+                                      std::optional<double> scheduled_momentum, const train::TrainingLoss& loss,
                                       const train::Mixing* mixing, const Augmentation* augmentation,
                                       const std::optional<py::dict>& averaging) {
   train::Recipe recipe{.batch_size = batch_size, .undecayed = read_ranges(undecayed), .shuffle = shuffle, .seed = seed};
@@ -86,12 +86,12 @@ py::dict next_epoch(TrainingRun& run, const ModelView& model, const at::Tensor& 
   return record;
 }
 
-// (mean loss, accuracy)
+// Return (mean loss, accuracy).
 py::tuple evaluate(const TrainingRun& run, const ModelView& model, const at::Tensor& images, const at::Tensor& labels) {
   check_images(images, model.network().graph.input_shape);
   check_labels(labels, images.size(0));
-  const py::object nobody = py::none();
-  const train::OnImages report = images_with_gil(nobody);
+  const py::object no_callback = py::none();
+  const train::OnImages report = images_with_gil(no_callback);
   metrics::Scores scores;
   {
     const py::gil_scoped_release no_gil;
@@ -104,8 +104,8 @@ py::tuple evaluate(const TrainingRun& run, const ModelView& model, const at::Ten
 void finish(TrainingRun& run, const ModelView& model, const at::Tensor& images) {
   check_images(images);
   if (run.needs_new_statistics()) check_images(images, model.network().graph.input_shape);
-  const py::object nobody = py::none();
-  const train::OnImages report = images_with_gil(nobody);
+  const py::object no_callback = py::none();
+  const train::OnImages report = images_with_gil(no_callback);
   const py::gil_scoped_release no_gil;
   run.finish(model, elements<std::uint8_t>(images), images.size(0), report);
 }

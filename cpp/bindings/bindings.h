@@ -3,8 +3,8 @@
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
-// Conversion between Python and the core, one bind_<room>.cpp per room. Names and values are checked here and in the
-// core once more where it matters; documentation and defaults live in the Python package.
+// Python bindings of the core, one bind_<module>.cpp per module. They check types and shapes, so that no call reads out
+// of bounds. Documentation and most defaults are in the Python package.
 namespace mnistcnn::bindings {
 
 namespace py = pybind11;

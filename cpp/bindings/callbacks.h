@@ -5,8 +5,8 @@
 
 namespace mnistcnn::bindings {
 
-// A function that the core calls without the GIL: it raises KeyboardInterrupt after Ctrl-C, then calls back to Python
-// with what `convert` makes of its arguments. The callback, which may be None, must outlive it.
+// Return a function that the core may call without holding the GIL. It acquires the GIL, raises KeyboardInterrupt after
+// Ctrl-C, and calls callback(*convert(arguments...)) unless `callback` is None. `callback` must outlive the function.
 template <class... Arguments>
 std::function<void(Arguments...)> with_gil(const py::object& callback, auto convert) {
   return [&callback, convert](Arguments... arguments) {
@@ -16,7 +16,7 @@ std::function<void(Arguments...)> with_gil(const py::object& callback, auto conv
   };
 }
 
-// The number of images done, for passes over a set.
+// Progress callback with the number of processed images.
 inline std::function<void(std::int64_t)> images_with_gil(const py::object& callback) {
   return with_gil<std::int64_t>(callback, [](std::int64_t images_done) { return py::make_tuple(images_done); });
 }

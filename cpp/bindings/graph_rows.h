@@ -4,10 +4,10 @@
 
 namespace mnistcnn::bindings {
 
-// The fields of a layer by their names.
+// Return the fields of a layer as a dictionary.
 py::dict fields_of(const network::Layer& layer);
 
-// A tuple (name, op, inputs, fields) for each node, as Network takes them.
+// Return a tuple (name, op, inputs, fields) for each node: the argument `nodes` of Network.
 py::list graph_rows(const network::Graph& graph);
 
 }  // namespace mnistcnn::bindings

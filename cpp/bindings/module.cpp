@@ -1,7 +1,7 @@
 #include "bindings.h"
 
 PYBIND11_MODULE(_core, module) {
-  module.doc() = "The compiled core of mnistcnn. Use the package mnistcnn, not this module.";
+  module.doc() = "Compiled core of mnistcnn (private). Use the package mnistcnn instead.";
   mnistcnn::bindings::bind_errors(module);
   mnistcnn::bindings::bind_data(module);
   mnistcnn::bindings::bind_augmentation(module);

@@ -6,12 +6,12 @@
 #include "mnistcnn/train/averaging.h"
 #include "mnistcnn/train/optimizer.h"
 
-// The parts of a recipe from Python's plain values; std::invalid_argument names what is unknown or missing.
+// Conversion of the parts of a recipe from plain Python values. Unknown or missing names raise ValueError.
 namespace mnistcnn::bindings {
 
 using RangePairs = std::vector<std::pair<std::int64_t, std::int64_t>>;
 
-std::vector<train::Range> read_ranges(const RangePairs& pairs);
+std::vector<train::ParameterRange> read_ranges(const RangePairs& pairs);
 
 struct OptimizerSettings {
   train::Rule rule;

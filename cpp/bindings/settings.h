@@ -9,8 +9,8 @@
 #include "bindings.h"
 #include "mnistcnn/common/text.h"
 
-// Values of Python with a kind and named settings, as alternatives of a std::variant whose structs list their fields in
-// `visit`.
+// Conversion of a kind and a dictionary of settings to an alternative of a std::variant. The structs list their fields
+// in `visit`.
 namespace mnistcnn::bindings {
 
 template <class Field>
@@ -18,8 +18,8 @@ void read_setting(const py::handle& value, Field& field) {
   field = value.cast<Field>();
 }
 
-// The alternative of this kind, all of its fields from `settings`; `known` counts them. A missing one raises
-// std::invalid_argument.
+// Return the alternative of this kind with all fields read from `settings`. Increment `known` for each field. Throw
+// std::invalid_argument for an unknown kind or a missing field. what: the kind of object in messages.
 template <class Variant, std::size_t... index>
 Variant read_alternative(const std::string& kind, const py::dict& settings, std::size_t& known, const char* what,
                          std::index_sequence<index...>) {
@@ -28,14 +28,14 @@ Variant read_alternative(const std::string& kind, const py::dict& settings, std:
     if (kind != each.kKind) return;
     each.visit(each, [&](const char* name, auto& field) {
       if (!settings.contains(name))
-        throw std::invalid_argument(common::text(each.kKind, " lacks the setting '", name, "'"));
+        throw std::invalid_argument(common::text(each.kKind, ": missing setting '", name, "'"));
       read_setting(settings[name], field);
       ++known;
     });
     found = std::move(each);
   };
   (read(std::variant_alternative_t<index, Variant>{}), ...);
-  if (!found) throw std::invalid_argument(common::text("there is no ", what, " '", kind, "'"));
+  if (!found) throw std::invalid_argument(common::text("unknown ", what, " '", kind, "'"));
   return *found;
 }
 

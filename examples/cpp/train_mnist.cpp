@@ -1,8 +1,8 @@
-// Train session7_net on MNIST by its published recipe, and test it.
+// Train session7_net on MNIST with its published recipe and evaluate it on the test set.
 //
 //   train_mnist FOLDER [EPOCHS]
 //
-// FOLDER holds MNIST's four IDX files, decompressed. The run equals the same run from Python, bit for bit.
+// FOLDER contains the four decompressed IDX files of MNIST. The results are bit-identical to the same run from Python.
 #include <cstdio>
 #include <filesystem>
 #include <string>

@@ -304,10 +304,10 @@ def test_statistics_follow_dropouts_seed():
 
 def test_states_of_something_else_are_refused():
     averages, other = native(EMA(), network()), native(Lookahead(), network())
-    with pytest.raises(ValueError, match="the stored averages do not fit this model: 'buffers' should be Float"):
+    with pytest.raises(ValueError, match=r"stored averages .* 'buffers' must be Float"):
         averages.restore(other.state())
     small = native(EMA(), Model([Flatten(), Linear(10)], input_shape=SHAPE))
-    with pytest.raises(ValueError, match="the stored averages do not fit this model: 'values'"):
+    with pytest.raises(ValueError, match=r"stored averages .* 'values'"):
         averages.restore(small.state())
 
 
@@ -316,7 +316,7 @@ def test_no_step_while_the_model_has_the_averages():
     averages = native(Lookahead(), model)
     averages.exchange(model._network, model.tensors())
     for forbidden in (averages.after_step, averages.copy_to):
-        with pytest.raises(RuntimeError, match="the model has its averaged weights"):
+        with pytest.raises(RuntimeError, match=r"averaged weights.* exchange"):
             forbidden(model._network, model.tensors())
 
 

@@ -1,6 +1,5 @@
 """From nested layers to named nodes, and what wrong networks are told."""
 
-# ruff: noqa: E501 (one line per wrong network)
 from __future__ import annotations
 
 from typing import Any
@@ -115,26 +114,30 @@ def test_nested_forks_compute_what_they_say():
         (
             [m.Conv2d(2, 31)],
             ValueError,
-            r"node '0' \(conv2d\): the kernel's height 31 is larger than its padded input's 28 \(input \[1, 28, 28\]\)",
+            r"node '0' \(conv2d\): the kernel's height 31 is larger than the padded input's 28 \(input \[1, 28, 28\]\)",
         ),
         (
             [m.MaxPool2d(20), m.MaxPool2d(2)],
             ValueError,
-            r"node '1' \(maxpool2d\): the kernel's height 2 is larger than its padded input's 1 \(input \[1, 1, 1\]\)",
+            r"node '1' \(maxpool2d\): the kernel's height 2 is larger than the padded input's 1 \(input \[1, 1, 1\]\)",
         ),
         ([m.Conv2d(2, 3, dilation=14)], ValueError, r"node '0' \(conv2d\): the kernel's height 29 is larger"),
         (
             [m.Linear(10)],
             ValueError,
-            r"node '0' \(linear\): needs a flat input \[features\], but its input is \[1, 28, 28\]; put a Flatten\(\) before it",
+            r"node '0' \(linear\): requires a flat input .* \[1, 28, 28\]; put a Flatten\(\) before it",
         ),
         (
             [m.Flatten(), m.Conv2d(2, 3)],
             ValueError,
-            r"node '1' \(conv2d\): convolution needs a map .* but its input is \[784\]",
+            r"node '1' \(conv2d\): convolution .* feature map .* \[784\]",
         ),
-        ([m.Flatten(), m.MaxPool2d(2)], ValueError, r"node '1' \(maxpool2d\): max pooling needs a map .* \[784\]"),
-        ([m.Flatten(), m.BatchNorm2d()], ValueError, r"node '1' \(batchnorm2d\): batch norm 2d needs a map .* \[784\]"),
+        ([m.Flatten(), m.MaxPool2d(2)], ValueError, r"node '1' \(maxpool2d\): max pooling .* feature map .* \[784\]"),
+        (
+            [m.Flatten(), m.BatchNorm2d()],
+            ValueError,
+            r"node '1' \(batchnorm2d\): batch norm 2d .* feature map .* \[784\]",
+        ),
         ([m.BatchNorm1d()], ValueError, r"node '0' \(batchnorm1d\): .* flat input .* \[1, 28, 28\]; use BatchNorm2d"),
         (
             [m.Conv2d(3, 3, groups=2)],
@@ -145,7 +148,7 @@ def test_nested_forks_compute_what_they_say():
         (
             [m.LayerNorm((28, 27))],
             ValueError,
-            r"node '0' \(layernorm\): normalized_shape \[28, 27\] must be the end of the input's shape \[1, 28, 28\]",
+            r"node '0' \(layernorm\): normalized_shape \[28, 27\] .* input \[1, 28, 28\]",
         ),
         ([m.PReLU(3)], ValueError, r"node '0' \(prelu\): count=3 must be 1 or the number of channels, 1"),
         (
@@ -153,8 +156,8 @@ def test_nested_forks_compute_what_they_say():
             ValueError,
             r"node '0' \(avgpool2d\): padding \[2, 2\] must be at most half of the kernel \[2, 2\]",
         ),
-        ([m.Dropout(1.5)], ValueError, r"node '0' \(dropout\): probability 1.5 must lie between 0 and 1"),
-        ([m.Flatten(), m.Dropout2d(0.5)], ValueError, r"node '1' \(dropout2d\): dropout 2d needs a map .* \[784\]"),
+        ([m.Dropout(1.5)], ValueError, r"node '0' \(dropout\): probability 1.5 must be between 0 and 1"),
+        ([m.Flatten(), m.Dropout2d(0.5)], ValueError, r"node '1' \(dropout2d\): dropout 2d .* feature map .* \[784\]"),
         ([m.Conv2d(0, 3)], ValueError, r"node '0' \(conv2d\): out_channels=0 must be at least 1"),
         ([m.Conv2d(2, 3, stride=0)], ValueError, r"node '0' \(conv2d\): stride=0 must be at least 1"),
         ([m.Conv2d(2, 3, padding=-1)], ValueError, r"node '0' \(conv2d\): padding=-1 must not be negative"),
@@ -172,23 +175,23 @@ def test_nested_forks_compute_what_they_say():
         ([m.Expand((3, 28))], ValueError, r"node '0' \(expand\): cannot expand .*\[1, 28, 28\] to shape \[3, 28\]"),
         ([m.Expand((3, 28, 56))], ValueError, r"node '0' \(expand\): .* only dimensions of size 1 can change"),
         ([m.Expand((0, 28, 28))], ValueError, r"node '0' \(expand\): shape=0 must be at least 1"),
-        ([m.Amax(3)], ValueError, r"node '0' \(amax\): dimension 3 is not one of its input \[1, 28, 28\]"),
+        ([m.Amax(3)], ValueError, r"node '0' \(amax\): dimension 3 is out of range .* \[1, 28, 28\]"),
         ([m.Softplus(0.0)], ValueError, r"node '0' \(softplus\): beta=0 must be finite and not 0"),
-        ([m.Add()], ValueError, r"node '0' \(add\): takes two or more inputs, but has 1"),
+        ([m.Add()], ValueError, r"node '0' \(add\): requires two or more inputs, got 1"),
         (
             {"a": m.Conv2d(2, 3), "b": m.Node(m.Add(), ("a", "input"))},
             ValueError,
-            r"node 'b' \(add\): adds inputs of different shapes, \[2, 26, 26\] and \[1, 28, 28\]",
+            r"node 'b' \(add\): requires inputs of the same shape, got \[2, 26, 26\] and \[1, 28, 28\]",
         ),
         (
             {"a": m.MaxPool2d(2), "b": m.Node(m.Concat(), ("a", "input"))},
             ValueError,
-            r"node 'b' \(concat\): joins channels of maps of different sizes, \[1, 14, 14\] and \[1, 28, 28\]",
+            r"node 'b' \(concat\): same height and width, got \[1, 14, 14\] and \[1, 28, 28\]",
         ),
         (
             {"a": m.ReLU(), "b": m.Node(m.Tanh(), ("a", "input"))},
             ValueError,
-            r"node 'b' \(tanh\): takes one input, but has 2",
+            r"node 'b' \(tanh\): requires one input, got 2",
         ),
         ({"b": m.Node(m.Add(), ())}, ValueError, r"node 'b' has no input"),
         (
@@ -199,7 +202,7 @@ def test_nested_forks_compute_what_they_say():
         (
             [m.Residual([m.Conv2d(2, 3)])],
             ValueError,
-            r"node '0.add' \(add\): adds inputs of different shapes, \[2, 26, 26\] and \[1, 28, 28\]",
+            r"node '0.add' \(add\): requires inputs of the same shape, got \[2, 26, 26\] and \[1, 28, 28\]",
         ),
         ([m.Residual({"add": m.Tanh()})], ValueError, r"node '0.add' \(add\): another node has the same name"),
         (

@@ -154,5 +154,5 @@ def test_a_header_of_a_huge_array_raises_quickly(tmp_path: Path):
 def test_missing_files_and_folders_raise(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_idx(tmp_path / "nothing")
-    with pytest.raises(OSError, match="not a file"):
+    with pytest.raises(OSError, match="not a regular file"):
         read_idx(tmp_path)

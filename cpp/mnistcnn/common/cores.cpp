@@ -14,9 +14,9 @@
 namespace mnistcnn::common {
 namespace {
 
-int cores_by_affinity() {
+int cores_from_affinity() {
 #if defined(__linux__)
-  // Machines with more cores than a cpu_set_t has bits need a larger set.
+  // sched_getaffinity fails if the machine has more cores than the set has bits: retry with a larger set.
   for (int cores = CPU_SETSIZE; cores <= (1 << 20); cores *= 2) {
     cpu_set_t* set = CPU_ALLOC(static_cast<std::size_t>(cores));
     const std::size_t size = CPU_ALLOC_SIZE(static_cast<std::size_t>(cores));
@@ -31,9 +31,9 @@ int cores_by_affinity() {
 
 constexpr double kNoQuota = std::numeric_limits<double>::infinity();
 
-// "max 100000" or "150000 100000": microseconds of processor time per period.
-double quota_of_version_2(const std::string& folder) {
-  std::ifstream file(folder + "/cpu.max");
+// Return the quota in cores. cpu.max holds "max 100000" or "150000 100000": microseconds of CPU time and of the period.
+double cgroup_v2_quota(const std::string& directory) {
+  std::ifstream file(directory + "/cpu.max");
   std::string quota;
   double period = 0;
   if (!(file >> quota >> period) || quota == "max" || period <= 0) return kNoQuota;
@@ -41,16 +41,16 @@ double quota_of_version_2(const std::string& folder) {
   return allowed > 0 ? allowed / period : kNoQuota;
 }
 
-double quota_of_version_1(const std::string& folder) {
-  std::ifstream quota_file(folder + "/cpu.cfs_quota_us"), period_file(folder + "/cpu.cfs_period_us");
+double cgroup_v1_quota(const std::string& directory) {
+  std::ifstream quota_file(directory + "/cpu.cfs_quota_us"), period_file(directory + "/cpu.cfs_period_us");
   double quota = 0, period = 0;
   if (!(quota_file >> quota) || !(period_file >> period) || quota <= 0 || period <= 0) return kNoQuota;
   return quota / period;
 }
 
-// The smallest quota on the way from the group to the root.
+// Return the smallest quota of the control group and all its ancestors.
 template <class QuotaOf>
-double quota_along(const std::string& root, std::string group, QuotaOf quota_of) {
+double smallest_quota(const std::string& root, std::string group, QuotaOf quota_of) {
   double smallest = kNoQuota;
   while (true) {
     smallest = std::min(smallest, quota_of(root + group));
@@ -60,8 +60,8 @@ double quota_along(const std::string& root, std::string group, QuotaOf quota_of)
   }
 }
 
-double cores_by_quota() {
-  double smallest = std::min(quota_of_version_2("/sys/fs/cgroup"), quota_of_version_1("/sys/fs/cgroup/cpu"));
+double cores_from_quota() {
+  double smallest = std::min(cgroup_v2_quota("/sys/fs/cgroup"), cgroup_v1_quota("/sys/fs/cgroup/cpu"));
   std::ifstream groups("/proc/self/cgroup");
   for (std::string line; std::getline(groups, line);) {  // "0::/user.slice" or "4:cpu,cpuacct:/docker/..."
     const std::size_t first = line.find(':'), second = line.find(':', first + 1);
@@ -69,9 +69,9 @@ double cores_by_quota() {
     const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
     const std::string group = line.substr(second + 1);
     if (controllers == ",,")
-      smallest = std::min(smallest, quota_along("/sys/fs/cgroup", group, quota_of_version_2));
+      smallest = std::min(smallest, smallest_quota("/sys/fs/cgroup", group, cgroup_v2_quota));
     else if (controllers.find(",cpu,") != std::string::npos)
-      smallest = std::min(smallest, quota_along("/sys/fs/cgroup/cpu", group, quota_of_version_1));
+      smallest = std::min(smallest, smallest_quota("/sys/fs/cgroup/cpu", group, cgroup_v1_quota));
   }
   return smallest;
 }
@@ -79,8 +79,8 @@ double cores_by_quota() {
 }  // namespace
 
 int available_cores() {
-  const int cores = cores_by_affinity();
-  const double quota = cores_by_quota();
+  const int cores = cores_from_affinity();
+  const double quota = cores_from_quota();
   return quota < cores ? std::max(1, static_cast<int>(std::ceil(quota))) : cores;
 }
 

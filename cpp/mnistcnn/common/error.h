@@ -2,23 +2,23 @@
 #include <stdexcept>
 #include <string>
 
-// The kinds of errors a caller can act on. Wrong arguments are std::invalid_argument (ValueError in Python),
-// wrong indices std::out_of_range (IndexError); these are the ones the standard library has no name for.
+// Exception types of the core. Invalid arguments are std::invalid_argument (ValueError in Python) and invalid indices
+// std::out_of_range (IndexError). This file adds the types that the standard library lacks.
 namespace mnistcnn::common {
 
-// A file that can't be read, or whose content is not what it claims to be (OSError).
+// The file cannot be read, or its content is invalid. OSError in Python.
 class FileError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-// A file that isn't there (FileNotFoundError).
-class FileMissing : public FileError {
+// The file does not exist. FileNotFoundError in Python.
+class FileNotFoundError : public FileError {
  public:
   using FileError::FileError;
 };
 
-// Training left the finite numbers (mnistcnn.DivergedError).
+// The loss or the weights became infinite or NaN during training. mnistcnn.DivergedError in Python.
 class DivergedError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

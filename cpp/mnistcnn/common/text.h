@@ -4,7 +4,7 @@
 
 namespace mnistcnn::common {
 
-// Joins anything that streams into one message: text("kernel ", 3, " is larger than ", 2).
+// Concatenate values that support operator<<: text("kernel ", 3, " is larger than ", 2).
 template <class... Parts>
 std::string text(const Parts&... parts) {
   std::ostringstream stream;
@@ -12,7 +12,7 @@ std::string text(const Parts&... parts) {
   return stream.str();
 }
 
-// [1, 28, 28]
+// Format a sequence as "[1, 28, 28]".
 template <class Numbers>
 std::string bracketed(const Numbers& numbers) {
   std::ostringstream stream;

@@ -14,8 +14,8 @@ namespace mnistcnn::common {
 namespace {
 
 constexpr int kMaxChunks = 1024;  // a phase with more tasks is claimed in chunks of several tasks
-// How long a thread spins before it blocks: until the next phase of a run, which other threads are working towards, and
-// until the next run, which may never come.
+// How long a thread spins before it blocks: while it waits for the next phase of the current run, and while it waits
+// for the next run.
 constexpr std::chrono::microseconds kSpinWithinRun{200}, kSpinBetweenRuns{50};
 
 void relax() {
@@ -57,8 +57,8 @@ class ThreadPool::Scheduler {
   }
 
  private:
-  // `current_` packs the sequence number of the phase, which only grows, and its number of chunks. No chunks: the run
-  // has ended.
+  // `current_` packs the sequence number of the phase, which only increases, and its number of chunks. 0 chunks means
+  // that the run has ended.
   static constexpr int kChunkBits = 12;
   static constexpr std::uint64_t kStop = ~std::uint64_t{0};
   static int chunks_in(std::uint64_t current) { return static_cast<int>(current & ((1U << kChunkBits) - 1)); }
@@ -69,9 +69,9 @@ class ThreadPool::Scheduler {
     start_next_phase();
   }
 
-  // Work on the run that has started, until it ends.
+  // Execute chunks of the current run until it ends.
   void work_until_done(int thread) {
-    std::uint64_t seen = 0;  // no phase has this number
+    std::uint64_t seen = 0;  // sequence numbers start at 1
     while (true) {
       const std::uint64_t current = wait_for_change(seen);
       if (chunks_in(current) == 0) return;
@@ -87,7 +87,7 @@ class ThreadPool::Scheduler {
     }
     ++sequence_;
     if (next_ == phases_.size()) {
-      // From here on the caller may start another run.
+      // After this the caller may start another run.
       publish(sequence_ << kChunkBits);
       return;
     }
@@ -104,14 +104,14 @@ class ThreadPool::Scheduler {
     wake_count_.notify_all();
   }
 
-  // Run the chunks of this thread's range, then those of other threads that nobody has claimed.
+  // Execute the chunks of this thread's range, then the unclaimed chunks of other threads.
   void run_phase(std::uint64_t current, int thread) {
     const std::uint64_t sequence = current >> kChunkBits;
     const int chunks = chunks_in(current);
     const int begin = chunks * thread / threads_, end = chunks * (thread + 1) / threads_;
     const bool ascending = sequence % 2 == 0;
     for (int i = 0; i < end - begin; ++i) try_chunk(ascending ? begin + i : end - 1 - i, sequence, thread);
-    // Take over from the far end of each range, where its owner arrives last.
+    // Steal from the end of each range that its owner reaches last.
     for (int other = 1; other < threads_; ++other) {
       const int owner = (thread + other) % threads_;
       const int from = chunks * owner / threads_, to = chunks * (owner + 1) / threads_;
@@ -123,7 +123,7 @@ class ThreadPool::Scheduler {
     std::atomic<std::uint64_t>& claimed = claimed_[static_cast<std::size_t>(chunk)];
     std::uint64_t before = claimed.load(std::memory_order_relaxed);
     if (before >= sequence || !claimed.compare_exchange_strong(before, sequence, std::memory_order_acq_rel)) return;
-    // The phase can't end before this chunk counts as done, so its fields are stable.
+    // The phase cannot end before this chunk is counted as done, so its fields are stable.
     const std::int64_t tasks = phase_.tasks, chunks = chunks_;
     const int first = static_cast<int>(tasks * chunk / chunks), end = static_cast<int>(tasks * (chunk + 1) / chunks);
     for (int task = first; task < end; ++task) phase_.run_task(phase_.context, task, thread);
@@ -132,7 +132,7 @@ class ThreadPool::Scheduler {
     start_next_phase();
   }
 
-  // Wait until `current_` has another sequence number, and return it.
+  // Wait until the sequence number of `current_` differs from `sequence`, and return `current_`.
   std::uint64_t wait_for_change(std::uint64_t sequence) {
     const auto changed = [&](std::uint64_t current) { return current >> kChunkBits != sequence; };
     const bool within_run = chunks_in(current_.load(std::memory_order_relaxed)) > 0;
@@ -169,7 +169,7 @@ class ThreadPool::Scheduler {
   }
 
   const int threads_;
-  // Written by the thread that starts a phase, read by threads that have claimed one of its chunks.
+  // Written by the thread that starts a phase; read by threads that have claimed one of its chunks.
   std::span<const Phase> phases_;
   std::size_t next_ = 0;
   std::uint64_t sequence_ = 0;
@@ -191,13 +191,13 @@ ThreadPool::~ThreadPool() {
   if (process_ == getpid()) {
     own_->stop_threads();
   } else {
-    static_cast<void>(own_.release());  // its threads exist in the parent process only
+    static_cast<void>(own_.release());  // the threads exist only in the parent process
   }
 }
 
 void ThreadPool::restart_after_fork() {
   static_cast<void>(own_.release());
-  borrowed_.reset();  // the fork may have happened during a run of another thread
+  borrowed_.reset();  // another thread may have been running phases at the time of the fork
   process_ = getpid();
 }
 

@@ -12,8 +12,8 @@ namespace mnistcnn::common {
 // child creates its own threads on first use.
 class ThreadPool {
  public:
-  // `run_task` is called once for each task, `complete` by the thread that finished the last one. Both must be
-  // noexcept.
+  // `run_task` is called once for each task. `complete` is called by the thread that finishes the last task. Both must
+  // be noexcept.
   struct Phase {
     int tasks = 0;
     void (*run_task)(void* context, int task, int thread) = nullptr;
@@ -37,7 +37,7 @@ class ThreadPool {
 
   int threads() const { return threads_; }
 
-  // Run the phases in order and return when the last one is complete. One caller at a time.
+  // Run the phases in order and return when the last one is complete. Must not be called concurrently.
   void run(std::span<const Phase> phases, BorrowedThreads* borrowed = nullptr);
 
  private:
@@ -47,7 +47,7 @@ class ThreadPool {
 
   int threads_;
   long process_;
-  std::unique_ptr<Scheduler> own_, borrowed_;  // one for each kind of threads
+  std::unique_ptr<Scheduler> own_, borrowed_;  // for the pool's own and for borrowed threads
 };
 
 }  // namespace mnistcnn::common

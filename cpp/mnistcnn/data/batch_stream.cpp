@@ -26,94 +26,97 @@ void normalise(std::span<const std::uint8_t> image, const StreamOptions& options
 
 }  // namespace
 
-class BatchStream::Shared {
+class BatchStream::Prefetcher {
  public:
   std::mutex mutex;
   std::condition_variable changed;
-  std::deque<Batch> made;
+  std::deque<Batch> queue;
   std::exception_ptr error;
   bool stop = false;
   std::thread thread;
 };
 
-BatchStream::BatchStream(const ImageSet& set, augmentation::Plan plan, StreamOptions options)
+BatchStream::BatchStream(const ImageSet& set, augmentation::AugmentationPlan plan, StreamOptions options)
     : set_(set),
       plan_(std::move(plan)),
       options_(std::move(options)),
       order_(options_.shuffle ? shuffled_order(set.size(), options_.seed, options_.epoch) : plain_order(set.size())),
       process_(getpid()) {
   if (options_.prefetch == 0) return;
-  shared_ = std::make_unique<Shared>();
-  shared_->thread = std::thread([this] { work(*shared_); });
+  prefetcher_ = std::make_unique<Prefetcher>();
+  prefetcher_->thread = std::thread([this] { worker_loop(*prefetcher_); });
 }
 
 BatchStream::~BatchStream() {
-  if (shared_ == nullptr) return;
-  if (alone()) {  // the thread is the parent's
-    static_cast<void>(shared_.release());
+  if (prefetcher_ == nullptr) return;
+  if (is_synchronous()) {  // after a fork the thread exists only in the parent
+    static_cast<void>(prefetcher_.release());
     return;
   }
   {
-    const std::lock_guard lock(shared_->mutex);
-    shared_->stop = true;
+    const std::lock_guard lock(prefetcher_->mutex);
+    prefetcher_->stop = true;
   }
-  shared_->changed.notify_all();
-  shared_->thread.join();
+  prefetcher_->changed.notify_all();
+  prefetcher_->thread.join();
 }
 
-bool BatchStream::alone() const { return shared_ == nullptr || process_ != getpid(); }
+bool BatchStream::is_synchronous() const { return prefetcher_ == nullptr || process_ != getpid(); }
 
 std::int64_t BatchStream::batches() const {
   const auto images = static_cast<std::int64_t>(order_.size());
   return options_.drop_last ? images / options_.batch_size : (images + options_.batch_size - 1) / options_.batch_size;
 }
 
-bool BatchStream::ready(std::chrono::milliseconds patience) {
-  if (alone() || next_ == batches()) return true;
-  std::unique_lock lock(shared_->mutex);
-  return shared_->changed.wait_for(lock, patience, [&] { return !shared_->made.empty() || shared_->error; });
+bool BatchStream::ready(std::chrono::milliseconds timeout) {
+  if (is_synchronous() || next_ == batches()) return true;
+  std::unique_lock lock(prefetcher_->mutex);
+  return prefetcher_->changed.wait_for(lock, timeout,
+                                       [&] { return !prefetcher_->queue.empty() || prefetcher_->error; });
 }
 
 std::optional<Batch> BatchStream::next() {
   if (next_ == batches()) return std::nullopt;
-  if (alone()) {
+  if (is_synchronous()) {
     std::vector<std::byte> scratch(plan_.scratch_bytes());
-    return make(next_++, scratch.data());
+    return make_batch(next_++, scratch.data());
   }
-  std::unique_lock lock(shared_->mutex);
-  shared_->changed.wait(lock, [&] { return !shared_->made.empty() || shared_->error; });
-  if (shared_->made.empty()) std::rethrow_exception(shared_->error);
-  Batch batch = std::move(shared_->made.front());
-  shared_->made.pop_front();
+  std::unique_lock lock(prefetcher_->mutex);
+  prefetcher_->changed.wait(lock, [&] { return !prefetcher_->queue.empty() || prefetcher_->error; });
+  if (prefetcher_->queue.empty()) std::rethrow_exception(prefetcher_->error);
+  Batch batch = std::move(prefetcher_->queue.front());
+  prefetcher_->queue.pop_front();
   ++next_;
   lock.unlock();
-  shared_->changed.notify_all();
+  prefetcher_->changed.notify_all();
   return batch;
 }
 
-void BatchStream::work(Shared& shared) const {
-  const auto room = [&] { return shared.stop || shared.made.size() < static_cast<std::size_t>(options_.prefetch); };
+void BatchStream::worker_loop(Prefetcher& prefetcher) const {
+  const auto has_space = [&] {
+    return prefetcher.stop || prefetcher.queue.size() < static_cast<std::size_t>(options_.prefetch);
+  };
   try {
     std::vector<std::byte> scratch(plan_.scratch_bytes());
     for (std::int64_t number = 0; number < batches(); ++number) {
-      std::unique_lock lock(shared.mutex);
-      shared.changed.wait(lock, room);
-      if (shared.stop) return;
+      std::unique_lock lock(prefetcher.mutex);
+      prefetcher.changed.wait(lock, has_space);
+      if (prefetcher.stop) return;
       lock.unlock();
-      Batch batch = make(number, scratch.data());
+      Batch batch = make_batch(number, scratch.data());
       lock.lock();
-      shared.made.push_back(std::move(batch));
+      prefetcher.queue.push_back(std::move(batch));
       lock.unlock();
-      shared.changed.notify_all();
+      prefetcher.changed.notify_all();
     }
   } catch (...) {
-    const std::lock_guard lock(shared.mutex);
-    shared.error = std::current_exception();
-    shared.changed.notify_all();
+    const std::lock_guard lock(prefetcher.mutex);
+    prefetcher.error = std::current_exception();
+    prefetcher.changed.notify_all();
   }
 }
 
-Batch BatchStream::make(std::int64_t number, std::byte* scratch) const {
+Batch BatchStream::make_batch(std::int64_t number, std::byte* scratch) const {
   const std::int64_t first = number * options_.batch_size;
   const std::int64_t count = std::min(options_.batch_size, static_cast<std::int64_t>(order_.size()) - first);
   const augmentation::Size size = plan_.output();

@@ -15,10 +15,10 @@ struct StreamOptions {
   std::int64_t batch_size = 128;
   std::uint64_t seed = 0, epoch = 0;
   bool shuffle = true;
-  bool drop_last = false;           // whether a smaller last batch is left out
-  bool raw = false;                 // u8 as they are instead of f32, pixel * scale + shift
+  bool drop_last = false;           // skip the last batch if it is smaller
+  bool raw = false;                 // return u8 pixels instead of f32 pixel * scale + shift
   std::vector<float> scale, shift;  // one per channel
-  int prefetch = 2;                 // batches made in advance by a thread of its own; 0: none, and no thread
+  int prefetch = 2;                 // maximum number of batches prepared by a background thread; 0: no thread
 };
 
 struct Batch {
@@ -27,12 +27,12 @@ struct Batch {
   std::unique_ptr<std::int64_t[]> labels;  // [count]
 };
 
-// The batches of one epoch, made in the background. One consumer. Ends its thread when it goes; after a fork the
-// child makes its batches itself.
+// Iterator over the batches of one epoch, which a background thread prepares. Supports a single consumer. The
+// destructor stops the thread. After fork() the child prepares its batches synchronously.
 class BatchStream {
  public:
-  // The set, whose images are the plan's input, must outlive this.
-  BatchStream(const ImageSet& set, augmentation::Plan plan, StreamOptions options);
+  // The images must have the size plan.input(). The data set must outlive this object.
+  BatchStream(const ImageSet& set, augmentation::AugmentationPlan plan, StreamOptions options);
   ~BatchStream();
   BatchStream(const BatchStream&) = delete;
   BatchStream& operator=(const BatchStream&) = delete;
@@ -40,26 +40,26 @@ class BatchStream {
   std::int64_t batches() const;
   augmentation::Size image_size() const { return plan_.output(); }
 
-  // Whether `next` would answer at once; waits for that at most so long.
-  bool ready(std::chrono::milliseconds patience);
+  // Wait until `next` would not block, at most for `timeout`. Return whether it would not block.
+  bool ready(std::chrono::milliseconds timeout);
 
-  // The next batch, or nothing at the end. What went wrong in the background is thrown here.
+  // Return the next batch, or nullopt at the end. Rethrow an exception of the background thread.
   std::optional<Batch> next();
 
  private:
-  class Shared;
+  class Prefetcher;
 
-  Batch make(std::int64_t number, std::byte* scratch) const;
-  void work(Shared& shared) const;
-  bool alone() const;
+  Batch make_batch(std::int64_t number, std::byte* scratch) const;
+  void worker_loop(Prefetcher& prefetcher) const;
+  bool is_synchronous() const;
 
   ImageSet set_;
-  augmentation::Plan plan_;
+  augmentation::AugmentationPlan plan_;
   StreamOptions options_;
   std::vector<std::int64_t> order_;
-  std::int64_t next_ = 0;  // the batch to hand out
+  std::int64_t next_ = 0;  // index of the next batch to return
   long process_;
-  std::unique_ptr<Shared> shared_;  // with the thread; none without prefetching
+  std::unique_ptr<Prefetcher> prefetcher_;  // thread and queue; null without prefetching
 };
 
 }  // namespace mnistcnn::data

@@ -2,26 +2,25 @@
 #include <span>
 #include <vector>
 
-// How people write the ten digits: the centre lines of their pens, as data.
+// Centre lines of handwritten digits: the templates of the synthetic data set.
 namespace mnistcnn::data {
 
-// x to the right, y down; a digit is about 100 high and its middle line is x = 50.
+// x increases to the right, y downwards. A digit is about 100 units high and centred at x = 50.
 struct Point {
   float x, y;
 };
 
-// A smooth curve through its points in the order of writing. A point given twice in a row is a corner.
+// Points of a smooth curve in writing order. A point that occurs twice in a row is a corner.
 using Stroke = std::vector<Point>;
 
 struct Skeleton {
   int digit;
-  float weight;  // how usual this form is, relative to the others of its digit
+  float weight;  // relative frequency among the skeletons of the digit
   std::vector<Stroke> strokes;
 };
 
-// All forms, those of one digit side by side. Forms of one digit whose strokes have the same numbers of
-// points and corners at the same places are a family: what lies between two of them is also a way to write
-// that digit.
+// All skeletons, grouped by digit. Skeletons of one digit whose strokes have the same numbers of points and corners at
+// the same positions are a family: interpolating between two of them gives another valid skeleton.
 std::span<const Skeleton> digit_skeletons();
 
 }  // namespace mnistcnn::data

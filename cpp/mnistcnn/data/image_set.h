@@ -4,8 +4,8 @@
 
 namespace mnistcnn::data {
 
-// A resident data set, seen and not owned. Whoever makes one has checked that the sizes agree and that every
-// label is a class.
+// Non-owning view of a data set in memory. The creator must check that the numbers of images and labels agree and that
+// every label is a valid class.
 struct ImageSet {
   std::span<const std::uint8_t> images;  // u8 [N, C, H, W]
   std::span<const std::int64_t> labels;  // [N]

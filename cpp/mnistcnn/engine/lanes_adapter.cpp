@@ -15,7 +15,7 @@ namespace {
 
 using at::Tensor;
 
-// Pointers to the tensors of a model for one call. Parameters that are not contiguous are copied for its duration.
+// Pointers to the tensors of a model for one call. Non-contiguous parameters are copied for the duration of the call.
 class CallTensors {
  public:
   CallTensors(std::span<const Tensor> parameters, std::span<const Tensor> gradients) {
@@ -60,24 +60,24 @@ class LanesAdapter final : public Engine {
   Tensor forward(const network::Tensors& tensors, const Tensor& images, Mode mode, Randomness randomness,
                  Keep keep) override {
     check(tensors, images.size(0), mode == Mode::kTrain);
-    kept_ = {};
+    saved_ = {};
     const Tensor contiguous = images.detach().contiguous();
     Tensor outputs = empty_outputs(images.size(0));
     engine_.forward(CallTensors(tensors, {}).pointers(), contiguous.const_data_ptr<float>(), images.size(0), mode,
                     randomness, keep, outputs.mutable_data_ptr<float>(), openmp_threads_.borrow());
-    kept_ = {keep, images.sizes().vec()};
+    saved_ = {keep, images.sizes().vec()};
     return outputs;
   }
 
   Tensor backward(std::span<const Tensor> parameters, std::span<const Tensor> gradients,
                   const Tensor& output_gradients) override {
-    if (kept_.keep == Keep::kNothing) throw std::logic_error("backward needs a forward before it");
-    check_output_gradients(output_gradients, output_shape_of(kept_.images[0]));
+    if (saved_.keep == Keep::kNothing) throw std::logic_error("backward must be called after forward, at most once");
+    check_output_gradients(output_gradients, output_shape_of(saved_.images[0]));
     check_gradients(gradients);
     const Tensor contiguous = output_gradients.contiguous();
     const Tensor image_gradients =
-        kept_.keep == Keep::kForParametersAndImages ? at::empty(kept_.images, at::kFloat) : Tensor();
-    kept_ = {};
+        saved_.keep == Keep::kForParametersAndImages ? at::empty(saved_.images, at::kFloat) : Tensor();
+    saved_ = {};
     engine_.backward(CallTensors(parameters, gradients).pointers(), contiguous.const_data_ptr<float>(),
                      image_gradients.defined() ? image_gradients.mutable_data_ptr<float>() : nullptr,
                      openmp_threads_.borrow());
@@ -87,7 +87,7 @@ class LanesAdapter final : public Engine {
   Tensor predict(const network::Tensors& tensors, const ImageBatch& batch) override {
     const auto count = static_cast<std::int64_t>(batch.indices.size());
     check(tensors, count, false);
-    kept_ = {};
+    saved_ = {};
     Tensor outputs = empty_outputs(count);
     engine_.predict(CallTensors(tensors, {}).pointers(), batch, outputs.mutable_data_ptr<float>());
     return outputs;
@@ -97,13 +97,13 @@ class LanesAdapter final : public Engine {
                   std::span<const std::int64_t> labels, const Loss& loss, Randomness randomness) override {
     check(tensors, static_cast<std::int64_t>(labels.size()), true);
     check_gradients(gradients);
-    kept_ = {};
+    saved_ = {};
     return engine_.step(CallTensors(tensors, gradients).pointers(), batch, labels, loss, randomness);
   }
 
  private:
-  // What the latest forward kept for a backward.
-  struct Kept {
+  // What the latest forward saved for backward.
+  struct Saved {
     Keep keep = Keep::kNothing;
     std::vector<std::int64_t> images;  // their shape
   };
@@ -127,7 +127,7 @@ class LanesAdapter final : public Engine {
   lanes::LanesEngine engine_;
   OpenMpThreads openmp_threads_;
   network::Shape output_shape_;
-  Kept kept_;
+  Saved saved_;
 };
 
 }  // namespace

@@ -5,7 +5,7 @@
 
 namespace mnistcnn::engine {
 
-// Return the lanes engine, which takes plain pointers, as an Engine, which takes tensors of PyTorch.
+// Create a lanes engine. The adapter passes the memory of PyTorch tensors to the engine, which takes plain pointers.
 std::unique_ptr<Engine> adapt_lanes(std::shared_ptr<const network::Network> network, int threads);
 
 }  // namespace mnistcnn::engine

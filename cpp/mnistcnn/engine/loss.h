@@ -2,7 +2,7 @@
 
 namespace mnistcnn::engine {
 
-// The loss that fits the meaning of the outputs.
+// Losses that the engines compute, by the kind of outputs.
 enum class LossKind {
   kNegativeLogLikelihood,  // outputs are log-probabilities
   kCrossEntropy,           // outputs are logits
@@ -10,7 +10,7 @@ enum class LossKind {
 
 struct Loss {
   LossKind kind = LossKind::kCrossEntropy;
-  double label_smoothing = 0;  // share of the target that is spread evenly over all classes
+  double label_smoothing = 0;  // fraction of the target distributed uniformly over all classes
 };
 
 }  // namespace mnistcnn::engine

@@ -16,11 +16,13 @@ std::optional<std::string> lanes_refusal(const network::Network& network) {
 
 std::unique_ptr<Engine> make_engine(std::shared_ptr<const network::Network> network, const std::string& kind,
                                     int threads) {
-  if (threads < 0) throw std::invalid_argument(common::text("threads=", threads, " must not be negative"));
+  if (threads < 0)
+    throw std::invalid_argument(common::text("threads=", threads, " must be at least 0 (0 uses all cores)"));
   if (kind == "aten") return aten::make_engine(std::move(network));
-  if (kind != "lanes") throw std::invalid_argument(common::text("there is no engine '", kind, "'"));
+  if (kind != "lanes")
+    throw std::invalid_argument(common::text("unknown engine '", kind, "', expected 'aten' or 'lanes'"));
   if (const auto reason = lanes_refusal(*network))
-    throw std::invalid_argument("the lanes engine can't run this: " + *reason);
+    throw std::invalid_argument("the lanes engine does not support this network: " + *reason);
   return adapt_lanes(std::move(network), threads);
 }
 

@@ -8,11 +8,11 @@
 
 namespace mnistcnn::engine {
 
-// Why "lanes" does not support a network, or nothing if it does.
+// Return the reason why the lanes engine does not support a network, or nullopt if it does.
 std::optional<std::string> lanes_refusal(const network::Network& network);
 
-// kind: "aten" or "lanes". threads: of the lanes engine, 0 for all cores this process may use; aten uses libtorch's
-// threads.
+// Create an engine. kind: "aten" or "lanes". threads: number of threads of the lanes engine, 0 for all available cores;
+// aten uses the threads of libtorch.
 std::unique_ptr<Engine> make_engine(std::shared_ptr<const network::Network> network, const std::string& kind,
                                     int threads);
 

@@ -16,46 +16,46 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::microseconds kMaxDelay{200};  // of the slowest thread
-// Gain of borrowing per run: a delay is followed by so many runs on own threads that the gain would have made up for
-// it.
+constexpr std::chrono::microseconds kMaxDelay{200};  // tolerated delay of the slowest thread
+// Approximate gain of a run on borrowed threads. After a delay the next delay / kGainPerRun runs use the pool's own
+// threads.
 constexpr std::chrono::microseconds kGainPerRun{100};
 constexpr int kMaxRunsWithout = 1000;
 constexpr int kSoftPause = 1;
 
-// Functions of the OpenMP library that PyTorch is linked with; a process may hold several such libraries. nullptr if it
-// has none, or one without the function.
+// Functions of the OpenMP library that PyTorch is linked with; a process may have loaded several OpenMP libraries.
+// nullptr if there is none or it lacks the function.
 struct Functions {
   int (*pause_all)(int kind) = nullptr;  // OpenMP 5.0's omp_pause_resource_all
   int (*thread_number)() = nullptr;      // omp_get_thread_num
-  // GCC's entry point for `#pragma omp parallel num_threads(threads)`; LLVM's library has it as well.
+  // GCC's entry point for `#pragma omp parallel num_threads(threads)`; LLVM's library provides it too.
   void (*parallel)(void (*work)(void*), void* context, unsigned threads, unsigned flags) = nullptr;
 };
 
 template <class Function>
-void find(void* library, const char* name, Function*& function) {
+void load_function(void* library, const char* name, Function*& function) {
   function = reinterpret_cast<Function*>(dlsym(library, name));
 }
 
-// In the child of a fork the parent's OpenMP threads do not exist, and a parallel region would wait for them forever.
-std::atomic<bool> in_child_of_a_fork{false};
+// After fork() the child has no OpenMP threads, and a parallel region would wait for them forever.
+std::atomic<bool> in_forked_child{false};
 
-Functions find_functions() {
-  Functions found;
-  if (pthread_atfork(nullptr, nullptr, [] { in_child_of_a_fork = true; }) != 0) return found;
+Functions load_functions() {
+  Functions loaded;
+  if (pthread_atfork(nullptr, nullptr, [] { in_forked_child = true; }) != 0) return loaded;
   Dl_info torch{};
-  if (dladdr(reinterpret_cast<void*>(&at::get_num_threads), &torch) == 0 || torch.dli_fname == nullptr) return found;
+  if (dladdr(reinterpret_cast<void*>(&at::get_num_threads), &torch) == 0 || torch.dli_fname == nullptr) return loaded;
   void* const library = dlopen(torch.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
-  if (library == nullptr) return found;
-  find(library, "omp_pause_resource_all", found.pause_all);
-  find(library, "omp_get_thread_num", found.thread_number);
-  find(library, "GOMP_parallel", found.parallel);
-  return found;
+  if (library == nullptr) return loaded;
+  load_function(library, "omp_pause_resource_all", loaded.pause_all);
+  load_function(library, "omp_get_thread_num", loaded.thread_number);
+  load_function(library, "GOMP_parallel", loaded.parallel);
+  return loaded;
 }
 
 const Functions& functions() {
-  static const Functions found = find_functions();
-  return found;
+  static const Functions loaded = load_functions();
+  return loaded;
 }
 
 }  // namespace
@@ -66,7 +66,7 @@ OpenMpThreads::OpenMpThreads(int pool_threads) : pool_threads_(pool_threads), co
 
 common::ThreadPool::BorrowedThreads* OpenMpThreads::borrow() {
   const Functions& openmp = functions();
-  if (in_child_of_a_fork || at::in_parallel_region()) return nullptr;
+  if (in_forked_child || at::in_parallel_region()) return nullptr;
   const int openmp_threads = at::get_num_threads();
   const bool fits = openmp_threads == pool_threads_ && openmp_threads > 1 && openmp.parallel != nullptr &&
                     openmp.thread_number != nullptr;

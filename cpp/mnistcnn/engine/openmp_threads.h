@@ -3,27 +3,26 @@
 
 namespace mnistcnn::engine {
 
-// PyTorch's OpenMP threads, borrowed by the thread pool during a user's own training loop. After each parallel
-// operation of PyTorch, such as the backward of the loss, they keep spinning for milliseconds in case another one
-// follows.
+// Runs the tasks of the thread pool on the OpenMP threads of PyTorch during a user's own training loop. After each
+// parallel operation of PyTorch, such as the backward of the loss, these threads spin for milliseconds and occupy their
+// cores.
 //
-// If there are as many of them as pool threads, they run the pool's tasks: they are awake, and the pool's own threads
-// would find the cores taken. An OpenMP region ends when all its threads have arrived, including one that the system
-// has preempted; after such a delay the pool uses its own threads for a while. It also does if the numbers differ. If
-// both teams together exceed the cores, the OpenMP threads are paused first; PyTorch's next parallel operation starts
-// them again (about 50 microseconds each).
+// They are borrowed if there are as many of them as pool threads. An OpenMP region ends when all its threads have
+// arrived, so a preempted thread delays it; after such a delay the pool uses its own threads for a number of runs. The
+// pool also uses its own threads if the numbers differ. If both teams together exceed the cores, the OpenMP threads are
+// paused first. The next parallel operation of PyTorch restarts them (about 50 microseconds per thread).
 class OpenMpThreads final : private common::ThreadPool::BorrowedThreads {
  public:
   explicit OpenMpThreads(int pool_threads);
 
-  // Called before each run of the pool. Returns the threads to run on, nullptr: the pool's own.
+  // Return the threads for the next run of the pool, nullptr for the pool's own. Must be called before each run.
   common::ThreadPool::BorrowedThreads* borrow();
 
  private:
   void run_on_each(int threads, void (*run)(void* context, int thread), void* context) override;
 
   const int pool_threads_, cores_;
-  int runs_without_ = 0;  // remaining runs on the pool's own threads after a delay
+  int runs_without_ = 0;  // number of runs left on the pool's own threads after a delay
 };
 
 }  // namespace mnistcnn::engine

@@ -14,36 +14,37 @@ namespace {
 using common::bracketed;
 using common::text;
 
-constexpr std::int64_t kMostElements = std::int64_t{1} << 31;  // of one tensor: more is a mistake, not a network
+constexpr std::int64_t kMaxElements = std::int64_t{1} << 31;  // of one tensor; also prevents overflow
 
-// The tensors a layer brings, in PyTorch's order and with PyTorch's names.
-struct TensorNeed {
+// A tensor that a layer requires, with PyTorch's name.
+struct TensorRequirement {
   const char* suffix;
   Role role;
   Shape shape;
 };
 
-// What one layer makes of its inputs. `fail` stops with the node's name in front.
-struct LayerFacts {
+// Properties of one layer for given input shapes.
+struct LayerInfo {
   Shape output;
-  std::vector<TensorNeed> parameters, buffers;
+  std::vector<TensorRequirement> parameters, buffers;
   std::int64_t macs = 0;
-  std::int64_t kernel = 1, stride = 1;  // for the receptive field; kernel 0: every position is mixed
+  std::int64_t kernel = 1, stride = 1;  // for the receptive field; kernel 0: each output depends on all positions
   bool counts_batches = false;
 };
 
-class Inspector {
+// Computes the LayerInfo of a node. Throws std::invalid_argument with the name of the node if a layer is invalid.
+class LayerAnalyzer {
  public:
-  Inspector(const Node& node, const std::vector<Shape>& inputs) : node_(node), inputs_(inputs) {}
+  LayerAnalyzer(const Node& node, const std::vector<Shape>& inputs) : node_(node), inputs_(inputs) {}
 
-  LayerFacts operator()(const Conv2d& conv) const {
-    const Shape& in = map("convolution");
-    positive("out_channels", conv.out_channels);
-    positive("groups", conv.groups);
-    positive("kernel", conv.kernel);
-    positive("stride", conv.stride);
-    positive("dilation", conv.dilation);
-    not_negative("padding", {conv.padding.top, conv.padding.bottom, conv.padding.left, conv.padding.right});
+  LayerInfo operator()(const Conv2d& conv) const {
+    const Shape& in = feature_map("convolution");
+    check_positive("out_channels", conv.out_channels);
+    check_positive("groups", conv.groups);
+    check_positive("kernel", conv.kernel);
+    check_positive("stride", conv.stride);
+    check_positive("dilation", conv.dilation);
+    check_not_negative("padding", {conv.padding.top, conv.padding.bottom, conv.padding.left, conv.padding.right});
     if (in[0] % conv.groups != 0 || conv.out_channels % conv.groups != 0)
       fail(text("groups=", conv.groups, " must divide both the ", in[0], " input channels and the ", conv.out_channels,
                 " output channels"));
@@ -51,221 +52,224 @@ class Inspector {
                                      conv.stride.height, conv.dilation.height);
     const std::int64_t columns = extent("width", in[2] + conv.padding.left + conv.padding.right, conv.kernel.width,
                                         conv.stride.width, conv.dilation.width);
-    LayerFacts facts;
-    facts.output = {conv.out_channels, rows, columns};
+    LayerInfo info;
+    info.output = {conv.out_channels, rows, columns};
     const Shape weight{conv.out_channels, in[0] / conv.groups, conv.kernel.height, conv.kernel.width};
-    facts.parameters.push_back({"weight", Role::kWeight, weight});
-    if (conv.bias) facts.parameters.push_back({"bias", Role::kBias, {conv.out_channels}});
-    facts.macs = checked_count(weight) * rows * columns;
+    info.parameters.push_back({"weight", Role::kWeight, weight});
+    if (conv.bias) info.parameters.push_back({"bias", Role::kBias, {conv.out_channels}});
+    info.macs = checked_count(weight) * rows * columns;
     const bool tall = conv.dilation.height * (conv.kernel.height - 1) >= conv.dilation.width * (conv.kernel.width - 1);
-    facts.kernel =
+    info.kernel =
         tall ? conv.dilation.height * (conv.kernel.height - 1) + 1 : conv.dilation.width * (conv.kernel.width - 1) + 1;
-    facts.stride = std::max(conv.stride.height, conv.stride.width);
-    return facts;
+    info.stride = std::max(conv.stride.height, conv.stride.width);
+    return info;
   }
 
-  LayerFacts operator()(const Linear& linear) const {
-    const Shape& in = only();
+  LayerInfo operator()(const Linear& linear) const {
+    const Shape& in = single_input();
     if (in.size() != 1)
-      fail(text("needs a flat input [features], but its input is ", bracketed(in), "; put a Flatten() before it"));
-    positive("out_features", linear.out_features);
-    LayerFacts facts;
-    facts.output = {linear.out_features};
-    facts.parameters.push_back({"weight", Role::kWeight, {linear.out_features, in[0]}});
-    if (linear.bias) facts.parameters.push_back({"bias", Role::kBias, {linear.out_features}});
-    facts.macs = checked_count({linear.out_features, in[0]});
-    facts.kernel = 0;
-    return facts;
+      fail(text("requires a flat input [features], got ", bracketed(in), "; put a Flatten() before it"));
+    check_positive("out_features", linear.out_features);
+    LayerInfo info;
+    info.output = {linear.out_features};
+    info.parameters.push_back({"weight", Role::kWeight, {linear.out_features, in[0]}});
+    if (linear.bias) info.parameters.push_back({"bias", Role::kBias, {linear.out_features}});
+    info.macs = checked_count({linear.out_features, in[0]});
+    info.kernel = 0;
+    return info;
   }
 
-  LayerFacts operator()(const BatchNorm2d& norm) const { return running_norm(norm, map("batch norm 2d")); }
-  LayerFacts operator()(const InstanceNorm2d& norm) const {
-    const Shape& in = map("instance norm 2d");
-    if (in[1] * in[2] < 2) fail(text("normalises over one position only: its input is ", bracketed(in)));
+  LayerInfo operator()(const BatchNorm2d& norm) const { return running_norm(norm, feature_map("batch norm 2d")); }
+  LayerInfo operator()(const InstanceNorm2d& norm) const {
+    const Shape& in = feature_map("instance norm 2d");
+    if (in[1] * in[2] < 2) fail(text("requires more than one position to normalise over, got input ", bracketed(in)));
     return running_norm(norm, in);
   }
-  LayerFacts operator()(const BatchNorm1d& norm) const {
-    if (only().size() != 1)
-      fail(text("batch norm 1d needs a flat input [features], but its input is ", bracketed(only()),
-                "; use BatchNorm2d for maps"));
-    return running_norm(norm, only());
+  LayerInfo operator()(const BatchNorm1d& norm) const {
+    if (single_input().size() != 1)
+      fail(text("batch norm 1d requires a flat input [features], got ", bracketed(single_input()),
+                "; use BatchNorm2d for feature maps"));
+    return running_norm(norm, single_input());
   }
 
-  LayerFacts operator()(const GroupNorm& norm) const {
-    positive("groups", norm.groups);
-    positive_number("eps", norm.eps);
-    if (only()[0] % norm.groups != 0) fail(text("groups=", norm.groups, " must divide the ", only()[0], " channels"));
-    LayerFacts facts = same();
-    if (norm.affine) add_affine(facts, {only()[0]}, true);
-    return facts;
+  LayerInfo operator()(const GroupNorm& norm) const {
+    check_positive("groups", norm.groups);
+    check_positive_number("eps", norm.eps);
+    if (single_input()[0] % norm.groups != 0)
+      fail(text("groups=", norm.groups, " must divide the ", single_input()[0], " channels"));
+    LayerInfo info = same_shape();
+    if (norm.affine) add_affine(info, {single_input()[0]}, true);
+    return info;
   }
 
-  LayerFacts operator()(const LayerNorm& norm) const {
-    const Shape& in = only();
-    positive_number("eps", norm.eps);
+  LayerInfo operator()(const LayerNorm& norm) const {
+    const Shape& in = single_input();
+    check_positive_number("eps", norm.eps);
     const bool fits = !norm.normalized_shape.empty() && norm.normalized_shape.size() <= in.size() &&
                       std::equal(norm.normalized_shape.rbegin(), norm.normalized_shape.rend(), in.rbegin());
     if (!fits)
-      fail(text("normalized_shape ", bracketed(norm.normalized_shape), " must be the end of the input's shape ",
+      fail(text("normalized_shape ", bracketed(norm.normalized_shape), " must equal the last dimensions of the input ",
                 bracketed(in)));
-    LayerFacts facts = same();
-    if (norm.affine) add_affine(facts, norm.normalized_shape, norm.bias);
-    return facts;
+    LayerInfo info = same_shape();
+    if (norm.affine) add_affine(info, norm.normalized_shape, norm.bias);
+    return info;
   }
 
-  LayerFacts operator()(const MaxPool2d& pool) const {
-    const Shape& in = map("max pooling");
-    positive("dilation", pool.dilation);
-    return pooled(pool, in, pool.dilation);
+  LayerInfo operator()(const MaxPool2d& pool) const {
+    const Shape& in = feature_map("max pooling");
+    check_positive("dilation", pool.dilation);
+    return pooling(pool, in, pool.dilation);
   }
-  LayerFacts operator()(const AvgPool2d& pool) const { return pooled(pool, map("average pooling"), Pair{}); }
+  LayerInfo operator()(const AvgPool2d& pool) const { return pooling(pool, feature_map("average pooling"), Pair{}); }
 
-  LayerFacts operator()(const AdaptiveAvgPool2d& pool) const {
-    const Shape& in = map("adaptive average pooling");
-    positive("output", pool.output);
-    LayerFacts facts;
-    facts.output = {in[0], pool.output.height, pool.output.width};
-    // Windows are as large as the map divided by the outputs, rounded up.
-    facts.kernel = std::max((in[1] + pool.output.height - 1) / pool.output.height,
-                            (in[2] + pool.output.width - 1) / pool.output.width);
-    facts.stride = std::max<std::int64_t>({1, in[1] / pool.output.height, in[2] / pool.output.width});
-    return facts;
-  }
-
-  LayerFacts operator()(const Flatten&) const {
-    LayerFacts facts;
-    facts.output = {checked_count(only())};
-    facts.kernel = 0;
-    return facts;
+  LayerInfo operator()(const AdaptiveAvgPool2d& pool) const {
+    const Shape& in = feature_map("adaptive average pooling");
+    check_positive("output", pool.output);
+    LayerInfo info;
+    info.output = {in[0], pool.output.height, pool.output.width};
+    // The largest window has ceil(input size / output size) positions.
+    info.kernel = std::max((in[1] + pool.output.height - 1) / pool.output.height,
+                           (in[2] + pool.output.width - 1) / pool.output.width);
+    info.stride = std::max<std::int64_t>({1, in[1] / pool.output.height, in[2] / pool.output.width});
+    return info;
   }
 
-  LayerFacts operator()(const PReLU& layer) const {
-    if (layer.count != 1 && layer.count != only()[0])
-      fail(text("count=", layer.count, " must be 1 or the number of channels, ", only()[0]));
-    LayerFacts facts = same();
-    facts.parameters.push_back({"weight", Role::kWeight, {layer.count}});
-    return facts;
+  LayerInfo operator()(const Flatten&) const {
+    LayerInfo info;
+    info.output = {checked_count(single_input())};
+    info.kernel = 0;
+    return info;
   }
 
-  LayerFacts operator()(const Dropout& layer) const { return dropped(layer.probability); }
-  LayerFacts operator()(const Dropout2d& layer) const {
-    map("dropout 2d");
-    return dropped(layer.probability);
+  LayerInfo operator()(const PReLU& layer) const {
+    if (layer.count != 1 && layer.count != single_input()[0])
+      fail(text("count=", layer.count, " must be 1 or the number of channels, ", single_input()[0]));
+    LayerInfo info = same_shape();
+    info.parameters.push_back({"weight", Role::kWeight, {layer.count}});
+    return info;
   }
 
-  LayerFacts operator()(const Add&) const {
-    several();
+  LayerInfo operator()(const Dropout& layer) const { return dropout(layer.probability); }
+  LayerInfo operator()(const Dropout2d& layer) const {
+    feature_map("dropout 2d");
+    return dropout(layer.probability);
+  }
+
+  LayerInfo operator()(const Add&) const {
+    check_at_least_two_inputs();
     for (const Shape& shape : inputs_)
       if (shape != inputs_[0])
-        fail(text("adds inputs of different shapes, ", bracketed(inputs_[0]), " and ", bracketed(shape)));
-    return joined(inputs_[0]);
+        fail(text("requires inputs of the same shape, got ", bracketed(inputs_[0]), " and ", bracketed(shape)));
+    return with_output(inputs_[0]);
   }
 
-  LayerFacts operator()(const Concat&) const {
-    several();
+  LayerInfo operator()(const Concat&) const {
+    check_at_least_two_inputs();
     Shape output = inputs_[0];
     for (std::size_t i = 1; i < inputs_.size(); ++i) {
       const Shape& shape = inputs_[i];
       if (shape.size() != output.size() || !std::equal(shape.begin() + 1, shape.end(), output.begin() + 1))
-        fail(text("joins channels of maps of different sizes, ", bracketed(inputs_[0]), " and ", bracketed(shape)));
+        fail(text("requires inputs of the same height and width, got ", bracketed(inputs_[0]), " and ",
+                  bracketed(shape)));
       output[0] += shape[0];
     }
-    return joined(output);
+    return with_output(output);
   }
 
-  LayerFacts operator()(const Multiply&) const {
-    if (inputs_.size() != 2) fail(text("takes two inputs, but has ", inputs_.size()));
+  LayerInfo operator()(const Multiply&) const {
+    if (inputs_.size() != 2) fail(text("requires two inputs, got ", inputs_.size()));
     const Shape &first = inputs_[0], &second = inputs_[1];
     bool fits = first.size() == second.size();
     for (std::size_t i = 0; fits && i < first.size(); ++i) fits = second[i] == first[i] || second[i] == 1;
     if (!fits)
-      fail(text("the second input ", bracketed(second), " must have the sizes of the first ", bracketed(first),
-                ", or 1 in their place"));
-    return joined(first);
+      fail(text("the second input ", bracketed(second), " must be broadcastable to the first ", bracketed(first),
+                ": each dimension must be equal or 1"));
+    return with_output(first);
   }
 
-  LayerFacts operator()(const Reshape& reshape) const {
-    const Shape& in = only();
+  LayerInfo operator()(const Reshape& reshape) const {
+    const Shape& in = single_input();
     if (reshape.shape.size() != 1 && reshape.shape.size() != 3)
       fail(text("shape ", bracketed(reshape.shape), " must be [channels, height, width] or [features]"));
-    for (const std::int64_t size : reshape.shape) positive("shape", size);
+    for (const std::int64_t size : reshape.shape) check_positive("shape", size);
     if (checked_count(reshape.shape) != checked_count(in))
-      fail(text("shape ", bracketed(reshape.shape), " has another number of elements than its input ", bracketed(in)));
-    LayerFacts facts = joined(reshape.shape);
-    facts.kernel = 0;
-    return facts;
+      fail(text("shape ", bracketed(reshape.shape), " must have as many elements as the input ", bracketed(in)));
+    LayerInfo info = with_output(reshape.shape);
+    info.kernel = 0;
+    return info;
   }
 
-  LayerFacts operator()(const Pad& pad) const {
-    const Shape& in = map("padding");
+  LayerInfo operator()(const Pad& pad) const {
+    const Shape& in = feature_map("padding");
     const network::Border& border = pad.padding;
-    not_negative("padding", {border.top, border.bottom, border.left, border.right});
+    check_not_negative("padding", {border.top, border.bottom, border.left, border.right});
     const std::int64_t rows = std::max(border.top, border.bottom), columns = std::max(border.left, border.right);
     if (pad.mode == "reflect" && (rows >= in[1] || columns >= in[2]))
-      fail(text("reflection needs a padding below the input's size ", bracketed(in)));
+      fail(text("reflection padding must be smaller than the input ", bracketed(in)));
     if (pad.mode == "circular" && (rows > in[1] || columns > in[2]))
-      fail(text("circular padding must not exceed the input's size ", bracketed(in)));
+      fail(text("circular padding must not be larger than the input ", bracketed(in)));
     if (pad.mode != "constant" && pad.mode != "reflect" && pad.mode != "replicate" && pad.mode != "circular")
       fail(text("mode '", pad.mode, "' must be 'constant', 'reflect', 'replicate' or 'circular'"));
-    return joined({in[0], in[1] + border.top + border.bottom, in[2] + border.left + border.right});
+    return with_output({in[0], in[1] + border.top + border.bottom, in[2] + border.left + border.right});
   }
 
-  LayerFacts operator()(const Permute& permute) const {
-    const Shape& in = only();
+  LayerInfo operator()(const Permute& permute) const {
+    const Shape& in = single_input();
     Shape sorted = permute.order;
     std::sort(sorted.begin(), sorted.end());
-    bool sound = sorted.size() == in.size();
-    for (std::size_t i = 0; sound && i < sorted.size(); ++i) sound = sorted[i] == static_cast<std::int64_t>(i);
-    if (!sound)
-      fail(text("order ", bracketed(permute.order), " must name each dimension of its input ", bracketed(in),
+    bool is_permutation = sorted.size() == in.size();
+    for (std::size_t i = 0; is_permutation && i < sorted.size(); ++i)
+      is_permutation = sorted[i] == static_cast<std::int64_t>(i);
+    if (!is_permutation)
+      fail(text("order ", bracketed(permute.order), " must contain each dimension of the input ", bracketed(in),
                 " once, counted from 0 without the batch"));
-    LayerFacts facts;
-    for (const std::int64_t from : permute.order) facts.output.push_back(in[static_cast<std::size_t>(from)]);
-    return facts;
+    LayerInfo info;
+    for (const std::int64_t from : permute.order) info.output.push_back(in[static_cast<std::size_t>(from)]);
+    return info;
   }
 
-  LayerFacts operator()(const Slice& slice) const {
-    const Shape& in = only();
+  LayerInfo operator()(const Slice& slice) const {
+    const Shape& in = single_input();
     if (slice.dimension < 0 || slice.dimension >= static_cast<std::int64_t>(in.size()))
-      fail(text("dimension ", slice.dimension, " is not one of its input ", bracketed(in)));
-    positive("step", slice.step);
-    LayerFacts facts = same();
-    std::int64_t& size = facts.output[static_cast<std::size_t>(slice.dimension)];
+      fail(text("dimension ", slice.dimension, " is out of range for the input ", bracketed(in)));
+    check_positive("step", slice.step);
+    LayerInfo info = same_shape();
+    std::int64_t& size = info.output[static_cast<std::size_t>(slice.dimension)];
     if (slice.start < 0 || slice.stop > size || slice.start >= slice.stop)
-      fail(text("start=", slice.start, ", stop=", slice.stop, " must lie in order within 0 and ", size));
+      fail(text("start=", slice.start, ", stop=", slice.stop, " must satisfy 0 <= start < stop <= ", size));
     size = (slice.stop - slice.start + slice.step - 1) / slice.step;
-    return facts;
+    return info;
   }
 
-  LayerFacts operator()(const Expand& expand) const {
-    const Shape& in = only();
+  LayerInfo operator()(const Expand& expand) const {
+    const Shape& in = single_input();
     bool fits = in.size() == expand.shape.size();
     for (std::size_t i = 0; fits && i < in.size(); ++i) fits = in[i] == expand.shape[i] || in[i] == 1;
     if (!fits)
-      fail(text("cannot expand its input ", bracketed(in), " to shape ", bracketed(expand.shape),
+      fail(text("cannot expand the input ", bracketed(in), " to shape ", bracketed(expand.shape),
                 "; only dimensions of size 1 can change"));
-    for (const std::int64_t size : expand.shape) positive("shape", size);
-    return joined(expand.shape);
+    for (const std::int64_t size : expand.shape) check_positive("shape", size);
+    return with_output(expand.shape);
   }
 
-  LayerFacts operator()(const Amax& amax) const {
-    const Shape& in = only();
+  LayerInfo operator()(const Amax& amax) const {
+    const Shape& in = single_input();
     if (amax.dimension < 0 || amax.dimension >= static_cast<std::int64_t>(in.size()))
-      fail(text("dimension ", amax.dimension, " is not one of its input ", bracketed(in)));
-    LayerFacts facts = same();
-    facts.output[static_cast<std::size_t>(amax.dimension)] = 1;
-    if (in.size() == 1 || amax.dimension > 0) facts.kernel = 0;
-    return facts;
+      fail(text("dimension ", amax.dimension, " is out of range for the input ", bracketed(in)));
+    LayerInfo info = same_shape();
+    info.output[static_cast<std::size_t>(amax.dimension)] = 1;
+    if (in.size() == 1 || amax.dimension > 0) info.kernel = 0;
+    return info;
   }
 
-  LayerFacts operator()(const Softplus& layer) const {
+  LayerInfo operator()(const Softplus& layer) const {
     if (!std::isfinite(layer.beta) || layer.beta == 0) fail(text("beta=", layer.beta, " must be finite and not 0"));
-    return same();
+    return same_shape();
   }
 
-  LayerFacts operator()(const LogSoftmax&) const { return same(); }
-  LayerFacts operator()(const Softmax&) const { return same(); }
-  LayerFacts operator()(const auto&) const { return same(); }  // activations and other pointwise layers
+  LayerInfo operator()(const LogSoftmax&) const { return same_shape(); }
+  LayerInfo operator()(const Softmax&) const { return same_shape(); }
+  LayerInfo operator()(const auto&) const { return same_shape(); }  // activations and other pointwise layers
 
   [[noreturn]] void fail(const std::string& reason) const {
     throw std::invalid_argument(text("node '", node_.name, "' (", op_name(node_.layer), "): ", reason));
@@ -274,108 +278,108 @@ class Inspector {
   std::int64_t checked_count(const Shape& shape) const {
     std::int64_t count = 1;
     for (const std::int64_t size : shape) {
-      if (size > kMostElements / count) fail(text("a tensor of shape ", bracketed(shape), " is too large"));
+      if (size > kMaxElements / count) fail(text("a tensor of shape ", bracketed(shape), " is too large"));
       count *= size;
     }
     return count;
   }
 
  private:
-  const Shape& only() const {
-    if (inputs_.size() != 1) fail(text("takes one input, but has ", inputs_.size()));
+  const Shape& single_input() const {
+    if (inputs_.size() != 1) fail(text("requires one input, got ", inputs_.size()));
     return inputs_[0];
   }
 
-  const Shape& map(const char* what) const {
-    const Shape& in = only();
-    if (in.size() != 3) fail(text(what, " needs a map [channels, height, width], but its input is ", bracketed(in)));
+  const Shape& feature_map(const char* what) const {
+    const Shape& in = single_input();
+    if (in.size() != 3) fail(text(what, " requires a feature map [channels, height, width], got ", bracketed(in)));
     return in;
   }
 
-  void several() const {
-    if (inputs_.size() < 2) fail(text("takes two or more inputs, but has ", inputs_.size()));
+  void check_at_least_two_inputs() const {
+    if (inputs_.size() < 2) fail(text("requires two or more inputs, got ", inputs_.size()));
   }
 
-  void positive(const char* name, std::int64_t value) const {
+  void check_positive(const char* name, std::int64_t value) const {
     if (value < 1) fail(text(name, "=", value, " must be at least 1"));
-    if (value > kMostElements) fail(text(name, "=", value, " is too large"));
+    if (value > kMaxElements) fail(text(name, "=", value, " is too large"));
   }
-  void positive(const char* name, const Pair& pair) const {
-    positive(name, pair.height);
-    positive(name, pair.width);
+  void check_positive(const char* name, const Pair& pair) const {
+    check_positive(name, pair.height);
+    check_positive(name, pair.width);
   }
-  void positive_number(const char* name, double value) const {
+  void check_positive_number(const char* name, double value) const {
     if (!(value > 0)) fail(text(name, "=", value, " must be above 0"));
   }
-  void not_negative(const char* name, std::initializer_list<std::int64_t> values) const {
+  void check_not_negative(const char* name, std::initializer_list<std::int64_t> values) const {
     for (const std::int64_t value : values) {
       if (value < 0) fail(text(name, "=", value, " must not be negative"));
-      if (value > kMostElements) fail(text(name, "=", value, " is too large"));
+      if (value > kMaxElements) fail(text(name, "=", value, " is too large"));
     }
   }
 
   std::int64_t extent(const char* direction, std::int64_t padded, std::int64_t kernel, std::int64_t stride,
                       std::int64_t dilation) const {
-    const std::int64_t reach = dilation * (kernel - 1) + 1;
-    if (reach > padded)
-      fail(text("the kernel's ", direction, " ", reach, " is larger than its padded input's ", padded, " (input ",
-                bracketed(inputs_[0]), ")"));
-    return (padded - reach) / stride + 1;
+    const std::int64_t effective_kernel = dilation * (kernel - 1) + 1;
+    if (effective_kernel > padded)
+      fail(text("the kernel's ", direction, " ", effective_kernel, " is larger than the padded input's ", padded,
+                " (input ", bracketed(inputs_[0]), ")"));
+    return (padded - effective_kernel) / stride + 1;
   }
 
-  LayerFacts same() const {
-    LayerFacts facts;
-    facts.output = only();
-    return facts;
+  LayerInfo same_shape() const {
+    LayerInfo info;
+    info.output = single_input();
+    return info;
   }
 
-  LayerFacts joined(const Shape& output) const {
-    LayerFacts facts;
-    facts.output = output;
-    return facts;
+  LayerInfo with_output(const Shape& output) const {
+    LayerInfo info;
+    info.output = output;
+    return info;
   }
 
-  LayerFacts dropped(double probability) const {
-    if (!(probability >= 0 && probability <= 1)) fail(text("probability ", probability, " must lie between 0 and 1"));
-    return same();
+  LayerInfo dropout(double probability) const {
+    if (!(probability >= 0 && probability <= 1)) fail(text("probability ", probability, " must be between 0 and 1"));
+    return same_shape();
   }
 
-  void add_affine(LayerFacts& facts, const Shape& shape, bool bias) const {
-    facts.parameters.push_back({"weight", Role::kWeight, shape});
-    if (bias) facts.parameters.push_back({"bias", Role::kBias, shape});
+  void add_affine(LayerInfo& info, const Shape& shape, bool bias) const {
+    info.parameters.push_back({"weight", Role::kWeight, shape});
+    if (bias) info.parameters.push_back({"bias", Role::kBias, shape});
   }
 
   template <class Norm>
-  LayerFacts running_norm(const Norm& norm, const Shape& in) const {
-    positive_number("eps", norm.eps);
-    if (norm.momentum > 1) fail(text("momentum ", norm.momentum, " must not be above 1"));
-    LayerFacts facts = same();
-    if (norm.affine) add_affine(facts, {in[0]}, true);
+  LayerInfo running_norm(const Norm& norm, const Shape& in) const {
+    check_positive_number("eps", norm.eps);
+    if (norm.momentum > 1) fail(text("momentum ", norm.momentum, " must be at most 1"));
+    LayerInfo info = same_shape();
+    if (norm.affine) add_affine(info, {in[0]}, true);
     if (norm.track_running_stats) {
-      facts.buffers.push_back({"running_mean", Role::kRunningMean, {in[0]}});
-      facts.buffers.push_back({"running_var", Role::kRunningVariance, {in[0]}});
-      facts.counts_batches = true;
+      info.buffers.push_back({"running_mean", Role::kRunningMean, {in[0]}});
+      info.buffers.push_back({"running_var", Role::kRunningVariance, {in[0]}});
+      info.counts_batches = true;
     }
-    return facts;
+    return info;
   }
 
   template <class Pool>
-  LayerFacts pooled(const Pool& pool, const Shape& in, const Pair& dilation) const {
-    positive("kernel", pool.kernel);
-    positive("stride", pool.stride);
-    not_negative("padding", {pool.padding.height, pool.padding.width});
+  LayerInfo pooling(const Pool& pool, const Shape& in, const Pair& dilation) const {
+    check_positive("kernel", pool.kernel);
+    check_positive("stride", pool.stride);
+    check_not_negative("padding", {pool.padding.height, pool.padding.width});
     if (2 * pool.padding.height > pool.kernel.height || 2 * pool.padding.width > pool.kernel.width)
       fail(text("padding [", pool.padding.height, ", ", pool.padding.width, "] must be at most half of the kernel [",
                 pool.kernel.height, ", ", pool.kernel.width, "]"));
-    LayerFacts facts;
-    facts.output = {in[0],
-                    pool_extent("height", in[1], pool.padding.height, pool.kernel.height, pool.stride.height,
-                                dilation.height, pool.ceil_mode),
-                    pool_extent("width", in[2], pool.padding.width, pool.kernel.width, pool.stride.width,
-                                dilation.width, pool.ceil_mode)};
-    facts.kernel = std::max(dilation.height * (pool.kernel.height - 1), dilation.width * (pool.kernel.width - 1)) + 1;
-    facts.stride = std::max(pool.stride.height, pool.stride.width);
-    return facts;
+    LayerInfo info;
+    info.output = {in[0],
+                   pool_extent("height", in[1], pool.padding.height, pool.kernel.height, pool.stride.height,
+                               dilation.height, pool.ceil_mode),
+                   pool_extent("width", in[2], pool.padding.width, pool.kernel.width, pool.stride.width, dilation.width,
+                               pool.ceil_mode)};
+    info.kernel = std::max(dilation.height * (pool.kernel.height - 1), dilation.width * (pool.kernel.width - 1)) + 1;
+    info.stride = std::max(pool.stride.height, pool.stride.width);
+    return info;
   }
 
   std::int64_t pool_extent(const char* direction, std::int64_t size, std::int64_t padding, std::int64_t kernel,
@@ -384,7 +388,7 @@ class Inspector {
     if (!ceil_mode) return floor_extent;
     const std::int64_t span = size + 2 * padding - (dilation * (kernel - 1) + 1);
     const std::int64_t ceil_extent = (span + stride - 1) / stride + 1;
-    // The last window must begin inside the map or its leading border.
+    // As in PyTorch, the last window must start inside the input or its leading padding.
     return (ceil_extent - 1) * stride >= size + padding ? ceil_extent - 1 : ceil_extent;
   }
 
@@ -392,10 +396,10 @@ class Inspector {
   const std::vector<Shape>& inputs_;
 };
 
-// Gathers the facts of all nodes into one Analysis.
-class Analyst {
+// Computes the Analysis of a graph.
+class GraphAnalyzer {
  public:
-  explicit Analyst(const Graph& graph) : graph_(graph) {}
+  explicit GraphAnalyzer(const Graph& graph) : graph_(graph) {}
 
   Analysis run() {
     if (graph_.input_shape.size() != 3 ||
@@ -411,22 +415,22 @@ class Analyst {
   void add_node(int index) {
     const Node& node = graph_.nodes[static_cast<std::size_t>(index)];
     NodeAnalysis result;
-    const LayerFacts facts = [&] {
+    const LayerInfo info = [&] {
       result.input_shapes = shapes_of_inputs(node, index);
-      const Inspector inspector(node, result.input_shapes);
-      check_name(node, inspector);
-      LayerFacts found = std::visit(inspector, node.layer);
-      result.activation_bytes = 4 * inspector.checked_count(found.output);
-      return found;
+      const LayerAnalyzer analyzer(node, result.input_shapes);
+      check_name(node, analyzer);
+      LayerInfo layer_info = std::visit(analyzer, node.layer);
+      result.activation_bytes = 4 * analyzer.checked_count(layer_info.output);
+      return layer_info;
     }();
-    result.output_shape = facts.output;
-    result.macs = facts.macs;
-    for (const TensorNeed& need : facts.parameters)
-      result.parameters += add_tensor(analysis_.parameters, analysis_.parameter_count, need, index, result);
-    for (const TensorNeed& need : facts.buffers)
-      result.buffers += add_tensor(analysis_.buffers, analysis_.buffer_count, need, index, result);
-    if (facts.counts_batches) add_counter(index, result);
-    set_receptive_field(result, node, facts);
+    result.output_shape = info.output;
+    result.macs = info.macs;
+    for (const TensorRequirement& requirement : info.parameters)
+      result.parameters += add_tensor(analysis_.parameters, analysis_.parameter_count, requirement, index, result);
+    for (const TensorRequirement& requirement : info.buffers)
+      result.buffers += add_tensor(analysis_.buffers, analysis_.buffer_count, requirement, index, result);
+    if (info.counts_batches) add_counter(index, result);
+    set_receptive_field(result, node, info);
     analysis_.macs += result.macs;
     analysis_.activation_bytes += result.activation_bytes;
     analysis_.nodes.push_back(std::move(result));
@@ -445,33 +449,33 @@ class Analyst {
     return shapes;
   }
 
-  void check_name(const Node& node, const Inspector& inspector) {
-    if (node.name.empty()) inspector.fail("a node needs a name");
-    if (!names_.insert(node.name).second) inspector.fail("another node has the same name");
+  void check_name(const Node& node, const LayerAnalyzer& analyzer) {
+    if (node.name.empty()) analyzer.fail("the node must have a name");
+    if (!names_.insert(node.name).second) analyzer.fail("another node has the same name");
   }
 
-  // Returns the number of elements that are new: none for a shared tensor.
-  std::int64_t add_tensor(std::vector<TensorSpec>& list, std::int64_t& total, const TensorNeed& need, int index,
-                          NodeAnalysis& result) {
-    const std::int64_t count = element_count(need.shape);
-    const std::string name = graph_.nodes[static_cast<std::size_t>(index)].name + "." + need.suffix;
-    int& place = result.tensors[static_cast<std::size_t>(need.role)];
-    if (const SharedTensor* shared = shared_by(index, need.role)) {
-      place = tensor_of_owner(*shared, name);
-      const TensorSpec& spec = list[static_cast<std::size_t>(place)];
+  // Return the number of new elements: 0 for a shared tensor.
+  std::int64_t add_tensor(std::vector<TensorSpec>& list, std::int64_t& total, const TensorRequirement& requirement,
+                          int index, NodeAnalysis& result) {
+    const std::int64_t count = element_count(requirement.shape);
+    const std::string name = graph_.nodes[static_cast<std::size_t>(index)].name + "." + requirement.suffix;
+    int& tensor_index = result.tensors[static_cast<std::size_t>(requirement.role)];
+    if (const SharedTensor* shared = find_shared(index, requirement.role)) {
+      tensor_index = index_of_owner_tensor(*shared, name);
+      const TensorSpec& spec = list[static_cast<std::size_t>(tensor_index)];
       if (spec.count != count)
-        throw std::invalid_argument(text("'", name, "' ", bracketed(need.shape), " can't share '", spec.name, "' ",
-                                         bracketed(spec.shape), ": they differ in size"));
+        throw std::invalid_argument(text("'", name, "' ", bracketed(requirement.shape), " cannot share '", spec.name,
+                                         "' ", bracketed(spec.shape), ": they differ in size"));
       return 0;
     }
-    place = static_cast<int>(list.size());
-    list.push_back({name, need.shape, need.role, index, total, count});
+    tensor_index = static_cast<int>(list.size());
+    list.push_back({name, requirement.shape, requirement.role, index, total, count});
     total += count;
     return count;
   }
 
   void add_counter(int index, NodeAnalysis& result) {
-    if (const SharedTensor* shared = shared_by(index, Role::kRunningMean)) {
+    if (const SharedTensor* shared = find_shared(index, Role::kRunningMean)) {
       result.counter = analysis_.nodes[static_cast<std::size_t>(shared->owner)].counter;
       return;
     }
@@ -480,37 +484,37 @@ class Analyst {
     ++result.buffers;
   }
 
-  const SharedTensor* shared_by(int node, Role role) const {
+  const SharedTensor* find_shared(int node, Role role) const {
     for (const SharedTensor& each : graph_.shared)
       if (each.node == node && each.role == role) return &each;
     return nullptr;
   }
 
-  int tensor_of_owner(const SharedTensor& shared, const std::string& name) const {
+  int index_of_owner_tensor(const SharedTensor& shared, const std::string& name) const {
     const bool earlier = shared.owner >= 0 && shared.owner < shared.node;
-    const int place =
+    const int tensor_index =
         earlier ? analysis_.nodes[static_cast<std::size_t>(shared.owner)].tensors[static_cast<std::size_t>(shared.role)]
                 : -1;
-    if (place < 0)
-      throw std::invalid_argument(
-          text("'", name, "' can't be shared: node ", shared.owner, " has no such tensor, or does not come before it"));
-    return place;
+    if (tensor_index < 0)
+      throw std::invalid_argument(text("'", name, "' cannot be shared: node ", shared.owner,
+                                       " has no such tensor, or does not come before it"));
+    return tensor_index;
   }
 
-  // By convention only convolutions and pools widen the view, norms don't. Several inputs: the widest and coarsest.
-  void set_receptive_field(NodeAnalysis& result, const Node& node, const LayerFacts& facts) const {
-    bool everywhere = facts.kernel == 0;
+  // By convention norms do not increase the receptive field. With several inputs, the maximum over the inputs counts.
+  void set_receptive_field(NodeAnalysis& result, const Node& node, const LayerInfo& info) const {
+    bool covers_all_positions = info.kernel == 0;
     std::int64_t field = 1, jump = 1;
     for (const int input : node.inputs) {
       if (input == kInputImage) continue;
-      const NodeAnalysis& before = analysis_.nodes[static_cast<std::size_t>(input)];
-      everywhere = everywhere || before.receptive_field == 0;
-      field = std::max(field, before.receptive_field);
-      jump = std::max(jump, before.jump);
+      const NodeAnalysis& input_analysis = analysis_.nodes[static_cast<std::size_t>(input)];
+      covers_all_positions = covers_all_positions || input_analysis.receptive_field == 0;
+      field = std::max(field, input_analysis.receptive_field);
+      jump = std::max(jump, input_analysis.jump);
     }
-    if (everywhere) return;
-    result.receptive_field = field + (facts.kernel - 1) * jump;
-    result.jump = jump * facts.stride;
+    if (covers_all_positions) return;
+    result.receptive_field = field + (info.kernel - 1) * jump;
+    result.jump = jump * info.stride;
   }
 
   const Graph& graph_;
@@ -526,13 +530,13 @@ bool uses_batch_statistics(const Layer& layer, bool training) {
 
 }  // namespace
 
-Analysis analyse(const Graph& graph) { return Analyst(graph).run(); }
+Analysis analyse(const Graph& graph) { return GraphAnalyzer(graph).run(); }
 
 const TensorSpec* Analysis::find(int node, Role role) const {
-  const int place = nodes[static_cast<std::size_t>(node)].tensors[static_cast<std::size_t>(role)];
-  if (place < 0) return nullptr;
+  const int tensor_index = nodes[static_cast<std::size_t>(node)].tensors[static_cast<std::size_t>(role)];
+  if (tensor_index < 0) return nullptr;
   const bool is_parameter = role == Role::kWeight || role == Role::kBias;
-  return &(is_parameter ? parameters : buffers)[static_cast<std::size_t>(place)];
+  return &(is_parameter ? parameters : buffers)[static_cast<std::size_t>(tensor_index)];
 }
 
 void check_batch(const Graph& graph, const Analysis& analysis, std::int64_t images, bool training) {
@@ -542,8 +546,8 @@ void check_batch(const Graph& graph, const Analysis& analysis, std::int64_t imag
     const Shape& shape = analysis.nodes[i].output_shape;
     if (images * element_count(shape) > shape[0]) continue;
     throw std::invalid_argument(text("node '", node.name, "' (", op_name(node.layer),
-                                     "): needs more than one value per ", "channel, but its input is ",
-                                     bracketed(shape), " of ", images, " image; use a larger batch"));
+                                     "): requires more than one value per ", "channel, got input ", bracketed(shape),
+                                     " with batch size ", images, "; use a larger batch"));
   }
 }
 

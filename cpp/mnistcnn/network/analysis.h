@@ -6,56 +6,57 @@
 
 #include "mnistcnn/network/graph.h"
 
+// Shapes, parameters, costs and receptive fields of a graph.
 namespace mnistcnn::network {
 
-// One tensor of a network: a parameter, or the running statistics of a norm.
+// A tensor of a network: a parameter, or the running statistics of a norm.
 struct TensorSpec {
   std::string name;  // PyTorch's: "convblock1.0.weight"
   Shape shape;       // PyTorch's: [out, in / groups, kernel height, kernel width], [out, in], [channels]
   Role role;
-  int node;             // its owner: the first node that uses it
-  std::int64_t offset;  // of the first element, where all tensors of a kind lie one behind the other
-  std::int64_t count;   // of elements
+  int node;             // the first node that uses it
+  std::int64_t offset;  // of the first element in the concatenation of all parameters, or of all buffers
+  std::int64_t count;   // number of elements
 };
 
 struct NodeAnalysis {
   std::vector<Shape> input_shapes;
   Shape output_shape;
-  std::int64_t parameters = 0;        // trainable numbers
-  std::int64_t buffers = 0;           // running statistics
-  std::int64_t macs = 0;              // multiply-accumulates of convolutions and linear layers, for one image
-  std::int64_t activation_bytes = 0;  // of its output in float32, for one image
-  // In pixels of the input image, the larger of both directions; 0 where a layer mixes all positions.
+  std::int64_t parameters = 0;        // number of trainable elements
+  std::int64_t buffers = 0;           // number of elements of running statistics
+  std::int64_t macs = 0;              // multiply-accumulate operations of convolutions and linear layers per image
+  std::int64_t activation_bytes = 0;  // of the float32 output per image
+  // In pixels of the input image, the larger of height and width; 0 if outputs depend on all positions.
   std::int64_t receptive_field = 0;
-  std::int64_t jump = 0;  // the distance in the image of two neighbouring outputs
-  // The tensors that it uses, its own and shared ones: positions in Analysis::parameters (weight, bias), ::buffers
-  // (running mean and variance) and ::counters. -1: none.
+  std::int64_t jump = 0;  // distance of two neighbouring outputs, in pixels of the input image
+  // Tensors that the node uses, its own and shared ones: indices into Analysis::parameters (weight, bias), ::buffers
+  // (running mean and variance) and ::counters. -1 for none.
   std::array<int, kRoles> tensors{-1, -1, -1, -1};
   int counter = -1;
 };
 
 struct Analysis {
   std::vector<NodeAnalysis> nodes;
-  std::vector<TensorSpec> parameters;  // f32, each once, in the order of the nodes that own them
-  std::vector<TensorSpec> buffers;     // f32, likewise: running means and variances
-  std::vector<int> counters;           // the nodes that own a count of batches (num_batches_tracked, i64)
+  std::vector<TensorSpec> parameters;  // f32, without duplicates, in the order of their owners
+  std::vector<TensorSpec> buffers;     // f32, without duplicates: running means and variances
+  std::vector<int> counters;           // nodes that own a num_batches_tracked (i64)
   std::int64_t parameter_count = 0;
   std::int64_t buffer_count = 0;
   std::int64_t macs = 0;
   std::int64_t activation_bytes = 0;
 
-  // The tensor that a node uses in a role, its own or a shared one; nullptr if it has none.
+  // Return the tensor that a node uses in a role, its own or a shared one; nullptr if it has none.
   const TensorSpec* find(int node, Role role) const;
 };
 
-// Shapes, costs and receptive fields of every node. A graph that can't be executed is refused with
-// std::invalid_argument, naming the node and the shapes.
+// Analyse a graph. Throw std::invalid_argument, with the name of the node and the shapes, if it is not executable.
 Analysis analyse(const Graph& graph);
 
-// Refuses a batch in which a batch norm would need the variance of a single value: in training, and always where a
-// norm keeps no running statistics.
+// Throw std::invalid_argument if a batch norm would compute the variance of a single value: in training mode, or in any
+// mode if it does not track running statistics.
 void check_batch(const Graph& graph, const Analysis& analysis, std::int64_t images, bool training);
 
+// Return the product of the dimensions.
 std::int64_t element_count(const Shape& shape);
 
 }  // namespace mnistcnn::network

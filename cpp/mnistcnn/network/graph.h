@@ -4,23 +4,24 @@
 
 #include "mnistcnn/network/layers.h"
 
+// The structure of a network as a graph of layers.
 namespace mnistcnn::network {
 
-inline constexpr int kInputImage = -1;  // as a node's input: the image itself
+inline constexpr int kInputImage = -1;  // in Node::inputs: the input image
 
 struct Node {
-  std::string name;  // "convblock1.0"; its parameters are "convblock1.0.weight", ...
+  std::string name;  // for example "convblock1.0"; then its weight is "convblock1.0.weight"
   Layer layer;
-  std::vector<int> inputs;  // positions of earlier nodes, or kInputImage
+  std::vector<int> inputs;  // indices of earlier nodes, or kInputImage
   bool operator==(const Node&) const = default;
 };
 
-// The tensors that a layer may have, as PyTorch names them.
+// The kinds of tensors that a layer may have.
 enum class Role { kWeight, kBias, kRunningMean, kRunningVariance };
 inline constexpr std::size_t kRoles = 4;
 const char* suffix_of(Role role);  // "weight", "bias", "running_mean", "running_var"
 
-// A node uses a tensor of an earlier node instead of one of its own, as a module does that is called twice.
+// A tensor that a node shares with an earlier node (the owner), for example because a module is called twice.
 struct SharedTensor {
   int node;
   Role role;
@@ -28,8 +29,7 @@ struct SharedTensor {
   bool operator==(const SharedTensor&) const = default;
 };
 
-// A network: nodes in an order in which every input comes before its use; the last node is the output.
-// Data, not code: it can be printed, compared, stored and analysed. `analyse` says whether it is a sound one.
+// A network: nodes in topological order; the last node is the output. A plain value; `analyse` validates it.
 struct Graph {
   Shape input_shape;  // [channels, height, width]
   std::vector<Node> nodes;
@@ -37,7 +37,7 @@ struct Graph {
   bool operator==(const Graph&) const = default;
 };
 
-// Conv2d(out_channels=16, kernel=[3, 3], ...)
+// Format a layer as "conv2d(out_channels=16, kernel=[3, 3], ...)".
 std::string to_string(const Layer& layer);
 
 }  // namespace mnistcnn::network

@@ -6,19 +6,19 @@
 #include <variant>
 #include <vector>
 
-// The layers as plain descriptions: what a layer is, never what it computes. Each struct lists its fields once, in
-// `visit`; equality, printing, storing and the Python classes follow from that list.
+// Descriptions of the layers; the engines implement them. Each struct lists its fields in `visit`. Printing, storing
+// and the conversion from and to Python use this list.
 namespace mnistcnn::network {
 
-using Shape = std::vector<std::int64_t>;  // of one image, without the batch: [channels, height, width] or [features]
+using Shape = std::vector<std::int64_t>;  // without the batch dimension: [channels, height, width] or [features]
 
 struct Pair {
   std::int64_t height = 1, width = 1;
   bool operator==(const Pair&) const = default;
 };
 
-// Rows and columns of zeros (minus infinity for a maximum) around a map. Only padding="same" with an even extent
-// makes opposite sides differ.
+// Padding of a feature map with zeros (minus infinity for max pooling). Opposite sides differ only for padding="same"
+// with an even effective kernel size.
 struct Border {
   std::int64_t top = 0, bottom = 0, left = 0, right = 0;
   bool operator==(const Border&) const = default;
@@ -55,7 +55,7 @@ struct Linear {
   }
 };
 
-// What the two batch norms and the instance norm share. momentum < 0: the cumulative average (PyTorch's None).
+// Fields of the batch norms and the instance norm. momentum < 0: cumulative moving average (momentum=None in PyTorch).
 template <class Derived>
 struct RunningNorm {
   double eps = 1e-5;
@@ -97,7 +97,7 @@ struct GroupNorm {
   }
 };
 
-// Over the last normalized_shape.size() dimensions.
+// Normalises over the last normalized_shape.size() dimensions.
 struct LayerNorm {
   static constexpr std::string_view kOp = "layernorm";
   Shape normalized_shape;
@@ -152,7 +152,7 @@ struct AdaptiveAvgPool2d {
   static void visit(auto& self, auto&& field) { field("output", self.output); }
 };
 
-// A layer without any field.
+// A layer without fields.
 template <class Derived>
 struct Plain {
   bool operator==(const Plain&) const = default;
@@ -187,7 +187,7 @@ struct Reciprocal : Plain<Reciprocal> {
   static constexpr std::string_view kOp = "reciprocal";
 };
 
-// log(1 + exp(beta * x)) / beta; x itself where beta * x exceeds the threshold.
+// log(1 + exp(beta * x)) / beta, or x if beta * x > threshold.
 struct Softplus {
   static constexpr std::string_view kOp = "softplus";
   double beta = 1.0, threshold = 20.0;
@@ -219,7 +219,7 @@ struct GELU {
   static void visit(auto& self, auto&& field) { field("tanh_approximation", self.tanh_approximation); }
 };
 
-// One slope for all channels (count 1) or one per channel.
+// count: 1 for a slope shared by all channels, or the number of channels.
 struct PReLU {
   static constexpr std::string_view kOp = "prelu";
   std::int64_t count = 1;
@@ -231,7 +231,7 @@ struct PReLU {
   }
 };
 
-// always: in evaluation as well.
+// always: apply dropout in evaluation mode too.
 struct Dropout {
   static constexpr std::string_view kOp = "dropout";
   double probability = 0.5;
@@ -243,7 +243,7 @@ struct Dropout {
   }
 };
 
-// Drops whole channels.
+// Dropout of entire channels.
 struct Dropout2d {
   static constexpr std::string_view kOp = "dropout2d";
   double probability = 0.5;
@@ -255,7 +255,7 @@ struct Dropout2d {
   }
 };
 
-// Over the first dimension of an image: the classes of a flat output, the channels of a map.
+// Over the classes of a flat input, or over the channels of a feature map.
 struct LogSoftmax : Plain<LogSoftmax> {
   static constexpr std::string_view kOp = "log_softmax";
 };
@@ -263,17 +263,17 @@ struct Softmax : Plain<Softmax> {
   static constexpr std::string_view kOp = "softmax";
 };
 
-// The sum of two or more inputs of one shape.
+// Sum of two or more inputs of the same shape.
 struct Add : Plain<Add> {
   static constexpr std::string_view kOp = "add";
 };
 
-// The product of two inputs. Where the second has size 1, its number serves the whole dimension of the first.
+// Product of two inputs. The second one is broadcast to the shape of the first.
 struct Multiply : Plain<Multiply> {
   static constexpr std::string_view kOp = "multiply";
 };
 
-// The same numbers in another shape, row by row: a map [channels, height, width] or [features].
+// Row-major reshape to [channels, height, width] or [features].
 struct Reshape {
   static constexpr std::string_view kOp = "reshape";
   Shape shape;
@@ -281,7 +281,8 @@ struct Reshape {
   static void visit(auto& self, auto&& field) { field("shape", self.shape); }
 };
 
-// A wider map. mode as PyTorch's: "constant" (zeros), "reflect", "replicate" or "circular".
+// Padding of a feature map. mode, as in torch.nn.functional.pad: "constant" (zeros), "reflect", "replicate" or
+// "circular".
 struct Pad {
   static constexpr std::string_view kOp = "pad";
   Border padding;
@@ -293,12 +294,12 @@ struct Pad {
   }
 };
 
-// Inputs side by side along the first dimension of an image (channels or features).
+// Concatenation along the channels or features.
 struct Concat : Plain<Concat> {
   static constexpr std::string_view kOp = "concat";
 };
 
-// Dimensions of an image in a new order, counted without the batch: {1, 2, 0} makes [H, W, C] of [C, H, W].
+// Permutation of the dimensions, counted without the batch: {1, 2, 0} converts [C, H, W] to [H, W, C].
 struct Permute {
   static constexpr std::string_view kOp = "permute";
   Shape order;
@@ -306,7 +307,7 @@ struct Permute {
   static void visit(auto& self, auto&& field) { field("order", self.order); }
 };
 
-// Elements start, start + step, ... below stop of one dimension, counted without the batch.
+// Elements start, start + step, ... < stop of a dimension, counted without the batch.
 struct Slice {
   static constexpr std::string_view kOp = "slice";
   std::int64_t dimension = 0, start = 0, stop = 0, step = 1;
@@ -319,7 +320,7 @@ struct Slice {
   }
 };
 
-// Repeats dimensions of size 1 until the input has this shape.
+// Broadcast of dimensions of size 1 to this shape.
 struct Expand {
   static constexpr std::string_view kOp = "expand";
   Shape shape;
@@ -327,7 +328,7 @@ struct Expand {
   static void visit(auto& self, auto&& field) { field("shape", self.shape); }
 };
 
-// The maximum over one dimension, counted without the batch, which keeps size 1. Equal maxima share the gradient.
+// Maximum over a dimension (counted without the batch), with keepdim=True. Equal maxima share the gradient.
 struct Amax {
   static constexpr std::string_view kOp = "amax";
   std::int64_t dimension = 0;
@@ -335,12 +336,12 @@ struct Amax {
   static void visit(auto& self, auto&& field) { field("dimension", self.dimension); }
 };
 
-// Returns its input and passes no gradient back.
+// Identity without gradient.
 struct Detach : Plain<Detach> {
   static constexpr std::string_view kOp = "detach";
 };
 
-// x * scale + shift, with constants.
+// x * scale + shift with constant scale and shift.
 struct ScaleShift {
   static constexpr std::string_view kOp = "scale_shift";
   double scale = 1, shift = 0;
@@ -351,7 +352,7 @@ struct ScaleShift {
   }
 };
 
-// The one list of all layers. Engines, analysis and Python are checked against it.
+// All layers.
 using Layer = std::variant<Conv2d, Linear, BatchNorm2d, BatchNorm1d, InstanceNorm2d, GroupNorm, LayerNorm, MaxPool2d,
                            AvgPool2d, AdaptiveAvgPool2d, Flatten, ReLU, LeakyReLU, Tanh, Sigmoid, GELU, SiLU, ELU,
                            PReLU, ReLU6, Hardswish, Mish, Softplus, Reciprocal, Dropout, Dropout2d, LogSoftmax, Softmax,
@@ -361,7 +362,7 @@ inline std::string_view op_name(const Layer& layer) {
   return std::visit([](const auto& each) { return each.kOp; }, layer);
 }
 
-// Calls visitor(Description{}) for every kind of layer, in the order of the list.
+// Call visitor(T{}) for each alternative T of Layer, in order.
 template <class Visitor>
 void for_each_layer_kind(Visitor&& visitor) {
   [&]<std::size_t... index>(std::index_sequence<index...>) {

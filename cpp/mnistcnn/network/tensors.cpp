@@ -22,7 +22,7 @@ std::span<float> elements(const at::Tensor& tensor) {
   return {tensor.mutable_data_ptr<float>(), static_cast<std::size_t>(tensor.numel())};
 }
 
-// Convolutions and linear layers: U(-b, b) with b = 1 / sqrt(fan in), for weights and biases alike.
+// Weights and biases of convolutions and linear layers: U(-b, b) with b = 1 / sqrt(fan_in).
 void fill_uniform(std::span<float> values, std::int64_t fan_in, const Stream& stream) {
   const double bound = 1.0 / std::sqrt(static_cast<double>(fan_in));
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(stream.uniform(i, -bound, bound));
@@ -45,9 +45,9 @@ void initialise_parameter(std::span<float> values, const TensorSpec& spec, const
   }
 }
 
-// What an ordinary tensor may have. Anything else (a subclass with its own dispatch, a functorch wrapper, a negated or
-// a sparse view) has no memory that could be read as an array.
-constexpr c10::DispatchKeySet kOrdinary = c10::DispatchKeySet(
+// Dispatch keys of a plain tensor. A tensor with any other key (a subclass with its own dispatch, a functorch wrapper,
+// a negated or sparse tensor) has no memory that can be read as an array.
+constexpr c10::DispatchKeySet kPlainTensorKeys = c10::DispatchKeySet(
     {c10::DispatchKey::CPU, c10::DispatchKey::CUDA, c10::DispatchKey::ADInplaceOrView, c10::DispatchKey::AutogradCPU,
      c10::DispatchKey::AutogradCUDA, c10::DispatchKey::AutocastCPU, c10::DispatchKey::AutocastCUDA});
 
@@ -61,21 +61,21 @@ bool has_enough_memory(const at::Tensor& tensor) {
 
 void check_tensor(const at::Tensor& tensor, const std::string& name, at::IntArrayRef shape, at::ScalarType type,
                   const at::Device& device) {
-  if (!tensor.defined()) throw std::invalid_argument(text("'", name, "' is missing; the network needs it"));
+  if (!tensor.defined()) throw std::invalid_argument(text("tensor '", name, "' of the network is missing"));
   const auto fail = [&](const auto&... reason) {
-    throw std::invalid_argument(text("'", name, "' ", reason..., "; the network needs an ordinary ",
-                                     c10::toString(type), " tensor ", bracketed(shape), " on ", device.str()));
+    throw std::invalid_argument(text("'", name, "' ", reason..., "; expected a plain ", c10::toString(type), " tensor ",
+                                     bracketed(shape), " on ", device.str()));
   };
-  const bool is_ordinary = (tensor.key_set() - kOrdinary).highestFunctionalityKey() == c10::DispatchKey::Undefined;
-  if (!is_ordinary) fail("is not an ordinary tensor (", c10::toString(tensor.key_set()), ")");
+  const bool is_plain = (tensor.key_set() - kPlainTensorKeys).highestFunctionalityKey() == c10::DispatchKey::Undefined;
+  if (!is_plain) fail("is not a plain tensor (", c10::toString(tensor.key_set()), ")");
   if (tensor.scalar_type() != type) fail("has type ", c10::toString(tensor.scalar_type()));
   if (tensor.sizes() != shape) fail("has shape ", bracketed(tensor.sizes()));
   if (tensor.device() != device) fail("is on ", tensor.device().str());
-  if (!has_enough_memory(tensor)) fail("has no memory for its elements");
+  if (!has_enough_memory(tensor)) fail("has a storage that is smaller than its shape requires");
 }
 
-void check_number(const char* what, std::size_t given, std::size_t wanted) {
-  if (given != wanted) throw std::invalid_argument(text("the network has ", wanted, " ", what, ", got ", given));
+void check_number(const char* kind, std::size_t actual, std::size_t expected) {
+  if (actual != expected) throw std::invalid_argument(text("the network has ", expected, " ", kind, ", got ", actual));
 }
 
 }  // namespace

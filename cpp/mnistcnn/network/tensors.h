@@ -6,6 +6,7 @@
 
 #include "mnistcnn/network/analysis.h"
 
+// The tensors of a network: initialisation and checks.
 namespace mnistcnn::network {
 
 struct Network {
@@ -13,24 +14,24 @@ struct Network {
   Analysis analysis;
 };
 
-// The tensors of a model, in the order of Analysis. They are references: as long as this lives, the memory of the
-// tensors does, whatever the owner of the model does meanwhile.
+// The tensors of a model, in the order of Analysis. at::Tensor is a counted reference, so this struct keeps the memory
+// of the tensors alive.
 struct Tensors {
   std::vector<at::Tensor> parameters;  // f32
   std::vector<at::Tensor> buffers;     // f32, running means and variances
-  std::vector<at::Tensor> counters;    // i64 scalars, batches seen by each batch norm
+  std::vector<at::Tensor> counters;    // i64 scalars, num_batches_tracked of each norm
 
   at::Device device() const { return parameters.empty() ? at::Device(at::kCPU) : parameters.front().device(); }
 };
 
-// New tensors on the CPU, initialised as PyTorch does by default (the same distributions, not the same numbers).
+// Create tensors on the CPU, initialised from the same distributions as PyTorch's defaults (with other random numbers).
 Tensors initialise(const Graph& graph, const Analysis& analysis, std::uint64_t seed);
 
-// Throw std::invalid_argument unless an engine can read and write the memory of these tensors directly: ordinary
-// tensors of the number, type and shape that the analysis tells, all on one device, backed by enough memory.
+// Throw std::invalid_argument unless an engine can access the memory of the tensors directly: plain tensors with the
+// number, types and shapes of the analysis, on one device, with sufficient storage.
 void check(const Tensors& tensors, const Analysis& analysis);
 
-// Tell autograd that the values of a tensor were written past it, so that it refuses an outdated backward.
+// Increment the version counter of a tensor, so that autograd raises an error if a saved tensor was modified.
 void mark_as_written(const at::Tensor& tensor);
 
 }  // namespace mnistcnn::network

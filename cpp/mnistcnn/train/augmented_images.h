@@ -7,11 +7,11 @@
 
 namespace mnistcnn::train {
 
-// The images of a set as one epoch sees them, made by the engine's threads when they are needed.
+// Image source of the engines that augments the images of a data set for one epoch.
 class AugmentedImages final : public engine::ImageSource {
  public:
-  // The plan and the images, u8 [N, C, H, W], must outlive this.
-  AugmentedImages(const data::augmentation::Plan& plan, const std::uint8_t* images, std::uint64_t seed,
+  // images: u8 [N, C, H, W] of size plan.input(). The plan and the images must outlive this object.
+  AugmentedImages(const data::augmentation::AugmentationPlan& plan, const std::uint8_t* images, std::uint64_t seed,
                   std::uint64_t epoch)
       : plan_(plan), images_(images), seed_(seed), epoch_(epoch) {}
 
@@ -22,7 +22,7 @@ class AugmentedImages final : public engine::ImageSource {
   }
 
  private:
-  const data::augmentation::Plan& plan_;
+  const data::augmentation::AugmentationPlan& plan_;
   const std::uint8_t* images_;
   std::uint64_t seed_, epoch_;
 };

@@ -19,16 +19,16 @@ bool has_buffers(const AveragingRule& rule) {
 }
 
 void swap_contents(at::Tensor& one, at::Tensor& other) {
-  const at::Tensor kept = one.clone();
+  const at::Tensor copy = one.clone();
   one.copy_(other);
-  other.copy_(kept);
+  other.copy_(copy);
 }
 
-const at::Tensor& stored(const Averaging::State& state, const std::string& name, std::int64_t count,
-                         at::ScalarType type) {
+const at::Tensor& stored_tensor(const Averaging::State& state, const std::string& name, std::int64_t count,
+                                at::ScalarType type) {
   const auto found = state.find(name);
   if (found == state.end() || found->second.numel() != count || found->second.scalar_type() != type)
-    throw std::invalid_argument(common::text("the stored averages do not fit this model: '", name, "' should be ",
+    throw std::invalid_argument(common::text("the stored averages do not match this model: '", name, "' must be ",
                                              c10::toString(type), " [", count, "]"));
   return found->second;
 }
@@ -52,23 +52,24 @@ bool Averaging::needs_new_statistics() const {
 }
 
 void Averaging::after_step(FlatParameters& parameters) {
-  if (exchanged_) throw std::logic_error("the model has its averaged weights; exchange them before training goes on");
+  if (exchanged_)
+    throw std::logic_error("the model holds the averaged weights; call exchange before the next training step");
   const at::NoGradGuard guard;
-  follow(parameters);
+  move_to_device_of(parameters);
   ++steps_;
-  std::visit([&](const auto& rule) { step_of(rule, parameters); }, rule_);
+  std::visit([&](const auto& rule) { update(rule, parameters); }, rule_);
 }
 
-void Averaging::step_of(const Ema& rule, FlatParameters& parameters) {
+void Averaging::update(const Ema& rule, FlatParameters& parameters) {
   if (steps_ % rule.every != 0) return;
-  const auto made = static_cast<double>(averaged_);
-  const double decay = rule.warm_up ? std::min(rule.decay, (1 + made) / (10 + made)) : rule.decay;
-  average(parameters, averaged_ == 0 ? 1 : 1 - decay);
+  const auto count = static_cast<double>(averaged_);
+  const double decay = rule.warm_up ? std::min(rule.decay, (1 + count) / (10 + count)) : rule.decay;
+  update_average(parameters, averaged_ == 0 ? 1 : 1 - decay);
 }
 
-void Averaging::step_of(const Lookahead& rule, FlatParameters& parameters) {
+void Averaging::update(const Lookahead& rule, FlatParameters& parameters) {
   if (steps_ % rule.k != 0) return;
-  average(parameters, rule.alpha);
+  update_average(parameters, rule.alpha);
   parameters.values.copy_(values_);
 }
 
@@ -77,36 +78,36 @@ void Averaging::after_epoch(const FlatParameters& parameters, std::uint64_t epoc
   const std::int64_t number = static_cast<std::int64_t>(epoch) + 1;
   if (rule == nullptr || number < rule->start_epoch || (number - rule->start_epoch) % rule->every != 0) return;
   const at::NoGradGuard guard;
-  follow(parameters);
-  average(parameters, 1 / static_cast<double>(averaged_ + 1));
+  move_to_device_of(parameters);
+  update_average(parameters, 1 / static_cast<double>(averaged_ + 1));
 }
 
-// Goes this share of the way to the model's weights.
-void Averaging::average(const FlatParameters& parameters, double share) {
-  values_.lerp_(parameters.values, share);
-  if (buffers_.defined()) buffers_.lerp_(parameters.buffers, share);
+// average += weight * (model - average)
+void Averaging::update_average(const FlatParameters& parameters, double weight) {
+  values_.lerp_(parameters.values, weight);
+  if (buffers_.defined()) buffers_.lerp_(parameters.buffers, weight);
   ++averaged_;
 }
 
 void Averaging::exchange(FlatParameters& parameters) {
-  if (!ready()) throw std::logic_error("there are no averaged weights yet");
+  if (!ready()) throw std::logic_error("exchange: there are no averaged weights yet");
   const at::NoGradGuard guard;
-  follow(parameters);
+  move_to_device_of(parameters);
   swap_contents(values_, parameters.values);
   if (buffers_.defined()) swap_contents(buffers_, parameters.buffers);
   exchanged_ = !exchanged_;
 }
 
 void Averaging::copy_to(FlatParameters& parameters) const {
-  if (exchanged_) throw std::logic_error("the model has its averaged weights already; exchange them first");
+  if (exchanged_) throw std::logic_error("the model already holds the averaged weights; call exchange first");
   if (!ready()) return;
   const at::NoGradGuard guard;
   parameters.values.copy_(values_);
   if (buffers_.defined()) parameters.buffers.copy_(buffers_);
 }
 
-// The model may have been moved since the last step.
-void Averaging::follow(const FlatParameters& parameters) {
+// The model may have been moved to another device since the last step.
+void Averaging::move_to_device_of(const FlatParameters& parameters) {
   const at::Device device = parameters.values.device();
   if (values_.device() == device) return;
   values_ = values_.to(device);
@@ -125,10 +126,10 @@ Averaging::State Averaging::state() const {
 }
 
 void Averaging::restore(const State& state) {
-  if (exchanged_) throw std::logic_error("the model has its averaged weights; exchange them first");
-  const at::Tensor counts = stored(state, "counts", 2, at::kLong).cpu().contiguous();
-  const at::Tensor& values = stored(state, "values", values_.numel(), at::kFloat);
-  if (buffers_.defined()) buffers_.copy_(stored(state, "buffers", buffers_.numel(), at::kFloat));
+  if (exchanged_) throw std::logic_error("the model holds the averaged weights; call exchange first");
+  const at::Tensor counts = stored_tensor(state, "counts", 2, at::kLong).cpu().contiguous();
+  const at::Tensor& values = stored_tensor(state, "values", values_.numel(), at::kFloat);
+  if (buffers_.defined()) buffers_.copy_(stored_tensor(state, "buffers", buffers_.numel(), at::kFloat));
   values_.copy_(values);
   averaged_ = counts.const_data_ptr<std::int64_t>()[0];
   steps_ = counts.const_data_ptr<std::int64_t>()[1];

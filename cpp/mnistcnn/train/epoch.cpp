@@ -13,8 +13,8 @@
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/data/order.h"
 #include "mnistcnn/train/augmented_images.h"
+#include "mnistcnn/train/custom_loss_step.h"
 #include "mnistcnn/train/flat_parameters.h"
-#include "mnistcnn/train/soft_step.h"
 #include "mnistcnn/train/throttle.h"
 
 namespace mnistcnn::train {
@@ -33,52 +33,52 @@ void check_options(const EpochOptions& options, std::int64_t images) {
   const auto steps = static_cast<std::size_t>(step_count(images, options.batch_size));
   if (options.rates.learning_rates.size() != steps)
     throw std::invalid_argument(common::text("an epoch of ", images, " images in batches of ", options.batch_size,
-                                             " makes ", steps, " steps, but there are ",
-                                             options.rates.learning_rates.size(), " learning rates"));
+                                             " has ", steps, " steps, but got ", options.rates.learning_rates.size(),
+                                             " learning rates"));
   if (!options.rates.momenta.empty() && options.rates.momenta.size() != steps)
-    throw std::invalid_argument(
-        common::text("there are ", options.rates.momenta.size(), " momenta for ", steps, " steps"));
+    throw std::invalid_argument(common::text("got ", options.rates.momenta.size(), " momenta for ", steps, " steps"));
 }
 
 void check_finite(double loss, const EpochOptions& options, std::size_t step) {
   if (std::isfinite(loss)) return;
-  const double told = std::isnan(loss) ? std::abs(loss) : loss;  // the sign of a NaN says nothing
-  throw common::DivergedError(common::text("the loss became ", told, " in epoch ", options.epoch + 1, ", step ",
+  const double shown = std::isnan(loss) ? std::abs(loss) : loss;  // print nan, not -nan
+  throw common::DivergedError(common::text("the loss became ", shown, " in epoch ", options.epoch + 1, ", step ",
                                            step + 1, ", with learning rate ", options.rates.learning_rates[step],
                                            "; try a smaller learning rate, and check that the data is finite"));
 }
 
 void check_weights(const FlatParameters& flat, const EpochOptions& options) {
   if (flat.values.isfinite().all().item<bool>()) return;
-  throw common::DivergedError(common::text("the weights left the finite numbers in the last step of epoch ",
+  throw common::DivergedError(common::text("the weights became infinite or NaN in the last step of epoch ",
                                            options.epoch + 1, ", with learning rate ",
                                            options.rates.learning_rates.back(), "; try a smaller learning rate"));
 }
 
-// The engine's own step if it knows the loss, else ours.
-class Stepper {
+// Runs the engine's own step if the engine supports the loss, otherwise a CustomLossStep.
+class StepRunner {
  public:
-  Stepper(engine::Engine& engine, const Task& task) : engine_(engine), loss_(task.loss.plain) {
-    if (!task.loss.is_plain() || task.mixing) soft_ = std::make_unique<SoftStep>(engine, task.loss, task.mixing);
+  StepRunner(engine::Engine& engine, const Objective& objective) : engine_(engine), loss_(objective.loss.plain) {
+    if (!objective.loss.is_plain() || objective.mixing)
+      custom_step_ = std::make_unique<CustomLossStep>(engine, objective.loss, objective.mixing);
   }
 
   engine::StepResult step(FlatParameters& flat, const engine::ImageBatch& batch, std::span<const std::int64_t> labels,
                           engine::Randomness randomness) {
-    if (soft_) return soft_->step(flat, batch, labels, randomness);
+    if (custom_step_) return custom_step_->step(flat, batch, labels, randomness);
     return engine_.step(flat.tensors, flat.gradient_tensors, batch, labels, loss_, randomness);
   }
 
   void read_teachers() {
-    if (soft_) soft_->read_teachers();
+    if (custom_step_) custom_step_->read_teachers();
   }
 
  private:
   engine::Engine& engine_;
   const engine::Loss& loss_;
-  std::unique_ptr<SoftStep> soft_;
+  std::unique_ptr<CustomLossStep> custom_step_;
 };
 
-// The flat copy of a model's tensors during an epoch, and the tensors to which it is written back.
+// Flat copy of the tensors of a model during an epoch, and the tensors to which it is written back.
 class WorkingCopy {
  public:
   WorkingCopy(const network::Analysis& analysis, const TensorSource& source)
@@ -87,33 +87,33 @@ class WorkingCopy {
   FlatParameters& flat() { return flat_; }
 
   void write() {
-    if (is_ahead_) flat_.write(tensors_);
-    is_ahead_ = false;
+    if (is_changed_) flat_.write(tensors_);
+    is_changed_ = false;
   }
   void write_if_possible() noexcept {
     try {
       write();
-    } catch (const std::exception&) {  // the tensors are gone; the exception that ended the epoch says more
+    } catch (const std::exception&) {  // tensors are invalid; the exception that ended the epoch is more informative
     }
   }
   void read() {
     tensors_ = source_();
     flat_.read(tensors_);
   }
-  void change() { is_ahead_ = true; }
+  void mark_changed() { is_changed_ = true; }
 
  private:
   const TensorSource& source_;
   network::Tensors tensors_;
   FlatParameters flat_;
-  bool is_ahead_ = false;  // of the tensors
+  bool is_changed_ = false;  // flat_ differs from tensors_
 };
 
-void add(EpochResult& result, const engine::StepResult& done, std::size_t size) {
-  result.loss_sum += done.loss_sum;
-  result.correct += done.correct;
+void add(EpochResult& result, const engine::StepResult& step_result, std::size_t size) {
+  result.loss_sum += step_result.loss_sum;
+  result.correct += step_result.correct;
   result.count += static_cast<std::int64_t>(size);
-  result.step_losses.push_back(static_cast<float>(done.loss_sum / static_cast<double>(size)));
+  result.step_losses.push_back(static_cast<float>(step_result.loss_sum / static_cast<double>(size)));
 }
 
 }  // namespace
@@ -125,13 +125,13 @@ std::int64_t step_count(std::int64_t images, std::int64_t batch_size) {
 
 namespace {
 
-// What an epoch consists of, and what it has done so far.
+// State of an epoch in progress.
 class Epoch {
  public:
   Epoch(WorkingCopy& copy, const ModelView& model, Optimizer& optimizer, Averaging* averaging,
-        const data::ImageSet& set, const Task& task, const EpochOptions& options, const Listeners& listeners)
+        const data::ImageSet& set, const Objective& objective, const EpochOptions& options, const Listeners& listeners)
       : copy_(copy),
-        stepper_(*model.engine, task),
+        step_runner_(*model.engine, objective),
         optimizer_(optimizer),
         averaging_(averaging),
         set_(set),
@@ -149,7 +149,7 @@ class Epoch {
     for (std::int64_t begin = 0; begin < set_.size(); begin += options_.batch_size)
       step(std::span(order_).subspan(static_cast<std::size_t>(begin),
                                      static_cast<std::size_t>(std::min(options_.batch_size, set_.size() - begin))));
-    check_weights(copy_.flat(), options_);  // the last step's have not been through any loss yet
+    check_weights(copy_.flat(), options_);  // no loss has been computed with the weights of the last step
     if (averaging_ != nullptr) averaging_->after_epoch(copy_.flat(), options_.epoch);
     result_.seconds = seconds_since(start);
     return result_;
@@ -162,30 +162,30 @@ class Epoch {
     FlatParameters& flat = copy_.flat();
     const std::size_t step = result_.step_losses.size();
     const engine::ImageSource* const source = augmented_ ? &*augmented_ : nullptr;
-    copy_.change();  // running statistics, already by the forward
-    const engine::StepResult done =
-        stepper_.step(flat, {set_.images.data(), indices, scaling_.scale, scaling_.shift, source}, labels_,
-                      {options_.seed, options_.first_step + step});
-    check_finite(done.loss_sum, options_, step);
+    copy_.mark_changed();  // the forward changes the running statistics
+    const engine::StepResult step_result =
+        step_runner_.step(flat, {set_.images.data(), indices, scaling_.scale, scaling_.shift, source}, labels_,
+                          {options_.seed, options_.first_step + step});
+    check_finite(step_result.loss_sum, options_, step);
     optimizer_.step(flat.values, flat.gradients, options_.rates.learning_rates[step], momentum_at(options_, step));
     if (averaging_ != nullptr) averaging_->after_step(flat);
-    add(result_, done, indices.size());
-    tell(done.loss_sum / static_cast<double>(indices.size()));
+    add(result_, step_result, indices.size());
+    report(step_result.loss_sum / static_cast<double>(indices.size()));
   }
 
-  void tell(double loss) {
+  void report(double loss) {
     if (listeners_.on_progress && throttle_.due())
       listeners_.on_progress({result_.count, set_.size(), result_.loss_sum, result_.correct});
-    const std::uint64_t made = options_.first_step + result_.step_losses.size();
-    if (!listeners_.on_step.call || made % listeners_.on_step.every != 0) return;
+    const std::uint64_t steps_done = options_.first_step + result_.step_losses.size();
+    if (!listeners_.on_step.call || steps_done % listeners_.on_step.every != 0) return;
     copy_.write();
-    listeners_.on_step.call(made, loss);
+    listeners_.on_step.call(steps_done, loss);
     copy_.read();
-    stepper_.read_teachers();
+    step_runner_.read_teachers();
   }
 
   WorkingCopy& copy_;
-  Stepper stepper_;
+  StepRunner step_runner_;
   Optimizer& optimizer_;
   Averaging* const averaging_;
   const data::ImageSet& set_;
@@ -202,14 +202,15 @@ class Epoch {
 }  // namespace
 
 EpochResult train_epoch(const ModelView& model, Optimizer& optimizer, Averaging* averaging, const data::ImageSet& set,
-                        const Task& task, const EpochOptions& options, const Listeners& listeners) {
+                        const Objective& objective, const EpochOptions& options, const Listeners& listeners) {
   check_options(options, set.size());
   if (!options.rates.momenta.empty() && !optimizer.has_momentum())
-    throw std::invalid_argument("this optimizer has no momentum that could follow a schedule; give it one above 0");
-  const c10::InferenceMode ordinary(false);  // the buffers of our own steps enter autograd's records
+    throw std::invalid_argument("the schedule sets the momentum, but the optimizer has none; set its momentum above 0");
+  const c10::InferenceMode ordinary(
+      false);  // tensors created here are saved by autograd, which inference tensors do not allow
   WorkingCopy copy(model.network().analysis, model.tensors);
   try {
-    const EpochResult result = Epoch(copy, model, optimizer, averaging, set, task, options, listeners).run();
+    const EpochResult result = Epoch(copy, model, optimizer, averaging, set, objective, options, listeners).run();
     copy.write();
     return result;
   } catch (...) {

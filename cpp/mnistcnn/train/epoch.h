@@ -13,33 +13,33 @@
 #include "mnistcnn/train/optimizer.h"
 #include "mnistcnn/train/schedule.h"
 
+// Train for one epoch.
 namespace mnistcnn::train {
 
 struct EpochOptions {
   std::int64_t batch_size = 128;
   std::uint64_t seed = 0;
-  std::uint64_t epoch = 0;       // counted from 0; decides the order and the augmentation
-  std::uint64_t first_step = 0;  // steps done before this epoch; decides the dropout masks
+  std::uint64_t epoch = 0;       // counted from 0; determines the order and the augmentation
+  std::uint64_t first_step = 0;  // number of steps before this epoch; determines the dropout masks
   bool shuffle = true;
   Rates rates{};
-  const data::augmentation::Plan* augmentation = nullptr;  // null: none
+  const data::augmentation::AugmentationPlan* augmentation = nullptr;  // null: no augmentation
 };
 
-// The number of steps of an epoch. Throw std::invalid_argument if batch_size is below 1.
+// Return the number of steps of an epoch. Throw std::invalid_argument if batch_size < 1.
 std::int64_t step_count(std::int64_t images, std::int64_t batch_size);
 
 struct Progress {
-  std::int64_t images, total;  // seen so far, and in the whole pass
-  double loss_sum;             // over the images seen
+  std::int64_t images, total;  // processed so far, in the whole epoch
+  double loss_sum;             // over the processed images
   std::int64_t correct;
 };
 
-// Called now and then (at most every 50 ms) from the computing thread; an exception from it ends the pass after a whole
-// number of steps.
+// Progress callback. Called between steps on the calling thread, at most every 50 ms. An exception ends the epoch.
 using OnProgress = std::function<void(const Progress&)>;
 
-// Called after every `every`-th step of the run with the number of steps done and the latest batch's mean loss. The
-// tensors of the model then hold the weights of that step, and what the call changes in them takes effect.
+// Step callback. Called after every `every`-th step of the run, with the number of completed steps and the mean loss of
+// the last batch. The tensors of the model are up to date during the call, and may be modified or replaced by it.
 struct OnStep {
   std::function<void(std::uint64_t steps, double loss)> call{};
   std::uint64_t every = 1;
@@ -51,21 +51,21 @@ struct Listeners {
 };
 
 struct EpochResult {
-  double loss_sum = 0;  // over images, each with the weights of its own step
+  double loss_sum = 0;  // over the images, each with the weights before its step
   std::int64_t correct = 0, count = 0;
   double seconds = 0;
-  std::vector<float> step_losses;  // mean over each batch
+  std::vector<float> step_losses;  // mean loss of each batch
 };
 
-// The loss that is minimised, and of which images.
-struct Task {
-  Loss loss;
+// What training minimises: a loss, on mixed or original images.
+struct Objective {
+  TrainingLoss loss;
   std::optional<Mixing> mixing;
 };
 
-// One pass over the training set. The tensors of the model are read at its start and written at its end, also if an
-// exception ends it. averaging: null for none. Throws common::DivergedError as soon as a loss is not finite.
+// Train for one epoch. The tensors of the model are read at the start and written at the end, also after an exception.
+// averaging: may be null. Throw common::DivergedError as soon as a loss, or a weight at the end, is not finite.
 EpochResult train_epoch(const ModelView& model, Optimizer& optimizer, Averaging* averaging, const data::ImageSet& set,
-                        const Task& task, const EpochOptions& options, const Listeners& listeners);
+                        const Objective& objective, const EpochOptions& options, const Listeners& listeners);
 
 }  // namespace mnistcnn::train

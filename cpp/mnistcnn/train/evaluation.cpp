@@ -14,11 +14,11 @@ namespace mnistcnn::train {
 using common::text;
 
 void check_set(const network::Network& network, const network::Shape& image, const data::ImageSet& set) {
-  if (set.size() == 0) throw std::invalid_argument("the set holds no images");
+  if (set.size() == 0) throw std::invalid_argument("the data set is empty");
   const auto expected = static_cast<std::size_t>(set.size() * network::element_count(image));
   if (set.images.size() != expected)
-    throw std::invalid_argument(text(set.size(), " images of shape ", common::bracketed(image), " have ", expected,
-                                     " bytes, but there are ", set.images.size()));
+    throw std::invalid_argument(text(set.size(), " images of shape ", common::bracketed(image), " require ", expected,
+                                     " bytes, got ", set.images.size()));
   check_labels(set.labels, class_count(network));
 }
 

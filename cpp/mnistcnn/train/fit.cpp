@@ -7,10 +7,10 @@ SchedulePlan plan_of(const Recipe& recipe, std::int64_t images) {
   return {recipe.learning_rate, recipe.epochs, step_count(images, recipe.batch_size), momentum_of(recipe.optimizer)};
 }
 
-// Fail before the first epoch, not at its end, if the last batch is too small for a batch norm.
+// Fail before training, not at the end of the first epoch, if the last batch is too small for a batch norm.
 void check_last_batch(const network::Network& network, std::int64_t images, std::int64_t batch_size) {
-  const std::int64_t rest = images % batch_size;
-  network::check_batch(network.graph, network.analysis, rest == 0 ? batch_size : rest, true);
+  const std::int64_t remainder = images % batch_size;
+  network::check_batch(network.graph, network.analysis, remainder == 0 ? batch_size : remainder, true);
 }
 
 Rates rates_of(const Recipe& recipe, const SchedulePlan& plan, std::int64_t epoch) {
@@ -18,7 +18,7 @@ Rates rates_of(const Recipe& recipe, const SchedulePlan& plan, std::int64_t epoc
   return {std::vector<double>(static_cast<std::size_t>(plan.steps), recipe.learning_rate)};
 }
 
-// Of the first step, if the schedule moves it.
+// Return the momentum of the first step, or nullopt if the schedule does not set the momentum.
 std::optional<double> first_momentum(const Recipe& recipe, const SchedulePlan& plan) {
   const std::vector<double> momenta = rates_of(recipe, plan, 0).momenta;
   return momenta.empty() ? std::nullopt : std::optional(momenta.front());

@@ -10,7 +10,7 @@
 namespace mnistcnn::train {
 namespace {
 
-// Copies the elements; on the CPU without the dispatcher, since there are dozens of small tensors.
+// Copy the elements. On the CPU memcpy avoids the overhead of the dispatcher for dozens of small tensors.
 void copy_elements(const at::Tensor& to, const at::Tensor& from) {
   if (to.is_cpu() && from.is_cpu() && to.is_contiguous() && from.is_contiguous()) {
     if (to.numel() > 0) std::memcpy(to.mutable_data_ptr(), from.const_data_ptr(), to.nbytes());

@@ -9,9 +9,9 @@
 namespace mnistcnn::train {
 namespace {
 
-constexpr std::int64_t kImagesPerThread = 64;  // fewer are not worth another thread
+constexpr std::int64_t kImagesPerThread = 64;  // minimum, so that the work outweighs the cost of a thread
 
-// The bytes of one image after the other, wherever they come from.
+// Reads the pixels of single images from memory or from an ImageSource.
 class Reader {
  public:
   Reader(const engine::ImageBatch& batch, std::size_t size)

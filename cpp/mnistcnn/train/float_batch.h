@@ -6,8 +6,8 @@
 
 namespace mnistcnn::train {
 
-// The picked images as the floats that enter the network -> f32 [B, C, H, W]. The one place where this room makes
-// floats of pixels; for steps whose images are changed after they were normalised.
+// Normalise the images of a batch: pixel * scale + shift -> images: f32 [B, C, H, W]. shape: [C, H, W]. Used where the
+// engine's own conversion cannot be, for example because normalised images are mixed.
 void gather(const engine::ImageBatch& batch, const network::Shape& shape, float* images);
 
 }  // namespace mnistcnn::train

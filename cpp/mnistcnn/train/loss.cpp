@@ -9,19 +9,19 @@
 namespace mnistcnn::train {
 namespace {
 
-using Row = std::vector<double>;  // one number per class
+using Row = std::vector<double>;  // [classes]
 
-// softmax(outputs * sharpness) and its logarithm
-struct Softmax {
+// softmax(outputs * scale) and its logarithm
+struct SoftmaxBuffer {
   Row probabilities, logarithms;
 
-  void of(std::span<const float> outputs, double sharpness) {
-    const double largest = *std::max_element(outputs.begin(), outputs.end()) * sharpness;
+  void compute(std::span<const float> outputs, double scale) {
+    const double largest = *std::max_element(outputs.begin(), outputs.end()) * scale;
     double sum = 0;
     logarithms.resize(outputs.size());
     probabilities.resize(outputs.size());
     for (std::size_t i = 0; i < outputs.size(); ++i) {
-      logarithms[i] = outputs[i] * sharpness - largest;
+      logarithms[i] = outputs[i] * scale - largest;
       sum += probabilities[i] = std::exp(logarithms[i]);
     }
     for (double& each : probabilities) each /= sum;
@@ -29,11 +29,11 @@ struct Softmax {
   }
 };
 
-double weight_of(const Loss& loss, std::int64_t label) {
+double weight_of(const TrainingLoss& loss, std::int64_t label) {
   return loss.class_weights.empty() ? 1 : loss.class_weights[static_cast<std::size_t>(label)];
 }
 
-void add_target(const Loss& loss, std::int64_t label, double share, Row& target) {
+void add_target(const TrainingLoss& loss, std::int64_t label, double share, Row& target) {
   const double smoothing = loss.plain.label_smoothing;
   target[static_cast<std::size_t>(label)] += share * (1 - smoothing) * weight_of(loss, label);
   if (smoothing == 0) return;
@@ -41,14 +41,14 @@ void add_target(const Loss& loss, std::int64_t label, double share, Row& target)
   for (std::size_t i = 0; i < target.size(); ++i) target[i] += spread * weight_of(loss, static_cast<std::int64_t>(i));
 }
 
-// -sum target * log p, where the outputs are logits or already log p; adds to the gradients.
-double likelihood(const Loss& loss, std::span<const float> outputs, const Row& target, Softmax& softmax,
+// Return -sum(target * log p) and add its gradient to `gradients`. The outputs are logits or log-probabilities.
+double label_loss(const TrainingLoss& loss, std::span<const float> outputs, const Row& target, SoftmaxBuffer& softmax,
                   Row& gradients) {
   double value = 0, total = 0;
   const bool logits = loss.plain.kind == engine::LossKind::kCrossEntropy;
-  if (logits) softmax.of(outputs, 1);
+  if (logits) softmax.compute(outputs, 1);
   for (std::size_t i = 0; i < target.size(); ++i) {
-    if (target[i] == 0) continue;  // a log-probability may be minus infinity there
+    if (target[i] == 0) continue;  // avoids 0 * inf: a log-probability may be -inf
     value -= target[i] * (logits ? softmax.logarithms[i] : static_cast<double>(outputs[i]));
     total += target[i];
     gradients[i] -= target[i];
@@ -58,52 +58,54 @@ double likelihood(const Loss& loss, std::span<const float> outputs, const Row& t
   return value;
 }
 
-// T^2 times the Kullback-Leibler divergence of the teachers' opinion from the student's, both softened by T.
-double disagreement(double temperature, double weight, std::span<const float> outputs, std::span<const float> opinion,
-                    Softmax& softmax, Row& gradients) {
-  softmax.of(outputs, 1 / temperature);
+// Return weight * T^2 * KL(teacher || softmax(outputs / T)) and add its gradient to `gradients`.
+double distillation_loss(double temperature, double weight, std::span<const float> outputs,
+                         std::span<const float> teacher, SoftmaxBuffer& softmax, Row& gradients) {
+  softmax.compute(outputs, 1 / temperature);
   double value = 0;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    const double wanted = opinion[i];
-    if (wanted > 0) value += wanted * (std::log(wanted) - softmax.logarithms[i]);
-    gradients[i] += weight * temperature * (softmax.probabilities[i] - wanted);
+    const double teacher_probability = teacher[i];
+    if (teacher_probability > 0) value += teacher_probability * (std::log(teacher_probability) - softmax.logarithms[i]);
+    gradients[i] += weight * temperature * (softmax.probabilities[i] - teacher_probability);
   }
   return weight * temperature * temperature * value;
 }
 
 }  // namespace
 
-void check_class_weights(const Loss& loss, std::int64_t classes) {
+void check_class_weights(const TrainingLoss& loss, std::int64_t classes) {
   if (!loss.class_weights.empty() && static_cast<std::int64_t>(loss.class_weights.size()) != classes)
-    throw std::invalid_argument(common::text("there are ", loss.class_weights.size(),
-                                             " class weights for a network with ", classes, " outputs"));
+    throw std::invalid_argument(
+        common::text("got ", loss.class_weights.size(), " class weights for a network with ", classes, " outputs"));
 }
 
-engine::StepResult evaluate(const Loss& loss, std::span<const float> outputs, const Targets& targets,
+engine::StepResult evaluate(const TrainingLoss& loss, std::span<const float> outputs, const Targets& targets,
                             std::span<float> gradients) {
   const std::size_t count = targets.labels.size(), classes = outputs.size() / count;
-  const bool mixed = !targets.partners.empty(), taught = !targets.opinions.empty();
-  const double taught_share = taught ? loss.distillation.weight / static_cast<double>(count) : 0;
-  const double labels_share = taught ? 1 - loss.distillation.weight : 1;
-  double weights = 0;
-  for (const std::int64_t label : targets.labels) weights += weight_of(loss, label);
-  const double part = weights > 0 ? labels_share / weights : 0;
+  const bool has_partners = !targets.partners.empty(), has_teachers = !targets.teacher_probabilities.empty();
+  const double teacher_weight = has_teachers ? loss.distillation.weight / static_cast<double>(count) : 0;
+  const double label_weight = has_teachers ? 1 - loss.distillation.weight : 1;
+  double weight_sum = 0;
+  for (const std::int64_t label : targets.labels) weight_sum += weight_of(loss, label);
+  const double weight_per_label = weight_sum > 0 ? label_weight / weight_sum : 0;
   engine::StepResult result;
-  Row target(classes), slope(classes);
-  Softmax softmax;
+  Row target(classes), row_gradients(classes);
+  SoftmaxBuffer softmax;
   for (std::size_t i = 0; i < count; ++i) {
     const std::span<const float> row = outputs.subspan(i * classes, classes);
     std::fill(target.begin(), target.end(), 0.0);
-    std::fill(slope.begin(), slope.end(), 0.0);
-    add_target(loss, targets.labels[i], part * targets.share, target);
-    if (mixed) add_target(loss, targets.partners[i], part * (1 - targets.share), target);
-    result.loss_sum += likelihood(loss, row, target, softmax, slope);
-    if (taught)
-      result.loss_sum += disagreement(loss.distillation.temperature, taught_share, row,
-                                      targets.opinions.subspan(i * classes, classes), softmax, slope);
-    std::transform(slope.begin(), slope.end(), gradients.begin() + static_cast<std::ptrdiff_t>(i * classes),
+    std::fill(row_gradients.begin(), row_gradients.end(), 0.0);
+    add_target(loss, targets.labels[i], weight_per_label * targets.share, target);
+    if (has_partners) add_target(loss, targets.partners[i], weight_per_label * (1 - targets.share), target);
+    result.loss_sum += label_loss(loss, row, target, softmax, row_gradients);
+    if (has_teachers)
+      result.loss_sum +=
+          distillation_loss(loss.distillation.temperature, teacher_weight, row,
+                            targets.teacher_probabilities.subspan(i * classes, classes), softmax, row_gradients);
+    std::transform(row_gradients.begin(), row_gradients.end(),
+                   gradients.begin() + static_cast<std::ptrdiff_t>(i * classes),
                    [](double each) { return static_cast<float>(each); });
-    const std::int64_t label = mixed && targets.share < 0.5 ? targets.partners[i] : targets.labels[i];
+    const std::int64_t label = has_partners && targets.share < 0.5 ? targets.partners[i] : targets.labels[i];
     result.correct += std::max_element(row.begin(), row.end()) - row.begin() == label ? 1 : 0;
   }
   result.loss_sum *= static_cast<double>(count);

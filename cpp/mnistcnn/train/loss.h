@@ -9,32 +9,32 @@
 
 namespace mnistcnn::train {
 
-// What a step makes small. A plain one is the engine's own; anything more is computed here from the outputs.
-struct Loss {
+// The loss that training minimises. Engines compute a plain loss themselves. Class weights and distillation are
+// computed by `evaluate` from the outputs.
+struct TrainingLoss {
   engine::Loss plain;
-  std::vector<double> class_weights;  // one per class, or none
+  std::vector<double> class_weights;  // one per class, or empty
   Distillation distillation;
 
   bool is_plain() const { return class_weights.empty() && distillation.teachers.empty(); }
 };
 
-// Throw std::invalid_argument unless there are no class weights, or one for each class.
-void check_class_weights(const Loss& loss, std::int64_t classes);
+// Throw std::invalid_argument unless class_weights is empty or has one element per class.
+void check_class_weights(const TrainingLoss& loss, std::int64_t classes);
 
-// What the outputs of a batch are compared with.
+// Targets of a batch.
 struct Targets {
   std::span<const std::int64_t> labels{};    // [B]
-  std::span<const std::int64_t> partners{};  // [B], labels of the images that were mixed in; empty: none
-  double share = 1;                          // of the first labels
-  std::span<const float> opinions{};         // f32 [B, classes], the teachers' softened probabilities; empty: none
+  std::span<const std::int64_t> partners{};  // [B], labels of the partner images of mixup or CutMix; empty: no mixing
+  double share = 1;                          // weight of `labels`; `partners` have weight 1 - share
+  std::span<const float> teacher_probabilities{};  // f32 [B, classes], softened by the temperature; empty: no teacher
 };
 
-// PyTorch's mean loss over the batch and its gradients, all sums in double.
+// Compute the mean loss of a batch, as PyTorch defines it, and its gradients. Sums are computed in double.
 //   outputs: f32 [B, classes] -> gradients: f32 [B, classes]
-// With class weights the mean is the weighted one, as PyTorch's; a batch whose labels weigh nothing counts as 0. The
-// result's loss_sum is this mean times the number of images. An answer is correct when it is the label with the larger
-// share.
-engine::StepResult evaluate(const Loss& loss, std::span<const float> outputs, const Targets& targets,
+// With class weights it is the weighted mean, 0 if all labels have weight 0. loss_sum is the mean times the number of
+// images. With mixing, a prediction is correct if it equals the label with the larger share.
+engine::StepResult evaluate(const TrainingLoss& loss, std::span<const float> outputs, const Targets& targets,
                             std::span<float> gradients);
 
 }  // namespace mnistcnn::train

@@ -14,44 +14,44 @@ namespace {
 using common::Purpose;
 using common::Stream;
 
-// What each stream of a batch is for; its second counter.
+// Purposes of the random streams of a batch: the second counter of Stream.
 enum Draw : std::uint64_t { kOwnShare, kPartnersShare, kPartners, kBox };
 
-// (0, 1]: a logarithm can be taken.
-double above_zero(const Stream& stream, std::uint64_t index) { return 1 - stream.uniform(index); }
+// Return a uniform number in (0, 1], whose logarithm is finite.
+double uniform_above_zero(const Stream& stream, std::uint64_t index) { return 1 - stream.uniform(index); }
 
 double normal(const Stream& stream, std::uint64_t index) {
-  return std::sqrt(-2 * std::log(above_zero(stream, index))) *
+  return std::sqrt(-2 * std::log(uniform_above_zero(stream, index))) *
          std::cos(2 * std::numbers::pi * stream.uniform(index + 1));
 }
 
-// The logarithm of a number from Gamma(alpha, 1), by Marsaglia and Tsang's method for alpha + 1 and a power of a
-// uniform number. A logarithm, because for a small alpha the number itself may be too small for a double.
-double log_gamma_number(double alpha, const Stream& stream) {
+// Return the logarithm of a sample of Gamma(alpha, 1). Method of Marsaglia and Tsang for alpha + 1, times U^(1 /
+// alpha). For small alpha the sample itself would underflow, so its logarithm is computed.
+double log_of_gamma_sample(double alpha, const Stream& stream) {
   const double d = alpha + 1 - 1.0 / 3, c = 1 / std::sqrt(9 * d);
   for (std::uint64_t index = 1;; index += 3) {
     const double x = normal(stream, index), root = 1 + c * x, v = root * root * root;
     if (root <= 0) continue;
-    if (std::log(above_zero(stream, index + 2)) < 0.5 * x * x + d * (1 - v + std::log(v)))
-      return std::log(d * v) + std::log(above_zero(stream, 0)) / alpha;
+    if (std::log(uniform_above_zero(stream, index + 2)) < 0.5 * x * x + d * (1 - v + std::log(v)))
+      return std::log(d * v) + std::log(uniform_above_zero(stream, 0)) / alpha;
   }
 }
 
-double beta_number(double alpha, std::uint64_t seed, std::uint64_t step) {
-  const auto gamma = [&](Draw draw) { return log_gamma_number(alpha, Stream(seed, Purpose::kMix, step, draw)); };
+double beta_sample(double alpha, std::uint64_t seed, std::uint64_t step) {
+  const auto gamma = [&](Draw draw) { return log_of_gamma_sample(alpha, Stream(seed, Purpose::kMix, step, draw)); };
   return 1 / (1 + std::exp(gamma(kPartnersShare) - gamma(kOwnShare)));
 }
 
-// The box of the CutMix paper: sides in proportion to the image's, the centre anywhere, what lies outside cut off.
+// Draw the box of the CutMix paper: with the aspect ratio of the image, a uniform centre, clipped to the image.
 Box draw_box(double share, const Stream& stream, std::int64_t height, std::int64_t width) {
   const double side = std::sqrt(1 - share);
-  const auto stretch = [side](std::int64_t size, std::uint64_t centre) {
+  const auto interval = [side](std::int64_t size, std::uint64_t centre) {
     const auto half = static_cast<std::int64_t>(side * static_cast<double>(size)) / 2;
     const auto middle = static_cast<std::int64_t>(centre);
     return std::pair{std::max<std::int64_t>(middle - half, 0), std::min(middle + half, size)};
   };
-  const auto [top, bottom] = stretch(height, stream.below(0, static_cast<std::uint64_t>(height)));
-  const auto [left, right] = stretch(width, stream.below(1, static_cast<std::uint64_t>(width)));
+  const auto [top, bottom] = interval(height, stream.below(0, static_cast<std::uint64_t>(height)));
+  const auto [left, right] = interval(width, stream.below(1, static_cast<std::uint64_t>(width)));
   return {top, left, bottom, right};
 }
 
@@ -65,7 +65,7 @@ void paste(const Box& box, std::int64_t width, const float* from, float* plane) 
 MixingPlan draw(const Mixing& mixing, std::uint64_t seed, std::uint64_t step, std::int64_t count, std::int64_t height,
                 std::int64_t width) {
   MixingPlan plan;
-  plan.share = beta_number(mixing.alpha, seed, step);
+  plan.share = beta_sample(mixing.alpha, seed, step);
   plan.partners.resize(static_cast<std::size_t>(count));
   std::iota(plan.partners.begin(), plan.partners.end(), 0);
   const Stream stream(seed, Purpose::kMix, step, kPartners);

@@ -8,25 +8,26 @@
 
 namespace mnistcnn::train {
 
-// Gives the present tensors of a model; the user may replace them between two calls.
+// Function that returns the current tensors of a model. The user may replace them between calls.
 using TensorSource = std::function<network::Tensors()>;
 
-// How pixels enter a network: pixel * scale + shift, one of each per channel.
+// Normalisation of pixels: pixel * scale + shift, one element per channel.
 struct InputScaling {
   std::vector<float> scale, shift;
 };
 
-// The scaling (pixel / 255 - mean) / deviation; one number of each per channel.
+// Return the scaling equivalent to (pixel / 255 - mean) / deviation. One element per channel.
 InputScaling normalization(const std::vector<double>& means, const std::vector<double>& deviations);
 
-// A model as training and testing see it. It owns nothing: the engine and what the source refers to must outlive it.
+// Non-owning view of a model for training and evaluation. The engine and the data that `source` refers to must outlive
+// it.
 struct ModelView {
-  ModelView(engine::Engine& its_engine, TensorSource source, InputScaling its_scaling)
-      : engine(&its_engine), tensors(std::move(source)), scaling(std::move(its_scaling)) {}
+  ModelView(engine::Engine& model_engine, TensorSource source, InputScaling input_scaling)
+      : engine(&model_engine), tensors(std::move(source)), scaling(std::move(input_scaling)) {}
 
-  // Tensors that nobody replaces.
-  ModelView(engine::Engine& its_engine, const network::Tensors& fixed, InputScaling its_scaling)
-      : ModelView(its_engine, [fixed] { return fixed; }, std::move(its_scaling)) {}
+  // View of tensors that are never replaced.
+  ModelView(engine::Engine& model_engine, const network::Tensors& fixed, InputScaling input_scaling)
+      : ModelView(model_engine, [fixed] { return fixed; }, std::move(input_scaling)) {}
 
   const network::Network& network() const { return engine->network(); }
 

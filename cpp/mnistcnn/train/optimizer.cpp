@@ -22,37 +22,38 @@ Slots slots_of(const Rule& rule) {
   return std::visit([](const auto& each) { return each.slots(); }, rule);
 }
 
-double first_value(const Rule& rule) {
+double initial_state_value(const Rule& rule) {
   const auto* adagrad = std::get_if<Adagrad>(&rule);
   return adagrad == nullptr ? 0 : adagrad->initial_accumulator_value;
 }
 
-// Which pieces the ranges consist of; they must be whole ones.
-std::vector<bool> chosen(const std::vector<Piece>& pieces, const std::vector<Range>& ranges, std::int64_t count) {
-  std::vector<bool> result(pieces.size(), false);
-  for (const Range& range : ranges) {
+// Return which parameters the ranges contain. Throw std::invalid_argument if a range contains a part of a parameter.
+std::vector<bool> select_slices(const std::vector<ParameterSlice>& slices, const std::vector<ParameterRange>& ranges,
+                                std::int64_t count) {
+  std::vector<bool> result(slices.size(), false);
+  for (const ParameterRange& range : ranges) {
     std::int64_t covered = 0;
-    for (std::size_t i = 0; i < pieces.size(); ++i) {
-      const Range& piece = pieces[i].range;
-      if (piece.begin < range.begin || piece.end > range.end) continue;
+    for (std::size_t i = 0; i < slices.size(); ++i) {
+      const ParameterRange& slice = slices[i].range;
+      if (slice.begin < range.begin || slice.end > range.end) continue;
       result[i] = true;
-      covered += piece.end - piece.begin;
+      covered += slice.end - slice.begin;
     }
     if (covered != range.end - range.begin)
       throw std::invalid_argument(text("the range [", range.begin, ", ", range.end,
-                                       ") is not made of whole parameters among the ", count, " numbers"));
+                                       ") does not consist of whole parameters; there are ", count, " elements"));
   }
   return result;
 }
 
-// Eight sums side by side, so that the loop becomes SIMD; in double, so that the length of the stretch doesn't matter.
-double sum_of_squares(const float* gradients, const float* values, float l1, Range range) {
+// Eight independent sums allow vectorisation. Double precision makes the rounding error negligible for any length.
+double sum_of_squares(const float* gradients, const float* values, float l1, ParameterRange range) {
   constexpr std::int64_t kSums = 8;
   std::array<double, kSums> sums{};
   std::int64_t i = range.begin;
   const auto square = [&](std::int64_t index) {
-    const double shaped = gradients[index] + l1 * sign_of(values[index]);
-    return shaped * shaped;
+    const double transform = gradients[index] + l1 * sign_of(values[index]);
+    return transform * transform;
   };
   for (; i + kSums <= range.end; i += kSums)
     for (std::int64_t lane = 0; lane < kSums; ++lane) sums[static_cast<std::size_t>(lane)] += square(i + lane);
@@ -69,14 +70,15 @@ at::Tensor as_tensor(const std::vector<Number>& numbers, at::ScalarType type) {
   return result;
 }
 
-const at::Tensor& stored(const Optimizer::State& state, const std::string& name, std::int64_t count,
-                         at::ScalarType type) {
+const at::Tensor& stored_tensor(const Optimizer::State& state, const std::string& name, std::int64_t count,
+                                at::ScalarType type) {
   const auto found = state.find(name);
   if (found == state.end())
-    throw std::invalid_argument(text("the optimizer's stored state does not fit: it has no '", name, "'"));
+    throw std::invalid_argument(
+        text("the stored optimizer state does not match this optimizer: it has no '", name, "'"));
   const at::Tensor& tensor = found->second;
   if (tensor.dim() != 1 || tensor.numel() != count || tensor.scalar_type() != type)
-    throw std::invalid_argument(text("the optimizer's stored state does not fit this model: '", name, "' is ",
+    throw std::invalid_argument(text("the stored optimizer state does not match this model: '", name, "' is ",
                                      tensor.toString(), " ", common::bracketed(tensor.sizes()), ", expected ",
                                      c10::toString(type), " [", count, "]"));
   return tensor;
@@ -108,52 +110,52 @@ Rule with_momentum(Rule rule, double momentum) {
   return rule;
 }
 
-std::vector<Piece> pieces_of(const network::Analysis& analysis) {
-  std::vector<Piece> pieces;
+std::vector<ParameterSlice> parameter_slices(const network::Analysis& analysis) {
+  std::vector<ParameterSlice> slices;
   for (const network::TensorSpec& spec : analysis.parameters)
-    pieces.push_back({{spec.offset, spec.offset + spec.count}, spec.shape.size() < 2 ? 0 : spec.shape[0]});
-  return pieces;
+    slices.push_back({{spec.offset, spec.offset + spec.count}, spec.shape.size() < 2 ? 0 : spec.shape[0]});
+  return slices;
 }
 
-Optimizer::Optimizer(Rule rule, GradientOptions options, std::vector<Piece> pieces, const std::vector<Range>& trainable,
-                     const std::vector<Range>& undecayed)
+Optimizer::Optimizer(Rule rule, GradientOptions options, std::vector<ParameterSlice> slices,
+                     const std::vector<ParameterRange>& trainable, const std::vector<ParameterRange>& undecayed)
     : rule_(std::move(rule)),
       options_(options),
-      pieces_(std::move(pieces)),
-      steps_(pieces_.size(), 0),
-      momentum_products_(pieces_.size(), 1),
-      count_(pieces_.empty() ? 0 : pieces_.back().range.end) {
+      slices_(std::move(slices)),
+      steps_(slices_.size(), 0),
+      momentum_products_(slices_.size(), 1),
+      count_(slices_.empty() ? 0 : slices_.back().range.end) {
   const c10::InferenceMode ordinary(false);
   if (const auto* sgd = std::get_if<Sgd>(&rule_)) sgd->check();
-  decayed_ = chosen(pieces_, undecayed, count_);
+  decayed_ = select_slices(slices_, undecayed, count_);
   decayed_.flip();
   set_trainable(trainable);
   for (std::size_t i = 0; i < slots_of(rule_).size(); ++i)
-    slots_.push_back(at::full({count_}, first_value(rule_), at::kFloat));
+    slots_.push_back(at::full({count_}, initial_state_value(rule_), at::kFloat));
 }
 
-void Optimizer::set_trainable(const std::vector<Range>& trainable) {
-  trainable_ = chosen(pieces_, trainable, count_);
-  regroup();
+void Optimizer::set_trainable(const std::vector<ParameterRange>& trainable) {
+  trainable_ = select_slices(slices_, trainable, count_);
+  build_segments();
 }
 
-bool Optimizer::continues(const Segment& segment, std::size_t piece) const {
-  return segment.last == piece && segment.range.end == pieces_[piece].range.begin &&
-         segment.decayed == decayed_[piece] && segment.rows == 0 && steps_[segment.first] == steps_[piece] &&
-         momentum_products_[segment.first] == momentum_products_[piece];
+bool Optimizer::extends(const Segment& segment, std::size_t slice) const {
+  return segment.last == slice && segment.range.end == slices_[slice].range.begin &&
+         segment.decayed == decayed_[slice] && segment.rows == 0 && steps_[segment.first] == steps_[slice] &&
+         momentum_products_[segment.first] == momentum_products_[slice];
 }
 
-void Optimizer::regroup() {
+void Optimizer::build_segments() {
   segments_.clear();
   const bool has_matrices = std::holds_alternative<Muon>(rule_);
-  for (std::size_t i = 0; i < pieces_.size(); ++i) {
-    if (!trainable_[i] || pieces_[i].range.begin == pieces_[i].range.end) continue;
-    const std::int64_t rows = has_matrices ? pieces_[i].rows : 0;
-    if (rows == 0 && !segments_.empty() && continues(segments_.back(), i)) {
+  for (std::size_t i = 0; i < slices_.size(); ++i) {
+    if (!trainable_[i] || slices_[i].range.begin == slices_[i].range.end) continue;
+    const std::int64_t rows = has_matrices ? slices_[i].rows : 0;
+    if (rows == 0 && !segments_.empty() && extends(segments_.back(), i)) {
       segments_.back().last = i + 1;
-      segments_.back().range.end = pieces_[i].range.end;
+      segments_.back().range.end = slices_[i].range.end;
     } else {
-      segments_.push_back({i, i + 1, pieces_[i].range, decayed_[i], rows});
+      segments_.push_back({i, i + 1, slices_[i].range, decayed_[i], rows});
     }
   }
 }
@@ -163,27 +165,28 @@ bool Optimizer::has_momentum() const {
 }
 
 void Optimizer::step(at::Tensor& values, const at::Tensor& gradients, double learning_rate,
-                     std::optional<double> momentum, Path path) {
+                     std::optional<double> momentum, CodePath path) {
   const c10::InferenceMode ordinary(false);
   const at::NoGradGuard guard;
   for (const at::Tensor* each : {&std::as_const(values), &gradients})
     if (each->dim() != 1 || each->numel() != count_ || each->scalar_type() != at::kFloat || !each->is_contiguous())
       throw std::invalid_argument(text("values and gradients must be contiguous float32 [", count_, "], got ",
                                        each->toString(), " ", common::bracketed(each->sizes())));
-  if (!values.is_cpu()) path = Path::kTensors;
-  follow(values.device());
-  Shaping shaped = shaping(values, gradients, path);
+  if (!values.is_cpu()) path = CodePath::kTensors;
+  move_state_to(values.device());
+  GradientTransform transform = gradient_transform(values, gradients, path);
   for (const Segment& segment : segments_) {
     double product = momentum_products_[segment.first];
-    const Step now{learning_rate, momentum, segment.decayed, steps_[segment.first] + 1, &product};
-    shaped.l1 = segment.decayed ? static_cast<float>(options_.l1) : 0.0F;
+    const OptimizerStep current_step{learning_rate, momentum, segment.decayed, steps_[segment.first] + 1, &product};
+    transform.l1 = segment.decayed ? static_cast<float>(options_.l1) : 0.0F;
     if (segment.rows > 0)
-      step_matrix(std::get<Muon>(rule_), now, shaped, segment, values, gradients);
+      step_matrix(std::get<Muon>(rule_), current_step, transform, segment, values, gradients);
     else
       std::visit(
           [&](const auto& rule) {
-            rule.with_formula(now,
-                              [&](const auto& formula) { pass(formula, shaped, segment, values, gradients, path); });
+            rule.with_formula(current_step, [&](const auto& formula) {
+              apply(formula, transform, segment, values, gradients, path);
+            });
           },
           rule_);
     for (std::size_t i = segment.first; i < segment.last; ++i) {
@@ -194,44 +197,46 @@ void Optimizer::step(at::Tensor& values, const at::Tensor& gradients, double lea
 }
 
 template <class Formula>
-void Optimizer::pass(const Formula& formula, const Shaping& shaped, const Segment& segment, at::Tensor& values,
-                     const at::Tensor& gradients, Path path) {
+void Optimizer::apply(const Formula& formula, const GradientTransform& transform, const Segment& segment,
+                      at::Tensor& values, const at::Tensor& gradients, CodePath path) {
   constexpr std::size_t kSlots = Formula::kSlots;
-  if (path == Path::kTensors) {
+  if (path == CodePath::kTensors) {
     std::array<at::Tensor, kSlots> slots;
     std::copy_n(slots_.begin(), kSlots, slots.begin());
-    return pass_over_tensors(formula, shaped, segment.range, values, gradients, slots);
+    return update_tensors(formula, transform, segment.range, values, gradients, slots);
   }
   std::array<float*, kSlots> slots{};
   for (std::size_t i = 0; i < kSlots; ++i) slots[i] = slots_[i].mutable_data_ptr<float>();
-  pass_over_floats(formula, shaped, segment.range, values.mutable_data_ptr<float>(), gradients.const_data_ptr<float>(),
-                   slots);
+  update_floats(formula, transform, segment.range, values.mutable_data_ptr<float>(), gradients.const_data_ptr<float>(),
+                slots);
 }
 
-void Optimizer::step_matrix(const Muon& muon, const Step& step, const Shaping& shaped, const Segment& segment,
-                            at::Tensor& values, const at::Tensor& gradients) {
+void Optimizer::step_matrix(const Muon& muon, const OptimizerStep& step, const GradientTransform& transform,
+                            const Segment& segment, at::Tensor& values, const at::Tensor& gradients) {
   const auto matrix = [&](const at::Tensor& flat) {
     return flat.slice(0, segment.range.begin, segment.range.end).view({segment.rows, -1});
   };
-  muon.step_matrix(step, matrix(values), shaped(matrix(gradients), matrix(values)), matrix(slots_.back()));
+  muon.step_matrix(step, matrix(values), transform(matrix(gradients), matrix(values)), matrix(slots_.back()));
 }
 
-Shaping Optimizer::shaping(const at::Tensor& values, const at::Tensor& gradients, Path path) const {
-  Shaping result{.limit = static_cast<float>(options_.clip_value)};
+GradientTransform Optimizer::gradient_transform(const at::Tensor& values, const at::Tensor& gradients,
+                                                CodePath path) const {
+  GradientTransform result{.limit = static_cast<float>(options_.clip_value)};
   if (std::isfinite(options_.clip_norm))
-    result.factor = static_cast<float>(std::min(1.0, options_.clip_norm / (norm(values, gradients, path) + 1e-6)));
+    result.factor =
+        static_cast<float>(std::min(1.0, options_.clip_norm / (gradient_norm(values, gradients, path) + 1e-6)));
   return result;
 }
 
-double Optimizer::norm(const at::Tensor& values, const at::Tensor& gradients, Path path) const {
+double Optimizer::gradient_norm(const at::Tensor& values, const at::Tensor& gradients, CodePath path) const {
   double total = 0;
   for (const Segment& segment : segments_) {
     const auto l1 = segment.decayed ? static_cast<float>(options_.l1) : 0.0F;
-    if (path == Path::kTensors) {
-      const auto stretch = [&](const at::Tensor& flat) {
+    if (path == CodePath::kTensors) {
+      const auto slice_of = [&](const at::Tensor& flat) {
         return flat.slice(0, segment.range.begin, segment.range.end);
       };
-      total += (stretch(gradients) + l1 * sign_of(stretch(values))).to(at::kDouble).square().sum().item<double>();
+      total += (slice_of(gradients) + l1 * sign_of(slice_of(values))).to(at::kDouble).square().sum().item<double>();
     } else {
       total += sum_of_squares(gradients.const_data_ptr<float>(), values.const_data_ptr<float>(), l1, segment.range);
     }
@@ -239,8 +244,8 @@ double Optimizer::norm(const at::Tensor& values, const at::Tensor& gradients, Pa
   return std::sqrt(total);
 }
 
-// The model may have been moved since the last step.
-void Optimizer::follow(const at::Device& device) {
+// The model may have been moved to another device since the last step.
+void Optimizer::move_state_to(const at::Device& device) {
   for (at::Tensor& slot : slots_)
     if (slot.device() != device) slot = slot.to(device);
 }
@@ -255,18 +260,20 @@ Optimizer::State Optimizer::state() const {
 }
 
 void Optimizer::restore(const State& state) {
-  const auto pieces = static_cast<std::int64_t>(pieces_.size());
+  const auto slices = static_cast<std::int64_t>(slices_.size());
   const bool has_products = std::holds_alternative<NAdam>(rule_);
   const Slots names = slots_of(rule_);
   if (state.size() != names.size() + 1 + (has_products ? 1 : 0))
-    throw std::invalid_argument("the optimizer's stored state does not fit: it is of an optimizer with other options");
+    throw std::invalid_argument(
+        "the stored optimizer state does not match: it was saved by an optimizer with other options");
   std::vector<at::Tensor> slots;
-  for (const std::string_view name : names) slots.push_back(stored(state, std::string(name), count_, at::kFloat));
-  const at::Tensor& steps = stored(state, "steps", pieces, at::kLong);
-  if (has_products) read_into(momentum_products_, stored(state, "mu_products", pieces, at::kDouble));
+  for (const std::string_view name : names)
+    slots.push_back(stored_tensor(state, std::string(name), count_, at::kFloat));
+  const at::Tensor& steps = stored_tensor(state, "steps", slices, at::kLong);
+  if (has_products) read_into(momentum_products_, stored_tensor(state, "mu_products", slices, at::kDouble));
   read_into(steps_, steps);
   for (std::size_t i = 0; i < slots.size(); ++i) slots_[i].copy_(slots[i]);
-  regroup();
+  build_segments();
 }
 
 }  // namespace mnistcnn::train

@@ -14,92 +14,94 @@
 #include "mnistcnn/train/optimizers/adam.h"
 #include "mnistcnn/train/optimizers/muon.h"
 #include "mnistcnn/train/optimizers/nadam.h"
-#include "mnistcnn/train/optimizers/pass.h"
 #include "mnistcnn/train/optimizers/rmsprop.h"
 #include "mnistcnn/train/optimizers/sgd.h"
-#include "mnistcnn/train/range.h"
+#include "mnistcnn/train/optimizers/update.h"
+#include "mnistcnn/train/parameter_range.h"
 
+// Optimizers on flat arrays of parameters. The results are those of torch.optim.
 namespace mnistcnn::train {
 
+// Settings and update formula of an optimizer.
 using Rule = std::variant<Sgd, Adam, NAdam, RMSprop, Adagrad, Muon>;
 
-// The momentum of a rule, or its beta1; none: the rule has neither.
+// Return the momentum or beta1 of a rule, or nullopt if it has neither.
 std::optional<double> momentum_of(const Rule& rule);
 
-// The rule with this momentum instead of one of 0; any other rule as it is.
+// Return the rule with its momentum set to this value if it is 0. Other rules are returned unchanged.
 Rule with_momentum(Rule rule, double momentum);
 
-// What happens to the gradients of all trainable parameters before any rule; clipping sees the l1 term too, as if it
-// were a part of the loss.
+// Transforms of the gradients of all trainable parameters before the update. The l1 term is added before clipping.
 struct GradientOptions {
   double l1 = 0;
-  double clip_norm = std::numeric_limits<double>::infinity();   // of all together, as torch's clip_grad_norm_
-  double clip_value = std::numeric_limits<double>::infinity();  // of each, after the norm
+  double clip_norm = std::numeric_limits<double>::infinity();   // maximum norm of all gradients, as clip_grad_norm_
+  double clip_value = std::numeric_limits<double>::infinity();  // maximum absolute value, after clip_norm
 };
 
-// One parameter in the flat arrays.
-struct Piece {
-  Range range;
-  std::int64_t rows;  // of the matrix it is for Muon; 0 where it is none
+// Position of one parameter in the flat arrays.
+struct ParameterSlice {
+  ParameterRange range;
+  std::int64_t rows;  // rows of the matrix for Muon; 0 if the parameter is not a matrix
 };
-std::vector<Piece> pieces_of(const network::Analysis& analysis);
+// Return the slices of all parameters, in order.
+std::vector<ParameterSlice> parameter_slices(const network::Analysis& analysis);
 
-// How the tensor path can be asked for where the fast one would do; the tests compare them.
-enum class Path { kFitting, kTensors };
+// Implementation of the update: chosen by the device, or always tensor operations (for tests).
+enum class CodePath { kAutomatic, kTensors };
 
-// A rule, and what it remembers of every parameter, in flat arrays like the parameters' own.
+// An optimizer rule with its state, in flat arrays of the layout of the parameters.
 class Optimizer {
  public:
   using State = std::map<std::string, at::Tensor>;
 
-  // trainable: the stretches that change, whole parameters; the rest is frozen. undecayed: those that weight decay and
-  // l1 leave alone.
-  Optimizer(Rule rule, GradientOptions options, std::vector<Piece> pieces, const std::vector<Range>& trainable,
-            const std::vector<Range>& undecayed);
+  // trainable: ranges that are updated; all other parameters are frozen. undecayed: ranges without weight decay and l1.
+  // Ranges must consist of whole parameters.
+  Optimizer(Rule rule, GradientOptions options, std::vector<ParameterSlice> slices,
+            const std::vector<ParameterRange>& trainable, const std::vector<ParameterRange>& undecayed);
 
-  // From now on these; what was gathered for the others is kept, and their steps are not counted.
-  void set_trainable(const std::vector<Range>& trainable);
+  // Change the trainable ranges. The state of frozen parameters is kept, and their steps are not counted.
+  void set_trainable(const std::vector<ParameterRange>& trainable);
 
   bool has_momentum() const;
 
-  // values, gradients: contiguous f32 [P]; else std::invalid_argument. A momentum takes the place of the rule's own (of
-  // beta1 in Adam's family).
+  // Update the values in place. values, gradients: contiguous f32 [P]. momentum: overrides the momentum of the rule
+  // (beta1 for Adam-like rules).
   void step(at::Tensor& values, const at::Tensor& gradients, double learning_rate, std::optional<double> momentum,
-            Path path = Path::kFitting);
+            CodePath path = CodePath::kAutomatic);
 
-  // Copies of everything by name: with them a run goes on exactly where it was.
+  // Copies of the state by name. A restored optimizer continues bit-identically.
   State state() const;
   void restore(const State& state);
 
  private:
-  // Neighbouring pieces that are treated alike.
+  // Adjacent parameters that are updated with the same settings.
   struct Segment {
-    std::size_t first, last;  // pieces
-    Range range;
+    std::size_t first, last;  // parameters [first, last)
+    ParameterRange range;
     bool decayed;
     std::int64_t rows;
   };
 
-  void regroup();
-  bool continues(const Segment& segment, std::size_t piece) const;
-  void follow(const at::Device& device);
-  Shaping shaping(const at::Tensor& values, const at::Tensor& gradients, Path path) const;
-  double norm(const at::Tensor& values, const at::Tensor& gradients, Path path) const;
+  void build_segments();
+  bool extends(const Segment& segment, std::size_t slice) const;
+  void move_state_to(const at::Device& device);
+  GradientTransform gradient_transform(const at::Tensor& values, const at::Tensor& gradients, CodePath path) const;
+  double gradient_norm(const at::Tensor& values, const at::Tensor& gradients, CodePath path) const;
   template <class Formula>
-  void pass(const Formula& formula, const Shaping& shaped, const Segment& segment, at::Tensor& values,
-            const at::Tensor& gradients, Path path);
-  void step_matrix(const Muon& muon, const Step& step, const Shaping& shaped, const Segment& segment,
-                   at::Tensor& values, const at::Tensor& gradients);
+  void apply(const Formula& formula, const GradientTransform& transform, const Segment& segment, at::Tensor& values,
+             const at::Tensor& gradients, CodePath path);
+  void step_matrix(const Muon& muon, const OptimizerStep& step, const GradientTransform& transform,
+                   const Segment& segment, at::Tensor& values, const at::Tensor& gradients);
 
   Rule rule_;
   GradientOptions options_;
-  std::vector<Piece> pieces_;
-  std::vector<bool> trainable_, decayed_;  // of each piece
-  std::vector<std::int64_t> steps_;        // made by each piece
-  std::vector<double> momentum_products_;  // of each piece, NAdam's
-  std::vector<Segment> segments_;          // all that is trainable
-  std::vector<at::Tensor> slots_;          // f32 [P], as the rule names them
-  std::int64_t count_;                     // of all parameters
+  std::vector<ParameterSlice> slices_;
+  std::vector<bool> trainable_, decayed_;  // per parameter
+  std::vector<std::int64_t> steps_;        // number of updates per parameter
+  std::vector<double> momentum_products_;  // of NAdam, per parameter
+  std::vector<Segment> segments_;          // of all trainable parameters
+  std::vector<at::Tensor> slots_;          // f32 [P] each, in the order of rule.slots()
+  std::int64_t count_;                     // number of elements of all parameters
 };
 
 }  // namespace mnistcnn::train

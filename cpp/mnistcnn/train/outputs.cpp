@@ -16,7 +16,8 @@ OutputKind output_kind(const network::Network& network) {
 
 engine::LossKind fitting_loss(OutputKind kind) {
   if (kind == OutputKind::kProbabilities)
-    throw std::invalid_argument("the network ends in Softmax; end it with LogSoftmax or with logits, or choose a loss");
+    throw std::invalid_argument(
+        "no default loss for a network that ends in Softmax; end it with LogSoftmax or logits, or set the loss");
   return kind == OutputKind::kLogits ? engine::LossKind::kCrossEntropy : engine::LossKind::kNegativeLogLikelihood;
 }
 
@@ -24,7 +25,7 @@ std::int64_t class_count(const network::Network& network) {
   const network::Shape& shape = network.analysis.nodes.back().output_shape;
   if (shape.size() != 1)
     throw std::invalid_argument(common::text("the network's output ", common::bracketed(shape),
-                                             " is not a flat row of classes; end it with Flatten()"));
+                                             " is not flat, [classes]; add Flatten() at the end"));
   return shape[0];
 }
 

@@ -7,23 +7,24 @@
 #include "mnistcnn/engine/loss.h"
 #include "mnistcnn/network/tensors.h"
 
+// The outputs of classifiers: logits, log-probabilities or probabilities.
 namespace mnistcnn::train {
 
 enum class OutputKind { kLogits, kLogProbabilities, kProbabilities };
 
-// What the outputs of a network are: it ends in LogSoftmax, in Softmax, or in logits.
+// Return the kind of outputs, determined by the last layer: LogSoftmax, Softmax, or any other (logits).
 OutputKind output_kind(const network::Network& network);
 
-// The loss that fits. Throw std::invalid_argument for probabilities: a loss needs their logarithms.
+// Return the default loss. Throw std::invalid_argument for probabilities: the losses require their logarithms.
 engine::LossKind fitting_loss(OutputKind kind);
 
-// The number of classes. Throw std::invalid_argument unless the output of an image is a flat row.
+// Return the number of classes. Throw std::invalid_argument unless the output has the shape [classes].
 std::int64_t class_count(const network::Network& network);
 
-// Throw std::invalid_argument unless every label is one of the classes.
+// Throw std::invalid_argument unless all labels are in [0, classes).
 void check_labels(std::span<const std::int64_t> labels, std::int64_t classes);
 
-// Probabilities that are 0 count as the smallest positive normal number.
+// Return the logarithm. Probabilities are clamped to the smallest positive normal float, so the result is finite.
 at::Tensor log_of_probabilities(const at::Tensor& probabilities);
 
 }  // namespace mnistcnn::train

@@ -12,17 +12,17 @@
 namespace mnistcnn::train {
 namespace {
 
-double real(std::int64_t number) { return static_cast<double>(number); }
+double to_double(std::int64_t number) { return static_cast<double>(number); }
 
 double power(double base, std::int64_t exponent) {
-  const double result = std::pow(base, real(exponent));
+  const double result = std::pow(base, to_double(exponent));
   if (!std::isfinite(result))
     throw std::overflow_error(common::text("the learning rate overflows: gamma ** n with gamma=", base,
-                                           " and n=", exponent, "; give a gamma of at most 1"));
+                                           " and n=", exponent, "; use gamma <= 1"));
   return result;
 }
 
-double half_cosine(double part) { return 1 + std::cos(std::numbers::pi * part); }
+double half_cosine(double fraction) { return 1 + std::cos(std::numbers::pi * fraction); }
 
 double rate_of(const ConstantLR& schedule, const SchedulePlan& plan, std::int64_t epoch) {
   return plan.learning_rate * (epoch < schedule.total_iters ? schedule.factor : 1.0);
@@ -41,45 +41,46 @@ double rate_of(const ExponentialLR& schedule, const SchedulePlan& plan, std::int
   return plan.learning_rate * power(schedule.gamma, epoch);
 }
 
-// epochs_done: may be a fraction, within an epoch
+// epochs_done: fractional within an epoch
 double cosine_rate(const CosineAnnealing& schedule, const SchedulePlan& plan, double epochs_done) {
-  const double warmup = real(schedule.warmup_epochs);
+  const double warmup = to_double(schedule.warmup_epochs);
   if (epochs_done < warmup) {
     const double rise = (1 - schedule.warmup_start) * epochs_done / warmup;
     return plan.learning_rate * (schedule.warmup_start + rise);
   }
-  const double length = real(schedule.t_max.value_or(plan.epochs - schedule.warmup_epochs));
-  const double swing = (1 + std::cos(std::numbers::pi * (epochs_done - warmup) / length)) / 2;
-  return schedule.eta_min + (plan.learning_rate - schedule.eta_min) * swing;
+  const double length = to_double(schedule.t_max.value_or(plan.epochs - schedule.warmup_epochs));
+  const double cosine_factor = (1 + std::cos(std::numbers::pi * (epochs_done - warmup) / length)) / 2;
+  return schedule.eta_min + (plan.learning_rate - schedule.eta_min) * cosine_factor;
 }
 
 double rate_of(const CosineAnnealing& schedule, const SchedulePlan& plan, std::int64_t epoch) {
-  return cosine_rate(schedule, plan, real(epoch));
+  return cosine_rate(schedule, plan, to_double(epoch));
 }
 
-// A corner of the cycle: the value that a step has.
-struct Corner {
+// A point where two phases of the cycle meet.
+struct CyclePoint {
   double step, value;
 };
 
-double between(const OneCycleLR& schedule, double first, double last, double part) {
-  if (schedule.anneal_strategy == Annealing::kLinear) return first + (last - first) * part;
-  return last + (first - last) / 2 * half_cosine(part);
+double interpolate(const OneCycleLR& schedule, double first, double last, double fraction) {
+  if (schedule.anneal_strategy == Annealing::kLinear) return first + (last - first) * fraction;
+  return last + (first - last) / 2 * half_cosine(fraction);
 }
 
-// From start to top to end; with three phases back to the start before the end.
+// Two phases: start, top, end. Three phases: start, top, start, end.
 double cycle_value(const OneCycleLR& schedule, const SchedulePlan& plan, std::int64_t step, double start, double top,
                    double end) {
-  const double total = real(plan.epochs * plan.steps);
+  const double total = to_double(plan.epochs * plan.steps);
   const double peak = schedule.pct_start * total - 1;
-  const std::array<Corner, 4> four{{{0, start}, {peak, top}, {2 * peak, start}, {total - 1, end}}};
-  const std::array<Corner, 3> three{{four[0], four[1], four[3]}};
-  const std::span<const Corner> corners = schedule.three_phase ? std::span<const Corner>(four) : three;
+  const std::array<CyclePoint, 4> four_points{{{0, start}, {peak, top}, {2 * peak, start}, {total - 1, end}}};
+  const std::array<CyclePoint, 3> three_points{{four_points[0], four_points[1], four_points[3]}};
+  const std::span<const CyclePoint> points =
+      schedule.three_phase ? std::span<const CyclePoint>(four_points) : three_points;
   std::size_t right = 1;
-  while (real(step) > corners[right].step && corners[right].step != corners.back().step) ++right;
-  const Corner &from = corners[right - 1], &to = corners[right];
-  const double part = to.step != from.step ? (real(step) - from.step) / (to.step - from.step) : 1.0;
-  return between(schedule, from.value, to.value, part);
+  while (to_double(step) > points[right].step && points[right].step != points.back().step) ++right;
+  const CyclePoint &from = points[right - 1], &to = points[right];
+  const double fraction = to.step != from.step ? (to_double(step) - from.step) / (to.step - from.step) : 1.0;
+  return interpolate(schedule, from.value, to.value, fraction);
 }
 
 double cycle_rate(const OneCycleLR& schedule, const SchedulePlan& plan, std::int64_t step) {
@@ -98,8 +99,8 @@ Rates rates_of(const auto& schedule, const SchedulePlan& plan, std::int64_t epoc
 Rates rates_of(const CosineAnnealing& schedule, const SchedulePlan& plan, std::int64_t epoch) {
   Rates result;
   for (std::int64_t step = 0; step < plan.steps; ++step) {
-    const double within = schedule.per_step ? real(step) / real(plan.steps) : 0;
-    result.learning_rates.push_back(cosine_rate(schedule, plan, real(epoch) + within));
+    const double within = schedule.per_step ? to_double(step) / to_double(plan.steps) : 0;
+    result.learning_rates.push_back(cosine_rate(schedule, plan, to_double(epoch) + within));
   }
   return result;
 }
@@ -125,8 +126,8 @@ void check_plan(const CosineAnnealing& schedule, const SchedulePlan& plan) {
 
 void check_plan(const OneCycleLR& schedule, const SchedulePlan& plan) {
   if (schedule.cycle_momentum && !plan.momentum)
-    throw std::invalid_argument("OneCycleLR has no momentum to cycle in this optimizer; say cycle_momentum=False");
-  if (plan.epochs * plan.steps < 2) throw std::invalid_argument("OneCycleLR needs a run of at least 2 steps");
+    throw std::invalid_argument("OneCycleLR: the optimizer has no momentum to cycle; set cycle_momentum=False");
+  if (plan.epochs * plan.steps < 2) throw std::invalid_argument("OneCycleLR requires a run of at least 2 steps");
 }
 
 }  // namespace

@@ -5,26 +5,26 @@
 #include <variant>
 #include <vector>
 
-// Learning rate schedules in closed form: the rates of an epoch are a function of the plan of the run and the number of
-// the epoch, so that a resumed run continues exactly. The values are those of torch.optim.lr_scheduler. Each struct
-// lists its fields once, in `visit`; the Python classes of the same names explain them and have checked their values.
+// Learning rate schedules in closed form: the rates of an epoch are a function of SchedulePlan and the number of the
+// epoch, so resumed runs are exact. The values are those of torch.optim.lr_scheduler. Each struct lists its fields in
+// `visit`. The Python classes of the same names document the fields and validate their values.
 namespace mnistcnn::train {
 
-// What a schedule must know of a run.
+// Properties of a run that schedules depend on.
 struct SchedulePlan {
   double learning_rate = 0.01;     // of the optimizer
   std::int64_t epochs = 1;         // of the whole run
   std::int64_t steps = 1;          // of each epoch
-  std::optional<double> momentum;  // of the optimizer, or its beta1; none: it has neither
+  std::optional<double> momentum;  // momentum or beta1 of the optimizer; nullopt if it has neither
 };
 
-// One number per step of an epoch.
+// Learning rates and momenta of an epoch, one element per step.
 struct Rates {
   std::vector<double> learning_rates;
-  std::vector<double> momenta{};  // empty: the optimizer's own
+  std::vector<double> momenta{};  // empty: the momentum of the optimizer
 };
 
-// The learning rate times `factor` for the first `total_iters` epochs.
+// Multiplies the learning rate by `factor` during the first `total_iters` epochs.
 struct ConstantLR {
   static constexpr std::string_view kKind = "ConstantLR";
   double factor = 1;
@@ -35,7 +35,7 @@ struct ConstantLR {
   }
 };
 
-// The learning rate times `gamma` after every `step_size` epochs.
+// Multiplies the learning rate by `gamma` every `step_size` epochs.
 struct StepLR {
   static constexpr std::string_view kKind = "StepLR";
   std::int64_t step_size = 1;
@@ -46,7 +46,7 @@ struct StepLR {
   }
 };
 
-// The learning rate times `gamma` after each of the milestones, numbers of epochs.
+// Multiplies the learning rate by `gamma` at each milestone (number of completed epochs).
 struct MultiStepLR {
   static constexpr std::string_view kKind = "MultiStepLR";
   std::vector<std::int64_t> milestones;
@@ -57,21 +57,21 @@ struct MultiStepLR {
   }
 };
 
-// The learning rate times `gamma` after every epoch.
+// Multiplies the learning rate by `gamma` after every epoch.
 struct ExponentialLR {
   static constexpr std::string_view kKind = "ExponentialLR";
   double gamma = 1;
   static void visit(auto& self, auto&& field) { field("gamma", self.gamma); }
 };
 
-// A linear warm-up, then half a cosine down to `eta_min`.
+// Linear warm-up, then cosine annealing to `eta_min`.
 struct CosineAnnealing {
   static constexpr std::string_view kKind = "CosineAnnealing";
-  std::optional<std::int64_t> t_max;  // epochs of the half cosine; none: all that the warm-up leaves
+  std::optional<std::int64_t> t_max;  // length of the annealing in epochs; nullopt: all epochs after the warm-up
   double eta_min = 0;
   std::int64_t warmup_epochs = 0;
-  double warmup_start = 0.01;  // the warm-up rises from this fraction of the learning rate
-  bool per_step = true;        // whether each step has its own rate, or each epoch
+  double warmup_start = 0.01;  // initial rate of the warm-up, as a fraction of the learning rate
+  bool per_step = true;        // update the rate every step instead of every epoch
   static void visit(auto& self, auto&& field) {
     field("t_max", self.t_max);
     field("eta_min", self.eta_min);
@@ -108,13 +108,13 @@ struct OneCycleLR {
 
 using Schedule = std::variant<ConstantLR, StepLR, MultiStepLR, ExponentialLR, CosineAnnealing, OneCycleLR>;
 
-// The learning rate of the first step of an epoch; epochs are counted from 0.
+// Return the learning rate of the first step of an epoch. Epochs are counted from 0.
 double epoch_rate(const Schedule& schedule, const SchedulePlan& plan, std::int64_t epoch);
 
-// The rates of every step of an epoch.
+// Return the rates of all steps of an epoch.
 Rates rates(const Schedule& schedule, const SchedulePlan& plan, std::int64_t epoch);
 
-// Throw std::invalid_argument if the schedule can't be used in such a run.
+// Throw std::invalid_argument if the schedule is not applicable to the run.
 void check(const Schedule& schedule, const SchedulePlan& plan);
 
 }  // namespace mnistcnn::train

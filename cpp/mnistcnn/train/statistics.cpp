@@ -18,8 +18,8 @@
 namespace mnistcnn::train {
 namespace {
 
-// The share of a batch in running statistics that start from nothing; 0 where they never change.
-double first_share(const network::Layer& layer) {
+// Return the weight of a batch in the running statistics after a reset; 0 if they are never updated.
+double batch_weight(const network::Layer& layer) {
   return std::visit(
       [](const auto& each) -> double {
         using Kind = std::decay_t<decltype(each)>;
@@ -33,11 +33,11 @@ double first_share(const network::Layer& layer) {
       layer);
 }
 
-// The mean over all batches of what each leaves in running statistics that start from nothing.
+// Reset the running statistics to 0 before each batch, and return the mean of their values after each batch.
 at::Tensor mean_of_batches(FlatParameters& flat, const ModelView& model, std::span<const std::uint8_t> images,
                            std::int64_t count, std::int64_t batch_size, std::uint64_t seed, const OnImages& on_images) {
-  at::Tensor& running = flat.buffers;
-  at::Tensor mean = at::zeros_like(running);
+  at::Tensor& running_statistics = flat.buffers;
+  at::Tensor mean = at::zeros_like(running_statistics);
   const network::Shape& shape = model.network().graph.input_shape;
   at::Tensor floats = at::empty({std::min(batch_size, count), shape[0], shape[1], shape[2]}, at::kFloat);
   const std::vector<std::int64_t> order = data::plain_order(count);
@@ -46,11 +46,11 @@ at::Tensor mean_of_batches(FlatParameters& flat, const ModelView& model, std::sp
     const std::span<const std::int64_t> indices(order.data() + begin, static_cast<std::size_t>(size));
     const at::Tensor batch = floats.narrow(0, 0, size);
     gather({images.data(), indices, model.scaling.scale, model.scaling.shift}, shape, batch.mutable_data_ptr<float>());
-    running.zero_();
+    running_statistics.zero_();
     flat.counters.zero_();
-    model.engine->forward(flat.tensors, batch.to(running.device()), engine::Mode::kTrain,
+    model.engine->forward(flat.tensors, batch.to(running_statistics.device()), engine::Mode::kTrain,
                           {seed, static_cast<std::uint64_t>(batches)}, engine::Keep::kNothing);
-    mean.lerp_(running, 1 / static_cast<double>(++batches));
+    mean.lerp_(running_statistics, 1 / static_cast<double>(++batches));
     if (on_images) on_images(begin + size);
   }
   return mean;
@@ -70,10 +70,10 @@ void recompute_statistics(const ModelView& model, std::span<const std::uint8_t> 
   const at::Tensor before = flat.buffers.clone();
   const at::Tensor mean = mean_of_batches(flat, model, images, count, batch_size, seed, on_images);
   for (const network::TensorSpec& spec : network.analysis.buffers) {
-    const double share = first_share(network.graph.nodes[static_cast<std::size_t>(spec.node)].layer);
+    const double weight = batch_weight(network.graph.nodes[static_cast<std::size_t>(spec.node)].layer);
     const at::Tensor target = flat.buffers.narrow(0, spec.offset, spec.count);
-    target.copy_(share == 0 ? before.narrow(0, spec.offset, spec.count)
-                            : mean.narrow(0, spec.offset, spec.count).div(share));
+    target.copy_(weight == 0 ? before.narrow(0, spec.offset, spec.count)
+                             : mean.narrow(0, spec.offset, spec.count).div(weight));
   }
   flat.counters.fill_(batches);
   flat.write(tensors);

@@ -7,9 +7,9 @@
 
 namespace mnistcnn::train {
 
-// New running statistics for weights that no batch has met: the plain mean over the batches of one pass in training
-// mode (dropout included), as torch.optim.swa_utils.update_bn. Norms whose momentum is 0 keep theirs. An exception
-// leaves the model as it was.
+// Recompute the running statistics of all norms, for example after averaging weights: the mean over the batches of one
+// pass in training mode (including dropout), as torch.optim.swa_utils.update_bn does. Norms with momentum 0 are not
+// changed. If an exception is thrown, the model is unchanged.
 //   images: u8 [count, C, H, W]
 void recompute_statistics(const ModelView& model, std::span<const std::uint8_t> images, std::int64_t count,
                           std::int64_t batch_size, std::uint64_t seed, const OnImages& on_images = {});

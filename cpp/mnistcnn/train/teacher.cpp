@@ -17,17 +17,17 @@ at::Tensor per_channel(const std::vector<float>& numbers, const at::Device& devi
   return at::from_blob(const_cast<float*>(numbers.data()), {1, count, 1, 1}, at::kFloat).to(device);  // read only
 }
 
-// From the student's normalised pixels to the teacher's.
-at::Tensor seen_by(const ModelView& teacher, const at::Tensor& images, std::span<const float> scale,
-                   std::span<const float> shift) {
+// Convert images with the student's normalisation to the teacher's.
+at::Tensor renormalise_for(const ModelView& teacher, const at::Tensor& images, std::span<const float> scale,
+                           std::span<const float> shift) {
   if (std::ranges::equal(teacher.scaling.scale, scale) && std::ranges::equal(teacher.scaling.shift, shift))
     return images;
-  std::vector<float> ratio, rest;
+  std::vector<float> scale_ratio, shift_difference;
   for (std::size_t channel = 0; channel < scale.size(); ++channel) {
-    ratio.push_back(teacher.scaling.scale[channel] / scale[channel]);
-    rest.push_back(teacher.scaling.shift[channel] - shift[channel] * ratio.back());
+    scale_ratio.push_back(teacher.scaling.scale[channel] / scale[channel]);
+    shift_difference.push_back(teacher.scaling.shift[channel] - shift[channel] * scale_ratio.back());
   }
-  return images * per_channel(ratio, images.device()) + per_channel(rest, images.device());
+  return images * per_channel(scale_ratio, images.device()) + per_channel(shift_difference, images.device());
 }
 
 }  // namespace
@@ -38,17 +38,17 @@ std::vector<network::Tensors> tensors_of_teachers(const Distillation& distillati
   return result;
 }
 
-at::Tensor opinions(const Distillation& distillation, std::span<const network::Tensors> tensors,
-                    const at::Tensor& images, std::span<const float> scale, std::span<const float> shift) {
+at::Tensor teacher_probabilities(const Distillation& distillation, std::span<const network::Tensors> tensors,
+                                 const at::Tensor& images, std::span<const float> scale, std::span<const float> shift) {
   const at::NoGradGuard guard;
   at::Tensor sum;
   for (std::size_t i = 0; i < distillation.teachers.size(); ++i) {
     const ModelView& teacher = distillation.teachers[i];
-    at::Tensor outputs = teacher.engine->forward(tensors[i], seen_by(teacher, images, scale, shift),
+    at::Tensor outputs = teacher.engine->forward(tensors[i], renormalise_for(teacher, images, scale, shift),
                                                  engine::Mode::kEvaluate, {}, engine::Keep::kNothing);
     if (output_kind(teacher.network()) == OutputKind::kProbabilities) outputs = log_of_probabilities(outputs);
-    const at::Tensor opinion = at::softmax(outputs / distillation.temperature, 1);
-    sum = sum.defined() ? sum + opinion : opinion;
+    const at::Tensor probabilities = at::softmax(outputs / distillation.temperature, 1);
+    sum = sum.defined() ? sum + probabilities : probabilities;
   }
   return (sum / static_cast<double>(distillation.teachers.size())).cpu().contiguous();
 }

@@ -6,20 +6,22 @@
 
 #include "mnistcnn/train/model_view.h"
 
+// Knowledge distillation.
 namespace mnistcnn::train {
 
-// Hinton's: weight * temperature^2 * KL(teachers || student), both softened, + (1 - weight) * the loss of the labels.
+// Distillation loss of Hinton et al.: weight * T^2 * KL(teachers || student) + (1 - weight) * loss of the labels, where
+// the logits of both are divided by the temperature T.
 struct Distillation {
-  std::vector<ModelView> teachers;  // trained models with engines of their own
+  std::vector<ModelView> teachers;  // trained models; each has its own engine
   double temperature = 4, weight = 0.5;
 };
 
-// The present tensors of each teacher.
+// Return the current tensors of each teacher.
 std::vector<network::Tensors> tensors_of_teachers(const Distillation& distillation);
 
-// images: f32 [B, C, H, W], pixel * scale + shift as the student takes them; tensors: of each teacher -> f32 [B,
-// classes] on the CPU: the mean of the teachers' softened probabilities.
-at::Tensor opinions(const Distillation& distillation, std::span<const network::Tensors> tensors,
-                    const at::Tensor& images, std::span<const float> scale, std::span<const float> shift);
+// Return the mean of the teachers' softened probabilities, f32 [B, classes] on the CPU. tensors: one element per
+// teacher. images: f32 [B, C, H, W] with the student's normalisation, pixel * scale + shift.
+at::Tensor teacher_probabilities(const Distillation& distillation, std::span<const network::Tensors> tensors,
+                                 const at::Tensor& images, std::span<const float> scale, std::span<const float> shift);
 
 }  // namespace mnistcnn::train

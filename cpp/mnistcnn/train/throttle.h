@@ -3,7 +3,7 @@
 
 namespace mnistcnn::train {
 
-// Lets a report through at most every 50 ms, so that reporting never costs what it reports on.
+// Rate limiter for progress callbacks: `due` returns true at most every 50 ms.
 class Throttle {
  public:
   bool due() {

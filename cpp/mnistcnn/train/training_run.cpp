@@ -9,33 +9,35 @@
 namespace mnistcnn::train {
 namespace {
 
-using data::augmentation::Plan;
+using data::augmentation::AugmentationPlan;
 using data::augmentation::Size;
 
 constexpr std::string_view kOptimizer = "optimizer.", kAveraging = "averaging.";
 using NamedTensors = std::map<std::string, at::Tensor>;
 
-Loss loss_of(const Recipe& recipe, const network::Network& network) {
-  Loss loss = recipe.loss.value_or(Loss{});
+TrainingLoss loss_of(const Recipe& recipe, const network::Network& network) {
+  TrainingLoss loss = recipe.loss.value_or(TrainingLoss{});
   if (!recipe.loss) loss.plain.kind = fitting_loss(output_kind(network));
   check_class_weights(loss, class_count(network));
   return loss;
 }
 
-std::vector<Range> all_parameters(const network::Analysis& analysis) { return {{0, analysis.parameter_count}}; }
+std::vector<ParameterRange> all_parameters(const network::Analysis& analysis) {
+  return {{0, analysis.parameter_count}};
+}
 
 Optimizer optimizer_of(const Recipe& recipe, std::optional<double> momentum, const network::Analysis& analysis) {
   const Rule rule = momentum ? with_momentum(recipe.optimizer, *momentum) : recipe.optimizer;
-  return {rule, recipe.gradients, pieces_of(analysis), all_parameters(analysis), recipe.undecayed};
+  return {rule, recipe.gradients, parameter_slices(analysis), all_parameters(analysis), recipe.undecayed};
 }
 
 network::Shape shape_of(const Size& size) { return {size.channels, size.height, size.width}; }
 
-void add_under(std::string_view prefix, const NamedTensors& from, NamedTensors& to) {
+void add_with_prefix(std::string_view prefix, const NamedTensors& from, NamedTensors& to) {
   for (const auto& [name, tensor] : from) to[std::string(prefix) + name] = tensor;
 }
 
-NamedTensors under(std::string_view prefix, const NamedTensors& tensors) {
+NamedTensors with_prefix(std::string_view prefix, const NamedTensors& tensors) {
   NamedTensors result;
   for (const auto& [name, tensor] : tensors)
     if (name.starts_with(prefix)) result[name.substr(prefix.size())] = tensor;
@@ -46,7 +48,7 @@ NamedTensors under(std::string_view prefix, const NamedTensors& tensors) {
 
 TrainingRun::TrainingRun(const ModelView& model, Recipe recipe, std::optional<double> scheduled_momentum)
     : recipe_(std::move(recipe)),
-      task_{loss_of(recipe_, model.network()), recipe_.mixing},
+      objective_{loss_of(recipe_, model.network()), recipe_.mixing},
       optimizer_(optimizer_of(recipe_, scheduled_momentum, model.network().analysis)) {
   start_averaging(model);
 }
@@ -66,7 +68,7 @@ void TrainingRun::continue_after(const ModelView& model, std::uint64_t epochs, s
 EpochResult TrainingRun::next_epoch(const ModelView& model, const data::ImageSet& set, const Rates& rates,
                                     const Listeners& listeners, std::optional<Size> image) {
   const network::Shape& input = model.network().graph.input_shape;
-  const std::optional<Plan> plan = plan_for(input, image);
+  const std::optional<AugmentationPlan> plan = plan_for(input, image);
   check_set(model.network(), plan ? shape_of(plan->input()) : input, set);
   start_averaging(model);
   const EpochOptions options{.batch_size = recipe_.batch_size,
@@ -76,20 +78,21 @@ EpochResult TrainingRun::next_epoch(const ModelView& model, const data::ImageSet
                              .shuffle = recipe_.shuffle,
                              .rates = rates,
                              .augmentation = plan ? &*plan : nullptr};
-  const EpochResult result = train_epoch(model, optimizer_, averaging_.get(), set, task_, options, listeners);
+  const EpochResult result = train_epoch(model, optimizer_, averaging_.get(), set, objective_, options, listeners);
   ++epochs_;
   steps_ += result.step_losses.size();
   return result;
 }
 
-// The augmentation made ready for images of this size; it must end with those that the network takes.
-std::optional<Plan> TrainingRun::plan_for(const network::Shape& input, std::optional<Size> image) const {
+// Prepare the augmentation for images of this size. Throw std::invalid_argument unless the output has the input shape
+// of the network.
+std::optional<AugmentationPlan> TrainingRun::plan_for(const network::Shape& input, std::optional<Size> image) const {
   if (recipe_.augmentation.empty()) return std::nullopt;
-  Plan plan(recipe_.augmentation, image.value_or(Size{input[0], input[1], input[2]}));
-  const network::Shape given = shape_of(plan.input()), made = shape_of(plan.output());
-  if (made != input)
-    throw std::invalid_argument(common::text("the augmentation makes images of shape ", common::bracketed(made), " of ",
-                                             common::bracketed(given), ", but the model takes ",
+  AugmentationPlan plan(recipe_.augmentation, image.value_or(Size{input[0], input[1], input[2]}));
+  const network::Shape input_shape = shape_of(plan.input()), produced = shape_of(plan.output());
+  if (produced != input)
+    throw std::invalid_argument(common::text("the augmentation produces images of shape ", common::bracketed(produced),
+                                             " from ", common::bracketed(input_shape), ", but the model requires ",
                                              common::bracketed(input)));
   return plan;
 }
@@ -115,14 +118,14 @@ void TrainingRun::finish(const ModelView& model, std::span<const std::uint8_t> i
 
 TrainingRun::State TrainingRun::state() const {
   State state{epochs_, steps_};
-  add_under(kOptimizer, optimizer_.state(), state.tensors);
-  if (averaging_) add_under(kAveraging, averaging_->state(), state.tensors);
+  add_with_prefix(kOptimizer, optimizer_.state(), state.tensors);
+  if (averaging_) add_with_prefix(kAveraging, averaging_->state(), state.tensors);
   return state;
 }
 
 void TrainingRun::restore(const State& state) {
-  optimizer_.restore(under(kOptimizer, state.tensors));
-  if (averaging_) averaging_->restore(under(kAveraging, state.tensors));
+  optimizer_.restore(with_prefix(kOptimizer, state.tensors));
+  if (averaging_) averaging_->restore(with_prefix(kAveraging, state.tensors));
   epochs_ = state.epochs;
   steps_ = state.steps;
 }

@@ -1,5 +1,5 @@
-// Assignment 7 of a course on PyTorch: eight models, from a skeleton of 6.4 million parameters down to 5,400. The
-// golden table (tests/python/golden) lists them as source 000 and names no file.
+// Assignment 7 of a course on PyTorch: eight models, from 6.4 million parameters down to 5,400. They are source 000 in
+// the golden table (tests/python/golden), which gives no file.
 #include "mnistcnn/zoo/sources.h"
 
 namespace mnistcnn::zoo {
@@ -21,7 +21,7 @@ Block conv_norm_leaky_dropout(std::int64_t channels) {
   return sequential(conv(channels, 3, {.bias = false}), batch_norm(), leaky_relu(0.1), dropout(0));
 }
 
-Lines model1(std::int64_t classes) {
+Definition model1(std::int64_t classes) {
   return {
       {"conv1", conv(32, 3, {.padding = 1})},
       {"relu1", relu()},
@@ -43,7 +43,7 @@ Lines model1(std::int64_t classes) {
   };
 }
 
-Lines model2(std::int64_t classes) {
+Definition model2(std::int64_t classes) {
   return {
       {"convblock1", conv_norm_relu(10, 3, 1)},
       {"convblock2", conv_norm_relu(10, 3, 1)},
@@ -60,7 +60,7 @@ Lines model2(std::int64_t classes) {
   };
 }
 
-Lines model3(std::int64_t classes) {
+Definition model3(std::int64_t classes) {
   return {
       {"convblock1", conv_norm_relu(10, 3, 1)},
       {"convblock2", conv_norm_relu(10, 3, 1)},
@@ -79,12 +79,12 @@ Lines model3(std::int64_t classes) {
   };
 }
 
-// What models 4, 5 and 6 have in common; they differ in the channels of their 3 x 3 convolutions.
+// Channels of the 3 x 3 convolutions of models 4, 5 and 6, which are identical otherwise.
 struct Widths {
   std::int64_t block1, block2, block4, block5, block6, block7;
 };
 
-Lines models456(const Widths& widths, std::int64_t classes) {
+Definition models456(const Widths& widths, std::int64_t classes) {
   return {
       {"convblock1", conv_relu_norm_dropout(widths.block1)},
       {"convblock2", conv_relu_norm_dropout(widths.block2)},
@@ -101,11 +101,11 @@ Lines models456(const Widths& widths, std::int64_t classes) {
   };
 }
 
-Lines model4(std::int64_t classes) { return models456({16, 16, 16, 16, 16, 16}, classes); }
-Lines model5(std::int64_t classes) { return models456({8, 8, 16, 16, 16, 16}, classes); }
-Lines model6(std::int64_t classes) { return models456({8, 8, 8, 8, 32, 16}, classes); }
+Definition model4(std::int64_t classes) { return models456({16, 16, 16, 16, 16, 16}, classes); }
+Definition model5(std::int64_t classes) { return models456({8, 8, 16, 16, 16, 16}, classes); }
+Definition model6(std::int64_t classes) { return models456({8, 8, 8, 8, 32, 16}, classes); }
 
-Lines model7(std::int64_t classes) {
+Definition model7(std::int64_t classes) {
   return {
       {"convblock1", conv_relu_norm_dropout(8)},
       {"convblock2", conv_relu_norm_dropout(16)},
@@ -120,7 +120,7 @@ Lines model7(std::int64_t classes) {
   };
 }
 
-Lines model8(std::int64_t classes) {
+Definition model8(std::int64_t classes) {
   return {
       {"convblock1", conv_norm_leaky_dropout(8)},
       {"convblock2", conv_norm_leaky_dropout(16)},
@@ -141,17 +141,16 @@ Lines model8(std::int64_t classes) {
 std::vector<Entry> assignment7_entries() {
   const Citation citation{.project = "Assignment 7, models 1 to 8"};
   return {
-      {"assignment7_model1", "The large skeleton: seven convolutions with biases.", citation, model1},
-      {"assignment7_model2", "Batch norm, and a last convolution as large as its map.", citation, model2},
-      {"assignment7_model3",
-       "Global average pooling instead of the large convolution; its log-probabilities follow a ReLU.", citation,
-       model3},
+      {"assignment7_model1", "Baseline with seven convolutions with biases.", citation, model1},
+      {"assignment7_model2", "Batch norm, and a last convolution as large as its input.", citation, model2},
+      {"assignment7_model3", "Global average pooling instead of the large convolution; log-softmax follows a ReLU.",
+       citation, model3},
       {"assignment7_model4", "Batch norm after the activation, dropout in every block.", citation, model4},
-      {"assignment7_model5", "Model 4 with a narrower beginning.", citation, model5},
-      {"assignment7_model6", "Model 5 with other widths.", citation, model6},
-      {"assignment7_model7", "Four blocks and a global average.", citation, model7},
+      {"assignment7_model5", "Model 4 with fewer channels in the first layers.", citation, model5},
+      {"assignment7_model6", "Model 5 with other numbers of channels.", citation, model6},
+      {"assignment7_model7", "Four blocks and global average pooling.", citation, model7},
       {"assignment7_model8", "Leaky ReLUs, and a dropout of probability 0.", citation, model8,
-       data::kUnit},  // its author feeds pixels / 255
+       data::kUnit},  // the author scales pixels to [0, 1]
   };
 }
 

@@ -1,11 +1,11 @@
-// Three networks for small budgets of parameters, trained by one script. The golden table (tests/python/golden) lists
-// them as source 002 and names no file.
+// Three networks with few parameters, trained by one script. They are source 002 in the golden table
+// (tests/python/golden), which gives no file.
 #include "mnistcnn/zoo/sources.h"
 
 namespace mnistcnn::zoo {
 namespace {
 
-Lines budget_model1(std::int64_t classes) {
+Definition budget_model1(std::int64_t classes) {
   return {
       {"conv1", conv(8, 3, {.padding = 1})},
       {"relu1", relu()},
@@ -20,7 +20,7 @@ Lines budget_model1(std::int64_t classes) {
   };
 }
 
-Lines budget_model2(std::int64_t classes) {
+Definition budget_model2(std::int64_t classes) {
   return {
       {"conv1", conv(6, 3, {.padding = 1})},
       {"relu1", relu()},
@@ -36,7 +36,7 @@ Lines budget_model2(std::int64_t classes) {
   };
 }
 
-Lines budget_model3(std::int64_t classes) {
+Definition budget_model3(std::int64_t classes) {
   return {
       {"conv1", conv(4, 3, {.padding = 1})},
       {"bn1", batch_norm()},
@@ -71,9 +71,9 @@ Lines budget_model3(std::int64_t classes) {
 std::vector<Entry> budget_entries() {
   const Citation citation{.project = "Networks for small budgets of parameters, models 1 to 3"};
   return {
-      {"budget_model1", "Two convolutions and two linear layers; gives logits.", citation, budget_model1},
-      {"budget_model2", "Model 1, narrower and with dropout; gives logits.", citation, budget_model2},
-      {"budget_model3", "Convolutions down to a single pixel; gives logits that passed a ReLU.", citation,
+      {"budget_model1", "Two convolutions and two linear layers; outputs logits.", citation, budget_model1},
+      {"budget_model2", "Model 1 with fewer channels and dropout; outputs logits.", citation, budget_model2},
+      {"budget_model3", "Convolutions and pooling down to one pixel; outputs logits after a ReLU.", citation,
        budget_model3},
   };
 }

@@ -4,14 +4,14 @@
 
 namespace mnistcnn::zoo {
 
-network::Graph chain(network::Shape input_shape, const Lines& lines) {
+network::Graph sequential_graph(network::Shape input_shape, const Definition& definition) {
   network::Graph graph{std::move(input_shape), {}};
-  int before = network::kInputImage;
-  for (const Line& line : lines) {
-    for (std::size_t i = 0; i < line.layers.size(); ++i) {
-      const std::string name = line.numbered ? common::text(line.name, '.', i) : line.name;
-      graph.nodes.push_back({name, line.layers[i], {before}});
-      ++before;
+  int previous = network::kInputImage;
+  for (const NamedBlock& block : definition) {
+    for (std::size_t i = 0; i < block.layers.size(); ++i) {
+      const std::string name = block.numbered ? common::text(block.name, '.', i) : block.name;
+      graph.nodes.push_back({name, block.layers[i], {previous}});
+      ++previous;
     }
   }
   return graph;

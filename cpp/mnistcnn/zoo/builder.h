@@ -6,19 +6,19 @@
 
 #include "mnistcnn/network/graph.h"
 
-// Writes a network as its author does, one line per layer or block:
+// Definition of sequential networks, one line per layer or block:
 //
 //   return {
 //       {"conv1", conv(8, 3, {.padding = 1})},
-//       {"block", sequential(batch_norm(), relu())},  // its layers are called "block.0" and "block.1"
+//       {"block", sequential(batch_norm(), relu())},  // layers "block.0" and "block.1"
 //       {"pool1", max_pool(2)},
 //   };
 //
-// Each function returns the layer of torch.nn that it is named after, with PyTorch's defaults. Kernels are square.
+// Each function returns the torch.nn layer of the same name with PyTorch's defaults. Kernels are square.
 namespace mnistcnn::zoo {
 
 struct ConvOptions {
-  std::int64_t padding = 0;  // zeros on every side
+  std::int64_t padding = 0;  // on every side
   bool bias = true;
 };
 
@@ -59,7 +59,7 @@ inline network::Layer dropout(double probability) { return network::Dropout{prob
 inline network::Layer flatten() { return network::Flatten{}; }
 inline network::Layer log_softmax() { return network::LogSoftmax{}; }
 
-// Layers that run one after the other under one name.
+// A sequence of layers, like torch.nn.Sequential.
 using Block = std::vector<network::Layer>;
 
 template <class... Layers>
@@ -67,19 +67,20 @@ Block sequential(Layers... layers) {
   return {std::move(layers)...};
 }
 
-// A line of a network: a layer under its own name, or a block whose layers are numbered under its name.
-struct Line {
-  Line(std::string line_name, network::Layer layer) : name(std::move(line_name)), layers{std::move(layer)} {}
-  Line(std::string line_name, Block block) : name(std::move(line_name)), layers(std::move(block)), numbered(true) {}
+// A layer with its name, or a block whose layers are named "<name>.0", "<name>.1", ...
+struct NamedBlock {
+  NamedBlock(std::string block_name, network::Layer layer) : name(std::move(block_name)), layers{std::move(layer)} {}
+  NamedBlock(std::string block_name, Block block)
+      : name(std::move(block_name)), layers(std::move(block)), numbered(true) {}
 
   std::string name;
   Block layers;
   bool numbered = false;
 };
 
-using Lines = std::vector<Line>;
+using Definition = std::vector<NamedBlock>;
 
-// The graph in which each layer takes the output of the one before.
-network::Graph chain(network::Shape input_shape, const Lines& lines);
+// Return the graph in which the input of each layer is the output of the previous one.
+network::Graph sequential_graph(network::Shape input_shape, const Definition& definition);
 
 }  // namespace mnistcnn::zoo

@@ -1,11 +1,11 @@
-// Session 5 of ERA, a course of The School of AI: the session's network without biases. The golden table
-// (tests/python/golden) lists it as source 001 and names no file.
+// Session 5 of ERA, a course of The School of AI: the network without biases. It is source 001 in the golden table
+// (tests/python/golden), which gives no file.
 #include "mnistcnn/zoo/sources.h"
 
 namespace mnistcnn::zoo {
 namespace {
 
-Lines era5_net(std::int64_t classes) {
+Definition era5_net(std::int64_t classes) {
   return {
       {"conv1", conv(32, 3, {.bias = false})},
       {"relu1", relu()},
@@ -30,7 +30,7 @@ Lines era5_net(std::int64_t classes) {
 std::vector<Entry> era5_entries() {
   const Citation citation{.project = "ERA session 5 (The School of AI)"};
   return {{"era5_net",
-           "Four wide convolutions and two linear layers, nothing with a bias; pooling comes before the activation.",
+           "Four wide convolutions and two linear layers, all without biases; pooling precedes the activation.",
            citation, era5_net}};
 }
 

@@ -1,11 +1,11 @@
-// A network for digit recognition with the layers L1 to L5. The golden table (tests/python/golden) lists it as source
-// 004 and names no file.
+// A network for digit recognition with layers L1 to L5. It is source 004 in the golden table (tests/python/golden),
+// which gives no file.
 #include "mnistcnn/zoo/sources.h"
 
 namespace mnistcnn::zoo {
 namespace {
 
-Lines recognition_cnn(std::int64_t classes) {
+Definition recognition_cnn(std::int64_t classes) {
   return {
       {"L1", sequential(conv(32, 3, {.padding = 1}), relu(), max_pool(2))},
       {"L2", sequential(conv(64, 3, {.padding = 1}), relu(), max_pool(2))},
@@ -22,7 +22,7 @@ Lines recognition_cnn(std::int64_t classes) {
 
 std::vector<Entry> recognition_entries() {
   const Citation citation{.project = "Digit recognition"};
-  return {{"recognition_cnn", "Two convolutions and three linear layers, 3.3 million parameters; gives logits.",
+  return {{"recognition_cnn", "Two convolutions and three linear layers, 3.3 million parameters; outputs logits.",
            citation, recognition_cnn}};
 }
 

@@ -5,7 +5,7 @@
 namespace mnistcnn::zoo {
 namespace {
 
-Citation in_class(std::string_view file) {
+Citation session7_citation(std::string_view file) {
   return {.project = "ShikhaERAV2/Session7",
           .session = "ERA V2 (The School of AI), session 7",
           .file = file,
@@ -26,7 +26,7 @@ Block only_conv(std::int64_t channels, std::int64_t kernel = 3) {
   return sequential(conv(channels, kernel, {.bias = false}));
 }
 
-Lines net1(std::int64_t classes) {
+Definition net1(std::int64_t classes) {
   return {
       {"convblock1", conv_norm_relu(8, 3, 1)},
       {"convblock2", conv_norm_relu(8, 3, 1)},
@@ -44,7 +44,7 @@ Lines net1(std::int64_t classes) {
   };
 }
 
-Lines net2(std::int64_t classes) {
+Definition net2(std::int64_t classes) {
   return {
       {"convblock1", conv_norm_relu(8, 3, 1)},
       {"convblock2", conv_norm_relu(8, 3, 1)},
@@ -63,7 +63,7 @@ Lines net2(std::int64_t classes) {
   };
 }
 
-Lines net(std::int64_t classes) {
+Definition net(std::int64_t classes) {
   return {
       {"convblock1", conv_norm_relu(4)},
       {"convblock2", conv_norm_relu(4)},
@@ -86,11 +86,13 @@ Lines net(std::int64_t classes) {
 
 std::vector<Entry> session7_entries() {
   return {
-      {"session7_net1", "The session's first step: 15,580 parameters.", in_class("model.py, class Net1"), net1},
-      {"session7_net2", "The second step: 12,704 parameters; its log-probabilities follow a ReLU.",
-       in_class("model.py, class Net2"), net2},
-      {"session7_net", "The third step, 7,596 parameters. Its last pool sees only the top-left 3x3 of a 5x5 map.",
-       in_class("model.py, class Net"), net},
+      {"session7_net1", "First step of the session: 15,580 parameters.", session7_citation("model.py, class Net1"),
+       net1},
+      {"session7_net2", "Second step: 12,704 parameters; log-softmax follows a ReLU.",
+       session7_citation("model.py, class Net2"), net2},
+      {"session7_net",
+       "Third step: 7,596 parameters. The last pooling layer uses only the top-left 3x3 of a 5x5 feature map.",
+       session7_citation("model.py, class Net"), net},
   };
 }
 

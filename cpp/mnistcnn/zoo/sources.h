@@ -3,7 +3,7 @@
 
 #include "mnistcnn/zoo/zoo.h"
 
-// The networks of each source project; one file per project.
+// Published networks, one function and one file per project.
 namespace mnistcnn::zoo {
 
 std::vector<Entry> assignment7_entries();

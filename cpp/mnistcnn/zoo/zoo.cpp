@@ -9,9 +9,9 @@
 namespace mnistcnn::zoo {
 namespace {
 
-constexpr std::int64_t kSide = 28;  // of MNIST's images, in pixels
+constexpr std::int64_t kSide = 28;  // height and width of MNIST images, in pixels
 
-std::vector<Entry> all_entries() {
+std::vector<Entry> collect_entries() {
   std::vector<Entry> all;
   for (const auto& source :
        {assignment7_entries(), era5_entries(), budget_entries(), session7_entries(), recognition_entries()})
@@ -22,7 +22,7 @@ std::vector<Entry> all_entries() {
 }  // namespace
 
 std::span<const Entry> entries() {
-  static const std::vector<Entry> all = all_entries();
+  static const std::vector<Entry> all = collect_entries();
   return all;
 }
 
@@ -31,11 +31,11 @@ const Entry& find(std::string_view name) {
   if (found != entries().end()) return *found;
   std::string names;
   for (const Entry& entry : entries()) names += common::text(names.empty() ? "" : ", ", entry.name);
-  throw std::invalid_argument(common::text("there is no model '", name, "'. Choose from: ", names));
+  throw std::invalid_argument(common::text("unknown model '", name, "'. Choose from: ", names));
 }
 
 network::Graph create(std::string_view name, std::int64_t classes, std::int64_t channels) {
-  return chain({channels, kSide, kSide}, find(name).lines(classes));
+  return sequential_graph({channels, kSide, kSide}, find(name).definition(classes));
 }
 
 }  // namespace mnistcnn::zoo

@@ -7,16 +7,16 @@
 #include "mnistcnn/network/graph.h"
 #include "mnistcnn/zoo/builder.h"
 
-// The published networks, layer by layer as their authors wrote them. The order of batch norm, activation and dropout
-// differs from network to network, and so does the meaning of the outputs. Names of layers are the authors', so their
-// state dicts load.
+// Published MNIST networks, reproduced layer by layer. The order of batch norm, activation and dropout and the kind of
+// outputs (logits or log-probabilities) differ between networks. Layers have the names of the original code, so its
+// state dicts can be loaded.
 namespace mnistcnn::zoo {
 
-// Where a network was published. A field is empty if it is not known.
+// Where a network was published. Unknown fields are empty.
 struct Citation {
   std::string_view project;
-  std::string_view session = {};  // of the course that set the task
-  std::string_view file = {};     // and the class in it
+  std::string_view session = {};  // course and session
+  std::string_view file = {};     // file and class
   std::string_view url = {};
 };
 
@@ -24,17 +24,17 @@ struct Entry {
   std::string_view name;
   std::string_view description;
   Citation citation;
-  Lines (*lines)(std::int64_t classes);
+  Definition (*definition)(std::int64_t classes);
   data::Normalization normalization = data::kMnist;
 };
 
-// All networks, source by source, in the order in which their authors present them.
+// Return all networks, grouped by source, in the order of the source.
 std::span<const Entry> entries();
 
-// Throws std::invalid_argument that lists all names unless there is an entry of this name.
+// Return the entry of this name. Throw std::invalid_argument, which lists all names, if there is none.
 const Entry& find(std::string_view name);
 
-// The network for images of 28 x 28 pixels.
+// Return the graph of a network for images of 28 x 28 pixels.
 network::Graph create(std::string_view name, std::int64_t classes = 10, std::int64_t channels = 1);
 
 }  // namespace mnistcnn::zoo

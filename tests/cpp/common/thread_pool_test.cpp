@@ -18,7 +18,7 @@ namespace {
 
 using mnistcnn::common::ThreadPool;
 
-// Each phase adds the result of a neighbouring task in the phase before, so a missing barrier changes the results.
+// Each phase adds the result of a neighbouring task of the previous phase, so a missing barrier changes the results.
 struct Relay {
   std::vector<long> now, next;
   int completions = 0;
@@ -45,7 +45,7 @@ std::vector<long> relay(ThreadPool& pool, int tasks, int phases, ThreadPool::Bor
   return relay.now;
 }
 
-// The system counts a joined thread for a moment longer: repeat while there are more than expected.
+// Return the number of threads. A joined thread may still be counted for a moment, so poll while there are too many.
 int threads_of_this_process(int expected) {
   for (int tries_left = 2500;; --tries_left) {
     int count = 0;
@@ -56,9 +56,9 @@ int threads_of_this_process(int expected) {
 }
 
 TEST(ThreadPool, RunsPhasesInOrderWithAnyNumberOfThreads) {
-  ThreadPool alone(1);
+  ThreadPool single_thread_pool(1);
   for (const int tasks : {1, 3, 8, 100, 3000}) {
-    const std::vector<long> expected = relay(alone, tasks, 50);
+    const std::vector<long> expected = relay(single_thread_pool, tasks, 50);
     for (const int threads : {2, 3, 8}) {
       ThreadPool pool(threads);
       for (int repeat = 0; repeat < 3; ++repeat) EXPECT_EQ(relay(pool, tasks, 50), expected) << tasks << " " << threads;
@@ -66,7 +66,7 @@ TEST(ThreadPool, RunsPhasesInOrderWithAnyNumberOfThreads) {
   }
 }
 
-TEST(ThreadPool, EmptyPhasesStillComplete) {
+TEST(ThreadPool, CompletesEmptyPhases) {
   ThreadPool pool(2);
   Relay relay(4);
   const std::vector<ThreadPool::Phase> list{{0, nullptr, Relay::complete, &relay},
@@ -84,14 +84,14 @@ TEST(ThreadPool, WakesBlockedThreads) {
   EXPECT_EQ(relay(pool, 6, 20), expected);
 }
 
-// While one thread is delayed in its task, the others run all other tasks.
-TEST(ThreadPool, OtherThreadsTakeOverTheTasksOfADelayedThread) {
+// While one thread is blocked in its task, the others execute all remaining tasks.
+TEST(ThreadPool, OtherThreadsExecuteTheTasksOfADelayedThread) {
   struct Delay {
     std::atomic<int> done{0};
     static void work(void* context, int task, int) {
       auto& self = *static_cast<Delay*>(context);
       if (task == 0)
-        while (self.done.load() < 7) std::this_thread::yield();  // ends only if the other seven are done meanwhile
+        while (self.done.load() < 7) std::this_thread::yield();  // ends only after the other seven tasks
       ++self.done;
     }
   } delay;
@@ -102,8 +102,8 @@ TEST(ThreadPool, OtherThreadsTakeOverTheTasksOfADelayedThread) {
 }
 
 TEST(ThreadPool, JoinsItsThreads) {
-  std::thread([] {}).join();                                    // a sanitizer starts a thread of its own with the first
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // wait until the joined one is not counted
+  std::thread([] {}).join();  // sanitizers start a thread of their own with the first one
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // wait until the joined thread is no longer counted
   const int before = threads_of_this_process(std::numeric_limits<int>::max());
   {
     ThreadPool pool(4);
@@ -113,13 +113,13 @@ TEST(ThreadPool, JoinsItsThreads) {
   EXPECT_EQ(threads_of_this_process(before), before);
 }
 
-// Starts so many threads, each a little later than the one before.
+// Provides `count` threads, each with a longer delay than the previous one.
 class SlowThreads final : public ThreadPool::BorrowedThreads {
  public:
-  explicit SlowThreads(int brought) : brought_(brought) {}
+  explicit SlowThreads(int count) : count_(count) {}
   void run_on_each(int, void (*run)(void* context, int thread), void* context) override {
     std::vector<std::thread> others;
-    for (int number = 1; number < brought_; ++number)
+    for (int number = 1; number < count_; ++number)
       others.emplace_back([=] {
         std::this_thread::sleep_for(std::chrono::microseconds(100 * number));
         run(context, number);
@@ -129,21 +129,21 @@ class SlowThreads final : public ThreadPool::BorrowedThreads {
   }
 
  private:
-  int brought_;
+  int count_;
 };
 
 TEST(ThreadPool, RunsOnAnyNumberOfBorrowedThreads) {
-  ThreadPool alone(1), pool(3);
-  const std::vector<long> expected = relay(alone, 12, 50);
+  ThreadPool single_thread_pool(1), pool(3);
+  const std::vector<long> expected = relay(single_thread_pool, 12, 50);
   EXPECT_EQ(relay(pool, 12, 50), expected);
-  for (const int brought : {1, 2, 3, 5}) {
-    SlowThreads threads(brought);
-    for (int repeat = 0; repeat < 5; ++repeat) EXPECT_EQ(relay(pool, 12, 50, &threads), expected) << brought;
+  for (const int count : {1, 2, 3, 5}) {
+    SlowThreads threads(count);
+    for (int repeat = 0; repeat < 5; ++repeat) EXPECT_EQ(relay(pool, 12, 50, &threads), expected) << count;
   }
   EXPECT_EQ(relay(pool, 12, 50), expected);
 }
 
-TEST(ThreadPool, StartsNoOwnThreadsWhileItBorrows) {
+TEST(ThreadPool, StartsNoOwnThreadsWhileBorrowing) {
   std::thread([] {}).join();
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
   const int before = threads_of_this_process(std::numeric_limits<int>::max());
@@ -156,13 +156,13 @@ TEST(ThreadPool, StartsNoOwnThreadsWhileItBorrows) {
 }
 
 #if !defined(__SANITIZE_THREAD__)
-TEST(ThreadPool, WorksInTheChildOfAFork) {
+TEST(ThreadPool, WorksInAForkedChild) {
   ThreadPool pool(3);
   const std::vector<long> expected = relay(pool, 8, 20);
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
-    alarm(20);  // a child that hangs dies
+    alarm(20);  // kill the child if it hangs
     _exit(relay(pool, 8, 20) == expected ? 0 : 1);
   }
   int status = 0;
@@ -172,7 +172,7 @@ TEST(ThreadPool, WorksInTheChildOfAFork) {
 }
 #endif
 
-TEST(Cores, AtLeastOneAndNoMoreThanTheMachineHas) {
+TEST(Cores, IsAtLeastOneAndAtMostHardwareConcurrency) {
   const int cores = mnistcnn::common::available_cores();
   EXPECT_GE(cores, 1);
   EXPECT_LE(cores, static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));

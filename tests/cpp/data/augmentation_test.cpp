@@ -10,7 +10,7 @@
 
 #include "mnistcnn/data/augmentation/augment.h"
 #include "mnistcnn/data/augmentation/fields.h"
-#include "mnistcnn/data/augmentation/shades.h"
+#include "mnistcnn/data/augmentation/pixel_ops.h"
 
 namespace mnistcnn::data::augmentation {
 namespace {
@@ -21,15 +21,15 @@ class Random {
  public:
   explicit Random(unsigned seed) : engine_(seed) {}
   double number(double low, double high) { return std::uniform_real_distribution<double>(low, high)(engine_); }
-  std::int64_t whole(std::int64_t low, std::int64_t high) {
+  std::int64_t integer(std::int64_t low, std::int64_t high) {
     return std::uniform_int_distribution<std::int64_t>(low, high)(engine_);
   }
   Pixels image(const Size& size) {
     Pixels pixels(static_cast<std::size_t>(size.bytes()));
-    for (auto& each : pixels) each = static_cast<std::uint8_t>(whole(0, 255));
+    for (auto& each : pixels) each = static_cast<std::uint8_t>(integer(0, 255));
     return pixels;
   }
-  Size size(std::int64_t most = 20) { return {whole(1, 3), whole(1, most), whole(1, most)}; }
+  Size size(std::int64_t largest = 20) { return {integer(1, 3), integer(1, largest), integer(1, largest)}; }
 
  private:
   std::mt19937 engine_;
@@ -45,27 +45,27 @@ int pixel_or(const Pixels& image, const Size& size, std::int64_t c, std::int64_t
 }
 
 Pixels apply(const Step& step, const Numbers& numbers, const Size& size, const Pixels& image) {
-  return Plan({step}, size).apply_first(numbers, image.data()).pixels;
+  return AugmentationPlan({step}, size).apply_first(numbers, image.data()).pixels;
 }
 
-Pixels run(const Plan& plan, const Pixels& image, const Occasion& occasion) {
+Pixels run(const AugmentationPlan& plan, const Pixels& image, const SampleKey& key) {
   Pixels out(static_cast<std::size_t>(plan.output().bytes()));
   std::vector<std::byte> scratch(plan.scratch_bytes());
-  plan.run(occasion, image.data(), out.data(), scratch.data());
+  plan.run(key, image.data(), out.data(), scratch.data());
   return out;
 }
 
-std::string refusal(std::vector<Step> steps, const Size& size) {
+std::string error_message(std::vector<Step> steps, const Size& size) {
   try {
-    return "none: " + std::to_string(Plan(std::move(steps), size).output().height);
+    return "none: " + std::to_string(AugmentationPlan(std::move(steps), size).output().height);
   } catch (const std::invalid_argument& error) {
     return error.what();
   }
 }
 
-// ---- warps beside slow twins; Pillow itself is compared in tests/python
+// ---- transforms against slow reference implementations; tests/python compares with Pillow
 
-TEST(Warp, NearestIsTheRoundedMatrixInWholeNumbers) {
+TEST(Warp, NearestUsesFixedPointCoordinates) {
   Random random(1);
   for (int round = 0; round < 300; ++round) {
     const Size size = random.size();
@@ -88,7 +88,7 @@ TEST(Warp, NearestIsTheRoundedMatrixInWholeNumbers) {
   }
 }
 
-TEST(Warp, BilinearIsTheWeightedMeanOfFourPixels) {
+TEST(Warp, BilinearIsAWeightedMeanOfFourPixels) {
   Random random(2);
   for (int round = 0; round < 300; ++round) {
     const Size size = random.size();
@@ -104,8 +104,8 @@ TEST(Warp, BilinearIsTheWeightedMeanOfFourPixels) {
           double expected = 0;
           for (std::int64_t v = 0; v < size.height; ++v)
             for (std::int64_t u = 0; u < size.width; ++u) {
-              const auto weight = [](double place, std::int64_t of, std::int64_t count) {
-                const double inside = std::clamp(place, 0.0, static_cast<double>(count - 1));
+              const auto weight = [](double coordinate, std::int64_t of, std::int64_t count) {
+                const double inside = std::clamp(coordinate, 0.0, static_cast<double>(count - 1));
                 return std::max(0.0, 1 - std::fabs(inside - static_cast<double>(of)));
               };
               expected += weight(at_x, u, size.width) * weight(at_y, v, size.height) * pixel(image, size, c, v, u);
@@ -120,21 +120,21 @@ TEST(Warp, BilinearIsTheWeightedMeanOfFourPixels) {
   }
 }
 
-TEST(Warp, WildCoefficientsAreOutside) {
+TEST(Warp, InvalidCoefficientsGiveFill) {
   const Size size{1, 5, 4};
   Random random(3);
   const Pixels image = random.image(size);
-  const double huge = 1e300, nothing = std::numeric_limits<double>::quiet_NaN();
+  const double huge = 1e300, not_a_number = std::numeric_limits<double>::quiet_NaN();
   for (const auto interpolation : {Interpolation::kNearest, Interpolation::kBilinear})
-    for (const double wild : {huge, -huge, nothing, std::numeric_limits<double>::infinity()}) {
+    for (const double invalid : {huge, -huge, not_a_number, std::numeric_limits<double>::infinity()}) {
       Pixels out(image.size());
-      warp({image.data(), size}, Matrix{wild, 1, 0, 1, wild, 0}, {interpolation, 7}, {5, 4}, out.data());
+      warp({image.data(), size}, Matrix{invalid, 1, 0, 1, invalid, 0}, {interpolation, 7}, {5, 4}, out.data());
       EXPECT_EQ(out, Pixels(image.size(), 7));
-      warp({image.data(), size}, Homography{1, 0, 0, 0, 1, 0, wild, 0}, {interpolation, 7}, out.data());
+      warp({image.data(), size}, Homography{1, 0, 0, 0, 1, 0, invalid, 0}, {interpolation, 7}, out.data());
     }
 }
 
-TEST(Geometry, QuarterTurnsOnlyRearrange) {
+TEST(Geometry, QuarterTurnsPermutePixels) {
   const Size size{1, 2, 3};
   const Pixels image{1, 2, 3, 4, 5, 6};
   Rotation step;
@@ -145,7 +145,7 @@ TEST(Geometry, QuarterTurnsOnlyRearrange) {
   EXPECT_EQ(apply(step, {630}, size, image), (Pixels{4, 1, 5, 2, 6, 3}));
 }
 
-TEST(Geometry, AHomographyLeadsCornersToCorners) {
+TEST(Geometry, HomographyMapsCornersToCorners) {
   Random random(4);
   for (int round = 0; round < 200; ++round) {
     const std::array<Point, 4> starts{Point{0, 0}, {27, 0}, {27, 27}, {0, 27}};
@@ -163,18 +163,18 @@ TEST(Geometry, AHomographyLeadsCornersToCorners) {
   EXPECT_FALSE(homography({Point{0, 0}, {0, 0}, {0, 0}, {0, 0}}, {Point{0, 0}, {0, 0}, {0, 0}, {0, 0}}));
 }
 
-TEST(Resize, IsAnAverageOfWhatItCovers) {
+TEST(Resize, IsATriangleFilter) {
   Random random(5);
   for (int round = 0; round < 200; ++round) {
     const Size size = random.size();
     const Pixels image = random.image(size);
-    const Sides to{random.whole(1, 25), random.whole(1, 25)};
+    const PlaneSize to{random.integer(1, 25), random.integer(1, 25)};
     const Pixels out = apply(augmentation::Resize{to}, {}, size, image);
     const auto weight = [](std::int64_t i, std::int64_t from, std::int64_t into, std::int64_t of) {
-      const double scale = static_cast<double>(from) / static_cast<double>(into), wide = std::max(scale, 1.0);
+      const double scale = static_cast<double>(from) / static_cast<double>(into), support = std::max(scale, 1.0);
       const auto triangle = [&](std::int64_t at) {
         const double middle = (static_cast<double>(i) + 0.5) * scale;
-        return std::max(0.0, 1 - std::fabs(static_cast<double>(at) + 0.5 - middle) / wide);
+        return std::max(0.0, 1 - std::fabs(static_cast<double>(at) + 0.5 - middle) / support);
       };
       double sum = 0;
       for (std::int64_t at = 0; at < from; ++at) sum += triangle(at);
@@ -192,23 +192,23 @@ TEST(Resize, IsAnAverageOfWhatItCovers) {
   }
 }
 
-TEST(Resize, OneNumberIsTheShorterSide) {
-  EXPECT_EQ(Plan({augmentation::Resize{{14, 0}}}, {1, 28, 56}).output(), (Size{1, 14, 28}));
-  EXPECT_EQ(Plan({augmentation::Resize{{14, 0}}}, {3, 57, 28}).output(), (Size{3, 28, 14}));
+TEST(Resize, OneSizeSetsTheShorterSide) {
+  EXPECT_EQ(AugmentationPlan({augmentation::Resize{{14, 0}}}, {1, 28, 56}).output(), (Size{1, 14, 28}));
+  EXPECT_EQ(AugmentationPlan({augmentation::Resize{{14, 0}}}, {3, 57, 28}).output(), (Size{3, 28, 14}));
 }
 
-TEST(Crop, CutsWithABorder) {
+TEST(Crop, CopiesAWindowOfThePaddedImage) {
   Random random(6);
   for (int round = 0; round < 300; ++round) {
     const Size size = random.size();
     const Pixels image = random.image(size);
     RandomCrop step;
-    step.padding = {random.whole(0, 30), random.whole(0, 30), random.whole(0, 4), random.whole(0, 4)};
-    step.size = {random.whole(1, size.height + step.padding.top + step.padding.bottom),
-                 random.whole(1, size.width + step.padding.left + step.padding.right)};
+    step.padding = {random.integer(0, 30), random.integer(0, 30), random.integer(0, 4), random.integer(0, 4)};
+    step.size = {random.integer(1, size.height + step.padding.top + step.padding.bottom),
+                 random.integer(1, size.width + step.padding.left + step.padding.right)};
     step.fill = 77;
-    const std::int64_t top = random.whole(0, size.height + step.padding.top + step.padding.bottom - step.size.height);
-    const std::int64_t left = random.whole(0, size.width + step.padding.left + step.padding.right - step.size.width);
+    const std::int64_t top = random.integer(0, size.height + step.padding.top + step.padding.bottom - step.size.height);
+    const std::int64_t left = random.integer(0, size.width + step.padding.left + step.padding.right - step.size.width);
     const Pixels out = apply(step, {static_cast<double>(top), static_cast<double>(left)}, size, image);
     const Size cut{size.channels, step.size.height, step.size.width};
     for (std::int64_t c = 0; c < size.channels; ++c)
@@ -219,15 +219,15 @@ TEST(Crop, CutsWithABorder) {
   }
 }
 
-TEST(Thickness, IsTheBrightestPixelWithinAnOctagon) {
+TEST(Thickness, IsTheMaximumOrMinimumWithinAnOctagon) {
   Random random(7);
   for (int round = 0; round < 100; ++round) {
     const Size size = random.size(14);
     const Pixels image = random.image(size);
-    const int distance = static_cast<int>(random.whole(0, 4));
-    const int sign = random.whole(0, 1) == 0 ? 1 : -1;
+    const int distance = static_cast<int>(random.integer(0, 4));
+    const int sign = random.integer(0, 1) == 0 ? 1 : -1;
     const Pixels out = apply(MorphologicalThickness{}, {static_cast<double>(sign * distance)}, size, image);
-    const int squares = distance / 2;  // steps to all eight neighbours; the others go to four
+    const int squares = distance / 2;  // number of square elements; the others are plus-shaped
     for (std::int64_t c = 0; c < size.channels; ++c)
       for (std::int64_t y = 0; y < size.height; ++y)
         for (std::int64_t x = 0; x < size.width; ++x) {
@@ -244,7 +244,7 @@ TEST(Thickness, IsTheBrightestPixelWithinAnOctagon) {
   }
 }
 
-TEST(Thickness, PartsOfAPixelAreBlended) {
+TEST(Thickness, FractionalAmountsAreInterpolated) {
   const Size size{1, 5, 5};
   Pixels image(25, 0);
   image[12] = 200;
@@ -254,23 +254,23 @@ TEST(Thickness, PartsOfAPixelAreBlended) {
   EXPECT_EQ(out[6], 0);
 }
 
-TEST(Elastic, FieldsAreBlurredNoise) {
+TEST(Elastic, DisplacementsAreBlurredNoise) {
   for (const double sigma : {0.4, 1.5, 4.0}) {
-    const Sides sides{9, 7};
+    const PlaneSize plane_size{9, 7};
     const std::vector<float> half = half_gaussian(sigma);
     const auto radius = static_cast<std::int64_t>(half.size()) - 1;
     const common::Stream stream(3, common::Purpose::kAugment, 1, 2);
-    std::vector<float> dx(63), dy(63), scratch(SmoothField::scratch_floats(half.size(), sides));
-    SmoothField{half, 20}.draw(stream, sides, dx.data(), dy.data(), scratch.data());
+    std::vector<float> dx(63), dy(63), scratch(DisplacementField::scratch_floats(half.size(), plane_size));
+    DisplacementField{half, 20}.draw(stream, plane_size, dx.data(), dy.data(), scratch.data());
     const auto noise = [&](std::int64_t y, std::int64_t x, int axis) {
-      const std::uint64_t bits = stream.bits(static_cast<std::uint64_t>(y * (sides.width + 2 * radius) + x));
+      const std::uint64_t bits = stream.bits(static_cast<std::uint64_t>(y * (plane_size.width + 2 * radius) + x));
       return static_cast<double>(static_cast<std::int32_t>(axis == 0 ? bits : bits >> 32)) * 0x1p-31;
     };
     double total = 0;
     for (std::int64_t t = -radius; t <= radius; ++t) total += half[static_cast<std::size_t>(std::abs(t))];
     EXPECT_NEAR(total, 1, 1e-6);
-    for (std::int64_t y = 0; y < sides.height; ++y)
-      for (std::int64_t x = 0; x < sides.width; ++x) {
+    for (std::int64_t y = 0; y < plane_size.height; ++y)
+      for (std::int64_t x = 0; x < plane_size.width; ++x) {
         double expected[2] = {0, 0};
         for (std::int64_t v = -radius; v <= radius; ++v)
           for (std::int64_t u = -radius; u <= radius; ++u)
@@ -300,11 +300,11 @@ TEST(Noise, IsNormal) {
   EXPECT_NEAR(fourth / count, 3, 0.12);
 }
 
-// ---- plans
+// ---- augmentation plans
 
-std::vector<Step> every_kind_of_step() {
-  Rotation turning;
-  turning.degrees = {-20, 20};
+std::vector<Step> one_step_of_each_kind() {
+  Rotation rotation;
+  rotation.degrees = {-20, 20};
   Affine affine;
   affine.degrees = {-5, 5};
   affine.translate = {0.1, 0.1};
@@ -315,7 +315,7 @@ std::vector<Step> every_kind_of_step() {
   erasing.value = -1;
   MorphologicalThickness thickness;
   thickness.amount = {-1, 1};
-  return {turning,
+  return {rotation,
           affine,
           RandomApply{3, 0.5},
           Perspective{},
@@ -328,10 +328,10 @@ std::vector<Step> every_kind_of_step() {
           ElasticDistortion{}};
 }
 
-TEST(Plan, AnImageDependsOnItsIndexAlone) {
+TEST(AugmentationPlan, ImageDependsOnlyOnItsKey) {
   Random random(8);
   const Size size{1, 28, 28};
-  const Plan plan(every_kind_of_step(), size);
+  const AugmentationPlan plan(one_step_of_each_kind(), size);
   const Pixels images = random.image({300, 28, 28});
   std::vector<std::int64_t> forwards(300), backwards;
   for (std::size_t i = 0; i < 300; ++i) forwards[i] = static_cast<std::int64_t>(i);
@@ -349,29 +349,29 @@ TEST(Plan, AnImageDependsOnItsIndexAlone) {
   EXPECT_NE(one, other);
 }
 
-TEST(Plan, WhatIsDrawnIsWhatIsDone) {
+TEST(AugmentationPlan, DrawnParametersAreThoseOfRun) {
   Random random(9);
   const Size size{2, 21, 17};
   const Pixels image = random.image(size);
-  Rotation turning;
-  turning.degrees = {-90, 90};
-  turning.p = 0.5;
-  const Plan plan({turning}, size);
+  Rotation rotation;
+  rotation.degrees = {-90, 90};
+  rotation.p = 0.5;
+  const AugmentationPlan plan({rotation}, size);
   int done = 0;
   for (std::int64_t index = 0; index < 400; ++index) {
-    const std::vector<Drawn> drawn = plan.drawn({1, 0, index});
+    const std::vector<DrawnStep> drawn = plan.drawn({1, 0, index});
     done += drawn[0].applied;
     EXPECT_EQ(run(plan, image, {1, 0, index}),
-              drawn[0].applied ? apply(turning, drawn[0].numbers, size, image) : image);
+              drawn[0].applied ? apply(rotation, drawn[0].numbers, size, image) : image);
   }
   EXPECT_NEAR(done, 200, 50);
 }
 
-TEST(Plan, AGroupIsDoneAsAWhole) {
-  const Plan plan({RandomApply{3, 0.5}, Cutout{1}, RandomApply{1, 1.0}, Cutout{1}, Cutout{1}}, {1, 8, 8});
+TEST(AugmentationPlan, RandomApplyAppliesAllStepsOrNone) {
+  const AugmentationPlan plan({RandomApply{3, 0.5}, Cutout{1}, RandomApply{1, 1.0}, Cutout{1}, Cutout{1}}, {1, 8, 8});
   int done = 0;
   for (std::int64_t index = 0; index < 400; ++index) {
-    const std::vector<Drawn> drawn = plan.drawn({1, 0, index});
+    const std::vector<DrawnStep> drawn = plan.drawn({1, 0, index});
     for (std::size_t i = 1; i < 4; ++i) EXPECT_EQ(drawn[i].applied, drawn[0].applied);
     EXPECT_TRUE(drawn[4].applied);
     done += drawn[0].applied;
@@ -379,49 +379,50 @@ TEST(Plan, AGroupIsDoneAsAWhole) {
   EXPECT_NEAR(done, 200, 50);
 }
 
-TEST(Plan, AnglesFillTheirRangeEvenly) {
-  Rotation turning;
-  turning.degrees = {-10, 30};
-  const Plan plan({turning}, {1, 4, 4});
-  double sum = 0, least = 99, most = -99;
+TEST(AugmentationPlan, AnglesAreUniform) {
+  Rotation rotation;
+  rotation.degrees = {-10, 30};
+  const AugmentationPlan plan({rotation}, {1, 4, 4});
+  double sum = 0, smallest = 99, largest = -99;
   for (std::int64_t index = 0; index < 4000; ++index) {
     const double angle = plan.drawn({7, 1, index})[0].numbers[0];
-    sum += angle, least = std::min(least, angle), most = std::max(most, angle);
+    sum += angle, smallest = std::min(smallest, angle), largest = std::max(largest, angle);
   }
   EXPECT_NEAR(sum / 4000, 10, 0.8);
-  EXPECT_TRUE(least >= -10 && least < -9.8);
-  EXPECT_TRUE(most <= 30 && most > 29.8);
+  EXPECT_TRUE(smallest >= -10 && smallest < -9.8);
+  EXPECT_TRUE(largest <= 30 && largest > 29.8);
 }
 
-TEST(Plan, RefusesWhatCantBeDone) {
+TEST(AugmentationPlan, ThrowsForInvalidSteps) {
   const Size size{1, 28, 28};
-  Rotation growing;
-  growing.expand = true;
+  Rotation expanding;
+  expanding.expand = true;
   RandomCrop crop;
   crop.size = {31, 28};
   crop.padding = {0, 1, 0, 1};
-  EXPECT_NE(refusal({CenterCrop{{30, 20}}}, size).find("(30, 20)) is larger than the image, 28 x 28"),
+  EXPECT_NE(error_message({CenterCrop{{30, 20}}}, size).find("(30, 20)) is larger than the image, 28 x 28"),
             std::string::npos);
-  EXPECT_NE(refusal({crop}, size).find("larger than the image, 30 x 28"), std::string::npos);
-  EXPECT_NE(refusal({growing}, size).find("different sizes, from 28 x 28"), std::string::npos);
-  EXPECT_NE(refusal({CenterCrop{{20, 20}, 0.5}}, size).find("different sizes, from 20 x 20 to 28 x 28"),
+  EXPECT_NE(error_message({crop}, size).find("larger than the image, 30 x 28"), std::string::npos);
+  EXPECT_NE(error_message({expanding}, size).find("different sizes, from 28 x 28"), std::string::npos);
+  EXPECT_NE(error_message({CenterCrop{{20, 20}, 0.5}}, size).find("different sizes, from 20 x 20 to 28 x 28"),
             std::string::npos);
-  EXPECT_NE(refusal({growing, augmentation::Resize{{28, 0}}}, size).find("names one side"), std::string::npos);
-  EXPECT_NE(refusal({augmentation::Resize{{4096, 0}}}, {1, 1, 4096}).find("more than 8192"), std::string::npos);
-  EXPECT_NE(refusal({RandomApply{1, 0.5}, CenterCrop{{20, 20}}}, size).find("different sizes"), std::string::npos);
-  EXPECT_EQ(refusal({growing, CenterCrop{{28, 28}}}, size), "none: 28");
+  EXPECT_NE(error_message({expanding, augmentation::Resize{{28, 0}}}, size).find("both sides"), std::string::npos);
+  EXPECT_NE(error_message({augmentation::Resize{{4096, 0}}}, {1, 1, 4096}).find("8192"), std::string::npos);
+  EXPECT_NE(error_message({RandomApply{1, 0.5}, CenterCrop{{20, 20}}}, size).find("different sizes"),
+            std::string::npos);
+  EXPECT_EQ(error_message({expanding, CenterCrop{{28, 28}}}, size), "none: 28");
 }
 
 Step random_step(Random& random) {
-  const auto fill = static_cast<std::uint8_t>(random.whole(0, 255));
-  const auto interpolation = random.whole(0, 1) == 0 ? Interpolation::kNearest : Interpolation::kBilinear;
-  const double p = random.whole(0, 2) == 0 ? random.number(0, 1) : 1;
+  const auto fill = static_cast<std::uint8_t>(random.integer(0, 255));
+  const auto interpolation = random.integer(0, 1) == 0 ? Interpolation::kNearest : Interpolation::kBilinear;
+  const double p = random.integer(0, 2) == 0 ? random.number(0, 1) : 1;
   const double low = random.number(-400, 400);
   const Range range{low, low + random.number(0, 90)};
-  const Sides sides{random.whole(1, 40), random.whole(1, 40)};
-  switch (random.whole(0, 12)) {
+  const PlaneSize plane_size{random.integer(1, 40), random.integer(1, 40)};
+  switch (random.integer(0, 12)) {
     case 0:
-      return Rotation{range, fill, interpolation, random.whole(0, 1) == 0, {}, p};
+      return Rotation{range, fill, interpolation, random.integer(0, 1) == 0, {}, p};
     case 1:
       return Rotation{range, fill, interpolation, false, Point{random.number(-9, 9), random.number(-9, 9)}, p};
     case 2:
@@ -431,15 +432,15 @@ Step random_step(Random& random) {
     case 4:
       return ElasticDistortion{random.number(0, 999), random.number(0.1, 5), fill, interpolation, p};
     case 5:
-      return CenterCrop{sides, p};
+      return CenterCrop{plane_size, p};
     case 6:
-      return RandomCrop{sides, {random.whole(0, 9), random.whole(0, 9), random.whole(0, 9), 40}, fill, p};
+      return RandomCrop{plane_size, {random.integer(0, 9), random.integer(0, 9), random.integer(0, 9), 40}, fill, p};
     case 7:
-      return augmentation::Resize{sides, interpolation, p};
+      return augmentation::Resize{plane_size, interpolation, p};
     case 8:
-      return RandomErasing{p, {0, 1}, {0.01, 100}, random.whole(-1, 255)};
+      return RandomErasing{p, {0, 1}, {0.01, 100}, random.integer(-1, 255)};
     case 9:
-      return Cutout{random.whole(1, 50), fill, p};
+      return Cutout{random.integer(1, 50), fill, p};
     case 10:
       return ColorJitter{{0, 3}, {0, 3}, p};
     case 11:
@@ -449,23 +450,24 @@ Step random_step(Random& random) {
   }
 }
 
-// Every buffer has exactly the size that was asked for, so that sanitizers see a step outside.
-TEST(Plan, RandomPipelinesNeverFail) {
+// Buffers have exactly the required size, so that sanitizers detect out-of-bounds accesses.
+TEST(AugmentationPlan, RandomPipelinesNeverFail) {
   Random random(10);
   int ran = 0;
   for (int round = 0; round < 3000; ++round) {
     const std::vector<Size> sizes{{1, 1, 1}, {1, 2, 3}, {3, 28, 28}, {1, 28, 28}, {1, 64, 64}, random.size(40)};
-    const Size& size = sizes[static_cast<std::size_t>(random.whole(0, 5))];
+    const Size& size = sizes[static_cast<std::size_t>(random.integer(0, 5))];
     std::vector<Step> steps;
-    for (std::int64_t count = random.whole(0, 5); count > 0; --count) steps.push_back(random_step(random));
-    if (!steps.empty() && random.whole(0, 3) == 0) {
-      const auto at = random.whole(0, static_cast<std::int64_t>(steps.size()) - 1);
+    for (std::int64_t count = random.integer(0, 5); count > 0; --count) steps.push_back(random_step(random));
+    if (!steps.empty() && random.integer(0, 3) == 0) {
+      const auto at = random.integer(0, static_cast<std::int64_t>(steps.size()) - 1);
       const std::int64_t rest = static_cast<std::int64_t>(steps.size()) - at;
-      steps.insert(steps.begin() + at, RandomApply{random.whole(0, rest), 0.5});
+      steps.insert(steps.begin() + at, RandomApply{random.integer(0, rest), 0.5});
     }
-    if (random.whole(0, 1) == 0) steps.push_back(augmentation::Resize{{random.whole(1, 30), random.whole(1, 30)}});
+    if (random.integer(0, 1) == 0)
+      steps.push_back(augmentation::Resize{{random.integer(1, 30), random.integer(1, 30)}});
     try {
-      const Plan plan(steps, size);
+      const AugmentationPlan plan(steps, size);
       const Size out = plan.output();
       const Pixels image = random.image(size);
       for (std::int64_t index = 0; index < 4; ++index) {
@@ -474,7 +476,7 @@ TEST(Plan, RandomPipelinesNeverFail) {
       }
       ++ran;
     } catch (const std::invalid_argument&) {
-      continue;  // a crop of more than there is, or different sizes in the end
+      continue;  // crop larger than the image, or outputs of different sizes
     }
   }
   EXPECT_GT(ran, 1000);

@@ -13,39 +13,39 @@
 namespace mnistcnn::data {
 namespace {
 
-using augmentation::Plan;
+using augmentation::AugmentationPlan;
 using augmentation::Size;
 
 constexpr std::int64_t kCount = 23;
 constexpr Size kSize{1, 2, 3};
 
-struct Set {
+struct OwnedSet {
   std::vector<std::uint8_t> images;
   std::vector<std::int64_t> labels;
   ImageSet view() const { return {images, labels}; }
 };
 
-Set make_set() {
-  Set set;
+OwnedSet make_set() {
+  OwnedSet set;
   for (int i = 0; i < kCount * 6; ++i) set.images.push_back(static_cast<std::uint8_t>(i));
   for (std::int64_t i = 0; i < kCount; ++i) set.labels.push_back(i);
   return set;
 }
 
-Plan turning() {
+AugmentationPlan random_rotation() {
   augmentation::Rotation step;
   step.degrees = {-180, 180};
-  return Plan({step}, kSize);
+  return AugmentationPlan({step}, kSize);
 }
 
-struct Epoch {
+struct EpochBatches {
   std::vector<float> images;
   std::vector<std::int64_t> labels, counts;
-  bool operator==(const Epoch&) const = default;
+  bool operator==(const EpochBatches&) const = default;
 };
 
-Epoch read(BatchStream& stream) {
-  Epoch epoch;
+EpochBatches read(BatchStream& stream) {
+  EpochBatches epoch;
   while (const auto batch = stream.next()) {
     const auto* values = reinterpret_cast<const float*>(batch->images.get());
     epoch.images.insert(epoch.images.end(), values, values + batch->count * kSize.bytes());
@@ -61,10 +61,10 @@ StreamOptions options(int prefetch) {
   return options;
 }
 
-TEST(BatchStream, GivesTheImagesOfTheEpochInItsOrder) {
-  const Set set = make_set();
-  const Plan plan = turning();
-  Epoch expected;
+TEST(BatchStream, ReturnsTheBatchesOfTheEpochInOrder) {
+  const OwnedSet set = make_set();
+  const AugmentationPlan plan = random_rotation();
+  EpochBatches expected;
   expected.labels = shuffled_order(kCount, 3, 1);
   expected.counts = {5, 5, 5, 5, 3};
   std::vector<std::uint8_t> image(6);
@@ -74,19 +74,19 @@ TEST(BatchStream, GivesTheImagesOfTheEpochInItsOrder) {
     for (const std::uint8_t each : image) expected.images.push_back(static_cast<float>(each) * 0.5F - 1);
   }
   for (const int prefetch : {0, 1, 2, 50}) {
-    BatchStream stream(set.view(), turning(), options(prefetch));
+    BatchStream stream(set.view(), random_rotation(), options(prefetch));
     EXPECT_EQ(stream.batches(), 5);
     EXPECT_EQ(read(stream), expected) << "prefetch " << prefetch;
-    EXPECT_FALSE(stream.next()) << "the end stays the end";
+    EXPECT_FALSE(stream.next()) << "next() after the end";
   }
 }
 
-TEST(BatchStream, RawBytesInPlainOrderWithoutTheSmallerLastBatch) {
-  const Set set = make_set();
-  StreamOptions wanted = options(2);
-  wanted.raw = wanted.drop_last = true;
-  wanted.shuffle = false;
-  BatchStream stream(set.view(), Plan({}, kSize), wanted);
+TEST(BatchStream, SupportsRawUnshuffledAndDropLast) {
+  const OwnedSet set = make_set();
+  StreamOptions raw_options = options(2);
+  raw_options.raw = raw_options.drop_last = true;
+  raw_options.shuffle = false;
+  BatchStream stream(set.view(), AugmentationPlan({}, kSize), raw_options);
   EXPECT_EQ(stream.batches(), 4);
   std::int64_t seen = 0;
   while (const auto batch = stream.next()) {
@@ -97,33 +97,33 @@ TEST(BatchStream, RawBytesInPlainOrderWithoutTheSmallerLastBatch) {
   EXPECT_EQ(seen, 20);
 }
 
-TEST(BatchStream, EndsItsThreadWhenItIsLeft) {
-  const Set set = make_set();
-  for (int taken = 0; taken < 4; ++taken) {
-    BatchStream stream(set.view(), turning(), options(1));
-    for (int i = 0; i < taken; ++i) EXPECT_TRUE(stream.next());
+TEST(BatchStream, DestructorStopsTheThread) {
+  const OwnedSet set = make_set();
+  for (int count = 0; count < 4; ++count) {
+    BatchStream stream(set.view(), random_rotation(), options(1));
+    for (int i = 0; i < count; ++i) EXPECT_TRUE(stream.next());
   }
 }
 
-TEST(BatchStream, WaitsNoLongerThanItIsTold) {
-  const Set set = make_set();
-  BatchStream stream(set.view(), turning(), options(1));
+TEST(BatchStream, ReadyHasATimeout) {
+  const OwnedSet set = make_set();
+  BatchStream stream(set.view(), random_rotation(), options(1));
   while (!stream.ready(std::chrono::milliseconds(1))) continue;
   EXPECT_TRUE(stream.next());
 }
 
-TEST(BatchStream, WhatGoesWrongInTheBackgroundComesOut) {
-  const Set set = make_set();
-  // Only its results tell that they would differ in size.
-  BatchStream stream(set.view(), Plan({augmentation::CenterCrop{{1, 1}, 0.5}}, kSize), options(2));
+TEST(BatchStream, RethrowsExceptionsOfTheThread) {
+  const OwnedSet set = make_set();
+  // The constructor accepts this plan; the error occurs when the thread computes the output size.
+  BatchStream stream(set.view(), AugmentationPlan({augmentation::CenterCrop{{1, 1}, 0.5}}, kSize), options(2));
   EXPECT_THROW(stream.next(), std::invalid_argument);
 }
 
-TEST(BatchStream, AChildProcessGoesOnByItself) {
-  const Set set = make_set();
-  BatchStream whole(set.view(), turning(), options(0));
-  const Epoch expected = read(whole);
-  BatchStream stream(set.view(), turning(), options(2));
+TEST(BatchStream, WorksInAForkedChild) {
+  const OwnedSet set = make_set();
+  BatchStream synchronous(set.view(), random_rotation(), options(0));
+  const EpochBatches expected = read(synchronous);
+  BatchStream stream(set.view(), random_rotation(), options(2));
   const pid_t child = fork();
   if (child == 0) {
     const bool same = read(stream) == expected;

@@ -39,7 +39,7 @@ std::string message(const Bytes& bytes) {
   return "no error";
 }
 
-// A file of its own in the temporary folder, gone at the end.
+// A file in the temporary directory, removed by the destructor.
 class TemporaryFile {
  public:
   explicit TemporaryFile(const Bytes& bytes)
@@ -76,57 +76,58 @@ TEST(Idx, ReadsFiles) {
   EXPECT_EQ(std::get<Bytes>(read_idx(file.path()).values), (Bytes{1, 2, 3, 4}));
 }
 
-TEST(Idx, TellsTheSizeOfTheFileFromItsHeader) {
+TEST(Idx, ComputesTheFileSizeFromTheHeader) {
   EXPECT_EQ(idx_file_bytes(header(8, {60000, 28, 28}), "file"), 16U + 60000 * 28 * 28);
   EXPECT_EQ(idx_file_bytes(idx(12, {3}, {0, 0}), "file"), 8U + 3 * 4);
   EXPECT_THROW(idx_file_bytes(Bytes{0, 0, 8, 3, 0, 0}, "file"), FileError);
 }
 
-TEST(Idx, SaysWhatIsWrongWithAFile) {
-  EXPECT_THROW(read_idx("/nonexistent/file"), common::FileMissing);
+TEST(Idx, ThrowsForInvalidFiles) {
+  EXPECT_THROW(read_idx("/nonexistent/file"), common::FileNotFoundError);
   EXPECT_THROW(read_idx(std::filesystem::temp_directory_path()), FileError);
   const TemporaryFile empty({});
   EXPECT_THROW(read_idx(empty.path()), FileError);
   const TemporaryFile foreign({'P', 'K', 3, 4, 5, 6, 7, 8});
   try {
     read_idx(foreign.path());
-    FAIL() << "a foreign file was read";
+    FAIL() << "read a file of another format";
   } catch (const FileError& error) {
-    EXPECT_EQ(std::string(error.what()), foreign.path().string() +
-                                             ": not an IDX file, begins with 50 4b 03 04, expected 00 00, an element "
-                                             "type and the number of dimensions");
+    EXPECT_EQ(std::string(error.what()),
+              foreign.path().string() +
+                  ": not an IDX file: it starts with 50 4b 03 04, expected 00 00, the element "
+                  "type and the number of dimensions");
   }
 }
 
-TEST(Idx, SaysWhatIsWrongWithTheBytes) {
+TEST(Idx, ThrowsForInvalidBytes) {
   EXPECT_EQ(message({}), "file: the file is empty, expected an IDX file");
   EXPECT_EQ(message({0x1f, 0x8b, 8, 0}), "file: compressed with gzip, expected a plain IDX file; decompress it first");
   EXPECT_EQ(message({0, 0, 8}),
-            "file: not an IDX file, begins with 00 00 08, expected 00 00, an element type and the number of "
+            "file: not an IDX file: it starts with 00 00 08, expected 00 00, the element type and the number of "
             "dimensions");
   EXPECT_EQ(message(idx(0x0d, {1}, {0, 0, 0, 0})),
             "file: IDX element type 0x0d (float32), expected 0x08 (unsigned bytes) or 0x0c (32-bit integers)");
-  EXPECT_EQ(message({0, 0, 8, 0}), "file: an IDX array of 0 dimensions, expected 1 to 4");
-  EXPECT_EQ(message(header(8, {1, 1, 1, 1, 1})), "file: an IDX array of 5 dimensions, expected 1 to 4");
-  EXPECT_EQ(message({0, 0, 8, 3, 0, 0}), "file: truncated IDX header, 6 bytes where 3 dimensions need 16");
-  EXPECT_EQ(message(header(8, {0, 28})), "file: an IDX array of shape [0, 28] is empty");
+  EXPECT_EQ(message({0, 0, 8, 0}), "file: the IDX array has 0 dimensions, expected 1 to 4");
+  EXPECT_EQ(message(header(8, {1, 1, 1, 1, 1})), "file: the IDX array has 5 dimensions, expected 1 to 4");
+  EXPECT_EQ(message({0, 0, 8, 3, 0, 0}), "file: truncated IDX header: 6 bytes, but 3 dimensions require 16");
+  EXPECT_EQ(message(header(8, {0, 28})), "file: the IDX array has shape [0, 28], which is empty");
   EXPECT_EQ(message(idx(8, {2, 2}, {1, 2, 3})),
-            "file: truncated, 15 bytes where the IDX header's shape [2, 2] needs 16");
+            "file: truncated: 15 bytes, but the shape [2, 2] in the IDX header requires 16");
   EXPECT_EQ(message(idx(8, {2, 2}, {1, 2, 3, 4, 5})),
-            "file: trailing garbage, 17 bytes where the IDX header's shape [2, 2] needs 16");
+            "file: trailing data: 17 bytes, but the shape [2, 2] in the IDX header requires 16");
 }
 
-TEST(Idx, AHeaderLargerThanTheFileAllocatesNothing) {
-  const std::uint32_t most = 0xffffffffU;
-  EXPECT_NE(message(header(8, {most, most, most, most})).find("larger than any file"), std::string::npos);
-  EXPECT_NE(message(header(8, {most, most})).find("larger than any file"), std::string::npos);
-  EXPECT_NE(message(header(8, {most, 1000})).find("truncated"), std::string::npos);
-  EXPECT_NE(message(header(12, {1U << 31, 1U << 30, 2})).find("larger than any file"), std::string::npos);
+TEST(Idx, ThrowsForHeadersWithHugeShapes) {
+  const std::uint32_t largest = 0xffffffffU;
+  EXPECT_NE(message(header(8, {largest, largest, largest, largest})).find("too large"), std::string::npos);
+  EXPECT_NE(message(header(8, {largest, largest})).find("too large"), std::string::npos);
+  EXPECT_NE(message(header(8, {largest, 1000})).find("truncated"), std::string::npos);
+  EXPECT_NE(message(header(12, {1U << 31, 1U << 30, 2})).find("too large"), std::string::npos);
 }
 
 // ---- fuzzing ----
 
-// One to four edits: a byte changed, a bit flipped, a stretch removed, repeated or made up, the end cut off.
+// Apply one to four edits: change a byte, flip a bit, remove or repeat bytes, or truncate.
 Bytes mutated(Bytes bytes, const common::Stream& stream) {
   std::uint64_t next = 0;
   const auto below = [&](std::size_t count) { return static_cast<std::size_t>(stream.below(next++, count)); };
@@ -145,8 +146,8 @@ Bytes mutated(Bytes bytes, const common::Stream& stream) {
         bytes.erase(here, there);
         break;
       case 3: {
-        const Bytes stretch(here, there);
-        bytes.insert(here, stretch.begin(), stretch.end());
+        const Bytes bytes_between(here, there);
+        bytes.insert(here, bytes_between.begin(), bytes_between.end());
         break;
       }
       case 4:
@@ -159,7 +160,7 @@ Bytes mutated(Bytes bytes, const common::Stream& stream) {
   return bytes;
 }
 
-TEST(Idx, MutatedBytesGiveAnArrayOrAFileError) {
+TEST(Idx, MutatedBytesGiveAnArrayOrFileError) {
   const auto seed = static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
   std::cout << "seed " << seed << '\n';
   const Bytes original = idx(8, {3, 4, 5}, Bytes(60, 7));
@@ -177,7 +178,7 @@ TEST(Idx, MutatedBytesGiveAnArrayOrAFileError) {
       ASSERT_EQ(std::string(error.what()).rfind("file: ", 0), 0U) << "round " << round << ": " << error.what();
     }
   }
-  EXPECT_GT(arrays, 0);  // some mutations only touch elements
+  EXPECT_GT(arrays, 0);  // some mutations change only elements
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 namespace mnistcnn::data {
 namespace {
 
-TEST(Normalization, ScaleAndShiftAreItsFormula) {
+TEST(Normalization, ScaleAndShiftEqualTheDefinition) {
   for (const Normalization& pixels : {kMnist, kUnit}) {
     for (const double p : {0.0, 1.0, 127.0, 255.0})
       EXPECT_NEAR(p * pixels.scale() + pixels.shift(), (p / 255 - pixels.mean) / pixels.deviation, 1e-12);

@@ -14,13 +14,13 @@ TEST(Order, IsAPermutation) {
   EXPECT_EQ(order, plain_order(1000));
 }
 
-TEST(Order, DependsOnSeedAndEpochAlone) {
+TEST(Order, DependsOnlyOnSeedAndEpoch) {
   EXPECT_EQ(shuffled_order(100, 1, 2), shuffled_order(100, 1, 2));
   EXPECT_NE(shuffled_order(100, 1, 2), shuffled_order(100, 1, 3));
   EXPECT_NE(shuffled_order(100, 1, 2), shuffled_order(100, 2, 2));
 }
 
-TEST(Order, OfFewImages) {
+TEST(Order, SupportsZeroAndOneImages) {
   EXPECT_TRUE(shuffled_order(0, 1, 0).empty());
   EXPECT_EQ(shuffled_order(1, 1, 0), plain_order(1));
 }

@@ -26,7 +26,7 @@ Digits draw(std::size_t count, const DigitsOptions& options) {
   return digits;
 }
 
-TEST(SyntheticDigits, TheSameForAnyNumberOfThreads) {
+TEST(SyntheticDigits, IsIdenticalForAnyNumberOfThreads) {
   const Digits one = draw(1000, {.seed = 5, .first_index = 10, .threads = 1});
   for (const int threads : {0, 2, 3, 7}) {
     const Digits many = draw(1000, {.seed = 5, .first_index = 10, .threads = threads});
@@ -35,7 +35,7 @@ TEST(SyntheticDigits, TheSameForAnyNumberOfThreads) {
   }
 }
 
-TEST(SyntheticDigits, AnImageDependsOnItsIndexAlone) {
+TEST(SyntheticDigits, ImageDependsOnlyOnItsIndex) {
   const Digits all = draw(100, {.seed = 1, .threads = 1});
   const Digits part = draw(10, {.seed = 1, .first_index = 90, .threads = 1});
   EXPECT_TRUE(std::equal(part.images.begin(), part.images.end(), all.images.begin() + 90 * kPixels));
@@ -51,7 +51,7 @@ TEST(SyntheticDigits, ClassesAreBalanced) {
   for (const int count : counts) EXPECT_NEAR(count, 2000, 250);
 }
 
-TEST(SyntheticDigits, LookLikeMnist) {
+TEST(SyntheticDigits, HasTheStatisticsOfMnist) {
   constexpr std::size_t kCount = 5000;
   const Digits digits = draw(kCount, {.seed = 4});
   double sum = 0;
@@ -65,25 +65,26 @@ TEST(SyntheticDigits, LookLikeMnist) {
     }
     ASSERT_GT(ink, 255.0 * 15) << "image " << i;
     ASSERT_LT(ink, 255.0 * 400) << "image " << i;
-    // The centre of mass is in the middle, give or take the rounding to whole pixels and the paper's edge.
+    // The centre of mass is near the centre of the image: it is rounded to whole pixels and limited by the image
+    // border.
     ASSERT_NEAR(x / ink, 14, 2.5) << "image " << i;
     ASSERT_NEAR(y / ink, 14, 2.5) << "image " << i;
     ASSERT_GE(*std::max_element(image, image + kPixels), 128) << "image " << i;
     sum += ink;
   }
-  EXPECT_NEAR(sum / (255.0 * kPixels * kCount), 0.1307, 0.03);  // MNIST's mean
+  EXPECT_NEAR(sum / (255.0 * kPixels * kCount), 0.1307, 0.03);  // mean of MNIST
 }
 
-TEST(SyntheticDigits, NoImages) { EXPECT_NO_THROW(draw(0, {})); }
+TEST(SyntheticDigits, SupportsZeroImages) { EXPECT_NO_THROW(draw(0, {})); }
 
-TEST(SyntheticDigits, RefusesWrongSizes) {
+TEST(SyntheticDigits, ThrowsForInvalidArguments) {
   std::vector<std::uint8_t> images(kPixels + 1);
   std::vector<std::int64_t> labels(1);
   EXPECT_THROW(draw_digits(images, labels), std::invalid_argument);
   EXPECT_THROW(draw_digits(std::span(images).first(kPixels), labels, {.threads = -1}), std::invalid_argument);
 }
 
-TEST(DigitSkeletons, EveryDigitHasSeveralForms) {
+TEST(DigitSkeletons, EveryDigitHasSeveralSkeletons) {
   std::array<int, 10> forms{};
   for (const Skeleton& skeleton : digit_skeletons()) {
     ++forms.at(static_cast<std::size_t>(skeleton.digit));

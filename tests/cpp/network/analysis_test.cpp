@@ -15,21 +15,21 @@ Conv2d convolution(std::int64_t channels, std::int64_t kernel) {
   return conv;
 }
 
-MaxPool2d pool(std::int64_t kernel, std::int64_t stride) {
+MaxPool2d max_pool(std::int64_t kernel, std::int64_t stride) {
   MaxPool2d result;
   result.kernel = {kernel, kernel};
   result.stride = {stride, stride};
   return result;
 }
 
-Graph chain(Shape input, std::vector<Layer> layers) {
+Graph sequential_graph(Shape input, std::vector<Layer> layers) {
   Graph graph{std::move(input), {}};
   for (std::size_t i = 0; i < layers.size(); ++i)
     graph.nodes.push_back({"node" + std::to_string(i), layers[i], {static_cast<int>(i) - 1}});
   return graph;
 }
 
-std::string refusal(const Graph& graph) {
+std::string error_message(const Graph& graph) {
   try {
     analyse(graph);
   } catch (const std::invalid_argument& error) {
@@ -38,9 +38,9 @@ std::string refusal(const Graph& graph) {
   return "accepted";
 }
 
-TEST(Analysis, FollowsShapesCostsAndFields) {
-  const Analysis analysis = analyse(
-      chain({1, 28, 28}, {convolution(4, 3), BatchNorm2d{}, pool(2, 2), convolution(8, 3), Flatten{}, Linear{10}}));
+TEST(Analysis, ComputesShapesCostsAndReceptiveFields) {
+  const Analysis analysis = analyse(sequential_graph(
+      {1, 28, 28}, {convolution(4, 3), BatchNorm2d{}, max_pool(2, 2), convolution(8, 3), Flatten{}, Linear{10}}));
   const NodeAnalysis& second = analysis.nodes[3];
   EXPECT_EQ(second.output_shape, (Shape{8, 11, 11}));
   EXPECT_EQ(second.macs, 4 * 9 * 8 * 121);
@@ -52,8 +52,8 @@ TEST(Analysis, FollowsShapesCostsAndFields) {
   EXPECT_EQ(analysis.nodes.back().receptive_field, 0);
 }
 
-TEST(Analysis, LaysTensorsSideBySide) {
-  const Analysis analysis = analyse(chain({2, 8, 8}, {convolution(3, 3), BatchNorm2d{}}));
+TEST(Analysis, OffsetsAreContiguous) {
+  const Analysis analysis = analyse(sequential_graph({2, 8, 8}, {convolution(3, 3), BatchNorm2d{}}));
   std::int64_t offset = 0;
   for (const TensorSpec& spec : analysis.parameters) {
     EXPECT_EQ(spec.offset, offset) << spec.name;
@@ -66,47 +66,48 @@ TEST(Analysis, LaysTensorsSideBySide) {
   EXPECT_EQ(analysis.find(0, Role::kRunningMean), nullptr);
 }
 
-TEST(Analysis, CeilModeDropsAWindowThatWouldBeginBehindTheMap) {
-  MaxPool2d ceil = pool(2, 2);
+TEST(Analysis, CeilModeIgnoresWindowsThatStartOutside) {
+  MaxPool2d ceil = max_pool(2, 2);
   ceil.ceil_mode = true;
-  EXPECT_EQ(analyse(chain({1, 5, 5}, {ceil})).nodes[0].output_shape, (Shape{1, 3, 3}));
+  EXPECT_EQ(analyse(sequential_graph({1, 5, 5}, {ceil})).nodes[0].output_shape, (Shape{1, 3, 3}));
   ceil.padding = {1, 1};
-  EXPECT_EQ(analyse(chain({1, 3, 3}, {ceil})).nodes[0].output_shape, (Shape{1, 2, 2}));
+  EXPECT_EQ(analyse(sequential_graph({1, 3, 3}, {ceil})).nodes[0].output_shape, (Shape{1, 2, 2}));
 }
 
-TEST(Analysis, JoinsBranches) {
+TEST(Analysis, SupportsBranches) {
   Graph graph{{3, 8, 8}, {{"a", convolution(4, 1), {kInputImage}}, {"b", convolution(2, 1), {kInputImage}}}};
   graph.nodes.push_back({"both", Concat{}, {0, 1}});
   EXPECT_EQ(analyse(graph).nodes[2].output_shape, (Shape{6, 8, 8}));
   graph.nodes.push_back({"sum", Add{}, {0, 2}});
-  EXPECT_NE(refusal(graph).find("'sum' (add): adds inputs of different shapes, [4, 8, 8] and [6, 8, 8]"),
+  EXPECT_NE(error_message(graph).find("'sum' (add): requires inputs of the same shape, got [4, 8, 8] and [6, 8, 8]"),
             std::string::npos)
-      << refusal(graph);
+      << error_message(graph);
 }
 
-TEST(Analysis, RefusesWhatCannotBeExecutedByName) {
-  const auto refuses = [](const Graph& graph, const std::string& part) {
-    const std::string text = refusal(graph);
-    EXPECT_NE(text.find(part), std::string::npos) << text;
+TEST(Analysis, ThrowsForInvalidGraphs) {
+  const auto expect_error = [](const Graph& graph, const std::string& fragment) {
+    const std::string text = error_message(graph);
+    EXPECT_NE(text.find(fragment), std::string::npos) << text;
   };
-  refuses(chain({1, 4, 4}, {convolution(2, 5)}), "'node0' (conv2d): the kernel's height 5 is larger");
-  refuses(chain({1, 4, 4}, {Linear{10}}), "put a Flatten() before it");
-  refuses(chain({1, 4, 4}, {Flatten{}, convolution(2, 1)}), "needs a map");
-  refuses(chain({1, 4, 4}, {Dropout{1.5}}), "probability 1.5");
-  refuses(chain({1, 4, 4}, {Permute{{0, 1, 1}}}), "each dimension");
-  refuses(chain({1, 4, 4}, {Slice{1, 2, 2, 1}}), "start=2, stop=2");
-  refuses(chain({1, 4, 4}, {GroupNorm{3}}), "must divide");
-  refuses(chain({1, 4, 4}, {Add{}}), "two or more inputs");
-  refuses(chain({1, 4, 4}, {}), "at least one layer");
-  refuses(chain({0, 4, 4}, {ReLU{}}), "input_shape");
-  refuses({{1, 4, 4}, {{"late", ReLU{}, {3}}}}, "does not come before it");
-  refuses({{1, 4, 4}, {{"twin", ReLU{}, {-1}}, {"twin", ReLU{}, {0}}}}, "another node has the same name");
+  expect_error(sequential_graph({1, 4, 4}, {convolution(2, 5)}), "'node0' (conv2d): the kernel's height 5 is larger");
+  expect_error(sequential_graph({1, 4, 4}, {Linear{10}}), "put a Flatten() before it");
+  expect_error(sequential_graph({1, 4, 4}, {Flatten{}, convolution(2, 1)}), "feature map");
+  expect_error(sequential_graph({1, 4, 4}, {Dropout{1.5}}), "probability 1.5");
+  expect_error(sequential_graph({1, 4, 4}, {Permute{{0, 1, 1}}}), "each dimension");
+  expect_error(sequential_graph({1, 4, 4}, {Slice{1, 2, 2, 1}}), "start=2, stop=2");
+  expect_error(sequential_graph({1, 4, 4}, {GroupNorm{3}}), "must divide");
+  expect_error(sequential_graph({1, 4, 4}, {Add{}}), "two or more inputs");
+  expect_error(sequential_graph({1, 4, 4}, {}), "at least one layer");
+  expect_error(sequential_graph({0, 4, 4}, {ReLU{}}), "input_shape");
+  expect_error({{1, 4, 4}, {{"late", ReLU{}, {3}}}}, "does not come before it");
+  expect_error({{1, 4, 4}, {{"twin", ReLU{}, {-1}}, {"twin", ReLU{}, {0}}}}, "another node has the same name");
 }
 
-TEST(Analysis, RefusesNumbersThatWouldOverflow) {
+TEST(Analysis, ThrowsInsteadOfOverflowing) {
   Conv2d huge = convolution(std::int64_t{1} << 40, 1);
-  EXPECT_NE(refusal(chain({1, 4, 4}, {huge})).find("too large"), std::string::npos);
-  EXPECT_NE(refusal(chain({1 << 20, 1 << 20, 1 << 20}, {Flatten{}})).find("too large"), std::string::npos);
+  EXPECT_NE(error_message(sequential_graph({1, 4, 4}, {huge})).find("too large"), std::string::npos);
+  EXPECT_NE(error_message(sequential_graph({1 << 20, 1 << 20, 1 << 20}, {Flatten{}})).find("too large"),
+            std::string::npos);
 }
 
 TEST(Layers, PrintTheirFields) {
@@ -131,15 +132,15 @@ TEST(Analyse, CountsASharedTensorOnce) {
   EXPECT_EQ(analysis.nodes[2].parameters, 4);
 }
 
-TEST(Analyse, RefusesASharedTensorThatDoesNotFit) {
-  const auto refuses = [](const Linear& second, SharedTensor shared) {
+TEST(Analyse, ThrowsForInvalidSharedTensors) {
+  const auto expect_error = [](const Linear& second, SharedTensor shared) {
     Graph graph{{4, 1, 1}, {{"flat", Flatten{}, {kInputImage}}, {"a", Linear{4, true}, {0}}, {"b", second, {1}}}};
     graph.shared = {shared};
     EXPECT_THROW(analyse(graph), std::invalid_argument);
   };
-  refuses(Linear{5, true}, {2, Role::kWeight, 1});  // another size
-  refuses(Linear{4, true}, {2, Role::kWeight, 0});  // the owner has none
-  refuses(Linear{4, true}, {1, Role::kWeight, 2});  // the owner comes later
+  expect_error(Linear{5, true}, {2, Role::kWeight, 1});  // different size
+  expect_error(Linear{4, true}, {2, Role::kWeight, 0});  // the owner has no such tensor
+  expect_error(Linear{4, true}, {1, Role::kWeight, 2});  // the owner comes later
 }
 
 }  // namespace

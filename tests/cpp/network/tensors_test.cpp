@@ -30,9 +30,9 @@ Model make_model(std::uint64_t seed) {
   return model;
 }
 
-// A uniform distribution on [-b, b], b = 1 / sqrt(16 * 9): deviation b / sqrt(3). Of 9,216 numbers the sample's
-// deviation is within 2 % (four of its own deviations), the mean within four standard errors.
-TEST(Initialise, FollowsPyTorchsDistribution) {
+// Uniform distribution on [-b, b] with b = 1 / sqrt(16 * 9): standard deviation b / sqrt(3). Tolerances for 9,216
+// samples: 2 % of the standard deviation (four standard errors), four standard errors of the mean.
+TEST(Initialise, UsesPyTorchsDistributions) {
   const Model model = make_model(5);
   const at::Tensor weight = model.parameter(0, Role::kWeight);
   const double bound = 1 / 12.0, deviation = bound / std::sqrt(3.0);
@@ -46,18 +46,18 @@ TEST(Initialise, FollowsPyTorchsDistribution) {
   EXPECT_EQ(model.parameter(2, Role::kWeight).item<float>(), 0.25F);
 }
 
-TEST(Initialise, DependsOnTheSeedAlone) {
+TEST(Initialise, DependsOnlyOnTheSeed) {
   EXPECT_TRUE(make_model(5).tensors.parameters[0].equal(make_model(5).tensors.parameters[0]));
   EXPECT_FALSE(make_model(5).tensors.parameters[0].equal(make_model(6).tensors.parameters[0]));
 }
 
-TEST(Tensors, HaveMemoryOfTheirOwn) {
+TEST(Tensors, DoNotShareMemory) {
   const Model model = make_model(1);
   for (const at::Tensor& each : model.tensors.parameters)
     EXPECT_EQ(each.storage().nbytes(), static_cast<std::size_t>(4 * each.numel()));
 }
 
-TEST(Tensors, ThatAnEngineCannotReadAreRefused) {
+TEST(Tensors, CheckThrowsForInvalidTensors) {
   const std::vector<std::function<void(Tensors&)>> changes{
       [](Tensors& t) { t.parameters.pop_back(); },
       [](Tensors& t) { t.parameters[0] = at::Tensor(); },

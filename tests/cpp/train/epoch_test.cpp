@@ -7,21 +7,21 @@
 #include <stdexcept>
 
 #include "mnistcnn/common/error.h"
-#include "train/recorder.h"
+#include "train/fake_engine.h"
 
 namespace mnistcnn::train {
 namespace {
 
-struct Fixture {
+struct TrainingSetup {
   std::shared_ptr<network::Network> network = one_linear_layer();
   network::Tensors tensors = network::initialise(network->graph, network->analysis, 0);
   std::vector<std::uint8_t> images = std::vector<std::uint8_t>(10);
   std::vector<std::int64_t> labels{0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
   data::ImageSet set{images, labels};
-  Recorder engine{network};
+  FakeEngine engine{network};
   EpochOptions options;
 
-  Fixture() {
+  TrainingSetup() {
     for (at::Tensor& each : tensors.parameters) each.zero_();
     options.batch_size = 4;
     options.rates.learning_rates = {1, 1, 1};
@@ -34,34 +34,34 @@ struct Fixture {
   float weight() const { return tensors.parameters[0].item<float>(); }
 
   EpochResult run(const Listeners& listeners = {}) {
-    const std::vector<Range> all{{0, network->analysis.parameter_count}};
-    Optimizer optimizer(Sgd{}, {}, pieces_of(network->analysis), all, {});
+    const std::vector<ParameterRange> all{{0, network->analysis.parameter_count}};
+    Optimizer optimizer(Sgd{}, {}, parameter_slices(network->analysis), all, {});
     return train_epoch(model(), optimizer, nullptr, set, {}, options, listeners);
   }
 };
 
-TEST(TrainEpoch, WritesTheTensorsAtItsEndAndBeforeEachCallback) {
-  Fixture setup;
+TEST(TrainEpoch, WritesTheTensorsAtTheEndAndBeforeCallbacks) {
+  TrainingSetup setup;
   std::vector<float> seen;
-  const auto look = [&](std::uint64_t, double) { seen.push_back(setup.weight()); };
-  setup.run({.on_progress = {}, .on_step = {look, 1}});
+  const auto record_weight = [&](std::uint64_t, double) { seen.push_back(setup.weight()); };
+  setup.run({.on_progress = {}, .on_step = {record_weight, 1}});
   EXPECT_EQ(seen, (std::vector<float>{1, 2, 3}));
   EXPECT_EQ(setup.weight(), 3);
   EXPECT_GT(setup.tensors.parameters[0]._version(), 0);
 }
 
 TEST(TrainEpoch, ReadsTheTensorsAgainAfterACallback) {
-  Fixture setup;
+  TrainingSetup setup;
   const auto change = [&](std::uint64_t steps, double) {
     if (steps == 1) setup.tensors.parameters[0].fill_(10);
-    if (steps == 2) setup.tensors.parameters[0] = setup.tensors.parameters[0].add(100);  // another tensor
+    if (steps == 2) setup.tensors.parameters[0] = setup.tensors.parameters[0].add(100);  // replaces the tensor
   };
   setup.run({.on_progress = {}, .on_step = {change, 1}});
   EXPECT_EQ(setup.weight(), 112);
 }
 
-TEST(TrainEpoch, WritesTheTensorsWhenAnExceptionEndsIt) {
-  Fixture setup;
+TEST(TrainEpoch, WritesTheTensorsAfterAnException) {
+  TrainingSetup setup;
   const auto stop = [&](std::uint64_t steps, double) {
     if (steps == 2) throw std::runtime_error("enough");
   };
@@ -69,8 +69,8 @@ TEST(TrainEpoch, WritesTheTensorsWhenAnExceptionEndsIt) {
   EXPECT_EQ(setup.weight(), 2);
 }
 
-TEST(TrainEpoch, SeesEveryImageOnceAndSumsOverImages) {
-  Fixture setup;
+TEST(TrainEpoch, ProcessesEveryImageOnce) {
+  TrainingSetup setup;
   const EpochResult result = setup.run();
   EXPECT_EQ(result.count, 10);
   EXPECT_EQ(result.loss_sum, 45);
@@ -83,8 +83,8 @@ TEST(TrainEpoch, SeesEveryImageOnceAndSumsOverImages) {
   EXPECT_EQ(seen, setup.labels);
 }
 
-TEST(TrainEpoch, CountsStepsOnwards) {
-  Fixture setup;
+TEST(TrainEpoch, ContinuesTheStepCount) {
+  TrainingSetup setup;
   setup.options.first_step = 30;
   setup.options.shuffle = false;
   setup.run();
@@ -92,26 +92,26 @@ TEST(TrainEpoch, CountsStepsOnwards) {
   EXPECT_EQ(setup.engine.batches[0], (std::vector<std::int64_t>{0, 1, 2, 3}));
 }
 
-TEST(TrainEpoch, StopsAtALossThatIsNoNumber) {
-  Fixture setup;
-  setup.engine.poison = std::numeric_limits<double>::quiet_NaN();
+TEST(TrainEpoch, ThrowsIfTheLossIsNaN) {
+  TrainingSetup setup;
+  setup.engine.extra_loss = std::numeric_limits<double>::quiet_NaN();
   EXPECT_THROW(setup.run(), common::DivergedError);
   EXPECT_EQ(setup.engine.batches.size(), 1U);
 }
 
-TEST(TrainEpoch, TellsOfEverySecondStepOfTheRun) {
-  Fixture setup;
+TEST(TrainEpoch, CallsOnStepEverySecondStep) {
+  TrainingSetup setup;
   setup.options.first_step = 7;
   setup.options.shuffle = false;
-  std::vector<std::pair<std::uint64_t, double>> heard;
+  std::vector<std::pair<std::uint64_t, double>> calls;
   setup.run(
-      {.on_progress = {}, .on_step = {[&](std::uint64_t steps, double loss) { heard.emplace_back(steps, loss); }, 2}});
-  const std::vector<std::pair<std::uint64_t, double>> wanted{{8, 1.5}, {10, 8.5}};
-  EXPECT_EQ(heard, wanted);
+      {.on_progress = {}, .on_step = {[&](std::uint64_t steps, double loss) { calls.emplace_back(steps, loss); }, 2}});
+  const std::vector<std::pair<std::uint64_t, double>> expected{{8, 1.5}, {10, 8.5}};
+  EXPECT_EQ(calls, expected);
 }
 
-TEST(TrainEpoch, RefusesAnotherNumberOfLearningRatesThanSteps) {
-  Fixture setup;
+TEST(TrainEpoch, ThrowsIfTheNumberOfRatesIsWrong) {
+  TrainingSetup setup;
   setup.options.rates.learning_rates.pop_back();
   EXPECT_THROW(setup.run(), std::invalid_argument);
   setup.options.rates.learning_rates = {1, 1, 1};

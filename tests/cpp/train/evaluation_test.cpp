@@ -6,14 +6,14 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "train/recorder.h"
+#include "train/fake_engine.h"
 
 namespace mnistcnn::train {
 namespace {
 
-TEST(Predict, KeepsTheOrderOfTheImages) {
+TEST(Predict, ReturnsOutputsInOrder) {
   const std::shared_ptr<network::Network> network = one_linear_layer();
-  Recorder engine(network);
+  FakeEngine engine(network);
   const network::Tensors tensors = network::initialise(network->graph, network->analysis, 0);
   const ModelView model(engine, tensors, {{1}, {0}});
   const at::Tensor outputs = predict(model, std::vector<std::uint8_t>(10), 10, 4);
@@ -21,7 +21,7 @@ TEST(Predict, KeepsTheOrderOfTheImages) {
   EXPECT_THROW(predict(model, std::vector<std::uint8_t>(10), 10, 0), std::invalid_argument);
 }
 
-TEST(Score, TakesProbabilitiesByTheirLogarithms) {
+TEST(Score, SupportsProbabilities) {
   at::Tensor outputs = at::empty({2, 2}, at::kFloat);
   const std::vector<float> probabilities{0.25F, 0.75F, 0.0F, 1.0F};
   std::copy(probabilities.begin(), probabilities.end(), outputs.mutable_data_ptr<float>());
@@ -31,7 +31,7 @@ TEST(Score, TakesProbabilitiesByTheirLogarithms) {
   EXPECT_TRUE(std::isfinite(score(outputs, impossible, OutputKind::kProbabilities).loss_sum));
 }
 
-TEST(OutputKind, IsThatOfTheLastLayer) {
+TEST(OutputKind, IsDeterminedByTheLastLayer) {
   network::Network network = *one_linear_layer();
   EXPECT_EQ(output_kind(network), OutputKind::kLogits);
   EXPECT_EQ(fitting_loss(OutputKind::kLogits), engine::LossKind::kCrossEntropy);

@@ -10,8 +10,8 @@ namespace {
 const network::Shape kShape{2, 1, 3};
 const std::vector<float> kScale{0.5F, 2.0F}, kShift{1.0F, -1.0F};
 
-// Every pixel of image i is i + its place, plus 1 when the scratch was there.
-class Counting final : public engine::ImageSource {
+// Pixel j of image i is i + j + 1. The 1 is written to the scratch memory first.
+class CountingSource final : public engine::ImageSource {
  public:
   std::size_t scratch_bytes() const override { return 1; }
   void read(std::int64_t index, std::uint8_t* image, std::byte* scratch) const noexcept override {
@@ -20,7 +20,7 @@ class Counting final : public engine::ImageSource {
   }
 };
 
-TEST(Gather, NormalisesThePickedImagesChannelByChannel) {
+TEST(Gather, NormalisesEachChannel) {
   std::vector<std::uint8_t> images(18);
   for (std::size_t i = 0; i < images.size(); ++i) images[i] = static_cast<std::uint8_t>(i);
   const std::vector<std::int64_t> indices{2, 0};
@@ -29,8 +29,8 @@ TEST(Gather, NormalisesThePickedImagesChannelByChannel) {
   EXPECT_EQ(floats, (std::vector<float>{7, 7.5, 8, 29, 31, 33, 1, 1.5, 2, 5, 7, 9}));
 }
 
-TEST(Gather, ReadsFromASourceWhereThereIsOne) {
-  const Counting source;
+TEST(Gather, ReadsFromAnImageSource) {
+  const CountingSource source;
   std::vector<std::int64_t> indices;
   for (std::int64_t i = 0; i < 200; ++i) indices.push_back(i);
   std::vector<float> floats(indices.size() * 6);

@@ -7,7 +7,7 @@
 namespace mnistcnn::train {
 namespace {
 
-TEST(Mixing, PartnersAreAPermutationAndSharesLieBetweenZeroAndOne) {
+TEST(Mixing, PartnersAreAPermutationAndShareIsInUnitInterval) {
   for (const auto kind : {Mixing::Kind::kMixup, Mixing::Kind::kCutMix})
     for (std::uint64_t step = 0; step < 50; ++step) {
       MixingPlan plan = draw({kind, 0.3}, 7, step, 9, 5, 4);
@@ -18,14 +18,14 @@ TEST(Mixing, PartnersAreAPermutationAndSharesLieBetweenZeroAndOne) {
     }
 }
 
-TEST(Mixing, ATinyAlphaStillGivesShares) {
+TEST(Mixing, SupportsTinyAlpha) {
   for (std::uint64_t step = 0; step < 100; ++step) {
     const double share = draw({Mixing::Kind::kMixup, 1e-6}, 1, step, 2, 1, 1).share;
     EXPECT_TRUE(share < 1e-6 || share > 1 - 1e-6) << share;
   }
 }
 
-TEST(Mixing, BoxesLieInsideTheImageAndShareByArea) {
+TEST(Mixing, BoxIsInsideTheImageAndShareIsItsArea) {
   for (std::uint64_t step = 0; step < 200; ++step) {
     const MixingPlan plan = draw({Mixing::Kind::kCutMix, 1}, 3, step, 2, 7, 10);
     EXPECT_TRUE(0 <= plan.box.top && plan.box.top <= plan.box.bottom && plan.box.bottom <= 7);
@@ -35,8 +35,8 @@ TEST(Mixing, BoxesLieInsideTheImageAndShareByArea) {
   }
 }
 
-TEST(Mixing, MixesPixelsAsPlanned) {
-  const std::vector<float> images{0, 1, 2, 3, 4, 5, 6, 7};  // two of [1, 2, 2]
+TEST(Mixing, MixesPixels) {
+  const std::vector<float> images{0, 1, 2, 3, 4, 5, 6, 7};  // [2, 1, 2, 2]
   std::vector<float> mixed(8);
   mix({Mixing::Kind::kMixup, 1}, {0.25, {1, 0}, {}}, 1, 2, 2, images, mixed);
   EXPECT_EQ(mixed, (std::vector<float>{3, 4, 5, 6, 1, 2, 3, 4}));

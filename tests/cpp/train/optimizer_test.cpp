@@ -12,8 +12,8 @@
 namespace mnistcnn::train {
 namespace {
 
-// One number by the textbook, in double.
-struct Slow {
+// Reference implementation of SGD for one parameter, in double.
+struct ReferenceSgd {
   double value, velocity = 0;
   bool started = false;
 
@@ -28,8 +28,8 @@ struct Slow {
   }
 };
 
-std::vector<Piece> pieces(std::initializer_list<std::int64_t> sizes) {
-  std::vector<Piece> result;
+std::vector<ParameterSlice> slices(std::initializer_list<std::int64_t> sizes) {
+  std::vector<ParameterSlice> result;
   std::int64_t begin = 0;
   for (const std::int64_t size : sizes) {
     result.push_back({{begin, begin + size}, 0});
@@ -38,9 +38,9 @@ std::vector<Piece> pieces(std::initializer_list<std::int64_t> sizes) {
   return result;
 }
 
-Optimizer whole(const Rule& rule, const at::Tensor& values) {
+Optimizer make_optimizer(const Rule& rule, const at::Tensor& values) {
   const std::int64_t count = values.numel();
-  return {rule, {}, pieces({count}), {{0, count}}, {}};
+  return {rule, {}, slices({count}), {{0, count}}, {}};
 }
 
 const std::vector<Rule> kRules = {Sgd{},
@@ -56,45 +56,46 @@ const std::vector<Rule> kRules = {Sgd{},
                                   Adagrad{.lr_decay = 0.1, .initial_accumulator_value = 0.5},
                                   Muon{}};
 
-TEST(Optimizer, SgdFollowsTheTextbook) {
+TEST(Optimizer, SgdEqualsReference) {
   const Sgd cases[] = {
       {0, 0, 0, false}, {0.9, 0, 0, false}, {0.9, 0.3, 0.1, false}, {0.8, 0, 0.01, true}, {0, 0, 0.2, false}};
   for (const Sgd& rule : cases) {
     at::Tensor values = at::rand({3});
-    Slow slow{values[1].item<double>()};
-    Optimizer optimizer = whole(rule, values);
+    ReferenceSgd reference{values[1].item<double>()};
+    Optimizer optimizer = make_optimizer(rule, values);
     for (int step = 0; step < 20; ++step) {
       const at::Tensor gradients = at::rand({3});
       optimizer.step(values, gradients, 0.05, {});
-      slow.step(gradients[1].item<double>(), 0.05, rule);
+      reference.step(gradients[1].item<double>(), 0.05, rule);
     }
-    EXPECT_NEAR(values[1].item<double>(), slow.value, 1e-5);  // 20 float roundings of numbers near 1
+    EXPECT_NEAR(values[1].item<double>(), reference.value,
+                1e-5);  // rounding errors of 20 float operations on numbers near 1
   }
 }
 
-// Devices without a fast path go by tensors: the same formulas, so the same numbers.
-TEST(Optimizer, TensorsAndFloatsAgree) {
+// Devices other than the CPU use tensor operations with the same formulas.
+TEST(Optimizer, TensorAndFloatImplementationsAgree) {
   const GradientOptions options{0.01, 2.0, 0.5};
   for (const Rule& rule : kRules) {
     at::Tensor floats = at::randn({37});
     at::Tensor tensors = floats.clone();
-    const auto parts = pieces({5, 20, 12});
-    Optimizer one(rule, options, parts, {{0, 25}}, {{5, 25}});
-    Optimizer other(rule, options, parts, {{0, 25}}, {{5, 25}});
+    const auto parameter_list = slices({5, 20, 12});
+    Optimizer first_optimizer(rule, options, parameter_list, {{0, 25}}, {{5, 25}});
+    Optimizer tensor_optimizer(rule, options, parameter_list, {{0, 25}}, {{5, 25}});
     for (int step = 0; step < 10; ++step) {
       const at::Tensor gradients = at::randn({37});
-      one.step(floats, gradients, 0.01, {});
-      other.step(tensors, gradients, 0.01, {}, Path::kTensors);
+      first_optimizer.step(floats, gradients, 0.01, {});
+      tensor_optimizer.step(tensors, gradients, 0.01, {}, CodePath::kTensors);
     }
     EXPECT_TRUE(at::allclose(floats, tensors, 1e-5, 1e-6)) << rule.index();
   }
 }
 
-TEST(Optimizer, LeavesFrozenParametersAlone) {
+TEST(Optimizer, DoesNotUpdateFrozenParameters) {
   for (const Rule& rule : kRules) {
     at::Tensor values = at::rand({6});
     const at::Tensor before = values.clone();
-    Optimizer optimizer(rule, {}, pieces({1, 1, 2, 2}), {{1, 2}, {4, 6}}, {});
+    Optimizer optimizer(rule, {}, slices({1, 1, 2, 2}), {{1, 2}, {4, 6}}, {});
     optimizer.step(values, at::rand({6}), 0.1, {});
     const at::Tensor changed = values.ne(before);
     for (const std::int64_t i : {0, 2, 3}) EXPECT_FALSE(changed[i].item<bool>()) << i;
@@ -102,24 +103,24 @@ TEST(Optimizer, LeavesFrozenParametersAlone) {
   }
 }
 
-TEST(Optimizer, GoesOnWhereItWas) {
+TEST(Optimizer, RestoredOptimizerContinuesIdentically) {
   for (const Rule& rule : kRules) {
     const at::Tensor gradient = at::rand({4});
-    at::Tensor straight = at::rand({4});
-    Optimizer one = whole(rule, straight);
-    for (int step = 0; step < 3; ++step) one.step(straight, gradient, 0.1, {});
-    at::Tensor resumed = straight.clone();
-    Optimizer two = whole(rule, resumed);
-    two.restore(one.state());
-    one.step(straight, gradient, 0.1, {});
-    two.step(resumed, gradient, 0.1, {});
-    EXPECT_TRUE(straight.equal(resumed)) << rule.index();
+    at::Tensor uninterrupted = at::rand({4});
+    Optimizer first_optimizer = make_optimizer(rule, uninterrupted);
+    for (int step = 0; step < 3; ++step) first_optimizer.step(uninterrupted, gradient, 0.1, {});
+    at::Tensor resumed = uninterrupted.clone();
+    Optimizer second_optimizer = make_optimizer(rule, resumed);
+    second_optimizer.restore(first_optimizer.state());
+    first_optimizer.step(uninterrupted, gradient, 0.1, {});
+    second_optimizer.step(resumed, gradient, 0.1, {});
+    EXPECT_TRUE(uninterrupted.equal(resumed)) << rule.index();
   }
 }
 
-TEST(Optimizer, ItsStateIsACopy) {
+TEST(Optimizer, StateIsACopy) {
   at::Tensor values = at::rand({4});
-  Optimizer optimizer = whole(Adam{}, values);
+  Optimizer optimizer = make_optimizer(Adam{}, values);
   optimizer.step(values, at::rand({4}), 0.1, {});
   const Optimizer::State state = optimizer.state();
   const at::Tensor before = state.at("exp_avg").clone();
@@ -127,22 +128,22 @@ TEST(Optimizer, ItsStateIsACopy) {
   EXPECT_TRUE(state.at("exp_avg").equal(before));
 }
 
-TEST(Optimizer, WhatIsThawedBeginsAtItsOwnFirstStep) {
+TEST(Optimizer, UnfrozenParametersStartAtStepOne) {
   at::Tensor values = at::ones({2});
   const at::Tensor gradients = at::ones({2});
-  Optimizer optimizer(Adam{}, {}, pieces({1, 1}), {{0, 1}}, {});
+  Optimizer optimizer(Adam{}, {}, slices({1, 1}), {{0, 1}}, {});
   for (int step = 0; step < 5; ++step) optimizer.step(values, gradients, 0.1, {});
   optimizer.set_trainable({{0, 2}});
   optimizer.step(values, gradients, 0.1, {});
   EXPECT_NEAR(values[1].item<double>(), 0.9, 1e-6);
 }
 
-TEST(Optimizer, RefusesNonsense) {
+TEST(Optimizer, ThrowsForInvalidArguments) {
   const at::Tensor values = at::rand({4});
-  EXPECT_THROW(Optimizer(Sgd{}, {}, pieces({4}), {{2, 5}}, {}), std::invalid_argument);
-  EXPECT_THROW(Optimizer(Sgd{}, {}, pieces({4}), {{0, 2}}, {}), std::invalid_argument);
-  EXPECT_THROW(whole(Sgd{0, 0, 0, true}, values), std::invalid_argument);
-  Optimizer optimizer = whole(Sgd{0.9, 0, 0, false}, values);
+  EXPECT_THROW(Optimizer(Sgd{}, {}, slices({4}), {{2, 5}}, {}), std::invalid_argument);
+  EXPECT_THROW(Optimizer(Sgd{}, {}, slices({4}), {{0, 2}}, {}), std::invalid_argument);
+  EXPECT_THROW(make_optimizer(Sgd{0, 0, 0, true}, values), std::invalid_argument);
+  Optimizer optimizer = make_optimizer(Sgd{0.9, 0, 0, false}, values);
   const at::Tensor steps = at::zeros({1}, at::kLong);
   EXPECT_THROW(optimizer.restore({{"momentum_buffer", at::rand({3})}, {"steps", steps}}), std::invalid_argument);
   EXPECT_THROW(optimizer.restore({{"exp_avg", at::rand({4})}, {"steps", steps}}), std::invalid_argument);

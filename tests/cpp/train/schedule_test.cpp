@@ -19,35 +19,35 @@ std::vector<double> per_epoch(const Schedule& schedule) {
 
 using Numbers = std::vector<double>;
 
-TEST(Schedule, ConstantLRHasAFactorAtFirst) {
+TEST(Schedule, ConstantLRAppliesTheFactorAtFirst) {
   EXPECT_EQ(per_epoch(ConstantLR{.factor = 0.25, .total_iters = 2}), (Numbers{0.125, 0.125, 0.5, 0.5, 0.5, 0.5}));
   EXPECT_EQ(per_epoch(ConstantLR{}), (Numbers{0.5, 0.5, 0.5, 0.5, 0.5, 0.5}));
 }
 
-TEST(Schedule, StepLRFallsAfterEveryStepSize) {
+TEST(Schedule, StepLRDecaysEveryStepSizeEpochs) {
   EXPECT_EQ(per_epoch(StepLR{.step_size = 2, .gamma = 0.5}), (Numbers{0.5, 0.5, 0.25, 0.25, 0.125, 0.125}));
 }
 
-TEST(Schedule, MultiStepLRFallsAtMilestones) {
+TEST(Schedule, MultiStepLRDecaysAtMilestones) {
   EXPECT_EQ(per_epoch(MultiStepLR{.milestones = {1, 4, 4}, .gamma = 0.5}),
             (Numbers{0.5, 0.25, 0.25, 0.25, 0.0625, 0.0625}));
 }
 
-TEST(Schedule, ExponentialLRFallsAfterEveryEpoch) {
+TEST(Schedule, ExponentialLRDecaysEveryEpoch) {
   EXPECT_EQ(per_epoch(ExponentialLR{.gamma = 0.5}), (Numbers{0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625}));
 }
 
-TEST(Schedule, APowerThatOverflowsIsRefused) {
+TEST(Schedule, ThrowsIfTheRateOverflows) {
   EXPECT_THROW(epoch_rate(ExponentialLR{.gamma = 1e200}, kPlan, 2), std::overflow_error);
 }
 
-TEST(Schedule, RatesOfAnEpochAreOnePerStep) {
+TEST(Schedule, RatesHaveOneElementPerStep) {
   const Rates found = rates(StepLR{.step_size = 1, .gamma = 0.5}, kPlan, 1);
   EXPECT_EQ(found.learning_rates, (Numbers{0.25, 0.25}));
   EXPECT_TRUE(found.momenta.empty());
 }
 
-TEST(Schedule, CosineAnnealingWarmsUpInALine) {
+TEST(Schedule, CosineAnnealingHasALinearWarmUp) {
   const CosineAnnealing schedule{.t_max = {}, .warmup_epochs = 2, .warmup_start = 0};
   EXPECT_EQ(rates(schedule, kPlan, 0).learning_rates, (Numbers{0, 0.125}));
   EXPECT_EQ(rates(schedule, kPlan, 1).learning_rates, (Numbers{0.25, 0.375}));
@@ -89,7 +89,7 @@ TEST(Schedule, OneCycleWithThreePhasesReturnsToItsStart) {
   EXPECT_TRUE(rates(schedule, kPlan, 0).momenta.empty());
 }
 
-TEST(Schedule, RefusesRunsThatItCannotBeUsedIn) {
+TEST(Schedule, CheckThrowsForUnsuitableRuns) {
   EXPECT_THROW(check(CosineAnnealing{.t_max = {}, .warmup_epochs = 6}, kPlan), std::invalid_argument);
   check(CosineAnnealing{.t_max = 3, .warmup_epochs = 6}, kPlan);
   SchedulePlan plan = kPlan;

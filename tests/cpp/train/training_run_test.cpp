@@ -26,8 +26,8 @@ std::shared_ptr<const network::Network> small_network() {
   return network;
 }
 
-// A model of its own on a set of images of noise.
-struct Fixture {
+// A model and a data set of pseudo-random images.
+struct TrainingSetup {
   std::shared_ptr<const network::Network> network = small_network();
   std::unique_ptr<engine::Engine> engine = engine::make_engine(network, "aten", 1);
   network::Tensors tensors = network::initialise(network->graph, network->analysis, 3);
@@ -37,13 +37,13 @@ struct Fixture {
   data::ImageSet set;
   Recipe recipe{.epochs = 2, .batch_size = 8, .seed = 5};
 
-  Fixture() {
+  TrainingSetup() {
     for (std::int64_t i = 0; i < kImages * 16; ++i) images.push_back(static_cast<std::uint8_t>(i * i * 37 % 251));
     for (std::int64_t i = 0; i < kImages; ++i) labels.push_back(i % 10);
     set = {images, labels};
   }
 
-  // Parameters, running statistics and counters in one row.
+  // Return parameters, running statistics and counters in one vector.
   std::vector<float> values() const {
     std::vector<float> all;
     for (const auto* list : {&tensors.parameters, &tensors.buffers, &tensors.counters})
@@ -57,8 +57,8 @@ struct Fixture {
 
 const Rates kRates{{0.01, 0.01, 0.01}};
 
-TEST(TrainingRun, TwoEpochsAreOneFit) {
-  Fixture one, other;
+TEST(TrainingRun, TwoEpochsEqualFit) {
+  TrainingSetup one, other;
   TrainingRun run(one.model, one.recipe);
   const EpochResult first = run.next_epoch(one.model, one.set, kRates);
   EXPECT_EQ(first.count, kImages);
@@ -73,29 +73,29 @@ TEST(TrainingRun, TwoEpochsAreOneFit) {
   EXPECT_EQ(history.step_losses.size(), 6U);
 }
 
-TEST(TrainingRun, ARestoredRunContinuesWithTheSameBits) {
+TEST(TrainingRun, RestoredRunContinuesBitIdentically) {
   for (const AveragingRule& averaging :
        {AveragingRule(Ema{}), AveragingRule(Swa{}), AveragingRule(Lookahead{.k = 2})}) {
-    Fixture whole, half;
-    whole.recipe.averaging = half.recipe.averaging = averaging;
-    TrainingRun straight(whole.model, whole.recipe), before(half.model, half.recipe);
-    straight.next_epoch(whole.model, whole.set, kRates);
-    before.next_epoch(half.model, half.set, kRates);
-    TrainingRun after(half.model, half.recipe);
+    TrainingSetup uninterrupted, resumed;
+    uninterrupted.recipe.averaging = resumed.recipe.averaging = averaging;
+    TrainingRun full_run(uninterrupted.model, uninterrupted.recipe), before(resumed.model, resumed.recipe);
+    full_run.next_epoch(uninterrupted.model, uninterrupted.set, kRates);
+    before.next_epoch(resumed.model, resumed.set, kRates);
+    TrainingRun after(resumed.model, resumed.recipe);
     after.restore(before.state());
     EXPECT_EQ(after.epochs(), 1U);
     EXPECT_EQ(after.steps(), 3U);
-    straight.next_epoch(whole.model, whole.set, kRates);
-    after.next_epoch(half.model, half.set, kRates);
-    EXPECT_EQ(whole.values(), half.values());
-    straight.finish(whole.model, whole.images, kImages);
-    after.finish(half.model, half.images, kImages);
-    EXPECT_EQ(whole.values(), half.values());
+    full_run.next_epoch(uninterrupted.model, uninterrupted.set, kRates);
+    after.next_epoch(resumed.model, resumed.set, kRates);
+    EXPECT_EQ(uninterrupted.values(), resumed.values());
+    full_run.finish(uninterrupted.model, uninterrupted.images, kImages);
+    after.finish(resumed.model, resumed.images, kImages);
+    EXPECT_EQ(uninterrupted.values(), resumed.values());
   }
 }
 
-TEST(TrainingRun, AnExceptionOfAListenerLeavesWholeSteps) {
-  Fixture stopped, wanted;
+TEST(TrainingRun, ExceptionOfACallbackLeavesCompleteSteps) {
+  TrainingSetup stopped, reference;
   const auto stop = [](std::uint64_t steps, double) {
     if (steps == 2) throw std::runtime_error("enough");
   };
@@ -104,18 +104,18 @@ TEST(TrainingRun, AnExceptionOfAListenerLeavesWholeSteps) {
   EXPECT_EQ(run.epochs(), 0U);
   EXPECT_EQ(run.steps(), 0U);
 
-  // A run whose third step changes nothing but the running statistics.
-  TrainingRun other(wanted.model, wanted.recipe);
+  // An uninterrupted run: compare with its weights after two steps.
+  TrainingRun other(reference.model, reference.recipe);
   std::vector<float> after_two;
-  const auto look = [&](std::uint64_t steps, double) {
-    if (steps == 2) after_two = wanted.values();
+  const auto record_values = [&](std::uint64_t steps, double) {
+    if (steps == 2) after_two = reference.values();
   };
-  other.next_epoch(wanted.model, wanted.set, kRates, {.on_step = {look, 1}});
+  other.next_epoch(reference.model, reference.set, kRates, {.on_step = {record_values, 1}});
   EXPECT_EQ(stopped.values(), after_two);
 }
 
-TEST(TrainingRun, EvaluatesTheAveragesAndLeavesTheModel) {
-  Fixture setup;
+TEST(TrainingRun, EvaluateUsesAveragesAndDoesNotChangeTheModel) {
+  TrainingSetup setup;
   setup.recipe.averaging = Ema{.decay = 0.5, .warm_up = false};
   TrainingRun run(setup.model, setup.recipe);
   EXPECT_EQ(run.evaluate(setup.model, setup.set).loss(), test(setup.model, setup.set).loss());
@@ -129,8 +129,8 @@ TEST(TrainingRun, EvaluatesTheAveragesAndLeavesTheModel) {
   EXPECT_EQ(run.averaging(), nullptr);
 }
 
-TEST(TrainingRun, TrainsOnlyWhatIsTrainable) {
-  Fixture setup;
+TEST(TrainingRun, TrainsOnlyTrainableParameters) {
+  TrainingSetup setup;
   TrainingRun run(setup.model, setup.recipe);
   const std::vector<network::TensorSpec>& specs = setup.network->analysis.parameters;
   run.set_trainable({{specs[0].offset, specs[0].offset + specs[0].count}});
@@ -140,8 +140,8 @@ TEST(TrainingRun, TrainsOnlyWhatIsTrainable) {
   EXPECT_TRUE(setup.tensors.parameters[1].equal(second));
 }
 
-TEST(TrainingRun, AnOptimizerWithoutMomentumGetsTheScheduledOne) {
-  Fixture setup;
+TEST(TrainingRun, ScheduledMomentumReplacesMomentum0) {
+  TrainingSetup setup;
   setup.recipe.optimizer = Sgd{};
   const Rates rates{{0.01, 0.01, 0.01}, {0.9, 0.9, 0.9}};
   TrainingRun without(setup.model, setup.recipe), with(setup.model, setup.recipe, 0.9);
@@ -150,8 +150,8 @@ TEST(TrainingRun, AnOptimizerWithoutMomentumGetsTheScheduledOne) {
   EXPECT_EQ(with.epochs(), 1U);
 }
 
-TEST(TrainingRun, RefusesImagesAndLabelsThatDoNotFit) {
-  Fixture setup;
+TEST(TrainingRun, ThrowsForInvalidImagesAndLabels) {
+  TrainingSetup setup;
   TrainingRun run(setup.model, setup.recipe);
   setup.labels[7] = 10;
   EXPECT_THROW(run.next_epoch(setup.model, setup.set, kRates), std::invalid_argument);
@@ -162,14 +162,15 @@ TEST(TrainingRun, RefusesImagesAndLabelsThatDoNotFit) {
   EXPECT_THROW(test(setup.model, data::ImageSet{}), std::invalid_argument);
 }
 
-TEST(Fit, FollowsItsScheduleAndTestsAfterEveryEpoch) {
-  Fixture setup;
+TEST(Fit, UsesTheScheduleAndValidatesAfterEveryEpoch) {
+  TrainingSetup setup;
   setup.recipe.schedule = StepLR{.step_size = 1, .gamma = 0.5};
-  std::vector<std::int64_t> heard;
+  std::vector<std::int64_t> epochs_reported;
   const History history =
-      fit(setup.model, setup.set, setup.recipe,
-          {.validation = setup.set, .on_epoch = [&](const EpochRecord& record) { heard.push_back(record.epoch); }});
-  EXPECT_EQ(heard, (std::vector<std::int64_t>{1, 2}));
+      fit(setup.model, setup.set, setup.recipe, {.validation = setup.set, .on_epoch = [&](const EpochRecord& record) {
+                                                   epochs_reported.push_back(record.epoch);
+                                                 }});
+  EXPECT_EQ(epochs_reported, (std::vector<std::int64_t>{1, 2}));
   EXPECT_EQ(history.epochs[0].learning_rate, 0.01);
   EXPECT_EQ(history.epochs[1].learning_rate, 0.005);
   const metrics::Scores scores = test(setup.model, setup.set);
@@ -178,16 +179,16 @@ TEST(Fit, FollowsItsScheduleAndTestsAfterEveryEpoch) {
   EXPECT_EQ(scores.confusion.size(), 100U);
 }
 
-TEST(Fit, RefusesALastBatchThatIsTooSmallForABatchNorm) {
-  Fixture setup;
+TEST(Fit, ThrowsIfTheLastBatchIsTooSmallForBatchNorm) {
+  TrainingSetup setup;
   setup.recipe.batch_size = 19;
   EXPECT_THROW(fit(setup.model, setup.set, setup.recipe), std::invalid_argument);
   setup.recipe.batch_size = 0;
   EXPECT_THROW(fit(setup.model, setup.set, setup.recipe), std::invalid_argument);
 }
 
-TEST(Fit, MovesTheMomentumOfAnOptimizerThatHasNone) {
-  Fixture setup;
+TEST(Fit, SchedulesMomentumIfTheOptimizerHasNone) {
+  TrainingSetup setup;
   setup.recipe.optimizer = Sgd{};
   setup.recipe.schedule = OneCycleLR{.max_lr = 0.1};
   EXPECT_EQ(fit(setup.model, setup.set, setup.recipe).epochs.size(), 2U);

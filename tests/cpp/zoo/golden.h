@@ -5,8 +5,8 @@
 #include <string_view>
 #include <vector>
 
-// The table of tests/python/golden/architectures.json as C++: CMake writes golden_table.h, which defines kGolden, by
-// turning "key": into .key =, so names and order of the members are the JSON's.
+// Types of the golden table tests/python/golden/architectures.json. CMake converts it to golden_table.h, which defines
+// kGolden, by replacing "key": with .key =. Names and order of the members must therefore equal those of the JSON.
 namespace mnistcnn::zoo {
 
 struct GoldenLayer {
@@ -22,7 +22,7 @@ struct GoldenLayer {
 };
 
 struct GoldenNetwork {
-  std::string_view name, seed;  // seed: the source's number
+  std::string_view name, seed;  // seed: number of the source
   std::int64_t params = 0, macs = 0, buffers = 0;
   std::vector<GoldenLayer> layers = {};
 };

@@ -17,7 +17,7 @@ using network::Pair;
 
 Pair square(std::int64_t side) { return {side, side}; }
 
-// The layer that a row of the golden table describes. Fields that the table does not have keep PyTorch's defaults.
+// Return the layer that a row of the golden table describes. Fields that are not in the table have PyTorch's defaults.
 Layer expected_layer(const GoldenLayer& row) {
   if (row.op == "conv2d") {
     network::Conv2d conv;
@@ -46,13 +46,13 @@ Layer expected_layer(const GoldenLayer& row) {
   throw std::invalid_argument("the golden table has an unknown layer: " + std::string(row.op));
 }
 
-void check_node(const network::Node& node, const network::NodeAnalysis& facts, const GoldenLayer& row, int index) {
+void check_node(const network::Node& node, const network::NodeAnalysis& info, const GoldenLayer& row, int index) {
   const Layer expected = expected_layer(row);
   EXPECT_EQ(node.layer, expected) << to_string(node.layer) << " instead of " << to_string(expected);
   EXPECT_EQ(node.inputs, std::vector<int>{index - 1});
-  EXPECT_EQ(facts.output_shape, row.output_shape);
-  EXPECT_EQ(facts.parameters, row.params);
-  EXPECT_EQ(facts.receptive_field, row.receptive_field.value_or(0));
+  EXPECT_EQ(info.output_shape, row.output_shape);
+  EXPECT_EQ(info.parameters, row.params);
+  EXPECT_EQ(info.receptive_field, row.receptive_field.value_or(0));
   if (!row.name.empty()) {
     EXPECT_EQ(node.name, row.name);
   }
@@ -60,7 +60,7 @@ void check_node(const network::Node& node, const network::NodeAnalysis& facts, c
 
 class Golden : public testing::TestWithParam<GoldenNetwork> {};
 
-TEST_P(Golden, EveryLayerIsTheTables) {
+TEST_P(Golden, LayersEqualTheTable) {
   const GoldenNetwork& golden = GetParam();
   const network::Graph graph = create(golden.name);
   const network::Analysis analysis = network::analyse(graph);
@@ -73,7 +73,7 @@ TEST_P(Golden, EveryLayerIsTheTables) {
   EXPECT_EQ(analysis.parameter_count, golden.params);
   EXPECT_EQ(analysis.macs, golden.macs);
   std::int64_t buffers = 0;
-  for (const network::NodeAnalysis& facts : analysis.nodes) buffers += facts.buffers;
+  for (const network::NodeAnalysis& info : analysis.nodes) buffers += info.buffers;
   EXPECT_EQ(buffers, golden.buffers);
 }
 
@@ -86,7 +86,7 @@ TEST_P(Golden, OtherClassesAndChannels) {
 INSTANTIATE_TEST_SUITE_P(Zoo, Golden, testing::ValuesIn(kGolden),
                          [](const auto& test) { return std::string(test.param.name); });
 
-TEST(Zoo, HasTheNetworksOfTheTable) {
+TEST(Zoo, ContainsTheNetworksOfTheTable) {
   std::set<std::string_view> ours, golden;
   for (const Entry& entry : entries()) ours.insert(entry.name);
   for (const GoldenNetwork& network : kGolden) golden.insert(network.name);
@@ -101,20 +101,20 @@ TEST(Zoo, EveryNetworkIsDescribedAndCited) {
   }
 }
 
-TEST(Zoo, PixelsAreNormalisedByTheEntry) {
+TEST(Zoo, EntriesHaveTheirNormalization) {
   EXPECT_DOUBLE_EQ(find("session7_net").normalization.mean, 0.1307);
   EXPECT_DOUBLE_EQ(find("session7_net").normalization.deviation, 0.3081);
   EXPECT_DOUBLE_EQ(find("assignment7_model8").normalization.scale(), 1.0 / 255);
   EXPECT_EQ(find("assignment7_model8").normalization.shift(), 0);
 }
 
-TEST(Zoo, AnUnknownNameListsAll) {
+TEST(Zoo, UnknownNameListsAllNames) {
   try {
     create("sesion7_net");
     FAIL() << "an unknown network was created";
   } catch (const std::invalid_argument& error) {
     const std::string message = error.what();
-    EXPECT_NE(message.find("there is no model 'sesion7_net'. Choose from: assignment7_model1, "), std::string::npos);
+    EXPECT_NE(message.find("'sesion7_net'. Choose from: assignment7_model1, "), std::string::npos);
     EXPECT_TRUE(message.ends_with(", recognition_cnn"));
   }
 }

@@ -6,7 +6,7 @@
 
 namespace mnistcnn::data::augmentation {
 
-void augment(const Plan& plan, const std::uint8_t* images, std::span<const std::int64_t> indices,
+void augment(const AugmentationPlan& plan, const std::uint8_t* images, std::span<const std::int64_t> indices,
              const AugmentOptions& options, std::uint8_t* out) {
   const std::int64_t in_bytes = plan.input().bytes(), out_bytes = plan.output().bytes();
   const std::size_t threads = threads_for(indices.size(), options.threads);

@@ -4,15 +4,17 @@
 
 #include "mnistcnn/data/augmentation/plan.h"
 
+// Augment a set of images on several threads.
 namespace mnistcnn::data::augmentation {
 
 struct AugmentOptions {
   std::uint64_t seed = 0, epoch = 0;
-  int threads = 0;  // 0: as many as there are cores for this process
+  int threads = 0;  // 0: number of available cores
 };
 
-// images: u8 [N, ...] of plan.input(); out: u8 [indices, ...] of plan.output(), the images of these indices.
-void augment(const Plan& plan, const std::uint8_t* images, std::span<const std::int64_t> indices,
+// Write the augmented image of each index to `out`. images: u8 [N, C, H, W] of size plan.input();
+// out: u8 [indices.size(), C, H, W] of size plan.output(). The result does not depend on the number of threads.
+void augment(const AugmentationPlan& plan, const std::uint8_t* images, std::span<const std::int64_t> indices,
              const AugmentOptions& options, std::uint8_t* out);
 
 }  // namespace mnistcnn::data::augmentation

@@ -5,21 +5,21 @@
 #include "mnistcnn/common/random.h"
 #include "mnistcnn/data/augmentation/steps.h"
 
-// What is random in a step, apart from what it does to pixels.
+// Random parameters of augmentation steps.
 namespace mnistcnn::data::augmentation {
 
-using Numbers = std::array<double, 8>;  // the first of them have the names in the step's kDrawn
+using Numbers = std::array<double, 8>;  // random parameters of a step, named by its kDrawn; the rest is 0
 
-struct Drawn {
+struct DrawnStep {
   bool applied;
   Numbers numbers;
-  common::Stream pixels;  // for steps with a random number for every pixel
+  common::Stream pixels;  // for steps that need a random number per pixel
 };
 
-// For the image at a place of its set and the step at a place of the list.
-Drawn draw(const Step& step, std::size_t position, const Size& image, const common::Stream& of_image);
+// Draw the parameters of the step at `position` in the list. image: size before the step.
+DrawnStep draw(const Step& step, std::size_t position, const Size& image, const common::Stream& image_stream);
 
-// All of an image's.
+// Return the stream that determines all random parameters of one image.
 inline common::Stream stream_of_image(std::uint64_t seed, std::uint64_t epoch, std::int64_t index) {
   return {seed, common::Purpose::kAugment, epoch, static_cast<std::uint64_t>(index)};
 }

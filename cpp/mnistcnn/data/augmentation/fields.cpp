@@ -12,18 +12,19 @@ namespace {
 constexpr int kQuantileBits = 12;
 constexpr std::size_t kQuantiles = 1 << kQuantileBits;
 
-// The x below which a normal number falls with probability q, by bisection.
+// Inverse of the standard normal distribution function, computed by bisection.
 double normal_quantile(double q) {
-  double low = -9, high = 9;
+  double low = -9, padded_height = 9;
   for (int i = 0; i < 60; ++i) {
-    const double middle = (low + high) / 2;
-    (0.5 * std::erfc(-middle * std::sqrt(0.5)) < q ? low : high) = middle;
+    const double middle = (low + padded_height) / 2;
+    (0.5 * std::erfc(-middle * std::sqrt(0.5)) < q ? low : padded_height) = middle;
   }
-  return (low + high) / 2;
+  return (low + padded_height) / 2;
 }
 
-// Numbers of which the sum of two is normal: 4096 quantiles, with a variance of 1/2.
-const std::array<float, kQuantiles>& half_normals() {
+// 4096 quantiles of a normal distribution with variance 1/2. The sum of two random entries is approximately standard
+// normal.
+const std::array<float, kQuantiles>& half_variance_normals() {
   static const std::array<float, kQuantiles> table = [] {
     std::array<double, kQuantiles> exact;
     double squares = 0;
@@ -41,7 +42,7 @@ const std::array<float, kQuantiles>& half_normals() {
 
 // ---- blurring
 
-// Two rows of noise, from one 64-bit number per place.
+// Draw two rows of uniform noise in [-1, 1), using one 64-bit number per position.
 void draw_noise(const common::Stream& stream, std::uint64_t first, std::size_t count, float* dx, float* dy) {
   for (std::size_t i = 0; i < count; ++i) {
     const std::uint64_t bits = stream.bits(first + i);
@@ -50,7 +51,8 @@ void draw_noise(const common::Stream& stream, std::uint64_t first, std::size_t c
   }
 }
 
-// out[x] = sum over t of kernel[|t|] * in[x * ... + t * step], for the middle of `in`.
+// Convolve with a symmetric kernel: out[x] = sum over t of half[|t|] * middle[x + t * step]. The input must extend
+// half.size() - 1 positions beyond both ends.
 void blur(const std::vector<float>& half, const float* middle, std::ptrdiff_t step, std::size_t count, float* out) {
   for (std::size_t x = 0; x < count; ++x) out[x] = half[0] * middle[x];
   for (std::size_t t = 1; t < half.size(); ++t) {
@@ -76,19 +78,21 @@ std::vector<float> half_gaussian(double sigma) {
   return half;
 }
 
-std::size_t SmoothField::scratch_floats(std::size_t half_kernel_size, Sides image) {
+std::size_t DisplacementField::scratch_floats(std::size_t half_kernel_size, PlaneSize image) {
   const std::size_t height = static_cast<std::size_t>(image.height), width = static_cast<std::size_t>(image.width);
   const std::size_t border = 2 * (half_kernel_size - 1);
   return 2 * ((height + border) * width + width + border);
 }
 
-void SmoothField::draw(const common::Stream& stream, Sides image, float* dx, float* dy, float* scratch) const {
+void DisplacementField::draw(const common::Stream& stream, PlaneSize image, float* dx, float* dy,
+                             float* scratch) const {
   const std::size_t height = static_cast<std::size_t>(image.height), width = static_cast<std::size_t>(image.width);
   const std::size_t radius = half_kernel.size() - 1;
-  const std::size_t wide = width + 2 * radius, high = height + 2 * radius;
-  float *noise_x = scratch, *noise_y = noise_x + wide, *rows_x = noise_y + wide, *rows_y = rows_x + high * width;
-  for (std::size_t y = 0; y < high; ++y) {
-    draw_noise(stream, y * wide, wide, noise_x, noise_y);
+  const std::size_t padded_width = width + 2 * radius, padded_height = height + 2 * radius;
+  float *noise_x = scratch, *noise_y = noise_x + padded_width, *rows_x = noise_y + padded_width,
+        *rows_y = rows_x + padded_height * width;
+  for (std::size_t y = 0; y < padded_height; ++y) {
+    draw_noise(stream, y * padded_width, padded_width, noise_x, noise_y);
     blur(half_kernel, noise_x + radius, 1, width, rows_x + y * width);
     blur(half_kernel, noise_y + radius, 1, width, rows_y + y * width);
   }
@@ -105,11 +109,11 @@ void SmoothField::draw(const common::Stream& stream, Sides image, float* dx, flo
 
 void add_noise(const common::Stream& stream, double std, std::int64_t count, const std::uint8_t* in,
                std::uint8_t* out) {
-  const std::array<float, kQuantiles>& normals = half_normals();
+  const std::array<float, kQuantiles>& normals = half_variance_normals();
   const auto scale = static_cast<float>(255 * std);
   constexpr std::uint64_t kMask = kQuantiles - 1;
   for (std::int64_t i = 0; i < count; ++i) {
-    // Two pixels share a random number; each takes two table entries of 12 bits.
+    // Two pixels share one random number. Each uses 2 x 12 bits of it as table indices.
     const std::uint64_t bits = stream.bits(static_cast<std::uint64_t>(i / 2)) >> (i % 2 == 0 ? 0 : 32);
     const float normal = normals[bits & kMask] + normals[(bits >> kQuantileBits) & kMask];
     const float value = static_cast<float>(in[i]) + scale * normal;

@@ -6,23 +6,23 @@
 #include "mnistcnn/common/random.h"
 #include "mnistcnn/data/augmentation/warp.h"
 
-// Steps with a random number of its own for every pixel.
+// Random fields: noise and displacements with one random number per pixel.
 namespace mnistcnn::data::augmentation {
 
-// Half of a Gaussian, from the middle outwards to 3 deviations; the whole sums to 1.
+// Return half of a Gaussian kernel, from the centre to 3 standard deviations. The full symmetric kernel sums to 1.
 std::vector<float> half_gaussian(double sigma);
 
-// Two independent fields of noise between -1 and 1, blurred, times alpha: f32 [H, W] each. The noise goes on outside
-// the image, so that its edges move like its middle.
-struct SmoothField {
+// Displacement fields of elastic distortion: uniform noise in [-1, 1), blurred and multiplied by alpha. dx, dy: f32
+// [H, W]. The noise extends beyond the image, so displacements at the border have the same distribution.
+struct DisplacementField {
   const std::vector<float>& half_kernel;
   float alpha;
 
-  static std::size_t scratch_floats(std::size_t half_kernel_size, Sides image);
-  void draw(const common::Stream& stream, Sides image, float* dx, float* dy, float* scratch) const;
+  static std::size_t scratch_floats(std::size_t half_kernel_size, PlaneSize image);
+  void draw(const common::Stream& stream, PlaneSize image, float* dx, float* dy, float* scratch) const;
 };
 
-// in and out: u8 [count]
+// Add Gaussian noise with a standard deviation of 255 * std, and clip to [0, 255]. in, out: u8 [count].
 void add_noise(const common::Stream& stream, double std, std::int64_t count, const std::uint8_t* in, std::uint8_t* out);
 
 }  // namespace mnistcnn::data::augmentation

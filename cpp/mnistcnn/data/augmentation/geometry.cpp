@@ -10,22 +10,23 @@ namespace {
 
 double radians(double degrees) { return degrees * (std::numbers::pi / 180.0); }
 
-// Python's round(value, 15) for values of at most 1: the decimal number nearest to the exact value.
+// Equivalent to Python's round(value, 15) for |value| <= 1: Pillow rounds the matrix of a rotation this way.
 double round_to_15_digits(double value) {
   constexpr double kScale = 1e15;
-  const double product = value * kScale, rest = std::fma(value, kScale, -product);  // together exact
-  double whole = std::nearbyint(product);
-  const double above = product - whole;
-  if (above + rest > 0.5 || (above == 0.5 && rest > 0)) whole += 1;
-  if (above + rest < -0.5 || (above == -0.5 && rest < 0)) whole -= 1;
-  return whole / kScale;
+  const double product = value * kScale,
+               product_error = std::fma(value, kScale, -product);  // the exact product is their sum
+  double rounded = std::nearbyint(product);
+  const double difference = product - rounded;
+  if (difference + product_error > 0.5 || (difference == 0.5 && product_error > 0)) rounded += 1;
+  if (difference + product_error < -0.5 || (difference == -0.5 && product_error < 0)) rounded -= 1;
+  return rounded / kScale;
 }
 
 Point transformed(const Matrix& m, double x, double y) {
   return {m[0] * x + m[1] * y + m[2], m[3] * x + m[4] * y + m[5]};
 }
 
-int quarter_turns(double angle, bool expand, Sides image) {
+int quarter_turns(double angle, bool expand, PlaneSize image) {
   if (angle == 0) return 0;
   if (angle == 180) return 2;
   if (!expand && image.height != image.width) return -1;
@@ -33,30 +34,31 @@ int quarter_turns(double angle, bool expand, Sides image) {
   return angle == 270 ? 3 : -1;
 }
 
-// Grows the result to hold the whole turned image.
-void expand_to_all(Turn& turn, Sides image) {
+// Enlarge the output so that it holds the whole rotated image.
+void expand_to_fit(RotationTransform& rotation_transform, PlaneSize image) {
   const auto width = static_cast<double>(image.width), height = static_cast<double>(image.height);
-  const Point corners[] = {transformed(turn.matrix, 0, 0), transformed(turn.matrix, width, 0),
-                           transformed(turn.matrix, width, height), transformed(turn.matrix, 0, height)};
+  const Point corners[] = {
+      transformed(rotation_transform.matrix, 0, 0), transformed(rotation_transform.matrix, width, 0),
+      transformed(rotation_transform.matrix, width, height), transformed(rotation_transform.matrix, 0, height)};
   const auto span_of = [&](double Point::* axis) {
     const auto [low, high] = std::minmax({corners[0].*axis, corners[1].*axis, corners[2].*axis, corners[3].*axis});
     return std::ceil(high) - std::floor(low);
   };
   const double new_width = span_of(&Point::x), new_height = span_of(&Point::y);
-  const Point shift = transformed(turn.matrix, -(new_width - width) / 2.0, -(new_height - height) / 2.0);
-  turn.matrix[2] = shift.x;
-  turn.matrix[5] = shift.y;
-  turn.size = {static_cast<std::int64_t>(new_height), static_cast<std::int64_t>(new_width)};
+  const Point shift = transformed(rotation_transform.matrix, -(new_width - width) / 2.0, -(new_height - height) / 2.0);
+  rotation_transform.matrix[2] = shift.x;
+  rotation_transform.matrix[5] = shift.y;
+  rotation_transform.size = {static_cast<std::int64_t>(new_height), static_cast<std::int64_t>(new_width)};
 }
 
 }  // namespace
 
-Turn turn(double degrees, std::optional<Point> center, bool expand, Sides image) {
+RotationTransform rotation_transform(double degrees, std::optional<Point> center, bool expand, PlaneSize image) {
   double angle = std::fmod(degrees, 360.0);
   if (angle < 0) angle += 360.0;
-  Turn result{{}, image, center ? -1 : quarter_turns(angle, expand, image)};
-  if (result.quarters >= 0) {
-    if (result.quarters % 2 == 1) std::swap(result.size.height, result.size.width);
+  RotationTransform result{{}, image, center ? -1 : quarter_turns(angle, expand, image)};
+  if (result.quarter_turns >= 0) {
+    if (result.quarter_turns % 2 == 1) std::swap(result.size.height, result.size.width);
     return result;
   }
   const Point middle =
@@ -68,7 +70,7 @@ Turn turn(double degrees, std::optional<Point> center, bool expand, Sides image)
   const Point moved = transformed(m, -middle.x, -middle.y);
   m[2] = moved.x + middle.x;
   m[5] = moved.y + middle.y;
-  if (expand) expand_to_all(result, image);
+  if (expand) expand_to_fit(result, image);
   return result;
 }
 
@@ -97,7 +99,7 @@ std::optional<Homography> homography(const std::array<Point, 4>& starts, const s
                                {0, 0, 0, from.x, from.y, 1, -to.y * from.x, -to.y * from.y, to.y}};
     std::copy(&both[0][0], &both[0][0] + 18, rows[2 * i]);
   }
-  // Gauss and Jordan, with the largest pivot of each column.
+  // Gauss-Jordan elimination with partial pivoting.
   for (int k = 0; k < 8; ++k) {
     int best = k;
     for (int row = k + 1; row < 8; ++row)

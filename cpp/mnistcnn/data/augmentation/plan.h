@@ -10,32 +10,32 @@
 
 namespace mnistcnn::data::augmentation {
 
-// Which image of which epoch.
-struct Occasion {
+// Identifies one augmented image. All its random parameters are a function of this key.
+struct SampleKey {
   std::uint64_t seed = 0, epoch = 0;
   std::int64_t index = 0;
 };
 
-// Steps made ready for images of one size. Everything random is a function of the occasion.
-class Plan {
+// A list of augmentation steps, checked and prepared for input images of one size.
+class AugmentationPlan {
  public:
-  // Throws std::invalid_argument when a step can't be done with the images that reach it.
-  Plan(std::vector<Step> steps, const Size& image);
+  // Throw std::invalid_argument if a step is not applicable to the images that reach it.
+  AugmentationPlan(std::vector<Step> steps, const Size& image);
 
   const Size& input() const { return input_; }
-  // Of every result. Throws std::invalid_argument when results would be of different sizes.
+  // Size of the output images. Throw std::invalid_argument if it is not the same for all images.
   Size output() const;
 
-  // Bytes of working memory, aligned to 16, that one call of `run` needs.
-  std::size_t scratch_bytes() const { return 2 * picture_bytes_ + work_bytes_; }
+  // Size of the scratch memory of one call of `run`, in bytes. The memory must be aligned to 16 bytes.
+  std::size_t scratch_bytes() const { return 2 * image_bytes_ + work_bytes_; }
 
-  // image: u8 of input(), out: u8 of output()
-  void run(const Occasion& occasion, const std::uint8_t* image, std::uint8_t* out, std::byte* scratch) const noexcept;
+  // Augment one image. image: u8 [C, H, W] of size input(), out: u8 [C, H, W] of size output().
+  void run(const SampleKey& key, const std::uint8_t* image, std::uint8_t* out, std::byte* scratch) const noexcept;
 
-  // What `run` draws for every step; a step inside a RandomApply that isn't done is not done.
-  std::vector<Drawn> drawn(const Occasion& occasion) const;
+  // Return the parameters that `run` draws, one element per step. Steps of a skipped RandomApply group are not applied.
+  std::vector<DrawnStep> drawn(const SampleKey& key) const;
 
-  // One step alone, with given numbers, on an image of input().
+  // Apply only the first step, with the given parameters, to an image of size input().
   struct Result {
     Size size;
     std::vector<std::uint8_t> pixels;
@@ -45,25 +45,26 @@ class Plan {
   const std::vector<Step>& steps() const { return steps_; }
 
  private:
-  struct Sizes {
-    Size least, most;
+  struct SizeRange {
+    Size smallest, largest;
   };
   struct Prepared {
-    std::vector<LineScale> rows, columns;  // for every height and width from the least one on
-    Size least;
+    std::vector<AxisResampler> rows, columns;  // for each height and width, starting at the smallest one
+    Size smallest;
     std::vector<float> half_kernel;
   };
 
-  Sizes follow(Sizes sizes, std::size_t first, std::size_t end);
-  Sizes prepare(std::size_t position, const Sizes& sizes);
+  SizeRange propagate_sizes(SizeRange sizes, std::size_t first, std::size_t end);
+  SizeRange prepare(std::size_t position, const SizeRange& sizes);
   Size size_after(std::size_t position, const Numbers& numbers, const Size& image) const;
-  void apply(std::size_t position, const Drawn& drawn, const Picture& in, std::uint8_t* out, std::uint8_t* work) const;
+  void apply(std::size_t position, const DrawnStep& drawn, const ImageView& in, std::uint8_t* out,
+             std::uint8_t* work) const;
 
   std::vector<Step> steps_;
   std::vector<Prepared> prepared_;
   Size input_;
-  Sizes output_;
-  std::size_t picture_bytes_ = 0, work_bytes_ = 0;
+  SizeRange output_;
+  std::size_t image_bytes_ = 0, work_bytes_ = 0;
 };
 
 }  // namespace mnistcnn::data::augmentation

@@ -7,7 +7,7 @@
 namespace mnistcnn::data::augmentation {
 namespace {
 
-constexpr int kBits = 22;  // of a weight's fraction
+constexpr int kBits = 22;  // fractional bits of a weight
 
 std::uint8_t to_byte(std::int32_t sum) { return static_cast<std::uint8_t>(std::clamp(sum >> kBits, 0, 255)); }
 
@@ -15,7 +15,7 @@ double triangle(double x) { return std::max(0.0, 1.0 - std::fabs(x)); }
 
 }  // namespace
 
-LineScale::LineScale(std::int64_t from, std::int64_t to) : from_(from) {
+AxisResampler::AxisResampler(std::int64_t from, std::int64_t to) : from_(from) {
   const double scale = static_cast<double>(from) / static_cast<double>(to);
   const double support = std::max(scale, 1.0), narrowing = 1.0 / support;
   std::vector<double> exact;
@@ -37,7 +37,7 @@ LineScale::LineScale(std::int64_t from, std::int64_t to) : from_(from) {
   }
 }
 
-void LineScale::scale_rows(const std::uint8_t* in, std::int64_t lines, std::uint8_t* out) const {
+void AxisResampler::scale_rows(const std::uint8_t* in, std::int64_t lines, std::uint8_t* out) const {
   for (std::int64_t line = 0; line < lines; ++line, in += from_)
     for (std::size_t i = 0; i < first_.size(); ++i) {
       std::int32_t sum = 1 << (kBits - 1);
@@ -47,7 +47,7 @@ void LineScale::scale_rows(const std::uint8_t* in, std::int64_t lines, std::uint
     }
 }
 
-void LineScale::scale_columns(const std::uint8_t* in, std::int64_t width, std::uint8_t* out) const {
+void AxisResampler::scale_columns(const std::uint8_t* in, std::int64_t width, std::uint8_t* out) const {
   for (std::size_t i = 0; i < first_.size(); ++i)
     for (std::int64_t x = 0; x < width; ++x) {
       std::int32_t sum = 1 << (kBits - 1);
@@ -60,14 +60,14 @@ void LineScale::scale_columns(const std::uint8_t* in, std::int64_t width, std::u
     }
 }
 
-Sides resized(const Resize& step, const Size& image) {
+PlaneSize resized(const Resize& step, const Size& image) {
   if (step.size.width > 0) return step.size;
   const std::int64_t shorter = std::min(image.height, image.width), longer = std::max(image.height, image.width);
   const std::int64_t other = step.size.height * longer / shorter;
-  return image.width <= image.height ? Sides{other, step.size.height} : Sides{step.size.height, other};
+  return image.width <= image.height ? PlaneSize{other, step.size.height} : PlaneSize{step.size.height, other};
 }
 
-void resize_bilinear(const Picture& in, const LineScale& rows, const LineScale& columns, std::uint8_t* out,
+void resize_bilinear(const ImageView& in, const AxisResampler& rows, const AxisResampler& columns, std::uint8_t* out,
                      std::uint8_t* scratch) {
   const Size& size = in.size;
   const std::int64_t height = rows.to(), width = columns.to();
@@ -91,7 +91,7 @@ void resize_bilinear(const Picture& in, const LineScale& rows, const LineScale& 
   }
 }
 
-void resize_nearest(const Picture& in, Sides result, std::uint8_t* out) {
+void resize_nearest(const ImageView& in, PlaneSize result, std::uint8_t* out) {
   const double x_scale = static_cast<double>(in.size.width) / static_cast<double>(result.width);
   const double y_scale = static_cast<double>(in.size.height) / static_cast<double>(result.height);
   warp(in, Matrix{x_scale, 0, 0, 0, y_scale, 0}, {Interpolation::kNearest, 0}, result, out);

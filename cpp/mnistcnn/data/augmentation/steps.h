@@ -6,9 +6,9 @@
 #include <variant>
 #include <vector>
 
-// The steps of an augmentation as plain descriptions: what is done, never how. Each struct lists its fields once, in
-// `visit`, and the numbers that are drawn for every image in `kDrawn`. The Python classes of the same names explain
-// them and have checked their values.
+// Descriptions of the augmentation steps; AugmentationPlan implements them. Each struct lists its fields in `visit` and
+// the names of its random parameters in `kDrawn`. The Python classes of the same names document the fields and validate
+// their values.
 namespace mnistcnn::data::augmentation {
 
 inline constexpr std::int64_t kLargestSide = 4096;
@@ -28,7 +28,7 @@ struct Point {
   double x = 0, y = 0;
 };
 
-struct Sides {
+struct PlaneSize {
   std::int64_t height = 0, width = 0;
 };
 
@@ -66,9 +66,9 @@ struct Affine {
   static constexpr std::string_view kName = "Affine";
   static constexpr auto kDrawn = names("angle", "translate_x", "translate_y", "scale", "shear_x", "shear_y");
   Range degrees;
-  Range translate;  // the largest shares of width and height
+  Range translate;  // maximum translation, as fractions of width and height
   Range scale{1, 1};
-  std::array<double, 4> shear{};  // a range along x and one along y, degrees
+  std::array<double, 4> shear{};  // range along x, range along y, in degrees
   std::uint8_t fill = 0;
   Interpolation interpolation = Interpolation::kNearest;
   std::optional<Point> center;
@@ -85,7 +85,7 @@ struct Affine {
   }
 };
 
-// A pixel (x, y) of the result comes from ((ax + by + c) / (gx + hy + 1), (dx + ey + f) / (gx + hy + 1)).
+// Output pixel (x, y) is sampled at ((ax + by + c) / (gx + hy + 1), (dx + ey + f) / (gx + hy + 1)).
 struct Perspective {
   static constexpr std::string_view kName = "Perspective";
   static constexpr auto kDrawn = names("a", "b", "c", "d", "e", "f", "g", "h");
@@ -120,7 +120,7 @@ struct ElasticDistortion {
 struct CenterCrop {
   static constexpr std::string_view kName = "CenterCrop";
   static constexpr auto kDrawn = names();
-  Sides size;
+  PlaneSize size;
   double p = 1;
   static void visit(auto& self, auto&& field) {
     field("size", self.size);
@@ -128,11 +128,11 @@ struct CenterCrop {
   }
 };
 
-// top and left are those of the cut in the image with its border.
+// top and left are the position of the crop in the padded image.
 struct RandomCrop {
   static constexpr std::string_view kName = "RandomCrop";
   static constexpr auto kDrawn = names("top", "left");
-  Sides size;
+  PlaneSize size;
   Padding padding;
   std::uint8_t fill = 0;
   double p = 1;
@@ -147,7 +147,7 @@ struct RandomCrop {
 struct Resize {
   static constexpr std::string_view kName = "Resize";
   static constexpr auto kDrawn = names();
-  Sides size;  // width 0: `height` is the shorter side, and the other follows
+  PlaneSize size;  // width 0: `height` is the shorter side, the aspect ratio is kept
   Interpolation interpolation = Interpolation::kBilinear;
   double p = 1;
   static void visit(auto& self, auto&& field) {
@@ -162,7 +162,7 @@ struct RandomErasing {
   static constexpr auto kDrawn = names("top", "left", "height", "width");
   double p = 0.5;
   Range scale{0.02, 0.33}, ratio{0.3, 3.3};
-  std::int64_t value = 0;  // -1: noise
+  std::int64_t value = 0;  // -1: random bytes
   static void visit(auto& self, auto&& field) {
     field("p", self.p);
     field("scale", self.scale);
@@ -171,7 +171,7 @@ struct RandomErasing {
   }
 };
 
-// x and y are the pixel in the middle of the square.
+// x and y are the centre of the square.
 struct Cutout {
   static constexpr std::string_view kName = "Cutout";
   static constexpr auto kDrawn = names("y", "x");
@@ -200,7 +200,7 @@ struct ColorJitter {
 struct GaussianNoise {
   static constexpr std::string_view kName = "GaussianNoise";
   static constexpr auto kDrawn = names();
-  double std = 0.1;  // 1 is the way from black to white
+  double std = 0.1;  // in units of the range from black (0) to white (1)
   double p = 1;
   static void visit(auto& self, auto&& field) {
     field("std", self.std);
@@ -219,7 +219,7 @@ struct MorphologicalThickness {
   }
 };
 
-// All of the next `count` steps, or none of them.
+// Apply either all of the next `count` steps or none of them.
 struct RandomApply {
   static constexpr std::string_view kName = "RandomApply";
   static constexpr auto kDrawn = names();
@@ -234,7 +234,7 @@ struct RandomApply {
 using Step = std::variant<Rotation, Affine, Perspective, ElasticDistortion, CenterCrop, RandomCrop, Resize,
                           RandomErasing, Cutout, ColorJitter, GaussianNoise, MorphologicalThickness, RandomApply>;
 
-// What is done to an image, in order.
+// A list of steps, applied in order.
 struct Augmentation {
   std::vector<Step> steps;
 };

@@ -3,28 +3,29 @@
 
 #include "mnistcnn/data/augmentation/geometry.h"
 
-// Moves pixels the way Pillow does, to the bit: nearest neighbours of an affine warp with 16.16 fixed point numbers,
-// everything else in double precision, and what falls outside the image is `fill`.
+// Geometric transforms of images, bit-identical to Pillow. Affine transforms with nearest neighbour interpolation use
+// 16.16 fixed point coordinates, all others double precision. Output pixels whose source lies outside the image are
+// `fill`.
 namespace mnistcnn::data::augmentation {
 
-struct Picture {
+struct ImageView {
   const std::uint8_t* pixels;  // u8 [C, H, W]
   Size size;
 };
 
-struct Filling {
+struct WarpOptions {
   Interpolation interpolation;
   std::uint8_t fill;
 };
 
-// out: u8 [C, result.height, result.width]
-void warp(const Picture& in, const Matrix& matrix, const Filling& filling, Sides result, std::uint8_t* out);
-void warp(const Picture& in, const Homography& homography, const Filling& filling, std::uint8_t* out);
+// The matrix or homography maps output to input coordinates. out: u8 [C, result.height, result.width]
+void warp(const ImageView& in, const Matrix& matrix, const WarpOptions& options, PlaneSize result, std::uint8_t* out);
+void warp(const ImageView& in, const Homography& homography, const WarpOptions& options, std::uint8_t* out);
 
-// Pixel (x, y) comes from (x + dx, y + dy); dx and dy: f32 [H, W]
-void warp(const Picture& in, const float* dx, const float* dy, const Filling& filling, std::uint8_t* out);
+// Output pixel (x, y) is sampled at (x + dx, y + dy). dx, dy: f32 [H, W]
+void warp(const ImageView& in, const float* dx, const float* dy, const WarpOptions& options, std::uint8_t* out);
 
-// Counter-clockwise quarter turns; out: u8 [C, H, W] or [C, W, H]
-void rearrange(const Picture& in, int quarters, std::uint8_t* out);
+// Rotate counter-clockwise by quarter_turns * 90 degrees, 0 to 3. out: u8 [C, H, W] or [C, W, H]
+void rotate_quarter_turns(const ImageView& in, int quarter_turns, std::uint8_t* out);
 
 }  // namespace mnistcnn::data::augmentation

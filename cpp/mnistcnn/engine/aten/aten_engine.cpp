@@ -28,9 +28,9 @@ using at::Tensor;
 using network::Role;
 using network::Tensors;
 
-constexpr std::int64_t kImagesPerThread = 64;  // fewer are not worth another thread
+constexpr std::int64_t kImagesPerThread = 64;  // minimum, so that the work outweighs the cost of a thread
 
-// The batch's images as bytes on the CPU, u8 [B, C, H, W].
+// Return the images of the batch on the CPU, u8 [B, C, H, W].
 Tensor gather(const ImageBatch& batch, const network::Shape& shape) {
   const auto count = static_cast<std::int64_t>(batch.indices.size());
   const auto size = static_cast<std::size_t>(network::element_count(shape));
@@ -73,31 +73,31 @@ class AtenEngine final : public Engine {
 
   Tensor forward(const Tensors& tensors, const Tensor& images, Mode mode, Randomness randomness, Keep keep) override {
     check(tensors, images.size(0), mode == Mode::kTrain);
-    forget();
-    // A record can't be made in the caller's inference mode.
+    discard_saved();
+    // Autograd cannot record in the caller's inference mode.
     const c10::InferenceMode mode_of_tensors(keep == Keep::kNothing && c10::InferenceMode::is_enabled());
     const at::AutoGradMode record(keep != Keep::kNothing);
     const Tensor own_images = images.detach().set_requires_grad(keep == Keep::kForParametersAndImages);
     const std::vector<Tensor> leaves = leaves_of(tensors, keep != Keep::kNothing);
     const Tensor outputs = run(tensors, leaves, own_images, mode, randomness);
-    if (keep != Keep::kNothing) kept_ = {own_images, outputs, leaves};
+    if (keep != Keep::kNothing) saved_ = {own_images, outputs, leaves};
     return outputs.detach();
   }
 
   Tensor backward(std::span<const Tensor>, std::span<const Tensor> gradients, const Tensor& output_gradients) override {
-    if (!kept_.outputs.defined()) throw std::logic_error("backward needs a forward before it");
-    check_output_gradients(output_gradients, kept_.outputs.sizes());
+    if (!saved_.outputs.defined()) throw std::logic_error("backward must be called after forward, at most once");
+    check_output_gradients(output_gradients, saved_.outputs.sizes());
     check_gradients(gradients);
-    const Kept kept = std::exchange(kept_, {});
-    accumulate_into(gradients, kept.leaves);
-    if (kept.outputs.requires_grad()) torch::autograd::backward({kept.outputs}, {output_gradients});
-    return kept.images.grad();
+    const Saved saved = std::exchange(saved_, {});
+    accumulate_into(gradients, saved.leaves);
+    if (saved.outputs.requires_grad()) torch::autograd::backward({saved.outputs}, {output_gradients});
+    return saved.images.grad();
   }
 
   Tensor predict(const Tensors& tensors, const ImageBatch& batch) override {
     const at::NoGradGuard guard;
     check(tensors, static_cast<std::int64_t>(batch.indices.size()), false);
-    forget();
+    discard_saved();
     return run(tensors, leaves_of(tensors, false), normalised(batch, tensors.device()), Mode::kEvaluate, {});
   }
 
@@ -109,7 +109,7 @@ class AtenEngine final : public Engine {
     const auto count = static_cast<std::int64_t>(labels.size());
     check(tensors, count, true);
     check_gradients(gradients);
-    forget();
+    discard_saved();
     const Tensor targets =
         at::from_blob(const_cast<std::int64_t*>(labels.data()), {count}, at::kLong).to(device);  // read only
     const std::vector<Tensor> leaves = leaves_of(tensors, true);
@@ -123,20 +123,20 @@ class AtenEngine final : public Engine {
   }
 
  private:
-  // The latest forward's record, for a backward.
-  struct Kept {
+  // Autograd graph of the latest forward, for backward.
+  struct Saved {
     Tensor images, outputs;
     std::vector<Tensor> leaves;
   };
 
-  void forget() { kept_ = {}; }
+  void discard_saved() { saved_ = {}; }
 
   void check(const Tensors& tensors, std::int64_t images, bool training) const {
     network::check(tensors, network().analysis);
     network::check_batch(network().graph, network().analysis, images, training);
   }
 
-  // Autograd's leaves: the memory of the parameters, in the shapes of the layers.
+  // Return the leaf tensors of autograd: they share memory with the parameters and have the shapes of the layers.
   std::vector<Tensor> leaves_of(const Tensors& tensors, bool record) const {
     std::vector<Tensor> leaves;
     for (std::size_t i = 0; i < tensors.parameters.size(); ++i) {
@@ -166,32 +166,34 @@ class AtenEngine final : public Engine {
 
   NodeContext context_of(int node, const Tensors& tensors, const std::vector<Tensor>& leaves, Mode mode,
                          Randomness randomness) const {
-    const network::NodeAnalysis& facts = network().analysis.nodes[static_cast<std::size_t>(node)];
-    const auto place = [&](Role role) { return facts.tensors[static_cast<std::size_t>(role)]; };
+    const network::NodeAnalysis& node_analysis = network().analysis.nodes[static_cast<std::size_t>(node)];
+    const auto index_of = [&](Role role) { return node_analysis.tensors[static_cast<std::size_t>(role)]; };
     const auto leaf = [&](Role role) {
-      return place(role) < 0 ? Tensor() : leaves[static_cast<std::size_t>(place(role))];
+      return index_of(role) < 0 ? Tensor() : leaves[static_cast<std::size_t>(index_of(role))];
     };
-    // variable_data: with a version counter of its own, so that autograd doesn't take the update of a norm that is used
-    // twice for a change of what the first use has recorded.
+    // variable_data has its own version counter. Otherwise, if a norm is used twice, autograd would report the second
+    // update of the running statistics as an in-place modification.
     const auto buffer = [&](Role role) {
-      return place(role) < 0 ? Tensor() : tensors.buffers[static_cast<std::size_t>(place(role))].variable_data();
+      return index_of(role) < 0 ? Tensor() : tensors.buffers[static_cast<std::size_t>(index_of(role))].variable_data();
     };
-    const Tensor batches_seen =
-        facts.counter < 0 ? Tensor() : tensors.counters[static_cast<std::size_t>(facts.counter)].variable_data();
+    const Tensor num_batches_tracked =
+        node_analysis.counter < 0 ? Tensor()
+                                  : tensors.counters[static_cast<std::size_t>(node_analysis.counter)].variable_data();
     return {node,
-            facts,
+            node_analysis,
             leaf(Role::kWeight),
             leaf(Role::kBias),
             buffer(Role::kRunningMean),
             buffer(Role::kRunningVariance),
-            batches_seen,
+            num_batches_tracked,
             mode,
             randomness};
   }
 
   Tensor run(const Tensors& tensors, const std::vector<Tensor>& leaves, const Tensor& images, Mode mode,
              Randomness randomness) const {
-    const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);  // always float32
+    const c10::impl::ExcludeDispatchKeyGuard no_autocast(
+        c10::autocast_dispatch_keyset);  // compute in float32 even under autocast
     const std::vector<network::Node>& nodes = network().graph.nodes;
     std::vector<Tensor> values(nodes.size());
     std::vector<Tensor> inputs;
@@ -205,7 +207,7 @@ class AtenEngine final : public Engine {
     return values.back();
   }
 
-  Kept kept_;
+  Saved saved_;
 };
 
 }  // namespace

@@ -5,8 +5,8 @@
 
 namespace mnistcnn::engine::aten {
 
-// libtorch's operators and autograd, on the device where the model's parameters lie: any device, every layer, the
-// reference for the other engine. Its threads are libtorch's own.
+// Engine that uses the operators and autograd of libtorch, on the device of the model's parameters. It supports every
+// layer and every device, and is the reference for the lanes engine. It uses the threads of libtorch.
 std::unique_ptr<Engine> make_engine(std::shared_ptr<const network::Network> network);
 
 }  // namespace mnistcnn::engine::aten

@@ -15,7 +15,9 @@ namespace {
 
 using common::DropoutKey;
 
-float kept_scale(double probability) { return probability < 1 ? static_cast<float>(1.0 / (1.0 - probability)) : 0.0F; }
+float scale_of_kept(double probability) {
+  return probability < 1 ? static_cast<float>(1.0 / (1.0 - probability)) : 0.0F;
+}
 
 void fill_row(float* row, std::span<const std::uint32_t> pair_keys, std::int64_t elements, std::uint32_t image,
               std::uint32_t threshold, float scale) {
@@ -29,13 +31,13 @@ void fill_row(float* row, std::span<const std::uint32_t> pair_keys, std::int64_t
     row[elements - 1] = (DropoutKey::word(pair_keys[whole_pairs], image) & 0xffffU) >= threshold ? scale : 0.0F;
 }
 
-at::Tensor shifted(const at::Tensor& x, int bits) { return at::bitwise_right_shift(x, bits); }
+at::Tensor shift_right(const at::Tensor& x, int bits) { return at::bitwise_right_shift(x, bits); }
 
-// common::mix32 of 32-bit numbers kept in i64.
+// common::mix32 for 32-bit numbers stored in i64.
 at::Tensor mix32(at::Tensor x) {
-  x = ((x ^ shifted(x, 16)) * std::int64_t{0x7feb352d}) & std::int64_t{0xffffffff};
-  x = ((x ^ shifted(x, 15)) * std::int64_t{0x846ca68b}) & std::int64_t{0xffffffff};
-  return x ^ shifted(x, 16);
+  x = ((x ^ shift_right(x, 16)) * std::int64_t{0x7feb352d}) & std::int64_t{0xffffffff};
+  x = ((x ^ shift_right(x, 15)) * std::int64_t{0x846ca68b}) & std::int64_t{0xffffffff};
+  return x ^ shift_right(x, 16);
 }
 
 }  // namespace
@@ -49,7 +51,7 @@ at::Tensor dropout_mask(const DropoutKey& key, std::int64_t batch, std::int64_t 
   at::Tensor mask = at::empty({batch, elements}, at::kFloat);
   float* const data = mask.mutable_data_ptr<float>();
   const std::uint32_t threshold = DropoutKey::threshold(probability);
-  const float scale = kept_scale(probability);
+  const float scale = scale_of_kept(probability);
   at::parallel_for(0, batch, 1 + 32768 / elements, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t image = begin; image < end; ++image)
       fill_row(data + image * elements, pair_keys, elements, static_cast<std::uint32_t>(image), threshold, scale);
@@ -66,9 +68,9 @@ at::Tensor dropout_mask_by_tensors(const DropoutKey& key, std::int64_t batch, st
   const at::Tensor words =
       mix32((pair_keys.unsqueeze(0) + at::arange(batch, options).unsqueeze(1)) & std::int64_t{0xffffffff});
   const at::Tensor halves =
-      at::stack({words & std::int64_t{0xffff}, shifted(words, 16)}, 2).view({batch, -1}).narrow(1, 0, elements);
+      at::stack({words & std::int64_t{0xffff}, shift_right(words, 16)}, 2).view({batch, -1}).narrow(1, 0, elements);
   const auto threshold = static_cast<std::int64_t>(DropoutKey::threshold(probability));
-  return halves.ge(threshold).to(at::kFloat).mul_(kept_scale(probability)).contiguous();
+  return halves.ge(threshold).to(at::kFloat).mul_(scale_of_kept(probability)).contiguous();
 }
 
 }  // namespace mnistcnn::engine::aten

@@ -7,12 +7,12 @@
 
 namespace mnistcnn::engine::aten {
 
-// f32 [batch, elements] on `device`: 0 for a dropped element, 1 / (1 - probability) for a kept one, as DropoutKey
-// decides. The same bits on every device.
+// Return the dropout mask that DropoutKey defines: f32 [batch, elements] on `device`, 0 for a dropped element and
+// 1 / (1 - probability) for a kept one. Bit-identical on every device.
 at::Tensor dropout_mask(const common::DropoutKey& key, std::int64_t batch, std::int64_t elements, double probability,
                         const at::Device& device);
 
-// The same through tensor operations alone: what devices other than the CPU use.
+// Implementation with tensor operations, used on devices other than the CPU.
 at::Tensor dropout_mask_by_tensors(const common::DropoutKey& key, std::int64_t batch, std::int64_t elements,
                                    double probability, const at::Device& device);
 

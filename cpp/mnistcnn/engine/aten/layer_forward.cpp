@@ -41,9 +41,11 @@ namespace {
 
 using at::Tensor;
 
-std::array<std::int64_t, 2> list(const network::Pair& pair) { return {pair.height, pair.width}; }
+std::array<std::int64_t, 2> to_array(const network::Pair& pair) { return {pair.height, pair.width}; }
 
-std::optional<Tensor> maybe(const Tensor& tensor) { return tensor.defined() ? std::optional(tensor) : std::nullopt; }
+std::optional<Tensor> to_optional(const Tensor& tensor) {
+  return tensor.defined() ? std::optional(tensor) : std::nullopt;
+}
 
 class Forward {
  public:
@@ -56,36 +58,40 @@ class Forward {
     const Tensor padded = symmetric ? x_ : at::constant_pad_nd(x_, {pad.left, pad.right, pad.top, pad.bottom});
     const std::array<std::int64_t, 2> padding =
         symmetric ? std::array{pad.top, pad.left} : std::array<std::int64_t, 2>{0, 0};
-    return at::conv2d(padded, context_.weight, maybe(context_.bias), list(conv.stride), padding, list(conv.dilation),
-                      conv.groups);
+    return at::conv2d(padded, context_.weight, to_optional(context_.bias), to_array(conv.stride), padding,
+                      to_array(conv.dilation), conv.groups);
   }
-  Tensor operator()(const network::Linear&) const { return at::linear(x_, context_.weight, maybe(context_.bias)); }
+  Tensor operator()(const network::Linear&) const {
+    return at::linear(x_, context_.weight, to_optional(context_.bias));
+  }
 
   Tensor operator()(const network::BatchNorm2d& norm) const { return batch_norm(norm); }
   Tensor operator()(const network::BatchNorm1d& norm) const { return batch_norm(norm); }
-  // Unlike batch norm it counts no batches, in PyTorch too; without a momentum its statistics stay as they are.
+  // As in PyTorch, num_batches_tracked is not updated, and momentum=None leaves the running statistics unchanged.
   Tensor operator()(const network::InstanceNorm2d& norm) const {
     const bool use_input = training() || !norm.track_running_stats;
-    return at::instance_norm(x_, maybe(context_.weight), maybe(context_.bias), maybe(context_.running_mean),
-                             maybe(context_.running_variance), use_input, std::max(norm.momentum, 0.0), norm.eps, true);
+    return at::instance_norm(x_, to_optional(context_.weight), to_optional(context_.bias),
+                             to_optional(context_.running_mean), to_optional(context_.running_variance), use_input,
+                             std::max(norm.momentum, 0.0), norm.eps, true);
   }
   Tensor operator()(const network::GroupNorm& norm) const {
-    return at::group_norm(x_, norm.groups, maybe(context_.weight), maybe(context_.bias), norm.eps, true);
+    return at::group_norm(x_, norm.groups, to_optional(context_.weight), to_optional(context_.bias), norm.eps, true);
   }
   Tensor operator()(const network::LayerNorm& norm) const {
-    return at::layer_norm(x_, norm.normalized_shape, maybe(context_.weight), maybe(context_.bias), norm.eps, true);
+    return at::layer_norm(x_, norm.normalized_shape, to_optional(context_.weight), to_optional(context_.bias), norm.eps,
+                          true);
   }
 
   Tensor operator()(const network::MaxPool2d& pool) const {
-    return at::max_pool2d(x_, list(pool.kernel), list(pool.stride), list(pool.padding), list(pool.dilation),
-                          pool.ceil_mode);
+    return at::max_pool2d(x_, to_array(pool.kernel), to_array(pool.stride), to_array(pool.padding),
+                          to_array(pool.dilation), pool.ceil_mode);
   }
   Tensor operator()(const network::AvgPool2d& pool) const {
-    return at::avg_pool2d(x_, list(pool.kernel), list(pool.stride), list(pool.padding), pool.ceil_mode,
+    return at::avg_pool2d(x_, to_array(pool.kernel), to_array(pool.stride), to_array(pool.padding), pool.ceil_mode,
                           pool.count_include_pad);
   }
   Tensor operator()(const network::AdaptiveAvgPool2d& pool) const {
-    return at::adaptive_avg_pool2d(x_, list(pool.output));
+    return at::adaptive_avg_pool2d(x_, to_array(pool.output));
   }
 
   Tensor operator()(const network::Flatten&) const { return x_.flatten(1); }
@@ -105,9 +111,9 @@ class Forward {
   Tensor operator()(const network::Softplus& layer) const { return at::softplus(x_, layer.beta, layer.threshold); }
   Tensor operator()(const network::Reciprocal&) const { return at::reciprocal(x_); }
 
-  Tensor operator()(const network::Dropout& layer) const { return dropped(layer, x_.sizes()); }
+  Tensor operator()(const network::Dropout& layer) const { return apply_dropout(layer, x_.sizes()); }
   Tensor operator()(const network::Dropout2d& layer) const {
-    return dropped(layer, std::array<std::int64_t, 4>{x_.size(0), x_.size(1), 1, 1});
+    return apply_dropout(layer, std::array<std::int64_t, 4>{x_.size(0), x_.size(1), 1, 1});
   }
 
   Tensor operator()(const network::LogSoftmax&) const { return at::log_softmax(x_, 1); }
@@ -142,32 +148,35 @@ class Forward {
   bool training() const { return context_.mode == Mode::kTrain; }
 
   std::vector<std::int64_t> with_batch(const network::Shape& shape) const {
-    std::vector<std::int64_t> whole{x_.size(0)};
-    whole.insert(whole.end(), shape.begin(), shape.end());
-    return whole;
+    std::vector<std::int64_t> full_shape{x_.size(0)};
+    full_shape.insert(full_shape.end(), shape.begin(), shape.end());
+    return full_shape;
   }
 
-  // The weight of this batch in the running statistics; counts the batch.
+  // Increment num_batches_tracked and return the weight of this batch in the running statistics.
   template <class Norm>
   double update_factor(const Norm& norm) const {
-    if (!training() || !context_.batches_seen.defined()) return norm.momentum < 0 ? 0.0 : norm.momentum;
-    context_.batches_seen.add_(1);
-    return norm.momentum < 0 ? 1.0 / static_cast<double>(context_.batches_seen.item<std::int64_t>()) : norm.momentum;
+    if (!training() || !context_.num_batches_tracked.defined()) return norm.momentum < 0 ? 0.0 : norm.momentum;
+    context_.num_batches_tracked.add_(1);
+    return norm.momentum < 0 ? 1.0 / static_cast<double>(context_.num_batches_tracked.item<std::int64_t>())
+                             : norm.momentum;
   }
 
   template <class Norm>
   Tensor batch_norm(const Norm& norm) const {
     const bool use_batch = training() || !norm.track_running_stats;
-    Tensor output = at::batch_norm(x_, maybe(context_.weight), maybe(context_.bias), maybe(context_.running_mean),
-                                   maybe(context_.running_variance), use_batch, update_factor(norm), norm.eps, true);
-    // Its backward is wrong in libtorch 2.13 for some gradients that are not contiguous, such as a permuted map's.
+    Tensor output =
+        at::batch_norm(x_, to_optional(context_.weight), to_optional(context_.bias), to_optional(context_.running_mean),
+                       to_optional(context_.running_variance), use_batch, update_factor(norm), norm.eps, true);
+    // In libtorch 2.13 its backward is wrong for some non-contiguous gradients, such as those of a permuted feature
+    // map.
     if (output.requires_grad()) output.register_hook([](const Tensor& gradient) { return gradient.contiguous(); });
     return output;
   }
 
-  // mask_shape: one decision per element of it, shared by what it is broadcast to.
+  // mask_shape: shape of the mask, broadcast to the input.
   template <class Layer>
-  Tensor dropped(const Layer& layer, at::IntArrayRef mask_shape) const {
+  Tensor apply_dropout(const Layer& layer, at::IntArrayRef mask_shape) const {
     const double probability = layer.probability;
     if (!(training() || layer.always) || probability == 0) return x_;
     const common::DropoutKey key(common::Stream(context_.randomness.seed, common::Purpose::kDropout,

@@ -9,18 +9,18 @@
 
 namespace mnistcnn::engine::aten {
 
-// What one node sees when it is executed.
+// Tensors and settings of one node during a forward pass.
 struct NodeContext {
   int node;
   const network::NodeAnalysis& analysis;
-  at::Tensor weight, bias;                    // undefined when the layer has none
-  at::Tensor running_mean, running_variance;  // likewise; updated in place in training mode
-  at::Tensor batches_seen;                    // i64 scalar
+  at::Tensor weight, bias;                    // undefined if the layer has none
+  at::Tensor running_mean, running_variance;  // undefined if the layer has none; updated in place in training mode
+  at::Tensor num_batches_tracked;             // i64 scalar
   Mode mode;
   Randomness randomness;
 };
 
-// inputs: f32 [B, ...] each -> f32 [B, ...], differentiable by autograd.
+// Compute the output of a layer. inputs: f32 [B, ...] each -> f32 [B, ...], differentiable by autograd.
 at::Tensor layer_forward(const network::Layer& layer, std::span<const at::Tensor> inputs, const NodeContext& context);
 
 }  // namespace mnistcnn::engine::aten

@@ -6,6 +6,7 @@
 
 namespace mnistcnn::train {
 
+// torch.optim.Adagrad.
 struct Adagrad {
   static constexpr std::string_view kKind = "Adagrad";
   double lr_decay = 0, weight_decay = 0, initial_accumulator_value = 0, eps = 1e-10;
@@ -18,7 +19,7 @@ struct Adagrad {
 
   bool has_momentum() const { return false; }
   Slots slots() const { return {"sum"}; }
-  double first_value() const { return initial_accumulator_value; }
+  double initial_state_value() const { return initial_accumulator_value; }
 
   struct Formula {
     static constexpr std::size_t kSlots = 1;
@@ -33,7 +34,7 @@ struct Adagrad {
     }
   };
 
-  void with_formula(const Step& step, auto&& run) const {
+  void with_formula(const OptimizerStep& step, auto&& run) const {
     const double rate = step.learning_rate / (1 + static_cast<double>(step.number - 1) * lr_decay);
     run(Formula{.rate = static_cast<float>(rate),
                 .decay = static_cast<float>(step.decayed ? weight_decay : 0),

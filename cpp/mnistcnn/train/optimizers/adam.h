@@ -8,7 +8,7 @@
 
 namespace mnistcnn::train {
 
-// Adam; with decoupled weight decay it is AdamW.
+// torch.optim.Adam, or torch.optim.AdamW with decoupled_weight_decay.
 struct Adam {
   static constexpr std::string_view kKind = "Adam";
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
@@ -27,11 +27,11 @@ struct Adam {
     return amsgrad ? Slots{"exp_avg", "exp_avg_sq", "max_exp_avg_sq"} : Slots{"exp_avg", "exp_avg_sq"};
   }
 
-  template <bool kLargest>
+  template <bool kAmsgrad>
   struct Formula {
-    static constexpr std::size_t kSlots = kLargest ? 3 : 2;
+    static constexpr std::size_t kSlots = kAmsgrad ? 3 : 2;
     Moments moments;
-    float step_size, correction;  // both hold what undoes the start from zero
+    float step_size, bias_correction;  // both include the bias corrections
     float eps;
 
     template <class Number>
@@ -39,12 +39,12 @@ struct Adam {
       Number& mean = state[0];
       Number& square = state[1];
       moments.update(value, gradient, mean, square);
-      if constexpr (kLargest) state[2] = larger(state[2], square);
-      value = value - step_size * mean / (square_root(state[kSlots - 1]) * correction + eps);
+      if constexpr (kAmsgrad) state[2] = larger(state[2], square);
+      value = value - step_size * mean / (square_root(state[kSlots - 1]) * bias_correction + eps);
     }
   };
 
-  void with_formula(const Step& step, auto&& run) const {
+  void with_formula(const OptimizerStep& step, auto&& run) const {
     if (amsgrad)
       run(formula<true>(step));
     else
@@ -52,12 +52,12 @@ struct Adam {
   }
 
  private:
-  template <bool kLargest>
-  Formula<kLargest> formula(const Step& step) const {
-    const double first = step.momentum.value_or(beta1), count = static_cast<double>(step.number);
-    return {.moments = Moments::of({first, beta2, weight_decay, decoupled_weight_decay}, step),
-            .step_size = static_cast<float>(step.learning_rate / (1 - std::pow(first, count))),
-            .correction = static_cast<float>(1 / std::sqrt(1 - std::pow(beta2, count))),
+  template <bool kAmsgrad>
+  Formula<kAmsgrad> formula(const OptimizerStep& step) const {
+    const double momentum = step.momentum.value_or(beta1), count = static_cast<double>(step.number);
+    return {.moments = Moments::of({momentum, beta2, weight_decay, decoupled_weight_decay}, step),
+            .step_size = static_cast<float>(step.learning_rate / (1 - std::pow(momentum, count))),
+            .bias_correction = static_cast<float>(1 / std::sqrt(1 - std::pow(beta2, count))),
             .eps = static_cast<float>(eps)};
   }
 };

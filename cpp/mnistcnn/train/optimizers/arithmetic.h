@@ -8,7 +8,7 @@
 
 #include <cmath>
 
-// What a formula needs besides + - * /, for floats and for tensors.
+// Elementwise functions of the update formulas, for float and at::Tensor.
 namespace mnistcnn::train {
 
 inline float square_root(float number) { return std::sqrt(number); }
@@ -23,7 +23,7 @@ inline at::Tensor not_negative(const at::Tensor& numbers) { return at::clamp_min
 inline float sign_of(float number) { return static_cast<float>(number > 0) - static_cast<float>(number < 0); }
 inline at::Tensor sign_of(const at::Tensor& numbers) { return at::sign(numbers); }
 
-// To [-limit, limit]; what is no number stays none.
+// Clamp to [-limit, limit]. NaN is propagated.
 inline float bounded(float number, float limit) {
   const float from_above = number > limit ? limit : number;
   return from_above < -limit ? -limit : from_above;

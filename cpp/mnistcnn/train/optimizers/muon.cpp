@@ -10,17 +10,19 @@
 
 namespace mnistcnn::train {
 
-void Muon::step_matrix(const Step& step, at::Tensor value, const at::Tensor& gradient, at::Tensor velocity) const {
-  const double now = step.momentum.value_or(momentum), decay = step.decayed ? weight_decay : 0;
-  velocity.lerp_(gradient, 1 - now);
-  const at::Tensor update = orthogonalised(nesterov ? gradient.lerp(velocity, now) : velocity);
+void Muon::step_matrix(const OptimizerStep& step, at::Tensor value, const at::Tensor& gradient,
+                       at::Tensor velocity) const {
+  const double current_momentum = step.momentum.value_or(momentum), decay = step.decayed ? weight_decay : 0;
+  velocity.lerp_(gradient, 1 - current_momentum);
+  const at::Tensor update = orthogonalised(nesterov ? gradient.lerp(velocity, current_momentum) : velocity);
   const auto rows = static_cast<double>(value.size(0)), columns = static_cast<double>(value.size(1));
   const double ratio =
       match_rms_adamw ? 0.2 * std::sqrt(std::max(rows, columns)) : std::sqrt(std::max(1.0, rows / columns));
   value.mul_(1 - step.learning_rate * decay).add_(update, -step.learning_rate * ratio);
 }
 
-// The Newton-Schulz iteration in bfloat16, operation by operation torch.optim.Muon's: singular values go to about 1.
+// Newton-Schulz iteration in bfloat16, with the same operations as torch.optim.Muon. Singular values converge to about
+// 1.
 at::Tensor Muon::orthogonalised(const at::Tensor& matrix) const {
   const bool tall = matrix.size(0) > matrix.size(1);
   at::Tensor result = matrix.to(at::kBFloat16);

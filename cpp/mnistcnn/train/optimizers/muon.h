@@ -9,15 +9,16 @@
 
 namespace mnistcnn::train {
 
-// Muon for the weights of convolutions and linear layers, as matrices [out, everything else]; AdamW for the rest.
+// torch.optim.Muon for the weights of convolutions and linear layers, viewed as matrices [out, rest]. AdamW for all
+// other parameters.
 struct Muon {
   static constexpr std::string_view kKind = "Muon";
   double momentum = 0.95, weight_decay = 0.1, eps = 1e-7;
   bool nesterov = true;
   double coefficient_a = 3.4445, coefficient_b = -4.7750, coefficient_c = 2.0315;  // of the Newton-Schulz iteration
   std::int64_t ns_steps = 5;
-  bool match_rms_adamw = false;  // how the learning rate depends on the matrix's shape
-  double adam_rate = 0.3;        // AdamW's learning rate, as a multiple of Muon's
+  bool match_rms_adamw = false;  // scale of the learning rate, as torch's adjust_lr_fn="match_rms_adamw"
+  double adam_rate = 0.3;        // learning rate of AdamW relative to that of Muon
   double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_eps = 1e-8, adam_weight_decay = 0;
   static void visit(auto& self, auto&& field) {
     field("momentum", self.momentum);
@@ -39,16 +40,16 @@ struct Muon {
   bool has_momentum() const { return true; }
   Slots slots() const { return {"exp_avg", "exp_avg_sq", "momentum_buffer"}; }
 
-  // For what is no matrix.
-  void with_formula(const Step& step, auto&& run) const {
-    Step rest = step;
-    rest.learning_rate *= adam_rate;
-    rest.momentum.reset();
-    Adam{adam_beta1, adam_beta2, adam_eps, adam_weight_decay, false, true}.with_formula(rest, run);
+  // Formula for parameters that are not matrices.
+  void with_formula(const OptimizerStep& step, auto&& run) const {
+    OptimizerStep adam_step = step;
+    adam_step.learning_rate *= adam_rate;
+    adam_step.momentum.reset();
+    Adam{adam_beta1, adam_beta2, adam_eps, adam_weight_decay, false, true}.with_formula(adam_step, run);
   }
 
-  // value, gradient, velocity: f32 [rows, columns], views that are changed in place
-  void step_matrix(const Step& step, at::Tensor value, const at::Tensor& gradient, at::Tensor velocity) const;
+  // Update a matrix. value, gradient, velocity: f32 [rows, columns]; value and velocity are updated in place.
+  void step_matrix(const OptimizerStep& step, at::Tensor value, const at::Tensor& gradient, at::Tensor velocity) const;
 
  private:
   at::Tensor orthogonalised(const at::Tensor& matrix) const;

@@ -8,6 +8,7 @@
 
 namespace mnistcnn::train {
 
+// torch.optim.NAdam.
 struct NAdam {
   static constexpr std::string_view kKind = "NAdam";
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0, momentum_decay = 4e-3;
@@ -27,33 +28,34 @@ struct NAdam {
   struct Formula {
     static constexpr std::size_t kSlots = 2;
     Moments moments;
-    float correction, eps;           // of the square, which starts from zero
-    float gradient_size, mean_size;  // how far to go along each
+    float bias_correction, eps;                // bias correction of the squared gradient
+    float gradient_step_size, mean_step_size;  // of the gradient and of its mean
 
     template <class Number>
     void operator()(Number& value, const Number& gradient, std::array<Number, kSlots>& state) const {
       Number& mean = state[0];
       Number& square = state[1];
       const Number decayed = moments.update(value, gradient, mean, square);
-      value = value - (gradient_size * decayed + mean_size * mean) / (square_root(square * correction) + eps);
+      value = value -
+              (gradient_step_size * decayed + mean_step_size * mean) / (square_root(square * bias_correction) + eps);
     }
   };
 
-  void with_formula(const Step& step, auto&& run) const {
-    const double first = step.momentum.value_or(beta1), count = static_cast<double>(step.number);
-    const double now = momentum_at(first, count), next = momentum_at(first, count + 1);
+  void with_formula(const OptimizerStep& step, auto&& run) const {
+    const double momentum = step.momentum.value_or(beta1), count = static_cast<double>(step.number);
+    const double current = momentum_at(momentum, count), next = momentum_at(momentum, count + 1);
     double& product = *step.momentum_product;
-    product *= now;
-    run(Formula{.moments = Moments::of({first, beta2, weight_decay, decoupled_weight_decay}, step),
-                .correction = static_cast<float>(1 / (1 - std::pow(beta2, count))),
+    product *= current;
+    run(Formula{.moments = Moments::of({momentum, beta2, weight_decay, decoupled_weight_decay}, step),
+                .bias_correction = static_cast<float>(1 / (1 - std::pow(beta2, count))),
                 .eps = static_cast<float>(eps),
-                .gradient_size = static_cast<float>(step.learning_rate * (1 - now) / (1 - product)),
-                .mean_size = static_cast<float>(step.learning_rate * next / (1 - product * next))});
+                .gradient_step_size = static_cast<float>(step.learning_rate * (1 - current) / (1 - product)),
+                .mean_step_size = static_cast<float>(step.learning_rate * next / (1 - product * next))});
   }
 
  private:
-  double momentum_at(double first, double count) const {
-    return first * (1 - 0.5 * std::pow(0.96, count * momentum_decay));
+  double momentum_at(double momentum, double count) const {
+    return momentum * (1 - 0.5 * std::pow(0.96, count * momentum_decay));
   }
 };
 

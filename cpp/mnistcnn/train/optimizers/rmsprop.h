@@ -6,6 +6,7 @@
 
 namespace mnistcnn::train {
 
+// torch.optim.RMSprop.
 struct RMSprop {
   static constexpr std::string_view kKind = "RMSprop";
   double alpha = 0.99, eps = 1e-8, weight_decay = 0, momentum = 0;
@@ -29,18 +30,18 @@ struct RMSprop {
   template <bool kCentered, bool kMomentum>
   struct Formula {
     static constexpr std::size_t kSlots = 1 + kCentered + kMomentum;
-    float rate, decay, keep, fresh, momentum, eps;
+    float rate, decay, alpha, one_minus_alpha, momentum, eps;
 
     template <class Number>
     void operator()(Number& value, const Number& gradient, std::array<Number, kSlots>& state) const {
       const Number decayed = gradient + decay * value;
       Number& square = state[0];
-      square = keep * square + fresh * decayed * decayed;
+      square = alpha * square + one_minus_alpha * decayed * decayed;
       Number variance = square;
       if constexpr (kCentered) {
         Number& mean = state[1];
-        mean = mean + fresh * (decayed - mean);
-        variance = not_negative(square - mean * mean);  // rounding may take it below
+        mean = mean + one_minus_alpha * (decayed - mean);
+        variance = not_negative(square - mean * mean);  // may be negative because of rounding
       }
       const Number direction = decayed / (square_root(variance) + eps);
       if constexpr (kMomentum) {
@@ -53,7 +54,7 @@ struct RMSprop {
     }
   };
 
-  void with_formula(const Step& step, auto&& run) const {
+  void with_formula(const OptimizerStep& step, auto&& run) const {
     if (centered && has_momentum()) return run(formula<true, true>(step));
     if (centered) return run(formula<true, false>(step));
     if (has_momentum()) return run(formula<false, true>(step));
@@ -62,11 +63,11 @@ struct RMSprop {
 
  private:
   template <bool kCentered, bool kMomentum>
-  Formula<kCentered, kMomentum> formula(const Step& step) const {
+  Formula<kCentered, kMomentum> formula(const OptimizerStep& step) const {
     return {.rate = static_cast<float>(step.learning_rate),
             .decay = static_cast<float>(step.decayed ? weight_decay : 0),
-            .keep = static_cast<float>(alpha),
-            .fresh = static_cast<float>(1 - alpha),
+            .alpha = static_cast<float>(alpha),
+            .one_minus_alpha = static_cast<float>(1 - alpha),
             .momentum = static_cast<float>(step.momentum.value_or(momentum)),
             .eps = static_cast<float>(eps)};
   }

@@ -6,6 +6,7 @@
 
 namespace mnistcnn::train {
 
+// torch.optim.SGD.
 struct Sgd {
   static constexpr std::string_view kKind = "SGD";
   double momentum = 0, dampening = 0, weight_decay = 0;
@@ -19,12 +20,12 @@ struct Sgd {
 
   void check() const {
     if (nesterov && (momentum <= 0 || dampening != 0))
-      throw std::invalid_argument("Nesterov momentum needs a momentum above 0 and no dampening");
+      throw std::invalid_argument("nesterov=True requires momentum > 0 and dampening=0");
   }
   bool has_momentum() const { return momentum != 0; }
   Slots slots() const { return has_momentum() ? Slots{"momentum_buffer"} : Slots{}; }
 
-  struct Plain {
+  struct PlainFormula {
     static constexpr std::size_t kSlots = 0;
     float rate, decay;
 
@@ -34,27 +35,28 @@ struct Sgd {
     }
   };
 
-  struct WithMomentum {
+  struct MomentumFormula {
     static constexpr std::size_t kSlots = 1;
-    float rate, decay, momentum, fresh;
-    float ahead, along;  // the direction is ahead * gradient + along * velocity
+    float rate, decay, momentum, gradient_weight;
+    float gradient_factor, velocity_factor;  // direction = gradient_factor * gradient + velocity_factor * velocity
 
     template <class Number>
     void operator()(Number& value, const Number& gradient, std::array<Number, kSlots>& state) const {
       const Number decayed = gradient + decay * value;
       Number& velocity = state[0];
-      velocity = momentum * velocity + fresh * decayed;
-      value = value - rate * (ahead * decayed + along * velocity);
+      velocity = momentum * velocity + gradient_weight * decayed;
+      value = value - rate * (gradient_factor * decayed + velocity_factor * velocity);
     }
   };
 
-  void with_formula(const Step& step, auto&& run) const {
+  void with_formula(const OptimizerStep& step, auto&& run) const {
     const auto rate = static_cast<float>(step.learning_rate);
     const auto decay = static_cast<float>(step.decayed ? weight_decay : 0);
-    if (!has_momentum()) return run(Plain{rate, decay});
-    const auto now = static_cast<float>(step.momentum.value_or(momentum));
-    const auto fresh = static_cast<float>(step.number == 1 ? 1 : 1 - dampening);
-    run(WithMomentum{rate, decay, now, fresh, nesterov ? 1.0F : 0.0F, nesterov ? now : 1.0F});
+    if (!has_momentum()) return run(PlainFormula{rate, decay});
+    const auto current_momentum = static_cast<float>(step.momentum.value_or(momentum));
+    const auto gradient_weight = static_cast<float>(step.number == 1 ? 1 : 1 - dampening);
+    run(MomentumFormula{rate, decay, current_momentum, gradient_weight, nesterov ? 1.0F : 0.0F,
+                        nesterov ? current_momentum : 1.0F});
   }
 };
 

@@ -4,21 +4,21 @@
 #include <string_view>
 #include <vector>
 
-// An optimizer is a plain value whose fields `visit` lists, and one formula: a function object that updates one number
-// and what is remembered of it. The formula is a template, written once: for floats in one pass over the flat arrays,
-// for whole tensors on other devices. The arithmetic is torch.optim's.
+// Common types of the optimizers. An optimizer is a struct of settings, listed by `visit`, with an update formula: a
+// function object that updates a value and its state. The formula is a template, used with float in a loop over the
+// flat arrays and with at::Tensor on other devices. The arithmetic is that of torch.optim.
 namespace mnistcnn::train {
 
-// What a rule must know of the step it is about to make.
-struct Step {
+// Arguments of an update.
+struct OptimizerStep {
   double learning_rate;
-  std::optional<double> momentum;  // a schedule's; the rule's own where there is none
-  bool decayed;                    // whether these parameters take part in weight decay
-  std::int64_t number;             // how often these parameters have been updated, this time included
-  double* momentum_product;        // NAdam's, over all steps so far
+  std::optional<double> momentum;  // set by a schedule; nullopt: the momentum of the rule
+  bool decayed;                    // whether weight decay applies to these parameters
+  std::int64_t number;             // number of updates of these parameters, including this one
+  double* momentum_product;        // of NAdam, over all previous updates
 };
 
-// The names of the flat arrays that a rule keeps between steps, as torch.optim calls them.
+// Names of the flat state arrays of a rule, as in torch.optim.
 using Slots = std::vector<std::string_view>;
 
 }  // namespace mnistcnn::train

@@ -10,7 +10,7 @@
 namespace mnistcnn::engine::aten {
 namespace {
 
-using namespace mnistcnn::network;  // NOLINT: the layers' names make the networks readable
+using namespace mnistcnn::network;  // NOLINT: names of layers
 
 struct Model {
   std::shared_ptr<Network> network = std::make_shared<Network>();
@@ -39,9 +39,8 @@ Model make_model() {
   return model;
 }
 
-// The loss sum(outputs) changes by gradient * step when one number changes by step: central differences, in float,
-// hence the coarse tolerance.
-TEST(AtenEngine, GradientsAreSlopes) {
+// Central differences of the loss sum(outputs), computed in float, hence the large tolerance.
+TEST(AtenEngine, GradientsEqualFiniteDifferences) {
   const Model model = make_model();
   const at::Tensor images = at::rand({5, 1, 6, 6});
   const Randomness randomness{11, 0};
@@ -68,7 +67,7 @@ TEST(AtenEngine, GradientsAreSlopes) {
   }
 }
 
-TEST(AtenEngine, BackwardReplacesOldGradients) {
+TEST(AtenEngine, BackwardOverwritesGradients) {
   const Model model = make_model();
   const at::Tensor images = at::rand({5, 1, 6, 6});
   const auto gradients = [&] {
@@ -89,7 +88,7 @@ TEST(AtenEngine, CountsBatchesInTrainingOnly) {
   EXPECT_EQ(model.tensors.counters[0].item<std::int64_t>(), 1);
 }
 
-TEST(AtenEngine, StepEqualsForwardLossAndBackward) {
+TEST(AtenEngine, StepComputesLossAndGradients) {
   const Model model = make_model();
   std::vector<std::uint8_t> pixels(7 * 36);
   for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<std::uint8_t>(i * 37);
@@ -114,7 +113,7 @@ TEST(AtenEngine, UsesTheTensorsOfEachCall) {
   EXPECT_TRUE(model.engine->forward(model.tensors, images, Mode::kEvaluate, {}, Keep::kNothing).equal(before));
 }
 
-TEST(AtenEngine, BackwardWithoutForwardIsRefused) {
+TEST(AtenEngine, BackwardWithoutForwardThrows) {
   const Model model = make_model();
   EXPECT_THROW(model.engine->backward(model.tensors.parameters, model.gradients, at::rand({5, 4})), std::logic_error);
 }

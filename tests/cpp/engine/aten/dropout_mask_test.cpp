@@ -7,7 +7,7 @@ namespace {
 
 const common::DropoutKey kKey(common::Stream(9, common::Purpose::kDropout, 4, 2));
 
-TEST(DropoutMask, IsWhatTheKeySays) {
+TEST(DropoutMask, EqualsDropoutKey) {
   for (const std::int64_t elements : {1, 2, 7, 50}) {
     const at::Tensor mask = dropout_mask(kKey, 5, elements, 0.3, at::kCPU);
     const float* values = mask.const_data_ptr<float>();
@@ -19,7 +19,7 @@ TEST(DropoutMask, IsWhatTheKeySays) {
   }
 }
 
-TEST(DropoutMask, IsTheSameThroughTensorOperations) {
+TEST(DropoutMask, TensorImplementationIsIdentical) {
   for (const double probability : {0.0, 0.01, 0.5, 1.0})
     EXPECT_TRUE(dropout_mask(kKey, 6, 33, probability, at::kCPU)
                     .equal(dropout_mask_by_tensors(kKey, 6, 33, probability, at::kCPU)));

@@ -8,13 +8,13 @@
 
 namespace mnistcnn::train {
 
-// Notes what it is asked for; its loss per image is the label.
-class Recorder final : public engine::Engine {
+// Fake engine that records the batches and steps. The loss of an image is its label.
+class FakeEngine final : public engine::Engine {
  public:
   using Engine::Engine;
   std::vector<std::vector<std::int64_t>> batches;
   std::vector<std::uint64_t> steps;
-  double poison = 0;
+  double extra_loss = 0;
 
   std::string_view name() const override { return "recorder"; }
   at::Tensor forward(const network::Tensors&, const at::Tensor& images, engine::Mode, engine::Randomness,
@@ -30,14 +30,14 @@ class Recorder final : public engine::Engine {
       outputs.mutable_data_ptr<float>()[i] = static_cast<float>(batch.indices[i]);
     return outputs;
   }
-  // Each step adds 1 to every parameter by a gradient of -1 and a learning rate of 1.
+  // All gradients are -1, so a step of SGD with learning rate 1 adds 1 to every parameter.
   engine::StepResult step(const network::Tensors&, std::span<const at::Tensor> gradients,
                           const engine::ImageBatch& batch, std::span<const std::int64_t> labels, const engine::Loss&,
                           engine::Randomness randomness) override {
     for (const at::Tensor& each : gradients) each.fill_(-1);
     batches.emplace_back(batch.indices.begin(), batch.indices.end());
     steps.push_back(randomness.step);
-    engine::StepResult result{poison, 1};
+    engine::StepResult result{extra_loss, 1};
     for (const std::int64_t label : labels) result.loss_sum += static_cast<double>(label);
     return result;
   }

@@ -1,4 +1,4 @@
-#include "mnistcnn/train/soft_step.h"
+#include "mnistcnn/train/custom_loss_step.h"
 
 #include <ATen/ops/empty.h>
 
@@ -12,7 +12,7 @@ auto floats(Tensor& tensor) {
   return std::span<float>(tensor.template mutable_data_ptr<float>(), static_cast<std::size_t>(tensor.numel()));
 }
 
-// The first `count` rows of a buffer that grows when it must.
+// Return the first `count` rows of the buffer. Reallocate it if it is too small.
 at::Tensor rows(at::Tensor& buffer, std::int64_t count, const network::Shape& shape) {
   if (!buffer.defined() || buffer.size(0) < count) {
     std::vector<std::int64_t> sizes{count};
@@ -24,15 +24,15 @@ at::Tensor rows(at::Tensor& buffer, std::int64_t count, const network::Shape& sh
 
 }  // namespace
 
-at::Tensor SoftStep::gathered(const engine::ImageBatch& batch) {
+at::Tensor CustomLossStep::gather_images(const engine::ImageBatch& batch) {
   at::Tensor images =
       rows(images_, static_cast<std::int64_t>(batch.indices.size()), engine_.network().graph.input_shape);
   gather(batch, engine_.network().graph.input_shape, images.mutable_data_ptr<float>());
   return images;
 }
 
-at::Tensor SoftStep::mixed(const at::Tensor& images, std::span<const std::int64_t> labels,
-                           engine::Randomness randomness) {
+at::Tensor CustomLossStep::mix_images(const at::Tensor& images, std::span<const std::int64_t> labels,
+                                      engine::Randomness randomness) {
   const network::Shape& shape = engine_.network().graph.input_shape;
   plan_ = draw(*mixing_, randomness.seed, randomness.step, images.size(0), shape[1], shape[2]);
   partners_.clear();
@@ -42,25 +42,25 @@ at::Tensor SoftStep::mixed(const at::Tensor& images, std::span<const std::int64_
   return result;
 }
 
-engine::StepResult SoftStep::step(FlatParameters& flat, const engine::ImageBatch& batch,
-                                  std::span<const std::int64_t> labels, engine::Randomness randomness) {
-  at::Tensor images = gathered(batch);
-  if (mixing_) images = mixed(images, labels, randomness);
+engine::StepResult CustomLossStep::step(FlatParameters& flat, const engine::ImageBatch& batch,
+                                        std::span<const std::int64_t> labels, engine::Randomness randomness) {
+  at::Tensor images = gather_images(batch);
+  if (mixing_) images = mix_images(images, labels, randomness);
   const at::Device device = flat.values.device();
   const at::Tensor inputs = images.to(device);
-  const at::Tensor given =
+  const at::Tensor device_outputs =
       engine_.forward(flat.tensors, inputs, engine::Mode::kTrain, randomness, engine::Keep::kForParameters);
-  const at::Tensor outputs = given.cpu().contiguous();
+  const at::Tensor outputs = device_outputs.cpu().contiguous();
   at::Tensor gradients = rows(gradients_, outputs.size(0), {outputs.size(1)});
   Targets targets{.labels = labels};
   if (mixing_) {
     targets.partners = partners_;
     targets.share = plan_.share;
   }
-  at::Tensor opinion;
+  at::Tensor probabilities;
   if (!loss_.distillation.teachers.empty()) {
-    opinion = opinions(loss_.distillation, teachers_, inputs, batch.scale, batch.shift);
-    targets.opinions = floats(opinion);
+    probabilities = teacher_probabilities(loss_.distillation, teachers_, inputs, batch.scale, batch.shift);
+    targets.teacher_probabilities = floats(probabilities);
   }
   const auto size = static_cast<std::size_t>(outputs.numel());
   const engine::StepResult result =

@@ -3,8 +3,8 @@
 
 namespace mnistcnn::train {
 
-// A stretch of the flat arrays, [begin, end).
-struct Range {
+// Half-open range [begin, end) of indices of the flat arrays.
+struct ParameterRange {
   std::int64_t begin, end;
 };
 
