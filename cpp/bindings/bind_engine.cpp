@@ -68,7 +68,7 @@ py::tuple backward(Engine& engine, const py::object& list, const Tensor& output_
 }  // namespace
 
 void bind_engine(py::module_& module) {
-  module.def("lanes_refusal", &engine::lanes_refusal, py::arg("network"));
+  module.def("lanes_unsupported_reason", &engine::lanes_unsupported_reason, py::arg("network"));
   py::class_<Engine>(module, "Engine")
       .def(py::init([](std::shared_ptr<Network> network, const std::string& kind, int threads) {
              return engine::make_engine(std::move(network), kind, threads);

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
+from messages import own_message
 from mnistcnn._internal.native import core
 from reference import distance, length
-from refusals import own_message
 
 pytestmark = pytest.mark.usefixtures("torch_randomness_restored")
 Forward = Callable[[Any, torch.Tensor], torch.Tensor]

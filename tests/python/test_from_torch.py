@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
+from messages import own_message
 from mnistcnn._internal.native import core
 from mnistcnn.convert.conversion import latest_conversion
 from mnistcnn.convert.from_torch import as_model
 from networks import INPUT_SHAPES, NETWORKS
 from reference import distance, length
-from refusals import own_message
 
 every_network = pytest.mark.parametrize("name", NETWORKS)
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
+from messages import own_message
 from mnistcnn._internal.native import core
-from refusals import own_message
 
 pytestmark = [
     pytest.mark.usefixtures("torch_randomness_restored"),

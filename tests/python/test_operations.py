@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
+from messages import own_message
 from mnistcnn.convert.from_torch import model_of
 from reference import ENGINES, distance, length
-from refusals import own_message
 
 pytestmark = [
     pytest.mark.usefixtures("torch_randomness_restored"),

@@ -10,8 +10,8 @@
 
 namespace mnistcnn::engine {
 
-std::optional<std::string> lanes_refusal(const network::Network& network) {
-  return lanes::refusal(network.graph, network.analysis);
+std::optional<std::string> lanes_unsupported_reason(const network::Network& network) {
+  return lanes::unsupported_reason(network.graph, network.analysis);
 }
 
 std::unique_ptr<Engine> make_engine(std::shared_ptr<const network::Network> network, const std::string& kind,
@@ -21,7 +21,7 @@ std::unique_ptr<Engine> make_engine(std::shared_ptr<const network::Network> netw
   if (kind == "aten") return aten::make_engine(std::move(network));
   if (kind != "lanes")
     throw std::invalid_argument(common::text("unknown engine '", kind, "', expected 'aten' or 'lanes'"));
-  if (const auto reason = lanes_refusal(*network))
+  if (const auto reason = lanes_unsupported_reason(*network))
     throw std::invalid_argument("the lanes engine does not support this network: " + *reason);
   return adapt_lanes(std::move(network), threads);
 }

@@ -9,7 +9,7 @@
 namespace mnistcnn::engine {
 
 // Return the reason why the lanes engine does not support a network, or nullopt if it does.
-std::optional<std::string> lanes_refusal(const network::Network& network);
+std::optional<std::string> lanes_unsupported_reason(const network::Network& network);
 
 // Create an engine. kind: "aten" or "lanes". threads: number of threads of the lanes engine, 0 for all available cores;
 // aten uses the threads of libtorch.

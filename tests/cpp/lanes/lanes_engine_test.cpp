@@ -243,10 +243,10 @@ TEST(LanesEngine, UnsupportedNetworkIsReportedWithItsNode) {
   network::InstanceNorm2d norm;
   norm.track_running_stats = true;
   const Graph graph = sequential({1, 4, 4}, {norm});
-  const auto reason = refusal(graph, network::analyse(graph));
+  const auto reason = unsupported_reason(graph, network::analyse(graph));
   ASSERT_TRUE(reason);
   EXPECT_NE(reason->find("'n0'"), std::string::npos);
-  EXPECT_FALSE(refusal(varied_graph(), network::analyse(varied_graph())));
+  EXPECT_FALSE(unsupported_reason(varied_graph(), network::analyse(varied_graph())));
 }
 
 TEST(LanesEngine, InvalidStepsThrow) {

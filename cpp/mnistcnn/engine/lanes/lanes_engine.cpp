@@ -65,7 +65,9 @@ void check_batch_norms(const ExecutionPlan& plan, std::int64_t count, bool train
 
 }  // namespace
 
-std::optional<std::string> refusal(const network::Graph& graph, const network::Analysis&) { return unsupported(graph); }
+std::optional<std::string> unsupported_reason(const network::Graph& graph, const network::Analysis&) {
+  return unsupported(graph);
+}
 
 class LanesEngine::Implementation {
  public:

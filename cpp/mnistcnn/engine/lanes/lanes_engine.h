@@ -21,7 +21,7 @@
 namespace mnistcnn::engine::lanes {
 
 // Return why the engine does not support this network ("node 'norm1': ..."), or nothing if it does.
-std::optional<std::string> refusal(const network::Graph& graph, const network::Analysis& analysis);
+std::optional<std::string> unsupported_reason(const network::Graph& graph, const network::Analysis& analysis);
 
 // Engine for one network. Not thread-safe: one call at a time. Results are bit-identical for any number of threads. No
 // pointer is kept after a call returns. `borrowed`: threads that run the call instead of the engine's own, or nullptr.
