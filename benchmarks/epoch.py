@@ -52,7 +52,7 @@ def _contenders(name: str, data: Any, arguments: argparse.Namespace, threads: in
     size = arguments.batch_size
     modes = ["eager", "channels_last", *(["compile"] if name in arguments.compile else [])]
     variants = [*modes, *(f"{mode} bf16" for mode in modes)]
-    engines = ["aten", *(["lanes"] if core.lanes_refusal(fresh()._network) is None else [])]
+    engines = ["aten", *(["lanes"] if core.lanes_unsupported_reason(fresh()._network) is None else [])]
     theirs = {f"torch {each}": TorchTraining(fresh(), data, size, each).steps for each in variants}
     return theirs | {f"mnistcnn {each}": OurTraining(fresh(), data, size, each, threads).steps for each in engines}
 

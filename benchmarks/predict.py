@@ -38,7 +38,7 @@ def _contenders(name: str, data: Any, arguments: argparse.Namespace, threads: in
     found = {f"torch {each}": TorchPrediction(model, data, size, each).steps for each in ("eager", "channels_last")}
     if arguments.onnx:
         found["onnxruntime"] = OnnxPrediction(model, data, size, threads).steps
-    engines = ["aten", *(["lanes"] if core.lanes_refusal(model._network) is None else [])]
+    engines = ["aten", *(["lanes"] if core.lanes_unsupported_reason(model._network) is None else [])]
     return found | {f"mnistcnn {each}": OurPrediction(model, data, size, each, threads).steps for each in engines}
 
 

@@ -319,7 +319,7 @@ def compare(graph: RandomGraph, engine: str = "aten") -> bool:
     generator = torch.Generator().manual_seed(graph.seed)
     model = mnistcnn.Model(graph.layers, graph.input_shape, seed=graph.seed)
     model.engine = engine
-    if engine == "lanes" and core.lanes_refusal(model._network) is not None:
+    if engine == "lanes" and core.lanes_unsupported_reason(model._network) is not None:
         return False
     stir(model, generator)
     twin = Twin(model)

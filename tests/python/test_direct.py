@@ -76,7 +76,7 @@ def test_outputs_and_gradients_match_pytorch(case: str):
     module = Net(function, *shapes)
     exact = copy.deepcopy(module).double()
     model = mnistcnn.from_torch(module)
-    assert core.lanes_refusal(model._network) is None
+    assert core.lanes_unsupported_reason(model._network) is None
     mnistcnn.accelerate(module)
     images = torch.randn(6, 1, 28, 28, generator=torch.Generator().manual_seed(2))
     results = []
@@ -158,7 +158,7 @@ def test_random_networks(seed: int):
     )
     exact = copy.deepcopy(module).double()
     model = mnistcnn.accelerate(module)
-    assert core.lanes_refusal(mnistcnn.from_torch(model)._network) is None
+    assert core.lanes_unsupported_reason(mnistcnn.from_torch(model)._network) is None
     images = torch.randn(6, 1, 28, 28)
     for training in (True, False):
         results = []

@@ -60,7 +60,7 @@ def test_outputs_and_gradients_match_the_module(name: str, monkeypatch: pytest.M
     monkeypatch.setattr(F, "dropout", lambda x, *_, **__: x)
     module = without_dropout(NETWORKS[name]())
     model = mnistcnn.from_torch(module, shape_of(name))
-    assert core.lanes_refusal(model._network) is None
+    assert core.lanes_unsupported_reason(model._network) is None
     exact = copy.deepcopy(module).double()
     images = images_for(name)
     for training in (True, False):

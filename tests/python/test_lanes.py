@@ -300,7 +300,7 @@ def test_auto_takes_lanes_on_the_cpu() -> None:
 
 
 def test_auto_says_once_why_it_takes_aten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_module.core, "lanes_refusal", lambda _: "node '0' (relu): not today")
+    monkeypatch.setattr(model_module.core, "lanes_unsupported_reason", lambda _: "node '0' (relu): not today")
     monkeypatch.setattr(model_module, "_REASONS_GIVEN", set())
     model = mnistcnn.Model([mnistcnn.layers.ReLU()])
     with pytest.warns(mnistcnn.EngineWarning, match=r"lanes can't: node '0' \(relu\): not today"):

@@ -113,7 +113,7 @@ def statistics(outputs: torch.Tensor) -> tuple[set[float], float, float]:
 def check_against_pytorch(module: nn.Module) -> None:
     """Compare with PyTorch in both modes, in alternation, including whether two calls have different masks."""
     model = mnistcnn.from_torch(module, SHAPE)
-    assert core.lanes_refusal(model._network) is None
+    assert core.lanes_unsupported_reason(model._network) is None
     for training in (True, False, True):
         model.train(training), module.train(training)
         desired, actual = [module(ONES) for _ in range(2)], [model(ONES) for _ in range(2)]

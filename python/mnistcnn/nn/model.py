@@ -565,7 +565,7 @@ def choose_engine(network: core.Network, kind: str, device: torch.device) -> str
         return kind
     if device.type != "cpu":
         return "aten"
-    reason = core.lanes_refusal(network)
+    reason = core.lanes_unsupported_reason(network)
     if reason is None:
         return "lanes"
     if reason not in _REASONS_GIVEN:

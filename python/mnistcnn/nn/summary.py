@@ -108,7 +108,7 @@ def _training_bytes(model: Model, batch_size: int) -> int | None:
     """Known before any memory is taken."""
     from mnistcnn._internal.native import core
 
-    if core.lanes_refusal(model._network) is not None:
+    if core.lanes_unsupported_reason(model._network) is not None:
         return None
     return core.memory_bytes_of_step(core.Engine(model._network, "lanes", model.threads or 0), batch_size)
 

@@ -93,7 +93,7 @@ def _measured(name: str, images: ImageSet, ways: Sequence[str], threads: int, re
     for way in ways:
         if way == "torch":
             runs[way] = _in_torch(model, threads)
-        elif way == "aten" or core.lanes_refusal(model._network) is None:
+        elif way == "aten" or core.lanes_unsupported_reason(model._network) is None:
             runs[way] = _in_engine(model, way, threads)
     seconds = {way: _seconds_per_image(run, images, repeats) * EPOCH for way, run in runs.items()}
     return EpochTimes(name, model.parameter_count, threads, *(seconds.get(way) for way in WAYS))

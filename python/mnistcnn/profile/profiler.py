@@ -224,7 +224,7 @@ def _check_engine(model: Model, engine: str) -> None:
         raise ValueError(
             "engine must be 'lanes' or 'auto', got 'aten', which has no times per layer; use torch.profiler"
         )
-    reason = core.lanes_refusal(model._network)
+    reason = core.lanes_unsupported_reason(model._network)
     if reason is not None:
         raise ValueError(
             f"only the lanes engine can be profiled, and it does not support model '{model.name}': {reason}"
