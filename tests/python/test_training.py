@@ -445,7 +445,7 @@ def test_images_of_another_size_are_refused():
 def test_a_network_without_flat_outputs_is_refused(data: Any):
     model = mnistcnn.Model([Conv2d(10, 3)])
     for call in (lambda: fit(model, data), lambda: mnistcnn.test(model, data), lambda: mnistcnn.predict(model, data)):
-        with pytest.raises(ValueError, match=r"the output \(10, 26, 26\) is not a flat row of classes"):
+        with pytest.raises(ValueError, match=r"output.*\(10, 26, 26\)"):
             call()
 
 

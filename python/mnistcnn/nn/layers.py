@@ -733,7 +733,7 @@ class Dropout(Layer):
     """Dropout: set elements to zero with probability ``p`` in training and scale the rest by ``1 / (1 - p)``.
 
     With ``always=True`` it also drops in evaluation, as ``F.dropout(x)`` without ``training=self.training`` does. Each
-    call of the model then draws a new mask, while `mnistcnn.test` and `mnistcnn.predict` draw the same masks every time.
+    call of the model then draws a new mask; `mnistcnn.test` and `mnistcnn.predict` draw the same masks in every call.
 
     Parameters
     ----------
