@@ -245,7 +245,7 @@ class Model(nn.Module):
         return Summary.of(self, batch_size)
 
     def save(self, path: str | Path) -> Path:
-        """Write network, weights and normalisation to a safetensors file; return its path. See `mnistcnn.load_model`."""
+        """Write network, weights and normalisation to a safetensors file and return its path. See `load_model`."""
         return save_model(self, path)
 
     def to_torch(self, *, copy: bool = True) -> nn.Module:
