@@ -390,7 +390,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "loss of logits": (
         {"loss": "nll"},
         ValueError,
-        "loss='nll' needs log-probabilities, but model 'budget_model3' gives logits",
+        "loss='nll' .*log-probabilities.* 'budget_model3' .*logits",
     ),
     "engine": ({"engine": "gpu"}, ValueError, "engine must be .*got 'gpu'"),
     "smoothing": ({"label_smoothing": 1.5}, ValueError, "label_smoothing must be a number between 0 and 1, got 1.5"),

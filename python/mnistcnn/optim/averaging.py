@@ -42,7 +42,7 @@ class EMA(Averaging):
     every
         Number of steps between updates.
     warm_up
-        Whether to limit the decay to (1 + n) / (10 + n) after n updates, to reduce the influence of the initial weights.
+        Whether to limit the decay to (1 + n) / (10 + n) after n updates, so that the initial weights lose influence.
     buffers
         Whether to average the running statistics of normalisation layers too. False: keep the model's own.
 

@@ -238,7 +238,7 @@ def native_mixing(mixing: Mixing | None, model: Model, batch_size: int) -> core.
     if model.num_classes < 2:
         raise ValueError(f"{mixing!r} requires at least 2 classes, but model '{model.name}' has 1")
     if batch_size < 2:
-        raise ValueError(f"{mixing!r} requires batches of at least 2 images, got batch_size={batch_size}")
+        raise ValueError(f"batch_size must be at least 2 with mixing={mixing!r}, got {batch_size}")
     return core.Mixing("mixup" if isinstance(mixing, Mixup) else "cutmix", alpha=mixing.alpha)
 
 
