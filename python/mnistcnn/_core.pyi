@@ -1,4 +1,4 @@
-"""The compiled core. A test compares this file with the module."""
+"""Type stubs of the compiled core. A test compares this file with the module."""
 
 from collections.abc import Callable
 from typing import Any

@@ -23,7 +23,7 @@ __all__ = [
     "Mixup",
 ]
 
-# Names of torch.nn, and the call that does the same.
+# Names in torch.nn -> the equivalent call here
 _INSTEAD = {
     "CrossEntropyLoss": "CrossEntropy(label_smoothing=..., class_weights=...)",
     "NLLLoss": "NLL(class_weights=...)",

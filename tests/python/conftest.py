@@ -10,23 +10,23 @@ import torch
 import mnistcnn
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started deaf to Ctrl-C
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with SIGINT ignored
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Said once per reason and process, so that which test meets it depends on which ran before.
-    config.addinivalue_line("filterwarnings", "ignore:the aten engine runs this network:UserWarning")
+    # The warning appears once per reason and process, so the test that sees it depends on the order of the tests.
+    config.addinivalue_line("filterwarnings", "ignore:lanes does not support this network:UserWarning")
 
 
 @pytest.fixture(scope="session")
 def mnist() -> tuple[mnistcnn.ImageSet, mnistcnn.ImageSet]:
-    """The real MNIST. A machine without it skips what needs it; CI has it, and fails if it hasn't."""
+    """Return the MNIST data set; skip the test if it is missing. In CI a missing data set is an error."""
     try:
         return mnistcnn.load("mnist", download=False)
     except OSError as error:
         if os.environ.get("CI"):
-            pytest.fail(f"CI needs the real MNIST in MNISTCNN_DATA: {error}")
-        pytest.skip("the real MNIST is not on this machine (set MNISTCNN_DATA)")
+            pytest.fail(f"CI requires MNIST in MNISTCNN_DATA: {error}")
+        pytest.skip("MNIST not found; set MNISTCNN_DATA to its directory")
 
 
 @pytest.fixture(scope="session")
@@ -36,13 +36,13 @@ def digits() -> tuple[mnistcnn.ImageSet, mnistcnn.ImageSet]:
 
 @pytest.fixture
 def data(digits: tuple[mnistcnn.ImageSet, mnistcnn.ImageSet]) -> mnistcnn.ImageSet:
-    """Few images, for short runs."""
+    """Return a small training set."""
     return digits[0][:300]
 
 
 @pytest.fixture
 def torch_randomness_restored() -> Iterator[None]:
-    """The same random numbers of PyTorch for every test, and those of before after it."""
+    """Seed PyTorch's generator for the test and restore its state afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield

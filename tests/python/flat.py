@@ -1,4 +1,4 @@
-"""The tensors of a model one behind the other, in the order of the core."""
+"""The tensors of a model as flat arrays, in the order of the core."""
 
 from __future__ import annotations
 

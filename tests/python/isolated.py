@@ -1,4 +1,4 @@
-"""Call a function of a test module in a new process that may use one instruction set only."""
+"""Call a function of a test module in a new process that is limited to one instruction set."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import mnistcnn
 
 
 def call_with_instruction_set(expression: str, isa: str) -> str:
-    """Return what ``print(expression)`` writes, where ``expression`` is ``module.function(...)`` of the tests.
+    """Return the output of ``print(expression)``, where ``expression`` is ``module.function(...)`` of a test module.
 
-    Skips the test on a machine without the instruction set.
+    Skip the test if the CPU does not support the instruction set.
     """
     code = f"import {expression.partition('.')[0]}; print({expression})"
-    package = Path(mnistcnn.__file__).parents[1]  # the one under test, wherever it lies
-    search = os.pathsep.join([str(Path(__file__).parent), str(package)])
-    environment = {**os.environ, "MNISTCNN_ISA": isa, "PYTHONPATH": search}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
-    if done.returncode != 0 and "MNISTCNN_ISA" in done.stderr:
-        pytest.skip(f"this machine has no {isa}")
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    package = Path(mnistcnn.__file__).parents[1]  # directory of the package under test
+    python_path = os.pathsep.join([str(Path(__file__).parent), str(package)])
+    environment = {**os.environ, "MNISTCNN_ISA": isa, "PYTHONPATH": python_path}
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    if process.returncode != 0 and "MNISTCNN_ISA" in process.stderr:
+        pytest.skip(f"this CPU does not support {isa}")
+    assert process.returncode == 0, process.stderr
+    return process.stdout.strip()

@@ -1,4 +1,4 @@
-"""How many threads the system counts in this process, PyTorch's and ours included."""
+"""Number of operating system threads of this process."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from pathlib import Path
 
 
 def native_threads(expected: int | None = None) -> int:
-    """Looks again, for some seconds, while there are more than expected: a joined thread is counted a moment longer."""
-    given_up = time.monotonic() + 5
+    """Return the number of threads.
+
+    While it exceeds ``expected``, retry for up to 5 seconds: the system still counts a joined thread for a moment.
+    """
+    deadline = time.monotonic() + 5
     while True:
         count = len(list(Path("/proc/self/task").iterdir()))
-        if expected is None or count <= expected or time.monotonic() > given_up:
+        if expected is None or count <= expected or time.monotonic() > deadline:
             return count
         time.sleep(0.002)

@@ -1,4 +1,4 @@
-"""The slow, obvious way: our networks built from plain torch.nn, and our random numbers in plain Python."""
+"""Simple reference implementations: networks in torch.nn, and the random numbers of the core in Python."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ GOLDEN: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "golden" / "architectures.json").read_text(encoding="utf-8")
 )
 GOLDEN_BY_NAME = {entry["name"]: entry for entry in GOLDEN}
-ENGINES = ("aten", "lanes")  # those that are compared with torch.nn
+ENGINES = ("aten", "lanes")  # engines that are compared with torch.nn
 
 
 # ---- layers that torch.nn has no module for
 
 
 class PaddedConv2d(nn.Conv2d):
-    """A convolution whose opposite borders differ."""
+    """Convolution with different padding at opposite sides."""
 
     border: tuple[int, int, int, int]  # top, bottom, left, right
 
@@ -35,7 +35,7 @@ class PaddedConv2d(nn.Conv2d):
 
 
 class Dropout(nn.Dropout):
-    """Dropout with a given mask, [batch, ...] of 0 and 1 / (1 - p); PyTorch's own without one."""
+    """Dropout with a given mask of 0 and 1 / (1 - p), shape [batch, ...]. Without a mask, PyTorch's dropout."""
 
     mask: torch.Tensor | None = None
     whole_channels = False
@@ -116,8 +116,9 @@ class Permute(nn.Module):
         self.order = order
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # Contiguous, both ways: PyTorch 2.13's batch norm gives wrong gradients for some permuted maps of width 1, and
-        # for output gradients that are not contiguous (finite differences say so).
+        # Inputs and output gradients are made contiguous: PyTorch 2.13's batch norm returns wrong gradients for some
+        # permuted feature maps of width 1 and for output gradients that are not contiguous (checked by finite
+        # differences).
         if x.requires_grad:
             x.register_hook(torch.Tensor.contiguous)
         return x.permute(0, *(dimension + 1 for dimension in self.order)).contiguous()
@@ -141,7 +142,7 @@ class ScaleShift(nn.Module):
         return x * self.scale + self.shift
 
 
-# ---- one row of a network -> one torch module
+# ---- node -> torch module
 
 
 def _conv(f: dict[str, Any], shape: tuple[int, ...]) -> nn.Module:
@@ -219,14 +220,14 @@ MAKERS: dict[str, Any] = {
 
 
 class Twin(nn.Module):
-    """The network of a model in plain torch.nn, under the same names, with the same weights."""
+    """Network of a model in torch.nn, with the same names and weights."""
 
     def __init__(self, model: mnistcnn.Model) -> None:
         super().__init__()
         self._nodes = model._network.nodes
         self._steps = [MAKERS[node["op"]](node["fields"], node["input_shapes"][0]) for node in self._nodes]
         for node, step in zip(self._nodes, self._steps, strict=True):
-            plant(self, node["name"], step)
+            add_module_by_path(self, node["name"], step)
         self.load_state_dict(model.state_dict())
         self.train(model.training)
 
@@ -237,15 +238,15 @@ class Twin(nn.Module):
         return values[len(self._nodes) - 1]
 
     def draw_masks(self, seed: int, step: int, batch: int) -> None:
-        """The dropout masks of one training step."""
+        """Set the dropout masks of a training step."""
         for index, (node, module) in enumerate(zip(self._nodes, self._steps, strict=True)):
             if isinstance(module, Dropout) and module.p > 0:
                 shape = node["input_shapes"][0][:1] if module.whole_channels else node["input_shapes"][0]
                 module.mask = dropout_mask(seed, step, index, (batch, *shape), module.p)
 
 
-def plant(root: nn.Module, name: str, module: nn.Module) -> None:
-    """Registers a module under a dotted name."""
+def add_module_by_path(root: nn.Module, name: str, module: nn.Module) -> None:
+    """Register a module under a name with dots."""
     *blocks, last = name.split(".")
     for block in blocks:
         if block not in root._modules:
@@ -254,15 +255,15 @@ def plant(root: nn.Module, name: str, module: nn.Module) -> None:
     root.add_module(last, module)
 
 
-# ---- the golden table
+# ---- golden table
 
 
 def golden_module(entry: dict[str, Any], in_channels: int = 1) -> tuple[nn.Module, list[nn.Module]]:
-    """An entry of the golden table as a module with the table's names, and its layers in order."""
+    """Return a module for an entry of the golden table, and its layers in order."""
     root = nn.Module()
     steps = list(_golden_layers(entry, in_channels))
     for index, (layer, step) in enumerate(zip(entry["layers"], steps, strict=True)):
-        plant(root, layer.get("name", f"layer{index}"), step)
+        add_module_by_path(root, layer.get("name", f"layer{index}"), step)
     return root, steps
 
 
@@ -292,7 +293,7 @@ def _golden_layer(layer: dict[str, Any], shape: list[int]) -> nn.Module:
     return makers[layer["op"]]()
 
 
-# ---- common/random.h, number by number
+# ---- common/random.h in Python
 
 _MASK32, _MASK64 = 2**32 - 1, 2**64 - 1
 _GOLDEN_RATIO = 0x9E3779B97F4A7C15
@@ -312,7 +313,7 @@ def _mix32(x: int) -> int:
 
 
 def stream_key(seed: int, purpose: int, first: int = 0, second: int = 0) -> int:
-    """The key of common::Stream."""
+    """Return the key of common::Stream."""
     key = _mix64((seed + _GOLDEN_RATIO) & _MASK64)
     for word in (purpose, first, second):
         key = _mix64(key ^ _mix64((word + _GOLDEN_RATIO) & _MASK64))
@@ -320,7 +321,7 @@ def stream_key(seed: int, purpose: int, first: int = 0, second: int = 0) -> int:
 
 
 def dropout_mask(seed: int, step: int, node: int, shape: tuple[int, ...], probability: float) -> torch.Tensor:
-    """What common::DropoutKey decides for every element: 0, or 1 / (1 - probability)."""
+    """Return the mask of common::DropoutKey, of 0 and 1 / (1 - probability)."""
     key = stream_key(seed, _DROPOUT, step, node)
     low, high = key & _MASK32, key >> 32
     threshold = int(probability * 65536 + 0.5)
@@ -336,11 +337,11 @@ def dropout_mask(seed: int, step: int, node: int, shape: tuple[int, ...], probab
     return torch.tensor(kept).view(shape) * torch.tensor(scale)
 
 
-# ---- comparing
+# ---- comparisons
 
 
 def distance(actual: torch.Tensor, wanted: torch.Tensor) -> float:
-    """The Euclidean length of the difference."""
+    """Return the Euclidean norm of the difference."""
     return (actual.detach().double() - wanted.detach().double()).norm().item()
 
 
@@ -349,16 +350,16 @@ def length(tensor: torch.Tensor) -> float:
 
 
 def without_dropout(model: mnistcnn.Model) -> mnistcnn.Model:
-    """The same network with the same weights, its dropout probabilities 0."""
+    """Return a copy of a model in which all dropout probabilities are 0."""
     rows = [(n, op, i, {**f, "probability": 0.0} if "probability" in f else f) for n, op, i, f in model.rows]
-    calm = mnistcnn.Model.from_rows(rows, model.input_shape, name=model.name, normalization=model.normalization)
-    calm.engine = model.engine
-    calm.load_state_dict(model.state_dict())
-    return calm
+    copied = mnistcnn.Model.from_rows(rows, model.input_shape, name=model.name, normalization=model.normalization)
+    copied.engine = model.engine
+    copied.load_state_dict(model.state_dict())
+    return copied
 
 
 def pixels_as_input(model: mnistcnn.Model, images: Any) -> torch.Tensor:
-    """u8 [N, C, H, W] -> f32, each pixel times a factor plus a summand, as the core does it."""
+    """Convert uint8 pixels [N, C, H, W] to normalised float32 with the arithmetic of the core."""
     normalization = model.pixel_normalization
     mean, std = (torch.tensor(each).double().view(1, -1, 1, 1) for each in (normalization.mean, normalization.std))
     return torch.as_tensor(np.array(images)).float() * (1 / (255 * std)).float() + (-mean / std).float()

@@ -1,4 +1,4 @@
-"""Averages of weights beside torch.optim.swa_utils and a plain Lookahead; when the model sees them."""
+"""Weight averaging equals torch.optim.swa_utils and a plain Lookahead; when the model gets the averages."""
 
 from __future__ import annotations
 
@@ -42,102 +42,102 @@ def network(seed: int = 0, *extra: Any, momentum: float | None = 0.1) -> Model:
     )
 
 
-def shake(model: Model, dice: torch.Generator) -> None:
-    """As if a step had been made."""
-    add_to_values(model, 0.1 * torch.randn(values_of(model).shape, generator=dice))
-    add_to_buffers(model, 0.1 * torch.randn(buffers_of(model).shape, generator=dice))
+def perturb(model: Model, rng: torch.Generator) -> None:
+    """Change weights and running statistics at random, in place of a training step."""
+    add_to_values(model, 0.1 * torch.randn(values_of(model).shape, generator=rng))
+    add_to_buffers(model, 0.1 * torch.randn(buffers_of(model).shape, generator=rng))
 
 
-def same(model: Model, wanted: torch.nn.Module, tolerance: float = 1e-6) -> None:
+def assert_same_parameters(model: Model, wanted: torch.nn.Module, tolerance: float = 1e-6) -> None:
     for name, parameter in wanted.named_parameters():
         assert distance(model.get_parameter(name), parameter) <= tolerance * length(parameter), name
 
 
-def give(averages: core.Averaging, model: Model) -> None:
+def copy_averages_to(averages: core.Averaging, model: Model) -> None:
     averages.copy_to(model._network, model.tensors())
 
 
 def recompute(model: Model, batch: mnistcnn.ImageSet, engine: str | None = None, **options: Any) -> None:
-    """Measure running statistics anew in batches of 16."""
+    """Recompute running statistics in batches of 16."""
     options = {"batch_size": 16, "seed": 0, **options}
     core.recompute_statistics(model_view(model, engine), torch.tensor(batch.images), **options)
 
 
-def the_buffers(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+def running_statistics(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: each for name, each in module.named_buffers() if "running" in name}
 
 
 def twin_of(model: Model) -> Twin:
-    """The model as PyTorch's layers, in the precision of the model."""
+    """Return the network as PyTorch layers in float32."""
     return Twin(model).float()
 
 
-# ---- the arithmetic
+# ---- arithmetic
 
 
 @pytest.mark.parametrize("buffers", [True, False])
 @pytest.mark.parametrize("decay", [0.9, 0.999])
-def test_ema_is_torchs(decay: float, buffers: bool):
-    model, dice = network(), torch.Generator().manual_seed(1)
+def test_ema_equals_torch(decay: float, buffers: bool):
+    model, rng = network(), torch.Generator().manual_seed(1)
     reference = AveragedModel(twin_of(model), multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=buffers)
     averages = native(EMA(decay=decay, warm_up=False, buffers=buffers), model)
     assert not averages.ready
     for _ in range(50):
-        shake(model, dice)
+        perturb(model, rng)
         averages.after_step(model._network, model.tensors())
         reference.update_parameters(twin_of(model))
     assert averages.ready
-    give(averages, model)
-    same(model, reference.module)
-    for name, wanted in the_buffers(reference.module).items():
+    copy_averages_to(averages, model)
+    assert_same_parameters(model, reference.module)
+    for name, wanted in running_statistics(reference.module).items():
         assert distance(model.get_buffer(name), wanted) <= 1e-6 * length(wanted), name
 
 
-def test_ema_every_third_step_warms_up():
-    model, dice = network(), torch.Generator().manual_seed(1)
+def test_ema_with_warm_up_and_every():
+    model, rng = network(), torch.Generator().manual_seed(1)
     value = EMA(decay=0.5, every=3)
     averages = native(value, model)
     average = torch.zeros_like(values_of(model))
     for step in range(1, 40):
-        shake(model, dice)
+        perturb(model, rng)
         averages.after_step(model._network, model.tensors())
         if step % 3 == 0:
             n = step // 3 - 1
             decay = 0.0 if n == 0 else min(0.5, (1 + n) / (10 + n))
             average = decay * average + (1 - decay) * values_of(model)
-    give(averages, model)
+    copy_averages_to(averages, model)
     torch.testing.assert_close(values_of(model), average)
 
 
-def test_swa_is_torchs_with_its_batch_norms():
-    model, dice = network(), torch.Generator().manual_seed(1)
+def test_swa_and_running_statistics_equal_torch():
+    model, rng = network(), torch.Generator().manual_seed(1)
     model.normalization = mnistcnn.Normalization(0.4, 0.25)
     value, batch = SWA(start_epoch=3, every=2), random_set(41)
     averages = native(value, model)
     reference = AveragedModel(twin_of(model))
     for epoch in range(9):
-        shake(model, dice)
+        perturb(model, rng)
         averages.after_step(model._network, model.tensors())
         averages.after_epoch(model._network, model.tensors(), epoch=epoch)
         assert averages.ready is (epoch >= 2)
         if epoch in (2, 4, 6, 8):
             reference.update_parameters(twin_of(model))
-    give(averages, model)
+    copy_averages_to(averages, model)
     recompute(model, batch)
-    same(model, reference.module)
+    assert_same_parameters(model, reference.module)
     update_bn(list(pixels_as_input(model, batch.images).float().split(16)), reference)
     for name, wanted in reference.module.named_buffers():
         assert distance(model.get_buffer(name), wanted) <= 1e-5 * length(wanted), name
 
 
-def test_lookahead_is_the_papers():
-    model, dice = network(), torch.Generator().manual_seed(1)
+def test_lookahead_equals_its_formula():
+    model, rng = network(), torch.Generator().manual_seed(1)
     value = Lookahead(k=4, alpha=0.3)
     averages = native(value, model)
     slow = values_of(model)
     fast = slow.clone()
     for step in range(1, 31):
-        change = 0.1 * torch.randn(fast.shape, generator=dice)
+        change = 0.1 * torch.randn(fast.shape, generator=rng)
         add_to_values(model, change)
         fast += change
         averages.after_step(model._network, model.tensors())
@@ -145,13 +145,13 @@ def test_lookahead_is_the_papers():
             slow += 0.3 * (fast - slow)
             fast = slow.clone()
         torch.testing.assert_close(values_of(model), fast)
-    give(averages, model)
+    copy_averages_to(averages, model)
     torch.testing.assert_close(values_of(model), slow)
 
 
 @pytest.mark.parametrize("engine", ["lanes", "aten"])
 @pytest.mark.parametrize("momentum", [0.1, 0.9, None])
-def test_statistics_are_those_of_update_bn(momentum: float | None, engine: str):
+def test_recomputed_statistics_equal_update_bn(momentum: float | None, engine: str):
     model = network(momentum=momentum)
     twin, batch = twin_of(model), random_set(50)
     before = values_of(model)
@@ -162,7 +162,7 @@ def test_statistics_are_those_of_update_bn(momentum: float | None, engine: str):
     assert values_of(model).equal(before)
 
 
-def test_a_norm_that_never_changes_keeps_its_statistics():
+def test_momentum_of_zero_keeps_running_statistics():
     model = network(momentum=0.0)
     fixed = model.get_buffer("1.running_mean").fill_(0.25)
     moving = model.get_buffer("4.running_mean").fill_(0.25)
@@ -171,7 +171,7 @@ def test_a_norm_that_never_changes_keeps_its_statistics():
     assert (moving != 0.25).any()
 
 
-# ---- in training
+# ---- training
 
 
 def run(model: Model, value: Any, epochs: int = 2) -> CoreRun:
@@ -185,10 +185,10 @@ def outputs(model: Model) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("value", [EMA(decay=0.8), Lookahead(k=3)], ids=str)
-def test_a_validation_looks_at_the_averages(value: Any):
+def test_validation_uses_the_averages(value: Any):
     model, plain = network(), network()
     made = run(model, value)
-    if isinstance(value, EMA):  # it leaves the training as it is
+    if isinstance(value, EMA):  # EMA does not change the training
         run(plain, None)
         assert values_of(model).equal(values_of(plain))
     usual, before = outputs(model), values_of(model)
@@ -210,7 +210,7 @@ def evaluated(made: CoreRun) -> tuple[float, float]:
     return made.native.evaluate(made.view, torch.tensor(images.images), torch.tensor(images.labels))
 
 
-def test_a_validation_leaves_the_model_as_it_is():
+def test_validation_does_not_write_to_parameters():
     model = network()
     made = run(model, EMA())
     versions = [each._version for each in model.parameters()]
@@ -218,7 +218,7 @@ def test_a_validation_leaves_the_model_as_it_is():
     assert [each._version for each in model.parameters()] == versions
 
 
-def test_swa_is_seen_at_the_end_only():
+def test_swa_is_not_used_for_validation():
     model = network()
     made = run(model, SWA(start_epoch=1))
     usual = outputs(model)
@@ -228,7 +228,7 @@ def test_swa_is_seen_at_the_end_only():
     assert not np.array_equal(outputs(model), usual)
 
 
-def test_an_exception_inside_gives_the_model_its_weights_back():
+def test_exception_inside_averaged_restores_the_weights():
     model = network()
     made = run(model, EMA())
     before = values_of(model)
@@ -237,7 +237,7 @@ def test_an_exception_inside_gives_the_model_its_weights_back():
     assert values_of(model).equal(before)
 
 
-def test_nothing_happens_before_there_is_an_average():
+def test_averaged_does_nothing_before_the_first_average():
     model = network()
     made = run(model, SWA(start_epoch=5))
     before, buffers = values_of(model), buffers_of(model)
@@ -248,7 +248,7 @@ def test_nothing_happens_before_there_is_an_average():
     assert buffers_of(model).equal(buffers)
 
 
-def test_a_finished_run_starts_a_new_average():
+def test_continued_run_starts_a_new_average():
     model = network()
     made = run(model, Lookahead(k=3))
     made.finish()
@@ -260,8 +260,8 @@ def test_a_finished_run_starts_a_new_average():
 
 
 @pytest.mark.parametrize("value", [EMA(every=2), EMA(buffers=False), SWA(start_epoch=1), Lookahead(k=3)], ids=str)
-def test_a_restored_run_goes_on_where_it_was(value: Any):
-    """Two epochs in one run, and in two with the state carried over."""
+def test_restored_run_continues_bit_identically(value: Any):
+    """Compare two epochs in one run with two runs of one epoch, with the state restored in between."""
     straight, first = network(), network()
     whole, half = run(straight, value), run(first, value, epochs=1)
     second = copy.deepcopy(first)
@@ -275,7 +275,7 @@ def test_a_restored_run_goes_on_where_it_was(value: Any):
     assert buffers_of(second).equal(buffers_of(straight))
 
 
-def test_interrupted_statistics_are_the_old_ones():
+def test_interrupted_recomputation_keeps_the_old_statistics():
     model = network()
     before = buffers_of(model)
 
@@ -289,7 +289,7 @@ def test_interrupted_statistics_are_the_old_ones():
     assert not any(model.tensors()[2])
 
 
-def test_statistics_follow_dropouts_seed():
+def test_recomputed_statistics_depend_on_the_seed_of_dropout():
     found = []
     for seed in (0, 0, 1):
         model = network(0, Dropout(0.5))
@@ -299,28 +299,28 @@ def test_statistics_follow_dropouts_seed():
     assert not found[0].equal(found[2])
 
 
-# ---- refused
+# ---- errors
 
 
-def test_states_of_something_else_are_refused():
+def test_error_for_state_of_another_averaging():
     averages, other = native(EMA(), network()), native(Lookahead(), network())
-    with pytest.raises(ValueError, match=r"stored averages .* 'buffers' must be Float"):
+    with pytest.raises(ValueError, match=r"averages.* model.*'buffers'.* Float"):
         averages.restore(other.state())
     small = native(EMA(), Model([Flatten(), Linear(10)], input_shape=SHAPE))
-    with pytest.raises(ValueError, match=r"stored averages .* 'values'"):
+    with pytest.raises(ValueError, match=r"averages.* model.*'values'"):
         averages.restore(small.state())
 
 
-def test_no_step_while_the_model_has_the_averages():
+def test_error_for_a_step_while_the_model_has_the_averages():
     model = network()
     averages = native(Lookahead(), model)
     averages.exchange(model._network, model.tensors())
     for forbidden in (averages.after_step, averages.copy_to):
-        with pytest.raises(RuntimeError, match=r"averaged weights.* exchange"):
+        with pytest.raises(RuntimeError, match="averaged weights"):
             forbidden(model._network, model.tensors())
 
 
-REFUSALS: dict[str, tuple[Any, type[Exception], str]] = {
+INVALID: dict[str, tuple[Any, type[Exception], str]] = {
     "decay": (lambda: EMA(decay=1.1), ValueError, "decay must be a number between 0 and 1, got 1.1"),
     "every": (lambda: EMA(every=0), ValueError, "every must be an integer of at least 1, got 0"),
     "start": (lambda: SWA(start_epoch=0), ValueError, "start_epoch must be an integer of at least 1, got 0"),
@@ -331,8 +331,8 @@ REFUSALS: dict[str, tuple[Any, type[Exception], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSALS)
-def test_what_is_refused(case: str):
-    action, error, text = REFUSALS[case]
+@pytest.mark.parametrize("case", INVALID)
+def test_error_for_invalid_arguments(case: str):
+    action, error, text = INVALID[case]
     with pytest.raises(error, match=text):
         action()

@@ -1,4 +1,4 @@
-"""The lanes engine from outside: the same bits everywhere, every batch size, threads, memory, the choice of engine."""
+"""The lanes engine through Python: bit-identical results, batch sizes, threads, memory, selection of the engine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mnistcnn.nn import model as model_module
 from native_threads import native_threads
 from reference import Twin, distance, length
 
-# One of everything that sums, in a network that trains in a moment.
+# A small network with every kind of layer that sums.
 LAYERS = {
     "stem": [mnistcnn.layers.Conv2d(6, 3, padding=1), mnistcnn.layers.BatchNorm2d(), mnistcnn.layers.GELU()],
     "depthwise": [
@@ -56,7 +56,7 @@ def random_set(count: int, seed: int = 0) -> mnistcnn.ImageSet:
 
 
 def trained_digest(threads: int) -> str:
-    """SHA-256 of all weights and statistics after three epochs with a short last batch."""
+    """Return the SHA-256 of weights and running statistics after three epochs; the last batch is smaller."""
     model = mnistcnn.Model(LAYERS, seed=5)
     mnistcnn.train(
         model, random_set(150), epochs=3, batch_size=64, seed=5, engine="lanes", threads=threads, progress=False
@@ -67,25 +67,25 @@ def trained_digest(threads: int) -> str:
     return digest.hexdigest()
 
 
-def digest_elsewhere(threads: int, isa: str) -> str:
+def digest_with_instruction_set(threads: int, isa: str) -> str:
     return call_with_instruction_set(f"test_lanes.trained_digest({threads})", isa)
 
 
 @pytest.mark.parametrize("threads", [2, 3, 8])
-def test_the_same_bits_with_any_number_of_threads(threads: int) -> None:
+def test_bit_identical_with_any_number_of_threads(threads: int) -> None:
     assert trained_digest(threads) == trained_digest(1)
 
 
 @pytest.mark.parametrize("isa", ["avx2", "avx512"])
-def test_the_same_bits_on_every_instruction_set(isa: str) -> None:
-    assert digest_elsewhere(2, isa) == trained_digest(1)
+def test_bit_identical_with_avx2_and_avx512(isa: str) -> None:
+    assert digest_with_instruction_set(2, isa) == trained_digest(1)
 
 
-def test_the_baseline_computes_the_same_to_rounding() -> None:
-    assert len(digest_elsewhere(2, "baseline")) == 64
+def test_training_with_the_baseline_instruction_set() -> None:
+    assert len(digest_with_instruction_set(2, "baseline")) == 64
 
 
-def test_an_unknown_instruction_set_is_refused() -> None:
+def test_error_for_unknown_instruction_set() -> None:
     code = "import mnistcnn; mnistcnn.create_model('budget_model3').native_engine('lanes')"
     environment = {**os.environ, "MNISTCNN_ISA": "mmx"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
@@ -96,11 +96,11 @@ def test_an_unknown_instruction_set_is_refused() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 96, 100, 128, 1000])
-def test_every_batch_size_agrees_with_float64(count: int) -> None:
-    """A float32 sum of a few thousand terms rounds to some 1e-6 of a tensor's length; a lost image would be 1e-3 of it.
+def test_batch_sizes_agree_with_float64(count: int) -> None:
+    """Rounding of float32 sums is about 1e-6 of the norm of a tensor; a missing image would be 1e-3.
 
-    Nothing with a kink, where a rounding that decides a maximum or a sign moves a whole gradient elsewhere, and no
-    dropout, which other tests compare.
+    The network has no layer with a kink, at which rounding may move a whole gradient, and no dropout, which other tests
+    compare.
     """
     layers = LAYERS | {
         "pool": mnistcnn.layers.AvgPool2d(2),
@@ -123,7 +123,7 @@ def test_every_batch_size_agrees_with_float64(count: int) -> None:
         assert distance(ours, wanted) <= 2e-5 * length(wanted) + 1e-6 * longest, f"{count} images"
 
 
-def test_the_largest_network_at_batch_128_stays_under_a_gibibyte() -> None:
+def test_largest_network_with_batch_128_uses_less_than_1_gib() -> None:
     model = mnistcnn.create_model("assignment7_model1")
     engine = model.native_engine("lanes")
     mnistcnn.train(model, random_set(128), epochs=1, batch_size=128, engine="lanes", progress=False)
@@ -146,7 +146,7 @@ def _train_in_child(queue: multiprocessing.Queue[str]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_fork_after_use() -> None:
+def test_training_in_a_forked_child() -> None:
     model = mnistcnn.Model(LAYERS, seed=5)
     model(torch.zeros(64, 1, 28, 28)).sum().backward()
     context = multiprocessing.get_context("fork")
@@ -158,31 +158,31 @@ def test_fork_after_use() -> None:
     assert child.exitcode == 0
 
 
-def holds_in_child_of_a_fork(claim: Callable[[], bool]) -> bool:
+def succeeds_in_forked_child(check: Callable[[], bool]) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
         status = 1
         try:
-            signal.alarm(60)  # a child that hangs dies
-            status = 0 if claim() else 1
+            signal.alarm(60)  # end a child that hangs
+            status = 0 if check() else 1
         finally:
             os._exit(status)
     return os.waitpid(child, 0)[1] == 0
 
 
-def test_an_engine_used_by_parent_and_child_of_a_fork() -> None:
+def test_engine_works_in_parent_and_forked_child() -> None:
     model = mnistcnn.Model(LAYERS, seed=5).eval()
     images = torch.rand(100, 1, 28, 28)
     with torch.no_grad():
         expected = model(images)
-        assert holds_in_child_of_a_fork(lambda: bool(model(images).equal(expected)))
+        assert succeeds_in_forked_child(lambda: bool(model(images).equal(expected)))
         assert model(images).equal(expected)
 
 
-def test_a_users_loop_goes_on_in_the_child_of_a_fork(torch_threads_restored) -> None:
-    """There the OpenMP threads that worked for the parent are missing."""
+def test_training_loop_works_in_a_forked_child(torch_threads_restored) -> None:
+    """The OpenMP threads of the parent do not exist in the child."""
     torch.set_num_threads(2)
     model = mnistcnn.Model(LAYERS, seed=5)
     model.threads = 2
@@ -195,13 +195,15 @@ def test_a_users_loop_goes_on_in_the_child_of_a_fork(torch_threads_restored) -> 
         return model.get_parameter("stem.0.weight").grad
 
     expected = gradient()
-    assert holds_in_child_of_a_fork(lambda: bool(gradient().equal(expected)))
+    assert succeeds_in_forked_child(lambda: bool(gradient().equal(expected)))
     assert gradient().equal(expected)
 
 
-def test_no_thread_stays_when_the_engine_is_gone() -> None:
+def test_threads_end_with_the_engine() -> None:
     images = np.zeros((64, 1, 28, 28), np.uint8)
-    mnistcnn.predict(mnistcnn.Model(LAYERS), images, engine="lanes", threads=1)  # also starts the bar's own thread
+    mnistcnn.predict(
+        mnistcnn.Model(LAYERS), images, engine="lanes", threads=1
+    )  # also starts the thread of the progress bar
     before = native_threads()
     model = mnistcnn.Model(LAYERS)
     mnistcnn.predict(model, images, engine="lanes", threads=3)
@@ -211,14 +213,14 @@ def test_no_thread_stays_when_the_engine_is_gone() -> None:
 
 
 def thread_counts(script: str) -> list[int]:
-    """What a script prints that begins with one OpenMP thread."""
-    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    """Return the numbers that a script prints, which starts with one OpenMP thread."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", script]
-    seen = subprocess.run(command, capture_output=True, text=True, check=True, env=surroundings).stdout
+    seen = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     return [int(count) for count in seen.split()]
 
 
-_LOOP = """
+_TRAINING_LOOP_SCRIPT = """
 import torch, mnistcnn
 from isolated import call_with_instruction_set
 from native_threads import native_threads
@@ -244,18 +246,18 @@ print(seen(), after_work())
 
 
 @pytest.mark.skipif(not torch.backends.openmp.is_available(), reason="this PyTorch has no OpenMP")
-def test_openmp_threads_of_pytorch_leave_the_cores_to_a_team() -> None:
-    """They would turn for milliseconds in its way. Where they fit beside it, they may."""
+def test_idle_openmp_threads_do_not_occupy_cores_of_the_engine() -> None:
+    """They are ended if there are fewer cores than threads, because they spin for milliseconds; else they are kept."""
     cores = len(os.sched_getaffinity(0))
 
     def check(ours: int, theirs: int, wanted: list[int]) -> None:
-        assert thread_counts(_LOOP.format(ours=ours, theirs=theirs, wanted=wanted)) == wanted
+        assert thread_counts(_TRAINING_LOOP_SCRIPT.format(ours=ours, theirs=theirs, wanted=wanted)) == wanted
 
     check(2, cores + 1, [cores, 0, cores, 0, cores])
     check(1, cores, [cores - 1] * 5)
 
 
-_LENT = """
+_SHARED_THREADS_SCRIPT = """
 import torch, mnistcnn
 from isolated import call_with_instruction_set
 from native_threads import native_threads
@@ -273,13 +275,13 @@ print(native_threads() - quiet)
 
 
 @pytest.mark.skipif(not torch.backends.openmp.is_available(), reason="this PyTorch has no OpenMP")
-def test_openmp_threads_of_pytorch_do_the_work_of_a_team_of_their_number() -> None:
-    """They stay when the engine is gone, and are those that PyTorch then works with."""
-    assert thread_counts(_LENT.format(threads=3)) == [2, 2, 2]
+def test_engine_runs_on_openmp_threads_of_pytorch() -> None:
+    """With as many threads as the engine, PyTorch's threads run it. They remain after the engine is deleted."""
+    assert thread_counts(_SHARED_THREADS_SCRIPT.format(threads=3)) == [2, 2, 2]
 
 
 @pytest.mark.skipif(not torch.backends.openmp.is_available(), reason="this PyTorch has no OpenMP")
-def test_the_same_bits_with_the_threads_of_pytorch(torch_threads_restored) -> None:
+def test_bit_identical_on_openmp_threads(torch_threads_restored) -> None:
     def gradients(theirs: int) -> list[torch.Tensor]:
         torch.set_num_threads(theirs)
         model = mnistcnn.Model(LAYERS, seed=1)
@@ -290,26 +292,26 @@ def test_the_same_bits_with_the_threads_of_pytorch(torch_threads_restored) -> No
             torch.nn.functional.nll_loss(model(images), torch.arange(70) % 10).backward()
         return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
 
-    lent, own = gradients(3), gradients(1)
-    assert len(lent) == len(own) > 10
-    assert all(torch.equal(mine, its) for mine, its in zip(lent, own, strict=True))
+    shared, own = gradients(3), gradients(1)
+    assert len(shared) == len(own) > 10
+    assert all(torch.equal(mine, its) for mine, its in zip(shared, own, strict=True))
 
 
-def test_auto_takes_lanes_on_the_cpu() -> None:
+def test_auto_selects_lanes_on_the_cpu() -> None:
     assert mnistcnn.create_model("session7_net").native_engine().name == "lanes"
 
 
-def test_auto_says_once_why_it_takes_aten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_warns_once_if_it_falls_back_to_aten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_module.core, "lanes_unsupported_reason", lambda _: "node '0' (relu): not today")
-    monkeypatch.setattr(model_module, "_REASONS_GIVEN", set())
+    monkeypatch.setattr(model_module, "_WARNED_REASONS", set())
     model = mnistcnn.Model([mnistcnn.layers.ReLU()])
-    with pytest.warns(mnistcnn.EngineWarning, match=r"lanes can't: node '0' \(relu\): not today"):
+    with pytest.warns(mnistcnn.EngineWarning, match=r"lanes does not support .*node '0' \(relu\): not today"):
         assert model.native_engine().name == "aten"
     assert model.native_engine().name == "aten"  # and no second warning
 
 
-def test_gradients_that_are_the_same_everywhere_keep_their_digits():
-    """Behind a global average every position has one gradient: rounded alike, hundreds of roundings once added up."""
+def test_rounding_of_gradients_behind_global_average_pooling():
+    """All positions get the same gradient, so that equal rounding errors must not add up over hundreds of positions."""
     images = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(1))
     layers = [
         *(

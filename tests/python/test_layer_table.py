@@ -1,4 +1,4 @@
-"""One table names all layers; none may be missing anywhere."""
+"""Every layer of the core exists in Python, in the reference and in the aten engine, with the same fields."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reference import MAKERS, Twin
 
 KINDS = core.layer_kinds()
 
-# A network around each layer that can't stand alone behind an image of 4x6x6, or that needs a value.
+# For layers that require an argument or another input than an image of shape [4, 6, 6]: a network with the layer.
 EXAMPLES: dict[str, Any] = {
     "conv2d": mnistcnn.layers.Conv2d(3, 2),
     "linear": [mnistcnn.layers.Flatten(), mnistcnn.layers.Linear(3)],
@@ -45,7 +45,7 @@ def example(op: str) -> Any:
     return EXAMPLES[op] if op in EXAMPLES else LAYER_KINDS[op]()
 
 
-def test_the_tables_have_the_same_layers():
+def test_all_tables_contain_the_same_layers():
     assert set(LAYER_KINDS) == set(MAKERS) == set(KINDS)
     classes = {
         value
@@ -56,7 +56,7 @@ def test_the_tables_have_the_same_layers():
 
 
 @every_kind
-def test_every_layer_is_public(op: str):
+def test_layer_is_public(op: str):
     kind = LAYER_KINDS[op]
     assert kind.op == op
     assert getattr(mnistcnn.layers, kind.__name__) is kind
@@ -65,29 +65,29 @@ def test_every_layer_is_public(op: str):
 
 
 @every_kind
-def test_fields_are_the_cores(op: str):
+def test_field_names_are_those_of_the_core(op: str):
     rows = [fields for _, found, _, fields in build_rows(example(op)) if found == op]
     assert list(rows[0]) == list(KINDS[op])
 
 
 @every_kind
-def test_defaults_are_the_cores(op: str):
-    """Whatever can be left out in Python has the same value in C++."""
+def test_defaults_are_those_of_the_core(op: str):
+    """Arguments that are optional in Python have the same defaults in C++."""
     fields = next(fields for _, found, _, fields in build_rows(example(op)) if found == op)
-    given = {
+    required = {
         *("out_channels", "kernel", "out_features", "normalized_shape", "output", "order"),
         *("dimension", "start", "stop", "step", "shape", "padding"),
         *(("groups",) if op == "groupnorm" else ()),
         *(("stride",) if op in ("maxpool2d", "avgpool2d") else ()),
     }
-    found = {name: value for name, value in fields.items() if name not in given}
+    found = {name: value for name, value in fields.items() if name not in required}
     assert found == {name: KINDS[op][name] for name in found}
 
 
 @every_kind
 @pytest.mark.parametrize("training", [True, False])
-def test_every_layer_runs_on_aten_as_in_torch(op: str, training: bool):
-    """Dropout by its mask's share only; all others number by number."""
+def test_outputs_in_aten_equal_torch(op: str, training: bool):
+    """Dropout is checked by the fraction of kept elements, all other layers by value."""
     model = mnistcnn.Model(example(op), (4, 6, 6), seed=1)
     model.engine = "aten"
     twin = copy.deepcopy(Twin(model)).double()
@@ -102,10 +102,10 @@ def test_every_layer_runs_on_aten_as_in_torch(op: str, training: bool):
         torch.testing.assert_close(outputs.double(), twin.train(training)(images.double()), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")  # PyTorch on its own copies
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")  # from PyTorch
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5, (2, 3), (4, 1)])
 @pytest.mark.parametrize("dilation", [1, 2, (3, 1)])
-def test_same_padding_is_torchs(kernel: Any, dilation: Any):
+def test_same_padding_equals_torch(kernel: Any, dilation: Any):
     model = mnistcnn.Model([mnistcnn.layers.Conv2d(3, kernel, padding="same", dilation=dilation)], (2, 9, 11))
     twin = torch.nn.Conv2d(2, 3, kernel, padding="same", dilation=dilation)
     model.load_state_dict({f"0.{name}": value for name, value in twin.state_dict().items()})
@@ -115,8 +115,8 @@ def test_same_padding_is_torchs(kernel: Any, dilation: Any):
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
-def test_instance_norm_keeps_its_statistics_as_torch_does(momentum: float | None):
-    """Unlike batch norm it never counts, and momentum=None leaves the statistics alone."""
+def test_running_statistics_of_instance_norm_equal_torch(momentum: float | None):
+    """Unlike batch norm it counts no batches, and momentum=None disables updates of the statistics."""
     model = mnistcnn.Model([mnistcnn.layers.InstanceNorm2d(momentum=momentum, track_running_stats=True)], (2, 5, 5))
     model.engine = "aten"
     twin = Twin(model)
@@ -128,8 +128,8 @@ def test_instance_norm_keeps_its_statistics_as_torch_does(momentum: float | None
         torch.testing.assert_close(model.get_buffer(name), buffer)
 
 
-def test_norms_with_statistics_do_not_disturb_each_other():
-    """Their running statistics lie in one memory, but each is its own for autograd."""
+def test_backward_with_several_tracked_norms():
+    """Running statistics in the same memory are separate tensors for autograd."""
     tracked = mnistcnn.layers.InstanceNorm2d(track_running_stats=True)
     model = mnistcnn.Model([mnistcnn.layers.BatchNorm2d(), tracked, mnistcnn.layers.BatchNorm2d()], (2, 5, 5))
     model.engine = "aten"

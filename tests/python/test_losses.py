@@ -1,4 +1,4 @@
-"""Losses and mixtures beside PyTorch's: values, gradients, whole steps; and what is refused before any work."""
+"""Losses and mixing equal PyTorch's: values, gradients, training steps; errors for invalid arguments."""
 
 from __future__ import annotations
 
@@ -39,8 +39,10 @@ def classifier(*last: Any, seed: int = 0, name: str = "model") -> Model:
 # ---- one batch of outputs: value and gradient
 
 
-def torchs(kind: str, outputs: torch.Tensor, labels: torch.Tensor, smoothing: float, weights: Any) -> torch.Tensor:
-    """PyTorch's cross_entropy; of log-probabilities as they are where the loss is "nll"."""
+def torch_reference(
+    kind: str, outputs: torch.Tensor, labels: torch.Tensor, smoothing: float, weights: Any
+) -> torch.Tensor:
+    """Return PyTorch's cross-entropy, or for "nll" the smoothed loss of log-probabilities."""
     weight = None if weights is None else torch.tensor(weights, dtype=outputs.dtype)
     if kind == "cross_entropy":
         return F.cross_entropy(outputs, labels, weight=weight, label_smoothing=smoothing)
@@ -54,45 +56,45 @@ def torchs(kind: str, outputs: torch.Tensor, labels: torch.Tensor, smoothing: fl
 @pytest.mark.parametrize("kind", ["nll", "cross_entropy"])
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("mixed", [False, True])
-def test_values_and_gradients_are_torchs(kind: str, smoothing: float, weights: Any, seed: int, mixed: bool):
-    dice = torch.Generator().manual_seed(seed)
-    outputs = torch.randn(13, 10, generator=dice) * 3
+def test_values_and_gradients_equal_torch(kind: str, smoothing: float, weights: Any, seed: int, mixed: bool):
+    rng = torch.Generator().manual_seed(seed)
+    outputs = torch.randn(13, 10, generator=rng) * 3
     if kind == "nll":
         outputs = outputs.log_softmax(1)
-    labels = torch.randint(0, 10, (13,), generator=dice)
-    partners = labels[torch.randperm(13, generator=dice)]
+    labels = torch.randint(0, 10, (13,), generator=rng)
+    partners = labels[torch.randperm(13, generator=rng)]
     value = (NLL if kind == "nll" else CrossEntropy)(label_smoothing=smoothing, class_weights=weights)
     loss = native(value, classifier(LogSoftmax()))
     options: dict[str, Any] = {"partners": partners, "share": 0.3} if mixed else {}
     loss_sum, correct, gradients = core.loss_and_gradients(loss, outputs, labels, **options)
 
     leaf = outputs.double().requires_grad_(True)
-    wanted = torchs(kind, leaf, labels, smoothing, weights)
+    wanted = torch_reference(kind, leaf, labels, smoothing, weights)
     if mixed:
-        wanted = 0.3 * wanted + 0.7 * torchs(kind, leaf, partners, smoothing, weights)
+        wanted = 0.3 * wanted + 0.7 * torch_reference(kind, leaf, partners, smoothing, weights)
     wanted.backward()
     assert loss_sum == pytest.approx(13 * wanted.item(), rel=1e-6)
     assert distance(gradients, leaf.grad) <= 1e-6 * length(leaf.grad)
     assert correct == (outputs.argmax(1) == (partners if mixed else labels)).sum().item()
 
 
-def test_our_formula_for_smoothed_nll_is_cross_entropys():
+def test_formula_for_smoothed_nll_equals_cross_entropy():
     logits = torch.randn(7, 10, generator=torch.Generator().manual_seed(0), dtype=torch.double)
     labels = torch.arange(7)
     for weights in (None, WEIGHTS):
-        ours = torchs("nll", logits.log_softmax(1), labels, 0.2, weights)
-        torch.testing.assert_close(ours, torchs("cross_entropy", logits, labels, 0.2, weights))
+        ours = torch_reference("nll", logits.log_softmax(1), labels, 0.2, weights)
+        torch.testing.assert_close(ours, torch_reference("cross_entropy", logits, labels, 0.2, weights))
 
 
-def test_labels_that_weigh_nothing_count_as_zero():
+def test_loss_is_zero_if_all_labels_have_weight_zero():
     loss = native(CrossEntropy(class_weights=WEIGHTS), classifier())
     loss_sum, _, gradients = core.loss_and_gradients(loss, torch.randn(3, 10), torch.tensor([2, 2, 2]))
     assert loss_sum == 0
     assert not gradients.any()
 
 
-def test_an_impossible_class_is_no_obstacle():
-    """log 0 = -inf for a class that isn't the label."""
+def test_log_probability_of_minus_infinity():
+    """log(0) = -inf for a class other than the label does not make the loss NaN."""
     outputs = torch.full((1, 10), -np.inf)
     outputs[0, 3] = 0.0
     loss_sum, correct, gradients = core.loss_and_gradients(
@@ -112,7 +114,7 @@ class Teachers:
 
 @pytest.mark.parametrize("last", [(), (LogSoftmax(),)], ids=["logits", "log-probabilities"])
 @pytest.mark.parametrize("teachers", [1, 3])
-def test_distillation_is_hintons(last: tuple[Any, ...], teachers: int):
+def test_distillation_equals_its_formula(last: tuple[Any, ...], teachers: int):
     student = classifier(*last)
     student.normalization = mnistcnn.Normalization(0.1, 0.3)
     ends: list[tuple[Any, ...]] = [(), (LogSoftmax(),), (Softmax(),)]
@@ -131,22 +133,22 @@ def test_distillation_is_hintons(last: tuple[Any, ...], teachers: int):
         shift=student.pixel_normalization.shift,
     )
 
-    opinion = torch.zeros(9, 10, dtype=torch.double)
+    teacher_probabilities = torch.zeros(9, 10, dtype=torch.double)
     for model in models:
         seen = Twin(model).eval()(pixels_as_input(model, batch.images)).detach().double()
         if model.outputs == "probabilities":
             seen = seen.log()
-        opinion += (seen / 3).softmax(1) / teachers
+        teacher_probabilities += (seen / 3).softmax(1) / teachers
     leaf = outputs.double().requires_grad_(True)
-    divergence = F.kl_div((leaf / 3).log_softmax(1), opinion, reduction="batchmean")
-    hard = F.nll_loss(leaf, labels) if last else F.cross_entropy(leaf, labels)
-    wanted = 0.7 * 9 * divergence + 0.3 * hard
+    divergence = F.kl_div((leaf / 3).log_softmax(1), teacher_probabilities, reduction="batchmean")
+    label_loss = F.nll_loss(leaf, labels) if last else F.cross_entropy(leaf, labels)
+    wanted = 0.7 * 9 * divergence + 0.3 * label_loss
     wanted.backward()
     assert loss_sum == pytest.approx(9 * wanted.item(), rel=1e-5)
     assert distance(gradients, leaf.grad) <= 1e-5 * length(leaf.grad)
 
 
-def test_a_student_comes_close_to_its_teacher():
+def test_student_approaches_its_teacher():
     teacher, student = classifier(seed=1), classifier(seed=2)
     batch = random_set(64)
     loss = native(Distillation(teacher, temperature=1.0, weight=1.0), student)
@@ -156,8 +158,8 @@ def test_a_student_comes_close_to_its_teacher():
     assert np.abs(ours - its).max() < 0.2
 
 
-def test_a_teacher_sees_the_pixels_that_the_student_sees():
-    """Whatever normalization the student has when it trains: here it gets one after the loss was made."""
+def test_teacher_and_student_have_their_own_normalization():
+    """The student's normalisation at training time is used, even if it is set after the loss is created."""
     teacher, student = classifier(seed=1), classifier(seed=2)
     teacher.normalization = mnistcnn.Normalization(0.5, 0.25)
     batch = random_set(16)
@@ -170,22 +172,22 @@ def test_a_teacher_sees_the_pixels_that_the_student_sees():
     assert result["step_losses"][0] == pytest.approx(divergence.item(), rel=1e-5)
 
 
-# ---- whole steps
+# ---- training steps
 
 
 def run(
     model: Model, batch: mnistcnn.ImageSet, loss: core.Loss, *, steps: int = 1, lr: float = 0.05, **options: Any
 ) -> dict[str, Any]:
-    """Train for so many epochs of the whole batch, or of batches of batch_size, in order."""
-    usual = {"batch_size": len(batch), "optimizer": SGD(), "seed": 3, "shuffle": False}
-    return CoreRun(model, batch, loss=loss, **{**usual, **options}).epochs(steps, lr)
+    """Train for ``steps`` epochs in order; by default the whole set is one batch."""
+    defaults = {"batch_size": len(batch), "optimizer": SGD(), "seed": 3, "shuffle": False}
+    return CoreRun(model, batch, loss=loss, **{**defaults, **options}).epochs(steps, lr)
 
 
 @pytest.mark.parametrize("engine", ["lanes", "aten"])
 @pytest.mark.parametrize("mixing", [None, Mixup(1.0), CutMix(1.0)], ids=str)
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["", "weighted"])
-def test_a_step_is_torchs(mixing: Any, weights: Any, engine: str):
-    """Three batches, the last one smaller; torch mixes the same images by the same plan."""
+def test_training_step_equals_torch(mixing: Any, weights: Any, engine: str):
+    """Three batches, the last one smaller; the PyTorch loop mixes images by the same plan."""
     model = classifier()
     twin = Twin(model).train()
     start = {key: value.clone() for key, value in twin.named_parameters()}
@@ -201,9 +203,9 @@ def test_a_step_is_torchs(mixing: Any, weights: Any, engine: str):
         x, partners, share = mixed(planned, mixing, step, x)
         optimizer.zero_grad()
         outputs = twin(x)
-        value = share * torchs("cross_entropy", outputs, y, 0.1, weights)
+        value = share * torch_reference("cross_entropy", outputs, y, 0.1, weights)
         if mixing is not None:
-            value = value + (1 - share) * torchs("cross_entropy", outputs, y[partners], 0.1, weights)
+            value = value + (1 - share) * torch_reference("cross_entropy", outputs, y[partners], 0.1, weights)
         value.backward()
         optimizer.step()
         losses.append(value.item())
@@ -232,8 +234,8 @@ def mixed(planned: Any, mixing: Any, step: int, images: torch.Tensor) -> tuple[t
 
 
 @pytest.mark.parametrize("engine", ["lanes", "aten"])
-def test_equal_class_weights_are_none(engine: str):
-    """The engines' own step and ours, dropout included."""
+def test_equal_class_weights_equal_no_weights(engine: str):
+    """Compare the step with class weights and the engine's built-in loss, dropout included."""
     layers = [Flatten(), Linear(20), mnistcnn.layers.Tanh(), mnistcnn.layers.Dropout(0.5), Linear(10), LogSoftmax()]
     ours, theirs = (Model(layers, input_shape=SHAPE, seed=1) for _ in range(2))
     batch = random_set(30)
@@ -243,11 +245,11 @@ def test_equal_class_weights_are_none(engine: str):
         torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-6)
 
 
-# ---- what is drawn
+# ---- random numbers of the mixing
 
 
 @pytest.mark.parametrize("alpha", [0.01, 0.2, 1.0, 4.0])
-def test_shares_follow_the_beta_distribution(alpha: float):
+def test_shares_have_the_beta_distribution(alpha: float):
     """Mean and variance over 4,000 steps, within five standard errors."""
     mixing = core.Mixing("mixup", alpha=alpha)
     shares = np.array([mixing.plan(seed=1, step=step, count=2, height=1, width=1)["share"] for step in range(4000)])
@@ -258,7 +260,7 @@ def test_shares_follow_the_beta_distribution(alpha: float):
     assert abs(spread.mean() - variance) < 5 * spread.std() / 4000**0.5
 
 
-def test_plans_depend_on_seed_and_step_alone():
+def test_mixing_plans_depend_only_on_seed_and_step():
     mixing = core.Mixing("cutmix", alpha=1.0)
     options = {"count": 16, "height": 28, "width": 28}
     one = mixing.plan(seed=1, step=2, **options)
@@ -267,15 +269,19 @@ def test_plans_depend_on_seed_and_step_alone():
         assert mixing.plan(**other, **options)["partners"] != one["partners"]
 
 
-# ---- refused, before any work
+# ---- invalid arguments
 
 
-REFUSALS: dict[str, tuple[Any, type[Exception], str]] = {
+INVALID: dict[str, tuple[Any, type[Exception], str]] = {
     "name": (lambda: native("mse", classifier()), ValueError, "loss must be one of 'auto', 'nll', 'cross_entropy'"),
     "kind": (lambda: native(3, classifier()), TypeError, "loss must be one of 'auto', .* got 3"),  # type: ignore[arg-type]
-    "nll of logits": (lambda: native(NLL(), classifier()), ValueError, "needs log-probabilities"),
+    "nll of logits": (lambda: native(NLL(), classifier()), ValueError, "requires log-probabilities"),
     "softmax": (lambda: native("auto", classifier(Softmax())), ValueError, "ends in Softmax"),
-    "argument": (lambda: NLL(smoothing=0.1), TypeError, "NLL has no argument 'smoothing'; choose from label_smoothing"),  # type: ignore[call-arg]
+    "argument": (
+        lambda: NLL(smoothing=0.1),
+        TypeError,
+        "NLL has no argument 'smoothing'.* choose from label_smoothing",
+    ),  # type: ignore[call-arg]
     "smoothing": (
         lambda: NLL(label_smoothing=2),
         ValueError,
@@ -284,12 +290,12 @@ REFUSALS: dict[str, tuple[Any, type[Exception], str]] = {
     "weights": (
         lambda: native(CrossEntropy(class_weights=(1.0, 2.0)), classifier()),
         ValueError,
-        "class_weights has 2 numbers, but model 'model' tells 10 classes apart",
+        "class_weights must .* got 2 .* 10 .*'model'",
     ),
     "negative weights": (lambda: CrossEntropy(class_weights=(1, -1)), ValueError, "class_weights must be at least 0"),
     "no weights": (lambda: CrossEntropy(class_weights=(0, 0)), ValueError, "not all 0"),
     "word as weights": (lambda: CrossEntropy(class_weights="ab"), TypeError, "class_weights must be numbers"),  # type: ignore[arg-type]
-    "two smoothings": (
+    "two values of label_smoothing": (
         lambda: native(CrossEntropy(label_smoothing=0.2), classifier(), 0.1),
         ValueError,
         "label_smoothing=0.1 contradicts",
@@ -299,9 +305,9 @@ REFUSALS: dict[str, tuple[Any, type[Exception], str]] = {
     "teacher": (
         lambda: native(Distillation(torch.nn.Linear(1, 1)), classifier()),
         TypeError,
-        r"a teacher must be an mnistcnn.Model or have .models, got Linear",
+        r"teacher must be .*Model.* got Linear",
     ),
-    "no teachers": (lambda: native(Distillation(Teachers()), classifier()), TypeError, "a teacher must be"),
+    "no teachers": (lambda: native(Distillation(Teachers()), classifier()), TypeError, "teacher must be"),
     "teacher's shape": (
         lambda: native(Distillation(mnistcnn.create_model("budget_model1")), classifier()),
         ValueError,
@@ -314,31 +320,31 @@ REFUSALS: dict[str, tuple[Any, type[Exception], str]] = {
     "mixing one class": (
         lambda: native_mixing(Mixup(), Model([Flatten(), Linear(1), LogSoftmax()], name="one"), 8),
         ValueError,
-        "mixes labels, but model 'one' knows a single class",
+        "at least 2 classes, but model 'one' has 1",
     ),
 }
 
 
-@pytest.mark.parametrize("case", REFUSALS)
-def test_what_is_refused(case: str):
-    action, error, text = REFUSALS[case]
+@pytest.mark.parametrize("case", INVALID)
+def test_error_for_invalid_arguments(case: str):
+    action, error, text = INVALID[case]
     with pytest.raises(error, match=text):
         action()
 
 
-def test_nobody_teaches_himself():
+def test_error_if_a_model_is_its_own_teacher():
     model = classifier()
     with pytest.raises(ValueError, match="can't be its own teacher"):
         native(Distillation(model), model)
     native(Distillation(copy.deepcopy(model)), model)
 
 
-def test_the_fitting_loss():
+def test_fitting_kind():
     assert fitting_kind(classifier()) == fitting_kind(classifier(Softmax()), "cross_entropy") == "cross_entropy"
     assert fitting_kind(classifier(LogSoftmax())) == "nll"
 
 
-def test_values_show_what_was_chosen():
+def test_repr_shows_fields_that_differ_from_defaults():
     assert repr(Distillation(classifier(name="big"), weight=0.3)) == "Distillation(teacher='big', weight=0.3)"
     two = Teachers(classifier(name="a"), classifier(name="b"))
     assert repr(Distillation(two)) == "Distillation(teacher=['a', 'b'])"

@@ -1,7 +1,7 @@
-"""Max pooling gives the gradient to the first of several equal maxima in row order, as PyTorch does.
+"""Of several equal maxima in a window, the first in row-major order gets the gradient, as in PyTorch.
 
-On the constant background of a digit whole windows are equal. There the choice decides where the gradient of the image
-lies.
+On the constant background of a digit, all elements of a window are equal, so that the choice determines the position of
+the image's gradient.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import mnistcnn
 from isolated import call_with_instruction_set
 
 ENGINES = ("lanes", "aten")
-# A misplaced gradient is as large as the gradient itself; float32 sums of a few thousand terms differ by 1e-6 of it.
+# A gradient at a wrong position is an error of 1; rounding of float32 sums of a few thousand terms is about 1e-6.
 TOLERANCE = 1e-5
 
 ORDERS = {
@@ -72,25 +72,25 @@ def differences_on_digits() -> list[float]:
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize(("kernel", "padding"), [(3, 0), (3, 1), (5, 2)])
-def test_gradients_of_images(order: str, kernel: int, padding: int, engine: str, digits) -> None:
+def test_gradients_of_synthetic_digits(order: str, kernel: int, padding: int, engine: str, digits) -> None:
     images = digit_images(digits[0])
     assert largest_difference(two_blocks(order, kernel, padding), images, engine) < TOLERANCE
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("order", ORDERS)
-def test_gradients_of_real_images(order: str, engine: str, mnist) -> None:
+def test_gradients_of_mnist_images(order: str, engine: str, mnist) -> None:
     assert largest_difference(two_blocks(order, 3, 0, (8, 16)), digit_images(mnist[0]), engine) < TOLERANCE
 
 
 @pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"])
-def test_every_instruction_set(isa: str) -> None:
+def test_gradients_with_each_instruction_set(isa: str) -> None:
     found = call_with_instruction_set("test_max_pool_ties.differences_on_digits()", isa)
     assert max(map(float, found.strip("[]").split(","))) < TOLERANCE
 
 
-class NormOverMaps(nn.Module):
-    """A layer with a weight for every position, in front of a pool."""
+class LayerNormNetwork(nn.Module):
+    """Network with a layer norm over whole feature maps before max pooling."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,11 +108,11 @@ class NormOverMaps(nn.Module):
         return self.layers(x)
 
 
-def test_weights_that_differ_from_position_to_position(digits) -> None:
-    """Their gradients depend on the choice too, also where no gradient of the image is asked for."""
+def test_gradients_of_a_layer_norm_before_max_pooling(digits) -> None:
+    """The gradient of the layer norm depends on the choice too, even without a gradient of the image."""
     images = digit_images(digits[0])
     torch.manual_seed(1)
-    net = NormOverMaps()
+    net = LayerNormNetwork()
     found = []
     for network, inputs in (
         (mnistcnn.from_torch(copy.deepcopy(net)), images),

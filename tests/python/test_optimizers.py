@@ -1,4 +1,4 @@
-"""Optimizers beside torch.optim on random gradients, what they leave alone, and what they refuse."""
+"""Optimizers equal torch.optim on random gradients; excluded and frozen parameters; states; invalid arguments."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def network(seed: int = 0) -> Model:
 
 
 class Pair:
-    """One model stepped natively, and its parameters in double, stepped by torch.optim."""
+    """A model that the core's optimizer updates, and its parameters in float64 for torch.optim."""
 
     def __init__(self, optimizer: Optimizer, seed: int = 0) -> None:
         self.model = network(seed)
         self.optimizer = optimizer
-        self.dice = torch.Generator().manual_seed(seed)
+        self.rng = torch.Generator().manual_seed(seed)
         self.twin = {name: each.detach().double().requires_grad_(True) for name, each in self.model.named_parameters()}
         self.values = values_of(self.model)
         self.gradients = torch.zeros_like(self.values)
@@ -49,7 +49,7 @@ class Pair:
 
     def draw(self, scale: float = 1.0) -> None:
         gradients = self.gradients
-        gradients.copy_(torch.randn(gradients.shape, generator=self.dice) * scale)
+        gradients.copy_(torch.randn(gradients.shape, generator=self.rng) * scale)
         offset = 0
         for each in self.twin.values():
             part = gradients[offset : offset + each.numel()].view(each.shape)
@@ -90,16 +90,16 @@ CASES: list[tuple[Optimizer, Any, dict[str, Any]]] = [
 ]
 
 
-def torchs(kind: Any, optimizer: Optimizer, parameters: Any) -> torch.optim.Optimizer:
+def torch_reference(kind: Any, optimizer: Optimizer, parameters: Any) -> torch.optim.Optimizer:
     names = {name for name in vars(optimizer) if name not in ("decay_exclude", "l1", "clip_norm", "clip_value")}
     return kind(parameters, **{name: getattr(optimizer, name) for name in names}, foreach=False)
 
 
 @pytest.mark.parametrize(("optimizer", "kind", "_"), CASES, ids=lambda case: repr(case) if case else "")
 @pytest.mark.parametrize("seed", [0, 1])
-def test_fifty_steps_beside_torch(optimizer: Optimizer, kind: Any, _: Any, seed: int):
+def test_fifty_steps_equal_torch(optimizer: Optimizer, kind: Any, _: Any, seed: int):
     pair = Pair(optimizer, seed)
-    reference = torchs(kind, optimizer, pair.twin.values())
+    reference = torch_reference(kind, optimizer, pair.twin.values())
     for _ in range(STEPS):
         pair.draw()
         pair.step()
@@ -107,12 +107,12 @@ def test_fifty_steps_beside_torch(optimizer: Optimizer, kind: Any, _: Any, seed:
     pair.check()
 
 
-# ---- what comes before the rules
+# ---- clipping, l1, weight decay
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("scale", [0.01, 5.0])
-def test_clipping_by_norm_is_torchs(scale: float, seed: int):
+def test_clip_norm_equals_torch(scale: float, seed: int):
     pair = Pair(SGD(lr=0.1, momentum=0.9, clip_norm=3.0), seed)
     reference = torch.optim.SGD(pair.twin.values(), lr=0.1, momentum=0.9)
     for _ in range(STEPS):
@@ -123,7 +123,7 @@ def test_clipping_by_norm_is_torchs(scale: float, seed: int):
     pair.check()
 
 
-def test_clipping_by_value_is_torchs():
+def test_clip_value_equals_torch():
     pair = Pair(Adam(lr=0.01, clip_value=0.5))
     reference = torch.optim.Adam(pair.twin.values(), lr=0.01)
     for _ in range(STEPS):
@@ -135,7 +135,7 @@ def test_clipping_by_value_is_torchs():
 
 
 @pytest.mark.parametrize("excluded", [(), ("bias", "norm")])
-def test_l1_is_a_part_of_the_loss_that_is_clipped(excluded: tuple[str, ...]):
+def test_l1_gradient_is_added_before_clipping(excluded: tuple[str, ...]):
     pair = Pair(SGD(lr=0.05, l1=0.2, clip_norm=4.0, clip_value=0.6, decay_exclude=excluded))
     reference = torch.optim.SGD(pair.twin.values(), lr=0.05)
     for _ in range(STEPS):
@@ -150,7 +150,7 @@ def test_l1_is_a_part_of_the_loss_that_is_clipped(excluded: tuple[str, ...]):
     pair.check()
 
 
-def test_l1_leaves_a_zero_at_zero():
+def test_l1_gradient_of_zero_is_zero():
     model = network()
     values = torch.zeros_like(values_of(model))
     optimizer = SGD(lr=0.1, l1=1.0)
@@ -166,11 +166,11 @@ def _is_excluded(name: str, excluded: tuple[str, ...]) -> bool:
 
 @pytest.mark.parametrize("excluded", [(), ("bias",), ("norm",), ("bias", "norm")], ids=str)
 @pytest.mark.parametrize("kind", [SGD, AdamW, Muon])
-def test_weight_decay_leaves_the_excluded_alone(kind: Any, excluded: tuple[str, ...]):
+def test_weight_decay_skips_excluded_parameters(kind: Any, excluded: tuple[str, ...]):
     decay = {"adam_weight_decay": 0.5} if kind is Muon else {}
     pair = Pair(kind(lr=0.1, weight_decay=0.5, decay_exclude=excluded, **decay))
     before = {name: each.detach().clone() for name, each in pair.model.named_parameters()}
-    pair.values.add_(1.0)  # so that none is 0
+    pair.values.add_(1.0)  # no parameter is 0, which weight decay does not change
     pair.step()
     for name, each in pair.model.named_parameters():
         assert each.equal(before[name] + 1.0) is _is_excluded(name, excluded), name
@@ -190,10 +190,10 @@ def test_weight_decay_leaves_the_excluded_alone(kind: Any, excluded: tuple[str, 
     ],
     ids=repr,
 )
-def test_rates_and_momenta_may_change_with_every_step(optimizer: Optimizer, kind: Any):
-    """OneCycleLR moves the learning rate and the momentum, or the first beta."""
+def test_learning_rate_and_momentum_change_in_every_step(optimizer: Optimizer, kind: Any):
+    """OneCycleLR changes the learning rate and the momentum or beta1."""
     pair = Pair(optimizer)
-    reference = torchs(kind, optimizer, pair.twin.values())
+    reference = torch_reference(kind, optimizer, pair.twin.values())
     schedule = torch.optim.lr_scheduler.OneCycleLR(reference, max_lr=0.01, total_steps=STEPS + 1)
     for _ in range(STEPS):
         group = reference.param_groups[0]
@@ -205,14 +205,14 @@ def test_rates_and_momenta_may_change_with_every_step(optimizer: Optimizer, kind
     pair.check()
 
 
-# ---- frozen and thawed
+# ---- frozen parameters
 
 
 @pytest.mark.parametrize(("optimizer", "kind", "_"), CASES, ids=repr)
-def test_what_is_thawed_goes_on_as_in_torch(optimizer: Optimizer, kind: Any, _: Any):
-    """Three parameters rest for twenty steps, then another one does: each counts its own steps."""
+def test_unfrozen_parameters_continue_as_in_torch(optimizer: Optimizer, kind: Any, _: Any):
+    """Freeze three parameters for 20 steps, then another one. Each parameter has its own step count."""
     pair = Pair(optimizer)
-    reference = torchs(kind, optimizer, pair.twin.values())
+    reference = torch_reference(kind, optimizer, pair.twin.values())
     for step in range(40):
         frozen = ("0.weight", "1.bias", "5.bias") if step < 20 else ("3.weight",)
         for name in pair.twin:
@@ -228,8 +228,8 @@ def test_what_is_thawed_goes_on_as_in_torch(optimizer: Optimizer, kind: Any, _: 
 # ---- Muon
 
 
-def _muon_pair(optimizer: Muon, pair: Pair) -> list[torch.optim.Optimizer]:
-    """torch.optim.Muon in single precision for matrices, AdamW for the rest."""
+def _muon_references(optimizer: Muon, pair: Pair) -> list[torch.optim.Optimizer]:
+    """Return torch.optim.Muon in float32 for matrices, and AdamW for all other parameters."""
     matrices = [name for name, each in pair.model.named_parameters() if each.dim() > 1]
     pair.twin = {name: each.detach().clone() for name, each in pair.model.named_parameters()}
     for name in matrices:
@@ -265,9 +265,9 @@ def _muon_pair(optimizer: Muon, pair: Pair) -> list[torch.optim.Optimizer]:
     ids=repr,
 )
 @pytest.mark.parametrize("seed", [0, 1])
-def test_muon_is_torchs(optimizer: Muon, seed: int):
+def test_muon_equals_torch(optimizer: Muon, seed: int):
     pair = Pair(optimizer, seed)
-    references = _muon_pair(optimizer, pair)
+    references = _muon_references(optimizer, pair)
     for _ in range(STEPS):
         pair.draw()
         offset = 0
@@ -282,8 +282,8 @@ def test_muon_is_torchs(optimizer: Muon, seed: int):
     pair.check()
 
 
-def test_a_constant_gradient_has_no_variance():
-    """Rounding may take the mean of squares below the square of the mean, whose root would be no number."""
+def test_centered_rmsprop_with_constant_gradient_stays_finite():
+    """Rounding may make the estimated variance negative, and its square root NaN."""
     model = network()
     optimizer = RMSprop(lr=1e-3, alpha=0.5, centered=True)
     native = core.Optimizer(model._network, settings(optimizer), trainable=model.trainable_ranges(), undecayed=[])
@@ -298,7 +298,7 @@ def test_a_constant_gradient_has_no_variance():
 
 
 @pytest.mark.parametrize("optimizer", [case[0] for case in CASES] + [Muon(lr=0.01)], ids=repr)
-def test_a_restored_optimizer_goes_on_bit_by_bit(optimizer: Optimizer):
+def test_restored_optimizer_continues_bit_identically(optimizer: Optimizer):
     pair = Pair(optimizer)
     for _ in range(5):
         pair.draw()
@@ -314,29 +314,29 @@ def test_a_restored_optimizer_goes_on_bit_by_bit(optimizer: Optimizer):
         pair.step()
         other.step()
     assert other.values.equal(pair.values)
-    assert all(each.equal(state[name]) for name, each in other_state(optimizer, state).items())
+    assert all(each.equal(state[name]) for name, each in restored_state(optimizer, state).items())
 
 
-def other_state(optimizer: Optimizer, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Restored and read again."""
+def restored_state(optimizer: Optimizer, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the state of an optimizer after it is restored."""
     pair = Pair(optimizer)
     pair.native.restore(state)
     return pair.native.state()
 
 
-def test_states_of_something_else_are_refused():
+def test_error_for_state_of_another_optimizer():
     adam, sgd = Pair(Adam()).native, Pair(SGD(momentum=0.9)).native
-    with pytest.raises(ValueError, match="of an optimizer with other options"):
+    with pytest.raises(ValueError, match="optimizer"):
         adam.restore(sgd.state())
-    with pytest.raises(ValueError, match="it has no 'exp_avg'"):
+    with pytest.raises(ValueError, match="'exp_avg'"):
         adam.restore({"steps": torch.zeros(8), "a": torch.zeros(1), "b": torch.zeros(1)})
     state = adam.state()
     state["exp_avg"] = state["exp_avg"][1:]
-    with pytest.raises(ValueError, match=r"'exp_avg' is .*, expected Float"):
+    with pytest.raises(ValueError, match=r"'exp_avg'.* Float"):
         adam.restore(state)
 
 
-# ---- in training
+# ---- training
 
 
 @pytest.mark.parametrize(
@@ -344,31 +344,31 @@ def test_states_of_something_else_are_refused():
     [Adam(lr=0.005), AdamW(lr=0.005), NAdam(lr=0.005), RMSprop(lr=0.002), Adagrad(), Muon(lr=0.01)],
     ids=repr,
 )
-def test_every_optimizer_trains(optimizer: Optimizer, digits: Any):
+def test_training_reduces_the_loss(optimizer: Optimizer, digits: Any):
     model = mnistcnn.create_model("budget_model3", seed=1)
     history = mnistcnn.train(model, digits[0][:300], epochs=4, batch_size=32, optimizer=optimizer, progress=False)
     assert history[3].train_loss < 0.9 * history[0].train_loss
 
 
 def _epoch(optimizer: Optimizer, **options: Any) -> Any:
-    """Train for one epoch of two steps after seven others."""
+    """Train for one epoch of two steps, which follow seven earlier steps."""
     images = mnistcnn.ImageSet.from_arrays(np.zeros((8, 1, 12, 12), np.uint8), np.zeros(8, int), classes=10)
     run = CoreRun(network(), images, optimizer=optimizer, batch_size=4, shuffle=False)
     run.native.continue_after(run.view, epochs=0, steps=7)
     return run.epochs(**options)
 
 
-def test_steps_are_told_with_their_losses():
-    heard: list[tuple[int, float]] = []
-    result = _epoch(SGD(lr=0.1), on_step=lambda steps, loss: heard.append((steps, loss)))
-    assert [steps for steps, _ in heard] == [8, 9]
-    assert [loss for _, loss in heard] == pytest.approx(result["step_losses"].tolist(), rel=1e-6)
-    heard.clear()
-    _epoch(SGD(lr=0.1), on_step=lambda steps, loss: heard.append((steps, loss)), on_step_every=3)
-    assert [steps for steps, _ in heard] == [9]
+def test_on_step_gets_step_and_loss():
+    calls: list[tuple[int, float]] = []
+    result = _epoch(SGD(lr=0.1), on_step=lambda steps, loss: calls.append((steps, loss)))
+    assert [steps for steps, _ in calls] == [8, 9]
+    assert [loss for _, loss in calls] == pytest.approx(result["step_losses"].tolist(), rel=1e-6)
+    calls.clear()
+    _epoch(SGD(lr=0.1), on_step=lambda steps, loss: calls.append((steps, loss)), on_step_every=3)
+    assert [steps for steps, _ in calls] == [9]
 
 
-def test_an_exception_of_on_step_comes_out_unchanged():
+def test_exception_of_on_step_is_propagated():
     def stop(steps: int, loss: float) -> None:
         raise KeyError(steps)
 
@@ -379,26 +379,26 @@ def test_an_exception_of_on_step_comes_out_unchanged():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"learning_rates": [0.1]}, "has 2 steps, but got 1 learning rates"),
-        ({"momenta": [0.9]}, "got 1 momenta for 2 steps"),
-        ({"on_step": print, "on_step_every": 0}, "on_step_every must be at least 1"),
+        ({"learning_rates": [0.1]}, "2 steps.* 1 learning rate"),
+        ({"momenta": [0.9]}, "1 moment.* 2 steps"),
+        ({"on_step": print, "on_step_every": 0}, "on_step_every"),
     ],
 )
-def test_what_an_epoch_refuses(options: dict[str, Any], text: str):
+def test_error_for_invalid_options_of_an_epoch(options: dict[str, Any], text: str):
     with pytest.raises(ValueError, match=text):
         _epoch(SGD(lr=0.1, momentum=0.9), **options)
 
 
 @pytest.mark.parametrize("optimizer", [SGD(), RMSprop(), Adagrad()], ids=repr)
-def test_an_optimizer_without_momentum_follows_no_momenta(optimizer: Optimizer):
-    with pytest.raises(ValueError, match="momentum, but the optimizer has none"):
+def test_error_for_momenta_without_momentum(optimizer: Optimizer):
+    with pytest.raises(ValueError, match="optimizer has no momentum"):
         _epoch(optimizer, momenta=[0.9, 0.8])
 
 
-# ---- values
+# ---- arguments and values
 
 
-REFUSALS: dict[str, tuple[Any, type[Exception], str]] = {
+INVALID: dict[str, tuple[Any, type[Exception], str]] = {
     "argument": (lambda: SGD(beta=1), TypeError, "SGD has no argument 'beta'; choose from lr, decay_exclude, l1"),  # type: ignore[call-arg]
     "lr": (lambda: Adam(lr=-1), ValueError, "lr must be a finite number of at least 0, got -1"),
     "lr's kind": (lambda: Adam(lr="1"), TypeError, "lr must be a number, got '1'"),  # type: ignore[arg-type]
@@ -409,36 +409,36 @@ REFUSALS: dict[str, tuple[Any, type[Exception], str]] = {
     "alpha": (lambda: RMSprop(alpha=1), ValueError, "alpha must be at least 0 and below 1, got 1"),
     "decay": (lambda: AdamW(weight_decay=-0.1), ValueError, "weight_decay must be a finite number of at least 0"),
     "dampening": (lambda: SGD(dampening=float("inf")), ValueError, "dampening must be a finite number, got inf"),
-    "nesterov": (lambda: SGD(nesterov=True), ValueError, "nesterov=True needs a momentum above 0 and dampening=0"),
+    "nesterov": (lambda: SGD(nesterov=True), ValueError, r"nesterov=True .*got momentum=0\.0 and dampening=0\.0"),
     "momentum": (lambda: Muon(momentum=1.0), ValueError, "momentum must be at least 0 and below 1, got 1.0"),
     "muon's lr": (lambda: Muon(lr=0), ValueError, "lr must be above 0, got 0"),
     "ns_steps": (lambda: Muon(ns_steps=100), ValueError, "ns_steps must be an integer of at most 99, got 100"),
     "adjust": (lambda: Muon(adjust_lr_fn="x"), ValueError, "adjust_lr_fn must be 'original' or 'match_rms_adamw'"),
     "clip": (lambda: SGD(clip_norm=0), ValueError, "clip_norm must be above 0, got 0"),
-    "exclude": (lambda: SGD(decay_exclude=("weight",)), ValueError, "decay_exclude may name 'bias', 'norm', got"),
+    "exclude": (lambda: SGD(decay_exclude=("weight",)), ValueError, r"decay_exclude must .*got \('weight',\)"),
 }
 
 
-@pytest.mark.parametrize("case", REFUSALS)
-def test_what_optimizers_refuse(case: str):
-    action, error, text = REFUSALS[case]
+@pytest.mark.parametrize("case", INVALID)
+def test_error_for_invalid_arguments(case: str):
+    action, error, text = INVALID[case]
     with pytest.raises(error, match=text):
         action()
 
 
-def test_settings_the_core_does_not_know_are_refused():
+def test_error_of_the_core_for_invalid_settings():
     model = network()
     for change, text in (
-        ({"kind": "Lion"}, "unknown optimizer 'Lion'"),
-        ({"beta3": 0.5}, "unknown settings"),
-        ({"kind": "NAdam"}, "NAdam: missing setting 'momentum_decay'"),
+        ({"kind": "Lion"}, "'Lion'"),
+        ({"beta3": 0.5}, "settings"),
+        ({"kind": "NAdam"}, "NAdam.*'momentum_decay'"),
     ):
         with pytest.raises(ValueError, match=text):
             core.Optimizer(model._network, {**settings(Adam()), **change}, trainable=[], undecayed=[])
 
 
 @pytest.mark.parametrize("kind", kinds(Optimizer).values())
-def test_optimizers_are_plain_values(kind: Any):
+def test_optimizers_are_values(kind: Any):
     value = kind(lr=0.125, decay_exclude=["bias"], clip_norm=1)
     assert value == kind(lr=0.125, decay_exclude=("bias",), clip_norm=1.0)
     assert value != kind(lr=0.25)

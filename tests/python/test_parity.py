@@ -1,4 +1,4 @@
-"""All published networks compute what torch.nn computes: outputs, gradients, running statistics, whole runs."""
+"""All published networks equal torch.nn: outputs, gradients, running statistics, training runs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import mnistcnn
 from reference import ENGINES, Twin, distance, length, pixels_as_input, without_dropout
 
 NAMES = mnistcnn.list_models()
-BIG = {"assignment7_model1": 3, "era5_net": 6, "recognition_cnn": 8}  # images in a batch; the others get 16
+BIG = {"assignment7_model1": 3, "era5_net": 6, "recognition_cnn": 8}  # batch sizes; 16 for all other networks
 every_network = pytest.mark.parametrize("name", NAMES)
 
-# Each tensor by its Euclidean length: float32 rounds at 6e-8, and a few hundred roundings in a row stay under 1e-5.
-# A gradient that is 0 in truth (a bias before batch norm) is made of rounding errors only, a few per term of its sum;
-# it is measured by the longest gradient of its network.
+# RELATIVE: error relative to the Euclidean norm of a tensor. float32 rounds at 6e-8; a few hundred roundings stay below
+# 1e-5. ROUNDING: error of a gradient that is exactly 0 (a bias before batch norm) and consists of rounding errors only,
+# relative to the largest gradient of its network.
 RELATIVE, ROUNDING = 1e-5, 1e-6
 
 
 def _pair(name: str, engine: str) -> tuple[mnistcnn.Model, Twin]:
-    """A network without its dropout, and its twin in torch.nn, with weights that PyTorch drew."""
+    """Return a network without dropout and the same network in torch.nn, with weights drawn by PyTorch."""
     torch.manual_seed(len(name))
     model = without_dropout(mnistcnn.create_model(name))
     model.engine = engine
@@ -41,10 +41,10 @@ def _pair(name: str, engine: str) -> tuple[mnistcnn.Model, Twin]:
 
 
 def _noise(count: int) -> mnistcnn.ImageSet:
-    """Noise, as on a plain background every maximum would be a tie that rounding breaks."""
-    dice = np.random.default_rng(count)
-    images = dice.integers(0, 256, (count, 1, 28, 28), dtype=np.uint8)
-    return mnistcnn.ImageSet.from_arrays(images, dice.integers(0, 10, count), classes=10)
+    """Return images of noise: on a plain background, rounding errors would decide between equal maxima."""
+    rng = np.random.default_rng(count)
+    images = rng.integers(0, 256, (count, 1, 28, 28), dtype=np.uint8)
+    return mnistcnn.ImageSet.from_arrays(images, rng.integers(0, 10, count), classes=10)
 
 
 def _batch_size(name: str) -> int:
@@ -63,7 +63,7 @@ def _torch_randomness_restored():
 
 
 def _step(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-    """One forward and backward: outputs, every gradient, every buffer afterwards."""
+    """Run one forward and backward; return outputs, gradients and buffers."""
     leaf = images.clone().requires_grad_()
     outputs = network(leaf)
     F.cross_entropy(outputs, labels).backward()
@@ -74,7 +74,7 @@ def _step(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) 
 
 @every_network
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
-def test_outputs_gradients_and_statistics(name: str, training: bool, engine: str):
+def test_outputs_gradients_and_running_statistics(name: str, training: bool, engine: str):
     model, twin = _pair(name, engine)
     exact = copy.deepcopy(twin).double()
     data = _noise(_batch_size(name))
@@ -88,13 +88,13 @@ def test_outputs_gradients_and_statistics(name: str, training: bool, engine: str
     for key, wanted in theirs.items():
         floor = ROUNDING * longest if key.startswith("gradient") else 0
         assert distance(ours[key], wanted) <= RELATIVE * length(wanted) + floor, key
-        # And no further from the truth than torch.nn itself is, give or take.
+        # The error to float64 is at most twice that of torch.nn in float32, plus the tolerance.
         error = distance(theirs[key], truth[key])
         assert distance(ours[key], truth[key]) <= 2 * error + RELATIVE * length(truth[key]) + floor, key
 
 
 @every_network
-def test_pixels_enter_normalised(name: str, engine: str):
+def test_uint8_pixels_are_normalised(name: str, engine: str):
     model, twin = _pair(name, engine)
     images = _noise(2).images
     with torch.no_grad():
@@ -107,11 +107,11 @@ def _probabilities(model: mnistcnn.Model, outputs: torch.Tensor) -> torch.Tensor
     return outputs.exp() if model.outputs == "log_probabilities" else outputs.softmax(1)
 
 
-# ---- ten steps of the native loop beside torch.optim.SGD
+# ---- ten steps of native training, compared with torch.optim.SGD
 
 
 def _smoothed_loss(outputs: torch.Tensor, labels: torch.Tensor, loss: str, smoothing: float) -> torch.Tensor:
-    """Mean over the batch, written out."""
+    """Return the mean of the smoothed loss over the batch."""
     log_probabilities = outputs.log_softmax(1) if loss == "cross_entropy" else outputs
     targets = torch.full_like(outputs, smoothing / outputs.shape[1])
     targets[torch.arange(len(labels)), labels] += 1 - smoothing
@@ -139,10 +139,10 @@ def _torch_loop(
     return losses
 
 
-def _stay_together(
+def _check_ten_steps(
     engine: str, name: str, options: dict[str, Any], *, loss: str = "auto", smoothing: float = 0.0
 ) -> None:
-    """Ten batches, the last one smaller, through `mnistcnn.train` and through torch.optim."""
+    """Compare `mnistcnn.train` with torch.optim on ten batches, the last one smaller."""
     model, twin = _pair(name, engine)
     batch_size = _batch_size(name)
     data = _noise(9 * batch_size + (batch_size + 1) // 2)
@@ -171,30 +171,30 @@ def _stay_together(
     assert history.step_losses == pytest.approx(losses, rel=1e-4)
     sizes = [batch_size] * 9 + [(batch_size + 1) // 2]
     assert history.last.train_loss == pytest.approx(np.average(losses, weights=sizes), rel=1e-5)
-    _check_way(model, twin, start)
+    _check_updates(model, twin, start)
 
 
-def _check_way(model: mnistcnn.Model, twin: Twin, start: dict[str, torch.Tensor]) -> None:
-    """After ten steps, each tensor has gone the same way.
+def _check_updates(model: mnistcnn.Model, twin: Twin, start: dict[str, torch.Tensor]) -> None:
+    """Check that the update of each tensor over ten steps is the same.
 
-    Learning rates are small here, so that a rounding that takes a ReLU or a maximum to the other side of its kink is
-    not magnified by the steps that follow. One such element among the hundred thousand of a batch still shows: 1e-2
-    of a tensor's own way is allowed. So is the rounding of the weights (1e-6 of their length covers ten times 6e-8),
-    and 1e-4 of the longest way for tensors that hardly move at all.
+    Rounding may change the sign of a ReLU's input or the position of a maximum. The learning rates are small, so that
+    later steps do not amplify this. Since a single such element is visible, the tolerance is 1e-2 of the norm of the
+    update. Added to it are 1e-6 of the norm of the tensor, for rounding of the weights (ten times 6e-8), and 1e-4 of
+    the largest update, for tensors that hardly change.
     """
-    ways = {key: distance(parameter, start[key]) for key, parameter in twin.named_parameters()}
-    longest = max(ways.values())
-    assert longest > 1e-4  # they have gone somewhere
+    updates = {key: distance(parameter, start[key]) for key, parameter in twin.named_parameters()}
+    longest = max(updates.values())
+    assert longest > 1e-4  # the weights have changed
     for key, parameter in twin.named_parameters():
-        allowed = 1e-2 * ways[key] + 1e-6 * length(parameter) + 1e-4 * longest
+        allowed = 1e-2 * updates[key] + 1e-6 * length(parameter) + 1e-4 * longest
         assert distance(model.get_parameter(key), parameter) <= allowed, key
     for key, buffer in twin.named_buffers():
         assert distance(model.get_buffer(key), buffer) <= 1e-5 * length(buffer), key
 
 
 @every_network
-def test_ten_steps_stay_together(name: str, engine: str):
-    _stay_together(engine, name, {"lr": 2e-4, "momentum": 0.9})
+def test_ten_steps_of_training(name: str, engine: str):
+    _check_ten_steps(engine, name, {"lr": 2e-4, "momentum": 0.9})
 
 
 @pytest.mark.parametrize(
@@ -211,8 +211,8 @@ def test_ten_steps_stay_together(name: str, engine: str):
     ids=lambda options: "-".join(options),
 )
 @pytest.mark.parametrize("name", ["session7_net", "budget_model2"])
-def test_every_kind_of_sgd_stays_together(name: str, options: dict[str, Any], engine: str):
-    _stay_together(engine, name, options)
+def test_ten_steps_with_options_of_sgd(name: str, options: dict[str, Any], engine: str):
+    _check_ten_steps(engine, name, options)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
@@ -220,12 +220,12 @@ def test_every_kind_of_sgd_stays_together(name: str, options: dict[str, Any], en
     ("name", "loss"),
     [("session7_net", "auto"), ("session7_net", "cross_entropy"), ("budget_model1", "auto")],
 )
-def test_every_loss_stays_together(name: str, loss: str, smoothing: float, engine: str):
-    _stay_together(engine, name, {"lr": 2e-4, "momentum": 0.9}, loss=loss, smoothing=smoothing)
+def test_ten_steps_with_each_loss(name: str, loss: str, smoothing: float, engine: str):
+    _check_ten_steps(engine, name, {"lr": 2e-4, "momentum": 0.9}, loss=loss, smoothing=smoothing)
 
 
-def test_smoothed_losses_are_torchs():
-    """The tests' own formula against PyTorch's."""
+def test_formula_of_the_smoothed_loss_equals_torch():
+    """Check the formula of these tests."""
     outputs = torch.randn(5, 10, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([0, 3, 9, 9, 1])
     for smoothing in (0.0, 0.1, 1.0):
@@ -235,8 +235,8 @@ def test_smoothed_losses_are_torchs():
     torch.testing.assert_close(ours, F.nll_loss(outputs.log_softmax(1), labels))
 
 
-def test_momentum_lives_on_over_epochs(engine: str):
-    """Two epochs of five batches are ten steps of one optimizer."""
+def test_momentum_is_kept_between_epochs(engine: str):
+    """Two epochs of five batches equal ten steps of one optimizer."""
     model, twin = _pair("budget_model1", engine)
     data = _noise(80)
     start = {key: value.clone() for key, value in twin.named_parameters()}
@@ -246,4 +246,4 @@ def test_momentum_lives_on_over_epochs(engine: str):
     torch_optimizer = torch.optim.SGD(twin.parameters(), lr=2e-4, momentum=0.9)
     for _ in range(2):
         _torch_loop(twin, x, y, torch_optimizer, batch_size=16, loss="cross_entropy")
-    _check_way(model, twin, start)
+    _check_updates(model, twin, start)

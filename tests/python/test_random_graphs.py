@@ -1,4 +1,4 @@
-"""Random networks over all kinds of layers agree with torch.nn; random_graphs.py says how close."""
+"""Random networks of all layers agree with torch.nn within the tolerances of random_graphs.py."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def test_random_graphs_agree_with_torch(engine: str, first: int):
     assert ran >= 0.7 * CHUNK, f"{engine} ran only {ran} of the {CHUNK} graphs from seed {first}"
 
 
-def test_the_random_graphs_meet_every_kind_of_layer():
-    met = set().union(*(random_graph(seed).ops() for seed in range(COUNT["aten"])))
-    assert met == set(core.layer_kinds())
+def test_random_graphs_contain_every_layer():
+    found = set().union(*(random_graph(seed).ops() for seed in range(COUNT["aten"])))
+    assert found == set(core.layer_kinds())
 
 
 @pytest.mark.parametrize("seed", range(0, 150, 25))
-def test_a_seed_is_a_graph(seed: int):
+def test_graph_is_determined_by_the_seed(seed: int):
     assert random_graph(seed) == random_graph(seed), f"seed {seed}"
     assert random_graph(seed) != random_graph(seed + 1), f"seed {seed}"

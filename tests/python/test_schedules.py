@@ -1,4 +1,4 @@
-"""Schedules: value by value those of torch.optim.lr_scheduler, on random arguments."""
+"""Schedules equal those of torch.optim.lr_scheduler for random arguments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mnistcnn._internal.native import core
 from mnistcnn.callbacks import EpochRecord
 from mnistcnn.optim.schedules import Plan, Schedule
 
-Dice = random.Random
+Rng = random.Random
 PLAN = Plan(learning_rate=0.1, epochs=12, steps=7, momentum=0.9)
 
 
@@ -27,12 +27,12 @@ def torch_optimizer(plan: Plan, adam: bool = False) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=plan.learning_rate, momentum=plan.momentum or 0.0)
 
 
-def random_plan(dice: Dice) -> Plan:
-    return Plan(10 ** dice.uniform(-4, 0), dice.randint(2, 25), dice.randint(1, 9), dice.uniform(0.5, 0.95))
+def random_plan(rng: Rng) -> Plan:
+    return Plan(10 ** rng.uniform(-4, 0), rng.randint(2, 25), rng.randint(1, 9), rng.uniform(0.5, 0.95))
 
 
 def per_epoch(schedule: Schedule, plan: Plan) -> list[float]:
-    """The one learning rate of every epoch."""
+    """Return the learning rate of each epoch, which must be constant within the epoch."""
     rates = [schedule.rates(plan, epoch, []) for epoch in range(plan.epochs)]
     assert all(len(each.learning_rates) == plan.steps and len(set(each.learning_rates)) == 1 for each in rates)
     assert all(each.momenta is None for each in rates)
@@ -51,28 +51,28 @@ def torch_rates(scheduler: Any, steps: int) -> list[float]:
 Case = tuple[Schedule, Callable[[torch.optim.Optimizer], Any]]
 
 
-def _step(dice: Dice, plan: Plan) -> Case:
-    size, gamma = dice.randint(1, 8), dice.uniform(0.05, 1)
+def _step(rng: Rng, plan: Plan) -> Case:
+    size, gamma = rng.randint(1, 8), rng.uniform(0.05, 1)
     return mnistcnn.optim.StepLR(size, gamma), lambda o: reference.StepLR(o, size, gamma)
 
 
-def _multi_step(dice: Dice, plan: Plan) -> Case:
-    milestones, gamma = [dice.randint(1, 20) for _ in range(3)], dice.uniform(0.05, 1)
+def _multi_step(rng: Rng, plan: Plan) -> Case:
+    milestones, gamma = [rng.randint(1, 20) for _ in range(3)], rng.uniform(0.05, 1)
     return mnistcnn.optim.MultiStepLR(milestones, gamma), lambda o: reference.MultiStepLR(o, sorted(milestones), gamma)
 
 
-def _exponential(dice: Dice, plan: Plan) -> Case:
-    gamma = dice.uniform(0.5, 1)
+def _exponential(rng: Rng, plan: Plan) -> Case:
+    gamma = rng.uniform(0.5, 1)
     return mnistcnn.optim.ExponentialLR(gamma), lambda o: reference.ExponentialLR(o, gamma)
 
 
-def _constant(dice: Dice, plan: Plan) -> Case:
-    factor, epochs = dice.uniform(0.1, 1), dice.randint(1, 8)
+def _constant(rng: Rng, plan: Plan) -> Case:
+    factor, epochs = rng.uniform(0.1, 1), rng.randint(1, 8)
     return mnistcnn.optim.ConstantLR(factor, epochs), lambda o: reference.ConstantLR(o, factor, epochs)
 
 
-def _lambda(dice: Dice, plan: Plan) -> Case:
-    power = dice.uniform(0.1, 2)
+def _lambda(rng: Rng, plan: Plan) -> Case:
+    power = rng.uniform(0.1, 2)
 
     def factor(epoch: int) -> float:
         return (1 + epoch) ** -power
@@ -80,14 +80,14 @@ def _lambda(dice: Dice, plan: Plan) -> Case:
     return mnistcnn.optim.LambdaLR(factor), lambda o: reference.LambdaLR(o, factor)
 
 
-def _cosine(dice: Dice, plan: Plan) -> Case:
-    lowest = dice.uniform(0, 1) * plan.learning_rate
+def _cosine(rng: Rng, plan: Plan) -> Case:
+    lowest = rng.uniform(0, 1) * plan.learning_rate
     schedule = mnistcnn.optim.CosineAnnealing(eta_min=lowest, per_step=False)
     return schedule, lambda o: reference.CosineAnnealingLR(o, plan.epochs, lowest)
 
 
-def _warm_cosine(dice: Dice, plan: Plan) -> Case:
-    warm, start = dice.randint(1, plan.epochs - 1), dice.uniform(0.01, 1)
+def _warm_cosine(rng: Rng, plan: Plan) -> Case:
+    warm, start = rng.randint(1, plan.epochs - 1), rng.uniform(0.01, 1)
 
     def both(optimizer: torch.optim.Optimizer) -> Any:
         parts = [
@@ -102,19 +102,19 @@ def _warm_cosine(dice: Dice, plan: Plan) -> Case:
 @pytest.mark.filterwarnings("ignore:.*epoch parameter:UserWarning")
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("make", [_step, _multi_step, _exponential, _constant, _lambda, _cosine, _warm_cosine])
-def test_parity_per_epoch(make: Callable[[Dice, Plan], Case], seed: int):
-    dice = Dice(seed)
-    plan = random_plan(dice)
-    schedule, build = make(dice, plan)
+def test_rates_per_epoch_equal_torch(make: Callable[[Rng, Plan], Case], seed: int):
+    rng = Rng(seed)
+    plan = random_plan(rng)
+    schedule, build = make(rng, plan)
     wanted = torch_rates(build(torch_optimizer(plan)), plan.epochs)
     assert per_epoch(schedule, plan) == pytest.approx(wanted, rel=1e-9, abs=1e-15)
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_parity_of_the_cosine_per_step(seed: int):
-    """One period of the reference is then the number of steps; only the last step of all comes near the lowest rate."""
-    dice = Dice(seed)
-    plan = random_plan(dice)
+def test_cosine_annealing_per_step_equals_torch(seed: int):
+    """The reference anneals over all steps of the run."""
+    rng = Rng(seed)
+    plan = random_plan(rng)
     found = [
         rate
         for epoch in range(plan.epochs)
@@ -125,18 +125,18 @@ def test_parity_of_the_cosine_per_step(seed: int):
 
 
 @pytest.mark.parametrize("seed", range(24))
-def test_parity_of_one_cycle(seed: int):
-    dice = Dice(seed)
-    plan = replace(random_plan(dice), steps=dice.randint(2, 9), epochs=dice.randint(2, 9))
+def test_one_cycle_equals_torch(seed: int):
+    rng = Rng(seed)
+    plan = replace(random_plan(rng), steps=rng.randint(2, 9), epochs=rng.randint(2, 9))
     options: dict[str, Any] = {
-        "max_lr": 10 ** dice.uniform(-3, 0),
-        "pct_start": dice.uniform(0.1, 0.45),
-        "anneal_strategy": dice.choice(["cos", "linear"]),
-        "div_factor": dice.uniform(2, 50),
-        "final_div_factor": 10 ** dice.uniform(1, 5),
+        "max_lr": 10 ** rng.uniform(-3, 0),
+        "pct_start": rng.uniform(0.1, 0.45),
+        "anneal_strategy": rng.choice(["cos", "linear"]),
+        "div_factor": rng.uniform(2, 50),
+        "final_div_factor": 10 ** rng.uniform(1, 5),
         "three_phase": seed % 2 == 1,
-        "base_momentum": dice.uniform(0.5, 0.85),
-        "max_momentum": dice.uniform(0.86, 0.99),
+        "base_momentum": rng.uniform(0.5, 0.85),
+        "max_momentum": rng.uniform(0.86, 0.99),
     }
     adam = seed % 3 == 0
     optimizer = torch_optimizer(plan, adam)
@@ -156,17 +156,17 @@ def test_parity_of_one_cycle(seed: int):
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_parity_of_the_plateau(seed: int):
-    dice = Dice(seed)
-    plan = replace(random_plan(dice), epochs=40)
-    monitor = dice.choice(["validation_accuracy", "validation_loss", "train_loss"])
+def test_reduce_on_plateau_equals_torch(seed: int):
+    rng = Rng(seed)
+    plan = replace(random_plan(rng), epochs=40)
+    monitor = rng.choice(["validation_accuracy", "validation_loss", "train_loss"])
     options: dict[str, Any] = {
-        "factor": dice.uniform(0.1, 0.9),
-        "patience": dice.randint(0, 4),
-        "threshold": dice.choice([1e-4, 0.05, 0.2]),
-        "threshold_mode": dice.choice(["rel", "abs"]),
-        "cooldown": dice.randint(0, 3),
-        "min_lr": dice.choice([0.0, plan.learning_rate / 10]),
+        "factor": rng.uniform(0.1, 0.9),
+        "patience": rng.randint(0, 4),
+        "threshold": rng.choice([1e-4, 0.05, 0.2]),
+        "threshold_mode": rng.choice(["rel", "abs"]),
+        "cooldown": rng.randint(0, 3),
+        "min_lr": rng.choice([0.0, plan.learning_rate / 10]),
     }
     mode = "max" if monitor.endswith("accuracy") else "min"
     scheduler = reference.ReduceLROnPlateau(torch_optimizer(plan), mode=mode, **options)
@@ -175,12 +175,12 @@ def test_parity_of_the_plateau(seed: int):
     for epoch in range(plan.epochs):
         rate = schedule.rates(plan, epoch, records).learning_rates[0]
         assert rate == pytest.approx(scheduler.optimizer.param_groups[0]["lr"], rel=1e-12), epoch
-        value = dice.uniform(0.2, 0.9) if dice.random() < 0.7 else 0.5
+        value = rng.uniform(0.2, 0.9) if rng.random() < 0.7 else 0.5
         records.append(replace(EpochRecord(epoch + 1, 0, 0, 0, 0, rate, 1.0), **{monitor: value}))
         scheduler.step(value)
 
 
-def test_a_subclass_may_have_more_fields_and_another_rate():
+def test_subclass_with_more_fields_and_another_rate():
     @dataclass(frozen=True, repr=False)
     class Late(mnistcnn.optim.StepLR):
         delay: int = 3
@@ -192,17 +192,17 @@ def test_a_subclass_may_have_more_fields_and_another_rate():
     assert per_epoch(Late(1, 0.5), plan) == [0.1, 0.1, 0.1, 0.1, 0.05, 0.025]
 
 
-def test_which_ones_depend_on_the_length_of_the_run():
+def test_depends_on_epochs():
     assert mnistcnn.optim.CosineAnnealing().depends_on_epochs
     assert mnistcnn.optim.OneCycleLR(0.1).depends_on_epochs
     assert not mnistcnn.optim.CosineAnnealing(t_max=5).depends_on_epochs
     assert not mnistcnn.optim.StepLR(2).depends_on_epochs
 
 
-REFUSALS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+INVALID: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "step size": (lambda: mnistcnn.optim.StepLR(0), ValueError, "step_size must be an integer of at least 1, got 0"),
     "gamma": (lambda: mnistcnn.optim.StepLR(2, "a"), TypeError, "gamma must be a number, got 'a'"),  # type: ignore[arg-type]
-    "milestones": (lambda: mnistcnn.optim.MultiStepLR(5), TypeError, "milestones must be a list of epochs"),  # type: ignore[arg-type]
+    "milestones": (lambda: mnistcnn.optim.MultiStepLR(5), TypeError, "milestones must be .* got 5"),  # type: ignore[arg-type]
     "unknown": (lambda: mnistcnn.optim.StepLR(2, gama=0.1), TypeError, "StepLR has no argument 'gama'"),  # type: ignore[call-arg]
     "monitor": (
         lambda: mnistcnn.optim.ReduceLROnPlateau(monitor="validation_acuracy"),
@@ -210,7 +210,7 @@ REFUSALS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "monitor must be one of .* did you mean 'validation_accuracy'",
     ),
     "factor": (lambda: mnistcnn.optim.ReduceLROnPlateau(1.5), ValueError, "factor must be below 1, got 1.5"),
-    "function": (lambda: mnistcnn.optim.LambdaLR(0.5), TypeError, "needs a function of the epoch"),  # type: ignore[arg-type]
+    "function": (lambda: mnistcnn.optim.LambdaLR(0.5), TypeError, r"function must .* got 0\.5"),  # type: ignore[arg-type]
     "strategy": (
         lambda: mnistcnn.optim.OneCycleLR(0.1, anneal_strategy="sin"),
         ValueError,
@@ -219,28 +219,28 @@ REFUSALS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "momentum": (
         lambda: mnistcnn.optim.OneCycleLR(0.1).check(replace(PLAN, momentum=None)),
         ValueError,
-        "no momentum to cycle; set cycle_momentum=False",
+        "momentum.* cycle_momentum=False",
     ),
     "warm-up": (
         lambda: mnistcnn.optim.CosineAnnealing(warmup_epochs=12).check(PLAN),
         ValueError,
-        "warmup_epochs=12 must be fewer than the run's 12 epochs",
+        "warmup_epochs.*12.* 12",
     ),
     "overflow": (
         lambda: mnistcnn.optim.ExponentialLR(1e200).rates(PLAN, 2, []),
         OverflowError,
         r"gamma=1e\+200 and n=2",
     ),
-    "the core's kinds": (lambda: core.Schedule("Linear", {}), ValueError, "unknown schedule 'Linear'"),
+    "the core's kinds": (lambda: core.Schedule("Linear", {}), ValueError, "'Linear'"),
     "the core's settings": (
         lambda: core.Schedule("ExponentialLR", {"gamma": 0.5, "power": 2}),
         ValueError,
-        "ExponentialLR has unknown settings",
+        "ExponentialLR",
     ),
     "the core's annealing": (
         lambda: core.Schedule("OneCycleLR", {**vars(mnistcnn.optim.OneCycleLR(0.1)), "anneal_strategy": "sin"}),
         ValueError,
-        "anneal_strategy 'sin'",
+        "'sin'",
     ),
     "lambda's factor": (
         lambda: mnistcnn.optim.LambdaLR(lambda _: float("nan")).rates(PLAN, 3, []),
@@ -250,8 +250,8 @@ REFUSALS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSALS)
-def test_what_schedules_refuse(case: str):
-    call, error, text = REFUSALS[case]
+@pytest.mark.parametrize("case", INVALID)
+def test_error_for_invalid_arguments(case: str):
+    call, error, text = INVALID[case]
     with pytest.raises(error, match=text):
         call()

@@ -1,4 +1,4 @@
-"""Model.summary(): rows, text and HTML."""
+"""Model.summary(): data, text and HTML."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def model() -> mnistcnn.Model:
     return mnistcnn.Model(layers, (2, 28, 28), name="small")
 
 
-def test_rows(model: mnistcnn.Model):
-    """Counted by hand."""
+def test_values_of_each_layer(model: mnistcnn.Model):
+    """Expected values were computed by hand."""
     rows = {row.name: row for row in model.summary().rows}
     conv, pool, head = rows["conv"], rows["pool"], rows["head"]
     assert (conv.layer, conv.output_shape, conv.kernel) == ("conv2d", (4, 13, 12), (3, 5))
     assert (conv.parameters, conv.macs) == (4 * 2 * 15 + 4, 4 * 2 * 15 * 13 * 12)
-    assert (conv.receptive_field, conv.jump) == (5, 2)  # the larger of both directions
+    assert (conv.receptive_field, conv.jump) == (5, 2)  # the larger of height and width
     assert conv.memory_bytes == 4 * 4 * 13 * 12
     assert (pool.output_shape, pool.parameters, pool.macs) == ((4, 6, 6), 0, 0)
     assert (pool.receptive_field, pool.jump) == (7, 4)
@@ -46,37 +46,37 @@ def test_totals(model: mnistcnn.Model):
     assert [each["name"] for each in summary.to_dicts()] == [row.name for row in summary.rows]
 
 
-def test_frozen_parameters_are_counted(model: mnistcnn.Model):
+def test_frozen_parameters_are_reported(model: mnistcnn.Model):
     model.conv.requires_grad_(False)
     assert model.summary().trainable_parameters == 1572 - 124
     assert "1,572 parameters (124 frozen)" in repr(model.summary())
 
 
-def test_memory_of_training_is_what_the_engine_takes(digits):
+def test_training_memory_equals_the_memory_of_the_engine(digits):
     model = mnistcnn.create_model("session7_net")
-    foretold = model.summary().training_bytes
+    predicted = model.summary().training_bytes
     larger = model.summary(batch_size=300)
-    assert foretold is not None
-    assert foretold < larger.training_bytes
-    assert "MiB to train in batches of 300" in repr(larger)
-    assert "MiB to train in batches of 300" in larger._repr_html_()
+    assert predicted is not None
+    assert predicted < larger.training_bytes
+    assert "MiB to train with batch_size=300" in repr(larger)
+    assert "MiB to train with batch_size=300" in larger._repr_html_()
     mnistcnn.train(model, digits[1][:128], epochs=1, engine="lanes", progress=False)
-    assert model.native_engine("lanes").memory_bytes == foretold
+    assert model.native_engine("lanes").memory_bytes == predicted
 
 
-def test_the_zoo_trains_within_a_gibibyte():
+def test_published_networks_train_within_1_gib():
     needed = {name: mnistcnn.create_model(name).summary().training_bytes for name in mnistcnn.list_models()}
     assert max(needed, key=needed.get) == "assignment7_model1"
     assert all(0 < each < 2**30 for each in needed.values()), needed
 
 
-def test_memory_of_training_is_unknown_where_lanes_cannot_run():
-    refused = mnistcnn.Model([mnistcnn.layers.InstanceNorm2d(track_running_stats=True), Flatten()], (1, 4, 4))
-    assert refused.summary().training_bytes is None
-    assert "to train" not in repr(refused.summary())
+def test_training_memory_is_none_if_lanes_does_not_support_the_network():
+    unsupported = mnistcnn.Model([mnistcnn.layers.InstanceNorm2d(track_running_stats=True), Flatten()], (1, 4, 4))
+    assert unsupported.summary().training_bytes is None
+    assert "to train" not in repr(unsupported.summary())
 
 
-def test_a_nonsensical_batch_is_refused(model: mnistcnn.Model):
+def test_error_for_invalid_batch_size(model: mnistcnn.Model):
     with pytest.raises(ValueError, match="batch_size must be an integer of at least 1, got 0"):
         model.summary(batch_size=0)
 

@@ -1,4 +1,4 @@
-"""The published networks are their authors': every layer as in the golden table."""
+"""The published networks equal their authors' networks, as recorded layer by layer in the golden table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mnistcnn._internal.native import core
 from mnistcnn.nn.zoo import Citation, published_network
 from reference import GOLDEN, golden_module
 
-# The golden table's words for the core's fields.
+# op -> {field of the golden table: field of the core}
 FIELDS = {
     "conv2d": {"out": "out_channels", "kernel": "kernel", "stride": "stride", "padding": "padding", "bias": "bias"},
     "linear": {"out": "out_features", "bias": "bias"},
@@ -29,7 +29,7 @@ every_network = pytest.mark.parametrize("entry", GOLDEN, ids=lambda entry: entry
 
 
 def _widened(value: Any, like: Any) -> Any:
-    """3 -> (3, 3) where the core has a pair, (3, 3, 3, 3) where it has a border."""
+    """Return ``value`` repeated to the length of ``like`` if that is a tuple: 3 -> (3, 3)."""
     return (value,) * len(like) if isinstance(like, tuple) else value
 
 
@@ -37,13 +37,13 @@ def _shapes(named_tensors: Iterable[tuple[str, torch.Tensor]]) -> list[tuple[str
     return [(name, tensor.shape) for name, tensor in named_tensors]
 
 
-def test_the_table_is_the_zoo():
+def test_golden_table_lists_all_networks():
     assert sorted(mnistcnn.list_models()) == sorted(entry["name"] for entry in GOLDEN)
     assert len(GOLDEN) == 16
 
 
 @every_network
-def test_every_layer_is_the_golden_one(entry: dict[str, Any]):
+def test_layers_equal_the_golden_table(entry: dict[str, Any]):
     nodes = mnistcnn.create_model(entry["name"])._network.nodes
     assert [node["op"] for node in nodes] == [layer["op"] for layer in entry["layers"]]
     for index, (node, layer) in enumerate(zip(nodes, entry["layers"], strict=True)):
@@ -60,19 +60,19 @@ def test_every_layer_is_the_golden_one(entry: dict[str, Any]):
 
 
 @every_network
-def test_what_the_table_does_not_say_is_usual(entry: dict[str, Any]):
-    usual = mnistcnn.Model(
+def test_fields_outside_the_table_have_default_values(entry: dict[str, Any]):
+    default_nodes = mnistcnn.Model(
         [mnistcnn.layers.Conv2d(1, 1), mnistcnn.layers.BatchNorm2d(), mnistcnn.layers.MaxPool2d(1)]
     )._network.nodes
-    usual_fields = {node["op"]: node["fields"] for node in usual}
+    default_fields = {node["op"]: node["fields"] for node in default_nodes}
     for node in mnistcnn.create_model(entry["name"])._network.nodes:
         for name in ("dilation", "groups", "eps", "momentum", "affine", "track_running_stats", "ceil_mode"):
-            if node["op"] in usual_fields and name in node["fields"]:
-                assert node["fields"][name] == usual_fields[node["op"]][name], f"{node['name']}: {name}"
+            if node["op"] in default_fields and name in node["fields"]:
+                assert node["fields"][name] == default_fields[node["op"]][name], f"{node['name']}: {name}"
 
 
 @every_network
-def test_totals(entry: dict[str, Any]):
+def test_totals_equal_the_golden_table(entry: dict[str, Any]):
     model = mnistcnn.create_model(entry["name"])
     summary = model.summary()
     assert (summary.parameters, summary.macs, summary.buffers) == (entry["params"], entry["macs"], entry["buffers"])
@@ -81,7 +81,7 @@ def test_totals(entry: dict[str, Any]):
 
 
 @every_network
-def test_names_and_shapes_are_those_of_a_torch_module(entry: dict[str, Any]):
+def test_names_and_shapes_equal_those_of_a_torch_module(entry: dict[str, Any]):
     module, _ = golden_module(entry)
     model = mnistcnn.create_model(entry["name"])
     assert _shapes(model.named_parameters()) == _shapes(module.named_parameters())
@@ -92,8 +92,8 @@ def test_names_and_shapes_are_those_of_a_torch_module(entry: dict[str, Any]):
 
 
 @every_network
-def test_outputs_of_the_torch_module(entry: dict[str, Any]):
-    """The module is built from the table alone, so that this also pins what each layer means."""
+def test_outputs_equal_those_of_a_torch_module(entry: dict[str, Any]):
+    """The module is built from the golden table only, which also checks the meaning of each layer."""
     module, steps = golden_module(entry)
     model = mnistcnn.create_model(entry["name"])
     model.load_state_dict(module.state_dict())
@@ -107,7 +107,7 @@ def test_outputs_of_the_torch_module(entry: dict[str, Any]):
 
 
 @every_network
-def test_other_classes_and_channels(entry: dict[str, Any]):
+def test_number_of_classes_and_channels(entry: dict[str, Any]):
     model = mnistcnn.create_model(entry["name"], num_classes=7, in_channels=3)
     assert (model.input_shape, model.num_classes) == ((3, 28, 28), 7)
     assert model.eval()(np.zeros((2, 3, 28, 28), np.uint8)).shape == (2, 7)
@@ -117,15 +117,15 @@ def test_other_classes_and_channels(entry: dict[str, Any]):
     assert len(model.normalization.mean) == 3
 
 
-def test_what_the_outputs_mean():
+def test_kind_of_outputs():
     meanings = {name: mnistcnn.create_model(name).outputs for name in mnistcnn.list_models()}
     logits = {name for name, meaning in meanings.items() if meaning == "logits"}
     assert logits == {"budget_model1", "budget_model2", "budget_model3", "recognition_cnn"}
     assert set(meanings.values()) == {"logits", "log_probabilities"}
 
 
-def test_session7_net_sees_only_the_corner_of_its_last_map():
-    """AvgPool2d(3) on a 5x5 map: rows and columns 3 and 4 are never read."""
+def test_session7_net_pools_only_a_corner_of_its_last_feature_map():
+    """AvgPool2d(3) on a 5x5 feature map does not read rows and columns 3 and 4."""
     nodes = {node["name"]: node for node in mnistcnn.create_model("session7_net")._network.nodes}
     assert nodes["convblock10.0"]["output_shape"] == (10, 5, 5)
     assert nodes["gap"]["input_shapes"] == ((10, 5, 5),)
@@ -144,7 +144,7 @@ def test_list_models():
 
 
 @pytest.mark.parametrize("name", mnistcnn.list_models())
-def test_every_network_is_described_and_cited(name: str):
+def test_network_has_description_and_citation(name: str):
     network = published_network(name)
     assert network.name == name
     assert network.description.endswith(".")
@@ -152,7 +152,7 @@ def test_every_network_is_described_and_cited(name: str):
     assert network.normalization == mnistcnn.create_model(name).normalization
 
 
-def test_a_citation_is_printed_without_what_is_not_known():
+def test_citation_omits_unknown_fields():
     assert str(Citation("a project", file="model.py")) == "a project; model.py"
     session7 = published_network("session7_net").citation
     assert session7.file == "model.py, class Net"
@@ -162,7 +162,7 @@ def test_a_citation_is_printed_without_what_is_not_known():
 @pytest.mark.parametrize(
     ("name", "hint"), [("sesion7_net", "did you mean 'session7_net'"), ("zzz", "Choose from: assignment7_model1")]
 )
-def test_unknown_names(name: str, hint: str):
+def test_error_for_unknown_name(name: str, hint: str):
     with pytest.raises(ValueError, match="there is no model") as caught:
         mnistcnn.create_model(name)
     assert hint in str(caught.value)
@@ -170,27 +170,27 @@ def test_unknown_names(name: str, hint: str):
         published_network(name)
 
 
-def test_the_core_refuses_an_unknown_name_too():
-    with pytest.raises(ValueError, match=r"there is no model 'zzz'\. Choose from: assignment7_model1"):
+def test_error_of_the_core_for_unknown_name():
+    with pytest.raises(ValueError, match=r"'zzz'.* assignment7_model1"):
         core.zoo_create("zzz", classes=10, channels=1)
 
 
 @pytest.mark.parametrize(
     "options", [{"num_classes": 0}, {"in_channels": -1}, {"num_classes": 2.0}, {"in_channels": True}]
 )
-def test_nonsense_sizes(options: dict[str, Any]):
+def test_error_for_invalid_sizes(options: dict[str, Any]):
     with pytest.raises(ValueError, match="must be an integer of at least 1"):
         mnistcnn.create_model("session7_net", **options)
 
 
-def test_seeds_decide_the_weights():
+def test_seed_determines_the_weights():
     first, again, other = (mnistcnn.create_model("budget_model1", seed=seed) for seed in (3, 3, 4))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
 
 
-def test_first_weights_are_distributed_as_in_torch():
-    """U(-b, b), b = 1 / sqrt(fan in): the bound is met, and mean and deviation lie within five standard errors."""
+def test_initial_weights_have_the_distribution_of_torch():
+    """U(-b, b) with b = 1 / sqrt(fan_in): check the bound, and mean and deviation to five standard errors."""
     model = mnistcnn.create_model("recognition_cnn", seed=11)
     for name, fan_in in (("L2.0", 32 * 9), ("L3", 3136), ("L4", 1000)):
         bound = fan_in**-0.5

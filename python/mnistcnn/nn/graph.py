@@ -1,4 +1,4 @@
-"""From nested layers to the flat list of named nodes that the core executes."""
+"""Flattening of nested layers into the list of named nodes that the core executes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 from mnistcnn.nn.layers import Add, Branches, Concat, Detach, Layer, Layers, Node, Residual
 
-INPUT = -1  # as a node's input: the image
-Row = tuple[str, str, list[int], dict[str, Any]]  # name, op, inputs, fields
-Shared = tuple[int, str, int]  # a node, the name of a tensor, the earlier node whose tensor it uses
+INPUT = -1  # the image, in a node's list of inputs
+Row = tuple[str, str, list[int], dict[str, Any]]  # a node: name, op, indices of its inputs, fields
+Shared = tuple[int, str, int]  # node, tensor name ("weight"), earlier node that owns the tensor
 
 
 def build_rows(layers: Layers) -> list[Row]:
-    """The nodes of a network, each after its inputs.
+    """Return the nodes of a network in topological order.
 
-    A list names its layers "0", "1", ... as ``torch.nn.Sequential`` does, a mapping by its keys; nested names are
-    joined by dots.
+    Layers in a list are named "0", "1", ... as in ``torch.nn.Sequential``. Layers in a mapping are named by its keys.
+    Nested names are joined by dots.
     """
     builder = _Builder()
     if isinstance(layers, Layer | Node | Residual | Branches):
@@ -28,7 +28,7 @@ def build_rows(layers: Layers) -> list[Row]:
 def parameter_users(
     specs: Sequence[tuple[str, tuple[int, ...], int, int]], shared: Sequence[Shared]
 ) -> list[frozenset[int]]:
-    """Return the nodes that use each parameter of the core's list: the one that owns it, and those that share it."""
+    """Return for each parameter the set of nodes that use it: its owner and the nodes that share it."""
     return [
         frozenset({owner, *(node for node, suffix, its in shared if (its, suffix) == (owner, name.rpartition(".")[2]))})
         for name, _, owner, _ in specs
@@ -38,7 +38,10 @@ def parameter_users(
 def parameters_of(
     rows: Sequence[Row], output: int, users: Sequence[frozenset[int]], *, through_detach: bool = True
 ) -> frozenset[int]:
-    """Return the positions of the parameters on which a node depends; ``users`` lists the nodes that use each."""
+    """Return the indices of the parameters on which the node ``output`` depends.
+
+    ``users`` is the result of `parameter_users`. ``through_detach=False`` stops at `Detach` nodes.
+    """
     wanted = {output}
     for node in range(output, -1, -1):
         if node in wanted and (through_detach or rows[node][1] != Detach.op):
@@ -47,7 +50,7 @@ def parameters_of(
 
 
 def detached_parameters(rows: Sequence[Row], users: Sequence[frozenset[int]]) -> frozenset[int]:
-    """Return the parameters whose every path to the output passes a `Detach`: PyTorch gives them no gradient."""
+    """Return the indices of the parameters that get no gradient: each path to the output has a `Detach`."""
     if not any(op == Detach.op for _, op, _, _ in rows):
         return frozenset()
     last = len(rows) - 1
@@ -60,7 +63,7 @@ class _Builder:
         self._positions: dict[str, int] = {"input": INPUT}
 
     def add(self, item: Layers, name: str, before: int) -> int:
-        """Adds what ``item`` stands for behind node ``before``; gives the position of its output."""
+        """Append the nodes of ``item`` after node ``before`` and return the index of its output."""
         if isinstance(item, Layer):
             return self._append(item, name, [before])
         if isinstance(item, Node):
@@ -84,7 +87,7 @@ class _Builder:
         return len(self.rows) - 1
 
     def _residual(self, item: Residual, name: str, before: int) -> int:
-        # The body's layers carry the block's own name, as in nn.Module classes that hold them.
+        # Layers of the main branch are named directly under the block, as attributes of an nn.Module are.
         body = self.add(_listed(item.layers), name, before)
         shortcut = self.add(_listed(item.shortcut), f"{name}.shortcut", before)
         return self._append(Add(), f"{name}.add", [body, shortcut])
@@ -94,7 +97,7 @@ class _Builder:
         return self._append(Concat(), f"{name}.concat", ends)
 
     def _find(self, wanted: str, name: str) -> int:
-        """Looks among the node's neighbours first, then outwards."""
+        """Return the node named ``wanted``, searched in the block of node ``name`` first, then in enclosing blocks."""
         scope = name
         while scope:
             scope = scope.rpartition(".")[0]
@@ -102,14 +105,14 @@ class _Builder:
             if full in self._positions:
                 return self._positions[full]
         known = ", ".join(sorted(self._positions))
-        raise ValueError(f"node '{name}' takes the input '{wanted}', but before it there are only: {known}")
+        raise ValueError(f"node '{name}': unknown input '{wanted}'; choose from the earlier nodes: {known}")
 
     @staticmethod
     def _children(item: object, name: str) -> Iterator[tuple[str, Layers]]:
         if isinstance(item, Mapping):
             for key, each in item.items():
                 if not isinstance(key, str) or not key or "." in key:
-                    raise ValueError(f"a layer's name must be a non-empty string without dots, got {key!r}")
+                    raise ValueError(f"the name of a layer must be a non-empty string without dots, got {key!r}")
                 yield key, each
         elif isinstance(item, Sequence) and not isinstance(item, str):
             for index, each in enumerate(item):
@@ -117,11 +120,11 @@ class _Builder:
         else:
             place = f"at '{name}'" if name else "in the list of layers"
             hint = (
-                "; use mnistcnn's layers here, such as mnistcnn.layers.ReLU()"
+                "; use the layers of mnistcnn, such as mnistcnn.layers.ReLU()"
                 if "torch" in type(item).__module__
                 else ""
             )
-            hint = "; call it: add ()" if isinstance(item, type) and issubclass(item, Layer) else hint
+            hint = "; create an instance: add ()" if isinstance(item, type) and issubclass(item, Layer) else hint
             raise TypeError(f"{item!r} {place} is not a layer{hint}")
 
 

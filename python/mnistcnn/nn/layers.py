@@ -1,6 +1,6 @@
-"""The layers as descriptions: what a network consists of, never what it computes.
+"""Descriptions of layers: their settings, without weights and computation.
 
-Input sizes are never given: a layer takes them from what stands before it.
+Input sizes are not arguments: they are inferred from the previous layer.
 """
 
 from __future__ import annotations
@@ -26,42 +26,47 @@ def _only(name: str, value: object, supported: int, meaning: str) -> None:
 
 
 class Layer:
-    """What all layers share."""
+    """Base class of all layers."""
 
     op: ClassVar[str]
 
     def __new__(cls, *values: Any, **_: Any) -> Layer:
-        """Catches PyTorch's habit of giving input sizes."""
+        """Raise TypeError if a call gives an input size, as ``torch.nn`` requires."""
         names = [each.name for each in fields(cls) if not each.kw_only]  # type: ignore[arg-type]
         if len(values) > len(names):
             takes = f"takes {', '.join(names)} by position" if names else "takes nothing by position"
             raise TypeError(
-                f"{cls.__name__} {takes}, got {', '.join(map(repr, values))}; the size of its input is not given here, "
-                "it follows from the layer before"
+                f"{cls.__name__} {takes}, got {', '.join(map(repr, values))}; leave out the size of the input: "
+                "it is inferred from the previous layer"
             )
         return super().__new__(cls)
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         return {}
 
 
 @dataclass(frozen=True)
 class Conv2d(Layer):
-    """A 2-D convolution.
+    """2-D convolution; equivalent to ``torch.nn.Conv2d``.
 
     Parameters
     ----------
     out_channels
-        The number of output channels.
-    kernel_size, stride, dilation
-        An integer, or a pair (height, width).
+        Number of output channels.
+    kernel_size
+        Height and width of the kernel: an integer or a pair.
+    stride
+        Step between applications of the kernel: an integer or a pair.
     padding
-        Zeros around the map: an integer, a pair, ``"same"`` (stride 1 only) or ``"valid"``.
+        Zeros added around the input: an integer, a pair (height, width), ``"same"`` (requires stride 1) or
+        ``"valid"`` (none).
+    dilation
+        Distance between kernel elements: an integer or a pair.
     groups
-        Channels are split into this many groups that don't see each other.
+        Number of groups of channels that are convolved separately.
     bias
-        Whether a trainable number is added to every output channel.
+        Whether to add a trainable bias to every output channel.
 
     Examples
     --------
@@ -81,7 +86,7 @@ class Conv2d(Layer):
     bias: bool = True
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         kernel = _pair("kernel_size", self.kernel_size)
         stride = _pair("stride", self.stride)
         dilation = _pair("dilation", self.dilation)
@@ -98,12 +103,12 @@ class Conv2d(Layer):
     def _border(
         self, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]
     ) -> tuple[int, int, int, int]:
-        """Top, bottom, left, right."""
+        """Return the padding (top, bottom, left, right)."""
         if self.padding == "valid":
             return 0, 0, 0, 0
         if self.padding == "same":
             if stride != (1, 1):
-                raise ValueError(f'padding="same" needs stride 1, got stride={self.stride!r}')
+                raise ValueError(f'padding="same" requires stride 1, got stride={self.stride!r}')
             rows, columns = (d * (k - 1) for d, k in zip(dilation, kernel, strict=True))
             return rows // 2, rows - rows // 2, columns // 2, columns - columns // 2
         if isinstance(self.padding, str):
@@ -114,7 +119,21 @@ class Conv2d(Layer):
 
 @dataclass(frozen=True)
 class Linear(Layer):
-    """A fully connected layer on a flat input."""
+    """Fully connected layer for inputs of shape [features]; equivalent to ``torch.nn.Linear``.
+
+    Parameters
+    ----------
+    out_features
+        Number of outputs.
+    bias
+        Whether to add a trainable bias to every output.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Linear(10)
+    Linear(out_features=10, bias=True)
+    """
 
     op: ClassVar[str] = "linear"
     out_features: int
@@ -122,7 +141,7 @@ class Linear(Layer):
     bias: bool = True
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         return {"out_features": self.out_features, "bias": self.bias}
 
 
@@ -135,7 +154,7 @@ class _RunningNorm(Layer):
     track_running_stats: bool = True
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         if self.momentum is not None and self.momentum < 0:
             raise ValueError(f"momentum must not be negative, got {self.momentum!r}")
         return {
@@ -148,21 +167,75 @@ class _RunningNorm(Layer):
 
 @dataclass(frozen=True)
 class BatchNorm2d(_RunningNorm):
-    """Batch normalisation of the channels of a map. ``momentum=None`` averages over all batches."""
+    """Batch normalisation of the channels of feature maps; equivalent to ``torch.nn.BatchNorm2d``.
+
+    Parameters
+    ----------
+    eps
+        Added to the variance for numerical stability.
+    momentum
+        Weight of the newest batch in the running statistics. None: average all batches equally.
+    affine
+        Whether to apply a trainable scale and shift to every channel.
+    track_running_stats
+        Whether to store running statistics and use them in evaluation. False: always use the batch's statistics.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.BatchNorm2d()
+    BatchNorm2d(eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
+    """
 
     op: ClassVar[str] = "batchnorm2d"
 
 
 @dataclass(frozen=True)
 class BatchNorm1d(_RunningNorm):
-    """Batch normalisation of the features of a flat input."""
+    """Batch normalisation of inputs of shape [features]; equivalent to ``torch.nn.BatchNorm1d``.
+
+    Parameters
+    ----------
+    eps
+        Added to the variance for numerical stability.
+    momentum
+        Weight of the newest batch in the running statistics. None: average all batches equally.
+    affine
+        Whether to apply a trainable scale and shift to every feature.
+    track_running_stats
+        Whether to store running statistics and use them in evaluation. False: always use the batch's statistics.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.BatchNorm1d(momentum=None)
+    BatchNorm1d(eps=1e-05, momentum=None, affine=True, track_running_stats=True)
+    """
 
     op: ClassVar[str] = "batchnorm1d"
 
 
 @dataclass(frozen=True)
 class InstanceNorm2d(_RunningNorm):
-    """Normalisation of every channel of every image by itself."""
+    """Normalisation of each channel of each image; equivalent to ``torch.nn.InstanceNorm2d``.
+
+    Parameters
+    ----------
+    eps
+        Added to the variance for numerical stability.
+    momentum
+        Weight of the newest batch in the running statistics. None: average all batches equally.
+    affine
+        Whether to apply a trainable scale and shift to every channel.
+    track_running_stats
+        Whether to store running statistics and use them in evaluation. False: always use the image's statistics.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.InstanceNorm2d(affine=True)
+    InstanceNorm2d(eps=1e-05, momentum=0.1, affine=True, track_running_stats=False)
+    """
 
     op: ClassVar[str] = "instancenorm2d"
     _: KW_ONLY
@@ -172,7 +245,23 @@ class InstanceNorm2d(_RunningNorm):
 
 @dataclass(frozen=True)
 class GroupNorm(Layer):
-    """Normalisation of groups of channels of every image."""
+    """Normalisation of groups of channels of each image; equivalent to ``torch.nn.GroupNorm``.
+
+    Parameters
+    ----------
+    num_groups
+        Number of groups; must divide the number of channels.
+    eps
+        Added to the variance for numerical stability.
+    affine
+        Whether to apply a trainable scale and shift to every channel.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.GroupNorm(4)
+    GroupNorm(num_groups=4, eps=1e-05, affine=True)
+    """
 
     op: ClassVar[str] = "groupnorm"
     num_groups: int
@@ -181,13 +270,31 @@ class GroupNorm(Layer):
     affine: bool = True
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         return {"groups": self.num_groups, "eps": float(self.eps), "affine": self.affine}
 
 
 @dataclass(frozen=True)
 class LayerNorm(Layer):
-    """Normalisation of every image over its last dimensions, ``normalized_shape``."""
+    """Normalisation of each image over its last dimensions; equivalent to ``torch.nn.LayerNorm``.
+
+    Parameters
+    ----------
+    normalized_shape
+        Sizes of the last dimensions, over which mean and variance are computed.
+    eps
+        Added to the variance for numerical stability.
+    affine
+        Whether to apply a trainable scale to every element (``elementwise_affine`` in PyTorch).
+    bias
+        Whether to add a trainable shift to every element. Only used with ``affine=True``.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.LayerNorm((8, 28, 28))
+    LayerNorm(normalized_shape=(8, 28, 28), eps=1e-05, affine=True, bias=True)
+    """
 
     op: ClassVar[str] = "layernorm"
     normalized_shape: int | tuple[int, ...]
@@ -197,7 +304,7 @@ class LayerNorm(Layer):
     bias: bool = True
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         shape = self.normalized_shape
         return {
             "normalized_shape": [shape] if isinstance(shape, int) else list(shape),
@@ -209,7 +316,27 @@ class LayerNorm(Layer):
 
 @dataclass(frozen=True)
 class MaxPool2d(Layer):
-    """The maximum of every window. ``stride=None`` is the kernel's size."""
+    """Maximum over windows; equivalent to ``torch.nn.MaxPool2d``.
+
+    Parameters
+    ----------
+    kernel_size
+        Height and width of the window: an integer or a pair.
+    stride
+        Step between windows: an integer or a pair. Default: ``kernel_size``.
+    padding
+        Border of minus infinity added around the input: an integer or a pair.
+    dilation
+        Distance between elements of a window: an integer or a pair.
+    ceil_mode
+        Whether to round the output size up instead of down.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.MaxPool2d(2, 2)
+    MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)
+    """
 
     op: ClassVar[str] = "maxpool2d"
     kernel_size: Size
@@ -220,7 +347,7 @@ class MaxPool2d(Layer):
     ceil_mode: bool = False
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         kernel = _pair("kernel_size", self.kernel_size)
         return {
             "kernel": kernel,
@@ -233,7 +360,27 @@ class MaxPool2d(Layer):
 
 @dataclass(frozen=True)
 class AvgPool2d(Layer):
-    """The mean of every window. ``stride=None`` is the kernel's size."""
+    """Mean over windows; equivalent to ``torch.nn.AvgPool2d``.
+
+    Parameters
+    ----------
+    kernel_size
+        Height and width of the window: an integer or a pair.
+    stride
+        Step between windows: an integer or a pair. Default: ``kernel_size``.
+    padding
+        Zeros added around the input: an integer or a pair.
+    ceil_mode
+        Whether to round the output size up instead of down.
+    count_include_pad
+        Whether the padding counts as elements of the window.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.AvgPool2d(2)
+    AvgPool2d(kernel_size=2, stride=None, padding=0, ceil_mode=False, count_include_pad=True)
+    """
 
     op: ClassVar[str] = "avgpool2d"
     kernel_size: Size
@@ -243,7 +390,7 @@ class AvgPool2d(Layer):
     count_include_pad: bool = True
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         kernel = _pair("kernel_size", self.kernel_size)
         return {
             "kernel": kernel,
@@ -256,19 +403,45 @@ class AvgPool2d(Layer):
 
 @dataclass(frozen=True)
 class AdaptiveAvgPool2d(Layer):
-    """The mean of windows chosen so that the output has a given size; 1 is global average pooling."""
+    """Average pooling to a given output size; equivalent to ``torch.nn.AdaptiveAvgPool2d``.
+
+    Parameters
+    ----------
+    output_size
+        Height and width of the output: an integer or a pair. 1 is global average pooling.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.AdaptiveAvgPool2d(1)
+    AdaptiveAvgPool2d(output_size=1)
+    """
 
     op: ClassVar[str] = "adaptive_avgpool2d"
     output_size: Size
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         return {"output": _pair("output_size", self.output_size)}
 
 
 @dataclass(frozen=True)
 class Flatten(Layer):
-    """A map as one flat row, channel by channel."""
+    """Feature map [channels, height, width] flattened to [features]; equivalent to ``torch.nn.Flatten``.
+
+    Parameters
+    ----------
+    start_dim
+        Must be 1; accepted for compatibility with ``torch.nn``.
+    end_dim
+        Must be -1; accepted for compatibility with ``torch.nn``.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Flatten()
+    Flatten()
+    """
 
     op: ClassVar[str] = "flatten"
     start_dim: int = field(default=1, repr=False, compare=False)
@@ -281,7 +454,19 @@ class Flatten(Layer):
 
 @dataclass(frozen=True)
 class ReLU(Layer):
-    """max(x, 0)."""
+    """Rectified linear unit: ``max(x, 0)``.
+
+    Parameters
+    ----------
+    inplace
+        Has no effect; accepted for compatibility with ``torch.nn``.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.ReLU()
+    ReLU()
+    """
 
     op: ClassVar[str] = "relu"
     inplace: bool = field(default=False, repr=False, compare=False)
@@ -289,40 +474,80 @@ class ReLU(Layer):
 
 @dataclass(frozen=True)
 class LeakyReLU(Layer):
-    """X where it is positive, else ``negative_slope * x``."""
+    """Leaky rectified linear unit: ``max(x, 0) + negative_slope * min(x, 0)``.
+
+    Parameters
+    ----------
+    negative_slope
+        Factor for negative inputs.
+    inplace
+        Has no effect; accepted for compatibility with ``torch.nn``.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.LeakyReLU(0.1)
+    LeakyReLU(negative_slope=0.1)
+    """
 
     op: ClassVar[str] = "leaky_relu"
     negative_slope: float = 0.01
     inplace: bool = field(default=False, repr=False, compare=False)
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         return {"negative_slope": float(self.negative_slope)}
 
 
 @dataclass(frozen=True)
 class Tanh(Layer):
-    """The hyperbolic tangent."""
+    """Hyperbolic tangent: ``tanh(x)``.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Tanh()
+    Tanh()
+    """
 
     op: ClassVar[str] = "tanh"
 
 
 @dataclass(frozen=True)
 class Sigmoid(Layer):
-    """1 / (1 + exp(-x))."""
+    """Logistic function: ``1 / (1 + exp(-x))``.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Sigmoid()
+    Sigmoid()
+    """
 
     op: ClassVar[str] = "sigmoid"
 
 
 @dataclass(frozen=True)
 class GELU(Layer):
-    """The Gaussian error linear unit, exact or by its ``"tanh"`` approximation."""
+    """Gaussian error linear unit: ``x * Phi(x)``, with Phi the standard normal distribution function.
+
+    Parameters
+    ----------
+    approximate
+        ``"none"`` for the exact function, ``"tanh"`` for the tanh approximation.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.GELU("tanh")
+    GELU(approximate='tanh')
+    """
 
     op: ClassVar[str] = "gelu"
     approximate: Literal["none", "tanh"] = "none"
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         if self.approximate not in ("none", "tanh"):
             raise ValueError(f'approximate must be "none" or "tanh", got {self.approximate!r}')
         return {"tanh_approximation": self.approximate == "tanh"}
@@ -330,7 +555,19 @@ class GELU(Layer):
 
 @dataclass(frozen=True)
 class SiLU(Layer):
-    """X * sigmoid(x)."""
+    """Sigmoid linear unit (swish): ``x * sigmoid(x)``.
+
+    Parameters
+    ----------
+    inplace
+        Has no effect; accepted for compatibility with ``torch.nn``.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.SiLU()
+    SiLU()
+    """
 
     op: ClassVar[str] = "silu"
     inplace: bool = field(default=False, repr=False, compare=False)
@@ -338,33 +575,73 @@ class SiLU(Layer):
 
 @dataclass(frozen=True)
 class ELU(Layer):
-    """X where it is positive, else ``alpha * (exp(x) - 1)``."""
+    """Exponential linear unit: ``max(x, 0) + alpha * (exp(min(x, 0)) - 1)``.
+
+    Parameters
+    ----------
+    alpha
+        Factor for negative inputs.
+    inplace
+        Has no effect; accepted for compatibility with ``torch.nn``.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.ELU()
+    ELU(alpha=1.0)
+    """
 
     op: ClassVar[str] = "elu"
     alpha: float = 1.0
     inplace: bool = field(default=False, repr=False, compare=False)
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         return {"alpha": float(self.alpha)}
 
 
 @dataclass(frozen=True)
 class PReLU(Layer):
-    """A leaky ReLU whose slope is trained: one slope, or one per channel (``num_parameters``)."""
+    """Leaky ReLU with trainable slopes; equivalent to ``torch.nn.PReLU``.
+
+    Parameters
+    ----------
+    num_parameters
+        Number of slopes: 1, or the number of channels.
+    init
+        Initial value of the slopes.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.PReLU()
+    PReLU(num_parameters=1, init=0.25)
+    """
 
     op: ClassVar[str] = "prelu"
     num_parameters: int = 1
     init: float = 0.25
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         return {"count": self.num_parameters, "initial": float(self.init)}
 
 
 @dataclass(frozen=True)
 class ReLU6(Layer):
-    """min(max(x, 0), 6)."""
+    """ReLU limited to 6: ``min(max(x, 0), 6)``.
+
+    Parameters
+    ----------
+    inplace
+        Has no effect; accepted for compatibility with ``torch.nn``.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.ReLU6()
+    ReLU6()
+    """
 
     op: ClassVar[str] = "relu6"
     inplace: bool = field(default=False, repr=False, compare=False)
@@ -372,7 +649,19 @@ class ReLU6(Layer):
 
 @dataclass(frozen=True)
 class Hardswish(Layer):
-    """X * min(max(x + 3, 0), 6) / 6."""
+    """Piecewise approximation of SiLU: ``x * min(max(x + 3, 0), 6) / 6``.
+
+    Parameters
+    ----------
+    inplace
+        Has no effect; accepted for compatibility with ``torch.nn``.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Hardswish()
+    Hardswish()
+    """
 
     op: ClassVar[str] = "hardswish"
     inplace: bool = field(default=False, repr=False, compare=False)
@@ -380,7 +669,19 @@ class Hardswish(Layer):
 
 @dataclass(frozen=True)
 class Mish(Layer):
-    """Apply ``x * tanh(log(1 + exp(x)))``."""
+    """Mish activation: ``x * tanh(log(1 + exp(x)))``.
+
+    Parameters
+    ----------
+    inplace
+        Has no effect; accepted for compatibility with ``torch.nn``.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Mish()
+    Mish()
+    """
 
     op: ClassVar[str] = "mish"
     inplace: bool = field(default=False, repr=False, compare=False)
@@ -388,30 +689,66 @@ class Mish(Layer):
 
 @dataclass(frozen=True)
 class Softplus(Layer):
-    """Apply ``log(1 + exp(beta * x)) / beta``; return x itself where ``beta * x`` exceeds ``threshold``."""
+    """Smooth approximation of ReLU: ``log(1 + exp(beta * x)) / beta``.
+
+    Parameters
+    ----------
+    beta
+        Sharpness of the curve.
+    threshold
+        Return x itself where ``beta * x`` exceeds this value.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Softplus()
+    Softplus(beta=1.0, threshold=20.0)
+    """
 
     op: ClassVar[str] = "softplus"
     beta: float = 1.0
     threshold: float = 20.0
 
     def fields(self) -> dict[str, Any]:
-        """Return the layer's values under the core's names."""
+        """Return the settings under the core's names."""
         return {"beta": float(self.beta), "threshold": float(self.threshold)}
 
 
 @dataclass(frozen=True)
 class Reciprocal(Layer):
-    """Compute 1 / x."""
+    """Elementwise reciprocal: ``1 / x``.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Reciprocal()
+    Reciprocal()
+    """
 
     op: ClassVar[str] = "reciprocal"
 
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """Sets each number to zero with probability ``p`` in training, and scales the rest by 1 / (1 - p).
+    """Dropout: set elements to zero with probability ``p`` in training and scale the rest by ``1 / (1 - p)``.
 
-    With ``always=True`` in evaluation too, as ``F.dropout(x)`` without ``training=self.training`` does: each call of
-    the model then draws another mask, while `mnistcnn.test` and `mnistcnn.predict` draw the same ones every time.
+    With ``always=True`` it also drops in evaluation, as ``F.dropout(x)`` without ``training=self.training`` does. Each
+    call of the model then draws a new mask; `mnistcnn.test` and `mnistcnn.predict` draw the same masks in every call.
+
+    Parameters
+    ----------
+    p
+        Probability of setting an element to zero.
+    inplace
+        Has no effect; accepted for compatibility with ``torch.nn``.
+    always
+        Whether to drop in evaluation too.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Dropout(0.1)
+    Dropout(p=0.1, always=False)
     """
 
     op: ClassVar[str] = "dropout"
@@ -421,13 +758,31 @@ class Dropout(Layer):
     always: bool = False
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         return {"probability": float(self.p), "always": self.always}
 
 
 @dataclass(frozen=True)
 class Dropout2d(Layer):
-    """Dropout of whole channels; with ``always=True`` in evaluation too."""
+    """Dropout of whole channels: set each to zero with probability ``p`` in training and scale the rest.
+
+    The remaining channels are multiplied by ``1 / (1 - p)``. See `Dropout` for ``always``.
+
+    Parameters
+    ----------
+    p
+        Probability of setting a channel to zero.
+    inplace
+        Has no effect; accepted for compatibility with ``torch.nn``.
+    always
+        Whether to drop in evaluation too.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Dropout2d(0.1)
+    Dropout2d(p=0.1, always=False)
+    """
 
     op: ClassVar[str] = "dropout2d"
     p: float = 0.5
@@ -436,13 +791,25 @@ class Dropout2d(Layer):
     always: bool = False
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         return {"probability": float(self.p), "always": self.always}
 
 
 @dataclass(frozen=True)
 class LogSoftmax(Layer):
-    """Log-probabilities over classes or channels."""
+    """Log-probabilities over classes or channels: ``log(softmax(x))``.
+
+    Parameters
+    ----------
+    dim
+        Must be 1, the classes or channels; accepted for compatibility with ``torch.nn``.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.LogSoftmax()
+    LogSoftmax()
+    """
 
     op: ClassVar[str] = "log_softmax"
     dim: int = field(default=1, repr=False, compare=False)
@@ -453,7 +820,19 @@ class LogSoftmax(Layer):
 
 @dataclass(frozen=True)
 class Softmax(Layer):
-    """Probabilities over classes or channels."""
+    """Probabilities over classes or channels: ``exp(x) / sum(exp(x))``.
+
+    Parameters
+    ----------
+    dim
+        Must be 1, the classes or channels; accepted for compatibility with ``torch.nn``.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Softmax()
+    Softmax()
+    """
 
     op: ClassVar[str] = "softmax"
     dim: int = field(default=1, repr=False, compare=False)
@@ -464,17 +843,31 @@ class Softmax(Layer):
 
 @dataclass(frozen=True)
 class Add(Layer):
-    """The sum of several inputs of one shape; used with `Node` (see also `Residual`)."""
+    """Elementwise sum of two or more inputs of the same shape.
+
+    Use it in a `Node`. `Residual` is a shorter form for residual blocks.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Node(mnistcnn.layers.Add(), inputs=("a", "b"))
+    Node(layer=Add(), inputs=('a', 'b'))
+    """
 
     op: ClassVar[str] = "add"
 
 
 @dataclass(frozen=True)
 class Multiply(Layer):
-    """The product of two inputs; used with `Node`.
+    """Elementwise product of two inputs; dimensions of size 1 in the second are broadcast.
 
-    Where the second has size 1, its number serves the whole dimension of the first: gates [C, 1, 1] scale the
-    channels of a map [C, H, W].
+    Use it in a `Node`. For example, gates of shape [C, 1, 1] scale the channels of a feature map [C, H, W].
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Node(mnistcnn.layers.Multiply(), inputs=("x", "gates"))
+    Node(layer=Multiply(), inputs=('x', 'gates'))
     """
 
     op: ClassVar[str] = "multiply"
@@ -482,27 +875,45 @@ class Multiply(Layer):
 
 @dataclass(frozen=True)
 class Reshape(Layer):
-    """The same numbers in another shape, row by row: [channels, height, width] or [features]."""
+    """Same elements in another shape, in row-major order.
+
+    Parameters
+    ----------
+    shape
+        New shape of an image's tensor: (channels, height, width) or (features,).
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Reshape((784,))
+    Reshape(shape=(784,))
+    """
 
     op: ClassVar[str] = "reshape"
     shape: tuple[int, ...]
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         return {"shape": list(self.shape)}
 
 
 @dataclass(frozen=True)
 class Pad(Layer):
-    """A wider map.
+    """Padding around a feature map.
 
     Parameters
     ----------
     padding
-        An integer, a pair (height, width), or (top, bottom, left, right).
+        Width of the border: an integer, a pair (height, width), or (top, bottom, left, right).
     mode
-        What the border holds: zeros (``"constant"``), the map's mirror image (``"reflect"``), its nearest pixel
-        (``"replicate"``), or its other side (``"circular"``).
+        Values of the border: ``"constant"`` (zeros), ``"reflect"`` (mirrored), ``"replicate"`` (nearest pixel) or
+        ``"circular"`` (opposite side).
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Pad(2, "reflect")
+    Pad(padding=2, mode='reflect')
     """
 
     op: ClassVar[str] = "pad"
@@ -510,7 +921,7 @@ class Pad(Layer):
     mode: Literal["constant", "reflect", "replicate", "circular"] = "constant"
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         border = self.padding
         if isinstance(border, int) or len(border) != 4:
             height, width = _pair("padding", border)
@@ -520,26 +931,65 @@ class Pad(Layer):
 
 @dataclass(frozen=True)
 class Concat(Layer):
-    """The channels of several inputs side by side; used with `Node` (see also `Branches`)."""
+    """Concatenation of several inputs along the channels or features.
+
+    Use it in a `Node`. `Branches` is a shorter form for parallel branches.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Node(mnistcnn.layers.Concat(), inputs=("a", "b"))
+    Node(layer=Concat(), inputs=('a', 'b'))
+    """
 
     op: ClassVar[str] = "concat"
 
 
 @dataclass(frozen=True)
 class Permute(Layer):
-    """Dimensions in a new order, counted without the batch: (1, 2, 0) makes [H, W, C] of [C, H, W]."""
+    """Dimensions of an image's tensor in another order.
+
+    Parameters
+    ----------
+    order
+        Old positions in the new order, without the batch: (1, 2, 0) turns [C, H, W] into [H, W, C].
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Permute((1, 2, 0))
+    Permute(order=(1, 2, 0))
+    """
 
     op: ClassVar[str] = "permute"
     order: tuple[int, ...]
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         return {"order": list(self.order)}
 
 
 @dataclass(frozen=True)
 class Slice(Layer):
-    """Elements ``start:stop:step`` of one dimension, counted without the batch."""
+    """Elements ``start:stop:step`` of one dimension.
+
+    Parameters
+    ----------
+    dimension
+        Dimension to slice, counted from 0 without the batch.
+    start
+        Index of the first element.
+    stop
+        Index after the last element.
+    step
+        Distance between elements.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Slice(0, 0, 4)
+    Slice(dimension=0, start=0, stop=4, step=1)
+    """
 
     op: ClassVar[str] = "slice"
     dimension: int
@@ -548,60 +998,114 @@ class Slice(Layer):
     step: int = 1
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         return {"dimension": self.dimension, "start": self.start, "stop": self.stop, "step": self.step}
 
 
 @dataclass(frozen=True)
 class Expand(Layer):
-    """Repeat dimensions of size 1 until an image's input has this shape, as ``torch.Tensor.expand`` does."""
+    """Broadcast of dimensions of size 1 to a given shape, as in ``torch.Tensor.expand``.
+
+    Parameters
+    ----------
+    shape
+        New shape of an image's tensor, without the batch.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Expand((8, 28, 28))
+    Expand(shape=(8, 28, 28))
+    """
 
     op: ClassVar[str] = "expand"
     shape: tuple[int, ...]
 
     def fields(self) -> dict[str, Any]:
-        """Return the layer's values under the core's names."""
+        """Return the settings under the core's names."""
         return {"shape": list(self.shape)}
 
 
 @dataclass(frozen=True)
 class Amax(Layer):
-    """Take the maximum over one dimension, counted without the batch; the dimension keeps size 1.
+    """Maximum over one dimension, which keeps size 1; equivalent to ``torch.amax`` with ``keepdim=True``.
 
-    Equal maxima share the gradient evenly, as in ``torch.amax``.
+    Equal maxima share the gradient evenly.
+
+    Parameters
+    ----------
+    dimension
+        Dimension to reduce, counted from 0 without the batch.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Amax(0)
+    Amax(dimension=0)
     """
 
     op: ClassVar[str] = "amax"
     dimension: int
 
     def fields(self) -> dict[str, Any]:
-        """Return the layer's values under the core's names."""
+        """Return the settings under the core's names."""
         return {"dimension": self.dimension}
 
 
 @dataclass(frozen=True)
 class Detach(Layer):
-    """Return the input and pass no gradient back."""
+    """Identity in the forward that stops the gradient in the backward, as ``torch.Tensor.detach``.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.Detach()
+    Detach()
+    """
 
     op: ClassVar[str] = "detach"
 
 
 @dataclass(frozen=True)
 class ScaleShift(Layer):
-    """X * scale + shift with constants, for networks that rescale their input themselves."""
+    """Affine map with constants: ``x * scale + shift``.
+
+    Used for networks that rescale their input in the forward.
+
+    Parameters
+    ----------
+    scale
+        Constant factor.
+    shift
+        Constant added after scaling.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.layers.ScaleShift(2.0, -1.0)
+    ScaleShift(scale=2.0, shift=-1.0)
+    """
 
     op: ClassVar[str] = "scale_shift"
     scale: float = 1.0
     shift: float = 0.0
 
     def fields(self) -> dict[str, Any]:
-        """The layer's values as the core names them."""
+        """Return the settings under the core's names."""
         return {"scale": float(self.scale), "shift": float(self.shift)}
 
 
 @dataclass(frozen=True)
 class Node:
-    """A layer whose inputs are named: other nodes of the same block, full names, or ``"input"``, the image.
+    """Layer with explicitly named inputs, for graphs that are not a chain.
+
+    Parameters
+    ----------
+    layer
+        Layer to apply.
+    inputs
+        Names of earlier nodes. A name is looked up in the same block, then in the enclosing blocks. ``"input"`` is
+        the image.
 
     Examples
     --------
@@ -618,7 +1122,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Residual:
-    """``layers(x) + shortcut(x)``; without ``shortcut``, ``layers(x) + x``.
+    """Residual block: ``layers(x) + shortcut(x)``.
+
+    Parameters
+    ----------
+    layers
+        Layers of the main branch.
+    shortcut
+        Layers of the shortcut. Default: the identity.
 
     Examples
     --------
@@ -635,7 +1146,20 @@ class Residual:
 
 @dataclass(frozen=True)
 class Branches:
-    """Several ways for one input, their outputs side by side along the channels."""
+    """Parallel branches of one input, with their outputs concatenated along the channels.
+
+    Parameters
+    ----------
+    branches
+        Layers of each branch: a list, or a mapping whose keys name the branches.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> block = mnistcnn.layers.Branches([mnistcnn.layers.Conv2d(4, 1), mnistcnn.layers.Conv2d(8, 3, padding=1)])
+    >>> mnistcnn.Model([block]).output_shape
+    (12, 28, 28)
+    """
 
     branches: tuple[Layers, ...] | list[Layers] | Mapping[str, Layers]
 

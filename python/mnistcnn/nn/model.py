@@ -1,4 +1,4 @@
-"""The model: a network and its weights, as a ``torch.nn.Module`` that computes in our engines."""
+"""`Model`: a network and its weights, as a ``torch.nn.Module`` that runs in an engine of mnistcnn."""
 
 from __future__ import annotations
 
@@ -36,42 +36,43 @@ if TYPE_CHECKING:
 Outputs = Literal["log_probabilities", "probabilities", "logits"]
 _OUTPUTS: dict[str, Outputs] = {"log_softmax": "log_probabilities", "softmax": "probabilities"}
 ENGINES = ("auto", "lanes", "aten")
-_REASONS_GIVEN: set[str] = set()
-_CHUNK = 1024  # images at once where no gradients are kept
-Place = tuple[dict[str, Any], str]  # the members of a module, and the key of a tensor among them
+_WARNED_REASONS: set[str] = set()
+_CHUNK = 1024  # images per engine call when no gradients are needed
+Place = tuple[dict[str, Any], str]  # a module's dictionary of parameters or buffers, and a key in it
 Tensors = tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]  # parameters, buffers, counters
-# Of each node: its name of a tensor -> the module that holds it, and the module's name of it
+# For each node: tensor name in the node -> (module that holds the tensor, tensor name in that module)
 BorrowedTensors = Sequence[Mapping[str, tuple[nn.Module, str]]]
-# Neither pickled nor copied
+# Attributes that are neither pickled nor copied, but created again
 _REBUILT = ("_network", "_engines", "_latest_engine", "_lock", "_getters", "_rule", "_layer_forward")
 
 
 class EngineWarning(UserWarning):
-    """A network does not run in the fast engine."""
+    """Warning that a network falls back from the `lanes` engine to `aten`, or from an engine to PyTorch."""
 
 
 class Model(nn.Module):
-    """A network and its weights.
+    """Network and its weights.
 
-    It is a ``torch.nn.Module`` made of layers of ``torch.nn``: ``parameters()``, ``state_dict()``, ``to()``,
-    ``apply()``, hooks, ``torch.optim`` and any training loop work on it. Its forward and backward run in one of our
-    engines, which reads the tensors anew in every call. Where the engine can't do what the layers would (hooks on a
-    layer, a changed or replaced layer, autocast, tracing), the layers run in PyTorch, with one warning.
+    A model is a ``torch.nn.Module`` that consists of layers of ``torch.nn``: ``parameters()``, ``state_dict()``,
+    ``to()``, ``apply()``, hooks, ``torch.optim`` and any training loop work as usual. Forward and backward run in an
+    engine of mnistcnn, which reads the tensors of the layers in every call. A call falls back to PyTorch, with one
+    warning, if the engine does not support the state of the module: hooks on a layer, a changed or replaced layer,
+    autocast, tracing.
 
     Parameters
     ----------
     layers
-        A list or a mapping of layers, nested as you like; names are those of ``torch.nn.Sequential`` and of modules
-        in modules. `Residual`, `Branches` and `Node` make anything that is not a plain chain.
+        List or mapping of layers, which may be nested. Names are those of ``torch.nn.Sequential`` and of nested
+        modules. Use `Residual`, `Branches` and `Node` for graphs that are not a chain.
     input_shape
-        (channels, height, width) of an image.
+        Shape of an image: (channels, height, width).
     seed
-        Decides the first weights.
+        Seed of the initial weights.
     name
-        What to call it.
+        Name in summaries and messages.
     normalization
-        How uint8 pixels enter the network. None: pixels / 255 until `train` takes the training set's mean and
-        deviation. Float images are always used as they are.
+        Normalisation of uint8 pixels; float images are not normalised. Default: None, pixels / 255 until `train` sets
+        the mean and standard deviation of the training set.
 
     Examples
     --------
@@ -107,9 +108,9 @@ class Model(nn.Module):
         shared: Sequence[Shared] = (),
         tensors: BorrowedTensors | None = None,
     ) -> Model:
-        """Return a model of an already flat list of nodes, as ``model.rows`` and ``model.shared`` give it.
+        """Return a model of a flat list of nodes, in the format of ``model.rows`` and ``model.shared``.
 
-        With ``tensors``, it uses tensors of other modules instead of its own: for each node, where they are.
+        ``tensors`` gives for each node the tensors of other modules that the model uses instead of its own.
         """
         model = cls.__new__(cls)
         nn.Module.__init__(model)
@@ -142,8 +143,8 @@ class Model(nn.Module):
         users = parameter_users(self._network.parameter_specs, self._shared)
         self._detached = detached_parameters(rows, users)
         self._borrowed: dict[tuple[int, str], Place] = {}
-        self._layer_shapes: dict[int, tuple[int, ...]] = {}  # of parameters that have another shape themselves
-        self._plant(may_shadow=tensors is not None)
+        self._layer_shapes: dict[int, tuple[int, ...]] = {}  # for parameters that are stored in another shape
+        self._add_layers(may_shadow=tensors is not None)
         if tensors is None:
             self._register()
         else:
@@ -151,25 +152,25 @@ class Model(nn.Module):
         self._prepare_engines()
 
     def _prepare_engines(self) -> None:
-        """Set what is neither pickled nor copied, but rebuilt."""
+        """Set the attributes that are neither pickled nor copied."""
         self._engines: dict[tuple[str, int], core.Engine] = {}
         self._latest_engine: core.Engine | None = None
-        self._forwards = 0  # counts them, so that a backward knows whether the engine still holds its forward
+        self._forwards = 0  # number of forwards; a backward checks with it whether the engine still holds its forward
         self._lock = threading.RLock()  # an engine is used by one thread at a time
-        # What the modules hold under each name, asked before every forward.
+        # Functions that return the tensors that the modules hold now; called before every forward.
         self._getters: list[list[Callable[[], Any]]] = [
             [partial(held.get, key) for held, key in places] for places in self._places()
         ]
-        self._rule = self._made_rule()
+        self._rule = self._create_rule()
         self._layer_forward = forward_function(self._network.nodes, self._layers)
 
-    def _plant(self, *, may_shadow: bool) -> None:
-        """Make the layers, without their tensors: so PyTorch draws no random numbers for them.
+    def _add_layers(self, *, may_shadow: bool) -> None:
+        """Create the layers on the meta device, so that PyTorch draws no random numbers.
 
-        With ``may_shadow``, a layer may have the name of an attribute of every Model; it is found in ``named_modules``.
+        ``may_shadow`` allows layers with the name of an attribute of `Model`; they are found in ``named_modules``.
         """
         self._warned: set[str] = set()
-        self._layers: dict[int, nn.Module] = {}  # of the nodes that are layers of torch.nn
+        self._layers: dict[int, nn.Module] = {}  # node -> its layer, for nodes that are layers of torch.nn
         with torch.device("meta"):
             for node, row in enumerate(self._network.nodes):
                 step = step_of(row["op"], row["fields"], row["input_shapes"][0])
@@ -177,7 +178,7 @@ class Model(nn.Module):
                     self._layers[node] = step
                     add_under_name(self, row["name"], step, may_shadow=may_shadow)
 
-    def _made_rule(self) -> EngineRule:
+    def _create_rule(self) -> EngineRule:
         followers = [
             row["name"]
             for row in self._network.nodes
@@ -186,72 +187,75 @@ class Model(nn.Module):
         return EngineRule(self, followers, self._named_places(), reads=None)
 
     def _named_places(self) -> list[tuple[str, dict[str, Any], str]]:
-        """Return the name of each parameter and where the modules hold it."""
+        """Return (name, dictionary, key) of each parameter."""
         return [(spec[0], *place) for spec, place in zip(self._network.parameter_specs, self._places()[0], strict=True)]
 
-    # ---- what it is
+    # ---- structure
 
     @property
     def rows(self) -> list[Row]:
-        """The nodes as plain data: (name, op, inputs, fields)."""
+        """Nodes of the network as plain data: (name, op, indices of the inputs, fields)."""
         return [(row["name"], row["op"], list(row["inputs"]), row["fields"]) for row in self._network.nodes]
 
     @property
     def shared(self) -> list[Shared]:
-        """Tensors that a node takes from an earlier node instead of having its own: (node, "weight", earlier node)."""
+        """Tensors that a node shares with an earlier one: (node, tensor name such as "weight", earlier node)."""
         return list(self._shared)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(channels, height, width) of an image."""
+        """Shape of an image: (channels, height, width)."""
         return tuple(self._network.input_shape)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """The shape of one image's output; (classes,) for a classifier."""
+        """Shape of the output for one image: (classes,) for a classifier."""
         return tuple(self._network.nodes[-1]["output_shape"])
 
     @property
     def num_classes(self) -> int:
-        """How many classes it tells apart."""
+        """Number of classes."""
         if len(self.output_shape) != 1:
-            raise ValueError(f"the output {self.output_shape} is not a flat row of classes; end with Flatten()")
+            raise ValueError(f"the output must have shape (classes,), got {self.output_shape}; end with Flatten()")
         return self.output_shape[0]
 
     @property
     def parameter_count(self) -> int:
-        """How many numbers are trained."""
+        """Number of elements of all parameters, frozen ones included."""
         return int(self._network.parameter_count)
 
     @property
     def outputs(self) -> Outputs:
-        """What the outputs mean: log-probabilities, probabilities or logits."""
+        """Kind of the outputs: "log_probabilities", "probabilities" or "logits"."""
         return _OUTPUTS.get(self._network.nodes[-1]["op"], "logits")
 
     @property
     def device(self) -> torch.device:
-        """The device of the weights."""
+        """Device of the weights."""
         first = self._getters[0][0]() if self._getters[0] else None
         return torch.device("cpu") if first is None else first.device
 
     def summary(self, batch_size: int = 128) -> Summary:
-        """Shapes, parameters, costs and receptive fields, layer by layer; memory to train in such batches."""
+        """Return a table of the layers: shapes, parameters, multiply-accumulates, memory and receptive fields.
+
+        ``batch_size`` is used for the memory of a training step.
+        """
         from mnistcnn.nn.summary import Summary
 
         return Summary.of(self, batch_size)
 
     def save(self, path: str | Path) -> Path:
-        """Writes network, weights and normalization to one safetensors file; see `mnistcnn.load_model`."""
+        """Write network, weights and normalisation to a safetensors file and return its path. See `load_model`."""
         return save_model(self, path)
 
     def to_torch(self, *, copy: bool = True) -> nn.Module:
-        """A plain PyTorch module that needs no mnistcnn; see `mnistcnn.nn.to_torch.to_torch`."""
+        """Return a PyTorch module that does not depend on mnistcnn; see `mnistcnn.nn.to_torch.to_torch`."""
         from mnistcnn.nn.to_torch import to_torch
 
         return to_torch(self, copy=copy)
 
     def load_weights(self, weights: Any, *, by_order: bool = False) -> Model:
-        """Weights from an author's file or state dict; see `mnistcnn.nn.weights.load_weights`."""
+        """Load the weights of a file or a state dict; see `mnistcnn.nn.weights.load_weights`."""
         from mnistcnn.nn.weights import load_weights
 
         load_weights(self, weights, by_order=by_order)
@@ -266,14 +270,14 @@ class Model(nn.Module):
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
 
-    # ---- how it computes
+    # ---- forward in the engine
 
     def forward(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
-        """Return the outputs for a batch: float images [N, C, H, W] are used as they are, uint8 ones normalised."""
+        """Return the outputs for images [N, C, H, W]: float, or uint8, which are normalised first."""
         if torch.compiler.is_compiling() or self._must_run_in_torch(
             "torch.fx traces it" if isinstance(images, fx.Proxy) else None
         ):
-            return self._run_layers(self._given_to_torch(images))
+            return self._run_layers(self._layer_inputs(images))
         return self._forward_in_engine(self.prepare(images))
 
     def _forward_in_engine(self, prepared: torch.Tensor) -> torch.Tensor:
@@ -281,7 +285,7 @@ class Model(nn.Module):
             return empty_outputs(self, prepared)
         if torch.is_grad_enabled():
             tensors = self.tensors()
-            parameters = tensors[0]  # the engine names one that is missing
+            parameters = tensors[0]  # if one is None, the engine raises an error with its name
             if prepared.requires_grad or self._any_requires_grad(parameters):
                 outputs: torch.Tensor = EngineFunction.apply(prepared, self, self._draw_seed(), tensors, *parameters)  # type: ignore[no-untyped-call]
                 return outputs
@@ -296,10 +300,10 @@ class Model(nn.Module):
             held is not None and held.requires_grad and place not in detached for place, held in enumerate(parameters)
         )
 
-    # ---- when PyTorch computes instead
+    # ---- fallback to PyTorch
 
     def _must_run_in_torch(self, reason: str | None = None) -> bool:
-        """Return whether PyTorch must compute a forward, and warn once for each reason."""
+        """Return whether a forward must fall back to PyTorch; warn once for each reason."""
         return self._runs_in_torch(reason or self._reason_for_torch(self.violation()))
 
     def _reason_for_torch(self, violation: Violation | None) -> str | None:
@@ -312,40 +316,40 @@ class Model(nn.Module):
         return reason is not None
 
     def outputs_in_torch(self, images: torch.Tensor, parameters: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Compute the outputs by PyTorch's operations with these parameters; running statistics stay as they are."""
+        """Return the outputs of PyTorch's layers with the given parameters; do not update running statistics."""
         specs = self._network.parameter_specs
         tensors = {spec[0]: held for spec, held in zip(specs, parameters, strict=True)}
         tensors |= {name: buffer.detach().clone() for name, buffer in self.named_buffers()}
         return self._run_layers(images, tensors)
 
     def _run_layers(self, images: Any, tensors: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
-        """Compute the outputs by PyTorch's layers, with these tensors or the layers' own."""
+        """Return the outputs of PyTorch's layers. ``tensors`` replace the layers' own."""
         specs = self._network.parameter_specs
         if tensors is None and self._layer_shapes:
             parameters = self.tensors()[0]
             tensors = {specs[position][0]: parameters[position] for position in self._layer_shapes}
         if not tensors:
             return self._layer_forward(self, images)
-        outputs: torch.Tensor = torch.func.functional_call(_Layers(self), _under("model", tensors), (images,))
+        outputs: torch.Tensor = torch.func.functional_call(_Layers(self), _with_prefix("model", tensors), (images,))
         return outputs
 
-    def _given_to_torch(self, images: Any) -> Any:
-        """Return what the layers take: float images as they are, so that a trace records nothing but the layers."""
+    def _layer_inputs(self, images: Any) -> Any:
+        """Return the input of the layers. Float images are returned unchanged, so that a trace records only layers."""
         is_float = isinstance(images, torch.Tensor) and images.is_floating_point()
         return images if is_float or isinstance(images, fx.Proxy) else self.prepare(images)
 
     def violation(self) -> Violation | None:
-        """Return what has changed in the layers so that the engine may not run, or None."""
+        """Return the reason why the engine must not compute a forward now, or None."""
         return self._rule.violation(self.training)
 
     def check_engine_may_run(self) -> None:
-        """Raise ValueError if a native run would not compute what the layers do now."""
+        """Raise ValueError if the engine would not compute the same as the layers."""
         violation = self.violation()
         if violation is not None:
             raise refused_run(self.name, violation)
 
     def prepare(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
-        """Checked float32 images on the model's device."""
+        """Return images as float32 [N, C, H, W] on the model's device, with uint8 pixels normalised."""
         if not isinstance(images, torch.Tensor | np.ndarray):
             raise TypeError(f"images must be a tensor or an array, got {type(images).__name__}{_set_hint(images)}")
         tensor = as_tensor(images)
@@ -358,7 +362,7 @@ class Model(nn.Module):
         return tensor.to(self.device, torch.float32).contiguous()
 
     def check_images(self, images: torch.Tensor) -> None:
-        """Refuses images of another shape or kind than this model takes."""
+        """Raise ValueError or TypeError if the model does not support the shape or dtype of the images."""
         if images.dim() != 4 or tuple(images.shape[1:]) != self.input_shape:
             expected = ", ".join(map(str, self.input_shape))
             raise ValueError(
@@ -370,7 +374,7 @@ class Model(nn.Module):
 
     @property
     def pixel_normalization(self) -> Normalization:
-        """How uint8 pixels enter: ``normalization``, or pixels / 255 where there is none yet."""
+        """Normalisation of uint8 pixels: ``normalization``, or pixels / 255 if that is None."""
         return self.normalization or UNIT.for_channels(self.input_shape[0])
 
     def engine_forward(
@@ -382,9 +386,9 @@ class Model(nn.Module):
         training: bool | None = None,
         tensors: Tensors | None = None,
     ) -> torch.Tensor:
-        """Run the engine on float32 images; with ``keep`` a backward may follow.
+        """Run the engine on float32 images [N, C, H, W]. ``keep=True`` stores what a backward needs.
 
-        ``training`` and ``tensors`` are by default the model's own.
+        ``training`` and ``tensors`` default to the model's mode and tensors.
         """
         with self._lock:
             engine = self._latest_engine = self.native_engine()
@@ -399,9 +403,9 @@ class Model(nn.Module):
             )
 
     def native_engine(self, kind: str | None = None, threads: int | None = None) -> core.Engine:
-        """Return the engine that executes this model, made when first needed.
+        """Return the engine of this model, which is created on first use.
 
-        ``kind`` and ``threads`` override the model's own.
+        ``kind`` and ``threads`` default to ``self.engine`` and ``self.threads``.
         """
         chosen = choose_engine(self._network, kind or self.engine, self.device)
         key = (chosen, _thread_count(self.threads if threads is None else threads))
@@ -410,23 +414,23 @@ class Model(nn.Module):
         return self._engines[key]
 
     def _forget_forward(self) -> None:
-        """Note that the engine no longer holds the latest forward; a backward of it repeats it first."""
+        """Mark the engine's latest forward as overwritten, so that its backward computes it again first."""
         self._forwards += 1
 
     def _draw_seed(self) -> int:
-        """Dropout follows ``torch.manual_seed`` in a user's own loop."""
+        """Return a seed for dropout from PyTorch's global generator, or 0 if the forward needs none."""
         if not self.draws_dropout(self.training):
             return 0
         return int(torch.randint(2**62, ()).item())
 
     def draws_dropout(self, training: bool) -> bool:
-        """Return whether a forward in this mode draws masks."""
+        """Return whether a forward in this mode draws dropout masks."""
         return self._drops_in_evaluation or (training and self._has_dropout)
 
-    # ---- its tensors
+    # ---- tensors
 
     def _register(self) -> None:
-        """Register new tensors with the seed's values under PyTorch's names."""
+        """Create the tensors, initialised from the seed, and register them in the layers."""
         tensors = self._network.initial_tensors(seed=self.seed)
         for places, registered in zip(self._places(), tensors, strict=True):
             for (held, key), tensor in zip(places, registered, strict=True):
@@ -438,7 +442,10 @@ class Model(nn.Module):
                 held[key] = owners[key]
 
     def _borrow(self, tensors: BorrowedTensors) -> None:
-        """Hold tensors of other modules: where all names are the same, their very dictionaries."""
+        """Register tensors of other modules in the layers.
+
+        If all names and shapes of a layer match, it shares the dictionaries of the other module.
+        """
         for node, places in enumerate(tensors):
             if not places:
                 continue
@@ -456,13 +463,13 @@ class Model(nn.Module):
                 self._layer_shapes[position] = shape
 
     def _refresh(self) -> None:
-        """Hold the tensors that the other modules have now."""
+        """Register the present tensors of the other modules."""
         for (node, suffix), (held, key) in self._borrowed.items():
             own, _ = self._place(node, suffix)
             own[suffix] = held[key]
 
     def _places(self) -> tuple[list[Place], list[Place], list[Place]]:
-        """Return where the modules hold parameters, buffers and counters, in the order of the core."""
+        """Return the places of all parameters, buffers and counters, in the order of the core."""
         network = self._network
         return (
             [self._place(node, name.rpartition(".")[2]) for name, _, node, _ in network.parameter_specs],
@@ -475,14 +482,14 @@ class Model(nn.Module):
         return (layer._parameters if suffix in ("weight", "bias") else layer._buffers), suffix
 
     def tensors(self) -> Tensors:
-        """Return the present parameters, buffers and counters, as the core takes them."""
+        """Return the present parameters, buffers and counters, in the order of the core."""
         parameters, buffers, counters = ([get() for get in getters] for getters in self._getters)
         for position, shape in self._layer_shapes.items():
             parameters[position] = parameters[position].reshape(shape)
         return parameters, buffers, counters
 
     def named_tensors(self) -> dict[str, torch.Tensor]:
-        """Return parameters and buffers in the shapes of the layers, under the names of the nodes."""
+        """Return parameters and buffers by node name, in the shapes that the layers define."""
         specs = [*self._network.parameter_specs, *self._network.buffer_specs]
         parameters, buffers, _ = self.tensors()
         found = {
@@ -495,7 +502,7 @@ class Model(nn.Module):
         return found
 
     def trainable_ranges(self) -> list[tuple[int, int]]:
-        """Return the ranges of the flat arrays whose parameters require gradients, neighbours joined."""
+        """Return the ranges (begin, end) of trainable elements in the flat parameter array, adjacent ones merged."""
         ranges: list[tuple[int, int]] = []
         offset = 0
         for position, parameter in enumerate(self.tensors()[0]):
@@ -510,7 +517,7 @@ class Model(nn.Module):
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Model:
         converted = fn(torch.empty(0)).dtype
         if converted != torch.float32:
-            raise TypeError(f"a Model computes in float32; it can't be converted to {converted}")
+            raise TypeError(f"a Model must have dtype torch.float32, conversion to {converted} is not supported")
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
@@ -518,7 +525,7 @@ class Model(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in self.__dict__.items() if name not in _REBUILT}
-        return {**kept, "_borrowed": {}}  # a copy has tensors of its own
+        return {**kept, "_borrowed": {}}  # a copy owns its tensors
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
@@ -527,26 +534,26 @@ class Model(nn.Module):
 
 
 class _Layers(nn.Module):
-    """The forward of a model in PyTorch, as a module."""
+    """Module whose forward runs the PyTorch layers of a model."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Compute the outputs by PyTorch's layers."""
+        """Return the outputs of PyTorch's layers."""
         return self.model._layer_forward(self.model, images)
 
 
-def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _with_prefix(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
 def refused_run(name: str, violation: Violation) -> ValueError:
-    """Return the error for a native run that would not compute what the layers do now."""
+    """Return the error for a native run that would not compute the same as the layers."""
     return ValueError(
-        f"model '{name}' can't run in mnistcnn's engine: {violation.reason}. Undo that, or call the model in your own "
-        "training loop: the calls run in PyTorch"
+        f"model '{name}' can't run in mnistcnn's engine: {violation.reason}. Undo the change, or call the model in "
+        "your own training loop, where it falls back to PyTorch"
     )
 
 
@@ -558,7 +565,11 @@ def warn_of_torch(name: str, reason: str, *, stacklevel: int) -> None:
 
 
 def choose_engine(network: core.Network, kind: str, device: torch.device) -> str:
-    """Return "lanes" or "aten" for a choice. "auto" prefers lanes; it warns once per reason if aten must do."""
+    """Return the engine to use: "lanes" or "aten".
+
+    "auto" selects lanes on the CPU if it supports the network. Otherwise it selects aten; on the CPU it warns once for
+    each reason.
+    """
     if kind not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(map(repr, ENGINES))}, got {kind!r}")
     if kind != "auto":
@@ -568,14 +579,18 @@ def choose_engine(network: core.Network, kind: str, device: torch.device) -> str
     reason = core.lanes_unsupported_reason(network)
     if reason is None:
         return "lanes"
-    if reason not in _REASONS_GIVEN:
-        _REASONS_GIVEN.add(reason)
-        warnings.warn(f"the aten engine runs this network, because lanes can't: {reason}", EngineWarning, stacklevel=3)
+    if reason not in _WARNED_REASONS:
+        _WARNED_REASONS.add(reason)
+        warnings.warn(
+            f"lanes does not support this network: {reason}; falling back to the slower aten engine",
+            EngineWarning,
+            stacklevel=3,
+        )
     return "aten"
 
 
 def place_of(owner: nn.Module, key: str) -> Place:
-    """Return where a module holds a parameter or buffer."""
+    """Return the dictionary and key under which a module stores a parameter or buffer."""
     return vars(owner)["_parameters" if key in owner._parameters else "_buffers"], key
 
 
@@ -585,23 +600,23 @@ def _shapes(layer: nn.Module) -> dict[str, torch.Size]:
 
 
 def described(op: str, fields: dict[str, Any]) -> str:
-    """Return the fields of a layer that differ from the defaults, as text."""
+    """Return the fields that differ from the defaults of the layer, as text."""
     usual = core.layer_kinds()[op]
     return ", ".join(f"{name}={value}" for name, value in fields.items() if value != usual[name])
 
 
 def frozen(model: nn.Module) -> list[str]:
-    """Return the names of the parameters that are not trained."""
+    """Return the names of the parameters that do not require gradients."""
     return [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
 
 
 def _thread_count(threads: int | None) -> int:
-    """0 stands for all cores."""
+    """Return the core's number of threads, in which 0 means all cores."""
     return 0 if threads is None else whole_number("threads", threads, most=1024)
 
 
 def _set_hint(images: object) -> str:
-    return "; mnistcnn.predict takes an ImageSet, a model its .images" if hasattr(images, "images") else ""
+    return "; pass its .images, or call mnistcnn.predict(model, images)" if hasattr(images, "images") else ""
 
 
 def _shape_hint(tensor: torch.Tensor, input_shape: tuple[int, ...]) -> str:
@@ -610,5 +625,5 @@ def _shape_hint(tensor: torch.Tensor, input_shape: tuple[int, ...]) -> str:
     if tensor.dim() == 3 and input_shape[0] == 1:
         return "; add the channel dimension: images[:, None]"
     if tensor.dim() == 4 and tuple(tensor.shape[1:]) == (*input_shape[1:], input_shape[0]):
-        return "; the channels come first: numpy.moveaxis(images, -1, 1)"
+        return "; move the channels to dimension 1: numpy.moveaxis(images, -1, 1)"
     return ""

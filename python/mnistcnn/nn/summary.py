@@ -1,4 +1,4 @@
-"""What a network consists of and costs, layer by layer."""
+"""Table of the layers of a network: shapes, parameters, multiply-accumulates, memory and receptive fields."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer of a network. ``None`` stands for what a layer doesn't have."""
+    """One layer of a `Summary`. Fields that do not apply to the layer are None."""
 
     name: str
     layer: str
@@ -22,14 +22,14 @@ class LayerRow:
     kernel: tuple[int, int] | None
     parameters: int
     macs: int  # multiply-accumulates for one image
-    receptive_field: int | None  # in pixels of the image; None where all positions are mixed
-    jump: int | None  # the distance in the image of two neighbouring outputs
-    memory_bytes: int  # of the output for one image, in float32
+    receptive_field: int | None  # in pixels of the image; None after layers that mix all positions
+    jump: int | None  # distance of neighbouring outputs, in pixels of the image
+    memory_bytes: int  # of the output for one image, float32
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A table of all layers, as text, as HTML in a notebook, and as ``rows``.
+    """Table of the layers of a network: text in a terminal, HTML in a notebook, data in ``rows``.
 
     Examples
     --------
@@ -48,11 +48,11 @@ class Summary:
     macs: int
     memory_bytes: int  # of all outputs, for one image
     batch_size: int
-    training_bytes: int | None  # what the lanes engine takes to train with such batches; None where it can't run
+    training_bytes: int | None  # of a training step in the lanes engine with this batch size; None if not supported
 
     @classmethod
     def of(cls, model: Model, batch_size: int = 128) -> Summary:
-        """The summary of a model."""
+        """Return the summary of a model."""
         batch_size = whole_number("batch_size", batch_size)
         nodes = model._network.nodes
         return cls(
@@ -70,11 +70,11 @@ class Summary:
 
     @property
     def receptive_field(self) -> int:
-        """The largest receptive field of any layer, in pixels of the image."""
+        """Largest receptive field of all layers, in pixels of the image."""
         return max((row.receptive_field or 0 for row in self.rows), default=0)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """The rows as dictionaries, ready for a DataFrame."""
+        """Return one dictionary per layer, for example for a pandas DataFrame."""
         return [asdict(row) for row in self.rows]
 
     def _title(self) -> str:
@@ -84,7 +84,7 @@ class Summary:
         frozen = self.parameters - self.trainable_parameters
         training = ""
         if self.training_bytes is not None:
-            training = f", {self.training_bytes / 2**20:,.0f} MiB to train in batches of {self.batch_size}"
+            training = f", {self.training_bytes / 2**20:,.0f} MiB to train with batch_size={self.batch_size}"
         return (
             f"{self.parameters:,} parameters{f' ({frozen:,} frozen)' if frozen else ''}, {self.buffers:,} buffers, "
             f"{self.macs:,} MACs, {self.memory_bytes / 1024:,.1f} KiB of activations per image, "
@@ -105,7 +105,7 @@ _HEADINGS = ["name", "layer", "output", "kernel", "parameters", "MACs", "field",
 
 
 def _training_bytes(model: Model, batch_size: int) -> int | None:
-    """Known before any memory is taken."""
+    """Return the memory of a training step in the lanes engine, computed without allocating it."""
     from mnistcnn._internal.native import core
 
     if core.lanes_unsupported_reason(model._network) is not None:

@@ -1,6 +1,7 @@
-"""The published networks. The core holds them (``cpp/mnistcnn/zoo``), layer by layer as their authors wrote them.
+"""The published networks, which the core defines layer by layer as their authors did (``cpp/mnistcnn/zoo``).
 
-Names of layers are the authors', so their state dicts load. The reference lists every network as PyTorch code.
+Layers have the names of the authors' code, so that the authors' state dicts can be loaded. The reference lists every
+network as PyTorch code.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Citation:
-    """Where a network was published. A field is empty if it is not known.
+    """Source of a published network. Unknown fields are empty.
 
     Parameters
     ----------
     project
-        What its author calls the project.
+        Name of the project.
     session
-        The session of the course that set the task.
+        Session of the course that assigned the task.
     file
-        The file, and the class in it.
+        File, and the class in it.
     url
-        The address of the project.
+        URL of the project.
     """
 
     project: str
@@ -44,18 +45,18 @@ class Citation:
 
 @dataclass(frozen=True)
 class PublishedNetwork:
-    """What the zoo knows about a network.
+    """Description of a published network.
 
     Parameters
     ----------
     name
-        The name for `create_model`.
+        Name that `create_model` takes.
     description
-        One sentence.
+        Description in one sentence.
     citation
-        Where it was published.
+        Source of the network.
     normalization
-        How its author normalises pixels.
+        Normalisation of the pixels that its author used.
     """
 
     name: str
@@ -77,7 +78,12 @@ def _networks() -> dict[str, PublishedNetwork]:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Return the names of the published networks, all or those that match a pattern such as ``"session7*"``.
+    """Return the names of the published networks.
+
+    Parameters
+    ----------
+    pattern
+        Shell-style pattern that the names must match, such as ``"session7*"``.
 
     Examples
     --------
@@ -89,7 +95,7 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def published_network(name: str) -> PublishedNetwork:
-    """Return description, citation and normalization of a published network.
+    """Return the description, citation and normalisation of a published network.
 
     Examples
     --------
@@ -102,7 +108,7 @@ def published_network(name: str) -> PublishedNetwork:
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError unless there is a published network of this name."""
+    """Raise ValueError unless ``name`` is a published network."""
     if name not in _networks():
         hint = did_you_mean(name, _networks()) or "."
         raise ValueError(f"there is no model {name!r}{hint} Choose from: {', '.join(_networks())}")
@@ -115,21 +121,27 @@ def create_model(
     *,
     seed: int = 0,
 ) -> Model:
-    """Return a published network with fresh weights.
+    """Return a published network with newly initialised weights.
 
-    Pixels are normalised with MNIST's mean and deviation (``assignment7_model8``: pixels / 255, as its author did);
-    set ``model.normalization`` to change that, or to None to take the training set's.
+    uint8 pixels are normalised with the mean and standard deviation of MNIST (``assignment7_model8``: pixels / 255, as
+    its author did). To change this, set ``model.normalization``. With None, `train` uses the statistics of the training
+    set.
 
     Parameters
     ----------
     name
-        One of `list_models`.
+        Name of the network: one of `list_models`.
     num_classes
         Number of classes.
     in_channels
-        Number of channels of an image; its size is 28 x 28.
+        Number of channels of an image. Images are 28 x 28 pixels.
     seed
-        Determines the weights.
+        Seed of the initial weights.
+
+    Raises
+    ------
+    ValueError
+        If there is no network of this name.
 
     Examples
     --------

@@ -59,7 +59,7 @@ __all__ = [
     "StepLR",
 ]
 
-# Names of torch.optim.lr_scheduler, and the call that does the same.
+# Names in torch.optim.lr_scheduler -> the equivalent call here
 _INSTEAD = {"CosineAnnealingLR": "CosineAnnealing(t_max=..., per_step=False)"}
 
 

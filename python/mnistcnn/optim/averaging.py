@@ -1,4 +1,4 @@
-"""Averages of weights as values: what is kept beside a model while it trains, and when the model gets it.
+"""Weight averaging: averages that are updated during training and copied into the model at its end.
 
 >>> import mnistcnn
 >>> from mnistcnn.optim import averaging
@@ -31,20 +31,20 @@ class Averaging(Value, abstract=True):
 
 @dataclass(frozen=True, repr=False)
 class EMA(Averaging):
-    """The exponential moving average of the weights, as ``torch.optim.swa_utils.AveragedModel`` with an EMA.
+    """Exponential moving average of the weights; equivalent to ``torch.optim.swa_utils.AveragedModel`` with an EMA.
 
-    Validations look at the averages; at the end of the training the model gets them.
+    Validation uses the averaged weights. They are copied into the model at the end of training.
 
     Parameters
     ----------
     decay
-        The share of the average that an update keeps.
+        Weight of the old average in an update; the new weights get ``1 - decay``.
     every
-        How many steps lie between two updates.
+        Number of steps between updates.
     warm_up
-        Whether the decay is at most (1 + n) / (10 + n) after n updates, so that short trainings forget their start.
+        Whether to limit the decay to (1 + n) / (10 + n) after n updates, so that the initial weights lose influence.
     buffers
-        Whether the running statistics of norms are averaged too; otherwise the model's own stay.
+        Whether to average the running statistics of normalisation layers too. False: keep the model's own.
 
     Examples
     --------
@@ -68,15 +68,15 @@ class EMA(Averaging):
 class SWA(Averaging):
     """Stochastic weight averaging: the mean of the weights at the ends of epochs.
 
-    At the end of the training the model gets the mean, and its running statistics are measured anew over the training
-    set, as ``torch.optim.swa_utils.update_bn`` does. Validations before that look at the ordinary weights.
+    At the end of training the mean is copied into the model, and the running statistics are recomputed on the training
+    set, as in ``torch.optim.swa_utils.update_bn``. Validation during training uses the weights without averaging.
 
     Parameters
     ----------
     start_epoch
-        The first epoch whose weights take part, counted from 1.
+        First epoch whose weights are averaged, counted from 1.
     every
-        How many epochs lie between two updates.
+        Number of epochs between updates.
 
     Examples
     --------
@@ -95,9 +95,17 @@ class SWA(Averaging):
 
 @dataclass(frozen=True, repr=False)
 class Lookahead(Averaging):
-    """Every ``k`` steps, slow weights go the share ``alpha`` of the way to the fast ones, which go on from there.
+    """Lookahead (Zhang et al., 2019): slow weights that follow the optimizer's fast weights.
 
-    Validations look at the slow weights, and the model has them in the end (Zhang et al., 2019).
+    Every ``k`` steps, ``slow = slow + alpha * (fast - slow)``, and the fast weights are set to the slow ones.
+    Validation uses the slow weights. They are copied into the model at the end of training.
+
+    Parameters
+    ----------
+    k
+        Number of steps between updates.
+    alpha
+        Step size of the slow weights, between 0 and 1.
 
     Examples
     --------
@@ -115,16 +123,16 @@ class Lookahead(Averaging):
 
 
 def check(averaging: Averaging | None, epochs: int) -> None:
-    """Refuses an average that a run would never begin."""
+    """Raise ValueError if the averaging would start after the last epoch."""
     if isinstance(averaging, SWA) and averaging.start_epoch > epochs:
-        raise ValueError(f"{averaging!r} begins after the run's {epochs} epochs; give a smaller start_epoch")
+        raise ValueError(f"{averaging!r} begins after the run's {epochs} epochs; start_epoch must be at most {epochs}")
 
 
-# ---- on the way to the core
+# ---- conversion for the core
 
 
 def settings(averaging: Averaging | None) -> dict[str, Any] | None:
-    """Return what ``core.TrainingRun`` and ``core.Averaging`` take."""
+    """Return the settings for ``core.TrainingRun`` and ``core.Averaging``."""
     if averaging is None:
         return None
     if not isinstance(averaging, Averaging):
@@ -133,7 +141,7 @@ def settings(averaging: Averaging | None) -> dict[str, Any] | None:
 
 
 def native(averaging: Averaging, model: Model) -> core.Averaging:
-    """Return averages by themselves, outside of a run; they start from the model's present weights."""
+    """Return averages outside of a run, initialised with the present weights of the model."""
     from mnistcnn._internal.native import core
 
     described = settings(averaging)
@@ -143,7 +151,7 @@ def native(averaging: Averaging, model: Model) -> core.Averaging:
 
 @contextmanager
 def averaged(native: core.Averaging | None, model: Model) -> Iterator[None]:
-    """Exchange the model's weights for the averaged ones that validations use, and back at the end."""
+    """Exchange the weights of the model for the averages that validation uses, and restore them on exit."""
     if native is None or not native.used_for_validation or not native.ready:
         yield
         return

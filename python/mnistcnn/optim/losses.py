@@ -1,7 +1,7 @@
-"""Losses and mixtures as values: what training makes small, and how images and labels are mixed.
+"""Losses that training minimises, and methods that mix the images and labels of a batch.
 
-The loss of a batch is PyTorch's mean; what is reported for an epoch is the sum of these means times their images,
-divided by all images.
+The loss of a batch is the mean over its images, as in PyTorch. The loss of an epoch is the mean of the losses of its
+batches, weighted by the number of images.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ class _LabelLoss(Loss, abstract=True):
 
 
 class NLL(_LabelLoss):
-    """The negative log-likelihood of the labels, for networks that end in log-probabilities.
+    """Negative log-likelihood for networks that end in log-probabilities.
 
-    As ``torch.nn.functional.nll_loss``, with the label smoothing of ``cross_entropy``.
+    Equivalent to ``torch.nn.NLLLoss``, with the label smoothing of ``torch.nn.CrossEntropyLoss``.
 
     Parameters
     ----------
     label_smoothing
-        The share of the target that is spread evenly over all classes.
+        Fraction of the target probability that is spread evenly over all classes, as in PyTorch.
     class_weights
-        One per class. The mean over a batch is then the weighted mean, as PyTorch's.
+        Weight of each class; the loss of a batch is then the weighted mean, as in PyTorch. Default: None, all equal.
 
     Examples
     --------
@@ -62,14 +62,14 @@ class NLL(_LabelLoss):
 
 
 class CrossEntropy(_LabelLoss):
-    """The cross-entropy of logits and labels, as ``torch.nn.functional.cross_entropy``.
+    """Cross-entropy for networks that end in logits; equivalent to ``torch.nn.CrossEntropyLoss``.
 
     Parameters
     ----------
     label_smoothing
-        The share of the target that is spread evenly over all classes.
+        Fraction of the target probability that is spread evenly over all classes, as in PyTorch.
     class_weights
-        One per class. The mean over a batch is then the weighted mean, as PyTorch's.
+        Weight of each class; the loss of a batch is then the weighted mean, as in PyTorch. Default: None, all equal.
 
     Examples
     --------
@@ -81,21 +81,21 @@ class CrossEntropy(_LabelLoss):
 
 @dataclass(frozen=True, repr=False)
 class Distillation(Loss):
-    """A student learns the labels and, softened by a temperature, what a trained teacher says.
+    """Knowledge distillation (Hinton, Vinyals and Dean, 2015): learn the labels and the outputs of a trained teacher.
 
-    The loss is ``weight * temperature**2 * KL(teacher || student) + (1 - weight) * the loss of the labels`` (Hinton,
-    Vinyals and Dean, 2015). The teacher sees the images that the student sees, normalised in its own way.
+    The loss is ``weight * temperature**2 * KL(teacher || student) + (1 - weight) * label_loss``. Teacher and student
+    get the same images, each with its own normalisation.
 
     Parameters
     ----------
     teacher
-        A `Model`, or anything with ``.models``, whose softened probabilities are averaged.
+        A `Model`, or an object with a list ``.models``, whose softened probabilities are averaged.
     temperature
-        Divides the outputs of both before the softmax.
+        Divisor of the outputs of teacher and student before the softmax.
     weight
-        The share of the teacher.
+        Weight of the teacher's term, between 0 and 1.
     label_smoothing
-        Of the loss of the labels.
+        Label smoothing of the loss of the labels.
 
     Examples
     --------
@@ -115,13 +115,13 @@ class Distillation(Loss):
         self._set("label_smoothing", finite_number("label_smoothing", self.label_smoothing, most=1))
 
     def __repr__(self) -> str:
-        """With the teachers' names instead of all of their layers."""
+        """Show the names of the teachers instead of all of their layers."""
         names = [_name(each) for each in _models(self.teacher)]
         rest = super().__repr__().rpartition(f"teacher={self.teacher!r}")[2]
         return f"Distillation(teacher={names[0] if len(names) == 1 else names!r}{rest}"
 
     def _compared(self, name: str) -> Any:
-        """Teachers are the same if their networks and weights are."""
+        """Return a digest of networks and weights for teachers."""
         if name != "teacher":
             return super()._compared(name)
         return ", ".join(map(_fingerprint, _models(self.teacher)))
@@ -129,10 +129,15 @@ class Distillation(Loss):
 
 @dataclass(frozen=True, repr=False)
 class Mixup(Mixing):
-    """Every image of a batch becomes a weighted sum of itself and another one, and so do their losses.
+    """Mixup (Zhang et al., 2018): replace each image by a weighted sum of itself and another image of the batch.
 
-    The share is drawn from Beta(alpha, alpha) once per batch (Zhang et al., 2018). An answer counts as correct when it
-    is the label with the larger share.
+    The losses of the two labels get the same weights, which are drawn from Beta(alpha, alpha) once per batch. For the
+    training accuracy, the label with the larger weight is the correct one.
+
+    Parameters
+    ----------
+    alpha
+        Parameter of the Beta distribution; larger values mix more strongly.
 
     Examples
     --------
@@ -149,7 +154,14 @@ class Mixup(Mixing):
 
 @dataclass(frozen=True, repr=False)
 class CutMix(Mixing):
-    """A box of another image of the batch is pasted into every image; the labels share by area (Yun et al., 2019).
+    """CutMix (Yun et al., 2019): paste a box of another image of the batch into each image.
+
+    The losses of the two labels are weighted by area. The area is drawn from Beta(alpha, alpha) once per batch.
+
+    Parameters
+    ----------
+    alpha
+        Parameter of the Beta distribution of the area that is kept.
 
     Examples
     --------
@@ -164,39 +176,45 @@ class CutMix(Mixing):
         self._set("alpha", positive_number("alpha", self.alpha))
 
 
-# ---- on the way to the core: what doesn't fit the model is told before any work
+# ---- conversion for the core, with checks against the model before training starts
 
 
 def fitting_kind(model: Model, loss: str = "auto") -> str:
-    """The loss of the labels that fits what a model's outputs mean: "nll" or "cross_entropy"."""
+    """Return the loss of the labels for the outputs of a model: "nll" or "cross_entropy".
+
+    Raise ValueError if ``loss`` does not fit the outputs.
+    """
     choice("loss", loss, NAMES)
     if loss == "nll" and model.outputs != "log_probabilities":
         raise ValueError(
-            f"loss='nll' needs log-probabilities, but model '{model.name}' gives {model.outputs}; use 'auto'"
+            f"loss='nll' requires log-probabilities, but model '{model.name}' returns {model.outputs}; use loss='auto'"
         )
     if loss != "auto":
         return loss
     if model.outputs == "probabilities":
         raise ValueError(
-            f"model '{model.name}' ends in Softmax; end it with LogSoftmax() or with logits, or say "
-            "loss='cross_entropy' to treat the probabilities as logits, as some scripts do"
+            f"model '{model.name}' ends in Softmax; end it with LogSoftmax() or with logits, or pass "
+            "loss='cross_entropy' to treat the probabilities as logits"
         )
     return "nll" if model.outputs == "log_probabilities" else "cross_entropy"
 
 
 def native(loss: str | Loss, model: Model, label_smoothing: float = 0.0) -> core.Loss:
-    """What ``core.TrainingRun`` takes; a name, or a value without a smoothing of its own, gets ``label_smoothing``."""
+    """Return the loss for ``core.TrainingRun``.
+
+    ``label_smoothing`` applies to names and to losses without label smoothing of their own.
+    """
     from mnistcnn._internal.native import core
 
     smoothing = finite_number("label_smoothing", label_smoothing, most=1)
     own = getattr(loss, "label_smoothing", 0.0)
     if own and smoothing and own != smoothing:
-        raise ValueError(f"label_smoothing={smoothing} contradicts {loss!r}; give only one of them")
+        raise ValueError(f"label_smoothing={smoothing} contradicts {loss!r}; pass only one of them")
     weights = getattr(loss, "class_weights", None)
     if weights is not None and len(weights) != model.num_classes:
         raise ValueError(
-            f"class_weights has {len(weights)} numbers, but model '{model.name}' tells {model.num_classes} classes "
-            "apart; give one per class"
+            f"class_weights must have one number per class, got {len(weights)} numbers for the {model.num_classes} "
+            f"classes of model '{model.name}'"
         )
     taught = loss if isinstance(loss, Distillation) else None
     return core.Loss(
@@ -210,7 +228,7 @@ def native(loss: str | Loss, model: Model, label_smoothing: float = 0.0) -> core
 
 
 def native_mixing(mixing: Mixing | None, model: Model, batch_size: int) -> core.Mixing | None:
-    """What ``core.TrainingRun`` takes."""
+    """Return the mixing for ``core.TrainingRun``."""
     from mnistcnn._internal.native import core
 
     if mixing is None:
@@ -218,9 +236,9 @@ def native_mixing(mixing: Mixing | None, model: Model, batch_size: int) -> core.
     if not isinstance(mixing, Mixing):
         raise TypeError(f"mixing must be a Mixup, a CutMix or None, got {mixing!r}")
     if model.num_classes < 2:
-        raise ValueError(f"{mixing!r} mixes labels, but model '{model.name}' knows a single class")
+        raise ValueError(f"{mixing!r} requires at least 2 classes, but model '{model.name}' has 1")
     if batch_size < 2:
-        raise ValueError(f"{mixing!r} mixes the images of a batch; batch_size must be at least 2, got {batch_size}")
+        raise ValueError(f"batch_size must be at least 2 with mixing={mixing!r}, got {batch_size}")
     return core.Mixing("mixup" if isinstance(mixing, Mixup) else "cutmix", alpha=mixing.alpha)
 
 
@@ -260,17 +278,17 @@ def _teachers(loss: Distillation, student: Model) -> list[core.ModelView]:
 
     models = _models(loss.teacher)
     if not models or not all(isinstance(each, Model) for each in models):
-        raise TypeError(f"a teacher must be an mnistcnn.Model or have .models, got {type(loss.teacher).__name__}")
+        raise TypeError(f"teacher must be an mnistcnn.Model or have a list .models, got {type(loss.teacher).__name__}")
     return [_teacher(each, student) for each in models]
 
 
 def _teacher(teacher: Model, student: Model) -> core.ModelView:
-    """Return the teacher with an engine of its own, so that it may be used elsewhere meanwhile."""
+    """Return the teacher with an engine of its own, so that other threads can use the model meanwhile."""
     from mnistcnn._internal.native import core
     from mnistcnn.nn.model import choose_engine
 
     if teacher is student:
-        raise ValueError(f"model '{student.name}' can't be its own teacher; give a trained copy: copy.deepcopy(model)")
+        raise ValueError(f"model '{student.name}' can't be its own teacher; pass a trained copy: copy.deepcopy(model)")
     for what in ("input_shape", "num_classes", "device"):
         its, wanted = getattr(teacher, what), getattr(student, what)
         if its != wanted:

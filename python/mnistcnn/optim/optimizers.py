@@ -1,6 +1,6 @@
-"""Optimizers as values: what to do, not the state of doing it.
+"""Settings of the optimizers; the state of a run is in the core.
 
-All do the arithmetic of their namesakes in ``torch.optim``, in one pass over all parameters.
+Each optimizer has the arithmetic of the class of the same name in ``torch.optim``, in one pass over all parameters.
 """
 
 from __future__ import annotations
@@ -21,21 +21,29 @@ _EXCLUDABLE = ("bias", "norm")
 
 @dataclass(frozen=True, repr=False)
 class Optimizer(Value, abstract=True):
-    """What all optimizers have in common.
+    """Base class of the optimizers.
 
     Parameters
     ----------
     lr
-        The learning rate; a schedule of the training replaces it step by step.
+        Learning rate; a schedule may change it in every step.
     decay_exclude
-        What weight decay and ``l1`` leave alone: ``"bias"`` (every bias), ``"norm"`` (weights and biases of norms).
+        Parameters without weight decay and ``l1``: ``"bias"`` (all biases), ``"norm"`` (weights and biases of
+        normalisation layers).
     l1
-        Adds the gradient of ``l1`` times the sum of all absolute values, as if that were part of the loss. The losses
-        that are reported stay without it.
+        Factor of an L1 penalty: the gradient of ``l1`` times the sum of absolute values is added. Reported losses do
+        not include the penalty.
     clip_norm
-        Scales the gradients of all parameters together to at most this length, as ``clip_grad_norm_``.
+        Maximum norm of the gradients of all parameters together, as in ``torch.nn.utils.clip_grad_norm_``. Default:
+        None, no limit.
     clip_value
-        Bounds every single gradient, after ``clip_norm``.
+        Maximum absolute value of each element of the gradients, applied after ``clip_norm``. Default: None, no limit.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.optim.SGD(lr=0.1, clip_norm=1.0, decay_exclude=("bias", "norm"))
+    SGD(lr=0.1, decay_exclude=('bias', 'norm'), clip_norm=1.0)
     """
 
     lr: float = 0.01
@@ -60,14 +68,29 @@ class Optimizer(Value, abstract=True):
         self._set("decay_exclude", _excluded(self.decay_exclude))
 
     def __repr__(self) -> str:
-        """The learning rate, and what differs from the defaults."""
+        """Show the learning rate and the fields that differ from their defaults."""
         shown = [each for each in fields(self) if each.name == "lr" or getattr(self, each.name) != each.default]
         return f"{type(self).__name__}({', '.join(f'{each.name}={getattr(self, each.name)!r}' for each in shown)})"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class SGD(Optimizer):
-    """Stochastic gradient descent, with the arithmetic of ``torch.optim.SGD``.
+    """Stochastic gradient descent; equivalent to ``torch.optim.SGD``.
+
+    The parameters of `Optimizer` are accepted too.
+
+    Parameters
+    ----------
+    lr
+        Learning rate.
+    momentum
+        Decay rate of the momentum buffer.
+    dampening
+        Fraction of each gradient that is not added to the momentum buffer.
+    weight_decay
+        Factor of the parameters that is added to the gradients (L2 penalty).
+    nesterov
+        Whether to use Nesterov momentum. Requires a momentum above 0 and no dampening.
 
     Examples
     --------
@@ -87,7 +110,10 @@ class SGD(Optimizer):
         super().__post_init__()
         self._set("dampening", any_number("dampening", self.dampening))
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
-            raise ValueError("nesterov=True needs a momentum above 0 and dampening=0")
+            raise ValueError(
+                f"nesterov=True requires momentum above 0 and dampening=0, got momentum={self.momentum} and "
+                f"dampening={self.dampening}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -105,7 +131,22 @@ class _AdamLike(Optimizer):
 
 @dataclass(frozen=True, repr=False)
 class Adam(_AdamLike):
-    """``torch.optim.Adam``: weight decay is added to the gradients.
+    """Adam; equivalent to ``torch.optim.Adam``. Weight decay is added to the gradients.
+
+    The parameters of `Optimizer` are accepted too.
+
+    Parameters
+    ----------
+    lr
+        Learning rate.
+    betas
+        Decay rates of the running means of the gradient and of its square.
+    eps
+        Added to the denominator for numerical stability.
+    weight_decay
+        Factor of the parameters that is added to the gradients (L2 penalty).
+    amsgrad
+        Whether to use the AMSGrad variant, which divides by the maximum of the second moments so far.
 
     Examples
     --------
@@ -121,7 +162,22 @@ class Adam(_AdamLike):
 
 @dataclass(frozen=True, repr=False)
 class AdamW(_AdamLike):
-    """``torch.optim.AdamW``: weight decay shrinks the parameters themselves.
+    """Adam with decoupled weight decay; equivalent to ``torch.optim.AdamW``.
+
+    The parameters of `Optimizer` are accepted too.
+
+    Parameters
+    ----------
+    lr
+        Learning rate.
+    betas
+        Decay rates of the running means of the gradient and of its square.
+    eps
+        Added to the denominator for numerical stability.
+    weight_decay
+        Decoupled weight decay: each step multiplies the parameters by ``1 - lr * weight_decay``.
+    amsgrad
+        Whether to use the AMSGrad variant, which divides by the maximum of the second moments so far.
 
     Examples
     --------
@@ -138,7 +194,24 @@ class AdamW(_AdamLike):
 
 @dataclass(frozen=True, repr=False)
 class NAdam(_AdamLike):
-    """``torch.optim.NAdam``: Adam with Nesterov's momentum.
+    """Adam with Nesterov momentum; equivalent to ``torch.optim.NAdam``.
+
+    The parameters of `Optimizer` are accepted too.
+
+    Parameters
+    ----------
+    lr
+        Learning rate.
+    betas
+        Decay rates of the running means of the gradient and of its square.
+    eps
+        Added to the denominator for numerical stability.
+    weight_decay
+        Factor of the weight decay; see ``decoupled_weight_decay``.
+    momentum_decay
+        Decay rate of the momentum schedule.
+    decoupled_weight_decay
+        Whether weight decay shrinks the parameters, as in AdamW, instead of being added to the gradients.
 
     Examples
     --------
@@ -157,7 +230,25 @@ class NAdam(_AdamLike):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class RMSprop(Optimizer):
-    """``torch.optim.RMSprop``: each gradient is divided by the root of its square's running mean.
+    """RMSprop; equivalent to ``torch.optim.RMSprop``.
+
+    Each gradient is divided by the square root of the running mean of its square. The
+    parameters of `Optimizer` are accepted too.
+
+    Parameters
+    ----------
+    lr
+        Learning rate.
+    alpha
+        Decay rate of the running mean of the squared gradient.
+    eps
+        Added to the denominator for numerical stability.
+    weight_decay
+        Factor of the parameters that is added to the gradients (L2 penalty).
+    momentum
+        Decay rate of the momentum buffer.
+    centered
+        Whether to divide by an estimate of the standard deviation of the gradient instead of its root mean square.
 
     Examples
     --------
@@ -178,7 +269,23 @@ class RMSprop(Optimizer):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Adagrad(Optimizer):
-    """``torch.optim.Adagrad``: each gradient is divided by the root of all its squares so far.
+    """Adagrad; equivalent to ``torch.optim.Adagrad``.
+
+    Each gradient is divided by the square root of the sum of its squares so far. The
+    parameters of `Optimizer` are accepted too.
+
+    Parameters
+    ----------
+    lr
+        Learning rate.
+    lr_decay
+        Decay of the learning rate: step n, counted from 0, uses ``lr / (1 + n * lr_decay)``.
+    weight_decay
+        Factor of the parameters that is added to the gradients (L2 penalty).
+    initial_accumulator_value
+        Initial value of the sum of squared gradients.
+    eps
+        Added to the denominator for numerical stability.
 
     Examples
     --------
@@ -197,10 +304,37 @@ class Adagrad(Optimizer):
 
 @dataclass(frozen=True, repr=False)
 class Muon(Optimizer):
-    """``torch.optim.Muon`` for the weights of convolutions and linear layers, AdamW for biases, norms and slopes.
+    """Muon for weights of convolutions and linear layers, AdamW for all other parameters.
 
-    A convolution's weight [out, in, height, width] is taken as the matrix [out, in * height * width]. Schedules move
-    ``adam_lr`` in proportion to ``lr``.
+    Equivalent to ``torch.optim.Muon`` and ``torch.optim.AdamW``. The weight of a convolution, [out, in, height,
+    width], is used as the matrix [out, in * height * width]. The parameters of `Optimizer` are accepted too.
+
+    Parameters
+    ----------
+    lr
+        Learning rate of Muon. Schedules scale ``adam_lr`` in proportion.
+    momentum
+        Decay rate of the momentum buffer.
+    weight_decay
+        Decoupled weight decay of the weights that Muon updates.
+    nesterov
+        Whether to use Nesterov momentum.
+    ns_coefficients
+        Coefficients of the Newton-Schulz iteration.
+    eps
+        Added to the norm of the update for numerical stability.
+    ns_steps
+        Number of Newton-Schulz iterations.
+    adjust_lr_fn
+        Scaling of the learning rate by the shape of the matrix: ``"original"`` or ``"match_rms_adamw"``.
+    adam_lr
+        Learning rate of AdamW.
+    adam_betas
+        Decay rates of AdamW's running means of the gradient and of its square.
+    adam_eps
+        Added to AdamW's denominator for numerical stability.
+    adam_weight_decay
+        Decoupled weight decay of the parameters that AdamW updates.
 
     Examples
     --------
@@ -236,11 +370,11 @@ class Muon(Optimizer):
             raise ValueError(f"adjust_lr_fn must be 'original' or 'match_rms_adamw', got {self.adjust_lr_fn!r}")
 
 
-# ---- on the way to the core
+# ---- conversion for the core
 
 
 def settings(optimizer: Optimizer) -> dict[str, Any]:
-    """What ``core.Optimizer`` takes: the rule and its numbers, without the learning rate, which comes step by step."""
+    """Return the settings for ``core.Optimizer``. The learning rate is passed with each step instead."""
     values = {each.name: getattr(optimizer, each.name) for each in fields(optimizer)}
     for name in ("lr", "decay_exclude"):
         del values[name]
@@ -269,7 +403,7 @@ def _muon_settings(optimizer: Muon) -> dict[str, Any]:
 
 
 def undecayed_ranges(optimizer: Optimizer, network: core.Network) -> list[tuple[int, int]]:
-    """The stretches of the flat memory that weight decay and l1 leave alone."""
+    """Return the ranges (begin, end) of the flat parameter array without weight decay and l1."""
     nodes = network.nodes
     ranges = []
     for name, shape, node, offset in network.parameter_specs:
@@ -291,5 +425,5 @@ def _excluded(names: object) -> tuple[str, ...]:
     if isinstance(names, str):
         names = (names,)
     if not isinstance(names, tuple | list) or any(name not in _EXCLUDABLE for name in names):
-        raise ValueError(f"decay_exclude may name {', '.join(map(repr, _EXCLUDABLE))}, got {names!r}")
+        raise ValueError(f"decay_exclude must contain only {', '.join(map(repr, _EXCLUDABLE))}, got {names!r}")
     return tuple(names)

@@ -1,8 +1,8 @@
-"""Schedules as values: the learning rate, and the momentum, of every step.
+"""Schedules of the learning rate and the momentum.
 
-A schedule holds no state. The rates of an epoch are a function of the plan of the run, of the number of the epoch and
-of the records of the epochs before it, so that a resumed run continues exactly. The numbers are those of
-``torch.optim.lr_scheduler``. Schedules in closed form are computed by the core (``train/schedule.cpp``).
+A schedule has no state. The rates of an epoch depend only on the plan of the run, the epoch and the records of earlier
+epochs, so that a resumed run gets the same rates. The values are those of ``torch.optim.lr_scheduler``. The core
+computes schedules with a closed form (``train/schedule.cpp``).
 """
 
 from __future__ import annotations
@@ -18,62 +18,96 @@ if TYPE_CHECKING:
     from mnistcnn._internal.native import core
     from mnistcnn.training.history import EpochRecord
 
-JUDGES = ("validation_accuracy", "validation_loss")  # what may say which epoch is the best
+JUDGES = ("validation_accuracy", "validation_loss")  # metrics that may select the best epoch
 MONITORS = (*JUDGES, "train_accuracy", "train_loss")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a schedule needs to know of a run."""
+    """Properties of a run that a schedule depends on.
 
-    learning_rate: float  # the optimizer's own
-    epochs: int  # of the whole run
-    steps: int  # of each epoch
-    momentum: float | None = None  # the optimizer's own, or its beta1; None for one that has neither
+    Parameters
+    ----------
+    learning_rate
+        Learning rate of the optimizer.
+    epochs
+        Number of epochs of the run.
+    steps
+        Number of steps per epoch.
+    momentum
+        Momentum or beta1 of the optimizer. None: the optimizer has neither.
+    """
+
+    learning_rate: float
+    epochs: int
+    steps: int
+    momentum: float | None = None
 
 
 class Rates(NamedTuple):
-    """One number per step of an epoch."""
+    """Learning rates and momenta of the steps of an epoch.
+
+    Parameters
+    ----------
+    learning_rates
+        Learning rate of each step.
+    momenta
+        Momentum of each step. None: the optimizer's own.
+    """
 
     learning_rates: list[float]
-    momenta: list[float] | None = None  # None: the optimizer's own
+    momenta: list[float] | None = None
 
 
 @dataclass(frozen=True, repr=False)
 class Schedule(Value, abstract=True):
-    """The base of all schedules. One of your own overrides `epoch_rate`, or `rates` if the steps differ."""
+    """Base class of the schedules.
+
+    A subclass overrides `epoch_rate`, or `rates` if the steps of an epoch differ. Epochs are counted from 0.
+    """
 
     def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
-        """The learning rate of an epoch, counted from 0; ``records`` are those of the epochs before it."""
-        raise NotImplementedError(f"{type(self).__name__} has no epoch_rate")
+        """Return the learning rate of an epoch. ``records`` are the records of the earlier epochs."""
+        raise NotImplementedError(f"{type(self).__name__} must override epoch_rate or rates")
 
     def rates(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> Rates:
-        """What every step of an epoch gets."""
+        """Return the learning rate, and the momentum if it changes, of each step of an epoch."""
         return Rates([self.epoch_rate(plan, epoch, records)] * plan.steps)
 
     def check(self, plan: Plan) -> None:
-        """Refuses a run that this schedule can't plan."""
+        """Raise ValueError if the schedule does not support the run."""
 
     @property
     def monitored(self) -> str | None:
-        """The number of `EpochRecord` that it looks at."""
+        """Name of the field of `EpochRecord` that the schedule depends on, or None."""
         return None
 
     @property
     def depends_on_epochs(self) -> bool:
-        """Whether a longer run would have begun otherwise."""
+        """Whether the rates of an epoch depend on the total number of epochs."""
         return False
 
 
 @dataclass(frozen=True, repr=False)
 class ConstantLR(Schedule):
-    """The learning rate times ``factor`` for the first ``total_iters`` epochs; by default the learning rate as it is.
+    """Constant learning rate, multiplied by ``factor`` in the first ``total_iters`` epochs.
+
+    Equivalent to ``torch.optim.lr_scheduler.ConstantLR``, with other defaults.
+
+    Parameters
+    ----------
+    factor
+        Factor of the learning rate in the first epochs.
+    total_iters
+        Number of epochs in which the factor applies. Default: 0, so that the learning rate is constant.
 
     Examples
     --------
     >>> import mnistcnn
-    >>> mnistcnn.recipe("assignment7_model8").replace(schedule=mnistcnn.optim.ConstantLR()).schedule
-    ConstantLR()
+    >>> plan = mnistcnn.optim.Plan(learning_rate=0.5, epochs=5, steps=1)
+    >>> schedule = mnistcnn.optim.ConstantLR(factor=0.5, total_iters=2)
+    >>> [round(schedule.epoch_rate(plan, epoch, []), 4) for epoch in range(5)]
+    [0.25, 0.25, 0.5, 0.5, 0.5]
     """
 
     factor: float = 1.0
@@ -84,20 +118,29 @@ class ConstantLR(Schedule):
         _whole(self, "total_iters", least=0)
 
     def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
-        """The same, but for the first epochs."""
+        """Return the learning rate of an epoch."""
         return _native(self, ConstantLR).epoch_rate(_native_plan(plan), epoch)
 
 
 @dataclass(frozen=True, repr=False)
 class StepLR(Schedule):
-    """Times ``gamma`` after every ``step_size`` epochs.
+    """Learning rate that is multiplied by ``gamma`` every ``step_size`` epochs.
+
+    Equivalent to ``torch.optim.lr_scheduler.StepLR``.
+
+    Parameters
+    ----------
+    step_size
+        Number of epochs between changes.
+    gamma
+        Factor of the learning rate.
 
     Examples
     --------
     >>> import mnistcnn
-    >>> from mnistcnn.optim.schedules import Plan
-    >>> plan = Plan(learning_rate=0.5, epochs=5, steps=1)
-    >>> [mnistcnn.optim.StepLR(2, 0.5).epoch_rate(plan, epoch, []) for epoch in range(5)]
+    >>> plan = mnistcnn.optim.Plan(learning_rate=0.5, epochs=5, steps=1)
+    >>> schedule = mnistcnn.optim.StepLR(2, 0.5)
+    >>> [round(schedule.epoch_rate(plan, epoch, []), 4) for epoch in range(5)]
     [0.5, 0.5, 0.25, 0.25, 0.125]
     """
 
@@ -109,13 +152,31 @@ class StepLR(Schedule):
         _numbers(self, "gamma")
 
     def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
-        """Lower after every few epochs."""
+        """Return the learning rate of an epoch."""
         return _native(self, StepLR).epoch_rate(_native_plan(plan), epoch)
 
 
 @dataclass(frozen=True, repr=False)
 class MultiStepLR(Schedule):
-    """Times ``gamma`` after each of the ``milestones``, numbers of epochs."""
+    """Learning rate that is multiplied by ``gamma`` after each of several epochs.
+
+    Equivalent to ``torch.optim.lr_scheduler.MultiStepLR``.
+
+    Parameters
+    ----------
+    milestones
+        Numbers of epochs after which the learning rate changes.
+    gamma
+        Factor of the learning rate.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> plan = mnistcnn.optim.Plan(learning_rate=0.5, epochs=5, steps=1)
+    >>> schedule = mnistcnn.optim.MultiStepLR([2, 4], 0.5)
+    >>> [round(schedule.epoch_rate(plan, epoch, []), 4) for epoch in range(5)]
+    [0.5, 0.5, 0.25, 0.25, 0.125]
+    """
 
     milestones: tuple[int, ...]
     gamma: float = 0.1
@@ -128,13 +189,29 @@ class MultiStepLR(Schedule):
         _numbers(self, "gamma")
 
     def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
-        """Lower after each milestone."""
+        """Return the learning rate of an epoch."""
         return _native(self, MultiStepLR).epoch_rate(_native_plan(plan), epoch)
 
 
 @dataclass(frozen=True, repr=False)
 class ExponentialLR(Schedule):
-    """Times ``gamma`` after every epoch."""
+    """Learning rate that is multiplied by ``gamma`` after every epoch.
+
+    Equivalent to ``torch.optim.lr_scheduler.ExponentialLR``.
+
+    Parameters
+    ----------
+    gamma
+        Factor of the learning rate.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> plan = mnistcnn.optim.Plan(learning_rate=0.5, epochs=5, steps=1)
+    >>> schedule = mnistcnn.optim.ExponentialLR(0.5)
+    >>> [round(schedule.epoch_rate(plan, epoch, []), 4) for epoch in range(5)]
+    [0.5, 0.25, 0.125, 0.0625, 0.0312]
+    """
 
     gamma: float
 
@@ -142,45 +219,67 @@ class ExponentialLR(Schedule):
         _numbers(self, "gamma")
 
     def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
-        """Lower after every epoch."""
+        """Return the learning rate of an epoch."""
         return _native(self, ExponentialLR).epoch_rate(_native_plan(plan), epoch)
 
 
 @dataclass(frozen=True, repr=False)
 class LambdaLR(Schedule):
-    """Times what a function of the epoch, counted from 0, gives. Being a function it can't be written as JSON.
+    """Learning rate that is multiplied by a function of the epoch.
+
+    Equivalent to ``torch.optim.lr_scheduler.LambdaLR``. It can't be written as JSON.
+
+    Parameters
+    ----------
+    function
+        Function that takes the epoch, counted from 0, and returns a factor (``lr_lambda`` in PyTorch).
 
     Examples
     --------
     >>> import mnistcnn
+    >>> plan = mnistcnn.optim.Plan(learning_rate=0.5, epochs=5, steps=1)
     >>> schedule = mnistcnn.optim.LambdaLR(lambda epoch: 1 / (1 + epoch))
+    >>> [round(schedule.epoch_rate(plan, epoch, []), 4) for epoch in range(5)]
+    [0.5, 0.25, 0.1667, 0.125, 0.1]
     """
 
     function: Callable[[int], float]
 
     def __post_init__(self) -> None:
         if not callable(self.function):
-            raise TypeError(f"LambdaLR needs a function of the epoch, got {self.function!r}")
+            raise TypeError(f"function must be callable with the number of the epoch, got {self.function!r}")
 
     def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
-        """As the function says."""
+        """Return the learning rate of an epoch."""
         return plan.learning_rate * finite_number(f"LambdaLR's factor in epoch {epoch}", self.function(epoch))
 
 
 @dataclass(frozen=True, repr=False)
 class CosineAnnealing(Schedule):
-    """Half a cosine from the learning rate down to ``eta_min``, with or without a warm-up before it.
+    """Cosine annealing from the learning rate to ``eta_min``, with an optional linear warm-up.
+
+    With ``per_step=False`` and no warm-up equivalent to ``torch.optim.lr_scheduler.CosineAnnealingLR``.
 
     Parameters
     ----------
     t_max
-        The epochs of the half cosine (``T_max`` in PyTorch); None: all that the warm-up leaves.
+        Number of epochs of the annealing (``T_max`` in PyTorch). Default: None, all epochs after the warm-up.
     eta_min
-        The learning rate at its end.
+        Learning rate at the end of the annealing.
     warmup_epochs
-        The learning rate rises from ``warmup_start`` times itself in a straight line for so many epochs first.
+        Number of epochs in which the learning rate rises linearly before the annealing.
+    warmup_start
+        Fraction of the learning rate at which the warm-up starts.
     per_step
-        Whether every step has a learning rate of its own, or every epoch.
+        Whether to update the learning rate in every step instead of every epoch.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> plan = mnistcnn.optim.Plan(learning_rate=0.5, epochs=5, steps=1)
+    >>> schedule = mnistcnn.optim.CosineAnnealing(warmup_epochs=1, warmup_start=0.2)
+    >>> [round(schedule.epoch_rate(plan, epoch, []), 4) for epoch in range(5)]
+    [0.1, 0.5, 0.4268, 0.25, 0.0732]
     """
 
     t_max: int | None = None
@@ -199,7 +298,7 @@ class CosineAnnealing(Schedule):
 
     @property
     def depends_on_epochs(self) -> bool:
-        """Only where the length of the cosine is left to the run."""
+        """True if ``t_max`` is None."""
         return self.t_max is None
 
     def check(self, plan: Plan) -> None:
@@ -211,16 +310,45 @@ class CosineAnnealing(Schedule):
         return _native(self, CosineAnnealing).epoch_rate(_native_plan(plan), epoch)
 
     def rates(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> Rates:
-        """Return one learning rate per step, or the same for all."""
+        """Return the learning rate of each step."""
         return Rates(*_native(self, CosineAnnealing).rates(_native_plan(plan), epoch))
 
 
 @dataclass(frozen=True, repr=False)
 class OneCycleLR(Schedule):
-    """Up to ``max_lr`` and far down again in one run, the momentum the other way round; one value per step.
+    """1cycle schedule: raise the learning rate to ``max_lr``, then anneal it; update every step.
 
-    The optimizer's own learning rate is not used: the cycle begins at ``max_lr / div_factor``. For Adam and its family
-    it is beta1 that cycles.
+    The momentum, or beta1 of Adam-like optimizers, moves in the opposite direction. The optimizer's own learning rate
+    is ignored: the schedule starts at ``max_lr / div_factor``. Equivalent to ``torch.optim.lr_scheduler.OneCycleLR``.
+
+    Parameters
+    ----------
+    max_lr
+        Peak learning rate.
+    pct_start
+        Fraction of the run in which the learning rate rises.
+    anneal_strategy
+        Shape of the curves: ``"cos"`` or ``"linear"``.
+    cycle_momentum
+        Whether to change the momentum too.
+    base_momentum
+        Momentum at the peak of the learning rate.
+    max_momentum
+        Momentum at the start and at the end of the run.
+    div_factor
+        Ratio of the peak learning rate to the initial one.
+    final_div_factor
+        Ratio of the initial learning rate to the final one.
+    three_phase
+        Whether to return to the initial learning rate, in as many steps as it rose, before annealing to the final one.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> plan = mnistcnn.optim.Plan(learning_rate=0.5, epochs=5, steps=1)
+    >>> schedule = mnistcnn.optim.OneCycleLR(max_lr=0.5)
+    >>> [round(schedule.epoch_rate(plan, epoch, []), 4) for epoch in range(5)]
+    [0.02, 0.4752, 0.3056, 0.0941, 0.0]
     """
 
     max_lr: float
@@ -245,7 +373,7 @@ class OneCycleLR(Schedule):
 
     @property
     def depends_on_epochs(self) -> bool:
-        """One cycle is one run."""
+        """True: the cycle spans the run."""
         return True
 
     def check(self, plan: Plan) -> None:
@@ -257,26 +385,44 @@ class OneCycleLR(Schedule):
         return _native(self, OneCycleLR).epoch_rate(_native_plan(plan), epoch)
 
     def rates(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> Rates:
-        """Return one learning rate and one momentum per step."""
+        """Return the learning rate and the momentum of each step."""
         return Rates(*_native(self, OneCycleLR).rates(_native_plan(plan), epoch))
 
 
 @dataclass(frozen=True, repr=False)
 class ReduceLROnPlateau(Schedule):
-    """Times ``factor`` when a number has not become better for more than ``patience`` epochs.
+    """Learning rate that is multiplied by ``factor`` when a metric has stopped improving.
+
+    Equivalent to ``torch.optim.lr_scheduler.ReduceLROnPlateau``.
 
     Parameters
     ----------
+    factor
+        Factor of the learning rate, below 1.
+    patience
+        Number of consecutive epochs without improvement that are allowed; the next one reduces the learning rate.
     monitor
-        "validation_accuracy" or "validation_loss", which need a validation set; "train_accuracy" or "train_loss".
+        Metric to monitor: ``"validation_accuracy"`` or ``"validation_loss"``, which require a validation set,
+        ``"train_accuracy"`` or ``"train_loss"``.
     mode
-        "max" if more is better, "min" if less is; None: as the monitored number means it.
-    threshold, threshold_mode
-        How much better counts: a part of the best ("rel"), or so much ("abs").
+        ``"max"`` if larger values are better, ``"min"`` if smaller ones are. Default: None, which selects ``"max"`` for
+        accuracies and ``"min"`` for losses.
+    threshold
+        Minimum change that counts as an improvement.
+    threshold_mode
+        Unit of ``threshold``: relative to the best value (``"rel"``) or absolute (``"abs"``).
     cooldown
-        Epochs after a reduction in which nothing is counted.
-    min_lr, eps
-        The learning rate never falls below ``min_lr``, and a change smaller than ``eps`` is not made.
+        Number of epochs after a reduction that are not counted.
+    min_lr
+        Lower bound of the learning rate.
+    eps
+        Minimum change of the learning rate; smaller reductions are skipped.
+
+    Examples
+    --------
+    >>> import mnistcnn
+    >>> mnistcnn.optim.ReduceLROnPlateau(patience=3, monitor="train_loss")
+    ReduceLROnPlateau(patience=3, monitor='train_loss')
     """
 
     factor: float = 0.1
@@ -301,11 +447,11 @@ class ReduceLROnPlateau(Schedule):
 
     @property
     def monitored(self) -> str:
-        """What it looks at."""
+        """Name of the monitored metric."""
         return self.monitor
 
     def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
-        """What is left after the plateaus so far."""
+        """Return the learning rate after the reductions so far."""
         rate, best = plan.learning_rate, None
         bad = cooling = 0
         for record in records[:epoch]:
@@ -330,7 +476,7 @@ class ReduceLROnPlateau(Schedule):
 
 
 def _native(schedule: Schedule, kind: type[Schedule]) -> core.Schedule:
-    """Return the schedule of the core; a subclass of ``kind`` may have fields that the core does not know."""
+    """Return the core's schedule with the fields of ``kind``. Fields of a user's subclass are left out."""
     from mnistcnn._internal.native import core
 
     return core.Schedule(kind.__name__, {each.name: getattr(schedule, each.name) for each in fields(kind)})
@@ -343,12 +489,12 @@ def _native_plan(plan: Plan) -> core.SchedulePlan:
 
 
 def best_of(monitor: str) -> Literal["min", "max"]:
-    """Whether more or less of a number is better."""
+    """Return "max" if larger values of a metric are better, else "min"."""
     return "max" if monitor.endswith("accuracy") else "min"
 
 
 def merit(monitor: str, value: float) -> float:
-    """A number of an epoch with such a sign that more is better."""
+    """Return the value, negated if smaller values of the metric are better."""
     return value if best_of(monitor) == "max" else -value
 
 
