@@ -8,7 +8,7 @@ namespace {
 
 using engine::Engine;
 
-// Return the fields of StepProfile as a dictionary. operations: a list of dictionaries; chores: {name: seconds}.
+// Return the fields of StepProfile as a dictionary. operations: a list of dictionaries; overheads: {name: seconds}.
 py::dict stop_profile(Engine& engine) {
   const engine::StepProfile profile = engine.stop_profile();
   py::list operations;
@@ -21,15 +21,15 @@ py::dict stop_profile(Engine& engine) {
     operation["gives_input_gradients"] = each.gives_input_gradients;
     operations.append(operation);
   }
-  py::dict chores;
-  for (const engine::ChoreTime& each : profile.chores) chores[py::str(each.name)] = each.seconds;
+  py::dict overheads;
+  for (const engine::OverheadTime& each : profile.overheads) overheads[py::str(each.name)] = each.seconds;
   py::dict record;
   record["instruction_set"] = profile.instruction_set;
   record["threads"] = profile.threads;
   record["steps"] = profile.steps;
   record["seconds"] = profile.seconds;
   record["operations"] = operations;
-  record["chores"] = chores;
+  record["overheads"] = overheads;
   return record;
 }
 

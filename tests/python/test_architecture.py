@@ -42,7 +42,7 @@ LIGHT_MODULES = [
     *("_internal.tables", "_internal.values", "_internal.plain_values", "transforms.steps", "data.normalization"),
     *("nn.layers", "nn.graph", "nn.summary", "optim.optimizers", "optim.schedules", "optim.losses", "optim.averaging"),
     *("training.recipes", "training.published_recipes", "training.history", "training.callbacks"),
-    *("training.listeners", "training.torch_hints", "evaluation.results", "plot"),
+    *("training.builtin_callbacks", "training.torch_hints", "evaluation.results", "plot"),
     *("study.trials", "study.comparison", "study.log", "study.student", "study.recipe_words"),
 ]
 

@@ -14,7 +14,7 @@ struct OperationTime {
 };
 
 // Time of work that does not belong to a layer.
-struct ChoreTime {
+struct OverheadTime {
   std::string name;
   double seconds = 0;
 };
@@ -25,7 +25,7 @@ struct StepProfile {
   std::int64_t steps = 0;
   double seconds = 0;  // wall-clock time of the steps
   std::vector<OperationTime> operations;
-  std::vector<ChoreTime> chores;
+  std::vector<OverheadTime> overheads;
 };
 
 }  // namespace mnistcnn::engine

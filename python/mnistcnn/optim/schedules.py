@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from mnistcnn._internal.native import core
     from mnistcnn.training.history import EpochRecord
 
-JUDGES = ("validation_accuracy", "validation_loss")  # metrics that may select the best epoch
-MONITORS = (*JUDGES, "train_accuracy", "train_loss")
+VALIDATION_METRICS = ("validation_accuracy", "validation_loss")  # metrics that may select the best epoch
+MONITORS = (*VALIDATION_METRICS, "train_accuracy", "train_loss")
 
 
 @dataclass(frozen=True)
@@ -493,7 +493,7 @@ def best_of(monitor: str) -> Literal["min", "max"]:
     return "max" if monitor.endswith("accuracy") else "min"
 
 
-def merit(monitor: str, value: float) -> float:
+def score(monitor: str, value: float) -> float:
     """Return the value, negated if smaller values of the metric are better."""
     return value if best_of(monitor) == "max" else -value
 

@@ -272,10 +272,10 @@ def _assemble(model: Model, native: dict[str, Any], seconds: float, batch_size: 
     threads, steps = native["threads"], native["steps"]
     nodes = model._network.nodes
     rows = [_layer_time(nodes, each, batch_size, threads * steps, seconds) for each in native["operations"]]
-    chores = {name: spent / (threads * steps) for name, spent in native["chores"].items()}
+    overheads = {name: spent / (threads * steps) for name, spent in native["overheads"].items()}
     in_engine = native["seconds"] / steps
-    chores["waiting"] = in_engine - sum(row.seconds for row in rows) - sum(chores.values())
-    chores["optimizer"] = seconds - in_engine
+    overheads["waiting"] = in_engine - sum(row.seconds for row in rows) - sum(overheads.values())
+    overheads["optimizer"] = seconds - in_engine
     named = {name for row in rows for name in row.layers}
     return Profile(
         model=model.name,
@@ -286,7 +286,7 @@ def _assemble(model: Model, native: dict[str, Any], seconds: float, batch_size: 
         seconds=seconds,
         macs=int(model._network.macs),
         rows=tuple(rows),
-        others=tuple(OtherTime(name, spent, spent / seconds) for name, spent in chores.items()),
+        others=tuple(OtherTime(name, spent, spent / seconds) for name, spent in overheads.items()),
         free=tuple(node["name"] for node in nodes if node["name"] not in named),
         limits=limits,
     )

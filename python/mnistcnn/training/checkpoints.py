@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mnistcnn._internal.checks import choice, whole_number
 from mnistcnn._internal.tensor_files import FileFormat, read_tensors, write_tensors
 from mnistcnn._internal.values import Value
-from mnistcnn.optim.schedules import JUDGES, merit
+from mnistcnn.optim.schedules import VALIDATION_METRICS, score
 from mnistcnn.training.history import EpochRecord, History
 from mnistcnn.training.snapshot import CheckpointWarning, Snapshot, model_of
 
@@ -70,7 +70,7 @@ class Checkpoint(Value):
         self._set("keep_last", whole_number("keep_last", self.keep_last, least=2))
         self._set("keep_best", whole_number("keep_best", self.keep_best, least=0))
         self._set("every", whole_number("every", self.every))
-        choice("monitor", self.monitor, JUDGES)
+        choice("monitor", self.monitor, VALIDATION_METRICS)
 
     @property
     def epochs(self) -> list[int]:
@@ -207,7 +207,7 @@ class Checkpoint(Value):
 def ranked(records: Sequence[EpochRecord], monitor: str) -> list[int]:
     """Return the numbers of the epochs from best to worst, ties in order; omit epochs without a validation result."""
     values = [(getattr(record, monitor), record.epoch) for record in records]
-    scores = [(-merit(monitor, value), epoch) for value, epoch in values if value is not None]
+    scores = [(-score(monitor, value), epoch) for value, epoch in values if value is not None]
     return [epoch for _, epoch in sorted(scores)]
 
 

@@ -55,7 +55,7 @@ class NativeRun:
             averaging=averaging.settings(recipe.averaging),
         )
 
-    def next_epoch(self, train_set: ImageSet, rates: Rates, **listeners: Any) -> dict[str, Any]:
+    def next_epoch(self, train_set: ImageSet, rates: Rates, **reports: Any) -> dict[str, Any]:
         """Train for one epoch."""
         model = self._model
         model.check_engine_may_run()
@@ -69,7 +69,7 @@ class NativeRun:
                 learning_rates=rates.learning_rates,
                 momenta=rates.momenta,
                 trainable=trainable,
-                **listeners,
+                **reports,
             )
 
     def evaluate(self, validation: ImageSet) -> tuple[float, float]:

@@ -58,7 +58,7 @@ TEST(Stopwatch, ProfileHasAllComputedNodesAndAtMostTheElapsedTime) {
       EXPECT_GT(each.forward, 0);
       seconds += each.forward + each.input_gradients + each.weight_gradients;
     }
-    for (const ChoreTime& each : profile.chores) seconds += each.seconds;
+    for (const OverheadTime& each : profile.overheads) seconds += each.seconds;
     EXPECT_EQ(nodes, (std::vector<int>{0, 1, 2, 3, 4, 5, 7}));  // flatten computes nothing
     EXPECT_FALSE(profile.operations[0].gives_input_gradients);
     EXPECT_TRUE(profile.operations[1].gives_input_gradients);

@@ -7,7 +7,7 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-constexpr std::pair<Chore, const char*> kChoreNames[] = {
+constexpr std::pair<Overhead, const char*> kOverheadNames[] = {
     {kGather, "gather images"}, {kPacking, "pack weights"}, {kLoss, "loss"}, {kReduction, "add up gradients"}};
 
 }  // namespace
@@ -23,7 +23,8 @@ StepProfile make_profile(const Stopwatch& stopwatch, const ExecutionPlan& plan) 
     profile.operations.push_back({op->nodes(), seconds(Pass::kForward), seconds(Pass::kInputGradients),
                                   seconds(Pass::kWeightGradients), std::ranges::any_of(inputs, requires_grad)});
   }
-  for (const auto& [chore, name] : kChoreNames) profile.chores.push_back({name, stopwatch.seconds({chore})});
+  for (const auto& [overhead, name] : kOverheadNames)
+    profile.overheads.push_back({name, stopwatch.seconds({overhead})});
   return profile;
 }
 

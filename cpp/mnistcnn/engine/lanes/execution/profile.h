@@ -6,7 +6,7 @@
 // Conversion of measured times to the public StepProfile. Called by LanesEngine::stop_profile.
 namespace mnistcnn::engine::lanes {
 
-// Return the measured times by operation of the plan, and by chore.
+// Return the measured times by operation of the plan, and of the overheads.
 StepProfile make_profile(const Stopwatch& stopwatch, const ExecutionPlan& plan);
 
 }  // namespace mnistcnn::engine::lanes

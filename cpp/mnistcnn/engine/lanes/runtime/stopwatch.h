@@ -10,15 +10,15 @@ enum class Pass : std::uint8_t { kForward, kInputGradients, kWeightGradients };
 inline constexpr int kPasses = 3;
 
 // Work outside of the operations.
-enum Chore : int { kIdle, kGather, kPacking, kLoss, kReduction, kChores };
+enum Overhead : int { kIdle, kGather, kPacking, kLoss, kReduction, kOverheads };
 
-// The category that time is attributed to: a chore, or one pass of an operation.
+// The category that time is attributed to: an overhead, or one pass of an operation.
 struct TimeCategory {
-  int owner = kIdle;  // a Chore, or kChores + the operation's index
+  int owner = kIdle;  // an Overhead, or kOverheads + the operation's index
   Pass pass = Pass::kForward;
 };
 
-inline TimeCategory time_category(int operation, Pass pass) { return {kChores + operation, pass}; }
+inline TimeCategory time_category(int operation, Pass pass) { return {kOverheads + operation, pass}; }
 
 class Stopwatch {
  public:
@@ -29,7 +29,7 @@ class Stopwatch {
       : threads_(static_cast<std::size_t>(threads + 1),
                  {Clock::now(),
                   {},
-                  std::vector<Clock::duration>(static_cast<std::size_t>(kChores + operations) * kPasses)}) {}
+                  std::vector<Clock::duration>(static_cast<std::size_t>(kOverheads + operations) * kPasses)}) {}
 
   // Attribute the thread's time from now on to `category`. Returns the previous category.
   TimeCategory switch_to(int thread, TimeCategory category) {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnistcnn._internal.checks import choice, finite_number, whole_number
-from mnistcnn.optim.schedules import JUDGES, merit
+from mnistcnn.optim.schedules import VALIDATION_METRICS, score
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,7 @@ class EarlyStopping:
     def __init__(self, patience: int = 3, monitor: str = "validation_accuracy", min_delta: float = 0.0) -> None:
         self.patience = whole_number("patience", patience)
         self.min_delta = finite_number("min_delta", min_delta)
-        choice("monitor", monitor, JUDGES)
+        choice("monitor", monitor, VALIDATION_METRICS)
         self.monitor = monitor
         self._trainer: Trainer | None = None
 
@@ -66,7 +66,7 @@ class EarlyStopping:
         assert self._trainer is not None
         best, since = -math.inf, 0
         for value in self._trainer.history.column(self.monitor):
-            now = merit(self.monitor, value)
+            now = score(self.monitor, value)
             best, since = (now, 0) if now > best + self.min_delta else (best, since + 1)
         if since >= self.patience:
             self._trainer.stop()
@@ -99,7 +99,7 @@ class KeepBest:
     """
 
     def __init__(self, monitor: str = "validation_accuracy") -> None:
-        choice("monitor", monitor, JUDGES)
+        choice("monitor", monitor, VALIDATION_METRICS)
         self.monitor = monitor
         self.epoch: int | None = None
         self._tensors: dict[str, torch.Tensor] = {}
@@ -115,7 +115,7 @@ class KeepBest:
     def on_epoch(self, record: EpochRecord) -> None:
         """Copy the weights if this epoch is the best so far."""
         assert self._trainer is not None
-        value = merit(self.monitor, getattr(record, self.monitor))
+        value = score(self.monitor, getattr(record, self.monitor))
         if value > self._best:
             self.epoch, self._best = record.epoch, value
             with self._trainer.averaged():
