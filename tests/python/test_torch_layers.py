@@ -220,7 +220,7 @@ def test_under_torch_compile_its_layers_run(model: mnistcnn.Model) -> None:
 
 def test_what_is_no_image_is_refused_by_name(model: mnistcnn.Model) -> None:
     images = mnistcnn.ImageSet.from_arrays(np.zeros((2, 1, 28, 28), np.uint8), [0, 1])
-    with pytest.raises(TypeError, match=r"got ImageSet; mnistcnn.predict takes an ImageSet"):
+    with pytest.raises(TypeError, match=r"got ImageSet;.*mnistcnn\.predict"):
         model(images)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="got NoneType"):
         model(None)  # type: ignore[arg-type]
