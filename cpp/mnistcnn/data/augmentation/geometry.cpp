@@ -10,7 +10,7 @@ namespace {
 
 double radians(double degrees) { return degrees * (std::numbers::pi / 180.0); }
 
-// Equivalent to Python's round(value, 15) for |value| <= 1: Pillow rounds the matrix of a rotation this way.
+// Equivalent to Python's round(value, 15) for |value| <= 1: Pillow rounds the matrix of a rotation likewise.
 double round_to_15_digits(double value) {
   constexpr double kScale = 1e15;
   const double product = value * kScale,

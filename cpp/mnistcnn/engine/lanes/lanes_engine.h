@@ -15,7 +15,7 @@
 #include "mnistcnn/network/analysis.h"
 #include "mnistcnn/network/graph.h"
 
-// Float32 training engine for small networks on the CPU. It computes 16 images at a time, one per SIMD lane. Needs
+// Float32 training engine for small networks on the CPU. It computes 16 images at a time, one per SIMD lane. Requires
 // neither libtorch nor OpenMP. Called by engine/lanes_adapter, which converts PyTorch's tensors to pointers. Design:
 // docs/lanes.md.
 namespace mnistcnn::engine::lanes {
