@@ -43,7 +43,7 @@ LIGHT_MODULES = [
     *("nn.layers", "nn.graph", "nn.summary", "optim.optimizers", "optim.schedules", "optim.losses", "optim.averaging"),
     *("training.recipes", "training.published_recipes", "training.history", "training.callbacks"),
     *("training.builtin_callbacks", "training.torch_hints", "evaluation.results", "plot"),
-    *("study.trials", "study.comparison", "study.log", "study.student", "study.recipe_words"),
+    *("study.trials", "study.comparison", "study.log", "study.student_t", "study.recipe_words"),
 ]
 
 MODULES = sorted(PYTHON.rglob("*.py"))  # of the package and its subpackages

@@ -54,7 +54,7 @@ def test_step_records_hold_the_learning_rate(data: Any):
     recorder = Recorder()
     schedule = mnistcnn.optim.OneCycleLR(0.1)
     fit(data, recorder, schedule=schedule)
-    plan = mnistcnn.optim.schedules.Plan(0.01, 2, 4, 0.9)
+    plan = mnistcnn.optim.schedules.SchedulePlan(0.01, 2, 4, 0.9)
     expected = [rate for epoch in range(2) for rate in schedule.rates(plan, epoch, []).learning_rates]
     assert [
         each.learning_rate for each in recorder.calls if isinstance(each, mnistcnn.callbacks.StepRecord)

@@ -16,7 +16,19 @@ NAMESPACES = ("callbacks", "explain", "layers", "losses", "optim", "plot", "prof
 RESULTS = {
     *("Comparison", "EngineWarning", "CheckpointWarning", "ConversionError", "DivergedError", "EpochRecord"),
     *("EpochTimes", "Experiments", "Field", "LayerTime", "Limits", "Profile", "StepRecord", "Sweep", "TestResult"),
-    *("Trial", "Trials", "Rates", "Plan", "Callback", "Loss", "Mixing", "Averaging", "Schedule", "Step", "History"),
+    *(
+        "Trial",
+        "Trials",
+        "Rates",
+        "SchedulePlan",
+        "Callback",
+        "Loss",
+        "Mixing",
+        "Averaging",
+        "Schedule",
+        "Transform",
+        "History",
+    ),
 }
 
 

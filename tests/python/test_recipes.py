@@ -18,7 +18,7 @@ import mnistcnn
 from mnistcnn import Recipe
 from mnistcnn._internal.values import kinds
 from mnistcnn.optim.optimizers import Optimizer
-from mnistcnn.optim.schedules import Plan, Schedule
+from mnistcnn.optim.schedules import Schedule, SchedulePlan
 from mnistcnn.transforms.steps import Step
 
 FULL = Recipe(
@@ -166,7 +166,7 @@ INVALID: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "schedule": ({"schedule": "step"}, TypeError, "schedule must be None or one of ConstantLR, .* got 'step'"),
     "schedule's class": ({"schedule": mnistcnn.optim.StepLR}, TypeError, r"got the class StepLR; write StepLR\(...\)"),
     "not a schedule, though of the same module": (
-        {"schedule": Plan(0.1, 1, 1)},
+        {"schedule": SchedulePlan(0.1, 1, 1)},
         TypeError,
         "schedule must be None or one of ConstantLR, .*LambdaLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR,",
     ),
@@ -229,7 +229,7 @@ def test_invalid_fields_raise(case: str):
         ('{"about": 5}', "about must be .*, got 5"),
         ('{"about": {}}', "about must name a published network"),
         ('{"schedule": {"kind": "StepLR"}}', "schedule: StepLR .*'step_size'"),
-        ('{"schedule": {"kind": "Plan"}}', "schedule: .*'Plan'"),
+        ('{"schedule": {"kind": "SchedulePlan"}}', "schedule: .*'SchedulePlan'"),
         ('{"optimizer": {"kind": "Optimizer"}}', "optimizer: .*'Optimizer'"),
         ('{"epoch": 1}', "a Recipe has no field 'epoch'; did you mean 'epochs'"),
         ('{"optimizer": {"kind": "SDG"}}', "optimizer: .*'SDG'; did you mean 'SGD'"),

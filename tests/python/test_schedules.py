@@ -14,24 +14,24 @@ from torch.optim import lr_scheduler as reference
 import mnistcnn
 from mnistcnn._internal.native import core
 from mnistcnn.callbacks import EpochRecord
-from mnistcnn.optim.schedules import Plan, Schedule
+from mnistcnn.optim.schedules import Schedule, SchedulePlan
 
 Rng = random.Random
-PLAN = Plan(learning_rate=0.1, epochs=12, steps=7, momentum=0.9)
+PLAN = SchedulePlan(learning_rate=0.1, epochs=12, steps=7, momentum=0.9)
 
 
-def torch_optimizer(plan: Plan, adam: bool = False) -> torch.optim.Optimizer:
+def torch_optimizer(plan: SchedulePlan, adam: bool = False) -> torch.optim.Optimizer:
     parameters = [torch.zeros(1, requires_grad=True)]
     if adam:
         return torch.optim.Adam(parameters, lr=plan.learning_rate, betas=(plan.momentum or 0.9, 0.999))
     return torch.optim.SGD(parameters, lr=plan.learning_rate, momentum=plan.momentum or 0.0)
 
 
-def random_plan(rng: Rng) -> Plan:
-    return Plan(10 ** rng.uniform(-4, 0), rng.randint(2, 25), rng.randint(1, 9), rng.uniform(0.5, 0.95))
+def random_plan(rng: Rng) -> SchedulePlan:
+    return SchedulePlan(10 ** rng.uniform(-4, 0), rng.randint(2, 25), rng.randint(1, 9), rng.uniform(0.5, 0.95))
 
 
-def per_epoch(schedule: Schedule, plan: Plan) -> list[float]:
+def per_epoch(schedule: Schedule, plan: SchedulePlan) -> list[float]:
     """Return the learning rate of each epoch, which must be constant within the epoch."""
     rates = [schedule.rates(plan, epoch, []) for epoch in range(plan.epochs)]
     assert all(len(each.learning_rates) == plan.steps and len(set(each.learning_rates)) == 1 for each in rates)
@@ -51,27 +51,27 @@ def torch_rates(scheduler: Any, steps: int) -> list[float]:
 Case = tuple[Schedule, Callable[[torch.optim.Optimizer], Any]]
 
 
-def _step(rng: Rng, plan: Plan) -> Case:
+def _step(rng: Rng, plan: SchedulePlan) -> Case:
     size, gamma = rng.randint(1, 8), rng.uniform(0.05, 1)
     return mnistcnn.optim.StepLR(size, gamma), lambda o: reference.StepLR(o, size, gamma)
 
 
-def _multi_step(rng: Rng, plan: Plan) -> Case:
+def _multi_step(rng: Rng, plan: SchedulePlan) -> Case:
     milestones, gamma = [rng.randint(1, 20) for _ in range(3)], rng.uniform(0.05, 1)
     return mnistcnn.optim.MultiStepLR(milestones, gamma), lambda o: reference.MultiStepLR(o, sorted(milestones), gamma)
 
 
-def _exponential(rng: Rng, plan: Plan) -> Case:
+def _exponential(rng: Rng, plan: SchedulePlan) -> Case:
     gamma = rng.uniform(0.5, 1)
     return mnistcnn.optim.ExponentialLR(gamma), lambda o: reference.ExponentialLR(o, gamma)
 
 
-def _constant(rng: Rng, plan: Plan) -> Case:
+def _constant(rng: Rng, plan: SchedulePlan) -> Case:
     factor, epochs = rng.uniform(0.1, 1), rng.randint(1, 8)
     return mnistcnn.optim.ConstantLR(factor, epochs), lambda o: reference.ConstantLR(o, factor, epochs)
 
 
-def _lambda(rng: Rng, plan: Plan) -> Case:
+def _lambda(rng: Rng, plan: SchedulePlan) -> Case:
     power = rng.uniform(0.1, 2)
 
     def factor(epoch: int) -> float:
@@ -80,13 +80,13 @@ def _lambda(rng: Rng, plan: Plan) -> Case:
     return mnistcnn.optim.LambdaLR(factor), lambda o: reference.LambdaLR(o, factor)
 
 
-def _cosine(rng: Rng, plan: Plan) -> Case:
+def _cosine(rng: Rng, plan: SchedulePlan) -> Case:
     lowest = rng.uniform(0, 1) * plan.learning_rate
     schedule = mnistcnn.optim.CosineAnnealing(eta_min=lowest, per_step=False)
     return schedule, lambda o: reference.CosineAnnealingLR(o, plan.epochs, lowest)
 
 
-def _warm_cosine(rng: Rng, plan: Plan) -> Case:
+def _warm_cosine(rng: Rng, plan: SchedulePlan) -> Case:
     warm, start = rng.randint(1, plan.epochs - 1), rng.uniform(0.01, 1)
 
     def both(optimizer: torch.optim.Optimizer) -> Any:
@@ -102,7 +102,7 @@ def _warm_cosine(rng: Rng, plan: Plan) -> Case:
 @pytest.mark.filterwarnings("ignore:.*epoch parameter:UserWarning")
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("make", [_step, _multi_step, _exponential, _constant, _lambda, _cosine, _warm_cosine])
-def test_rates_per_epoch_equal_torch(make: Callable[[Rng, Plan], Case], seed: int):
+def test_rates_per_epoch_equal_torch(make: Callable[[Rng, SchedulePlan], Case], seed: int):
     rng = Rng(seed)
     plan = random_plan(rng)
     schedule, build = make(rng, plan)
@@ -185,7 +185,7 @@ def test_subclass_with_more_fields_and_another_rate():
     class Late(mnistcnn.optim.StepLR):
         delay: int = 3
 
-        def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
+        def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
             return super().epoch_rate(plan, max(0, epoch - self.delay), records)
 
     plan = replace(PLAN, epochs=6)

@@ -16,7 +16,7 @@ from PIL import Image
 
 import mnistcnn
 from mnistcnn.transforms import steps as augmentation
-from mnistcnn.transforms.steps import Step, check_sizes, checked_steps, native
+from mnistcnn.transforms.steps import Step, check_sizes, checked_transforms, native
 
 RESAMPLING = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}
 SEEDS = range(4)
@@ -365,8 +365,8 @@ WRONG = {
     "std must be a number between 0 and 10": lambda: mnistcnn.transforms.GaussianNoise(-0.1),
     "amount must be between 0 and 16": lambda: mnistcnn.transforms.MorphologicalThickness(17),
     "steps must hold transforms": lambda: mnistcnn.transforms.RandomApply(["Rotation"]),
-    "write Resize\\(...\\)": lambda: checked_steps([mnistcnn.transforms.Resize]),
-    "augment must be a list of transforms": lambda: checked_steps("Rotation"),
+    "write Resize\\(...\\)": lambda: checked_transforms([mnistcnn.transforms.Resize]),
+    "augment must be a list of transforms": lambda: checked_transforms("Rotation"),
 }
 
 

@@ -11,14 +11,14 @@ from numbers import Real
 import numpy as np
 
 
-def whole_number(name: str, value: object, *, least: int = 1, most: int = 2**31 - 1) -> int:
-    """Return an integer from ``least`` to ``most`` as an int; accept Python and NumPy integers, but no bool."""
+def whole_number(name: str, value: object, *, minimum: int = 1, maximum: int = 2**31 - 1) -> int:
+    """Return an integer from ``minimum`` to ``maximum`` as an int; accept Python and NumPy integers, but no bool."""
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        number = least - 1
-    if isinstance(value, bool) or not least <= number <= most:
-        bounds = f"of at most {most}" if number > most else f"of at least {least}"
+        number = minimum - 1
+    if isinstance(value, bool) or not minimum <= number <= maximum:
+        bounds = f"of at most {maximum}" if number > maximum else f"of at least {minimum}"
         raise ValueError(f"{name} must be an integer {bounds}, got {value!r}")
     return number
 
@@ -26,18 +26,18 @@ def whole_number(name: str, value: object, *, least: int = 1, most: int = 2**31 
 def seed_number(value: object) -> int:
     """Return a seed as an int, from 0 to 2**64 - 1."""
     try:
-        return whole_number("seed", value, least=0, most=2**64 - 1)
+        return whole_number("seed", value, minimum=0, maximum=2**64 - 1)
     except ValueError:
         raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, got {value!r}") from None
 
 
-def finite_number(name: str, value: object, *, most: float = float("inf")) -> float:
-    """Return a finite real number from 0 to ``most`` as a float."""
+def finite_number(name: str, value: object, *, maximum: float = float("inf")) -> float:
+    """Return a finite real number from 0 to ``maximum`` as a float."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
     number = float(value)
-    if not (0 <= number <= most and number < float("inf")):
-        limit = "a finite number of at least 0" if most == float("inf") else f"a number between 0 and {most:g}"
+    if not (0 <= number <= maximum and number < float("inf")):
+        limit = "a finite number of at least 0" if maximum == float("inf") else f"a number between 0 and {maximum:g}"
         raise ValueError(f"{name} must be {limit}, got {value!r}")
     return number
 
@@ -59,7 +59,7 @@ def positive_number(name: str, value: object) -> float:
     return number
 
 
-def share(name: str, value: object) -> float:
+def fraction(name: str, value: object) -> float:
     """Return a real number of at least 0 and below 1 as a float."""
     number = finite_number(name, value)
     if number >= 1:

@@ -22,7 +22,7 @@ def bench(
     Trains a few batches of 128 images and scales the time to an epoch of 60,000 images. Close other programs first.
     """
     import mnistcnn
-    from mnistcnn.profile.epoch_times import WAYS
+    from mnistcnn.profile.epoch_times import IMPLEMENTATIONS
     from mnistcnn.profile.epoch_times import bench as measure
 
     names = mnistcnn.list_models(pattern)
@@ -30,9 +30,8 @@ def bench(
         raise ValueError(f"no model matches {pattern!r}; available: {', '.join(mnistcnn.list_models())}")
     found = []
     for times in measure(names, threads=threads, repeats=repeats):
-        print_message(
-            f"{times.network}: {', '.join(f'{key} {_format_seconds(getattr(times, key))}' for key in WAYS)} s"
-        )
+        seconds = ", ".join(f"{key} {_format_seconds(getattr(times, key))}" for key in IMPLEMENTATIONS)
+        print_message(f"{times.network}: {seconds} s")
         found.append(times)
     if as_json:
         print_json([times.to_dict() for times in found])
@@ -41,7 +40,7 @@ def bench(
         [
             times.network,
             f"{times.parameters:,}",
-            *(_format_seconds(getattr(times, key)) for key in WAYS),
+            *(_format_seconds(getattr(times, key)) for key in IMPLEMENTATIONS),
             "-" if times.ratio is None else f"{times.ratio:.1f}x",
         ]
         for times in found

@@ -15,8 +15,8 @@ from mnistcnn.convert.errors import ConversionError
 from mnistcnn.convert.heads import parameters_of_outputs, split_outputs
 from mnistcnn.convert.inputs import InputSpec
 from mnistcnn.convert.outputs import SINGLE_TENSOR, OutputKey, select_output, unflatten_outputs
-from mnistcnn.convert.plan import Plan
 from mnistcnn.convert.side_effects import SideEffectError
+from mnistcnn.convert.traced_graph import TracedGraph
 from mnistcnn.convert.verification import borrowed_tensors, verified_plan
 from mnistcnn.nn.engine_rule import CACHE_ATTRIBUTE, EngineForward, EngineRule, Reads, Violation, circumstance
 from mnistcnn.nn.graph import parameter_users
@@ -43,7 +43,7 @@ class Conversion:
         Graph of the forward.
     """
 
-    def __init__(self, module: nn.Module, shape: InputSpec, output: OutputKey, plan: Plan) -> None:
+    def __init__(self, module: nn.Module, shape: InputSpec, output: OutputKey, plan: TracedGraph) -> None:
         self.module, self.shape, self.output, self.plan = module, shape, output, plan
         tensors = borrowed_tensors(module, plan)
         self.model = model = Model.from_rows(

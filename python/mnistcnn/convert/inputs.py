@@ -14,8 +14,8 @@ from mnistcnn._internal.checks import image_shape, whole_number
 from mnistcnn.convert.attribute_reads import AttributeReads
 from mnistcnn.convert.errors import ConversionError, ForwardError
 from mnistcnn.convert.outputs import OutputKey, flatten_outputs
-from mnistcnn.convert.plan import Plan
 from mnistcnn.convert.side_effects import without_side_effects
+from mnistcnn.convert.traced_graph import TracedGraph
 from mnistcnn.convert.tracing.tracing import Shape, TracedRun, make_lazy_layers, trace_module
 
 _COMMON_SHAPES = (
@@ -64,7 +64,7 @@ def input_spec(input_shape: Sequence[int]) -> InputSpec:
 
 def trace_inputs(
     module: nn.Module, images: InputSpec, output: OutputKey, reads: AttributeReads
-) -> tuple[Plan, list[TracedRun]]:
+) -> tuple[TracedGraph, list[TracedRun]]:
     """Trace a module on images in the first of the given shapes that its forward accepts.
 
     Raise ConversionError with the cause and a hint if the forward fails on all of them.

@@ -10,8 +10,8 @@ from mnistcnn.convert.attribute_reads import AttributeReads
 from mnistcnn.convert.errors import ConversionError
 from mnistcnn.convert.inputs import InputSpec, trace_inputs
 from mnistcnn.convert.outputs import OutputKey
-from mnistcnn.convert.plan import Plan
 from mnistcnn.convert.side_effects import SideEffectError
+from mnistcnn.convert.traced_graph import TracedGraph
 from mnistcnn.convert.tracing.tracing import TracedRun
 from mnistcnn.nn.graph import Row
 from mnistcnn.nn.model import BorrowedTensors, Model
@@ -20,7 +20,7 @@ _TRACE_LOCK = threading.RLock()  # a trace patches nn.Module and restores global
 _TOLERANCE = 1e-4  # relative distance of outputs; another order of float32 sums stays far below
 
 
-def verified_plan(module: nn.Module, images: InputSpec, output: OutputKey, reads: AttributeReads) -> Plan:
+def verified_plan(module: nn.Module, images: InputSpec, output: OutputKey, reads: AttributeReads) -> TracedGraph:
     """Return the plan of a module. Raise ConversionError if the engine would not compute the same outputs."""
     with _TRACE_LOCK:
         plan, runs = trace_inputs(module, images, output, reads)
@@ -29,7 +29,7 @@ def verified_plan(module: nn.Module, images: InputSpec, output: OutputKey, reads
     return plan
 
 
-def borrowed_tensors(module: nn.Module, plan: Plan) -> BorrowedTensors:
+def borrowed_tensors(module: nn.Module, plan: TracedGraph) -> BorrowedTensors:
     """Return, for each node, the module that holds each of its tensors and the tensor's name there."""
 
     def place(name: str) -> tuple[nn.Module, str]:
@@ -39,7 +39,7 @@ def borrowed_tensors(module: nn.Module, plan: Plan) -> BorrowedTensors:
     return [{suffix: place(name) for suffix, name in names.items()} for names in plan.tensors]
 
 
-def _check_state(module: nn.Module, plan: Plan) -> None:
+def _check_state(module: nn.Module, plan: TracedGraph) -> None:
     """Raise SideEffectError if later outputs may depend on a side effect of the forward."""
     state = [each for each in plan.effects if each.is_state or each.attribute in plan.reads]
     if state:
@@ -50,7 +50,7 @@ def _check_state(module: nn.Module, plan: Plan) -> None:
         )
 
 
-def _compare_outputs(module: nn.Module, plan: Plan, runs: list[TracedRun]) -> None:
+def _compare_outputs(module: nn.Module, plan: TracedGraph, runs: list[TracedRun]) -> None:
     """Raise ConversionError unless the engine and the module have the same outputs in both modes."""
     try:
         model = Model.from_rows(
@@ -74,7 +74,7 @@ def _compare_outputs(module: nn.Module, plan: Plan, runs: list[TracedRun]) -> No
             )
 
 
-def _rows_without_dropout(plan: Plan) -> list[Row]:
+def _rows_without_dropout(plan: TracedGraph) -> list[Row]:
     return [
         (name, op, inputs, {**fields, "probability": 0.0} if op.startswith("dropout") else fields)
         for name, op, inputs, fields in plan.rows

@@ -16,7 +16,7 @@ from mnistcnn.data.loader import DataLoader
 from mnistcnn.data.normalization import MNIST, Normalization
 from mnistcnn.training.published_recipes import recipe
 from mnistcnn.transforms.preview import augment
-from mnistcnn.transforms.steps import Step
+from mnistcnn.transforms.steps import Transform
 
 Loaders = tuple[DataLoader, DataLoader]
 
@@ -51,7 +51,7 @@ class Transforms:
     torch.Size([1, 28, 28])
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[Transform, ...]
     normalization: Normalization
 
     def __call__(self, image: Any) -> torch.Tensor:
@@ -152,7 +152,7 @@ def _loaders(
     train_set, test_set = sets
     pixels = transforms.normalization if train_set.name == "mnist" else Normalization.of(train_set)
 
-    def make_loader(images: ImageSet, shuffled: bool, steps: tuple[Step, ...]) -> DataLoader:
+    def make_loader(images: ImageSet, shuffled: bool, steps: tuple[Transform, ...]) -> DataLoader:
         return DataLoader(
             images,
             batch_size,

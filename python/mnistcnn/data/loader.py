@@ -10,7 +10,7 @@ from mnistcnn._internal.checks import flag, seed_number, whole_number
 from mnistcnn._internal.native import core
 from mnistcnn.data.image_set import ImageSet
 from mnistcnn.data.normalization import Normalization
-from mnistcnn.transforms.steps import Step, checked_steps, native
+from mnistcnn.transforms.steps import Transform, checked_transforms, native
 
 
 class DataLoader:
@@ -73,7 +73,7 @@ class DataLoader:
         batch_size: int = 128,
         shuffle: bool = True,
         *,
-        augment: Step | Iterable[Step] | None = None,
+        augment: Transform | Iterable[Transform] | None = None,
         seed: int = 0,
         normalization: Normalization | None = None,
         drop_last: bool = False,
@@ -96,9 +96,9 @@ class DataLoader:
             flag("drop_last", drop_last),
             flag("raw", raw),
         )
-        self.augment = checked_steps(augment)
+        self.augment = checked_transforms(augment)
         self.seed = seed_number(seed)
-        self.prefetch = whole_number("prefetch", prefetch, least=0, most=1024)
+        self.prefetch = whole_number("prefetch", prefetch, minimum=0, maximum=1024)
         self.image_shape: tuple[int, ...] = native(self.augment).output_shape(image_set.shape)
         self._normalization = normalization and normalization.for_channels(image_set.shape[0])
         self._epoch = 0
@@ -122,7 +122,7 @@ class DataLoader:
 
     def set_epoch(self, epoch: int) -> None:
         """Set the number of the next epoch, counted from 0; it determines the order and the augmentation."""
-        self._epoch = whole_number("epoch", epoch, least=0)
+        self._epoch = whole_number("epoch", epoch, minimum=0)
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.image_set), self.batch_size)

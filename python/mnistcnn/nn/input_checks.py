@@ -17,10 +17,10 @@ from mnistcnn.transforms import steps as augmentation
 
 if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
-    from mnistcnn.transforms.steps import Step
+    from mnistcnn.transforms.steps import Transform
 
 
-def check_set(model: Model, images: object, what: str, steps: Sequence[Step] = ()) -> None:
+def check_set(model: Model, images: object, what: str, steps: Sequence[Transform] = ()) -> None:
     """Raise unless a model can take a labelled data set after these augmentation steps.
 
     ``what`` is the name of the argument in errors.

@@ -612,7 +612,7 @@ def frozen(model: nn.Module) -> list[str]:
 
 def _thread_count(threads: int | None) -> int:
     """Return the core's number of threads, in which 0 means all cores."""
-    return 0 if threads is None else whole_number("threads", threads, most=1024)
+    return 0 if threads is None else whole_number("threads", threads, maximum=1024)
 
 
 def _set_hint(images: object) -> str:

@@ -26,10 +26,10 @@ from mnistcnn.optim.schedules import (
     LambdaLR,
     MultiStepLR,
     OneCycleLR,
-    Plan,
     Rates,
     ReduceLROnPlateau,
     Schedule,
+    SchedulePlan,
     StepLR,
 )
 
@@ -51,11 +51,11 @@ __all__ = [
     "NAdam",
     "OneCycleLR",
     "Optimizer",
-    "Plan",
     "RMSprop",
     "Rates",
     "ReduceLROnPlateau",
     "Schedule",
+    "SchedulePlan",
     "StepLR",
 ]
 

@@ -60,7 +60,7 @@ class EMA(Averaging):
 
     def __post_init__(self) -> None:
         self._check_flags()
-        self._set("decay", finite_number("decay", self.decay, most=1))
+        self._set("decay", finite_number("decay", self.decay, maximum=1))
         self._set("every", whole_number("every", self.every))
 
 
@@ -119,7 +119,7 @@ class Lookahead(Averaging):
 
     def __post_init__(self) -> None:
         self._set("k", whole_number("k", self.k))
-        self._set("alpha", finite_number("alpha", self.alpha, most=1))
+        self._set("alpha", finite_number("alpha", self.alpha, maximum=1))
 
 
 def check(averaging: Averaging | None, epochs: int) -> None:

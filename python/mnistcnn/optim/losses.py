@@ -36,7 +36,7 @@ class _LabelLoss(Loss, abstract=True):
     class_weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        self._set("label_smoothing", finite_number("label_smoothing", self.label_smoothing, most=1))
+        self._set("label_smoothing", finite_number("label_smoothing", self.label_smoothing, maximum=1))
         if self.class_weights is not None:
             self._set("class_weights", _weights(self.class_weights))
 
@@ -111,8 +111,8 @@ class Distillation(Loss):
 
     def __post_init__(self) -> None:
         self._set("temperature", positive_number("temperature", self.temperature))
-        self._set("weight", finite_number("weight", self.weight, most=1))
-        self._set("label_smoothing", finite_number("label_smoothing", self.label_smoothing, most=1))
+        self._set("weight", finite_number("weight", self.weight, maximum=1))
+        self._set("label_smoothing", finite_number("label_smoothing", self.label_smoothing, maximum=1))
 
     def __repr__(self) -> str:
         """Show the names of the teachers instead of all of their layers."""
@@ -206,7 +206,7 @@ def native(loss: str | Loss, model: Model, label_smoothing: float = 0.0) -> core
     """
     from mnistcnn._internal.native import core
 
-    smoothing = finite_number("label_smoothing", label_smoothing, most=1)
+    smoothing = finite_number("label_smoothing", label_smoothing, maximum=1)
     own = getattr(loss, "label_smoothing", 0.0)
     if own and smoothing and own != smoothing:
         raise ValueError(f"label_smoothing={smoothing} contradicts {loss!r}; pass only one of them")

@@ -9,7 +9,7 @@ import math
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mnistcnn._internal.checks import any_number, finite_number, numbers, positive_number, share, whole_number
+from mnistcnn._internal.checks import any_number, finite_number, fraction, numbers, positive_number, whole_number
 from mnistcnn._internal.values import Value
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Optimizer(Value, abstract=True):
         for name in ("lr", "l1", *self._at_least_0):
             self._set(name, finite_number(name, getattr(self, name)))
         for name in self._below_1:
-            self._set(name, share(name, getattr(self, name)))
+            self._set(name, fraction(name, getattr(self, name)))
         for name in ("clip_norm", "clip_value"):
             if getattr(self, name) is not None:
                 self._set(name, positive_number(name, getattr(self, name)))
@@ -365,7 +365,7 @@ class Muon(Optimizer):
         self._set("lr", positive_number("lr", self.lr))
         self._set("adam_betas", _betas("adam_betas", self.adam_betas))
         self._set("ns_coefficients", numbers("ns_coefficients", self.ns_coefficients, 3))
-        self._set("ns_steps", whole_number("ns_steps", self.ns_steps, most=99))
+        self._set("ns_steps", whole_number("ns_steps", self.ns_steps, maximum=99))
         if self.adjust_lr_fn not in ("original", "match_rms_adamw"):
             raise ValueError(f"adjust_lr_fn must be 'original' or 'match_rms_adamw', got {self.adjust_lr_fn!r}")
 
@@ -418,7 +418,7 @@ def undecayed_ranges(optimizer: Optimizer, network: core.Network) -> list[tuple[
 
 
 def _betas(name: str, values: object) -> tuple[float, ...]:
-    return tuple(share(name, value) for value in numbers(name, values, 2))
+    return tuple(fraction(name, value) for value in numbers(name, values, 2))
 
 
 def _excluded(names: object) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ MONITORS = (*VALIDATION_METRICS, "train_accuracy", "train_loss")
 
 
 @dataclass(frozen=True)
-class Plan:
+class SchedulePlan:
     """Properties of a run that a schedule depends on.
 
     Parameters
@@ -66,15 +66,15 @@ class Schedule(Value, abstract=True):
     A subclass overrides `epoch_rate`, or `rates` if the steps of an epoch differ. Epochs are counted from 0.
     """
 
-    def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
+    def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
         """Return the learning rate of an epoch. ``records`` are the records of the earlier epochs."""
         raise NotImplementedError(f"{type(self).__name__} must override epoch_rate or rates")
 
-    def rates(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> Rates:
+    def rates(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> Rates:
         """Return the learning rate, and the momentum if it changes, of each step of an epoch."""
         return Rates([self.epoch_rate(plan, epoch, records)] * plan.steps)
 
-    def check(self, plan: Plan) -> None:
+    def check(self, plan: SchedulePlan) -> None:
         """Raise ValueError if the schedule does not support the run."""
 
     @property
@@ -104,7 +104,7 @@ class ConstantLR(Schedule):
     Examples
     --------
     >>> import mnistcnn
-    >>> plan = mnistcnn.optim.Plan(learning_rate=0.5, epochs=5, steps=1)
+    >>> plan = mnistcnn.optim.SchedulePlan(learning_rate=0.5, epochs=5, steps=1)
     >>> schedule = mnistcnn.optim.ConstantLR(factor=0.5, total_iters=2)
     >>> [round(schedule.epoch_rate(plan, epoch, []), 4) for epoch in range(5)]
     [0.25, 0.25, 0.5, 0.5, 0.5]
@@ -115,9 +115,9 @@ class ConstantLR(Schedule):
 
     def __post_init__(self) -> None:
         _numbers(self, "factor")
-        _whole(self, "total_iters", least=0)
+        _whole(self, "total_iters", minimum=0)
 
-    def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
+    def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
         """Return the learning rate of an epoch."""
         return _native(self, ConstantLR).epoch_rate(_native_plan(plan), epoch)
 
@@ -138,7 +138,7 @@ class StepLR(Schedule):
     Examples
     --------
     >>> import mnistcnn
-    >>> plan = mnistcnn.optim.Plan(learning_rate=0.5, epochs=5, steps=1)
+    >>> plan = mnistcnn.optim.SchedulePlan(learning_rate=0.5, epochs=5, steps=1)
     >>> schedule = mnistcnn.optim.StepLR(2, 0.5)
     >>> [round(schedule.epoch_rate(plan, epoch, []), 4) for epoch in range(5)]
     [0.5, 0.5, 0.25, 0.25, 0.125]
@@ -151,7 +151,7 @@ class StepLR(Schedule):
         _whole(self, "step_size")
         _numbers(self, "gamma")
 
-    def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
+    def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
         """Return the learning rate of an epoch."""
         return _native(self, StepLR).epoch_rate(_native_plan(plan), epoch)
 
@@ -172,7 +172,7 @@ class MultiStepLR(Schedule):
     Examples
     --------
     >>> import mnistcnn
-    >>> plan = mnistcnn.optim.Plan(learning_rate=0.5, epochs=5, steps=1)
+    >>> plan = mnistcnn.optim.SchedulePlan(learning_rate=0.5, epochs=5, steps=1)
     >>> schedule = mnistcnn.optim.MultiStepLR([2, 4], 0.5)
     >>> [round(schedule.epoch_rate(plan, epoch, []), 4) for epoch in range(5)]
     [0.5, 0.5, 0.25, 0.25, 0.125]
@@ -188,7 +188,7 @@ class MultiStepLR(Schedule):
         object.__setattr__(self, "milestones", tuple(sorted(milestones)))
         _numbers(self, "gamma")
 
-    def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
+    def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
         """Return the learning rate of an epoch."""
         return _native(self, MultiStepLR).epoch_rate(_native_plan(plan), epoch)
 
@@ -207,7 +207,7 @@ class ExponentialLR(Schedule):
     Examples
     --------
     >>> import mnistcnn
-    >>> plan = mnistcnn.optim.Plan(learning_rate=0.5, epochs=5, steps=1)
+    >>> plan = mnistcnn.optim.SchedulePlan(learning_rate=0.5, epochs=5, steps=1)
     >>> schedule = mnistcnn.optim.ExponentialLR(0.5)
     >>> [round(schedule.epoch_rate(plan, epoch, []), 4) for epoch in range(5)]
     [0.5, 0.25, 0.125, 0.0625, 0.0312]
@@ -218,7 +218,7 @@ class ExponentialLR(Schedule):
     def __post_init__(self) -> None:
         _numbers(self, "gamma")
 
-    def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
+    def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
         """Return the learning rate of an epoch."""
         return _native(self, ExponentialLR).epoch_rate(_native_plan(plan), epoch)
 
@@ -237,7 +237,7 @@ class LambdaLR(Schedule):
     Examples
     --------
     >>> import mnistcnn
-    >>> plan = mnistcnn.optim.Plan(learning_rate=0.5, epochs=5, steps=1)
+    >>> plan = mnistcnn.optim.SchedulePlan(learning_rate=0.5, epochs=5, steps=1)
     >>> schedule = mnistcnn.optim.LambdaLR(lambda epoch: 1 / (1 + epoch))
     >>> [round(schedule.epoch_rate(plan, epoch, []), 4) for epoch in range(5)]
     [0.5, 0.25, 0.1667, 0.125, 0.1]
@@ -249,7 +249,7 @@ class LambdaLR(Schedule):
         if not callable(self.function):
             raise TypeError(f"function must be callable with the number of the epoch, got {self.function!r}")
 
-    def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
+    def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
         """Return the learning rate of an epoch."""
         return plan.learning_rate * finite_number(f"LambdaLR's factor in epoch {epoch}", self.function(epoch))
 
@@ -276,7 +276,7 @@ class CosineAnnealing(Schedule):
     Examples
     --------
     >>> import mnistcnn
-    >>> plan = mnistcnn.optim.Plan(learning_rate=0.5, epochs=5, steps=1)
+    >>> plan = mnistcnn.optim.SchedulePlan(learning_rate=0.5, epochs=5, steps=1)
     >>> schedule = mnistcnn.optim.CosineAnnealing(warmup_epochs=1, warmup_start=0.2)
     >>> [round(schedule.epoch_rate(plan, epoch, []), 4) for epoch in range(5)]
     [0.1, 0.5, 0.4268, 0.25, 0.0732]
@@ -291,25 +291,25 @@ class CosineAnnealing(Schedule):
     def __post_init__(self) -> None:
         if self.t_max is not None:
             _whole(self, "t_max")
-        _whole(self, "warmup_epochs", least=0)
+        _whole(self, "warmup_epochs", minimum=0)
         self._check_flags()
         _numbers(self, "eta_min")
-        object.__setattr__(self, "warmup_start", finite_number("warmup_start", self.warmup_start, most=1))
+        object.__setattr__(self, "warmup_start", finite_number("warmup_start", self.warmup_start, maximum=1))
 
     @property
     def depends_on_epochs(self) -> bool:
         """True if ``t_max`` is None."""
         return self.t_max is None
 
-    def check(self, plan: Plan) -> None:
+    def check(self, plan: SchedulePlan) -> None:
         """Raise ValueError if the warm-up leaves no epoch for the cosine."""
         _native(self, CosineAnnealing).check(_native_plan(plan))
 
-    def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
+    def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
         """Return the learning rate at the beginning of the epoch."""
         return _native(self, CosineAnnealing).epoch_rate(_native_plan(plan), epoch)
 
-    def rates(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> Rates:
+    def rates(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> Rates:
         """Return the learning rate of each step."""
         return Rates(*_native(self, CosineAnnealing).rates(_native_plan(plan), epoch))
 
@@ -345,7 +345,7 @@ class OneCycleLR(Schedule):
     Examples
     --------
     >>> import mnistcnn
-    >>> plan = mnistcnn.optim.Plan(learning_rate=0.5, epochs=5, steps=1)
+    >>> plan = mnistcnn.optim.SchedulePlan(learning_rate=0.5, epochs=5, steps=1)
     >>> schedule = mnistcnn.optim.OneCycleLR(max_lr=0.5)
     >>> [round(schedule.epoch_rate(plan, epoch, []), 4) for epoch in range(5)]
     [0.02, 0.4752, 0.3056, 0.0941, 0.0]
@@ -366,7 +366,7 @@ class OneCycleLR(Schedule):
         _numbers(self, "max_lr", "div_factor", "final_div_factor")
         choice("anneal_strategy", self.anneal_strategy, ("cos", "linear"))
         for name in ("pct_start", "base_momentum", "max_momentum"):
-            object.__setattr__(self, name, finite_number(name, getattr(self, name), most=1))
+            object.__setattr__(self, name, finite_number(name, getattr(self, name), maximum=1))
         for name in ("div_factor", "final_div_factor"):
             if getattr(self, name) == 0:
                 raise ValueError(f"{name} must be above 0, got 0")
@@ -376,15 +376,15 @@ class OneCycleLR(Schedule):
         """True: the cycle spans the run."""
         return True
 
-    def check(self, plan: Plan) -> None:
+    def check(self, plan: SchedulePlan) -> None:
         """Raise ValueError if the optimizer has no momentum to cycle, or the run has fewer than 2 steps."""
         _native(self, OneCycleLR).check(_native_plan(plan))
 
-    def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
+    def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
         """Return the learning rate of the first step of the epoch."""
         return _native(self, OneCycleLR).epoch_rate(_native_plan(plan), epoch)
 
-    def rates(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> Rates:
+    def rates(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> Rates:
         """Return the learning rate and the momentum of each step."""
         return Rates(*_native(self, OneCycleLR).rates(_native_plan(plan), epoch))
 
@@ -442,15 +442,15 @@ class ReduceLROnPlateau(Schedule):
         _numbers(self, "factor", "threshold", "min_lr", "eps")
         if not self.factor < 1:
             raise ValueError(f"factor must be below 1, got {self.factor}")
-        _whole(self, "patience", least=0)
-        _whole(self, "cooldown", least=0)
+        _whole(self, "patience", minimum=0)
+        _whole(self, "cooldown", minimum=0)
 
     @property
     def monitored(self) -> str:
         """Name of the monitored metric."""
         return self.monitor
 
-    def epoch_rate(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> float:
+    def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
         """Return the learning rate after the reductions so far."""
         rate, best = plan.learning_rate, None
         bad = cooling = 0
@@ -482,7 +482,7 @@ def _native(schedule: Schedule, kind: type[Schedule]) -> core.Schedule:
     return core.Schedule(kind.__name__, {each.name: getattr(schedule, each.name) for each in fields(kind)})
 
 
-def _native_plan(plan: Plan) -> core.SchedulePlan:
+def _native_plan(plan: SchedulePlan) -> core.SchedulePlan:
     from mnistcnn._internal.native import core
 
     return core.SchedulePlan(**asdict(plan))
@@ -498,8 +498,8 @@ def score(monitor: str, value: float) -> float:
     return value if best_of(monitor) == "max" else -value
 
 
-def _whole(schedule: Schedule, name: str, *, least: int = 1) -> None:
-    object.__setattr__(schedule, name, whole_number(name, getattr(schedule, name), least=least))
+def _whole(schedule: Schedule, name: str, *, minimum: int = 1) -> None:
+    object.__setattr__(schedule, name, whole_number(name, getattr(schedule, name), minimum=minimum))
 
 
 def _numbers(schedule: Schedule, *names: str) -> None:

@@ -237,7 +237,7 @@ def _statistics(values: Any) -> tuple[np.ndarray[Any, Any], float, tuple[float, 
 def _interval_half_width(values: np.ndarray[Any, Any]) -> float:
     if len(values) < 2:
         return 0.0
-    from mnistcnn.study.student import quantile
+    from mnistcnn.study.student_t import quantile
 
     return quantile(0.95, len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
 
 EPOCH = 60_000  # images per epoch: the size of the MNIST training set
-WAYS = ("lanes", "aten", "torch")
+IMPLEMENTATIONS = ("lanes", "aten", "torch")
 _BATCH = 128
 _MIN_SECONDS = 0.15  # minimum duration of one measurement
 _MAX_BATCHES = 64
@@ -46,7 +46,11 @@ class EpochTimes:
 
 
 def bench(
-    names: Sequence[str] | None = None, *, ways: Sequence[str] = WAYS, threads: int = 1, repeats: int = 3
+    names: Sequence[str] | None = None,
+    *,
+    implementations: Sequence[str] = IMPLEMENTATIONS,
+    threads: int = 1,
+    repeats: int = 3,
 ) -> Iterator[EpochTimes]:
     """Measure the time per training epoch of networks, and yield each result when it is available.
 
@@ -57,7 +61,7 @@ def bench(
     ----------
     names
         Names of published networks. Default: None, all of them.
-    ways
+    implementations
         Implementations to measure: "lanes", "aten" and "torch" (the same network in ``torch.nn``).
     threads
         Number of threads.
@@ -67,7 +71,7 @@ def bench(
     Examples
     --------
     >>> import mnistcnn
-    >>> times, = mnistcnn.profile.bench(["budget_model3"], ways=["lanes"], repeats=1)
+    >>> times, = mnistcnn.profile.bench(["budget_model3"], implementations=["lanes"], repeats=1)
     >>> times.network, times.lanes > 0, times.torch
     ('budget_model3', True, None)
     """
@@ -77,26 +81,28 @@ def bench(
     chosen = list_models() if names is None else list(names)
     for name in chosen:
         check_name(name)
-    wrong = [way for way in ways if way not in WAYS]
+    wrong = [implementation for implementation in implementations if implementation not in IMPLEMENTATIONS]
     if wrong:
-        raise ValueError(f"ways must contain only {', '.join(map(repr, WAYS))}, got {wrong[0]!r}")
-    threads, repeats = whole_number("threads", threads, most=1024), whole_number("repeats", repeats)
+        raise ValueError(f"implementations must contain only {', '.join(map(repr, IMPLEMENTATIONS))}, got {wrong[0]!r}")
+    threads, repeats = whole_number("threads", threads, maximum=1024), whole_number("repeats", repeats)
     images = load("digits")[0][: _MAX_BATCHES * _BATCH]
-    return (_measured(name, images, ways, threads, repeats) for name in chosen)
+    return (_measured(name, images, implementations, threads, repeats) for name in chosen)
 
 
-def _measured(name: str, images: ImageSet, ways: Sequence[str], threads: int, repeats: int) -> EpochTimes:
+def _measured(name: str, images: ImageSet, implementations: Sequence[str], threads: int, repeats: int) -> EpochTimes:
     from mnistcnn.nn.zoo import create_model
 
     model = create_model(name)
     runs: dict[str, Callable[[ImageSet], float]] = {}
-    for way in ways:
-        if way == "torch":
-            runs[way] = _in_torch(model, threads)
-        elif way == "aten" or core.lanes_unsupported_reason(model._network) is None:
-            runs[way] = _in_engine(model, way, threads)
-    seconds = {way: _seconds_per_image(run, images, repeats) * EPOCH for way, run in runs.items()}
-    return EpochTimes(name, model.parameter_count, threads, *(seconds.get(way) for way in WAYS))
+    for implementation in implementations:
+        if implementation == "torch":
+            runs[implementation] = _in_torch(model, threads)
+        elif implementation == "aten" or core.lanes_unsupported_reason(model._network) is None:
+            runs[implementation] = _in_engine(model, implementation, threads)
+    seconds = {implementation: _seconds_per_image(run, images, repeats) * EPOCH for implementation, run in runs.items()}
+    return EpochTimes(
+        name, model.parameter_count, threads, *(seconds.get(implementation) for implementation in IMPLEMENTATIONS)
+    )
 
 
 def _seconds_per_image(run: Callable[[ImageSet], float], images: ImageSet, repeats: int) -> float:

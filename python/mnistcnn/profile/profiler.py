@@ -198,8 +198,8 @@ def profile(
 
     if not isinstance(model, Model):
         raise TypeError(f"model must be an mnistcnn.Model, got {type(model).__name__}")
-    batch_size, threads = whole_number("batch_size", batch_size), whole_number("threads", threads, most=1024)
-    finite_number("seconds", seconds, most=3600)
+    batch_size, threads = whole_number("batch_size", batch_size), whole_number("threads", threads, maximum=1024)
+    finite_number("seconds", seconds, maximum=3600)
     _check_engine(model, engine or model.engine)
     subject = copy.deepcopy(model).requires_grad_(True)
     trainer = Trainer(

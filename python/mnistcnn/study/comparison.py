@@ -14,7 +14,7 @@ import numpy as np
 
 from mnistcnn._internal.checks import seed_number
 from mnistcnn._internal.tables import html_table, json_text, without_nan
-from mnistcnn.study.student import deviation_of, mean_of, quantile, two_sided_p
+from mnistcnn.study.student_t import deviation_of, mean_of, quantile, two_sided_p
 from mnistcnn.study.trials import Trials, spread
 
 _EXACT, _SAMPLES = 200_000, 100_000  # maximum number of splits to enumerate; number of random splits beyond it

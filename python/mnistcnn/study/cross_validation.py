@@ -96,7 +96,7 @@ def cross_validate(
     >>> [result.count for result in scores.results]
     [200, 200, 200]
     """
-    folds, seed = whole_number("folds", folds, least=2), seed_number(seed)
+    folds, seed = whole_number("folds", folds, minimum=2), seed_number(seed)
     recipe = chosen_recipe(model, recipe, variant, changes)
     template = Template.of(model, data)
     check_run(template, recipe, data, validation, engine, device)

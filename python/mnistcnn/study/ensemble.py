@@ -180,7 +180,7 @@ def shifted_predictions(
     >>> mnistcnn.study.shifted_predictions(model, mnistcnn.load("digits")[1][:5], shifts=1).shape
     (5, 10)
     """
-    shifts = whole_number("shifts", shifts, least=0, most=_MOST_SHIFT)
+    shifts = whole_number("shifts", shifts, minimum=0, maximum=_MOST_SHIFT)
     options: dict[str, Any] = {"batch_size": batch_size, "engine": engine, "threads": threads}
     if shifts == 0:
         return predict(model, images, **options)

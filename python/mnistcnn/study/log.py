@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnistcnn._internal.tables import aligned, html_table, json_text, pandas, without_nan
 from mnistcnn.study.recipe_words import recipe_words
-from mnistcnn.study.student import mean_of
+from mnistcnn.study.student_t import mean_of
 from mnistcnn.study.trials import Setting, Trial, Trials, percent, plain, spread
 
 if TYPE_CHECKING:

@@ -296,7 +296,7 @@ def _seeds(seeds: int | Iterable[int]) -> list[int]:
     if isinstance(seeds, Iterable) and not isinstance(seeds, str):
         numbers = [seed_number(seed) for seed in seeds]
     else:
-        numbers = list(range(whole_number("seeds", seeds, most=100_000)))
+        numbers = list(range(whole_number("seeds", seeds, maximum=100_000)))
     if not numbers:
         raise ValueError("seeds must contain at least one seed, got none")
     if len(set(numbers)) < len(numbers):

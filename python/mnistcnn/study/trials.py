@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnistcnn._internal.tables import aligned, html_table, json_text, without_nan
-from mnistcnn.study.student import deviation_of, mean_of, quantile
+from mnistcnn.study.student_t import deviation_of, mean_of, quantile
 from mnistcnn.training.history import History
 
 if TYPE_CHECKING:

@@ -201,7 +201,7 @@ class TensorBoard:
 
     def __init__(self, folder: str | Path, every: int = 0) -> None:
         self.folder = _checked_path("folder", folder)
-        self.every = whole_number("every", every, least=0)
+        self.every = whole_number("every", every, minimum=0)
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:

@@ -99,7 +99,7 @@ class CallbackList:
                     f"a callback must have at least one of the methods {', '.join(EVENTS)}; {each!r} has none"
                 )
             if callable(getattr(each, "on_step", None)):
-                whole_number(f"every of {type(each).__name__}", getattr(each, "every", 1), least=0)
+                whole_number(f"every of {type(each).__name__}", getattr(each, "every", 1), minimum=0)
 
     def __iter__(self) -> Any:
         return iter(self._all)

@@ -67,8 +67,8 @@ class Checkpoint(Value):
         if not isinstance(self.folder, str | os.PathLike) or not str(self.folder):
             raise TypeError(f"checkpoint folder must be the path of a directory, got {self.folder!r}")
         self._set("folder", str(os.fspath(self.folder)))
-        self._set("keep_last", whole_number("keep_last", self.keep_last, least=2))
-        self._set("keep_best", whole_number("keep_best", self.keep_best, least=0))
+        self._set("keep_last", whole_number("keep_last", self.keep_last, minimum=2))
+        self._set("keep_best", whole_number("keep_best", self.keep_best, minimum=0))
         self._set("every", whole_number("every", self.every))
         choice("monitor", self.monitor, VALIDATION_METRICS)
 

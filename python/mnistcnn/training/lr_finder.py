@@ -14,7 +14,7 @@ from mnistcnn._internal.native import core
 from mnistcnn.convert.from_torch import as_model
 from mnistcnn.data.image_set import ImageSet
 from mnistcnn.nn.input_checks import check_set
-from mnistcnn.optim.schedules import Plan, Rates, Schedule
+from mnistcnn.optim.schedules import Rates, Schedule, SchedulePlan
 from mnistcnn.training.recipes import Recipe, recipe_with
 from mnistcnn.training.trainer import train
 
@@ -115,7 +115,7 @@ def find_lr(
     """
     model = as_model(model)
     start, end = positive_number("start", start), positive_number("end", end)
-    steps = whole_number("steps", steps, least=10)
+    steps = whole_number("steps", steps, minimum=10)
     if not start < end:
         raise ValueError(f"start must be below end, got start={start:g} and end={end:g}")
     recipe = recipe_with(recipe, changes)
@@ -137,7 +137,7 @@ class _Growth(Schedule):
     end: float
     steps: int
 
-    def rates(self, plan: Plan, epoch: int, records: Sequence[EpochRecord]) -> Rates:
+    def rates(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> Rates:
         first_step = epoch * plan.steps
         exponents = np.arange(first_step, first_step + plan.steps) / (self.steps - 1)
         return Rates((self.start * (self.end / self.start) ** exponents.clip(max=1)).tolist())

@@ -10,7 +10,7 @@ import torch
 from mnistcnn._internal.native import core
 from mnistcnn.nn.input_checks import core_tensor, model_view
 from mnistcnn.optim import averaging, losses, optimizers
-from mnistcnn.optim.schedules import Plan, Rates
+from mnistcnn.optim.schedules import Rates, SchedulePlan
 from mnistcnn.transforms import steps as augmentation
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class NativeRun:
         self._run: core.TrainingRun | None = None
         model.native_engine(engine, threads)  # raise for a wrong choice before any work
 
-    def begin(self, plan: Plan, *, epochs: int, steps: int) -> None:
+    def begin(self, plan: SchedulePlan, *, epochs: int, steps: int) -> None:
         """Create the run at the first call, and continue after the given numbers of completed epochs and steps."""
         self._trainable()  # raise before any work
         with self._model._lock:
@@ -39,7 +39,7 @@ class NativeRun:
                 self._run = self._new_run(plan)
             self._run.continue_after(self._view(), epochs=epochs, steps=steps)
 
-    def _new_run(self, plan: Plan) -> core.TrainingRun:
+    def _new_run(self, plan: SchedulePlan) -> core.TrainingRun:
         recipe = self._recipe
         return core.TrainingRun(
             self._view(),
@@ -124,13 +124,13 @@ class NativeRun:
         return trainable
 
 
-def plan_of(recipe: Recipe, epochs: int, images: int) -> Plan:
+def plan_of(recipe: Recipe, epochs: int, images: int) -> SchedulePlan:
     """Return the properties of the run that schedules depend on."""
     momentum = core.momentum_of(optimizers.settings(recipe.optimizer))
-    return Plan(recipe.optimizer.lr, epochs, -(-images // recipe.batch_size), momentum)
+    return SchedulePlan(recipe.optimizer.lr, epochs, -(-images // recipe.batch_size), momentum)
 
 
-def _scheduled_momentum(recipe: Recipe, plan: Plan) -> float | None:
+def _scheduled_momentum(recipe: Recipe, plan: SchedulePlan) -> float | None:
     """Return the schedule's initial momentum if the optimizer's is 0; None otherwise."""
     if recipe.schedule is None or plan.momentum != 0:
         return None

@@ -21,7 +21,7 @@ from mnistcnn.optim.losses import Loss, Mixing
 from mnistcnn.optim.optimizers import SGD, Optimizer
 from mnistcnn.optim.schedules import Schedule
 from mnistcnn.training import torch_hints
-from mnistcnn.transforms.steps import Step, checked_steps
+from mnistcnn.transforms.steps import Transform, checked_transforms
 
 _DEFAULT_OPTIMIZER = SGD(lr=0.01, momentum=0.9)
 _ALIASES = {"learning_rate": "lr"}
@@ -150,7 +150,7 @@ class Recipe(_CheckedFieldNames):
     batch_size: int = 128
     optimizer: Optimizer = _DEFAULT_OPTIMIZER  # a name such as "adam" is converted
     schedule: Schedule | None = None
-    augment: Sequence[Step] = ()
+    augment: Sequence[Transform] = ()
     loss: str | Loss = "auto"
     label_smoothing: float = 0.0
     mixing: Mixing | None = None
@@ -164,8 +164,8 @@ class Recipe(_CheckedFieldNames):
             "epochs": whole_number("epochs", self.epochs),
             "batch_size": whole_number("batch_size", self.batch_size),
             "seed": seed_number(self.seed),
-            "label_smoothing": finite_number("label_smoothing", self.label_smoothing, most=1),
-            "augment": checked_steps(self.augment),
+            "label_smoothing": finite_number("label_smoothing", self.label_smoothing, maximum=1),
+            "augment": checked_transforms(self.augment),
             "optimizer": _optimizer(self.optimizer),
             "shuffle": flag("shuffle", self.shuffle),
         }

@@ -17,7 +17,7 @@ from mnistcnn.data.image_set import ImageSet
 from mnistcnn.data.normalization import Normalization
 from mnistcnn.nn.input_checks import check_last_batch, move
 from mnistcnn.optim import averaging
-from mnistcnn.optim.schedules import Plan, Rates
+from mnistcnn.optim.schedules import Rates, SchedulePlan
 from mnistcnn.training.callbacks import CallbackList, check_monitor
 from mnistcnn.training.checkpoints import Checkpoint
 from mnistcnn.training.history import EpochRecord, History
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mnistcnn.optim.optimizers import Optimizer
     from mnistcnn.optim.schedules import Schedule
     from mnistcnn.training.callbacks import Callback
-    from mnistcnn.transforms.steps import Step
+    from mnistcnn.transforms.steps import Transform
 
 
 @with_hints
@@ -51,7 +51,7 @@ def train(
     batch_size: int | FromRecipe = FROM_RECIPE,
     optimizer: Optimizer | str | FromRecipe = FROM_RECIPE,
     schedule: Schedule | FromRecipe | None = FROM_RECIPE,
-    augment: Step | Iterable[Step] | FromRecipe | None = FROM_RECIPE,
+    augment: Transform | Iterable[Transform] | FromRecipe | None = FROM_RECIPE,
     loss: Loss | str | FromRecipe = FROM_RECIPE,
     label_smoothing: float | FromRecipe = FROM_RECIPE,
     mixing: Mixing | FromRecipe | None = FROM_RECIPE,
@@ -294,7 +294,7 @@ class Trainer:
             state.check(snapshot, self._checkpoint.folder, self._native)
         return snapshot
 
-    def _check_schedule(self, plan: Plan, validation: ImageSet | None) -> None:
+    def _check_schedule(self, plan: SchedulePlan, validation: ImageSet | None) -> None:
         schedule = self.recipe.schedule
         if schedule is None:
             return
@@ -376,7 +376,7 @@ class Trainer:
         bar.show(done + len(session.train_set), title=title, **_postfix(record))
         return record
 
-    def _rates(self, plan: Plan) -> Rates:
+    def _rates(self, plan: SchedulePlan) -> Rates:
         if self.recipe.schedule is None:
             return Rates([plan.learning_rate] * plan.steps)
         return self.recipe.schedule.rates(plan, len(self.history), self.history.epochs)
@@ -388,7 +388,7 @@ class _Session:
 
     train_set: ImageSet
     validation: ImageSet | None
-    plan: Plan
+    plan: SchedulePlan
     last: int  # number of the last epoch to train
     state: RunState | None  # None without checkpoints
     snapshot: Snapshot | None  # to resume from

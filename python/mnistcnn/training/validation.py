@@ -11,13 +11,13 @@ from mnistcnn.nn.input_checks import check_set
 
 if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
-    from mnistcnn.transforms.steps import Step
+    from mnistcnn.transforms.steps import Transform
 
 Validation = ImageSet | float | None
 
 
 def split_off(
-    model: Model, train_set: ImageSet, validation: Validation, seed: int, steps: Sequence[Step] = ()
+    model: Model, train_set: ImageSet, validation: Validation, seed: int, steps: Sequence[Transform] = ()
 ) -> tuple[ImageSet, ImageSet | None]:
     """Return the training set without the held-out images, and the validation set; check both against the model.
 

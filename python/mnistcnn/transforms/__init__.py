@@ -18,7 +18,7 @@ from mnistcnn.transforms.steps import (
     RandomErasing,
     Resize,
     Rotation,
-    Step,
+    Transform,
 )
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
     "RandomErasing",
     "Resize",
     "Rotation",
-    "Step",
+    "Transform",
     "augment",
     "drawn",
 ]

@@ -34,27 +34,27 @@ def signed(name: str, value: Any) -> float:
 
 
 def bounds(
-    name: str, value: object, *, above: float | None = None, least: float = 0.0, most: float = float("inf")
+    name: str, value: object, *, above: float | None = None, minimum: float = 0.0, maximum: float = float("inf")
 ) -> tuple[float, float]:
-    """Return a range (smallest, largest); both ends must exceed ``above`` and lie between ``least`` and ``most``."""
+    """Return a range (smallest, largest) with both ends above ``above`` and between ``minimum`` and ``maximum``."""
     low, high = numbers(name, value, (2,))
     if low > high:
         raise ValueError(f"{name}={value!r} must be (smallest, largest)")
     if above is not None and low <= above:
         raise ValueError(f"{name} must be above {above:g}, got {value!r}")
-    if low < least or high > most:
-        limits = f"between {least:g} and {most:g}" if most < float("inf") else f"at least {least:g}"
+    if low < minimum or high > maximum:
+        limits = f"between {minimum:g} and {maximum:g}" if maximum < float("inf") else f"at least {minimum:g}"
         raise ValueError(f"{name} must be {limits}, got {value!r}")
     return low, high
 
 
-def symmetric_range(name: str, value: Any, most: float = float("inf")) -> tuple[float, float]:
+def symmetric_range(name: str, value: Any, maximum: float = float("inf")) -> tuple[float, float]:
     """Return (-d, d) for a number d of at least 0; return a range unchanged."""
     if not is_number(value):
-        return bounds(name, value, least=-most, most=most)
+        return bounds(name, value, minimum=-maximum, maximum=maximum)
     number = signed(name, value)
-    if not 0 <= number <= most:
-        limit = "at least 0" if most == float("inf") else f"between 0 and {most:g}"
+    if not 0 <= number <= maximum:
+        limit = "at least 0" if maximum == float("inf") else f"between 0 and {maximum:g}"
         raise ValueError(f"{name} must be {limit}, or a range (smallest, largest), got {value!r}")
     return -number, number
 
@@ -80,11 +80,11 @@ def shear(value: Any) -> tuple[float, ...] | None:
     if value is None:
         return None
     if is_number(value):
-        return *symmetric_range("shear", value, most=89), 0.0, 0.0
+        return *symmetric_range("shear", value, maximum=89), 0.0, 0.0
     given = numbers("shear", value, (2, 4))
     four = given if len(given) == 4 else (*given, 0.0, 0.0)
     for pair in (four[:2], four[2:]):
-        bounds("shear", pair, least=-89, most=89)
+        bounds("shear", pair, minimum=-89, maximum=89)
     return four
 
 
@@ -101,7 +101,7 @@ def height_and_width(value: Any) -> tuple[int, int]:
     pair = (value, value) if is_number(value) else tuple(value)
     if len(pair) != 2:
         raise ValueError(f"size must be a number or (height, width), got {value!r}")
-    height, width = (whole_number("size", each, most=LARGEST_SIDE) for each in pair)
+    height, width = (whole_number("size", each, maximum=LARGEST_SIDE) for each in pair)
     return height, width
 
 
@@ -110,20 +110,20 @@ def padding(value: Any) -> tuple[int, ...]:
     given = (value,) if is_number(value) else tuple(value)
     if len(given) not in (1, 2, 4):
         raise ValueError(f"padding must be one, two or four numbers, got {value!r}")
-    return tuple(whole_number("padding", each, least=0, most=LARGEST_SIDE) for each in given * (4 // len(given)))
+    return tuple(whole_number("padding", each, minimum=0, maximum=LARGEST_SIDE) for each in given * (4 // len(given)))
 
 
 def grey_level(name: str, value: Any) -> int:
     """Return an integer from 0 to 255."""
     try:
-        return whole_number(name, value, least=0, most=255)
+        return whole_number(name, value, minimum=0, maximum=255)
     except ValueError:
         raise ValueError(f"{name} must be a grey level from 0 to 255, got {value!r}") from None
 
 
 def probability(value: Any) -> float:
     """Return a number from 0 to 1 as a float."""
-    return finite_number("p", value, most=1)
+    return finite_number("p", value, maximum=1)
 
 
 def interpolation(value: Any) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnistcnn._internal.checks import image_shape, seed_number, whole_number
-from mnistcnn.transforms.steps import Step, native
+from mnistcnn.transforms.steps import Transform, native
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def augment(
     images: ImageSet | np.ndarray[Any, Any] | torch.Tensor,
-    steps: Step | Iterable[Step],
+    transforms: Transform | Iterable[Transform],
     *,
     seed: int = 0,
     epoch: int = 0,
@@ -32,7 +32,7 @@ def augment(
     images
         `ImageSet`, or uint8 array or tensor of shape [N, C, H, W], [N, H, W], [C, H, W] or [H, W]. Three dimensions are
         one image [C, H, W] if the first has size 1 or 3, otherwise N images [N, H, W].
-    steps
+    transforms
         Transform or list of transforms.
     seed
         Seed of the random numbers, as in `mnistcnn.train`.
@@ -62,15 +62,15 @@ def augment(
     (100, 1, 28, 28)
     """
     pixels = _as_bytes(images)
-    whole_number("threads", threads, least=0)
+    whole_number("threads", threads, minimum=0)
     indices = np.arange(len(pixels))
-    return native(steps).run(
-        pixels, indices, seed=seed_number(seed), epoch=whole_number("epoch", epoch, least=0), threads=threads
+    return native(transforms).run(
+        pixels, indices, seed=seed_number(seed), epoch=whole_number("epoch", epoch, minimum=0), threads=threads
     )
 
 
 def drawn(
-    steps: Step | Iterable[Step],
+    transforms: Transform | Iterable[Transform],
     *,
     index: int,
     seed: int = 0,
@@ -81,7 +81,7 @@ def drawn(
 
     Parameters
     ----------
-    steps
+    transforms
         Transform or list of transforms.
     index
         Index of the image in its set.
@@ -105,8 +105,8 @@ def drawn(
     >>> row["step"], row["applied"], -10 <= row["angle"] <= 10
     ('Rotation', True, True)
     """
-    index, epoch = whole_number("index", index, least=0), whole_number("epoch", epoch, least=0)
-    rows = native(steps).drawn(image_shape("shape", shape), seed=seed_number(seed), epoch=epoch, index=index)
+    index, epoch = whole_number("index", index, minimum=0), whole_number("epoch", epoch, minimum=0)
+    rows = native(transforms).drawn(image_shape("shape", shape), seed=seed_number(seed), epoch=epoch, index=index)
     return [{"step": name, "applied": applied, **numbers} for name, applied, numbers in rows]
 
 

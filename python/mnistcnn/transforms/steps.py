@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Interpolation = Literal["nearest", "bilinear"]
 
 
-class Step(Value, abstract=True):
+class Transform(Value, abstract=True):
     """Base class of the transforms.
 
     A transform is a frozen dataclass: it compares by value, is hashable, and its ``repr`` recreates it.
@@ -34,7 +34,7 @@ class Step(Value, abstract=True):
 
 
 @dataclass(frozen=True, repr=False)
-class Rotation(Step):
+class Rotation(Transform):
     """Rotate the image by a random angle; positive angles are counter-clockwise.
 
     The result is bit-identical to ``PIL.Image.rotate``.
@@ -75,7 +75,7 @@ class Rotation(Step):
 
 
 @dataclass(frozen=True, repr=False)
-class Affine(Step):
+class Affine(Transform):
     """Rotate, translate, scale and shear the image at random, as ``torchvision.transforms.RandomAffine``.
 
     Parameters
@@ -128,7 +128,7 @@ class Affine(Step):
 
 
 @dataclass(frozen=True, repr=False)
-class Perspective(Step):
+class Perspective(Transform):
     """Move the four corners of the image inwards at random, as ``torchvision.transforms.RandomPerspective``.
 
     Parameters
@@ -156,11 +156,11 @@ class Perspective(Step):
 
     def __post_init__(self) -> None:
         checks.check_warp(self)
-        self._set_fields(distortion_scale=finite_number("distortion_scale", self.distortion_scale, most=1))
+        self._set_fields(distortion_scale=finite_number("distortion_scale", self.distortion_scale, maximum=1))
 
 
 @dataclass(frozen=True, repr=False)
-class ElasticDistortion(Step):
+class ElasticDistortion(Transform):
     """Distort the image by a smooth random displacement field.
 
     The field is white noise between -1 and 1, smoothed by a Gaussian filter and multiplied by ``alpha``. Displacements
@@ -195,14 +195,15 @@ class ElasticDistortion(Step):
     def __post_init__(self) -> None:
         checks.check_warp(self)
         self._set_fields(
-            alpha=finite_number("alpha", self.alpha, most=10_000), sigma=finite_number("sigma", self.sigma, most=64)
+            alpha=finite_number("alpha", self.alpha, maximum=10_000),
+            sigma=finite_number("sigma", self.sigma, maximum=64),
         )
         if self.sigma < 0.1:
             raise ValueError(f"sigma must be a number between 0.1 and 64, got {self.sigma!r}")
 
 
 @dataclass(frozen=True, repr=False)
-class CenterCrop(Step):
+class CenterCrop(Transform):
     """Crop the centre of the image.
 
     Parameters
@@ -228,7 +229,7 @@ class CenterCrop(Step):
 
 
 @dataclass(frozen=True, repr=False)
-class RandomCrop(Step):
+class RandomCrop(Transform):
     """Pad the image, then crop it at a random position.
 
     Parameters
@@ -265,7 +266,7 @@ class RandomCrop(Step):
 
 
 @dataclass(frozen=True, repr=False)
-class Resize(Step):
+class Resize(Transform):
     """Resize the image.
 
     The result is bit-identical to ``PIL.Image.resize`` (for bilinear interpolation: of Pillow 13 or newer).
@@ -293,7 +294,7 @@ class Resize(Step):
 
     def __post_init__(self) -> None:
         size = (
-            whole_number("size", self.size, most=checks.LARGEST_SIDE)
+            whole_number("size", self.size, maximum=checks.LARGEST_SIDE)
             if checks.is_number(self.size)
             else checks.height_and_width(self.size)
         )
@@ -303,7 +304,7 @@ class Resize(Step):
 
 
 @dataclass(frozen=True, repr=False)
-class RandomErasing(Step):
+class RandomErasing(Transform):
     """Erase a random rectangle of the image, as ``torchvision.transforms.RandomErasing``.
 
     Parameters
@@ -332,14 +333,14 @@ class RandomErasing(Step):
     def __post_init__(self) -> None:
         self._set_fields(
             p=checks.probability(self.p),
-            scale=checks.bounds("scale", self.scale, most=1),
+            scale=checks.bounds("scale", self.scale, maximum=1),
             ratio=checks.bounds("ratio", self.ratio, above=0),
             value=self.value if self.value == "random" else checks.grey_level("value", self.value),
         )
 
 
 @dataclass(frozen=True, repr=False)
-class Cutout(Step):
+class Cutout(Transform):
     """Erase a square around a random pixel; the square is clipped at the border of the image.
 
     Parameters
@@ -364,14 +365,14 @@ class Cutout(Step):
 
     def __post_init__(self) -> None:
         self._set_fields(
-            size=whole_number("size", self.size, most=checks.LARGEST_SIDE),
+            size=whole_number("size", self.size, maximum=checks.LARGEST_SIDE),
             value=checks.grey_level("value", self.value),
             p=checks.probability(self.p),
         )
 
 
 @dataclass(frozen=True, repr=False)
-class ColorJitter(Step):
+class ColorJitter(Transform):
     """Change brightness and contrast in random order, as ``torchvision.transforms.ColorJitter``.
 
     Parameters
@@ -403,7 +404,7 @@ class ColorJitter(Step):
 
 
 @dataclass(frozen=True, repr=False)
-class GaussianNoise(Step):
+class GaussianNoise(Transform):
     """Add Gaussian noise to each pixel.
 
     Parameters
@@ -424,11 +425,11 @@ class GaussianNoise(Step):
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        self._set_fields(std=finite_number("std", self.std, most=10), p=checks.probability(self.p))
+        self._set_fields(std=finite_number("std", self.std, maximum=10), p=checks.probability(self.p))
 
 
 @dataclass(frozen=True, repr=False)
-class MorphologicalThickness(Step):
+class MorphologicalThickness(Transform):
     """Make bright strokes on a dark background thicker or thinner (greyscale dilation or erosion).
 
     Parameters
@@ -450,11 +451,11 @@ class MorphologicalThickness(Step):
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        self._set_fields(amount=checks.symmetric_range("amount", self.amount, most=16), p=checks.probability(self.p))
+        self._set_fields(amount=checks.symmetric_range("amount", self.amount, maximum=16), p=checks.probability(self.p))
 
 
 @dataclass(frozen=True, repr=False)
-class RandomApply(Step):
+class RandomApply(Transform):
     """Apply a list of transforms with probability ``p``, as ``torchvision.transforms.RandomApply``.
 
     Parameters
@@ -471,33 +472,33 @@ class RandomApply(Step):
     RandomApply(steps=(Rotation(degrees=(-10.0, 10.0)), CenterCrop(size=(28, 28))), p=0.3)
     """
 
-    steps: Sequence[Step]
+    steps: Sequence[Transform]
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        self._set_fields(steps=checked_steps(self.steps, "steps"), p=checks.probability(self.p))
+        self._set_fields(steps=checked_transforms(self.steps, "steps"), p=checks.probability(self.p))
 
 
-def checked_steps(steps: Step | Iterable[Step] | None, name: str = "augment") -> tuple[Step, ...]:
+def checked_transforms(steps: Transform | Iterable[Transform] | None, name: str = "augment") -> tuple[Transform, ...]:
     """Return one transform, several or none as a tuple; raise TypeError for other values.
 
     Examples
     --------
-    >>> checked_steps([CenterCrop(22)])
+    >>> checked_transforms([CenterCrop(22)])
     (CenterCrop(size=(22, 22)),)
-    >>> checked_steps(None)
+    >>> checked_transforms(None)
     ()
     """
     if steps is None:
         return ()
-    if isinstance(steps, Step):
+    if isinstance(steps, Transform):
         return (steps,)
     if isinstance(steps, str | bytes) or not isinstance(steps, Iterable):
         raise TypeError(f"{name} must be a list of transforms such as mnistcnn.transforms.Rotation(10), got {steps!r}")
     found = tuple(steps)
     for step in found:
-        if not isinstance(step, Step):
-            hint = f"; write {step.__name__}(...)" if isinstance(step, type) and issubclass(step, Step) else ""
+        if not isinstance(step, Transform):
+            hint = f"; write {step.__name__}(...)" if isinstance(step, type) and issubclass(step, Transform) else ""
             raise TypeError(f"{name} must hold transforms such as mnistcnn.transforms.Rotation(10), got {step!r}{hint}")
     return found
 
@@ -505,14 +506,14 @@ def checked_steps(steps: Step | Iterable[Step] | None, name: str = "augment") ->
 # ---- compiled form
 
 
-def native(steps: Step | Iterable[Step] | None) -> core.Augmentation:
+def native(steps: Transform | Iterable[Transform] | None) -> core.Augmentation:
     """Return the transforms as an object of the compiled core."""
     from mnistcnn._internal.native import core
 
-    return core.Augmentation(list(_core_fields(checked_steps(steps))))
+    return core.Augmentation(list(_core_fields(checked_transforms(steps))))
 
 
-def _core_fields(steps: Iterable[Step]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _core_fields(steps: Iterable[Transform]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the name and the fields of each transform; RandomApply is followed by its transforms."""
     for step in steps:
         values = {each.name: getattr(step, each.name) for each in fields(step)}  # type: ignore[arg-type]
@@ -528,7 +529,7 @@ def _core_fields(steps: Iterable[Step]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from inner
 
 
-def check_sizes(steps: Step | Iterable[Step] | None, images: Sequence[int], wanted: Sequence[int]) -> None:
+def check_sizes(steps: Transform | Iterable[Transform] | None, images: Sequence[int], wanted: Sequence[int]) -> None:
     """Raise ValueError unless the transforms convert images of shape ``images`` to ``wanted``, both (C, H, W)."""
     found = native(steps).output_shape(tuple(images))
     if found != tuple(wanted):

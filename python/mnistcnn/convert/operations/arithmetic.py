@@ -8,12 +8,12 @@ from typing import Any
 
 from mnistcnn.convert.errors import DirectParameterError, UnsupportedError
 from mnistcnn.convert.operations import direct
-from mnistcnn.convert.operations.builder import Builder, Value
+from mnistcnn.convert.operations.builder import Builder, TracedValue
 from mnistcnn.convert.operations.operations import Call, Handler
 from mnistcnn.nn.layers import Amax, Reciprocal, ReLU
 
 
-def absolute(call: Call, x: Any) -> Value:
+def absolute(call: Call, x: Any) -> TracedValue:
     """Return relu(x) + relu(-x)."""
     value, builder = call.value(x), call.builder
     negative = builder.scaled(value, -1.0, 0.0, f"{call.name}_minus")
@@ -21,61 +21,61 @@ def absolute(call: Call, x: Any) -> Value:
     return builder.sum(halves, call.name)
 
 
-def add(call: Call, x: Any, y: Any, *, alpha: float = 1) -> Value:
+def add(call: Call, x: Any, y: Any, *, alpha: float = 1) -> TracedValue:
     """Return x + alpha * y, for values, numbers and parameters."""
     first, second = _operand(call, x), _operand(call, y)
     if isinstance(second, DirectParameterError):
         return _add_parameter(call, first, second, alpha)
-    if isinstance(second, Value) and alpha != 1:
+    if isinstance(second, TracedValue) and alpha != 1:
         second = call.builder.scaled(second, alpha, 0.0, f"{call.name}_scale")
-    elif not isinstance(second, Value):
+    elif not isinstance(second, TracedValue):
         second *= alpha
     if isinstance(first, DirectParameterError):
         return _add_parameter(call, second, first, 1)
-    if isinstance(first, Value) and isinstance(second, Value):
+    if isinstance(first, TracedValue) and isinstance(second, TracedValue):
         return call.builder.sum([first, second], call.name)
-    value, number = (first, second) if isinstance(first, Value) else (second, first)
+    value, number = (first, second) if isinstance(first, TracedValue) else (second, first)
     return call.builder.scaled(value, 1.0, number, call.name)
 
 
-def _add_parameter(call: Call, value: Any, parameter: DirectParameterError, alpha: float) -> Value:
+def _add_parameter(call: Call, value: Any, parameter: DirectParameterError, alpha: float) -> TracedValue:
     """Return ``value + alpha * parameter``. Raise the parameter as the error unless alpha is 1 or -1."""
-    if not isinstance(value, Value) or alpha not in (1, -1):
+    if not isinstance(value, TracedValue) or alpha not in (1, -1):
         raise parameter
     value = call.builder.scaled(value, alpha, 0.0, f"{call.name}_minus")
     return call.builder.scaled(direct.add(call.builder, value, parameter), alpha, 0.0, f"{call.name}_back")
 
 
-def sub(call: Call, x: Any, y: Any, *, alpha: float = 1) -> Value:
+def sub(call: Call, x: Any, y: Any, *, alpha: float = 1) -> TracedValue:
     """Return x - alpha * y."""
     return add(call, x, y, alpha=-alpha)
 
 
-def rsub(call: Call, x: Any, y: Any, *, alpha: float = 1) -> Value:
+def rsub(call: Call, x: Any, y: Any, *, alpha: float = 1) -> TracedValue:
     """Return y - alpha * x."""
     return add(call, y, x, alpha=-alpha)
 
 
-def neg(call: Call, x: Any) -> Value:
+def neg(call: Call, x: Any) -> TracedValue:
     """Return -x."""
     return call.builder.scaled(call.value(x), -1.0, 0.0, call.name)
 
 
-def mul(call: Call, x: Any, y: Any) -> Value:
+def mul(call: Call, x: Any, y: Any) -> TracedValue:
     """Return x * y, for values, numbers and parameters."""
     first, second = _operand(call, x), _operand(call, y)
     for value, parameter in ((first, second), (second, first)):
         if isinstance(parameter, DirectParameterError):
-            if not isinstance(value, Value):
+            if not isinstance(value, TracedValue):
                 raise parameter
             return direct.multiply(call.builder, value, parameter)
-    if isinstance(first, Value) and isinstance(second, Value):
+    if isinstance(first, TracedValue) and isinstance(second, TracedValue):
         return call.builder.product(first, second, call.name)
-    value, number = (first, second) if isinstance(first, Value) else (second, first)
+    value, number = (first, second) if isinstance(first, TracedValue) else (second, first)
     return call.builder.scaled(value, number, 0.0, call.name)
 
 
-def div(call: Call, x: Any, y: Any, *, rounding_mode: Any = None) -> Value:
+def div(call: Call, x: Any, y: Any, *, rounding_mode: Any = None) -> TracedValue:
     """Return x / y, for values and numbers.
 
     The value is multiplied by the reciprocal of the divisor, which is within 1.5 ulp of the quotient.
@@ -86,9 +86,9 @@ def div(call: Call, x: Any, y: Any, *, rounding_mode: Any = None) -> Value:
     for operand in (first, second):
         if isinstance(operand, DirectParameterError):
             raise operand
-    if isinstance(second, Value):
+    if isinstance(second, TracedValue):
         inverse = call.builder.pointwise(Reciprocal(), second, f"{call.name}_reciprocal")
-        if isinstance(first, Value):
+        if isinstance(first, TracedValue):
             return call.builder.product(first, inverse, call.name)
         return call.builder.scaled(inverse, first, 0.0, call.name)
     if second == 0:
@@ -96,27 +96,27 @@ def div(call: Call, x: Any, y: Any, *, rounding_mode: Any = None) -> Value:
     return call.builder.scaled(first, 1 / second, 0.0, call.name)
 
 
-def rdiv(call: Call, x: Any, y: Any) -> Value:
+def rdiv(call: Call, x: Any, y: Any) -> TracedValue:
     """Return y / x."""
     return div(call, y, x)
 
 
-def maximum(call: Call, x: Any, other: Any) -> Value:
+def maximum(call: Call, x: Any, other: Any) -> TracedValue:
     """Return the elementwise maximum of two values. Equal values share the gradient, as in PyTorch."""
     return _larger_of(call, x, other, 1.0)
 
 
-def minimum(call: Call, x: Any, other: Any) -> Value:
+def minimum(call: Call, x: Any, other: Any) -> TracedValue:
     """Return the elementwise minimum of two values."""
     return _larger_of(call, x, other, -1.0)
 
 
-def _larger_of(call: Call, x: Any, other: Any, sign: float) -> Value:
+def _larger_of(call: Call, x: Any, other: Any, sign: float) -> TracedValue:
     operands = [_operand(call, each) for each in (x, other)]
     for operand in operands:
         if isinstance(operand, DirectParameterError):
             raise operand
-        if not isinstance(operand, Value):
+        if not isinstance(operand, TracedValue):
             raise UnsupportedError(
                 "it compares with a constant; use torch.clamp or F.relu (their gradients differ where both are equal)"
             )
@@ -125,7 +125,7 @@ def _larger_of(call: Call, x: Any, other: Any, sign: float) -> Value:
     return builder.scaled(elementwise_maximum(builder, values, call.name), sign, 0.0, f"{call.name}_back")
 
 
-def elementwise_maximum(builder: Builder, values: list[Value], name: str) -> Value:
+def elementwise_maximum(builder: Builder, values: list[TracedValue], name: str) -> TracedValue:
     """Return the elementwise maximum of values of one shape."""
     size = math.prod(values[0].shape)
     rows = [replace(each, shape=(1, size, 1)) for each in values]
@@ -134,7 +134,7 @@ def elementwise_maximum(builder: Builder, values: list[Value], name: str) -> Val
     return replace(builder.add(Amax(0), [node], (1, size, 1), name), shape=values[0].shape)
 
 
-def power(call: Call, x: Any, exponent: Any) -> Value:
+def power(call: Call, x: Any, exponent: Any) -> TracedValue:
     """Return x ** 2. Raise UnsupportedError for any other exponent."""
     if exponent != 2:
         raise UnsupportedError(f"it raises to the power {exponent}; only the power 2 is supported")
@@ -158,7 +158,7 @@ def _operand(call: Call, x: Any) -> Any:
         ) from None
 
 
-def reciprocal(call: Call, x: Any) -> Value:
+def reciprocal(call: Call, x: Any) -> TracedValue:
     """Return 1 / x."""
     return call.builder.pointwise(Reciprocal(), call.value(x), call.name)
 

@@ -15,7 +15,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Value:
+class TracedValue:
     """Output of a node, viewed in another shape (of one image).
 
     A view adds no node until a layer needs that shape.
@@ -62,12 +62,12 @@ class Builder:
         """Return the shape of a node's output in the core."""
         return self.input_shape if node == INPUT else self.nodes[node].shape
 
-    def add(self, layer: Layer, inputs: list[int], shape: Shape, name: str, **more: Any) -> Value:
+    def add(self, layer: Layer, inputs: list[int], shape: Shape, name: str, **more: Any) -> TracedValue:
         """Add a node and return its output, in the shape of the node."""
         self.nodes.append(TracedNode(self._unused(name), layer, inputs, shape, **more))
-        return Value(len(self.nodes) - 1, shape)
+        return TracedValue(len(self.nodes) - 1, shape)
 
-    def replace_node(self, node: int, layer: Layer, tensors: Mapping[str, str]) -> Value:
+    def replace_node(self, node: int, layer: Layer, tensors: Mapping[str, str]) -> TracedValue:
         """Add a node with another layer, and the name and inputs of an existing node.
 
         The existing node is renamed. It is dropped later if nothing else uses it.
@@ -75,14 +75,14 @@ class Builder:
         old = self.nodes[node]
         self.nodes.append(replace(old, layer=layer, tensors={**old.tensors, **tensors}))
         old.name = self._unused(old.name)
-        return Value(len(self.nodes) - 1, old.shape)
+        return TracedValue(len(self.nodes) - 1, old.shape)
 
-    def pointwise(self, layer: Layer, value: Value, name: str, **more: Any) -> Value:
+    def pointwise(self, layer: Layer, value: TracedValue, name: str, **more: Any) -> TracedValue:
         """Add a layer that does not depend on the shape of its input."""
         node = self.add(layer, [value.node], self.shape_of(value.node), name, **more).node
         return replace(value, node=node)
 
-    def node_in_shape(self, value: Value, shape: Shape, name: str = "reshape") -> int:
+    def node_in_shape(self, value: TracedValue, shape: Shape, name: str = "reshape") -> int:
         """Return a node that holds a value in exactly this shape. Add a reshape if required."""
         if self.shape_of(value.node) == shape:
             return value.node
@@ -102,7 +102,7 @@ class Builder:
 
     # ---- operations of several nodes
 
-    def as_map(self, value: Value, what: str) -> int:
+    def as_map(self, value: TracedValue, what: str) -> int:
         """Return the node that holds a value as [channels, height, width]. Raise UnsupportedError for another rank."""
         if len(value.shape) != 3:
             raise UnsupportedError(
@@ -110,21 +110,21 @@ class Builder:
             )
         return self.node_in_shape(value, value.shape)
 
-    def channels_first(self, value: Value) -> int:
+    def channels_first(self, value: TracedValue) -> int:
         """Return the node that holds a value as [features], or in rank 3 with its first dimension unchanged."""
         shape = value.shape
         if len(shape) not in (1, 3):
             shape = (shape[0], math.prod(shape[1:]), 1)
         return self.node_in_shape(value, shape)
 
-    def node_in_3d(self, value: Value, first: int, count: int = 1) -> int:
+    def node_in_3d(self, value: TracedValue, first: int, count: int = 1) -> int:
         """Return the node that holds a value as [before, dimensions first to first + count - 1 merged, after]."""
         shape = value.shape
         end = first + count
         wanted = (math.prod(shape[:first]), math.prod(shape[first:end]), math.prod(shape[end:]))
         return self.node_in_shape(value, wanted)
 
-    def slice(self, value: Value, dimension: int, start: int, stop: int, step: int, name: str) -> Value:
+    def slice(self, value: TracedValue, dimension: int, start: int, stop: int, step: int, name: str) -> TracedValue:
         """Return the elements start, start + step, ... below stop of one dimension."""
         size = value.shape[dimension]
         if (start, stop, step) == (0, size, 1):
@@ -140,7 +140,7 @@ class Builder:
             node_shape = (before, count, after)
         return replace(self.add(Slice(axis, start, stop, step), [node], node_shape, name), shape=shape)
 
-    def permute(self, value: Value, order: list[int], name: str) -> Value:
+    def permute(self, value: TracedValue, order: list[int], name: str) -> TracedValue:
         """Return a value with its dimensions in a new order. Merge dimensions that stay adjacent, to at most three."""
         groups: list[list[int]] = []
         for dimension in order:
@@ -164,7 +164,7 @@ class Builder:
         permuted = self.add(Permute(tuple(permutation)), [node], tuple(sizes[each] for each in permutation), name)
         return replace(permuted, shape=shape)
 
-    def apply_along(self, value: Value, dimension: int, layer: Layer, name: str) -> Value:
+    def apply_along(self, value: TracedValue, dimension: int, layer: Layer, name: str) -> TracedValue:
         """Apply a layer that works along the first dimension to another dimension."""
         if dimension == 0:
             node = self.channels_first(value)
@@ -174,7 +174,7 @@ class Builder:
         back = [front.index(each) for each in range(len(front))]
         return self.permute(permuted, back, f"{name}_back")
 
-    def concat(self, values: list[Value], dimension: int, name: str) -> Value:
+    def concat(self, values: list[TracedValue], dimension: int, name: str) -> TracedValue:
         """Concatenate values along one dimension."""
         if len(values) == 1:
             return values[0]
@@ -188,7 +188,7 @@ class Builder:
         node_shape = (channels, *self.shape_of(nodes[0])[1:])
         return replace(self.add(Concat(), nodes, node_shape, name), shape=(channels, *values[0].shape[1:]))
 
-    def nodes_in_one_shape(self, values: list[Value]) -> list[int]:
+    def nodes_in_one_shape(self, values: list[TracedValue]) -> list[int]:
         """Return nodes that hold values of equal shape in one shape of the core."""
         shapes_in_core = [self.shape_of(each.node) for each in values]
         if all(node_in_shape == shapes_in_core[0] for node_in_shape in shapes_in_core):
@@ -196,13 +196,13 @@ class Builder:
         shape = values[0].shape if len(values[0].shape) in (1, 3) else (math.prod(values[0].shape),)
         return [self.node_in_shape(each, shape) for each in values]
 
-    def sum(self, values: list[Value], name: str) -> Value:
+    def sum(self, values: list[TracedValue], name: str) -> TracedValue:
         """Return the sum of values, broadcast to one shape."""
         values = self.broadcast(values, "adds")
         nodes = self.nodes_in_one_shape(values)
         return replace(values[0], node=self.add(Add(), nodes, self.shape_of(nodes[0]), name).node)
 
-    def product(self, first: Value, second: Value, name: str) -> Value:
+    def product(self, first: TracedValue, second: TracedValue, name: str) -> TracedValue:
         """Return the product of two values. `Multiply` broadcasts the second value to the shape of the first."""
         narrow, other = self._before_expand(second), self._before_expand(first)
         if math.prod(other.shape) < math.prod(narrow.shape):
@@ -214,7 +214,7 @@ class Builder:
             nodes = self.nodes_in_one_shape([first, second])
         return replace(first, node=self.add(Multiply(), nodes, self.shape_of(nodes[0]), name).node)
 
-    def expand(self, value: Value, shape: Shape, name: str) -> Value:
+    def expand(self, value: TracedValue, shape: Shape, name: str) -> TracedValue:
         """Repeat the dimensions of size 1 until the value has this shape of the same rank."""
         if value.shape == shape:
             return value
@@ -226,7 +226,7 @@ class Builder:
                 value = self.repeat(value, dimension, size, name)
         return value
 
-    def repeat(self, value: Value, dimension: int, count: int, name: str) -> Value:
+    def repeat(self, value: TracedValue, dimension: int, count: int, name: str) -> TracedValue:
         """Repeat all elements of one dimension ``count`` times, as ``torch.Tensor.repeat`` does."""
         before, after = math.prod(value.shape[:dimension]), math.prod(value.shape[dimension:])
         node = self.node_in_shape(value, (before, 1, after))
@@ -234,7 +234,7 @@ class Builder:
         shape = (*value.shape[:dimension], count * value.shape[dimension], *value.shape[dimension + 1 :])
         return replace(self.add(Expand(wide), [node], wide, name), shape=shape)
 
-    def broadcast(self, values: list[Value], verb: str) -> list[Value]:
+    def broadcast(self, values: list[TracedValue], verb: str) -> list[TracedValue]:
         """Expand values of equal rank to one shape. ``verb`` names the operation in an error."""
         shape = _broadcast_shape([each.shape for each in values])
         if shape is None:
@@ -245,15 +245,15 @@ class Builder:
             )
         return [self.expand(each, shape, "expand") for each in values]
 
-    def _before_expand(self, value: Value) -> Value:
+    def _before_expand(self, value: TracedValue) -> TracedValue:
         """Return the input of an expand, with the rank of the value, or the value itself if it was not expanded."""
         if value.node >= 0 and isinstance(self.nodes[value.node].layer, Expand):
             node_shape = self.nodes[value.node].inputs[0]
             if _without_rank_2(value.shape) == self.shape_of(value.node):
-                return Value(node_shape, self.shape_of(node_shape)[: len(value.shape)])
+                return TracedValue(node_shape, self.shape_of(node_shape)[: len(value.shape)])
         return value
 
-    def scaled(self, value: Value, scale: float, shift: float, name: str) -> Value:
+    def scaled(self, value: TracedValue, scale: float, shift: float, name: str) -> TracedValue:
         """Return ``value * scale + shift``."""
         if (scale, shift) == (1.0, 0.0):
             return value

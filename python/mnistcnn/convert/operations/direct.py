@@ -6,11 +6,11 @@ import math
 from dataclasses import replace
 
 from mnistcnn.convert.errors import DirectParameterError, UnsupportedError
-from mnistcnn.convert.operations.builder import Builder, Shape, Value
+from mnistcnn.convert.operations.builder import Builder, Shape, TracedValue
 from mnistcnn.nn.layers import Conv2d, Linear, ScaleShift, Slice
 
 
-def multiply(builder: Builder, value: Value, parameter: DirectParameterError) -> Value:
+def multiply(builder: Builder, value: TracedValue, parameter: DirectParameterError) -> TracedValue:
     """Return value * parameter: a depthwise convolution with kernel 1 whose weight is the parameter."""
     permuted = _parameter_dimensions_first(builder, value, parameter)
     channels = permuted.shape[0]
@@ -20,7 +20,7 @@ def multiply(builder: Builder, value: Value, parameter: DirectParameterError) ->
     return _original_order(builder, result, value, parameter)
 
 
-def add(builder: Builder, value: Value, parameter: DirectParameterError) -> Value:
+def add(builder: Builder, value: TracedValue, parameter: DirectParameterError) -> TracedValue:
     """Return value + parameter: the bias of the preceding layer if that has none, else a convolution of ones, added."""
     permuted = _parameter_dimensions_first(builder, value, parameter)
     channels = permuted.shape[0]
@@ -41,7 +41,7 @@ def add(builder: Builder, value: Value, parameter: DirectParameterError) -> Valu
     )
 
 
-def _parameter_dimensions_first(builder: Builder, value: Value, parameter: DirectParameterError) -> Value:
+def _parameter_dimensions_first(builder: Builder, value: TracedValue, parameter: DirectParameterError) -> TracedValue:
     """Return the value as [size of the parameter, dimensions before, dimensions after], or unchanged if possible."""
     before, size, after = _split_shape(value.shape, parameter)
     if before > 1 and size > 1:
@@ -51,13 +51,19 @@ def _parameter_dimensions_first(builder: Builder, value: Value, parameter: Direc
     return value if is_unchanged else replace(value, shape=(size, before, after))
 
 
-def _original_order(builder: Builder, result: Value, value: Value, parameter: DirectParameterError) -> Value:
+def _original_order(
+    builder: Builder, result: TracedValue, value: TracedValue, parameter: DirectParameterError
+) -> TracedValue:
     """Return a result in the shape and order of the original value."""
     before, size, _ = _split_shape(value.shape, parameter)
     if before > 1 and size > 1:
         result = builder.permute(result, [1, 0, 2], f"{parameter.name}_back")
     result = replace(result, shape=value.shape)
-    return Value(builder.node_in_shape(result, result.shape), result.shape) if len(result.shape) in (1, 3) else result
+    return (
+        TracedValue(builder.node_in_shape(result, result.shape), result.shape)
+        if len(result.shape) in (1, 3)
+        else result
+    )
 
 
 def _split_shape(shape: Shape, parameter: DirectParameterError) -> tuple[int, int, int]:

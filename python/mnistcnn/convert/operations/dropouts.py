@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from mnistcnn.convert.errors import UnsupportedError
-from mnistcnn.convert.operations.builder import Value
+from mnistcnn.convert.operations.builder import TracedValue
 from mnistcnn.convert.operations.operations import Call, Handler
 from mnistcnn.nn.layers import Dropout, Dropout2d
 
 
 def dropout(
     call: Call, x: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, train: bool | None = None
-) -> Value:
+) -> TracedValue:
     """Add a dropout of single elements. ``torch.dropout`` calls the mode ``train``."""
     active = bool(training if train is None else train)
     return call.builder.pointwise(Dropout(p), call.value(x), call.name, training=active, owner=call.owner)
@@ -24,7 +24,7 @@ def _channel_dropout(rank: int | None = None) -> Handler:
 
     def handler(
         call: Call, x: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, train: bool | None = None
-    ) -> Value:
+    ) -> TracedValue:
         value = call.value(x)
         active = bool(training if train is None else train)
         if rank is not None and len(value.shape) != rank:

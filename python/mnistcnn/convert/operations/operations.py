@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from mnistcnn.convert.errors import UnsupportedError
-from mnistcnn.convert.operations.builder import Builder, Shape, Value
+from mnistcnn.convert.operations.builder import Builder, Shape, TracedValue
 from mnistcnn.nn.layers import (
     ELU,
     GELU,
@@ -44,7 +44,7 @@ class Call:
     name: str  # of the node to add
     result: Any  # what PyTorch computed
     batch: int
-    value: Callable[[Any], Value]
+    value: Callable[[Any], TracedValue]
     tensor_name: Callable[[Any, str], str]  # (parameter, its role) -> its name in the user's module
     owner: str | None = None  # path of the module whose forward makes the call
     training: bool | None = None
@@ -83,7 +83,7 @@ def conv2d(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> Value:
+) -> TracedValue:
     """Add a convolution. A preceding zero padding becomes part of it."""
     builder = call.builder
     node = builder.as_map(call.value(x), "a convolution")
@@ -120,7 +120,7 @@ def conv1d(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> Value:
+) -> TracedValue:
     """Add a 1-D convolution as a 2-D convolution of height 1."""
     value = call.value(x)
     channels, length = value.shape
@@ -135,7 +135,7 @@ def conv1d(
     return replace(output, shape=shape)
 
 
-def linear(call: Call, x: Any, weight: Any, bias: Any = None) -> Value:
+def linear(call: Call, x: Any, weight: Any, bias: Any = None) -> TracedValue:
     """Add a linear layer on the last dimension; with further dimensions before it, a convolution with kernel 1."""
     value, builder = call.value(x), call.builder
     tensors = _weights(call, weight, bias)
@@ -152,7 +152,7 @@ def linear(call: Call, x: Any, weight: Any, bias: Any = None) -> Value:
     return replace(restored, shape=call.shape())
 
 
-def prelu(call: Call, x: Any, weight: Any) -> Value:
+def prelu(call: Call, x: Any, weight: Any) -> TracedValue:
     """Add a PReLU, with one slope or one per channel."""
     value = call.value(x)
     node = call.builder.channels_first(value)
@@ -171,7 +171,7 @@ def _weights(call: Call, weight: Any, bias: Any) -> dict[str, str]:
 
 
 def _pointwise(make: Callable[..., Layer]) -> Handler:
-    def handler(call: Call, x: Any, *args: Any, inplace: Any = False, **kwargs: Any) -> Value:
+    def handler(call: Call, x: Any, *args: Any, inplace: Any = False, **kwargs: Any) -> TracedValue:
         return call.builder.pointwise(make(*args, **kwargs), call.value(x), call.name)
 
     return handler
@@ -182,7 +182,7 @@ def _without_arguments(kind: Callable[[], Layer]) -> Handler:
     return _pointwise(lambda *_: kind())
 
 
-def hardtanh(call: Call, x: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Value:
+def hardtanh(call: Call, x: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> TracedValue:
     """Add a hard tanh between two bounds as a scaled ReLU6."""
     value, builder, factor = call.value(x), call.builder, (max_val - min_val) / 6
     value = builder.scaled(value, 1 / factor, -min_val / factor, f"{call.name}_scale")
@@ -190,7 +190,7 @@ def hardtanh(call: Call, x: Any, min_val: float = -1.0, max_val: float = 1.0, in
     return builder.scaled(value, factor, min_val, f"{call.name}_shift")
 
 
-def clamp(call: Call, x: Any, min: Any = None, max: Any = None) -> Value:  # noqa: A002 - PyTorch's names
+def clamp(call: Call, x: Any, min: Any = None, max: Any = None) -> TracedValue:  # noqa: A002 - PyTorch's names
     """Add a clamp: a ReLU for one bound, a ReLU6 for two."""
     if isinstance(min, torch.Tensor) or isinstance(max, torch.Tensor):
         raise UnsupportedError("it clamps to a tensor; use numbers")
@@ -202,24 +202,24 @@ def clamp(call: Call, x: Any, min: Any = None, max: Any = None) -> Value:  # noq
     return call.builder.scaled(value, sign, bound, f"{call.name}_back")
 
 
-def hardsigmoid(call: Call, x: Any, inplace: bool = False) -> Value:
+def hardsigmoid(call: Call, x: Any, inplace: bool = False) -> TracedValue:
     """Add relu6(x + 3) / 6."""
     return scaled_unit_clamp(call, call.value(x), 1 / 6, 0.5)
 
 
-def scaled_unit_clamp(call: Call, value: Value, scale: float, shift: float) -> Value:
+def scaled_unit_clamp(call: Call, value: TracedValue, scale: float, shift: float) -> TracedValue:
     """Return ``value * scale + shift``, clamped to [0, 1]."""
     value = call.builder.scaled(value, 6 * scale, 6 * shift, f"{call.name}_scale")
     return call.builder.scaled(call.builder.pointwise(ReLU6(), value, call.name), 1 / 6, 0.0, f"{call.name}_shift")
 
 
-def selu(call: Call, x: Any, inplace: bool = False) -> Value:
+def selu(call: Call, x: Any, inplace: bool = False) -> TracedValue:
     """Add a scaled ELU."""
     value = call.builder.pointwise(ELU(1.6732632423543772), call.value(x), call.name)
     return call.builder.scaled(value, 1.0507009873554805, 0.0, f"{call.name}_scale")
 
 
-def celu(call: Call, x: Any, alpha: float = 1.0, inplace: bool = False) -> Value:
+def celu(call: Call, x: Any, alpha: float = 1.0, inplace: bool = False) -> TracedValue:
     """Add alpha * elu(x / alpha)."""
     value = call.builder.scaled(call.value(x), 1 / alpha, 0.0, f"{call.name}_scale")
     value = call.builder.pointwise(ELU(1.0), value, call.name)
@@ -227,7 +227,7 @@ def celu(call: Call, x: Any, alpha: float = 1.0, inplace: bool = False) -> Value
 
 
 def _softmax(layer: Layer) -> Handler:
-    def handler(call: Call, x: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Value:
+    def handler(call: Call, x: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> TracedValue:
         value = call.value(x)
         rank = len(value.shape) + 1
         if dim is None:  # PyTorch's legacy default
@@ -237,7 +237,7 @@ def _softmax(layer: Layer) -> Handler:
     return handler
 
 
-def log(call: Call, x: Any) -> Value:
+def log(call: Call, x: Any) -> TracedValue:
     """Replace a softmax by a log-softmax. Raise UnsupportedError for any other input."""
     value, nodes = call.value(x), call.builder.nodes
     if value.node < 0 or not isinstance(nodes[value.node].layer, Softmax):

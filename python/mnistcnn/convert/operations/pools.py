@@ -11,7 +11,7 @@ import torch
 from mnistcnn.convert.errors import UnsupportedError
 from mnistcnn.convert.operations import arithmetic
 from mnistcnn.convert.operations.arithmetic import elementwise_maximum
-from mnistcnn.convert.operations.builder import Value
+from mnistcnn.convert.operations.builder import TracedValue
 from mnistcnn.convert.operations.operations import Call, Handler, pair, single
 from mnistcnn.nn.layers import AdaptiveAvgPool2d, Amax, AvgPool2d, Layer, MaxPool2d
 
@@ -25,7 +25,7 @@ def max_pool2d(
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
-) -> Value:
+) -> TracedValue:
     """Add a max pool."""
     if return_indices:
         raise UnsupportedError("return_indices is not supported")
@@ -45,7 +45,7 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: Any = None,
-) -> Value:
+) -> TracedValue:
     """Add an average pool."""
     if divisor_override is not None:
         raise UnsupportedError("divisor_override is not supported; scale the output of the pool instead")
@@ -56,7 +56,7 @@ def avg_pool2d(
     return _pooled(call, x, layer)
 
 
-def _pooled(call: Call, x: Any, layer: Layer) -> Value:
+def _pooled(call: Call, x: Any, layer: Layer) -> TracedValue:
     node = call.builder.as_map(call.value(x), "a pool")
     return call.builder.add(layer, [node], call.shape(), call.name)
 
@@ -66,7 +66,7 @@ def pool1d(pool: Handler) -> Handler:
 
     def handler(
         call: Call, x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, *remaining: Any, **options: Any
-    ) -> Value:
+    ) -> TracedValue:
         if "dilation" in options:
             options["dilation"] = (1, single(options["dilation"]))
         stride = (1, single(stride)) if stride else None
@@ -74,18 +74,20 @@ def pool1d(pool: Handler) -> Handler:
         shape = call.shape()
         call_2d = replace(call, value=lambda _: replace(value, shape=(value.shape[0], 1, value.shape[1])))
         call_2d.result = call.result.unsqueeze(2)
-        pooled: Value = pool(call_2d, x, (1, single(kernel_size)), stride, (0, single(padding)), *remaining, **options)
+        pooled: TracedValue = pool(
+            call_2d, x, (1, single(kernel_size)), stride, (0, single(padding)), *remaining, **options
+        )
         return replace(pooled, shape=shape)
 
     return handler
 
 
-def adaptive_avg_pool2d(call: Call, x: Any, output_size: Any) -> Value:
+def adaptive_avg_pool2d(call: Call, x: Any, output_size: Any) -> TracedValue:
     """Add an adaptive average pool. None as a size keeps the size of the input."""
     return _pooled(call, x, AdaptiveAvgPool2d(call.shape()[1:]))  # type: ignore[arg-type]
 
 
-def adaptive_max_pool2d(call: Call, x: Any, output_size: Any, return_indices: bool = False) -> Value:
+def adaptive_max_pool2d(call: Call, x: Any, output_size: Any, return_indices: bool = False) -> TracedValue:
     """Add a max pool. The size of the output must divide the size of the input."""
     value, shape = call.value(x), call.shape()
     windows = [divmod(size, wanted) for size, wanted in zip(value.shape[1:], shape[1:], strict=True)]
@@ -97,7 +99,7 @@ def adaptive_max_pool2d(call: Call, x: Any, output_size: Any, return_indices: bo
     return _pooled(call, x, MaxPool2d((rows, columns)))
 
 
-def mean(call: Call, x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
+def mean(call: Call, x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> TracedValue:
     """Return the mean over adjacent dimensions, or over stacked values."""
     stacked = _stacked(call, x, dim)
     if stacked is not None:
@@ -108,7 +110,7 @@ def mean(call: Call, x: Any, dim: Any = None, keepdim: bool = False, *, dtype: A
     return replace(pooled, shape=call.shape())
 
 
-def total(call: Call, x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
+def total(call: Call, x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> TracedValue:
     """Return the sum over adjacent dimensions, as mean * count, or over stacked values."""
     stacked = _stacked(call, x, dim)
     if stacked is not None:
@@ -119,17 +121,17 @@ def total(call: Call, x: Any, dim: Any = None, keepdim: bool = False, *, dtype: 
     return call.builder.scaled(averaged, float(count), 0.0, call.name)
 
 
-def amax(call: Call, x: Any, dim: Any = None, keepdim: bool = False) -> Value:
+def amax(call: Call, x: Any, dim: Any = None, keepdim: bool = False) -> TracedValue:
     """Return the maximum over adjacent dimensions. Equal maxima share the gradient."""
     return _extreme(call, x, dim, 1.0)
 
 
-def amin(call: Call, x: Any, dim: Any = None, keepdim: bool = False) -> Value:
+def amin(call: Call, x: Any, dim: Any = None, keepdim: bool = False) -> TracedValue:
     """Return the minimum over adjacent dimensions."""
     return _extreme(call, x, dim, -1.0)
 
 
-def _extreme(call: Call, x: Any, dim: Any, sign: float) -> Value:
+def _extreme(call: Call, x: Any, dim: Any, sign: float) -> TracedValue:
     builder, stacked = call.builder, _stacked(call, x, dim)
     values = [builder.scaled(each, sign, 0.0, f"{call.name}_minus") for each in stacked or [call.value(x)]]
     if stacked is not None:
@@ -170,24 +172,24 @@ def minimum(call: Call, x: Any, dim: Any = None, keepdim: bool = False, *, other
     return arithmetic.minimum(call, x, other)
 
 
-def _stacked(call: Call, x: Any, dim: Any) -> list[Value] | None:
+def _stacked(call: Call, x: Any, dim: Any) -> list[TracedValue] | None:
     """Return the values stacked along dimension 0 if the reduction is over that dimension, else None."""
     try:
         call.value(x)
     except UnsupportedError as unsupported:
         if unsupported.stacked is None or dim not in (0, -x.dim(), (0,), [0]):
             raise
-        values: list[Value] = unsupported.stacked
+        values: list[TracedValue] = unsupported.stacked
         return values
     return None
 
 
-def _sum_of(call: Call, values: list[Value]) -> Value:
+def _sum_of(call: Call, values: list[TracedValue]) -> TracedValue:
     total = values[0] if len(values) == 1 else call.builder.sum(values, call.name)
     return replace(total, shape=call.shape())
 
 
-def _reducible_node(call: Call, value: Value, dim: Any) -> tuple[int, int]:
+def _reducible_node(call: Call, value: TracedValue, dim: Any) -> tuple[int, int]:
     """Return a node [before, reduced dimensions, after] and the size of its last dimension."""
     rank = len(value.shape) + 1
     if dim is None:

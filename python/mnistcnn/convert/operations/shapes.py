@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from mnistcnn.convert.errors import DirectParameterError, UnsupportedError
-from mnistcnn.convert.operations.builder import Value
+from mnistcnn.convert.operations.builder import TracedValue
 from mnistcnn.convert.operations.operations import Call, Handler
 from mnistcnn.nn.layers import Detach, Pad
 
 
-def identity(call: Call, x: Any, *_: Any, **__: Any) -> Value | DirectParameterError:
+def identity(call: Call, x: Any, *_: Any, **__: Any) -> TracedValue | DirectParameterError:
     """Return the value itself: a copy or a conversion without effect here."""
     try:
         return call.value(x)
@@ -21,7 +21,7 @@ def identity(call: Call, x: Any, *_: Any, **__: Any) -> Value | DirectParameterE
         return parameter
 
 
-def reshape(call: Call, x: Any, *_: Any, **__: Any) -> Value | DirectParameterError:
+def reshape(call: Call, x: Any, *_: Any, **__: Any) -> TracedValue | DirectParameterError:
     """Return a view with the same elements in the same order. A view without the batch dimension may precede it."""
     try:
         value = call.value(x)
@@ -38,7 +38,7 @@ def reshape(call: Call, x: Any, *_: Any, **__: Any) -> Value | DirectParameterEr
         raise
 
 
-def detach(call: Call, x: Any, *_: Any, **__: Any) -> Value:
+def detach(call: Call, x: Any, *_: Any, **__: Any) -> TracedValue:
     """Stop the gradient."""
     return call.builder.pointwise(Detach(), call.value(x), call.name)
 
@@ -46,7 +46,7 @@ def detach(call: Call, x: Any, *_: Any, **__: Any) -> Value:
 def permutation(function: Any) -> Handler:
     """Return the handler of a function that reorders dimensions. A tensor of distinct sizes reveals the order."""
 
-    def handler(call: Call, x: Any, *args: Any, **kwargs: Any) -> Value:
+    def handler(call: Call, x: Any, *args: Any, **kwargs: Any) -> TracedValue:
         value = call.value(x)
         probe = torch.empty(tuple(range(2, 3 + len(value.shape))))
         order = [size - 2 for size in function(probe, *args, **kwargs).shape]
@@ -57,7 +57,7 @@ def permutation(function: Any) -> Handler:
     return handler
 
 
-def getitem(call: Call, x: Any, index: Any) -> Value | DirectParameterError:
+def getitem(call: Call, x: Any, index: Any) -> TracedValue | DirectParameterError:
     """Return slices or single positions of the dimensions after the batch. A parameter may only gain dimensions."""
     try:
         value = call.value(x)
@@ -68,7 +68,7 @@ def getitem(call: Call, x: Any, index: Any) -> Value | DirectParameterError:
     return replace(_indexed(call, value, index), shape=call.shape())
 
 
-def _indexed(call: Call, value: Value, index: Any) -> Value:
+def _indexed(call: Call, value: TracedValue, index: Any) -> TracedValue:
     items = list(index) if isinstance(index, tuple) else [index]
     indexed_count = sum(each is not None and each is not Ellipsis for each in items)
     if any(not (each is None or each is Ellipsis or isinstance(each, int | slice)) for each in items):
@@ -87,7 +87,7 @@ def _indexed(call: Call, value: Value, index: Any) -> Value:
     return value
 
 
-def narrow(call: Call, x: Any, dim: int, start: int, length: int) -> Value:
+def narrow(call: Call, x: Any, dim: int, start: int, length: int) -> TracedValue:
     """Return a range of one dimension."""
     value = call.value(x)
     axis = call.dimension(dim, len(value.shape) + 1)
@@ -95,13 +95,13 @@ def narrow(call: Call, x: Any, dim: int, start: int, length: int) -> Value:
     return call.builder.slice(value, axis, start, start + length, 1, call.name)
 
 
-def select(call: Call, x: Any, dim: int, index: int) -> Value:
+def select(call: Call, x: Any, dim: int, index: int) -> TracedValue:
     """Return one position of a dimension."""
     value = narrow(call, x, dim, index, 1)
     return replace(value, shape=call.shape())
 
 
-def split(call: Call, x: Any, _: Any = None, dim: int = 0) -> list[Value]:
+def split(call: Call, x: Any, _: Any = None, dim: int = 0) -> list[TracedValue]:
     """Return consecutive ranges of one dimension, for chunk, split and tensor_split."""
     value = call.value(x)
     axis = call.dimension(dim, len(value.shape) + 1)
@@ -115,19 +115,19 @@ def split(call: Call, x: Any, _: Any = None, dim: int = 0) -> list[Value]:
     return pieces
 
 
-def unbind(call: Call, x: Any, dim: int = 0) -> list[Value]:
+def unbind(call: Call, x: Any, dim: int = 0) -> list[TracedValue]:
     """Return every position of a dimension."""
     return split(call, x, None, dim)
 
 
-def cat(call: Call, tensors: Any, dim: int = 0, *, axis: int | None = None) -> Value:
+def cat(call: Call, tensors: Any, dim: int = 0, *, axis: int | None = None) -> TracedValue:
     """Concatenate values along one dimension."""
     values = [call.value(each) for each in tensors]
     axis = call.dimension(dim if axis is None else axis, len(values[0].shape) + 1)
     return replace(call.builder.concat(values, axis, call.name), shape=call.shape())
 
 
-def stack(call: Call, tensors: Any, dim: int = 0) -> Value:
+def stack(call: Call, tensors: Any, dim: int = 0) -> TracedValue:
     """Join values along a new dimension. Dimension 0 is supported only if a reduction over it follows."""
     values = [call.value(each) for each in tensors]
     if dim % (len(values[0].shape) + 2) == 0:
@@ -142,7 +142,7 @@ def stack(call: Call, tensors: Any, dim: int = 0) -> Value:
     return replace(call.builder.concat(widened, axis, call.name), shape=call.shape())
 
 
-def repeat(call: Call, x: Any, *_: Any, **__: Any) -> Value:
+def repeat(call: Call, x: Any, *_: Any, **__: Any) -> TracedValue:
     """Expand or repeat dimensions. The shape of PyTorch's result gives the counts."""
     value, shape = call.value(x), call.shape()
     if len(shape) != len(value.shape):
@@ -158,7 +158,7 @@ def repeat(call: Call, x: Any, *_: Any, **__: Any) -> Value:
     return value
 
 
-def pad(call: Call, x: Any, pad: Any, mode: str = "constant", value: Any = None) -> Value:
+def pad(call: Call, x: Any, pad: Any, mode: str = "constant", value: Any = None) -> TracedValue:
     """Pad maps and rows. Channels can be padded with zeros only."""
     if value not in (None, 0) and mode == "constant":
         raise UnsupportedError(f"it pads with {value}; only zeros are supported")
@@ -184,7 +184,7 @@ def pad(call: Call, x: Any, pad: Any, mode: str = "constant", value: Any = None)
     return replace(builder.add(layer, [node], shape, call.name), shape=call.shape())
 
 
-def square(call: Call, x: Any) -> Value:
+def square(call: Call, x: Any) -> TracedValue:
     """Return x * x."""
     return call.builder.product(call.value(x), call.value(x), call.name)
 

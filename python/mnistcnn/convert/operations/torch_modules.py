@@ -10,14 +10,14 @@ from torch import nn
 
 from mnistcnn.convert.errors import UnsupportedError
 from mnistcnn.convert.operations import dropouts, operations, pools, shapes
-from mnistcnn.convert.operations.builder import Value
+from mnistcnn.convert.operations.builder import TracedValue
 from mnistcnn.convert.operations.operations import Call
 from mnistcnn.nn.layers import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm, Pad
 
-ModuleHandler = Callable[[Call, Any, Any], Value]
+ModuleHandler = Callable[[Call, Any, Any], TracedValue]
 
 
-def _conv2d(call: Call, m: nn.Conv2d, x: Any) -> Value:
+def _conv2d(call: Call, m: nn.Conv2d, x: Any) -> TracedValue:
     """Add a convolution, preceded by a `Pad` layer for a padding mode other than zeros."""
     if m.padding_mode == "zeros":
         return operations.conv2d(call, x, m.weight, m.bias, m.stride, m.padding, m.dilation, m.groups)
@@ -30,18 +30,18 @@ def _conv2d(call: Call, m: nn.Conv2d, x: Any) -> Value:
     return operations.conv2d(inner, x, m.weight, m.bias, m.stride, 0, m.dilation, m.groups)
 
 
-def _conv1d(call: Call, m: nn.Conv1d, x: Any) -> Value:
+def _conv1d(call: Call, m: nn.Conv1d, x: Any) -> TracedValue:
     if m.padding_mode != "zeros":
         raise UnsupportedError(f"padding_mode={m.padding_mode!r} is supported for Conv2d only")
     return operations.conv1d(call, x, m.weight, m.bias, m.stride, m.padding, m.dilation, m.groups)
 
 
-def _linear(call: Call, m: nn.Linear, x: Any) -> Value:
+def _linear(call: Call, m: nn.Linear, x: Any) -> TracedValue:
     return operations.linear(call, x, m.weight, m.bias)
 
 
 def _running_norm(kind: Any) -> ModuleHandler:
-    def handler(call: Call, m: Any, x: Any) -> Value:
+    def handler(call: Call, m: Any, x: Any) -> TracedValue:
         value, builder = call.value(x), call.builder
         flat = len(value.shape) == 1
         node = builder.channels_first(value)
@@ -58,7 +58,7 @@ def _running_norm(kind: Any) -> ModuleHandler:
     return handler
 
 
-def _group_norm(call: Call, m: nn.GroupNorm, x: Any) -> Value:
+def _group_norm(call: Call, m: nn.GroupNorm, x: Any) -> TracedValue:
     value, builder = call.value(x), call.builder
     node = builder.channels_first(value)
     layer = GroupNorm(m.num_groups, eps=m.eps, affine=m.affine)
@@ -66,7 +66,7 @@ def _group_norm(call: Call, m: nn.GroupNorm, x: Any) -> Value:
     return replace(output, shape=value.shape)
 
 
-def _layer_norm(call: Call, m: nn.LayerNorm, x: Any) -> Value:
+def _layer_norm(call: Call, m: nn.LayerNorm, x: Any) -> TracedValue:
     value, builder = call.value(x), call.builder
     normalized = tuple(m.normalized_shape)
     shape = value.shape
@@ -94,7 +94,7 @@ def _affine(call: Call, m: Any) -> dict[str, str]:
 def _by_function(function: Any, *names: str) -> ModuleHandler:
     """Return a handler that passes attributes of the module to a function handler."""
 
-    def handler(call: Call, m: Any, x: Any) -> Value:
+    def handler(call: Call, m: Any, x: Any) -> TracedValue:
         return function(call, x, **{name: getattr(m, name) for name in names})  # type: ignore[no-any-return]
 
     return handler

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from mnistcnn.convert.errors import ConversionError, DirectParameterError, UnsupportedError, source_line
 from mnistcnn.convert.operations import arithmetic, dropouts, operations, pools, shapes
-from mnistcnn.convert.operations.builder import Builder, Shape, Value
+from mnistcnn.convert.operations.builder import Builder, Shape, TracedValue
 from mnistcnn.convert.operations.operations import Call
 from mnistcnn.convert.operations.torch_modules import handler_of
 from mnistcnn.convert.side_effects import SideEffect
@@ -61,7 +61,7 @@ class Recorder(TorchFunctionMode):
         self._path_names = set(self._paths.values())
         self.builder = Builder(input_shape, self._path_names, fuse_bias=fuse_bias)
         self._recorded: dict[
-            int, tuple[torch.Tensor, int, Value | UnsupportedError]
+            int, tuple[torch.Tensor, int, TracedValue | UnsupportedError]
         ] = {}  # by id: tensor, version, value or error
         self._without_gradient: set[int] = set()  # tensors that were computed under torch.no_grad()
         self.effects: list[SideEffect] = []
@@ -70,14 +70,14 @@ class Recorder(TorchFunctionMode):
         self._example = example
         for name, parameter in module.named_parameters():
             self._register(parameter, DirectParameterError(name, tuple(parameter.shape)))
-        self._register(example, Value(INPUT, image_shape))
+        self._register(example, TracedValue(INPUT, image_shape))
 
     def run(self) -> Any:
         """Run the forward and return its outputs."""
         with self, self._intercepted_module_calls():
             return _run_forward(self, self._module, self._example)
 
-    def value(self, tensor: Any) -> Value:
+    def value(self, tensor: Any) -> TracedValue:
         """Return the recorded value of a tensor. Raise KeyError for a tensor that was not recorded."""
         if not isinstance(tensor, torch.Tensor):
             raise UnsupportedError(f"it takes {type(tensor).__name__} {tensor!r}, not a tensor")
@@ -94,7 +94,7 @@ class Recorder(TorchFunctionMode):
 
     def is_recorded(self, tensor: torch.Tensor) -> bool:
         """Return whether a tensor is a recorded value."""
-        return isinstance(self._recorded.get(id(tensor), (None, None, None))[2], Value)
+        return isinstance(self._recorded.get(id(tensor), (None, None, None))[2], TracedValue)
 
     # ---- functions
 
@@ -166,11 +166,11 @@ class Recorder(TorchFunctionMode):
             if isinstance(tensor, torch.Tensor) and value is not None:
                 self._register(tensor, value)
 
-    def _register(self, tensor: torch.Tensor, what: Value | UnsupportedError) -> None:
+    def _register(self, tensor: torch.Tensor, what: TracedValue | UnsupportedError) -> None:
         self._recorded[id(tensor)] = (tensor, tensor._version, what)
         if torch.is_grad_enabled():
             self._without_gradient.discard(id(tensor))
-        elif isinstance(what, Value) and what.node != INPUT:
+        elif isinstance(what, TracedValue) and what.node != INPUT:
             self._without_gradient.add(id(tensor))
 
     def _call(self, name: str, result: Any, owner: nn.Module) -> Call:

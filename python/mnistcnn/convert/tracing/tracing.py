@@ -11,10 +11,10 @@ from torch import nn
 
 from mnistcnn.convert.attribute_reads import AttributeReads
 from mnistcnn.convert.errors import ConversionError, ForwardError, UnsupportedError
-from mnistcnn.convert.operations.builder import Builder, TracedNode, Value
+from mnistcnn.convert.operations.builder import Builder, TracedNode, TracedValue
 from mnistcnn.convert.outputs import OutputKey, describe, flatten_outputs, output_entries, select_output
-from mnistcnn.convert.plan import Plan
 from mnistcnn.convert.side_effects import without_side_effects
+from mnistcnn.convert.traced_graph import TracedGraph
 from mnistcnn.convert.tracing.modes import merge_modes
 from mnistcnn.convert.tracing.recorder import Recorder
 from mnistcnn.nn.graph import Shared
@@ -77,7 +77,7 @@ class TracedRun:
         except Exception as error:
             raise ForwardError(error, len(self.example), len(self.builder.nodes)) from error
 
-    def _value(self, recorder: Recorder, output: torch.Tensor) -> Value:
+    def _value(self, recorder: Recorder, output: torch.Tensor) -> TracedValue:
         try:
             return recorder.value(output)
         except UnsupportedError as unsupported:
@@ -95,7 +95,7 @@ class TracedRun:
                 return f". To convert another output only: mnistcnn.from_torch(net, output={key!r})"
         return ""
 
-    def _output_node(self, value: Value) -> int:
+    def _output_node(self, value: TracedValue) -> int:
         if self.builder.shape_of(value.node) == value.shape and value.node >= 0:
             return value.node
         flat = (math.prod(value.shape),) if len(value.shape) != 3 else value.shape
@@ -139,7 +139,7 @@ def shared_tensors(nodes: list[TracedNode]) -> tuple[Shared, ...]:
 
 def trace_module(
     module: nn.Module, input_shape: Shape, image_shape: Shape, output: OutputKey, reads: AttributeReads
-) -> tuple[Plan, list[TracedRun]]:
+) -> tuple[TracedGraph, list[TracedRun]]:
     """Return the plan of a module and its two traces, training first."""
     fused = _trace_both_modes(module, input_shape, image_shape, output, reads, fuse_bias=True)
     if not fused[0].shared:
@@ -157,7 +157,7 @@ def _trace_both_modes(
     reads: AttributeReads,
     *,
     fuse_bias: bool,
-) -> tuple[Plan, list[TracedRun]]:
+) -> tuple[TracedGraph, list[TracedRun]]:
     runs, effects = [], []
     for training in (True, False):
         with without_side_effects(module, seed=20 + training) as changes:
@@ -175,7 +175,7 @@ def _trace_both_modes(
     rows = tuple(node.row() for node in nodes)
     names = [name for name, _ in module.named_modules()]
     owners = {node.owner for node in nodes if node.owner and node.training is not None}
-    return Plan(
+    return TracedGraph(
         rows=rows,
         tensors=tuple(dict(node.tensors) for node in nodes),
         shared=shared_tensors(nodes),

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from mnistcnn.study.student import deviation_of, incomplete_beta, mean_of, quantile, two_sided_p
+from mnistcnn.study.student_t import deviation_of, incomplete_beta, mean_of, quantile, two_sided_p
 
 # Degrees of freedom -> two-sided quantiles at 90, 95, 99 and 99.9 %.
 TABLE = {

@@ -1,4 +1,4 @@
-"""Plan of a conversion: the graph of a module's forward."""
+"""TracedGraph of a conversion: the graph of a module's forward."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mnistcnn.nn.graph import Row, Shared
 
 
 @dataclass(frozen=True)
-class Plan:
+class TracedGraph:
     """Graph of a forward, and what else the two traces recorded. Plain data."""
 
     rows: tuple[Row, ...]
@@ -30,6 +30,6 @@ class Plan:
     effects: tuple[SideEffect, ...] = ()  # of the forward
 
 
-def network_of(plan: Plan) -> core.Network:
+def network_of(plan: TracedGraph) -> core.Network:
     """Return a core network of a plan, with new weights."""
     return core.Network(input_shape=list(plan.input_shape), nodes=list(plan.rows), shared=list(plan.shared))
