@@ -326,7 +326,7 @@ def other_state(optimizer: Optimizer, state: dict[str, torch.Tensor]) -> dict[st
 
 def test_states_of_something_else_are_refused():
     adam, sgd = Pair(Adam()).native, Pair(SGD(momentum=0.9)).native
-    with pytest.raises(ValueError, match="of an optimizer with other options"):
+    with pytest.raises(ValueError, match="an optimizer with other options"):
         adam.restore(sgd.state())
     with pytest.raises(ValueError, match="it has no 'exp_avg'"):
         adam.restore({"steps": torch.zeros(8), "a": torch.zeros(1), "b": torch.zeros(1)})
