@@ -20,12 +20,12 @@ import mnistcnn
 from mnistcnn._internal.native import core
 from mnistcnn.nn.input_checks import model_view
 from mnistcnn.optim import losses, optimizers
-from mnistcnn.transforms.steps import Step, native
+from mnistcnn.transforms.steps import Transform, native
 
 IMAGES = 1024
 
 
-def pairs(transforms: Any) -> dict[str, tuple[Step, Callable[[Any], Any] | None]]:
+def pairs(transforms: Any) -> dict[str, tuple[Transform, Callable[[Any], Any] | None]]:
     """Return our transforms with their counterparts in torchvision, by name."""
     bilinear = transforms.InterpolationMode.BILINEAR
     return {
@@ -62,7 +62,7 @@ def measure_steps(data: mnistcnn.ImageSet, seconds: float) -> None:
     rows, records = [], []
     for name, (step, other) in pairs(torchvision_transforms()).items():
 
-        def ours(count: int, step: Step = step) -> None:
+        def ours(count: int, step: Transform = step) -> None:
             for epoch in range(count):
                 mnistcnn.transforms.augment(data, step, epoch=epoch, threads=1)
 
@@ -82,7 +82,7 @@ def measure_steps(data: mnistcnn.ImageSet, seconds: float) -> None:
     print(f"\n{disturbance(records)}")
 
 
-def trainer(name: str, data: mnistcnn.ImageSet, steps: list[Step]) -> Callable[[int], None]:
+def trainer(name: str, data: mnistcnn.ImageSet, steps: list[Transform]) -> Callable[[int], None]:
     """Return a function that trains a number of epochs on one thread."""
     model = mnistcnn.create_model(name, seed=1)
     model.normalization = mnistcnn.Normalization(0.1307, 0.3081)

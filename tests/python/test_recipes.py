@@ -19,7 +19,7 @@ from mnistcnn import Recipe
 from mnistcnn._internal.values import kinds
 from mnistcnn.optim.optimizers import Optimizer
 from mnistcnn.optim.schedules import Schedule, SchedulePlan
-from mnistcnn.transforms.steps import Step
+from mnistcnn.transforms.steps import Transform
 
 FULL = Recipe(
     epochs=7,
@@ -126,7 +126,7 @@ def test_string_for_a_flag_raises(make: Any, name: str):
         make(**{name: "no"})
 
 
-@pytest.mark.parametrize("base", [Optimizer, Schedule, Step])
+@pytest.mark.parametrize("base", [Optimizer, Schedule, Transform])
 def test_abstract_classes_can_not_be_instantiated(base: type):
     with pytest.raises(TypeError, match=f"{base.__name__} is an abstract class; choose one of "):
         base()

@@ -16,13 +16,13 @@ from PIL import Image
 
 import mnistcnn
 from mnistcnn.transforms import steps as augmentation
-from mnistcnn.transforms.steps import Step, check_sizes, checked_transforms, native
+from mnistcnn.transforms.steps import Transform, check_sizes, checked_transforms, native
 
 RESAMPLING = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}
 SEEDS = range(4)
 
 
-def applied(step: Step, image: np.ndarray, *numbers: float) -> np.ndarray:
+def applied(step: Transform, image: np.ndarray, *numbers: float) -> np.ndarray:
     """Apply a transform with given random numbers to an image [C, H, W]."""
     return native(step).apply_first(np.ascontiguousarray(image), list(numbers))
 
@@ -394,7 +394,7 @@ def test_invalid_sizes_raise(digits):
 
 
 @pytest.mark.parametrize("step", EVERYTHING, ids=lambda step: type(step).__name__)
-def test_repr_and_fields_recreate_a_transform(step: Step):
+def test_repr_and_fields_recreate_a_transform(step: Transform):
     names = vars(augmentation)
     again = eval(repr(step), dict(names))
     assert again == step
