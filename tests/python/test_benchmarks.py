@@ -111,7 +111,8 @@ def test_epoch(tmp_path):
     options = ["--networks", "budget_model3", "--threads", "1", "--seconds", "0.2", "--rounds", "2", "--compile"]
     out = _run("epoch.py", *options, "--batch-size", "32", "--json", str(file))
     (record,) = json.loads(file.read_text(encoding="utf-8"))["records"]
-    assert set(record["seconds_per_epoch"]) == {"torch eager", "torch channels_last", "mnistcnn aten", "mnistcnn lanes"}
+    modes = {f"torch {mode}{precision}" for mode in ("eager", "channels_last") for precision in ("", " bf16")}
+    assert set(record["seconds_per_epoch"]) == {*modes, "mnistcnn aten", "mnistcnn lanes"}
     assert 0 < record["share_of_limit"]["mnistcnn lanes"] < 2
     assert "| budget_model3 |" in out
 
