@@ -10,7 +10,7 @@
 #include "mnistcnn/train/model_view.h"
 #include "mnistcnn/train/outputs.h"
 
-// Prediction and evaluation in evaluation mode.
+// Prediction and testing; the model is in evaluation mode.
 namespace mnistcnn::train {
 
 inline constexpr std::int64_t kTestBatch = 512;  // default batch size

@@ -13,7 +13,7 @@ void sleep(int milliseconds) { std::this_thread::sleep_for(std::chrono::millisec
 TEST(Stopwatch, AttributesNestedTimeToTheInnerCategoryOnly) {
   Stopwatch stopwatch(2, 3);
   const TimeCategory outer = time_category(0, Pass::kForward), inner = time_category(2, Pass::kWeightGradients);
-  for (const int thread : {0, 1, Stopwatch::kCompletion}) {
+  for (const int thread : {0, 1, Stopwatch::kSerialStage}) {
     const TimeCategory before = stopwatch.switch_to(thread, outer);
     EXPECT_EQ(before.owner, kIdle);
     sleep(2);

@@ -54,7 +54,7 @@ class LanesEngine {
   StepResult step(const TensorPointers& tensors, const ImageBatch& batch, std::span<const std::int64_t> labels,
                   const Loss& loss, Randomness randomness);
 
-  std::size_t arena_bytes() const;  // allocated now
+  std::size_t arena_bytes() const;  // bytes that are allocated at present
   // Bytes that a step with `images` images would allocate.
   std::size_t arena_bytes_of_step(std::int64_t images) const;
 

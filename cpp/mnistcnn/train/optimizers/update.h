@@ -14,7 +14,7 @@ namespace mnistcnn::train {
 // Transform of the gradients before the update formula: l1 term, clipping by norm, clipping by value.
 struct GradientTransform {
   float l1 = 0;      // l1 * sign(value) is added
-  float factor = 1;  // scale of clipping by norm
+  float factor = 1;  // factor of clipping by norm
   float limit = std::numeric_limits<float>::infinity();
 
   template <class Number>

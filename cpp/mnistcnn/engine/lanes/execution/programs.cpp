@@ -52,7 +52,7 @@ void add_packing(Program& program, const ExecutionPlan& plan) {
 // ---- reduction of the partial gradients
 
 struct GradientSlice {
-  int use;                    // of the parameter
+  int parameter_use;          // index of the parameter use
   std::int64_t first, count;  // range of elements
   std::int64_t partial;       // offset in the partial gradients
 };
@@ -64,7 +64,7 @@ void reduce(const BatchContext& batch, const GradientSlice& slice) {
   for (int distance = 1; distance < groups; distance *= 2)
     for (int group = 0; group + distance < groups; group += 2 * distance)
       batch.kernels->add(partial(group + distance), partial(group), slice.count);
-  std::copy_n(partial(0), slice.count, batch.gradients[static_cast<std::size_t>(slice.use)] + slice.first);
+  std::copy_n(partial(0), slice.count, batch.gradients[static_cast<std::size_t>(slice.parameter_use)] + slice.first);
 }
 
 void add_reduction(Program& program, const ExecutionPlan& plan) {

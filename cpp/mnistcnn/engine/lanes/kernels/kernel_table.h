@@ -81,7 +81,7 @@ enum Winograd1dKind { kF23, kF43, kWinograd1dKinds };
 // The domain is f32 [points][channels][columns with padding][16] of one row tile.
 struct Winograd1dArguments : WinogradArguments {
   int first_row;      // of the row tile in the map; rows of inputs may be outside
-  int before, after;  // columns of zero padding in the domain of inputs
+  int before, after;  // zero columns on each side of the transformed inputs
   const float* bias;  // of outputs, or nullptr
 };
 

@@ -97,12 +97,12 @@ class MemoryPlanner {
     const std::int64_t size = layout ? layout->size() : tensor.extent.elements() * kLanes;
     ref = layout ? MemoryRef{kBlock, layout->origin(), layout->plane(), layout->row()}
                  : reshaped(tensor.extent, {kBlock, 0, 0, 0});
-    buffers_.push_back({&ref, {first, backward_moment(tensor.producer), size}});
+    buffers_.push_back({&ref, {first, backward_time(tensor.producer), size}});
   }
 
-  // Moments are numbered: the forward of each operation, the loss, the backward of each operation in reverse. A tensor
+  // Time steps of a training step are numbered: the forward of each operation, the loss, the backward of each operation in reverse. A tensor
   // lives until the backward of its producer, which may read it.
-  int backward_moment(int operation) const { return 2 * static_cast<int>(plan_.ops.size()) - operation; }
+  int backward_time(int operation) const { return 2 * static_cast<int>(plan_.ops.size()) - operation; }
 
   void plan_activation(Tensor& tensor) {
     const PaddedLayout spaced{tensor.extent, {}};  // channels in different cache sets
@@ -114,12 +114,12 @@ class MemoryPlanner {
       add_block_buffer(tensor.activation, tensor, nullptr, tensor.producer);
   }
 
-  int first_moment_of_gradient(const Tensor& tensor) const {
+  int first_time_of_gradient(const Tensor& tensor) const {
     if (&tensor == aliases_.base_of(plan_.output)) return static_cast<int>(plan_.ops.size());
     for (std::size_t i = plan_.ops.size(); i-- > 0;)
       for (const Input& input : plan_.ops[i]->inputs())
-        if (aliases_.base_of(input.tensor) == &tensor) return backward_moment(static_cast<int>(i));
-    return backward_moment(tensor.producer);
+        if (aliases_.base_of(input.tensor) == &tensor) return backward_time(static_cast<int>(i));
+    return backward_time(tensor.producer);
   }
 
   void plan_gradient(Tensor& tensor) {
@@ -130,7 +130,7 @@ class MemoryPlanner {
     }
     const bool spaced = !tensor.materialized && reader_layout(tensor) != nullptr;
     const PaddedLayout layout{tensor.extent, {}};
-    add_block_buffer(tensor.gradient, tensor, spaced ? &layout : nullptr, first_moment_of_gradient(tensor));
+    add_block_buffer(tensor.gradient, tensor, spaced ? &layout : nullptr, first_time_of_gradient(tensor));
   }
 
   void assign_block_memory() {

@@ -18,7 +18,7 @@ struct Aliases : std::vector<std::pair<Tensor*, Tensor*>> {
   Tensor* base_of(Tensor* tensor) const;
 };
 
-// Lifetime of a buffer, from moment `first` to moment `last` inclusive, and its size in floats.
+// Lifetime of a buffer, from time step `first` to time step `last` inclusive, and its size in floats.
 struct Lifetime {
   int first = 0, last = 0;
   std::int64_t size = 0;

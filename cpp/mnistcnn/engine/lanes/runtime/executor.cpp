@@ -56,7 +56,7 @@ void Executor::complete(void* context) noexcept {
   const Phase& phase = *static_cast<Phase*>(context);
   const BatchContext& batch = *phase.owner->batch_;
   for (const Stage* stage : phase.serial) {
-    const ScopedTimer timer(batch, Stopwatch::kCompletion, stage->category);
+    const ScopedTimer timer(batch, Stopwatch::kSerialStage, stage->category);
     std::get<Serial>(stage->body).run(batch);
   }
 }

@@ -23,7 +23,7 @@ inline TimeCategory time_category(int operation, Pass pass) { return {kOverheads
 class Stopwatch {
  public:
   using Clock = std::chrono::steady_clock;
-  static constexpr int kCompletion = -1;  // thread index for serial stages, which any thread may run
+  static constexpr int kSerialStage = -1;  // thread index under which the time of serial stages is recorded
 
   Stopwatch(int threads, int operations)
       : threads_(static_cast<std::size_t>(threads + 1),
