@@ -100,8 +100,8 @@ class MemoryPlanner {
     buffers_.push_back({&ref, {first, backward_time(tensor.producer), size}});
   }
 
-  // Time steps of a training step are numbered: the forward of each operation, the loss, the backward of each operation in reverse. A tensor
-  // lives until the backward of its producer, which may read it.
+  // Time steps of a training step are numbered: the forward of each operation, the loss, the backward of each operation
+  // in reverse. A tensor lives until the backward of its producer, which may read it.
   int backward_time(int operation) const { return 2 * static_cast<int>(plan_.ops.size()) - operation; }
 
   void plan_activation(Tensor& tensor) {
