@@ -65,7 +65,7 @@ def test_a_training_loop_with_flat_images(shape: tuple[int, ...]):
 
 
 @pytest.mark.parametrize(("module", "form"), [(Rows(), (784,)), (NoChannel(), (28, 28))])
-def test_images_as_nchw_are_accepted_too(module: nn.Module, form: tuple[int, ...]):
+def test_nchw_images_are_accepted(module: nn.Module, form: tuple[int, ...]):
     """In the engine and in PyTorch, as float32 and as uint8."""
     model = mnistcnn.accelerate(module.eval(), form)
     expected = module.forward(IMAGES.reshape(6, *form))

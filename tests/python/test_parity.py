@@ -225,7 +225,7 @@ def test_ten_steps_with_each_loss(name: str, loss: str, smoothing: float, engine
 
 
 def test_formula_of_the_smoothed_loss_equals_torch():
-    """Check the formula of these tests."""
+    """Check the reference formula used in this file."""
     outputs = torch.randn(5, 10, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([0, 3, 9, 9, 1])
     for smoothing in (0.0, 0.1, 1.0):

@@ -28,7 +28,7 @@ class AttributeReads:
 
     @property
     def found(self) -> Reads:
-        """(path of the module, name of the attribute) for each attribute that was read."""
+        """Return (module path, attribute name) for each attribute that was read."""
         return tuple(self._found)
 
     @contextmanager

@@ -187,12 +187,12 @@ class FailedConversion:
         return f"it cannot be converted: {self.error}"
 
     def violation(self) -> Violation | None:
-        """Return the change after which the module may be convertible, or None."""
+        """Return a change of the module since the conversion failed, or None. A change permits another conversion."""
         change = self._rule.change() if self._hooks == _hook_counts(self.module) else "hooks were added or removed"
         return Violation(change, is_change=True) if change else None
 
     def is_current(self) -> bool:
-        """Return whether the module is still in this state."""
+        """Return whether the module has not changed since the conversion failed."""
         return self.violation() is None
 
 
@@ -224,7 +224,7 @@ def conversions(module: nn.Module) -> list[Conversion | FailedConversion]:
 
 
 def conversion_of(module: nn.Module, shape: InputSpec, output: OutputKey) -> Conversion | FailedConversion:
-    """Return the conversion of a module in its present state. Convert it only if there is none yet."""
+    """Return the conversion of a module in its current state. Convert it only if no conversion is cached."""
     with _LOCK:
         cached = conversions(module)
         for each in reversed(cached):

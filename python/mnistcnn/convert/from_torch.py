@@ -75,7 +75,7 @@ def from_torch(
 
 
 def as_model(model: Model | nn.Module) -> Model:
-    """Return the given model, or the model of any other module in its present state.
+    """Return the given model, or the model of any other module in its current state.
 
     A module that has changed is converted again, with the input shape and output of its latest conversion.
     """

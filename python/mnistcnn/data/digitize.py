@@ -150,7 +150,10 @@ def _grey_array(array: npt.NDArray[Any]) -> Grey:
         raise TypeError(f"picture must be uint8, bool or floats in [0, 1], got {array.dtype}")
     values = array.astype(np.float32) / (255 if array.dtype == np.uint8 else 1)
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-        raise ValueError("picture must have values in [0, 1] if it is an array of floats")
+        raise ValueError(
+            f"picture must have values in [0, 1] if it is an array of floats, got {values.min():g} to {values.max():g}"
+            "; divide by 255 if it holds 0 to 255"
+        )
     if values.ndim == 2:
         return values
     return values[..., 0] if values.shape[2] == 1 else _on_background(values)

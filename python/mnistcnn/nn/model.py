@@ -463,7 +463,7 @@ class Model(nn.Module):
                 self._layer_shapes[position] = shape
 
     def _refresh(self) -> None:
-        """Register the present tensors of the other modules."""
+        """Register the current tensors of the modules that share them with this model."""
         for (node, suffix), (held, key) in self._borrowed.items():
             own, _ = self._place(node, suffix)
             own[suffix] = held[key]
@@ -482,7 +482,7 @@ class Model(nn.Module):
         return (layer._parameters if suffix in ("weight", "bias") else layer._buffers), suffix
 
     def tensors(self) -> Tensors:
-        """Return the present parameters, buffers and counters, in the order of the core."""
+        """Return the current parameters, buffers and counters, in the order of the core."""
         parameters, buffers, counters = ([get() for get in getters] for getters in self._getters)
         for position, shape in self._layer_shapes.items():
             parameters[position] = parameters[position].reshape(shape)
@@ -517,7 +517,9 @@ class Model(nn.Module):
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Model:
         converted = fn(torch.empty(0)).dtype
         if converted != torch.float32:
-            raise TypeError(f"a Model must have dtype torch.float32, conversion to {converted} is not supported")
+            raise TypeError(
+                f"Model supports only torch.float32, got {converted}; keep float32, or use model.to_torch()"
+            )
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
@@ -552,7 +554,7 @@ def _with_prefix(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, tor
 def refused_run(name: str, violation: Violation) -> ValueError:
     """Return the error for a native run that would not compute the same as the layers."""
     return ValueError(
-        f"model '{name}' can't run in mnistcnn's engine: {violation.reason}. Undo the change, or call the model in "
+        f"model '{name}' cannot run in mnistcnn's engine: {violation.reason}. Undo the change, or call the model in "
         "your own training loop, where it falls back to PyTorch"
     )
 

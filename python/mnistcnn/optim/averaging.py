@@ -141,7 +141,7 @@ def settings(averaging: Averaging | None) -> dict[str, Any] | None:
 
 
 def native(averaging: Averaging, model: Model) -> core.Averaging:
-    """Return averages outside of a run, initialised with the present weights of the model."""
+    """Return averages outside of a run, initialised with the current weights of the model."""
     from mnistcnn._internal.native import core
 
     described = settings(averaging)

@@ -403,7 +403,7 @@ def _muon_settings(optimizer: Muon) -> dict[str, Any]:
 
 
 def undecayed_ranges(optimizer: Optimizer, network: core.Network) -> list[tuple[int, int]]:
-    """Return the ranges (begin, end) of the flat parameter array without weight decay and l1."""
+    """Return the ranges [begin, end) of the flat parameter array to which weight decay and L1 do not apply."""
     nodes = network.nodes
     ranges = []
     for name, shape, node, offset in network.parameter_specs:

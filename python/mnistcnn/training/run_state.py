@@ -130,7 +130,7 @@ def _compared_fields(recipe: Recipe) -> dict[str, Any]:
 
 
 def _as_json(value: Any) -> Any:
-    """Convert to what JSON would read back, for example tuples to lists."""
+    """Return the value after a JSON round trip; tuples become lists."""
     return json.loads(json.dumps(value))
 
 

@@ -77,7 +77,7 @@ def drawn(
     epoch: int = 0,
     shape: tuple[int, int, int] = (1, 28, 28),
 ) -> list[dict[str, Any]]:
-    """Return the random numbers that each transform draws for one image.
+    """Return the random parameters that each transform samples for one image.
 
     Parameters
     ----------

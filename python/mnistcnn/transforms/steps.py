@@ -480,7 +480,7 @@ class RandomApply(Transform):
 
 
 def checked_transforms(steps: Transform | Iterable[Transform] | None, name: str = "augment") -> tuple[Transform, ...]:
-    """Return one transform, several or none as a tuple; raise TypeError for other values.
+    """Convert one transform, a list of transforms or None to a tuple. Raise TypeError for other values.
 
     Examples
     --------
