@@ -435,7 +435,7 @@ def test_input_gradients_of_a_frozen_network(model: mnistcnn.Model):
 
 
 def test_uint8_and_float_arrays_and_tensors(model: mnistcnn.Model):
-    """Equal pixels give equal outputs in all formats; 1e-5 covers the rounding of the normalisation."""
+    """Equal pixels give equal outputs in all formats; 1e-5 covers the rounding of the normalization."""
     model.eval()
     pixels = np.random.default_rng(0).integers(0, 256, (4, 1, 28, 28), dtype=np.uint8)
     normalized = (pixels / 255 - 0.1307) / 0.3081  # float64

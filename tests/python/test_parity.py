@@ -94,7 +94,7 @@ def test_outputs_gradients_and_running_statistics(name: str, training: bool, eng
 
 
 @every_network
-def test_uint8_pixels_are_normalised(name: str, engine: str):
+def test_uint8_pixels_are_normalized(name: str, engine: str):
     model, twin = _pair(name, engine)
     images = _noise(2).images
     with torch.no_grad():

@@ -30,7 +30,7 @@ def to_plain(value: Any, where: str, *, compared: bool = False) -> Any:
         plain = {name: to_plain(each, f"{where}.{name}", compared=compared) for name, each in parts.items()}
         return {"kind": type(value).__name__, **plain}
     raise ValueError(
-        f"{where} holds {_named(value)}, which can't be written as JSON; a recipe can be saved if it contains only "
+        f"{where} holds {_named(value)}, which cannot be written as JSON; a recipe can be saved if it contains only "
         "numbers, strings and values of mnistcnn"
     )
 

@@ -138,7 +138,7 @@ def _other_shapes(module: nn.Module, images: InputSpec) -> Iterator[Shape]:
 
 
 def _accepts(module: nn.Module, count: int, shape: Shape) -> bool:
-    """Return whether the module returns one output per image for this batch size and shape. Skip batches that are large."""
+    """Return whether the module returns one output per image for such a batch. Return False if the batch is large."""
     if count > 2 and count * math.prod(shape) > _MAX_TRIAL_SIZE:
         return False
     device = next((each.device for each in module.parameters()), torch.device("cpu"))

@@ -51,7 +51,7 @@ def as_digit(picture: Picture) -> npt.NDArray[np.uint8]:
     Raises
     ------
     OSError
-        If the file can't be read as an image.
+        If the file cannot be read as an image.
     TypeError
         If the array has another dtype.
     ValueError
@@ -121,9 +121,9 @@ def _opened(path: Path) -> Image.Image:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name an image file")
+        raise IsADirectoryError(f"{path} is a directory; name an image file")
     if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"file {path} does not exist")
     try:
         with Image.open(path) as image:
             if image.width * image.height > _MAX_PIXELS:
@@ -132,7 +132,7 @@ def _opened(path: Path) -> Image.Image:
     except UnidentifiedImageError:
         raise OSError(f"{path} is not a picture that Pillow can read, such as PNG or JPEG") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise OSError(f"{path} can't be read as a picture: {error}") from None
+        raise OSError(f"{path} cannot be read as a picture: {error}") from None
 
 
 def _grey_image(image: Image.Image) -> Grey:

@@ -71,7 +71,7 @@ class Model(nn.Module):
     name
         Name in summaries and messages.
     normalization
-        Normalisation of uint8 pixels; float images are not normalised. Default: None, pixels / 255 until `train` sets
+        Normalization of uint8 pixels; float images are not normalized. Default: None, pixels / 255 until `train` sets
         the mean and standard deviation of the training set.
 
     Examples
@@ -245,7 +245,7 @@ class Model(nn.Module):
         return Summary.of(self, batch_size)
 
     def save(self, path: str | Path) -> Path:
-        """Write network, weights and normalisation to a safetensors file and return its path. See `load_model`."""
+        """Write network, weights and normalization to a safetensors file and return its path. See `load_model`."""
         return save_model(self, path)
 
     def to_torch(self, *, copy: bool = True) -> nn.Module:
@@ -273,7 +273,7 @@ class Model(nn.Module):
     # ---- forward in the engine
 
     def forward(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
-        """Return the outputs for images [N, C, H, W]: float, or uint8, which are normalised first."""
+        """Return the outputs for images [N, C, H, W]: float, or uint8, which are normalized first."""
         if torch.compiler.is_compiling() or self._must_run_in_torch(
             "torch.fx traces it" if isinstance(images, fx.Proxy) else None
         ):
@@ -349,7 +349,7 @@ class Model(nn.Module):
             raise refused_run(self.name, violation)
 
     def prepare(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
-        """Return images as float32 [N, C, H, W] on the model's device, with uint8 pixels normalised."""
+        """Return images as float32 [N, C, H, W] on the model's device, with uint8 pixels normalized."""
         if not isinstance(images, torch.Tensor | np.ndarray):
             raise TypeError(f"images must be a tensor or an array, got {type(images).__name__}{_set_hint(images)}")
         tensor = as_tensor(images)
@@ -374,7 +374,7 @@ class Model(nn.Module):
 
     @property
     def pixel_normalization(self) -> Normalization:
-        """Normalisation of uint8 pixels: ``normalization``, or pixels / 255 if that is None."""
+        """Normalization of uint8 pixels: ``normalization``, or pixels / 255 if that is None."""
         return self.normalization or UNIT.for_channels(self.input_shape[0])
 
     def engine_forward(

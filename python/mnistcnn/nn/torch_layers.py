@@ -44,7 +44,7 @@ def layer_named(root: nn.Module, name: str) -> nn.Module:
 
 def _add_child(owner: nn.Module, key: str, child: nn.Module, name: str, may_shadow: bool) -> None:
     if hasattr(owner, key) and not may_shadow:
-        raise ValueError(f"a layer can't be called '{name}': a Model has an attribute '{key}'")
+        raise ValueError(f"a layer cannot be called '{name}': a Model has an attribute '{key}'")
     owner._modules[key] = child
 
 

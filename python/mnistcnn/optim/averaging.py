@@ -44,7 +44,7 @@ class EMA(Averaging):
     warm_up
         Whether to limit the decay to (1 + n) / (10 + n) after n updates, so that the initial weights lose influence.
     buffers
-        Whether to average the running statistics of normalisation layers too. False: keep the model's own.
+        Whether to average the running statistics of normalization layers too. False: keep the model's own.
 
     Examples
     --------

@@ -29,7 +29,7 @@ class Optimizer(Value, abstract=True):
         Learning rate; a schedule may change it in every step.
     decay_exclude
         Parameters without weight decay and ``l1``: ``"bias"`` (all biases), ``"norm"`` (weights and biases of
-        normalisation layers).
+        normalization layers).
     l1
         Factor of an L1 penalty: the gradient of ``l1`` times the sum of absolute values is added. Reported losses do
         not include the penalty.

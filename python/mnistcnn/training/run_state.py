@@ -80,7 +80,7 @@ class RunState:
         differences += self._recipe_differences(stored["recipe"], snapshot.epoch)
         if differences:
             raise ValueError(
-                f"the run in {folder} can't be resumed with other settings: {'; '.join(differences)}. Pass the same "
+                f"the run in {folder} cannot be resumed with other settings: {'; '.join(differences)}. Pass the same "
                 "settings, or another directory"
             )
         _warn_if_engine_differs(folder, stored["made_with"], native.arithmetic())

@@ -118,7 +118,7 @@ class Builder:
         return self.node_in_shape(value, shape)
 
     def node_in_3d(self, value: TracedValue, first: int, count: int = 1) -> int:
-        """Return a node that holds the value as [before, ``count`` dimensions from ``first`` on, after], each merged."""
+        """Return a node that holds the value in 3-D: dimensions before ``first``, the next ``count``, and the rest."""
         shape = value.shape
         end = first + count
         wanted = (math.prod(shape[:first]), math.prod(shape[first:end]), math.prod(shape[end:]))
