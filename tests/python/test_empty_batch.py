@@ -1,4 +1,4 @@
-"""The forward of an empty batch returns empty outputs and zero gradients, as in PyTorch."""
+"""The forward pass of an empty batch returns empty outputs and zero gradients, as in PyTorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Input shapes of a forward, and the advice for forwards that fail on the images."""
+"""Input shapes of ``forward``, and the advice for ``forward`` methods that fail on the images."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_hard_coded_batch_size_is_reported(count: int, rows: bool):
     form, tried = ("784" if rows else "1, 28, 28"), (3 if count == 5 else 5)
     with pytest.raises(
         mnistcnn.ConversionError,
-        match=rf"^test_inputs.py:\d+: return self.fc.*: the forward of Counted fails on images \[N, {form}\] with "
+        match=rf"^test_inputs.py:\d+: return self.fc.*: the `forward` of Counted fails on images \[N, {form}\] with "
         rf"N = {tried}: RuntimeError: .*It accepts batches of {count}: .*use x.size\(0\)",
     ):
         mnistcnn.from_torch(Counted(count, rows=rows))

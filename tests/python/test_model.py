@@ -303,7 +303,7 @@ def test_gradients_accumulate(model: mnistcnn.Model):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_two_forwards_before_their_backwards(training: bool, model: mnistcnn.Model):
-    """The first forward is repeated for its backward; this must not update the running statistics."""
+    """The first forward pass is repeated for its backward pass; this must not update the running statistics."""
     twin = Twin(model)
     for network in (model.train(training), twin.train(training)):
         first, second = loss_of(network), loss_of(network, IMAGES.flip(0))

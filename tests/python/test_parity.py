@@ -63,7 +63,7 @@ def _torch_randomness_restored():
 
 
 def _step(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Run one forward and backward; return outputs, gradients and buffers."""
+    """Run one forward and backward pass; return outputs, gradients and buffers."""
     leaf = images.clone().requires_grad_()
     outputs = network(leaf)
     F.cross_entropy(outputs, labels).backward()

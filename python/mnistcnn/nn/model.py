@@ -54,8 +54,8 @@ class Model(nn.Module):
     """Network and its weights.
 
     A model is a ``torch.nn.Module`` that consists of layers of ``torch.nn``: ``parameters()``, ``state_dict()``,
-    ``to()``, ``apply()``, hooks, ``torch.optim`` and any training loop work as usual. Forward and backward run in an
-    engine of mnistcnn, which reads the tensors of the layers in every call. A call falls back to PyTorch, with one
+    ``to()``, ``apply()``, hooks, ``torch.optim`` and any training loop work as usual. Forward and backward passes run in
+    an engine of mnistcnn, which reads the tensors of the layers in every call. A call falls back to PyTorch, with one
     warning, if the engine does not support the state of the module: hooks on a layer, a changed or replaced layer,
     autocast, tracing.
 
@@ -155,9 +155,9 @@ class Model(nn.Module):
         """Set the attributes that are neither pickled nor copied."""
         self._engines: dict[tuple[str, int], core.Engine] = {}
         self._latest_engine: core.Engine | None = None
-        self._forwards = 0  # number of forwards; a backward checks with it whether the engine still holds its forward
+        self._forwards = 0  # number of forward passes; a backward pass checks that the engine holds its own
         self._lock = threading.RLock()  # an engine is used by one thread at a time
-        # Functions that return the tensors that the modules hold now; called before every forward.
+        # Functions that return the tensors that the modules hold now; called before every forward pass.
         self._getters: list[list[Callable[[], Any]]] = [
             [partial(held.get, key) for held, key in places] for places in self._places()
         ]
@@ -270,7 +270,7 @@ class Model(nn.Module):
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
 
-    # ---- forward in the engine
+    # ---- forward pass in the engine
 
     def forward(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
         """Return the outputs for images [N, C, H, W]: float, or uint8, which are normalized first."""
@@ -303,7 +303,7 @@ class Model(nn.Module):
     # ---- fallback to PyTorch
 
     def _must_run_in_torch(self, reason: str | None = None) -> bool:
-        """Return whether a forward must fall back to PyTorch; warn once for each reason."""
+        """Return whether a forward pass must fall back to PyTorch; warn once for each reason."""
         return self._runs_in_torch(reason or self._reason_for_torch(self.violation()))
 
     def _reason_for_torch(self, violation: Violation | None) -> str | None:
@@ -339,7 +339,7 @@ class Model(nn.Module):
         return images if is_float or isinstance(images, fx.Proxy) else self.prepare(images)
 
     def violation(self) -> Violation | None:
-        """Return the reason why the engine must not compute a forward now, or None."""
+        """Return the reason why the engine must not run a forward pass now, or None."""
         return self._rule.violation(self.training)
 
     def check_engine_may_run(self) -> None:
@@ -386,7 +386,7 @@ class Model(nn.Module):
         training: bool | None = None,
         tensors: Tensors | None = None,
     ) -> torch.Tensor:
-        """Run the engine on float32 images [N, C, H, W]. ``keep=True`` stores what a backward needs.
+        """Run the engine on float32 images [N, C, H, W]. ``keep=True`` stores what a backward pass needs.
 
         ``training`` and ``tensors`` default to the model's mode and tensors.
         """
@@ -414,17 +414,17 @@ class Model(nn.Module):
         return self._engines[key]
 
     def _forget_forward(self) -> None:
-        """Mark the engine's latest forward as overwritten, so that its backward computes it again first."""
+        """Mark the engine's latest forward pass as overwritten, so that its backward pass repeats it first."""
         self._forwards += 1
 
     def _draw_seed(self) -> int:
-        """Return a seed for dropout from PyTorch's global generator, or 0 if the forward needs none."""
+        """Return a seed for dropout from PyTorch's global generator, or 0 if the forward pass needs none."""
         if not self.draws_dropout(self.training):
             return 0
         return int(torch.randint(2**62, ()).item())
 
     def draws_dropout(self, training: bool) -> bool:
-        """Return whether a forward in this mode draws dropout masks."""
+        """Return whether a forward pass in this mode draws dropout masks."""
         return self._drops_in_evaluation or (training and self._has_dropout)
 
     # ---- tensors
@@ -536,7 +536,7 @@ class Model(nn.Module):
 
 
 class _Layers(nn.Module):
-    """Module whose forward runs the PyTorch layers of a model."""
+    """Module whose ``forward`` runs the PyTorch layers of a model."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Convert the layers of a model to modules of ``torch.nn``, and write a PyTorch forward that calls them."""
+"""Convert the layers of a model to modules of ``torch.nn``, and write a PyTorch ``forward`` that calls them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def graph_module(name: str, nodes: Nodes, steps: Sequence[Any]) -> fx.GraphModul
 
 
 def forward_function(nodes: Nodes, layers: Container[int]) -> Callable[[nn.Module, Tensor], Tensor]:
-    """Return a forward for a module that holds the layers of these nodes under the nodes' names."""
+    """Return a ``forward`` method for a module that holds the layers of these nodes under the nodes' names."""
     graph = fx.Graph()
     module = graph.placeholder("self")
     calls: list[Step] = []
