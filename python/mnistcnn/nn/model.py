@@ -54,9 +54,9 @@ class Model(nn.Module):
     """Network and its weights.
 
     A model is a ``torch.nn.Module`` that consists of layers of ``torch.nn``: ``parameters()``, ``state_dict()``,
-    ``to()``, ``apply()``, hooks, ``torch.optim`` and any training loop work as usual. Forward and backward passes run in
-    an engine of mnistcnn, which reads the tensors of the layers in every call. A call falls back to PyTorch, with one
-    warning, if the engine does not support the state of the module: hooks on a layer, a changed or replaced layer,
+    ``to()``, ``apply()``, hooks, ``torch.optim`` and any training loop work as usual. Forward and backward passes run
+    in an engine of mnistcnn, which reads the tensors of the layers in every call. A call falls back to PyTorch, with
+    one warning, if the engine does not support the state of the module: hooks on a layer, a changed or replaced layer,
     autocast, tracing.
 
     Parameters
