@@ -91,7 +91,7 @@ class OurTraining:
 
 
 class Pixels(nn.Module):
-    """PyTorch network that takes uint8 pixels and normalises them, as a `Model` does."""
+    """PyTorch network that takes uint8 pixels and normalizes them, as a `Model` does."""
 
     def __init__(self, model: mnistcnn.Model) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
     python benchmarks/epoch.py --networks session7_net recognition_cnn --threads 1 2 --isa all
 
 All contenders have the same data in memory, the same batches, SGD with momentum, the same number of threads and, except
-for torch.compile, the same instruction set. PyTorch runs a usual loop that gathers uint8 images, normalises them and
+for torch.compile, the same instruction set. PyTorch runs a usual loop that gathers uint8 images, normalizes them and
 steps, with no metrics except the sum of the loss; "bf16" is the same loop under autocast to bfloat16. mnistcnn runs one
 call of `train`, in float32. The time of an epoch of 60,000 images is extrapolated from the measured steps. Compilation
 is not timed.

@@ -2,7 +2,7 @@
 
     python benchmarks/loader.py
 
-Both shuffle the images, rotate them by up to 10 degrees, normalise them and form batches of 128. torch's loader is
+Both shuffle the images, rotate them by up to 10 degrees, normalize them and form batches of 128. torch's loader is
 measured in the process itself, which is fastest on few cores, and with one worker process. The minimum is reported.
 """
 
@@ -72,7 +72,7 @@ def main() -> None:
         [label, f"{len(data) / each:,.0f}", f"{60_000 * each / len(data):.2f}", f"{best['torch'] / each:.1f}x"]
         for label, each in best.items()
     ]
-    heading("Loading, rotating and normalising images")
+    heading("Loading, rotating and normalizing images")
     print()
     print(markdown(["loader", "images / s", "s / 60,000 images", "relative to torch"], rows))
     print(f"\n{disturbance([turns.to_dict()])}")

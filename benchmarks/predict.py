@@ -3,7 +3,7 @@
     python benchmarks/predict.py --networks all --threads 1 2
 
 All take uint8 images in memory and return one row of outputs per image: PyTorch in inference mode, onnxruntime with the
-network exported by torch.onnx (including the normalisation), mnistcnn with one call of `predict`. onnxruntime is
+network exported by torch.onnx (including the normalization), mnistcnn with one call of `predict`. onnxruntime is
 measured if onnx, onnxscript and onnxruntime are installed.
 """
 

@@ -2,7 +2,7 @@
 
     python benchmarks/user_loop.py [--network session7_net] [--batch-size 128] [--threads 2]
 
-The loop, the loss and torch.optim.SGD are the same; images are normalised floats in memory. Dropout is disabled for the
+The loop, the loss and torch.optim.SGD are the same; images are normalized floats in memory. Dropout is disabled for the
 comparison of the losses, and enabled for the times.
 """
 

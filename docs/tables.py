@@ -147,8 +147,8 @@ def headline() -> str | None:
     rows = [
         [f"one run: {plain['epochs']} epochs of 60,000 images", f"{float(plain['epochs']) * ours:.0f} s of training"],
         [
-            "one epoch, beside the fastest PyTorch variant",
-            f"{ours:.2f} s; {fastest}: {times[fastest]:.2f} s, {times[fastest] / ours:.1f} times as long",
+            "one epoch, compared with the fastest PyTorch variant",
+            f"{ours:.2f} s; {fastest} takes {times[fastest]:.2f} s ({times[fastest] / ours:.1f} x)",
         ],
         [
             f"test accuracy over {plain['seeds']} seeds",

@@ -619,7 +619,7 @@ class AddsChannel(nn.Module):
 
 
 @network
-class NormalisesItself(nn.Module):
+class NormalizesItself(nn.Module):
     def __init__(self):
         super().__init__()
         self.register_buffer("mean", torch.tensor(0.1307))

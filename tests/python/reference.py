@@ -359,7 +359,7 @@ def without_dropout(model: mnistcnn.Model) -> mnistcnn.Model:
 
 
 def pixels_as_input(model: mnistcnn.Model, images: Any) -> torch.Tensor:
-    """Convert uint8 pixels [N, C, H, W] to normalised float32 with the arithmetic of the core."""
+    """Convert uint8 pixels [N, C, H, W] to normalized float32 with the arithmetic of the core."""
     normalization = model.pixel_normalization
     mean, std = (torch.tensor(each).double().view(1, -1, 1, 1) for each in (normalization.mean, normalization.std))
     return torch.as_tensor(np.array(images)).float() * (1 / (255 * std)).float() + (-mean / std).float()

@@ -57,7 +57,7 @@ def both(p: float = 0.0) -> tuple[Net, Any]:
 
 
 def runs_in_engine(net: nn.Module) -> bool:
-    """Return whether a call of the module does not run its Python forward."""
+    """Return whether a call of the module does not run its Python ``forward``."""
     called: list[bool] = []
     code = type(net).forward.__code__
 
@@ -169,7 +169,7 @@ def test_a_patched_forward_is_called():
     _, net = both()
     given = net.forward
     net.forward = lambda x: given(x) * 0
-    with pytest.warns(mnistcnn.EngineWarning, match="the model has an overridden forward"):
+    with pytest.warns(mnistcnn.EngineWarning, match="the model has an overridden `forward`"):
         assert not net(IMAGES).any()
     del net.forward
     assert net(IMAGES).any()

@@ -379,7 +379,7 @@ def test_resuming_with_different_settings_raises(case: str, data: Any, tmp_path:
     before = digest(model)
     with pytest.raises(ValueError, match=text) as caught:
         fit(model, data, checkpoint=tmp_path, resume=True, **options)
-    assert "can't be resumed" in str(caught.value)
+    assert "cannot be resumed" in str(caught.value)
     assert digest(model) == before
 
 

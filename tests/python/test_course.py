@@ -187,7 +187,7 @@ def test_train_computes_the_losses_of_a_pytorch_loop(kind: type[nn.Module], batc
         assert all(0 <= each <= 100 for each in accuracies)
 
 
-def test_test_computes_loss_and_accuracy_as_pytorch(batches: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_loss_and_accuracy_of_test_match_pytorch(batches: Any, capsys: pytest.CaptureFixture[str]) -> None:
     model = Net()
     images, labels = (torch.cat(each) for each in zip(*batches, strict=True))
     with torch.no_grad():

@@ -159,7 +159,7 @@ def test_16_bit_images_palettes_and_exif_rotation(tmp_path: Path):
         (np.zeros((50, 50), np.int64), TypeError, "picture must be uint8, .*got int64"),
         (np.full((50, 50), np.nan), ValueError, r"picture must have values in \[0, 1\]"),
         (np.zeros((0, 50), np.uint8), ValueError, r"got \[0, 50\]"),
-        ("missing.png", FileNotFoundError, "there is no file"),
+        ("missing.png", FileNotFoundError, "missing.png does not exist"),
     ],
 )
 def test_unsupported_pictures_raise(picture: Any, error: type[Exception], message: str):
@@ -173,9 +173,9 @@ def test_unreadable_files_raise(tmp_path: Path):
         as_digit(tmp_path / "text.png")
     Image.fromarray(np.zeros((99, 99), np.uint8)).save(tmp_path / "whole.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "whole.png").read_bytes()[:60])
-    with pytest.raises(OSError, match=r"torn.png can't be read as a picture"):
+    with pytest.raises(OSError, match=r"torn.png cannot be read as a picture"):
         as_digit(tmp_path / "torn.png")
-    with pytest.raises(IsADirectoryError, match="is a folder"):
+    with pytest.raises(IsADirectoryError, match="is a directory"):
         as_digit(tmp_path)
     with pytest.raises(ValueError, match="pictures must contain at least one"):
         as_digits([])

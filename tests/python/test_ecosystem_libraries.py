@@ -579,7 +579,7 @@ def test_hugging_face_accelerate_in_mixed_precision(make: Make) -> None:
         train_with(desired, twin)
         desired.unwrap_model(twin, keep_fp32_wrapper=False)
     with accelerator(mixed_precision="bf16") as actual:
-        with in_torch("autocast" if isinstance(net, mnistcnn.Model) else "an overridden forward"):
+        with in_torch("autocast" if isinstance(net, mnistcnn.Model) else "an overridden `forward`"):
             train_with(actual, net)
         actual.unwrap_model(net, keep_fp32_wrapper=False)
     check_same_tensors(net, twin)

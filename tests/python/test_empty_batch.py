@@ -1,4 +1,4 @@
-"""The forward of an empty batch returns empty outputs and zero gradients, as in PyTorch."""
+"""The forward pass of an empty batch returns empty outputs and zero gradients, as in PyTorch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _with_norm() -> nn.Module:
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("training", [True, False])
 def test_an_empty_batch_gives_empty_outputs_and_zero_gradients(training: bool, engine: str):
-    """In training, a batch norm counts the batch and does not change its statistics, as in PyTorch."""
+    """In training, batch norm increments num_batches_tracked and keeps its running statistics, as in PyTorch."""
     module = _with_norm().train(training)
     twin = copy.deepcopy(module)
     model = mnistcnn.from_torch(module)

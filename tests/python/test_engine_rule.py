@@ -103,7 +103,7 @@ CHANGES: dict[str, tuple[Callable[[nn.Module], None], str]] = {
     "private attribute": (change_a_private_attribute, "'_factor' was changed"),
     "replaced layer": (replace_a_layer, "'fc' was replaced"),
     "added layer": (add_a_layer_to_a_block, "layers of 'block' were added or removed"),
-    "forward of a layer": (patch_a_layer, r"'block\.0' has an overridden forward"),
+    "forward of a layer": (patch_a_layer, r"'block\.0' has an overridden `forward`"),
     "class of a layer": (change_the_class, r"the class of 'block\.0' has changed"),
     "mode": (another_mode, "'norm' is in another mode"),
     "forward hook": (lambda m: m.conv.register_forward_hook(lambda *a: 2 * a[2]), "there are hooks on 'conv'"),
@@ -142,7 +142,7 @@ def test_the_forward_of_a_class_may_be_replaced(monkeypatch: pytest.MonkeyPatch)
     model = net()
     before = model(IMAGES)
     monkeypatch.setattr(nn.BatchNorm2d, "forward", lambda self, x: x)
-    with pytest.warns(mnistcnn.EngineWarning, match="the forward of class BatchNorm2d, of 'norm', was replaced"):
+    with pytest.warns(mnistcnn.EngineWarning, match="the `forward` of class BatchNorm2d, of 'norm', was replaced"):
         assert not model(IMAGES).allclose(before)
 
 

@@ -266,7 +266,7 @@ UNSUPPORTED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "softsign": (lambda net, x: F.softsign(x), {}, "the function softsign; use SiLU"),
     "transposed": (lambda net, x: net.t(x), {"t": lambda: nn.ConvTranspose2d(1, 1, 1)}, "ConvTranspose2d"),
     "matmul": (lambda net, x: x @ x, {}, r"matmul.*nn.Linear"),
-    "numbers": (_branch, {}, r"^test_from_torch.py:\d+: …: the forward reads values of a tensor \(__bool__\)"),
+    "numbers": (_branch, {}, r"^test_from_torch.py:\d+: …: `forward` reads values of a tensor \(__bool__\)"),
     "item": (lambda net, x: x * x.max().item(), {}, r"reads values .*\(item\)"),
     "mode": (_mode, {}, r"different operations in training.*'tanh' \(test_from_torch.py"),
     "batch mixed": (lambda net, x: (x - x.mean(0)), {}, "dimension 0, across the images"),
@@ -287,7 +287,7 @@ UNSUPPORTED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "logarithm": (lambda net, x: torch.log(x), {}, "function log: .*after a softmax only"),
     "cube": (lambda net, x: x**3, {}, "the power 3.0|the power 3"),
     "indices": (lambda net, x: F.max_pool2d(x, 1, return_indices=True)[0], {}, "indices is not supported"),
-    "random": (lambda net, x: x + torch.rand(()).item(), {}, "does not compute what the forward|different operations"),
+    "random": (lambda net, x: x + torch.rand(()).item(), {}, "does not compute what|different operations"),
     "numpy": (lambda net, x: torch.from_numpy(x.numpy()), {}, r"reads values .*\(numpy\)"),
     "permuted batch": (lambda net, x: x.permute(1, 0, 2, 3).tanh().permute(1, 0, 2, 3), {},
                        "moves the first dimension"),
@@ -318,7 +318,7 @@ def test_the_error_names_the_notebook_cell():
     space = {}
     code = compile("\n\ndef forward(net, x):\n    return x if x.sum() > 0 else -x\n", "/tmp/ipykernel_7/123.py", "exec")
     exec(code, space)
-    with pytest.raises(mnistcnn.ConversionError, match=r"^cell:4: the forward reads values"):
+    with pytest.raises(mnistcnn.ConversionError, match=r"^cell:4: `forward` reads values"):
         mnistcnn.from_torch(_Around(space["forward"]))
 
 
@@ -351,13 +351,13 @@ def test_the_error_names_the_first_cause():
         mnistcnn.from_torch(_RowsThroughLSTM())
     with pytest.raises(mnistcnn.ConversionError, match=r"takes 2 inputs \(left, right\).*accelerate\(net.branch\)"):
         mnistcnn.accelerate(_Pairs())
-    with pytest.raises(mnistcnn.ConversionError, match=r"the forward of _Stumbles fails on images .*KeyError: 4"):
+    with pytest.raises(mnistcnn.ConversionError, match=r"the `forward` of _Stumbles fails on images .*KeyError: 4"):
         mnistcnn.from_torch(_Stumbles())
     scripted = torch.jit.script(nn.Linear(784, 10))
     with pytest.raises(mnistcnn.ConversionError, match="compiled by TorchScript"):
         mnistcnn.from_torch(nn.Sequential(nn.Flatten(), scripted))
     constant = _Around(lambda net, x: torch.cat([x, torch.ones(len(x), 1, 28, 28)], 1)[:, :1])
-    with pytest.raises(mnistcnn.ConversionError, match=r"function cat: .*not computed from the forward's input"):
+    with pytest.raises(mnistcnn.ConversionError, match=r"function cat: .*not computed from `forward`'s input"):
         mnistcnn.from_torch(constant)
 
 

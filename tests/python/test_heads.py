@@ -65,7 +65,7 @@ def test_gradients_of_some_outputs(used: tuple[int, ...]):
 
 
 def test_one_loss_after_the_other():
-    """Several backward passes of one graph, and several forwards of which only the first has a backward."""
+    """Several backward passes of one graph, and several forward passes of which only the first has a backward pass."""
     module, net = both()
     for network in (module, net):
         returned = network(IMAGES)

@@ -117,7 +117,7 @@ GOOD_IMAGES, GOOD_LABELS = np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 1])
         (np.zeros((2, 28, 28, 1), np.uint8), GOOD_LABELS, ValueError, r"look like \[N, H, W, C\].*transpose"),
         (np.zeros((2, 32, 32, 3), np.uint8), GOOD_LABELS, ValueError, r"transpose\(0, 3, 1, 2\)"),
         (np.zeros((0, 1, 4, 4), np.uint8), [], ValueError, r"images must not be empty, got shape \[0, 1, 4, 4\]"),
-        ([[[1, 2]], [[1]]], GOOD_LABELS, ValueError, "images can't be converted"),
+        ([[[1, 2]], [[1]]], GOOD_LABELS, ValueError, "images cannot be converted"),
         (GOOD_IMAGES, [0], ValueError, "2 images but 1 labels"),
         (GOOD_IMAGES, [0, -1], ValueError, "label -1 at index 1 is out of range"),
         (GOOD_IMAGES, [0.0, 1.0], TypeError, "labels must be integers, got float64"),
@@ -350,7 +350,7 @@ def test_iterable_data_sets_are_converted():
         ([(np.zeros((4, 4), np.uint8), 0.5)], TypeError, "label 0.5 of item 0 is not an integer"),
         ([(np.zeros((8, 8, 3), np.uint8), 0)], ValueError, r"looks like \[H, W, C\]"),
         ([(np.zeros(4, np.uint8), 0)], ValueError, r"has shape \[4\]"),
-        ([(np.zeros((4, 4)) - 0.4, 0)], ValueError, "the pixels of item 0.*normalisation"),
+        ([(np.zeros((4, 4)) - 0.4, 0)], ValueError, "the pixels of item 0.*normalization"),
         ([(np.zeros((4, 4)), 0), (np.zeros((5, 4)), 0)], ValueError, r"item 1 .* has shape \[1, 5, 4\]"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Input shapes of a forward, and the advice for forwards that fail on the images."""
+"""Input shapes of ``forward``, and the advice for ``forward`` methods that fail on the images."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_training_loop_with_flat_images(shape: tuple[int, ...]):
 
 
 @pytest.mark.parametrize(("module", "form"), [(Rows(), (784,)), (NoChannel(), (28, 28))])
-def test_images_as_nchw_are_accepted_too(module: nn.Module, form: tuple[int, ...]):
+def test_nchw_images_are_accepted(module: nn.Module, form: tuple[int, ...]):
     """In the engine and in PyTorch, as float32 and as uint8."""
     model = mnistcnn.accelerate(module.eval(), form)
     expected = module.forward(IMAGES.reshape(6, *form))
@@ -138,7 +138,7 @@ def test_a_hard_coded_batch_size_is_reported(count: int, rows: bool):
     form, tried = ("784" if rows else "1, 28, 28"), (3 if count == 5 else 5)
     with pytest.raises(
         mnistcnn.ConversionError,
-        match=rf"^test_inputs.py:\d+: return self.fc.*: the forward of Counted fails on images \[N, {form}\] with "
+        match=rf"^test_inputs.py:\d+: return self.fc.*: the `forward` of Counted fails on images \[N, {form}\] with "
         rf"N = {tried}: RuntimeError: .*It accepts batches of {count}: .*use x.size\(0\)",
     ):
         mnistcnn.from_torch(Counted(count, rows=rows))

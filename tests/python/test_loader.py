@@ -31,7 +31,7 @@ def everything(loader: mnistcnn.DataLoader) -> tuple[torch.Tensor, torch.Tensor]
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 3])
-def test_an_epoch_has_each_image_once_augmented_and_normalised(data, prefetch: int):
+def test_an_epoch_has_each_image_once_augmented_and_normalized(data, prefetch: int):
     loader = mnistcnn.DataLoader(data, batch_size=64, augment=STEPS, seed=7, prefetch=prefetch)
     mean, std = data.mean_std()
     for epoch in range(2):

@@ -159,7 +159,7 @@ def test_student_approaches_its_teacher():
 
 
 def test_teacher_and_student_have_their_own_normalization():
-    """The student's normalisation at training time is used, even if it is set after the loss is created."""
+    """The student's normalization at training time is used, even if it is set after the loss is created."""
     teacher, student = classifier(seed=1), classifier(seed=2)
     teacher.normalization = mnistcnn.Normalization(0.5, 0.25)
     batch = random_set(16)
@@ -330,7 +330,7 @@ def test_error_for_invalid_arguments(case: str):
 
 def test_error_if_a_model_is_its_own_teacher():
     model = classifier()
-    with pytest.raises(ValueError, match="can't be its own teacher"):
+    with pytest.raises(ValueError, match="cannot be its own teacher"):
         native(Distillation(model), model)
     native(Distillation(copy.deepcopy(model)), model)
 

@@ -237,7 +237,7 @@ def test_copies_are_equal_and_independent(copier: Any, model: mnistcnn.Model):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.bfloat16])
 def test_conversion_to_another_dtype_raises_and_changes_nothing(dtype: torch.dtype, model: mnistcnn.Model):
     before = values_of(model)
-    with pytest.raises(TypeError, match=r"must have dtype torch\.float32"):
+    with pytest.raises(TypeError, match=r"supports only torch\.float32, got torch\."):
         model.to(dtype)
     assert model.conv1.weight.dtype == torch.float32
     assert torch.equal(values_of(model), before)
@@ -246,7 +246,7 @@ def test_conversion_to_another_dtype_raises_and_changes_nothing(dtype: torch.dty
 
 def test_half_and_double_raise(model: mnistcnn.Model):
     for convert in (model.half, model.double, model.bfloat16):
-        with pytest.raises(TypeError, match=r"must have dtype torch\.float32"):
+        with pytest.raises(TypeError, match=r"supports only torch\.float32, got torch\."):
             convert()
     assert model.float() is model
 
@@ -303,7 +303,7 @@ def test_gradients_accumulate(model: mnistcnn.Model):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_two_forwards_before_their_backwards(training: bool, model: mnistcnn.Model):
-    """The first forward is repeated for its backward; this must not update the running statistics."""
+    """The first forward pass is repeated for its backward pass; this must not update the running statistics."""
     twin = Twin(model)
     for network in (model.train(training), twin.train(training)):
         first, second = loss_of(network), loss_of(network, IMAGES.flip(0))
@@ -435,7 +435,7 @@ def test_input_gradients_of_a_frozen_network(model: mnistcnn.Model):
 
 
 def test_uint8_and_float_arrays_and_tensors(model: mnistcnn.Model):
-    """Equal pixels give equal outputs in all formats; 1e-5 covers the rounding of the normalisation."""
+    """Equal pixels give equal outputs in all formats; 1e-5 covers the rounding of the normalization."""
     model.eval()
     pixels = np.random.default_rng(0).integers(0, 256, (4, 1, 28, 28), dtype=np.uint8)
     normalized = (pixels / 255 - 0.1307) / 0.3081  # float64

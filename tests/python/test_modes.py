@@ -163,7 +163,7 @@ def test_a_module_traced_by_torch_fx_keeps_its_mode(training: bool):
 
 @pytest.mark.parametrize("always", [False, True])
 def test_gradients_use_the_mask_of_the_outputs(always: bool):
-    """Also if another forward runs in between, so that the first one is repeated."""
+    """Also if another forward pass runs in between, so that the first one is repeated."""
     model = mnistcnn.from_torch(Net(DROPOUTS["stays on" if always else "follows"]), SHAPE).train(not always)
     images = ONES.clone().requires_grad_()
     outputs = model(images)

@@ -1,4 +1,4 @@
-"""Forwards that return several tensors: all of them in the same structure, or one of them."""
+"""``forward`` methods that return several tensors: all of them in the same structure, or one of them."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_outputs_that_are_not_supported_raise():
             mnistcnn.from_torch(TwoHeads("nothing"))
         with pytest.raises(mnistcnn.ConversionError, match=r"not computed from its input.*from_torch\(net, output=0\)"):
             mnistcnn.from_torch(TwoHeads("made outside"))
-        with pytest.raises(mnistcnn.ConversionError, match="output=2, but the forward returns a tuple of 2"):
+        with pytest.raises(mnistcnn.ConversionError, match="output=2, but `forward` returns a tuple of 2"):
             mnistcnn.from_torch(TwoHeads("tuple"), output=2)
         with pytest.raises(mnistcnn.ConversionError, match=r"output='x', but .* a dictionary of 'logits', 'maps'"):
             mnistcnn.accelerate(TwoHeads("dictionary"), output="x")

@@ -63,7 +63,7 @@ def _torch_randomness_restored():
 
 
 def _step(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Run one forward and backward; return outputs, gradients and buffers."""
+    """Run one forward and backward pass; return outputs, gradients and buffers."""
     leaf = images.clone().requires_grad_()
     outputs = network(leaf)
     F.cross_entropy(outputs, labels).backward()
@@ -94,7 +94,7 @@ def test_outputs_gradients_and_running_statistics(name: str, training: bool, eng
 
 
 @every_network
-def test_uint8_pixels_are_normalised(name: str, engine: str):
+def test_uint8_pixels_are_normalized(name: str, engine: str):
     model, twin = _pair(name, engine)
     images = _noise(2).images
     with torch.no_grad():
@@ -225,7 +225,7 @@ def test_ten_steps_with_each_loss(name: str, loss: str, smoothing: float, engine
 
 
 def test_formula_of_the_smoothed_loss_equals_torch():
-    """Check the formula of these tests."""
+    """Check the reference formula used in this file."""
     outputs = torch.randn(5, 10, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([0, 3, 9, 9, 1])
     for smoothing in (0.0, 0.1, 1.0):

@@ -121,7 +121,7 @@ def test_recipe_does_not_import_torch():
 
 
 def test_model8_has_no_normalization():
-    """The author does not normalise pixels; the recipe relies on the normalization of the network."""
+    """The author does not normalize pixels; the recipe relies on the normalization of the network."""
     assert mnistcnn.create_model("assignment7_model8").normalization == mnistcnn.Normalization(0.0, 1.0)
     assert mnistcnn.create_model("era5_net").normalization == mnistcnn.Normalization(0.1307, 0.3081)
 

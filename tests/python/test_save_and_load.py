@@ -276,13 +276,13 @@ def test_a_file_of_torch_save_suggests_load_weights(model: mnistcnn.Model, tmp_p
 
 
 def test_missing_files_and_folders(model: mnistcnn.Model, tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"there is no file .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"file .*nowhere.* does not exist"):
         mnistcnn.load_model(tmp_path / "nowhere")
-    with pytest.raises(IsADirectoryError, match=f"{tmp_path} is a folder; name a file in it"):
+    with pytest.raises(IsADirectoryError, match=f"{tmp_path} is a directory; name a file in it"):
         mnistcnn.load_model(tmp_path)
-    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
+    with pytest.raises(IsADirectoryError, match="is a directory; name a file in it"):
         model.save(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"the directory .*nowhere does not exist"):
         model.save(tmp_path / "nowhere" / "model")
 
 

@@ -1,4 +1,4 @@
-"""Forwards with side effects run in PyTorch, and a conversion does not change the module."""
+"""Modules whose ``forward`` has side effects run in PyTorch, and a conversion does not change the module."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_warnings_of_torch_are_not_side_effects() -> None:
 
 
 def test_no_grad_in_part_of_the_forward() -> None:
-    """``torch.no_grad()`` within the forward stops the gradients, as in PyTorch."""
+    """``torch.no_grad()`` within ``forward`` stops the gradients, as in PyTorch."""
 
     class Frozen(Net):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

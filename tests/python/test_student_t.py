@@ -35,7 +35,7 @@ def test_one_and_two_degrees_match_formulas():
     assert quantile(0.5, 1) == pytest.approx(1, rel=1e-12)
 
 
-def test_many_degrees_approach_the_normal_distribution():
+def test_t_approaches_the_normal_for_many_degrees_of_freedom():
     for t in (0.5, 1.959964, 4.0):
         assert two_sided_p(t, 1e7) == pytest.approx(math.erfc(t / math.sqrt(2)), rel=1e-5)
 

@@ -88,9 +88,9 @@ def test_mismatches_are_listed_and_the_model_is_unchanged():
 
 def test_wrong_files(tmp_path: Path):
     model = small()
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
         model.load_weights(tmp_path / "none.pt")
-    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
+    with pytest.raises(IsADirectoryError, match="is a directory; name a file in it"):
         model.load_weights(tmp_path)
     (tmp_path / "text.safetensors").write_text("no weights")
     with pytest.raises(OSError, match=r"text\.safetensors is damaged or not a safetensors file"):

@@ -18,7 +18,7 @@
 namespace mnistcnn::data {
 namespace {
 
-void normalise(std::span<const std::uint8_t> image, const StreamOptions& options, float* out) {
+void normalize(std::span<const std::uint8_t> image, const StreamOptions& options, float* out) {
   const std::size_t channels = options.scale.size(), plane = image.size() / channels;
   for (std::size_t c = 0; c < channels; ++c)
     scale_pixels(image.subspan(c * plane, plane), options.scale[c], options.shift[c], {out + c * plane, plane});
@@ -132,7 +132,7 @@ Batch BatchStream::make_batch(std::int64_t number, std::byte* scratch) const {
     if (options_.raw)
       std::memcpy(batch.images.get() + i * values, image.data(), image.size());
     else
-      normalise(image, options_, reinterpret_cast<float*>(batch.images.get()) + i * values);
+      normalize(image, options_, reinterpret_cast<float*>(batch.images.get()) + i * values);
   }
   return batch;
 }

@@ -5,7 +5,7 @@
 
 namespace mnistcnn::data {
 
-// Normalisation of pixels: the input of a network is (p / 255 - mean) / deviation for a pixel p in 0 to 255.
+// Normalization of pixels: the input of a network is (p / 255 - mean) / deviation for a pixel p in 0 to 255.
 struct Normalization {
   double mean = 0, deviation = 1;
 

@@ -36,7 +36,7 @@ class Engine {
   virtual void start_profile();
   virtual StepProfile stop_profile();
 
-  // Compute the outputs, f32 [B, ...]. images: f32 [B, C, H, W], already normalised. Training mode updates the running
+  // Compute the outputs, f32 [B, ...]. images: f32 [B, C, H, W], already normalized. Training mode updates the running
   // statistics. `keep` determines what is saved for `backward`, until the next call.
   virtual at::Tensor forward(const network::Tensors& tensors, const at::Tensor& images, Mode mode,
                              Randomness randomness, Keep keep) = 0;

@@ -82,7 +82,7 @@ class LayerAnalyzer {
   LayerInfo operator()(const BatchNorm2d& norm) const { return running_norm(norm, feature_map("batch norm 2d")); }
   LayerInfo operator()(const InstanceNorm2d& norm) const {
     const Shape& in = feature_map("instance norm 2d");
-    if (in[1] * in[2] < 2) fail(text("requires more than one position to normalise over, got input ", bracketed(in)));
+    if (in[1] * in[2] < 2) fail(text("requires more than one position to normalize over, got input ", bracketed(in)));
     return running_norm(norm, in);
   }
   LayerInfo operator()(const BatchNorm1d& norm) const {

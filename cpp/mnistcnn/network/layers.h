@@ -97,7 +97,7 @@ struct GroupNorm {
   }
 };
 
-// Normalises over the last normalized_shape.size() dimensions.
+// Normalizes over the last normalized_shape.size() dimensions.
 struct LayerNorm {
   static constexpr std::string_view kOp = "layernorm";
   Shape normalized_shape;

@@ -12,7 +12,7 @@
 namespace mnistcnn::train {
 
 // Training step for losses that engines do not compute themselves: class weights, distillation, mixup and CutMix. It
-// normalises and mixes the images, and computes the loss between the engine's forward and backward. Buffers are reused
+// normalizes and mixes the images, and computes the loss between the engine's forward and backward. Buffers are reused
 // for all steps of an epoch.
 class CustomLossStep {
  public:

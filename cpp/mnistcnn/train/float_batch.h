@@ -6,8 +6,8 @@
 
 namespace mnistcnn::train {
 
-// Normalise the images of a batch: pixel * scale + shift -> images: f32 [B, C, H, W]. shape: [C, H, W]. Used where the
-// engine's own conversion cannot be, for example because normalised images are mixed.
+// Normalize the images of a batch: pixel * scale + shift -> images: f32 [B, C, H, W]. shape: [C, H, W]. Used where the
+// engine's own conversion cannot be, for example because normalized images are mixed.
 void gather(const engine::ImageBatch& batch, const network::Shape& shape, float* images);
 
 }  // namespace mnistcnn::train

@@ -11,7 +11,7 @@ namespace mnistcnn::train {
 // Function that returns the current tensors of a model. The user may replace them between calls.
 using TensorSource = std::function<network::Tensors()>;
 
-// Normalisation of pixels: pixel * scale + shift, one element per channel.
+// Normalization of pixels: pixel * scale + shift, one element per channel.
 struct InputScaling {
   std::vector<float> scale, shift;
 };

@@ -17,8 +17,8 @@ at::Tensor per_channel(const std::vector<float>& numbers, const at::Device& devi
   return at::from_blob(const_cast<float*>(numbers.data()), {1, count, 1, 1}, at::kFloat).to(device);  // read only
 }
 
-// Convert images with the student's normalisation to the teacher's.
-at::Tensor renormalise_for(const ModelView& teacher, const at::Tensor& images, std::span<const float> scale,
+// Convert images with the student's normalization to the teacher's.
+at::Tensor renormalize_for(const ModelView& teacher, const at::Tensor& images, std::span<const float> scale,
                            std::span<const float> shift) {
   if (std::ranges::equal(teacher.scaling.scale, scale) && std::ranges::equal(teacher.scaling.shift, shift))
     return images;
@@ -44,7 +44,7 @@ at::Tensor teacher_probabilities(const Distillation& distillation, std::span<con
   at::Tensor sum;
   for (std::size_t i = 0; i < distillation.teachers.size(); ++i) {
     const ModelView& teacher = distillation.teachers[i];
-    at::Tensor outputs = teacher.engine->forward(tensors[i], renormalise_for(teacher, images, scale, shift),
+    at::Tensor outputs = teacher.engine->forward(tensors[i], renormalize_for(teacher, images, scale, shift),
                                                  engine::Mode::kEvaluate, {}, engine::Keep::kNothing);
     if (output_kind(teacher.network()) == OutputKind::kProbabilities) outputs = log_of_probabilities(outputs);
     const at::Tensor probabilities = at::softmax(outputs / distillation.temperature, 1);

@@ -20,7 +20,7 @@ struct Distillation {
 std::vector<network::Tensors> tensors_of_teachers(const Distillation& distillation);
 
 // Return the mean of the teachers' softened probabilities, f32 [B, classes] on the CPU. tensors: one element per
-// teacher. images: f32 [B, C, H, W] with the student's normalisation, pixel * scale + shift.
+// teacher. images: f32 [B, C, H, W] with the student's normalization, pixel * scale + shift.
 at::Tensor teacher_probabilities(const Distillation& distillation, std::span<const network::Tensors> tensors,
                                  const at::Tensor& images, std::span<const float> scale, std::span<const float> shift);
 

@@ -24,20 +24,20 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Raises
     ------
     IsADirectoryError
-        If ``path`` is a folder.
+        If ``path`` is a directory.
     FileNotFoundError
-        If the parent folder does not exist.
+        If the parent directory does not exist.
     OSError
         If ``path`` is a device or a pipe, or writing fails. The message of a full disk names ``path``.
     """
     if path.is_symlink():
         path = path.resolve()
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name a file in it")
+        raise IsADirectoryError(f"{path} is a directory; name a file in it")
     if path.exists() and not path.is_file():  # a rename would replace the device itself, such as /dev/null
         raise OSError(f"{path} is a device or a pipe; name a regular file")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist")
+        raise FileNotFoundError(f"the directory {path.parent} does not exist")
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     temporary = Path(name)
     try:

@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class FromRecipe(Enum):
-    """Type of `FROM_RECIPE`; None can't be the default, since it is a value of some fields."""
+    """Type of `FROM_RECIPE`; None cannot be the default, since it is a value of some fields."""
 
     FROM_RECIPE = "the recipe's value"
 

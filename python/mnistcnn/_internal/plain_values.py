@@ -30,7 +30,7 @@ def to_plain(value: Any, where: str, *, compared: bool = False) -> Any:
         plain = {name: to_plain(each, f"{where}.{name}", compared=compared) for name, each in parts.items()}
         return {"kind": type(value).__name__, **plain}
     raise ValueError(
-        f"{where} holds {_named(value)}, which can't be written as JSON; a recipe can be saved if it contains only "
+        f"{where} holds {_named(value)}, which cannot be written as JSON; a recipe can be saved if it contains only "
         "numbers, strings and values of mnistcnn"
     )
 
@@ -45,7 +45,7 @@ def from_plain(plain: Any, where: str) -> Any:
     if name not in known:
         hint = did_you_mean(name, known) or "."
         raise ValueError(
-            f"{where}: there is no kind {name!r}{hint} Choose from: {', '.join(sorted(known))}; define a custom class "
+            f"{where}: unknown type {name!r}{hint} Choose from: {', '.join(sorted(known))}; define a custom class "
             "before reading"
         )
     kind = known[str(name)]
@@ -56,7 +56,7 @@ def from_plain(plain: Any, where: str) -> Any:
         raise ValueError(f"{where}: {name} has no field {unknown[0]!r}")
     needed = [each for each, default in defaults.items() if default is MISSING and each not in arguments]
     if needed:
-        raise ValueError(f"{where}: {name} lacks the field {needed[0]!r}")
+        raise ValueError(f"{where}: {name} is missing the field {needed[0]!r}")
     return kind(**arguments)
 
 

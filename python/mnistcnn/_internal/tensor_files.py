@@ -45,9 +45,9 @@ def read_tensors(path: Path, kind: FileFormat) -> tuple[Any, dict[str, torch.Ten
     from safetensors import SafetensorError, safe_open
 
     if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"file {path} does not exist")
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name a file in it")
+        raise IsADirectoryError(f"{path} is a directory; name a file in it")
     try:
         with safe_open(str(path), framework="pt") as file:
             header = file.metadata() or {}

@@ -66,7 +66,8 @@ def lr_find(
         print_json({**report, "learning_rates": rates, "losses": losses, "smoothed": found.smoothed.tolist()})
     elif found.suggestion is None:
         print(
-            f"the loss does not decrease at any learning rate from {rates[0]:.2g} to {rates[-1]:.2g}; try more --steps"
+            f"the loss does not decrease at any learning rate from {rates[0]:.2g} to {rates[-1]:.2g}; "
+            "try another --start, --end or --batch-size"
         )
     else:
         print(f"suggested learning rate {found.suggestion:.2g} ({len(rates)} steps, {rates[0]:.2g} to {rates[-1]:.2g})")

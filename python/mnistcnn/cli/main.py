@@ -63,7 +63,10 @@ for command in (
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 success, 1 error, 2 invalid command, 130 interrupted, 143 terminated."""
+    """Run the command line.
+
+    Exit codes: 0 success, 1 error, 2 invalid command, 130 interrupted, 141 closed pipe, 143 terminated.
+    """
     import warnings
 
     warnings.showwarning = _print_warning

@@ -30,14 +30,12 @@ class Data(str, Enum):
 DataOption = Annotated[
     Data, typer.Option(help="Data set; auto selects MNIST, or the synthetic digits if MNIST is not available.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 ModelArgument = Annotated[str, typer.Argument(help="Published network; see `mnistcnn models`.")]
 ModelOrFile = Annotated[str, typer.Argument(help="Published network, or file of a saved model.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Number of threads of the engine. Default: all cores.")]
 EngineOption = Annotated[str, typer.Option(help="Engine: auto, lanes or aten.")]
-ImagesOption = Annotated[
-    int | None, typer.Option(min=1, help="Train on this number of images, the first of the training set.")
-]
+ImagesOption = Annotated[int | None, typer.Option(min=1, help="Train on the first N training images only.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the initial weights, the data order and dropout.")]
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")

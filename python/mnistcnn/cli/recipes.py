@@ -94,7 +94,7 @@ def _recipe_by_name(model: str, recipe: str | None) -> Recipe:
     path = Path(recipe)
     if path.suffix == ".json" or path.is_file():
         if not path.is_file():
-            raise FileNotFoundError(f"there is no file {path}")
+            raise FileNotFoundError(f"file {path} does not exist")
         try:
             return mnistcnn.Recipe.from_json(path)
         except (ValueError, TypeError) as error:

@@ -68,8 +68,8 @@ def train(
 ) -> None:
     """Train a published network and test it. The test set is never used for model selection.
 
-    Ctrl-C stops within one batch and saves the model. With --checkpoint DIR, repeat the command with --resume to
-    continue after the last complete epoch; the result is bit-identical to that of an uninterrupted run.
+    Ctrl-C stops training within one batch and saves the model. With --checkpoint DIR, repeat the command with --resume
+    to continue after the last complete epoch; the result is bit-identical to that of an uninterrupted run.
     """
     import mnistcnn
 

@@ -34,12 +34,12 @@ def accelerate(module: Module, input_shape: Sequence[int] = (1, 28, 28), *, outp
     Parameters
     ----------
     module
-        Module whose forward takes a batch of images; see `mnistcnn.from_torch`.
+        Module whose ``forward`` takes a batch of images; see `mnistcnn.from_torch`.
     input_shape
-        (channels, height, width) of an image, or the shape in which the forward takes one: (784,) or (28, 28).
+        (channels, height, width) of an image, or the shape in which ``forward`` takes one: (784,) or (28, 28).
         Default: (1, 28, 28).
     output
-        Position or key of the tensor to return, if the forward returns several. Default: None, all of them.
+        Position or key of the tensor to return, if ``forward`` returns several. Default: None, all of them.
 
     Returns
     -------
@@ -68,7 +68,8 @@ def accelerate(module: Module, input_shape: Sequence[int] = (1, 28, 28), *, outp
         return module
     if isinstance(module, nn.Module) and not _uses_module_call(module):
         raise ConversionError(
-            f"class {type(module).__name__} overrides __call__, which the engine would bypass; move the code to forward"
+            f"class {type(module).__name__} overrides __call__, which the engine would bypass; move the code into "
+            "`forward`"
         )
     net: Module = check_module(module)  # type: ignore[assignment]
     conversion = conversion_of(net, input_spec(input_shape), output)

@@ -1,4 +1,4 @@
-"""Record which attributes of its modules a forward reads."""
+"""Record which attributes of its modules a ``forward`` method reads."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _MISSING = object()
 class AttributeReads:
     """Attributes of the modules in a tree that are read while `recorded` is active.
 
-    A read of a value that the forward itself has set is not recorded.
+    A read of a value that ``forward`` itself has set is not recorded.
     """
 
     def __init__(self, root: nn.Module) -> None:
         self._root = root
-        self._modules: dict[int, tuple[str, dict[str, Any]]] = {}  # by id: path, and attributes before the forward
+        self._modules: dict[int, tuple[str, dict[str, Any]]] = {}  # by id: path, and attributes before `forward`
         self._found: dict[tuple[str, str], None] = {}
 
     @property
     def found(self) -> Reads:
-        """(path of the module, name of the attribute) for each attribute that was read."""
+        """Return (module path, attribute name) for each attribute that was read."""
         return tuple(self._found)
 
     @contextmanager

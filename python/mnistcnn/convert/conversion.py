@@ -36,11 +36,11 @@ class Conversion:
     module
         Module of the user.
     shape
-        Shapes in which the forward may take an image.
+        Shapes in which ``forward`` may take an image.
     output
         Position or key of the selected output; None for all outputs.
     plan
-        Graph of the forward.
+        Graph of ``forward``.
     """
 
     def __init__(self, module: nn.Module, shape: InputSpec, output: OutputKey, plan: TracedGraph) -> None:
@@ -63,7 +63,7 @@ class Conversion:
     @property
     def reason_for_torch(self) -> str | None:
         """Why every call of the module must run in PyTorch, or None."""
-        return f"its forward has side effects: {self._effects}" if self._effects else None
+        return f"its `forward` has side effects: {self._effects}" if self._effects else None
 
     def violation(self) -> Violation | None:
         """Return why the engine may not run, or None."""
@@ -74,15 +74,15 @@ class Conversion:
         return self._rule.change() is None
 
     def standalone_model(self) -> Model:
-        """Return the model, for use without the forward of the module.
+        """Return the model, for use without the ``forward`` of the module.
 
-        Raise ValueError if the forward returns several tensors. Warn if it has side effects.
+        Raise ValueError if ``forward`` returns several tensors. Warn if it has side effects.
         """
         self._check_one_output()
         if self._effects and not self._warned:
             self._warned = True
             warnings.warn(
-                f"the engine computes only the outputs of {type(self.module).__name__}; its forward also has side "
+                f"the engine computes only the outputs of {type(self.module).__name__}; its `forward` also has side "
                 f"effects, which occur only in calls that PyTorch runs: {self._effects}",
                 EngineWarning,
                 stacklevel=4,
@@ -102,7 +102,7 @@ class Conversion:
             listed = ", ".join(f"[{', '.join(map(str, ('N', *shape)))}]" for shape in shapes)
             first = next(iter(self.plan.structure)) if isinstance(self.plan.structure, dict) else 0
             raise ValueError(
-                f"the forward of '{self.model.name}' returns {len(shapes)} tensors, {listed}; select the one that "
+                f"the `forward` of '{self.model.name}' returns {len(shapes)} tensors, {listed}; select the one that "
                 f"holds the class scores, as in mnistcnn.from_torch(net, output={first!r})"
             )
 
@@ -124,7 +124,7 @@ class Conversion:
             model.train(net.training)
         if not (net._forward_hooks or net._forward_pre_hooks or net._backward_hooks or net._backward_pre_hooks):
             return self._outputs_of_engine(args[0])
-        with model._lock:  # PyTorch calls the hooks around the instance's own forward
+        with model._lock:  # PyTorch calls the hooks around the instance's own `forward`
             previous = net.__dict__.get("forward")  # set by this function, if a hook calls the module
             net.__dict__["forward"] = EngineForward(net, self._outputs_of_engine)
             try:
@@ -150,7 +150,7 @@ class Conversion:
         return images.reshape(len(images), *shape) if is_other else images
 
     def _in_forward_shape(self, images: Any) -> Any:
-        """Return the images in the shape that the forward takes. While torch.jit traces, return them unchanged."""
+        """Return the images in the shape that ``forward`` takes. While torch.jit traces, return them unchanged."""
         forward_shape, is_float = self.plan.image_shape, isinstance(images, torch.Tensor) and images.is_floating_point()
         prepared = images if is_float else self.model.prepare(self._in_model_shape(images))
         if torch._C._get_tracing_state() is not None or tuple(prepared.shape[1:]) == forward_shape:
@@ -187,12 +187,12 @@ class FailedConversion:
         return f"it cannot be converted: {self.error}"
 
     def violation(self) -> Violation | None:
-        """Return the change after which the module may be convertible, or None."""
+        """Return a change of the module since the conversion failed, or None. A change permits another conversion."""
         change = self._rule.change() if self._hooks == _hook_counts(self.module) else "hooks were added or removed"
         return Violation(change, is_change=True) if change else None
 
     def is_current(self) -> bool:
-        """Return whether the module is still in this state."""
+        """Return whether the module has not changed since the conversion failed."""
         return self.violation() is None
 
 
@@ -224,7 +224,7 @@ def conversions(module: nn.Module) -> list[Conversion | FailedConversion]:
 
 
 def conversion_of(module: nn.Module, shape: InputSpec, output: OutputKey) -> Conversion | FailedConversion:
-    """Return the conversion of a module in its present state. Convert it only if there is none yet."""
+    """Return the conversion of a module in its current state. Convert it only if no conversion is cached."""
     with _LOCK:
         cached = conversions(module)
         for each in reversed(cached):

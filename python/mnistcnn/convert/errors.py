@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-FORWARD_RUNNER = "_run_forward"  # function in recorder.py that calls the forward of the user's module
+FORWARD_RUNNER = "_run_forward"  # function in recorder.py that calls the `forward` of the user's module
 _TORCH_FOLDER = str(Path(torch.__file__).parent)
 _CONVERT_FOLDER = str(Path(__file__).parent)
 _CELL = "cell"
@@ -34,7 +34,7 @@ class UnsupportedError(Exception):
 
 
 class DirectParameterError(UnsupportedError):
-    """Parameter that the forward uses outside of a layer.
+    """Parameter that ``forward`` uses outside of a layer.
 
     Only sums and products of such a parameter and a value are supported. Any other operation raises this error.
     """
@@ -52,7 +52,7 @@ class DirectParameterError(UnsupportedError):
 
 
 class ForwardError(Exception):
-    """Exception that the user's forward raised.
+    """Exception that the user's ``forward`` raised.
 
     Holds the exception, the number of images in the batch, and the number of nodes recorded before it.
     """

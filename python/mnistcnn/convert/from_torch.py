@@ -25,22 +25,22 @@ def from_torch(
 ) -> Model:
     """Return a model that computes the outputs of a feed-forward module, with the module's own parameters.
 
-    The forward is executed twice and its operations are recorded, so it may be written in any style. The layers of the
+    ``forward`` is executed twice and its operations are recorded, so it may be written in any style. The layers of the
     model are named after those of the module. They hold the module's parameters and buffers: training the model trains
     the module. Later changes to the module's structure or mode do not affect the model; `accelerate` follows them.
 
     Parameters
     ----------
     module
-        Module whose forward takes a batch of images and returns a tensor, or several in a tuple, list or dictionary. It
-        may take images as [N, 784] or [N, 28, 28]; the model takes [N, C, H, W].
+        Module whose ``forward`` takes a batch of images and returns a tensor, or several in a tuple, list or
+        dictionary. It may take images as [N, 784] or [N, 28, 28]; the model takes [N, C, H, W].
     input_shape
-        (channels, height, width) of an image, or the shape in which the forward takes one: (784,) or (28, 28).
+        (channels, height, width) of an image, or the shape in which ``forward`` takes one: (784,) or (28, 28).
         Default: (1, 28, 28).
     normalization
         Normalization of uint8 pixels. Default: None, see `mnistcnn.Model`.
     output
-        Position or key of the tensor that the model returns. Required if the forward returns several. Default: None.
+        Position or key of the tensor that the model returns. Required if ``forward`` returns several. Default: None.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def from_torch(
         If the module contains an operation that mnistcnn does not support. The message states the operation, the line
         of your source, and what to do.
     ValueError
-        If the forward returns several tensors and ``output`` does not select one.
+        If ``forward`` returns several tensors and ``output`` does not select one.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def from_torch(
 
 
 def as_model(model: Model | nn.Module) -> Model:
-    """Return the given model, or the model of any other module in its present state.
+    """Return the given model, or the model of any other module in its current state.
 
     A module that has changed is converted again, with the input shape and output of its latest conversion.
     """

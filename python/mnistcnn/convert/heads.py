@@ -29,7 +29,7 @@ def split_outputs(
 
 
 def parameters_of_outputs(rows: Sequence[Row], users: Sequence[frozenset[int]]) -> list[frozenset[int]]:
-    """Return the positions of the parameters that each input of the last node depends on."""
+    """Return, for each output, the positions of the parameters on which it depends."""
     return [parameters_of(rows, output, users, through_detach=False) for output in rows[-1][2]]
 
 
@@ -39,7 +39,7 @@ def _parts(rows: torch.Tensor, shapes: Sequence[Shape]) -> list[torch.Tensor]:
 
 
 class _SplitOutputs(torch.autograd.Function):
-    """Split of the outputs whose backward passes to the engine's backward which parameters no loss depends on.
+    """Split of the outputs. Its backward pass lists for the engine the parameters on which no loss depends.
 
     As in PyTorch, these parameters get no gradient, so weight decay and momentum do not change them.
     """

@@ -1,4 +1,4 @@
-"""Shapes in which a forward takes images, and advice for forwards that fail on them."""
+"""Shapes in which a ``forward`` method takes images, and advice for ``forward`` methods that fail on them."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _MAX_TRIAL_SIZE = 2**18  # elements of a batch that is tried for a hint
 
 @dataclass(frozen=True)
 class InputSpec:
-    """Shape of an image, and the shapes in which to pass it to the forward; the first that works is used."""
+    """Shape of an image, and the shapes in which to pass it to ``forward``; the first that works is used."""
 
     input_shape: Shape  # (channels, height, width)
     forward_shapes: tuple[Shape, ...]
 
 
 def input_spec(input_shape: Sequence[int]) -> InputSpec:
-    """Return the input spec for the shape of an image, or for the exact shape in which the forward takes one."""
+    """Return the input spec for the shape of an image, or for the exact shape in which ``forward`` takes one."""
     try:
         sizes = tuple(whole_number("input_shape", size) for size in input_shape)
     except (TypeError, ValueError):
@@ -54,7 +54,7 @@ def input_spec(input_shape: Sequence[int]) -> InputSpec:
         return InputSpec((1, *sizes), (sizes,))
     if len(sizes) != 3:
         raise ValueError(
-            "input_shape must be (channels, height, width), or (features,) or (height, width) if the forward takes "
+            "input_shape must be (channels, height, width), or (features,) or (height, width) if `forward` takes "
             f"such images, with integers of at least 1, got {input_shape!r}"
         )
     shape = image_shape("input_shape", sizes)
@@ -65,9 +65,9 @@ def input_spec(input_shape: Sequence[int]) -> InputSpec:
 def trace_inputs(
     module: nn.Module, images: InputSpec, output: OutputKey, reads: AttributeReads
 ) -> tuple[TracedGraph, list[TracedRun]]:
-    """Trace a module on images in the first of the given shapes that its forward accepts.
+    """Trace a module on images in the first of the given shapes that its ``forward`` accepts.
 
-    Raise ConversionError with the cause and a hint if the forward fails on all of them.
+    Raise ConversionError with the cause and a hint if ``forward`` fails on all of them.
     """
     _check_inputs(module)
     best: tuple[Shape, ForwardError] | None = None
@@ -75,7 +75,7 @@ def trace_inputs(
         try:
             make_lazy_layers(module, shape)
             return trace_module(module, images.input_shape, shape, output, reads)
-        except ForwardError as failed:  # a ConversionError is final: the forward accepts this shape
+        except ForwardError as failed:  # a ConversionError is final: `forward` accepts this shape
             if best is None or failed.nodes > best[1].nodes:
                 best = shape, failed
     assert best is not None
@@ -83,13 +83,13 @@ def trace_inputs(
     location = f"{error.location}: " if error.location else ""
     hint = _batch_hint(module, shape) or _size_hint(module, images)
     raise ConversionError(
-        f"{location}the forward of {type(module).__name__} fails on images [N, {_listed(shape)}] with N = "
+        f"{location}the `forward` of {type(module).__name__} fails on images [N, {_listed(shape)}] with N = "
         f"{error.images}: {error.describe()}; it must accept any number of images of that size{hint}"
     ) from error.cause
 
 
 def _check_inputs(module: nn.Module) -> None:
-    """Raise ConversionError if the forward requires several inputs, or if the module was made by torch.export."""
+    """Raise ConversionError if ``forward`` requires several inputs, or if the module was made by torch.export."""
     if isinstance(module, torch.jit.ScriptModule):  # it has no signature; the recorder raises for it
         return
     if isinstance(module, torch.fx.GraphModule) and "_in_spec" in vars(module):
@@ -99,7 +99,7 @@ def _check_inputs(module: nn.Module) -> None:
     required = [each.name for each in parameters if each.default is each.empty and each.kind in positional]
     if len(required) > 1:
         raise ConversionError(
-            f"the forward of {type(module).__name__} takes {len(required)} inputs ({', '.join(required)}); mnistcnn "
+            f"the `forward` of {type(module).__name__} takes {len(required)} inputs ({', '.join(required)}); mnistcnn "
             "supports one batch of images as input: convert the part that takes one of them, as in "
             "net.branch = mnistcnn.accelerate(net.branch)"
         )
@@ -116,7 +116,7 @@ def _batch_hint(module: nn.Module, shape: Shape) -> str:
     if count is None:
         return ""
     return (
-        f". It accepts batches of {count}: the batch size is hard-coded in the forward; use x.size(0) instead, as "
+        f". It accepts batches of {count}: the batch size is hard-coded in `forward`; use x.size(0) instead, as "
         "in x.view(x.size(0), -1)"
     )
 
@@ -138,7 +138,7 @@ def _other_shapes(module: nn.Module, images: InputSpec) -> Iterator[Shape]:
 
 
 def _accepts(module: nn.Module, count: int, shape: Shape) -> bool:
-    """Return whether a batch of this size passes and gives one output per image. Large batches are not tried."""
+    """Return whether the module returns one output per image for such a batch. Return False if the batch is large."""
     if count > 2 and count * math.prod(shape) > _MAX_TRIAL_SIZE:
         return False
     device = next((each.device for each in module.parameters()), torch.device("cpu"))

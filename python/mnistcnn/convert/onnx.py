@@ -84,7 +84,7 @@ class _Writer:
 
     def document(self, *, pixels: bool) -> Any:
         model, helper, types = self.model, self.helper, self._onnx.TensorProto
-        values = {INPUT: self._normalised() if pixels else "images"}
+        values = {INPUT: self._normalized() if pixels else "images"}
         rows = model._network.nodes
         for index, row in enumerate(rows):
             self.name = row["name"]
@@ -103,7 +103,7 @@ class _Writer:
         opset = [helper.make_opsetid("", OPSET)]
         return helper.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION, producer_name="mnistcnn")
 
-    def _normalised(self) -> str:
+    def _normalized(self) -> str:
         normalization, shape = self.model.pixel_normalization, (-1, 1, 1)
         floats = self.add("Cast", ["images"], to=self._onnx.TensorProto.FLOAT)
         scale = self.constant("scale", np.array(normalization.scale, np.float32).reshape(shape))

@@ -1,4 +1,4 @@
-"""Outputs of a forward: one tensor, or several tensors in nested tuples, lists and dictionaries."""
+"""Outputs of a ``forward`` method: one tensor, or several tensors in nested tuples, lists and dictionaries."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 
 from mnistcnn.convert.errors import ConversionError
 
-OutputKey = int | str | None  # position or key of an output of the forward; None: all outputs
+OutputKey = int | str | None  # position or key of an output of `forward`; None: all outputs
 _CONTAINERS = (tuple, list, dict, OrderedDict)
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """Position of a tensor among the tensors that a forward returns."""
+    """Position of a tensor among the tensors that a ``forward`` method returns."""
 
     index: int
 
@@ -26,7 +26,7 @@ SINGLE_TENSOR = Leaf(0)  # structure of a single tensor
 
 
 def flatten_outputs(returned: Any) -> tuple[Any, list[torch.Tensor]]:
-    """Return the structure of a forward's outputs, with a `Leaf` in place of each tensor, and the tensors.
+    """Return the structure of a ``forward`` method's outputs, with a `Leaf` in place of each tensor, and the tensors.
 
     Raise ConversionError for an output that is neither a tensor nor None.
     """
@@ -37,7 +37,7 @@ def flatten_outputs(returned: Any) -> tuple[Any, list[torch.Tensor]]:
             return None
         if not isinstance(each, torch.Tensor):
             raise ConversionError(
-                f"the forward returns {type(each).__name__}, not a tensor; return the logits or log-probabilities, "
+                f"`forward` returns {type(each).__name__}, not a tensor; return the logits or log-probabilities, "
                 "or a tuple of tensors"
             )
         tensors.append(each)
@@ -45,12 +45,12 @@ def flatten_outputs(returned: Any) -> tuple[Any, list[torch.Tensor]]:
 
     structure = _map_tree(leaf, returned)
     if not tensors:
-        raise ConversionError("the forward returns no tensor; return the logits or log-probabilities")
+        raise ConversionError("`forward` returns no tensor; return the logits or log-probabilities")
     return structure, tensors
 
 
 def unflatten_outputs(structure: Any, tensors: Sequence[torch.Tensor]) -> Any:
-    """Return tensors in the structure in which the user's forward returns them."""
+    """Return tensors in the structure in which the user's ``forward`` returns them."""
     return _map_tree(lambda each: tensors[each.index] if isinstance(each, Leaf) else each, structure)
 
 
@@ -61,7 +61,7 @@ def select_output(returned: Any, output: OutputKey) -> Any:
     try:
         return returned[output]
     except (LookupError, TypeError):
-        raise ConversionError(f"output={output!r}, but the forward returns {describe(returned)}") from None
+        raise ConversionError(f"output={output!r}, but `forward` returns {describe(returned)}") from None
 
 
 def output_entries(returned: Any) -> list[tuple[int | str, Any]]:

@@ -1,4 +1,4 @@
-"""Run a forward without lasting changes, and list its side effects."""
+"""Run a ``forward`` method without lasting changes, and list its side effects."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FROM_TORCH_CPP = "Triggered internally at"  # part of the warnings of PyTorch's
 
 @dataclass(frozen=True)
 class SideEffect:
-    """Something that a forward does in addition to computing its outputs."""
+    """Something that a ``forward`` method does in addition to computing its outputs."""
 
     what: str  # as in "it sets 'features'"
     attribute: tuple[str, str] | None = None  # (path of the module, name of the changed attribute)
@@ -36,7 +36,7 @@ class SideEffect:
 
 
 class SideEffectError(ConversionError):
-    """Error for a forward whose later outputs may depend on its side effects."""
+    """Error for a ``forward`` method whose later outputs may depend on its side effects."""
 
     def __init__(self, message: str, effects: Iterable[SideEffect]) -> None:
         super().__init__(message)
@@ -192,14 +192,14 @@ def _numpy_state() -> tuple[Any, ...]:
 
 
 class _Warnings:
-    """Warnings that a forward emits by itself, as opposed to those of PyTorch functions that it calls."""
+    """Warnings that a ``forward`` method emits by itself, as opposed to those of PyTorch functions that it calls."""
 
     def __init__(self) -> None:
         self.emitted = False
 
     @contextlib.contextmanager
     def suppressed(self) -> Iterator[None]:
-        """Suppress all warnings, and record whether the forward emitted one."""
+        """Suppress all warnings, and record whether ``forward`` emitted one."""
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.showwarning = self._show

@@ -1,4 +1,4 @@
-"""TracedGraph of a conversion: the graph of a module's forward."""
+"""TracedGraph of a conversion: the graph of a module's ``forward``."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from mnistcnn.nn.graph import Row, Shared
 
 @dataclass(frozen=True)
 class TracedGraph:
-    """Graph of a forward, and what else the two traces recorded. Plain data."""
+    """Graph of a ``forward`` method, and what else the two traces recorded. Plain data."""
 
     rows: tuple[Row, ...]
     tensors: tuple[Mapping[str, str], ...]  # of each node: suffix of the tensor -> its name in the user's module
     owners: tuple[str, ...]  # modules that must be in the mode (training, evaluation) of the whole
     input_shape: tuple[int, ...]  # (channels, height, width)
-    image_shape: tuple[int, ...]  # of one image, as passed to the user's forward
-    output_shapes: tuple[tuple[int, ...], ...]  # of the outputs of the user's forward for one image
+    image_shape: tuple[int, ...]  # of one image, as passed to the user's `forward`
+    output_shapes: tuple[tuple[int, ...], ...]  # of the outputs of the user's `forward` for one image
     shared: tuple[Shared, ...] = ()  # tensors that several nodes use
-    structure: Any = SINGLE_TENSOR  # of the outputs of the user's forward
+    structure: Any = SINGLE_TENSOR  # of the outputs of the user's `forward`
     output: OutputKey = None  # the selected output
-    reads: Reads = ()  # attributes of the modules that the forward reads
-    effects: tuple[SideEffect, ...] = ()  # of the forward
+    reads: Reads = ()  # attributes of the modules that `forward` reads
+    effects: tuple[SideEffect, ...] = ()  # of `forward`
 
 
 def network_of(plan: TracedGraph) -> core.Network:

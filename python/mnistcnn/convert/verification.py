@@ -40,12 +40,12 @@ def borrowed_tensors(module: nn.Module, plan: TracedGraph) -> BorrowedTensors:
 
 
 def _check_state(module: nn.Module, plan: TracedGraph) -> None:
-    """Raise SideEffectError if later outputs may depend on a side effect of the forward."""
+    """Raise SideEffectError if later outputs may depend on a side effect of ``forward``."""
     state = [each for each in plan.effects if each.is_state or each.attribute in plan.reads]
     if state:
         raise SideEffectError(
-            f"the forward of {type(module).__name__} keeps state between calls or is random: "
-            f"{', '.join(each.what for each in state)}; train it with PyTorch, or move this out of the forward",
+            f"the `forward` of {type(module).__name__} keeps state between calls or is random: "
+            f"{', '.join(each.what for each in state)}; train it with PyTorch, or move this out of `forward`",
             plan.effects,
         )
 
@@ -57,7 +57,7 @@ def _compare_outputs(module: nn.Module, plan: TracedGraph, runs: list[TracedRun]
             _rows_without_dropout(plan), plan.input_shape, shared=plan.shared, tensors=borrowed_tensors(module, plan)
         )
     except ValueError as error:
-        raise ConversionError(f"{error} (in the forward of {type(module).__name__})") from None
+        raise ConversionError(f"{error} (in the `forward` of {type(module).__name__})") from None
     model.threads = 1
     for run in runs:
         images = run.example.reshape(len(run.example), *plan.input_shape)
@@ -68,8 +68,8 @@ def _compare_outputs(module: nn.Module, plan: TracedGraph, runs: list[TracedRun]
         distance, length = (found - run.outputs).norm().item(), run.outputs.norm().item()
         if not distance <= _TOLERANCE * length + 1e-6:
             raise ConversionError(
-                f"the converted network does not compute what the forward of {type(module).__name__} computes: the "
-                f"relative error of the outputs is {distance / max(length, 1e-30):.2g}; the forward may change between "
+                f"the converted network does not compute what the `forward` of {type(module).__name__} computes: the "
+                f"relative error of the outputs is {distance / max(length, 1e-30):.2g}; `forward` may change between "
                 "two calls, or draw random numbers"
             )
 

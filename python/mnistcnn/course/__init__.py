@@ -3,7 +3,7 @@
 1. Replace ``from utils import *``, or the cells that define the functions, by ``from mnistcnn.course import *``.
 2. Keep the network, the ``torch.optim`` optimizer, the scheduler and the loop.
 3. Use ``model = mnistcnn.accelerate(Net()).to(device)`` to accelerate the network; a plain ``Net()`` runs in PyTorch.
-4. The loaders yield augmented, normalised batches made by native code. ``num_workers`` and ``pin_memory`` are ignored.
+4. The loaders yield augmented, normalized batches made by native code. ``num_workers`` and ``pin_memory`` are ignored.
 5. Data order and augmentation are determined by ``torch.manual_seed``.
 6. If MNIST is not available, the synthetic ``digits`` data set is used instead, with a message on stderr.
 

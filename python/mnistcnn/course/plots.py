@@ -23,7 +23,7 @@ def plot_data(batch_data: torch.Tensor, batch_label: torch.Tensor | Sequence[Any
     Parameters
     ----------
     batch_data
-        Images [N, C, H, W] of a loader, with 1 or 3 channels: normalised floats or uint8.
+        Images [N, C, H, W] of a loader, with 1 or 3 channels: normalized floats or uint8.
     batch_label
         Label of each image.
     n_images
@@ -60,7 +60,7 @@ def plot_data(batch_data: torch.Tensor, batch_label: torch.Tensor | Sequence[Any
 def display_plot(
     train_losses: Iterable[Any], train_acc: Iterable[Any], test_losses: Iterable[Any], test_acc: Iterable[Any]
 ) -> Figure:
-    """Plot the four curves of a run: losses above accuracies, training per batch beside test per epoch.
+    """Plot the four curves of a run: losses above accuracies, training per batch and test per epoch.
 
     Parameters
     ----------

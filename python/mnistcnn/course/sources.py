@@ -28,7 +28,7 @@ def use_device() -> torch.device:
 
 @dataclass(frozen=True)
 class Transforms:
-    """Augmentation and normalisation of images, usable as the ``transform`` of a torchvision data set.
+    """Augmentation and normalization of images, usable as the ``transform`` of a torchvision data set.
 
     The loaders of this module apply the same steps in native code. Calling it with one image (PIL image, or uint8
     [H, W] or [C, H, W]) returns f32 [C, H, W]. Random numbers are determined by ``torch.manual_seed``.
@@ -55,7 +55,7 @@ class Transforms:
     normalization: Normalization
 
     def __call__(self, image: Any) -> torch.Tensor:
-        """Return the augmented and normalised image as f32 [C, H, W]."""
+        """Return the augmented and normalized image as f32 [C, H, W]."""
         pixels = np.asarray(image)
         if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
             raise TypeError(
@@ -75,13 +75,13 @@ def train_transforms() -> Transforms:
     """Return the transforms of the training set: the augmentation of the published recipe of ``era5_net``.
 
     It applies a random crop of 22 pixels to some of the images, and a rotation by up to 15 degrees. Pixels are
-    normalised with the mean and standard deviation of MNIST.
+    normalized with the mean and standard deviation of MNIST.
     """
     return Transforms(tuple(recipe("era5_net").augment), MNIST)
 
 
 def test_transforms() -> Transforms:
-    """Return the transforms of the test set: the normalisation of `train_transforms`, without augmentation."""
+    """Return the transforms of the test set: the normalization of `train_transforms`, without augmentation."""
     return Transforms((), MNIST)
 
 

@@ -62,7 +62,7 @@ _Files: TypeAlias = tuple[_File, _File, _File, _File]
 
 @dataclass(frozen=True)
 class _Source:
-    folder: str  # name of the folder that torchvision uses
+    folder: str  # name of the directory that torchvision uses
     classes: tuple[str, ...]
     mirrors: tuple[str, ...]  # URLs, each completed with the name of a file and .gz
     files: _Files  # train images, train labels, test images, test labels
@@ -164,11 +164,11 @@ def load(
 ) -> tuple[ImageSet, ImageSet]:
     """Return the training set and the test set of a data set; download the files if necessary.
 
-    The files are searched in this order: `root`, the folder in the environment variable MNISTCNN_DATA, the user's cache
-    (another folder if MNISTCNN_CACHE is set), and ./data. In each, the files may be in the subfolder `<name>`, in
-    torchvision's subfolder (`MNIST/raw`, `FashionMNIST/raw`, ...), or in the folder itself. IDX files may be plain or
-    compressed with gzip. Missing files are downloaded to `root` or the cache and verified by their SHA-256. Damaged
-    files in the cache are downloaded again.
+    The files are searched in this order: `root`, the directory in the environment variable MNISTCNN_DATA, the user's
+    cache (another directory if MNISTCNN_CACHE is set), and ./data. In each, the files may be in the subdirectory
+    `<name>`, in torchvision's subdirectory (`MNIST/raw`, `FashionMNIST/raw`, ...), or in the directory itself. IDX
+    files may be plain or compressed with gzip. Missing files are downloaded to `root` or the cache and verified by
+    their SHA-256. Damaged files in the cache are downloaded again.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def load(
         ``"mnist"``, ``"fashion_mnist"``, ``"kmnist"``, ``"qmnist"`` (60,000 test images), or ``"digits"``: 60,000
         training and 10,000 test images of synthetic digits that resemble handwriting, generated on this machine.
     root
-        Folder to search first, and to download to instead of the cache. Default: no such folder.
+        Directory to search first, and to download to instead of the cache. Default: none.
     download
         Download missing files.
     seed
@@ -194,7 +194,7 @@ def load(
     ValueError
         If the name is unknown, or the seed of ``"digits"`` is out of range.
     DownloadError
-        If the files are not on this machine and can't be downloaded. A subclass of OSError.
+        If the files are not on this machine and cannot be downloaded. A subclass of OSError.
     OSError
         If a file in `root`, MNISTCNN_DATA or ./data is damaged.
 
@@ -213,7 +213,7 @@ def load(
         try:
             return _read(name, found)
         except OSError:
-            # Only the cache is repaired by another download: other folders belong to the user.
+            # Only the cache is repaired by another download: other directories belong to the user.
             if not (download and found == _cache_folder() / name):
                 raise
     if not download:
@@ -229,7 +229,7 @@ def available(name: str, *, root: str | os.PathLike[str] | None = None) -> bool:
     name
         Name of the data set, as in `load`.
     root
-        Folder to search first, as in `load`. Default: no such folder.
+        Directory to search first, as in `load`. Default: none.
 
     Raises
     ------
@@ -276,13 +276,13 @@ def _cache_folder() -> Path:
 
 
 def _search_folders(root: str | os.PathLike[str] | None) -> list[Path]:
-    """Return the folders that may contain data sets, in search order."""
+    """Return the directories that may contain data sets, in search order."""
     named = [root, os.environ.get("MNISTCNN_DATA"), _cache_folder(), "data"]
     return [Path(place).expanduser() for place in named if place]
 
 
 def _find(name: str, root: str | os.PathLike[str] | None) -> Path | None:
-    """Return the first folder that contains all four files of a data set, or None."""
+    """Return the first directory that contains all four files of a data set, or None."""
     source = _SOURCES[name]
     for place in _search_folders(root):
         for folder in (place / name, place / source.folder / "raw", place):
@@ -299,9 +299,9 @@ def _local(folder: Path, file: _File) -> Path | None:
 
 
 def _matches(name: str, folder: Path) -> bool:
-    """Return whether the files in a folder belong to a data set.
+    """Return whether the files in a directory belong to a data set.
 
-    MNIST, Fashion-MNIST and KMNIST use the same file names. The name of the folder decides, then the checksum of the
+    MNIST, Fashion-MNIST and KMNIST use the same file names. The name of the directory decides, then the checksum of the
     test labels. Unknown files are assumed to be MNIST.
     """
     if name == "qmnist":
@@ -356,7 +356,7 @@ _CONNECTION = re.compile(r"^<?HTTPS?Connection[^)]*\)[^:]*: ")  # the object tha
 
 
 def _download(name: str, root: str | os.PathLike[str] | None, progress: bool) -> Path:
-    """Download missing or damaged files and return their folder.
+    """Download missing or damaged files and return their directory.
 
     Each file is verified before it is renamed to its final name.
     """
@@ -418,7 +418,7 @@ def _advice(name: str, root: str | os.PathLike[str] | None) -> str:
     return (
         f"Searched: {searched}.\n"
         f"To install it manually, put {files} (or the decompressed files) into {_cache_folder() / name}, "
-        f"or set the environment variable MNISTCNN_DATA to their folder. "
+        f"or set the environment variable MNISTCNN_DATA to their directory. "
         f'load("digits") needs no download.'
     )
 

@@ -51,7 +51,7 @@ def as_digit(picture: Picture) -> npt.NDArray[np.uint8]:
     Raises
     ------
     OSError
-        If the file can't be read as an image.
+        If the file cannot be read as an image.
     TypeError
         If the array has another dtype.
     ValueError
@@ -121,9 +121,9 @@ def _opened(path: Path) -> Image.Image:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name an image file")
+        raise IsADirectoryError(f"{path} is a directory; name an image file")
     if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"file {path} does not exist")
     try:
         with Image.open(path) as image:
             if image.width * image.height > _MAX_PIXELS:
@@ -132,7 +132,7 @@ def _opened(path: Path) -> Image.Image:
     except UnidentifiedImageError:
         raise OSError(f"{path} is not a picture that Pillow can read, such as PNG or JPEG") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise OSError(f"{path} can't be read as a picture: {error}") from None
+        raise OSError(f"{path} cannot be read as a picture: {error}") from None
 
 
 def _grey_image(image: Image.Image) -> Grey:
@@ -150,7 +150,10 @@ def _grey_array(array: npt.NDArray[Any]) -> Grey:
         raise TypeError(f"picture must be uint8, bool or floats in [0, 1], got {array.dtype}")
     values = array.astype(np.float32) / (255 if array.dtype == np.uint8 else 1)
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-        raise ValueError("picture must have values in [0, 1] if it is an array of floats")
+        raise ValueError(
+            f"picture must have values in [0, 1] if it is an array of floats, got {values.min():g} to {values.max():g}"
+            "; divide by 255 if it holds 0 to 255"
+        )
     if values.ndim == 2:
         return values
     return values[..., 0] if values.shape[2] == 1 else _on_background(values)

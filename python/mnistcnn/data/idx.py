@@ -30,8 +30,8 @@ def read_idx(path: Path) -> npt.NDArray[Any]:
     FileNotFoundError
         If the file does not exist.
     OSError
-        If the file can't be read or does not contain exactly one IDX array. The message names the file and the expected
-        content.
+        If the file cannot be read or does not contain exactly one IDX array. The message names the file and the
+        expected content.
     """
     from mnistcnn._internal.native import core
 
@@ -66,7 +66,7 @@ def _decompressed(compressed: bytes, name: str) -> bytes:
         size = core.idx_file_bytes(stream.read(_MAX_HEADER), name=name)
     if size // _MAX_RATIO > len(compressed):
         raise OSError(
-            f"{name}: truncated, {len(compressed)} bytes of gzip data can't contain the {size} bytes that its IDX "
+            f"{name}: truncated, {len(compressed)} bytes of gzip data cannot contain the {size} bytes that its IDX "
             "header declares"
         )
     with gzip.open(io.BytesIO(compressed)) as stream:

@@ -64,9 +64,9 @@ class ImageSet:
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
         if not (isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4):
-            raise TypeError("images must be a uint8 array [N, C, H, W]; convert others with ImageSet.from_arrays")
+            raise TypeError(f"images must be a uint8 array [N, C, H, W], got {_kind(images)}; use ImageSet.from_arrays")
         if not (isinstance(labels, np.ndarray) and labels.dtype == np.int64 and labels.ndim == 1):
-            raise TypeError("labels must be an int64 array [N]; convert others with ImageSet.from_arrays")
+            raise TypeError(f"labels must be an int64 array [N], got {_kind(labels)}; use ImageSet.from_arrays")
         _check_lengths(images, labels)
         _check_labels(labels, len(self.classes))
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -307,6 +307,11 @@ def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return view
 
 
+def _kind(value: object) -> str:
+    """Return the dtype and shape of an array, or the name of another type."""
+    return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
+
+
 def _as_array(values: Any, what: str) -> npt.NDArray[Any]:
     """Return a NumPy array, sharing the memory of `values` if possible; tensors are recognised by their methods."""
     if hasattr(values, "detach") and hasattr(values, "numpy"):
@@ -318,7 +323,7 @@ def _as_array(values: Any, what: str) -> npt.NDArray[Any]:
     try:
         return np.asarray(values)
     except ValueError as error:
-        raise ValueError(f"{what} can't be converted to an array: {error}") from None
+        raise ValueError(f"{what} cannot be converted to an array: {error}") from None
 
 
 def _as_images(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -353,7 +358,7 @@ def _as_bytes(array: npt.NDArray[Any], what: str) -> npt.NDArray[np.uint8]:
         if low < -1e-6 or high > 1 + 1e-6:
             raise ValueError(
                 f"{what} of {array.dtype} must be in [0, 1], found {low if low < 0 else high:g}; "
-                f"divide by 255 if the values are 0 to 255, and omit normalisation, which training applies"
+                f"divide by 255 if the values are 0 to 255, and omit normalization, which training applies"
             )
         result[start : start + _CHUNK] = np.rint(np.clip(part, 0, 1) * 255)
     return result

@@ -1,4 +1,4 @@
-"""DataLoader: augmented and normalised batches for custom training loops, prepared by a native thread."""
+"""DataLoader: augmented and normalized batches for custom training loops, prepared by a native thread."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class DataLoader:
     prefetch
         Number of batches that are prepared in advance. 0 prepares each batch on request, without a thread.
     raw
-        Yield uint8 pixels instead of normalised floats.
+        Yield uint8 pixels instead of normalized floats.
     num_workers
         Ignored; accepted for compatibility with PyTorch's loader.
     pin_memory

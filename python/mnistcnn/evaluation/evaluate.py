@@ -91,7 +91,7 @@ def predict(
         Model or ``torch.nn.Module`` that makes the predictions. It runs in evaluation mode.
     images
         Images [N, C, H, W], one image [C, H, W], or without the channel axis for one channel: [N, H, W], [H, W]. uint8
-        pixels are normalised as in training; floating-point pixels are used unchanged.
+        pixels are normalized as in training; floating-point pixels are used unchanged.
     batch_size
         Images per batch.
     engine

@@ -226,7 +226,7 @@ def _maps_and_gradients(
 
 
 def batch_of(model: Model, images: Images) -> torch.Tensor:
-    """Return images of any accepted form as the normalised input batch of the model, f32 [N, C, H, W]."""
+    """Return images of any accepted form as the normalized input batch of the model, f32 [N, C, H, W]."""
     tensor = as_tensor(images.images if hasattr(images, "images") else images)
     shape = model.input_shape
     if tensor.dim() == 3 and tuple(tensor.shape) == shape:

@@ -17,7 +17,7 @@ class EngineFunction(torch.autograd.Function):
     def forward(
         ctx: Any, images: torch.Tensor, model: Model, seed: int, tensors: Tensors, *parameters: torch.Tensor
     ) -> torch.Tensor:
-        """Run the engine, and save what repeating this forward requires."""
+        """Run the engine, and save what repeating this forward pass requires."""
         training = model.training
         with model._lock:
             outputs = model.engine_forward(images, seed, keep=True, tensors=tensors)
@@ -25,8 +25,8 @@ class EngineFunction(torch.autograd.Function):
         ctx.model, ctx.seed, ctx.training = model, seed, training
         ctx.unused = ctx.detached = model._detached  # positions of the parameters that get no gradient
         ctx.counters = tensors[2]
-        # Autograd raises if a saved tensor is changed before the backward. In training mode the forward itself updates
-        # the running statistics, and the gradients do not depend on them.
+        # Autograd raises if a saved tensor is changed before the backward pass. In training mode the forward pass
+        # updates the running statistics, and the gradients do not depend on them.
         ctx.parameter_count = len(parameters)
         ctx.buffers = tensors[1] if training else []
         ctx.save_for_backward(images, *parameters, *([] if training else tensors[1]))
@@ -45,7 +45,7 @@ class EngineFunction(torch.autograd.Function):
                 _repeat_forward(ctx, images, parameters, buffers)
                 ctx.engine = model._latest_engine
             model._forget_forward()  # the backward consumes it
-            ctx.forward_number = -1  # a second backward repeats the forward
+            ctx.forward_number = -1  # a second backward pass repeats the forward pass
             image_gradients, gradients = ctx.engine.backward(parameters, output_gradients.contiguous())
         wanted = [want and place not in ctx.unused for place, want in enumerate(ctx.needs_input_grad[4:])]
         inputs = [gradient if want else None for gradient, want in zip(gradients, wanted, strict=True)]
@@ -55,7 +55,7 @@ class EngineFunction(torch.autograd.Function):
 def _repeat_forward(
     ctx: Any, images: torch.Tensor, parameters: list[torch.Tensor], buffers: list[torch.Tensor]
 ) -> None:
-    """Run the same forward again, with the same dropout masks, because another forward has replaced it in the engine.
+    """Repeat the forward pass with the same dropout masks, because another one has replaced it in the engine.
 
     It updates copies of the running statistics, so those of the model do not change.
     """
@@ -66,12 +66,14 @@ def _repeat_forward(
 def _differentiable_gradients(
     ctx: Any, images: torch.Tensor, parameters: list[torch.Tensor], output_gradients: torch.Tensor
 ) -> tuple[torch.Tensor | None, ...]:
-    """Return differentiable gradients, computed by PyTorch from a second forward."""
+    """Return differentiable gradients, computed by PyTorch from a second forward pass."""
     model: Model = ctx.model
     if model.draws_dropout(ctx.training):
         raise RuntimeError("second derivatives are not supported with active dropout; call model.eval() first")
     if model.training != ctx.training:
-        raise RuntimeError("second derivatives require the model in the mode of the forward (training or evaluation)")
+        raise RuntimeError(
+            "second derivatives require the model in the mode of the forward pass (training or evaluation)"
+        )
     outputs = model.outputs_in_torch(images, parameters)
     wanted = [images if ctx.needs_input_grad[0] else None]
     pairs = zip(parameters, ctx.needs_input_grad[4:], strict=True)

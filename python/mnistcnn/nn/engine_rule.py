@@ -1,4 +1,4 @@
-"""Decide before each forward whether the engine may run, or PyTorch must.
+"""Decide before each forward pass whether the engine may run, or PyTorch must.
 
 The engine computes the network that was recorded when the model was created. It may run if the modules have not
 changed since then, and if no hook or mode of PyTorch must intercept the operations of single layers.
@@ -21,7 +21,7 @@ from mnistcnn._internal.native import core
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
 CACHE_ATTRIBUTE = "_mnistcnn"  # attribute of a module that holds its conversions
-# Attributes of every module that do not affect the forward or are compared separately.
+# Attributes of every module that do not affect `forward` or are compared separately.
 MODULE_STATE = frozenset((*vars(nn.Module()), "_compiled_call_impl", "forward", CACHE_ATTRIBUTE))
 _CHANGES = ("is", "equal", "size", "type", "shape", "tied", "distinct")
 Reads = tuple[tuple[str, str], ...]  # (path of the module, name of the attribute)
@@ -34,7 +34,7 @@ class EngineForward:
         self._module, self._compute, self._thread = module, compute, threading.get_ident()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the engine in that thread, and the forward of the class in any other thread."""
+        """Run the engine in that thread, and the ``forward`` of the class in any other thread."""
         if threading.get_ident() == self._thread:
             return self._compute(*args, **kwargs)
         return type(self._module).forward(self._module, *args, **kwargs)
@@ -57,7 +57,7 @@ class _Entry(NamedTuple):
     @property
     def is_change(self) -> bool:
         """Whether the module may compute something else now, which a new conversion could record."""
-        if self.check == "class attribute":  # a conversion does not detect a replaced forward of torch.nn
+        if self.check == "class attribute":  # a conversion does not detect a replaced `forward` of torch.nn
             return not str(self.owner.__module__).startswith("torch.nn.")
         return self.check in _CHANGES or (self.check == "absent" and self.key != "forward")
 
@@ -68,14 +68,14 @@ class EngineRule:
     Parameters
     ----------
     root
-        Module whose forward the engine computes. Hooks on it are allowed: they are called around the engine.
+        Module whose ``forward`` the engine computes. Hooks on it are allowed: they are called around the engine.
     followers
         Paths of the modules that must be in the mode (training or evaluation) of ``root``.
     parameters
         Parameters of the network: the name of each, the dictionary that holds it, and its key there.
     reads
-        Attributes that the forward reads. None: all numbers, strings and tuples of the layers below ``root``, whose own
-        forward is not used.
+        Attributes that ``forward`` reads. None: all numbers, strings and tuples of the layers below ``root``, whose own
+        ``forward`` is not used.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class EngineRule:
 
 
 def circumstance(device_type: str) -> str | None:
-    """Return which context of a forward requires PyTorch's own operations, or None."""
+    """Return which context of a forward pass requires PyTorch's own operations, or None."""
     if torch._C._get_tracing_state() is not None:
         return "torch.jit or torch.onnx is tracing it"
     if torch.is_autocast_enabled(device_type):
@@ -134,7 +134,7 @@ def _entries(root: nn.Module, followers: frozenset[str], reads: Reads | None) ->
     for path, module in modules.items():
         yield from _tree_entries(path, module, is_root=module is root, follows=path in followers)
         if module is not root or reads is not None:
-            reason = f"{_module_name(path)} has an overridden forward"
+            reason = f"{_module_name(path)} has an overridden `forward`"
             yield _Entry(reason, "absent", vars(module), "forward", EngineForward)
     yield from _layer_settings(root) if reads is None else _read_attributes(modules, reads)
     yield from _class_entries({path: each for path, each in modules.items() if reads is not None or each is not root})
@@ -164,12 +164,14 @@ def _module_name(path: str) -> str:
 
 
 def _class_entries(modules: dict[str, nn.Module]) -> Iterator[_Entry]:
-    """Yield the entries of the forward function of each class."""
+    """Yield the entries of the ``forward`` function of each class."""
     classes: dict[type, str] = {}
     for path, module in modules.items():
         classes.setdefault(type(module), path)
     for kind, path in classes.items():
-        yield from _function_entries(kind, "forward", f"the forward of class {kind.__name__}, of {_module_name(path)},")
+        yield from _function_entries(
+            kind, "forward", f"the `forward` of class {kind.__name__}, of {_module_name(path)},"
+        )
 
 
 def _function_entries(kind: type, name: str, what: str) -> Iterator[_Entry]:

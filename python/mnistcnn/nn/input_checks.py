@@ -102,5 +102,7 @@ def move(model: Model, device: str | torch.device) -> None:
     if wanted == model.device:
         return
     if wanted.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={str(device)!r}, but torch {torch.__version__} has no CUDA here; use 'cpu' or 'auto'")
+        raise ValueError(
+            f"device={str(device)!r}: CUDA is not available in torch {torch.__version__}; use 'cpu' or 'auto'"
+        )
     model.to(device)

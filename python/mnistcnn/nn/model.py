@@ -54,9 +54,9 @@ class Model(nn.Module):
     """Network and its weights.
 
     A model is a ``torch.nn.Module`` that consists of layers of ``torch.nn``: ``parameters()``, ``state_dict()``,
-    ``to()``, ``apply()``, hooks, ``torch.optim`` and any training loop work as usual. Forward and backward run in an
-    engine of mnistcnn, which reads the tensors of the layers in every call. A call falls back to PyTorch, with one
-    warning, if the engine does not support the state of the module: hooks on a layer, a changed or replaced layer,
+    ``to()``, ``apply()``, hooks, ``torch.optim`` and any training loop work as usual. Forward and backward passes run
+    in an engine of mnistcnn, which reads the tensors of the layers in every call. A call falls back to PyTorch, with
+    one warning, if the engine does not support the state of the module: hooks on a layer, a changed or replaced layer,
     autocast, tracing.
 
     Parameters
@@ -71,7 +71,7 @@ class Model(nn.Module):
     name
         Name in summaries and messages.
     normalization
-        Normalisation of uint8 pixels; float images are not normalised. Default: None, pixels / 255 until `train` sets
+        Normalization of uint8 pixels; float images are not normalized. Default: None, pixels / 255 until `train` sets
         the mean and standard deviation of the training set.
 
     Examples
@@ -155,9 +155,9 @@ class Model(nn.Module):
         """Set the attributes that are neither pickled nor copied."""
         self._engines: dict[tuple[str, int], core.Engine] = {}
         self._latest_engine: core.Engine | None = None
-        self._forwards = 0  # number of forwards; a backward checks with it whether the engine still holds its forward
+        self._forwards = 0  # number of forward passes; a backward pass checks that the engine holds its own
         self._lock = threading.RLock()  # an engine is used by one thread at a time
-        # Functions that return the tensors that the modules hold now; called before every forward.
+        # Functions that return the tensors that the modules hold now; called before every forward pass.
         self._getters: list[list[Callable[[], Any]]] = [
             [partial(held.get, key) for held, key in places] for places in self._places()
         ]
@@ -245,7 +245,7 @@ class Model(nn.Module):
         return Summary.of(self, batch_size)
 
     def save(self, path: str | Path) -> Path:
-        """Write network, weights and normalisation to a safetensors file and return its path. See `load_model`."""
+        """Write network, weights and normalization to a safetensors file and return its path. See `load_model`."""
         return save_model(self, path)
 
     def to_torch(self, *, copy: bool = True) -> nn.Module:
@@ -270,10 +270,10 @@ class Model(nn.Module):
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
 
-    # ---- forward in the engine
+    # ---- forward pass in the engine
 
     def forward(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
-        """Return the outputs for images [N, C, H, W]: float, or uint8, which are normalised first."""
+        """Return the outputs for images [N, C, H, W]: float, or uint8, which are normalized first."""
         if torch.compiler.is_compiling() or self._must_run_in_torch(
             "torch.fx traces it" if isinstance(images, fx.Proxy) else None
         ):
@@ -303,7 +303,7 @@ class Model(nn.Module):
     # ---- fallback to PyTorch
 
     def _must_run_in_torch(self, reason: str | None = None) -> bool:
-        """Return whether a forward must fall back to PyTorch; warn once for each reason."""
+        """Return whether a forward pass must fall back to PyTorch; warn once for each reason."""
         return self._runs_in_torch(reason or self._reason_for_torch(self.violation()))
 
     def _reason_for_torch(self, violation: Violation | None) -> str | None:
@@ -339,7 +339,7 @@ class Model(nn.Module):
         return images if is_float or isinstance(images, fx.Proxy) else self.prepare(images)
 
     def violation(self) -> Violation | None:
-        """Return the reason why the engine must not compute a forward now, or None."""
+        """Return the reason why the engine must not run a forward pass now, or None."""
         return self._rule.violation(self.training)
 
     def check_engine_may_run(self) -> None:
@@ -349,7 +349,7 @@ class Model(nn.Module):
             raise refused_run(self.name, violation)
 
     def prepare(self, images: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
-        """Return images as float32 [N, C, H, W] on the model's device, with uint8 pixels normalised."""
+        """Return images as float32 [N, C, H, W] on the model's device, with uint8 pixels normalized."""
         if not isinstance(images, torch.Tensor | np.ndarray):
             raise TypeError(f"images must be a tensor or an array, got {type(images).__name__}{_set_hint(images)}")
         tensor = as_tensor(images)
@@ -374,7 +374,7 @@ class Model(nn.Module):
 
     @property
     def pixel_normalization(self) -> Normalization:
-        """Normalisation of uint8 pixels: ``normalization``, or pixels / 255 if that is None."""
+        """Normalization of uint8 pixels: ``normalization``, or pixels / 255 if that is None."""
         return self.normalization or UNIT.for_channels(self.input_shape[0])
 
     def engine_forward(
@@ -386,7 +386,7 @@ class Model(nn.Module):
         training: bool | None = None,
         tensors: Tensors | None = None,
     ) -> torch.Tensor:
-        """Run the engine on float32 images [N, C, H, W]. ``keep=True`` stores what a backward needs.
+        """Run the engine on float32 images [N, C, H, W]. ``keep=True`` stores what a backward pass needs.
 
         ``training`` and ``tensors`` default to the model's mode and tensors.
         """
@@ -414,17 +414,17 @@ class Model(nn.Module):
         return self._engines[key]
 
     def _forget_forward(self) -> None:
-        """Mark the engine's latest forward as overwritten, so that its backward computes it again first."""
+        """Mark the engine's latest forward pass as overwritten, so that its backward pass repeats it first."""
         self._forwards += 1
 
     def _draw_seed(self) -> int:
-        """Return a seed for dropout from PyTorch's global generator, or 0 if the forward needs none."""
+        """Return a seed for dropout from PyTorch's global generator, or 0 if the forward pass needs none."""
         if not self.draws_dropout(self.training):
             return 0
         return int(torch.randint(2**62, ()).item())
 
     def draws_dropout(self, training: bool) -> bool:
-        """Return whether a forward in this mode draws dropout masks."""
+        """Return whether a forward pass in this mode draws dropout masks."""
         return self._drops_in_evaluation or (training and self._has_dropout)
 
     # ---- tensors
@@ -463,7 +463,7 @@ class Model(nn.Module):
                 self._layer_shapes[position] = shape
 
     def _refresh(self) -> None:
-        """Register the present tensors of the other modules."""
+        """Register the current tensors of the modules that share them with this model."""
         for (node, suffix), (held, key) in self._borrowed.items():
             own, _ = self._place(node, suffix)
             own[suffix] = held[key]
@@ -482,7 +482,7 @@ class Model(nn.Module):
         return (layer._parameters if suffix in ("weight", "bias") else layer._buffers), suffix
 
     def tensors(self) -> Tensors:
-        """Return the present parameters, buffers and counters, in the order of the core."""
+        """Return the current parameters, buffers and counters, in the order of the core."""
         parameters, buffers, counters = ([get() for get in getters] for getters in self._getters)
         for position, shape in self._layer_shapes.items():
             parameters[position] = parameters[position].reshape(shape)
@@ -517,7 +517,9 @@ class Model(nn.Module):
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Model:
         converted = fn(torch.empty(0)).dtype
         if converted != torch.float32:
-            raise TypeError(f"a Model must have dtype torch.float32, conversion to {converted} is not supported")
+            raise TypeError(
+                f"Model supports only torch.float32, got {converted}; keep float32, or use model.to_torch()"
+            )
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
@@ -534,7 +536,7 @@ class Model(nn.Module):
 
 
 class _Layers(nn.Module):
-    """Module whose forward runs the PyTorch layers of a model."""
+    """Module whose ``forward`` runs the PyTorch layers of a model."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -552,7 +554,7 @@ def _with_prefix(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, tor
 def refused_run(name: str, violation: Violation) -> ValueError:
     """Return the error for a native run that would not compute the same as the layers."""
     return ValueError(
-        f"model '{name}' can't run in mnistcnn's engine: {violation.reason}. Undo the change, or call the model in "
+        f"model '{name}' cannot run in mnistcnn's engine: {violation.reason}. Undo the change, or call the model in "
         "your own training loop, where it falls back to PyTorch"
     )
 

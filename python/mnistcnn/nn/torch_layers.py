@@ -1,4 +1,4 @@
-"""Convert the layers of a model to modules of ``torch.nn``, and write a PyTorch forward that calls them."""
+"""Convert the layers of a model to modules of ``torch.nn``, and write a PyTorch ``forward`` that calls them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def layer_named(root: nn.Module, name: str) -> nn.Module:
 
 def _add_child(owner: nn.Module, key: str, child: nn.Module, name: str, may_shadow: bool) -> None:
     if hasattr(owner, key) and not may_shadow:
-        raise ValueError(f"a layer can't be called '{name}': a Model has an attribute '{key}'")
+        raise ValueError(f"a layer cannot be called '{name}': a Model has an attribute '{key}'")
     owner._modules[key] = child
 
 
@@ -63,7 +63,7 @@ def graph_module(name: str, nodes: Nodes, steps: Sequence[Any]) -> fx.GraphModul
 
 
 def forward_function(nodes: Nodes, layers: Container[int]) -> Callable[[nn.Module, Tensor], Tensor]:
-    """Return a forward for a module that holds the layers of these nodes under the nodes' names."""
+    """Return a ``forward`` method for a module that holds the layers of these nodes under the nodes' names."""
     graph = fx.Graph()
     module = graph.placeholder("self")
     calls: list[Step] = []

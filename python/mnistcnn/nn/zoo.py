@@ -56,7 +56,7 @@ class PublishedNetwork:
     citation
         Source of the network.
     normalization
-        Normalisation of the pixels that its author used.
+        Normalization of the pixels that its author used.
     """
 
     name: str
@@ -95,7 +95,7 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def published_network(name: str) -> PublishedNetwork:
-    """Return the description, citation and normalisation of a published network.
+    """Return the description, citation and normalization of a published network.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def create_model(
 ) -> Model:
     """Return a published network with newly initialised weights.
 
-    uint8 pixels are normalised with the mean and standard deviation of MNIST (``assignment7_model8``: pixels / 255, as
+    uint8 pixels are normalized with the mean and standard deviation of MNIST (``assignment7_model8``: pixels / 255, as
     its author did). To change this, set ``model.normalization``. With None, `train` uses the statistics of the training
     set.
 

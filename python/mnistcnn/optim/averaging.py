@@ -44,7 +44,7 @@ class EMA(Averaging):
     warm_up
         Whether to limit the decay to (1 + n) / (10 + n) after n updates, so that the initial weights lose influence.
     buffers
-        Whether to average the running statistics of normalisation layers too. False: keep the model's own.
+        Whether to average the running statistics of normalization layers too. False: keep the model's own.
 
     Examples
     --------
@@ -141,7 +141,7 @@ def settings(averaging: Averaging | None) -> dict[str, Any] | None:
 
 
 def native(averaging: Averaging, model: Model) -> core.Averaging:
-    """Return averages outside of a run, initialised with the present weights of the model."""
+    """Return averages outside of a run, initialised with the current weights of the model."""
     from mnistcnn._internal.native import core
 
     described = settings(averaging)

@@ -84,7 +84,7 @@ class Distillation(Loss):
     """Knowledge distillation (Hinton, Vinyals and Dean, 2015): learn the labels and the outputs of a trained teacher.
 
     The loss is ``weight * temperature**2 * KL(teacher || student) + (1 - weight) * label_loss``. Teacher and student
-    get the same images, each with its own normalisation.
+    get the same images, each with its own normalization.
 
     Parameters
     ----------
@@ -288,7 +288,7 @@ def _teacher(teacher: Model, student: Model) -> core.ModelView:
     from mnistcnn.nn.model import choose_engine
 
     if teacher is student:
-        raise ValueError(f"model '{student.name}' can't be its own teacher; pass a trained copy: copy.deepcopy(model)")
+        raise ValueError(f"model '{student.name}' cannot be its own teacher; pass a trained copy: copy.deepcopy(model)")
     for what in ("input_shape", "num_classes", "device"):
         its, wanted = getattr(teacher, what), getattr(student, what)
         if its != wanted:

@@ -29,7 +29,7 @@ class Optimizer(Value, abstract=True):
         Learning rate; a schedule may change it in every step.
     decay_exclude
         Parameters without weight decay and ``l1``: ``"bias"`` (all biases), ``"norm"`` (weights and biases of
-        normalisation layers).
+        normalization layers).
     l1
         Factor of an L1 penalty: the gradient of ``l1`` times the sum of absolute values is added. Reported losses do
         not include the penalty.
@@ -403,7 +403,7 @@ def _muon_settings(optimizer: Muon) -> dict[str, Any]:
 
 
 def undecayed_ranges(optimizer: Optimizer, network: core.Network) -> list[tuple[int, int]]:
-    """Return the ranges (begin, end) of the flat parameter array without weight decay and l1."""
+    """Return the ranges [begin, end) of the flat parameter array to which weight decay and L1 do not apply."""
     nodes = network.nodes
     ranges = []
     for name, shape, node, offset in network.parameter_specs:

@@ -227,7 +227,7 @@ class ExponentialLR(Schedule):
 class LambdaLR(Schedule):
     """Learning rate that is multiplied by a function of the epoch.
 
-    Equivalent to ``torch.optim.lr_scheduler.LambdaLR``. It can't be written as JSON.
+    Equivalent to ``torch.optim.lr_scheduler.LambdaLR``. It cannot be written as JSON.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ _MAX_BATCHES = 64
 
 @dataclass(frozen=True)
 class EpochTimes:
-    """Seconds per training epoch of 60,000 images: forward, backward and SGD. None if not measured or not supported."""
+    """Seconds per training epoch of 60,000 images, including SGD. None if not measured or not supported."""
 
     network: str
     parameters: int  # number of parameters

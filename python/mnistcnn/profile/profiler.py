@@ -31,7 +31,7 @@ class PassTime:
 
     @property
     def gflops(self) -> float | None:
-        """Return 1e9 operations per second; None if the pass has no multiply-accumulates."""
+        """Return the throughput in GFLOP/s; None if the pass has no multiply-accumulates."""
         return self.flops / self.seconds / 1e9 if self.flops and self.seconds else None
 
 
@@ -76,7 +76,7 @@ class OtherTime:
 class Limits:
     """Measured peak throughput of the machine for a number of threads and an instruction set."""
 
-    gflops: float  # FMA throughput, 1e9 operations per second
+    gflops: float  # FMA throughput, GFLOP/s
     cache_gigabytes: float  # L2 cache read bandwidth, GB/s
     memory_gigabytes: float  # memory read bandwidth, GB/s
 
@@ -114,7 +114,10 @@ class Profile:
 
     @property
     def gflops(self) -> float:
-        """Return 1e9 operations per second: 6 operations per multiply-accumulate (forward and both gradients)."""
+        """Return the throughput of a training step in GFLOP/s.
+
+        It counts 6 FLOP per multiply-accumulate: 2 each for the forward pass, input gradient and weight gradient.
+        """
         return 6 * self.macs * self.images_per_second / 1e9
 
     @property

@@ -91,8 +91,11 @@ class Comparison:
                 "difference",
                 f"{100 * self.difference:+.2f} points, 95 % interval {100 * low:+.2f} to {100 * high:+.2f}",
             ),
-            ("Welch's t test", f"t = {self.welch_t:.2f}, {self.welch_degrees:.1f} degrees, {_p(self.welch_p)}"),
-            ("permutation test", f"{_p(self.permutation_p)}, {counted}"),
+            (
+                "Welch's t test",
+                f"t = {self.welch_t:.2f}, {self.welch_degrees:.1f} degrees, {_format_p_value(self.welch_p)}",
+            ),
+            ("permutation test", f"{_format_p_value(self.permutation_p)}, {counted}"),
             ("effect (Cohen's d)", f"{self.effect:+.2f}"),
         ]
 
@@ -241,6 +244,6 @@ def _effect(a: tuple[float, ...], b: tuple[float, ...]) -> float:
     return difference / pooled
 
 
-def _p(value: float) -> str:
+def _format_p_value(value: float) -> str:
     """Return p as text with two significant digits."""
     return "p < 0.00001" if value < 1e-5 else f"p = {value:.5f}" if value < 1e-3 else f"p = {value:.2g}"

@@ -65,7 +65,7 @@ class Checkpoint(Value):
 
     def __post_init__(self) -> None:
         if not isinstance(self.folder, str | os.PathLike) or not str(self.folder):
-            raise TypeError(f"checkpoint folder must be the path of a directory, got {self.folder!r}")
+            raise TypeError(f"checkpoint must be the path of a directory, got {self.folder!r}")
         self._set("folder", str(os.fspath(self.folder)))
         self._set("keep_last", whole_number("keep_last", self.keep_last, minimum=2))
         self._set("keep_best", whole_number("keep_best", self.keep_best, minimum=0))
@@ -141,7 +141,7 @@ class Checkpoint(Value):
         except FileExistsError:
             raise NotADirectoryError(f"checkpoint={self.folder!r} is a file; pass the path of a directory") from None
         except OSError as error:
-            raise OSError(f"the checkpoint directory {folder} can't be created: {error.strerror or error}") from error
+            raise OSError(f"the checkpoint directory {folder} cannot be created: {error.strerror or error}") from error
         if self._files() and not resume:
             raise FileExistsError(
                 f"{folder} already holds checkpoints of a run of {self.epochs[-1]} epochs; pass resume=True to resume "
@@ -171,7 +171,7 @@ class Checkpoint(Value):
                     f"{error}; skipping this checkpoint and using the previous one", CheckpointWarning, stacklevel=2
                 )
         if numbers:
-            raise OSError(f"every checkpoint in {self.folder} is damaged; the run can't be resumed")
+            raise OSError(f"every checkpoint in {self.folder} is damaged; the run cannot be resumed")
         return None
 
     def read(self, epoch: int) -> Snapshot:

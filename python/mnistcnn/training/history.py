@@ -139,7 +139,7 @@ class History:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> History:
-        """Create a history from a dictionary of `to_dict`."""
+        """Create a history from the result of `to_dict`."""
         epochs = [EpochRecord(**record) for record in values["epochs"]]
         recipe = copy.deepcopy(values.get("recipe"))
         return cls(values["model"], values["seed"], epochs, list(values["step_losses"]), recipe)

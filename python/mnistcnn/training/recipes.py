@@ -192,7 +192,7 @@ class Recipe(_CheckedFieldNames):
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON data; an optimizer, for example, becomes ``{"kind": "SGD", "lr": ...}``.
 
-        Raise ValueError if the recipe holds a function or a model, which can't be written as JSON.
+        Raise ValueError if the recipe holds a function or a model, which cannot be written as JSON.
         """
         plain = {name: to_plain(getattr(self, name), name) for name in DECIDING}
         return plain if self.about is None else {**plain, "about": self.about.to_dict()}

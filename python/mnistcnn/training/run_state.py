@@ -80,7 +80,7 @@ class RunState:
         differences += self._recipe_differences(stored["recipe"], snapshot.epoch)
         if differences:
             raise ValueError(
-                f"the run in {folder} can't be resumed with other settings: {'; '.join(differences)}. Pass the same "
+                f"the run in {folder} cannot be resumed with other settings: {'; '.join(differences)}. Pass the same "
                 "settings, or another directory"
             )
         _warn_if_engine_differs(folder, stored["made_with"], native.arithmetic())
@@ -130,7 +130,7 @@ def _compared_fields(recipe: Recipe) -> dict[str, Any]:
 
 
 def _as_json(value: Any) -> Any:
-    """Convert to what JSON would read back, for example tuples to lists."""
+    """Return the value after a JSON round trip; tuples become lists."""
     return json.loads(json.dumps(value))
 
 

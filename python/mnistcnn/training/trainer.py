@@ -259,9 +259,10 @@ class Trainer:
     def epochs(
         self, train_set: ImageSet, validation: Validation = None, *, epochs: int | None = None
     ) -> Iterator[EpochRecord]:
-        """Train, and yield a record after every epoch. Leaving the loop ends the run.
+        """Train, and yield a record after every epoch.
 
-        A further call continues the run. Schedules span the recipe's number of epochs, or more if the run is longer.
+        Breaking out of the loop stops training; another call continues after the last complete epoch. Schedules cover
+        the recipe's epochs, or all epochs if the run is longer.
 
         Parameters
         ----------

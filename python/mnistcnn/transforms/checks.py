@@ -97,7 +97,7 @@ def center(value: Any) -> tuple[float, float] | None:
 
 
 def height_and_width(value: Any) -> tuple[int, int]:
-    """Return (height, width) from that pair or from a number for a square."""
+    """Return (height, width); a single number means a square."""
     pair = (value, value) if is_number(value) else tuple(value)
     if len(pair) != 2:
         raise ValueError(f"size must be a number or (height, width), got {value!r}")

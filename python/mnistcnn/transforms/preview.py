@@ -77,7 +77,7 @@ def drawn(
     epoch: int = 0,
     shape: tuple[int, int, int] = (1, 28, 28),
 ) -> list[dict[str, Any]]:
-    """Return the random numbers that each transform draws for one image.
+    """Return the random parameters that each transform samples for one image.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def _as_bytes(images: Any) -> npt.NDArray[np.uint8]:
     array = getattr(images, "images", images)
     array = np.ascontiguousarray(array.detach().cpu().numpy() if hasattr(array, "detach") else array)
     if array.dtype != np.uint8:
-        raise TypeError(f"images must be uint8, got {array.dtype}; augment the pixels before normalisation")
+        raise TypeError(f"images must be uint8, got {array.dtype}; augment the pixels before normalization")
     if array.ndim in (2, 3):
         array = array[None, None] if array.ndim == 2 else array[None] if array.shape[0] in (1, 3) else array[:, None]
     if array.ndim != 4 or 0 in array.shape[1:]:

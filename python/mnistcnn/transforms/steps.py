@@ -76,7 +76,7 @@ class Rotation(Transform):
 
 @dataclass(frozen=True, repr=False)
 class Affine(Transform):
-    """Rotate, translate, scale and shear the image at random, as ``torchvision.transforms.RandomAffine``.
+    """Rotate, translate, scale and shear the image at random, as in ``torchvision.transforms.RandomAffine``.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class Affine(Transform):
 
 @dataclass(frozen=True, repr=False)
 class Perspective(Transform):
-    """Move the four corners of the image inwards at random, as ``torchvision.transforms.RandomPerspective``.
+    """Move the four corners of the image inwards at random, as in ``torchvision.transforms.RandomPerspective``.
 
     Parameters
     ----------
@@ -305,7 +305,7 @@ class Resize(Transform):
 
 @dataclass(frozen=True, repr=False)
 class RandomErasing(Transform):
-    """Erase a random rectangle of the image, as ``torchvision.transforms.RandomErasing``.
+    """Erase a random rectangle of the image, as in ``torchvision.transforms.RandomErasing``.
 
     Parameters
     ----------
@@ -373,7 +373,7 @@ class Cutout(Transform):
 
 @dataclass(frozen=True, repr=False)
 class ColorJitter(Transform):
-    """Change brightness and contrast in random order, as ``torchvision.transforms.ColorJitter``.
+    """Change brightness and contrast in random order, as in ``torchvision.transforms.ColorJitter``.
 
     Parameters
     ----------
@@ -456,7 +456,7 @@ class MorphologicalThickness(Transform):
 
 @dataclass(frozen=True, repr=False)
 class RandomApply(Transform):
-    """Apply a list of transforms with probability ``p``, as ``torchvision.transforms.RandomApply``.
+    """Apply a list of transforms with probability ``p``, as in ``torchvision.transforms.RandomApply``.
 
     Parameters
     ----------
@@ -480,7 +480,7 @@ class RandomApply(Transform):
 
 
 def checked_transforms(steps: Transform | Iterable[Transform] | None, name: str = "augment") -> tuple[Transform, ...]:
-    """Return one transform, several or none as a tuple; raise TypeError for other values.
+    """Convert one transform, a list of transforms or None to a tuple. Raise TypeError for other values.
 
     Examples
     --------

@@ -20,7 +20,7 @@ class CountingSource final : public engine::ImageSource {
   }
 };
 
-TEST(Gather, NormalisesEachChannel) {
+TEST(Gather, NormalizesEachChannel) {
   std::vector<std::uint8_t> images(18);
   for (std::size_t i = 0; i < images.size(); ++i) images[i] = static_cast<std::uint8_t>(i);
   const std::vector<std::int64_t> indices{2, 0};

@@ -98,7 +98,7 @@ class AtenEngine final : public Engine {
     const at::NoGradGuard guard;
     check(tensors, static_cast<std::int64_t>(batch.indices.size()), false);
     discard_saved();
-    return run(tensors, leaves_of(tensors, false), normalised(batch, tensors.device()), Mode::kEvaluate, {});
+    return run(tensors, leaves_of(tensors, false), normalized(batch, tensors.device()), Mode::kEvaluate, {});
   }
 
   StepResult step(const Tensors& tensors, std::span<const Tensor> gradients, const ImageBatch& batch,
@@ -113,7 +113,7 @@ class AtenEngine final : public Engine {
     const Tensor targets =
         at::from_blob(const_cast<std::int64_t*>(labels.data()), {count}, at::kLong).to(device);  // read only
     const std::vector<Tensor> leaves = leaves_of(tensors, true);
-    const Tensor outputs = run(tensors, leaves, normalised(batch, device), Mode::kTrain, randomness);
+    const Tensor outputs = run(tensors, leaves, normalized(batch, device), Mode::kTrain, randomness);
     const Tensor loss_mean = mean_loss(outputs, targets, loss);
     accumulate_into(gradients, leaves);
     if (loss_mean.requires_grad()) torch::autograd::backward({loss_mean}, {});
@@ -156,7 +156,7 @@ class AtenEngine final : public Engine {
     }
   }
 
-  Tensor normalised(const ImageBatch& batch, const at::Device& device) const {
+  Tensor normalized(const ImageBatch& batch, const at::Device& device) const {
     return gather(batch, network().graph.input_shape)
         .to(device)
         .to(at::kFloat)

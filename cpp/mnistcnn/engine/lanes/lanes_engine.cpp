@@ -116,7 +116,7 @@ class LanesEngine::Implementation {
 
   void predict(const TensorPointers& tensors, const ImageBatch& images, float* outputs) {
     const auto count = static_cast<std::int64_t>(images.indices.size());
-    // Without running statistics, batch norm uses those of the whole batch, so it can't be divided into chunks.
+    // Without running statistics, batch norm uses those of the whole batch, so it cannot be divided into chunks.
     const bool whole_batch =
         std::ranges::any_of(plan_.batch_norms, [](const auto& n) { return !n.has_running_statistics; });
     const std::int64_t max_images = whole_batch ? count : kMaxPredictImages;

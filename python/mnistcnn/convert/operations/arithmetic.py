@@ -39,7 +39,7 @@ def add(call: Call, x: Any, y: Any, *, alpha: float = 1) -> TracedValue:
 
 
 def _add_parameter(call: Call, value: Any, parameter: DirectParameterError, alpha: float) -> TracedValue:
-    """Return ``value + alpha * parameter``. Raise the parameter as the error unless alpha is 1 or -1."""
+    """Return ``value + alpha * parameter``. Raise ``parameter``, which is an exception, unless alpha is 1 or -1."""
     if not isinstance(value, TracedValue) or alpha not in (1, -1):
         raise parameter
     value = call.builder.scaled(value, alpha, 0.0, f"{call.name}_minus")

@@ -103,7 +103,7 @@ class Builder:
     # ---- operations of several nodes
 
     def as_map(self, value: TracedValue, what: str) -> int:
-        """Return the node that holds a value as [channels, height, width]. Raise UnsupportedError for another rank."""
+        """Return a node that holds the value as [channels, height, width]. Raise UnsupportedError for another rank."""
         if len(value.shape) != 3:
             raise UnsupportedError(
                 f"{what} requires an input [N, channels, height, width], got [N, {_listed(value.shape)}]"
@@ -111,14 +111,14 @@ class Builder:
         return self.node_in_shape(value, value.shape)
 
     def channels_first(self, value: TracedValue) -> int:
-        """Return the node that holds a value as [features], or in rank 3 with its first dimension unchanged."""
+        """Return a node that holds the value. Reshape to [first dimension, the others, 1] if its rank is not 1 or 3."""
         shape = value.shape
         if len(shape) not in (1, 3):
             shape = (shape[0], math.prod(shape[1:]), 1)
         return self.node_in_shape(value, shape)
 
     def node_in_3d(self, value: TracedValue, first: int, count: int = 1) -> int:
-        """Return the node that holds a value as [before, dimensions first to first + count - 1 merged, after]."""
+        """Return a node that holds the value in 3-D: dimensions before ``first``, the next ``count``, and the rest."""
         shape = value.shape
         end = first + count
         wanted = (math.prod(shape[:first]), math.prod(shape[first:end]), math.prod(shape[end:]))

@@ -11,7 +11,7 @@ from mnistcnn.nn.layers import Conv2d, Linear, ScaleShift, Slice
 
 
 def multiply(builder: Builder, value: TracedValue, parameter: DirectParameterError) -> TracedValue:
-    """Return value * parameter: a depthwise convolution with kernel 1 whose weight is the parameter."""
+    """Return value * parameter, computed by a depthwise 1x1 convolution whose weight is the parameter."""
     permuted = _parameter_dimensions_first(builder, value, parameter)
     channels = permuted.shape[0]
     node = builder.node_in_shape(permuted, permuted.shape)
@@ -21,7 +21,11 @@ def multiply(builder: Builder, value: TracedValue, parameter: DirectParameterErr
 
 
 def add(builder: Builder, value: TracedValue, parameter: DirectParameterError) -> TracedValue:
-    """Return value + parameter: the bias of the preceding layer if that has none, else a convolution of ones, added."""
+    """Return value + parameter.
+
+    The parameter becomes the bias of the preceding layer if that has none. Otherwise a 1x1 convolution of ones, whose
+    weight is the parameter, is added to the value.
+    """
     permuted = _parameter_dimensions_first(builder, value, parameter)
     channels = permuted.shape[0]
     before = builder.nodes[permuted.node].layer if builder.fuse_bias and permuted.node >= 0 else None
@@ -42,7 +46,7 @@ def add(builder: Builder, value: TracedValue, parameter: DirectParameterError) -
 
 
 def _parameter_dimensions_first(builder: Builder, value: TracedValue, parameter: DirectParameterError) -> TracedValue:
-    """Return the value as [size of the parameter, dimensions before, dimensions after], or unchanged if possible."""
+    """Return the value permuted to [size of the parameter, before, after], or unchanged if it has this order."""
     before, size, after = _split_shape(value.shape, parameter)
     if before > 1 and size > 1:
         split = replace(value, shape=(before, size, after))
@@ -54,7 +58,7 @@ def _parameter_dimensions_first(builder: Builder, value: TracedValue, parameter:
 def _original_order(
     builder: Builder, result: TracedValue, value: TracedValue, parameter: DirectParameterError
 ) -> TracedValue:
-    """Return a result in the shape and order of the original value."""
+    """Return the result with the shape and the order of dimensions of ``value``."""
     before, size, _ = _split_shape(value.shape, parameter)
     if before > 1 and size > 1:
         result = builder.permute(result, [1, 0, 2], f"{parameter.name}_back")
@@ -67,7 +71,7 @@ def _original_order(
 
 
 def _split_shape(shape: Shape, parameter: DirectParameterError) -> tuple[int, int, int]:
-    """Return the sizes of an image's dimensions before, within and after those along which the parameter varies."""
+    """Return three products of sizes: of the dimensions before, along and after those in which the parameter varies."""
     given = parameter.shape
     if len(given) == len(shape) + 1 and given[0] == 1:  # batch dimension
         given = given[1:]

@@ -46,7 +46,7 @@ class Call:
     batch: int
     value: Callable[[Any], TracedValue]
     tensor_name: Callable[[Any, str], str]  # (parameter, its role) -> its name in the user's module
-    owner: str | None = None  # path of the module whose forward makes the call
+    owner: str | None = None  # path of the module whose `forward` makes the call
     training: bool | None = None
 
     def shape(self, result: Any = None) -> Shape:

@@ -88,7 +88,7 @@ def _indexed(call: Call, value: TracedValue, index: Any) -> TracedValue:
 
 
 def narrow(call: Call, x: Any, dim: int, start: int, length: int) -> TracedValue:
-    """Return a range of one dimension."""
+    """Return ``length`` elements of a dimension, starting at ``start``."""
     value = call.value(x)
     axis = call.dimension(dim, len(value.shape) + 1)
     start %= value.shape[axis]
@@ -96,13 +96,13 @@ def narrow(call: Call, x: Any, dim: int, start: int, length: int) -> TracedValue
 
 
 def select(call: Call, x: Any, dim: int, index: int) -> TracedValue:
-    """Return one position of a dimension."""
+    """Return the slice at ``index`` of a dimension, without that dimension."""
     value = narrow(call, x, dim, index, 1)
     return replace(value, shape=call.shape())
 
 
 def split(call: Call, x: Any, _: Any = None, dim: int = 0) -> list[TracedValue]:
-    """Return consecutive ranges of one dimension, for chunk, split and tensor_split."""
+    """Return consecutive slices of a dimension, as chunk, split and tensor_split do."""
     value = call.value(x)
     axis = call.dimension(dim, len(value.shape) + 1)
     pieces, start = [], 0
@@ -116,7 +116,7 @@ def split(call: Call, x: Any, _: Any = None, dim: int = 0) -> list[TracedValue]:
 
 
 def unbind(call: Call, x: Any, dim: int = 0) -> list[TracedValue]:
-    """Return every position of a dimension."""
+    """Return all slices along a dimension, each without that dimension."""
     return split(call, x, None, dim)
 
 

@@ -146,7 +146,7 @@ _BY_FORWARD = {kind.forward: handler for kind, handler in KINDS.items()}
 
 
 def handler_of(module: nn.Module) -> ModuleHandler | None:
-    """Return the handler of a module, or None. A subclass that inherits the forward of a layer has its handler."""
+    """Return the handler of a module, or None. A subclass that inherits the ``forward`` of a layer has its handler."""
     if getattr(type(module), "forward", None) in _BY_FORWARD and "forward" not in vars(module):
         return next((KINDS[kind] for kind in type(module).__mro__ if kind in KINDS), None)
     return None

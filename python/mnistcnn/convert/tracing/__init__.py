@@ -1,1 +1,1 @@
-"""Run a module's forward on recording tensors to obtain its graph."""
+"""Run a module's ``forward`` on recording tensors to obtain its graph."""

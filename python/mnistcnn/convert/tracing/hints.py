@@ -46,7 +46,7 @@ _HINTS = {
     **dict.fromkeys(("batch_norm", "instance_norm", "layer_norm", "group_norm", "std", "var", "var_mean"), _NORM),
     **dict.fromkeys(("LocalResponseNorm", "local_response_norm"), "remove it or use BatchNorm2d"),
     **dict.fromkeys(("matmul", "mm", "bmm", "einsum", "addmm", "__matmul__"), _PRODUCT),
-    **dict.fromkeys(("argmax", "topk", "sort"), "let the forward end with logits or log-probabilities"),
+    **dict.fromkeys(("argmax", "topk", "sort"), "let `forward` end with logits or log-probabilities"),
     "Bilinear": _PRODUCT,
 }  # fmt: skip
 

@@ -28,7 +28,7 @@ def merge_modes(training: list[TracedNode], evaluation: list[TracedNode]) -> lis
             training_node_of[node] for node in other.inputs
         ]:
             raise ConversionError(
-                f"the forward runs different operations in training and in evaluation, or for different batch sizes: "
+                f"`forward` runs different operations in training and in evaluation, or for different batch sizes: "
                 f"{node.describe()} in training, {other.describe()} in evaluation; run the same operations in both "
                 "(dropout and batch norm follow the mode by themselves)"
             )
@@ -62,8 +62,8 @@ def _is_same_operation(node: TracedNode, other: TracedNode) -> bool:
 
 def _extra_node_error(extra: TracedNode, mode: str) -> ConversionError:
     return ConversionError(
-        f"the forward runs different operations in training and in evaluation: only in {mode} it ends with "
-        f"{extra.describe()}; run the same operations in both, and the others outside the forward"
+        f"`forward` runs different operations in training and in evaluation: only in {mode} it ends with "
+        f"{extra.describe()}; run the same operations in both, and the others outside `forward`"
     )
 
 

@@ -1,6 +1,6 @@
-"""Run the forward of a module on real tensors and record its operations as a graph.
+"""Run the ``forward`` of a module on real tensors and record its operations as a graph.
 
-The forward itself is executed. Conditions on shapes, loops, lists of modules and helper functions therefore need no
+``forward`` itself is executed. Conditions on shapes, loops, lists of modules and helper functions therefore need no
 analysis. `Recorder.__torch_function__` handles each function of torch that takes a recorded value, and
 `Recorder._call_module` each call of a module.
 """
@@ -37,11 +37,11 @@ _OPERATORS = {
     "max_pool2d", "_max_pool2d": "max_pool2d",
 }  # fmt: skip
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-_FOREIGN = "it takes a tensor that is not computed from the forward's input by operations of torch"
+_FOREIGN = "it takes a tensor that is not computed from `forward`'s input by operations of torch"
 
 
 class Recorder(TorchFunctionMode):
-    """Recorder of the graph of one run of a module's forward."""
+    """Recorder of the graph of one run of a module's ``forward``."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Recorder(TorchFunctionMode):
         self._register(example, TracedValue(INPUT, image_shape))
 
     def run(self) -> Any:
-        """Run the forward and return its outputs."""
+        """Run ``forward`` and return its outputs."""
         with self, self._intercepted_module_calls():
             return _run_forward(self, self._module, self._example)
 
@@ -106,8 +106,8 @@ class Recorder(TorchFunctionMode):
         name = _name_of(func)
         if name in READS_VALUES:
             raise ConversionError(
-                f"{source_line()}: the forward reads values of a tensor ({name}), so its operations may depend on the "
-                "images; let it depend on shapes only, or read the outputs outside the forward"
+                f"{source_line()}: `forward` reads values of a tensor ({name}), so its operations may depend on the "
+                "images; let it depend on shapes only, or read the outputs outside `forward`"
             )
         version = getattr(args[0], "_version", None) if args else None
         is_dropout = name in dropouts.FUNCTIONS
@@ -273,7 +273,7 @@ class Recorder(TorchFunctionMode):
 
 
 def _run_forward(recorder: Recorder, module: nn.Module, example: torch.Tensor) -> Any:
-    """Call the forward of the user's module, without the hooks on that module."""
+    """Call the ``forward`` of the user's module, without the hooks on that module."""
     if handler_of(module) is not None or isinstance(module, torch.jit.ScriptModule):
         return recorder._call_module(nn.Module._call_impl, module, (example,), {})
     return module.forward(example)

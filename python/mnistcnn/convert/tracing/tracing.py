@@ -1,4 +1,4 @@
-"""Trace the forward of a module in both modes and merge the two traces into a plan."""
+"""Trace the ``forward`` of a module in both modes and merge the two traces into a plan."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EVALUATION_BATCH, TRAINING_BATCH = 3, 5  # rarely equal to the size of a feature
 
 
 def make_lazy_layers(module: nn.Module, image_shape: Shape) -> None:
-    """Initialise lazy layers by one forward."""
+    """Initialise lazy layers by one forward pass."""
     if any(nn.parameter.is_lazy(each) for each in (*module.parameters(), *module.buffers())):
         try:
             with torch.no_grad():
@@ -34,7 +34,7 @@ def make_lazy_layers(module: nn.Module, image_shape: Shape) -> None:
 
 
 class TracedRun:
-    """Trace of the forward in one mode, and the outputs that it computed."""
+    """Trace of ``forward`` in one mode, and the outputs that it computed."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class TracedRun:
             raise ConversionError(f"{unsupported}{self._other_output_hint(recorder)}") from None
         except KeyError:
             raise ConversionError(
-                "the forward's outputs are not computed from its input by operations of torch"
+                "`forward`'s outputs are not computed from its input by operations of torch"
                 + self._other_output_hint(recorder)
             ) from None
 
@@ -101,7 +101,7 @@ class TracedRun:
         flat = (math.prod(value.shape),) if len(value.shape) != 3 else value.shape
         node = self.builder.node_in_shape(value, flat)
         if node < 0:
-            raise ConversionError("the forward returns its input unchanged; it must contain at least one operation")
+            raise ConversionError("`forward` returns its input unchanged; it must contain at least one operation")
         return node
 
     def needed(self) -> list[int]:
@@ -168,7 +168,7 @@ def _trace_both_modes(
     if runs[0].structure != runs[1].structure:
         multiple = next(run.returned for run in runs if not isinstance(run.returned, torch.Tensor))
         raise ConversionError(
-            f"the forward returns {describe(runs[0].returned)} in training and {describe(runs[1].returned)} in "
+            f"`forward` returns {describe(runs[0].returned)} in training and {describe(runs[1].returned)} in "
             f"evaluation; return the same structure in both. {_single_output_hint(multiple)}"
         )
     nodes = merge_modes(runs[0].nodes(), runs[1].nodes())

@@ -81,7 +81,9 @@ class Sigmoid(Layer):
 
 @dataclass(frozen=True)
 class GELU(Layer):
-    """Gaussian error linear unit: ``x * Phi(x)``, with Phi the standard normal distribution function.
+    """Gaussian error linear unit: ``x * Phi(x)``.
+
+    Phi is the cumulative distribution function of the standard normal distribution.
 
     Parameters
     ----------

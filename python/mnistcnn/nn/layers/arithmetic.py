@@ -74,7 +74,7 @@ class Reciprocal(Layer):
 class ScaleShift(Layer):
     """Affine map with constants: ``x * scale + shift``.
 
-    Used for networks that rescale their input in the forward.
+    Used for networks that rescale their input in ``forward``.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class ScaleShift(Layer):
 
 @dataclass(frozen=True)
 class Detach(Layer):
-    """Identity in the forward that stops the gradient in the backward, as ``torch.Tensor.detach``.
+    """Identity in the forward pass that stops the gradient in the backward pass, as in ``torch.Tensor.detach``.
 
     Examples
     --------

@@ -29,7 +29,7 @@ class _RunningNorm(Layer):
 
 @dataclass(frozen=True)
 class BatchNorm2d(_RunningNorm):
-    """Batch normalisation of the channels of feature maps; equivalent to ``torch.nn.BatchNorm2d``.
+    """Batch normalization of the channels of feature maps; equivalent to ``torch.nn.BatchNorm2d``.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class BatchNorm2d(_RunningNorm):
 
 @dataclass(frozen=True)
 class BatchNorm1d(_RunningNorm):
-    """Batch normalisation of inputs of shape [features]; equivalent to ``torch.nn.BatchNorm1d``.
+    """Batch normalization of inputs of shape [features]; equivalent to ``torch.nn.BatchNorm1d``.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class BatchNorm1d(_RunningNorm):
 
 @dataclass(frozen=True)
 class InstanceNorm2d(_RunningNorm):
-    """Normalisation of each channel of each image; equivalent to ``torch.nn.InstanceNorm2d``.
+    """Normalization of each channel of each image; equivalent to ``torch.nn.InstanceNorm2d``.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class InstanceNorm2d(_RunningNorm):
 
 @dataclass(frozen=True)
 class GroupNorm(Layer):
-    """Normalisation of groups of channels of each image; equivalent to ``torch.nn.GroupNorm``.
+    """Normalization of groups of channels of each image; equivalent to ``torch.nn.GroupNorm``.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ class GroupNorm(Layer):
 
 @dataclass(frozen=True)
 class LayerNorm(Layer):
-    """Normalisation of each image over its last dimensions; equivalent to ``torch.nn.LayerNorm``.
+    """Normalization of each image over its last dimensions; equivalent to ``torch.nn.LayerNorm``.
 
     Parameters
     ----------

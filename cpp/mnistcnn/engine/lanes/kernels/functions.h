@@ -76,7 +76,7 @@ LANES_INLINE vf with_sign_of(vf magnitude, vf sign) {
 }
 
 LANES_INLINE vf sigmoid(vf x) {
-  // Computed from e^-|x|, which can't overflow.
+  // Computed from e^-|x|, which cannot overflow.
   const vf e = exponential(-absolute(x));
   const vf reciprocal = 1.0f / (1.0f + e);
   return select(x < 0.0f, e * reciprocal, select(x == x, reciprocal, x));

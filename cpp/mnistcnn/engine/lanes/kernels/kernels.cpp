@@ -1,6 +1,6 @@
 // The kernels of one instruction set. CMake compiles this file once per set, with the compiler flags of the set and the
-// name of the exported function in MNISTCNN_LANES_TABLE. Everything else has internal linkage, so that the linker can't
-// use code with AVX-512 elsewhere.
+// name of the exported function in MNISTCNN_LANES_TABLE. Everything else has internal linkage, so that the linker
+// cannot use code with AVX-512 elsewhere.
 #include "mnistcnn/engine/lanes/kernels/activation.h"
 #include "mnistcnn/engine/lanes/kernels/convolution.h"
 #include "mnistcnn/engine/lanes/kernels/gemm.h"
