@@ -322,7 +322,7 @@ class Muon(Optimizer):
     ns_coefficients
         Coefficients of the Newton-Schulz iteration.
     eps
-        Added to the norm of the update for numerical stability.
+        Lower bound of the norm by which the update is divided.
     ns_steps
         Number of Newton-Schulz iterations.
     adjust_lr_fn
