@@ -127,6 +127,26 @@ def measured(name: str) -> Callable[[], str | None]:
     return lambda: last_table(name)
 
 
+def speed_table() -> str | None:
+    """Return a summary of the results of ``epoch.py``: lanes beside the fastest variants of PyTorch."""
+    text = last_table("epoch")
+    if text is None:
+        return None
+    rows = []
+    for name in mnistcnn.list_models():
+        cells = row_of(name, text)
+        ours = float(cells["mnistcnn lanes"])
+        times = {label.removeprefix("torch "): float(cell) for label, cell in cells.items()
+                 if label.startswith("torch") and cell}  # fmt: skip
+        fastest = [min((label for label in times if ("bf16" in label) == bf16), key=times.__getitem__)
+                   for bf16 in (False, True)]  # fmt: skip
+        shown = [f"{times[label]:.2f} ({label.removesuffix(' bf16')})" for label in fastest]
+        peak = next(cell for label, cell in cells.items() if "in turns" in label)
+        rows.append([name, f"{ours:.2f}", *shown, f"{min(times.values()) / ours:.1f}", peak])
+    head = "network|`lanes`, float32|fastest PyTorch, float32|fastest PyTorch, bf16|speedup over both|% of peak FMA"
+    return table(head, rows)
+
+
 def row_of(name: str, text: str) -> dict[str, str]:
     """Return the row of a Markdown table whose first cell is ``name``, as a dictionary by column name."""
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
@@ -171,7 +191,7 @@ BLOCKS: dict[str, Callable[[], str | None]] = {
     "layers": layers_table,
     "commands": commands_table,
     "accuracy": measured("accuracy"),
-    "speed": measured("epoch"),
+    "speed": speed_table,
     "prediction": measured("predict"),
     "user_loop": measured("user_loop"),
     "loader": measured("loader"),
