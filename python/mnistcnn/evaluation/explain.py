@@ -6,7 +6,7 @@ Outputs of layers and gradients are computed by PyTorch from the model's graph, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -18,9 +18,11 @@ from mnistcnn.nn.graph import INPUT
 from mnistcnn.nn.to_torch import to_graph_module
 
 if TYPE_CHECKING:
+    from mnistcnn.data.image_set import ImageSet
     from mnistcnn.nn.model import Model
 
-Images = Any  # ImageSet, array or tensor; [N, C, H, W], one image [C, H, W], or [N, H, W] for one channel
+# [N, C, H, W], one image [C, H, W], or [N, H, W] for one channel
+Images: TypeAlias = "ImageSet | np.ndarray[Any, Any] | torch.Tensor"
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 _ENDS = ("log_softmax", "softmax")  # skipped as last node: class scores are their inputs
 

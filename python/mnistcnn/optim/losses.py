@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mnistcnn._internal.checks import choice, finite_number, numbers, positive_number
 from mnistcnn._internal.values import Value
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
 
 NAMES = ("auto", "nll", "cross_entropy")
+
+
+class HasModels(Protocol):
+    """Object with several trained models, such as `mnistcnn.Ensemble` or the result of `mnistcnn.run_trials`."""
+
+    @property
+    def models(self) -> Sequence[Model]: ...
 
 
 class Loss(Value, abstract=True):
@@ -104,7 +111,7 @@ class Distillation(Loss):
     Distillation(teacher='recognition_cnn', temperature=2.0)
     """
 
-    teacher: Any
+    teacher: Model | HasModels
     temperature: float = 4.0
     weight: float = 0.5
     label_smoothing: float = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from mnistcnn.study.trials import Trials
+    from mnistcnn.training.lr_finder import LRFinder
 
-def trials(runs: Any, *, target: float | None = None, title: str = "", ax: Axes | None = None) -> Figure | Axes:
+Runs: TypeAlias = "Trials | Sequence[Trials] | Mapping[str, Trials | Sequence[float]]"
+
+
+def trials(runs: Runs, *, target: float | None = None, title: str = "", ax: Axes | None = None) -> Figure | Axes:
     """Plot the accuracy of each trial as a dot, with the mean and its 95 % confidence interval.
 
     Parameters
@@ -69,7 +74,7 @@ def trials(runs: Any, *, target: float | None = None, title: str = "", ax: Axes 
 
 
 def parameters_against_accuracy(
-    networks: Mapping[str, Any] | Sequence[Any],
+    networks: Mapping[str, Trials | tuple[int, float | Sequence[float]]] | Sequence[Trials],
     *,
     target: float | None = None,
     title: str = "",
@@ -123,13 +128,13 @@ def parameters_against_accuracy(
     return drawn
 
 
-def lr_finder(result: Any, *, title: str = "", ax: Axes | None = None) -> Figure | Axes:
+def lr_finder(result: LRFinder, *, title: str = "", ax: Axes | None = None) -> Figure | Axes:
     """Plot the loss against the learning rate of a range test, and mark the suggested rate.
 
     Parameters
     ----------
     result
-        Result of `mnistcnn.find_lr`, or another object with ``learning_rates``, ``losses`` and ``suggestion``.
+        Result of `mnistcnn.find_lr`.
     title
         Title of the plot. Default: no title.
     ax

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from mnistcnn.data.image_set import ImageSet
     from mnistcnn.evaluation.results import Mistake, TestResult
+    from mnistcnn.transforms.steps import Transform
 
 
 def images(
@@ -122,7 +123,7 @@ def mistakes(
 
 def augmented(
     data: ImageSet | np.ndarray[Any, Any],
-    steps: Any,
+    transforms: Transform | Iterable[Transform],
     *,
     count: int = 8,
     versions: int = 4,
@@ -136,8 +137,8 @@ def augmented(
     ----------
     data
         `ImageSet`, or uint8 images [N, C, H, W] or [N, H, W].
-    steps
-        Augmentation steps, as for `mnistcnn.transforms.augment`, for example ``[mnistcnn.transforms.Rotation(7)]``.
+    transforms
+        Transforms, as for `mnistcnn.transforms.augment`, for example ``[mnistcnn.transforms.Rotation(7)]``.
     count
         Maximum number of images.
     versions
@@ -158,7 +159,7 @@ def augmented(
     6
     """
     pixels = pixels_of(data)[:count]
-    rows = [pixels, *(_pixels(augment(pixels, steps, seed=seed, epoch=each)) for each in range(versions))]
+    rows = [pixels, *(_pixels(augment(pixels, transforms, seed=seed, epoch=each)) for each in range(versions))]
     names = ["original", *(f"epoch {each + 1}" for each in range(versions))]
     height, width = (max(row.shape[axis] for row in rows) for axis in (2, 3))
     tiles = [as_tile(_pad_to(image, height, width)) for row in rows for image in row]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from mnistcnn.plot.style import HEAT, panel
 from mnistcnn.plot.tiles import as_tile, draw_tiles, heat_tile, interleave_rows, signed_tile
 
 if TYPE_CHECKING:
+    import torch
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _MAX_TILES = 64
 _MAX_FIELDS = 7
+
+Images: TypeAlias = "ImageSet | np.ndarray[Any, Any] | torch.Tensor"
 
 
 def filters(
@@ -62,7 +65,7 @@ def filters(
 
 def feature_maps(
     model: Model,
-    image: Any,
+    image: Images,
     layer: str,
     *,
     count: int = _MAX_TILES,
@@ -109,7 +112,7 @@ def feature_maps(
 
 def grad_cam(
     model: Model,
-    images: ImageSet | np.ndarray[Any, Any],
+    images: Images,
     *,
     layer: str | None = None,
     target: int | Sequence[int] | None = None,
@@ -162,7 +165,7 @@ def grad_cam(
 
 def saliency(
     model: Model,
-    images: ImageSet | np.ndarray[Any, Any],
+    images: Images,
     *,
     target: int | Sequence[int] | None = None,
     count: int = 16,
@@ -211,7 +214,7 @@ def saliency(
 
 def receptive_field(
     model: Model,
-    image: Any = None,
+    image: Images | None = None,
     *,
     layers: Sequence[str] | None = None,
     title: str = "",
