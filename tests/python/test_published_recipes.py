@@ -76,6 +76,22 @@ TABLE: dict[tuple[str, str | None], tuple[float | None, dict[str, Any], set[str]
         NEVER_STATED,
     ),
     ("recognition_cnn", None): (None, {}, set(DECIDING)),
+    ("compact_net", None): (
+        None,
+        {
+            "epochs": 15,
+            "batch_size": 32,
+            "schedule": mnistcnn.optim.OneCycleLR(max_lr=0.05),
+            "augment": (
+                mnistcnn.transforms.Affine(
+                    7, translate=(0.08, 0.08), scale=(0.92, 1.08), interpolation="bilinear", p=0.5
+                ),
+            ),
+            "loss": "cross_entropy",
+            "averaging": mnistcnn.optim.EMA(decay=0.998),
+        },
+        set(),
+    ),
 }
 
 

@@ -3,7 +3,7 @@
 
 #include "mnistcnn/zoo/zoo.h"
 
-// Published networks, one function and one file per project.
+// Networks, one function and one file per project.
 namespace mnistcnn::zoo {
 
 std::vector<Entry> assignment7_entries();
@@ -11,5 +11,6 @@ std::vector<Entry> era5_entries();
 std::vector<Entry> budget_entries();
 std::vector<Entry> session7_entries();
 std::vector<Entry> recognition_entries();
+std::vector<Entry> compact_entries();
 
 }  // namespace mnistcnn::zoo

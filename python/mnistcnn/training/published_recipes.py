@@ -12,10 +12,11 @@ from dataclasses import replace
 
 from mnistcnn._internal.checks import did_you_mean
 from mnistcnn.nn.zoo import check_name
+from mnistcnn.optim.averaging import EMA
 from mnistcnn.optim.optimizers import SGD, Adam
-from mnistcnn.optim.schedules import ExponentialLR, ReduceLROnPlateau, StepLR
+from mnistcnn.optim.schedules import ExponentialLR, OneCycleLR, ReduceLROnPlateau, StepLR
 from mnistcnn.training.recipes import DECIDING, About, Recipe
-from mnistcnn.transforms.steps import CenterCrop, RandomApply, Resize, Rotation
+from mnistcnn.transforms.steps import Affine, CenterCrop, RandomApply, Resize, Rotation
 
 _NEVER_STATED = ("shuffle", "seed")
 _ASSIGNMENT7 = "Assignment 7, models 1 to 8"
@@ -23,6 +24,7 @@ _ERA5 = "ERA session 5 (The School of AI)"
 _BUDGET = "Networks for small budgets of parameters, models 1 to 3"
 _SESSION7 = "ShikhaERAV2/Session7"
 _RECOGNITION = "Digit recognition"
+_OURS = "mnistcnn"
 _SGD = SGD(lr=0.01, momentum=0.9)
 
 
@@ -88,6 +90,19 @@ def _session7_rotation(file: str, accuracy: float, schedule: StepLR | None = Non
     return _published(recipe, f"{_SESSION7}, {file}", accuracy)
 
 
+def _compact_net() -> Recipe:
+    return Recipe(
+        epochs=15,
+        batch_size=32,
+        optimizer=_SGD,
+        schedule=OneCycleLR(0.05),
+        augment=(Affine(7, translate=(0.08, 0.08), scale=(0.92, 1.08), interpolation="bilinear", p=0.5),),
+        loss="cross_entropy",
+        averaging=EMA(0.998),
+        about=About("", source=_OURS),
+    )
+
+
 def _recognition_cnn() -> Recipe:
     return _published(Recipe(), _RECOGNITION, ours=DECIDING)
 
@@ -114,6 +129,7 @@ _RECIPES: dict[str, dict[str | None, Callable[[], Recipe]]] = {
         "rotation_step": lambda: _session7_rotation("S7_Model_3.ipynb", 99.45, StepLR(6, 0.1)),
     },
     "recognition_cnn": {None: _recognition_cnn},
+    "compact_net": {None: _compact_net},
 }
 
 
