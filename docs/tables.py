@@ -66,6 +66,8 @@ def networks() -> str:
 
 def cited(citation: Citation) -> str:
     """Return a citation with its address as a link."""
+    if citation.project == "mnistcnn":
+        return "this project"
     address = f"[{citation.project}]({citation.url})"
     project = address if citation.url else f"{citation.project} (address not recorded)"
     return ", ".join(part for part in (project, citation.session, citation.file) if part)
