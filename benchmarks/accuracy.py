@@ -2,6 +2,7 @@
 
     python benchmarks/accuracy.py                                       # session7_net and its variants, 10 seeds
     python benchmarks/accuracy.py --recipes budget_model3 era5_net --seeds 5
+    python benchmarks/accuracy.py --recipes compact_net --first-seed 100   # seeds that were not used to choose it
 
 Each trial evaluates on the test set once, after its last epoch. Trials run in parallel, one per core. Each trial is
 appended to the experiment log.
@@ -10,7 +11,7 @@ appended to the experiment log.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import mnistcnn
 
@@ -29,8 +30,13 @@ def row(name: str, trials: mnistcnn.Trials, recipe: mnistcnn.Recipe) -> str:
     return f"| {name} | {parameters:,} | {recipe.epochs} | {mean} | {minimum} | {len(trials.accuracies)} | {author} |"
 
 
-def table(names: Iterable[str], sets: tuple[mnistcnn.ImageSet, mnistcnn.ImageSet], seeds: int, log: str | None,
-          epochs: int | None = None) -> Iterable[str]:  # fmt: skip
+def table(
+    names: Iterable[str],
+    sets: tuple[mnistcnn.ImageSet, mnistcnn.ImageSet],
+    seeds: Sequence[int],
+    log: str | None,
+    epochs: int | None = None,
+) -> Iterable[str]:
     """Yield the lines of the table; each row when its trials have finished."""
     yield HEAD
     for name in names:
@@ -43,7 +49,8 @@ def table(names: Iterable[str], sets: tuple[mnistcnn.ImageSet, mnistcnn.ImageSet
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", nargs="+", default=DEFAULT, metavar="NETWORK[/VARIANT]")
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=10, help="number of seeds")
+    parser.add_argument("--first-seed", type=int, default=0, help="the seeds are this one and the following ones")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's number, for a quick try")
     parser.add_argument("--images", type=int, help="train and test on this many images only, for a quick try")
     parser.add_argument("--data", default="mnist", choices=("mnist", "digits"))
@@ -51,7 +58,8 @@ def main() -> None:
     options = parser.parse_args()
     train_set, test_set = mnistcnn.load(options.data)
     sets = (train_set[: options.images], test_set[: options.images])
-    for line in table(options.recipes, sets, options.seeds, options.log, options.epochs):
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    for line in table(options.recipes, sets, seeds, options.log, options.epochs):
         print(line, flush=True)
 
 
