@@ -1,8 +1,7 @@
 """Measure the test accuracy of published recipes on MNIST over several seeds; print a table in Markdown.
 
-    python benchmarks/accuracy.py                                       # session7_net and its variants, 10 seeds
+    python benchmarks/accuracy.py              # session7_net, its variants and compact_net, 10 seeds each
     python benchmarks/accuracy.py --recipes budget_model3 era5_net --seeds 5
-    python benchmarks/accuracy.py --recipes compact_net --first-seed 100   # seeds that were not used to choose it
 
 Each trial evaluates on the test set once, after its last epoch. Trials run in parallel, one per core. Each trial is
 appended to the experiment log.
@@ -11,11 +10,12 @@ appended to the experiment log.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import mnistcnn
 
-DEFAULT = ("session7_net", "session7_net/rotation", "session7_net/rotation_step")
+DEFAULT = ("session7_net", "session7_net/rotation", "session7_net/rotation_step", "compact_net")
+FIRST_SEED = {"compact_net": 100}  # seeds that were not used to choose its widths; others start at 0
 HEAD = """| recipe | parameters | epochs | mean ± sd | minimum | seeds | author reports |
 |---|---|---|---|---|---|---|"""
 
@@ -33,7 +33,7 @@ def row(name: str, trials: mnistcnn.Trials, recipe: mnistcnn.Recipe) -> str:
 def table(
     names: Iterable[str],
     sets: tuple[mnistcnn.ImageSet, mnistcnn.ImageSet],
-    seeds: Sequence[int],
+    seeds: int,
     log: str | None,
     epochs: int | None = None,
 ) -> Iterable[str]:
@@ -43,14 +43,15 @@ def table(
         model, _, variant = name.partition("/")
         recipe = mnistcnn.recipe(model, variant or None)
         recipe = recipe if epochs is None else recipe.replace(epochs=epochs)
-        yield row(name, mnistcnn.run_trials(model, *sets, recipe, seeds, log=log, progress=False), recipe)
+        first = FIRST_SEED.get(name, 0)
+        trials = mnistcnn.run_trials(model, *sets, recipe, range(first, first + seeds), log=log, progress=False)
+        yield row(name, trials, recipe)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", nargs="+", default=DEFAULT, metavar="NETWORK[/VARIANT]")
     parser.add_argument("--seeds", type=int, default=10, help="number of seeds")
-    parser.add_argument("--first-seed", type=int, default=0, help="the seeds are this one and the following ones")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's number, for a quick try")
     parser.add_argument("--images", type=int, help="train and test on this many images only, for a quick try")
     parser.add_argument("--data", default="mnist", choices=("mnist", "digits"))
@@ -58,8 +59,7 @@ def main() -> None:
     options = parser.parse_args()
     train_set, test_set = mnistcnn.load(options.data)
     sets = (train_set[: options.images], test_set[: options.images])
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
-    for line in table(options.recipes, sets, seeds, options.log, options.epochs):
+    for line in table(options.recipes, sets, options.seeds, options.log, options.epochs):
         print(line, flush=True)
 
 
