@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mnistcnn import profile as profile
     from mnistcnn import study as study
     from mnistcnn import transforms as transforms
-    from mnistcnn._core import DivergedError as DivergedError
+    from mnistcnn._internal.native import DivergedError as DivergedError
     from mnistcnn.convert.accelerate import accelerate as accelerate
     from mnistcnn.convert.accelerate import remove_acceleration as remove_acceleration
     from mnistcnn.convert.errors import ConversionError as ConversionError
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 _EXPORTS = Exports(
     "mnistcnn",
     {
-        "_core": ("DivergedError",),
+        "_internal.native": ("DivergedError",),
         "convert.accelerate": ("accelerate", "remove_acceleration"),
         "convert.errors": ("ConversionError",),
         "convert.from_torch": ("from_torch",),
@@ -130,7 +130,7 @@ def __getattr__(name: str) -> Any:
     if name in _EXPORTS.names:
         value = globals()[name] = _EXPORTS.load(name)
         return value
-    raise missing("mnistcnn", name, {name: hint} if (hint := _namespace_of(name)) else {})
+    raise missing("mnistcnn", name, _namespace_of(name))
 
 
 def _namespace_of(name: str) -> str:

@@ -31,4 +31,4 @@ _INSTEAD = {
 
 
 def __getattr__(name: str) -> Any:
-    raise missing(__name__, name, _INSTEAD)
+    raise missing(__name__, name, _INSTEAD.get(name, ""))

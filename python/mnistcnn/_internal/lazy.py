@@ -22,14 +22,10 @@ class Exports:
 
     def load(self, name: str) -> Any:
         """Import the module that defines a public name and return the value."""
-        if self._module_of[name] == "_core":  # importing `native` checks the version of torch first
-            from mnistcnn._internal.native import core
-
-            return getattr(core, name)
         return getattr(import_module(self.module_of(name)), name)
 
 
-def missing(module: str, name: str, hints: Mapping[str, str]) -> AttributeError:
-    """Return the error for a name that a module does not have; ``hints`` say what to write instead."""
-    hint = f"; write {module}.{hints[name]}" if name in hints else ""
+def missing(module: str, name: str, instead: str = "") -> AttributeError:
+    """Return the error for a name that a module does not have; ``instead`` is what to write, if known."""
+    hint = f"; write {module}.{instead}" if instead else ""
     return AttributeError(f"module {module!r} has no attribute {name!r}{hint}", name=name, obj=sys.modules[module])

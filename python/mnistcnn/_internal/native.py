@@ -25,5 +25,6 @@ def check_torch(installed: str, built_with: str = TORCH_VERSION) -> None:
 check_torch(torch.__version__)
 
 from mnistcnn import _core as core  # noqa: E402
+from mnistcnn._core import DivergedError  # noqa: E402
 
-__all__ = ["core"]
+__all__ = ["DivergedError", "core"]

@@ -64,4 +64,4 @@ _INSTEAD = {"CosineAnnealingLR": "CosineAnnealing(t_max=..., per_step=False)"}
 
 
 def __getattr__(name: str) -> Any:
-    raise missing(__name__, name, _INSTEAD)
+    raise missing(__name__, name, _INSTEAD.get(name, ""))

@@ -23,28 +23,13 @@ if TYPE_CHECKING:
 _EXPORTS = Exports(
     "mnistcnn.study",
     {
-        "comparison": (
-            "Comparison",
-            "compare",
-        ),
+        "comparison": ("Comparison", "compare"),
         "cross_validation": ("cross_validate",),
-        "ensemble": (
-            "Ensemble",
-            "shifted_predictions",
-        ),
-        "log": (
-            "Experiments",
-            "experiments",
-        ),
+        "ensemble": ("Ensemble", "shifted_predictions"),
+        "log": ("Experiments", "experiments"),
         "runner": ("run_trials",),
-        "search": (
-            "Sweep",
-            "sweep",
-        ),
-        "trials": (
-            "Trial",
-            "Trials",
-        ),
+        "search": ("Sweep", "sweep"),
+        "trials": ("Trial", "Trials"),
     },
 )
 __all__ = [*_EXPORTS.names]
@@ -52,7 +37,7 @@ __all__ = [*_EXPORTS.names]
 
 def __getattr__(name: str) -> Any:
     if name not in _EXPORTS.names:
-        raise missing(__name__, name, {})
+        raise missing(__name__, name)
     value = globals()[name] = _EXPORTS.load(name)
     return value
 

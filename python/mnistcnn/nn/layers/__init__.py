@@ -17,18 +17,20 @@ from mnistcnn.nn.layers.activation import (
     Tanh,
 )
 from mnistcnn.nn.layers.arithmetic import Add, Concat, Detach, Multiply, Reciprocal, ScaleShift
-from mnistcnn.nn.layers.base import LAYER_KINDS, Layer
-from mnistcnn.nn.layers.blocks import Branches, Layers, Node, Residual
+from mnistcnn.nn.layers.base import LAYER_KINDS as LAYER_KINDS
+from mnistcnn.nn.layers.base import Layer as Layer
+from mnistcnn.nn.layers.blocks import Branches, Node, Residual
+from mnistcnn.nn.layers.blocks import Layers as Layers
 from mnistcnn.nn.layers.dropout import Dropout, Dropout2d
 from mnistcnn.nn.layers.linear import Conv2d, Linear
 from mnistcnn.nn.layers.normalization import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm
 from mnistcnn.nn.layers.pooling import AdaptiveAvgPool2d, Amax, AvgPool2d, MaxPool2d
 from mnistcnn.nn.layers.shape import Expand, Flatten, Pad, Permute, Reshape, Slice
 
+# The public layers, which `mnistcnn.layers` exports.
 __all__ = [
     "ELU",
     "GELU",
-    "LAYER_KINDS",
     "AdaptiveAvgPool2d",
     "Add",
     "Amax",
@@ -46,9 +48,7 @@ __all__ = [
     "GroupNorm",
     "Hardswish",
     "InstanceNorm2d",
-    "Layer",
     "LayerNorm",
-    "Layers",
     "LeakyReLU",
     "Linear",
     "LogSoftmax",

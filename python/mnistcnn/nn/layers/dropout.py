@@ -9,7 +9,18 @@ from mnistcnn.nn.layers.base import Layer
 
 
 @dataclass(frozen=True)
-class Dropout(Layer):
+class _Dropout(Layer):
+    p: float = 0.5
+    inplace: bool = field(default=False, repr=False, compare=False)
+    _: KW_ONLY
+    always: bool = False
+
+    def fields(self) -> dict[str, Any]:
+        return {"probability": float(self.p), "always": self.always}
+
+
+@dataclass(frozen=True)
+class Dropout(_Dropout):
     """Dropout: set elements to zero with probability ``p`` in training and scale the rest by ``1 / (1 - p)``.
 
     With ``always=True`` it also drops in evaluation, as ``F.dropout(x)`` without ``training=self.training`` does. Each
@@ -32,17 +43,10 @@ class Dropout(Layer):
     """
 
     op: ClassVar[str] = "dropout"
-    p: float = 0.5
-    inplace: bool = field(default=False, repr=False, compare=False)
-    _: KW_ONLY
-    always: bool = False
-
-    def fields(self) -> dict[str, Any]:
-        return {"probability": float(self.p), "always": self.always}
 
 
 @dataclass(frozen=True)
-class Dropout2d(Layer):
+class Dropout2d(_Dropout):
     """Dropout of whole channels: set each to zero with probability ``p`` in training and scale the rest.
 
     The remaining channels are multiplied by ``1 / (1 - p)``. See `Dropout` for ``always``.
@@ -64,10 +68,3 @@ class Dropout2d(Layer):
     """
 
     op: ClassVar[str] = "dropout2d"
-    p: float = 0.5
-    inplace: bool = field(default=False, repr=False, compare=False)
-    _: KW_ONLY
-    always: bool = False
-
-    def fields(self) -> dict[str, Any]:
-        return {"probability": float(self.p), "always": self.always}
