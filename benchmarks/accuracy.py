@@ -1,66 +1,211 @@
-"""Measure the test accuracy of published recipes on MNIST over several seeds; print a table in Markdown.
+"""Train the published networks with their recipes over many seeds; log every trial and print a table in Markdown.
 
-    python benchmarks/accuracy.py              # session7_net, its variants and compact_net, 10 seeds each
-    python benchmarks/accuracy.py --recipes budget_model3 era5_net --seeds 5
+    python benchmarks/accuracy.py --continue --budget 40m         # add the missing seeds for 40 minutes
+    python benchmarks/accuracy.py --seconds                       # measure the time of each recipe, on an idle machine
+    python benchmarks/accuracy.py --table                         # print the table of the stored log, train nothing
+    python benchmarks/accuracy.py --log try.jsonl.gz --recipes budget_model3 --seeds 2 --epochs 1
 
-Each trial evaluates on the test set once, after its last epoch. Trials run in parallel, one per core. Each trial is
-appended to the experiment log.
+Each trial evaluates on the test set once, after its last epoch. Trials run in parallel, one per core. Recipes with the
+fewest trials are trained first. The log is compressed; ``mnistcnn.experiments`` reads it. ``python docs/tables.py`` and
+``python docs/pictures.py accuracy`` make the tables and the figure of the documentation from it.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+import gzip
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import mnistcnn
+from mnistcnn.training.published_recipes import variants
 
-DEFAULT = ("session7_net", "session7_net/rotation", "session7_net/rotation_step", "compact_net")
-FIRST_SEED = {"compact_net": 100}  # seeds that were not used to choose its widths; others start at 0
-HEAD = """| recipe | parameters | epochs | mean ± sd | minimum | seeds | author reports |
-|---|---|---|---|---|---|---|"""
-
-
-def row(name: str, trials: mnistcnn.Trials, recipe: mnistcnn.Recipe) -> str:
-    """Return a row of the table; ``name`` may include a variant: ``session7_net/rotation``."""
-    parameters = mnistcnn.create_model(name.partition("/")[0]).parameter_count
-    reported = recipe.about.accuracy if recipe.about else None
-    author = "-" if reported is None else f"{reported:.2f} %"
-    mean = f"{100 * trials.mean:.2f} ± {100 * trials.sd:.2f} %"
-    minimum = f"{100 * trials.minimum:.2f} %"
-    return f"| {name} | {parameters:,} | {recipe.epochs} | {mean} | {minimum} | {len(trials.accuracies)} | {author} |"
+LOG = Path(__file__).parent / "results" / "accuracy.jsonl.gz"
+SECONDS = Path(__file__).parent / "results" / "seconds.json"
+TIMED_IMAGES = 6_000  # images of the epochs that are timed; the time is extrapolated to the whole training set
+RECIPES = [f"{name}/{variant}" if variant else name for name in mnistcnn.list_models() for variant in variants(name)]
+SEEDS = {"era5_net": 5, "assignment7_model1": 2}  # these take hours; the others are trained with 10 seeds
+FIRST_SEED = {"compact_net": 100}  # seeds that were not used to choose its widths; the others start at 0
+HEAD = (
+    "| recipe | parameters | epochs | training accuracy | test accuracy, mean ± sd | minimum | seeds | author reports |"
+    " seconds |\n|---|---|---|---|---|---|---|---|---|"
+)
 
 
-def table(
-    names: Iterable[str],
-    sets: tuple[mnistcnn.ImageSet, mnistcnn.ImageSet],
-    seeds: int,
-    log: str | None,
-    epochs: int | None = None,
-) -> Iterable[str]:
-    """Yield the lines of the table; each row when its trials have finished."""
-    yield HEAD
+def published(name: str) -> tuple[str, mnistcnn.Recipe]:
+    """Return the network and the recipe of a row; ``name`` may include a variant: ``session7_net/rotation``."""
+    model, _, variant = name.partition("/")
+    return model, mnistcnn.recipe(model, variant or None)
+
+
+def validation_of(recipe: mnistcnn.Recipe) -> float | None:
+    """Return the fraction of the training set that a schedule monitors; None if none does."""
+    return 0.1 if hasattr(recipe.schedule, "monitor") else None
+
+
+def logged(log: Path = LOG) -> dict[str, mnistcnn.Trials]:
+    """Return the trials of the log by row; rows without trials are missing. The number of epochs is not compared."""
+    found: dict[str, mnistcnn.Trials] = {}
+    for trials in mnistcnn.experiments(log) if log.exists() else ():
+        for name in RECIPES:
+            model, recipe = published(name)
+            if trials.setting.model == model and _settings(trials.recipe) == _settings(recipe):
+                found[name] = trials
+    return found
+
+
+def _settings(recipe: mnistcnn.Recipe) -> dict[str, object]:
+    return recipe.replace(seed=0, epochs=1, about=None).to_dict()
+
+
+def logged_seconds(trials: mnistcnn.Trials) -> float:
+    """Return the shortest training time of the trials, which other processes may have prolonged."""
+    return min(history.seconds for history in trials.histories)
+
+
+def measure_seconds(names: Sequence[str], data: str) -> None:
+    """Train two epochs of each recipe on all cores, and store the seconds that a complete run would take."""
+    train_set, _ = mnistcnn.load(data)
+    found = json.loads(SECONDS.read_text("utf-8")) if SECONDS.exists() else {}
     for name in names:
-        model, _, variant = name.partition("/")
-        recipe = mnistcnn.recipe(model, variant or None)
-        recipe = recipe if epochs is None else recipe.replace(epochs=epochs)
-        first = FIRST_SEED.get(name, 0)
-        trials = mnistcnn.run_trials(model, *sets, recipe, range(first, first + seeds), log=log, progress=False)
-        yield row(name, trials, recipe)
+        model, recipe = published(name)
+        part = train_set[:TIMED_IMAGES]
+        history = mnistcnn.train(
+            mnistcnn.create_model(model), part, recipe, epochs=2, validation=validation_of(recipe), progress=False
+        )
+        epoch = min(record.seconds for record in history.epochs) * len(train_set) / len(part)
+        found[name] = round(recipe.epochs * epoch, 1)
+        print(f"{name}: {found[name]} s", flush=True)
+    SECONDS.write_text(json.dumps({name: found[name] for name in RECIPES if name in found}, indent=1) + "\n", "utf-8")
+
+
+def stored_seconds() -> dict[str, float]:
+    """Return the seconds of a run by row, as `measure_seconds` stored them."""
+    return json.loads(SECONDS.read_text("utf-8")) if SECONDS.exists() else {}
+
+
+def row(name: str, trials: mnistcnn.Trials, seconds: float | None) -> str:
+    """Return a row of the table."""
+    reported = published(name)[1].about
+    author = f"{reported.accuracy:.2f} %" if reported and reported.accuracy else "-"
+    spread = "" if math.isnan(trials.sd) else f" ± {100 * trials.sd:.2f}"
+    cells = [
+        name,
+        f"{trials.setting.parameters:,}",
+        str(trials.recipe.epochs),
+        f"{100 * trials.train_accuracy:.2f} %",
+        f"{100 * trials.mean:.2f}{spread} %",
+        f"{100 * trials.minimum:.2f} %",
+        str(len(trials.accuracies)),
+        author,
+        "-" if seconds is None else f"{seconds:.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def table(found: dict[str, mnistcnn.Trials]) -> str:
+    """Return the table of all rows that have trials."""
+    seconds = stored_seconds()
+    return "\n".join([HEAD, *(row(name, found[name], seconds.get(name)) for name in RECIPES if name in found)])
+
+
+def missing(name: str, found: dict[str, mnistcnn.Trials], seeds: int | None) -> list[int]:
+    """Return the seeds of a row that have no trial yet."""
+    first = FIRST_SEED.get(name, 0)
+    done = {trial.seed for trial in found[name]} if name in found else set()
+    return [seed for seed in range(first, first + (seeds or SEEDS.get(name, 10))) if seed not in done]
+
+
+def choose(
+    names: Sequence[str], found: dict[str, mnistcnn.Trials], seeds: int | None, seconds_left: float
+) -> tuple[str, list[int]] | None:
+    """Return the row with the fewest trials whose next trials fit into the time left, and the seeds to train."""
+    together = len(os.sched_getaffinity(0))
+    fitting = [
+        name
+        for name in names
+        if missing(name, found, seeds) and (name not in found or logged_seconds(found[name]) < seconds_left)
+    ]
+    if not fitting or seconds_left <= 0:
+        return None
+    name = min(fitting, key=lambda name: len(found[name]) if name in found else 0)
+    return name, missing(name, found, seeds)[:together]
+
+
+def working_copy(log: Path) -> Path:
+    """Return an uncompressed copy of the log, with the trials of an earlier copy that an interruption left behind."""
+    copy = log.with_suffix("") if log.suffix == ".gz" else log
+    if copy != log:
+        stored = gzip.decompress(log.read_bytes()).splitlines() if log.exists() else []
+        left = copy.read_bytes().splitlines() if copy.exists() else []
+        lines = dict.fromkeys([*stored, *left])
+        copy.write_bytes(b"".join(line + b"\n" for line in lines))
+    return copy
+
+
+def store(copy: Path, log: Path) -> None:
+    """Compress the copy into the log. The same trials give the same bytes."""
+    if copy != log:
+        part = log.with_name(log.name + ".part")
+        part.write_bytes(gzip.compress(copy.read_bytes(), mtime=0))
+        part.replace(log)
+
+
+def seconds_from(text: str) -> float:
+    """Return the seconds of a duration such as 90s, 40m or 2h."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"a duration must look like 90s, 40m or 2h, got {text!r}")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Train the missing trials until none is left or the budget is spent."""
+    train_set, test_set = (images[: options.images] for images in mnistcnn.load(options.data))
+    deadline = time.monotonic() + options.budget
+    copy = working_copy(options.log)
+    while (chosen := choose(options.recipes, logged(copy), options.seeds, deadline - time.monotonic())) is not None:
+        name, seeds = chosen
+        model, recipe = published(name)
+        recipe = recipe if options.epochs is None else recipe.replace(epochs=options.epochs)
+        trials = mnistcnn.run_trials(
+            model, train_set, test_set, recipe, seeds, validation=validation_of(recipe), log=copy, progress=False
+        )
+        store(copy, options.log)
+        if trials.unfinished:
+            break
+        print(f"{name}: {trials.headline()}", flush=True)
+    if copy != options.log:
+        copy.unlink()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipes", nargs="+", default=DEFAULT, metavar="NETWORK[/VARIANT]")
-    parser.add_argument("--seeds", type=int, default=10, help="number of seeds")
+    parser.add_argument("--recipes", nargs="+", default=RECIPES, choices=RECIPES, metavar="NETWORK[/VARIANT]")
+    parser.add_argument("--seeds", type=int, help="number of seeds; default: 10, fewer for the two largest networks")
+    parser.add_argument("--budget", type=seconds_from, default=math.inf, help="start no trial that ends later: 40m")
+    parser.add_argument("--continue", dest="resume", action="store_true", help="add trials to the log if it exists")
+    parser.add_argument("--seconds", action="store_true", help="measure the time of each recipe instead")
+    parser.add_argument("--table", action="store_true", help="print the table of the log and train nothing")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's number, for a quick try")
     parser.add_argument("--images", type=int, help="train and test on this many images only, for a quick try")
     parser.add_argument("--data", default="mnist", choices=("mnist", "digits"))
-    parser.add_argument("--log", default="experiments.jsonl")
+    parser.add_argument("--log", type=Path, default=LOG, help="a .jsonl or .jsonl.gz file; default: %(default)s")
     options = parser.parse_args()
-    train_set, test_set = mnistcnn.load(options.data)
-    sets = (train_set[: options.images], test_set[: options.images])
-    for line in table(options.recipes, sets, options.seeds, options.log, options.epochs):
-        print(line, flush=True)
+    if options.log == LOG and (options.images or options.epochs or options.data != "mnist"):
+        parser.error("quick tries need a log of their own: pass --log FILE")
+    if options.seconds:
+        measure_seconds(options.recipes, options.data)
+    elif not options.table:
+        if options.log.exists() and not options.resume:
+            parser.error(f"{options.log} exists; pass --continue to add trials, or --log FILE for another log")
+        measure(options)
+    print(table(logged(options.log)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Run all benchmarks and write their tables in Markdown to benchmarks/results. Takes about 15 minutes on two cores.
 
-    python benchmarks/all.py            # all except gpu and accuracy
+    python benchmarks/all.py            # all except gpu
     python benchmarks/all.py epoch gpu  # only these
 
 If a command fails, its table is left unchanged. Run it on an idle machine; each table states the load by other
@@ -39,9 +39,8 @@ TABLES: dict[str, list[list[str]]] = {
     ],
     "memory": [_script("memory")],
     "gpu": [_script("gpu")],
-    "accuracy": [_script("accuracy")],
 }
-LONG = ("gpu", "accuracy")  # only on request: need a GPU, take an hour
+ON_REQUEST = ("gpu",)  # needs a GPU
 
 
 def make(name: str) -> bool:
@@ -64,9 +63,9 @@ def make(name: str) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "tables", nargs="*", metavar="TABLE", help=f"any of {', '.join(TABLES)}; default: all except gpu and accuracy"
+        "tables", nargs="*", metavar="TABLE", help=f"any of {', '.join(TABLES)}; default: all except gpu"
     )
-    wanted = parser.parse_args().tables or [name for name in TABLES if name not in LONG]
+    wanted = parser.parse_args().tables or [name for name in TABLES if name not in ON_REQUEST]
     unknown = sorted(set(wanted) - set(TABLES))
     if unknown:
         parser.error(f"there is no table {', '.join(unknown)}; choose from {', '.join(TABLES)}")

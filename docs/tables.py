@@ -3,8 +3,9 @@
     python docs/tables.py           # update the tables
     python docs/tables.py --check   # list the pages whose tables are outdated, and fail if there are any
 
-The tables of networks, recipes, layers and commands are generated from the package, those of accuracy and speed from
-the files in ``benchmarks/results``. If a results file is missing, its table is left unchanged.
+The tables of networks, recipes, layers and commands are generated from the package, those of accuracy from the log of
+``benchmarks/accuracy.py``, those of speed from the other files in ``benchmarks/results``. If a results file is missing,
+its table is left unchanged.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from mnistcnn.nn.zoo import Citation, published_network
 from mnistcnn.training.published_recipes import variants
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "benchmarks"))
+
+import accuracy
+
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MARKED = re.compile(r"(<!-- (\w+): begin -->\n).*?(<!-- \2: end -->)", re.DOTALL)
@@ -42,14 +47,24 @@ def zoo_table() -> str:
         model = mnistcnn.create_model(name)
         summary = model.summary()
         about = mnistcnn.recipe(name).about
-        accuracy = about.accuracy if about else None
-        reported = "" if accuracy is None else f"{accuracy:.2f} %"
-        field = str(summary.receptive_field)
-        description = published_network(name).description
-        rows.append(
-            [f"`{name}`", description, f"{model.parameter_count:,}", field, model.outputs.replace("_", "-"), reported]
-        )
-    return table("name|description|parameters|receptive field|outputs|author reports", rows)
+        reported = f"{about.accuracy:.2f} %" if about and about.accuracy else ""
+        found = trials_of().get(name)
+        measured = f"{percent(found)} ({len(found.accuracies)} seeds)" if found else ""
+        field, outputs = str(summary.receptive_field), model.outputs.replace("_", "-")
+        rows.append([f"[`{name}`](#{name})", f"{model.parameter_count:,}", field, outputs, reported, measured])
+    return table("name|parameters|receptive field|outputs|author reports|measured", rows)
+
+
+@cache
+def trials_of() -> dict[str, mnistcnn.Trials]:
+    """Return the logged trials by recipe, such as ``session7_net/rotation``, in the order of the zoo."""
+    found = accuracy.logged()
+    return {name: found[name] for name in accuracy.RECIPES if name in found}
+
+
+def percent(trials: mnistcnn.Trials) -> str:
+    """Return mean and standard deviation of the test accuracy."""
+    return f"{100 * trials.mean:.2f} ± {100 * trials.sd:.2f} %" if len(trials) > 1 else f"{100 * trials.mean:.2f} %"
 
 
 def networks() -> str:
@@ -59,9 +74,21 @@ def networks() -> str:
         network = published_network(name)
         code = pytorch_code(mnistcnn.create_model(name))
         sections.append(
-            f"### {name}\n\n{network.description}\n\nSource: {cited(network.citation)}.\n\n```python\n{code}\n```\n"
+            f"### {name}\n\n{network.description}\n\n{measurements(name)}Source: {cited(network.citation)}.\n\n"
+            f"```python\n{code}\n```\n"
         )
     return "\n".join(sections)
+
+
+def measurements(name: str) -> str:
+    """Return a paragraph with the measured accuracies of a network; an empty text without trials."""
+    parts = []
+    for row, trials in trials_of().items():
+        network, _, variant = row.partition("/")
+        if network == name:
+            recipe = f" with the recipe `{variant}`" if variant else ""
+            parts.append(f"{percent(trials)} over {len(trials.accuracies)} seeds{recipe}")
+    return f"Measured test accuracy: {', '.join(parts)}.\n\n" if parts else ""
 
 
 def cited(citation: Citation) -> str:
@@ -124,6 +151,23 @@ def last_table(name: str) -> str | None:
     return str(tables[-1]) if tables else None
 
 
+def small_networks() -> str | None:
+    """Return the accuracies of the networks with fewer than 8,000 parameters; None without a log."""
+    rows = []
+    for name, trials in trials_of().items():
+        if trials.setting.parameters < 8000:
+            about = accuracy.published(name)[1].about
+            reported = f"{about.accuracy:.2f} %" if about and about.accuracy else "-"
+            seeds, minimum = str(len(trials.accuracies)), f"{100 * trials.minimum:.2f} %"
+            rows.append([name, f"{trials.setting.parameters:,}", percent(trials), minimum, seeds, reported])
+    return table("recipe|parameters|test accuracy, mean ± sd|minimum|seeds|author reports", rows) if rows else None
+
+
+def all_accuracies() -> str | None:
+    """Return the accuracies of all published networks and recipes; None without a log."""
+    return accuracy.table(trials_of()) + "\n" if trials_of() else None
+
+
 def measured(name: str) -> Callable[[], str | None]:
     """Return a function that reads the last table of a results file."""
     return lambda: last_table(name)
@@ -159,33 +203,30 @@ def row_of(name: str, text: str) -> dict[str, str]:
 
 def headline() -> str | None:
     """Return the table of the main figures of session7_net, from the results of ``accuracy.py`` and ``epoch.py``."""
-    accuracies, epochs = last_table("accuracy"), last_table("epoch")
-    if accuracies is None or epochs is None:
+    epochs, found = last_table("epoch"), trials_of()
+    names = ("session7_net", "session7_net/rotation_step", "compact_net")
+    if epochs is None or any(name not in found for name in names):
         return None
-    plain = row_of("session7_net", accuracies)
-    rotated = row_of("session7_net/rotation_step", accuracies)
-    compact = row_of("compact_net", accuracies)
+    plain, rotated, compact = (found[name] for name in names)
+    reported = [f"{accuracy.published(name)[1].about.accuracy:.2f} %" for name in names[:2]]
     times = {label: float(cell) for label, cell in row_of("session7_net", epochs).items()
              if label.startswith(("torch", "mnistcnn")) and cell}  # fmt: skip
     ours = times["mnistcnn lanes"]
     fastest = min((label for label in times if label.startswith("torch")), key=times.__getitem__)
     rows = [
-        [f"one run: {plain['epochs']} epochs of 60,000 images", f"{float(plain['epochs']) * ours:.0f} s of training"],
+        [f"one run: {plain.recipe.epochs} epochs of 60,000 images", f"{plain.recipe.epochs * ours:.0f} s of training"],
         [
             "one epoch, compared with the fastest PyTorch variant",
             f"{ours:.2f} s; {fastest} takes {times[fastest]:.2f} s ({times[fastest] / ours:.1f} x)",
         ],
         [
-            f"test accuracy over {plain['seeds']} seeds",
-            f"{plain['mean ± sd']}; the author reports {plain['author reports']}",
+            f"test accuracy over {len(plain.accuracies)} seeds",
+            f"{percent(plain)}; the author reports {reported[0]}",
         ],
+        ["the same with the recipe `rotation_step`", f"{percent(rotated)}; the author reports {reported[1]}"],
         [
-            "the same with the recipe `rotation_step`",
-            f"{rotated['mean ± sd']}; the author reports {rotated['author reports']}",
-        ],
-        [
-            f"`compact_net` ({compact['parameters']} parameters), {compact['seeds']} seeds",
-            f"{compact['mean ± sd']}, minimum {compact['minimum']}",
+            f"`compact_net` ({compact.setting.parameters:,} parameters), {len(compact.accuracies)} seeds",
+            f"{percent(compact)}, minimum {100 * compact.minimum:.2f} %",
         ],
         ["two runs with the same seed", "bit-identical weights, for any number of threads, on AVX2 and AVX-512"],
     ]
@@ -199,7 +240,8 @@ BLOCKS: dict[str, Callable[[], str | None]] = {
     "recipes": recipes_table,
     "layers": layers_table,
     "commands": commands_table,
-    "accuracy": measured("accuracy"),
+    "accuracy": small_networks,
+    "all_accuracies": all_accuracies,
     "speed": speed_table,
     "prediction": measured("predict"),
     "user_loop": measured("user_loop"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gzip
 import importlib
 import json
 import os
@@ -158,3 +159,83 @@ def test_gradient_error(monkeypatch: pytest.MonkeyPatch):
     assert all(line[2] == "0" and 1e-9 < float(line[3]) <= float(line[4]) < module.FAR for line in lines)
     with pytest.raises(ValueError, match="has dropout"):
         module.errors("budget_model2", 0, 3)
+
+
+@pytest.fixture
+def accuracy(monkeypatch: pytest.MonkeyPatch):
+    return _module("accuracy", monkeypatch)
+
+
+def _measure(accuracy, monkeypatch: pytest.MonkeyPatch, log: Path, *options: str) -> None:
+    small = ["--data", "digits", "--images", "300", "--epochs", "1", "--recipes", "budget_model3", "budget_model1"]
+    monkeypatch.setattr(sys, "argv", ["accuracy.py", "--log", str(log), *small, *options])
+    accuracy.main()
+
+
+def test_accuracy_adds_the_missing_seeds(accuracy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    log = tmp_path / "log.jsonl.gz"
+    monkeypatch.setattr(accuracy, "SEEDS", {"budget_model1": 1})
+    monkeypatch.setattr(accuracy, "FIRST_SEED", {"budget_model3": 7})
+    _measure(accuracy, monkeypatch, log, "--seeds", "1")
+    found = accuracy.logged(log)
+    assert {name: trials.seeds for name, trials in found.items()} == {"budget_model3": (7,), "budget_model1": (0,)}
+    first = capsys.readouterr().out
+    assert first.count("(1 seed, last epoch)") == 2
+    _measure(accuracy, monkeypatch, log, "--continue", "--seeds", "3")
+    found = accuracy.logged(log)
+    assert {name: sorted(trials.seeds) for name, trials in found.items()} == {
+        "budget_model3": [7, 8, 9],
+        "budget_model1": [0, 1, 2],
+    }
+    assert all(trials.setting.validation == 0.1 for trials in found.values())
+    assert accuracy.table(found) in capsys.readouterr().out
+    assert sorted(tmp_path.iterdir()) == [log]  # no uncompressed copy is left
+    before = log.read_bytes()
+    _measure(accuracy, monkeypatch, log, "--continue", "--seeds", "3")
+    assert log.read_bytes() == before
+
+
+def test_accuracy_keeps_trials_that_an_interruption_left_uncompressed(
+    accuracy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    log = tmp_path / "log.jsonl.gz"
+    _measure(accuracy, monkeypatch, log, "--seeds", "1")
+    both = gzip.decompress(log.read_bytes()).splitlines(keepends=True)
+    log.write_bytes(gzip.compress(both[0]))
+    log.with_suffix("").write_bytes(both[1])
+    assert accuracy.working_copy(log).read_bytes() == b"".join(both)
+
+
+def test_accuracy_starts_no_trial_beyond_its_budget(accuracy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    log = tmp_path / "log.jsonl.gz"
+    _measure(accuracy, monkeypatch, log, "--budget", "0s")
+    assert accuracy.logged(log) == {}
+    assert [accuracy.seconds_from(text) for text in ("90s", "40m", "1.5h")] == [90, 2400, 5400]
+    with pytest.raises(SystemExit):
+        _measure(accuracy, monkeypatch, log, "--budget", "40 minutes")
+    _measure(accuracy, monkeypatch, log, "--seeds", "1")
+    found = accuracy.logged(log)
+    assert accuracy.choose(["budget_model1"], found, 2, 1e-9) is None  # the first trial took longer
+    assert accuracy.choose(["budget_model1"], found, 2, 1e9) == ("budget_model1", [1])
+    assert accuracy.choose(["budget_model1", "budget_model2"], found, 2, 1e-9)[0] == "budget_model2"  # no trial yet
+
+
+def test_accuracy_stores_the_seconds_of_a_run(accuracy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(accuracy, "SECONDS", tmp_path / "seconds.json")
+    monkeypatch.setattr(accuracy, "TIMED_IMAGES", 300)
+    _measure(accuracy, monkeypatch, tmp_path / "none.jsonl.gz", "--seconds")
+    assert sorted(accuracy.stored_seconds()) == ["budget_model1", "budget_model3"]
+    assert min(accuracy.stored_seconds().values()) > 0
+
+
+def test_accuracy_refuses_an_existing_log_and_quick_tries_in_the_stored_one(
+    accuracy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    log = tmp_path / "log.jsonl.gz"
+    log.write_bytes(gzip.compress(b""))
+    with pytest.raises(SystemExit):
+        _measure(accuracy, monkeypatch, log)
+    assert "--continue" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        _measure(accuracy, monkeypatch, accuracy.LOG, "--continue")
+    assert "--log FILE" in capsys.readouterr().err

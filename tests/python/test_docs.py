@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot
 import pytest
 import torch
 
@@ -68,9 +69,22 @@ def test_tables_are_current(monkeypatch: pytest.MonkeyPatch):
     assert not old, f"outdated, run python docs/tables.py: {old}"
     marked = {name for page in tables.PAGES for _, name, _ in tables.MARKED.findall(page.read_text("utf-8"))}
     assert marked == set(tables.BLOCKS)
-    assert tables.renewed("<!-- zoo: begin -->\nold\n<!-- zoo: end -->").count("| `") == len(mnistcnn.list_models())
+    assert tables.renewed("<!-- zoo: begin -->\nold\n<!-- zoo: end -->").count("| [`") == len(mnistcnn.list_models())
     with pytest.raises(ValueError, match="no table 'zoom'"):
         tables.renewed("<!-- zoom: begin -->\n<!-- zoom: end -->")
+
+
+def test_figure_of_accuracies_is_current(monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("PIL")
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    script = importlib.import_module("accuracy_figure")
+    values = script.shown()
+    assert script.stored_digest() == script.digest(values), "outdated, run python docs/accuracy_figure.py"
+    name, (accuracies, reported) = next(iter(values.items()))
+    assert script.digest({**values, name: (accuracies[1:], reported)}) != script.digest(values)
+    drawn = script.figure(values)
+    assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == list(values)
+    matplotlib.pyplot.close(drawn)
 
 
 @pytest.mark.parametrize("name", mnistcnn.list_models())

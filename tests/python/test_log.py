@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import gzip
 import json
 import os
 import subprocess
@@ -136,6 +137,12 @@ from mnistcnn.study.log import append
 for number in range(40):
     append(Path(sys.argv[2]), made_setting("m" * 3000), made_trial(int(sys.argv[3]) * 100 + number, 0.99))
 """
+
+
+def test_compressed_log_is_read(log: Path):
+    compressed = log.with_suffix(".jsonl.gz")
+    compressed.write_bytes(gzip.compress(log.read_bytes()))
+    assert mnistcnn.experiments(compressed).to_dicts() == mnistcnn.experiments(log).to_dicts()
 
 
 def test_concurrent_writers_do_not_interleave(tmp_path: Path):

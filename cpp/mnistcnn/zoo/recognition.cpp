@@ -22,7 +22,10 @@ Definition recognition_cnn(std::int64_t classes) {
 
 std::vector<Entry> recognition_entries() {
   const Citation citation{.project = "Digit recognition"};
-  return {{"recognition_cnn", "Two convolutions and three linear layers, 3.3 million parameters; outputs logits.",
+  return {{"recognition_cnn",
+           "Two 3x3 convolutions of 32 and 64 channels, each with ReLU and a pool, and three linear layers; outputs "
+           "logits. "
+           "The first linear layer holds 3,137,000 of its 3,256,926 parameters.",
            citation, recognition_cnn}};
 }
 

@@ -52,7 +52,7 @@ class PublishedNetwork:
     name
         Name that `create_model` takes.
     description
-        Description in one sentence.
+        Description in two sentences: the architecture, and how it differs from other networks.
     citation
         Source of the network.
     normalization

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import json
 import os
 import warnings
@@ -88,12 +89,13 @@ def _is_at(path: Path, handle: int) -> bool:
 
 
 def read(path: Path) -> list[tuple[Setting, Trial]]:
-    """Return the trials of a log, oldest first. Skip unreadable lines with a warning."""
+    """Return the trials of a log, oldest first, also of a compressed one (.gz). Skip invalid lines with a warning."""
     _check_not_directory(path)
     if not path.exists():
         raise FileNotFoundError(f"experiment log {path} does not exist; mnistcnn.run_trials writes one")
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     found = []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+    for number, line in enumerate(content.split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -158,8 +160,8 @@ def experiments(path: str | Path | None = None) -> Experiments:
     Parameters
     ----------
     path
-        Log written by `mnistcnn.run_trials` or `mnistcnn.cross_validate`. Default: None, which reads
-        ``experiments.jsonl`` in the current directory.
+        Log written by `mnistcnn.run_trials` or `mnistcnn.cross_validate`, also compressed by gzip (``.jsonl.gz``).
+        Default: None, which reads ``experiments.jsonl`` in the current directory.
 
     Returns
     -------
