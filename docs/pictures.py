@@ -36,7 +36,7 @@ def montage(history: mnistcnn.History, result: mnistcnn.TestResult, model: mnist
     """Return a figure with curves on the left, misclassified images and their Grad-CAM maps on the right."""
     figure = plt.figure(figsize=(13, 6), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=[1.1, 1])
-    mnistcnn.plot.curves(history, axes=left.subplots(2, 2).ravel(), evaluated="Test")
+    mnistcnn.plot.curves(history, axes=left.subplots(2, 1), evaluated="Test")
     above, below = right.subplots(2, 1, height_ratios=[1.35, 1])
     mnistcnn.plot.mistakes(result, data, count=10, ax=above, title=f"Mistakes (accuracy {result.accuracy:.2%})")
     wrong = [each.index for each in result.mistakes[:6]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from mnistcnn import History
 from mnistcnn.callbacks import EpochRecord
 history = History("net", 0, [EpochRecord(1, .5, .8, .4, .9, .01, 1.), EpochRecord(2, .3, .9, .2, .95, .01, 1.)])
 """
-LAST, FIRST, KEPT, AGAIN, OWN, SHOWN, SVG = range(1, 8)
+LAST, FIRST, KEPT, AGAIN, OWN, SHOWN, TWO, SVG = range(1, 9)
 CELLS = [
     BEGIN,
     "mnistcnn.plot.curves(history)",
@@ -28,6 +30,7 @@ CELLS = [
     "kept",
     "from matplotlib import pyplot as plt\n_, ax = plt.subplots()\nmnistcnn.plot.trials({'a': [0.9, 0.91]}, ax=ax)",
     "mnistcnn.plot.trials({'a': [0.9, 0.91]})\nplt.show()",
+    "mnistcnn.plot.curves(history)\nmnistcnn.plot.trials({'a': [0.9, 0.91]})",
     "%config InlineBackend.figure_formats = ['svg']\nmnistcnn.plot.trials({'a': [0.9, 0.91]})",
 ]
 TRAINED = [
@@ -66,6 +69,12 @@ def site_directory() -> Path:
     return Path(mnistcnn.__file__).parents[1]
 
 
+def widths(outputs: list[Any]) -> list[int]:
+    """Return the widths of the PNG images in pixels, in the order of the outputs."""
+    pngs = [base64.b64decode(each["data"]["image/png"]) for each in outputs if "image/png" in each.get("data", {})]
+    return [struct.unpack(">I", png[16:20])[0] for png in pngs]
+
+
 def images(outputs: list[Any], kind: str = "image/png") -> int:
     return sum(kind in output.get("data", {}) for output in outputs)
 
@@ -81,6 +90,9 @@ def test_notebook_displays_a_figure_once(run: Any):
     }
     assert images(shown[OWN]) == 1
     assert images(shown[SHOWN]) == 1
+    curves, trials = *widths(shown[LAST]), *widths(shown[SHOWN])
+    assert curves != trials
+    assert widths(shown[TWO]) == [curves, trials]  # in the order of the calls
     assert (images(shown[SVG], "image/svg+xml"), images(shown[SVG])) == (1, 0)
 
 

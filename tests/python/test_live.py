@@ -52,15 +52,15 @@ def test_outside_of_notebooks_it_only_collects_records():
     assert [each.epoch for each in curves.records] == [1, 2, 3]
 
 
-@pytest.mark.parametrize(("validated", "panels"), [(True, 4), (False, 2)])
-def test_figure(validated: bool, panels: int):
+@pytest.mark.parametrize(("validated", "lines"), [(True, 2), (False, 1)])
+def test_figure(validated: bool, lines: int):
     curves = LiveCurves()
     for epoch in range(1, 6):
         curves.on_epoch(record(epoch, validated))
     axes = curves.figure().axes
-    assert len(axes) == panels
+    assert [len(ax.lines) for ax in axes] == [lines, lines]
     for ax in axes:
-        assert ax.lines[0].get_xdata().tolist() == [1, 2, 3, 4, 5]
+        assert [line.get_xdata().tolist() for line in ax.lines] == [[1, 2, 3, 4, 5]] * lines
 
 
 def test_epochs_that_pass_quickly_are_drawn_once_at_the_end(notebook: Display, monkeypatch: pytest.MonkeyPatch):

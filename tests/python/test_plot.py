@@ -18,7 +18,6 @@ from mnistcnn.callbacks import EpochRecord
 from studies import made_setting, made_trials
 
 matplotlib = pytest.importorskip("matplotlib")
-TITLES = ["Training loss", "Training accuracy", "Validation loss", "Validation accuracy"]
 
 
 @pytest.fixture(scope="module")
@@ -127,56 +126,94 @@ def values(ax: Any, line: int = 0) -> list[float]:
     return ax.lines[line].get_ydata().tolist()
 
 
-def test_curves_draws_four_panels():
+def test_curves_draw_training_and_validation_on_the_same_axes():
     figure = mnistcnn.plot.curves(history())
     assert isinstance(figure, matplotlib.figure.Figure)
-    assert [ax.get_title() for ax in figure.axes] == TITLES
-    loss, accuracy, validation_loss, validation_accuracy = figure.axes
-    assert values(loss) == history().column("train_loss").tolist()
-    assert values(accuracy) == (100 * history().column("train_accuracy")).tolist()
-    assert values(validation_loss) == history().column("validation_loss").tolist()
-    assert values(validation_accuracy) == (100 * history().column("validation_accuracy")).tolist()
-    assert [ax.get_ylabel() for ax in figure.axes] == ["loss", "accuracy (%)"] * 2
-    assert [ax.get_xlabel() for ax in figure.axes] == ["", "", "epoch", "epoch"]
-    assert accuracy.texts[0].get_text() == "94.00 %"
+    assert [ax.get_title() for ax in figure.axes] == ["Loss", "Accuracy"]
+    loss, accuracy = figure.axes
+    assert values(loss, 0) == history().column("train_loss").tolist()
+    assert values(loss, 1) == history().column("validation_loss").tolist()
+    assert values(accuracy, 0) == (100 * history().column("train_accuracy")).tolist()
+    assert values(accuracy, 1) == (100 * history().column("validation_accuracy")).tolist()
+    assert [ax.get_ylabel() for ax in figure.axes] == ["loss", "accuracy (%)"]
+    assert [ax.get_xlabel() for ax in figure.axes] == ["epoch", "epoch"]
+    assert [line.get_linestyle() for line in loss.lines] == ["--", "-"]
+    assert legend_texts(loss) == ["Training 0.3000", "Validation 0.1600"]
+    assert legend_texts(accuracy) == ["Training 94.00 %", "Validation 96.00 %"]
     figure.canvas.draw()
 
 
 def test_curves_of_several_histories_have_a_legend():
     figure = mnistcnn.plot.curves([history(1), history(2, epochs=3)])
-    assert all(len(ax.lines) == 2 for ax in figure.axes)
-    assert values(figure.axes[0], 1) == history(2, epochs=3).column("train_loss").tolist()
-    names = [text.get_text() for legend in _legends(figure) for text in legend.get_texts()]
-    assert names == ["session7_net, seed 1", "session7_net, seed 2"]
-    colours = {line.get_color() for line in figure.axes[0].lines}
-    assert len(colours) == 2
+    assert all(len(ax.lines) == 4 for ax in figure.axes)
+    assert values(figure.axes[0], 2) == history(2, epochs=3).column("train_loss").tolist()
+    assert run_names(figure) == ["session7_net, training seed 1", "session7_net, training seed 2"]
+    first, first_validation, second, second_validation = (line.get_color() for line in figure.axes[0].lines)
+    assert first == first_validation != second == second_validation
     figure.canvas.draw()
+
+
+def test_curves_number_runs_of_the_same_training_seed():
+    figure = mnistcnn.plot.curves([history(0), history(0), history(2)], band=False)
+    assert run_names(figure) == [
+        "session7_net, training seed 0, run 1",
+        "session7_net, training seed 0, run 2",
+        "session7_net, training seed 2",
+    ]
+
+
+def test_curves_with_and_without_validation():
+    figure = mnistcnn.plot.curves([history(1), history(2, validated=False)])
+    assert [len(ax.lines) for ax in figure.axes] == [3, 3]
+    assert run_names(figure) == ["session7_net, training seed 1", "session7_net, training seed 2"]
+
+
+@pytest.mark.parametrize(("first_loss", "hidden"), [(9.0, True), (0.8, False), (float("nan"), False)])
+def test_curves_leave_an_extreme_first_epoch_outside_of_the_axes(first_loss: float, hidden: bool):
+    losses = [first_loss, 0.6, 0.4, 0.3]
+    records = [EpochRecord(epoch, loss, 0.9, 0.5, 0.9, 0.01, 1.0) for epoch, loss in enumerate(losses, start=1)]
+    loss = plot.curves(History("net", 0, records)).axes[0]
+    low, high = loss.get_ylim()
+    assert low < 0.3 < 0.6 < high
+    assert (high < first_loss) == hidden
+    assert len(loss.collections) == hidden  # a triangle at the edge
+    np.testing.assert_equal(values(loss), losses)
+
+
+def test_curves_of_three_epochs_show_the_first_epoch():
+    records = [EpochRecord(epoch, loss, 0.9, 0.3, 0.9, 0.01, 1.0) for epoch, loss in enumerate((9.0, 0.4, 0.3), 1)]
+    assert plot.curves(History("net", 0, records)).axes[0].get_ylim()[1] > 9
+
+
+def legend_texts(ax: Any) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def run_names(figure: Any, evaluated: str = "Validation") -> list[str]:
+    """Return the names of the runs in the legend of a figure; after them it has the two line styles."""
+    (legend,) = _legends(figure)
+    *names, training, validation = (text.get_text() for text in legend.get_texts())
+    assert (training, validation) == ("Training", evaluated)
+    return names
 
 
 def _legends(figure: Any) -> list[Any]:
     return [*figure.legends, *(ax.get_legend() for ax in figure.axes if ax.get_legend())]
 
 
-def test_curves_without_validation_have_one_row():
+def test_curves_without_validation_have_one_line():
     figure = mnistcnn.plot.curves(history(validated=False))
     assert [ax.get_title() for ax in figure.axes] == ["Training loss", "Training accuracy"]
     assert [ax.get_xlabel() for ax in figure.axes] == ["epoch", "epoch"]
-    figure.canvas.draw()
-
-
-def test_curves_without_validation_note_it_in_given_axes():
-    figure = mnistcnn.plot.curves(history(validated=False), figure=matplotlib.figure.Figure())
-    assert [ax.get_title() for ax in figure.axes] == ["Training loss", "Training accuracy"]
-    figure = matplotlib.figure.Figure()
-    mnistcnn.plot.curves(history(validated=False), axes=figure.subplots(2, 2))
-    assert [ax.texts[0].get_text() for ax in figure.axes[2:]] == ["no validation set"] * 2
+    assert [len(ax.lines) for ax in figure.axes] == [1, 1]
+    assert figure.axes[0].lines[0].get_linestyle() == "-"
     figure.canvas.draw()
 
 
 def test_curves_of_one_epoch_in_a_given_figure():
     figure = matplotlib.figure.Figure()
     assert mnistcnn.plot.curves(history(epochs=1), figure=figure) is figure
-    assert len(figure.axes) == 4
+    assert len(figure.axes) == 2
     figure.savefig(__import__("io").BytesIO())
 
 
@@ -189,14 +226,15 @@ def test_curves_without_epochs_raise():
 def test_curves_of_three_seeds_are_mean_and_standard_deviation():
     figure = plot.curves([history(1), history(2), history(4)])
     loss = figure.axes[0]
-    assert len(loss.lines) == 1
+    assert len(loss.lines) == 2
     runs = np.stack([history(seed).column("train_loss") for seed in (1, 2, 4)])
     np.testing.assert_allclose(values(loss), runs.mean(0))
     edges = loss.collections[0].get_paths()[0].vertices
     assert edges[:, 1].max() == pytest.approx((runs.mean(0) + runs.std(0, ddof=1)).max())
     assert edges[:, 1].min() == pytest.approx((runs.mean(0) - runs.std(0, ddof=1)).min())
-    assert len(plot.curves([history(1), history(2), history(4)], band=False).axes[0].lines) == 3
-    assert len(plot.curves([history(1), history(2)], band=True).axes[0].lines) == 1
+    assert loss.get_legend().get_title().get_text() == "session7_net, mean ± sd of 3"
+    assert len(plot.curves([history(1), history(2), history(4)], band=False).axes[0].lines) == 6
+    assert len(plot.curves([history(1), history(2)], band=True).axes[0].lines) == 2
 
 
 def test_curves_group_trials_by_recipe():
@@ -226,19 +264,22 @@ def test_labels_of_points_are_inside_the_axes():
 def test_curves_accepts_a_mapping_of_names():
     trials = SimpleNamespace(histories=(history(1), history(2), history(3)))
     figure = plot.curves({"plain": history(1), "many": trials}, evaluated="Test")
-    names = [text.get_text() for legend in _legends(figure) for text in legend.get_texts()]
-    assert names == ["plain", "many, mean ± sd of 3"]
-    assert [ax.get_title() for ax in figure.axes] == [title.replace("Validation", "Test") for title in TITLES]
+    assert run_names(figure, "Test") == ["plain", "many, mean ± sd of 3"]
 
 
 def test_curves_in_given_axes():
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(2, 2)
+    figure, axes = plt.subplots(1, 2)
     assert plot.curves([history(1), history(2)], axes=axes) is figure
-    assert all(len(ax.lines) == 2 for ax in axes.ravel())
-    with pytest.raises(ValueError, match="axes must be four axes, got 2"):
-        plot.curves(history(), axes=axes[0])
+    assert all(len(ax.lines) == 4 for ax in axes)
+    assert not figure.legends  # it could overlap other axes
+    assert [legend_texts(ax) for ax in axes] == [
+        ["session7_net, training seed 1", "session7_net, training seed 2"],
+        ["Training", "Validation"],
+    ]
+    with pytest.raises(ValueError, match="axes must be two axes, for loss and accuracy, got 4"):
+        plot.curves(history(), axes=plt.subplots(2, 2)[1])
     with pytest.raises(TypeError, match="got int"):
         plot.curves(3)
 
@@ -384,5 +425,5 @@ def test_sizes_have_short_tick_labels() -> None:
 def test_legend_describes_mean_and_standard_deviation() -> None:
     record = mnistcnn.callbacks.EpochRecord(1, 0.3, 0.9, 0.1, 0.97, 0.01, 1.0)
     runs = [mnistcnn.History(epochs=[record], model="net", seed=seed) for seed in range(3)]
-    legend = mnistcnn.plot.curves(runs).legends[0]
-    assert legend.get_texts()[0].get_text() == "net, mean ± sd of 3"
+    legend = mnistcnn.plot.curves(runs).axes[0].get_legend()
+    assert legend.get_title().get_text() == "net, mean ± sd of 3"

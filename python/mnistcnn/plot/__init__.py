@@ -1,7 +1,7 @@
 """Plots of data sets, training runs, test results and networks, drawn with matplotlib.
 
 Each function creates and returns a new figure, or draws into ``ax`` and returns ``ax``. No function calls ``show()``.
-In a notebook, a new figure is displayed once, even if it is not the last value of its cell.
+A notebook displays each new figure once, in the order of the calls, even if it is not the last value of its cell.
 """
 
 from __future__ import annotations

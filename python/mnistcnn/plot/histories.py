@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from mnistcnn.plot.style import colours, markers, new_figure, plot_style, tidy
+from mnistcnn.plot.style import NEUTRAL, colours, markers, new_figure, plot_style, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mnistcnn.training.history import History
 
 Histories: TypeAlias = "History | Sequence[History] | Mapping[str, History | Sequence[History]]"
+CURVES_SIZE = (9, 3.6)  # inches
 _MIN_BAND_RUNS = 3  # runs of one name, from which their mean and standard deviation are drawn by default
 
 
@@ -28,9 +29,11 @@ def curves(
     band: bool | None = None,
     evaluated: str = "Validation",
 ) -> Figure:
-    """Plot loss and accuracy per epoch, of the training set (first row) and of the validation set (second row).
+    """Plot loss and accuracy per epoch, with training (dashed) and validation on the same axes.
 
-    A new figure has no second row if no run has a validation set.
+    A growing gap between the two curves shows overfitting. The legend of a single run contains the values of its last
+    epoch. The first epoch is outside of the axes if it would use more than half of their height; a triangle at the edge
+    marks it.
 
     Parameters
     ----------
@@ -40,13 +43,12 @@ def curves(
     figure
         Figure to draw into. Default: None, a new figure.
     axes
-        Four axes to draw into: training loss, training accuracy, validation loss, validation accuracy. Default: None,
-        axes of ``figure``.
+        Two axes to draw into: loss and accuracy. Default: None, axes of ``figure``.
     band
         If True, draw runs of the same name as their mean with a band of one standard deviation on both sides; if
         False, draw each run. Default: None, True for three or more runs of a name.
     evaluated
-        Name of the second data set in the titles: "Test" if the test set was evaluated after each epoch.
+        Name of the second data set in the legend: "Test" if the test set was evaluated after each epoch.
 
     Returns
     -------
@@ -59,38 +61,29 @@ def curves(
     >>> record = mnistcnn.callbacks.EpochRecord(1, 0.3, 0.9, 0.1, 0.97, 0.01, 1.0)
     >>> figure = mnistcnn.plot.curves(mnistcnn.History(epochs=[record]))
     >>> [ax.get_title() for ax in figure.axes]
-    ['Training loss', 'Training accuracy', 'Validation loss', 'Validation accuracy']
+    ['Loss', 'Accuracy']
+    >>> [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    ['Training 90.00 %', 'Validation 97.00 %']
     """
     lines = _lines(history, band)
-    rows = 2 if _validated(lines) else 1
     if figure is None and axes is None:
-        figure = new_figure(9, 3 * rows)
+        figure = new_figure(*CURVES_SIZE)
     with plot_style():
-        panels = _panels(figure, axes, rows)
-        for index, (ax, column, what) in enumerate(zip(panels, _COLUMNS, ("loss", "accuracy") * 2, strict=False)):
-            name = "Training" if index < 2 else evaluated
-            _panel(ax, lines, column, f"{name} {what}", f"no {evaluated.lower()} set")
-        for ax in panels[-2:]:
-            ax.set_xlabel("epoch")
-        drawn: Figure = panels[0].figure  # type: ignore[assignment]
-        named = len(lines) > 1 or len(lines[0].runs) > 1  # a band needs a legend
-        if named and axes is None:
-            drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=min(len(lines), 3))
-        elif named:
-            panels[1].legend(loc="lower right", fontsize="small")
+        panels = _panels(figure, axes)
+        for ax, metric in zip(panels, ("loss", "accuracy"), strict=True):
+            _panel(ax, lines, metric, evaluated)
+        if len(lines) > 1:
+            _add_legend_of_runs(panels, lines, evaluated, outside=axes is None)
+    drawn: Figure = panels[0].figure  # type: ignore[assignment]
     return drawn
-
-
-_COLUMNS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 
 @dataclass(frozen=True)
 class _Line:
-    """Line in each panel: one run, or the mean of several runs."""
+    """One run, or the mean of several runs."""
 
     label: str
     runs: tuple[History, ...]
-    alone: bool  # whether it is the only line of the plot
 
     def epochs(self) -> np.ndarray[Any, Any]:
         return np.arange(1, min(map(len, self.runs)) + 1)
@@ -100,6 +93,11 @@ class _Line:
         count = len(self.epochs())
         factor = 100 if "accuracy" in column else 1
         return factor * np.stack([run.column(column)[:count] for run in self.runs])
+
+    @property
+    def validated(self) -> bool:
+        """Whether a run has a validation set."""
+        return bool(np.isfinite(self.values("validation_loss")).any())
 
 
 def _lines(history: Any, band: bool | None) -> list[_Line]:
@@ -111,13 +109,20 @@ def _lines(history: Any, band: bool | None) -> list[_Line]:
     for name, group in groups:
         together = len(group) >= _MIN_BAND_RUNS if band is None else band and len(group) > 1
         if together:
-            lines.append(_Line(f"{name}, mean ± sd of {len(group)}", group, alone=len(groups) == 1))
+            lines.append(_Line(f"{name}, mean ± sd of {len(group)}", group))
+        elif isinstance(history, Mapping) and len(group) == 1:
+            lines.append(_Line(name, group))
         else:
-            named = isinstance(history, Mapping) and len(group) == 1
-            lines += [
-                _Line(name if named else f"{name}, seed {run.seed}", (run,), alone=len(runs) == 1) for run in group
-            ]
+            lines += [_Line(label, (run,)) for label, run in zip(_labels(name, group), group, strict=True)]
     return lines
+
+
+def _labels(name: str, runs: Sequence[History]) -> list[str]:
+    """Return a label for each run. Runs of the same training seed, such as its default, are numbered."""
+    labels = [f"{name}, training seed {run.seed}" for run in runs]
+    return [
+        f"{label}, run {number}" if labels.count(label) > 1 else label for number, label in enumerate(labels, start=1)
+    ]
 
 
 def _groups(history: Any) -> list[tuple[str, tuple[History, ...]]]:
@@ -145,54 +150,100 @@ def _flatten_runs(history: Any) -> tuple[History, ...]:
     return tuple(run for each in history for run in _flatten_runs(each))
 
 
-def _validated(lines: Sequence[_Line]) -> bool:
-    return any(np.isfinite(line.values("validation_loss")).any() for line in lines)
-
-
-def _panels(figure: Figure | None, axes: Any, rows: int) -> list[Axes]:
+def _panels(figure: Figure | None, axes: Any) -> list[Axes]:
     if axes is not None:
         panels = list(np.ravel(np.asarray(axes, dtype=object)))
-        if len(panels) != 4:
-            raise ValueError(f"axes must be four axes, got {len(panels)}")
+        if len(panels) != 2:
+            raise ValueError(f"axes must be two axes, for loss and accuracy, got {len(panels)}")
         return panels
     assert figure is not None
-    return list(figure.subplots(rows, 2, sharex=True).ravel())
+    return list(figure.subplots(1, 2, sharex=True))
 
 
-def _panel(ax: Axes, lines: Sequence[_Line], column: str, title: str, absent: str) -> None:
+def _panel(ax: Axes, lines: Sequence[_Line], metric: str, evaluated: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    for line, colour, marker in zip(lines, colours(len(lines)), markers(len(lines)), strict=True):
-        values, epochs = line.values(column), line.epochs()
-        mean = values.mean(axis=0)
-        ax.plot(epochs, mean, color=colour, marker=marker if len(epochs) <= 40 else "", label=line.label)
-        if len(values) > 1:
-            deviation = values.std(axis=0, ddof=1)
-            ax.fill_between(epochs, mean - deviation, mean + deviation, color=colour, alpha=0.2, linewidth=0)
-        if line.alone and np.isfinite(mean[-1]):
-            form = "{:.4f}" if "loss" in column else "{:.2f} %"
-            _annotate_last(ax, epochs, mean, form, colour)
-    ax.set_title(title)
-    ax.set_ylabel("loss" if "loss" in column else "accuracy (%)")
+    validated = any(line.validated for line in lines)
+    if len(lines) == 1:
+        _draw_one(ax, lines[0], metric, evaluated)
+    else:
+        for line, *look in zip(lines, colours(len(lines)), markers(len(lines)), strict=True):
+            _curve(ax, line, f"train_{metric}", "" if line.validated else line.label, look, dashed=validated)
+            if line.validated:
+                _curve(ax, line, f"validation_{metric}", line.label, look)
+    ax.set_title(metric.capitalize() if validated else f"Training {metric}")
+    ax.set_ylabel("loss" if metric == "loss" else "accuracy (%)")
+    ax.set_xlabel("epoch")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     tidy(ax)
-    if not any(np.isfinite(line.values(column)).any() for line in lines):
-        ax.text(0.5, 0.5, absent, transform=ax.transAxes, ha="center", va="center", color="0.5")
-        ax.set_yticks([])
+    _fit_to_later_epochs(ax)
 
 
-def _annotate_last(ax: Axes, epochs: Any, values: Any, form: str, colour: str) -> None:
-    """Annotate the last value at the end of the curve: above a rising curve, below a falling one."""
-    before = values[-4:-1][np.isfinite(values[-4:-1])]
-    above = before.size == 0 or before.mean() <= values[-1]
-    ax.margins(y=0.15)
-    ax.annotate(
-        form.format(values[-1]),
-        (float(epochs[-1]), float(values[-1])),
-        xytext=(0, 8 if above else -15),
-        textcoords="offset points",
-        ha="right" if len(epochs) > 1 else "center",
+def _draw_one(ax: Axes, line: _Line, metric: str, evaluated: str) -> None:
+    """Draw the only line of a plot: colours distinguish training and validation, the legend states the last values."""
+    columns = {"Training": f"train_{metric}"} | ({evaluated: f"validation_{metric}"} if line.validated else {})
+    for (name, column), *look in zip(columns.items(), colours(len(columns)), markers(len(columns)), strict=True):
+        last = line.values(column)[:, -1].mean()
+        label = f"{name} {last:.4f}" if metric == "loss" else f"{name} {last:.2f} %"
+        _curve(ax, line, column, label, look, dashed=line.validated and name == "Training")
+    ax.legend(loc="best", title=line.label if len(line.runs) > 1 else None, alignment="left")
+
+
+def _curve(ax: Axes, line: _Line, column: str, label: str, look: Sequence[str], *, dashed: bool = False) -> None:
+    """Draw the mean over the runs, and a band of one standard deviation; ``look`` is a colour and a marker."""
+    values, epochs = line.values(column), line.epochs()
+    mean, (colour, marker) = values.mean(axis=0), look
+    ax.plot(
+        epochs,
+        mean,
         color=colour,
-        fontsize="small",
-        fontweight="bold",
+        marker=marker if len(epochs) <= 40 else "",
+        linestyle="--" if dashed else "-",
+        label=label or "_",  # matplotlib leaves labels with an underscore out of the legend
     )
+    if len(values) > 1:
+        deviation = values.std(axis=0, ddof=1)
+        ax.fill_between(epochs, mean - deviation, mean + deviation, color=colour, alpha=0.2, linewidth=0)
+
+
+def _fit_to_later_epochs(ax: Axes) -> None:
+    """Leave the first epoch outside of the axes if it would use more than half of their height; mark it at the edge.
+
+    The training values of the first epoch are means over a network that learns quickly. Beside them the difference
+    between training and validation at the end would be too small to see.
+    """
+    from matplotlib.collections import PolyCollection
+
+    bands = [path.vertices for each in ax.collections if isinstance(each, PolyCollection) for path in each.get_paths()]
+    points = np.concatenate([*(line.get_xydata() for line in ax.lines), *bands])  # [points, 2]
+    points = points[np.isfinite(points).all(axis=1)]
+    later = points[points[:, 0] > 1, 1]
+    if points.max(axis=0, initial=0)[0] < 4 or np.ptp(later) == 0 or np.ptp(later) > np.ptp(points[:, 1]) / 2:
+        return
+    margin = 0.1 * np.ptp(later)
+    low, high = float(later.min() - margin), float(later.max() + margin)
+    ax.set_ylim(low, high)
+    for line in ax.lines:
+        epoch, value = np.asarray(line.get_xydata())[0]
+        if value < low or value > high:
+            edge, marker = (low, "v") if value < low else (high, "^")
+            ax.scatter(epoch, edge, marker=marker, color=line.get_color(), clip_on=False, zorder=3)
+
+
+def _add_legend_of_runs(panels: Sequence[Axes], lines: Sequence[_Line], evaluated: str, *, outside: bool) -> None:
+    """Add a legend of the runs by colour, and of training and validation by line style."""
+    from matplotlib.lines import Line2D
+
+    runs = panels[0].get_legend_handles_labels()
+    validated = any(line.validated for line in lines)
+    solid, dashed = Line2D([], [], color=NEUTRAL), Line2D([], [], color=NEUTRAL, linestyle="--")
+    kinds = {"Training": dashed, evaluated: solid} if validated else {}
+    figure = panels[0].figure
+    if outside and figure.get_layout_engine() is not None:  # other figures have no space for it
+        handles, labels = [*runs[0], *kinds.values()], [*runs[1], *kinds]
+        figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))
+        return
+    inside: Any = {"loc": "best", "fontsize": "small", "frameon": True, "framealpha": 0.7}
+    panels[0].legend(*runs, **inside)
+    if validated:
+        panels[1].legend(kinds.values(), kinds, **inside)

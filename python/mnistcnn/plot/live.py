@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mnistcnn._internal.progress import in_notebook
-from mnistcnn.plot.histories import curves
+from mnistcnn.plot.histories import CURVES_SIZE, curves
 from mnistcnn.training.history import EpochRecord, History
 
 if TYPE_CHECKING:
@@ -59,13 +59,10 @@ class LiveCurves:
 
     def figure(self) -> Figure:
         """Return a figure with the curves so far."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        rows = 1 if all(record.validation_loss is None for record in self.records) else 2
-        figure = Figure(figsize=(9, 3 * rows), layout="constrained")  # unknown to pyplot, which would show it again
-        FigureCanvasAgg(figure)
-        return curves(History(epochs=list(self.records)), figure=figure)
+        figure = Figure(figsize=CURVES_SIZE, layout="constrained")  # unknown to pyplot, which would show it again
+        return curves(History(epochs=self.records), figure=figure)
 
     def _draw(self) -> None:
         if not in_notebook():
