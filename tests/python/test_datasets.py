@@ -451,3 +451,17 @@ def test_digits_resemble_mnist(mnist: Any):
     assert train.images.shape[1:] == images.shape[1:]
     assert abs(float(images.mean()) - float(train.images[:5000].mean())) < 8
     assert set(labels.tolist()) == set(train.classes and range(10))
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"train": True}, "load has no argument 'train'; it returns both sets: train_set, test_set = mnistcnn.load("),
+        ({"transform": None}, "load has no argument 'transform'; mnistcnn.train normalizes the images, "),
+        ({"rot": "data"}, "load has no argument 'rot'; did you mean 'root'? Choose from: name, root, download, "),
+    ],
+)
+def test_unknown_arguments_raise_with_a_hint(given: dict[str, Any], text: str):
+    with pytest.raises(TypeError) as caught:
+        datasets.load("digits", **given)
+    assert str(caught.value).startswith(text)

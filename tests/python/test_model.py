@@ -581,3 +581,20 @@ def test_properties():
 def test_error_for_invalid_seed(seed: Any):
     with pytest.raises(ValueError, match="seed must be an integer from 0"):
         mnistcnn.Model([Flatten()], seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [("fit", "train(model, train_set)"), ("evaluate", "test(model, test_set)"), ("predict", "predict(model, images)")],
+)
+def test_methods_of_keras_raise_with_a_hint(name: str, call: str, model: mnistcnn.Model):
+    assert not hasattr(model, name)
+    with pytest.raises(AttributeError) as caught:
+        getattr(model, name)
+    assert str(caught.value) == f"'Model' object has no attribute {name!r}; write mnistcnn.{call}"
+    assert caught.value.__suppress_context__
+
+
+def test_layers_may_have_names_of_keras_methods():
+    model = mnistcnn.Model({"fit": mnistcnn.layers.Flatten(), "out": mnistcnn.layers.Linear(10)})
+    assert type(model.fit).__name__ == "Flatten"

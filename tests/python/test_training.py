@@ -291,15 +291,32 @@ def test_epoch_is_repeated_if_its_validation_is_interrupted(data: Any, monkeypat
 
 def test_ctrl_c_keeps_completed_epochs_in_the_history(data: Any):
     model = small()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as caught:
         fit(
             model,
             data,
             epochs=10_000_000,
             callbacks=[EpochCallback(lambda r: signal.raise_signal(signal.SIGINT) if r.epoch == 3 else None)],
         )
-    assert len(model.history) in (3, 4)  # the signal is handled between two steps
+    done = len(model.history)
+    assert done in (3, 4)  # the signal is handled between two steps
+    message = str(caught.value)
+    assert message.startswith(f"training was interrupted after {done} of 10000000 epochs")
+    assert "model.history" in message
+    assert caught.value.history is model.history  # type: ignore[attr-defined]
     assert json.loads(model.history.to_json())["epochs"][2]["epoch"] == 3
+
+
+def test_ctrl_c_attaches_the_history_of_a_module_to_the_exception(data: Any):
+    def interrupt(record: mnistcnn.callbacks.EpochRecord) -> None:
+        raise KeyboardInterrupt
+
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+    with pytest.raises(
+        KeyboardInterrupt, match=r"after 1 of 3 epochs.*the attribute history of this exception"
+    ) as caught:
+        fit(module, data, epochs=3, callbacks=[EpochCallback(interrupt)])
+    assert [record.epoch for record in caught.value.history] == [1]  # type: ignore[attr-defined]
 
 
 def test_ctrl_c_stops_an_evaluation(digits: Any):
@@ -564,6 +581,13 @@ def test_trainer_accepts_a_recipe_and_names_unknown_fields():
     ("given", "text"),
     [
         ({"epoch": 1}, "train has no argument 'epoch'; did you mean 'epochs'? Choose from: model, train_set, recipe,"),
+        (
+            {"verbose": 1},
+            "train has no argument 'verbose'; train, test, predict and the studies have progress=True or ",
+        ),
+        ({"metrics": ["acc"]}, "train has no argument 'metrics'; the history always has loss and accuracy, and "),
+        ({"criterion": torch.nn.NLLLoss()}, "train has no argument 'criterion'; write loss='nll'. Choose from"),
+        ({"criterion": "nll"}, "train has no argument 'criterion'; write loss=.... Choose from"),
         ({"lr": 0.1}, "train has no argument 'lr'; write optimizer=mnistcnn.optim.SGD(lr=0.1). Choose from: model,"),
     ],
 )

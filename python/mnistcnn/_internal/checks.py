@@ -5,10 +5,16 @@ from __future__ import annotations
 import difflib
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from inspect import signature
 from numbers import Real
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
 def whole_number(name: str, value: object, *, minimum: int = 1, maximum: int = 2**31 - 1) -> int:
@@ -105,3 +111,27 @@ def choice(name: str, value: object, choices: tuple[str | None, ...]) -> None:
     if value not in choices:
         guess = did_you_mean(value, [each for each in choices if each])
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}{guess}")
+
+
+def with_hints(
+    hint: Callable[[dict[str, Any], Sequence[str]], str],
+) -> Callable[[Callable[_Arguments, _Result]], Callable[_Arguments, _Result]]:
+    """Return a decorator: unknown keywords of the function raise TypeError, with a hint for a known argument.
+
+    ``hint`` receives the unknown keywords and the names of the arguments, and returns the end of the message.
+    """
+
+    def decorate(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+        known = tuple(signature(function).parameters)
+
+        @wraps(function)
+        def call(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+            unknown = {name: value for name, value in kwargs.items() if name not in known}
+            if unknown:
+                first = next(iter(unknown))
+                raise TypeError(f"{function.__name__} has no argument {first!r}{hint(unknown, known)}")
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnistcnn._internal.atomic_files import replacing
-from mnistcnn._internal.checks import did_you_mean
+from mnistcnn._internal.checks import did_you_mean, with_hints
 from mnistcnn.data.idx import read_idx
 from mnistcnn.data.image_set import ImageSet
 
@@ -154,6 +154,21 @@ _SOURCES = {
 DATASETS: tuple[str, ...] = (*_SOURCES, "digits")  # names that `load` accepts
 
 
+def _keyword_hint(unknown: dict[str, Any], known: Sequence[str]) -> str:
+    """Return the end of an error message about unknown keywords of `load`, such as those of torchvision."""
+    first = next(iter(unknown))
+    return f"{_KEYWORD_HINTS.get(first) or did_you_mean(first, known) or '.'} Choose from: {', '.join(known)}"
+
+
+_BOTH_SETS = "; it returns both sets: train_set, test_set = mnistcnn.load('mnist')."
+_KEYWORD_HINTS = {
+    "train": _BOTH_SETS,
+    "split": _BOTH_SETS,
+    "transform": "; mnistcnn.train normalizes the images, and its argument augment= takes transforms.",
+}
+
+
+@with_hints(_keyword_hint)
 def load(
     name: str = "mnist",
     *,

@@ -42,6 +42,8 @@ Place = tuple[dict[str, Any], str]  # a module's dictionary of parameters or buf
 Tensors = tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]  # parameters, buffers, counters
 # For each node: tensor name in the node -> (module that holds the tensor, tensor name in that module)
 BorrowedTensors = Sequence[Mapping[str, tuple[nn.Module, str]]]
+# Methods of Keras -> the call of mnistcnn
+_INSTEAD = {"fit": "train(model, train_set)", "evaluate": "test(model, test_set)", "predict": "predict(model, images)"}
 # Attributes that are neither pickled nor copied, but created again
 _REBUILT = ("_network", "_engines", "_latest_engine", "_lock", "_getters", "_rule", "_layer_forward")
 
@@ -260,6 +262,16 @@ class Model(nn.Module):
 
         load_weights(self, weights, by_order=by_order)
         return self
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a parameter, buffer or layer. Raise AttributeError with a hint for methods that Keras users call."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name not in _INSTEAD:
+                raise
+            message = f"{type(self).__name__!r} object has no attribute {name!r}; write mnistcnn.{_INSTEAD[name]}"
+            raise AttributeError(message, name=name, obj=self) from None
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.input_shape))

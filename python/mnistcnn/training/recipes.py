@@ -6,10 +6,8 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
-from functools import wraps
-from inspect import signature
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from mnistcnn._internal.checks import choice, did_you_mean, finite_number, flag, seed_number, whole_number
 from mnistcnn._internal.plain_values import described, from_plain, shown, to_plain
@@ -25,8 +23,6 @@ from mnistcnn.transforms.steps import Transform, checked_transforms
 
 _DEFAULT_OPTIMIZER = SGD(lr=0.01, momentum=0.9)
 _ALIASES = {"learning_rate": "lr"}
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -274,10 +270,11 @@ def _check_names(what: str, values: object, known: tuple[str, ...], error: type[
 def hint_for(unknown: dict[str, Any], known: Sequence[str]) -> str:
     """Return the end of an error message about unknown names: a suggestion, and the list of known names.
 
-    The suggestion is the most similar name, or an optimizer if the unknown names are its fields.
+    The suggestion is the equivalent of a keyword of Keras or PyTorch, the most similar name, or an optimizer if the
+    unknown names are its fields.
     """
-    first = next(iter(unknown))
-    hint = did_you_mean(first, known) or "."
+    first, value = next(iter(unknown.items()))
+    hint = torch_hints.keyword_hint(first, value) or did_you_mean(first, known) or "."
     if "optimizer" in known and is_optimizer_field(_ALIASES.get(first, first)):
         hint = f"; write optimizer=mnistcnn.optim.{_optimizer_with(unknown)}."
     return f"{hint} Choose from: {', '.join(known)}"
@@ -296,21 +293,6 @@ def _optimizer_with(unknown: dict[str, Any]) -> str:
 def is_optimizer_field(name: str) -> bool:
     """Return whether an optimizer has a field of this name."""
     return any(name == each.name for kind in kinds(Optimizer).values() for each in fields(kind))
-
-
-def with_hints(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Decorate a function that takes fields of a recipe as keywords: unknown keywords raise TypeError with a hint."""
-    known = tuple(signature(function).parameters)
-
-    @wraps(function)
-    def call(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-        unknown = {name: value for name, value in kwargs.items() if name not in known}
-        if unknown:
-            first = next(iter(unknown))
-            raise TypeError(f"{function.__name__} has no argument {first!r}{hint_for(unknown, known)}")
-        return function(*args, **kwargs)
-
-    return call
 
 
 def _check_value(

@@ -1,4 +1,4 @@
-"""Hints for PyTorch users: the call of mnistcnn that is equivalent to an object, class or name of PyTorch."""
+"""Hints for users of PyTorch and Keras: the call of mnistcnn that is equivalent to an object, class or name."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ _LOSSES: dict[str, tuple[type[Value], str]] = {
     "NLLLoss": (NLL, "nll"),
     "nll_loss": (NLL, "nll"),
 }
+_KEYWORDS = {
+    "metrics": "; the history always has loss and accuracy, and mnistcnn.test(model, test_set).report() returns "
+    "precision, recall and F1.",
+    "verbose": "; train, test, predict and the studies have progress=True or progress=False.",
+}
 _UNSUPPORTED = {"reduction": "mean", "ignore_index": -100}  # defaults of arguments that only torch's losses have
 
 
@@ -30,6 +35,13 @@ def loss_hint(loss: object, _: Mapping[str, type[Value]]) -> str:
     dropped = {each: getattr(loss, each, default) for each, default in _UNSUPPORTED.items()}
     unsupported = [f"{each}={value!r}" for each, value in dropped.items() if value != _UNSUPPORTED[each]]
     return f"; write loss={ours}{f' ({unsupported[0]} is not supported)' if unsupported else ''}"
+
+
+def keyword_hint(name: str, value: object) -> str:
+    """Return a hint for a keyword that Keras or PyTorch users write; "" if the keyword is not known."""
+    if name == "criterion":
+        return f"{loss_hint(value, {}) or '; write loss=...'}."
+    return _KEYWORDS.get(name, "")
 
 
 def optimizer_hint(optimizer: object, ours: Mapping[str, type[Value]]) -> str:

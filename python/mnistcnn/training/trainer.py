@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnistcnn._internal.checks import flag, whole_number
+from mnistcnn._internal.checks import flag, whole_number, with_hints
 from mnistcnn._internal.from_recipe import FROM_RECIPE, FromRecipe
 from mnistcnn._internal.progress import ProgressBar
 from mnistcnn.convert.from_torch import as_model
@@ -22,7 +22,7 @@ from mnistcnn.training.callbacks import CallbackList, check_monitor
 from mnistcnn.training.checkpoints import Checkpoint
 from mnistcnn.training.history import EpochRecord, History
 from mnistcnn.training.native_run import NativeRun, plan_of
-from mnistcnn.training.recipes import Recipe, recipe_with, with_hints
+from mnistcnn.training.recipes import Recipe, hint_for, recipe_with
 from mnistcnn.training.run_state import RunState
 from mnistcnn.training.snapshot import Snapshot
 from mnistcnn.training.validation import Validation, split_off
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mnistcnn.transforms.steps import Transform
 
 
-@with_hints
+@with_hints(hint_for)
 def train(
     model: Model | nn.Module,
     train_set: ImageSet,
@@ -129,13 +129,16 @@ def train(
     Returns
     -------
     History
-        One record per epoch, and the loss of every step. It is stored in ``model.history`` as well, also when the run
-        is interrupted; the model then has the weights after its last complete step.
+        One record per epoch, and the loss of every step. The history of a `Model` is stored in ``model.history`` as
+        well.
 
     Raises
     ------
     DivergedError
         If a loss is not finite.
+    KeyboardInterrupt
+        If the run is interrupted. The model has the weights after its last complete step. The history of the complete
+        epochs is ``model.history`` and the attribute ``history`` of the exception.
 
     Examples
     --------
@@ -171,9 +174,25 @@ def train(
         progress=progress,
         **{name: value for name, value in given.items() if value is not FROM_RECIPE},
     )
-    for _ in trainer.epochs(train_set, validation):
-        pass
+    epochs_of_run = trainer.epochs(train_set, validation)
+    try:
+        for _ in epochs_of_run:
+            pass
+    except KeyboardInterrupt as error:
+        _attach_history(error, trainer, model)
+        raise
     return trainer.history
+
+
+def _attach_history(error: KeyboardInterrupt, trainer: Trainer, model: Model | nn.Module) -> None:
+    """Store the history in the exception, and state in its message where the history is."""
+    done, epochs = len(trainer.history), trainer.recipe.epochs
+    place = "model.history" if model is trainer.model else "the attribute history of this exception"
+    error.history = trainer.history  # type: ignore[attr-defined]
+    error.args = (
+        f"training was interrupted after {done} of {epochs} epochs. The model has the weights after its last complete "
+        f"step; the History of the complete epochs is {place}.",
+    )
 
 
 class Trainer:
