@@ -110,7 +110,28 @@ def test_no_significant_difference():
 def test_two_seeds_are_not_enough_for_the_permutation_test():
     result = mnistcnn.compare([0.99, 0.991], [0.5, 0.501])
     assert result.permutation_p == pytest.approx(1 / 3)
-    assert "the two tests disagree" in result.verdict
+    assert result.verdict == (
+        "too few seeds to decide on a difference of 49.00 points (Welch's t test finds it significant): with 2 and 2 "
+        "seeds the permutation test cannot give less than p = 0.33; run at least 4 seeds each"
+    )
+    near = mnistcnn.compare([0.99, 0.991, 0.992], [0.991, 0.992, 0.99])
+    assert "does not find it significant): with 3 and 3 seeds" in near.verdict
+    assert "less than p = 0.1;" in near.verdict
+    assert not result.is_real
+
+
+@pytest.mark.parametrize("sizes", [(4, 4), (2, 6), (6, 2)])
+def test_enough_seeds_for_the_permutation_test(sizes: tuple[int, int]):
+    first, second = ([start + 0.0001 * k for k in range(size)] for start, size in zip((0.99, 0.5), sizes, strict=True))
+    result = mnistcnn.compare(first, second)
+    assert result.permutation_p < 0.05
+    assert result.is_real
+
+
+def test_tests_that_disagree():
+    result = mnistcnn.compare([0.9923, 0.9927, 0.9923, 0.991], [0.9912, 0.9909, 0.9901, 0.991])
+    assert result.welch_p < 0.05 < result.permutation_p
+    assert result.verdict.startswith("the two tests disagree on a difference of 0.13 points; run more seeds")
 
 
 def test_samples_without_variation(tmp_path: Any):

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations, islice
+from itertools import combinations, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class Comparison:
         if self.is_real:
             better, worse = self.names if self.difference > 0 else self.names[::-1]
             text = f"{better} is better than {worse} by {points} (significant at the 5 % level in both tests)"
+        elif _lowest_p(*map(len, self.accuracies)) >= _SIGNIFICANT:
+            text = self._too_few_seeds(points)
         elif min(self.welch_p, self.permutation_p) < _SIGNIFICANT:
             text = f"the two tests disagree on a difference of {points}; run more seeds"
         else:
@@ -64,6 +66,16 @@ class Comparison:
                 f"95 % interval of the difference: {100 * low:+.2f} to {100 * high:+.2f} points"
             )
         return text + self._missing()
+
+    def _too_few_seeds(self, points: str) -> str:
+        first, second = map(len, self.accuracies)
+        needed = next(number for number in count(2) if _lowest_p(number, number) < _SIGNIFICANT)
+        welch = "finds" if self.welch_p < _SIGNIFICANT else "does not find"
+        return (
+            f"too few seeds to decide on a difference of {points} (Welch's t test {welch} it significant): "
+            f"with {first} and {second} seeds the permutation test cannot give less than "
+            f"p = {_lowest_p(first, second):.2g}; run at least {needed} seeds each"
+        )
 
     def _missing(self) -> str:
         lost = [f"{n} of {name}" for n, name in zip(self.diverged, self.names, strict=True) if n]
@@ -119,7 +131,7 @@ def compare(
 
     Two tests are computed from the complete trials. Welch's t test assumes normal distributions. The permutation test
     does not: it computes the fraction of all splits into two groups whose means differ by at least as much. With more
-    than 200,000 possible splits, it uses 100,000 random ones.
+    than 200,000 possible splits, it uses 100,000 random ones. It needs at least four seeds each to reach p < 5 %.
 
     Parameters
     ----------
@@ -153,7 +165,7 @@ def compare(
     seed_number(seed)
     a, b = _accuracies(first, "first"), _accuracies(second, "second")
     t, degrees, p, interval = _welch(a, b)
-    permutation_p, count, exact = _permutation(a, b, seed)
+    permutation_p, permutations, exact = _permutation(a, b, seed)
     return Comparison(
         names=names or _names(first, second),
         accuracies=(a, b),
@@ -163,7 +175,7 @@ def compare(
         welch_degrees=degrees,
         welch_p=p,
         permutation_p=permutation_p,
-        permutations=count,
+        permutations=permutations,
         exact=exact,
         effect=_effect(a, b),
         diverged=(_diverged(first), _diverged(second)),
@@ -233,6 +245,14 @@ def _permutation(a: tuple[float, ...], b: tuple[float, ...], seed: int) -> tuple
         copies = np.tile(values, (min(_CHUNK, _SAMPLES - start), 1))
         extreme += int((np.abs(random.permuted(copies, axis=1)[:, : len(a)].sum(axis=1)) >= observed).sum())
     return extreme / (_SAMPLES + 1), _SAMPLES, False
+
+
+def _lowest_p(first: int, second: int) -> float:
+    """Return the lowest possible p of the permutation test for samples of these sizes.
+
+    Only the observed split is as extreme as itself, and for equal sizes also the split with exchanged groups.
+    """
+    return (2 if first == second else 1) / math.comb(first + second, first)
 
 
 def _effect(a: tuple[float, ...], b: tuple[float, ...]) -> float:
