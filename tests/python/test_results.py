@@ -77,3 +77,30 @@ def test_text_and_html(result: TestResult):
     html = result._repr_html_()
     assert html.count("<tr>") == 5
     assert "66.67 %" in html
+    assert "nan" not in html
+
+
+def test_scores_and_report_equal_those_of_scikit_learn(result: TestResult):
+    metrics = pytest.importorskip("sklearn.metrics")
+    draws = np.random.default_rng(1)
+    labels, predictions = draws.integers(0, 10, 500), draws.integers(0, 9, 500)  # class 9 is never predicted
+    confusion = np.zeros((10, 10), np.int64)
+    np.add.at(confusion, (labels, predictions), 1)
+    large = dataclasses.replace(
+        result,
+        accuracy=float((labels == predictions).mean()),
+        count=500,
+        confusion=confusion,
+        predictions=predictions,
+        labels=labels,
+        classes=tuple(f"class number {k}" for k in range(10)),
+    )
+    for each in (result, large):
+        given = each.labels, each.predictions
+        for score, average in ((each.precision, "precision"), (each.recall, "recall"), (each.f1, "f1")):
+            wanted = getattr(metrics, f"{average}_score")(*given, average="macro", zero_division=0)
+            assert score == pytest.approx(wanted, rel=1e-12)
+        names = [each.classes[k] for k in np.union1d(*given)]
+        for digits in (2, 4):
+            wanted = metrics.classification_report(*given, target_names=names, digits=digits, zero_division=0)
+            assert each.report(digits) == wanted

@@ -42,6 +42,11 @@ def write_text(path: str | Path, text: str) -> Path:
     return write_whole(Path(path), text.encode())
 
 
+def percent(value: float, digits: int = 2) -> str:
+    """Return a fraction as text in percent; "-" for NaN."""
+    return "-" if math.isnan(value) else f"{100 * value:.{digits}f} %"
+
+
 def without_nan(value: Any) -> Any:
     """Return a copy of plain data in which None replaces NaN and infinities."""
     if isinstance(value, float):

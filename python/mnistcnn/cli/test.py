@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mnistcnn._internal.tables import percent
 from mnistcnn.cli.options import (
     FIGURE_SUFFIXES,
     Data,
@@ -59,7 +60,7 @@ def test(
 
 def _class_rows(result: TestResult) -> list[list[str]]:
     return [
-        [each.name, f"{each.count:,}", *(f"{100 * value:.2f} %" for value in (each.precision, each.recall, each.f1))]
+        [each.name, f"{each.count:,}", *(percent(value) for value in (each.precision, each.recall, each.f1))]
         for each in result.per_class
     ]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from mnistcnn._internal.tables import html_table
+from mnistcnn._internal.tables import html_table, percent
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
@@ -80,6 +81,73 @@ class TestResult:
 
         scores = core.class_scores(self.confusion)
         return tuple(ClassScore(name, *score) for name, score in zip(self.classes, scores, strict=True))
+
+    @property
+    def precision(self) -> float:
+        """Return the macro average of the precision: its mean over the classes that have images or predictions.
+
+        The precision of a class without predictions counts as 0. The values per class are in `per_class`.
+        """
+        return self._mean_scores("macro")[0]
+
+    @property
+    def recall(self) -> float:
+        """Return the macro average of the recall: its mean over the classes that have images or predictions.
+
+        The recall of a class without images counts as 0. The values per class are in `per_class`.
+        """
+        return self._mean_scores("macro")[1]
+
+    @property
+    def f1(self) -> float:
+        """Return the macro average of the F1 score: its mean over the classes that have images or predictions."""
+        return self._mean_scores("macro")[2]
+
+    def report(self, digits: int = 4) -> str:
+        """Return precision, recall, F1 and number of images of each class as text, with averages over the classes.
+
+        It is the text of scikit-learn's ``classification_report`` with ``zero_division=0``: classes without images and
+        predictions are left out, and other undefined values are 0.
+
+        Parameters
+        ----------
+        digits
+            Number of decimal places.
+
+        Examples
+        --------
+        >>> import mnistcnn
+        >>> data = mnistcnn.load("digits")[1][:300]
+        >>> result = mnistcnn.test(mnistcnn.create_model("budget_model3"), data, progress=False)
+        >>> print(result.report().splitlines()[0])
+                      precision    recall  f1-score   support
+        """
+        width = max(len("weighted avg"), *(len(name) for name in self.classes), digits)
+
+        def line(name: str, values: tuple[float, ...], count: int) -> str:
+            cells = "".join(f" {value:>9.{digits}f}" for value in values)
+            return f"{name:>{width}} {cells:>30} {count:>9}\n"
+
+        headings = "".join(f" {heading:>9}" for heading in ("precision", "recall", "f1-score", "support"))
+        scores = [(score.name, _defined(score), score.count) for score in self._present()]
+        averages = [(f"{kind} avg", self._mean_scores(kind), self.count) for kind in ("macro", "weighted")]
+        return "\n".join(
+            [
+                f"{'':>{width}} {headings}\n",
+                "".join(line(*each) for each in scores),
+                line("accuracy", (self.accuracy,), self.count) + "".join(line(*each) for each in averages),
+            ]
+        )
+
+    def _present(self) -> list[ClassScore]:
+        """Return the scores of the classes that have images or predictions."""
+        return [score for score in self.per_class if not math.isnan(score.f1)]
+
+    def _mean_scores(self, kind: str) -> tuple[float, ...]:
+        """Return the means of precision, recall and F1 over the classes, weighted by their images or not ("macro")."""
+        scores = self._present()
+        weights = [score.count if kind == "weighted" else 1 for score in scores]
+        return tuple(float(each) for each in np.average([_defined(score) for score in scores], axis=0, weights=weights))
 
     @cached_property
     def mistakes(self) -> tuple[Mistake, ...]:
@@ -159,8 +227,14 @@ class TestResult:
             [
                 score.name,
                 str(score.count),
-                *(f"{100 * value:.2f} %" for value in (score.precision, score.recall, score.f1)),
+                *(percent(value) for value in (score.precision, score.recall, score.f1)),
             ]
             for score in self.per_class
         ]
         return html_table(["class", "images", "precision", "recall", "F1"], rows, title=repr(self), left=1)
+
+
+def _defined(score: ClassScore) -> tuple[float, float, float]:
+    """Return precision, recall and F1; 0 where they are undefined, as in scikit-learn."""
+    precision, recall, f1 = (0.0 if math.isnan(each) else each for each in (score.precision, score.recall, score.f1))
+    return precision, recall, f1

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnistcnn._internal.tables import aligned, html_table, json_text, pandas, without_nan
+from mnistcnn._internal.tables import aligned, html_table, json_text, pandas, percent, without_nan
 from mnistcnn.study.recipe_words import recipe_words
 from mnistcnn.study.student_t import mean_of
-from mnistcnn.study.trials import Setting, Trial, Trials, percent, plain, spread
+from mnistcnn.study.trials import Setting, Trial, Trials, plain, spread
 
 if TYPE_CHECKING:
     import pandas as pd

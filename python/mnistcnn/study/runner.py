@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from mnistcnn._internal.checks import seed_number, whole_number
 from mnistcnn._internal.progress import ProgressBar
+from mnistcnn._internal.tables import percent
 from mnistcnn.data.image_set import ImageSet
 from mnistcnn.nn.input_checks import check_set
 from mnistcnn.study.job import Job, Listener, Template, run_job
 from mnistcnn.study.log import DEFAULT_LOG, append, check_log
 from mnistcnn.study.spool import SetMissingError, Spool, facts_of
-from mnistcnn.study.trials import Setting, Trial, Trials, checked_target, percent
+from mnistcnn.study.trials import Setting, Trial, Trials, checked_target
 from mnistcnn.training.published_recipes import recipe as published_recipe
 from mnistcnn.training.recipes import Recipe, hint_for
 from mnistcnn.training.trainer import Trainer

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from mnistcnn._internal.checks import seed_number, whole_number
 from mnistcnn._internal.native import core
 from mnistcnn._internal.progress import ProgressBar
-from mnistcnn._internal.tables import aligned, html_table, json_text, pandas, without_nan
+from mnistcnn._internal.tables import aligned, html_table, json_text, pandas, percent, without_nan
 from mnistcnn.data.image_set import ImageSet
 from mnistcnn.study.job import Template
 from mnistcnn.study.runner import check_run, chosen_recipe
 from mnistcnn.study.space import Space, changed, checked_space
 from mnistcnn.study.spool import facts_of
 from mnistcnn.study.storage import opened_study
-from mnistcnn.study.trials import percent, plain
+from mnistcnn.study.trials import plain
 from mnistcnn.training.history import EpochRecord
 from mnistcnn.training.recipes import Recipe
 from mnistcnn.training.trainer import train

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnistcnn._internal.tables import aligned, html_table, json_text, without_nan
+from mnistcnn._internal.checks import whole_number
+from mnistcnn._internal.tables import aligned, html_table, json_text, percent, without_nan
 from mnistcnn.study.student_t import deviation_of, mean_of, quantile
 from mnistcnn.training.history import History
 
@@ -296,11 +297,6 @@ def checked_target(target: object) -> float:
         hint = f"; for {target} % pass {target / 100:g}" if isinstance(target, int | float) and target <= 100 else ""
         raise ValueError(f"target must be an accuracy from 0 to 1, such as 0.994, got {target!r}{hint}")
     return float(target)
-
-
-def percent(value: float, digits: int = 2) -> str:
-    """Return a fraction as text in percent; "-" for NaN."""
-    return "-" if math.isnan(value) else f"{100 * value:.{digits}f} %"
 
 
 def spread(mean: float, sd: float) -> str:
