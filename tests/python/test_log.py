@@ -46,7 +46,10 @@ def test_table(log: Path):
     assert first["gap"] == pytest.approx(0.992 - 0.9936)
     assert (second["trials"], second["diverged"], second["sd"]) == (2, 1, None)
     lines = repr(table).splitlines()
+    assert (first["images"], first["digest"]) == (60_000, made_setting().data_digest)
     assert lines[0] == f"2 experiments in {log}"
+    assert lines[1].split()[2:5] == ["data", "images", "digest"]
+    assert f"mnist  60,000  {first['digest']}" in lines[2]
     assert "99.36 ± 0.05 %" in lines[2]
     assert "2 (1 diverged)" in lines[3]
     assert table._repr_html_().count("<tr>") == 3
@@ -57,6 +60,8 @@ def test_table_converts_to_dataframe_json_and_trials(log: Path, tmp_path: Path):
     table = mnistcnn.experiments(log)
     frame = table.to_dataframe()
     assert frame["minimum"].tolist() == [0.993, 0.98]
+    assert frame["images"].tolist() == [60_000, 60_000]
+    assert frame["digest"].nunique() == 1
     assert json.loads(table.to_json(tmp_path / "table.json"))[0]["maximum"] == 0.994
     assert table[0].accuracies == (0.9938, 0.994, 0.993)  # a row is a Trials object
     assert len(table) == 2
@@ -83,6 +88,17 @@ def test_different_data_or_recipe_is_a_different_experiment(log: Path):
     append(log, made_setting(recipe={**made_setting().recipe, "epochs": 3}), made_trial(0, 0.99))
     append(log, made_setting(train_set=dataclasses.replace(made_setting().train_set, digest="c")), made_trial(0, 0.99))
     assert len(mnistcnn.experiments(log)) == 4
+
+
+def test_digest_and_number_of_images_distinguish_data_sets(tmp_path: Path):
+    log, facts = tmp_path / "log.jsonl", made_setting().train_set
+    small = dataclasses.replace(facts, images=500, digest="c" * 64)
+    for data in ({}, {"train_set": small}, {"test_set": small}, {"validation": small}):
+        append(log, made_setting(**data), made_trial(0, 0.99))
+    rows = mnistcnn.experiments(log).to_dicts()
+    assert [row["images"] for row in rows] == [60_000, 500, 60_000, 60_000]
+    assert len({row["digest"] for row in rows}) == 4
+    assert all(len(row["digest"]) == 8 for row in rows)
 
 
 def test_recipe_column_shows_the_differences(tmp_path: Path):

@@ -6,10 +6,13 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import mnistcnn
+from mnistcnn import History
+from mnistcnn.callbacks import EpochRecord
 from mnistcnn.training.recipes import Recipe
 from studies import made_setting, made_trial, made_trials
 
@@ -117,6 +120,47 @@ def test_models_and_results_that_were_not_kept_raise():
         _ = made_trials().models
     with pytest.raises(ValueError, match="read from a file"):
         _ = made_trials().results
+
+
+def validated_trials(*accuracies: tuple[float, ...] | None, **changes: Any) -> mnistcnn.Trials:
+    """Return a trial for each sequence of validation accuracies; None is a diverged trial."""
+    trials = []
+    for seed, values in enumerate(accuracies):
+        trial = made_trial(seed, None if values is None else 0.99)
+        records = [EpochRecord(epoch, 0.1, 0.9, 0.1, value, 0.01, 1.0) for epoch, value in enumerate(values or (), 1)]
+        trials.append(dataclasses.replace(trial, history=History("session7_net", seed, records)))
+    return mnistcnn.Trials(made_setting(validation=0.1), tuple(trials), **changes)
+
+
+def test_consistent_is_the_fraction_of_seeds_that_stay_above_the_target():
+    good, late, low = (0.9, 0.99, 0.99, 0.995), (0.99, 0.98, 0.99, 0.99), (0.99, 0.99, 0.99, 0.98)
+    trials = validated_trials(good, late, low, None)
+    assert trials.consistent(0.99) == 1 / 4  # the diverged trial counts as below
+    assert trials.consistent(0.99, last=2) == 2 / 4
+    assert trials.consistent(0.99, last=1) == 2 / 4
+    assert trials.consistent(0.9, last=4) == 3 / 4
+    assert validated_trials(None, None).consistent(0.5) == 0
+    with pytest.raises(ValueError, match="last must be at most 4, the number of epochs, got 5"):
+        trials.consistent(0.99, last=5)
+    with pytest.raises(ValueError, match="last must be an integer of at least 1, got 0"):
+        trials.consistent(0.99, last=0)
+    with pytest.raises(ValueError, match=r"target must be .*0.99"):
+        trials.consistent(99)
+
+
+def test_consistent_without_validation_raises():
+    with pytest.raises(ValueError, match=r"no accuracy per epoch; pass validation=0.1 .* or validation=test_set"):
+        made_trials().consistent(0.99, last=2)
+
+
+def test_headline_has_the_last_epochs_if_there_is_a_target():
+    good, low = (0.99, 0.99, 0.995), (0.99, 0.99, 0.98)
+    trials = validated_trials(good, low, target=0.99)
+    assert trials.headline().endswith("at or above 99.00 %, 50 % in each of the last 3 epochs (validation set)")
+    tested = dataclasses.replace(trials, setting=made_setting(validation=made_setting().test_set))
+    assert tested.headline().endswith("50 % in each of the last 3 epochs (test set)")
+    for other in (validated_trials(good, low), validated_trials(good[:2], target=0.99), made_trials(target=0.99)):
+        assert "each of the last" not in other.headline()
 
 
 def test_target_in_percent_raises():

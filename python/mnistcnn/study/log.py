@@ -166,10 +166,11 @@ def experiments(path: str | Path | None = None) -> Experiments:
     Returns
     -------
     Experiments
-        One row per experiment: model, recipe, data set, parameters, receptive field, epochs and number of trials; mean
-        best and last validation accuracy; mean and standard deviation of the test accuracy after the last epoch; gap
-        between training and test accuracy. The recipe is shown as its differences from the published one, or from
-        ``Recipe()`` if it is not derived from a published one.
+        One row per experiment: model, recipe, data set, number of training images, digest of the data sets,
+        parameters, receptive field, epochs and number of trials; mean best and last validation accuracy; mean and
+        standard deviation of the test accuracy after the last epoch; gap between training and test accuracy. The
+        recipe is shown as its differences from the published one, or from ``Recipe()`` if it is not derived from a
+        published one. Experiments with the same digest used the same training, test and validation images.
 
     Examples
     --------
@@ -192,11 +193,12 @@ def experiments(path: str | Path | None = None) -> Experiments:
 
 
 _COLUMNS = (
-    *("model", "variant", "recipe", "parameters", "receptive_field", "epochs", "data", "trials", "diverged", "folds"),
+    *("model", "variant", "recipe", "parameters", "receptive_field", "epochs", "data", "images", "digest", "trials"),
+    *("diverged", "folds"),
     *("best_validation", "last_validation", "mean", "sd", "minimum", "maximum", "train", "gap", "seconds"),
 )
 _HEADINGS = [
-    *("model", "recipe", "data", "parameters", "field", "epochs", "trials"),
+    *("model", "recipe", "data", "images", "digest", "parameters", "field", "epochs", "trials"),
     *("best val", "last val", "test, mean ± sd", "minimum", "gap train–test", "seconds"),
 ]
 
@@ -213,6 +215,8 @@ def _row(trials: Trials) -> dict[str, Any]:
         "receptive_field": setting.receptive_field,
         "epochs": setting.recipe.get("epochs"),
         "data": setting.test_set.name,
+        "images": setting.train_set.images,
+        "digest": setting.data_digest,
         "trials": len(trials),
         "diverged": len(trials.diverged),
         "folds": setting.folds,
@@ -233,6 +237,8 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{row['model']} ({row['variant']})" if row["variant"] else row["model"],
         row["recipe"] if len(row["recipe"]) <= _WIDTH else f"{row['recipe'][: _WIDTH - 1]}…",
         row["data"],
+        f"{row['images']:,}",
+        row["digest"],
         f"{row['parameters']:,}",
         str(row["receptive_field"]),
         str(row["epochs"]),

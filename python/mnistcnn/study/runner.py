@@ -88,7 +88,8 @@ def run_trials(
         Path of the experiment log to which finished trials are appended; `mnistcnn.experiments` reads it. None or
         False disables the log. Default: ``experiments.jsonl`` in the current directory.
     target
-        Accuracy from 0 to 1. The report then includes the fraction of seeds that reach it. Default: None, no target.
+        Accuracy from 0 to 1. The report then includes the fraction of seeds that reach it, and with ``validation`` of
+        those that reach it in each of the last three epochs. Default: None, no target.
     engine
         "lanes", "aten" or "auto". Default: None, which uses the engine of the model.
     device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mnistcnn.training.recipes import Recipe
 
 _FORMAT = "mnistcnn trials 1"
+_LAST = 3  # number of epochs at the end of a run that a report compares with the target
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,12 @@ class Setting:
     def title(self) -> str:
         """Return the name of the model, with the variant of the recipe if it has one."""
         return f"{self.model} ({self.variant})" if self.variant else self.model
+
+    @property
+    def data_digest(self) -> str:
+        """Return eight hexadecimal digits that identify the training, test and validation set together."""
+        sets = [each for each in (self.train_set, self.test_set, self.validation) if isinstance(each, SetFacts)]
+        return hashlib.sha256(" ".join(each.digest for each in sets).encode()).hexdigest()[:8]
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Setting:
@@ -209,6 +217,40 @@ class Trials:
         reached = sum(accuracy >= target for accuracy in self.accuracies)
         return reached / len(self.trials) if self.trials else math.nan
 
+    def consistent(self, target: float, last: int = 3) -> float:
+        """Return the fraction of all trials whose last epochs all have a validation accuracy of at least ``target``.
+
+        Diverged trials are included and count as below the target. With ``validation=test_set`` in `run_trials` the
+        accuracies are those of the test set. Report the result then, but do not select a recipe by it.
+
+        Parameters
+        ----------
+        target
+            Accuracy from 0 to 1, for example 0.994.
+        last
+            Number of epochs at the end of the run.
+
+        Examples
+        --------
+        >>> import mnistcnn
+        >>> train_set, test_set = mnistcnn.load("digits")
+        >>> trials = mnistcnn.run_trials("budget_model3", train_set[:300], test_set[:100], mnistcnn.Recipe(epochs=3),
+        ...                              seeds=2, validation=test_set[:100], log=None, progress=False)
+        >>> trials.consistent(0.0)
+        1.0
+        """
+        target, last = checked_target(target), whole_number("last", last)
+        for trial in self.complete:
+            if last > len(trial.history):
+                raise ValueError(f"last must be at most {len(trial.history)}, the number of epochs, got {last}")
+            if _lowest_of_last(trial, last) is None:
+                raise ValueError(
+                    "the trials have no accuracy per epoch; pass validation=0.1 to run_trials, or validation=test_set "
+                    "to report the test accuracy of every epoch"
+                )
+        reached = sum((_lowest_of_last(trial, last) or 0.0) >= target for trial in self.complete)
+        return reached / len(self.trials) if self.trials else math.nan
+
     def __len__(self) -> int:
         return len(self.trials)
 
@@ -257,7 +299,16 @@ class Trials:
             parts += [f"95 % interval {100 * low:.2f} to {percent(high)}", f"minimum {percent(self.minimum)}"]
         if self.target is not None:
             parts.append(f"{percent(self.share_at_least(self.target), 0)} of seeds at or above {percent(self.target)}")
+        if self._shows_last_epochs():
+            share = percent(self.consistent(checked_target(self.target), _LAST), 0)
+            evaluated = "test" if self.setting.validation == self.setting.test_set else "validation"
+            parts.append(f"{share} in each of the last {_LAST} epochs ({evaluated} set)")
         return ", ".join(parts)
+
+    def _shows_last_epochs(self) -> bool:
+        """Return whether there is a target, and an accuracy of each of the last epochs to compare with it."""
+        known = (len(each.history) >= _LAST and _lowest_of_last(each, _LAST) is not None for each in self.complete)
+        return self.target is not None and bool(self.complete) and all(known)
 
     def _counted(self) -> str:
         """Return the number of trials as text, such as "10 seeds, last epoch; 1 diverged, excluded from the mean"."""
@@ -309,6 +360,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
     return [plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _lowest_of_last(trial: Trial, last: int) -> float | None:
+    """Return the lowest validation accuracy of the last epochs; None if an epoch has none."""
+    values = [record.validation_accuracy for record in trial.history.epochs[-last:]]
+    known = [value for value in values if value is not None]
+    return min(known) if known and len(known) == len(values) else None
 
 
 def _cells(trial: Trial) -> list[str]:
