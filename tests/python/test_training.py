@@ -587,7 +587,7 @@ def test_trainer_accepts_a_recipe_and_names_unknown_fields():
         ),
         ({"metrics": ["acc"]}, "train has no argument 'metrics'; the history always has loss and accuracy, and "),
         ({"criterion": torch.nn.NLLLoss()}, "train has no argument 'criterion'; write loss='nll'. Choose from"),
-        ({"criterion": "nll"}, "train has no argument 'criterion'; write loss=.... Choose from"),
+        ({"criterion": "nll"}, "train has no argument 'criterion'; write loss= instead. Choose from"),
         ({"lr": 0.1}, "train has no argument 'lr'; write optimizer=mnistcnn.optim.SGD(lr=0.1). Choose from: model,"),
     ],
 )

@@ -40,7 +40,7 @@ def loss_hint(loss: object, _: Mapping[str, type[Value]]) -> str:
 def keyword_hint(name: str, value: object) -> str:
     """Return a hint for a keyword that Keras or PyTorch users write; "" if the keyword is not known."""
     if name == "criterion":
-        return f"{loss_hint(value, {}) or '; write loss=...'}."
+        return f"{loss_hint(value, {}) or '; write loss= instead'}."
     return _KEYWORDS.get(name, "")
 
 
