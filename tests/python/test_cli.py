@@ -153,6 +153,7 @@ def test_test_warns_about_outputs_that_are_not_finite(run: Any, tmp_path: Path) 
     assert "10,000 of 10,000 images" in done.stderr
     assert "NaN or infinite" in done.stderr
     assert "invalid value" not in done.stderr
+    assert "nan %" not in done.stdout
 
 
 def test_predict_skips_unreadable_files(run: Any, reader: Path, tmp_path: Path) -> None:

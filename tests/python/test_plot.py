@@ -321,6 +321,15 @@ def test_per_class_and_reliability_plot_the_scores_of_the_result(tested: Any):
     assert f"ECE {100 * calibration.expected_error:.2f} %" in ax.get_title()
 
 
+def test_plots_of_outputs_that_are_not_finite(tested: Any):
+    _, data, result = tested
+    broken = replace(result, probabilities=np.full_like(result.probabilities, np.nan))
+    for figure in (plot.reliability(broken), plot.mistakes(broken, data)):
+        texts = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+        assert any("-" in text for text in texts)
+        assert not any("nan" in text for text in texts)
+
+
 def test_trials_plots_accuracies_mean_and_interval():
     ax = plot.trials({"a": [0.98, 0.99, 0.985]}, target=0.994).axes[0]
     assert sorted(ax.collections[0].get_offsets()[:, 0]) == pytest.approx([98, 98.5, 99])

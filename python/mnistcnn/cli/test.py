@@ -55,7 +55,7 @@ def test(
     print_table(["class", "images", "precision", "recall", "F1"], _class_rows(result), left=1)
     print("Confusion matrix (rows: true class, columns: predicted class):")
     print_table(["", *result.classes], _confusion_rows(result), left=1)
-    print(f"expected calibration error {100 * result.calibration().expected_error:.2f} %")
+    print(f"expected calibration error {percent(result.calibration().expected_error)}")
 
 
 def _class_rows(result: TestResult) -> list[list[str]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnistcnn._internal.tables import percent
 from mnistcnn.plot.style import BAD
 from mnistcnn.plot.tiles import as_tile, draw_tiles, fitting_columns
 from mnistcnn.transforms.preview import augment
@@ -110,7 +111,7 @@ def mistakes(
     between = ", " if max(map(len, result.classes)) < 4 else "\n"
     captions = [
         f"pred {result.classes[each.prediction]}{between}true {result.classes[each.label]}\n"
-        f"{100 * each.confidence:.1f} %"
+        f"{percent(each.confidence, 1)}"
         for each in found
     ]
     tiles = [as_tile(data.images[each.index]) for each in found]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnistcnn._internal.tables import percent
 from mnistcnn.plot.style import BAD, GOOD, MARKERS, NEUTRAL, PALETTE, panel, text_colour_on, tidy
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def reliability(result: TestResult, *, bins: int = 10, title: str = "", ax: Axes
         axes.set_ylabel("accuracy (%)")
         tidy(axes)
         axes.legend(handles=_reliability_legend(), loc="upper left")
-        axes.set_title(title or f"ECE {100 * calibration.expected_error:.2f} %, {result.count:,} predictions")
+        axes.set_title(title or f"ECE {percent(calibration.expected_error)}, {result.count:,} predictions")
     return drawn
 
 
