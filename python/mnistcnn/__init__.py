@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from mnistcnn.convert.accelerate import remove_acceleration as remove_acceleration
     from mnistcnn.convert.errors import ConversionError as ConversionError
     from mnistcnn.convert.from_torch import from_torch as from_torch
-    from mnistcnn.convert.onnx import export_onnx as export_onnx
     from mnistcnn.data.datasets import available as available
     from mnistcnn.data.datasets import load as load
     from mnistcnn.data.digitize import as_digit as as_digit
@@ -44,6 +43,8 @@ if TYPE_CHECKING:
     from mnistcnn.evaluation.evaluate import predict as predict
     from mnistcnn.evaluation.evaluate import test as test
     from mnistcnn.evaluation.results import TestResult as TestResult
+    from mnistcnn.export.c_header import export_c as export_c
+    from mnistcnn.export.onnx import export_onnx as export_onnx
     from mnistcnn.nn.load import load_model as load_model
     from mnistcnn.nn.model import EngineWarning as EngineWarning
     from mnistcnn.nn.model import Model as Model
@@ -75,7 +76,6 @@ _EXPORTS = Exports(
         "convert.accelerate": ("accelerate", "remove_acceleration"),
         "convert.errors": ("ConversionError",),
         "convert.from_torch": ("from_torch",),
-        "convert.onnx": ("export_onnx",),
         "data.datasets": ("available", "load"),
         "data.digitize": ("as_digit", "as_digits"),
         "data.image_set": ("ImageSet",),
@@ -83,6 +83,8 @@ _EXPORTS = Exports(
         "data.normalization": ("Normalization",),
         "evaluation.evaluate": ("predict", "test"),
         "evaluation.results": ("TestResult",),
+        "export.c_header": ("export_c",),
+        "export.onnx": ("export_onnx",),
         "nn.load": ("load_model",),
         "nn.model": ("EngineWarning", "Model"),
         "nn.zoo": ("create_model", "list_models"),

@@ -239,20 +239,48 @@ def test_options_override_fields_of_a_published_recipe(run: Any) -> None:
     assert report["batch_size"] == published.batch_size
 
 
-def test_exported_files_load_in_onnxruntime_and_pytorch(run: Any, reader: Path, tmp_path: Path, digits: Any) -> None:
+def export(run: Any, model: Path, file_format: str, output: str) -> None:
+    done = run("export", str(model), "--format", file_format, "-o", output, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {file_format: output}
+
+
+def test_exported_onnx_file_loads_in_onnxruntime(run: Any, reader: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
-    done = run("export", str(reader), "--onnx", "model.onnx", "--torch", "weights.safetensors", "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"onnx": "model.onnx", "torch": "weights.safetensors"}
-    model = mnistcnn.load_model(reader)
-    weights = load_file(tmp_path / "weights.safetensors")
-    twin = model.to_torch()
-    assert set(weights) == set(twin.state_dict())
-    assert all(torch.equal(weights[name], tensor) for name, tensor in model.state_dict().items())
+    export(run, reader, "onnx", "model.onnx")
     session = runtime.InferenceSession(str(tmp_path / "model.onnx"))
     assert session.get_outputs()[0].shape[-1] == 10
+
+
+def test_exported_weights_load_in_pytorch(run: Any, reader: Path, tmp_path: Path) -> None:
+    export(run, reader, "safetensors", "weights.safetensors")
+    export(run, reader, "torch", "weights.pt")
+    model = mnistcnn.load_model(reader)
+    found = load_file(tmp_path / "weights.safetensors"), torch.load(tmp_path / "weights.pt", weights_only=True)
+    for weights in found:
+        assert set(weights) == set(model.to_torch().state_dict())
+        assert all(torch.equal(weights[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_exported_header_has_the_name_of_the_model(run: Any, reader: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "digit.safetensors"
+    copy.write_bytes(reader.read_bytes())
+    done = run("export", str(copy), "--format", "c")
+    assert done.returncode == 0, done.stderr
+    assert f"written to {tmp_path / 'digit.h'}" in done.stdout
+    assert "void digit_predict(" in (tmp_path / "digit.h").read_text()
+
+
+def test_export_rejects_wrong_formats_and_files(run: Any, reader: Path, tmp_path: Path) -> None:
     assert run("export", str(reader)).returncode == 2
+    assert run("export", str(reader), "--format", "pickle").returncode == 2
+    done = run("export", str(reader), "--format", "safetensors")
+    assert done.returncode == 2
+    assert "would replace the model" in " ".join(done.stderr.split())
+    done = run("export", str(reader), "--format", "c", "-o", "model.onnx")
+    assert done.returncode == 1
+    assert "--output must name a .h file, got model.onnx" in done.stderr
 
 
 def test_profile_prints_json(run: Any) -> None:

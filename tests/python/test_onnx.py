@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import mnistcnn
-from mnistcnn.convert.onnx import _WRITERS
+from mnistcnn.export.onnx import _WRITERS
 from mnistcnn.nn.layers import LAYER_KINDS
 from networks import INPUT_SHAPES, NETWORKS
 from random_graphs import random_graph

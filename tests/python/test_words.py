@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("python", "cpp", "tests", "docs", "notebooks", "benchmarks", "examples", "cmake")
-SUFFIXES = {".py", ".pyi", ".h", ".cpp", ".inc", ".md", ".ipynb", ".html", ".js", ".txt", ".toml", ".yml"}
+SUFFIXES = {".py", ".pyi", ".h", ".c", ".cpp", ".inc", ".md", ".ipynb", ".html", ".js", ".txt", ".toml", ".yml"}
 SKIPPED = {Path(__file__), *(ROOT / "benchmarks" / "results").glob("*.md")}
 
 EVERYWHERE = {

@@ -2,53 +2,87 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mnistcnn.cli.options import check_writable
 from mnistcnn.cli.output import print_json
 
+if TYPE_CHECKING:
+    from mnistcnn.nn.model import Model
+
+
+class Format(str, Enum):
+    """Format of an exported model."""
+
+    c = "c"
+    onnx = "onnx"
+    torch = "torch"
+    safetensors = "safetensors"
+
+
+_SUFFIXES = {Format.c: ".h", Format.onnx: ".onnx", Format.torch: ".pt", Format.safetensors: ".safetensors"}
+
 
 def export(
     file: Annotated[Path, typer.Argument(help="Saved model.")],
-    onnx: Annotated[
-        Path | None, typer.Option(help="Write the model to this ONNX file, for example for onnxruntime.")
+    file_format: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="c: a C99 header. onnx: a file for onnxruntime and others. torch, safetensors: the weights for "
+            "PyTorch, as a state dict or a safetensors file.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write. Default: FILE with the suffix of the format."),
     ] = None,
-    torch: Annotated[Path | None, typer.Option(help="Write the weights for PyTorch to this safetensors file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the paths of the written files as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print format and path of the written file as JSON.")] = False,
 ) -> None:
-    """Export a saved model to ONNX, or its weights for PyTorch. The weights are written to a safetensors file.
+    """Export a saved model to C, ONNX or PyTorch.
 
     The weights can be loaded into ``mnistcnn.load_model(FILE).to_torch()``, or into any module with the same parameter
     names.
     """
     import mnistcnn
 
-    if onnx is None and torch is None:
-        raise typer.BadParameter("no output file given: pass --onnx FILE, --torch FILE or both")
-    check_writable(onnx, option="--onnx", endings=(".onnx",))
-    check_writable(torch, option="--torch", endings=(".safetensors",))
-    model = mnistcnn.load_model(file)
-    written: dict[str, str] = {}
-    if onnx is not None:
-        mnistcnn.export_onnx(model, onnx)
-        written["onnx"] = str(onnx)
-    if torch is not None:
-        _write_weights(model.to_torch().state_dict(), torch)
-        written["torch"] = str(torch)
+    suffix = _SUFFIXES[file_format]
+    path = file.with_suffix(suffix) if output is None else output
+    check_writable(path, option="--output", endings=(suffix,))
+    if path.absolute() == file.absolute():
+        raise typer.BadParameter(f"--format {file_format.value} would replace the model {file}: pass --output FILE")
+    _write(mnistcnn.load_model(file), file_format, path)
     if as_json:
-        print_json(written)
-        return
-    for path in written.values():
-        print(f"written to {path}")
+        print_json({file_format.value: str(path)})
+    else:
+        print(f"written to {path} ({path.stat().st_size / 1000:,.0f} kB)")
 
 
-def _write_weights(weights: dict[str, object], path: Path) -> None:
+def _write(model: Model, file_format: Format, path: Path) -> None:
+    import mnistcnn
+
+    if file_format is Format.c:
+        mnistcnn.export_c(model, path)
+    elif file_format is Format.onnx:
+        mnistcnn.export_onnx(model, path)
+    else:
+        _write_weights(model, path)
+
+
+def _write_weights(model: Model, path: Path) -> None:
+    import torch
     from safetensors.torch import save
 
-    from mnistcnn._internal.atomic_files import write_whole
+    from mnistcnn._internal.atomic_files import replacing
 
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}  # type: ignore[attr-defined]
-    write_whole(path, save(tensors))
+    state = model.to_torch().state_dict()
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    with replacing(path) as file:
+        if path.suffix.lower() == _SUFFIXES[Format.torch]:
+            torch.save(weights, file)
+        else:
+            file.write(save(weights))

@@ -1,1 +1,1 @@
-"""Conversion between PyTorch modules and models, and export to ONNX."""
+"""Conversion of PyTorch modules to models."""
