@@ -1,4 +1,4 @@
-"""Measure exported C headers: error, flash, RAM, and microseconds per image beside onnxruntime.
+"""Measure exported C headers: error, flash, RAM, and microseconds per image beside onnxruntime; and sizes of pages.
 
     python benchmarks/export.py --networks session7_net compact_net
 
@@ -90,7 +90,8 @@ def row(name: str, images: Any, arguments: argparse.Namespace, folder: Path) -> 
 
     turns = timing.take_turns({"C": header, "onnxruntime": predict}, arguments.seconds, arguments.rounds, 100_000)
     program = lowered(model)
-    sizes = [f"{each:,}" for each in (model.parameter_count, program.macs, flash(program), code, ram(program))]
+    page = mnistcnn.export_html(model, folder / "net.html").stat().st_size
+    sizes = [f"{each:,}" for each in (model.parameter_count, program.macs, page, flash(program), code, ram(program))]
     times = [f"{1e6 * turns.medians[label]:.1f}" for label in ("C", "onnxruntime")]
     return [name, *sizes, f"{error:.1e}", *times], turns.to_dict()
 
@@ -111,7 +112,18 @@ def main() -> None:
         records.append(record)
     timing.heading("Exported C headers")
     print(f"Networks with less than {LARGEST:,} parameters, {len(images):,} test images; bytes, float32.\n")
-    headings = ["network", "parameters", "MACs", "flash", "code", "RAM", "largest error", "C, us", "onnxruntime, us"]
+    headings = [
+        "network",
+        "parameters",
+        "MACs",
+        "page",
+        "flash",
+        "code",
+        "RAM",
+        "largest error",
+        "C, us",
+        "onnxruntime, us",
+    ]
     print(timing.markdown(headings, rows))
     print(timing.disturbance(records))
 

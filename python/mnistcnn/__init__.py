@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from mnistcnn.evaluation.evaluate import test as test
     from mnistcnn.evaluation.results import TestResult as TestResult
     from mnistcnn.export.c_header import export_c as export_c
+    from mnistcnn.export.html_page import export_html as export_html
     from mnistcnn.export.onnx import export_onnx as export_onnx
     from mnistcnn.nn.load import load_model as load_model
     from mnistcnn.nn.model import EngineWarning as EngineWarning
@@ -84,6 +85,7 @@ _EXPORTS = Exports(
         "evaluation.evaluate": ("predict", "test"),
         "evaluation.results": ("TestResult",),
         "export.c_header": ("export_c",),
+        "export.html_page": ("export_html",),
         "export.onnx": ("export_onnx",),
         "nn.load": ("load_model",),
         "nn.model": ("EngineWarning", "Model"),

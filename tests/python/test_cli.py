@@ -272,6 +272,12 @@ def test_exported_header_has_the_name_of_the_model(run: Any, reader: Path, tmp_p
     assert "void digit_predict(" in (tmp_path / "digit.h").read_text()
 
 
+def test_exported_page_is_smaller_than_200_kb(run: Any, reader: Path, tmp_path: Path) -> None:
+    export(run, reader, "html", "digit.html")
+    assert "<canvas" in (tmp_path / "digit.html").read_text()
+    assert (tmp_path / "digit.html").stat().st_size < 200_000
+
+
 def test_export_rejects_wrong_formats_and_files(run: Any, reader: Path, tmp_path: Path) -> None:
     assert run("export", str(reader)).returncode == 2
     assert run("export", str(reader), "--format", "pickle").returncode == 2

@@ -18,13 +18,20 @@ if TYPE_CHECKING:
 class Format(str, Enum):
     """Format of an exported model."""
 
+    html = "html"
     c = "c"
     onnx = "onnx"
     torch = "torch"
     safetensors = "safetensors"
 
 
-_SUFFIXES = {Format.c: ".h", Format.onnx: ".onnx", Format.torch: ".pt", Format.safetensors: ".safetensors"}
+_SUFFIXES = {
+    Format.html: ".html",
+    Format.c: ".h",
+    Format.onnx: ".onnx",
+    Format.torch: ".pt",
+    Format.safetensors: ".safetensors",
+}
 
 
 def export(
@@ -33,8 +40,8 @@ def export(
         Format,
         typer.Option(
             "--format",
-            help="c: a C99 header. onnx: a file for onnxruntime and others. torch, safetensors: the weights for "
-            "PyTorch, as a state dict or a safetensors file.",
+            help="html: a page that classifies drawn digits. c: a C99 header. onnx: a file for onnxruntime and others. "
+            "torch, safetensors: the weights for PyTorch, as a state dict or a safetensors file.",
         ),
     ],
     output: Annotated[
@@ -43,7 +50,7 @@ def export(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print format and path of the written file as JSON.")] = False,
 ) -> None:
-    """Export a saved model to C, ONNX or PyTorch.
+    """Export a saved model to HTML, C, ONNX or PyTorch.
 
     The weights can be loaded into ``mnistcnn.load_model(FILE).to_torch()``, or into any module with the same parameter
     names.
@@ -65,7 +72,9 @@ def export(
 def _write(model: Model, file_format: Format, path: Path) -> None:
     import mnistcnn
 
-    if file_format is Format.c:
+    if file_format is Format.html:
+        mnistcnn.export_html(model, path)
+    elif file_format is Format.c:
         mnistcnn.export_c(model, path)
     elif file_format is Format.onnx:
         mnistcnn.export_onnx(model, path)

@@ -1,4 +1,4 @@
-"""Classification of a drawing."""
+"""Classification of a digit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnistcnn.data.digitize import SIDE, as_digit
+from mnistcnn.data.digitize import SIDE
 from mnistcnn.evaluation.evaluate import predict
 from mnistcnn.evaluation.explain import grad_cam
 
@@ -21,16 +21,15 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 @dataclass(frozen=True)
 class Answer:
-    """Prediction for one drawing, as plain values for JSON."""
+    """Prediction for one digit, as plain values for JSON."""
 
     probabilities: list[float]
-    image: list[int]  # [H * W], preprocessed input of the model, 0 to 255
     heat: list[float]  # [H * W], Grad-CAM of the predicted class, 0 to 1
     milliseconds: float
 
 
 class Reader:
-    """Thread-safe classifier of drawings: a lock serialises the calls of the model.
+    """Thread-safe classifier of digits: a lock serialises the calls of the model.
 
     Raises
     ------
@@ -49,19 +48,15 @@ class Reader:
         self.model = model
         self._lock = threading.Lock()
 
-    def read(self, drawing: Pixels) -> Answer | None:
-        """Classify a drawing, u8 [S, S], white on black. Return None if it is blank."""
-        if not drawing.any():
-            return None
+    def read(self, digit: Pixels) -> Answer:
+        """Classify a digit, u8 [28, 28], in the format of MNIST."""
         start = time.perf_counter()
-        image = as_digit(drawing)
         with self._lock:
-            probabilities = predict(self.model, image)[0]
-            heat = grad_cam(self.model, image)[0]
+            probabilities = predict(self.model, digit)[0]
+            heat = grad_cam(self.model, digit)[0]
         seconds = time.perf_counter() - start
         return Answer(
             probabilities=[round(float(each), 6) for each in probabilities],
-            image=image.ravel().tolist(),
             heat=[round(float(each), 4) for each in np.ravel(heat)],
             milliseconds=1000 * seconds,
         )

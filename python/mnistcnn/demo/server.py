@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
 
 PAGE = Path(__file__).parent / "page"
-CANVAS = 280  # a drawing has CANVAS x CANVAS grey pixels of one byte
 _LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -36,7 +35,7 @@ _HEADERS = {
 
 def check_packages() -> None:
     """Raise ImportError with the missing packages. Called before any work."""
-    missing = [name for name in ("PIL", "starlette", "uvicorn") if find_spec(name) is None]
+    missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         raise ImportError(f'the demo requires {", ".join(missing)}; to install: pip install "mnistcnn[demo]"')
 
@@ -55,9 +54,8 @@ def make_app(model: Model, hosts: tuple[str, ...] = _LOCAL_HOSTS) -> Starlette:
     about = {
         "name": model.name,
         "parameters": sum(each.numel() for each in model.parameters()),
-        "canvas": CANVAS,
-        "size": SIDE,
         "classes": model.num_classes,
+        "heat": True,  # answers contain a Grad-CAM map
     }
 
     def page(name: str, kind: str) -> Callable[[Request], Response]:
@@ -73,15 +71,13 @@ def make_app(model: Model, hosts: tuple[str, ...] = _LOCAL_HOSTS) -> Starlette:
         body = bytearray()
         async for part in request.stream():
             body += part
-            if len(body) > CANVAS * CANVAS:
-                return error_response(413, f"the body must have {CANVAS * CANVAS} bytes, got more")
-        if len(body) != CANVAS * CANVAS:
-            return error_response(
-                400, f"the body must have {CANVAS}x{CANVAS} = {CANVAS * CANVAS} bytes, got {len(body)}"
-            )
-        drawing = np.frombuffer(bytes(body), np.uint8).reshape(CANVAS, CANVAS)
-        answer = await run_in_threadpool(reader.read, drawing)
-        return JSONResponse({} if answer is None else asdict(answer), headers=_HEADERS)
+            if len(body) > SIDE * SIDE:
+                return error_response(413, f"the body must have {SIDE * SIDE} bytes, got more")
+        if len(body) != SIDE * SIDE:
+            return error_response(400, f"the body must have {SIDE}x{SIDE} = {SIDE * SIDE} bytes, got {len(body)}")
+        digit = np.frombuffer(bytes(body), np.uint8).reshape(SIDE, SIDE)
+        answer = await run_in_threadpool(reader.read, digit)
+        return JSONResponse(asdict(answer), headers=_HEADERS)
 
     async def describe(_: Request) -> Response:
         return JSONResponse(about, headers=_HEADERS)
@@ -89,7 +85,7 @@ def make_app(model: Model, hosts: tuple[str, ...] = _LOCAL_HOSTS) -> Starlette:
     routes = [
         Route("/", page("index.html", "text/html")),
         Route("/page.css", page("page.css", "text/css")),
-        Route("/page.js", page("page.js", "text/javascript")),
+        *(Route(f"/{name}.js", page(f"{name}.js", "text/javascript")) for name in ("digit", "server", "page")),
         Route("/icon.svg", page("icon.svg", "image/svg+xml")),
         Route("/model", describe),
         Route("/read", read, methods=["POST"]),

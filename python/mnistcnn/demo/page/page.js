@@ -1,10 +1,12 @@
+// Drawing and display. `asDigit` converts the drawing; `describe` and `classify` are those of server.js, or of network.js
+// in an exported page.
 "use strict";
 
 const find = (id) => document.getElementById(id);
 const drawing = find("drawing");
 const pen = drawing.getContext("2d", { willReadFrequently: true });
-const SERVER_LOST = "No connection to the server. Start mnistcnn demo again.";
-const state = { drawn: false, changed: false, busy: false, last: null, pointer: null };
+const KEY_STEP = 8; // pixels that an arrow key moves the pen
+const state = { drawn: false, changed: false, busy: false, last: null, pointer: null, keyboard: null };
 
 // ---- drawing
 
@@ -29,6 +31,7 @@ function stroke(from, to) {
 drawing.addEventListener("pointerdown", (event) => {
   if (event.button !== 0 || state.pointer !== null) return;
   state.pointer = event.pointerId;
+  hideCursor();
   drawing.setPointerCapture(event.pointerId);
   state.last = place(event);
   stroke(state.last, state.last); // a dot
@@ -49,6 +52,43 @@ for (const name of ["pointerup", "pointercancel"]) {
   });
 }
 
+// ---- drawing with the keyboard: arrow keys move a cursor, the space bar lowers and lifts the pen
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+drawing.addEventListener("keydown", (event) => {
+  if (!(event.key in ARROWS) && event.key !== " ") return;
+  event.preventDefault();
+  const from = (state.keyboard ??= { x: drawing.width / 2, y: drawing.height / 4, down: false });
+  if (event.key === " ") {
+    from.down = !from.down;
+    if (from.down) stroke(from, from);
+  } else {
+    const [x, y] = ARROWS[event.key];
+    const inside = (value, size) => Math.min(Math.max(value, 0), size);
+    const to = { x: inside(from.x + x * KEY_STEP, drawing.width), y: inside(from.y + y * KEY_STEP, drawing.height) };
+    if (from.down) stroke(from, to);
+    state.keyboard = { ...to, down: from.down };
+  }
+  showCursor();
+});
+
+drawing.addEventListener("blur", hideCursor);
+
+function showCursor() {
+  const { x, y, down } = state.keyboard;
+  const cursor = find("cursor");
+  cursor.hidden = false;
+  cursor.classList.toggle("down", down);
+  cursor.style.left = `${(100 * x) / drawing.width}%`;
+  cursor.style.top = `${(100 * y) / drawing.height}%`;
+}
+
+function hideCursor() {
+  state.keyboard = null;
+  find("cursor").hidden = true;
+}
+
 function clear() {
   pen.fillStyle = "#000";
   pen.fillRect(0, 0, drawing.width, drawing.height);
@@ -62,44 +102,34 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "c" || event.key === "C" || event.key === "Escape") clear();
 });
 
-// ---- requests: one at a time, always with the latest drawing
+// ---- predictions: one at a time, always of the latest drawing
 
 function changed() {
   state.changed = true;
-  if (!state.busy) request();
+  if (!state.busy) update();
 }
 
-async function request() {
+async function update() {
   state.busy = true;
   while (state.changed) {
     state.changed = false;
-    if (!state.drawn) {
-      show(null);
-      continue;
-    }
+    const digit = state.drawn ? asDigit(pixels(), drawing.width, drawing.height) : null;
     try {
-      const answer = await send();
-      show(state.drawn ? answer : null);
+      const answer = digit && (await classify(digit));
+      if (state.drawn || !digit) show(digit, answer);
       showError("");
     } catch (error) {
-      showError(error instanceof TypeError ? SERVER_LOST : error.message);
+      showError(error.message);
     }
   }
   state.busy = false;
 }
 
-async function send() {
+function pixels() {
   const { data } = pen.getImageData(0, 0, drawing.width, drawing.height);
   const grey = new Uint8Array(data.length / 4);
   for (let i = 0; i < grey.length; ++i) grey[i] = data[4 * i];
-  const response = await fetch("/read", {
-    method: "POST",
-    headers: { "Content-Type": "application/octet-stream" },
-    body: grey,
-  });
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.error);
-  return answer;
+  return grey;
 }
 
 function showError(text) {
@@ -111,7 +141,7 @@ function showError(text) {
 
 const percent = (fraction) => `${(100 * fraction).toFixed(1)} %`;
 
-function show(answer) {
+function show(digit, answer) {
   const probabilities = answer?.probabilities ?? [];
   const best = probabilities.indexOf(Math.max(...probabilities));
   find("answer").textContent = probabilities.length
@@ -123,8 +153,9 @@ function show(answer) {
     row.querySelector(".bar").style.width = `${100 * probability}%`;
     row.querySelector(".probability").textContent = probabilities.length ? percent(probability) : "–";
   });
-  paint(find("image"), answer?.image, (grey) => [grey, grey, grey]);
-  paint(find("heat"), answer?.image, (grey, index) => {
+  paint(find("image"), digit, (grey) => [grey, grey, grey]);
+  if (answer && !answer.heat) return;
+  paint(find("heat"), digit, (grey, index) => {
     const [red, green, blue] = heatColour(answer.heat[index]);
     return [0.35 * grey + 0.65 * red, 0.35 * grey + 0.65 * green, 0.35 * grey + 0.65 * blue];
   });
@@ -149,11 +180,12 @@ function paint(canvas, image, colour) {
 }
 
 async function start() {
-  const model = await (await fetch("/model")).json();
+  const model = await describe();
   find("about").textContent =
-    `${model.name}, ${model.parameters.toLocaleString("en")} parameters. The prediction is updated while you draw. No data leaves this machine.`;
-  for (const canvas of [find("image"), find("heat")]) canvas.width = canvas.height = model.size;
-  drawing.width = drawing.height = model.canvas;
+    `${model.name}, ${model.parameters.toLocaleString("en")} parameters. The prediction is updated while you draw. ${model.note}`;
+  find("maps").classList.toggle("single", !model.heat);
+  find("heat").parentElement.hidden = !model.heat;
+  for (const canvas of [find("image"), find("heat")]) canvas.width = canvas.height = SIDE;
   for (let index = 0; index < model.classes; ++index) {
     const row = document.createElement("li");
     for (const part of ["name", "track", "probability"]) {
@@ -171,4 +203,4 @@ async function start() {
   document.body.dataset.ready = "yes";
 }
 
-start().catch(() => showError(SERVER_LOST));
+start().catch((error) => showError(error.message));
