@@ -30,6 +30,7 @@ TABLES: dict[str, list[list[str]]] = {
     "epoch": [_script("epoch", "--networks", "all", "--threads", "2", "--seconds", "3", "--compile", *COMPILED)],
     "instruction_sets": [_script("epoch", "--isa", "all", "--threads", "1", "--compile")],
     "predict": [_script("predict", "--seconds", "3")],
+    "export": [_script("export")],
     "user_loop": [_script("user_loop")],
     "loader": [_script("loader")],
     "competitor": [_script("competitor")],

@@ -48,6 +48,16 @@ def compiled(model: Any, folder: Path) -> tuple[Any, int]:
     return run, code
 
 
+def test_images(count: int) -> Any:
+    """Return test images of MNIST if it is on this machine, else of `digits`."""
+    import mnistcnn
+
+    try:
+        return mnistcnn.load("mnist", download=False)[1].images[:count]
+    except OSError:
+        return mnistcnn.load("digits")[1].images[:count]
+
+
 def stir(model: Any) -> None:
     """Give all parameters and running statistics values that change their inputs."""
     import torch
@@ -99,9 +109,13 @@ def row(name: str, images: Any, arguments: argparse.Namespace, folder: Path) -> 
 def main() -> None:
     import mnistcnn
 
-    parser = timing.parser_of(__doc__ or "", seconds=2, networks=["all"], batch_size=1000)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=["all"], help="names, or all")
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=2, help="of measurement for each network")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each contender; the median is reported")
     arguments = parser.parse_args()
-    images = mnistcnn.load("mnist")[1].images[: arguments.batch_size]
+    images = test_images(arguments.images)
     names = mnistcnn.list_models() if arguments.networks == ["all"] else arguments.networks
     small = [name for name in names if mnistcnn.create_model(name).parameter_count < LARGEST]
     rows, records = [], []
@@ -110,7 +124,7 @@ def main() -> None:
             cells, record = row(name, images, arguments, Path(folder))
         rows.append(cells)
         records.append(record)
-    timing.heading("Exported C headers")
+    timing.heading("Exported C headers and pages")
     print(f"Networks with less than {LARGEST:,} parameters, {len(images):,} test images; bytes, float32.\n")
     headings = [
         "network",
@@ -125,6 +139,7 @@ def main() -> None:
         "onnxruntime, us",
     ]
     print(timing.markdown(headings, rows))
+    print()
     print(timing.disturbance(records))
 
 

@@ -7,6 +7,7 @@ import gzip
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -150,6 +151,16 @@ def test_all_rejects_an_unknown_table():
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "there is no table nonsense; choose from epoch" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+def test_export():
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    printed = _run("export.py", "--networks", "budget_model3", "--seconds", "0.02", "--images", "5")
+    row = next(line for line in printed.splitlines() if line.startswith("| budget_model3")).split("|")
+    assert [each.strip() for each in row[2:4]] == ["4,506", "144,000"]
+    assert float(row[8]) < 1e-5
 
 
 def test_gradient_error(monkeypatch: pytest.MonkeyPatch):
