@@ -32,8 +32,9 @@ int main(void) {{
 """
 
 
-def build(header: Path, pixels: int, outputs: int, *options: str, compiler: str = "gcc", suffix: str = "c") -> Path:
-    """Compile a program that runs the header, and return it."""
+def build(header: Path, pixels: int, outputs: int, *options: str, compiler: str = "", suffix: str = "c") -> Path:
+    """Compile a program that runs the header, and return it. Default compiler: the first that is installed."""
+    compiler = compiler or COMPILERS[0]
     source = header.with_name(f"main.{suffix}")
     source.write_text(MAIN.format(file=header.name, prefix=header.stem, pixels=pixels, outputs=outputs))
     program = header.with_name(f"{header.stem}_{compiler}")

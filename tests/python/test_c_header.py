@@ -86,7 +86,7 @@ def test_two_headers_in_one_cpp_file(tmp_path: Path):
     second = mnistcnn.export_c(model, tmp_path / "second.h")
     path = mnistcnn.export_c(model, tmp_path / "net.h")
     path.write_text(f'#include "{second.name}"\n' + path.read_text())
-    program = build(path, 784, 10, "-std=c++17", *WARNINGS, compiler="g++", suffix="cpp")
+    program = build(path, 784, 10, "-std=c++17", *WARNINGS, suffix="cpp")
     np.testing.assert_allclose(outputs_of(program, digits(5)), model(digits(5)).detach(), atol=1e-5)
 
 
@@ -100,6 +100,14 @@ def test_comment_states_flash_ram_and_macs(tmp_path: Path):
     assert ram(program) == 4 * work
     for number in (flash(program), ram(program), model.summary().macs, model.parameter_count):
         assert f"{number:,} " in text.partition("*/")[0]
+
+
+def test_module_of_pytorch_is_converted(tmp_path: Path):
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+    program = build(mnistcnn.export_c(module, tmp_path / "net.h"), 784, 10, *STRICT)
+    images = digits(3)
+    wanted = mnistcnn.from_torch(module)(images).detach()
+    np.testing.assert_allclose(outputs_of(program, images), wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize(

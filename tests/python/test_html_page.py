@@ -19,8 +19,6 @@ from mnistcnn.export.html_page import page
 from mnistcnn.export.lowering import lowered
 from random_graphs import random_graph, stir
 
-pytest.importorskip("starlette")
-
 LARGE = {"assignment7_model1", "era5_net", "recognition_cnn"}  # 100,000 parameters and more
 # Random networks without batch norm, which together contain all other layers except two activations.
 SEEDS = (2000, 2005, 2007, 2008, 2009, 2012, 2016, 2019, 2021, 2022, 2030, 2031, 2055, 2057)
@@ -141,6 +139,7 @@ def test_keyboard_draws(driver: Any, reader: mnistcnn.Model, tmp_path: Path):
     canvas = driver.find_element("id", "drawing")
     canvas.send_keys(Keys.SPACE, *[Keys.ARROW_DOWN] * 18, Keys.SPACE)
     assert displayed(driver) == 1
+    assert driver.find_element("id", "hint").is_displayed()
     canvas.send_keys("c")
     assert driver.find_element("id", "answer").text == "Draw a digit to see the prediction."
 

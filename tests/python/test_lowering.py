@@ -50,6 +50,11 @@ def test_batch_norm_is_not_folded_if_another_layer_reads_the_convolution():
     assert primitives([m.Conv2d(4, 3), m.ReLU(), m.BatchNorm2d()]) == ["conv2d", "relu", "affine"]
 
 
+def test_batch_norm_is_not_folded_if_a_reshape_changed_the_channels():
+    assert primitives([m.Conv2d(4, 3), m.Flatten(), m.BatchNorm1d()]) == ["conv2d", "affine"]
+    assert primitives([m.Conv2d(4, 28), m.Flatten(), m.BatchNorm1d()]) == ["conv2d"]
+
+
 def test_memory_is_shared():
     """A chain needs the two largest neighbouring tensors; a residual block needs its input until the sum."""
     conv = m.Conv2d(2, 3, padding=1)

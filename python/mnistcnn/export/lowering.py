@@ -27,7 +27,7 @@ def lowered(model: Model) -> Program:
     Raises
     ------
     ValueError
-        If a layer is not supported, the input is not an image [C, H, W], or a weight is not finite.
+        If a layer is not supported, or a weight is not finite.
     """
     return _Lowering(model).program()
 
@@ -45,10 +45,8 @@ class _Lowering:
 
     def program(self) -> Program:
         model = self.model
-        shape = model.input_shape
-        if len(shape) != 3:
-            raise ValueError(f"the input of an exported model must be an image [C, H, W], got {list(shape)}")
-        image = Tensor(prod(shape))
+        channels, height, width = model.input_shape
+        image = Tensor(channels * height * width)
         values = {INPUT: image}
         for index, row in enumerate(self.rows):
             self.name, self.fields = row["name"], row["fields"]
@@ -56,10 +54,10 @@ class _Lowering:
             values[index] = self._lower(row["op"], [values[each] for each in row["inputs"]], row["input_shapes"])
         output = values[len(self.rows) - 1]
         placement = placed(self.steps, image, output)
-        normalization = model.pixel_normalization.for_channels(shape[0])
+        normalization = model.pixel_normalization.for_channels(channels)
         return Program(
             name=model.name,
-            input_shape=(shape[0], shape[1], shape[2]),
+            input_shape=(channels, height, width),
             scale=tuple(normalization.scale),
             shift=tuple(normalization.shift),
             calls=placement.calls,
@@ -101,7 +99,7 @@ class _Lowering:
             return np.full(size, default, np.float32)
         values: Array = found.detach().cpu().numpy().astype(np.float32).ravel()
         if not np.isfinite(values).all():
-            raise ValueError(f"layer '{self.name}': the tensor '{key}' contains NaN or infinite values; train it again")
+            raise ValueError(f"layer '{self.name}': the tensor '{key}' contains NaN or infinite values")
         return values
 
     def unsupported(self, what: str) -> ValueError:
@@ -112,14 +110,16 @@ class _Lowering:
         )
 
     def foldable(self, tensor: Tensor) -> int | None:
-        """Return the index of the convolution or linear step that computes a tensor, if only the current node reads it.
+        """Return the index of the step that computes a tensor, if a map of the current node's channels can be folded in.
 
-        Otherwise return None.
+        That is a convolution or linear layer with the same channels, whose output only the current node reads.
         """
-        if self._readers[self.name] > 1:
-            return None
-        found = (index for index, step in enumerate(self.steps) if step.output is tensor)
-        return next((index for index in found if self.steps[index].primitive in ("conv2d", "linear")), None)
+        for index, step in enumerate(self.steps):
+            if step.output is tensor and step.primitive in ("conv2d", "linear") and self._readers[self.name] == 1:
+                bias = step.arguments[1]
+                # Between both, a reshape may have changed the channels.
+                return index if isinstance(bias, np.ndarray) and len(bias) == self.shape[0] else None
+        return None
 
 
 def _readers(rows: Sequence[Any]) -> dict[str, int]:
