@@ -110,9 +110,9 @@ class _Lowering:
         )
 
     def foldable(self, tensor: Tensor) -> int | None:
-        """Return the index of the step that computes a tensor, if a map of the current node's channels can be folded in.
+        """Return the index of the step that computes a tensor, if an affine map of the channels can be folded into it.
 
-        That is a convolution or linear layer with the same channels, whose output only the current node reads.
+        That is a convolution or linear layer with the channels of the current node, the only one that reads its output.
         """
         for index, step in enumerate(self.steps):
             if step.output is tensor and step.primitive in ("conv2d", "linear") and self._readers[self.name] == 1:
