@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import typer
 from PIL import Image
 from safetensors.torch import load_file
 
 import mnistcnn
+from mnistcnn.cli.options import Data
 
 Result = subprocess.CompletedProcess[str]
 
@@ -94,9 +96,6 @@ def check_error(done: Any, code: int, message: str) -> None:
         (("test", "nothing.safetensors"), "nothing.safetensors"),
         (("models", "nothing*"), "no model matches 'nothing*'"),
         (("train", "--data", "digits", "--lr", "-1"), "got -1.0"),
-        (("train", "--data", "digits", "--save", "no/folder/here"), "does not exist"),
-        (("train", "--data", "digits", "--save", "."), ". is a directory"),
-        (("train", "--data", "digits", "--plot", "curves.xyz"), "--plot must name a .png, .svg or .pdf file"),
         (("train", "--data", "digits", "--recipe", "none.json"), "none.json"),
         (("predict", "one.png"), "session7_net.safetensors does not exist; create it with `mnistcnn train`"),
         (("show", "digits", "--label", "12"), "--label must be from 0 to 9 for digits, got 12"),
@@ -305,7 +304,7 @@ def test_lr_find_prints_suggestion_plot_and_json(run: Any, tmp_path: Path) -> No
     assert 1e-4 < report["suggestion"] < 10
     assert report["learning_rates"][0] == pytest.approx(1e-4)
     assert len(report["learning_rates"]) == len(report["losses"]) == len(report["smoothed"]) <= 60
-    assert "--plot must name" in run("lr-find", "--plot", "found.txt").stderr
+    assert "'--plot': it must name" in run("lr-find", "--plot", "found.txt").stderr
 
 
 def test_train_resumes_from_a_checkpoint(run: Any, tmp_path: Path) -> None:
@@ -316,10 +315,40 @@ def test_train_resumes_from_a_checkpoint(run: Any, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "epoch 1:" not in done.stderr
     assert json.loads(done.stdout)["test"] == whole["test"]
-    ended, resumed = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "budget_model3"))
+    ended, resumed = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "budget_model3-2"))
     assert all(torch.equal(ended[name], tensor) for name, tensor in resumed.items())
     assert run(*arguments, "--epochs", "2", "--checkpoint", "run").returncode == 1, "must not overwrite another run"
     assert "--checkpoint DIR" in run("train", "--resume").stderr
+
+
+def test_train_does_not_replace_an_existing_model(run: Any, tmp_path: Path) -> None:
+    first = tmp_path / "budget_model3.safetensors"
+    mnistcnn.create_model("budget_model3", seed=7).save(first)
+    before = first.read_bytes()
+    arguments = ("train", "budget_model3", "--data", "digits", "--images", "300", "--epochs", "1")
+    for number in (2, 3):
+        stdout = run(*arguments).stdout
+        assert f"model saved to budget_model3-{number}.safetensors" in stdout
+        assert "budget_model3.safetensors already exists" in stdout
+    assert json.loads(run(*arguments, "--json").stdout)["file"] == "budget_model3-4.safetensors"
+    check_error(run(*arguments, "--save", first.name), 2, f"'--save': {first.name} already exists; pass --overwrite")
+    assert first.read_bytes() == before
+    assert run(*arguments, "--save", first.name, "--overwrite").returncode == 0
+    replaced, numbered = load_file(first), load_file(tmp_path / "budget_model3-2.safetensors")
+    assert all(torch.equal(numbered[name], tensor) for name, tensor in replaced.items())
+
+
+def test_model_is_saved_if_its_test_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mnistcnn.cli.train import train
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(mnistcnn, "test", interrupted)
+    with pytest.raises(typer.Exit):
+        train("budget_model3", data=Data.digits, images=300, epochs=1)
+    assert [file.name for file in tmp_path.iterdir()] == ["budget_model3.safetensors"]
 
 
 def test_best_checkpoint_is_not_selected_by_test_accuracy(run: Any, tmp_path: Path) -> None:
@@ -334,6 +363,9 @@ def test_best_checkpoint_is_not_selected_by_test_accuracy(run: Any, tmp_path: Pa
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
 def test_interrupted_train_saves_the_model(tmp_path: Path, sent: signal.Signals, code: int) -> None:
     command = [sys.executable, "-m", "mnistcnn", "train", "budget_model3", "--data", "digits", "--epochs", "500"]
+    good = tmp_path / "budget_model3.safetensors"
+    mnistcnn.create_model("budget_model3", seed=7).save(good)
+    before = good.read_bytes()
     running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert running.stderr is not None
@@ -345,10 +377,11 @@ def test_interrupted_train_saves_the_model(tmp_path: Path, sent: signal.Signals,
     finally:
         running.kill()
     assert running.returncode == code
-    assert "model saved to budget_model3.safetensors" in stderr
+    assert "model saved to budget_model3-interrupted.safetensors" in stderr
+    assert good.read_bytes() == before
     assert "Traceback" not in stderr
     assert stdout == ""
-    saved = mnistcnn.load_model(tmp_path / "budget_model3.safetensors")
+    saved = mnistcnn.load_model(tmp_path / "budget_model3-interrupted.safetensors")
     fresh = mnistcnn.create_model("budget_model3", seed=0)
     assert not np.array_equal(next(saved.parameters()).detach(), next(fresh.parameters()).detach())
 
@@ -456,6 +489,10 @@ def test_version_option(run: Any) -> None:
         (("trials", "session8_net"), "did you mean 'session7_net'?"),
         (("train", "--data", "digits", "--engine", "gpu"), "engine must be one of 'auto', 'lanes', 'aten', got 'gpu'"),
         (("train", "--recipe", "rotation_stp"), "did you mean 'rotation_step'? Choose from: published, rotation,"),
+        (("train", "--save", "no/folder/here"), "'--save': the directory"),
+        (("train", "--save", "."), "'--save': . is a directory"),
+        (("train", "--save", "/dev/null"), "'--save': /dev/null is a device"),
+        (("train", "--plot", "curves.xyz"), "'--plot': it must name a .png, .svg or .pdf file, got curves.xyz"),
         (("train", "--validation", "1"), "'--validation': it must be at least 0 and below 1, got 1"),
         (("sweep", "--vary", "epochs=1,2", "--validation", "2"), "it must be at least 0 and below 1, got 2"),
     ],

@@ -37,6 +37,7 @@ def demo(
     check_packages()
     if file is None and _DEFAULT_FILE.exists():
         file = _DEFAULT_FILE
+        print_message(f"model {file}; for another one: mnistcnn demo FILE")
     model = _train_quickly() if file is None else mnistcnn.load_model(file)
     serve(
         model,

@@ -80,21 +80,25 @@ def is_file(model: str) -> bool:
     return model.endswith(".safetensors") or Path(model).is_file()
 
 
-def check_writable(path: Path | None, *, option: str = "", endings: tuple[str, ...] = ()) -> None:
-    """Raise ValueError if ``path`` is not writable or its suffix is not in ``endings``. Called before any work."""
+def check_writable(path: Path | None, *, option: str, endings: tuple[str, ...] = ()) -> None:
+    """Raise typer.BadParameter unless ``path`` is writable and its suffix is in ``endings``. Called before any work."""
     if path is None:
         return
-    if endings and path.suffix.lower() not in endings:
-        raise ValueError(
-            f"{option} must name a {' or '.join(filter(None, (', '.join(endings[:-1]), endings[-1])))} file, got {path}"
-        )
-    if path.is_dir():
-        raise ValueError(f"{path} is a directory; give the path of a file")
     folder = path.absolute().parent
-    if not folder.is_dir():
-        raise ValueError(f"the directory {folder} does not exist")
-    if not os.access(folder, os.W_OK):
-        raise ValueError(f"the directory {folder} is not writable")
+    problem = ""
+    if endings and path.suffix.lower() not in endings:
+        names = " or ".join(filter(None, (", ".join(endings[:-1]), endings[-1])))
+        problem = f"it must name a {names} file, got {path}"
+    elif path.is_dir():
+        problem = f"{path} is a directory; give the path of a file"
+    elif path.exists() and not path.is_file():
+        problem = f"{path} is a device or a pipe; give the path of a file"
+    elif not folder.is_dir():
+        problem = f"the directory {folder} does not exist"
+    elif not os.access(folder, os.W_OK):
+        problem = f"the directory {folder} is not writable"
+    if problem:
+        raise typer.BadParameter(problem, param_hint=f"'{option}'")
 
 
 def check_network(name: str) -> None:

@@ -138,8 +138,8 @@ def sweep(
     import mnistcnn
 
     check_network(model)
-    check_writable(save)
-    check_writable(storage)
+    check_writable(save, option="--save")
+    check_writable(storage, option="--storage")
     check_engine(engine)
     space = dict(_parse_range(each) for each in vary)
     run_recipe = recipe_from_options(model, recipe, epochs=epochs)

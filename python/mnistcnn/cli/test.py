@@ -115,10 +115,12 @@ def predict(
 def _load_model(file: Path) -> Model:
     import mnistcnn
 
-    if not file.exists() and file == _DEFAULT_FILE:
-        raise FileNotFoundError(
-            f"{file} does not exist; create it with `mnistcnn train`, or pass another file with --model"
-        )
+    if file == _DEFAULT_FILE:
+        if not file.exists():
+            raise FileNotFoundError(
+                f"{file} does not exist; create it with `mnistcnn train`, or pass another file with --model"
+            )
+        print_message(f"model {file}; for another one, pass --model FILE")
     return mnistcnn.load_model(file)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnistcnn.cli import interruption
+from mnistcnn.cli.model_files import check_new, interrupted_name, save_model
 from mnistcnn.cli.options import (
     FIGURE_SUFFIXES,
     Data,
@@ -38,6 +39,7 @@ from mnistcnn.cli.recipes import (
 
 if TYPE_CHECKING:
     from mnistcnn.data.image_set import ImageSet
+    from mnistcnn.evaluation.results import TestResult
     from mnistcnn.nn.model import Model
     from mnistcnn.training.checkpoints import Checkpoint
     from mnistcnn.training.history import EpochRecord, History
@@ -56,7 +58,16 @@ def train(
     seed: SeedOption = 0,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
-    save: Annotated[Path | None, typer.Option(help="File to save the model to. Default: MODEL.safetensors.")] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to save the model to; it must not exist. Default: MODEL.safetensors, or MODEL-2.safetensors and "
+            "so on if that exists."
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing file of a model. Without it, none is replaced.")
+    ] = False,
     checkpoint: Annotated[Path | None, typer.Option(help="Directory to save a checkpoint to after each epoch.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume from the latest checkpoint in --checkpoint.")
@@ -68,8 +79,9 @@ def train(
 ) -> None:
     """Train a published network and test it. The test set is never used for model selection.
 
-    Ctrl-C stops training within one batch and saves the model. With --checkpoint DIR, repeat the command with --resume
-    to continue after the last complete epoch; the result is bit-identical to that of an uninterrupted run.
+    Ctrl-C stops training within one batch and saves the model as MODEL-interrupted.safetensors. With --checkpoint DIR,
+    repeat the command with --resume to continue after the last complete epoch; the result is bit-identical to that of
+    an uninterrupted run.
     """
     import mnistcnn
 
@@ -77,7 +89,8 @@ def train(
         raise typer.BadParameter("--resume requires the directory of the checkpoints: --checkpoint DIR")
     check_network(model)  # before any download
     target = save or Path(f"{model}.safetensors")
-    check_writable(target)
+    check_writable(target, option="--save")
+    check_new(save, option="--save", overwrite=overwrite)
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     check_engine(engine)
     run_recipe = recipe_from_options(
@@ -86,11 +99,12 @@ def train(
     train_set, test_set = load(data, images)
     network = create_network(model, train_set, seed)
     part = validation_fraction(run_recipe, validation)
-    history = _train(
+    history, result = _train_and_test(
         network,
-        train_set,
+        (train_set, test_set),
         target,
         _EpochPrinter("test" if part is None else "validation"),
+        overwrite=overwrite,
         recipe=run_recipe,
         validation=test_set if part is None else part,
         engine=engine,
@@ -98,16 +112,16 @@ def train(
         checkpoint=None if checkpoint is None else _checkpoint(checkpoint, keep_best=part is not None),
         resume=resume,
     )
-    result = mnistcnn.test(network, test_set, engine=engine, threads=threads, progress=False)
     if not as_json:  # before the model is written, which can fail if the disk is full
         print(f"test set of {test_set.name}: {result.headline()}", flush=True)
-    network.save(target)
+    saved = save_model(network, target, overwrite=overwrite)
     if not as_json:
-        print(f"model saved to {target}; to test it: mnistcnn test {target}")
+        kept = "" if saved == target else f" ({target} already exists and was kept)"
+        print(f"model saved to {saved}{kept}; to test it: mnistcnn test {saved}")
     if plot is not None:
         save_figure(mnistcnn.plot.curves(history, evaluated="Test" if part is None else "Validation"), plot)
     if as_json:
-        report = {"data": test_set.name, "test": scores(result), "recipe": run_recipe.to_dict(), "file": str(target)}
+        report = {"data": test_set.name, "test": scores(result), "recipe": run_recipe.to_dict(), "file": str(saved)}
         print_json({**history.to_dict(), **report})
 
 
@@ -128,14 +142,31 @@ class _EpochPrinter:
         print_message(str(record).replace("validation", self._evaluated))
 
 
-def _train(network: Model, train_set: ImageSet, target: Path, printer: _EpochPrinter, **options: Any) -> History:
-    """Train the network. If interrupted, save it and raise typer.Exit."""
+def _train_and_test(
+    network: Model,
+    sets: tuple[ImageSet, ImageSet],
+    target: Path,
+    printer: _EpochPrinter,
+    *,
+    overwrite: bool,
+    engine: str,
+    threads: int | None,
+    **options: Any,
+) -> tuple[History, TestResult]:
+    """Train and test the network. If interrupted, save it and raise typer.Exit.
+
+    A file name that contains "interrupted" means that the training is incomplete.
+    """
     import mnistcnn
 
+    trained = False
     try:
-        return mnistcnn.train(network, train_set, callbacks=[printer], **options)
+        history = mnistcnn.train(network, sets[0], callbacks=[printer], engine=engine, threads=threads, **options)
+        trained = True
+        return history, mnistcnn.test(network, sets[1], engine=engine, threads=threads, progress=False)
     except KeyboardInterrupt:
         done = 0 if network.history is None else len(network.history)
-        network.save(target)
-        print_message(f"interrupted after {done} complete epoch{'' if done == 1 else 's'}; model saved to {target}")
+        name = target if trained else interrupted_name(target)
+        saved = save_model(network, name, overwrite=overwrite and trained)
+        print_message(f"interrupted after {done} complete epoch{'' if done == 1 else 's'}; model saved to {saved}")
         raise typer.Exit(interruption.exit_code()) from None
