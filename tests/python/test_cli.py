@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +18,30 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import mnistcnn
+from mnistcnn.cli.command import in_options
+from mnistcnn.cli.main import main
 from mnistcnn.cli.options import Data
 
 Result = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that runs a command in an empty directory, in a process of its own."""
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
+    """Return a function that runs a command in an empty directory, in this process."""
+    monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str) -> Result:
-        command = [sys.executable, "-m", "mnistcnn", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
+        monkeypatch.setattr(sys, "argv", ["mnistcnn", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Result(arguments, ended.value.code or 0, *capsys.readouterr())
 
-    return call
+    handler = signal.getsignal(signal.SIGTERM)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # print warnings, as outside of pytest
+        yield call
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture
@@ -94,15 +106,9 @@ def check_error(done: Any, code: int, message: str) -> None:
     [
         (("summary", "nothing.safetensors"), "nothing.safetensors"),
         (("test", "nothing.safetensors"), "nothing.safetensors"),
-        (("models", "nothing*"), "no model matches 'nothing*'"),
-        (("train", "--data", "digits", "--lr", "-1"), "got -1.0"),
         (("train", "--data", "digits", "--recipe", "none.json"), "none.json"),
         (("predict", "one.png"), "session7_net.safetensors does not exist; create it with `mnistcnn train`"),
-        (("show", "digits", "--label", "12"), "--label must be from 0 to 9 for digits, got 12"),
-        (("show", "digits", "--first", "10000"), "--first must be below 10000"),
-        (("bench", "nothing*"), "no model matches 'nothing*'"),
-        (("experiments",), "experiments.jsonl"),
-        (("sweep", "--data", "digits", "--vary", "lerning_rate=1,2"), "lerning_rate"),
+        (("experiments",), "experiment log experiments.jsonl does not exist; `mnistcnn trials` writes one"),
     ],
 )
 def test_error_prints_message_with_exit_code_1(run: Any, arguments: tuple[str, ...], message: str) -> None:
@@ -284,8 +290,8 @@ def test_export_rejects_wrong_formats_and_files(run: Any, reader: Path, tmp_path
     assert done.returncode == 2
     assert "would replace the model" in " ".join(done.stderr.split())
     done = run("export", str(reader), "--format", "c", "-o", "model.onnx")
-    assert done.returncode == 1
-    assert "--output must name a .h file, got model.onnx" in done.stderr
+    assert done.returncode == 2
+    assert "'--output': it must name a .h file, got model.onnx" in done.stderr
 
 
 def test_profile_prints_json(run: Any) -> None:
@@ -489,6 +495,18 @@ def test_version_option(run: Any) -> None:
         (("trials", "session8_net"), "did you mean 'session7_net'?"),
         (("train", "--data", "digits", "--engine", "gpu"), "engine must be one of 'auto', 'lanes', 'aten', got 'gpu'"),
         (("train", "--recipe", "rotation_stp"), "did you mean 'rotation_step'? Choose from: published, rotation,"),
+        (("models", "nothing*"), "no model matches 'nothing*'"),
+        (("bench", "nothing*"), "no model matches 'nothing*'"),
+        (("show", "digits", "--label", "12"), "--label must be from 0 to 9 for digits, got 12"),
+        (("show", "digits", "--first", "10000"), "--first must be below 10000"),
+        (("train", "--epochs", "-3"), "-3"),
+        (("train", "--threads", "many"), "'many'"),
+        (("train", "--lr", "-1"), "--lr must be a finite number of at least 0, got -1.0"),
+        (("lr-find", "--start", "1", "--end", "0.1", "--data", "digits"), "--start must be below end, got --start 1"),
+        (("trials", "--log", "no/log.jsonl"), "'--log': the directory"),
+        (("sweep", "--vary", "lerning_rate=1,2"), "'--vary': lerning_rate=1,2: a Recipe has no field"),
+        (("sweep", "--vary", "epochs=5..1"), "'--vary': epochs=5..1: a range must be FIELD=LOW..HIGH"),
+        (("sweep", "--vary", "epochs=0,1"), "'--vary': epochs=0,1: epochs must be"),
         (("train", "--save", "no/folder/here"), "'--save': the directory"),
         (("train", "--save", "."), "'--save': . is a directory"),
         (("train", "--save", "/dev/null"), "'--save': /dev/null is a device"),
@@ -499,6 +517,47 @@ def test_version_option(run: Any) -> None:
 )
 def test_invalid_option_value_has_exit_code_2(run: Any, arguments: tuple[str, ...], message: str) -> None:
     check_error(run(*arguments), 2, message)
+
+
+def test_errors_name_options_instead_of_arguments(run: Any, tmp_path: Path) -> None:
+    arguments = ("train", "budget_model3", "--data", "digits", "--images", "200", "--epochs", "1", "--checkpoint")
+    assert run(*arguments, "run").returncode == 0
+    check_error(run(*arguments, "run"), 1, "pass --resume to resume it")
+    (tmp_path / "file").touch()
+    check_error(run(*arguments, "file"), 1, "mnistcnn: --checkpoint 'file' is a file")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (
+            "pass resume=True, or another path as log=, to continue",
+            "pass --resume, or another path as --log, to continue",
+        ),
+        ("batch_size must be at least 1, got 0", "--batch-size must be at least 1, got 0"),
+        ("lr is unrelated: a batch_size=3; log_all=1", "--lr is unrelated: a --batch-size 3; log_all=1"),
+        ("optimizer.lr=1 and SGD(lr=1, betas=(2, 3), log=4)", "optimizer.lr=1 and SGD(lr=1, betas=(2, 3), log=4)"),
+    ],
+)
+def test_messages_with_names_of_options(text: str, wanted: str) -> None:
+    assert in_options(text, ["--resume", "--log", "--batch-size", "--lr"]) == wanted
+
+
+def test_experiments_of_another_file_has_exit_code_1(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "four.png").write_bytes(bytes(range(128, 256)) + b"\n" + bytes(range(255, 127, -1)))
+    done = run("experiments", "four.png")
+    check_error(done, 1, "four.png is not an experiment log")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_closed_pipe_has_exit_code_141(tmp_path: Path) -> None:
+    for arguments in (("models",), ("models", "--json")):
+        reading, writing = os.pipe()
+        os.close(reading)
+        command = [sys.executable, "-m", "mnistcnn", *arguments]
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False)
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_invalid_command_has_exit_code_2(run: Any) -> None:

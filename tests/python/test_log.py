@@ -144,6 +144,12 @@ def test_invalid_lines_are_skipped(log: Path, line: str):
         assert len(mnistcnn.experiments(log)) == 2
 
 
+def test_file_without_a_trial_raises(tmp_path: Path):
+    (tmp_path / "four.png").write_bytes(b"\x89PNG\n\x1a\n")
+    with pytest.raises(ValueError, match=r"four.png is not an experiment log: .*line 1: UnicodeDecodeError"):
+        mnistcnn.experiments(tmp_path / "four.png")
+
+
 WRITER = """
 import sys
 from pathlib import Path

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mnistcnn.cli.options import FIGURE_SUFFIXES, JsonOption, ModelOrFile, check_writable, load_or_create
+from mnistcnn.cli.options import FIGURE_SUFFIXES, JsonOption, ModelOrFile, check_writable, load_or_create, networks
 from mnistcnn.cli.output import print_json, print_message, print_table, save_figure
 
 
@@ -21,15 +21,11 @@ def bench(
 
     Trains a few batches of 128 images and scales the time to an epoch of 60,000 images. Close other programs first.
     """
-    import mnistcnn
     from mnistcnn.profile.epoch_times import IMPLEMENTATIONS
     from mnistcnn.profile.epoch_times import bench as measure
 
-    names = mnistcnn.list_models(pattern)
-    if not names:
-        raise ValueError(f"no model matches {pattern!r}; available: {', '.join(mnistcnn.list_models())}")
     found = []
-    for times in measure(names, threads=threads, repeats=repeats):
+    for times in measure(networks(pattern), threads=threads, repeats=repeats):
         seconds = ", ".join(f"{key} {_format_seconds(getattr(times, key))}" for key in IMPLEMENTATIONS)
         print_message(f"{times.network}: {seconds} s")
         found.append(times)

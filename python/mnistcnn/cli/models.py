@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mnistcnn.cli.options import JsonOption, ModelOrFile, load_or_create
+from mnistcnn.cli.options import JsonOption, ModelOrFile, load_or_create, networks
 from mnistcnn.cli.output import print_json, print_table
 
 
@@ -17,17 +17,14 @@ def models(
     """List the published networks."""
     import mnistcnn
 
-    names = mnistcnn.list_models(pattern)
-    if not names:
-        raise ValueError(f"no model matches {pattern!r}; available: {', '.join(mnistcnn.list_models())}")
-    networks = [mnistcnn.create_model(name) for name in names]
-    summaries = [network.summary() for network in networks]
+    found = [mnistcnn.create_model(name) for name in networks(pattern)]
+    summaries = [network.summary() for network in found]
     if as_json:
         keys = ("parameters", "macs", "receptive_field")
         print_json(
             [
                 {"name": network.name, **{key: getattr(table, key) for key in keys}, "outputs": network.outputs}
-                for network, table in zip(networks, summaries, strict=True)
+                for network, table in zip(found, summaries, strict=True)
             ]
         )
         return
@@ -39,7 +36,7 @@ def models(
             str(table.receptive_field),
             network.outputs.replace("_", "-"),
         ]
-        for network, table in zip(networks, summaries, strict=True)
+        for network, table in zip(found, summaries, strict=True)
     ]
     print_table(["model", "parameters", "MACs", "receptive field", "outputs"], rows, left=1)
 

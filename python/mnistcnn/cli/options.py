@@ -80,8 +80,11 @@ def is_file(model: str) -> bool:
     return model.endswith(".safetensors") or Path(model).is_file()
 
 
-def check_writable(path: Path | None, *, option: str, endings: tuple[str, ...] = ()) -> None:
-    """Raise typer.BadParameter unless ``path`` is writable and its suffix is in ``endings``. Called before any work."""
+def check_writable(path: Path | None, *, option: str, endings: tuple[str, ...] = (), replaced: bool = True) -> None:
+    """Raise typer.BadParameter unless ``path`` is writable and its suffix is in ``endings``. Called before any work.
+
+    ``replaced`` is False for a file to which lines are appended; it may be a device such as /dev/null.
+    """
     if path is None:
         return
     folder = path.absolute().parent
@@ -91,7 +94,7 @@ def check_writable(path: Path | None, *, option: str, endings: tuple[str, ...] =
         problem = f"it must name a {names} file, got {path}"
     elif path.is_dir():
         problem = f"{path} is a directory; give the path of a file"
-    elif path.exists() and not path.is_file():
+    elif replaced and path.exists() and not path.is_file():
         problem = f"{path} is a device or a pipe; give the path of a file"
     elif not folder.is_dir():
         problem = f"the directory {folder} does not exist"
@@ -99,6 +102,16 @@ def check_writable(path: Path | None, *, option: str, endings: tuple[str, ...] =
         problem = f"the directory {folder} is not writable"
     if problem:
         raise typer.BadParameter(problem, param_hint=f"'{option}'")
+
+
+def networks(pattern: str) -> list[str]:
+    """Return the published networks that match a pattern. Raise typer.BadParameter if there are none."""
+    import mnistcnn
+
+    names = mnistcnn.list_models(pattern)
+    if not names:
+        raise typer.BadParameter(f"no model matches {pattern!r}; available: {', '.join(mnistcnn.list_models())}")
+    return names
 
 
 def check_network(name: str) -> None:

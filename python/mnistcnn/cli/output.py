@@ -34,7 +34,10 @@ def print_table(columns: list[str], rows: list[list[str]], *, left: int) -> None
     for row in rows:
         table.add_row(*row)
     width = max(Console().width, 200)  # wrap long lines instead of truncating numbers
-    Console(width=width, markup=False).print(table)
+    console = Console(width=width, markup=False)
+    with console.capture() as lines:  # rich itself ends the process with code 1 if the pipe is closed
+        console.print(table)
+    print(lines.get(), end="")
 
 
 def save_figure(figure: Any, path: Path, *, dpi: int = 120) -> None:

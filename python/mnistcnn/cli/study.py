@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 LogOption = Annotated[Path, typer.Option(help="Experiment log, to which the trials are appended.")]
 _LOG = Path("experiments.jsonl")
+_SPACE = re.compile(r"^space\['[^']*'\]: ")  # names the argument of `mnistcnn.sweep`
 
 
 def trials(
@@ -73,6 +75,7 @@ def trials(
 
     check_network(model)
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
+    check_writable(log, option="--log", replaced=False)
     check_engine(engine)
     run_recipe = recipe_from_options(model, recipe, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum)
     train_set, test_set = load(data, images)
@@ -141,8 +144,8 @@ def sweep(
     check_writable(save, option="--save")
     check_writable(storage, option="--storage")
     check_engine(engine)
-    space = dict(_parse_range(each) for each in vary)
     run_recipe = recipe_from_options(model, recipe, epochs=epochs)
+    space = _search_space(vary, run_recipe)
     train_set, _ = load(data, images)
     found = mnistcnn.sweep(
         model,
@@ -173,6 +176,8 @@ def experiments(
     """List the experiments of a log. Each line shows network, size, epochs, seeds and accuracy."""
     import mnistcnn
 
+    if not log.exists():
+        raise FileNotFoundError(f"experiment log {log} does not exist; `mnistcnn trials` writes one")
     found = mnistcnn.experiments(log)
     if as_json:
         print_json(found.to_dicts())
@@ -184,18 +189,34 @@ def _file_size(log: Path) -> int:
     return log.stat().st_size if log.exists() else 0
 
 
+def _search_space(vary: list[str], recipe: Recipe) -> dict[str, Any]:
+    """Return the search space of --vary. Raise typer.BadParameter unless the recipe accepts each value."""
+    from mnistcnn.study.space import checked_space
+
+    space = {}
+    for text in vary:
+        try:
+            name, values = _parse_range(text)
+            checked_space({name: values}, recipe)
+        except (TypeError, ValueError) as error:
+            raise typer.BadParameter(f"{text}: {_SPACE.sub('', str(error))}", param_hint="'--vary'") from None
+        space[name] = values
+    return space
+
+
 def _parse_range(text: str) -> tuple[str, Any]:
     """Parse a value of --vary into a field and its values, as `mnistcnn.sweep` expects them."""
     name, equals, choices = text.partition("=")
     if not (name and equals and choices):
-        raise typer.BadParameter(f"{text!r} must have the form FIELD=VALUES, for example batch_size=32,64,128")
+        raise ValueError("it must have the form FIELD=VALUES, for example batch_size=32,64,128")
     low, dots, rest = choices.partition("..")
     if not dots:
         return name, [_parse_value(each) for each in choices.split(",")]
     high, _, kind = rest.partition(":")
     ends = _parse_value(low), _parse_value(high)
-    if not all(isinstance(end, int | float) for end in ends) or kind not in ("", "log"):
-        raise typer.BadParameter(f"{text!r} is not a valid range; use FIELD=LOW..HIGH or FIELD=LOW..HIGH:log")
+    numbers = all(isinstance(end, int | float) for end in ends) and kind in ("", "log")
+    if not numbers or not ends[0] < ends[1] or (kind and ends[0] <= 0):
+        raise ValueError("a range must be FIELD=LOW..HIGH with LOW < HIGH, or FIELD=LOW..HIGH:log with 0 < LOW < HIGH")
     return name, (*ends, "log") if kind else ends
 
 

@@ -89,12 +89,15 @@ def _is_at(path: Path, handle: int) -> bool:
 
 
 def read(path: Path) -> list[tuple[Setting, Trial]]:
-    """Return the trials of a log, oldest first, also of a compressed one (.gz). Skip invalid lines with a warning."""
+    """Return the trials of a log, oldest first, also of a compressed one (.gz). Skip invalid lines with a warning.
+
+    Raise ValueError if no line is valid, for example if the file is an image.
+    """
     _check_not_directory(path)
     if not path.exists():
         raise FileNotFoundError(f"experiment log {path} does not exist; mnistcnn.run_trials writes one")
     content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    found = []
+    found, problems = [], []
     for number, line in enumerate(content.split(b"\n"), start=1):
         if not line.strip():
             continue
@@ -105,7 +108,12 @@ def read(path: Path) -> list[tuple[Setting, Trial]]:
             found.append((Setting.from_dict(record["setting"]), Trial.from_dict(record["trial"])))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
-            warnings.warn(f"{path}, line {number}: not a valid trial, skipped ({reason})", stacklevel=3)
+            problems.append((number, reason))
+    if problems and not found:
+        number, reason = problems[0]
+        raise ValueError(f"{path} is not an experiment log: no line is a valid trial (line {number}: {reason})")
+    for number, reason in problems:
+        warnings.warn(f"{path}, line {number}: not a valid trial, skipped ({reason})", stacklevel=3)
     return found
 
 
