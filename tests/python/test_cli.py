@@ -90,7 +90,45 @@ def test_train_prints_one_json_document(run: Any) -> None:
     report = json.loads(done.stdout)
     assert [record["epoch"] for record in report["epochs"]] == [1, 2]
     assert report["seed"] == 4
+    assert all("validation_accuracy" not in record for record in report["epochs"])
+    assert report["epochs"][-1]["test_accuracy"] == pytest.approx(report["test"]["accuracy"])
     assert report["test"]["count"] == 10_000
+
+
+def test_validation_results_in_json_are_those_of_the_validation_set(run: Any) -> None:
+    arguments = ("--data", "digits", "--images", "600", "--epochs", "1", "--validation", "0.2", "--json")
+    (record,) = json.loads(run("train", "budget_model3", *arguments).stdout)["epochs"]
+    assert record["validation_accuracy"] * 120 == pytest.approx(round(record["validation_accuracy"] * 120))
+    assert "test_accuracy" not in record
+
+
+def test_options_describe_a_recipe_without_a_json_file(run: Any) -> None:
+    arguments = ("--data", "digits", "--images", "300", "--epochs", "1", "--optimizer", "adam", "--lr", "0.01")
+    steps = ("--augment", "rotation:10", "--augment", "randomcrop:28,padding=2", "--schedule", "step:6,gamma=0.5")
+    done = run("train", "budget_model3", *arguments, *steps, "--json")
+    assert done.returncode == 0, done.stderr
+    recipe = mnistcnn.Recipe.from_dict(json.loads(done.stdout)["recipe"])
+    assert recipe.optimizer == mnistcnn.optim.Adam(lr=0.01)
+    assert recipe.augment == (mnistcnn.transforms.Rotation(10), mnistcnn.transforms.RandomCrop(28, padding=2))
+    assert recipe.schedule == mnistcnn.optim.StepLR(6, 0.5)
+    published = run("train", "session7_net", "--recipe", "rotation_step", *arguments, "--augment", "none", "--json")
+    assert json.loads(published.stdout)["recipe"]["augment"] == []
+
+
+def test_train_saves_the_best_epoch(run: Any, tmp_path: Path) -> None:
+    """The last epochs have a learning rate that destroys the weights, so that an earlier epoch is the best."""
+    arguments = ("train", "budget_model3", "--data", "digits", "--images", "1000", "--epochs", "4", "--lr", "0.05")
+    schedule = ("--schedule", "step:2,gamma=1000", "--optimizer", "sgd:clip_norm=1", "--checkpoint", "run")
+    done = run(*arguments, *schedule, "--validation", "0.2", "--save-best", "best.safetensors", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    accuracies = [record["validation_accuracy"] for record in report["epochs"]]
+    assert report["best"] == {"epoch": 1 + accuracies.index(max(accuracies)), "file": "best.safetensors"}
+    assert report["best"]["epoch"] < 4
+    saved = load_file(tmp_path / "best.safetensors")
+    kept = mnistcnn.Checkpoint(str(tmp_path / "run")).load("best").state_dict()
+    assert all(torch.equal(saved[name], tensor) for name, tensor in kept.items())
+    check_error(run(*arguments, "--save-best", "other.safetensors"), 2, "'--save-best': it requires a validation set")
 
 
 def check_error(done: Any, code: int, message: str) -> None:
@@ -357,6 +395,20 @@ def test_model_is_saved_if_its_test_is_interrupted(tmp_path: Path, monkeypatch: 
     assert [file.name for file in tmp_path.iterdir()] == ["budget_model3.safetensors"]
 
 
+def test_resumed_run_saves_the_best_epoch_of_the_whole_run(run: Any, tmp_path: Path) -> None:
+    arguments = ("train", "budget_model3", "--data", "digits", "--images", "500", "--validation", "0.2", "--resume")
+    rates = ("--lr", "0.05", "--optimizer", "sgd:clip_norm=1", "--schedule", "step:2,gamma=1000")
+    best = ("--save-best", "best.safetensors", "--overwrite")
+    assert run(*arguments, *rates, *best, "--checkpoint", "with", "--epochs", "2").returncode == 0
+    first = load_file(tmp_path / "best.safetensors")
+    resumed = run(*arguments, *rates, *best, "--checkpoint", "with", "--epochs", "4", "--json")
+    assert json.loads(resumed.stdout)["best"]["epoch"] <= 2
+    assert all(torch.equal(first[name], tensor) for name, tensor in load_file(tmp_path / "best.safetensors").items())
+    assert run(*arguments, *rates, "--checkpoint", "without", "--epochs", "1").returncode == 0
+    done = run(*arguments, *rates, *best, "--checkpoint", "without", "--epochs", "2")
+    check_error(done, 2, "'--save-best': the run was started without this option")
+
+
 def test_best_checkpoint_is_not_selected_by_test_accuracy(run: Any, tmp_path: Path) -> None:
     """With this learning rate the accuracy hardly changes, so the first epoch would be the best one."""
     arguments = ("train", "budget_model3", "--data", "digits", "--images", "200", "--lr", "1e-9", "--epochs", "4")
@@ -501,6 +553,12 @@ def test_version_option(run: Any) -> None:
         (("show", "digits", "--first", "10000"), "--first must be below 10000"),
         (("train", "--epochs", "-3"), "-3"),
         (("train", "--threads", "many"), "'many'"),
+        (("train", "--optimizer", "adm"), "'--optimizer': adm: unknown name; did you mean 'adam'?"),
+        (("train", "--optimizer", "adam", "--momentum", "0.9"), "--momentum is not supported by"),
+        (("trials", "--schedule", "step"), "'--schedule': step: step_size must be given: step:STEP_SIZE"),
+        (("sweep", "--vary", "epochs=1,2", "--augment", "rotation:1:2"), "'--augment': rotation:1:2: the arguments"),
+        (("lr-find", "--augment", "rotation:__import__('os')"), "the arguments must be written as in"),
+        (("train", "--save", "x", "--save-best", "./x", "--validation", "0.1"), "'--save-best': it must differ"),
         (("train", "--lr", "-1"), "--lr must be a finite number of at least 0, got -1.0"),
         (("lr-find", "--start", "1", "--end", "0.1", "--data", "digits"), "--start must be below end, got --start 1"),
         (("trials", "--log", "no/log.jsonl"), "'--log': the directory"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,14 @@ from mnistcnn.cli.options import (
     load,
 )
 from mnistcnn.cli.output import print_json, save_figure
-from mnistcnn.cli.recipes import BatchOption, MomentumOption, RecipeOption, recipe_from_options
+from mnistcnn.cli.recipes import (
+    AugmentOption,
+    BatchOption,
+    MomentumOption,
+    OptimizerOption,
+    RecipeOption,
+    recipe_from_options,
+)
 
 
 def lr_find(
@@ -34,6 +42,8 @@ def lr_find(
     recipe: RecipeOption = None,
     batch_size: BatchOption = None,
     momentum: MomentumOption = None,
+    optimizer: OptimizerOption = None,
+    augment: AugmentOption = None,
     start: Annotated[float, typer.Option(help="Learning rate of the first step.")] = 1e-5,
     end: Annotated[float, typer.Option(help="Learning rate of the last step.")] = 10.0,
     steps: Annotated[int, typer.Option(min=10, help="Number of steps; each trains on one batch.")] = 100,
@@ -52,7 +62,9 @@ def lr_find(
     check_network(model)  # before any download
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     check_engine(engine)
-    run_recipe = recipe_from_options(model, recipe, batch_size=batch_size, momentum=momentum, seed=seed)
+    run_recipe = recipe_from_options(
+        model, recipe, batch_size=batch_size, momentum=momentum, optimizer=optimizer, augment=augment, seed=seed
+    )
     train_set, _ = load(data, images)
     network = create_network(model, train_set, seed)
     found = mnistcnn.find_lr(
@@ -71,5 +83,7 @@ def lr_find(
         )
     else:
         print(f"suggested learning rate {found.suggestion:.2g} ({len(rates)} steps, {rates[0]:.2g} to {rates[-1]:.2g})")
-        recipe_option = f" --recipe {recipe}" if recipe else ""
-        print(f"try: mnistcnn train {model}{recipe_option} --lr {found.suggestion:.2g}")
+        given = {"--recipe": recipe, "--batch-size": batch_size, "--momentum": momentum, "--optimizer": optimizer}
+        options = [(name, value) for name, value in given.items() if value is not None]
+        options += [*(("--augment", text) for text in augment or ()), ("--lr", f"{found.suggestion:.2g}")]
+        print("try: mnistcnn train", model, *(f"{name} {shlex.quote(str(value))}" for name, value in options))

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from mnistcnn.optim.optimizers import Optimizer
     from mnistcnn.training.recipes import Recipe
+    from mnistcnn.transforms.steps import Transform
 
 
 def check_fraction(value: float | None) -> float | None:
@@ -37,6 +39,30 @@ LrOption = Annotated[float | None, typer.Option(help="Learning rate. Default: th
 MomentumOption = Annotated[
     float | None, typer.Option(help="Momentum of SGD. Default: that of the recipe, otherwise 0.9.")
 ]
+OptimizerOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[:ARGUMENTS]",
+        help="Optimizer: adam, sgd:momentum=0.9,nesterov=true, ... Other arguments have their defaults. Default: that "
+        "of the recipe, otherwise sgd:0.01,momentum=0.9.",
+    ),
+]
+ScheduleOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[:ARGUMENTS]",
+        help="Learning rate schedule: step:6,gamma=0.1, onecycle:0.1, cosineannealing, ..., or none. Default: that of "
+        "the recipe, otherwise none.",
+    ),
+]
+AugmentOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[:ARGUMENTS]",
+        help="Transform of the training images: rotation:10, randomcrop:28,padding=2, ..., or none. Can be repeated. "
+        "Default: those of the recipe, otherwise none.",
+    ),
+]
 ValidationOption = Annotated[
     float | None,
     typer.Option(
@@ -46,6 +72,7 @@ ValidationOption = Annotated[
     ),
 ]
 _DEFAULT_VALIDATION_FRACTION = 0.1
+_NONE = "none"  # value of --schedule and --augment
 
 
 def validation_fraction(recipe: Recipe, given: float | None) -> float | None:
@@ -67,21 +94,47 @@ def recipe_from_options(
     batch_size: int | None = None,
     lr: float | None = None,
     momentum: float | None = None,
+    optimizer: str | None = None,
+    schedule: str | None = None,
+    augment: list[str] | None = None,
     seed: int | None = None,
 ) -> Recipe:
     """Return the recipe that the options select, with the fields that they override."""
+    from mnistcnn.cli.values import parse_value
+    from mnistcnn.optim.schedules import Schedule
+
     selected = _recipe_by_name(model, recipe)
     given = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    rates: dict[str, Any] = {name: value for name, value in (("lr", lr), ("momentum", momentum)) if value is not None}
-    for name in rates:
-        if name not in {each.name for each in fields(selected.optimizer)}:
-            raise ValueError(
-                f"--{name} is not supported by the optimizer of the recipe, {type(selected.optimizer).__name__}"
-            )
-    if rates:
-        changes["optimizer"] = replace(selected.optimizer, **rates)
-    return selected.replace(**changes) if changes else selected
+    changes["optimizer"] = _optimizer(selected.optimizer, optimizer, lr=lr, momentum=momentum)
+    if schedule is not None:
+        changes["schedule"] = None if schedule == _NONE else parse_value(schedule, Schedule, "--schedule")
+    if augment:
+        changes["augment"] = _transforms(augment)
+    return selected.replace(**changes)
+
+
+def _optimizer(selected: Optimizer, text: str | None, **rates: float | None) -> Optimizer:
+    """Return the optimizer of --optimizer, by default that of the recipe, with the values of --lr and --momentum."""
+    from mnistcnn.cli.values import parse_value
+    from mnistcnn.optim.optimizers import Optimizer
+
+    optimizer: Optimizer = selected if text is None else parse_value(text, Optimizer, "--optimizer")
+    given = {name: value for name, value in rates.items() if value is not None}
+    for name in given:
+        if name not in {each.name for each in fields(optimizer)}:
+            raise ValueError(f"--{name} is not supported by the optimizer {type(optimizer).__name__}")
+    return replace(optimizer, **given)  # type: ignore[arg-type]
+
+
+def _transforms(texts: list[str]) -> list[Transform]:
+    """Return the transforms of --augment; none if its only value is "none"."""
+    from mnistcnn.cli.values import parse_value
+    from mnistcnn.transforms.steps import Transform
+
+    if texts == [_NONE]:
+        return []
+    return [parse_value(text, Transform, "--augment") for text in texts]
 
 
 def _recipe_by_name(model: str, recipe: str | None) -> Recipe:

@@ -27,11 +27,14 @@ from mnistcnn.cli.options import (
 )
 from mnistcnn.cli.output import print_json, print_message, save_figure
 from mnistcnn.cli.recipes import (
+    AugmentOption,
     BatchOption,
     EpochsOption,
     LrOption,
     MomentumOption,
+    OptimizerOption,
     RecipeOption,
+    ScheduleOption,
     ValidationOption,
     check_fraction,
     recipe_from_options,
@@ -57,6 +60,9 @@ def trials(
     batch_size: BatchOption = None,
     lr: LrOption = None,
     momentum: MomentumOption = None,
+    optimizer: OptimizerOption = None,
+    schedule: ScheduleOption = None,
+    augment: AugmentOption = None,
     target: Annotated[
         float | None, typer.Option(min=0, max=100, help="Accuracy in %; count the trials that reach it.")
     ] = None,
@@ -77,7 +83,17 @@ def trials(
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     check_writable(log, option="--log", replaced=False)
     check_engine(engine)
-    run_recipe = recipe_from_options(model, recipe, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum)
+    run_recipe = recipe_from_options(
+        model,
+        recipe,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        momentum=momentum,
+        optimizer=optimizer,
+        schedule=schedule,
+        augment=augment,
+    )
     train_set, test_set = load(data, images)
     print_message(f"{model}: {seeds} x {run_recipe.epochs} epochs on {len(train_set):,} images of {train_set.name}")
     before = _file_size(log)
@@ -121,6 +137,9 @@ def sweep(
     data: DataOption = Data.auto,
     images: ImagesOption = None,
     epochs: EpochsOption = None,
+    optimizer: OptimizerOption = None,
+    schedule: ScheduleOption = None,
+    augment: AugmentOption = None,
     validation: Annotated[
         float,
         typer.Option(callback=check_fraction, help="Fraction of the training set to hold out as a validation set."),
@@ -144,7 +163,9 @@ def sweep(
     check_writable(save, option="--save")
     check_writable(storage, option="--storage")
     check_engine(engine)
-    run_recipe = recipe_from_options(model, recipe, epochs=epochs)
+    run_recipe = recipe_from_options(
+        model, recipe, epochs=epochs, optimizer=optimizer, schedule=schedule, augment=augment
+    )
     space = _search_space(vary, run_recipe)
     train_set, _ = load(data, images)
     found = mnistcnn.sweep(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,17 +28,21 @@ from mnistcnn.cli.options import (
 )
 from mnistcnn.cli.output import print_json, print_message, save_figure, scores
 from mnistcnn.cli.recipes import (
+    AugmentOption,
     BatchOption,
     EpochsOption,
     LrOption,
     MomentumOption,
+    OptimizerOption,
     RecipeOption,
+    ScheduleOption,
     ValidationOption,
     recipe_from_options,
     validation_fraction,
 )
 
 if TYPE_CHECKING:
+    from mnistcnn.cli.best_epoch import BestEpoch
     from mnistcnn.data.image_set import ImageSet
     from mnistcnn.evaluation.results import TestResult
     from mnistcnn.nn.model import Model
@@ -55,6 +60,9 @@ def train(
     batch_size: BatchOption = None,
     lr: LrOption = None,
     momentum: MomentumOption = None,
+    optimizer: OptimizerOption = None,
+    schedule: ScheduleOption = None,
+    augment: AugmentOption = None,
     seed: SeedOption = 0,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
@@ -63,6 +71,12 @@ def train(
         typer.Option(
             help="File to save the model to; it must not exist. Default: MODEL.safetensors, or MODEL-2.safetensors and "
             "so on if that exists."
+        ),
+    ] = None,
+    save_best: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to save the model of the epoch with the best validation accuracy to. Requires --validation."
         ),
     ] = None,
     overwrite: Annotated[
@@ -88,23 +102,35 @@ def train(
     if resume and checkpoint is None:
         raise typer.BadParameter("--resume requires the directory of the checkpoints: --checkpoint DIR")
     check_network(model)  # before any download
-    target = save or Path(f"{model}.safetensors")
-    check_writable(target, option="--save")
-    check_new(save, option="--save", overwrite=overwrite)
+    files = _Files(save or Path(f"{model}.safetensors"), save_best, overwrite)
+    files.check(named=save is not None)
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     check_engine(engine)
     run_recipe = recipe_from_options(
-        model, recipe, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum, seed=seed
+        model,
+        recipe,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        momentum=momentum,
+        optimizer=optimizer,
+        schedule=schedule,
+        augment=augment,
+        seed=seed,
     )
+    part = validation_fraction(run_recipe, validation)
+    if save_best is not None and part is None:
+        raise typer.BadParameter("it requires a validation set: --validation 0.1", param_hint="'--save-best'")
     train_set, test_set = load(data, images)
     network = create_network(model, train_set, seed)
-    part = validation_fraction(run_recipe, validation)
+    evaluated = "test" if part is None else "validation"
+    best = _best_epoch(save_best)
     history, result = _train_and_test(
         network,
         (train_set, test_set),
-        target,
-        _EpochPrinter("test" if part is None else "validation"),
-        overwrite=overwrite,
+        files,
+        best,
+        callbacks=[_EpochPrinter(evaluated), *([] if best is None else [best])],
         recipe=run_recipe,
         validation=test_set if part is None else part,
         engine=engine,
@@ -114,15 +140,68 @@ def train(
     )
     if not as_json:  # before the model is written, which can fail if the disk is full
         print(f"test set of {test_set.name}: {result.headline()}", flush=True)
-    saved = save_model(network, target, overwrite=overwrite)
+    saved = files.save(network, best, complete=True)
     if not as_json:
-        kept = "" if saved == target else f" ({target} already exists and was kept)"
-        print(f"model saved to {saved}{kept}; to test it: mnistcnn test {saved}")
+        for name, path in saved.items():
+            print(f"{name} saved to {path}{_kept(files, path)}; to test it: mnistcnn test {path}")
     if plot is not None:
-        save_figure(mnistcnn.plot.curves(history, evaluated="Test" if part is None else "Validation"), plot)
+        save_figure(mnistcnn.plot.curves(history, evaluated=evaluated.capitalize()), plot)
     if as_json:
-        report = {"data": test_set.name, "test": scores(result), "recipe": run_recipe.to_dict(), "file": str(saved)}
-        print_json({**history.to_dict(), **report})
+        paths = [str(path) for path in saved.values()]
+        report = {"data": test_set.name, "test": scores(result), "recipe": run_recipe.to_dict(), "file": paths[0]}
+        if best is not None:
+            report["best"] = {"epoch": best.epoch, "file": paths[-1]}
+        print_json({**_history(history, evaluated), **report})
+
+
+def _history(history: History, evaluated: str) -> dict[str, Any]:
+    """Return the history as plain values, with ``test_accuracy`` and ``test_loss`` if the test set was evaluated."""
+    values = history.to_dict()
+    values["epochs"] = [
+        {name.replace("validation", evaluated): value for name, value in record.items()} for record in values["epochs"]
+    ]
+    return values
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Files to which the models of a run are saved: after the last epoch, and of the best epoch."""
+
+    last: Path
+    best: Path | None
+    overwrite: bool
+
+    def check(self, *, named: bool) -> None:
+        """Raise typer.BadParameter unless the files can be written; ``named`` means that the user gave --save."""
+        check_writable(self.last, option="--save")
+        check_writable(self.best, option="--save-best")
+        check_new(self.last if named else None, option="--save", overwrite=self.overwrite)
+        check_new(self.best, option="--save-best", overwrite=self.overwrite)
+        if self.best is not None and self.best.resolve() == self.last.resolve():
+            raise typer.BadParameter(f"it must differ from the file of --save, {self.last}", param_hint="'--save-best'")
+
+    def save(self, network: Model, best: BestEpoch | None, *, complete: bool) -> dict[str, Path]:
+        """Save the models, and return their files by a description. If the run is incomplete, the names say so."""
+        named = [("model", network, self.last)]
+        model = None if best is None else best.model(network)
+        if best is not None and model is not None and self.best is not None:
+            named.append((f"model of epoch {best.epoch}, the best by validation accuracy,", model, self.best))
+        if complete:
+            return {name: save_model(each, path, overwrite=self.overwrite) for name, each, path in named}
+        return {name: save_model(each, interrupted_name(path)) for name, each, path in named}
+
+
+def _kept(files: _Files, path: Path) -> str:
+    """Return a remark if a numbered name was used because a file of the name without a number exists."""
+    if path in (files.last, files.best):
+        return ""
+    return f" ({path.with_stem(path.stem.rpartition('-')[0])} already exists and was kept)"
+
+
+def _best_epoch(file: Path | None) -> BestEpoch | None:
+    from mnistcnn.cli.best_epoch import BestEpoch
+
+    return None if file is None else BestEpoch()
 
 
 def _checkpoint(folder: Path, *, keep_best: bool) -> Checkpoint:
@@ -145,28 +224,24 @@ class _EpochPrinter:
 def _train_and_test(
     network: Model,
     sets: tuple[ImageSet, ImageSet],
-    target: Path,
-    printer: _EpochPrinter,
+    files: _Files,
+    best: BestEpoch | None,
     *,
-    overwrite: bool,
     engine: str,
     threads: int | None,
     **options: Any,
 ) -> tuple[History, TestResult]:
-    """Train and test the network. If interrupted, save it and raise typer.Exit.
-
-    A file name that contains "interrupted" means that the training is incomplete.
-    """
+    """Train and test the network. If interrupted, save it and raise typer.Exit."""
     import mnistcnn
 
     trained = False
     try:
-        history = mnistcnn.train(network, sets[0], callbacks=[printer], engine=engine, threads=threads, **options)
+        history = mnistcnn.train(network, sets[0], engine=engine, threads=threads, **options)
         trained = True
         return history, mnistcnn.test(network, sets[1], engine=engine, threads=threads, progress=False)
     except KeyboardInterrupt:
         done = 0 if network.history is None else len(network.history)
-        name = target if trained else interrupted_name(target)
-        saved = save_model(network, name, overwrite=overwrite and trained)
-        print_message(f"interrupted after {done} complete epoch{'' if done == 1 else 's'}; model saved to {saved}")
+        saved = files.save(network, best, complete=trained)
+        texts = "; ".join(f"{name} saved to {path}" for name, path in saved.items())
+        print_message(f"interrupted after {done} complete epoch{'' if done == 1 else 's'}; {texts}")
         raise typer.Exit(interruption.exit_code()) from None
