@@ -237,6 +237,7 @@ def test_trials_are_added_to_the_experiment_log(run: Any, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert [trial["seed"] for trial in report["trials"]] == [0, 1]
+    assert "trials added to experiments.jsonl; to list them: mnistcnn experiments" in done.stderr
     assert (tmp_path / "trials.png").stat().st_size > 2000
     (row,) = json.loads(run("experiments", "--json").stdout)
     assert row["model"] == "budget_model3"

@@ -16,7 +16,7 @@ RECIPE = Recipe(epochs=2, batch_size=50, optimizer=mnistcnn.optim.SGD(lr=0.05, m
 
 
 def score(data: Any, **options: Any) -> mnistcnn.Trials:
-    return mnistcnn.cross_validate("budget_model3", data, RECIPE, **{"log": None, "progress": False, **options})
+    return mnistcnn.cross_validate("budget_model3", data, RECIPE, **{"progress": False, **options})
 
 
 def test_folds_are_trained_and_tested_like_single_runs(data: Any):

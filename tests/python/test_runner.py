@@ -35,7 +35,7 @@ def run(
     sets: Any, seeds: Any = 3, model: Any = "budget_model3", recipe: Any = RECIPE, **options: Any
 ) -> mnistcnn.Trials:
     train_set, test_set = sets[0], options.pop("test_set", sets[1])
-    options = {"log": None, "progress": False, **options}
+    options = {"progress": False, **options}
     return mnistcnn.run_trials(model, train_set, test_set, recipe, seeds, **options)
 
 
@@ -263,17 +263,20 @@ def test_incompatible_sets_raise_before_training(sets: Any, monkeypatch: pytest.
         run((sets[0].images, sets[1]))
 
 
-def test_default_log_is_in_the_current_directory(sets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_log_is_written_only_if_its_path_is_given(sets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     mnistcnn.run_trials("budget_model3", *sets, RECIPE, seeds=1, progress=False)
+    mnistcnn.cross_validate("budget_model3", sets[0], RECIPE, folds=2, progress=False)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(TypeError, match=r"log must be the path of a file, such as 'experiments.jsonl', .*got True"):
+        mnistcnn.run_trials("budget_model3", *sets, RECIPE, log=True)
+    mnistcnn.run_trials("budget_model3", *sets, RECIPE, seeds=1, log="experiments.jsonl", progress=False)
     (line,) = (tmp_path / "experiments.jsonl").read_text().splitlines()
     record = json.loads(line)
     assert record["setting"]["train_set"]["images"] == 400
     assert record["trial"]["made_with"]["versions"]["mnistcnn"] == mnistcnn.__version__
     assert record["trial"]["made_with"]["machine"]["cores"] >= 1
     assert [epoch["epoch"] for epoch in record["trial"]["history"]["epochs"]] == [1, 2]
-    run(sets, seeds=1, log=False)
-    assert len((tmp_path / "experiments.jsonl").read_text().splitlines()) == 1
 
 
 # ---- executors

@@ -114,10 +114,8 @@ def trials(
         print_json(json.loads(found.to_json()))
     else:
         print(found)
-        if _file_size(log) > before:  # otherwise a warning gave the reason
-            print_message(
-                f"trials added to {log}; to list them: mnistcnn experiments{'' if log == _LOG else f' {log}'}"
-            )
+    if _file_size(log) > before:  # otherwise a warning gave the reason
+        print_message(f"trials added to {log}; to list them: mnistcnn experiments{'' if log == _LOG else f' {log}'}")
     if found.unfinished:
         raise typer.Exit(interruption.exit_code())
 

@@ -11,7 +11,6 @@ from mnistcnn._internal.checks import seed_number, whole_number
 from mnistcnn.data.image_set import ImageSet
 from mnistcnn.study.folds import Fold, check_folds
 from mnistcnn.study.job import Job, Template
-from mnistcnn.study.log import DEFAULT_LOG
 from mnistcnn.study.runner import check_run, chosen_recipe, log_path, run_jobs, setting_of
 from mnistcnn.study.trials import Trials
 from mnistcnn.training.recipes import Recipe
@@ -33,7 +32,7 @@ def cross_validate(
     validation: Validation = None,
     seed: int = 0,
     executor: Executor | None = None,
-    log: str | Path | bool | None = DEFAULT_LOG,
+    log: str | Path | None = None,
     engine: str | None = None,
     device: str = "cpu",
     keep_models: bool = False,
@@ -68,8 +67,8 @@ def cross_validate(
         ``concurrent.futures.Executor`` that runs the folds, as in `mnistcnn.run_trials`. Default: None, one thread per
         core in this process.
     log
-        Path of the experiment log. None or False disables the log. Default: ``experiments.jsonl`` in the current
-        directory.
+        Path of the experiment log to which finished folds are appended, such as ``"experiments.jsonl"``. Default: None,
+        no log.
     engine
         "lanes", "aten" or "auto". Default: None, which uses the engine of the model.
     device
@@ -91,7 +90,7 @@ def cross_validate(
     --------
     >>> import mnistcnn
     >>> data = mnistcnn.load("digits")[0][:600]
-    >>> scores = mnistcnn.cross_validate("budget_model3", data, mnistcnn.Recipe(epochs=1), folds=3, log=None,
+    >>> scores = mnistcnn.cross_validate("budget_model3", data, mnistcnn.Recipe(epochs=1), folds=3,
     ...                                  progress=False)
     >>> [result.count for result in scores.results]
     [200, 200, 200]

@@ -36,7 +36,7 @@ class Ensemble:
     >>> import mnistcnn
     >>> train_set, test_set = mnistcnn.load("digits")
     >>> trials = mnistcnn.run_trials("budget_model3", train_set[:500], test_set[:100], mnistcnn.Recipe(epochs=1),
-    ...                              seeds=2, keep_models=True, log=None, progress=False)
+    ...                              seeds=2, keep_models=True, progress=False)
     >>> ensemble = mnistcnn.Ensemble(trials.models)
     >>> ensemble
     Ensemble of 2 models: budget_model3, budget_model3

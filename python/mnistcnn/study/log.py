@@ -32,7 +32,7 @@ def check_log(path: Path) -> None:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"directory {path.parent} of the experiment log does not exist")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise PermissionError(f"experiment log {path} is not writable; pass another path as log=, or log=None")
+        raise PermissionError(f"experiment log {path} is not writable; pass another path as log=")
 
 
 def _check_not_directory(path: Path) -> None:
@@ -95,7 +95,9 @@ def read(path: Path) -> list[tuple[Setting, Trial]]:
     """
     _check_not_directory(path)
     if not path.exists():
-        raise FileNotFoundError(f"experiment log {path} does not exist; mnistcnn.run_trials writes one")
+        raise FileNotFoundError(
+            f"experiment log {path} does not exist; mnistcnn.run_trials(..., log={str(path)!r}) writes one"
+        )
     content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     found, problems = [], []
     for number, line in enumerate(content.split(b"\n"), start=1):

@@ -45,7 +45,7 @@ def run_trials(
     variant: str | None = None,
     validation: Validation = None,
     executor: Executor | None = None,
-    log: str | Path | bool | None = DEFAULT_LOG,
+    log: str | Path | None = None,
     target: float | None = None,
     engine: str | None = None,
     device: str = "cpu",
@@ -85,8 +85,8 @@ def run_trials(
         of `mnistcnn.load`, verified by digest. If both fail, they are sent by value. Default: None, a pool of one
         thread per core in this process.
     log
-        Path of the experiment log to which finished trials are appended; `mnistcnn.experiments` reads it. None or
-        False disables the log. Default: ``experiments.jsonl`` in the current directory.
+        Path of the experiment log to which finished trials are appended, such as ``"experiments.jsonl"``;
+        `mnistcnn.experiments` reads it. Default: None, no log.
     target
         Accuracy from 0 to 1. The report then includes the fraction of seeds that reach it, and with ``validation`` of
         those that reach it in each of the last three epochs. Default: None, no target.
@@ -111,7 +111,7 @@ def run_trials(
     >>> import mnistcnn
     >>> train_set, test_set = mnistcnn.load("digits")
     >>> trials = mnistcnn.run_trials("budget_model3", train_set[:1000], test_set[:500], mnistcnn.Recipe(),
-    ...                              seeds=3, epochs=1, log=None, progress=False)
+    ...                              seeds=3, epochs=1, progress=False)
     >>> len(trials.accuracies), trials.minimum <= trials.mean, trials.interval[0] < trials.mean
     (3, True, True)
     """
@@ -153,7 +153,7 @@ def run_jobs(
             done = ", ".join(str(seed) for seed in sorted(execution.done))
             warnings.warn(
                 f"interrupted: {len(execution.done)} of {len(jobs)} trials are complete (seeds {done}); "
-                "only these are returned and logged",
+                "only these are returned",
                 stacklevel=3,
             )
     finished = tuple(execution.done[job.seed] for job in jobs if job.seed in execution.done)
@@ -264,11 +264,13 @@ def chosen_recipe(
     return recipe.replace(**changes)
 
 
-def log_path(log: str | Path | bool | None) -> Path | None:
-    """Return the path of the log, checked for writing, or None if the log is disabled."""
-    if log is None or log is False:
+def log_path(log: str | Path | None) -> Path | None:
+    """Return the path of the log, checked for writing, or None without a log."""
+    if log is None:
         return None
-    path = Path(DEFAULT_LOG if log is True else log)
+    if not isinstance(log, str | os.PathLike):
+        raise TypeError(f"log must be the path of a file, such as {DEFAULT_LOG!r}, or None, got {log!r}")
+    path = Path(log)
     check_log(path)
     return path
 

@@ -122,7 +122,7 @@ class Trials:
     >>> import mnistcnn
     >>> train_set, test_set = mnistcnn.load("digits")
     >>> trials = mnistcnn.run_trials("budget_model3", train_set[:500], test_set[:200], mnistcnn.Recipe(epochs=1),
-    ...                              seeds=2, log=None, progress=False)
+    ...                              seeds=2, progress=False)
     >>> len(trials.accuracies), trials.seeds
     (2, (0, 1))
     """
@@ -235,7 +235,7 @@ class Trials:
         >>> import mnistcnn
         >>> train_set, test_set = mnistcnn.load("digits")
         >>> trials = mnistcnn.run_trials("budget_model3", train_set[:300], test_set[:100], mnistcnn.Recipe(epochs=3),
-        ...                              seeds=2, validation=test_set[:100], log=None, progress=False)
+        ...                              seeds=2, validation=test_set[:100], progress=False)
         >>> trials.consistent(0.0)
         1.0
         """
