@@ -583,7 +583,7 @@ def test_errors_name_options_instead_of_arguments(run: Any, tmp_path: Path) -> N
     assert run(*arguments, "run").returncode == 0
     check_error(run(*arguments, "run"), 1, "pass --resume to resume it")
     (tmp_path / "file").touch()
-    check_error(run(*arguments, "file"), 1, "mnistcnn: --checkpoint 'file' is a file")
+    check_error(run(*arguments, "file"), 1, "mnistcnn: --checkpoint file is a file")
 
 
 @pytest.mark.parametrize(

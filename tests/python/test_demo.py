@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -22,6 +27,7 @@ pytest.importorskip("starlette")
 uvicorn = pytest.importorskip("uvicorn")
 
 from mnistcnn.demo import Reader, make_app, serve  # noqa: E402
+from mnistcnn.demo.background_log import BackgroundLog  # noqa: E402
 
 BYTES = {"Content-Type": "application/octet-stream"}
 
@@ -37,7 +43,7 @@ def model() -> mnistcnn.Model:
 @pytest.fixture(scope="module")
 def port(model: mnistcnn.Model) -> Iterator[int]:
     """Serve the page in a thread, and return the port."""
-    server = uvicorn.Server(uvicorn.Config(make_app(model), log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(make_app(model), log_config=None))  # pytest records the log
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -114,6 +120,78 @@ def test_invalid_requests_are_rejected(port: int, size: int, headers: dict[str, 
 def test_requests_for_other_hosts_are_rejected(port: int):
     """Protects against DNS rebinding: the name of another site that resolves to this machine."""
     assert ask(port, "GET", "/model", headers={"Host": "elsewhere.example"})[0].status == 400
+
+
+@pytest.mark.parametrize("origin", ["http://elsewhere.example", "http://127.0.0.1:1", "null"])
+def test_requests_of_other_sites_are_rejected(port: int, origin: str):
+    response, body = ask(port, "GET", "/model", headers={"Origin": origin})
+    assert response.status == 403
+    assert origin in json.loads(body)["error"]
+
+
+def test_requests_of_the_page_are_accepted(port: int):
+    drawing = bytes(SIDE * SIDE)
+    headers = {**BYTES, "Origin": f"http://127.0.0.1:{port}"}
+    assert ask(port, "POST", "/read", drawing, headers)[0].status == 200
+
+
+def test_client_that_disconnects_within_a_body_is_not_logged(port: int, caplog: pytest.LogCaptureFixture):
+    head = f"POST /read HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/octet-stream\r\n"
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            client.sendall(f"{head}Content-Length: {SIDE * SIDE}\r\nExpect: 100-continue\r\n\r\n".encode())
+            assert client.recv(100).startswith(b"HTTP/1.1 100")  # the server waits for the body
+            client.sendall(b"abc")
+    assert ask(port, "GET", "/model")[0].status == 200
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_log_does_not_block_on_a_full_pipe():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(4096))
+    os.set_blocking(writing, True)
+    log = BackgroundLog(writing, size=3)
+    for number in range(100):
+        log.emit(logging.makeLogRecord({"msg": f"record {number}"}))
+    content = b""
+    while b"record 2\n" not in content:
+        content += os.read(reading, 1 << 20)
+    assert content.strip(b"\0").startswith(b"record 0\nrecord 1\nrecord 2\n")
+    assert b"record 99" not in content
+    os.close(reading)
+    os.close(writing)
+
+
+def test_demo_answers_while_its_output_is_not_read(model: mnistcnn.Model, tmp_path: Path):
+    model.save(tmp_path / "model.safetensors")
+    command = [sys.executable, "-m", "mnistcnn", "demo", "model.safetensors", "--port", "0", "--no-browser"]
+    running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert running.stdout is not None
+        fcntl.fcntl(running.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        port = int(running.stdout.readline().split(":")[2].split("/")[0])
+        for _ in range(300):  # more than 4096 bytes of log
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+                client.sendall(b"not HTTP\r\n\r\n")
+                client.recv(100)
+        assert ask(port, "GET", "/model")[0].status == 200
+        running.send_signal(signal.SIGINT)
+        assert running.wait(30) == 0
+    finally:
+        running.kill()
+        running.communicate()
+
+
+@pytest.mark.parametrize(("host", "message"), [("0.0.0.0", "reachable from other machines"), ("127.0.0.2", "")])
+def test_serve_warns_unless_the_address_is_loopback(
+    model: mnistcnn.Model, monkeypatch: pytest.MonkeyPatch, host: str, message: str
+):
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
+    with pytest.warns(UserWarning, match=message) if message else nullcontext():
+        serve(model, host=host, port=0, open_browser=False, on_start=lambda _: None)
 
 
 def test_unavailable_port_raises(model: mnistcnn.Model, port: int):

@@ -18,6 +18,7 @@ from mnistcnn.cli.output import print_message
 
 _ERRNO = re.compile(r"^\[Errno \d+\] ")  # prefix of the messages of OSError
 _CALL = r"\w\((?:[^()]|\([^()]*\))*\)"
+_QUOTES = "'\""
 _FAILURES = (ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 
 
@@ -81,7 +82,7 @@ def in_options(text: str, options: Sequence[str]) -> str:
         name, value = found["name"], found["value"]
         if name is None:  # a call
             return found[0]
-        return by_name[name] if value in ("", "True") else f"{by_name[name]} {value}"
+        return by_name[name] if value in ("", "True") else f"{by_name[name]} {value.strip(_QUOTES)}"
 
     return re.sub(rf"{_CALL}|(?<![\w.])(?P<name>{names})=(?P<value>[^\s,;:)]*)", replaced, text)
 

@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
+import logging
 import socket
+import warnings
 import webbrowser
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mnistcnn.data.digitize import SIDE
+from mnistcnn.demo.background_log import BackgroundLog
 from mnistcnn.demo.reader import Reader
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from mnistcnn.nn.model import Model
 
 PAGE = Path(__file__).parent / "page"
-_LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+_LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
+}
+_LOGGERS = ("uvicorn", "asyncio", "py.warnings")
+_LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"background": {"()": BackgroundLog}},
+    "loggers": {name: {"handlers": ["background"], "level": "WARNING", "propagate": False} for name in _LOGGERS},
 }
 
 
@@ -41,13 +53,18 @@ def check_packages() -> None:
 
 
 def make_app(model: Model, hosts: tuple[str, ...] = _LOCAL_HOSTS) -> Starlette:
-    """Create the ASGI application. Requests must have a Host header in ``hosts``; "*" allows any."""
+    """Create the ASGI application.
+
+    Requests must have a Host header in ``hosts``; "*" allows any. Their Origin header, if there is one, must be that of
+    the page.
+    """
     check_packages()
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.responses import FileResponse, JSONResponse
+    from starlette.requests import ClientDisconnect
+    from starlette.responses import FileResponse, Response
     from starlette.routing import Route
 
     reader = Reader(model)
@@ -61,26 +78,26 @@ def make_app(model: Model, hosts: tuple[str, ...] = _LOCAL_HOSTS) -> Starlette:
     def page(name: str, kind: str) -> Callable[[Request], Response]:
         return lambda _: FileResponse(PAGE / name, media_type=kind, headers=_HEADERS)
 
-    def error_response(status: int, text: str) -> Response:
-        return JSONResponse({"error": text}, status_code=status, headers=_HEADERS)
-
     async def read(request: Request) -> Response:
         # Pages of other origins cannot send this content type without a CORS preflight, which is never granted.
         if request.headers.get("content-type") != "application/octet-stream":
-            return error_response(415, "Content-Type must be application/octet-stream")
+            return _error(415, "Content-Type must be application/octet-stream")
         body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > SIDE * SIDE:
-                return error_response(413, f"the body must have {SIDE * SIDE} bytes, got more")
+        try:
+            async for part in request.stream():
+                body += part
+                if len(body) > SIDE * SIDE:
+                    return _error(413, f"the body must have {SIDE * SIDE} bytes, got more")
+        except ClientDisconnect:
+            return Response(status_code=400)  # is not sent
         if len(body) != SIDE * SIDE:
-            return error_response(400, f"the body must have {SIDE}x{SIDE} = {SIDE * SIDE} bytes, got {len(body)}")
+            return _error(400, f"the body must have {SIDE}x{SIDE} = {SIDE * SIDE} bytes, got {len(body)}")
         digit = np.frombuffer(bytes(body), np.uint8).reshape(SIDE, SIDE)
         answer = await run_in_threadpool(reader.read, digit)
-        return JSONResponse(asdict(answer), headers=_HEADERS)
+        return _json(asdict(answer))
 
     async def describe(_: Request) -> Response:
-        return JSONResponse(about, headers=_HEADERS)
+        return _json(about)
 
     routes = [
         Route("/", page("index.html", "text/html")),
@@ -90,7 +107,36 @@ def make_app(model: Model, hosts: tuple[str, ...] = _LOCAL_HOSTS) -> Starlette:
         Route("/model", describe),
         Route("/read", read, methods=["POST"]),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))])
+    checks = [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts)), Middleware(_SameOrigin)]
+    return Starlette(routes=routes, middleware=checks)
+
+
+class _SameOrigin:
+    """ASGI middleware that rejects requests of pages of other sites."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from starlette.datastructures import Headers
+
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            host, origin = headers.get("host", "").lower(), headers.get("origin")
+            if origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
+                await _error(403, f"the Origin header must be http://{host}, got {origin}")(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _json(values: object, status: int = 200) -> Response:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(values, status_code=status, headers=_HEADERS)
+
+
+def _error(status: int, text: str) -> Response:
+    return _json({"error": text}, status)
 
 
 def serve(
@@ -108,7 +154,8 @@ def serve(
     model
         Model with input shape [1, 28, 28].
     host
-        Address to listen on. The default is reachable only from this machine; "0.0.0.0" is reachable from the network.
+        Address to listen on. The default is reachable only from this machine; "0.0.0.0" is reachable from the network,
+        with a warning.
     port
         Port to listen on; 0 selects a free port.
     open_browser
@@ -121,18 +168,36 @@ def serve(
     OSError
         If the server cannot listen on the port.
     """
-    app = make_app(model, _LOCAL_HOSTS if host in _LOCAL_HOSTS else ("*",))
+    local = _is_loopback(host)
+    shown = f"[{host}]" if ":" in host else host  # in a URL and in the Host header
+    app = make_app(model, (*_LOCAL_HOSTS, shown) if local else ("*",))
     import uvicorn
 
     with contextlib.closing(_listen(host, port)) as listening:
-        shown = f"[{host}]" if ":" in host else host
+        if not local:
+            warnings.warn(
+                f"host={host!r} makes the page reachable from other machines, unencrypted and without a password; "
+                'without the network, use host="127.0.0.1"',
+                stacklevel=2,
+            )
         address = f"http://{shown}:{listening.getsockname()[1]}/"
         on_start(address)
         if open_browser:
             webbrowser.open(address)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        with contextlib.suppress(KeyboardInterrupt):
-            server.run(sockets=[listening])
+        server = uvicorn.Server(uvicorn.Config(app, log_config=_LOGGING, access_log=False))
+        logging.captureWarnings(True)  # the warning of a request must not block the server either
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                server.run(sockets=[listening])
+        finally:
+            logging.captureWarnings(False)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _listen(host: str, port: int) -> socket.socket:
