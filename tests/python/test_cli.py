@@ -359,7 +359,9 @@ def test_train_resumes_from_a_checkpoint(run: Any, tmp_path: Path) -> None:
     done = run(*arguments, "--epochs", "2", "--checkpoint", "run", "--resume")
     assert done.returncode == 0, done.stderr
     assert "epoch 1:" not in done.stderr
-    assert json.loads(done.stdout)["test"] == whole["test"]
+    resumed = json.loads(done.stdout)
+    assert resumed["test"] == whole["test"]
+    assert [epoch["test_loss"] for epoch in resumed["epochs"]] == [epoch["test_loss"] for epoch in whole["epochs"]]
     ended, resumed = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "budget_model3-2"))
     assert all(torch.equal(ended[name], tensor) for name, tensor in resumed.items())
     assert run(*arguments, "--epochs", "2", "--checkpoint", "run").returncode == 1, "must not overwrite another run"
@@ -417,6 +419,10 @@ def test_best_checkpoint_is_not_selected_by_test_accuracy(run: Any, tmp_path: Pa
         done = run(*arguments, "--checkpoint", folder, *more)
         assert done.returncode == 0, done.stderr
         assert mnistcnn.Checkpoint(str(tmp_path / folder)).epochs == kept
+    assert mnistcnn.Checkpoint(str(tmp_path / "held_out")).history.last.validation_accuracy is not None
+    assert mnistcnn.Checkpoint(str(tmp_path / "plain")).history.last.validation_accuracy is None
+    with pytest.raises(ValueError, match="requires a validation set"):
+        mnistcnn.Checkpoint(str(tmp_path / "plain")).load("best")
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])

@@ -43,10 +43,10 @@ from mnistcnn.cli.recipes import (
 
 if TYPE_CHECKING:
     from mnistcnn.cli.best_epoch import BestEpoch
+    from mnistcnn.cli.epoch_tests import EpochTests
     from mnistcnn.data.image_set import ImageSet
     from mnistcnn.evaluation.results import TestResult
     from mnistcnn.nn.model import Model
-    from mnistcnn.training.checkpoints import Checkpoint
     from mnistcnn.training.history import EpochRecord, History
 
 
@@ -123,19 +123,19 @@ def train(
         raise typer.BadParameter("it requires a validation set: --validation 0.1", param_hint="'--save-best'")
     train_set, test_set = load(data, images)
     network = create_network(model, train_set, seed)
-    evaluated = "test" if part is None else "validation"
     best = _best_epoch(save_best)
+    tested = _epoch_tests(test_set, engine, threads) if part is None else None
     history, result = _train_and_test(
         network,
         (train_set, test_set),
         files,
         best,
-        callbacks=[_EpochPrinter(evaluated), *([] if best is None else [best])],
+        callbacks=[tested or _EpochPrinter(), *([] if best is None else [best])],
         recipe=run_recipe,
-        validation=test_set if part is None else part,
+        validation=part,
         engine=engine,
         threads=threads,
-        checkpoint=None if checkpoint is None else _checkpoint(checkpoint, keep_best=part is not None),
+        checkpoint=checkpoint,
         resume=resume,
     )
     if not as_json:  # before the model is written, which can fail if the disk is full
@@ -144,6 +144,8 @@ def train(
     if not as_json:
         for name, path in saved.items():
             print(f"{name} saved to {path}{_kept(files, path)}; to test it: mnistcnn test {path}")
+    history = history if tested is None else tested.add_to(history)
+    evaluated = "validation" if tested is None else "test"
     if plot is not None:
         save_figure(mnistcnn.plot.curves(history, evaluated=evaluated.capitalize()), plot)
     if as_json:
@@ -204,21 +206,17 @@ def _best_epoch(file: Path | None) -> BestEpoch | None:
     return None if file is None else BestEpoch()
 
 
-def _checkpoint(folder: Path, *, keep_best: bool) -> Checkpoint:
-    """Return a Checkpoint. The best epoch is kept only if there is a validation set, never by test accuracy."""
-    from mnistcnn.training.checkpoints import Checkpoint
+def _epoch_tests(test_set: ImageSet, engine: str, threads: int | None) -> EpochTests:
+    from mnistcnn.cli.epoch_tests import EpochTests
 
-    return Checkpoint(str(folder), keep_best=int(keep_best))
+    return EpochTests(test_set, engine=engine, threads=threads)
 
 
 class _EpochPrinter:
     """Callback that prints each epoch to stderr."""
 
-    def __init__(self, evaluated: str) -> None:
-        self._evaluated = evaluated
-
     def on_epoch(self, record: EpochRecord) -> None:
-        print_message(str(record).replace("validation", self._evaluated))
+        print_message(str(record))
 
 
 def _train_and_test(
