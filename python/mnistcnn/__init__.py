@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mnistcnn.convert.accelerate import remove_acceleration as remove_acceleration
     from mnistcnn.convert.errors import ConversionError as ConversionError
     from mnistcnn.convert.from_torch import from_torch as from_torch
+    from mnistcnn.course.assignment import check as check
     from mnistcnn.data.datasets import available as available
     from mnistcnn.data.datasets import load as load
     from mnistcnn.data.digitize import as_digit as as_digit
@@ -77,6 +78,7 @@ _EXPORTS = Exports(
         "convert.accelerate": ("accelerate", "remove_acceleration"),
         "convert.errors": ("ConversionError",),
         "convert.from_torch": ("from_torch",),
+        "course.assignment": ("check",),
         "data.datasets": ("available", "load"),
         "data.digitize": ("as_digit", "as_digits"),
         "data.image_set": ("ImageSet",),

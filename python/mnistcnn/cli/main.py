@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mnistcnn.cli import demo, export, interruption, lr_find, measure, models, show, study, test, train
+from mnistcnn.cli import course, demo, export, interruption, lr_find, measure, models, show, study, test, train
 from mnistcnn.cli.command import Command
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ for command in (
     *(train.train, test.test, test.predict, models.models, models.summary, show.show),
     *(study.trials, study.sweep, study.experiments, measure.bench, measure.profile),
     *(lr_find.lr_find, export.export, demo.demo),
+    *(course.check,),
 ):
     app.command(cls=Command)(command)
 

@@ -1,0 +1,125 @@
+"""Command ``mnistcnn check``: the assignment of the course."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mnistcnn.cli.options import (
+    Data,
+    DataOption,
+    EngineOption,
+    ImagesOption,
+    JsonOption,
+    check_engine,
+    check_writable,
+    load,
+)
+from mnistcnn.cli.output import print_json
+from mnistcnn.cli.recipes import recipe_from_options
+
+if TYPE_CHECKING:
+    from mnistcnn.course.networks import Network
+    from mnistcnn.training.recipes import Recipe
+
+SeedsOption = Annotated[int, typer.Option(min=1, help="Number of training runs, with the seeds 0, 1, ...")]
+RecipeFileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="Recipe: JSON file that Recipe.to_json wrote. Default: the attribute `recipe` of the class, otherwise "
+        "Recipe(); the published recipe of a published network.",
+    ),
+]
+TimeLimitOption = Annotated[
+    float, typer.Option("--time-limit", min=1, help="Seconds to import the file and to create the network.")
+]
+
+
+def check(
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="Network: file.py:Class, or the name of a published network.")
+    ],
+    max_parameters: Annotated[int, typer.Option(min=1, help="Largest number of parameters.")] = 8000,
+    require: Annotated[
+        str, typer.Option(help="Features that the network must have: batchnorm, dropout, gap, linear.")
+    ] = "batchnorm,dropout,gap",
+    forbid: Annotated[str, typer.Option(help="Features that the network must not have.")] = "",
+    epochs: Annotated[int, typer.Option(min=1, help="Largest number of epochs; a longer recipe is shortened.")] = 15,
+    accuracy: Annotated[
+        float, typer.Option("--target", min=0, max=100, help="Accuracy in % that each of the last epochs must reach.")
+    ] = 99.4,
+    last: Annotated[int, typer.Option(min=1, help="Number of last epochs that must reach the target.")] = 3,
+    seeds: SeedsOption = 1,
+    data: DataOption = Data.mnist,
+    images: ImagesOption = None,
+    recipe: RecipeFileOption = None,
+    train: Annotated[bool, typer.Option("--train/--no-train", help="Train, or check the structure only.")] = True,
+    engine: EngineOption = "auto",
+    time_limit: TimeLimitOption = 60,
+    summary: Annotated[
+        Path | None, typer.Option(help="Append the table in Markdown to this file, such as $GITHUB_STEP_SUMMARY.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the assignment of the course: parameters, layers, and accuracy of the last epochs.
+
+    The layers are read from the graph of `forward`. Then the network is trained, and tested after each epoch. The test
+    accuracies are a report and are never used for model selection. Exit codes: 0 all requirements are met, 1 at least
+    one is not met, 2 invalid option or a file that cannot be imported.
+    """
+    from mnistcnn.course.assignment import Limits, check_network
+
+    check_engine(engine)
+    check_writable(summary)
+    goal = round(accuracy / 100, 6) if train else None
+    with usage_errors():
+        limits = Limits(max_parameters, _names(require), _names(forbid), epochs, goal, last)
+        network = read_network(target, time_limit)
+        run_recipe = read_recipe(target, recipe) or network.recipe
+        if train:
+            limits.recipe(run_recipe)
+    train_set, test_set = load(data, images) if train else (None, None)
+    result = check_network(network, limits, train_set, test_set, run_recipe, seeds=seeds, engine=engine)
+    if summary is not None:
+        with summary.open("a", encoding="utf-8") as file:
+            file.write(result.to_markdown())
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        print(result)
+    if not result.passed:
+        raise typer.Exit(1)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Raise typer.BadParameter for errors of the block, so that the exit code is 2."""
+    try:
+        yield
+    except (OSError, TypeError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def read_network(target: str, time_limit: float) -> Network:
+    """Return the network of ``file.py:Class``, or a published network."""
+    from mnistcnn.course.networks import network_of, network_of_file
+
+    return network_of_file(target, time_limit=time_limit) if ".py" in target else network_of(target)
+
+
+def read_recipe(target: str, recipe: str | None) -> Recipe | None:
+    """Return the recipe that an option selects, or None for that of the network."""
+    if recipe is None:
+        return None
+    if ".py" in target and not recipe.endswith(".json"):
+        raise ValueError(f"--recipe must be a JSON file for a class of a file, got {recipe!r}")
+    return recipe_from_options(target, recipe)
