@@ -1,4 +1,4 @@
-"""Command ``mnistcnn check``: the assignment of the course."""
+"""Commands ``mnistcnn check`` and ``mnistcnn new``: the assignment of the course."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mnistcnn.cli.options import (
     check_writable,
     load,
 )
-from mnistcnn.cli.output import print_json
+from mnistcnn.cli.output import print_json, print_message
 from mnistcnn.cli.recipes import recipe_from_options
 
 if TYPE_CHECKING:
@@ -94,6 +94,23 @@ def check(
         print(result)
     if not result.passed:
         raise typer.Exit(1)
+
+
+def new(
+    directory: Annotated[Path, typer.Argument(help="Directory of the project; it is created.")],
+) -> None:
+    """Write a project for the assignment of the course: three steps, training, notebook and CI workflow.
+
+    An existing file is never overwritten.
+    """
+    from mnistcnn.course.project import create_project
+
+    for path in create_project(directory):
+        print(f"written: {path}")
+    print_message(
+        f"next: cd {directory}; python train.py Model_1; mnistcnn check model.py:Model_1 --no-train; "
+        "mnistcnn check --help"
+    )
 
 
 def _names(text: str) -> tuple[str, ...]:
