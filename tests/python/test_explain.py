@@ -117,6 +117,20 @@ LAYERS = [
 ]
 
 
+@pytest.mark.parametrize("pool", [lambda x: x.mean((2, 3)), lambda x: x.mean(3).mean(2)])
+def test_grad_cam_uses_the_last_convolution_before_a_mean(pool: Any):
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 10, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return pool(self.conv(x))
+
+    model = mnistcnn.from_torch(Net())
+    np.testing.assert_array_equal(explain.grad_cam(model, IMAGES), explain.grad_cam(model, IMAGES, layer="conv"))
+
+
 @pytest.mark.parametrize(("name", "layer"), LAYERS)
 def test_feature_maps_and_grad_cam_match_hooks(name: str, layer: str):
     model = MODELS[name]()

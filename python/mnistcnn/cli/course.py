@@ -1,4 +1,4 @@
-"""Commands ``mnistcnn check`` and ``mnistcnn new``: the assignment of the course."""
+"""Commands ``mnistcnn check``, ``mnistcnn report`` and ``mnistcnn new``: the assignment of the course."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mnistcnn.cli.options import (
     load,
 )
 from mnistcnn.cli.output import print_json, print_message
-from mnistcnn.cli.recipes import recipe_from_options
+from mnistcnn.cli.recipes import EpochsOption, recipe_from_options
 
 if TYPE_CHECKING:
     from mnistcnn.course.networks import Network
@@ -66,11 +66,12 @@ def check(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check the assignment of the course: parameters, layers, and accuracy of the last epochs.
+    """Check the requirements of the course's assignment.
 
-    The layers are read from the graph of `forward`. Then the network is trained, and tested after each epoch. The test
-    accuracies are a report and are never used for model selection. Exit codes: 0 all requirements are met, 1 at least
-    one is not met, 2 invalid option or a file that cannot be imported.
+    These are the number of parameters, the layers, and the accuracy of the last epochs. The layers are read from the
+    graph of `forward`. Then the network is trained, and tested after each epoch. The test accuracies are a report and
+    are never used for model selection. Exit codes: 0 all requirements are met, 1 at least one is not met, 2 invalid
+    option or a file that cannot be imported.
     """
     from mnistcnn.course.assignment import Limits, check_network
 
@@ -96,12 +97,69 @@ def check(
         raise typer.Exit(1)
 
 
+def report(
+    targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="Steps: file.py:Class, in their order.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; pictures are put beside it.")] = Path(
+        "README.md"
+    ),
+    epochs: EpochsOption = None,
+    seeds: SeedsOption = 1,
+    data: DataOption = Data.mnist,
+    images: ImagesOption = None,
+    recipe: RecipeFileOption = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Directory of checkpoints: runs are saved to it, resumed from it, or read if complete."),
+    ] = None,
+    engine: EngineOption = "auto",
+    time_limit: TimeLimitOption = 60,
+) -> None:
+    """Train the steps of the course's assignment, and write a README about them.
+
+    It holds target, result and analysis of each step, layers with receptive fields, training log, curves, mistakes and
+    Grad-CAM. With several seeds, the steps are compared. Target and analysis are read from the docstrings of the
+    classes. The test accuracies are a report and are never used for model selection.
+    """
+    import shlex
+    import sys
+
+    from mnistcnn.course.assignment import check_recipe
+    from mnistcnn.course.report import check_report_path, run_step, write_report
+
+    check_engine(engine)
+    check_report_path(output)
+    steps = []
+    with usage_errors():
+        for target in targets:
+            network = read_network(target, time_limit)
+            step_recipe = read_recipe(target, recipe) or network.recipe
+            check_recipe(step_recipe)
+            steps.append((network, step_recipe if epochs is None else step_recipe.replace(epochs=epochs)))
+    names = [network.model.name for network, _ in steps]
+    if len(set(names)) < len(names):
+        raise typer.BadParameter(f"the names of the steps must be different, got {', '.join(names)}")
+    train_set, test_set = load(data, images)
+    done = []
+    for name, (network, step_recipe) in zip(names, steps, strict=True):
+        print_message(f"{name}: {seeds} x {step_recipe.epochs} epochs on {len(train_set):,} images of {train_set.name}")
+        done.append(
+            run_step(
+                name, network, step_recipe, train_set, test_set, seeds=seeds, checkpoints=checkpoint, engine=engine
+            )
+        )
+    command = shlex.join(["mnistcnn", *sys.argv[1:]])
+    about = f"{train_set.name}, {len(train_set):,} images for training and {len(test_set):,} for the test"
+    for path in write_report(output, done, test_set, command=command, data=about):
+        print(f"written: {path}")
+
+
 def new(
     directory: Annotated[Path, typer.Argument(help="Directory of the project; it is created.")],
 ) -> None:
-    """Write a project for the assignment of the course: three steps, training, notebook and CI workflow.
+    """Write a project for the course's assignment.
 
-    An existing file is never overwritten.
+    It has a model.py with three steps, a training script, a notebook, and a workflow for CI. An existing file is never
+    overwritten.
     """
     from mnistcnn.course.project import create_project
 

@@ -39,7 +39,7 @@ for command in (
     *(train.train, test.test, test.predict, models.models, models.summary, show.show),
     *(study.trials, study.sweep, study.experiments, measure.bench, measure.profile),
     *(lr_find.lr_find, export.export, demo.demo),
-    *(course.check, course.new),
+    *(course.check, course.report, course.new),
 ):
     app.command(cls=Command)(command)
 

@@ -201,15 +201,20 @@ class Limits:
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe with at most ``epochs`` epochs. Raise ValueError if the check does not support it."""
-        if recipe.schedule is not None and (recipe.schedule.monitored or "").startswith("validation"):
-            raise ValueError(
-                f"the schedule of the recipe must not monitor a validation set, got {recipe.schedule!r}. The test set "
-                'is evaluated after each epoch and must not influence the training; use monitor="train_loss"'
-            )
+        check_recipe(recipe)
         epochs = min(self.epochs, recipe.epochs)
         if self.last > epochs:
             raise ValueError(f"last must be at most the number of epochs, {epochs}, got {self.last}")
         return recipe.replace(epochs=epochs)
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raise ValueError if the test set, which is evaluated after each epoch, would influence the training."""
+    if recipe.schedule is not None and (recipe.schedule.monitored or "").startswith("validation"):
+        raise ValueError(
+            f"the schedule of the recipe must not monitor a validation set, got {recipe.schedule!r}. The test set is "
+            'evaluated after each epoch and must not influence the training; use monitor="train_loss"'
+        )
 
 
 def check_network(

@@ -171,10 +171,14 @@ def find_layer(model: Model, layer: str) -> int:
 
 
 def last_map(model: Model) -> int:
-    """Return the position of the last layer whose maps have more than one pixel."""
-    shapes = [node["output_shape"] for node in model._network.nodes]
-    for index in reversed(range(len(shapes))):
-        if len(shapes[index]) == 3 and shapes[index][1] * shapes[index][2] > 1:
+    """Return the position of the last layer whose maps have more than one pixel.
+
+    Outputs of reshapes are skipped: ``x.mean((2, 3))`` is recorded as a reshape to [C, H * W, 1] and a pool.
+    """
+    nodes = model._network.nodes
+    for index in reversed(range(len(nodes))):
+        shape = nodes[index]["output_shape"]
+        if len(shape) == 3 and shape[1] * shape[2] > 1 and nodes[index]["op"] not in ("reshape", "permute"):
             return index
     raise ValueError(f"model '{model.name}' has no layer with maps of more than one pixel")
 

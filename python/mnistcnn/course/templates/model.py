@@ -1,7 +1,8 @@
 """Three steps of the assignment: fewer than 8,000 parameters, and 99.4 % in the last epochs of at most 15.
 
-Write the target of a step before you train it, and the analysis afterwards. `mnistcnn report` copies both to the README
-and fills in the result. The attribute `recipe` of a class describes its training.
+In the docstring of a step, write the target before you train it, and the analysis afterwards: what the result shows,
+and what the next step changes. `mnistcnn report` copies both to the README and fills in the result. The attribute
+`recipe` of a class describes its training.
 """
 
 from torch import nn
@@ -13,9 +14,9 @@ import mnistcnn
 class Model_1(nn.Module):
     """Skeleton: convolutions, max pooling and global average pooling.
 
-    Target: write what this step is to achieve before you train it.
+    Target:
 
-    Analysis: write what the result shows, and what the next step changes.
+    Analysis:
     """
 
     recipe = mnistcnn.Recipe(epochs=15, batch_size=64, optimizer=mnistcnn.optim.SGD(lr=0.02, momentum=0.9))
@@ -44,9 +45,9 @@ def block(inputs, outputs):
 class Model_2(nn.Module):
     """Batch normalization, and more but narrower layers.
 
-    Target: write what this step is to achieve before you train it.
+    Target:
 
-    Analysis: write what the result shows, and what the next step changes.
+    Analysis:
     """
 
     recipe = mnistcnn.Recipe(epochs=15, batch_size=64, optimizer=mnistcnn.optim.SGD(lr=0.02, momentum=0.9))
@@ -67,9 +68,9 @@ class Model_2(nn.Module):
 class Model_3(nn.Module):
     """Dropout, augmentation, the 1cycle policy, and an average of the weights.
 
-    Target: write what this step is to achieve before you train it.
+    Target:
 
-    Analysis: write what the result shows.
+    Analysis:
     """
 
     recipe = mnistcnn.Recipe(
