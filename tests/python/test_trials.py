@@ -36,6 +36,11 @@ def test_statistics_and_headline():
     assert trials[3].accuracy == 0.9942
 
 
+def test_target_in_percent_divided_by_100_is_reached_by_an_equal_accuracy():
+    assert 99.4 / 100 > 9940 / 10000  # rounding error
+    assert made_trials(accuracies=(0.994, 0.9939)).share_at_least(99.4 / 100) == 0.5
+
+
 def test_table_has_a_row_per_seed():
     lines = repr(made_trials()).splitlines()
     assert (

@@ -77,7 +77,7 @@ def check(
 
     check_engine(engine)
     check_writable(summary)
-    goal = round(accuracy / 100, 6) if train else None
+    goal = accuracy / 100 if train else None
     with usage_errors():
         limits = Limits(max_parameters, _names(require), _names(forbid), epochs, goal, last)
         network = read_network(target, time_limit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,15 +9,14 @@ from typing import Any
 from torch import nn
 
 from mnistcnn._internal.checks import choice, whole_number
-from mnistcnn._internal.tables import aligned, html_table, without_nan
+from mnistcnn._internal.tables import aligned, html_table, percent, without_nan
 from mnistcnn.course.networks import Network, network_of
 from mnistcnn.course.structure import FEATURES, features
 from mnistcnn.data.datasets import load
 from mnistcnn.data.image_set import ImageSet
 from mnistcnn.nn.model import Model
 from mnistcnn.study.runner import run_trials
-from mnistcnn.study.trials import Trial, Trials, checked_target
-from mnistcnn.training.history import History
+from mnistcnn.study.trials import Trial, Trials, checked_target, lowest_of_last
 from mnistcnn.training.recipes import Recipe
 
 _HEADINGS = ("", "requirement", "required", "found")
@@ -242,20 +240,13 @@ def evaluated_trials(model: Model, train_set: ImageSet, test_set: ImageSet, reci
     return trials
 
 
-def consistently_reaches(history: History, target: float, last: int) -> bool:
-    """Return whether each of the last ``last`` epochs has a validation accuracy of at least ``target``."""
-    return len(history) >= last and all(_reaches(each, target) for each in last_accuracies(history, last))
+def reaches(trial: Trial, target: float, last: int) -> bool:
+    """Return whether each of the last epochs of a trial has an accuracy of at least ``target``.
 
-
-def last_accuracies(history: History, last: int) -> list[float]:
-    """Return the validation accuracies of the last epochs; NaN for an epoch without one."""
-    return [
-        math.nan if each.validation_accuracy is None else each.validation_accuracy for each in history.epochs[-last:]
-    ]
-
-
-def _reaches(accuracy: float, target: float) -> bool:
-    return accuracy >= target - 1e-12  # 99.4 / 100 is slightly larger than 9940 / 10000
+    A diverged trial does not reach any target.
+    """
+    lowest = lowest_of_last(trial, last) if trial.accuracy is not None and len(trial.history) >= last else None
+    return lowest is not None and lowest >= target
 
 
 # ---- requirements
@@ -276,10 +267,10 @@ def _parameter_requirement(network: Network, limit: int) -> Requirement:
 
 
 def _accuracy_requirement(trials: Trials, limits: Limits) -> Requirement:
-    target, last = limits.target or 0.0, limits.last
+    target, last = checked_target(limits.target), limits.last
     epochs = "the last epoch" if last == 1 else f"each of the last {last} epochs"
-    required = f"at least {100 * target:.2f} % in {epochs}"
-    failed = [each for each in trials if each.accuracy is None or not consistently_reaches(each.history, target, last)]
+    required = f"at least {percent(target)} in {epochs}"
+    failed = [each for each in trials if not reaches(each, target, last)]
     found = f"{len(trials) - len(failed)} of {len(trials)} seeds" if len(trials) > 1 else ""
     shown = trials.trials if len(trials) == 1 else failed
     parts = [found, *(f"seed {each.seed}: {_last_epochs(each, last)}" for each in shown)]
@@ -289,7 +280,8 @@ def _accuracy_requirement(trials: Trials, limits: Limits) -> Requirement:
 def _last_epochs(trial: Trial, last: int) -> str:
     if trial.accuracy is None:
         return f"diverged: {trial.failure}"
-    return f"{', '.join(f'{100 * each:.2f}' for each in last_accuracies(trial.history, last))} %"
+    accuracies = [each.validation_accuracy or 0.0 for each in trial.history.epochs[-last:]]
+    return f"{', '.join(f'{100 * each:.2f}' for each in accuracies)} %"
 
 
 def _cells(requirement: Requirement) -> tuple[str, str, str, str]:

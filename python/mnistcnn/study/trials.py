@@ -243,12 +243,12 @@ class Trials:
         for trial in self.complete:
             if last > len(trial.history):
                 raise ValueError(f"last must be at most {len(trial.history)}, the number of epochs, got {last}")
-            if _lowest_of_last(trial, last) is None:
+            if lowest_of_last(trial, last) is None:
                 raise ValueError(
                     "the trials have no accuracy per epoch; pass validation=0.1 to run_trials, or validation=test_set "
                     "to report the test accuracy of every epoch"
                 )
-        reached = sum((_lowest_of_last(trial, last) or 0.0) >= target for trial in self.complete)
+        reached = sum((lowest_of_last(trial, last) or 0.0) >= target for trial in self.complete)
         return reached / len(self.trials) if self.trials else math.nan
 
     def __len__(self) -> int:
@@ -307,7 +307,7 @@ class Trials:
 
     def _shows_last_epochs(self) -> bool:
         """Return whether there is a target, and an accuracy of each of the last epochs to compare with it."""
-        known = (len(each.history) >= _LAST and _lowest_of_last(each, _LAST) is not None for each in self.complete)
+        known = (len(each.history) >= _LAST and lowest_of_last(each, _LAST) is not None for each in self.complete)
         return self.target is not None and bool(self.complete) and all(known)
 
     def _counted(self) -> str:
@@ -347,7 +347,7 @@ def checked_target(target: object) -> float:
     if isinstance(target, bool) or not isinstance(target, int | float) or not 0 <= target <= 1:
         hint = f"; for {target} % pass {target / 100:g}" if isinstance(target, int | float) and target <= 100 else ""
         raise ValueError(f"target must be an accuracy from 0 to 1, such as 0.994, got {target!r}{hint}")
-    return float(target)
+    return round(float(target), 9)  # 99.4 / 100 is slightly larger than 9940 / 10000
 
 
 def spread(mean: float, sd: float) -> str:
@@ -362,7 +362,7 @@ def plain(value: Any) -> Any:
     return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def _lowest_of_last(trial: Trial, last: int) -> float | None:
+def lowest_of_last(trial: Trial, last: int) -> float | None:
     """Return the lowest validation accuracy of the last epochs; None if an epoch has none."""
     values = [record.validation_accuracy for record in trial.history.epochs[-last:]]
     known = [value for value in values if value is not None]
