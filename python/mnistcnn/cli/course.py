@@ -114,7 +114,7 @@ def report(
     engine: EngineOption = "auto",
     time_limit: TimeLimitOption = 60,
 ) -> None:
-    """Train the steps of the course's assignment, and write a README about them.
+    """Train the steps of the assignment. Writes a README about them.
 
     It holds target, result and analysis of each step, layers with receptive fields, training log, curves, mistakes and
     Grad-CAM. With several seeds, the steps are compared. Target and analysis are read from the docstrings of the
