@@ -48,7 +48,7 @@ class Net(nn.Module):
 def test_network_of_a_class(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "model.py").write_text(SOURCE)
     (tmp_path / "helper.py").write_text("WIDTH = 4")
-    network = network_of_file(f"{tmp_path / 'model.py'}:Net")
+    network = network_of(f"{tmp_path / 'model.py'}:Net")
     assert network.model.name == "Net"
     assert network.model.parameter_count == 40 + 50
     assert network.parameters == 40 + 50 + 12

@@ -23,7 +23,6 @@ from mnistcnn.cli.output import print_json, print_message
 from mnistcnn.cli.recipes import EpochsOption, recipe_from_options
 
 if TYPE_CHECKING:
-    from mnistcnn.course.networks import Network
     from mnistcnn.training.recipes import Recipe
 
 SeedsOption = Annotated[int, typer.Option(min=1, help="Number of training runs, with the seeds 0, 1, ...")]
@@ -74,17 +73,20 @@ def check(
     option or a file that cannot be imported.
     """
     from mnistcnn.course.assignment import Limits, check_network
+    from mnistcnn.course.networks import is_file, network_of
 
     check_engine(engine)
     check_writable(summary)
     goal = accuracy / 100 if train else None
     with usage_errors():
         limits = Limits(max_parameters, _names(require), _names(forbid), epochs, goal, last)
-        network = read_network(target, time_limit)
+        network = network_of(target, time_limit=time_limit)
         run_recipe = read_recipe(target, recipe) or network.recipe
         if train:
             limits.recipe(run_recipe)
     train_set, test_set = load(data, images) if train else (None, None)
+    if not is_file(target):
+        network = network_of(target, train_set)  # with the classes of the data set
     result = check_network(network, limits, train_set, test_set, run_recipe, seeds=seeds, engine=engine)
     if summary is not None:
         with summary.open("a", encoding="utf-8") as file:
@@ -124,6 +126,7 @@ def report(
     import sys
 
     from mnistcnn.course.assignment import check_recipe
+    from mnistcnn.course.networks import network_of
     from mnistcnn.course.report import check_report_path, run_step, write_report
 
     check_engine(engine)
@@ -131,7 +134,7 @@ def report(
     steps = []
     with usage_errors():
         for target in targets:
-            network = read_network(target, time_limit)
+            network = network_of(target, time_limit=time_limit)
             step_recipe = read_recipe(target, recipe) or network.recipe
             check_recipe(step_recipe)
             steps.append((network, step_recipe if epochs is None else step_recipe.replace(epochs=epochs)))
@@ -184,17 +187,12 @@ def usage_errors() -> Iterator[None]:
         raise typer.BadParameter(str(error)) from None
 
 
-def read_network(target: str, time_limit: float) -> Network:
-    """Return the network of ``file.py:Class``, or a published network."""
-    from mnistcnn.course.networks import network_of, network_of_file
-
-    return network_of_file(target, time_limit=time_limit) if ".py" in target else network_of(target)
-
-
 def read_recipe(target: str, recipe: str | None) -> Recipe | None:
     """Return the recipe that an option selects, or None for that of the network."""
     if recipe is None:
         return None
-    if ".py" in target and not recipe.endswith(".json"):
+    from mnistcnn.course.networks import is_file
+
+    if is_file(target) and not recipe.endswith(".json"):
         raise ValueError(f"--recipe must be a JSON file for a class of a file, got {recipe!r}")
     return recipe_from_options(target, recipe)

@@ -125,7 +125,8 @@ def check(
     Parameters
     ----------
     model
-        Name of a published network, or a `mnistcnn.Model` or ``torch.nn.Module``. It is not changed.
+        `mnistcnn.Model` or ``torch.nn.Module``, which is not changed; the name of a published network; or
+        ``"file.py:Class"``, which is imported in a process of its own.
     train_set
         Training images and labels. Default: None, those of MNIST.
     test_set
