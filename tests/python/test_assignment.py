@@ -173,6 +173,11 @@ def test_check_uses_the_recipe_of_the_class(sets: Any) -> None:
     assert result.trials.recipe == Own.recipe
 
 
+def test_recipe_must_be_a_recipe(sets: Any) -> None:
+    with pytest.raises(TypeError, match="recipe must be a Recipe"):
+        mnistcnn.check(Net(), *sets, "published", progress=False)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -17,7 +17,7 @@ from mnistcnn.data.image_set import ImageSet
 from mnistcnn.nn.model import Model
 from mnistcnn.study.runner import run_trials
 from mnistcnn.study.trials import Trial, Trials, checked_target, lowest_of_last
-from mnistcnn.training.recipes import Recipe
+from mnistcnn.training.recipes import Recipe, recipe_with
 
 _HEADINGS = ("", "requirement", "required", "found")
 
@@ -228,17 +228,12 @@ def check_network(
     requirements = _structure_requirements(network, limits)
     if limits.target is None or train_set is None or test_set is None:
         return CheckResult(network.model.name, requirements)
-    recipe = limits.recipe(recipe or network.recipe)
-    trials = evaluated_trials(network.model, train_set, test_set, recipe, **options)
-    return CheckResult(network.model.name, (*requirements, _accuracy_requirement(trials, limits)), trials)
-
-
-def evaluated_trials(model: Model, train_set: ImageSet, test_set: ImageSet, recipe: Recipe, **options: Any) -> Trials:
-    """Train with several seeds, and evaluate on the test set after each epoch, as the course does."""
-    trials = run_trials(model, train_set, test_set, recipe, validation=test_set, log=None, **options)
+    recipe = limits.recipe(network.recipe if recipe is None else recipe_with(recipe, {}))
+    # As in the course, the test set is evaluated after each epoch.
+    trials = run_trials(network.model, train_set, test_set, recipe, validation=test_set, log=None, **options)
     if trials.unfinished:
         raise KeyboardInterrupt
-    return trials
+    return CheckResult(network.model.name, (*requirements, _accuracy_requirement(trials, limits)), trials)
 
 
 def reaches(trial: Trial, target: float, last: int) -> bool:
@@ -263,7 +258,7 @@ def _structure_requirements(network: Network, limits: Limits) -> tuple[Requireme
 
 def _parameter_requirement(network: Network, limit: int) -> Requirement:
     unused = network.parameters - network.model.parameter_count
-    note = f", {unused:,} of them in layers that `forward` does not use" if unused else ""
+    note = f", {unused:,} of them in layers that `forward` does not use" if unused > 0 else ""
     return Requirement("parameters", f"at most {limit:,}", f"{network.parameters:,}{note}", network.parameters <= limit)
 
 
