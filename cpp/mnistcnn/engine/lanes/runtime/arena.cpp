@@ -2,7 +2,8 @@
 
 #include <sys/mman.h>
 
-#include <new>
+#include "mnistcnn/common/error.h"
+#include "mnistcnn/common/text.h"
 
 namespace mnistcnn::engine::lanes {
 
@@ -26,7 +27,9 @@ void Arena::resize(std::int64_t count) {
   // Map two pages more than needed: the memory begins at a boundary of a huge page, and one page follows it. The
   // rest is unmapped.
   void* memory = mmap(nullptr, bytes + 2 * kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) throw std::bad_alloc();
+  if (memory == MAP_FAILED)
+    throw common::OutOfMemoryError(
+        common::text("the lanes engine could not allocate ", bytes >> 20, " MiB; use a smaller batch"));
   char* const begin = static_cast<char*>(memory);
   const std::size_t misaligned = reinterpret_cast<std::uintptr_t>(begin) % kHugePage;
   const std::size_t skip = misaligned == 0 ? 0 : kHugePage - misaligned;

@@ -13,7 +13,7 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  // Replace the allocation by one of `count` zeros.
+  // Replace the allocation by one of `count` zeros. If that fails, throw std::bad_alloc; nothing is allocated then.
   void resize(std::int64_t count);
 
   // Return the size in bytes of an allocation of `count` floats.
