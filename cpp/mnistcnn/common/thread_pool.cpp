@@ -49,7 +49,7 @@ class ThreadPool::Scheduler {
 
   void run(std::span<const Phase> phases, BorrowedThreads& borrowed) {
     start_run(phases);
-    const auto work = [](void* self, int thread) {
+    const auto work = [](void* self, int thread) noexcept {
       const auto scheduler = static_cast<Scheduler*>(self);
       if (thread < scheduler->threads_) scheduler->work_until_done(thread);
     };

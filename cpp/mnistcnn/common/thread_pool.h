@@ -12,12 +12,11 @@ namespace mnistcnn::common {
 // child creates its own threads on first use.
 class ThreadPool {
  public:
-  // `run_task` is called once for each task. `complete` is called by the thread that finishes the last task. Both must
-  // be noexcept.
+  // `run_task` is called once for each task. `complete` is called by the thread that finishes the last task.
   struct Phase {
     int tasks = 0;
-    void (*run_task)(void* context, int task, int thread) = nullptr;
-    void (*complete)(void* context) = nullptr;
+    void (*run_task)(void* context, int task, int thread) noexcept = nullptr;
+    void (*complete)(void* context) noexcept = nullptr;
     void* context = nullptr;
   };
 
@@ -27,7 +26,7 @@ class ThreadPool {
     virtual ~BorrowedThreads() = default;
     // Call run(context, thread) once on each of at most `threads` threads, on the calling thread as number 0, and
     // return when all calls have returned.
-    virtual void run_on_each(int threads, void (*run)(void* context, int thread), void* context) = 0;
+    virtual void run_on_each(int threads, void (*run)(void* context, int thread) noexcept, void* context) = 0;
   };
 
   explicit ThreadPool(int threads);

@@ -76,9 +76,9 @@ common::ThreadPool::BorrowedThreads* OpenMpThreads::borrow() {
   return nullptr;
 }
 
-void OpenMpThreads::run_on_each(int threads, void (*run)(void* context, int thread), void* context) {
+void OpenMpThreads::run_on_each(int threads, void (*run)(void* context, int thread) noexcept, void* context) {
   struct Region {
-    void (*run)(void* context, int thread);
+    void (*run)(void* context, int thread) noexcept;
     void* context;
     Clock::time_point done{};
     std::atomic<int> threads{0};

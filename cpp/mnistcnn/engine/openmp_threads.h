@@ -19,7 +19,7 @@ class OpenMpThreads final : private common::ThreadPool::BorrowedThreads {
   common::ThreadPool::BorrowedThreads* borrow();
 
  private:
-  void run_on_each(int threads, void (*run)(void* context, int thread), void* context) override;
+  void run_on_each(int threads, void (*run)(void* context, int thread) noexcept, void* context) override;
 
   const int pool_threads_, cores_;
   int runs_without_ = 0;  // number of runs left on the pool's own threads after a delay

@@ -5,11 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <limits>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include "mnistcnn/common/cores.h"
@@ -24,12 +26,12 @@ struct Relay {
   int completions = 0;
 
   explicit Relay(int tasks) : now(static_cast<std::size_t>(tasks), 1), next(now) {}
-  static void work(void* context, int task, int) {
+  static void work(void* context, int task, int) noexcept {
     auto& self = *static_cast<Relay*>(context);
     const std::size_t i = static_cast<std::size_t>(task), n = self.now.size();
     self.next[i] = (self.now[i] + self.now[(i + 1) % n]) % 1000003;
   }
-  static void complete(void* context) {
+  static void complete(void* context) noexcept {
     auto& self = *static_cast<Relay*>(context);
     std::swap(self.now, self.next);
     ++self.completions;
@@ -88,7 +90,7 @@ TEST(ThreadPool, WakesBlockedThreads) {
 TEST(ThreadPool, OtherThreadsExecuteTheTasksOfADelayedThread) {
   struct Delay {
     std::atomic<int> done{0};
-    static void work(void* context, int task, int) {
+    static void work(void* context, int task, int) noexcept {
       auto& self = *static_cast<Delay*>(context);
       if (task == 0)
         while (self.done.load() < 7) std::this_thread::yield();  // ends only after the other seven tasks
@@ -117,7 +119,7 @@ TEST(ThreadPool, JoinsItsThreads) {
 class SlowThreads final : public ThreadPool::BorrowedThreads {
  public:
   explicit SlowThreads(int count) : count_(count) {}
-  void run_on_each(int, void (*run)(void* context, int thread), void* context) override {
+  void run_on_each(int, void (*run)(void* context, int thread) noexcept, void* context) override {
     std::vector<std::thread> others;
     for (int number = 1; number < count_; ++number)
       others.emplace_back([=] {
@@ -153,6 +155,12 @@ TEST(ThreadPool, StartsNoOwnThreadsWhileBorrowing) {
   EXPECT_EQ(threads_of_this_process(before), before);
   relay(pool, 8, 5);
   EXPECT_EQ(threads_of_this_process(before + 3), before + 3);
+}
+
+// An exception on a thread of the pool would end the process.
+TEST(ThreadPool, AcceptsOnlyNoexceptFunctions) {
+  static_assert(!std::is_assignable_v<decltype(ThreadPool::Phase::run_task)&, void (*)(void*, int, int)>);
+  static_assert(!std::is_assignable_v<decltype(ThreadPool::Phase::complete)&, void (*)(void*)>);
 }
 
 #if !defined(__SANITIZE_THREAD__)

@@ -8,6 +8,26 @@
 
 // Tests of the memory of the engine: failed requests, shrinking, and no allocation on the threads of the pool.
 
+// The sanitizers have their own operator new. noinline: GCC warns of a mismatch if it inlines only one of a pair.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define COUNTS_ALLOCATIONS
+
+namespace {
+
+std::atomic<bool> counts_allocations{false};
+std::atomic<int> allocations{0};
+
+}  // namespace
+
+[[gnu::noinline]] void* operator new(std::size_t size) {
+  if (counts_allocations) ++allocations;
+  if (void* const memory = std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+#endif
+
 namespace mnistcnn::engine::lanes::testing {
 namespace {
 
@@ -66,6 +86,85 @@ TEST(BatchMemory, KeepsItsSizeWhileLargeAndSmallBatchesAlternate) {
   outputs_of(model, 1900);
   for (int i = 0; i < 200; ++i) outputs_of(model, 20);
   EXPECT_EQ(model.engine->arena_bytes(), large);
+}
+
+#if defined(COUNTS_ALLOCATIONS)
+// Pointers to the tensors of a model, which its own methods would copy.
+struct Pointers {
+  std::vector<const float*> parameters;
+  std::vector<float*> gradients, buffers;
+  std::vector<std::int64_t*> counters;
+
+  explicit Pointers(Model& model) {
+    std::int64_t offset = 0;
+    for (const auto& each : model.analysis.parameters) {
+      parameters.push_back(model.values.data() + offset);
+      gradients.push_back(model.gradients.data() + offset);
+      offset += each.count;
+    }
+    offset = 0;
+    for (const auto& each : model.analysis.buffers) {
+      buffers.push_back(model.buffers.data() + offset);
+      offset += each.count;
+    }
+    for (std::int64_t& each : model.counters) counters.push_back(&each);
+  }
+  TensorPointers pointers() const { return {parameters, gradients, buffers, counters}; }
+};
+
+// A function on a thread of the pool must not allocate memory: it could not report a failure.
+void expect_no_allocations(const network::Graph& graph) {
+  Model model(graph, 2);
+  const Pointers tensors(model);
+  const std::int64_t count = 40, size = network::element_count(graph.input_shape);
+  const std::vector<std::uint8_t> images(static_cast<std::size_t>(count * size), 7);
+  const std::vector<float> floats(images.size(), 0.5f), scale(4, 1 / 128.0f), shift(4, -1);
+  std::vector<std::int64_t> indices, labels;
+  for (std::int64_t i = 0; i < count; ++i) indices.push_back(i), labels.push_back(i % 10);
+  std::vector<float> outputs(static_cast<std::size_t>(count) * 10), image_gradients(floats.size());
+  for (const bool counted : {false, true}) {  // the first calls allocate the engine's memory
+    counts_allocations = counted;
+    const ImageBatch batch{images.data(), indices, scale, shift};
+    model.engine->step(tensors.pointers(), batch, labels, {}, {});
+    model.engine->predict(tensors.pointers(), batch, outputs.data());
+    model.engine->forward(tensors.pointers(), floats.data(), count, Mode::kTrain, {}, Keep::kForParametersAndImages,
+                          outputs.data());
+    model.engine->backward(tensors.pointers(), outputs.data(), image_gradients.data());
+  }
+  counts_allocations = false;
+  EXPECT_EQ(allocations.exchange(0), 0);
+}
+
+TEST(BatchMemory, LaterCallsAllocateNothing) {
+  network::Graph graph{{1, 12, 11}, {}};
+  const auto add = [&](network::Layer layer, std::vector<int> inputs) {
+    graph.nodes.push_back({"n" + std::to_string(graph.nodes.size()), std::move(layer), std::move(inputs)});
+  };
+  network::Conv2d biased = convolution(6, 3, 1);
+  biased.bias = true;
+  add(biased, {-1});
+  add(network::BatchNorm2d{}, {0});
+  add(network::ReLU{}, {1});
+  add(biased, {2});
+  add(network::Concat{}, {2, 3});
+  add(network::Dropout{0.1}, {4});
+  add(network::Flatten{}, {5});
+  add(network::Linear{12, true}, {6});
+  add(network::BatchNorm1d{}, {7});
+  add(network::PReLU{}, {8});
+  add(network::Linear{10, true}, {9});
+  expect_no_allocations(graph);
+  graph.nodes[7].layer = network::Linear{2000, true};  // over the whole batch
+  expect_no_allocations(graph);
+}
+
+#endif
+
+TEST(Program, AcceptsOnlyNoexceptFunctions) {
+  const auto throwing = [](const BlockContext&) {};
+  const auto safe = [](const BlockContext&) noexcept {};
+  static_assert(!StageFunction<decltype(throwing), const BlockContext&>);
+  static_assert(StageFunction<decltype(safe), const BlockContext&>);
 }
 
 }  // namespace

@@ -31,6 +31,7 @@ void ParameterBinding::check(const TensorPointers& tensors) const {
 
 void ParameterBinding::bind(const TensorPointers& tensors, BatchContext& batch) {
   check(tensors);
+  release(batch);  // also after a call that failed here
   float* shared = shared_gradients_.data();
   for (const ExecutionPlan::ParameterUse& use : plan_.uses) {
     const auto parameter = static_cast<std::size_t>(use.parameter);
@@ -58,7 +59,7 @@ void ParameterBinding::release(BatchContext& batch) {
 // Add the gradients of the earlier uses to that of the last use, in backward order.
 void ParameterBinding::add_shared_gradients(Program& program) const {
   if (shared_gradients_.empty()) return;
-  program.serial([this](const BatchContext& batch) {
+  program.serial([this](const BatchContext& batch) noexcept {
     for (std::size_t use = plan_.uses.size(); use-- > 0;) {
       if (plan_.uses[use].writes_gradient) continue;
       std::size_t last = plan_.uses.size() - 1;

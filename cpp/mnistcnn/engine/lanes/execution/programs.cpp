@@ -28,7 +28,7 @@ void add_tasks(Program& program, std::vector<std::vector<Item>> tasks, Run run) 
   if (tasks.empty()) return;
   const int count = static_cast<int>(tasks.size());
   program.parallel_for([count](const BatchContext&) { return count; },
-                       [tasks = std::move(tasks), run](const BatchContext& batch, int task, int) {
+                       [tasks = std::move(tasks), run](const BatchContext& batch, int task, int) noexcept {
                          for (const Item& item : tasks[static_cast<std::size_t>(task)]) run(batch, item);
                        });
 }
@@ -86,9 +86,9 @@ void add_forward(Program& program, const ExecutionPlan& plan, BatchIo& io, Image
   add_packing(program, plan);
   program.set_time_category({kGather});
   if (images == Images::kDataSet)
-    program.for_each_block([&io](const BlockContext& block) { io.gather_images(block); });
+    program.for_each_block([&io](const BlockContext& block) noexcept { io.gather_images(block); });
   else
-    program.for_each_block([&io](const BlockContext& block) { io.read_images(block); });
+    program.for_each_block([&io](const BlockContext& block) noexcept { io.read_images(block); });
   for (const auto& op : plan.ops) {
     program.set_time_category(time_category(op->index(), Pass::kForward));
     op->add_forward(program, training);
@@ -105,15 +105,15 @@ void add_backward(Program& program, const ExecutionPlan& plan) {
 Program forward_program(const ExecutionPlan& plan, BatchIo& io, Images images, bool training) {
   Program program;
   add_forward(program, plan, io, images, training);
-  program.for_each_block([&io](const BlockContext& block) { io.write_outputs(block); });
+  program.for_each_block([&io](const BlockContext& block) noexcept { io.write_outputs(block); });
   return program;
 }
 
 Program backward_program(const ExecutionPlan& plan, BatchIo& io, const ParameterBinding& binding) {
   Program program;
-  program.for_each_block([&io](const BlockContext& block) { io.read_output_gradients(block); });
+  program.for_each_block([&io](const BlockContext& block) noexcept { io.read_output_gradients(block); });
   add_backward(program, plan);
-  program.for_each_block([&io](const BlockContext& block) { io.write_image_gradients(block); });
+  program.for_each_block([&io](const BlockContext& block) noexcept { io.write_image_gradients(block); });
   add_reduction(program, plan);
   binding.add_shared_gradients(program);
   return program;
@@ -123,7 +123,7 @@ Program step_program(const ExecutionPlan& plan, BatchIo& io, const ParameterBind
   Program program;
   add_forward(program, plan, io, Images::kDataSet, true);
   program.set_time_category({kLoss});
-  program.for_each_block([&io](const BlockContext& block) { io.compute_loss(block); });
+  program.for_each_block([&io](const BlockContext& block) noexcept { io.compute_loss(block); });
   add_backward(program, plan);
   add_reduction(program, plan);
   binding.add_shared_gradients(program);

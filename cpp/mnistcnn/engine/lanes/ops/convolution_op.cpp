@@ -118,7 +118,8 @@ MemoryRequirements ConvolutionOp::memory_requirements() const {
   required.input_scratch = input_layout_.size();
   required.gradient_scratch = gradient_layout_.size();
   required.temporary = fused_input_.extent().elements() * kLanes;
-  required.workspace = std::visit(workspace_size, *weight_gradient_algorithm_);
+  required.workspace = std::max(std::visit(workspace_size, *weight_gradient_algorithm_),
+                                bias_ >= 0 ? whole_vectors(output_->extent.channels) : 0);
   for_each_algorithm([&](const PackedAlgorithm& each) {
     required.workspace = std::max(required.workspace, std::visit(workspace_size, each.algorithm));
   });
@@ -215,10 +216,10 @@ void ConvolutionOp::bias_gradient(const BlockContext& block, View d) const {
   const ScopedTimer timer(block.batch, block.thread, time_category(index(), Pass::kWeightGradients));
   const Extent& out = output_->extent;
   float* const partial = block.partial(bias_gradient_.partial);
-  std::vector<float> sums(static_cast<std::size_t>(out.channels));
+  float* const sums = block.thread_memory(offsets_.workspace);
   block.batch.kernels->sum_planes(d.data, d.plane, d.row, integer(out.channels), integer(out.rows),
-                                  integer(out.columns), sums.data());
-  for (std::size_t c = 0; c < sums.size(); ++c)
+                                  integer(out.columns), sums);
+  for (std::int64_t c = 0; c < out.channels; ++c)
     partial[c] = block.accumulates_partial() ? partial[c] + sums[c] : sums[c];
 }
 
@@ -233,11 +234,11 @@ void ConvolutionOp::backward(const BlockContext& block) const {
 }
 
 void ConvolutionOp::add_forward(Program& program, bool) {
-  program.for_each_block([this](const BlockContext& block) { forward(block); });
+  program.for_each_block([this](const BlockContext& block) noexcept { forward(block); });
 }
 
 void ConvolutionOp::add_backward(Program& program) {
-  program.for_each_block([this](const BlockContext& block) { backward(block); });
+  program.for_each_block([this](const BlockContext& block) noexcept { backward(block); });
 }
 
 }  // namespace mnistcnn::engine::lanes

@@ -64,7 +64,7 @@ ActivationArguments ActivationOp::channel(const BlockContext& block, std::int64_
 }
 
 void ActivationOp::add_forward(Program& program, bool) {
-  program.for_each_block([this](const BlockContext& block) {
+  program.for_each_block([this](const BlockContext& block) noexcept {
     for (std::int64_t c = 0; c < input().tensor->extent.channels; ++c) {
       ActivationArguments row = channel(block, c);
       row.out = block.view(output_->activation).data + c * row.count;
@@ -90,7 +90,7 @@ void ActivationOp::slope_gradients(const BlockContext& block) const {
 }
 
 void ActivationOp::add_backward(Program& program) {
-  program.for_each_block([this](const BlockContext& block) {
+  program.for_each_block([this](const BlockContext& block) noexcept {
     if (slopes_.count > 0) slope_gradients(block);
     if (!input().needs_gradient(block.batch)) return;
     write_gradient(block, input(), offsets_.temporary, [&](View target) {
@@ -107,7 +107,7 @@ void ActivationOp::add_backward(Program& program) {
 // ---- add
 
 void AddOp::add_forward(Program& program, bool) {
-  program.for_each_block([this](const BlockContext& block) {
+  program.for_each_block([this](const BlockContext& block) noexcept {
     const std::int64_t size = output_->extent.elements() * kLanes;
     float* const out = block.view(output_->activation).data;
     std::copy_n(block.view(inputs_[0].tensor->activation).data, size, out);
@@ -117,7 +117,7 @@ void AddOp::add_forward(Program& program, bool) {
 }
 
 void AddOp::add_backward(Program& program) {
-  program.for_each_block([this](const BlockContext& block) {
+  program.for_each_block([this](const BlockContext& block) noexcept {
     const std::int64_t size = output_->extent.elements() * kLanes;
     const float* gradient = block.view(output_->gradient).data;
     for (const Input& input : inputs_) {
@@ -139,7 +139,7 @@ MultiplyOp::MultiplyOp(std::vector<Input> inputs, Tensor* output)
       second_(factor_indices(inputs_[0].tensor->extent, inputs_[1].tensor->extent)) {}
 
 void MultiplyOp::add_forward(Program& program, bool) {
-  program.for_each_block([this](const BlockContext& block) {
+  program.for_each_block([this](const BlockContext& block) noexcept {
     const float* first = block.view(inputs_[0].tensor->activation).data;
     const float* second = block.view(inputs_[1].tensor->activation).data;
     float* out = block.view(output_->activation).data;
@@ -152,7 +152,7 @@ void MultiplyOp::add_forward(Program& program, bool) {
 }
 
 void MultiplyOp::add_backward(Program& program) {
-  program.for_each_block([this](const BlockContext& block) {
+  program.for_each_block([this](const BlockContext& block) noexcept {
     const float* const first = block.view(inputs_[0].tensor->activation).data;
     const float* const second = block.view(inputs_[1].tensor->activation).data;
     const float* const gradient = block.view(output_->gradient).data;
@@ -176,7 +176,7 @@ void MultiplyOp::add_backward(Program& program) {
 // ---- detach
 
 void DetachOp::add_forward(Program& program, bool) {
-  program.for_each_block([this](const BlockContext& block) {
+  program.for_each_block([this](const BlockContext& block) noexcept {
     const std::int64_t size = output_->extent.elements() * kLanes;
     std::copy_n(block.view(input().tensor->activation).data, size, block.view(output_->activation).data);
   });
@@ -184,7 +184,7 @@ void DetachOp::add_forward(Program& program, bool) {
 
 // Add nothing to the input gradient, but initialize it with zeros if no other reader has written it.
 void DetachOp::add_backward(Program& program) {
-  program.for_each_block([this](const BlockContext& block) {
+  program.for_each_block([this](const BlockContext& block) noexcept {
     if (!input().needs_gradient(block.batch) || input().accumulates_gradient) return;
     std::fill_n(block.view(input().tensor->gradient).data, input().tensor->extent.elements() * kLanes, 0.0f);
   });
@@ -223,22 +223,26 @@ std::vector<RearrangeOp::Element> padded_elements(const network::Pad& pad, const
 }
 
 void RearrangeOp::add_forward(Program& program, bool) {
-  program.for_each_block([this](const BlockContext& block) {
-    std::vector<const float*> from;
-    for (const Input& input : inputs_) from.push_back(block.view(input.tensor->activation).data);
+  program.for_each_block([this](const BlockContext& block) noexcept {
+    int input = -1;  // that `from` belongs to; consecutive elements are usually of one input
+    const float* from = nullptr;
     float* out = block.view(output_->activation).data;
     for (const Element& element : elements_) {
+      if (element.input >= 0 && element.input != input) {
+        input = element.input;
+        from = block.view(inputs_[static_cast<std::size_t>(input)].tensor->activation).data;
+      }
       if (element.input < 0)
         std::fill_n(out, kLanes, 0.0f);
       else
-        std::copy_n(from[static_cast<std::size_t>(element.input)] + element.index * kLanes, kLanes, out);
+        std::copy_n(from + element.index * kLanes, kLanes, out);
       out += kLanes;
     }
   });
 }
 
 void RearrangeOp::add_backward(Program& program) {
-  program.for_each_block([this](const BlockContext& block) {
+  program.for_each_block([this](const BlockContext& block) noexcept {
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       const Input& input = inputs_[i];
       if (!input.needs_gradient(block.batch)) continue;

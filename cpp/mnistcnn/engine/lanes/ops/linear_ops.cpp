@@ -39,6 +39,7 @@ MemoryRequirements BlockLinearOp::memory_requirements() const {
   required.input_scratch = whole_vectors(inputs()) * kLanes;
   required.gradient_scratch = whole_vectors(inputs()) * kLanes;  // the transposed input
   required.temporary = inputs() * kLanes;
+  required.workspace = bias_ >= 0 ? whole_vectors(outputs()) : 0;
   return required;
 }
 
@@ -74,10 +75,10 @@ void BlockLinearOp::weight_gradient(const BlockContext& block, const float* d) c
 }
 
 void BlockLinearOp::bias_gradient(const BlockContext& block, const float* d) const {
-  std::vector<float> sums(static_cast<std::size_t>(outputs()));
-  block.batch.kernels->sum_planes(d, kLanes, kLanes, static_cast<int>(outputs()), 1, 1, sums.data());
+  float* const sums = block.thread_memory(offsets_.workspace);
+  block.batch.kernels->sum_planes(d, kLanes, kLanes, static_cast<int>(outputs()), 1, 1, sums);
   float* const partial = block.partial(bias_gradient_.partial);
-  for (std::size_t o = 0; o < sums.size(); ++o)
+  for (std::int64_t o = 0; o < outputs(); ++o)
     partial[o] = block.accumulates_partial() ? partial[o] + sums[o] : sums[o];
 }
 
@@ -96,11 +97,11 @@ void BlockLinearOp::backward(const BlockContext& block) const {
 }
 
 void BlockLinearOp::add_forward(Program& program, bool) {
-  program.for_each_block([this](const BlockContext& block) { forward(block); });
+  program.for_each_block([this](const BlockContext& block) noexcept { forward(block); });
 }
 
 void BlockLinearOp::add_backward(Program& program) {
-  program.for_each_block([this](const BlockContext& block) { backward(block); });
+  program.for_each_block([this](const BlockContext& block) noexcept { backward(block); });
 }
 
 // ---- over the whole batch
@@ -180,25 +181,26 @@ void BatchLinearOp::weight_gradient_rows(const BatchContext& batch, int task) co
 }
 
 void BatchLinearOp::add_forward(Program& program, bool) {
-  program.for_each_block([this](const BlockContext& block) { gather_input(block); });
+  program.for_each_block([this](const BlockContext& block) noexcept { gather_input(block); });
   const int tasks = tasks_for(outputs());
   program.parallel_for([tasks](const BatchContext&) { return tasks; },
-                       [this](const BatchContext& batch, int task, int) { output_rows(batch, task); });
-  program.for_each_block(
-      [this](const BlockContext& block) { scatter_rows(block, kY, block.view(output_->activation).data, outputs()); });
+                       [this](const BatchContext& batch, int task, int) noexcept { output_rows(batch, task); });
+  program.for_each_block([this](const BlockContext& block) noexcept {
+    scatter_rows(block, kY, block.view(output_->activation).data, outputs());
+  });
 }
 
 void BatchLinearOp::add_backward(Program& program) {
-  program.for_each_block([this](const BlockContext& block) { gather_gradients(block); });
+  program.for_each_block([this](const BlockContext& block) noexcept { gather_gradients(block); });
   const int weight_tasks = tasks_for(outputs()), input_tasks = tasks_for(inputs());
   program.parallel_for(
       [=, this](const BatchContext& batch) { return weight_tasks + (input().needs_gradient(batch) ? input_tasks : 0); },
-      [=, this](const BatchContext& batch, int task, int thread) {
+      [=, this](const BatchContext& batch, int task, int thread) noexcept {
         if (task >= weight_tasks) return input_gradient_rows(batch, task - weight_tasks);
         const ScopedTimer timer(batch, thread, time_category(index(), Pass::kWeightGradients));
         weight_gradient_rows(batch, task);
       });
-  program.for_each_block([this](const BlockContext& block) {
+  program.for_each_block([this](const BlockContext& block) noexcept {
     if (!input().needs_gradient(block.batch)) return;
     write_gradient(block, input(), offsets_.temporary,
                    [&](View target) { scatter_rows(block, kGradientX, target.data, inputs()); });

@@ -186,12 +186,13 @@ void PointwiseOp::batch_moments(const BatchContext& batch) {
 
 void PointwiseOp::add_forward(Program& program, bool training) {
   if (has_batch_statistics(training)) {
-    program.for_each_block([this](const BlockContext& block) { block_moments(block); });
-    program.serial([this](const BatchContext& batch) { batch_moments(batch); });
+    program.for_each_block([this](const BlockContext& block) noexcept { block_moments(block); });
+    program.serial([this](const BatchContext& batch) noexcept { batch_moments(batch); });
   }
-  if (has_dropout(training)) program.for_each_block([this](const BlockContext& block) { draw_mask(block); });
+  if (has_dropout(training)) program.for_each_block([this](const BlockContext& block) noexcept { draw_mask(block); });
   if (output_->materialized)
-    program.for_each_block([this](const BlockContext& block) { compute(block, block.view(output_->activation)); });
+    program.for_each_block(
+        [this](const BlockContext& block) noexcept { compute(block, block.view(output_->activation)); });
 }
 
 // Compute the two sums of batch norm's backward over one block: of dz, and of dz * (a - mean).
@@ -258,10 +259,10 @@ void PointwiseOp::input_gradient(const BlockContext& block) const {
 
 void PointwiseOp::add_backward(Program& program) {
   if (layers_.norm) {
-    program.for_each_block([this](const BlockContext& block) { block_sums(block); });
-    program.serial([this](const BatchContext& batch) { batch_sums(batch); });
+    program.for_each_block([this](const BlockContext& block) noexcept { block_sums(block); });
+    program.serial([this](const BatchContext& batch) noexcept { batch_sums(batch); });
   }
-  program.for_each_block([this](const BlockContext& block) { input_gradient(block); });
+  program.for_each_block([this](const BlockContext& block) noexcept { input_gradient(block); });
 }
 
 }  // namespace mnistcnn::engine::lanes

@@ -82,7 +82,7 @@ PoolKernel PoolOp::backward_kernel(const KernelTable& kernels) const {
 }
 
 void PoolOp::add_forward(Program& program, bool) {
-  program.for_each_block([this](const BlockContext& block) {
+  program.for_each_block([this](const BlockContext& block) noexcept {
     PoolArguments args = arguments(block);
     args.out = block.view(output_->activation).data;
     (pooling_ == Pooling::kAverage ? block.batch.kernels->average_pool_forward
@@ -91,7 +91,7 @@ void PoolOp::add_forward(Program& program, bool) {
 }
 
 void PoolOp::add_backward(Program& program) {
-  program.for_each_block([this](const BlockContext& block) {
+  program.for_each_block([this](const BlockContext& block) noexcept {
     if (!input().needs_gradient(block.batch)) return;
     write_gradient(block, input(), offsets_.temporary, [&](View target) {
       PoolArguments args = arguments(block);
@@ -137,7 +137,7 @@ NormArguments NormOp::arguments(const BlockContext& block) const {
 }
 
 void NormOp::add_forward(Program& program, bool) {
-  program.for_each_block([this](const BlockContext& block) {
+  program.for_each_block([this](const BlockContext& block) noexcept {
     NormArguments args = arguments(block);
     args.out = block.view(output_->activation).data;
     block.batch.kernels->norm_forward(args);
@@ -168,7 +168,7 @@ void NormOp::backward(const BlockContext& block) const {
 }
 
 void NormOp::add_backward(Program& program) {
-  program.for_each_block([this](const BlockContext& block) { backward(block); });
+  program.for_each_block([this](const BlockContext& block) noexcept { backward(block); });
 }
 
 // ---- softmax
@@ -189,7 +189,7 @@ SoftmaxArguments SoftmaxOp::arguments() const {
 }
 
 void SoftmaxOp::add_forward(Program& program, bool) {
-  program.for_each_block([this](const BlockContext& block) {
+  program.for_each_block([this](const BlockContext& block) noexcept {
     SoftmaxArguments args = arguments();
     args.x = block.view(input().tensor->activation).data;
     args.out = block.view(output_->activation).data;
@@ -198,7 +198,7 @@ void SoftmaxOp::add_forward(Program& program, bool) {
 }
 
 void SoftmaxOp::add_backward(Program& program) {
-  program.for_each_block([this](const BlockContext& block) {
+  program.for_each_block([this](const BlockContext& block) noexcept {
     if (!input().needs_gradient(block.batch)) return;
     write_gradient(block, input(), offsets_.temporary, [&](View target) {
       SoftmaxArguments args = arguments();

@@ -22,7 +22,7 @@ using ThreadWork = std::function<void(int thread)>;
 
 // Return a phase in which each thread calls `work` once.
 common::ThreadPool::Phase phase_of(int threads, ThreadWork& work) {
-  const auto call = [](void* context, int task, int) { (*static_cast<ThreadWork*>(context))(task); };
+  const auto call = [](void* context, int task, int) noexcept { (*static_cast<ThreadWork*>(context))(task); };
   return {threads, call, nullptr, &work};
 }
 

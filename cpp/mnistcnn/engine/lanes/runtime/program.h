@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -7,9 +8,13 @@
 #include "mnistcnn/engine/lanes/runtime/context.h"
 
 // A computation over a batch as a list of stages. Operations add their stages when the engine is built; the Executor
-// runs them. The result is that of running the stages one after another. Stage functions run on the thread pool and
-// must not throw.
+// runs them. The result is that of running the stages one after another.
 namespace mnistcnn::engine::lanes {
+
+// Function of a stage. It runs on the thread pool, where an exception would end the process, so it must be declared
+// noexcept. It must not allocate memory either: buffers belong to the workspace (see MemoryRequirements).
+template <class Function, class... Arguments>
+concept StageFunction = std::is_nothrow_invocable_v<const Function&, Arguments...>;
 
 // Called for each block. Consecutive per-block stages run on one block after another, without a barrier between them.
 struct PerBlock {
@@ -37,12 +42,12 @@ class Program {
   // Set the category of the stages that are added afterwards.
   void set_time_category(TimeCategory category) { category_ = category; }
 
-  void for_each_block(std::function<void(const BlockContext&)> run) { add(PerBlock{std::move(run)}); }
+  void for_each_block(StageFunction<const BlockContext&> auto run) { add(PerBlock{std::move(run)}); }
   void parallel_for(std::function<int(const BatchContext&)> tasks,
-                    std::function<void(const BatchContext&, int, int)> run) {
+                    StageFunction<const BatchContext&, int, int> auto run) {
     add(ParallelFor{std::move(tasks), std::move(run)});
   }
-  void serial(std::function<void(const BatchContext&)> run) { add(Serial{std::move(run)}); }
+  void serial(StageFunction<const BatchContext&> auto run) { add(Serial{std::move(run)}); }
 
   const std::vector<Stage>& stages() const { return stages_; }
 
