@@ -264,6 +264,7 @@ def test_tests_mirror_the_sources():
         "recorded_bits",
         "save_and_load",
         "shared_tensors",
+        "threads",
         "words",
     }
     modules = {part.strip("_") for path in MODULES for part in module_name(path).split(".")[1:]}

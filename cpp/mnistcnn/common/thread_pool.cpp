@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "mnistcnn/common/float_mode.h"
+
 namespace mnistcnn::common {
 namespace {
 
@@ -51,7 +53,9 @@ class ThreadPool::Scheduler {
     start_run(phases);
     const auto work = [](void* self, int thread) noexcept {
       const auto scheduler = static_cast<Scheduler*>(self);
+      const FloatMode before = FloatMode::of_this_thread();
       if (thread < scheduler->threads_) scheduler->work_until_done(thread);
+      before.apply();
     };
     borrowed.run_on_each(threads_, work, this);
   }
@@ -65,6 +69,7 @@ class ThreadPool::Scheduler {
 
   void start_run(std::span<const Phase> phases) {
     phases_ = phases;
+    float_mode_ = FloatMode::of_this_thread();
     next_ = 0;
     start_next_phase();
   }
@@ -124,6 +129,7 @@ class ThreadPool::Scheduler {
     std::uint64_t before = claimed.load(std::memory_order_relaxed);
     if (before >= sequence || !claimed.compare_exchange_strong(before, sequence, std::memory_order_acq_rel)) return;
     // The phase cannot end before this chunk is counted as done, so its fields are stable.
+    float_mode_.apply();
     const std::int64_t tasks = phase_.tasks, chunks = chunks_;
     const int first = static_cast<int>(tasks * chunk / chunks), end = static_cast<int>(tasks * (chunk + 1) / chunks);
     for (int task = first; task < end; ++task) phase_.run_task(phase_.context, task, thread);
@@ -175,6 +181,11 @@ class ThreadPool::Scheduler {
   std::uint64_t sequence_ = 0;
   Phase phase_;
   int chunks_ = 0;
+  // Mode of the thread that called `run`. It applies to all threads, so that the results do not depend on which thread
+  // executes a task, nor on the number of threads: a run on one thread computes in the caller's mode too. A fixed mode
+  // would have the same property, but the caller's own PyTorch operations, and torch.set_flush_denormal, would then
+  // follow another rule than the pool.
+  FloatMode float_mode_ = FloatMode::of_this_thread();
 
   alignas(128) std::atomic<std::uint64_t> current_{0};
   alignas(128) std::atomic<int> done_{0};

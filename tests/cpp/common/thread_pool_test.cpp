@@ -16,6 +16,10 @@
 
 #include "mnistcnn/common/cores.h"
 
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
 namespace {
 
 using mnistcnn::common::ThreadPool;
@@ -162,6 +166,66 @@ TEST(ThreadPool, AcceptsOnlyNoexceptFunctions) {
   static_assert(!std::is_assignable_v<decltype(ThreadPool::Phase::run_task)&, void (*)(void*, int, int)>);
   static_assert(!std::is_assignable_v<decltype(ThreadPool::Phase::complete)&, void (*)(void*)>);
 }
+
+#if defined(__x86_64__)
+// Each thread computes a product that is subnormal, and waits until all threads have done so.
+struct SubnormalProducts {
+  static constexpr int kThreads = 3;
+  std::atomic<int> started{0};
+  std::array<float, kThreads> products{};
+
+  static void work(void* context, int task, int) noexcept {
+    auto& self = *static_cast<SubnormalProducts*>(context);
+    ++self.started;
+    while (self.started < kThreads) std::this_thread::yield();
+    volatile float small = 1e-20f;
+    self.products[static_cast<std::size_t>(task)] = small * small;
+  }
+  static std::array<float, kThreads> compute(ThreadPool& pool, ThreadPool::BorrowedThreads* borrowed) {
+    SubnormalProducts products;
+    const ThreadPool::Phase phase{kThreads, work, nullptr, &products};
+    pool.run({&phase, 1}, borrowed);
+    return products.products;
+  }
+};
+
+TEST(ThreadPool, ComputesInTheFloatingPointModeOfTheCaller) {
+  ThreadPool pool(SubnormalProducts::kThreads);
+  SlowThreads threads(SubnormalProducts::kThreads);
+  for (ThreadPool::BorrowedThreads* const borrowed :
+       {static_cast<ThreadPool::BorrowedThreads*>(nullptr), static_cast<ThreadPool::BorrowedThreads*>(&threads)})
+    for (const bool flush : {false, true, false}) {
+      _MM_SET_FLUSH_ZERO_MODE(flush ? _MM_FLUSH_ZERO_ON : _MM_FLUSH_ZERO_OFF);
+      const auto products = SubnormalProducts::compute(pool, borrowed);
+      _MM_SET_FLUSH_ZERO_MODE(_MM_FLUSH_ZERO_OFF);
+      for (const float each : products) EXPECT_EQ(each == 0, flush);
+    }
+}
+
+// Threads that live longer than the run, and count how often a run has changed their mode.
+class ThreadsInAnotherMode final : public ThreadPool::BorrowedThreads {
+ public:
+  void run_on_each(int count, void (*run)(void* context, int thread) noexcept, void* context) override {
+    std::vector<std::thread> others;
+    for (int number = 1; number < count; ++number)
+      others.emplace_back([=, this] {
+        _MM_SET_FLUSH_ZERO_MODE(_MM_FLUSH_ZERO_ON);
+        run(context, number);
+        if (_MM_GET_FLUSH_ZERO_MODE() != _MM_FLUSH_ZERO_ON) ++changed;
+      });
+    run(context, 0);
+    for (std::thread& other : others) other.join();
+  }
+  std::atomic<int> changed{0};
+};
+
+TEST(ThreadPool, RestoresTheFloatingPointModeOfBorrowedThreads) {
+  ThreadPool pool(SubnormalProducts::kThreads);
+  ThreadsInAnotherMode threads;
+  for (const float each : SubnormalProducts::compute(pool, &threads)) EXPECT_GT(each, 0);
+  EXPECT_EQ(threads.changed, 0);
+}
+#endif
 
 #if !defined(__SANITIZE_THREAD__)
 TEST(ThreadPool, WorksInAForkedChild) {
