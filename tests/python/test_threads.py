@@ -72,3 +72,59 @@ def test_all_threads_use_the_floating_point_mode_of_the_caller(
         assert model(images).gt(0).all()
         torch.set_num_threads(before)
         assert (torch.full((1_000_000,), 1e-20) * 1e-20).gt(0).all()  # PyTorch's threads have their own mode again
+
+
+# ---- OpenMP threads
+
+_OPENMP_SCRIPT = """
+from concurrent.futures import ThreadPoolExecutor
+import torch, tqdm, mnistcnn
+from native_threads import native_threads
+from test_threads import random_set
+tqdm.tqdm.monitor_interval = 0  # no thread of tqdm
+torch.set_num_threads(1)
+data = random_set(256)
+model = mnistcnn.Model([mnistcnn.layers.Conv2d(32, 5), mnistcnn.layers.BatchNorm2d(), mnistcnn.layers.ReLU(),
+                        mnistcnn.layers.Dropout(0.1), mnistcnn.layers.Flatten(), mnistcnn.layers.Linear(10)])
+model.engine, model.threads = "{engine}", {threads}
+torch.set_num_threads({torch_threads})
+before = native_threads()
+{statement}
+print(native_threads(before + {wanted}) - before, torch.get_num_threads())
+"""
+_STATEMENTS = {
+    "train": "mnistcnn.train(model, data, epochs=1, batch_size=128, progress=False)",
+    "mixup": "mnistcnn.train(model, data, epochs=1, batch_size=128, mixing=mnistcnn.losses.Mixup(0.3), progress=False)",
+    "distillation": "teacher = mnistcnn.create_model('session7_net'); mnistcnn.train(model, data, epochs=1, "
+    "loss=mnistcnn.losses.Distillation(teacher), progress=False)",
+    "forward": "model.eval().requires_grad_(False)(torch.rand(256, 1, 28, 28))",
+    "loop": "outputs = model(torch.rand(256, 1, 28, 28)); (outputs * outputs).sum().backward()",
+    "backward in another thread": "outputs = model(torch.rand(256, 1, 28, 28)).sum();"
+    "pool = ThreadPoolExecutor(1); pool.submit(outputs.backward).result(); before += 1",
+}
+
+
+def added_threads(engine: str, threads: int | None, torch_threads: int, statement: str, wanted: int) -> int:
+    """Return by how many threads of the process a statement exceeds one; wait until there are at most ``wanted``."""
+    script = _OPENMP_SCRIPT.format(
+        engine=engine, threads=threads, torch_threads=torch_threads, statement=statement, wanted=wanted
+    )
+    done = run_script(script)
+    assert done.returncode == 0, done.stderr
+    added, torch_threads_after = map(int, done.stdout.split())
+    assert torch_threads_after == torch_threads
+    return added
+
+
+@needs_openmp
+@pytest.mark.parametrize("statement", _STATEMENTS.values(), ids=_STATEMENTS)
+@pytest.mark.parametrize("engine", ["aten", "lanes"])
+def test_one_thread_starts_no_openmp_threads(engine: str, statement: str) -> None:
+    assert added_threads(engine, 1, 3, statement, 0) == 0
+
+
+@needs_openmp
+@pytest.mark.parametrize(("threads", "torch_threads", "wanted"), [(3, 2, 2), (None, 3, 2), (None, 1, 0)])
+def test_number_of_threads_of_aten(threads: int | None, torch_threads: int, wanted: int) -> None:
+    """Without a number of its own, the engine uses that of PyTorch."""
+    assert added_threads("aten", threads, torch_threads, _STATEMENTS["train"], wanted) == wanted

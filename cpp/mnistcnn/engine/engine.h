@@ -18,10 +18,14 @@ namespace mnistcnn::engine {
 
 class Engine {
  public:
-  explicit Engine(std::shared_ptr<const network::Network> network) : network_(std::move(network)) {}
+  explicit Engine(std::shared_ptr<const network::Network> network, int threads = 0)
+      : network_(std::move(network)), threads_(threads) {}
   virtual ~Engine() = default;
 
   const network::Network& network() const { return *network_; }
+
+  // The `threads` of make_engine. PyTorch's operations around the engine's calls should use the same number.
+  int threads() const { return threads_; }
 
   virtual std::string_view name() const = 0;
 
@@ -62,6 +66,7 @@ class Engine {
 
  private:
   std::shared_ptr<const network::Network> network_;
+  int threads_;
 };
 
 // Throw std::invalid_argument unless the gradients are f32 and have the shape of the outputs.

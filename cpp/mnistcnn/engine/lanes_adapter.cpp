@@ -43,7 +43,7 @@ class CallTensors {
 class LanesAdapter final : public Engine {
  public:
   LanesAdapter(std::shared_ptr<const network::Network> network, int threads)
-      : Engine(std::move(network)),
+      : Engine(std::move(network), threads),
         engine_(this->network().graph, threads),
         openmp_threads_(engine_.threads()),
         output_shape_(this->network().analysis.nodes.back().output_shape) {}

@@ -26,8 +26,11 @@ constexpr int kSoftPause = 1;
 // Functions of the OpenMP library that PyTorch is linked with; a process may have loaded several OpenMP libraries.
 // nullptr if there is none or it lacks the function.
 struct Functions {
-  int (*pause_all)(int kind) = nullptr;  // OpenMP 5.0's omp_pause_resource_all
-  int (*thread_number)() = nullptr;      // omp_get_thread_num
+  int (*pause_all)(int kind) = nullptr;        // OpenMP 5.0's omp_pause_resource_all
+  int (*thread_number)() = nullptr;            // omp_get_thread_num
+  void (*set_threads)(int threads) = nullptr;  // omp_set_num_threads, for the calling thread
+  // MKL's number for the calling thread, which at::set_num_threads sets; 0: that of OpenMP. Returns the previous one.
+  int (*set_mkl_threads)(int threads) = nullptr;
   // GCC's entry point for `#pragma omp parallel num_threads(threads)`; LLVM's library provides it too.
   void (*parallel)(void (*work)(void*), void* context, unsigned threads, unsigned flags) = nullptr;
 };
@@ -39,10 +42,11 @@ void load_function(void* library, const char* name, Function*& function) {
 
 // After fork() the child has no OpenMP threads, and a parallel region would wait for them forever.
 std::atomic<bool> in_forked_child{false};
+const bool watches_forks = pthread_atfork(nullptr, nullptr, [] { in_forked_child = true; }) == 0;
 
 Functions load_functions() {
   Functions loaded;
-  if (pthread_atfork(nullptr, nullptr, [] { in_forked_child = true; }) != 0) return loaded;
+  if (!watches_forks) return loaded;
   Dl_info torch{};
   if (dladdr(reinterpret_cast<void*>(&at::get_num_threads), &torch) == 0 || torch.dli_fname == nullptr) return loaded;
   void* const library = dlopen(torch.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
@@ -50,6 +54,8 @@ Functions load_functions() {
   load_function(library, "omp_pause_resource_all", loaded.pause_all);
   load_function(library, "omp_get_thread_num", loaded.thread_number);
   load_function(library, "GOMP_parallel", loaded.parallel);
+  load_function(library, "omp_set_num_threads", loaded.set_threads);
+  load_function(library, "MKL_Set_Num_Threads_Local", loaded.set_mkl_threads);
   return loaded;
 }
 
@@ -60,9 +66,24 @@ const Functions& functions() {
 
 }  // namespace
 
-OpenMpThreads::OpenMpThreads(int pool_threads) : pool_threads_(pool_threads), cores_(common::available_cores()) {
-  functions();  // registers the fork handler
+ScopedOpenMpThreads::ScopedOpenMpThreads(int threads) {
+  const int wanted = in_forked_child ? 1 : threads;
+  const Functions& openmp = functions();
+  if (wanted == 0 || openmp.set_threads == nullptr) return;
+  const int current = at::get_num_threads();  // the first call on a thread sets the number, so it must come before
+  if (current == wanted) return;
+  before_ = current;
+  openmp.set_threads(wanted);
+  if (openmp.set_mkl_threads != nullptr) mkl_before_ = openmp.set_mkl_threads(wanted);
 }
+
+ScopedOpenMpThreads::~ScopedOpenMpThreads() {
+  if (before_ == 0) return;
+  functions().set_threads(before_);
+  if (functions().set_mkl_threads != nullptr) functions().set_mkl_threads(mkl_before_);
+}
+
+OpenMpThreads::OpenMpThreads(int pool_threads) : pool_threads_(pool_threads), cores_(common::available_cores()) {}
 
 common::ThreadPool::BorrowedThreads* OpenMpThreads::borrow() {
   const Functions& openmp = functions();

@@ -3,6 +3,22 @@
 
 namespace mnistcnn::engine {
 
+// Sets the number of threads of PyTorch's operations on the calling thread, until it is destroyed. 0: no change.
+//
+// at::set_num_threads would also change the number for all threads that call PyTorch for the first time meanwhile.
+// Backward passes on the CPU run on the thread that calls autograd, so they use this number too. In the child of a fork
+// the number is 1: a parallel operation would wait forever for the OpenMP threads of the parent.
+class ScopedOpenMpThreads {
+ public:
+  explicit ScopedOpenMpThreads(int threads);
+  ~ScopedOpenMpThreads();
+  ScopedOpenMpThreads(const ScopedOpenMpThreads&) = delete;
+  ScopedOpenMpThreads& operator=(const ScopedOpenMpThreads&) = delete;
+
+ private:
+  int before_ = 0, mkl_before_ = 0;  // before_: 0 if nothing was changed
+};
+
 // Runs the tasks of the thread pool on the OpenMP threads of PyTorch during a user's own training loop. After each
 // parallel operation of PyTorch, such as the backward of the loss, these threads spin for milliseconds and occupy their
 // cores.

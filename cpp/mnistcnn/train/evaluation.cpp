@@ -7,6 +7,7 @@
 
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/data/order.h"
+#include "mnistcnn/engine/openmp_threads.h"
 #include "mnistcnn/train/throttle.h"
 
 namespace mnistcnn::train {
@@ -25,6 +26,7 @@ void check_set(const network::Network& network, const network::Shape& image, con
 at::Tensor predict(const ModelView& model, std::span<const std::uint8_t> images, std::int64_t count,
                    std::int64_t batch_size, const OnImages& on_images) {
   if (batch_size < 1) throw std::invalid_argument(text("batch_size=", batch_size, " must be at least 1"));
+  const engine::ScopedOpenMpThreads openmp_threads(model.engine->threads());
   const network::Tensors tensors = model.tensors();
   const std::int64_t outputs = network::element_count(model.network().analysis.nodes.back().output_shape);
   at::Tensor result = at::empty({count, outputs}, at::kFloat);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "mnistcnn/common/text.h"
+#include "mnistcnn/engine/openmp_threads.h"
 #include "mnistcnn/train/statistics.h"
 
 namespace mnistcnn::train {
@@ -26,7 +27,9 @@ std::vector<ParameterRange> all_parameters(const network::Analysis& analysis) {
   return {{0, analysis.parameter_count}};
 }
 
-Optimizer optimizer_of(const Recipe& recipe, std::optional<double> momentum, const network::Analysis& analysis) {
+Optimizer optimizer_of(const Recipe& recipe, std::optional<double> momentum, const ModelView& model) {
+  const engine::ScopedOpenMpThreads openmp_threads(model.engine->threads());  // its state is tensors
+  const network::Analysis& analysis = model.network().analysis;
   const Rule rule = momentum ? with_momentum(recipe.optimizer, *momentum) : recipe.optimizer;
   return {rule, recipe.gradients, parameter_slices(analysis), all_parameters(analysis), recipe.undecayed};
 }
@@ -49,7 +52,7 @@ NamedTensors with_prefix(std::string_view prefix, const NamedTensors& tensors) {
 TrainingRun::TrainingRun(const ModelView& model, Recipe recipe, std::optional<double> scheduled_momentum)
     : recipe_(std::move(recipe)),
       objective_{loss_of(recipe_, model.network()), recipe_.mixing},
-      optimizer_(optimizer_of(recipe_, scheduled_momentum, model.network().analysis)) {
+      optimizer_(optimizer_of(recipe_, scheduled_momentum, model)) {
   start_averaging(model);
 }
 
@@ -67,6 +70,7 @@ void TrainingRun::continue_after(const ModelView& model, std::uint64_t epochs, s
 
 EpochResult TrainingRun::next_epoch(const ModelView& model, const data::ImageSet& set, const Rates& rates,
                                     const Listeners& listeners, std::optional<Size> image) {
+  const engine::ScopedOpenMpThreads openmp_threads(model.engine->threads());
   const network::Shape& input = model.network().graph.input_shape;
   const std::optional<AugmentationPlan> plan = plan_for(input, image);
   check_set(model.network(), plan ? shape_of(plan->input()) : input, set);
@@ -101,6 +105,7 @@ metrics::Scores TrainingRun::evaluate(const ModelView& model, const data::ImageS
                                       const OnImages& on_images) const {
   if (!averaging_ || !averaging_->used_for_validation() || !averaging_->ready() || averaging_->exchanged())
     return test(model, set, batch_size, on_images);
+  const engine::ScopedOpenMpThreads openmp_threads(model.engine->threads());
   FlatParameters flat(model.network().analysis, model.tensors());
   averaging_->copy_to(flat);
   return test({*model.engine, flat.tensors, model.scaling}, set, batch_size, on_images);
@@ -108,6 +113,7 @@ metrics::Scores TrainingRun::evaluate(const ModelView& model, const data::ImageS
 
 void TrainingRun::finish(const ModelView& model, std::span<const std::uint8_t> images, std::int64_t count,
                          const OnImages& on_images) {
+  const engine::ScopedOpenMpThreads openmp_threads(model.engine->threads());
   if (averaging_ && averaging_->ready()) {
     change_flat(model.network().analysis, model.tensors(), [&](FlatParameters& flat) { averaging_->copy_to(flat); });
     if (averaging_->needs_new_statistics())

@@ -206,10 +206,11 @@ def fitting_kind(model: Model, loss: str = "auto") -> str:
     return "nll" if model.outputs == "log_probabilities" else "cross_entropy"
 
 
-def native(loss: str | Loss, model: Model, label_smoothing: float = 0.0) -> core.Loss:
+def native(loss: str | Loss, model: Model, label_smoothing: float = 0.0, threads: int | None = None) -> core.Loss:
     """Return the loss for ``core.TrainingRun``.
 
-    ``label_smoothing`` applies to names and to losses without label smoothing of their own.
+    ``label_smoothing`` applies to names and to losses without label smoothing of their own, ``threads`` to teachers
+    without a number of threads of their own.
     """
     from mnistcnn._internal.native import core
 
@@ -228,7 +229,7 @@ def native(loss: str | Loss, model: Model, label_smoothing: float = 0.0) -> core
         _kind(loss, model),
         label_smoothing=own or smoothing,
         class_weights=list(weights or ()),
-        teachers=_teachers(taught, model) if taught else [],
+        teachers=_teachers(taught, model, threads or model.threads or 0) if taught else [],
         temperature=taught.temperature if taught else 1.0,
         teachers_weight=taught.weight if taught else 0.0,
     )
@@ -280,16 +281,16 @@ def _fingerprint(teacher: Any) -> str:
     return f"{_name(teacher)} ({content_digest(teacher)[:16]})" if isinstance(teacher, Model) else _name(teacher)
 
 
-def _teachers(loss: Distillation, student: Model) -> list[core.ModelView]:
+def _teachers(loss: Distillation, student: Model, threads: int) -> list[core.ModelView]:
     from mnistcnn.nn.model import Model
 
     models = _models(loss.teacher)
     if not models or not all(isinstance(each, Model) for each in models):
         raise TypeError(f"teacher must be an mnistcnn.Model or have a list .models, got {type(loss.teacher).__name__}")
-    return [_teacher(each, student) for each in models]
+    return [_teacher(each, student, threads) for each in models]
 
 
-def _teacher(teacher: Model, student: Model) -> core.ModelView:
+def _teacher(teacher: Model, student: Model, threads: int) -> core.ModelView:
     """Return the teacher with an engine of its own, so that other threads can use the model meanwhile."""
     from mnistcnn._internal.native import core
     from mnistcnn.nn.model import choose_engine
@@ -301,7 +302,7 @@ def _teacher(teacher: Model, student: Model) -> core.ModelView:
         if its != wanted:
             raise ValueError(f"teacher '{teacher.name}' has {what} {its}, but student '{student.name}' has {wanted}")
     chosen = choose_engine(teacher._network, teacher.engine, teacher.device)
-    engine = core.Engine(teacher._network, chosen, teacher.threads or 0)
+    engine = core.Engine(teacher._network, chosen, teacher.threads or threads)
     pixels = teacher.pixel_normalization
     return core.ModelView(teacher.tensors, engine, scale=pixels.scale, shift=pixels.shift)
 

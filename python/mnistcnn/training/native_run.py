@@ -25,7 +25,7 @@ class NativeRun:
     def __init__(self, model: Model, recipe: Recipe, engine: str | None, threads: int | None) -> None:
         self._model, self._recipe = model, recipe
         self._engine, self._threads = engine, threads
-        self._loss = losses.native(recipe.loss, model, recipe.label_smoothing)
+        self._loss = losses.native(recipe.loss, model, recipe.label_smoothing, threads)
         self._mixing = losses.native_mixing(recipe.mixing, model, recipe.batch_size)
         self._augmentation = augmentation.native(recipe.augment) if recipe.augment else None
         self._run: core.TrainingRun | None = None

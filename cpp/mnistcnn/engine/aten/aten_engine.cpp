@@ -20,6 +20,7 @@
 
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/engine/aten/layer_forward.h"
+#include "mnistcnn/engine/openmp_threads.h"
 
 namespace mnistcnn::engine::aten {
 namespace {
@@ -73,6 +74,7 @@ class AtenEngine final : public Engine {
 
   Tensor forward(const Tensors& tensors, const Tensor& images, Mode mode, Randomness randomness, Keep keep) override {
     check(tensors, images.size(0), mode == Mode::kTrain);
+    const ScopedOpenMpThreads openmp_threads(threads());
     discard_saved();
     // Autograd cannot record in the caller's inference mode.
     const c10::InferenceMode mode_of_tensors(keep == Keep::kNothing && c10::InferenceMode::is_enabled());
@@ -88,6 +90,7 @@ class AtenEngine final : public Engine {
     if (!saved_.outputs.defined()) throw std::logic_error("backward must be called after forward, at most once");
     check_output_gradients(output_gradients, saved_.outputs.sizes());
     check_gradients(gradients);
+    const ScopedOpenMpThreads openmp_threads(threads());
     const Saved saved = std::exchange(saved_, {});
     accumulate_into(gradients, saved.leaves);
     if (saved.outputs.requires_grad()) torch::autograd::backward({saved.outputs}, {output_gradients});
@@ -97,6 +100,7 @@ class AtenEngine final : public Engine {
   Tensor predict(const Tensors& tensors, const ImageBatch& batch) override {
     const at::NoGradGuard guard;
     check(tensors, static_cast<std::int64_t>(batch.indices.size()), false);
+    const ScopedOpenMpThreads openmp_threads(threads());
     discard_saved();
     return run(tensors, leaves_of(tensors, false), normalized(batch, tensors.device()), Mode::kEvaluate, {});
   }
@@ -109,6 +113,7 @@ class AtenEngine final : public Engine {
     const auto count = static_cast<std::int64_t>(labels.size());
     check(tensors, count, true);
     check_gradients(gradients);
+    const ScopedOpenMpThreads openmp_threads(threads());
     discard_saved();
     const Tensor targets =
         at::from_blob(const_cast<std::int64_t*>(labels.data()), {count}, at::kLong).to(device);  // read only
@@ -212,8 +217,8 @@ class AtenEngine final : public Engine {
 
 }  // namespace
 
-std::unique_ptr<Engine> make_engine(std::shared_ptr<const network::Network> network) {
-  return std::make_unique<AtenEngine>(std::move(network));
+std::unique_ptr<Engine> make_engine(std::shared_ptr<const network::Network> network, int threads) {
+  return std::make_unique<AtenEngine>(std::move(network), threads);
 }
 
 }  // namespace mnistcnn::engine::aten

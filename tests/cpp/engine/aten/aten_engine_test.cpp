@@ -35,7 +35,7 @@ Model make_model() {
   network.analysis = analyse(network.graph);
   model.tensors = initialise(network.graph, network.analysis, 3);
   for (const at::Tensor& each : model.tensors.parameters) model.gradients.push_back(at::full_like(each, 77));
-  model.engine = make_engine(model.network);
+  model.engine = make_engine(model.network, 0);
   return model;
 }
 
