@@ -128,3 +128,68 @@ def test_one_thread_starts_no_openmp_threads(engine: str, statement: str) -> Non
 def test_number_of_threads_of_aten(threads: int | None, torch_threads: int, wanted: int) -> None:
     """Without a number of its own, the engine uses that of PyTorch."""
     assert added_threads("aten", threads, torch_threads, _STATEMENTS["train"], wanted) == wanted
+
+
+# ---- fork
+
+
+def succeeds_in_forked_child(check: Callable[[], bool]) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(20)  # end a child that hangs
+            status = 0 if check() else 1
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1] == 0
+
+
+@needs_openmp
+def test_aten_works_in_a_forked_child() -> None:
+    """The OpenMP threads of the parent do not exist in the child."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        model = mnistcnn.create_model("session7_net").eval()
+        model.engine = "aten"
+        images = torch.rand(64, 1, 28, 28)
+        with torch.no_grad():
+            expected = model(images)
+            assert succeeds_in_forked_child(lambda: bool(torch.isclose(model(images), expected, atol=1e-5).all()))
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("engine", ["lanes", "aten"])
+def test_model_works_in_a_child_forked_while_another_thread_trains_it(engine: str) -> None:
+    model = mnistcnn.create_model("session7_net")
+    model.engine = engine
+    begun, proceed = threading.Event(), threading.Event()
+
+    class Wait:
+        def on_step(self, _: object) -> None:
+            begun.set()
+            proceed.wait(60)
+
+    data = random_set(64)
+    options = {"epochs": 1, "batch_size": 32, "threads": 2, "progress": False}
+    trainer = threading.Thread(target=lambda: mnistcnn.train(model, data, callbacks=[Wait()], **options))
+    trainer.start()
+    try:
+        assert begun.wait(60)
+
+        def works() -> bool:
+            with torch.no_grad():
+                outputs = copy.deepcopy(model).eval()(torch.zeros(4, 1, 28, 28))
+                same = bool(model.eval()(torch.zeros(4, 1, 28, 28)).equal(outputs))
+            mnistcnn.train(model, data, **options)
+            core.end_native_calls(seconds=60)  # at exit; does not wait for the parent's thread
+            return same
+
+        assert succeeds_in_forked_child(works)
+    finally:
+        proceed.set()
+        trainer.join()

@@ -17,6 +17,7 @@ from mnistcnn._internal.checks import image_shape, seed_number, whole_number
 from mnistcnn._internal.native import core
 from mnistcnn.data.arrays import as_tensor
 from mnistcnn.data.normalization import UNIT, Normalization
+from mnistcnn.nn import after_fork
 from mnistcnn.nn.autograd import EngineFunction
 from mnistcnn.nn.empty_batch import empty_outputs
 from mnistcnn.nn.engine_rule import EngineRule, Violation, circumstance
@@ -159,6 +160,7 @@ class Model(nn.Module):
         self._latest_engine: core.Engine | None = None
         self._forwards = 0  # number of forward passes; a backward pass checks that the engine holds its own
         self._lock = threading.RLock()  # an engine is used by one thread at a time
+        after_fork.watch(self)
         # Functions that return the tensors that the modules hold now; called before every forward pass.
         self._getters: list[list[Callable[[], Any]]] = [
             [partial(held.get, key) for held, key in places] for places in self._places()
