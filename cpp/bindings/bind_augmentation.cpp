@@ -9,6 +9,7 @@
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/data/augmentation/augment.h"
 #include "mnistcnn/data/batch_stream.h"
+#include "native_calls.h"
 
 namespace mnistcnn::bindings {
 namespace {
@@ -92,7 +93,7 @@ Bytes run(const Augmentation& augmentation, const Bytes& images, const Indices& 
   {
     const std::uint8_t* const from = images.data();
     std::uint8_t* const to = result.mutable_data();
-    const py::gil_scoped_release no_gil;
+    const NativeCall no_gil;
     augment(plan, from, index_span, {seed, epoch, threads}, to);
   }
   return result;
@@ -152,7 +153,7 @@ class Loader {
     while (!is_ready())
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();
     {
-      const py::gil_scoped_release no_gil;
+      const NativeCall no_gil;
       batch = stream_.next();
     }
     if (!batch) throw py::stop_iteration();
@@ -165,7 +166,7 @@ class Loader {
 
  private:
   bool is_ready() {
-    const py::gil_scoped_release no_gil;
+    const NativeCall no_gil;
     return stream_.ready(std::chrono::milliseconds(50));
   }
 

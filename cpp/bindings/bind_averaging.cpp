@@ -7,6 +7,7 @@
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/train/averaging.h"
 #include "mnistcnn/train/statistics.h"
+#include "native_calls.h"
 #include "recipe.h"
 #include "tensors.h"
 
@@ -38,7 +39,7 @@ std::shared_ptr<Averaging> make_averaging(const Network& network, const py::obje
 template <auto change>
 void on_model(Averaging& averaging, const Network& network, const py::object& lists) {
   const network::Tensors tensors = read_tensors(network, lists);
-  const py::gil_scoped_release no_gil;
+  const NativeCall no_gil;
   train::change_flat(network.analysis, tensors, [&](train::FlatParameters& flat) { (averaging.*change)(flat); });
 }
 
@@ -50,7 +51,7 @@ void recompute(const train::ModelView& model, const at::Tensor& images, std::int
                const py::object& on_progress) {
   check_images(images, model.network().graph.input_shape);
   const train::OnImages report = images_with_gil(on_progress);
-  const py::gil_scoped_release no_gil;
+  const NativeCall no_gil;
   train::recompute_statistics(model, elements<std::uint8_t>(images), images.size(0), batch_size, seed, report);
 }
 

@@ -8,6 +8,7 @@
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/data/idx.h"
 #include "mnistcnn/data/synthetic_digits.h"
+#include "native_calls.h"
 
 namespace mnistcnn::bindings {
 namespace {
@@ -24,7 +25,7 @@ py::array to_array(std::vector<Element>&& values, const std::vector<std::int64_t
 template <class Read>
 py::array idx_array(const Read& read) {
   data::IdxArray array = [&] {
-    const py::gil_scoped_release no_gil;
+    const NativeCall no_gil;
     return read();
   }();
   return std::visit([&](auto& values) { return to_array(std::move(values), array.shape); }, array.values);
@@ -56,7 +57,7 @@ py::tuple draw_digits(std::int64_t count, std::uint64_t seed, std::uint64_t firs
   const std::span<std::uint8_t> pixels(images.mutable_data(), static_cast<std::size_t>(images.size()));
   const std::span<std::int64_t> classes(labels.mutable_data(), static_cast<std::size_t>(count));
   {
-    const py::gil_scoped_release no_gil;
+    const NativeCall no_gil;
     data::draw_digits(pixels, classes, {seed, first_index, threads});
   }
   return py::make_tuple(std::move(images), std::move(labels));

@@ -7,6 +7,7 @@
 
 #include "bindings.h"
 #include "mnistcnn/engine/make_engine.h"
+#include "native_calls.h"
 #include "tensors.h"
 
 namespace mnistcnn::bindings {
@@ -22,7 +23,7 @@ Tensor forward(Engine& engine, const py::object& lists, const Tensor& images, bo
                bool keep, bool keep_images) {
   const network::Tensors tensors = read_tensors(engine.network(), lists);
   const Keep kept = keep_images ? Keep::kForParametersAndImages : keep ? Keep::kForParameters : Keep::kNothing;
-  const py::gil_scoped_release no_gil;
+  const NativeCall no_gil;
   const Tensor outputs = engine.forward(tensors, images, training ? Mode::kTrain : Mode::kEvaluate, {seed, 0}, kept);
   if (training)
     for (const auto* statistics : {&tensors.buffers, &tensors.counters})
@@ -57,7 +58,7 @@ py::tuple backward(Engine& engine, const py::object& list, const Tensor& output_
   std::vector<Tensor> gradients;
   Tensor image_gradients;
   {
-    const py::gil_scoped_release no_gil;
+    const NativeCall no_gil;
     gradients = empty_gradients(parameters);
     image_gradients = engine.backward(parameters, gradients, output_gradients);
     match_layouts(gradients, parameters);

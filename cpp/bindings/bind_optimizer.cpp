@@ -4,6 +4,7 @@
 #include "bindings.h"
 #include "mnistcnn/network/tensors.h"
 #include "mnistcnn/train/optimizer.h"
+#include "native_calls.h"
 #include "recipe.h"
 #include "settings.h"
 
@@ -47,7 +48,7 @@ void bind_optimizer(py::module_& module) {
           "step",
           [](train::Optimizer& optimizer, at::Tensor values, const at::Tensor& gradients, double learning_rate,
              std::optional<double> momentum) {
-            const py::gil_scoped_release no_gil;
+            const NativeCall no_gil;
             optimizer.step(values, gradients, learning_rate, momentum);
           },
           py::arg("values"), py::arg("gradients"), py::kw_only(), py::arg("learning_rate"), py::arg("momentum"))

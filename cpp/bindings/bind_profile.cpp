@@ -2,6 +2,7 @@
 #include "mnistcnn/engine/engine.h"
 #include "mnistcnn/engine/lanes/kernels/isa.h"
 #include "mnistcnn/engine/lanes/runtime/peak.h"
+#include "native_calls.h"
 
 namespace mnistcnn::bindings {
 namespace {
@@ -42,21 +43,21 @@ void bind_profile(py::module_& module) {
   module.def(
       "peak_flops",
       [](const std::string& instruction_set, int threads, double seconds) {
-        const py::gil_scoped_release no_gil;
+        const NativeCall no_gil;
         return engine::lanes::peak_flops(engine::lanes::kernels(instruction_set), threads, seconds);
       },
       py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("seconds"));
   module.def(
       "run_multiply_adds",
       [](const std::string& instruction_set, int threads, int runs) {
-        const py::gil_scoped_release no_gil;
+        const NativeCall no_gil;
         return engine::lanes::run_multiply_adds(engine::lanes::kernels(instruction_set), threads, runs);
       },
       py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("runs"));
   module.def(
       "read_bandwidth",
       [](const std::string& instruction_set, int threads, std::int64_t size, double seconds) {
-        const py::gil_scoped_release no_gil;
+        const NativeCall no_gil;
         return engine::lanes::read_bandwidth(engine::lanes::kernels(instruction_set), threads, size, seconds);
       },
       py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("size"), py::arg("seconds"));

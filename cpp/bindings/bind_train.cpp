@@ -6,6 +6,7 @@
 #include "images.h"
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/train/training_run.h"
+#include "native_calls.h"
 #include "recipe.h"
 #include "tensors.h"
 
@@ -41,7 +42,7 @@ std::unique_ptr<TrainingRun> make_run(const ModelView& model, std::int64_t batch
   if (mixing != nullptr) recipe.mixing = *mixing;
   if (augmentation != nullptr) recipe.augmentation = augmentation->steps;
   if (averaging) recipe.averaging = read_averaging(*averaging);
-  const py::gil_scoped_release no_gil;
+  const NativeCall no_gil;
   return std::make_unique<TrainingRun>(model, std::move(recipe), scheduled_momentum);
 }
 
@@ -72,7 +73,7 @@ py::dict next_epoch(TrainingRun& run, const ModelView& model, const at::Tensor& 
   const train::Listeners listeners = read_listeners(on_progress, on_step, on_step_every);
   train::EpochResult result;
   {
-    const py::gil_scoped_release no_gil;
+    const NativeCall no_gil;
     result = run.next_epoch(model, {elements<std::uint8_t>(images), elements<std::int64_t>(labels)}, rates, listeners,
                             Size{images.size(1), images.size(2), images.size(3)});
   }
@@ -94,7 +95,7 @@ py::tuple evaluate(const TrainingRun& run, const ModelView& model, const at::Ten
   const train::OnImages report = images_with_gil(no_callback);
   metrics::Scores scores;
   {
-    const py::gil_scoped_release no_gil;
+    const NativeCall no_gil;
     scores = run.evaluate(model, {elements<std::uint8_t>(images), elements<std::int64_t>(labels)}, train::kTestBatch,
                           report);
   }
@@ -106,7 +107,7 @@ void finish(TrainingRun& run, const ModelView& model, const at::Tensor& images) 
   if (run.needs_new_statistics()) check_images(images, model.network().graph.input_shape);
   const py::object no_callback = py::none();
   const train::OnImages report = images_with_gil(no_callback);
-  const py::gil_scoped_release no_gil;
+  const NativeCall no_gil;
   run.finish(model, elements<std::uint8_t>(images), images.size(0), report);
 }
 
@@ -114,7 +115,7 @@ at::Tensor predict(const ModelView& model, const at::Tensor& images, std::int64_
                    const py::object& on_progress) {
   check_images(images, model.network().graph.input_shape);
   const train::OnImages report = images_with_gil(on_progress);
-  const py::gil_scoped_release no_gil;
+  const NativeCall no_gil;
   return train::predict(model, elements<std::uint8_t>(images), images.size(0), batch_size, report);
 }
 

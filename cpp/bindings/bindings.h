@@ -10,6 +10,7 @@ namespace mnistcnn::bindings {
 namespace py = pybind11;
 
 void bind_errors(py::module_& module);
+void bind_exit(py::module_& module);
 void bind_data(py::module_& module);
 void bind_augmentation(py::module_& module);
 void bind_network(py::module_& module);

@@ -2,16 +2,19 @@
 #include <functional>
 
 #include "bindings.h"
+#include "native_calls.h"
 
 namespace mnistcnn::bindings {
 
 // Return a function that the core may call without holding the GIL. It acquires the GIL, raises KeyboardInterrupt after
-// Ctrl-C, and calls callback(*convert(arguments...)) unless `callback` is None. `callback` must outlive the function.
+// Ctrl-C and SystemExit when the interpreter exits, and calls callback(*convert(arguments...)) unless `callback` is
+// None. `callback` must outlive the function.
 template <class... Arguments>
 std::function<void(Arguments...)> with_gil(const py::object& callback, auto convert) {
   return [&callback, convert](Arguments... arguments) {
     const py::gil_scoped_acquire gil;
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    raise_at_exit();
     if (!callback.is_none()) callback(*convert(arguments...));
   };
 }

@@ -3,6 +3,7 @@
 PYBIND11_MODULE(_core, module) {
   module.doc() = "Compiled core of mnistcnn (private). Use the package mnistcnn instead.";
   mnistcnn::bindings::bind_errors(module);
+  mnistcnn::bindings::bind_exit(module);
   mnistcnn::bindings::bind_data(module);
   mnistcnn::bindings::bind_augmentation(module);
   mnistcnn::bindings::bind_network(module);

@@ -193,3 +193,39 @@ def test_model_works_in_a_child_forked_while_another_thread_trains_it(engine: st
     finally:
         proceed.set()
         trainer.join()
+
+
+# ---- exit of the interpreter
+
+_DAEMON_SCRIPT = """
+import threading, time, torch, mnistcnn
+from test_threads import random_set
+data = random_set(512)
+model = mnistcnn.create_model("session7_net")
+model.engine, model.threads = "{engine}", 1
+images = torch.zeros(64, 1, 28, 28)
+started = threading.Event()
+class Start:
+    def on_step(self, step): started.set()
+def train(**options): mnistcnn.train(model, data, epochs=100_000, progress=False, **options)
+def loop():
+    with torch.no_grad():
+        while True:
+            model(images)
+            started.set()
+threading.Thread(target=lambda: {call}, daemon=True).start()
+started.wait(60)
+time.sleep({seconds})
+"""
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05])
+@pytest.mark.parametrize(
+    ("engine", "call"), [("lanes", "train(callbacks=[Start()])"), ("lanes", "loop()"), ("aten", "train()")]
+)
+def test_daemon_thread_ends_with_the_interpreter(engine: str, call: str, seconds: float) -> None:
+    script = _DAEMON_SCRIPT.format(engine=engine, call=call, seconds=seconds)
+    if "callbacks" not in call and "train" in call:  # without a callback the core reports every 50 ms
+        script = script.replace("started.wait(60)", "time.sleep(0.5)")
+    done = run_script(script)
+    assert (done.returncode, done.stderr) == (0, "")

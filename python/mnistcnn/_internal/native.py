@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+
 import torch
 
 from mnistcnn._built_with import TORCH_VERSION
@@ -26,5 +29,11 @@ check_torch(torch.__version__)
 
 from mnistcnn import _core as core  # noqa: E402
 from mnistcnn._core import DivergedError  # noqa: E402
+
+# A daemon thread may train when the interpreter exits. Its run ends after the current step.
+_MAX_WAIT = 10.0  # seconds
+atexit.register(core.end_native_calls, seconds=_MAX_WAIT)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=core.forget_native_calls)
 
 __all__ = ["DivergedError", "core"]
