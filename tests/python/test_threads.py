@@ -229,3 +229,16 @@ def test_daemon_thread_ends_with_the_interpreter(engine: str, call: str, seconds
         script = script.replace("started.wait(60)", "time.sleep(0.5)")
     done = run_script(script)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# ---- two threads and one model
+
+
+def test_backward_beside_training_in_another_thread_raises_with_advice() -> None:
+    model = mnistcnn.create_model("session7_net")
+    loss = model(torch.zeros(8, 1, 28, 28)).sum()
+    trainer = threading.Thread(target=lambda: mnistcnn.train(model, random_set(64), epochs=1, progress=False))
+    trainer.start()
+    trainer.join()
+    with pytest.raises(RuntimeError, match=r"(?s)model 'session7_net' changed.*another thread.*deepcopy"):
+        loss.backward()

@@ -36,7 +36,7 @@ class EngineFunction(torch.autograd.Function):
     def backward(ctx: Any, output_gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Return the gradients of the images and of each parameter that requires one."""
         model: Model = ctx.model
-        images, *saved = ctx.saved_tensors
+        images, *saved = _saved_tensors(ctx)
         parameters, buffers = saved[: ctx.parameter_count], saved[ctx.parameter_count :] or ctx.buffers
         if torch.is_grad_enabled():  # create_graph=True
             return _differentiable_gradients(ctx, images, parameters, output_gradients)
@@ -50,6 +50,20 @@ class EngineFunction(torch.autograd.Function):
         wanted = [want and place not in ctx.unused for place, want in enumerate(ctx.needs_input_grad[4:])]
         inputs = [gradient if want else None for gradient, want in zip(gradients, wanted, strict=True)]
         return image_gradients, None, None, None, *inputs
+
+
+def _saved_tensors(ctx: Any) -> tuple[torch.Tensor, ...]:
+    try:
+        saved: tuple[torch.Tensor, ...] = ctx.saved_tensors
+    except RuntimeError as error:
+        if "modified by an inplace operation" not in str(error):
+            raise
+        raise RuntimeError(
+            f"the images or tensors of model '{ctx.model.name}' changed between the forward and the backward pass, for "
+            "example by optimizer.step(), or because another thread trains the model. Call backward() first, or give "
+            f"each thread a copy of the model (copy.deepcopy). PyTorch reports: {error}"
+        ) from None
+    return saved
 
 
 def _repeat_forward(
