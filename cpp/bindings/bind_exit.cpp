@@ -8,9 +8,14 @@
 namespace mnistcnn::bindings {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
+// For a thread that is between two native calls, to reach the next one.
+constexpr std::chrono::milliseconds kBetweenCalls{50};
+
 // Written with the GIL held.
 std::atomic<int> calls_in_progress{0};
-bool exiting = false;
+bool exiting = false, called_by_other_thread = false;
 std::thread::id main_thread;
 
 // Make all other threads raise SystemExit in their next callback or native call, and wait until no native call is in
@@ -18,10 +23,13 @@ std::thread::id main_thread;
 void end_native_calls(double seconds) {
   exiting = true;
   main_thread = std::this_thread::get_id();
+  if (!called_by_other_thread) return;
   const py::gil_scoped_release no_gil;
-  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
-  while (calls_in_progress > 0 && std::chrono::steady_clock::now() < end)
+  const auto end = Clock::now() + std::chrono::duration<double>(seconds);
+  for (auto idle_since = Clock::now(); Clock::now() - idle_since < kBetweenCalls && Clock::now() < end;) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (calls_in_progress > 0) idle_since = Clock::now();
+  }
 }
 
 }  // namespace
@@ -34,6 +42,7 @@ void raise_at_exit() {
 
 NativeCall::NativeCall() {
   raise_at_exit();
+  if (std::this_thread::get_id() != main_thread) called_by_other_thread = true;
   ++calls_in_progress;
   state_ = PyEval_SaveThread();
 }
@@ -44,6 +53,7 @@ NativeCall::~NativeCall() {
 }
 
 void bind_exit(py::module_& module) {
+  main_thread = std::this_thread::get_id();  // if another thread imports the module, the exit waits needlessly
   module.def("end_native_calls", &end_native_calls, py::kw_only(), py::arg("seconds"));
   // After fork() the child has only the thread that called it.
   module.def("forget_native_calls", [] { calls_in_progress = 0; });
