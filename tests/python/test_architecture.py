@@ -132,6 +132,12 @@ def test_only_the_bindings_use_python():
             assert not uses or folder_of(path) == "bindings", f"{path.relative_to(ROOT)} includes {included}"
 
 
+def test_bindings_release_the_gil_with_native_call():
+    """The interpreter waits for these calls when it exits."""
+    found = {path.name for path in SOURCES if "gil_scoped_release" in path.read_text()}
+    assert found == {"bind_exit.cpp"}
+
+
 def test_no_file_includes_a_large_torch_header():
     for path in SOURCES:
         large = {"torch/torch.h", "torch/extension.h", "torch/all.h", "ATen/ATen.h", "ATen/Functions.h"}
