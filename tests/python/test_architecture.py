@@ -39,7 +39,14 @@ WITHOUT_TORCH = [
 ]
 # Importing these modules imports neither torch nor the compiled core.
 LIGHT_MODULES = [
-    *("_internal.tables", "_internal.values", "_internal.plain_values", "transforms.steps", "data.normalization"),
+    *(
+        "_internal.tables",
+        "_internal.values",
+        "_internal.plain_values",
+        "_internal.json_data",
+        "transforms.steps",
+        "data.normalization",
+    ),
     *("nn.layers", "nn.graph", "nn.summary", "optim.optimizers", "optim.schedules", "optim.losses", "optim.averaging"),
     *("training.recipes", "training.published_recipes", "training.history", "training.callbacks"),
     *("training.builtin_callbacks", "training.torch_hints", "evaluation.results", "plot"),

@@ -41,7 +41,7 @@ def finite_number(name: str, value: object, *, maximum: float = float("inf")) ->
     """Return a finite real number from 0 to ``maximum`` as a float."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    number = float(value)
+    number = _float(value)
     if not (0 <= number <= maximum and number < float("inf")):
         limit = "a finite number of at least 0" if maximum == float("inf") else f"a number between 0 and {maximum:g}"
         raise ValueError(f"{name} must be {limit}, got {value!r}")
@@ -52,9 +52,18 @@ def any_number(name: str, value: object) -> float:
     """Return a finite real number of either sign as a float."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    if not math.isfinite(value):
+    number = _float(value)
+    if not math.isfinite(number):
         raise ValueError(f"{name} must be a finite number, got {value!r}")
-    return float(value)
+    return number
+
+
+def _float(value: Real) -> float:
+    """Return the value as a float; infinity for an integer that is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def positive_number(name: str, value: object) -> float:

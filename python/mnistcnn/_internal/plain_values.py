@@ -42,14 +42,14 @@ def from_plain(plain: Any, where: str) -> Any:
     if not isinstance(plain, dict):
         return plain
     known, name = kinds(Value), plain.get("kind")
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         hint = did_you_mean(name, known) or "."
         raise ValueError(
             f"{where}: unknown type {name!r}{hint} Choose from: {', '.join(sorted(known))}; define a custom class "
             "before reading"
         )
-    kind = known[str(name)]
-    arguments = {key: from_plain(value, where) for key, value in plain.items() if key != "kind"}
+    kind = known[name]
+    arguments = {key: from_plain(value, f"{where}.{key}") for key, value in plain.items() if key != "kind"}
     defaults = {each.name: each.default for each in fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(arguments) - set(defaults))
     if unknown:
@@ -57,7 +57,16 @@ def from_plain(plain: Any, where: str) -> Any:
     needed = [each for each, default in defaults.items() if default is MISSING and each not in arguments]
     if needed:
         raise ValueError(f"{where}: {name} is missing the field {needed[0]!r}")
-    return kind(**arguments)
+    try:  # the class may be a user's, so a wrong value can raise any of these
+        return kind(**arguments)
+    except (
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+    ) as error:
+        raise ValueError(f"{where}: {name} cannot be created with these values: {error}") from None
 
 
 def described(value: Any) -> Any:

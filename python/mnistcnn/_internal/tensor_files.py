@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from mnistcnn._internal.atomic_files import write_whole
+from mnistcnn._internal.json_data import errors_naming, parsed, typed
 
 
 @dataclass(frozen=True)
@@ -42,18 +43,14 @@ def read_tensors(path: Path, kind: FileFormat) -> tuple[Any, dict[str, torch.Ten
     OSError
         If the file is missing, damaged, or of another kind or version.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not path.exists():
         raise FileNotFoundError(f"file {path} does not exist")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a directory; name a file in it")
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise OSError(f"{path} is damaged or not a safetensors file: {error}{_torch_hint(path)}") from None
+    if not path.is_file():  # reading a pipe would wait for a writer
+        raise OSError(f"{path} is a device or a pipe; name a regular file")
+    content = path.read_bytes()
+    header, tensors = _parsed_content(content, path)
     if header.get("format") != kind.name:
         raise OSError(f"{path} holds tensors, but no {kind.name}; {kind.maker} writes such files")
     if header.get("version") != str(kind.version):
@@ -61,10 +58,25 @@ def read_tensors(path: Path, kind: FileFormat) -> tuple[Any, dict[str, torch.Ten
     text = header.get(kind.key, "")
     if header.get("digest") != digest_of(text, tensors):
         raise OSError(f"{path} is damaged: the digest of its content does not match the one in its header")
+    with errors_naming(f"{path}: the description of the {kind.key}", OSError):
+        return parsed(text), tensors
+
+
+def _parsed_content(content: bytes, path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Return the metadata and the tensors of a safetensors file.
+
+    ``safetensors.safe_open`` does both, but it accepts only paths in UTF-8.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     try:
-        return json.loads(text), tensors
-    except ValueError as error:
-        raise OSError(f"{path}: the description of the {kind.key} is not valid JSON: {error}") from None
+        tensors = load(content)
+        length = int.from_bytes(content[:8], "little")
+        header = typed(parsed(content[8 : 8 + length]).get("__metadata__"), dict[str, str] | None, "__metadata__")
+    except (SafetensorError, ValueError, KeyError, AssertionError, RuntimeError) as error:
+        raise OSError(f"{path} is damaged or not a safetensors file: {error}{_torch_hint(content, path)}") from None
+    return header or {}, tensors
 
 
 def cpu_copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -80,13 +92,8 @@ def digest_of(text: str, tensors: dict[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _torch_hint(path: Path) -> str:
+def _torch_hint(content: bytes, path: Path) -> str:
     """Return a hint for an error message if the file looks like one that torch.save wrote, otherwise ""."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(4)
-    except OSError:
-        return ""
-    if start != b"PK\x03\x04":
+    if not content.startswith(b"PK\x03\x04"):
         return ""
     return f"; it looks like a file of torch.save: read it with model.load_weights({str(path)!r})"

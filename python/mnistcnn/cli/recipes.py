@@ -148,10 +148,7 @@ def _recipe_by_name(model: str, recipe: str | None) -> Recipe:
     if path.suffix == ".json" or path.is_file():
         if not path.is_file():
             raise FileNotFoundError(f"file {path} does not exist")
-        try:
-            return mnistcnn.Recipe.from_json(path)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}: {error}") from None
+        return mnistcnn.Recipe.from_json(path)
     return mnistcnn.recipe(model, _check_variant(model, recipe))
 
 

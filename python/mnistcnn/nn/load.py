@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mnistcnn._internal.json_data import errors_naming, typed
 from mnistcnn._internal.native import core
 from mnistcnn._internal.tensor_files import read_tensors
 from mnistcnn.data.normalization import Normalization
 from mnistcnn.nn.model import Model
-from mnistcnn.nn.save import MODEL
+from mnistcnn.nn.save import MODEL, ModelData, NormalizationData
 
 if TYPE_CHECKING:
     from mnistcnn.nn.graph import Row
@@ -48,33 +49,46 @@ def load_model(path: str | Path) -> Model:
     """
     path = Path(path)
     description, tensors = read_tensors(path, MODEL)
-    return model_from_description(path, description, tensors)
+    with errors_naming(f"{path}: its description is not that of a model", OSError):
+        data: ModelData = typed(description, ModelData, "model")
+    return model_from_description(path, data, tensors)
 
 
-def model_from_description(path: Path, description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Model:
+def model_from_description(path: Path, description: ModelData, tensors: dict[str, torch.Tensor]) -> Model:
     """Return the model of a description. ``path`` is the file to name in an error."""
     try:
-        rows = completed_nodes(description["nodes"])
+        _check_indices(description)
         model = Model.from_rows(
-            rows,
+            completed_nodes(description["nodes"]),
             description["input_shape"],
             seed=description["seed"],
             name=description["name"],
             normalization=normalization_from_description(description["normalization"]),
-            shared=[(node, suffix, owner) for node, suffix, owner in description.get("shared", ())],
+            shared=description.get("shared", ()),
         )
         for name, tensor in model.state_dict().items():
             if name in tensors:  # a parameter of a converted module may have another shape than its layer
                 tensors[name] = tensors[name].reshape(tensor.shape)
         model.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise OSError(f"{path}: its description and weights are not a valid model: {error}") from None
     return model
 
 
-def normalization_from_description(values: dict[str, Any] | None) -> Normalization | None:
+def _check_indices(description: ModelData) -> None:
+    """Raise ValueError unless each node refers to earlier nodes; the core accepts no integers of more than 64 bits."""
+    for number, (name, _, inputs, _) in enumerate(description["nodes"]):
+        for index in inputs:
+            if not -1 <= index < number:
+                raise ValueError(f"node {name!r}: input {index} must be an earlier node, or -1 for the image")
+    for node, suffix, owner in description.get("shared", ()):
+        if not 0 <= owner < node < len(description["nodes"]):
+            raise ValueError(f"the shared tensor {suffix!r} of node {node} must belong to an earlier node, got {owner}")
+
+
+def normalization_from_description(values: NormalizationData | None) -> Normalization | None:
     """Return the normalization of a description, or None."""
-    return None if values is None else Normalization(values["mean"], values["std"])
+    return None if values is None else Normalization(tuple(values["mean"]), tuple(values["std"]))
 
 
 def completed_nodes(nodes: Any) -> list[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from mnistcnn._internal.tensor_files import FileFormat, cpu_copies, digest_of, write_tensors
 from mnistcnn.data.normalization import Normalization
@@ -13,6 +13,27 @@ if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
 
 MODEL = FileFormat("mnistcnn model", 1, "model", "Model.save")
+
+
+class NormalizationData(TypedDict):
+    """Normalization in a description."""
+
+    mean: list[float]
+    std: list[float]
+
+
+class _RequiredData(TypedDict):
+    name: str
+    seed: int
+    input_shape: list[int]
+    nodes: list[tuple[str, str, list[int], dict[str, Any]]]
+    normalization: NormalizationData | None
+
+
+class ModelData(_RequiredData, total=False):
+    """Types of the fields of a model's description in a file."""
+
+    shared: list[tuple[int, str, int]]
 
 
 def save_model(model: Model, path: str | Path) -> Path:

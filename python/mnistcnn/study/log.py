@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
+from mnistcnn._internal.json_data import check_format, parsed, typed
 from mnistcnn._internal.tables import aligned, html_table, json_text, pandas, percent, without_nan
 from mnistcnn.study.recipe_words import recipe_words
 from mnistcnn.study.student_t import mean_of
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 
 DEFAULT_LOG = "experiments.jsonl"
 _FORMAT = "mnistcnn trial 1"
+
+
+class _Record(TypedDict):
+    format: str
+    setting: dict[str, Any]
+    trial: dict[str, Any]
+
+
 _WIDTH = 40  # maximum width of a recipe in the printed table
 
 
@@ -104,13 +113,12 @@ def read(path: Path) -> list[tuple[Setting, Trial]]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-            if record["format"] != _FORMAT:
-                raise ValueError(f"format must be {_FORMAT!r}, got {record['format']!r}")
+            data = parsed(line)
+            check_format(data, _FORMAT)
+            record = typed(data, _Record, "the line")
             found.append((Setting.from_dict(record["setting"]), Trial.from_dict(record["trial"])))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            problems.append((number, reason))
+        except ValueError as error:
+            problems.append((number, str(error)))
     if problems and not found:
         number, reason = problems[0]
         raise ValueError(f"{path} is not an experiment log: no line is a valid trial (line {number}: {reason})")
@@ -195,7 +203,9 @@ def experiments(path: str | Path | None = None) -> Experiments:
     groups: dict[str, tuple[Setting, dict[int, Trial]]] = {}
     for setting, trial in read(path):
         recipe = {name: value for name, value in setting.recipe.items() if name != "about"}  # does not affect results
-        key = [asdict(setting) | {"recipe": recipe}, trial.made_with.get("versions", {}).get("mnistcnn")]
+        versions = trial.made_with.get("versions")
+        version = versions.get("mnistcnn") if isinstance(versions, dict) else None
+        key = [asdict(setting) | {"recipe": recipe}, version]
         _, trials = groups.setdefault(json.dumps(key, sort_keys=True), (setting, {}))
         trials.pop(trial.seed, None)
         trials[trial.seed] = trial

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from mnistcnn._internal.checks import whole_number
+from mnistcnn._internal.json_data import check_format, errors_naming, read_json, typed
 from mnistcnn._internal.tables import aligned, html_table, json_text, percent, without_nan
 from mnistcnn.study.student_t import deviation_of, mean_of, quantile
 from mnistcnn.training.history import History
+from mnistcnn.training.recipes import RecipeData
 
 if TYPE_CHECKING:
     from mnistcnn.evaluation.results import TestResult
@@ -72,16 +73,10 @@ class Setting:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Setting:
-        """Return the setting from the result of ``dataclasses.asdict``."""
-        validation = values.get("validation")
-        return cls(
-            **{
-                **values,
-                "train_set": SetFacts(**values["train_set"]),
-                "test_set": SetFacts(**values["test_set"]),
-                "validation": SetFacts(**validation) if isinstance(validation, dict) else validation,
-            }
-        )
+        """Return the setting from the result of ``dataclasses.asdict``; raise ValueError if a field is wrong."""
+        setting: Setting = typed(values, cls, "setting")
+        typed(setting.recipe, RecipeData, "setting.recipe")
+        return setting
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +101,29 @@ class Trial:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Trial:
-        """Return the trial from the result of `to_dict`."""
-        return cls(**{**values, "history": History.from_dict(values["history"])})
+        """Return the trial from the result of `to_dict`; raise ValueError if a field is wrong."""
+        data = typed(values, _TrialData, "trial")
+        return cls(**{**data, "history": History.from_dict(data["history"])})
+
+
+class _RequiredData(TypedDict):
+    seed: int
+    history: dict[str, Any]
+    accuracy: float | None
+    loss: float | None
+
+
+class _TrialData(_RequiredData, total=False):
+    failure: str | None
+    made_with: dict[str, str | dict[str, Any]]
+
+
+class _TrialsData(TypedDict):
+    format: str
+    setting: dict[str, Any]
+    trials: list[dict[str, Any]]
+    unfinished: list[int]
+    target: float | None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -274,11 +290,11 @@ class Trials:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Trials:
-        """Return the trials from the result of `to_dict`."""
-        if values.get("format") != _FORMAT:
-            raise ValueError(f"format must be {_FORMAT!r}, got {values.get('format')!r}")
-        trials = tuple(Trial.from_dict(each) for each in values["trials"])
-        return cls(Setting.from_dict(values["setting"]), trials, tuple(values["unfinished"]), values["target"])
+        """Return the trials from the result of `to_dict`; raise ValueError if a field is wrong."""
+        check_format(values, _FORMAT)
+        data = typed(values, _TrialsData, "trials")
+        trials = tuple(Trial.from_dict(each) for each in data["trials"])
+        return cls(Setting.from_dict(data["setting"]), trials, tuple(data["unfinished"]), data["target"])
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return JSON text; also write it to ``path`` if given."""
@@ -286,8 +302,9 @@ class Trials:
 
     @classmethod
     def from_json(cls, path: str | Path) -> Trials:
-        """Read trials from a file written by `to_json`."""
-        return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        """Read trials from a file written by `to_json`; raise ValueError if it is not one."""
+        with errors_naming(path):
+            return cls.from_dict(read_json(path))
 
     def headline(self) -> str:
         """Return a one-line summary: mean, standard deviation, interval, minimum and target."""

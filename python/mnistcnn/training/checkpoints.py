@@ -16,7 +16,7 @@ from mnistcnn._internal.tensor_files import FileFormat, read_tensors, write_tens
 from mnistcnn._internal.values import Value
 from mnistcnn.optim.schedules import VALIDATION_METRICS, score
 from mnistcnn.training.history import EpochRecord, History
-from mnistcnn.training.snapshot import CheckpointWarning, Snapshot, model_of
+from mnistcnn.training.snapshot import CheckpointWarning, Snapshot, checked_snapshot, model_of
 
 if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
@@ -80,7 +80,7 @@ class Checkpoint(Value):
     @property
     def history(self) -> History:
         """History in the latest readable checkpoint. Raise FileNotFoundError if there is none."""
-        return _history(self._latest_or_raise())
+        return self._latest_or_raise().history
 
     def load(self, which: int | Literal["best", "last"] = "best") -> Model:
         """Return the model of a checkpoint.
@@ -111,7 +111,7 @@ class Checkpoint(Value):
         latest = self._latest_or_raise()
         if which == "last":
             return latest
-        best = [number for number in ranked(_history(latest).epochs, self.monitor) if number in files]
+        best = [number for number in ranked(latest.history.epochs, self.monitor) if number in files]
         if not best:
             raise ValueError(
                 f"which='best' requires a validation set, but the run in {self.folder} has none; use 'last'"
@@ -176,8 +176,8 @@ class Checkpoint(Value):
 
     def read(self, epoch: int) -> Snapshot:
         """Read the checkpoint of an epoch."""
-        description, tensors = read_tensors(self.path(epoch), FORMAT)
-        return Snapshot(epoch, description, tensors)
+        path = self.path(epoch)
+        return checked_snapshot(path, epoch, *read_tensors(path, FORMAT))
 
     def write(self, snapshot: Snapshot, records: Sequence[EpochRecord]) -> None:
         """Write a checkpoint atomically, then remove the files that are no longer kept.
@@ -209,8 +209,3 @@ def ranked(records: Sequence[EpochRecord], monitor: str) -> list[int]:
     values = [(getattr(record, monitor), record.epoch) for record in records]
     scores = [(-score(monitor, value), epoch) for value, epoch in values if value is not None]
     return [epoch for _, epoch in sorted(scores)]
-
-
-def _history(snapshot: Snapshot) -> History:
-    step_losses = snapshot.tensors["step_losses"].tolist()
-    return History.from_dict({**snapshot.description["history"], "step_losses": step_losses})

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import csv
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
+from mnistcnn._internal.json_data import errors_naming, read_json, typed
 from mnistcnn._internal.tables import aligned, html_table, json_text, pandas, without_nan, write_text
 
 if TYPE_CHECKING:
@@ -57,6 +57,17 @@ class EpochRecord:
         if self.validation_loss is not None and self.validation_accuracy is not None:
             text += f"; validation loss {self.validation_loss:.4f}, accuracy {100 * self.validation_accuracy:.2f} %"
         return f"{text}; {self.seconds:.2f} s"
+
+
+class _RequiredData(TypedDict):
+    model: str
+    seed: int
+    epochs: list[EpochRecord]
+    step_losses: list[float]
+
+
+class _HistoryData(_RequiredData, total=False):
+    recipe: dict[str, Any] | None  # missing in files of older versions
 
 
 _COLUMNS = [each.name for each in fields(EpochRecord)]
@@ -139,10 +150,8 @@ class History:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> History:
-        """Create a history from the result of `to_dict`."""
-        epochs = [EpochRecord(**record) for record in values["epochs"]]
-        recipe = copy.deepcopy(values.get("recipe"))
-        return cls(values["model"], values["seed"], epochs, list(values["step_losses"]), recipe)
+        """Create a history from the result of `to_dict`; raise ValueError if a field is wrong."""
+        return cls(**typed(copy.deepcopy(values), _HistoryData, "history"))
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return JSON text, and write it to a file if ``path`` is given. NaN and infinity become null."""
@@ -150,8 +159,9 @@ class History:
 
     @classmethod
     def from_json(cls, path: str | Path) -> History:
-        """Read a file that `to_json` wrote."""
-        return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        """Read a file that `to_json` wrote; raise ValueError if it is not one."""
+        with errors_naming(path):
+            return cls.from_dict(read_json(path))
 
     def to_csv(self, path: str | Path) -> Path:
         """Write a CSV file with one row per epoch, and return its path."""

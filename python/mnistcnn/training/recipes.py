@@ -7,9 +7,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from mnistcnn._internal.checks import choice, did_you_mean, finite_number, flag, seed_number, whole_number
+from mnistcnn._internal.json_data import errors_naming, read_json, typed
 from mnistcnn._internal.plain_values import described, from_plain, shown, to_plain
 from mnistcnn._internal.tables import json_text
 from mnistcnn._internal.values import Value, is_kind, kinds
@@ -66,11 +67,8 @@ class About:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> About:
         """Create an instance from a dictionary of `to_dict`."""
-        _check_names("about", values, tuple(each.name for each in fields(cls)), ValueError)
-        if "name" not in values:
-            raise ValueError(f"about must name a published network, got {values!r}")
-        given: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in values.items()}
-        return cls(**given)
+        about: About = typed(values, cls, "about")
+        return about
 
     def __str__(self) -> str:
         variant = f", variant {self.variant!r}" if self.variant else ""
@@ -204,11 +202,14 @@ class Recipe(_CheckedFieldNames):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
-        """Create a recipe from a dictionary of `to_dict`."""
+        """Create a recipe from a dictionary of `to_dict`; raise ValueError if a field is wrong."""
         _check_names("a Recipe", values, _FIELDS, ValueError)
         about = values.get("about")
         settings = {name: from_plain(value, name) for name, value in values.items() if name != "about"}
-        return cls(**settings, about=None if about is None else About.from_dict(about))
+        try:
+            return cls(**settings, about=None if about is None else About.from_dict(about))
+        except TypeError as error:  # a value of the wrong type: here it comes from a file, not from the caller's code
+            raise ValueError(str(error)) from None
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return JSON text (see `to_dict`), and write it to a file if ``path`` is given."""
@@ -216,16 +217,13 @@ class Recipe(_CheckedFieldNames):
 
     @classmethod
     def from_json(cls, path: str | Path) -> Recipe:
-        """Read the file that `to_json` wrote."""
+        """Read a file that `to_json` wrote; raise ValueError if it is not one."""
         if isinstance(path, str) and path.lstrip()[:1] == "{":
             raise ValueError(
                 "path must be the path of a JSON file, got JSON text; use Recipe.from_dict(json.loads(text))"
             )
-        try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not a recipe in JSON: {error}") from None
-        return cls.from_dict(values)
+        with errors_naming(path):
+            return cls.from_dict(read_json(path))
 
     def digest(self) -> str:
         """Return the SHA-256 of all fields except ``about``, in hexadecimal; a teacher's weights are included."""
@@ -244,6 +242,23 @@ class Recipe(_CheckedFieldNames):
 
 _FIELDS = tuple(each.name for each in fields(Recipe))
 DECIDING = tuple(name for name in _FIELDS if name != "about")  # fields that influence the run
+
+
+class RecipeData(TypedDict, total=False):
+    """Types of the fields of a recipe in a file; `Recipe.from_dict` checks the values."""
+
+    epochs: int
+    batch_size: int
+    optimizer: dict[str, Any] | str
+    schedule: dict[str, Any] | None
+    augment: list[dict[str, Any]]
+    loss: dict[str, Any] | str
+    label_smoothing: float
+    mixing: dict[str, Any] | None
+    averaging: dict[str, Any] | None
+    shuffle: bool
+    seed: int
+    about: About | None
 
 
 def recipe_with(recipe: Recipe | None, changes: dict[str, Any]) -> Recipe:

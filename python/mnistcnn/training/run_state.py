@@ -15,12 +15,14 @@ from mnistcnn.nn.input_checks import core_tensor
 from mnistcnn.nn.load import completed_nodes, normalization_from_description
 from mnistcnn.nn.model import frozen
 from mnistcnn.nn.save import model_description, normalization_description
-from mnistcnn.training.history import History
-from mnistcnn.training.snapshot import CheckpointWarning, Snapshot, tensors_under
+from mnistcnn.training.snapshot import CheckpointWarning, Snapshot, restore, tensors_under
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mnistcnn.data.image_set import ImageSet
     from mnistcnn.nn.model import Model
+    from mnistcnn.training.history import History
     from mnistcnn.training.native_run import NativeRun
     from mnistcnn.training.recipes import Recipe
 
@@ -64,7 +66,7 @@ class RunState:
         A different engine or device is allowed with a warning, since only the rounding differs.
         """
         stored = snapshot.description
-        before = stored["model"] | {"nodes": _as_json(completed_nodes(stored["model"]["nodes"]))}
+        before = _as_json(stored["model"] | {"nodes": completed_nodes(stored["model"]["nodes"])})
         network = _as_json(model_description(self._model))
         differences = []
         for what, name in (("the network's input shape", "input_shape"), ("the network", "nodes")):
@@ -93,21 +95,24 @@ class RunState:
             stored = {**stored, "epochs": given["epochs"]}
         return [each for name in stored | given for each in _difference(name, stored.get(name), given.get(name))]
 
-    def restore(self, snapshot: Snapshot, history: History, native: NativeRun) -> None:
-        """Restore the state of a snapshot; ``native.begin`` must have been called."""
+    def restore(self, snapshot: Snapshot, path: Path, history: History, native: NativeRun) -> None:
+        """Restore the snapshot that was read from ``path``; ``native.begin`` must have been called."""
         model = self._model
         model.normalization = normalization_from_description(snapshot.description["model"]["normalization"])
-        model.load_state_dict(tensors_under("model.", snapshot.tensors))
+        try:
+            model.load_state_dict(tensors_under("model.", snapshot.tensors))
+        except RuntimeError as error:
+            raise OSError(f"{path}: the weights in the checkpoint do not fit the model: {error}") from None
         still_frozen = snapshot.description.get("frozen", self._frozen)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name not in still_frozen)
-        steps = snapshot.tensors["step_losses"]
-        native.restore(tensors_under("run.", snapshot.tensors), epochs=snapshot.epoch, steps=len(steps))
+        stored = snapshot.history
+        state = tensors_under("run.", snapshot.tensors)
+        restore(native, state, path, epochs=snapshot.epoch, steps=len(stored.step_losses))
         for index, callback in enumerate(self._stateful):
             callback.restore(tensors_under(f"callback.{index}.", snapshot.tensors))
-        stored = History.from_dict(snapshot.description["history"])
         history.epochs[:] = stored.epochs
-        history.step_losses[:] = steps.tolist()
+        history.step_losses[:] = stored.step_losses
 
 
 def _warn_if_engine_differs(folder: str, then: dict[str, str], now: dict[str, str]) -> None:
@@ -122,11 +127,10 @@ def _warn_if_engine_differs(folder: str, then: dict[str, str], now: dict[str, st
         )
 
 
-def _compared_fields(recipe: Recipe) -> dict[str, Any]:
+def _compared_fields(recipe: Recipe) -> Any:
     described = _as_json(recipe.described())
     described.pop("about", None)
-    fields: dict[str, Any] = described
-    return fields
+    return described
 
 
 def _as_json(value: Any) -> Any:

@@ -351,8 +351,9 @@ class Trainer:
         if model.normalization is None:
             model.normalization = Normalization.of(session.train_set)
         self._native.begin(session.plan, epochs=len(self.history), steps=len(self.history.step_losses))
-        if session.state and session.snapshot:
-            session.state.restore(session.snapshot, self.history, self._native)
+        if self._checkpoint and session.state and session.snapshot:
+            path = self._checkpoint.path(session.snapshot.epoch)
+            session.state.restore(session.snapshot, path, self.history, self._native)
 
     def _save(self, session: _Session) -> None:
         number = len(self.history)
