@@ -279,6 +279,7 @@ def test_tests_mirror_the_sources():
         "shared_tensors",
         "threads",
         "words",
+        "wrong_files",
     }
     modules = {part.strip("_") for path in MODULES for part in module_name(path).split(".")[1:]}
     for path in Path(__file__).parent.glob("test_*.py"):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -250,13 +251,86 @@ def test_resuming_raises_if_all_checkpoints_are_damaged(data: Any, tmp_path: Pat
 
 def test_partial_files_of_a_killed_run_are_removed(data: Any, tmp_path: Path):
     interrupted(data, 2, tmp_path)
-    partial = tmp_path / ".epoch-000003.safetensors.abc.part"
+    partial = tmp_path / ".epoch-000009.safetensors.abcd0123.part"
     partial.write_bytes(b"half")
+    folder = tmp_path / ".epoch-000010.safetensors.abcd0123.part"
+    folder.mkdir()
     other = tmp_path / "notes.part"
     other.write_bytes(b"mine")
     fit(small(), data, checkpoint=tmp_path, resume=True)
     assert not partial.exists()
     assert other.exists()
+    assert folder.is_dir()
+
+
+def test_directory_with_the_name_of_a_checkpoint_is_ignored(data: Any, tmp_path: Path):
+    (tmp_path / "epoch-000001.safetensors").mkdir()
+    history = fit(small(), data, checkpoint=Checkpoint(tmp_path, every=2), epochs=5)
+    assert len(history) == 5
+    assert Checkpoint(tmp_path).epochs == [4, 5]
+    (tmp_path / "epoch-000009.safetensors").mkdir()
+    assert Checkpoint(tmp_path).load("last").name == "budget_model3"
+
+
+def test_directory_whose_name_is_not_utf8(data: Any, tmp_path: Path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/r\xfcn"))
+    whole, resumed = small(), small(seed=2)
+    fit(whole, data)
+    interrupted(data, 2, folder)
+    fit(resumed, data, checkpoint=folder, resume=True)
+    assert digest(whole) == digest(resumed) == digest(Checkpoint(folder).load("last"))
+    assert digest(mnistcnn.load_model(whole.save(folder / "model.safetensors"))) == digest(whole)
+    assert digest(small(seed=2).load_weights(folder / "model.safetensors")) == digest(whole)
+
+
+# ---- two runs in one directory
+
+
+class Meanwhile:
+    """Call a function after the first epoch."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def on_epoch(self, record: mnistcnn.callbacks.EpochRecord) -> None:
+        if record.epoch == 1:
+            self.function()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_directory_of_a_running_run_is_refused(resume: bool, data: Any, tmp_path: Path):
+    """The second run is in another thread, and its partial file is left alone."""
+    whole, first, second = small(), small(), small(seed=2)
+    before = digest(second)
+
+    def start() -> None:
+        with ThreadPoolExecutor(1) as pool, pytest.raises(BlockingIOError, match=r"another run is using .* directory"):
+            pool.submit(fit, second, data, checkpoint=tmp_path, resume=resume).result()
+
+    fit(whole, data)
+    fit(first, data, checkpoint=tmp_path, callbacks=[Meanwhile(start)])
+    assert digest(first) == digest(whole)
+    assert digest(second) == before
+    fit(second, data, checkpoint=tmp_path, resume=True)  # the first run has ended
+    assert digest(second) == digest(whole)
+
+
+def test_directory_of_a_suspended_run_of_the_same_thread_can_be_used(data: Any, tmp_path: Path):
+    """A loop that an exception ended may still be referred to by a traceback."""
+    trainer = mnistcnn.Trainer(small(), epochs=3, batch_size=64, checkpoint=tmp_path, progress=False)
+    suspended = trainer.epochs(data)
+    next(suspended)
+    whole, resumed = small(), small()
+    fit(whole, data)
+    fit(resumed, data, checkpoint=tmp_path, resume=True)
+    assert digest(whole) == digest(resumed)
+
+
+def test_directory_is_free_after_an_unused_iterator(data: Any, tmp_path: Path):
+    trainer = mnistcnn.Trainer(small(), epochs=2, batch_size=64, checkpoint=tmp_path, progress=False)
+    trainer.epochs(data)  # deleted without an epoch
+    with ThreadPoolExecutor(1) as pool:
+        assert len(pool.submit(fit, small(), data, epochs=2, checkpoint=tmp_path).result()) == 2
 
 
 # ---- errors of the file system

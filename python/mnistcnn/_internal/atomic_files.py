@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
+import re
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+from mnistcnn._internal.locks import lock
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the operating system gives no file name with these
 
@@ -19,7 +23,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
     The file is flushed to disk before the rename, so ``path`` is always the complete old file or the complete new one.
     If the block raises, the temporary file is removed and ``path`` is unchanged. If ``path`` is a symbolic link, its
-    target is replaced.
+    target is replaced. Temporary files for ``path`` that a killed process left behind are removed.
 
     Raises
     ------
@@ -38,18 +42,17 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise OSError(f"{path} is a device or a pipe; name a regular file")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the directory {path.parent} does not exist")
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    temporary = Path(name)
+    remove_parts(path.parent, re.escape(path.name))
+    part, file = _new_part(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+            part.replace(path)  # before the file is closed: this releases its lock
     except BaseException as error:
         with suppress(OSError):
-            temporary.unlink()
+            part.unlink()
         if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
             raise OSError(error.errno, f"{path} could not be written ({error.strerror})") from None
         raise
@@ -62,7 +65,40 @@ def write_whole(path: Path, content: bytes) -> Path:
     return path
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def remove_parts(folder: Path, names: str) -> None:
+    """Remove temporary files that killed processes left in a directory.
+
+    ``names`` is a regular expression for the names of the files that were being written. Temporary files of living
+    processes are locked and therefore kept. Without locks in the file system, nothing is removed.
+    """
+    pattern = re.compile(rf"\.(?:{names})\.[a-z0-9_]{{8}}\.part")
+    with os.scandir(folder) as entries:
+        found = [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
+    for part in found:
+        with suppress(OSError):  # it is not ours to remove, or another process removes it
+            _remove_unlocked(part)
+
+
+def _remove_unlocked(part: Path) -> None:
+    handle = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if stat.S_ISREG(os.fstat(handle).st_mode) and lock(handle, wait=False):
+            part.unlink()
+    finally:
+        os.close(handle)
+
+
+def _new_part(path: Path) -> tuple[Path, IO[bytes]]:
+    """Create a temporary file beside ``path`` and lock it. It has the default permissions of new files."""
+    while True:
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        try:
+            handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise OSError(error.errno, f"{path} could not be written ({error.strerror})") from None
+        lock(handle, wait=True)
+        if os.fstat(handle).st_nlink > 0:
+            return part, os.fdopen(handle, "wb")
+        os.close(handle)  # another process removed it before it was locked

@@ -43,14 +43,7 @@ def read_tensors(path: Path, kind: FileFormat) -> tuple[Any, dict[str, torch.Ten
     OSError
         If the file is missing, damaged, or of another kind or version.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"file {path} does not exist")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a directory; name a file in it")
-    if not path.is_file():  # reading a pipe would wait for a writer
-        raise OSError(f"{path} is a device or a pipe; name a regular file")
-    content = path.read_bytes()
-    header, tensors = _parsed_content(content, path)
+    header, tensors = read_safetensors(path)
     if header.get("format") != kind.name:
         raise OSError(f"{path} holds tensors, but no {kind.name}; {kind.maker} writes such files")
     if header.get("version") != str(kind.version):
@@ -62,14 +55,26 @@ def read_tensors(path: Path, kind: FileFormat) -> tuple[Any, dict[str, torch.Ten
         return parsed(text), tensors
 
 
-def _parsed_content(content: bytes, path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    """Return the metadata and the tensors of a safetensors file.
+def check_readable(path: Path) -> None:
+    """Raise OSError unless the path is that of a regular file."""
+    if not path.exists():
+        raise FileNotFoundError(f"file {path} does not exist")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a directory; name a file in it")
+    if not path.is_file():  # reading a pipe would wait for a writer
+        raise OSError(f"{path} is a device or a pipe; name a regular file")
 
-    ``safetensors.safe_open`` does both, but it accepts only paths in UTF-8.
+
+def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Return the metadata and the tensors of any safetensors file; raise OSError if it is damaged.
+
+    The file is read by Python, since the functions of safetensors that open a file accept only paths in UTF-8.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    check_readable(path)
+    content = path.read_bytes()
     try:
         tensors = load(content)
         length = int.from_bytes(content[:8], "little")

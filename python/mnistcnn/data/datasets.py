@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from mnistcnn._internal.atomic_files import replacing
+from mnistcnn._internal.atomic_files import replacing, write_whole
 from mnistcnn._internal.checks import did_you_mean, with_hints
 from mnistcnn.data.idx import read_idx
 from mnistcnn.data.image_set import ImageSet
@@ -396,25 +397,16 @@ def _download(name: str, root: str | os.PathLike[str] | None, progress: bool) ->
 def _fetch(url: str, file: _File, folder: Path, progress: bool) -> None:
     import pooch
 
-    with _quiet(pooch.get_logger()):
-        pooch.retrieve(
-            url,
-            known_hash=f"sha256:{file.sha256}",
-            fname=f"{file.name}.gz",
-            path=folder,
-            downloader=pooch.HTTPDownloader(progressbar=progress, timeout=10),
-        )
-
-
-@contextmanager
-def _quiet(logger: Any) -> Iterator[None]:
-    """Suppress messages of pooch, such as the advice to store the checksum."""
-    level = logger.level
-    logger.setLevel("ERROR")
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    path = folder / f"{file.name}.gz"
+    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()  # at most 10 MB; a killed download leaves no file behind
+    pooch.HTTPDownloader(progressbar=progress, timeout=10)(url, content, None)
+    digest = hashlib.sha256(content.getbuffer()).hexdigest()
+    if digest != file.sha256:
+        raise ValueError(f"the SHA-256 hash of the content is {digest}, expected {file.sha256}")
+    write_whole(path, content.getvalue())
 
 
 def _reason(error: BaseException) -> str:

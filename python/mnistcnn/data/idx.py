@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,12 @@ def read_idx(path: Path) -> npt.NDArray[Any]:
     """
     from mnistcnn._internal.native import core
 
+    name = os.fsencode(path).decode(errors="backslashreplace")  # the core accepts only text in UTF-8
     if not _is_gzip(path):
-        return core.read_idx(str(path))
+        return core.read_idx(name) if name == str(path) else core.parse_idx(path.read_bytes(), name=name)
     compressed = path.read_bytes()
     try:
-        return core.parse_idx(_decompressed(compressed, str(path)), name=str(path))
+        return core.parse_idx(_decompressed(compressed, name), name=name)
     except EOFError:
         raise OSError(f"{path}: truncated gzip data: the file ends before the end of the compressed content") from None
     except (gzip.BadGzipFile, zlib.error) as error:

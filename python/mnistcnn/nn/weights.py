@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mnistcnn._internal.tensor_files import check_readable, read_safetensors
+
 if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
 
@@ -59,18 +61,9 @@ def load_weights(model: Model, weights: str | Path | Mapping[str, Any], *, by_or
 
 def _read(path: str | Path) -> Any:
     path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"file {path} does not exist")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a directory; name a file in it")
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise OSError(f"{path} is damaged or not a safetensors file: {error}") from None
+        return read_safetensors(path)[1]
+    check_readable(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

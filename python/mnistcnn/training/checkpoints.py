@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mnistcnn._internal.atomic_files import remove_parts
 from mnistcnn._internal.checks import choice, whole_number
+from mnistcnn._internal.locks import FolderLock
 from mnistcnn._internal.tensor_files import FileFormat, read_tensors, write_tensors
 from mnistcnn._internal.values import Value
 from mnistcnn.optim.schedules import VALIDATION_METRICS, score
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
 
 _NAME = re.compile(r"epoch-(\d{6})\.safetensors")
-_PART = re.compile(r"\.epoch-\d{6}\.safetensors\..*\.part")
 FORMAT = FileFormat("mnistcnn checkpoint", 1, "run", "train(..., checkpoint=...)")
 
 
@@ -35,7 +36,8 @@ class Checkpoint(Value):
     Parameters
     ----------
     folder
-        Directory of the checkpoints. It is created if it does not exist. Use one directory per run.
+        Directory of the checkpoints. It is created if it does not exist. Use one directory per run: a second run in it
+        raises BlockingIOError while the first one trains.
     keep_last
         Number of latest checkpoints to keep, at least 2: if the latest file is damaged, the previous one is used.
     keep_best
@@ -130,11 +132,8 @@ class Checkpoint(Value):
         """Return the path of the checkpoint of an epoch."""
         return Path(self.folder) / f"epoch-{epoch:06d}.safetensors"
 
-    def prepare(self, *, resume: bool) -> None:
-        """Create the directory, check that it is writable, and remove partial files of a killed run.
-
-        Raise FileExistsError if it holds checkpoints and ``resume`` is False.
-        """
+    def lock(self) -> FolderLock:
+        """Create the directory and lock it for a run. Raise BlockingIOError if another run uses it."""
         folder = Path(self.folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -142,20 +141,33 @@ class Checkpoint(Value):
             raise NotADirectoryError(f"checkpoint={self.folder!r} is a file; pass the path of a directory") from None
         except OSError as error:
             raise OSError(f"the checkpoint directory {folder} cannot be created: {error.strerror or error}") from error
+        try:
+            return FolderLock(folder)
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"another run is using the checkpoint directory {folder}; wait for its end, or pass another directory"
+            ) from None
+        except OSError as error:
+            raise OSError(f"the checkpoint directory {folder} is not readable: {error.strerror or error}") from error
+
+    def prepare(self, *, resume: bool) -> None:
+        """Check that the directory is writable, and remove partial files of a killed run.
+
+        Raise FileExistsError if it holds checkpoints and ``resume`` is False.
+        """
+        folder = Path(self.folder)
         if self._files() and not resume:
             raise FileExistsError(
                 f"{folder} already holds checkpoints of a run of {self.epochs[-1]} epochs; pass resume=True to resume "
                 "it, or another directory"
             )
-        trial = folder / f".epoch-000000.safetensors.{os.getpid()}.part"
+        trial = folder / f".epoch-000000.safetensors.{os.getpid():08}.part"
         try:
             trial.write_bytes(b"")
             trial.unlink()
         except OSError as error:
             raise OSError(f"the checkpoint directory {folder} is not writable: {error.strerror or error}") from error
-        for file in folder.iterdir():
-            if _PART.fullmatch(file.name):  # left by a run that was killed while writing
-                file.unlink(missing_ok=True)
+        remove_parts(folder, _NAME.pattern)
 
     def latest(self) -> Snapshot | None:
         """Return the latest readable checkpoint, or None if there are no files.
@@ -200,7 +212,7 @@ class Checkpoint(Value):
     def _files(self) -> dict[int, Path]:
         with suppress(FileNotFoundError, NotADirectoryError):
             matches = ((_NAME.fullmatch(path.name), path) for path in Path(self.folder).iterdir())
-            return {int(match[1]): path for match, path in matches if match}
+            return {int(match[1]): path for match, path in matches if match and path.is_file()}
         return {}
 
 

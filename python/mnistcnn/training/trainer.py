@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -296,6 +296,7 @@ class Trainer:
         sets = split_off(self.model, train_set, validation, self.recipe.seed, self.recipe.augment)
         check_last_batch(self.model, len(sets[0]), self.recipe.batch_size)
         self._callbacks.check(sets[1] is not None)
+        lock: AbstractContextManager[object] = self._checkpoint.lock() if self._checkpoint else nullcontext()
         state = RunState(self.model, self.recipe, sets, self._callbacks) if self._checkpoint else None
         snapshot = self._snapshot_to_resume(state)
         done = snapshot.epoch if snapshot else len(self.history)
@@ -303,7 +304,7 @@ class Trainer:
         plan = plan_of(self.recipe, max(last, self.recipe.epochs), len(sets[0]))
         self._check_schedule(plan, sets[1])
         averaging.check(self.recipe.averaging, plan.epochs)
-        return self._train(_Session(*sets, plan, last, state, snapshot))
+        return self._train(_Session(*sets, plan, last, state, snapshot, lock))
 
     def _snapshot_to_resume(self, state: RunState | None) -> Snapshot | None:
         if self._checkpoint is None or state is None or len(self.history) > 0:
@@ -322,6 +323,10 @@ class Trainer:
         check_monitor(schedule, schedule.monitored, validation is not None)
 
     def _train(self, session: _Session) -> Iterator[EpochRecord]:
+        with session.lock:
+            yield from self._train_locked(session)
+
+    def _train_locked(self, session: _Session) -> Iterator[EpochRecord]:
         model, history = self.model, self.history
         was_training = model.training
         self._stopping = False
@@ -413,6 +418,7 @@ class _Session:
     last: int  # number of the last epoch to train
     state: RunState | None  # None without checkpoints
     snapshot: Snapshot | None  # to resume from
+    lock: AbstractContextManager[object]  # of the checkpoint directory
 
 
 def _checked_checkpoint(checkpoint: object, resume: object) -> tuple[Checkpoint | None, bool]:
