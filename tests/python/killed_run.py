@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -47,6 +50,15 @@ def run(folder: str | None) -> str:
         **options,
     )
     return digest(model)
+
+
+def start_run(folder: Path, **options: Any) -> subprocess.Popen[str]:
+    """Start a run in another process. The next line that it prints is the digest of the model at its end."""
+    command = [sys.executable, __file__, str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
 
 
 if __name__ == "__main__":

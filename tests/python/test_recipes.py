@@ -229,6 +229,7 @@ def test_invalid_fields_raise(case: str):
         ('{"about": 5}', "about must be .*, got 5"),
         ('{"about": {}}', "recipe.json: about has no field 'name'"),
         ('{"about": {"name": "session7_net", "chosen": 5}}', "recipe.json: about.chosen must be a list, got 5"),
+        ('{"about": {"name": "session7_net", "accuracy": NaN}}', "recipe.json: about.accuracy must be a finite number"),
         ('{"epochs": "5"}', "recipe.json: epochs must be an integer"),
         ('{"optimizer": 5}', "recipe.json: optimizer must be an optimizer"),
         ('{"schedule": {"kind": ["StepLR"]}}', r"recipe.json: schedule: unknown type \['StepLR'\]"),

@@ -112,9 +112,17 @@ def _grey(picture: Picture) -> tuple[Grey, str]:
     """Return the picture as grey levels, and its name for error messages."""
     if isinstance(picture, str | Path):
         return _grey_image(_opened(Path(picture))), str(picture)
-    if not isinstance(picture, np.ndarray):
+    if isinstance(picture, _pillow_image()):
         return _grey_image(picture), "the picture"
+    if not isinstance(picture, np.ndarray):
+        raise TypeError(f"picture must be a path, a PIL image or an array, got {type(picture).__name__}")
     return _grey_array(picture), "the picture"
+
+
+def _pillow_image() -> type[Image.Image]:
+    from PIL import Image
+
+    return Image.Image
 
 
 def _opened(path: Path) -> Image.Image:
@@ -148,7 +156,8 @@ def _grey_array(array: npt.NDArray[Any]) -> Grey:
         raise ValueError(f"picture must have shape [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], got {list(array.shape)}")
     if not (array.dtype == np.uint8 or array.dtype == np.bool_ or np.issubdtype(array.dtype, np.floating)):
         raise TypeError(f"picture must be uint8, bool or floats in [0, 1], got {array.dtype}")
-    values = array.astype(np.float32) / (255 if array.dtype == np.uint8 else 1)
+    with np.errstate(over="ignore"):  # too large values become infinite, which is checked below
+        values = array.astype(np.float32) / (255 if array.dtype == np.uint8 else 1)
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
         raise ValueError(
             f"picture must have values in [0, 1] if it is an array of floats, got {values.min():g} to {values.max():g}"

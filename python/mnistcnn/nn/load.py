@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mnistcnn._internal.checks import image_shape
 from mnistcnn._internal.json_data import errors_naming, typed
 from mnistcnn._internal.native import core
 from mnistcnn._internal.tensor_files import read_tensors
@@ -58,19 +60,22 @@ def model_from_description(path: Path, description: ModelData, tensors: dict[str
     """Return the model of a description. ``path`` is the file to name in an error."""
     try:
         _check_indices(description)
+        rows, shape = completed_nodes(description["nodes"]), image_shape("input_shape", description["input_shape"])
+        shared = description.get("shared", [])
+        _check_sizes(core.Network(input_shape=list(shape), nodes=rows, shared=shared), tensors)
         model = Model.from_rows(
-            completed_nodes(description["nodes"]),
-            description["input_shape"],
+            rows,
+            shape,
             seed=description["seed"],
             name=description["name"],
             normalization=normalization_from_description(description["normalization"]),
-            shared=description.get("shared", ()),
+            shared=shared,
         )
         for name, tensor in model.state_dict().items():
             if name in tensors:  # a parameter of a converted module may have another shape than its layer
                 tensors[name] = tensors[name].reshape(tensor.shape)
         model.load_state_dict(tensors)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, MemoryError) as error:
         raise OSError(f"{path}: its description and weights are not a valid model: {error}") from None
     return model
 
@@ -84,6 +89,15 @@ def _check_indices(description: ModelData) -> None:
     for node, suffix, owner in description.get("shared", ()):
         if not 0 <= owner < node < len(description["nodes"]):
             raise ValueError(f"the shared tensor {suffix!r} of node {node} must belong to an earlier node, got {owner}")
+
+
+def _check_sizes(network: core.Network, tensors: dict[str, torch.Tensor]) -> None:
+    """Raise ValueError unless the file has the tensors of the network; called before memory is allocated for them."""
+    for name, shape, _, _ in [*network.parameter_specs, *network.buffer_specs]:
+        if name not in tensors:
+            raise ValueError(f"the tensor {name!r} is missing")
+        if tensors[name].numel() != math.prod(shape):
+            raise ValueError(f"the tensor {name!r} has the shape {list(tensors[name].shape)}, expected {list(shape)}")
 
 
 def normalization_from_description(values: NormalizationData | None) -> Normalization | None:

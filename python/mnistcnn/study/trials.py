@@ -294,7 +294,8 @@ class Trials:
         check_format(values, _FORMAT)
         data = typed(values, _TrialsData, "trials")
         trials = tuple(Trial.from_dict(each) for each in data["trials"])
-        return cls(Setting.from_dict(data["setting"]), trials, tuple(data["unfinished"]), data["target"])
+        target = None if data["target"] is None else checked_target(data["target"])
+        return cls(Setting.from_dict(data["setting"]), trials, tuple(data["unfinished"]), target)
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return JSON text; also write it to ``path`` if given."""

@@ -110,6 +110,9 @@ class KeepBest:
         """Forget the best epoch of an earlier run if another trainer starts a new one."""
         if self._trainer is not trainer and len(trainer.history) == 0:
             self.epoch, self._tensors, self._best = None, {}, -math.inf
+        shapes = {name: tensor.shape for name, tensor in trainer.model.state_dict().items()}
+        if self._tensors and shapes != {name: tensor.shape for name, tensor in self._tensors.items()}:
+            raise ValueError("the best weights in the state of KeepBest do not fit the model")
         self._trainer = trainer
 
     def on_epoch(self, record: EpochRecord) -> None:

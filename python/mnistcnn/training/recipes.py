@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
-from mnistcnn._internal.checks import choice, did_you_mean, finite_number, flag, seed_number, whole_number
+from mnistcnn._internal.checks import any_number, choice, did_you_mean, finite_number, flag, seed_number, whole_number
 from mnistcnn._internal.json_data import errors_naming, read_json, typed
 from mnistcnn._internal.plain_values import described, from_plain, shown, to_plain
 from mnistcnn._internal.tables import json_text
@@ -68,6 +68,8 @@ class About:
     def from_dict(cls, values: dict[str, Any]) -> About:
         """Create an instance from a dictionary of `to_dict`."""
         about: About = typed(values, cls, "about")
+        if about.accuracy is not None:
+            any_number("about.accuracy", about.accuracy)
         return about
 
     def __str__(self) -> str:

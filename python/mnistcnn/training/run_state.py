@@ -110,7 +110,7 @@ class RunState:
         state = tensors_under("run.", snapshot.tensors)
         restore(native, state, path, epochs=snapshot.epoch, steps=len(stored.step_losses))
         for index, callback in enumerate(self._stateful):
-            callback.restore(tensors_under(f"callback.{index}.", snapshot.tensors))
+            restore(callback, tensors_under(f"callback.{index}.", snapshot.tensors), path)
         history.epochs[:] = stored.epochs
         history.step_losses[:] = stored.step_losses
 

@@ -88,12 +88,12 @@ def model_of(path: Path, snapshot: Snapshot) -> Model:
     return model
 
 
-def restore(native: Any, state: dict[str, torch.Tensor], path: Path, **counts: int) -> None:
-    """Restore an object of the core. Raise OSError with the path if the tensors are not its state."""
+def restore(stateful: Any, state: dict[str, torch.Tensor], path: Path, **counts: int) -> None:
+    """Restore an object of the core or a callback. Raise OSError with the path if the tensors are not its state."""
     try:
-        native.restore(state, **counts)
+        stateful.restore(state, **counts)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise OSError(f"{path}: the tensors of the checkpoint do not fit the run: {error}") from None
+        raise OSError(f"{path}: the tensors of the checkpoint do not fit the run: {error}") from error
 
 
 def tensors_under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
