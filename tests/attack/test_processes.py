@@ -63,14 +63,16 @@ class Run:
         return result
 
 
-@pytest.fixture(scope="module")
-def expected() -> str:
-    """Return the digest of the weights of an uninterrupted run."""
-    return run(None)
-
-
 def latest(folder: Path) -> int:
     return (Checkpoint(str(folder)).epochs or [0])[-1]
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the digest of the weights of an uninterrupted run. The first call starts the server of the forks."""
+    result = run(None)
+    assert Run(tmp_path_factory.mktemp("run")).result() == result
+    return result
 
 
 # ---- kills

@@ -377,7 +377,11 @@ def test_digits_are_cached_and_depend_on_the_seed(isolated: Path, monkeypatch: p
 
 @pytest.mark.usefixtures("small_digits")
 @pytest.mark.parametrize(
-    "damage", ["truncated", "empty", "flipped", "foreign", "no checksums", "invalid checksums", "other version"]
+    "damage",
+    [
+        *("truncated", "empty", "flipped", "header", "foreign", "scalar", "other version"),
+        *("no checksums", "invalid checksums", "nested checksums"),
+    ],
 )
 def test_digits_are_generated_again_if_the_cache_is_damaged(isolated: Path, damage: str):
     first = datasets.load("digits")
@@ -387,6 +391,8 @@ def test_digits_are_generated_again_if_the_cache_is_damaged(isolated: Path, dama
         images.write_bytes(content[:-100])
     elif damage == "empty":
         images.write_bytes(b"")
+    elif damage == "header":
+        images.write_bytes(content.replace(b"'fortran_order'", b"'fortran_order "))
     elif damage == "flipped":
         content[-50_000] ^= 255
         images.write_bytes(content)
@@ -396,6 +402,10 @@ def test_digits_are_generated_again_if_the_cache_is_damaged(isolated: Path, dama
         checksum_file.unlink()
     elif damage == "invalid checksums":
         checksum_file.write_text("{")
+    elif damage == "nested checksums":
+        checksum_file.write_text("[" * 100_000)
+    elif damage == "scalar":
+        datasets._write_digits(0, [np.array(number, np.uint8) for number in range(4)])
     else:
         arrays = datasets._generated_digits(1)
         datasets._write_digits(0, arrays)

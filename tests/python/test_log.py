@@ -238,3 +238,13 @@ def test_missing_log_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             call(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"directory .*nowhere of the experiment log does not exist"):
         check_log(tmp_path / "nowhere" / "log.jsonl")
+
+
+def test_command_shows_a_log_whose_path_is_not_utf8(log: Path):
+    folder = Path(os.fsdecode(os.fsencode(log.parent) + b"/r\xfcn"))
+    folder.mkdir()
+    path = log.rename(folder / "log.jsonl")
+    command = [sys.executable, "-m", "mnistcnn", "experiments", str(path)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert "99.36 ± 0.05 %" in shown.stdout

@@ -71,6 +71,12 @@ TRIAL: list[tuple[tuple[str | int, ...], Any, str]] = [
         (("trials", 1, "accuracy"), "good", "trial.accuracy must be a number or null, got 'good'"),
         (("trials", 1, "history", "epochs"), {}, "history.epochs must be a list, got {}"),
         (("trials", 1, "made_with", "versions"), [], "trial.made_with.versions must be a string or a dictionary"),
+        (
+            ("trials", 1, "history", "epochs"),
+            [],
+            "trial.history must have epochs, since the trial has the accuracy 0.994",
+        ),
+        (("target",), 50, "target must be an accuracy from 0 to 1, such as 0.994, got 50"),
         (("trials",), {}, "trials.trials must be a list, got {}"),
         (("unfinished",), [None], r"trials.unfinished\[0\] must be an integer, got null"),
         (("format",), [], r"format must be 'mnistcnn trials 1', got \[\]"),

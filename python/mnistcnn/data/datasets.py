@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from mnistcnn._internal.atomic_files import replacing, write_whole
 from mnistcnn._internal.checks import did_you_mean, with_hints
+from mnistcnn._internal.json_data import read_json
 from mnistcnn.data.idx import read_idx
 from mnistcnn.data.image_set import ImageSet
 
@@ -466,6 +467,11 @@ def _digits_paths(seed: int) -> tuple[list[Path], Path]:
     return [folder / f"seed{seed}-{part}.npy" for part in parts], folder / f"seed{seed}.json"
 
 
+def _digits_shapes() -> list[tuple[int, ...]]:
+    train, test = (_TRAIN_DIGITS,), (_TEST_DIGITS,)
+    return [(*train, 1, 28, 28), train, (*test, 1, 28, 28), test]
+
+
 def _checksum(array: npt.NDArray[Any]) -> int:
     return zlib.crc32(np.ascontiguousarray(array).data)
 
@@ -476,11 +482,11 @@ def _read_digits(seed: int) -> list[npt.NDArray[Any]] | None:
 
     paths, checksum_file = _digits_paths(seed)
     try:
-        checksums = json.loads(checksum_file.read_text())
+        checksums = read_json(checksum_file)
         arrays = [np.load(path, allow_pickle=False) for path in paths]
-        if checksums != [_checksum(array) for array in arrays]:
+        if checksums != [_checksum(array) for array in arrays] or [array.shape for array in arrays] != _digits_shapes():
             return None
-    except (OSError, ValueError, EOFError):
+    except Exception:  # NumPy raises errors of many kinds for damaged files, such as tokenize.TokenError
         return None
     images, labels = _core.draw_digits(_SAMPLE, seed=seed, first_index=0, threads=1)
     current = np.array_equal(arrays[0][:_SAMPLE], images) and np.array_equal(arrays[1][:_SAMPLE], labels)

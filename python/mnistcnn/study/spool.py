@@ -50,7 +50,7 @@ class SetReference:
         try:
             images, labels = (np.load(path, mmap_mode="r") for path in _files(Path(self.folder), self.facts.digest))
             found = ImageSet(np.asarray(images), np.asarray(labels), self.classes, self.facts.name)
-        except (OSError, ValueError, TypeError):
+        except Exception:  # NumPy raises errors of many kinds for damaged files
             return None
         return found if facts_of(found) == self.facts else None
 

@@ -103,7 +103,10 @@ class Trial:
     def from_dict(cls, values: dict[str, Any]) -> Trial:
         """Return the trial from the result of `to_dict`; raise ValueError if a field is wrong."""
         data = typed(values, _TrialData, "trial")
-        return cls(**{**data, "history": History.from_dict(data["history"])})
+        history = History.from_dict(data["history"])
+        if data["accuracy"] is not None and not history.epochs:
+            raise ValueError(f"trial.history must have epochs, since the trial has the accuracy {data['accuracy']:g}")
+        return cls(**{**data, "history": history})
 
 
 class _RequiredData(TypedDict):
