@@ -392,7 +392,7 @@ def test_digits_are_generated_again_if_the_cache_is_damaged(isolated: Path, dama
     elif damage == "empty":
         images.write_bytes(b"")
     elif damage == "header":
-        images.write_bytes(content.replace(b"'fortran_order'", b"'fortran_order "))
+        images.write_bytes(content.replace(b"}", b" ", 1))
     elif damage == "flipped":
         content[-50_000] ^= 255
         images.write_bytes(content)

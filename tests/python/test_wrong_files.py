@@ -74,7 +74,7 @@ TRIAL: list[tuple[tuple[str | int, ...], Any, str]] = [
         (
             ("trials", 1, "history", "epochs"),
             [],
-            "trial.history must have epochs, since the trial has the accuracy 0.994",
+            "trial.history must have epochs, since the trial has",
         ),
         (("target",), 50, "target must be an accuracy from 0 to 1, such as 0.994, got 50"),
         (("trials",), {}, "trials.trials must be a list, got {}"),
