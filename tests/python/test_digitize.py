@@ -185,3 +185,26 @@ def test_repeated_returns_equal_channels():
     batch = repeated([np.full((28, 28), 7, np.uint8)], 3)
     assert batch.shape == (1, 3, 28, 28)
     assert (batch == 7).all()
+
+
+def test_damaged_tiff_raises(tmp_path: Path):
+    """Pillow raises a TypeError if the offsets of the strips are floats."""
+    path = tmp_path / "digit.tiff"
+    Image.fromarray(np.full((40, 30, 3), 235, np.uint8)).save(path)
+    content = path.read_bytes()
+    damaged = content.replace(b"\x11\x01\x04\x00", b"\x11\x01\x0c\x00")  # from 32-bit integer to double
+    assert damaged != content
+    path.write_bytes(damaged)
+    with pytest.raises(OSError, match=r"digit\.tiff cannot be read as a picture"):
+        mnistcnn.as_digit(path)
+
+
+@pytest.mark.parametrize("picture", [np.uint8(3), 5, None, [[0, 1]], b"image"])
+def test_other_objects_raise(picture: Any):
+    with pytest.raises(TypeError, match="picture must be a path, a PIL image or an array, got"):
+        mnistcnn.as_digit(picture)
+
+
+def test_huge_values_raise():
+    with pytest.raises(ValueError, match=r"picture must have values in \[0, 1\]"):
+        mnistcnn.as_digit(np.full((30, 30), 1e300))

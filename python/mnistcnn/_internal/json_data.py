@@ -115,6 +115,8 @@ def _typed_scalar(data: Any, kind: Any, where: str) -> Any:
 
 def _typed_list(data: list[Any], kind: Any, where: str) -> Any:
     inner = get_args(kind)
+    if inner == (float,) and all(type(each) is float for each in data):  # the losses of many steps
+        return list(data)
     if get_origin(kind) is list:
         return [typed(each, inner[0], f"{where}[{index}]") for index, each in enumerate(data)]
     if inner[-1] is ...:

@@ -139,7 +139,7 @@ def _opened(path: Path) -> Image.Image:
             return ImageOps.exif_transpose(image) or image.copy()
     except UnidentifiedImageError:
         raise OSError(f"{path} is not a picture that Pillow can read, such as PNG or JPEG") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises errors of many kinds for damaged files
         raise OSError(f"{path} cannot be read as a picture: {error}") from None
 
 

@@ -151,7 +151,8 @@ class History:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> History:
         """Create a history from the result of `to_dict`; raise ValueError if a field is wrong."""
-        return cls(**typed(copy.deepcopy(values), _HistoryData, "history"))
+        data = typed(values, _HistoryData, "history")
+        return cls(**{**data, "recipe": copy.deepcopy(data.get("recipe"))})
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return JSON text, and write it to a file if ``path`` is given. NaN and infinity become null."""
