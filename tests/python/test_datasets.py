@@ -262,6 +262,24 @@ def test_files_are_downloaded_to_root(tmp_path: Path, isolated: Path, mirrors: t
     assert everything_in(isolated) == []
 
 
+def test_a_killed_download_leaves_no_file(isolated: Path, mirrors: tuple[Mirror, Mirror]):
+    """There is no temporary file while the server sends the content; one of a killed write is removed."""
+    seen: list[list[str]] = []
+
+    class Files(dict[str, bytes]):
+        def get(self, name: str, default: Any = None) -> Any:
+            seen.append([each for each in everything_in(isolated) if each not in FILES])
+            return super().get(name, default)
+
+    mirrors[0].files = Files(mirrors[0].files)
+    left = isolated / "mnist" / f".{FILES[0]}.abcd0123.part"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    datasets.load("mnist", progress=False)
+    assert all(each in ([], [left.name]) for each in seen)
+    assert everything_in(isolated) == FILES
+
+
 def test_a_progress_bar_is_shown(mirrors: tuple[Mirror, Mirror], capsys: pytest.CaptureFixture[str]):
     datasets.load("mnist", progress=True)
     assert "100%" in capsys.readouterr().err
