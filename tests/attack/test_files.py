@@ -83,7 +83,7 @@ def test_json(kind: str, tmp_path: Path):
     data, read, show = JSON_FILES[kind]
     path = tmp_path / "file.json"
     with Failures() as failures:
-        for number, rng in enumerate(cases(1000, kind)):
+        for number, rng in enumerate(cases(2000, kind)):
             content = changed_text(data, rng)
             path.write_bytes(content)
             found = None
@@ -101,7 +101,7 @@ def test_experiment_log(tmp_path: Path):
     valid = path.read_bytes()
     with Failures() as failures, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for number, rng in enumerate(cases(1000, "log")):
+        for number, rng in enumerate(cases(2000, "log")):
             content = changed_text(json.loads(valid), rng)
             path.write_bytes(valid + content.replace(b"\n", b" ") + b"\n")
             with failures.case((number, content)):
@@ -168,7 +168,7 @@ def test_model(tmp_path: Path):
     path = small_model().save(tmp_path / "model.safetensors")
     contents = read_tensors(path, MODEL)
     with Failures() as failures:
-        for number, rng in enumerate(cases(1000, "model")):
+        for number, rng in enumerate(cases(2000, "model")):
             what = rewritten(path, MODEL, contents, rng)
             model = None
             with failures.case((number, what), OSError, path):
@@ -206,7 +206,7 @@ def test_checkpoint(tmp_path: Path):
     description, tensors = read_tensors(path, FORMAT)
     with Failures() as failures, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for number, rng in enumerate(cases(300, "checkpoint")):
+        for number, rng in enumerate(cases(600, "checkpoint")):
             what = rewritten(path, FORMAT, (description, tensors), rng)
             with failures.case((number, what), OSError, path):
                 checkpoint.load(2)
@@ -230,7 +230,7 @@ def test_idx(compressed: bool, array: str, tmp_path: Path):
     plain = idx(ARRAYS[array])
     path = tmp_path / "file"
     with Failures() as failures:
-        for number, rng in enumerate(cases(1500, f"idx {compressed} {array}")):
+        for number, rng in enumerate(cases(3000, f"idx {compressed} {array}")):
             content = changed_bytes(plain, rng) if not compressed or rng.random() < 0.5 else plain
             if compressed:
                 content = gzip.compress(content, rng.randrange(10))

@@ -87,7 +87,7 @@ def test_killed_at_random_moments(expected: str, tmp_path: Path):
     longest = time.perf_counter() - start
     completed = 0
     reached: list[int] = []
-    while len(reached) < round(25 * TIMES):
+    while len(reached) < round(40 * TIMES):
         if latest(folder) == EPOCHS:  # complete: start a new run
             assert run(str(folder)) == expected
             completed += 1
