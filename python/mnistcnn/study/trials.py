@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from mnistcnn._internal.checks import whole_number
+from mnistcnn._internal.checks import finite_number, whole_number
 from mnistcnn._internal.json_data import check_format, errors_naming, read_json, typed
 from mnistcnn._internal.tables import aligned, html_table, json_text, percent, without_nan
 from mnistcnn.study.student_t import deviation_of, mean_of, quantile
@@ -104,8 +104,10 @@ class Trial:
         """Return the trial from the result of `to_dict`; raise ValueError if a field is wrong."""
         data = typed(values, _TrialData, "trial")
         history = History.from_dict(data["history"])
-        if data["accuracy"] is not None and not history.epochs:
-            raise ValueError(f"trial.history must have epochs, since the trial has the accuracy {data['accuracy']:g}")
+        if data["accuracy"] is not None:
+            finite_number("trial.accuracy", data["accuracy"], maximum=1)
+            if not history.epochs:
+                raise ValueError("trial.history must have epochs, since the trial has an accuracy")
         return cls(**{**data, "history": history})
 
 

@@ -152,6 +152,11 @@ class History:
     def from_dict(cls, values: dict[str, Any]) -> History:
         """Create a history from the result of `to_dict`; raise ValueError if a field is wrong."""
         data = typed(values, _HistoryData, "history")
+        for index, record in enumerate(data["epochs"]):
+            for name in ("train_accuracy", "validation_accuracy"):
+                value = getattr(record, name)
+                if value is not None and (value < 0 or value > 1):  # NaN is allowed
+                    raise ValueError(f"history.epochs[{index}].{name} must be from 0 to 1, got {value:g}")
         return cls(**{**data, "recipe": copy.deepcopy(data.get("recipe"))})
 
     def to_json(self, path: str | Path | None = None) -> str:
