@@ -149,7 +149,6 @@ def _fields(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
     if is_typeddict(kind):
         return hints, kind.__required_keys__
     return hints, frozenset(each.name for each in fields(kind) if each.default is each.default_factory is MISSING)
-    return hints, frozenset(each.name for each in fields(kind) if each.default is each.default_factory is MISSING)
 
 
 def _json_type(kind: Any) -> Any:
