@@ -17,7 +17,7 @@ import mnistcnn
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "index.md"]
 PAGES += sorted((ROOT / "docs" / "tutorial").glob("*.md")) + sorted((ROOT / "docs" / "howto").glob("*.md"))
-# Visible blocks, and blocks for setup and checks in comments.
+# Visible blocks, and blocks with checks in comments.
 PYTHON = re.compile(r"^```python\n(.*?)^```$|^<!--python\n(.*?)^-->$", re.MULTILINE | re.DOTALL)
 REFERENCE = re.compile(r"^::: (mnistcnn\.[\w.]+)$", re.MULTILINE)
 # Packages that a page needs, by its name.
@@ -35,6 +35,13 @@ def blocks(page: Path) -> list[tuple[int, str]]:
     text = page.read_text(encoding="utf-8")
     found = PYTHON.finditer(text)
     return [(text.count("\n", 0, each.start()) + 1, each.group(1) or each.group(2)) for each in found]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_visible_blocks_do_not_need_hidden_ones(page: Path):
+    """A reader copies the visible blocks into a notebook, so hidden blocks may only follow them."""
+    hidden = [text.startswith("<!--") for text in (each.group() for each in PYTHON.finditer(page.read_text("utf-8")))]
+    assert hidden == sorted(hidden)
 
 
 @pytest.fixture
