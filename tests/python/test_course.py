@@ -243,6 +243,29 @@ def test_progress_bar_shows_the_epoch(arguments: Any, batches: Any, monkeypatch:
     assert all(title.startswith("Epoch=7 Loss=") for title in titles)
 
 
+@pytest.mark.parametrize("arguments", [(3,), (None, 3), (F.nll_loss, 3)])
+def test_test_prints_the_epoch(arguments: Any, batches: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    course.test(Net(), "cpu", batches, *arguments)
+    assert capsys.readouterr().out.startswith("\nEpoch 3: Test set: Average loss: ")
+
+
+@pytest.mark.parametrize("position", ["criterion", "epoch", "after the epoch"])
+def test_a_scheduler_among_the_arguments_raises(position: str, batches: Any) -> None:
+    """It would be ignored silently, and the learning rate would stay constant."""
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    before = model.fc1.weight.clone()
+    arguments = {"criterion": (scheduler,), "epoch": (F.nll_loss, scheduler), "after the epoch": (1, scheduler)}
+    for call in (
+        lambda *rest: course.train(model, "cpu", batches, optimizer, *rest),
+        lambda *rest: course.test(model, "cpu", batches, *rest),
+    ):
+        with pytest.raises(TypeError, match=r"got StepLR; call scheduler\.step\(\)"):
+            call(*arguments[position])
+    assert torch.equal(model.fc1.weight, before)
+
+
 def test_get_correct_pred_count() -> None:
     outputs = torch.randn(50, 10, generator=torch.Generator().manual_seed(2), requires_grad=True)
     labels = torch.arange(50) % 10
@@ -391,6 +414,16 @@ def test_summary_equals_torchsummary(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == TABLE
 
 
+def test_summary_accepts_the_input_size_of_torchinfo(capsys: pytest.CaptureFixture[str]) -> None:
+    model = mnistcnn.create_model("era5_net")
+    course.summary(model, input_size=(1, 1, 28, 28))
+    assert capsys.readouterr().out == TABLE.replace(" [-1, ", "  [1, ")
+    course.summary(model, input_size=(8, 1, 28, 28))
+    assert capsys.readouterr().out == table.text(model, (1, 28, 28), 8) + "\n"
+    with pytest.raises(ValueError, match=r"batch_size must be -1 or 8, .* got 4"):
+        course.summary(model, (8, 1, 28, 28), 4)
+
+
 @pytest.mark.parametrize("name", mnistcnn.list_models())
 def test_summary_of_zoo_networks(name: str) -> None:
     model = mnistcnn.create_model(name)
@@ -460,6 +493,7 @@ def test_invalid_arguments_raise(batches: Any) -> None:
             "criterion must be .*return their lists",
         ),
         (lambda: course.test(model, "cpu", batches, "nll"), "criterion must be .*got 'nll'"),
+        (lambda: course.train(model, "cpu", batches, optimizer, None, "first"), "epoch must be an integer, got str"),
         (lambda: course.summary("net"), "model must be a torch.nn.Module"),
         (lambda: course.train_model(model, epochs=0), "epochs"),
         (lambda: course.train_model(model, 1, learning_rate=-1), "learning_rate"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import LRScheduler
 
 from mnistcnn._internal.progress import ProgressBar
 from mnistcnn.convert.from_torch import model_of
@@ -61,6 +63,8 @@ def train(
 ) -> tuple[list[float], list[float]]:
     """Train the model for one epoch, with a progress bar in terminals and notebooks.
 
+    A learning rate scheduler is not an argument: step it after each call, as the loops of the courses do.
+
     Without a criterion, the loss is selected by the outputs of the model: ``nll_loss`` for log-probabilities,
     ``cross_entropy`` for logits. For a module that is not an mnistcnn network, the kind of outputs is determined from
     their values.
@@ -89,8 +93,7 @@ def train(
         loss.
     """
     record = _record(model)
-    if isinstance(criterion, int):
-        criterion, epoch = None, criterion
+    criterion, epoch = _criterion_and_epoch(criterion, epoch)
     accuracies, losses = train_epoch(model, device, train_loader, optimizer, criterion, epoch)
     record.train_acc += accuracies
     record.train_losses += losses
@@ -98,7 +101,11 @@ def train(
 
 
 def test(
-    model: nn.Module, device: torch.device | str, test_loader: Batches, criterion: Loss | None = None
+    model: nn.Module,
+    device: torch.device | str,
+    test_loader: Batches,
+    criterion: Loss | int | None = None,
+    epoch: int | None = None,
 ) -> tuple[list[float], list[float]]:
     """Test the model, and print average loss and accuracy.
 
@@ -111,7 +118,10 @@ def test(
     test_loader
         Loader of mnistcnn or PyTorch, or another iterable of pairs (images, labels).
     criterion
-        Loss of (outputs, labels). Default: None, the loss that matches the outputs, as in `train`.
+        Loss of (outputs, labels). An integer is used as ``epoch``, as in `train`. Default: None, the loss that matches
+        the outputs.
+    epoch
+        Number of the epoch, printed before the result. Default: None, no number.
 
     Returns
     -------
@@ -119,8 +129,9 @@ def test(
         Lists with an entry for each call with this model: accuracy in per cent, and mean loss of the images.
     """
     record = _record(model)
+    criterion, epoch = _criterion_and_epoch(criterion, epoch)
     score = evaluate(model, device, test_loader, criterion)
-    print(f"\n{score.line('Test set')}\n")
+    print(f"\n{'' if epoch is None else f'Epoch {epoch}: '}{score.line('Test set')}\n")
     record.test_acc.append(score.percent)
     record.test_losses.append(score.loss)
     return list(record.test_acc), list(record.test_losses)
@@ -254,9 +265,30 @@ def _check_outputs(outputs: Any) -> None:
         raise ValueError(f"outputs of the model must be a tensor [N, classes], got {got}{several}")
 
 
+def _criterion_and_epoch(criterion: Loss | int | None, epoch: object) -> tuple[Loss | None, int | None]:
+    """Return the loss and the epoch number. The number may also be given in the place of the loss."""
+    if isinstance(criterion, int):
+        criterion, epoch = None, criterion if epoch is None else epoch
+    _check_criterion(criterion)
+    if epoch is not None and not isinstance(epoch, Integral):
+        raise TypeError(f"epoch must be an integer, got {type(epoch).__name__}{_scheduler_hint(epoch)}")
+    return criterion, None if epoch is None else int(epoch)
+
+
+def _scheduler_hint(argument: object) -> str:
+    if not isinstance(argument, LRScheduler):
+        return ""
+    return (
+        "; call scheduler.step() after each epoch, because course functions step no scheduler. For a schedule that "
+        "steps after each batch: mnistcnn.train(model, train_set, schedule=mnistcnn.optim.OneCycleLR(0.1))"
+    )
+
+
 def _check_criterion(criterion: object) -> None:
     if criterion is None or callable(criterion):
         return
+    if isinstance(criterion, LRScheduler):
+        raise TypeError(f"criterion must be a loss, got {type(criterion).__name__}{_scheduler_hint(criterion)}")
     lists = "; train and test return their lists, do not pass them" if isinstance(criterion, list) else ""
     raise TypeError(
         f"criterion must be a loss of (outputs, labels), for example nn.CrossEntropyLoss(), got {criterion!r}{lists}"

@@ -41,7 +41,8 @@ def summary(
         Network of the zoo, accelerated network or any ``torch.nn.Module``. It is run once on two blank images in
         evaluation mode, and is not changed.
     input_size
-        Channels, height and width of an image.
+        Channels, height and width of an image, as for torchsummary. With a batch size before them, as for torchinfo,
+        it has the effect of ``batch_size``.
     batch_size
         First dimension of the output shapes, and factor of the sizes in MB; -1 for any batch size, with the sizes of
         one image.
@@ -76,6 +77,10 @@ def text(model: nn.Module, input_size: Sequence[int] = (1, 28, 28), batch_size: 
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     size = tuple(int(each) for each in input_size)
+    if len(size) == 4:
+        if batch_size not in (-1, size[0]):
+            raise ValueError(f"batch_size must be -1 or {size[0]}, as in input_size {size}, got {batch_size}")
+        batch_size, size = size[0], size[1:]
     rows = _rows(_as_torch_module(model), _input_shape(model, size))
     thin, thick = "-" * _WIDTH, "=" * _WIDTH
     numbers = [(each.numel(), each.requires_grad) for each in model.parameters()]
