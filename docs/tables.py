@@ -3,7 +3,7 @@
     python docs/tables.py           # update the tables
     python docs/tables.py --check   # list the pages whose tables are outdated, and fail if there are any
 
-The tables of networks, recipes, layers and commands are generated from the package, those of accuracy from the log of
+The tables of networks, recipes, names and commands are generated from the package, those of accuracy from the log of
 ``benchmarks/accuracy.py``, those of speed from the other files in ``benchmarks/results``. If a results file is missing,
 its table is left unchanged.
 """
@@ -15,7 +15,9 @@ import re
 import sys
 from collections.abc import Callable
 from functools import cache
+from inspect import getdoc, ismodule
 from pathlib import Path
+from pkgutil import resolve_name
 
 from pytorch_code import pytorch_code
 
@@ -121,13 +123,15 @@ def recipes_table() -> str:
     return table("recipe|epochs|batch size|optimizer|schedule|augmentation|source", rows)
 
 
-def layers_table() -> str:
-    """Return the table of the layers, with the first line of each docstring."""
+def names_table(text: str) -> str:
+    """Return the table of the names that a page of the reference describes, with the first line of each docstring."""
     rows = []
-    for name in mnistcnn.layers.__all__:
-        text = (getattr(mnistcnn.layers, name).__doc__ or "").strip().split("\n")[0]
-        rows.append([f"`{name}`", text])
-    return table("layer|description", rows)
+    for name in re.findall(r"^::: (mnistcnn\.[\w.]+)$", text, re.MULTILINE):
+        described = resolve_name(name)
+        if not ismodule(described):
+            line = (getdoc(described) or "").split("\n")[0].replace("|", "\\|")
+            rows.append([f"`{name}`", line])
+    return table("name|description", rows)
 
 
 def commands_table() -> str:
@@ -233,12 +237,12 @@ def headline() -> str | None:
     return table("`session7_net` on MNIST|result", rows)
 
 
+# Tables that are the same on every page. `names` depends on the page.
 BLOCKS: dict[str, Callable[[], str | None]] = {
     "headline": headline,
     "zoo": zoo_table,
     "networks": networks,
     "recipes": recipes_table,
-    "layers": layers_table,
     "commands": commands_table,
     "accuracy": small_networks,
     "all_accuracies": all_accuracies,
@@ -259,9 +263,9 @@ def renewed(text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         name = match.group(2)
-        if name not in BLOCKS:
-            raise ValueError(f"there is no table {name!r}; choose from {', '.join(BLOCKS)}")
-        made = _made(name)
+        if name not in {*BLOCKS, "names"}:
+            raise ValueError(f"there is no table {name!r}; choose from names, {', '.join(BLOCKS)}")
+        made = names_table(text) if name == "names" else _made(name)
         return match.group(0) if made is None else f"{match.group(1)}\n{made}\n{match.group(3)}"
 
     return MARKED.sub(block, text)

@@ -9,7 +9,8 @@ import torch
 # Parameters, buffers and counters of a model, in the order of its Network.
 Tensors = tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]
 
-class DivergedError(ArithmeticError): ...
+class DivergedError(ArithmeticError):
+    """Exception that ends a run whose loss is not finite."""
 
 def end_native_calls(*, seconds: float) -> None: ...
 def forget_native_calls() -> None: ...

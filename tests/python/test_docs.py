@@ -75,7 +75,7 @@ def test_tables_are_current(monkeypatch: pytest.MonkeyPatch):
     old = [page.name for page in tables.PAGES if tables.renewed(page.read_text("utf-8")) != page.read_text("utf-8")]
     assert not old, f"outdated, run python docs/tables.py: {old}"
     marked = {name for page in tables.PAGES for _, name, _ in tables.MARKED.findall(page.read_text("utf-8"))}
-    assert marked == set(tables.BLOCKS)
+    assert marked == {*tables.BLOCKS, "names"}
     assert tables.renewed("<!-- zoo: begin -->\nold\n<!-- zoo: end -->").count("| [`") == len(mnistcnn.list_models())
     with pytest.raises(ValueError, match="no table 'zoom'"):
         tables.renewed("<!-- zoom: begin -->\n<!-- zoom: end -->")
@@ -127,6 +127,17 @@ def test_every_public_name_is_in_the_reference():
     twice = {f"mnistcnn.study.{name}" for name in mnistcnn.study.__all__ if name in mnistcnn.__all__}
     missing = public - twice - set(listed)
     assert not missing, f"missing in docs/reference: {sorted(missing)}"
+
+
+def test_pages_of_the_reference_are_readable_without_the_generated_part():
+    """On a code host only the table of the names is visible; it must precede the generated part."""
+    for page in sorted((ROOT / "docs" / "reference").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        for name in REFERENCE.findall(text):
+            row = re.search(rf"^\| `{re.escape(name)}` \| \w.+ \|$", text, re.MULTILINE)
+            if name != "mnistcnn.course":  # the module's own text
+                assert row, f"{page.name}: {name}"
+                assert row.start() < text.index("\n::: ")
 
 
 def test_every_page_is_in_the_navigation_and_every_picture_is_small():
