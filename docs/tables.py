@@ -127,7 +127,8 @@ def names_table(text: str) -> str:
     """Return the table of the names that a page of the reference describes, with the first line of each docstring."""
     rows = []
     for name in re.findall(r"^::: (mnistcnn\.[\w.]+)$", text, re.MULTILINE):
-        described = resolve_name(name)
+        namespace, _, last = name.rpartition(".")
+        described = getattr(resolve_name(namespace), last)  # a name may also be that of a private module
         if not ismodule(described):
             line = (getdoc(described) or "").split("\n")[0].replace("|", "\\|")
             rows.append([f"`{name}`", line])

@@ -134,7 +134,7 @@ def test_pages_of_the_reference_are_readable_without_the_generated_part():
     for page in sorted((ROOT / "docs" / "reference").glob("*.md")):
         text = page.read_text(encoding="utf-8")
         for name in REFERENCE.findall(text):
-            row = re.search(rf"^\| `{re.escape(name)}` \| \w.+ \|$", text, re.MULTILINE)
+            row = re.search(rf"^\| `{re.escape(name)}` \| .*\w.* \|$", text, re.MULTILINE)
             if name != "mnistcnn.course":  # the module's own text
                 assert row, f"{page.name}: {name}"
                 assert row.start() < text.index("\n::: ")
