@@ -1,4 +1,4 @@
-"""Course functions: the unchanged script of the course, each function, and PyTorch as the reference."""
+"""Course functions: a script in the style of the course, each function, and PyTorch as the reference."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mnistcnn.data.datasets import AutoData
 
 NOTICE = "NOT MNIST: using the drawn data set 'digits' instead"
 
-# The script of the course, with fewer epochs.
+# A script in the style of the course, after the replacements of docs/howto/course.md, with fewer epochs.
 SCRIPT = """
 import torch
 from mnistcnn.course import *
@@ -80,7 +80,7 @@ def batches(digits: Any) -> Any:
 
 
 @pytest.mark.usefixtures("small")
-def test_script_of_the_course_runs_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
+def test_script_of_the_course_runs(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {"Net": Net}
     exec(SCRIPT, names)
     out, err = capsys.readouterr()
