@@ -32,9 +32,8 @@ LANES_INLINE void transpose_bytes(bytes16 (&m)[16]) {
     bytes16 next[16];
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) {
-      next[2 * i] = __builtin_shufflevector(m[i], m[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-      next[2 * i + 1] =
-          __builtin_shufflevector(m[i], m[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+      next[2 * i] = shuffle<0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23>(m[i], m[i + 8]);
+      next[2 * i + 1] = shuffle<8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31>(m[i], m[i + 8]);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < 16; ++i) m[i] = next[i];
@@ -77,13 +76,13 @@ inline void transpose(const float* in, std::int64_t in_row, int rows, int column
       v4 r[4];
 #pragma GCC unroll 4
       for (int k = 0; k < 4; ++k) r[k] = *reinterpret_cast<const v4_unaligned*>(in + (i + k) * in_row + j);
-      const v4 a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5), b = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
-      const v4 c = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5), d = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+      const v4 a = shuffle<0, 4, 1, 5>(r[0], r[1]), b = shuffle<2, 6, 3, 7>(r[0], r[1]);
+      const v4 c = shuffle<0, 4, 1, 5>(r[2], r[3]), d = shuffle<2, 6, 3, 7>(r[2], r[3]);
       float* to = out + j * out_row + i;
-      *reinterpret_cast<v4_unaligned*>(to) = __builtin_shufflevector(a, c, 0, 1, 4, 5);
-      *reinterpret_cast<v4_unaligned*>(to + out_row) = __builtin_shufflevector(a, c, 2, 3, 6, 7);
-      *reinterpret_cast<v4_unaligned*>(to + 2 * out_row) = __builtin_shufflevector(b, d, 0, 1, 4, 5);
-      *reinterpret_cast<v4_unaligned*>(to + 3 * out_row) = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+      *reinterpret_cast<v4_unaligned*>(to) = shuffle<0, 1, 4, 5>(a, c);
+      *reinterpret_cast<v4_unaligned*>(to + out_row) = shuffle<2, 3, 6, 7>(a, c);
+      *reinterpret_cast<v4_unaligned*>(to + 2 * out_row) = shuffle<0, 1, 4, 5>(b, d);
+      *reinterpret_cast<v4_unaligned*>(to + 3 * out_row) = shuffle<2, 3, 6, 7>(b, d);
     }
 }
 

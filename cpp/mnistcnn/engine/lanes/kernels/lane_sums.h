@@ -9,23 +9,20 @@ namespace {
 // Sum groups of four lanes of four registers. Lane i of each group of the result is the group's sum in register i.
 LANES_INLINE vf sum_groups(vf a, vf b, vf c, vf d) {
 #if defined(__AVX512F__)
-  const vf ab = __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29) +
-                __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
-  const vf cd = __builtin_shufflevector(c, d, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29) +
-                __builtin_shufflevector(c, d, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
-  return __builtin_shufflevector(ab, cd, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
-         __builtin_shufflevector(ab, cd, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+  const vf ab = shuffle<0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29>(a, b) +
+                shuffle<2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31>(a, b);
+  const vf cd = shuffle<0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29>(c, d) +
+                shuffle<2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31>(c, d);
+  return shuffle<0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29>(ab, cd) +
+         shuffle<2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31>(ab, cd);
 #elif defined(__AVX2__)
-  const vf ab = __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13) +
-                __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
-  const vf cd = __builtin_shufflevector(c, d, 0, 8, 1, 9, 4, 12, 5, 13) +
-                __builtin_shufflevector(c, d, 2, 10, 3, 11, 6, 14, 7, 15);
-  return __builtin_shufflevector(ab, cd, 0, 1, 8, 9, 4, 5, 12, 13) +
-         __builtin_shufflevector(ab, cd, 2, 3, 10, 11, 6, 7, 14, 15);
+  const vf ab = shuffle<0, 8, 1, 9, 4, 12, 5, 13>(a, b) + shuffle<2, 10, 3, 11, 6, 14, 7, 15>(a, b);
+  const vf cd = shuffle<0, 8, 1, 9, 4, 12, 5, 13>(c, d) + shuffle<2, 10, 3, 11, 6, 14, 7, 15>(c, d);
+  return shuffle<0, 1, 8, 9, 4, 5, 12, 13>(ab, cd) + shuffle<2, 3, 10, 11, 6, 7, 14, 15>(ab, cd);
 #else
-  const vf ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
-  const vf cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+  const vf ab = shuffle<0, 4, 1, 5>(a, b) + shuffle<2, 6, 3, 7>(a, b);
+  const vf cd = shuffle<0, 4, 1, 5>(c, d) + shuffle<2, 6, 3, 7>(c, d);
+  return shuffle<0, 1, 4, 5>(ab, cd) + shuffle<2, 3, 6, 7>(ab, cd);
 #endif
 }
 
@@ -33,12 +30,12 @@ LANES_INLINE vf sum_groups(vf a, vf b, vf c, vf d) {
 LANES_INLINE v4 sum_images(const vf (&groups)[kParts]) {
 #if defined(__AVX512F__)
   const vf g = groups[0];
-  return (__builtin_shufflevector(g, g, 0, 1, 2, 3) + __builtin_shufflevector(g, g, 4, 5, 6, 7)) +
-         (__builtin_shufflevector(g, g, 8, 9, 10, 11) + __builtin_shufflevector(g, g, 12, 13, 14, 15));
+  return (shuffle<0, 1, 2, 3>(g, g) + shuffle<4, 5, 6, 7>(g, g)) +
+         (shuffle<8, 9, 10, 11>(g, g) + shuffle<12, 13, 14, 15>(g, g));
 #elif defined(__AVX2__)
   const vf g = groups[0], h = groups[1];
-  return (__builtin_shufflevector(g, g, 0, 1, 2, 3) + __builtin_shufflevector(g, g, 4, 5, 6, 7)) +
-         (__builtin_shufflevector(h, h, 0, 1, 2, 3) + __builtin_shufflevector(h, h, 4, 5, 6, 7));
+  return (shuffle<0, 1, 2, 3>(g, g) + shuffle<4, 5, 6, 7>(g, g)) +
+         (shuffle<0, 1, 2, 3>(h, h) + shuffle<4, 5, 6, 7>(h, h));
 #else
   return (groups[0] + groups[1]) + (groups[2] + groups[3]);
 #endif

@@ -46,6 +46,20 @@ LANES_INLINE vi splat(std::int32_t x) { return x - vi{}; }
 LANES_INLINE vu splat(std::uint32_t x) { return x - vu{}; }
 LANES_INLINE vf select(vi condition, vf yes, vf no) { return condition ? yes : no; }
 
+// Return a vector of the elements of a (indices 0 to n - 1) and b (n to 2n - 1) at the indices.
+template <int... indices, class Vector>
+LANES_INLINE auto shuffle(Vector a, Vector b) {
+#if __has_builtin(__builtin_shufflevector)
+  return __builtin_shufflevector(a, b, indices...);
+#else  // GCC 11, whose __builtin_shuffle returns a vector of as many elements as a has
+  constexpr int count = sizeof(Vector) / sizeof(a[0]);
+  if constexpr (sizeof...(indices) == count)
+    return __builtin_shuffle(a, b, decltype(a < b){indices...});
+  else
+    return v4{(indices < count ? a[indices] : b[indices - count])...};
+#endif
+}
+
 // Keep a loaded value in its register. Otherwise GCC folds the load into each multiply-add that uses it, and the load
 // ports limit the kernel: 80 instead of 110 GFLOP/s on Zen 4.
 LANES_INLINE void keep(vf& v) {
