@@ -14,8 +14,7 @@ if(NOT TORCH_PACKAGE)
     endif()
   endif()
   execute_process(
-    COMMAND "${TORCH_PYTHON}" -c
-            "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0], end='')"
+    COMMAND "${TORCH_PYTHON}" "${CMAKE_CURRENT_LIST_DIR}/dependencies.py"
     OUTPUT_VARIABLE TORCH_PACKAGE RESULT_VARIABLE result ERROR_QUIET)
   if(NOT result EQUAL 0)
     message(FATAL_ERROR "${TORCH_PYTHON} has no torch. Install it (pip install torch==2.13.0), or set TORCH_PACKAGE "

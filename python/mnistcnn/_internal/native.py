@@ -21,7 +21,7 @@ def check_torch(installed: str, built_with: str = TORCH_VERSION) -> None:
         raise ImportError(
             f"mnistcnn was built with torch {built_with}, but torch {installed} is installed; install "
             f"torch=={wanted}.*, or build mnistcnn for the installed version: "
-            "pip install --no-build-isolation . (in the source directory)"
+            "pip install . (in the source directory)"
         )
 
 
