@@ -260,6 +260,7 @@ def test_tests_mirror_the_sources():
     properties = {
         "architecture",
         "benchmarks",
+        "build_requirements",
         "cpp_example",
         "docs",
         "docstrings",
@@ -276,6 +277,7 @@ def test_tests_mirror_the_sources():
         "random_graphs",
         "recorded_bits",
         "save_and_load",
+        "seeds",
         "shared_tensors",
         "threads",
         "words",
