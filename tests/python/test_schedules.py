@@ -227,9 +227,9 @@ INVALID: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "warmup_epochs.*12.* 12",
     ),
     "overflow": (
-        lambda: mnistcnn.optim.ExponentialLR(1e200).rates(PLAN, 2, []),
+        lambda: mnistcnn.optim.ExponentialLR(1e30).rates(PLAN, 11, []),
         OverflowError,
-        r"gamma=1e\+200 and n=2",
+        r"gamma=1e\+30 and n=11",
     ),
     "the core's kinds": (lambda: core.Schedule("Linear", {}), ValueError, "'Linear'"),
     "the core's settings": (

@@ -37,41 +37,49 @@ def seed_number(value: object) -> int:
         raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, got {value!r}") from None
 
 
-def finite_number(name: str, value: object, *, maximum: float = float("inf")) -> float:
-    """Return a finite real number from 0 to ``maximum`` as a float."""
+# The largest and the smallest positive normal float32: the core computes with float32, in which larger numbers are
+# infinite and smaller ones are 0 or inexact.
+LARGEST = 3.4028234663852886e38
+SMALLEST = 1.1754943508222875e-38
+
+
+def any_number(name: str, value: object, *, minimum: float = -LARGEST, maximum: float = LARGEST) -> float:
+    """Return a finite real number from ``minimum`` to ``maximum`` as a float."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    number = _float(value)
-    if not (0 <= number <= maximum and number < float("inf")):
-        limit = "a finite number of at least 0" if maximum == float("inf") else f"a number between 0 and {maximum:g}"
-        raise ValueError(f"{name} must be {limit}, got {value!r}")
-    return number
-
-
-def any_number(name: str, value: object) -> float:
-    """Return a finite real number of either sign as a float."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    number = _float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{name} must be a finite number, got {value!r}")
-    return number
-
-
-def _float(value: Real) -> float:
-    """Return the value as a float; infinity for an integer that is too large for one."""
     try:
-        return float(value)
-    except OverflowError:
-        return math.inf
-
-
-def positive_number(name: str, value: object) -> float:
-    """Return a finite real number above 0 as a float."""
-    number = finite_number(name, value)
-    if number == 0:
-        raise ValueError(f"{name} must be above 0, got {value!r}")
+        number = float(value)
+    except OverflowError:  # an int above the range of float
+        number = math.inf
+    if not minimum <= number <= maximum:
+        raise ValueError(f"{name} must be {_limits(number, minimum, maximum)}, got {value!r}")
     return number
+
+
+def _limits(number: float, minimum: float, maximum: float) -> str:
+    """Return the allowed range as text. The limits of float32 are named only if a finite number exceeds them."""
+    if maximum < LARGEST:
+        return f"a number between {minimum:g} and {maximum:g}"
+    largest = f" and at most {maximum:.3g}" if LARGEST < abs(number) < math.inf else ""
+    return f"a finite number{largest}" if minimum == -LARGEST else f"a finite number of at least {minimum:.3g}{largest}"
+
+
+def finite_number(name: str, value: object, *, maximum: float = LARGEST) -> float:
+    """Return a finite real number from 0 to ``maximum`` as a float."""
+    return any_number(name, value, minimum=0, maximum=maximum)
+
+
+def positive_number(name: str, value: object, *, minimum: float = SMALLEST, maximum: float = LARGEST) -> float:
+    """Return a finite real number above 0, from ``minimum`` to ``maximum``, as a float."""
+    if isinstance(value, Real) and value == 0:
+        raise ValueError(f"{name} must be above 0, got {value!r}")
+    return any_number(name, value, minimum=minimum, maximum=maximum)
+
+
+def zero_or_positive(name: str, value: object) -> float:
+    """Return 0 or a finite real number that is positive in float32 as a float."""
+    number = finite_number(name, value)
+    return number if number == 0 else positive_number(name, number)
 
 
 def fraction(name: str, value: object) -> float:
@@ -82,12 +90,14 @@ def fraction(name: str, value: object) -> float:
     return number
 
 
-def numbers(name: str, values: object, count: int | None = None) -> tuple[float, ...]:
+def numbers(
+    name: str, values: object, count: int | None = None, *, minimum: float = -LARGEST, maximum: float = LARGEST
+) -> tuple[float, ...]:
     """Return finite real numbers from an iterable, such as a list or an array; check the length if given."""
     wanted = "numbers" if count is None else f"{count} numbers"
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise TypeError(f"{name} must be {wanted}, got {values!r}")
-    found = tuple(any_number(name, value) for value in values)
+    found = tuple(any_number(name, value, minimum=minimum, maximum=maximum) for value in values)
     if count is not None and len(found) != count:
         raise ValueError(f"{name} must be {wanted}, got {values!r}")
     return found
@@ -105,7 +115,9 @@ def image_shape(name: str, value: object) -> tuple[int, int, int]:
     try:
         channels, height, width = (whole_number(name, size) for size in value)  # type: ignore[attr-defined]
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be (channels, height, width), integers of at least 1, got {value!r}") from None
+        raise ValueError(
+            f"{name} must be (channels, height, width), integers from 1 to {2**31 - 1}, got {value!r}"
+        ) from None
     return channels, height, width
 
 

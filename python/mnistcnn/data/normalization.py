@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
+
+from mnistcnn._internal.checks import numbers
 
 if TYPE_CHECKING:
     from mnistcnn.data.image_set import ImageSet
+
+_LARGEST = 1e9  # normalized pixels stay finite in float32
 
 
 @dataclass(frozen=True)
@@ -17,9 +22,9 @@ class Normalization:
     Parameters
     ----------
     mean
-        Mean of each channel, for pixels in [0, 1]: one number per channel, or a single number.
+        Mean of each channel, for pixels in [0, 1]: one number per channel, or a single number. -1e9 to 1e9.
     std
-        Standard deviation of each channel, for pixels in [0, 1], with as many numbers as `mean`.
+        Standard deviation of each channel, for pixels in [0, 1], with as many numbers as `mean`. 1e-9 to 1e9.
 
     Examples
     --------
@@ -34,14 +39,12 @@ class Normalization:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "mean", _floats(self.mean))
-        object.__setattr__(self, "std", _floats(self.std))
+        object.__setattr__(self, "mean", _floats("mean", self.mean, minimum=-_LARGEST))
+        object.__setattr__(self, "std", _floats("std", self.std, minimum=1 / _LARGEST))
         if len(self.mean) != len(self.std) or not self.mean:
             raise ValueError(
                 f"mean and std must have one number per channel each, got mean={self.mean} and std={self.std}"
             )
-        if any(not each > 0 for each in self.std):
-            raise ValueError(f"std must be above 0, got {self.std}")
 
     @classmethod
     def of(cls, images: ImageSet) -> Normalization:
@@ -71,10 +74,8 @@ class Normalization:
         return [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
 
 
-def _floats(values: float | Sequence[float]) -> tuple[float, ...]:
-    if isinstance(values, int | float):
-        return (float(values),)
-    return tuple(float(value) for value in values)
+def _floats(name: str, values: float | Sequence[float], *, minimum: float) -> tuple[float, ...]:
+    return numbers(name, (values,) if isinstance(values, Real) else values, minimum=minimum, maximum=_LARGEST)
 
 
 MNIST = Normalization((0.1307,), (0.3081,))  # mean and standard deviation of its training set

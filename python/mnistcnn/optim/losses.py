@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mnistcnn._internal.checks import choice, finite_number, numbers, positive_number
+from mnistcnn._internal.checks import choice, finite_number, numbers, positive_number, zero_or_positive
 from mnistcnn._internal.values import Value
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ class Mixing(Value, abstract=True):
     """Base class of the methods that mix the images and labels of a batch."""
 
     alpha: float
+
+    def __post_init__(self) -> None:
+        self._set("alpha", positive_number("alpha", self.alpha, minimum=1e-6, maximum=1e6))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -98,7 +101,7 @@ class Distillation(Loss):
     teacher
         A `Model`, or an object with a list ``.models``, whose softened probabilities are averaged.
     temperature
-        Divisor of the outputs of teacher and student before the softmax.
+        Divisor of the outputs of teacher and student before the softmax, 0.001 to 1,000,000.
     weight
         Weight of the teacher's term, between 0 and 1.
     label_smoothing
@@ -117,7 +120,7 @@ class Distillation(Loss):
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        self._set("temperature", positive_number("temperature", self.temperature))
+        self._set("temperature", positive_number("temperature", self.temperature, minimum=1e-3, maximum=1e6))
         self._set("weight", finite_number("weight", self.weight, maximum=1))
         self._set("label_smoothing", finite_number("label_smoothing", self.label_smoothing, maximum=1))
 
@@ -144,7 +147,7 @@ class Mixup(Mixing):
     Parameters
     ----------
     alpha
-        Parameter of the Beta distribution; larger values mix more strongly.
+        Parameter of the Beta distribution, 1e-6 to 1e6; larger values mix more strongly.
 
     Examples
     --------
@@ -154,9 +157,6 @@ class Mixup(Mixing):
     """
 
     alpha: float = 0.2
-
-    def __post_init__(self) -> None:
-        self._set("alpha", positive_number("alpha", self.alpha))
 
 
 @dataclass(frozen=True, repr=False)
@@ -168,7 +168,7 @@ class CutMix(Mixing):
     Parameters
     ----------
     alpha
-        Parameter of the Beta distribution of the area that is kept.
+        Parameter of the Beta distribution of the area that is kept, 1e-6 to 1e6.
 
     Examples
     --------
@@ -178,9 +178,6 @@ class CutMix(Mixing):
     """
 
     alpha: float = 1.0
-
-    def __post_init__(self) -> None:
-        self._set("alpha", positive_number("alpha", self.alpha))
 
 
 # ---- conversion for the core, with checks against the model before training starts
@@ -311,4 +308,4 @@ def _weights(values: object) -> tuple[float, ...]:
     weights = numbers("class_weights", values)
     if any(weight < 0 for weight in weights) or sum(weights) == 0:
         raise ValueError(f"class_weights must be at least 0, and not all 0, got {weights!r}")
-    return weights
+    return tuple(zero_or_positive("class_weights", weight) for weight in weights)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from mnistcnn._internal.checks import choice, finite_number, whole_number
+from mnistcnn._internal.checks import choice, finite_number, positive_number, whole_number
 from mnistcnn._internal.values import Value
 
 if TYPE_CHECKING:
@@ -42,6 +42,13 @@ class SchedulePlan:
     epochs: int
     steps: int
     momentum: float | None = None
+
+    def __post_init__(self) -> None:
+        finite_number("learning_rate", self.learning_rate)
+        whole_number("epochs", self.epochs)
+        whole_number("steps", self.steps)
+        if self.momentum is not None:
+            finite_number("momentum", self.momentum)
 
 
 class Rates(NamedTuple):
@@ -363,13 +370,12 @@ class OneCycleLR(Schedule):
 
     def __post_init__(self) -> None:
         self._check_flags()
-        _numbers(self, "max_lr", "div_factor", "final_div_factor")
+        _numbers(self, "max_lr")
         choice("anneal_strategy", self.anneal_strategy, ("cos", "linear"))
         for name in ("pct_start", "base_momentum", "max_momentum"):
             object.__setattr__(self, name, finite_number(name, getattr(self, name), maximum=1))
         for name in ("div_factor", "final_div_factor"):
-            if getattr(self, name) == 0:
-                raise ValueError(f"{name} must be above 0, got 0")
+            object.__setattr__(self, name, positive_number(name, getattr(self, name)))
 
     @property
     def depends_on_epochs(self) -> bool:

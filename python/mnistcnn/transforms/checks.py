@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mnistcnn._internal.checks import finite_number, whole_number
+from mnistcnn._internal.checks import any_number, finite_number, whole_number
 
 LARGEST_SIDE = 4096  # pixels; must equal kLargestSide in augmentation/steps.h
 _INTERPOLATIONS = ("nearest", "bilinear")
@@ -27,10 +27,9 @@ def numbers(name: str, value: object, counts: tuple[int, ...]) -> tuple[float, .
 def signed(name: str, value: Any) -> float:
     """Return a finite number of either sign as a float."""
     try:
-        finite_number(name, abs(value) if not isinstance(value, bool) else value)
-    except (TypeError, ValueError):
+        return any_number(name, value)
+    except TypeError:
         raise ValueError(f"{name} must be a finite number, got {value!r}") from None
-    return float(value)
 
 
 def bounds(

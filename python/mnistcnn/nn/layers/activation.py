@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from mnistcnn._internal.checks import SMALLEST
 from mnistcnn.nn.layers.base import Layer, only
 
 
@@ -256,6 +257,12 @@ class Softplus(Layer):
     op: ClassVar[str] = "softplus"
     beta: float = 1.0
     threshold: float = 20.0
+
+    def __post_init__(self) -> None:
+        """Raise unless the numbers are finite and ``beta`` is not 0 in float32."""
+        super().__post_init__()
+        if abs(self.beta) < SMALLEST:
+            raise ValueError(f"beta must be at least {SMALLEST:.3g} or at most {-SMALLEST:.3g}, got {self.beta!r}")
 
 
 @dataclass(frozen=True)

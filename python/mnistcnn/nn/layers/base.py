@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import Field, fields
 from typing import Any, ClassVar, TypeAlias
 
+from mnistcnn._internal.checks import LARGEST, SMALLEST, any_number
+
+POSITIVE = (SMALLEST, LARGEST)
 Size: TypeAlias = int | tuple[int, int]
 LAYER_KINDS: dict[str, type[Layer]] = {}  # each kind of layer by its name in the core
 
@@ -32,6 +35,15 @@ class Layer:
     """Base class of all layers."""
 
     op: ClassVar[str]
+    _limits: ClassVar[dict[str, tuple[float, float]]] = {}  # of numbers: (smallest, largest); others must be finite
+
+    def __post_init__(self) -> None:
+        """Raise unless every number is finite and within its limits."""
+        for each in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, each.name)
+            if each.type == "float" or (each.type == "float | None" and value is not None):
+                minimum, maximum = self._limits.get(each.name, (-LARGEST, LARGEST))
+                any_number(each.name, value, minimum=minimum, maximum=maximum)
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

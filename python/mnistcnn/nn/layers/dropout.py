@@ -10,6 +10,7 @@ from mnistcnn.nn.layers.base import Layer
 
 @dataclass(frozen=True)
 class _Dropout(Layer):
+    _limits: ClassVar[dict[str, tuple[float, float]]] = {"p": (0.0, 1.0)}
     p: float = 0.5
     inplace: bool = field(default=False, repr=False, compare=False)
     _: KW_ONLY

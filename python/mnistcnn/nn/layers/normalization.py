@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
-from mnistcnn.nn.layers.base import Layer
+from mnistcnn._internal.checks import whole_number
+from mnistcnn.nn.layers.base import POSITIVE, Layer
 
 
 @dataclass(frozen=True)
 class _RunningNorm(Layer):
+    _limits: ClassVar[dict[str, tuple[float, float]]] = {"eps": POSITIVE, "momentum": (0.0, 1.0)}
     _: KW_ONLY
     eps: float = 1e-5
     momentum: float | None = 0.1
@@ -17,8 +20,6 @@ class _RunningNorm(Layer):
     track_running_stats: bool = True
 
     def fields(self) -> dict[str, Any]:
-        if self.momentum is not None and self.momentum < 0:
-            raise ValueError(f"momentum must not be negative, got {self.momentum!r}")
         return {
             "eps": float(self.eps),
             "momentum": -1.0 if self.momentum is None else float(self.momentum),
@@ -126,6 +127,7 @@ class GroupNorm(Layer):
     """
 
     op: ClassVar[str] = "groupnorm"
+    _limits: ClassVar[dict[str, tuple[float, float]]] = {"eps": POSITIVE}
     num_groups: int
     _: KW_ONLY
     eps: float = 1e-5
@@ -158,6 +160,7 @@ class LayerNorm(Layer):
     """
 
     op: ClassVar[str] = "layernorm"
+    _limits: ClassVar[dict[str, tuple[float, float]]] = {"eps": POSITIVE}
     normalized_shape: int | tuple[int, ...]
     _: KW_ONLY
     eps: float = 1e-5
@@ -165,9 +168,9 @@ class LayerNorm(Layer):
     bias: bool = True
 
     def fields(self) -> dict[str, Any]:
-        shape = self.normalized_shape
+        sizes = self.normalized_shape if isinstance(self.normalized_shape, Sequence) else (self.normalized_shape,)
         return {
-            "normalized_shape": [shape] if isinstance(shape, int) else list(shape),
+            "normalized_shape": [whole_number("normalized_shape", size) for size in sizes],
             "eps": float(self.eps),
             "affine": self.affine,
             "bias": self.bias,
