@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "mnistcnn/common/label.h"
+
 namespace mnistcnn::metrics {
 namespace {
 
@@ -21,7 +23,9 @@ Scores score(std::span<const float> outputs, std::span<const std::int64_t> label
   scores.predictions.reserve(labels.size());
   for (std::size_t i = 0; i < labels.size(); ++i) {
     const std::span<const float> row = outputs.subspan(i * classes, classes);
-    const auto label = static_cast<std::size_t>(labels[i]);
+    const std::int64_t given_label = labels[i];
+    common::check_label(given_label, static_cast<std::int64_t>(i), static_cast<std::int64_t>(classes));
+    const auto label = static_cast<std::size_t>(given_label);
     const auto largest = std::max_element(row.begin(), row.end());
     const auto prediction = static_cast<std::size_t>(largest - row.begin());
     scores.loss_sum +=

@@ -20,7 +20,7 @@ struct Scores {
 };
 
 // Compute the metrics. The loss is the negative log-likelihood, summed in double. outputs: f32 [N, classes];
-// labels: [N].
+// labels: [N]. Throw std::invalid_argument if a label is out of range.
 Scores score(std::span<const float> outputs, std::span<const std::int64_t> labels, OutputScale scale);
 
 // Metrics of one class. A ratio with denominator 0 is NaN.

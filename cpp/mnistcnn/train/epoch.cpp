@@ -10,11 +10,13 @@
 #include <stdexcept>
 
 #include "mnistcnn/common/error.h"
+#include "mnistcnn/common/label.h"
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/data/order.h"
 #include "mnistcnn/train/augmented_images.h"
 #include "mnistcnn/train/custom_loss_step.h"
 #include "mnistcnn/train/flat_parameters.h"
+#include "mnistcnn/train/outputs.h"
 #include "mnistcnn/train/throttle.h"
 
 namespace mnistcnn::train {
@@ -120,7 +122,7 @@ void add(EpochResult& result, const engine::StepResult& step_result, std::size_t
 
 std::int64_t step_count(std::int64_t images, std::int64_t batch_size) {
   if (batch_size < 1) throw std::invalid_argument(common::text("batch_size=", batch_size, " must be at least 1"));
-  return (images + batch_size - 1) / batch_size;
+  return images / batch_size + (images % batch_size == 0 ? 0 : 1);
 }
 
 namespace {
@@ -138,6 +140,7 @@ class Epoch {
         scaling_(model.scaling),
         options_(options),
         listeners_(listeners),
+        classes_(class_count(model.network())),
         order_(options.shuffle ? data::shuffled_order(set.size(), options.seed, options.epoch)
                                : data::plain_order(set.size())) {
     if (options.augmentation != nullptr)
@@ -158,7 +161,10 @@ class Epoch {
  private:
   void step(std::span<const std::int64_t> indices) {
     labels_.clear();
-    for (const std::int64_t index : indices) labels_.push_back(set_.labels[static_cast<std::size_t>(index)]);
+    for (const std::int64_t index : indices) {
+      labels_.push_back(set_.labels[static_cast<std::size_t>(index)]);
+      common::check_label(labels_.back(), index, classes_);  // the owner may have changed it since the epoch began
+    }
     FlatParameters& flat = copy_.flat();
     const std::size_t step = result_.step_losses.size();
     const engine::ImageSource* const source = augmented_ ? &*augmented_ : nullptr;
@@ -192,6 +198,7 @@ class Epoch {
   const InputScaling& scaling_;
   const EpochOptions& options_;
   const Listeners& listeners_;
+  const std::int64_t classes_;
   const std::vector<std::int64_t> order_;
   std::optional<AugmentedImages> augmented_;
   std::vector<std::int64_t> labels_;

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <variant>
 
+#include "mnistcnn/common/label.h"
 #include "mnistcnn/common/text.h"
 
 namespace mnistcnn::train {
@@ -30,10 +31,7 @@ std::int64_t class_count(const network::Network& network) {
 }
 
 void check_labels(std::span<const std::int64_t> labels, std::int64_t classes) {
-  for (std::size_t i = 0; i < labels.size(); ++i)
-    if (labels[i] < 0 || labels[i] >= classes)
-      throw std::invalid_argument(common::text("label ", labels[i], " of image ", i,
-                                               " is out of range for a network with ", classes, " outputs"));
+  for (std::size_t i = 0; i < labels.size(); ++i) common::check_label(labels[i], static_cast<std::int64_t>(i), classes);
 }
 
 at::Tensor log_of_probabilities(const at::Tensor& probabilities) {

@@ -22,7 +22,7 @@ class ImageSet:
     """Immutable set of uint8 images and their labels.
 
     Create one with `ImageSet.from_arrays` or `ImageSet.from_torch`, or load a data set with `mnistcnn.load`. The
-    constructor does not convert other types and shapes. The arrays are read-only views.
+    constructor does not convert other types and shapes. The images are a read-only view, the labels a read-only copy.
 
     Parameters
     ----------
@@ -68,10 +68,11 @@ class ImageSet:
         if not (isinstance(labels, np.ndarray) and labels.dtype == np.int64 and labels.ndim == 1):
             raise TypeError(f"labels must be an int64 array [N], got {_kind(labels)}; use ImageSet.from_arrays")
         _check_lengths(images, labels)
-        _check_labels(labels, len(self.classes))
+        own_labels = np.frombuffer(labels.tobytes(), np.int64)  # in `bytes`, so the checked values cannot change
+        _check_labels(own_labels, len(self.classes))
         object.__setattr__(self, "classes", tuple(self.classes))
         object.__setattr__(self, "images", _read_only(np.ascontiguousarray(images)))
-        object.__setattr__(self, "labels", _read_only(np.ascontiguousarray(labels)))
+        object.__setattr__(self, "labels", own_labels)
 
     @classmethod
     def from_arrays(
@@ -79,7 +80,7 @@ class ImageSet:
     ) -> ImageSet:
         """Create a set from NumPy arrays or torch tensors.
 
-        Contiguous uint8 images and int64 labels are not copied: do not modify them afterwards.
+        Contiguous uint8 images are not copied: do not modify them afterwards. Labels are copied.
 
         Parameters
         ----------
@@ -266,7 +267,7 @@ class ImageSet:
     def __getitem__(self, index: Any) -> Any:
         """Return (image, label) for an integer, and an `ImageSet` for a slice, an array of indices or a mask.
 
-        Single images and slices with step 1 are views; other subsets are copies.
+        Single images, and the images of slices with step 1, are views; other subsets are copies.
         """
         if isinstance(index, slice):
             return self._at(index)
