@@ -18,6 +18,7 @@ import torch
 
 import mnistcnn
 from isolated import call_with_instruction_set
+from mnistcnn._internal.native import core
 from mnistcnn.nn import model as model_module
 from native_threads import native_threads
 from reference import Twin, distance, length
@@ -299,6 +300,17 @@ def test_bit_identical_on_openmp_threads(torch_threads_restored) -> None:
 
 def test_auto_selects_lanes_on_the_cpu() -> None:
     assert mnistcnn.create_model("session7_net").native_engine().name == "lanes"
+
+
+def test_maps_whose_offsets_exceed_32_bits_are_not_supported() -> None:
+    padded = mnistcnn.Model([mnistcnn.layers.Conv2d(1, 1, padding=6000)], (1, 4, 4))._network
+    large = mnistcnn.Model([mnistcnn.layers.MaxPool2d(2**14)], (1, 2**14, 2**14))._network
+    for network in (padded, large):
+        assert "node '0': a map with its padding has more than 134217727" in (
+            core.lanes_unsupported_reason(network) or ""
+        )
+        with pytest.raises(ValueError, match="lanes engine does not support this network: node '0'"):
+            core.Engine(network, "lanes", 1)
 
 
 def test_auto_warns_once_if_it_falls_back_to_aten(monkeypatch: pytest.MonkeyPatch) -> None:

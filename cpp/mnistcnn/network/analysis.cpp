@@ -5,6 +5,7 @@
 #include <limits>
 #include <set>
 #include <stdexcept>
+#include <type_traits>
 
 #include "mnistcnn/common/text.h"
 
@@ -14,7 +15,9 @@ namespace {
 using common::bracketed;
 using common::text;
 
-constexpr std::int64_t kMaxElements = std::int64_t{1} << 31;  // of one tensor; also prevents overflow
+// Limits that prevent overflow. They are checked before numbers are multiplied.
+constexpr std::int64_t kMaxElements = std::int64_t{1} << 31;  // of one tensor of a layer
+constexpr std::int64_t kMaxMacs = std::int64_t{1} << 62;      // of a network, per image
 
 // A tensor that a layer requires, with PyTorch's name.
 struct TensorRequirement {
@@ -57,7 +60,8 @@ class LayerAnalyzer {
     const Shape weight{conv.out_channels, in[0] / conv.groups, conv.kernel.height, conv.kernel.width};
     info.parameters.push_back({"weight", Role::kWeight, weight});
     if (conv.bias) info.parameters.push_back({"bias", Role::kBias, {conv.out_channels}});
-    info.macs = checked_count(weight) * rows * columns;
+    checked_count(info.output);
+    info.macs = checked_count(weight) * rows * columns;  // both factors are at most kMaxElements
     const bool tall = conv.dilation.height * (conv.kernel.height - 1) >= conv.dilation.width * (conv.kernel.width - 1);
     info.kernel =
         tall ? conv.dilation.height * (conv.kernel.height - 1) + 1 : conv.dilation.width * (conv.kernel.width - 1) + 1;
@@ -263,7 +267,7 @@ class LayerAnalyzer {
   }
 
   LayerInfo operator()(const Softplus& layer) const {
-    if (!std::isfinite(layer.beta) || layer.beta == 0) fail(text("beta=", layer.beta, " must be finite and not 0"));
+    if (std::abs(layer.beta) < std::numeric_limits<float>::min()) fail(text("beta=", layer.beta, " must not be 0"));
     return same_shape();
   }
 
@@ -271,17 +275,26 @@ class LayerAnalyzer {
   LayerInfo operator()(const Softmax&) const { return same_shape(); }
   LayerInfo operator()(const auto&) const { return same_shape(); }  // activations and other pointwise layers
 
+  // Throw unless every number of a layer is finite in float32.
+  void check_numbers() const {
+    const auto check = [&](const char* name, const auto& value) {
+      if constexpr (std::is_same_v<std::decay_t<decltype(value)>, double>)
+        if (!(std::abs(value) <= std::numeric_limits<float>::max()))
+          fail(text(name, "=", value, " must be a finite float32 number"));
+    };
+    std::visit([&](const auto& layer) { layer.visit(layer, check); }, node_.layer);
+  }
+
   [[noreturn]] void fail(const std::string& reason) const {
     throw std::invalid_argument(text("node '", node_.name, "' (", op_name(node_.layer), "): ", reason));
   }
 
   std::int64_t checked_count(const Shape& shape) const {
-    std::int64_t count = 1;
-    for (const std::int64_t size : shape) {
-      if (size > kMaxElements / count) fail(text("a tensor of shape ", bracketed(shape), " is too large"));
-      count *= size;
-    }
-    return count;
+    const std::optional<std::int64_t> count = product_up_to(kMaxElements, shape);
+    if (!count)
+      fail(text("a tensor of shape ", bracketed(shape), " is too large; it can have at most ", kMaxElements,
+                " elements"));
+    return *count;
   }
 
  private:
@@ -302,19 +315,23 @@ class LayerAnalyzer {
 
   void check_positive(const char* name, std::int64_t value) const {
     if (value < 1) fail(text(name, "=", value, " must be at least 1"));
-    if (value > kMaxElements) fail(text(name, "=", value, " is too large"));
+    check_limit(name, value);
+  }
+  void check_limit(const char* name, std::int64_t value) const {
+    if (value > kMaxElements) fail(text(name, "=", value, " is too large; it can be at most ", kMaxElements));
   }
   void check_positive(const char* name, const Pair& pair) const {
     check_positive(name, pair.height);
     check_positive(name, pair.width);
   }
   void check_positive_number(const char* name, double value) const {
-    if (!(value > 0)) fail(text(name, "=", value, " must be above 0"));
+    constexpr double kSmallest = std::numeric_limits<float>::min();
+    if (!(value >= kSmallest)) fail(text(name, "=", value, " must be at least ", kSmallest));
   }
   void check_not_negative(const char* name, std::initializer_list<std::int64_t> values) const {
     for (const std::int64_t value : values) {
       if (value < 0) fail(text(name, "=", value, " must not be negative"));
-      if (value > kMaxElements) fail(text(name, "=", value, " is too large"));
+      check_limit(name, value);
     }
   }
 
@@ -406,6 +423,9 @@ class GraphAnalyzer {
         std::any_of(graph_.input_shape.begin(), graph_.input_shape.end(), [](auto size) { return size < 1; }))
       throw std::invalid_argument(
           text("input_shape must be [channels, height, width], each at least 1; got ", bracketed(graph_.input_shape)));
+    if (!product_up_to(kMaxElements, graph_.input_shape))
+      throw std::invalid_argument(text("input_shape ", bracketed(graph_.input_shape),
+                                       " is too large; an image can have ", "at most ", kMaxElements, " elements"));
     if (graph_.nodes.empty()) throw std::invalid_argument("a network needs at least one layer");
     for (std::size_t i = 0; i < graph_.nodes.size(); ++i) add_node(static_cast<int>(i));
     return std::move(analysis_);
@@ -419,6 +439,7 @@ class GraphAnalyzer {
       result.input_shapes = shapes_of_inputs(node, index);
       const LayerAnalyzer analyzer(node, result.input_shapes);
       check_name(node, analyzer);
+      analyzer.check_numbers();
       LayerInfo layer_info = std::visit(analyzer, node.layer);
       result.activation_bytes = 4 * analyzer.checked_count(layer_info.output);
       return layer_info;
@@ -431,6 +452,8 @@ class GraphAnalyzer {
       result.buffers += add_tensor(analysis_.buffers, analysis_.buffer_count, requirement, index, result);
     if (info.counts_batches) add_counter(index, result);
     set_receptive_field(result, node, info);
+    if (result.macs > kMaxMacs - analysis_.macs)
+      throw std::invalid_argument(text("the network needs more than ", kMaxMacs, " multiply-accumulate operations"));
     analysis_.macs += result.macs;
     analysis_.activation_bytes += result.activation_bytes;
     analysis_.nodes.push_back(std::move(result));
@@ -513,8 +536,14 @@ class GraphAnalyzer {
       jump = std::max(jump, input_analysis.jump);
     }
     if (covers_all_positions) return;
-    result.receptive_field = field + (info.kernel - 1) * jump;
-    result.jump = jump * info.stride;
+    const std::optional<std::int64_t> growth =
+        info.kernel == 1 ? 0 : product_up_to(kMaxElements, {info.kernel - 1, jump});
+    const auto new_jump = product_up_to(kMaxElements, {jump, info.stride});
+    if (!growth || !new_jump || field > kMaxElements)
+      throw std::invalid_argument(text("node '", node.name, "': the receptive field or the product of the strides is ",
+                                       "larger than ", kMaxElements));
+    result.receptive_field = field + *growth;
+    result.jump = *new_jump;
   }
 
   const Graph& graph_;
@@ -544,7 +573,7 @@ void check_batch(const Graph& graph, const Analysis& analysis, std::int64_t imag
     const Node& node = graph.nodes[i];
     if (!uses_batch_statistics(node.layer, training)) continue;
     const Shape& shape = analysis.nodes[i].output_shape;
-    if (images * element_count(shape) > shape[0]) continue;
+    if (images > 1 || (images == 1 && element_count(shape) > shape[0])) continue;
     throw std::invalid_argument(text("node '", node.name, "' (", op_name(node.layer),
                                      "): requires more than one value per ", "channel, got input ", bracketed(shape),
                                      " with batch size ", images, "; use a larger batch"));
@@ -555,6 +584,15 @@ std::int64_t element_count(const Shape& shape) {
   std::int64_t count = 1;
   for (const std::int64_t size : shape) count *= size;
   return count;
+}
+
+std::optional<std::int64_t> product_up_to(std::int64_t limit, const Shape& numbers) {
+  std::int64_t product = 1;
+  for (const std::int64_t number : numbers) {
+    if (number > limit / product) return std::nullopt;
+    product *= number;
+  }
+  return product;
 }
 
 }  // namespace mnistcnn::network

@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,5 +59,8 @@ void check_batch(const Graph& graph, const Analysis& analysis, std::int64_t imag
 
 // Return the product of the dimensions.
 std::int64_t element_count(const Shape& shape);
+
+// Return the product of numbers of at least 1, or nothing if it exceeds the limit.
+std::optional<std::int64_t> product_up_to(std::int64_t limit, const Shape& numbers);
 
 }  // namespace mnistcnn::network

@@ -249,6 +249,19 @@ TEST(LanesEngine, UnsupportedNetworkIsReportedWithItsNode) {
   EXPECT_FALSE(unsupported_reason(varied_graph(), network::analyse(varied_graph())));
 }
 
+TEST(LanesEngine, MapsWhoseOffsetsExceed32BitsAreNotSupported) {
+  network::Conv2d padded;
+  padded.padding = {6000, 6000, 6000, 6000};
+  network::MaxPool2d pool;
+  pool.kernel = pool.stride = {1 << 14, 1 << 14};
+  for (const Graph& graph : {sequential({1, 4, 4}, {padded}), sequential({1, 1 << 14, 1 << 14}, {pool})}) {
+    const auto reason = unsupported_reason(graph, network::analyse(graph));
+    ASSERT_TRUE(reason);
+    EXPECT_NE(reason->find("134217727 elements"), std::string::npos) << *reason;
+    EXPECT_THROW(LanesEngine(graph, 1), std::invalid_argument);
+  }
+}
+
 TEST(LanesEngine, InvalidStepsThrow) {
   Model model(sequential({1, 4, 4}, {network::Flatten{}, network::Linear{3, true}}), 1);
   const std::vector<std::uint8_t> images(16);

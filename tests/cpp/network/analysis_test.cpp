@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <set>
 #include <stdexcept>
 
@@ -104,10 +105,44 @@ TEST(Analysis, ThrowsForInvalidGraphs) {
 }
 
 TEST(Analysis, ThrowsInsteadOfOverflowing) {
-  Conv2d huge = convolution(std::int64_t{1} << 40, 1);
-  EXPECT_NE(error_message(sequential_graph({1, 4, 4}, {huge})).find("too large"), std::string::npos);
-  EXPECT_NE(error_message(sequential_graph({1 << 20, 1 << 20, 1 << 20}, {Flatten{}})).find("too large"),
-            std::string::npos);
+  constexpr std::int64_t kLarge = (std::int64_t{1} << 31) - 1, kLargest = std::numeric_limits<std::int64_t>::max();
+  const auto expect_too_large = [](const Graph& graph, const std::string& fragment = "too large") {
+    const std::string text = error_message(graph);
+    EXPECT_NE(text.find(fragment), std::string::npos) << text;
+  };
+  expect_too_large(sequential_graph({1, 4, 4}, {convolution(std::int64_t{1} << 40, 1)}));
+  expect_too_large(sequential_graph({1 << 20, 1 << 20, 1 << 20}, {Flatten{}}));
+  expect_too_large(sequential_graph({1, kLarge, kLarge}, {max_pool(kLarge, 1)}), "input_shape");
+  expect_too_large(sequential_graph({kLargest, kLargest, kLargest}, {ReLU{}}), "input_shape");
+  Conv2d padded = convolution(1, 1);
+  padded.padding = {kLarge, kLarge, kLarge, kLarge};
+  expect_too_large(sequential_graph({1, 4, 4}, {padded}));
+  // Every map is 1 x 1, but the product of the strides does not fit 64 bits.
+  const MaxPool2d strided = max_pool(1, kLarge);
+  expect_too_large(sequential_graph({1, 4, 4}, {strided, strided, strided}), "product of the strides");
+  // Each map and each weight is small enough, but not the number of operations of all layers.
+  Conv2d expensive = convolution(1, (1 << 15) + 1);
+  expensive.padding = {1 << 14, 1 << 14, 1 << 14, 1 << 14};
+  expect_too_large(sequential_graph({1, 1 << 15, 1 << 15}, std::vector<Layer>(5, expensive)), "multiply-accumulate");
+}
+
+TEST(Analysis, BatchOfAnySizeDoesNotOverflow) {
+  const Graph graph = sequential_graph({4, 8, 8}, {BatchNorm2d{}});
+  EXPECT_NO_THROW(check_batch(graph, analyse(graph), std::numeric_limits<std::int64_t>::max(), true));
+  const Graph single = sequential_graph({4, 1, 1}, {BatchNorm2d{}});
+  EXPECT_NO_THROW(check_batch(single, analyse(single), 2, true));
+  EXPECT_THROW(check_batch(single, analyse(single), 1, true), std::invalid_argument);
+  EXPECT_THROW(check_batch(single, analyse(single), 0, true), std::invalid_argument);
+}
+
+TEST(Analysis, ThrowsForNumbersThatAreNotFinite) {
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  BatchNorm2d norm;
+  norm.momentum = kNan;
+  const std::vector<Layer> layers{LeakyReLU{kNan}, norm, ELU{1e300}, GroupNorm{.eps = 1e-320}};
+  for (const Layer& layer : layers)
+    EXPECT_NE(error_message(sequential_graph({1, 4, 4}, {layer})).find(" must be "), std::string::npos)
+        << to_string(layer) << error_message(sequential_graph({1, 4, 4}, {layer}));
 }
 
 TEST(Layers, PrintTheirFields) {

@@ -33,8 +33,8 @@ int checked_threads(int threads) {
   return threads > 0 ? threads : common::available_cores();
 }
 
-const network::Graph& checked_graph(const network::Graph& graph) {
-  if (const auto reason = unsupported(graph)) throw std::invalid_argument(*reason);
+const network::Graph& checked_graph(const network::Graph& graph, const network::Analysis& analysis) {
+  if (const auto reason = unsupported(graph, analysis)) throw std::invalid_argument(*reason);
   return graph;
 }
 
@@ -65,8 +65,8 @@ void check_batch_norms(const ExecutionPlan& plan, std::int64_t count, bool train
 
 }  // namespace
 
-std::optional<std::string> unsupported_reason(const network::Graph& graph, const network::Analysis&) {
-  return unsupported(graph);
+std::optional<std::string> unsupported_reason(const network::Graph& graph, const network::Analysis& analysis) {
+  return unsupported(graph, analysis);
 }
 
 class LanesEngine::Implementation {
@@ -75,7 +75,7 @@ class LanesEngine::Implementation {
       : graph_(std::move(graph)),
         analysis_(network::analyse(graph_)),
         pool_(checked_threads(threads)),
-        plan_(compile(checked_graph(graph_), analysis_, kernels())),
+        plan_(compile(checked_graph(graph_, analysis_), analysis_, kernels())),
         memory_(plan_, pool_.threads()),
         binding_(plan_, analysis_),
         io_(plan_),

@@ -20,6 +20,26 @@ using network::Shape;
 // Linear layers with more weights use BatchLinearOp.
 constexpr std::int64_t kMaxBlockLinearWeights = 1 << 17;
 
+// Kernels take offsets in a map as 32-bit integers, in floats.
+constexpr std::int64_t kMaxMapElements = (std::int64_t{1} << 31) / kLanes - 1;
+
+// Whether the offsets in a map fit 32 bits, with the padding of a convolution or of its backward. The product is a
+// double because it may exceed 64 bits.
+bool fits(const Shape& shape, const network::Layer& layer) {
+  double elements = 1;
+  for (const std::int64_t size : shape) elements *= static_cast<double>(size);
+  if (const auto* conv = std::get_if<network::Conv2d>(&layer)) {
+    const network::Border& border = conv->padding;
+    const std::int64_t rows =
+        std::max(border.top + border.bottom, 2 * conv->dilation.height * (conv->kernel.height - 1));
+    const std::int64_t columns =
+        std::max(border.left + border.right, 2 * conv->dilation.width * (conv->kernel.width - 1));
+    elements =
+        static_cast<double>(shape[0]) * static_cast<double>(shape[1] + rows) * static_cast<double>(shape[2] + columns);
+  }
+  return elements <= static_cast<double>(kMaxMapElements);
+}
+
 // Translates a graph into operations, node by node. Consecutive pointwise layers are fused into one PointwiseOp if it
 // supports their order.
 class Compiler : PlanBuilder {
@@ -379,11 +399,17 @@ class Compiler : PlanBuilder {
 
 }  // namespace
 
-std::optional<std::string> unsupported(const network::Graph& graph) {
-  for (const network::Node& node : graph.nodes) {
+std::optional<std::string> unsupported(const network::Graph& graph, const network::Analysis& analysis) {
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+    const network::Node& node = graph.nodes[i];
     const auto* norm = std::get_if<network::InstanceNorm2d>(&node.layer);
     if (norm != nullptr && norm->track_running_stats)
       return common::text("node '", node.name, "': InstanceNorm2d with running statistics is not supported");
+    const network::NodeAnalysis& sizes = analysis.nodes[i];
+    if (!fits(sizes.output_shape, node.layer) ||
+        !std::ranges::all_of(sizes.input_shapes, [&](const Shape& shape) { return fits(shape, node.layer); }))
+      return common::text("node '", node.name, "': a map with its padding has more than ", kMaxMapElements,
+                          " elements per image");
   }
   if (graph.nodes.empty()) return "the network has no layers";
   return std::nullopt;

@@ -42,7 +42,7 @@ struct ExecutionPlan {
 };
 
 // Return why the engine does not support a network ("node 'norm1': ..."), or nothing if it does.
-std::optional<std::string> unsupported(const network::Graph& graph);
+std::optional<std::string> unsupported(const network::Graph& graph, const network::Analysis& analysis);
 
 ExecutionPlan compile(const network::Graph& graph, const network::Analysis& analysis, const KernelTable& kernels);
 
