@@ -76,14 +76,21 @@ using Shape = std::tuple<std::int64_t, std::int64_t, std::int64_t>;
 
 Size read_size(const Shape& shape) { return {std::get<0>(shape), std::get<1>(shape), std::get<2>(shape)}; }
 
-Size size_of(const Bytes& images) {
-  const py::ssize_t first = images.ndim() - 3;
-  return {images.shape(first), images.shape(first + 1), images.shape(first + 2)};
+Size size_of_image(const Bytes& image) {
+  if (image.ndim() != 3)
+    throw std::invalid_argument(text("image must be [C, H, W], got ", image.ndim(), " dimensions"));
+  return {image.shape(0), image.shape(1), image.shape(2)};
+}
+
+Size size_of_images(const Bytes& images) {
+  if (images.ndim() != 4)
+    throw std::invalid_argument(text("images must be [N, C, H, W], got ", images.ndim(), " dimensions"));
+  return {images.shape(1), images.shape(2), images.shape(3)};
 }
 
 Bytes run(const Augmentation& augmentation, const Bytes& images, const Indices& indices, std::uint64_t seed,
           std::uint64_t epoch, int threads) {
-  const AugmentationPlan plan(augmentation.steps, size_of(images));
+  const AugmentationPlan plan(augmentation.steps, size_of_images(images));
   const Size size = plan.output();
   const std::span<const std::int64_t> index_span(indices.data(), static_cast<std::size_t>(indices.size()));
   for (const std::int64_t index : index_span)
@@ -120,7 +127,7 @@ py::list drawn(const Augmentation& augmentation, const Shape& shape, std::uint64
 Bytes apply_first(const Augmentation& augmentation, const Bytes& image, const std::vector<double>& numbers) {
   Numbers padded_numbers{};
   std::copy_n(numbers.begin(), std::min(numbers.size(), padded_numbers.size()), padded_numbers.begin());
-  const AugmentationPlan plan({augmentation.steps.at(0)}, size_of(image));
+  const AugmentationPlan plan({augmentation.steps.at(0)}, size_of_image(image));
   const AugmentationPlan::Result result = plan.apply_first(padded_numbers, image.data());
   Bytes array({result.size.channels, result.size.height, result.size.width});
   std::copy(result.pixels.begin(), result.pixels.end(), array.mutable_data());
@@ -143,7 +150,7 @@ class Loader {
         raw_(options.raw),
         stream_({{images.data(), static_cast<std::size_t>(images.size())},
                  {labels.data(), static_cast<std::size_t>(labels.size())}},
-                AugmentationPlan(augmentation.steps, size_of(images)), std::move(options)) {}
+                AugmentationPlan(augmentation.steps, size_of_images(images)), std::move(options)) {}
 
   std::int64_t batches() const { return stream_.batches(); }
 
@@ -189,7 +196,10 @@ std::unique_ptr<Loader> make_loader(const Bytes& images, const Indices& labels, 
                                     int prefetch) {
   data::StreamOptions options{batch_size,       seed,    epoch, shuffle, drop_last, raw, std::move(scale),
                               std::move(shift), prefetch};
-  const auto channels = static_cast<std::size_t>(images.shape(1));
+  if (batch_size < 1 || prefetch < 0)
+    throw std::invalid_argument(
+        text("batch_size=", batch_size, " must be at least 1, and prefetch=", prefetch, " at least 0"));
+  const auto channels = static_cast<std::size_t>(size_of_images(images).channels);
   if (images.shape(0) != labels.size() || options.scale.size() != channels || options.shift.size() != channels)
     throw std::invalid_argument(text("the sizes of images, labels, scale and shift do not match"));
   return std::make_unique<Loader>(images, labels, augmentation, std::move(options));

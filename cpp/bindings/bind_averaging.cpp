@@ -1,9 +1,9 @@
 #include <memory>
 #include <stdexcept>
 
+#include "arrays.h"
 #include "bindings.h"
 #include "callbacks.h"
-#include "images.h"
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/train/averaging.h"
 #include "mnistcnn/train/statistics.h"
@@ -19,7 +19,11 @@ using train::Averaging;
 
 train::AveragingRule read_averaging(const py::dict& settings) {
   const auto kind = settings["kind"].cast<std::string>();
-  const auto integer = [&](const char* name) { return settings[name].cast<std::int64_t>(); };
+  const auto integer = [&](const char* name) {
+    const auto value = settings[name].cast<std::int64_t>();
+    if (value < 1) throw std::invalid_argument(text(name, "=", value, " must be at least 1"));
+    return value;
+  };
   if (kind == "EMA")
     return train::Ema{settings["decay"].cast<double>(), integer("every"), settings["warm_up"].cast<bool>(),
                       settings["buffers"].cast<bool>()};
@@ -31,8 +35,10 @@ train::AveragingRule read_averaging(const py::dict& settings) {
 namespace {
 
 std::shared_ptr<Averaging> make_averaging(const Network& network, const py::object& tensors, const py::dict& settings) {
-  return std::make_shared<Averaging>(read_averaging(settings),
-                                     train::FlatParameters(network.analysis, read_tensors(network, tensors)));
+  const train::AveragingRule rule = read_averaging(settings);
+  const network::Tensors current = read_tensors(network, tensors);
+  const NativeCall no_gil;
+  return std::make_shared<Averaging>(rule, train::FlatParameters(network.analysis, current));
 }
 
 // Call a method of Averaging that modifies the tensors of the model.
@@ -44,7 +50,9 @@ void on_model(Averaging& averaging, const Network& network, const py::object& li
 }
 
 void after_epoch(Averaging& averaging, const Network& network, const py::object& tensors, std::uint64_t epoch) {
-  averaging.after_epoch(train::FlatParameters(network.analysis, read_tensors(network, tensors)), epoch);
+  const network::Tensors current = read_tensors(network, tensors);
+  const NativeCall no_gil;
+  averaging.after_epoch(train::FlatParameters(network.analysis, current), epoch);
 }
 
 void recompute(const train::ModelView& model, const at::Tensor& images, std::int64_t batch_size, std::uint64_t seed,
@@ -67,8 +75,8 @@ void bind_averaging(py::module_& module) {
       .def("after_epoch", &after_epoch, py::arg("network"), py::arg("tensors"), py::kw_only(), py::arg("epoch"))
       .def("exchange", &on_model<&Averaging::exchange>, py::arg("network"), py::arg("tensors"))
       .def("copy_to", &on_model<&Averaging::copy_to>, py::arg("network"), py::arg("tensors"))
-      .def("state", &Averaging::state)
-      .def("restore", &Averaging::restore, py::arg("state"));
+      .def("state", &Averaging::state, py::call_guard<NativeCall>())
+      .def("restore", &Averaging::restore, py::arg("state"), py::call_guard<NativeCall>());
   module.def("recompute_statistics", &recompute, py::arg("model"), py::arg("images"), py::kw_only(),
              py::arg("batch_size"), py::arg("seed"), py::arg("on_progress") = py::none());
 }

@@ -72,6 +72,7 @@ void bind_engine(py::module_& module) {
   module.def("lanes_unsupported_reason", &engine::lanes_unsupported_reason, py::arg("network"));
   py::class_<Engine>(module, "Engine")
       .def(py::init([](std::shared_ptr<Network> network, const std::string& kind, int threads) {
+             const NativeCall no_gil;
              return engine::make_engine(std::move(network), kind, threads);
            }),
            py::arg("network"), py::arg("kind"), py::arg("threads"))

@@ -1,11 +1,12 @@
 #include <stdexcept>
 #include <string>
 
+#include "arrays.h"
 #include "bindings.h"
-#include "images.h"
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/metrics/scores.h"
 #include "mnistcnn/train/evaluation.h"
+#include "native_calls.h"
 
 namespace mnistcnn::bindings {
 namespace {
@@ -20,12 +21,14 @@ train::OutputKind read_kind(const std::string& kind) {
 }
 
 py::dict run_score(const at::Tensor& outputs, const at::Tensor& labels, const std::string& kind) {
-  if (outputs.scalar_type() != at::kFloat || !outputs.is_cpu() || outputs.dim() != 2)
-    throw std::invalid_argument(text("outputs must be float32 [N, classes] on the CPU, got ", outputs.toString(), " ",
-                                     common::bracketed(outputs.sizes())));
+  check_array("outputs", outputs, at::kFloat, {kAnySize, kAnySize});
   check_labels(labels, outputs.size(0));
-  train::check_labels(elements<std::int64_t>(labels), outputs.size(1));
-  const metrics::Scores scores = train::score(outputs, elements<std::int64_t>(labels), read_kind(kind));
+  const train::OutputKind output_kind = read_kind(kind);
+  metrics::Scores scores;
+  {
+    const NativeCall no_gil;
+    scores = train::score(outputs, elements<std::int64_t>(labels), output_kind);
+  }
   const py::ssize_t classes = outputs.size(1);
   py::dict record;
   record["loss_sum"] = scores.loss_sum;

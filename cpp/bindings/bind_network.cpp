@@ -7,6 +7,7 @@
 #include "graph_rows.h"
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/network/tensors.h"
+#include "native_calls.h"
 #include "tensors.h"
 
 namespace mnistcnn::bindings {
@@ -147,12 +148,17 @@ py::list spec_rows(const std::vector<network::TensorSpec>& specs) {
 std::shared_ptr<Network> make_network(const Shape& input_shape, const py::list& nodes, const SharedTensors& shared) {
   auto network = std::make_shared<Network>();
   network->graph = read_graph(input_shape, nodes, shared);
+  const NativeCall no_gil;
   network->analysis = network::analyse(network->graph);
   return network;
 }
 
 py::tuple initial_tensors(const Network& network, std::uint64_t seed) {
-  network::Tensors tensors = network::initialise(network.graph, network.analysis, seed);
+  network::Tensors tensors;
+  {
+    const NativeCall no_gil;
+    tensors = network::initialise(network.graph, network.analysis, seed);
+  }
   return py::make_tuple(std::move(tensors.parameters), std::move(tensors.buffers), std::move(tensors.counters));
 }
 

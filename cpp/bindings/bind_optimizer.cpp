@@ -1,6 +1,7 @@
 #include <memory>
 #include <stdexcept>
 
+#include "arrays.h"
 #include "bindings.h"
 #include "mnistcnn/network/tensors.h"
 #include "mnistcnn/train/optimizer.h"
@@ -28,6 +29,7 @@ namespace {
 std::unique_ptr<train::Optimizer> make_optimizer(const network::Network& network, const py::dict& settings,
                                                  const RangePairs& trainable, const RangePairs& undecayed) {
   const auto [rule, gradients] = read_optimizer(settings);
+  const NativeCall no_gil;
   return std::make_unique<train::Optimizer>(rule, gradients, train::parameter_slices(network.analysis),
                                             read_ranges(trainable), read_ranges(undecayed));
 }
@@ -48,12 +50,14 @@ void bind_optimizer(py::module_& module) {
           "step",
           [](train::Optimizer& optimizer, at::Tensor values, const at::Tensor& gradients, double learning_rate,
              std::optional<double> momentum) {
+            check_array("values", values, at::kFloat, {values.numel()});
+            check_array("gradients", gradients, at::kFloat, {values.numel()});
             const NativeCall no_gil;
             optimizer.step(values, gradients, learning_rate, momentum);
           },
           py::arg("values"), py::arg("gradients"), py::kw_only(), py::arg("learning_rate"), py::arg("momentum"))
-      .def("state", &train::Optimizer::state)
-      .def("restore", &train::Optimizer::restore, py::arg("state"));
+      .def("state", &train::Optimizer::state, py::call_guard<NativeCall>())
+      .def("restore", &train::Optimizer::restore, py::arg("state"), py::call_guard<NativeCall>());
   module.def(
       "momentum_of", [](const py::dict& settings) { return train::momentum_of(read_optimizer(settings).rule); },
       py::arg("settings"));

@@ -1,4 +1,7 @@
+#include <stdexcept>
+
 #include "bindings.h"
+#include "mnistcnn/common/text.h"
 #include "mnistcnn/engine/engine.h"
 #include "mnistcnn/engine/lanes/kernels/isa.h"
 #include "mnistcnn/engine/lanes/runtime/peak.h"
@@ -34,6 +37,13 @@ py::dict stop_profile(Engine& engine) {
   return record;
 }
 
+std::int64_t memory_bytes_of_step(const Engine& engine, std::int64_t images) {
+  constexpr std::int64_t kMaxImages = (std::int64_t{1} << 31) - 1;
+  if (images < 1 || images > kMaxImages)
+    throw std::invalid_argument(common::text("images=", images, " must be between 1 and ", kMaxImages));
+  return engine.memory_bytes_of_step(images);
+}
+
 }  // namespace
 
 void bind_profile(py::module_& module) {
@@ -61,7 +71,7 @@ void bind_profile(py::module_& module) {
         return engine::lanes::read_bandwidth(engine::lanes::kernels(instruction_set), threads, size, seconds);
       },
       py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("size"), py::arg("seconds"));
-  module.def("memory_bytes_of_step", &Engine::memory_bytes_of_step, py::arg("engine"), py::arg("images"));
+  module.def("memory_bytes_of_step", &memory_bytes_of_step, py::arg("engine"), py::arg("images"));
 }
 
 }  // namespace mnistcnn::bindings

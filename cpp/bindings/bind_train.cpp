@@ -1,9 +1,9 @@
 #include <memory>
 #include <stdexcept>
 
+#include "arrays.h"
 #include "bindings.h"
 #include "callbacks.h"
-#include "images.h"
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/train/training_run.h"
 #include "native_calls.h"
@@ -131,20 +131,21 @@ void bind_train(py::module_& module) {
            py::arg("loss"), py::arg("mixing") = py::none(), py::arg("augmentation") = py::none(),
            py::arg("averaging") = py::none(), py::keep_alive<1, 9>())
       .def("continue_after", &TrainingRun::continue_after, py::arg("model"), py::kw_only(), py::arg("epochs"),
-           py::arg("steps"))
+           py::arg("steps"), py::call_guard<NativeCall>())
       .def("next_epoch", &next_epoch, py::arg("model"), py::arg("images"), py::arg("labels"), py::kw_only(),
            py::arg("learning_rates"), py::arg("momenta") = py::none(), py::arg("trainable"),
            py::arg("on_progress") = py::none(), py::arg("on_step") = py::none(), py::arg("on_step_every") = 1)
       .def("evaluate", &evaluate, py::arg("model"), py::arg("images"), py::arg("labels"))
       .def("finish", &finish, py::arg("model"), py::arg("images"))
       .def_property_readonly("averaging", &TrainingRun::averaging)
-      .def("state", [](const TrainingRun& run) { return run.state().tensors; })
+      .def(
+          "state", [](const TrainingRun& run) { return run.state().tensors; }, py::call_guard<NativeCall>())
       .def(
           "restore",
           [](TrainingRun& run, std::map<std::string, at::Tensor> tensors, std::uint64_t epochs, std::uint64_t steps) {
             run.restore({epochs, steps, std::move(tensors)});
           },
-          py::arg("state"), py::kw_only(), py::arg("epochs"), py::arg("steps"));
+          py::arg("state"), py::kw_only(), py::arg("epochs"), py::arg("steps"), py::call_guard<NativeCall>());
   module.def("predict", &predict, py::arg("model"), py::arg("images"), py::kw_only(), py::arg("batch_size"),
              py::arg("on_progress") = py::none());
 }

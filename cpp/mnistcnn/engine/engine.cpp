@@ -1,16 +1,35 @@
 #include "mnistcnn/engine/engine.h"
 
 #include <stdexcept>
+#include <vector>
 
 #include "mnistcnn/common/text.h"
 
 namespace mnistcnn::engine {
 
-void check_output_gradients(const at::Tensor& output_gradients, at::IntArrayRef output_shape) {
-  if (output_gradients.sizes() != output_shape || output_gradients.scalar_type() != at::kFloat)
-    throw std::invalid_argument(common::text("output_gradients must be float32 ", common::bracketed(output_shape),
-                                             ", got ", output_gradients.toString(), " ",
-                                             common::bracketed(output_gradients.sizes())));
+namespace {
+
+// Throw std::invalid_argument unless a tensor is f32 with this shape and readable memory on the device.
+void check_floats(const char* name, const at::Tensor& tensor, at::IntArrayRef shape, const at::Device& device) {
+  if (tensor.sizes() == shape && tensor.scalar_type() == at::kFloat && tensor.device() == device &&
+      network::has_accessible_memory(tensor))
+    return;
+  throw std::invalid_argument(common::text(name, " must be a plain float32 tensor ", common::bracketed(shape), " on ",
+                                           device.str(), ", got ", tensor.toString(), " ",
+                                           common::bracketed(tensor.sizes()), " on ", tensor.device().str()));
+}
+
+}  // namespace
+
+void check_output_gradients(const at::Tensor& output_gradients, at::IntArrayRef output_shape,
+                            const at::Device& device) {
+  check_floats("output_gradients", output_gradients, output_shape, device);
+}
+
+void Engine::check_images(const at::Tensor& images, const at::Device& device) const {
+  std::vector<std::int64_t> shape{images.dim() > 0 ? images.size(0) : 1};
+  shape.insert(shape.end(), network().graph.input_shape.begin(), network().graph.input_shape.end());
+  check_floats("images", images, shape, device);
 }
 
 void Engine::check_gradients(std::span<const at::Tensor> gradients) const {

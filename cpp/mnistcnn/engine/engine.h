@@ -61,6 +61,9 @@ class Engine {
                           Randomness randomness) = 0;
 
  protected:
+  // Throw std::invalid_argument unless the images are f32 [B, C, H, W] on the device, with the network's input shape.
+  void check_images(const at::Tensor& images, const at::Device& device) const;
+
   // Throw std::invalid_argument unless there is a contiguous f32 gradient of the right size for each parameter.
   void check_gradients(std::span<const at::Tensor> gradients) const;
 
@@ -69,7 +72,7 @@ class Engine {
   int threads_;
 };
 
-// Throw std::invalid_argument unless the gradients are f32 and have the shape of the outputs.
-void check_output_gradients(const at::Tensor& output_gradients, at::IntArrayRef output_shape);
+// Throw std::invalid_argument unless the gradients are f32 on the device and have the shape of the outputs.
+void check_output_gradients(const at::Tensor& output_gradients, at::IntArrayRef output_shape, const at::Device& device);
 
 }  // namespace mnistcnn::engine

@@ -59,6 +59,7 @@ class LanesAdapter final : public Engine {
 
   Tensor forward(const network::Tensors& tensors, const Tensor& images, Mode mode, Randomness randomness,
                  Keep keep) override {
+    check_images(images, at::kCPU);
     check(tensors, images.size(0), mode == Mode::kTrain);
     saved_ = {};
     const Tensor contiguous = images.detach().contiguous();
@@ -72,7 +73,8 @@ class LanesAdapter final : public Engine {
   Tensor backward(std::span<const Tensor> parameters, std::span<const Tensor> gradients,
                   const Tensor& output_gradients) override {
     if (saved_.keep == Keep::kNothing) throw std::logic_error("backward must be called after forward, at most once");
-    check_output_gradients(output_gradients, output_shape_of(saved_.images[0]));
+    check_output_gradients(output_gradients, output_shape_of(saved_.images[0]), at::kCPU);
+    network::check_parameters(parameters, network().analysis);
     check_gradients(gradients);
     const Tensor contiguous = output_gradients.contiguous();
     const Tensor image_gradients =

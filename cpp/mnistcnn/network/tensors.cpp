@@ -51,6 +51,10 @@ constexpr c10::DispatchKeySet kPlainTensorKeys = c10::DispatchKeySet(
     {c10::DispatchKey::CPU, c10::DispatchKey::CUDA, c10::DispatchKey::ADInplaceOrView, c10::DispatchKey::AutogradCPU,
      c10::DispatchKey::AutogradCUDA, c10::DispatchKey::AutocastCPU, c10::DispatchKey::AutocastCUDA});
 
+bool is_plain(const at::Tensor& tensor) {
+  return (tensor.key_set() - kPlainTensorKeys).highestFunctionalityKey() == c10::DispatchKey::Undefined;
+}
+
 bool has_enough_memory(const at::Tensor& tensor) {
   if (tensor.numel() == 0) return true;
   if (!tensor.has_storage() || tensor.storage().data() == nullptr) return false;
@@ -66,8 +70,7 @@ void check_tensor(const at::Tensor& tensor, const std::string& name, at::IntArra
     throw std::invalid_argument(text("'", name, "' ", reason..., "; expected a plain ", c10::toString(type), " tensor ",
                                      bracketed(shape), " on ", device.str()));
   };
-  const bool is_plain = (tensor.key_set() - kPlainTensorKeys).highestFunctionalityKey() == c10::DispatchKey::Undefined;
-  if (!is_plain) fail("is not a plain tensor (", c10::toString(tensor.key_set()), ")");
+  if (!is_plain(tensor)) fail("is not a plain tensor (", c10::toString(tensor.key_set()), ")");
   if (tensor.scalar_type() != type) fail("has type ", c10::toString(tensor.scalar_type()));
   if (tensor.sizes() != shape) fail("has shape ", bracketed(tensor.sizes()));
   if (tensor.device() != device) fail("is on ", tensor.device().str());
@@ -96,14 +99,21 @@ Tensors initialise(const Graph& graph, const Analysis& analysis, std::uint64_t s
   return result;
 }
 
+bool has_accessible_memory(const at::Tensor& tensor) { return is_plain(tensor) && has_enough_memory(tensor); }
+
+void check_parameters(std::span<const at::Tensor> parameters, const Analysis& analysis) {
+  check_number("parameters", parameters.size(), analysis.parameters.size());
+  if (parameters.empty()) return;
+  const at::Device device = parameters[0].defined() ? parameters[0].device() : at::Device(at::kCPU);
+  for (std::size_t i = 0; i < parameters.size(); ++i)
+    check_tensor(parameters[i], analysis.parameters[i].name, analysis.parameters[i].shape, at::kFloat, device);
+}
+
 void check(const Tensors& tensors, const Analysis& analysis) {
-  check_number("parameters", tensors.parameters.size(), analysis.parameters.size());
+  check_parameters(tensors.parameters, analysis);
   check_number("buffers", tensors.buffers.size(), analysis.buffers.size());
   check_number("counters", tensors.counters.size(), analysis.counters.size());
-  const bool has_device = !tensors.parameters.empty() && tensors.parameters.front().defined();
-  const at::Device device = has_device ? tensors.parameters.front().device() : at::Device(at::kCPU);
-  for (std::size_t i = 0; i < tensors.parameters.size(); ++i)
-    check_tensor(tensors.parameters[i], analysis.parameters[i].name, analysis.parameters[i].shape, at::kFloat, device);
+  const at::Device device = tensors.device();
   for (std::size_t i = 0; i < tensors.buffers.size(); ++i) {
     check_tensor(tensors.buffers[i], analysis.buffers[i].name, analysis.buffers[i].shape, at::kFloat,
                  tensors.parameters.empty() ? tensors.buffers.front().device() : device);

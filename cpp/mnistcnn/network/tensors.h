@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "mnistcnn/network/analysis.h"
@@ -27,9 +28,13 @@ struct Tensors {
 // Create tensors on the CPU, initialised from the same distributions as PyTorch's defaults (with other random numbers).
 Tensors initialise(const Graph& graph, const Analysis& analysis, std::uint64_t seed);
 
+// Whether the memory of a tensor can be accessed directly: a plain tensor with sufficient storage.
+bool has_accessible_memory(const at::Tensor& tensor);
+
 // Throw std::invalid_argument unless an engine can access the memory of the tensors directly: plain tensors with the
 // number, types and shapes of the analysis, on one device, with sufficient storage.
 void check(const Tensors& tensors, const Analysis& analysis);
+void check_parameters(std::span<const at::Tensor> parameters, const Analysis& analysis);
 
 // Increment the version counter of a tensor, so that autograd raises an error if a saved tensor was modified.
 void mark_as_written(const at::Tensor& tensor);

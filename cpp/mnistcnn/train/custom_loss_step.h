@@ -8,6 +8,7 @@
 #include "mnistcnn/train/flat_parameters.h"
 #include "mnistcnn/train/loss.h"
 #include "mnistcnn/train/mixing.h"
+#include "mnistcnn/train/outputs.h"
 
 namespace mnistcnn::train {
 
@@ -18,6 +19,7 @@ class CustomLossStep {
  public:
   CustomLossStep(engine::Engine& engine, const TrainingLoss& loss, std::optional<Mixing> mixing)
       : engine_(engine), loss_(loss), mixing_(mixing) {
+    check_loss(loss, engine.network().graph.input_shape, class_count(engine.network()));
     read_teachers();
   }
 

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "mnistcnn/common/text.h"
+#include "mnistcnn/train/outputs.h"
 
 namespace mnistcnn::train {
 namespace {
@@ -73,10 +74,18 @@ double distillation_loss(double temperature, double weight, std::span<const floa
 
 }  // namespace
 
-void check_class_weights(const TrainingLoss& loss, std::int64_t classes) {
+void check_loss(const TrainingLoss& loss, const network::Shape& image, std::int64_t classes) {
   if (!loss.class_weights.empty() && static_cast<std::int64_t>(loss.class_weights.size()) != classes)
     throw std::invalid_argument(
         common::text("got ", loss.class_weights.size(), " class weights for a network with ", classes, " outputs"));
+  for (const ModelView& teacher : loss.distillation.teachers) {
+    const network::Shape& expected = teacher.network().graph.input_shape;
+    const std::int64_t outputs = class_count(teacher.network());
+    if (expected != image || outputs != classes)
+      throw std::invalid_argument(common::text("the teacher takes images ", common::bracketed(expected), " and has ",
+                                               outputs, " outputs, but the student takes ", common::bracketed(image),
+                                               " and has ", classes, " outputs"));
+  }
 }
 
 engine::StepResult evaluate(const TrainingLoss& loss, std::span<const float> outputs, const Targets& targets,

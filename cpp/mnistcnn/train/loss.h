@@ -19,8 +19,9 @@ struct TrainingLoss {
   bool is_plain() const { return class_weights.empty() && distillation.teachers.empty(); }
 };
 
-// Throw std::invalid_argument unless class_weights is empty or has one element per class.
-void check_class_weights(const TrainingLoss& loss, std::int64_t classes);
+// Throw std::invalid_argument unless class_weights is empty or has one element per class, and every teacher takes
+// images of shape `image` and has this number of classes.
+void check_loss(const TrainingLoss& loss, const network::Shape& image, std::int64_t classes);
 
 // Targets of a batch.
 struct Targets {

@@ -19,7 +19,7 @@ using NamedTensors = std::map<std::string, at::Tensor>;
 TrainingLoss loss_of(const Recipe& recipe, const network::Network& network) {
   TrainingLoss loss = recipe.loss.value_or(TrainingLoss{});
   if (!recipe.loss) loss.plain.kind = fitting_loss(output_kind(network));
-  check_class_weights(loss, class_count(network));
+  check_loss(loss, network.graph.input_shape, class_count(network));
   return loss;
 }
 

@@ -73,6 +73,7 @@ class AtenEngine final : public Engine {
   std::string_view name() const override { return "aten"; }
 
   Tensor forward(const Tensors& tensors, const Tensor& images, Mode mode, Randomness randomness, Keep keep) override {
+    check_images(images, tensors.device());
     check(tensors, images.size(0), mode == Mode::kTrain);
     const ScopedOpenMpThreads openmp_threads(threads());
     discard_saved();
@@ -88,7 +89,7 @@ class AtenEngine final : public Engine {
 
   Tensor backward(std::span<const Tensor>, std::span<const Tensor> gradients, const Tensor& output_gradients) override {
     if (!saved_.outputs.defined()) throw std::logic_error("backward must be called after forward, at most once");
-    check_output_gradients(output_gradients, saved_.outputs.sizes());
+    check_output_gradients(output_gradients, saved_.outputs.sizes(), saved_.outputs.device());
     check_gradients(gradients);
     const ScopedOpenMpThreads openmp_threads(threads());
     const Saved saved = std::exchange(saved_, {});
