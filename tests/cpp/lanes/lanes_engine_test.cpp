@@ -251,6 +251,7 @@ TEST(LanesEngine, UnsupportedNetworkIsReportedWithItsNode) {
 
 TEST(LanesEngine, MapsWhoseOffsetsExceed32BitsAreNotSupported) {
   network::Conv2d padded;
+  padded.out_channels = 1;
   padded.padding = {6000, 6000, 6000, 6000};
   network::MaxPool2d pool;
   pool.kernel = pool.stride = {1 << 14, 1 << 14};

@@ -13,7 +13,7 @@ namespace mnistcnn::train {
 namespace {
 
 struct TrainingSetup {
-  std::shared_ptr<network::Network> network = one_linear_layer();
+  std::shared_ptr<network::Network> network = one_linear_layer(10);
   network::Tensors tensors = network::initialise(network->graph, network->analysis, 0);
   std::vector<std::uint8_t> images = std::vector<std::uint8_t>(10);
   std::vector<std::int64_t> labels{0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
@@ -31,7 +31,7 @@ struct TrainingSetup {
     return {engine, [this] { return tensors; }, {{1}, {0}}};
   }
 
-  float weight() const { return tensors.parameters[0].item<float>(); }
+  float weight() const { return tensors.parameters[0].const_data_ptr<float>()[0]; }
 
   EpochResult run(const Listeners& listeners = {}) {
     const std::vector<ParameterRange> all{{0, network->analysis.parameter_count}};
@@ -81,6 +81,15 @@ TEST(TrainEpoch, ProcessesEveryImageOnce) {
   EXPECT_NE(seen, setup.labels);
   std::sort(seen.begin(), seen.end());
   EXPECT_EQ(seen, setup.labels);
+}
+
+TEST(TrainEpoch, ChecksTheLabelsOfEveryBatch) {
+  for (const std::int64_t label : {-100, 10}) {
+    TrainingSetup setup;
+    const auto change = [&](std::uint64_t, double) { std::ranges::fill(setup.labels, label); };
+    EXPECT_THROW(setup.run({.on_progress = {}, .on_step = {change, 1}}), std::invalid_argument);
+    EXPECT_EQ(setup.engine.batches.size(), 1U);
+  }
 }
 
 TEST(TrainEpoch, ContinuesTheStepCount) {

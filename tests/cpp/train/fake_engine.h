@@ -43,9 +43,10 @@ class FakeEngine final : public engine::Engine {
   }
 };
 
-inline std::shared_ptr<network::Network> one_linear_layer() {
+inline std::shared_ptr<network::Network> one_linear_layer(std::int64_t outputs = 1) {
   auto network = std::make_shared<network::Network>();
-  network->graph = {{1, 1, 1}, {{"flat", network::Flatten{}, {network::kInputImage}}, {"fc", network::Linear{1}, {0}}}};
+  network->graph = {{1, 1, 1},
+                    {{"flat", network::Flatten{}, {network::kInputImage}}, {"fc", network::Linear{outputs}, {0}}}};
   network->analysis = network::analyse(network->graph);
   return network;
 }
