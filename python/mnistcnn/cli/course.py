@@ -76,7 +76,7 @@ def check(
     from mnistcnn.course.networks import is_file, network_of
 
     check_engine(engine)
-    check_writable(summary)
+    check_writable(summary, option="--summary", replaced=False)
     goal = accuracy / 100 if train else None
     with usage_errors():
         limits = Limits(max_parameters, _names(require), _names(forbid), epochs, goal, last)
