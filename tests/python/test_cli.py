@@ -470,6 +470,25 @@ def test_interrupted_trials_print_a_message(tmp_path: Path, sent: signal.Signals
     assert "Traceback" not in stderr
 
 
+def test_interrupt_that_python_ignored_is_repeated() -> None:
+    code = """
+import signal, time, weakref
+from mnistcnn.cli import interruption
+interruption.handle_signals()
+class Referent: pass
+referent = Referent()
+reference = weakref.ref(referent, lambda _: signal.raise_signal(signal.SIGINT))
+del referent  # Python ignores exceptions of the callback
+try:
+    time.sleep(20)
+    print("ignored")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
+
+
 def test_tables_are_not_truncated(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A long line wraps in a narrow terminal."""
     from mnistcnn.cli.output import print_table

@@ -59,6 +59,7 @@ def test_thread_that_locks_twice_gets_the_lock_again(tmp_path: Path):
 def test_forked_process_neither_keeps_nor_takes_the_lock(tmp_path: Path):
     held = FolderLock(tmp_path)
     reads, writes = os.pipe()
+    tried, has_tried = os.pipe()
     child = os.fork()
     if child == 0:  # the child ends when the parent closes the pipe
         os.close(writes)
@@ -66,10 +67,14 @@ def test_forked_process_neither_keeps_nor_takes_the_lock(tmp_path: Path):
             FolderLock(tmp_path)
         except BlockingIOError:
             held.release()
+            os.write(has_tried, b"1")
             os.read(reads, 1)
             os._exit(0)
         os._exit(1)
     os.close(reads)
+    os.close(has_tried)
+    assert os.read(tried, 1) == b"1"
+    os.close(tried)
     assert locked_in_another_thread(tmp_path)
     held.release()
     assert not locked_in_another_thread(tmp_path)

@@ -146,7 +146,7 @@ def test_invalid_lines_are_skipped(log: Path, line: str):
 
 def test_file_without_a_trial_raises(tmp_path: Path):
     (tmp_path / "four.png").write_bytes(b"\x89PNG\n\x1a\n")
-    with pytest.raises(ValueError, match=r"four.png is not an experiment log: .*line 1: UnicodeDecodeError"):
+    with pytest.raises(ValueError, match=r"four.png is not an experiment log: .*line 1: not valid JSON"):
         mnistcnn.experiments(tmp_path / "four.png")
 
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import signal
+import sys
+import threading
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 _received: list[int] = []
+_RETRY = 0.05  # seconds until a signal is raised again
 
 
-def handle_sigterm() -> None:
-    """Raise KeyboardInterrupt on SIGTERM from now on."""
+def handle_signals() -> None:
+    """Raise KeyboardInterrupt on SIGTERM from now on, and repeat an interrupt that Python ignored."""
     signal.signal(signal.SIGTERM, _interrupt)
+    sys.unraisablehook = _repeat_ignored
 
 
 def exit_code() -> int:
@@ -21,3 +29,11 @@ def exit_code() -> int:
 def _interrupt(number: int, _: FrameType | None) -> None:
     _received.append(number)
     raise KeyboardInterrupt
+
+
+def _repeat_ignored(ignored: UnraisableHookArgs) -> None:
+    """Raise the signal again if Python ignored its KeyboardInterrupt, as it does in finalizers."""
+    if ignored.exc_type is KeyboardInterrupt:
+        threading.Timer(_RETRY, signal.raise_signal, [_received[-1] if _received else signal.SIGINT]).start()
+    else:
+        sys.__unraisablehook__(ignored)

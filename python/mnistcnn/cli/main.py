@@ -50,5 +50,5 @@ def main() -> None:
     """Run the command line."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # the path of a file need not be UTF-8; stderr does the same
-    interruption.handle_sigterm()
+    interruption.handle_signals()
     app()
