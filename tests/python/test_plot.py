@@ -15,6 +15,7 @@ import pytest
 import mnistcnn
 from mnistcnn import History, plot
 from mnistcnn.callbacks import EpochRecord
+from mnistcnn.plot.style import colours, markers
 from studies import made_setting, made_trials
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -436,3 +437,8 @@ def test_legend_describes_mean_and_standard_deviation() -> None:
     runs = [mnistcnn.History(epochs=[record], model="net", seed=seed) for seed in range(3)]
     legend = mnistcnn.plot.curves(runs).axes[0].get_legend()
     assert legend.get_title().get_text() == "net, mean ± sd of 3"
+
+
+def test_lines_beyond_the_palette_have_other_markers():
+    looks = list(zip(colours(20), markers(20), strict=True))
+    assert len(set(looks)) == 20

@@ -82,8 +82,8 @@ def colours(count: int) -> list[str]:
 
 
 def markers(count: int) -> list[str]:
-    """Return ``count`` markers, which repeat after the seventh."""
-    return [MARKERS[index % len(MARKERS)] for index in range(count)]
+    """Return ``count`` markers. When the colours repeat, the order of the markers is shifted by one."""
+    return [MARKERS[(index + index // len(PALETTE)) % len(MARKERS)] for index in range(count)]
 
 
 def text_colour_on(colour: Sequence[float]) -> str:
