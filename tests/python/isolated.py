@@ -1,10 +1,13 @@
-"""Call a function of a test module in a new process that is limited to one instruction set."""
+"""Call functions in other processes: a new one that is limited to one instruction set, or a forked child."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,3 +29,18 @@ def call_with_instruction_set(expression: str, isa: str) -> str:
         pytest.skip(f"this CPU does not support {isa}")
     assert process.returncode == 0, process.stderr
     return process.stdout.strip()
+
+
+def succeeds_in_forked_child(check: Callable[[], bool], *, seconds: int) -> bool:
+    """Return whether ``check()`` is true in a forked child, which is ended after ``seconds``."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(seconds)  # end a child that hangs
+            status = 0 if check() else 1
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1] == 0

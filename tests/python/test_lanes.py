@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import threading
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 
 import mnistcnn
-from isolated import call_with_instruction_set
+from isolated import call_with_instruction_set, succeeds_in_forked_child
 from mnistcnn._internal.native import core
 from mnistcnn.nn import model as model_module
 from native_threads import native_threads
@@ -159,26 +157,12 @@ def test_training_in_a_forked_child() -> None:
     assert child.exitcode == 0
 
 
-def succeeds_in_forked_child(check: Callable[[], bool]) -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            signal.alarm(60)  # end a child that hangs
-            status = 0 if check() else 1
-        finally:
-            os._exit(status)
-    return os.waitpid(child, 0)[1] == 0
-
-
 def test_engine_works_in_parent_and_forked_child() -> None:
     model = mnistcnn.Model(LAYERS, seed=5).eval()
     images = torch.rand(100, 1, 28, 28)
     with torch.no_grad():
         expected = model(images)
-        assert succeeds_in_forked_child(lambda: bool(model(images).equal(expected)))
+        assert succeeds_in_forked_child(lambda: bool(model(images).equal(expected)), seconds=60)
         assert model(images).equal(expected)
 
 
@@ -196,7 +180,7 @@ def test_training_loop_works_in_a_forked_child(torch_threads_restored) -> None:
         return model.get_parameter("stem.0.weight").grad
 
     expected = gradient()
-    assert succeeds_in_forked_child(lambda: bool(gradient().equal(expected)))
+    assert succeeds_in_forked_child(lambda: bool(gradient().equal(expected)), seconds=60)
     assert gradient().equal(expected)
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
-import signal
 import subprocess
 import sys
 import threading
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ import pytest
 import torch
 
 import mnistcnn
+from isolated import succeeds_in_forked_child
 from mnistcnn._internal.native import core
 
 needs_openmp = pytest.mark.skipif(not torch.backends.openmp.is_available(), reason="this PyTorch has no OpenMP")
@@ -140,20 +139,6 @@ def test_number_of_threads_of_aten(threads: int | None, torch_threads: int, want
 # ---- fork
 
 
-def succeeds_in_forked_child(check: Callable[[], bool]) -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            signal.alarm(20)  # end a child that hangs
-            status = 0 if check() else 1
-        finally:
-            os._exit(status)
-    return os.waitpid(child, 0)[1] == 0
-
-
 @needs_openmp
 def test_aten_works_in_a_forked_child() -> None:
     """The OpenMP threads of the parent do not exist in the child."""
@@ -165,7 +150,9 @@ def test_aten_works_in_a_forked_child() -> None:
         images = torch.rand(64, 1, 28, 28)
         with torch.no_grad():
             expected = model(images)
-            assert succeeds_in_forked_child(lambda: bool(torch.isclose(model(images), expected, atol=1e-5).all()))
+            assert succeeds_in_forked_child(
+                lambda: bool(torch.isclose(model(images), expected, atol=1e-5).all()), seconds=20
+            )
     finally:
         torch.set_num_threads(before)
 
@@ -196,7 +183,7 @@ def test_model_works_in_a_child_forked_while_another_thread_trains_it(engine: st
             core.end_native_calls(seconds=60)  # at exit; does not wait for the parent's thread
             return same
 
-        assert succeeds_in_forked_child(works)
+        assert succeeds_in_forked_child(works, seconds=20)
     finally:
         proceed.set()
         trainer.join()

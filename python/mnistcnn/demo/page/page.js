@@ -5,7 +5,7 @@
 const find = (id) => document.getElementById(id);
 const drawing = find("drawing");
 const pen = drawing.getContext("2d", { willReadFrequently: true });
-const KEY_STEP = 8; // pixels that an arrow key moves the pen
+const KEY_STEP = 8; // pixels that an arrow key moves the cursor
 const state = { drawn: false, changed: false, busy: false, last: null, pointer: null, keyboard: null };
 
 // ---- drawing
@@ -52,7 +52,7 @@ for (const name of ["pointerup", "pointercancel"]) {
   });
 }
 
-// ---- drawing with the keyboard: arrow keys move a cursor, the space bar lowers and lifts the pen
+// ---- drawing with the keyboard: arrow keys move a cursor, the space bar starts and stops a line
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
