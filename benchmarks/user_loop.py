@@ -1,9 +1,10 @@
 """Compare losses and times of a user's training loop with plain PyTorch and with `mnistcnn.accelerate`.
 
-    python benchmarks/user_loop.py [--network session7_net] [--batch-size 128] [--threads 2]
+    python benchmarks/user_loop.py [--networks session7_net era5_net] [--batch-size 128] [--threads 2]
 
-The loop, the loss and torch.optim.SGD are the same; images are normalized floats in memory. Dropout is disabled for the
-comparison of the losses, and enabled for the times.
+The loop, the loss and torch.optim.SGD are the same; images are normalized floats in memory. Plain PyTorch runs eager,
+with channels_last tensors and compiled, each in float32 and under autocast to bfloat16 ("bf16"); accelerate runs in
+float32. Dropout is disabled for the comparison of the losses, and enabled for the times.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from torch import nn
 import mnistcnn
 
 STEPS_COMPARED = 50
+MODES = ("eager", "channels_last", "compile")
+LABELS = [label for mode in MODES for label in (mode, f"{mode}, bf16")]
 
 
 class Loop:
@@ -33,8 +36,10 @@ class Loop:
         images: Sequence[torch.Tensor],
         labels: Sequence[torch.Tensor],
         loss: Callable[..., Any],
+        bf16: bool = False,
     ) -> None:
         self.network, self.images, self.labels, self.loss = network.train(), images, labels, loss
+        self.autocast = torch.autocast("cpu", torch.bfloat16, enabled=bf16)
         self.optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
         self.position = 0
 
@@ -43,7 +48,8 @@ class Loop:
         images, labels = self.images[self.position], self.labels[self.position]
         self.position = (self.position + 1) % len(self.images)
         self.optimizer.zero_grad()
-        loss: torch.Tensor = self.loss(self.network(images), labels)
+        with self.autocast:
+            loss: torch.Tensor = self.loss(self.network(images), labels)
         loss.backward()
         self.optimizer.step()
         return loss.detach()
@@ -61,7 +67,7 @@ def without_dropout(module: nn.Module) -> nn.Module:
     return module
 
 
-def compare_losses(module: nn.Module, make: Callable[[nn.Module], Loop]) -> None:
+def compare_losses(module: nn.Module, make: Callable[..., Loop]) -> None:
     """Print the loss of every tenth step, and the largest difference of the losses from float64."""
     plain, exact = without_dropout(copy.deepcopy(module)), without_dropout(copy.deepcopy(module)).double()
     loops = {
@@ -80,51 +86,66 @@ def compare_losses(module: nn.Module, make: Callable[[nn.Module], Loop]) -> None
         print(f"\nLargest difference of {name} from float64 in {STEPS_COMPARED} steps: {most:.1e}")
 
 
-def compare_times(module: nn.Module, make: Callable[[nn.Module], Loop], steps: int, arguments: Any) -> None:
-    """Print the seconds per epoch of each contender."""
-    contenders = {"eager": make(copy.deepcopy(module)).steps}
-    if not arguments.no_compile:
-        contenders["compile"] = make(torch.compile(copy.deepcopy(module))).steps  # type: ignore[arg-type]
+def times_row(name: str, module: nn.Module, make: Callable[..., Loop], steps: int, arguments: Any) -> list[str]:
+    """Return a row of the table of times: the network and the seconds per epoch of each contender."""
+    contenders = {}
+    for mode in MODES:
+        if mode == "compile" and name not in arguments.compile:
+            continue
+        for bf16 in (False, True):
+            network = copy.deepcopy(module)
+            layout = torch.channels_last if mode == "channels_last" else torch.contiguous_format
+            network = network.to(memory_format=layout)  # type: ignore[call-overload]
+            loop = make(torch.compile(network) if mode == "compile" else network, bf16)
+            loop.images = [images.contiguous(memory_format=layout) for images in loop.images]
+            contenders[f"{mode}, bf16" if bf16 else mode] = loop.steps
     contenders["accelerate"] = make(mnistcnn.accelerate(copy.deepcopy(module))).steps
     turns = take_turns(contenders, arguments.seconds, arguments.rounds, steps)
-    epochs = {name: steps * seconds for name, seconds in turns.medians.items()}
-    rows = [[name, f"{seconds:.2f}", f"{seconds / epochs['accelerate']:.1f}"] for name, seconds in epochs.items()]
-    print("\n" + markdown(["user's loop", "s / epoch", "relative to accelerate"], rows))
-    for name, reason in turns.failed.items():
-        print(f"\n{name} was not measured: {reason}")
-    best = min(seconds for name, seconds in epochs.items() if name != "accelerate")
-    print(f"\naccelerate is {best / epochs['accelerate']:.1f} times as fast as the fastest PyTorch variant.")
+    epochs = {label: steps * seconds for label, seconds in turns.medians.items()}
+    for label, reason in turns.failed.items():
+        print(f"\n{name}, {label}: not measured: {reason}")
     if turns.foreign_load is not None:
-        print(f"Other processes used {100 * turns.foreign_load:.0f} % of the CPU time.")
+        print(f"\n{name}: other processes used {100 * turns.foreign_load:.0f} % of the CPU time.")
+    ours = epochs["accelerate"]
+    fastest = min((label for label in epochs if label != "accelerate"), key=epochs.__getitem__)
+    cells = [f"{epochs[label]:.2f}" if label in epochs else "" for label in LABELS]
+    return [name, *cells, f"{ours:.2f}", f"{epochs[fastest] / ours:.1f} ({fastest})"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", default="session7_net")
+    parser.add_argument("--networks", nargs="+", default=["session7_net", "era5_net"], choices=mnistcnn.list_models())
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of measurement for each network")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--no-compile", action="store_true", help="do not measure torch.compile")
+    parser.add_argument(
+        "--compile", nargs="*", metavar="NETWORK", default=["session7_net", "era5_net"],
+        help="networks to measure with torch.compile too; compilation takes minutes (none: --compile without a name)",
+    )  # fmt: skip
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     data = load(arguments.batch_size)
-    model = mnistcnn.create_model(arguments.network, seed=1)
-    model.normalization = mnistcnn.Normalization(0.1307, 0.3081)
-    images = model.prepare(data.images).split(arguments.batch_size)
-    labels = torch.tensor(data.labels).split(arguments.batch_size)
-    loss = F.nll_loss if model.outputs == "log_probabilities" else F.cross_entropy
+    heading(f"A user's loop: batch {arguments.batch_size}, {arguments.threads} threads")
+    rows = []
+    for name in arguments.networks:
+        model = mnistcnn.create_model(name, seed=1)
+        model.normalization = mnistcnn.Normalization(0.1307, 0.3081)
+        images = model.prepare(data.images).split(arguments.batch_size)
+        labels = torch.tensor(data.labels).split(arguments.batch_size)
+        loss = F.nll_loss if model.outputs == "log_probabilities" else F.cross_entropy
 
-    def make(network: nn.Module) -> Loop:
-        if isinstance(network, mnistcnn.Model):
-            network.threads = arguments.threads
-        return Loop(network, images, labels, loss)
+        def make(network: Any, bf16: bool = False, given: tuple[Any, ...] = (images, labels, loss)) -> Loop:
+            if isinstance(network, mnistcnn.Model):
+                network.threads = arguments.threads
+            return Loop(network, *given, bf16)
 
-    heading(f"A user's loop: {arguments.network}, batch {arguments.batch_size}, {arguments.threads} threads")
-    print()
-    module = model.to_torch()
-    compare_losses(module, make)
-    compare_times(module, make, len(images), arguments)
+        module = model.to_torch()
+        print(f"\n## Losses of {name}\n")
+        compare_losses(module, make)
+        rows.append(times_row(name, module, make, len(images), arguments))
+    print("\n## Seconds per epoch\n")
+    print(markdown(["network", *LABELS, "accelerate", "speedup over the fastest PyTorch"], rows))
 
 
 if __name__ == "__main__":

@@ -227,8 +227,12 @@ def test_show_as_text_plot_and_json(run: Any, tmp_path: Path, digits: Any) -> No
 def test_bench_reports_seconds_per_epoch(run: Any) -> None:
     (report,) = json.loads(run("bench", "budget_model3", "--repeats", "1", "--json").stdout)
     assert report["network"] == "budget_model3"
-    assert 0 < report["lanes"] < 600
-    assert report["torch_per_lanes"] == pytest.approx(report["torch"] / report["lanes"])
+    seconds = report["seconds"]
+    torch_modes = ["torch", "torch channels_last", "torch bf16", "torch channels_last bf16"]
+    assert list(seconds) == ["lanes", "aten", *torch_modes]
+    assert seconds["lanes"] > 0
+    assert report["fastest_torch"] == min(torch_modes, key=seconds.get)
+    assert report["torch_per_lanes"] == pytest.approx(seconds[report["fastest_torch"]] / seconds["lanes"])
 
 
 def test_trials_are_added_to_the_experiment_log(run: Any, tmp_path: Path) -> None:

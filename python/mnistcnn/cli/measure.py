@@ -3,45 +3,56 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mnistcnn.cli.options import FIGURE_SUFFIXES, JsonOption, ModelOrFile, check_writable, load_or_create, networks
 from mnistcnn.cli.output import print_json, print_message, print_table, save_figure
 
+if TYPE_CHECKING:
+    from mnistcnn.profile import EpochTimes
+
 
 def bench(
     pattern: Annotated[str, typer.Argument(help="Networks to measure, for example 'session7*'.")] = "*",
     threads: Annotated[int, typer.Option(min=1, help="Number of threads of each engine and of PyTorch.")] = 1,
     repeats: Annotated[int, typer.Option(min=1, help="Number of measurements; the fastest is reported.")] = 3,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Measure torch.compile too, which takes minutes and needs a C++ compiler.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure seconds per training epoch on this machine. Compares both engines with PyTorch.
 
+    PyTorch is measured in float32 and under autocast to bfloat16, each with contiguous and with channels_last tensors.
     Trains a few batches of 128 images and scales the time to an epoch of 60,000 images. Close other programs first.
     """
-    from mnistcnn.profile.epoch_times import IMPLEMENTATIONS
+    from mnistcnn.profile.epoch_times import COMPILED_MODES, ENGINES, TORCH_MODES
     from mnistcnn.profile.epoch_times import bench as measure
 
+    implementations = (*ENGINES, *TORCH_MODES, *(COMPILED_MODES if compiled else ()))
     found = []
-    for times in measure(networks(pattern), threads=threads, repeats=repeats):
-        seconds = ", ".join(f"{key} {_format_seconds(getattr(times, key))}" for key in IMPLEMENTATIONS)
+    for times in measure(networks(pattern), implementations=implementations, threads=threads, repeats=repeats):
+        seconds = ", ".join(f"{key} {value:.2f}" for key, value in times.seconds.items())
         print_message(f"{times.network}: {seconds} s")
         found.append(times)
     if as_json:
         print_json([times.to_dict() for times in found])
         return
-    rows = [
-        [
-            times.network,
-            f"{times.parameters:,}",
-            *(_format_seconds(getattr(times, key)) for key in IMPLEMENTATIONS),
-            "-" if times.ratio is None else f"{times.ratio:.1f}x",
-        ]
-        for times in found
+    head = ["model", "parameters", "lanes (s)", "aten (s)", "fastest PyTorch (s)", "its mode", "PyTorch / lanes"]
+    print_table(head, [_bench_row(times) for times in found], left=1)
+
+
+def _bench_row(times: EpochTimes) -> list[str]:
+    mode = times.fastest_torch or "torch"
+    return [
+        times.network,
+        f"{times.parameters:,}",
+        *(_format_seconds(times.seconds.get(key)) for key in ("lanes", "aten", mode)),
+        mode.removeprefix("torch").strip() or "eager",
+        "-" if times.ratio is None else f"{times.ratio:.1f}x",
     ]
-    print_table(["model", "parameters", "lanes (s)", "aten (s)", "PyTorch (s)", "PyTorch / lanes"], rows, left=1)
 
 
 def _format_seconds(seconds: float | None) -> str:
