@@ -285,6 +285,7 @@ def test_tests_mirror_the_sources():
         "shared_tensors",
         "threads",
         "words",
+        "workflows",
         "wrong_files",
     }
     modules = {part.strip("_") for path in MODULES for part in module_name(path).split(".")[1:]}

@@ -19,9 +19,9 @@ def check_torch(installed: str, built_with: str = TORCH_VERSION) -> None:
     if _minor(installed) != _minor(built_with):
         wanted = _minor(built_with)
         raise ImportError(
-            f"mnistcnn was built with torch {built_with}, but torch {installed} is installed; install "
-            f"torch=={wanted}.*, or build mnistcnn for the installed version: "
-            "pip install . (in the source directory)"
+            f"mnistcnn was built for torch {wanted}, but torch {installed} is installed. Install a compatible torch: "
+            f'pip install "torch=={wanted}.*". Or build mnistcnn for the installed torch: '
+            "pip install --force-reinstall --no-deps . (in its source directory)"
         )
 
 
