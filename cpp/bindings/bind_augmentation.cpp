@@ -72,9 +72,9 @@ Augmentation make_augmentation(const std::vector<std::pair<std::string, py::dict
 
 // ---- augment images
 
-using Shape = std::tuple<std::int64_t, std::int64_t, std::int64_t>;
+using SizeTuple = std::tuple<std::int64_t, std::int64_t, std::int64_t>;
 
-Size read_size(const Shape& shape) { return {std::get<0>(shape), std::get<1>(shape), std::get<2>(shape)}; }
+Size read_size(const SizeTuple& shape) { return {std::get<0>(shape), std::get<1>(shape), std::get<2>(shape)}; }
 
 Size size_of_image(const Bytes& image) {
   if (image.ndim() != 3)
@@ -107,7 +107,7 @@ Bytes run(const Augmentation& augmentation, const Bytes& images, const Indices& 
 }
 
 // Return a tuple (name, applied, drawn parameters) for each step.
-py::list drawn(const Augmentation& augmentation, const Shape& shape, std::uint64_t seed, std::uint64_t epoch,
+py::list drawn(const Augmentation& augmentation, const SizeTuple& shape, std::uint64_t seed, std::uint64_t epoch,
                std::int64_t index) {
   const AugmentationPlan plan(augmentation.steps, read_size(shape));
   const std::vector<DrawnStep> all = plan.drawn({seed, epoch, index});
@@ -134,7 +134,7 @@ Bytes apply_first(const Augmentation& augmentation, const Bytes& image, const st
   return array;
 }
 
-Shape output_shape(const Augmentation& augmentation, const Shape& shape) {
+SizeTuple output_shape(const Augmentation& augmentation, const SizeTuple& shape) {
   const Size size = AugmentationPlan(augmentation.steps, read_size(shape)).output();
   return {size.channels, size.height, size.width};
 }

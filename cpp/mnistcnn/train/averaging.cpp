@@ -24,8 +24,8 @@ void swap_contents(at::Tensor& one, at::Tensor& other) {
   other.copy_(copy);
 }
 
-const at::Tensor& stored_tensor(const Averaging::State& state, const std::string& name, std::int64_t count,
-                                at::ScalarType type) {
+const at::Tensor& stored_average(const Averaging::State& state, const std::string& name, std::int64_t count,
+                                 at::ScalarType type) {
   const auto found = state.find(name);
   if (found == state.end() || found->second.numel() != count || found->second.scalar_type() != type)
     throw std::invalid_argument(common::text("the stored averages do not match this model: '", name, "' must be ",
@@ -127,9 +127,9 @@ Averaging::State Averaging::state() const {
 
 void Averaging::restore(const State& state) {
   if (exchanged_) throw std::logic_error("the model holds the averaged weights; call exchange first");
-  const at::Tensor counts = stored_tensor(state, "counts", 2, at::kLong).cpu().contiguous();
-  const at::Tensor& values = stored_tensor(state, "values", values_.numel(), at::kFloat);
-  if (buffers_.defined()) buffers_.copy_(stored_tensor(state, "buffers", buffers_.numel(), at::kFloat));
+  const at::Tensor counts = stored_average(state, "counts", 2, at::kLong).cpu().contiguous();
+  const at::Tensor& values = stored_average(state, "values", values_.numel(), at::kFloat);
+  if (buffers_.defined()) buffers_.copy_(stored_average(state, "buffers", buffers_.numel(), at::kFloat));
   values_.copy_(values);
   averaged_ = counts.const_data_ptr<std::int64_t>()[0];
   steps_ = counts.const_data_ptr<std::int64_t>()[1];

@@ -5,14 +5,6 @@
 namespace mnistcnn::zoo {
 namespace {
 
-Block only_conv(std::int64_t channels, std::int64_t kernel) {
-  return sequential(conv(channels, kernel, {.bias = false}));
-}
-
-Block conv_norm_relu(std::int64_t channels, std::int64_t kernel, std::int64_t padding = 0) {
-  return sequential(conv(channels, kernel, {.padding = padding, .bias = false}), batch_norm(), relu());
-}
-
 Block conv_relu_norm_dropout(std::int64_t channels, std::int64_t padding = 0) {
   return sequential(conv(channels, 3, {.padding = padding, .bias = false}), relu(), batch_norm(), dropout(0.1));
 }

@@ -67,6 +67,15 @@ Block sequential(Layers... layers) {
   return {std::move(layers)...};
 }
 
+// Blocks of several projects.
+inline Block only_conv(std::int64_t channels, std::int64_t kernel = 3) {
+  return sequential(conv(channels, kernel, {.bias = false}));
+}
+
+inline Block conv_norm_relu(std::int64_t channels, std::int64_t kernel = 3, std::int64_t padding = 0) {
+  return sequential(conv(channels, kernel, {.padding = padding, .bias = false}), batch_norm(), relu());
+}
+
 // A layer with its name, or a block whose layers are named "<name>.0", "<name>.1", ...
 struct NamedBlock {
   NamedBlock(std::string block_name, network::Layer layer) : name(std::move(block_name)), layers{std::move(layer)} {}

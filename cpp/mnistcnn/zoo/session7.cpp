@@ -12,19 +12,11 @@ Citation session7_citation(std::string_view file) {
           .url = "https://github.com/ShikhaERAV2/Session7"};
 }
 
-Block conv_norm_relu(std::int64_t channels, std::int64_t kernel = 3, std::int64_t padding = 0) {
-  return sequential(conv(channels, kernel, {.padding = padding, .bias = false}), batch_norm(), relu());
-}
-
 Block conv_norm_relu_dropout(std::int64_t channels, std::int64_t padding = 0) {
   return sequential(conv(channels, 3, {.padding = padding, .bias = false}), batch_norm(), relu(), dropout(0.01));
 }
 
 Block conv_relu(std::int64_t channels) { return sequential(conv(channels, 3, {.bias = false}), relu()); }
-
-Block only_conv(std::int64_t channels, std::int64_t kernel = 3) {
-  return sequential(conv(channels, kernel, {.bias = false}));
-}
 
 Definition net1(std::int64_t classes) {
   return {

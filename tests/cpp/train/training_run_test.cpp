@@ -27,7 +27,7 @@ std::shared_ptr<const network::Network> small_network() {
 }
 
 // A model and a data set of pseudo-random images.
-struct TrainingSetup {
+struct RunSetup {
   std::shared_ptr<const network::Network> network = small_network();
   std::unique_ptr<engine::Engine> engine = engine::make_engine(network, "aten", 1);
   network::Tensors tensors = network::initialise(network->graph, network->analysis, 3);
@@ -37,7 +37,7 @@ struct TrainingSetup {
   data::ImageSet set;
   Recipe recipe{.epochs = 2, .batch_size = 8, .seed = 5};
 
-  TrainingSetup() {
+  RunSetup() {
     for (std::int64_t i = 0; i < kImages * 16; ++i) images.push_back(static_cast<std::uint8_t>(i * i * 37 % 251));
     for (std::int64_t i = 0; i < kImages; ++i) labels.push_back(i % 10);
     set = {images, labels};
@@ -58,7 +58,7 @@ struct TrainingSetup {
 const Rates kRates{{0.01, 0.01, 0.01}};
 
 TEST(TrainingRun, TwoEpochsEqualFit) {
-  TrainingSetup one, other;
+  RunSetup one, other;
   TrainingRun run(one.model, one.recipe);
   const EpochResult first = run.next_epoch(one.model, one.set, kRates);
   EXPECT_EQ(first.count, kImages);
@@ -76,7 +76,7 @@ TEST(TrainingRun, TwoEpochsEqualFit) {
 TEST(TrainingRun, RestoredRunContinuesBitIdentically) {
   for (const AveragingRule& averaging :
        {AveragingRule(Ema{}), AveragingRule(Swa{}), AveragingRule(Lookahead{.k = 2})}) {
-    TrainingSetup uninterrupted, resumed;
+    RunSetup uninterrupted, resumed;
     uninterrupted.recipe.averaging = resumed.recipe.averaging = averaging;
     TrainingRun full_run(uninterrupted.model, uninterrupted.recipe), before(resumed.model, resumed.recipe);
     full_run.next_epoch(uninterrupted.model, uninterrupted.set, kRates);
@@ -95,7 +95,7 @@ TEST(TrainingRun, RestoredRunContinuesBitIdentically) {
 }
 
 TEST(TrainingRun, ExceptionOfACallbackLeavesCompleteSteps) {
-  TrainingSetup stopped, reference;
+  RunSetup stopped, reference;
   const auto stop = [](std::uint64_t steps, double) {
     if (steps == 2) throw std::runtime_error("enough");
   };
@@ -115,7 +115,7 @@ TEST(TrainingRun, ExceptionOfACallbackLeavesCompleteSteps) {
 }
 
 TEST(TrainingRun, EvaluateUsesAveragesAndDoesNotChangeTheModel) {
-  TrainingSetup setup;
+  RunSetup setup;
   setup.recipe.averaging = Ema{.decay = 0.5, .warm_up = false};
   TrainingRun run(setup.model, setup.recipe);
   EXPECT_EQ(run.evaluate(setup.model, setup.set).loss(), test(setup.model, setup.set).loss());
@@ -130,7 +130,7 @@ TEST(TrainingRun, EvaluateUsesAveragesAndDoesNotChangeTheModel) {
 }
 
 TEST(TrainingRun, TrainsOnlyTrainableParameters) {
-  TrainingSetup setup;
+  RunSetup setup;
   TrainingRun run(setup.model, setup.recipe);
   const std::vector<network::TensorSpec>& specs = setup.network->analysis.parameters;
   run.set_trainable({{specs[0].offset, specs[0].offset + specs[0].count}});
@@ -141,7 +141,7 @@ TEST(TrainingRun, TrainsOnlyTrainableParameters) {
 }
 
 TEST(TrainingRun, ScheduledMomentumReplacesMomentum0) {
-  TrainingSetup setup;
+  RunSetup setup;
   setup.recipe.optimizer = Sgd{};
   const Rates rates{{0.01, 0.01, 0.01}, {0.9, 0.9, 0.9}};
   TrainingRun without(setup.model, setup.recipe), with(setup.model, setup.recipe, 0.9);
@@ -151,7 +151,7 @@ TEST(TrainingRun, ScheduledMomentumReplacesMomentum0) {
 }
 
 TEST(TrainingRun, ThrowsForInvalidImagesAndLabels) {
-  TrainingSetup setup;
+  RunSetup setup;
   TrainingRun run(setup.model, setup.recipe);
   setup.labels[7] = 10;
   EXPECT_THROW(run.next_epoch(setup.model, setup.set, kRates), std::invalid_argument);
@@ -163,7 +163,7 @@ TEST(TrainingRun, ThrowsForInvalidImagesAndLabels) {
 }
 
 TEST(Fit, UsesTheScheduleAndValidatesAfterEveryEpoch) {
-  TrainingSetup setup;
+  RunSetup setup;
   setup.recipe.schedule = StepLR{.step_size = 1, .gamma = 0.5};
   std::vector<std::int64_t> epochs_reported;
   const History history =
@@ -180,7 +180,7 @@ TEST(Fit, UsesTheScheduleAndValidatesAfterEveryEpoch) {
 }
 
 TEST(Fit, ThrowsIfTheLastBatchIsTooSmallForBatchNorm) {
-  TrainingSetup setup;
+  RunSetup setup;
   setup.recipe.batch_size = 19;
   EXPECT_THROW(fit(setup.model, setup.set, setup.recipe), std::invalid_argument);
   setup.recipe.batch_size = 0;
@@ -188,7 +188,7 @@ TEST(Fit, ThrowsIfTheLastBatchIsTooSmallForBatchNorm) {
 }
 
 TEST(Fit, SchedulesMomentumIfTheOptimizerHasNone) {
-  TrainingSetup setup;
+  RunSetup setup;
   setup.recipe.optimizer = Sgd{};
   setup.recipe.schedule = OneCycleLR{.max_lr = 0.1};
   EXPECT_EQ(fit(setup.model, setup.set, setup.recipe).epochs.size(), 2U);
