@@ -32,6 +32,7 @@ TABLES: dict[str, list[list[str]]] = {
     "predict": [_script("predict", "--seconds", "3")],
     "export": [_script("export")],
     "user_loop": [_script("user_loop")],
+    "time_to_accuracy": [_script("time_to_accuracy")],
     "loader": [_script("loader")],
     "competitor": [_script("competitor")],
     "profile": [

@@ -251,6 +251,7 @@ BLOCKS: dict[str, Callable[[], str | None]] = {
     "prediction": measured("predict"),
     "user_loop": measured("user_loop"),
     "loader": measured("loader"),
+    "time_to_accuracy": measured("time_to_accuracy"),
 }
 
 

@@ -108,6 +108,26 @@ def test_help(script: str):
     assert "usage" in _run(script, "--help")
 
 
+def test_time_to_accuracy() -> None:
+    options = ("--networks", "fast_99", "--seeds", "2", "--data", "digits", "--images", "300")
+    rows = _run("time_to_accuracy.py", *options).splitlines()
+    runs = [row.split("|") for row in rows if row.startswith(("| 0 |", "| 1 |"))]
+    assert len(runs) == 2
+    cells = [cell.strip() for cell in rows[-1].split("|")[1:-1]]
+    assert cells[0] == "fast_99"
+    assert float(cells[3]) == pytest.approx(sum(float(row[2]) for row in runs) / 2, abs=0.01)
+    assert cells[-1] == "2"
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(0.0, 0.5), (0.001, 0.0004), (-0.001, 0.9996)])
+def test_p_value_is_one_sided(monkeypatch: pytest.MonkeyPatch, shift: float, expected: float) -> None:
+    values = [0.99 + shift + each for each in (-0.0004, -0.0002, 0, 0.0002, 0.0004)]
+    scipy = pytest.importorskip("scipy.stats")
+    found = _module("time_to_accuracy", monkeypatch).p_value(values, 0.99)
+    assert found == pytest.approx(scipy.ttest_1samp(values, 0.99, alternative="greater").pvalue, rel=1e-6)
+    assert found == pytest.approx(expected, abs=2e-3)
+
+
 def test_epoch(tmp_path):
     file = tmp_path / "epoch.json"
     options = ["--networks", "budget_model3", "--threads", "1", "--seconds", "0.2", "--rounds", "2", "--compile"]

@@ -19,6 +19,7 @@ namespace mnistcnn::zoo {
 
 struct ConvOptions {
   std::int64_t padding = 0;  // on every side
+  std::int64_t stride = 1;
   bool bias = true;
 };
 
@@ -27,6 +28,7 @@ inline network::Layer conv(std::int64_t channels, std::int64_t kernel, ConvOptio
   layer.out_channels = channels;
   layer.kernel = {kernel, kernel};
   layer.padding = {options.padding, options.padding, options.padding, options.padding};
+  layer.stride = {options.stride, options.stride};
   layer.bias = options.bias;
   return layer;
 }

@@ -11,6 +11,6 @@ std::vector<Entry> era5_entries();
 std::vector<Entry> budget_entries();
 std::vector<Entry> session7_entries();
 std::vector<Entry> recognition_entries();
-std::vector<Entry> compact_entries();
+std::vector<Entry> our_entries();
 
 }  // namespace mnistcnn::zoo

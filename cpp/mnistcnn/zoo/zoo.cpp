@@ -14,7 +14,7 @@ constexpr std::int64_t kSide = 28;  // height and width of MNIST images, in pixe
 std::vector<Entry> collect_entries() {
   std::vector<Entry> all;
   for (const auto& source : {assignment7_entries(), era5_entries(), budget_entries(), session7_entries(),
-                             recognition_entries(), compact_entries()})
+                             recognition_entries(), our_entries()})
     all.insert(all.end(), source.begin(), source.end());
   return all;
 }

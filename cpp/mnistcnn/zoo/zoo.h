@@ -7,7 +7,7 @@
 #include "mnistcnn/network/graph.h"
 #include "mnistcnn/zoo/builder.h"
 
-// Published MNIST networks, reproduced layer by layer, and one of this project (compact_net). The order of batch norm,
+// Published MNIST networks, reproduced layer by layer, and three of this project. The order of batch norm,
 // activation and dropout and the kind of outputs (logits or log-probabilities) differ between networks. Layers have the
 // names of the original code, so its state dicts can be loaded.
 namespace mnistcnn::zoo {

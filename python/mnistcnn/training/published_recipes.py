@@ -103,6 +103,23 @@ def _compact_net() -> Recipe:
     )
 
 
+def _fast(epochs: int, *augment: Affine) -> Recipe:
+    return Recipe(
+        epochs=epochs,
+        batch_size=64,
+        optimizer=SGD(lr=0.01, momentum=0.9, nesterov=True),
+        schedule=OneCycleLR(0.1),
+        augment=augment,
+        loss="cross_entropy",
+        about=About("", source=_OURS),
+    )
+
+
+def _fast_99_4() -> Recipe:
+    affine = Affine(8, translate=(0.07, 0.07), scale=(0.92, 1.08), interpolation="bilinear", p=0.5)
+    return _fast(10, affine)
+
+
 def _recognition_cnn() -> Recipe:
     return _published(Recipe(), _RECOGNITION, ours=DECIDING)
 
@@ -130,6 +147,8 @@ _RECIPES: dict[str, dict[str | None, Callable[[], Recipe]]] = {
     },
     "recognition_cnn": {None: _recognition_cnn},
     "compact_net": {None: _compact_net},
+    "fast_99": {None: lambda: _fast(3)},
+    "fast_99_4": {None: _fast_99_4},
 }
 
 
