@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import mnistcnn
+from emnist_files import emnist_contents
 from mnistcnn.cli.command import in_options
 from mnistcnn.cli.main import main
 from mnistcnn.cli.options import Data
@@ -246,6 +247,24 @@ def test_trials_are_added_to_the_experiment_log(run: Any, tmp_path: Path) -> Non
     (row,) = json.loads(run("experiments", "--json").stdout)
     assert row["model"] == "budget_model3"
     assert "budget_model3" in run("experiments").stdout
+
+
+def test_emnist_letters_are_trained_and_tested_with_their_names(run: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "emnist"
+    folder.mkdir(parents=True)
+    for name, content in emnist_contents("emnist-letters").items():
+        (folder / name).write_bytes(content)
+    done = run("train", "budget_model3", "--data", "emnist-letters", "--epochs", "1", "--batch-size", "26")
+    assert done.returncode == 0, done.stderr
+    tested = run("test", "budget_model3.safetensors", "--data", "emnist-letters", "--plot", "letters.png")
+    assert tested.returncode == 0, tested.stderr
+    lines = [line.split() for line in tested.stdout.splitlines()]
+    assert [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ"] in lines  # the columns of the confusion matrix
+    assert (tmp_path / "letters.png").stat().st_size > 2000
+    shown = run("show", "emnist-letters", "--count", "2")
+    assert shown.stdout.splitlines()[0].split() == ["A", "B"]
+    studied = run("trials", "budget_model3", "--data", "emnist-letters", "--epochs", "1", "--seeds", "1", "--json")
+    assert json.loads(studied.stdout)["setting"]["train_set"]["name"] == "emnist-letters"
 
 
 def test_train_uses_the_best_recipe_of_a_sweep(run: Any, tmp_path: Path) -> None:

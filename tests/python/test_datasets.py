@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mnistcnn
+from emnist_files import emnist_contents, glyph
 from idx_files import idx
 from mnistcnn import _core
 from mnistcnn.data import datasets
@@ -25,6 +29,8 @@ NOWHERE = "http://127.0.0.1:9/"  # no server listens on the discard port
 
 def contents(name: str, seed: int = 0, train: int = 30, test: int = 20) -> dict[str, bytes]:
     """Return the contents of small valid files, keyed by the official names without .gz."""
+    if name.startswith("emnist-"):
+        return emnist_contents(name)
     generator = np.random.default_rng(seed)
     result = {}
     for count, (images, labels) in ((train, _names(name)[:2]), (test, _names(name)[2:])):
@@ -40,7 +46,7 @@ def contents(name: str, seed: int = 0, train: int = 30, test: int = 20) -> dict[
 
 
 def _names(name: str) -> list[str]:
-    return [file.name for file in datasets._SOURCES[name].files]
+    return [file.name for file in datasets.SOURCES[name].files]
 
 
 def put(folder: Path, name: str, compressed: bool = True, seed: int = 0) -> Path:
@@ -61,8 +67,11 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for variable in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(variable, raising=False)
-    sources = {name: replace(source, mirrors=(NOWHERE,)) for name, source in datasets._SOURCES.items()}
-    monkeypatch.setattr(datasets, "_SOURCES", sources)
+    sources = {name: replace(source, mirrors=(NOWHERE,)) for name, source in datasets.SOURCES.items()}
+    for name, source in sources.items():
+        if source.archive is not None:
+            sources[name] = replace(source, archive=replace(source.archive, mirrors=(NOWHERE,)))
+    monkeypatch.setattr(datasets, "SOURCES", sources)
     return tmp_path / "cache"
 
 
@@ -73,7 +82,7 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist", "qmnist"])
 @pytest.mark.parametrize("layout", ["own", "torchvision"])
 def test_all_folder_layouts_are_found(tmp_path: Path, name: str, layout: str, compressed: bool):
-    folder = datasets._SOURCES[name].folder + "/raw" if layout == "torchvision" else name
+    folder = datasets.SOURCES[name].folder + "/raw" if layout == "torchvision" else name
     put(tmp_path / "here" / folder, name, compressed)
     assert datasets.available(name, root=tmp_path / "here")
     train, test = datasets.load(name, root=str(tmp_path / "here"), download=False)
@@ -117,9 +126,9 @@ def test_files_in_an_unknown_folder_are_mnist_unless_its_name_differs(tmp_path: 
 def test_files_in_an_unknown_folder_are_identified_by_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     put(tmp_path / "files", "kmnist")
     digest = hashlib.sha256((tmp_path / "files/t10k-labels-idx1-ubyte.gz").read_bytes()).hexdigest()
-    source = datasets._SOURCES["kmnist"]
+    source = datasets.SOURCES["kmnist"]
     files = (*source.files[:3], replace(source.files[3], sha256=digest))
-    monkeypatch.setitem(datasets._SOURCES, "kmnist", replace(source, files=files))
+    monkeypatch.setitem(datasets.SOURCES, "kmnist", replace(source, files=files))
     assert datasets.available("kmnist", root=tmp_path / "files")
     assert not datasets.available("mnist", root=tmp_path / "files")
 
@@ -158,8 +167,9 @@ def test_the_error_of_a_download_has_the_reason_without_object_addresses(
 
 
 def test_checksums_are_valid():
-    digests = [file.sha256 for source in datasets._SOURCES.values() for file in source.files]
-    assert len(set(digests)) == 16
+    digests = [file.sha256 for source in datasets.SOURCES.values() for file in source.files]
+    digests += [source.archive.sha256 for source in datasets.SOURCES.values() if source.archive is not None][:1]
+    assert len(set(digests)) == 16 + 24 + 1
     assert all(len(digest) == 64 and int(digest, 16) for digest in digests)
 
 
@@ -230,10 +240,10 @@ def mirrors(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Mirror, Mirror]]:
     """Start two mirrors of a small data set and register it as MNIST."""
     files = {f"{name}.gz": gzip.compress(content) for name, content in contents("mnist").items()}
     first, second = Mirror(dict(files)), Mirror(dict(files))
-    source = datasets._SOURCES["mnist"]
+    source = datasets.SOURCES["mnist"]
     known = tuple(replace(file, sha256=hashlib.sha256(files[f"{file.name}.gz"]).hexdigest()) for file in source.files)
     changed = replace(source, mirrors=(first.url, second.url), files=known)  # type: ignore[arg-type]
-    monkeypatch.setitem(datasets._SOURCES, "mnist", changed)
+    monkeypatch.setitem(datasets.SOURCES, "mnist", changed)
     yield first, second
     first.close()
     second.close()
@@ -353,6 +363,149 @@ def test_the_error_names_a_folder_that_cannot_be_created(tmp_path: Path, mirrors
     (tmp_path / "root").write_text("a file where the folder should be")
     with pytest.raises(datasets.DownloadError, match="root"):
         datasets.load("mnist", root=tmp_path / "root", progress=False)
+
+
+# ---- EMNIST ----
+
+SPLITS = {"byclass": 62, "bymerge": 47, "balanced": 47, "letters": 26, "digits": 10, "mnist": 10}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_emnist_is_upright_and_has_the_names_of_its_classes(tmp_path: Path, split: str):
+    put(tmp_path / "emnist", f"emnist-{split}")
+    train, test = datasets.load(f"emnist-{split}", root=tmp_path, download=False)
+    assert (train.num_classes, len(train), len(test)) == (SPLITS[split], 2 * SPLITS[split], SPLITS[split])
+    assert test.labels.tolist() == list(range(SPLITS[split]))
+    for image, label in test:
+        assert np.array_equal(image[0], glyph(test.classes[label]))
+        assert not np.array_equal(image[0], image[0].T)
+    assert len({image.tobytes() for image, _ in test}) == SPLITS[split]  # one picture per class
+    assert train.images.flags.c_contiguous
+
+
+def test_emnist_classes():
+    classes = {split: "".join(datasets.SOURCES[f"emnist-{split}"].classes) for split in SPLITS}
+    assert classes["byclass"] == "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    assert classes["bymerge"] == classes["balanced"] == "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"
+    assert classes["letters"] == "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    assert classes["digits"] == classes["mnist"] == "0123456789"
+
+
+def test_emnist_without_a_split_raises_with_the_splits():
+    with pytest.raises(ValueError, match=r"one of emnist-byclass, .*emnist-letters.*got 'emnist'"):
+        datasets.load("emnist")
+    with pytest.raises(ValueError, match="did you mean 'emnist-letters'"):
+        datasets.load("emnist_letters")
+
+
+@pytest.mark.parametrize("folder", ["EMNIST/raw", "emnist", "emnist/gzip", "gzip", "."])
+def test_emnist_folders_are_found(tmp_path: Path, folder: str):
+    put(tmp_path / folder, "emnist-digits", compressed=folder != "EMNIST/raw")
+    assert datasets.available("emnist-digits", root=tmp_path)
+    assert not datasets.available("emnist-letters", root=tmp_path)
+
+
+def test_letters_with_a_label_of_zero_raise(tmp_path: Path):
+    folder = put(tmp_path / "emnist", "emnist-letters", compressed=False)
+    (folder / "emnist-letters-test-labels-idx1-ubyte").write_bytes(idx(np.zeros(26, np.uint8)))
+    with pytest.raises(OSError, match=r"emnist-letters-test-labels.*label 0, expected labels from 1"):
+        datasets.load("emnist-letters", root=tmp_path)
+
+
+@pytest.fixture
+def emnist(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
+    """Start a mirror that has an archive of two splits, and single files of `digits`, and register it."""
+    names, content = ("emnist-digits", "emnist-letters"), io.BytesIO()
+    files = {
+        name: {f"{file}.gz": gzip.compress(each) for file, each in emnist_contents(name).items()} for name in names
+    }
+    with zipfile.ZipFile(content, "w") as archive:
+        for each in files.values():
+            for file, data in each.items():
+                archive.writestr(f"gzip/{file}", data)
+        archive.writestr("gzip/emnist-digits-mapping.txt", "0 48")
+    mirror = Mirror({"gzip.zip": content.getvalue(), **files["emnist-digits"]})
+    for name in names:
+        source = datasets.SOURCES[name]
+        assert source.archive is not None
+        known = tuple(
+            replace(file, sha256=hashlib.sha256(files[name][f"{file.name}.gz"]).hexdigest()) for file in source.files
+        )
+        changed = replace(
+            source.archive, mirrors=(f"{mirror.url}gzip.zip",), sha256=hashlib.sha256(content.getvalue()).hexdigest()
+        )
+        source = replace(source, mirrors=(mirror.url,), files=known, archive=changed)  # type: ignore[arg-type]
+        monkeypatch.setitem(datasets.SOURCES, name, source)
+    yield mirror
+    mirror.close()
+
+
+def test_single_files_of_emnist_are_preferred_to_the_archive(isolated: Path, emnist: Mirror):
+    assert len(datasets.load("emnist-digits", progress=False)[0]) == 20
+    assert "gzip.zip" not in emnist.requested
+    assert everything_in(isolated / "emnist") == sorted(f"{name}.gz" for name in _names("emnist-digits"))
+
+
+def test_the_archive_of_emnist_is_downloaded_once(isolated: Path, emnist: Mirror, capsys: pytest.CaptureFixture[str]):
+    for file in _names("emnist-digits"):
+        del emnist.files[f"{file}.gz"]
+    assert datasets.load("emnist-letters", progress=True)[1].classes[25] == "Z"
+    assert "100%" in capsys.readouterr().err
+    letters = sorted(f"{name}.gz" for name in _names("emnist-letters"))
+    assert everything_in(isolated) == [*letters, "gzip.zip"]  # only the files of this split
+    emnist.requested.clear()
+    assert datasets.available("emnist-digits")
+    assert len(datasets.load("emnist-digits", download=False)[0]) == 20
+    assert emnist.requested == []
+
+
+def test_an_archive_of_the_user_is_extracted_to_the_cache(tmp_path: Path, isolated: Path, emnist: Mirror):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/gzip.zip").write_bytes(emnist.files["gzip.zip"])
+    datasets.load("emnist-letters", download=False)
+    assert emnist.requested == []
+    assert len(everything_in(isolated / "emnist")) == 4
+    assert everything_in(tmp_path / "data") == ["gzip.zip"]
+
+
+@pytest.mark.parametrize("content", [b"<html>moved</html>", b""])
+def test_an_archive_with_other_content_is_not_kept(isolated: Path, emnist: Mirror, content: bytes):
+    emnist.files["gzip.zip"] = content
+    with pytest.raises(datasets.DownloadError) as caught:
+        datasets.load("emnist-letters", progress=False)
+    assert "gzip.zip: ValueError: the SHA-256 hash of the content is" in str(caught.value)
+    assert "or the archive gzip.zip" in str(caught.value)
+    assert everything_in(isolated) == []
+
+
+def test_a_damaged_archive_is_replaced_in_the_cache_only(tmp_path: Path, isolated: Path, emnist: Mirror):
+    for folder in (isolated / "emnist", tmp_path / "root"):
+        folder.mkdir(parents=True)
+        (folder / "gzip.zip").write_bytes(emnist.files["gzip.zip"][:1000])
+    assert len(datasets.load("emnist-letters", progress=False)[0]) == 52
+    for file in (isolated / "emnist").iterdir():
+        file.unlink()
+    with pytest.raises(OSError, match=r"root/gzip.zip could not be extracted"):
+        datasets.load("emnist-letters", root=tmp_path / "root", progress=False)
+    assert (tmp_path / "root/gzip.zip").stat().st_size == 1000
+
+
+def test_a_changed_member_of_the_archive_is_refused(tmp_path: Path, emnist: Mirror):
+    with zipfile.ZipFile(tmp_path / "gzip.zip", "w") as archive:
+        for file, content in emnist_contents("emnist-letters", train=3).items():
+            archive.writestr(f"gzip/{file}.gz", gzip.compress(content))
+    with pytest.raises(OSError, match=r"gzip/emnist-letters-train-images.*SHA-256"):
+        datasets.load("emnist-letters", root=tmp_path, download=False)
+
+
+def test_a_network_is_trained_on_emnist_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    put(tmp_path / "emnist", "emnist-letters")
+    train, test = datasets.load("emnist-letters", root=tmp_path)
+    model = mnistcnn.create_model("budget_model3", num_classes=train.num_classes)
+    mnistcnn.train(model, train, epochs=1, batch_size=26, progress=False)
+    result = mnistcnn.test(model, test, progress=False)
+    assert result.confusion.shape == (26, 26)
+    assert [score.name for score in result.per_class] == list("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 # ---- digits ----

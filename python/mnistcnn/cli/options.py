@@ -24,6 +24,12 @@ class Data(str, Enum):
     fashion_mnist = "fashion_mnist"
     kmnist = "kmnist"
     qmnist = "qmnist"
+    emnist_balanced = "emnist-balanced"
+    emnist_byclass = "emnist-byclass"
+    emnist_bymerge = "emnist-bymerge"
+    emnist_letters = "emnist-letters"
+    emnist_digits = "emnist-digits"
+    emnist_mnist = "emnist-mnist"
     digits = "digits"
 
 

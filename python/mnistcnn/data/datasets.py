@@ -7,12 +7,12 @@ import io
 import json
 import os
 import re
+import zipfile
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,23 +22,9 @@ from mnistcnn._internal.checks import did_you_mean, with_hints
 from mnistcnn._internal.json_data import read_json
 from mnistcnn.data.idx import read_idx
 from mnistcnn.data.image_set import ImageSet
+from mnistcnn.data.sources import DIGITS, SOURCES, Archive, DataFile
 
 __all__ = ["DATASETS", "AutoData", "DownloadError", "available", "load", "load_auto"]
-
-_DIGITS = tuple("0123456789")
-_FASHION = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
-_KUZUSHIJI = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")  # お き す つ な は ま や れ を
 
 
 class DownloadError(OSError):
@@ -53,107 +39,7 @@ class AutoData(NamedTuple):
     message: str | None  # reason for the fallback; None for MNIST
 
 
-@dataclass(frozen=True)
-class _File:
-    name: str  # without .gz
-    sha256: str  # of the official .gz
-
-
-_Files: TypeAlias = tuple[_File, _File, _File, _File]
-
-
-@dataclass(frozen=True)
-class _Source:
-    folder: str  # name of the directory that torchvision uses
-    classes: tuple[str, ...]
-    mirrors: tuple[str, ...]  # URLs, each completed with the name of a file and .gz
-    files: _Files  # train images, train labels, test images, test labels
-
-
-def _four(train_images: str, train_labels: str, test_images: str, test_labels: str) -> _Files:
-    return (
-        _File("train-images-idx3-ubyte", train_images),
-        _File("train-labels-idx1-ubyte", train_labels),
-        _File("t10k-images-idx3-ubyte", test_images),
-        _File("t10k-labels-idx1-ubyte", test_labels),
-    )
-
-
-# SHA-256 of the files as first published; TensorFlow Datasets and torchvision use the same.
-_SOURCES = {
-    "mnist": _Source(
-        "MNIST",
-        _DIGITS,
-        (
-            "https://ossci-datasets.s3.amazonaws.com/mnist/",
-            "https://storage.googleapis.com/cvdf-datasets/mnist/",
-            "http://yann.lecun.com/exdb/mnist/",
-        ),
-        _four(
-            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-        ),
-    ),
-    "fashion_mnist": _Source(
-        "FashionMNIST",
-        _FASHION,
-        (
-            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-            "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
-        ),
-        _four(
-            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-        ),
-    ),
-    "kmnist": _Source(
-        "KMNIST",
-        _KUZUSHIJI,
-        (
-            "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
-            "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
-        ),
-        _four(
-            "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
-            "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
-            "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
-            "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
-        ),
-    ),
-    "qmnist": _Source(
-        "QMNIST",
-        _DIGITS,
-        (
-            "https://raw.githubusercontent.com/facebookresearch/qmnist/master/",
-            "https://github.com/facebookresearch/qmnist/raw/master/",
-        ),
-        (
-            _File(
-                "qmnist-train-images-idx3-ubyte",
-                "9e26a7bf1683614e065d7b76460ccd52807165b3f22561fb782bd9f38c52b51d",
-            ),
-            _File(
-                "qmnist-train-labels-idx2-int",
-                "2c05dc77f6b916b38e455e97ab129a42a444f3dbef09b278a366f82904e0dd9f",
-            ),
-            _File(
-                "qmnist-test-images-idx3-ubyte",
-                "43fc22bf7498b8fc98de98369d72f752d0deabc280a43a7bcc364ab19e57b375",
-            ),
-            _File(
-                "qmnist-test-labels-idx2-int",
-                "9fbcbe594c3766fdf4f0b15c5165dc0d1e57ac604e01422608bb72c906030d06",
-            ),
-        ),
-    ),
-}
-
-DATASETS: tuple[str, ...] = (*_SOURCES, "digits")  # names that `load` accepts
+DATASETS: tuple[str, ...] = (*SOURCES, "digits")  # names that `load` accepts
 
 
 def _keyword_hint(unknown: dict[str, Any], known: Sequence[str]) -> str:
@@ -183,15 +69,21 @@ def load(
 
     The files are searched in this order: `root`, the directory in the environment variable MNISTCNN_DATA, the user's
     cache (another directory if MNISTCNN_CACHE is set), and ./data. In each, the files may be in the subdirectory
-    `<name>`, in torchvision's subdirectory (`MNIST/raw`, `FashionMNIST/raw`, ...), or in the directory itself. IDX
-    files may be plain or compressed with gzip. Missing files are downloaded to `root` or the cache and verified by
-    their SHA-256. Damaged files in the cache are downloaded again.
+    `<name>` (`emnist` for all splits of EMNIST), in torchvision's subdirectory (`MNIST/raw`, `FashionMNIST/raw`, ...),
+    or in the directory itself. IDX files may be plain or compressed with gzip. Missing files are downloaded to `root`
+    or the cache and verified by their SHA-256. Damaged files in the cache are downloaded again.
+
+    The images of EMNIST are returned upright (the published ones are transposed), with labels from 0 (those of
+    `letters` are published from 1). If no mirror has the files of a split, NIST's archive `gzip.zip` of all splits
+    (562 MB) is downloaded and kept, so that another split needs no download. An archive that is there already is used.
 
     Parameters
     ----------
     name
-        ``"mnist"``, ``"fashion_mnist"``, ``"kmnist"``, ``"qmnist"`` (60,000 test images), or ``"digits"``: 60,000
-        training and 10,000 test images of synthetic digits that resemble handwriting, generated on this machine.
+        ``"mnist"``, ``"fashion_mnist"``, ``"kmnist"``, ``"qmnist"`` (60,000 test images), a split of EMNIST
+        (``"emnist-balanced"``, ``"emnist-byclass"``, ``"emnist-bymerge"``, ``"emnist-letters"``, ``"emnist-digits"``,
+        ``"emnist-mnist"``), or ``"digits"``: 60,000 training and 10,000 test images of synthetic digits that resemble
+        handwriting, generated on this machine.
     root
         Directory to search first, and to download to instead of the cache. Default: none.
     download
@@ -231,8 +123,15 @@ def load(
             return _read(name, found)
         except OSError:
             # Only the cache is repaired by another download: other directories belong to the user.
-            if not (download and found == _cache_folder() / name):
+            if not (download and found == _cache_folder() / _own_folder(name)):
                 raise
+    archive = _find_archive(name, root)
+    if archive is not None:
+        try:
+            return _read(name, _extract(name, archive, _download_folder(name, root)))
+        except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+            if not (download and archive.parent == _cache_folder() / _own_folder(name)):
+                raise OSError(f"{archive} could not be extracted: {_reason(error)}") from None
     if not download:
         raise DownloadError(f"{name} was not found on this machine, and download=False.\n{_advice(name, root)}")
     return _read(name, _download(name, root, progress))
@@ -260,7 +159,7 @@ def available(name: str, *, root: str | os.PathLike[str] | None = None) -> bool:
     True
     """
     _check_name(name)
-    return name == "digits" or _find(name, root) is not None
+    return name == "digits" or _find(name, root) is not None or _find_archive(name, root) is not None
 
 
 def load_auto(*, root: str | os.PathLike[str] | None = None, download: bool = True, progress: bool = True) -> AutoData:
@@ -300,15 +199,35 @@ def _search_folders(root: str | os.PathLike[str] | None) -> list[Path]:
 
 def _find(name: str, root: str | os.PathLike[str] | None) -> Path | None:
     """Return the first directory that contains all four files of a data set, or None."""
-    source = _SOURCES[name]
-    for place in _search_folders(root):
-        for folder in (place / name, place / source.folder / "raw", place):
-            if all(_local(folder, file) for file in source.files) and _matches(name, folder):
-                return folder
+    for folder in _folders(name, root):
+        if all(_local(folder, file) for file in SOURCES[name].files) and _matches(name, folder):
+            return folder
     return None
 
 
-def _local(folder: Path, file: _File) -> Path | None:
+def _find_archive(name: str, root: str | os.PathLike[str] | None) -> Path | None:
+    """Return the path of the archive of a data set, or None if there is none."""
+    archive = SOURCES[name].archive
+    if archive is None:
+        return None
+    paths = (folder / archive.name for folder in _folders(name, root))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _folders(name: str, root: str | os.PathLike[str] | None) -> list[Path]:
+    """Return the directories that may contain the files of a data set, in search order."""
+    source, found = SOURCES[name], []
+    for place in _search_folders(root):
+        folders = [place / _own_folder(name), place / source.folder / "raw", place]
+        found += folders if source.archive is None else [*folders, *(folder / "gzip" for folder in folders)]
+    return found
+
+
+def _own_folder(name: str) -> str:
+    return SOURCES[name].own_folder or name
+
+
+def _local(folder: Path, file: DataFile) -> Path | None:
     for path in (folder / f"{file.name}.gz", folder / file.name):
         if path.is_file():
             return path
@@ -321,24 +240,27 @@ def _matches(name: str, folder: Path) -> bool:
     MNIST, Fashion-MNIST and KMNIST use the same file names. The name of the directory decides, then the checksum of the
     test labels. Unknown files are assumed to be MNIST.
     """
-    if name == "qmnist":
+    if name == "qmnist" or name.startswith("emnist-"):
         return True
     parts = [re.sub(r"[^a-z]", "", part.lower()) for part in folder.absolute().parts]
     folder_name = parts[-2] if parts[-1] == "raw" and len(parts) > 1 else parts[-1]
     owners = [
-        other for other, source in _SOURCES.items() if folder_name in (source.folder.lower(), other.replace("_", ""))
+        other for other, source in SOURCES.items() if folder_name in (source.folder.lower(), other.replace("_", ""))
     ]
     if owners:
         return name in owners
-    labels = _local(folder, _SOURCES[name].files[3])  # the smallest file, a few kB
+    labels = _local(folder, SOURCES[name].files[3])  # the smallest file, a few kB
     digest = hashlib.sha256(labels.read_bytes()).hexdigest() if labels else ""
-    for other, source in _SOURCES.items():
+    for other, source in SOURCES.items():
         if source.files[3].sha256 == digest:
             return other == name
     return name == "mnist"
 
 
 def _check_name(name: str) -> None:
+    if name == "emnist":
+        splits = ", ".join(each for each in DATASETS if each.startswith("emnist-"))
+        raise ValueError(f"name must include the split of EMNIST: one of {splits}; got 'emnist'")
     if name not in DATASETS:
         guess = did_you_mean(str(name).lower().replace("-", "_"), DATASETS)
         raise ValueError(f"name must be one of {', '.join(DATASETS)}, got {name!r}{guess}")
@@ -348,11 +270,11 @@ def _check_name(name: str) -> None:
 
 
 def _read(name: str, folder: Path) -> tuple[ImageSet, ImageSet]:
-    images, labels, test_images, test_labels = _SOURCES[name].files
+    images, labels, test_images, test_labels = SOURCES[name].files
     return _read_pair(name, folder, images, labels), _read_pair(name, folder, test_images, test_labels)
 
 
-def _read_pair(name: str, folder: Path, image_file: _File, label_file: _File) -> ImageSet:
+def _read_pair(name: str, folder: Path, image_file: DataFile, label_file: DataFile) -> ImageSet:
     image_path, label_path = (_local(folder, file) or folder / f"{file.name}.gz" for file in (image_file, label_file))
     images, labels = read_idx(image_path), read_idx(label_path)
     if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
@@ -361,11 +283,29 @@ def _read_pair(name: str, folder: Path, image_file: _File, label_file: _File) ->
         labels = labels[:, 0]  # QMNIST: the class, then the writer and other metadata
     if labels.ndim != 1:
         raise OSError(f"{label_path}: labels of shape {list(labels.shape)}, expected [N]")
+    source = SOURCES[name]
+    if source.transposed:
+        images = _transposed(images)
+    if source.first_label:
+        if len(labels) and labels.min() < source.first_label:
+            raise OSError(f"{label_path}: label {labels.min()}, expected labels from {source.first_label}")
+        labels = labels.astype(np.int64) - source.first_label
     try:
-        return ImageSet.from_arrays(images, labels, _SOURCES[name].classes, name)
+        return ImageSet.from_arrays(images, labels, SOURCES[name].classes, name)
     except ValueError as error:
         raise OSError(f"{image_path} and {label_path.name}: {error}") from None
 
+
+def _transposed(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Exchange rows and columns of square images, u8 [N, H, H], in place if possible: `byclass` has 550 MB."""
+    images = images if images.flags.writeable else images.copy()
+    for start in range(0, len(images), _CHUNK):
+        part = images[start : start + _CHUNK]
+        part[...] = part.transpose(0, 2, 1).copy()
+    return images
+
+
+_CHUNK = 4096  # images that are transposed at a time
 
 # ---- download ----
 
@@ -377,37 +317,101 @@ def _download(name: str, root: str | os.PathLike[str] | None, progress: bool) ->
 
     Each file is verified before it is renamed to its final name.
     """
-    folder = (Path(root).expanduser() if root else _cache_folder()) / name
-    mirrors = list(_SOURCES[name].mirrors)
-    for file in _SOURCES[name].files:
-        failures: list[str] = []
+    folder, archive = _download_folder(name, root), SOURCES[name].archive
+    failures: list[str] = []
+    if _download_files(name, folder, progress, failures):
+        return folder
+    for url in archive.mirrors if archive else ():
+        assert archive is not None
+        try:
+            _fetch_archive(url, archive, folder, progress)
+            return _extract(name, folder / archive.name, folder)
+        except Exception as error:  # another mirror may work, whatever the error
+            failures.append(f"  {url}: {_reason(error)}")
+    tried = "\n".join(failures)
+    raise DownloadError(f"{name} could not be downloaded. Tried:\n{tried}\n{_advice(name, root)}")
+
+
+def _download_folder(name: str, root: str | os.PathLike[str] | None) -> Path:
+    return (Path(root).expanduser() if root else _cache_folder()) / _own_folder(name)
+
+
+def _download_files(name: str, folder: Path, progress: bool, failures: list[str]) -> bool:
+    """Download missing or damaged files from mirrors. Return False if no mirror has a file, and add the reasons."""
+    mirrors = list(SOURCES[name].mirrors)
+    for file in SOURCES[name].files:
+        tried: list[str] = []
         for mirror in list(mirrors):
             try:
                 _fetch(f"{mirror}{file.name}.gz", file, folder, progress)
                 break
             except Exception as error:  # another mirror may work, whatever the error
-                failures.append(f"  {mirror}{file.name}.gz: {_reason(error)}")
+                tried.append(f"  {mirror}{file.name}.gz: {_reason(error)}")
                 mirrors.remove(mirror)
                 mirrors.append(mirror)  # try it last for the remaining files
         else:
-            tried = "\n".join(failures)
-            raise DownloadError(f"{name} could not be downloaded. Tried:\n{tried}\n{_advice(name, root)}")
-    return folder
+            failures += tried
+            return False
+    return True
 
 
-def _fetch(url: str, file: _File, folder: Path, progress: bool) -> None:
-    import pooch
-
+def _fetch(url: str, file: DataFile, folder: Path, progress: bool) -> None:
     path = folder / f"{file.name}.gz"
     if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    content = io.BytesIO()  # at most 10 MB; a killed download leaves no file behind
-    pooch.HTTPDownloader(progressbar=progress, timeout=10)(url, content, None)
-    digest = hashlib.sha256(content.getbuffer()).hexdigest()
-    if digest != file.sha256:
-        raise ValueError(f"the SHA-256 hash of the content is {digest}, expected {file.sha256}")
+    content = io.BytesIO()  # at most 174 MB (EMNIST), 10 MB otherwise; a killed download leaves no file behind
+    _request(url, content, progress)
+    _check_digest(hashlib.sha256(content.getbuffer()).hexdigest(), file.sha256)
     write_whole(path, content.getvalue())
+
+
+def _fetch_archive(url: str, archive: Archive, folder: Path, progress: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / archive.name) as stream:
+        hashed = _HashedStream(stream)
+        _request(url, hashed, progress)
+        _check_digest(hashed.digest.hexdigest(), archive.sha256)
+
+
+class _HashedStream:
+    """Output stream that computes the SHA-256 of the content."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self.digest, self.flush = stream, hashlib.sha256(), stream.flush
+
+    def write(self, content: bytes) -> int:
+        self.digest.update(content)
+        return self._stream.write(content)
+
+
+def _request(url: str, stream: Any, progress: bool) -> None:
+    import pooch
+
+    pooch.HTTPDownloader(progressbar=progress, timeout=10, chunk_size=1 << 16)(url, stream, None)
+
+
+def _check_digest(digest: str, expected: str) -> None:
+    if digest != expected:
+        raise ValueError(f"the SHA-256 hash of the content is {digest}, expected {expected}")
+
+
+def _extract(name: str, archive: Path, folder: Path) -> Path:
+    """Extract the four files of a data set from an archive to a directory, verify them, and return the directory."""
+    with zipfile.ZipFile(archive) as opened:
+        members = {Path(member).name: member for member in opened.namelist()}
+        for file in SOURCES[name].files:
+            member = members.get(f"{file.name}.gz")
+            if member is None:
+                raise ValueError(f"{archive} does not contain {file.name}.gz")
+            content = opened.read(member)
+            try:
+                _check_digest(hashlib.sha256(content).hexdigest(), file.sha256)
+            except ValueError as error:
+                raise ValueError(f"{member}: {error}") from None
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / f"{file.name}.gz", content)
+    return folder
 
 
 def _reason(error: BaseException) -> str:
@@ -421,11 +425,14 @@ def _reason(error: BaseException) -> str:
 
 
 def _advice(name: str, root: str | os.PathLike[str] | None) -> str:
-    files = ", ".join(f"{file.name}.gz" for file in _SOURCES[name].files)
+    files = ", ".join(f"{file.name}.gz" for file in SOURCES[name].files)
+    source = SOURCES[name]
+    archive = "" if source.archive is None else f", or the archive {source.archive.name}"
     searched = ", ".join(str(place) for place in _search_folders(root))
     return (
         f"Searched: {searched}.\n"
-        f"To install it manually, put {files} (or the decompressed files) into {_cache_folder() / name}, "
+        f"To install it manually, put {files} (or the decompressed files{archive}) into "
+        f"{_cache_folder() / _own_folder(name)}, "
         f"or set the environment variable MNISTCNN_DATA to their directory. "
         f'load("digits") needs no download.'
     )
@@ -447,8 +454,8 @@ def _load_digits(seed: int) -> tuple[ImageSet, ImageSet]:
             _write_digits(seed, arrays)
     train_images, train_labels, test_images, test_labels = arrays
     return (
-        ImageSet.from_arrays(train_images, train_labels, _DIGITS, "digits"),
-        ImageSet.from_arrays(test_images, test_labels, _DIGITS, "digits"),
+        ImageSet.from_arrays(train_images, train_labels, DIGITS, "digits"),
+        ImageSet.from_arrays(test_images, test_labels, DIGITS, "digits"),
     )
 
 
