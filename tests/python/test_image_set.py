@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -375,3 +376,78 @@ def test_statistics_of_mnist(mnist: tuple[ImageSet, ImageSet]):
     assert (round(mean, 4), round(deviation, 4)) == (0.1307, 0.3081)
     assert train.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert train.class_counts().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+
+
+# ---- from_npz ----
+
+
+def medmnist(path: Path, channels: tuple[int, ...] = (), **changes: Any) -> Path:
+    """Write a small file in the layout of MedMNIST: the test set has fewer classes than the training set."""
+    generator, arrays = np.random.default_rng(0), {}
+    for split, count in (("train", 9), ("val", 4), ("test", 3)):
+        arrays[f"{split}_images"] = generator.integers(0, 256, (count, 28, 28, *channels), dtype=np.uint8)
+        arrays[f"{split}_labels"] = (np.arange(count, dtype=np.uint8) % 5)[:, None]
+    np.savez(path, **{**arrays, **changes})
+    return path
+
+
+def test_npz_file_of_grey_images(tmp_path: Path):
+    path = medmnist(tmp_path / "pneumoniamnist.npz")
+    sets = [ImageSet.from_npz(path, split) for split in ("train", "val", "test")]
+    assert [repr(each) for each in sets] == [
+        f"ImageSet 'pneumoniamnist': {count} images 1x28x28, 5 classes (0 … 4)" for count in (9, 4, 3)
+    ]
+    with np.load(path) as file:
+        assert np.array_equal(sets[0].images[:, 0], file["train_images"])
+        assert sets[2].labels.tolist() == file["test_labels"][:, 0].tolist() == [0, 1, 2]
+
+
+def test_npz_file_of_colour_images(tmp_path: Path):
+    path = medmnist(tmp_path / "pathmnist.npz", (3,))
+    data = ImageSet.from_npz(str(path), "val", classes=["a", "b", "c", "d", "e"], name="path")
+    assert (data.shape, data.classes, data.name) == ((3, 28, 28), ("a", "b", "c", "d", "e"), "path")
+    with np.load(path) as file:
+        assert np.array_equal(data.images.transpose(0, 2, 3, 1), file["val_images"])
+    one_channel = medmnist(tmp_path / "grey.npz", (1,))
+    assert ImageSet.from_npz(one_channel).shape == (1, 28, 28)
+    flat = medmnist(tmp_path / "flat.npz", train_labels=np.arange(9))
+    assert ImageSet.from_npz(flat).labels.tolist() == list(range(9))
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "text"),
+    [
+        ({"train_labels": np.zeros((9, 14), np.uint8)}, ValueError, r"train_labels has 14 labels per image"),
+        ({"train_labels": np.zeros((9, 1))}, TypeError, r"labels must be integers, got float64"),
+        ({"train_labels": np.zeros((8, 1), int)}, ValueError, "9 images but 8 labels"),
+        ({"train_labels": np.full((9, 1), -1)}, ValueError, "label -1 at index 0 is out of range"),
+        ({"train_images": np.full((9, 28, 28), np.nan)}, ValueError, "images contain NaN"),
+        ({"train_images": np.zeros((9, 28, 28), np.int32)}, TypeError, "must be uint8 or floats in"),
+        ({"train_images": np.zeros((9, 28, 28, 28), np.uint8)}, ValueError, r"\[9, 28, 28, 28\].*volumes are not"),
+        ({"train_images": np.zeros((9, 28), np.uint8)}, ValueError, r"\[9, 28\], expected \[N, H, W\] or"),
+        ({"train_images": np.array([{}] * 9, object)}, OSError, "not an .npz file of arrays: Object arrays"),
+    ],
+)
+def test_npz_file_with_other_content_raises(tmp_path: Path, changes: Any, kind: type[Exception], text: str):
+    path = medmnist(tmp_path / "mnist.npz", **changes)
+    with pytest.raises(kind, match=rf"mnist.npz.*{text}"):
+        ImageSet.from_npz(path)
+
+
+def test_npz_file_without_the_split_raises(tmp_path: Path):
+    path = medmnist(tmp_path / "mnist.npz")
+    with pytest.raises(ValueError, match=r"no array 'validation_images'; its arrays are .*, val_images, val_labels"):
+        ImageSet.from_npz(path, "validation")
+
+
+def test_damaged_npz_files_raise(tmp_path: Path):
+    whole = medmnist(tmp_path / "whole.npz").read_bytes()
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    for content in (b"", b"text", whole[:-100], whole[:2000] + b"\0" * 100 + whole[2100:]):
+        (tmp_path / "damaged.npz").write_bytes(content)
+        with pytest.raises(OSError, match=r"damaged.npz is damaged"):
+            ImageSet.from_npz(tmp_path / "damaged.npz")
+    with pytest.raises(OSError, match="it contains one array"):
+        ImageSet.from_npz(tmp_path / "array.npy")
+    with pytest.raises(FileNotFoundError, match=r"none.npz does not exist"):
+        ImageSet.from_npz(tmp_path / "none.npz")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -21,8 +23,9 @@ _TO_CHW = "transpose it first: images.transpose(0, 3, 1, 2) for arrays, images.p
 class ImageSet:
     """Immutable set of uint8 images and their labels.
 
-    Create one with `ImageSet.from_arrays` or `ImageSet.from_torch`, or load a data set with `mnistcnn.load`. The
-    constructor does not convert other types and shapes. The images are a read-only view, the labels a read-only copy.
+    Create one with `ImageSet.from_arrays`, `ImageSet.from_torch` or `ImageSet.from_npz`, or load a data set with
+    `mnistcnn.load`. The constructor does not convert other types and shapes. The images are a read-only view, the
+    labels a read-only copy.
 
     Parameters
     ----------
@@ -161,6 +164,62 @@ class ImageSet:
         if not images:
             raise ValueError("the data set is empty")
         return cls.from_arrays(np.stack(images), np.array(labels), classes=classes, name=title)
+
+    @classmethod
+    def from_npz(
+        cls,
+        path: str | os.PathLike[str],
+        split: str = "train",
+        *,
+        classes: int | Sequence[str] | None = None,
+        name: str | None = None,
+    ) -> ImageSet:
+        """Read one split of an ``.npz`` file in the layout of MedMNIST.
+
+        The file has an array of images and one of labels per split: ``train_images`` and ``train_labels``,
+        ``val_images`` and ``val_labels``, ``test_images`` and ``test_labels``. Objects are not unpickled.
+
+        Parameters
+        ----------
+        path
+            File such as ``pathmnist.npz``. Images are [N, H, W], or [N, H, W, C] with one or three channels: uint8, or
+            floats in [0, 1]. Labels are integers of shape [N, 1] or [N].
+        split
+            First part of the names of the arrays: ``"train"``, ``"val"`` or ``"test"`` in MedMNIST.
+        classes
+            Number of classes or sequence of class names. Default: the largest label of all splits in the file + 1, so
+            that all splits have the same classes.
+        name
+            Name of the set in tables and plots. Default: the name of the file without suffix.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the file does not exist.
+        OSError
+            If the file is damaged, or not an ``.npz`` file of arrays.
+        ValueError
+            If the file has no such split, or a shape, a value or a label is out of range. Data with several labels per
+            image and volumes are not supported.
+        TypeError
+            If the images or labels have an unsupported dtype.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> images, labels = np.zeros((4, 28, 28, 3), np.uint8), np.array([[0], [1], [2], [0]], np.uint8)
+        >>> np.savez("small.npz", train_images=images, train_labels=labels)
+        >>> ImageSet.from_npz("small.npz", "train", classes=["cat", "dog", "owl"])
+        ImageSet 'small': 4 images 3x28x28, 3 classes (cat … owl)
+        """
+        path = Path(path)
+        images, labels, largest = _npz_arrays(path, split)
+        if classes is None and largest is not None:
+            classes = largest + 1
+        try:
+            return cls.from_arrays(images, labels, classes, path.stem if name is None else name)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{path}, split {split!r}: {error}") from None
 
     # ---- properties ----
 
@@ -405,6 +464,53 @@ def _class_names(classes: int | Sequence[str] | None, labels: npt.NDArray[np.int
     if isinstance(classes, (int, np.integer)):
         return tuple(str(index) for index in range(int(classes)))
     return tuple(str(name) for name in classes)
+
+
+# ---- npz files ----
+
+
+def _npz_arrays(path: Path, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int | None]:
+    """Return images [N, C, H, W] or [N, H, W] and labels [N] of a split, and the largest label of all splits."""
+    names = [f"{split}_images", f"{split}_labels"]
+    try:
+        with path.open("rb") as stream:  # opened here, because np.load does not close a damaged file
+            file = np.load(stream, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise TypeError("it contains one array")
+            found = file.files
+            arrays = {each: file[each] for each in found if each == names[0] or each.endswith("_labels")}
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist") from None
+    except OSError:
+        raise
+    except Exception as error:  # NumPy raises errors of many kinds for damaged files
+        raise OSError(f"{path} is damaged or not an .npz file of arrays: {error}") from None
+    if missing := [name for name in names if name not in found]:
+        raise ValueError(f"{path} has no array {missing[0]!r}; its arrays are {', '.join(sorted(found))}")
+    images = arrays.pop(names[0])
+    numbers = {each: _npz_labels(array, f"{path}: {each}") for each, array in arrays.items()}
+    counted = [int(each.max()) for each in numbers.values() if len(each) and each.dtype.kind in "iu"]
+    return _npz_images(images, f"{path}: {names[0]}"), numbers[names[1]], max(counted, default=None)
+
+
+def _npz_labels(labels: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        raise ValueError(
+            f"{what} has {labels.shape[1]} labels per image (shape {list(labels.shape)}); data with several labels is "
+            "not supported, labels must have shape [N, 1] or [N]"
+        )
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def _npz_images(images: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
+    if images.ndim == 3:
+        return images
+    if images.ndim != 4 or images.shape[3] not in (1, 3):
+        raise ValueError(
+            f"{what} has shape {list(images.shape)}, expected [N, H, W] or [N, H, W, C] with 1 or 3 channels; volumes "
+            "are not supported"
+        )
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
 
 # ---- indices ----
