@@ -249,6 +249,25 @@ def test_trials_are_added_to_the_experiment_log(run: Any, tmp_path: Path) -> Non
     assert "budget_model3" in run("experiments").stdout
 
 
+def test_shards_of_trials_are_merged(run: Any, tmp_path: Path) -> None:
+    arguments = ("--data", "digits", "--images", "600", "--epochs", "1", "--seeds", "5", "--lr", "0.05")
+    whole = json.loads(run("trials", "budget_model3", *arguments, "--json").stdout)["trials"]
+    for shard in ("1/3", "3/3"):
+        done = run("trials", "budget_model3", *arguments, "--shard", shard)
+        assert done.returncode == 0, done.stderr
+        assert f"trials added to runs/budget_model3-shard-{shard[0]}-of-3.jsonl" in done.stderr
+    shown = run("experiments", "runs/*.jsonl").stdout
+    assert shown.startswith("1 experiment in 2 logs\n")
+    assert "experiment 0, budget_model3: 2 of 5 seeds missing: 1, 4\n" in shown
+    run("trials", "budget_model3", *arguments, "--shard", "2/3")
+    (row,) = json.loads(run("experiments", "runs/*.jsonl", "--json").stdout)
+    assert (row["trials"], row["missing"]) == (5, [])
+    assert row["mean"] == pytest.approx(sum(trial["accuracy"] for trial in whole) / 5)
+    twice = run("experiments", "runs/*.jsonl", "experiments.jsonl")
+    assert twice.returncode == 1
+    assert "both contain seed 0 of the same experiment" in twice.stderr
+
+
 def test_emnist_letters_are_trained_and_tested_with_their_names(run: Any, tmp_path: Path) -> None:
     folder = tmp_path / "data" / "emnist"
     folder.mkdir(parents=True)
@@ -610,6 +629,10 @@ def test_version_option(run: Any) -> None:
         (("train", "--save", "x", "--save-best", "./x", "--validation", "0.1"), "'--save-best': it must differ"),
         (("train", "--lr", "-1"), "--lr must be a finite number of at least 0, got -1.0"),
         (("lr-find", "--start", "1", "--end", "0.1", "--data", "digits"), "--start must be below end, got --start 1"),
+        (("trials", "--shard", "3"), "'--shard': it must be K/N with K from 1 to N, such as 3/10, got '3'"),
+        (("trials", "--shard", "0/3"), "'--shard': it must be K/N with K from 1 to N, such as 3/10, got '0/3'"),
+        (("trials", "--shard", "4/3"), "'--shard': it must be K/N with K from 1 to N, such as 3/10, got '4/3'"),
+        (("trials", "--seeds", "2", "--shard", "3/4"), "'--shard': shard 3/4 has no seeds: --seeds is 2"),
         (("trials", "--log", "no/log.jsonl"), "'--log': the directory"),
         (("sweep", "--vary", "lerning_rate=1,2"), "'--vary': lerning_rate=1,2: a Recipe has no field"),
         (("sweep", "--vary", "epochs=5..1"), "'--vary': epochs=5..1: a range must be FIELD=LOW..HIGH"),

@@ -84,6 +84,55 @@ def test_repeated_seed_replaces_the_earlier_trial(log: Path):
     assert sorted(table[0].accuracies) == [0.5, 0.993, 0.9938]
 
 
+@pytest.fixture
+def shards(tmp_path: Path) -> list[Path]:
+    """Return the logs of two shards of six seeds; seed 4 is missing."""
+    paths = [tmp_path / "shard-1.jsonl", tmp_path / "shard-2.jsonl"]
+    for seed in (0, 1, 2, 3, 5):
+        append(paths[seed % 2], made_setting(), made_trial(seed, 0.99 + seed / 1000), range(6))
+    return paths
+
+
+def test_logs_of_shards_are_merged(shards: list[Path], tmp_path: Path):
+    for given in (shards, [str(path) for path in shards], str(tmp_path / "*.jsonl"), [tmp_path / "shard-*", shards[0]]):
+        table = mnistcnn.experiments(given)
+        assert sorted(table[0].seeds) == [0, 1, 2, 3, 5]
+        assert table[0].unfinished == (4,)
+        assert table.to_dicts()[0]["missing"] == [4]
+        assert repr(table).splitlines()[0] == "1 experiment in 2 logs"
+        assert repr(table).splitlines()[-1] == "experiment 0, session7_net: 1 of 6 seeds missing: 4"
+        assert "1 of 6 seeds missing: 4</div>" in table._repr_html_()
+    alone = mnistcnn.experiments(shards[1])
+    assert (alone[0].unfinished, alone[0].seeds) == ((0, 2, 4), (1, 3, 5))
+
+
+def test_seeds_that_are_no_range_are_logged(tmp_path: Path):
+    append(tmp_path / "log.jsonl", made_setting(), made_trial(7, 0.99), [7, 3, 2**63])
+    assert mnistcnn.experiments(tmp_path / "log.jsonl")[0].unfinished == (3, 2**63)
+
+
+def test_many_missing_seeds_are_counted(tmp_path: Path):
+    append(tmp_path / "log.jsonl", made_setting(), made_trial(0, 0.99), range(100))
+    last = repr(mnistcnn.experiments(tmp_path / "log.jsonl")).splitlines()[-1]
+    assert last.startswith("experiment 0, session7_net: 99 of 100 seeds missing: 1, 2, 3, ")
+    assert last.endswith(", 20 and 79 more")
+
+
+def test_a_seed_in_two_logs_raises(shards: list[Path]):
+    append(shards[1], made_setting("other"), made_trial(2, 0.5))  # another experiment
+    mnistcnn.experiments(shards)
+    append(shards[1], made_setting(), made_trial(2, 0.5), range(6))
+    with pytest.raises(ValueError, match=r"shard-1.jsonl and .*shard-2.jsonl both contain seed 2 of the same experim"):
+        mnistcnn.experiments(shards)
+
+
+def test_a_pattern_without_logs_raises(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=r"no experiment log matches .*none\*.jsonl"):
+        mnistcnn.experiments(tmp_path / "none*.jsonl")
+    with pytest.raises(ValueError, match="at least one experiment log, got none"):
+        mnistcnn.experiments([])
+
+
 def test_different_data_or_recipe_is_a_different_experiment(log: Path):
     append(log, made_setting(recipe={**made_setting().recipe, "epochs": 3}), made_trial(0, 0.99))
     append(log, made_setting(train_set=dataclasses.replace(made_setting().train_set, digest="c")), made_trial(0, 0.99))
@@ -175,7 +224,7 @@ def test_concurrent_writers_do_not_interleave(tmp_path: Path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = read(path)
-    assert sorted(trial.seed for _, trial in found) == sorted(
+    assert sorted(logged.trial.seed for logged in found) == sorted(
         k * 100 + number for k in range(3) for number in range(40)
     )
 

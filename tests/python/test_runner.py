@@ -188,7 +188,7 @@ def test_ctrl_c_returns_complete_trials(tmp_path: Path):
     assert complete >= 3
     assert complete + unfinished == 3000
     assert f"interrupted: {complete} of 3000 trials are complete" in errors
-    assert f"({complete} of 3000 seeds, last epoch; {unfinished} interrupted)" in output
+    assert f"({complete} of 3000 seeds, last epoch; {unfinished} unfinished)" in output
     assert log.read_bytes().count(b"\n") == complete
 
 
@@ -196,7 +196,7 @@ def test_full_disk_warns_and_keeps_the_trials(sets: Any, tmp_path: Path, monkeyp
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mnistcnn.study.runner.append", full)
+    monkeypatch.setattr("mnistcnn.study.execution.append", full)
     with pytest.warns(UserWarning, match="trial of seed 0 .*No space left"):
         assert run(sets, seeds=1, log=tmp_path / "log.jsonl").seeds == (0,)
 
@@ -231,6 +231,10 @@ def test_full_disk_warns_and_keeps_the_trials(sets: Any, tmp_path: Path, monkeyp
         ({"test_set": None}, TypeError, "test_set must be an mnistcnn.ImageSet, got NoneType"),
         ({"executor": 2}, TypeError, "executor must be a concurrent.futures.Executor, .*got 2"),
         ({"log": "nowhere/log.jsonl"}, FileNotFoundError, "directory nowhere of the experiment log does not exist"),
+        ({"shard": (0, 3)}, ValueError, r"shard must be a pair of integers \(k, n\) with k from 1 to n.*got \(0, 3\)"),
+        ({"shard": (4, 3)}, ValueError, r"shard must be a pair .*got \(4, 3\)"),
+        ({"shard": "3/10"}, ValueError, r"shard must be a pair .*such as \(3, 10\).*got '3/10'"),
+        ({"seeds": 2, "shard": (3, 4)}, ValueError, "shard 3 of 4 has no seeds: there are only 2 seeds"),
         ({"validation": "some"}, (TypeError, ValueError), "validation"),
         ({"validation": 1.5}, ValueError, "validation.*1.5"),
     ],
@@ -277,6 +281,28 @@ def test_log_is_written_only_if_its_path_is_given(sets: Any, tmp_path: Path, mon
     assert record["trial"]["made_with"]["versions"]["mnistcnn"] == mnistcnn.__version__
     assert record["trial"]["made_with"]["machine"]["cores"] >= 1
     assert [epoch["epoch"] for epoch in record["trial"]["history"]["epochs"]] == [1, 2]
+
+
+# ---- shards
+
+
+def test_shards_give_the_same_trials_as_one_run(sets: Any, tmp_path: Path):
+    whole = run(sets, seeds=8)
+    logs = [tmp_path / f"{k}.jsonl" for k in (1, 2)]
+    parts = [run(sets, seeds=8, shard=(k, 2), log=log) for k, log in zip((1, 2), logs, strict=True)]
+    assert [part.seeds for part in parts] == [(0, 2, 4, 6), (1, 3, 5, 7)]
+    (merged,) = mnistcnn.experiments(logs)
+    accuracies = dict(zip(merged.seeds, merged.accuracies, strict=True))
+    assert accuracies == dict(zip(whole.seeds, whole.accuracies, strict=True))
+    assert merged.unfinished == ()
+    (half,) = mnistcnn.experiments(logs[1])
+    assert half.unfinished == (0, 2, 4, 6)
+
+
+def test_shards_keep_their_seeds_if_seeds_are_appended(sets: Any):
+    assert run(sets, seeds=3, shard=(2, 3)).seeds == (1,)
+    assert run(sets, seeds=5, shard=(2, 3)).seeds == (1, 4)
+    assert run(sets, seeds=[9, 3, 7], shard=(3, 3)).seeds == (7,)
 
 
 # ---- executors

@@ -88,7 +88,7 @@ def test_interval_is_clipped_to_0_and_1():
 
 def test_headline_counts_interrupted_trials():
     trials = made_trials(unfinished=(3, 4))
-    assert trials.headline().startswith("99.36 ± 0.05 % (3 of 5 seeds, last epoch; 2 interrupted)")
+    assert trials.headline().startswith("99.36 ± 0.05 % (3 of 5 seeds, last epoch; 2 unfinished)")
 
 
 def test_headline_of_a_cross_validation():

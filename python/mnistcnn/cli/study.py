@@ -44,7 +44,6 @@ from mnistcnn.cli.recipes import (
 if TYPE_CHECKING:
     from mnistcnn.training.recipes import Recipe
 
-LogOption = Annotated[Path, typer.Option(help="Experiment log, to which the trials are appended.")]
 _LOG = Path("experiments.jsonl")
 _SPACE = re.compile(r"^space\['[^']*'\]: ")  # names the argument of `mnistcnn.sweep`
 
@@ -67,7 +66,20 @@ def trials(
         float | None, typer.Option(min=0, max=100, help="Accuracy in %; count the trials that reach it.")
     ] = None,
     engine: EngineOption = "auto",
-    log: LogOption = _LOG,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Run the K-th of N shards of the seeds, to divide a study between machines, for example 3/10.",
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"Experiment log, to which the trials are appended. Default: {_LOG}, or with --shard "
+            "runs/MODEL-shard-K-of-N.jsonl."
+        ),
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Write a plot of the accuracies to this file (PNG, SVG, PDF).")
     ] = None,
@@ -75,11 +87,13 @@ def trials(
 ) -> None:
     """Train a network with several seeds in parallel. Prints the mean and spread of the test accuracy.
 
-    Each trial is added to the experiment log. Ctrl-C keeps the complete trials.
+    Each trial is added to the experiment log. Ctrl-C keeps the complete trials. `mnistcnn experiments 'runs/*.jsonl'`
+    merges the logs of shards.
     """
     import mnistcnn
 
     check_network(model)
+    part = None if shard is None else _parse_shard(shard, seeds)
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     check_writable(log, option="--log", replaced=False)
     check_engine(engine)
@@ -94,8 +108,11 @@ def trials(
         schedule=schedule,
         augment=augment,
     )
+    log = _default_log(model, part) if log is None else log
+    check_writable(log, option="--log", replaced=False)
     train_set, test_set = load(data, images)
-    print_message(f"{model}: {seeds} x {run_recipe.epochs} epochs on {len(train_set):,} images of {train_set.name}")
+    count = seeds if part is None else len(range(part[0] - 1, seeds, part[1]))
+    print_message(f"{model}: {count} x {run_recipe.epochs} epochs on {len(train_set):,} images of {train_set.name}")
     before = _file_size(log)
     found = mnistcnn.run_trials(
         model,
@@ -103,6 +120,7 @@ def trials(
         test_set,
         run_recipe,
         seeds,
+        shard=part,
         log=log,
         validation=validation_fraction(run_recipe, validation),
         engine=engine,
@@ -189,19 +207,46 @@ def sweep(
 
 
 def experiments(
-    log: Annotated[Path, typer.Argument(help="Experiment log.")] = _LOG,
+    logs: Annotated[
+        list[Path] | None, typer.Argument(help=f"Experiment logs, or patterns such as 'runs/*.jsonl'. Default: {_LOG}.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the experiments of a log. Each line shows network, size, epochs, seeds and accuracy."""
+    """List the experiments of one or more logs. Each line shows network, size, epochs, seeds and accuracy.
+
+    Logs of shards are merged. Seeds that are missing are listed below the table; a seed in two logs is an error.
+    """
     import mnistcnn
 
-    if not log.exists():
-        raise FileNotFoundError(f"experiment log {log} does not exist; `mnistcnn trials` writes one")
-    found = mnistcnn.experiments(log)
+    if not logs and not _LOG.exists():
+        raise FileNotFoundError(f"experiment log {_LOG} does not exist; `mnistcnn trials` writes one")
+    found = mnistcnn.experiments(logs or _LOG)
     if as_json:
         print_json(found.to_dicts())
     else:
         print(found)
+
+
+def _parse_shard(text: str, seeds: int) -> tuple[int, int]:
+    """Parse the value of --shard. Raise typer.BadParameter unless it is K/N with K from 1 to N, and not above seeds."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    part, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= part <= count:
+        raise typer.BadParameter(
+            f"it must be K/N with K from 1 to N, such as 3/10, got {text!r}", param_hint="'--shard'"
+        )
+    if part > seeds:
+        raise typer.BadParameter(f"shard {text} has no seeds: --seeds is {seeds}", param_hint="'--shard'")
+    return part, count
+
+
+def _default_log(model: str, shard: tuple[int, int] | None) -> Path:
+    """Return the default log. Create the directory of the logs of shards."""
+    if shard is None:
+        return _LOG
+    folder = Path("runs")
+    folder.mkdir(exist_ok=True)
+    return folder / f"{model}-shard-{shard[0]}-of-{shard[1]}.jsonl"
 
 
 def _file_size(log: Path) -> int:

@@ -105,5 +105,7 @@ def cross_validate(
         Job(template, recipe, k, data, data, validation, Fold(k, folds, seed), engine, device, keep_models)
         for k in range(folds)
     ]
-    trials, unfinished = run_jobs(jobs, setting, executor=executor, log=log_path(log), progress=progress)
+    trials, unfinished = run_jobs(
+        jobs, setting, executor=executor, log=log_path(log), intended=range(folds), progress=progress
+    )
     return Trials(setting, trials, unfinished)

@@ -25,7 +25,7 @@ from mnistcnn.nn.graph import Row
 from mnistcnn.nn.model import Model, frozen
 from mnistcnn.nn.zoo import create_model
 from mnistcnn.study.folds import Fold
-from mnistcnn.study.spool import SetReference
+from mnistcnn.study.spool import SetMissingError, SetReference
 from mnistcnn.study.trials import Trial
 from mnistcnn.training.history import EpochRecord, History
 from mnistcnn.training.trainer import train
@@ -159,6 +159,17 @@ def run_job(job: Job, listener: Listener | None = None) -> Trial:
     result = test(model, test_set, engine=job.engine, threads=1, progress=False)
     kept = model if job.keep_model else None
     return Trial(job.seed, history, result.accuracy, result.loss, None, made_with, result, kept)
+
+
+def run_remote_job(job: Job) -> Trial | None:
+    """Run a job in a worker. Return None if the worker does not have a data set, so that the set is sent by value.
+
+    The result is not an exception, because some executors replace exceptions by their own.
+    """
+    try:
+        return run_job(job)
+    except SetMissingError:
+        return None
 
 
 def _as_model(model: Model | nn.Module | str, images: ImageSet | None) -> Model:

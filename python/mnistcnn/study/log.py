@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import gzip
+import html
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from mnistcnn._internal.checks import whole_number
 from mnistcnn._internal.json_data import check_format, parsed, typed
 from mnistcnn._internal.tables import aligned, html_table, json_text, pandas, percent, without_nan
 from mnistcnn.study.recipe_words import recipe_words
@@ -26,10 +29,17 @@ DEFAULT_LOG = "experiments.jsonl"
 _FORMAT = "mnistcnn trial 1"
 
 
-class _Record(TypedDict):
+Seeds = Sequence[int]
+
+
+class _RequiredRecord(TypedDict):
     format: str
     setting: dict[str, Any]
     trial: dict[str, Any]
+
+
+class _Record(_RequiredRecord, total=False):
+    seeds: int | list[int]  # of the whole study: n means 0 to n - 1
 
 
 _WIDTH = 40  # maximum width of a recipe in the printed table
@@ -49,9 +59,15 @@ def _check_not_directory(path: Path) -> None:
         raise IsADirectoryError(f"experiment log must be a file, such as {path / DEFAULT_LOG}; {path} is a directory")
 
 
-def append(path: Path, setting: Setting, trial: Trial) -> None:
-    """Append a trial as one line, atomically. Several processes may write to the same log."""
+def append(path: Path, setting: Setting, trial: Trial, intended: Seeds | None = None) -> None:
+    """Append a trial as one line, atomically. Several processes may write to the same log.
+
+    ``intended`` are the seeds of the whole study, from which `experiments` finds the missing ones.
+    """
     record = {"format": _FORMAT, "setting": without_nan(plain(asdict(setting))), "trial": trial.to_dict()}
+    if intended is not None:
+        consecutive = list(intended) == list(range(len(intended)))
+        record["seeds"] = len(intended) if consecutive else list(intended)
     line = json.dumps(record, allow_nan=False).encode() + b"\n"
     with _locked(path) as (handle, is_new):
         size = os.fstat(handle).st_size
@@ -97,7 +113,16 @@ def _is_at(path: Path, handle: int) -> bool:
         return False
 
 
-def read(path: Path) -> list[tuple[Setting, Trial]]:
+@dataclass(frozen=True)
+class LoggedTrial:
+    """Line of a log."""
+
+    setting: Setting
+    trial: Trial
+    intended: tuple[int, ...] = ()  # seeds of the whole study; empty if unknown
+
+
+def read(path: Path) -> list[LoggedTrial]:
     """Return the trials of a log, oldest first, also of a compressed one (.gz). Skip invalid lines with a warning.
 
     Raise ValueError if no line is valid, for example if the file is an image.
@@ -113,10 +138,7 @@ def read(path: Path) -> list[tuple[Setting, Trial]]:
         if not line.strip():
             continue
         try:
-            data = parsed(line)
-            check_format(data, _FORMAT)
-            record = typed(data, _Record, "the line")
-            found.append((Setting.from_dict(record["setting"]), Trial.from_dict(record["trial"])))
+            found.append(_logged_trial(line))
         except ValueError as error:
             problems.append((number, str(error)))
     if problems and not found:
@@ -127,16 +149,26 @@ def read(path: Path) -> list[tuple[Setting, Trial]]:
     return found
 
 
+def _logged_trial(line: bytes) -> LoggedTrial:
+    data = parsed(line)
+    check_format(data, _FORMAT)
+    record = typed(data, _Record, "the line")
+    seeds = record.get("seeds", [])
+    intended = tuple(range(whole_number("seeds", seeds, maximum=100_000))) if isinstance(seeds, int) else tuple(seeds)
+    return LoggedTrial(Setting.from_dict(record["setting"]), Trial.from_dict(record["trial"]), intended)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Experiments:
-    """Table of the experiments in a log, returned by `mnistcnn.experiments`.
+    """Table of the experiments in one or more logs, returned by `mnistcnn.experiments`.
 
     An experiment is a `Trials` object. Its trials have the same network, recipe, data sets and version of mnistcnn, and
-    different seeds. If a seed was run more than once, the last run is used.
+    different seeds. If a seed was run more than once with the same log, the last run is used. The seeds that are
+    missing, compared with the arguments of `mnistcnn.run_trials`, are its ``unfinished`` seeds.
     """
 
     experiments: tuple[Trials, ...]
-    path: Path | None = None
+    paths: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.experiments)
@@ -162,24 +194,39 @@ class Experiments:
 
     def _title(self) -> str:
         count = f"{len(self)} experiment{'' if len(self) == 1 else 's'}"
-        return f"{count}{f' in {self.path}' if self.path else ''}"
+        logs = str(self.paths[0]) if len(self.paths) == 1 else f"{len(self.paths)} logs"
+        return f"{count}{f' in {logs}' if self.paths else ''}"
+
+    def _missing(self) -> list[str]:
+        """Return a line for each experiment with missing seeds."""
+        lines = []
+        for index, each in enumerate(self.experiments):
+            if each.unfinished:
+                missing, unit = len(each.unfinished), "folds" if each.setting.folds else "seeds"
+                lines.append(
+                    f"experiment {index}, {each.setting.title}: {missing} of {len(each) + missing} {unit} missing: "
+                    f"{_listed(each.unfinished)}"
+                )
+        return lines
 
     def __repr__(self) -> str:
         lines = aligned([_HEADINGS, *(_cells(_row(trials)) for trials in self.experiments)], left=3, gap="  ")
-        return "\n".join([self._title(), *(f"  {line}".rstrip() for line in lines)])
+        return "\n".join([self._title(), *(f"  {line}".rstrip() for line in lines), *self._missing()])
 
     def _repr_html_(self) -> str:
-        return html_table(_HEADINGS, [_cells(_row(each)) for each in self.experiments], title=self._title(), left=3)
+        table = html_table(_HEADINGS, [_cells(_row(each)) for each in self.experiments], title=self._title(), left=3)
+        return table + "".join(f"<div>{html.escape(line)}</div>" for line in self._missing())
 
 
-def experiments(path: str | Path | None = None) -> Experiments:
-    """Return the experiments of a log as a table.
+def experiments(path: str | Path | Iterable[str | Path] | None = None) -> Experiments:
+    """Return the experiments of one or more logs as a table.
 
     Parameters
     ----------
     path
-        Log written by `mnistcnn.run_trials` or `mnistcnn.cross_validate`, also compressed by gzip (``.jsonl.gz``).
-        Default: None, which reads ``experiments.jsonl`` in the current directory.
+        Log written by `mnistcnn.run_trials` or `mnistcnn.cross_validate`, also compressed by gzip (``.jsonl.gz``), a
+        pattern such as ``"runs/*.jsonl"``, or a sequence of these: the logs of shards, for example. Default: None,
+        which reads ``experiments.jsonl`` in the current directory.
 
     Returns
     -------
@@ -188,7 +235,15 @@ def experiments(path: str | Path | None = None) -> Experiments:
         parameters, receptive field, epochs and number of trials; mean best and last validation accuracy; mean and
         standard deviation of the test accuracy after the last epoch; gap between training and test accuracy. The
         recipe is shown as its differences from the published one, or from ``Recipe()`` if it is not derived from a
-        published one. Experiments with the same digest used the same training, test and validation images.
+        published one. Experiments with the same digest used the same training, test and validation images. Below the
+        table are the seeds that are missing.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a log does not exist, or no file matches a pattern.
+    ValueError
+        If a file is not a log, or two logs contain the same seed of the same experiment.
 
     Examples
     --------
@@ -199,22 +254,74 @@ def experiments(path: str | Path | None = None) -> Experiments:
     >>> len(mnistcnn.experiments("log.jsonl"))
     1
     """
-    path = Path(DEFAULT_LOG if path is None else path)
-    groups: dict[str, tuple[Setting, dict[int, Trial]]] = {}
-    for setting, trial in read(path):
-        recipe = {name: value for name, value in setting.recipe.items() if name != "about"}  # does not affect results
-        versions = trial.made_with.get("versions")
-        version = versions.get("mnistcnn") if isinstance(versions, dict) else None
-        key = [asdict(setting) | {"recipe": recipe}, version]
-        _, trials = groups.setdefault(json.dumps(key, sort_keys=True), (setting, {}))
-        trials.pop(trial.seed, None)
-        trials[trial.seed] = trial
-    return Experiments(tuple(Trials(setting, tuple(found.values())) for setting, found in groups.values()), path)
+    paths = _paths(DEFAULT_LOG if path is None else path)
+    groups: dict[str, _Group] = {}
+    for log in paths:
+        for logged in read(log):
+            group = groups.setdefault(_key(logged), _Group(logged.setting, {}, {}, {}))
+            group.add(logged, log)
+    return Experiments(tuple(group.as_trials() for group in groups.values()), paths)
 
+
+def _paths(given: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
+    """Return the paths of logs, with patterns replaced by the files that match, each file once."""
+    found: dict[Path, Path] = {}
+    for each in (given,) if isinstance(given, str | Path) else given:
+        path = Path(each)
+        matches = [path]
+        if not path.exists() and glob.has_magic(str(path)):
+            matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+            if not matches:
+                raise FileNotFoundError(f"no experiment log matches {path}")
+        found.update((match.resolve(), match) for match in matches)
+    if not found:
+        raise ValueError("path must name at least one experiment log, got none")
+    return tuple(found.values())
+
+
+def _key(logged: LoggedTrial) -> str:
+    """Return text that is equal for the trials of one experiment."""
+    recipe = {name: value for name, value in logged.setting.recipe.items() if name != "about"}  # not used in training
+    versions = logged.trial.made_with.get("versions")
+    version = versions.get("mnistcnn") if isinstance(versions, dict) else None
+    return json.dumps([asdict(logged.setting) | {"recipe": recipe}, version], sort_keys=True)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Trials of one experiment, by seed."""
+
+    setting: Setting
+    trials: dict[int, Trial]
+    logs: dict[int, Path]
+    intended: dict[int, None]  # an ordered set
+
+    def add(self, logged: LoggedTrial, log: Path) -> None:
+        seed = logged.trial.seed
+        if self.logs.setdefault(seed, log) != log:
+            raise ValueError(
+                f"{self.logs[seed]} and {log} both contain seed {seed} of the same experiment "
+                f"({self.setting.title}, {self.setting.train_set}); leave out one of the logs"
+            )
+        self.trials.pop(seed, None)
+        self.trials[seed] = logged.trial
+        self.intended.update(dict.fromkeys(logged.intended))
+
+    def as_trials(self) -> Trials:
+        missing = tuple(seed for seed in self.intended if seed not in self.trials)
+        return Trials(self.setting, tuple(self.trials.values()), missing)
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    more = len(seeds) - _LISTED
+    return ", ".join(map(str, seeds[:_LISTED])) + (f" and {more} more" if more > 0 else "")
+
+
+_LISTED = 20  # missing seeds that are printed
 
 _COLUMNS = (
     *("model", "variant", "recipe", "parameters", "receptive_field", "epochs", "data", "images", "digest", "trials"),
-    *("diverged", "folds"),
+    *("missing", "diverged", "folds"),
     *("best_validation", "last_validation", "mean", "sd", "minimum", "maximum", "train", "gap", "seconds"),
 )
 _HEADINGS = [
@@ -238,6 +345,7 @@ def _row(trials: Trials) -> dict[str, Any]:
         "images": setting.train_set.images,
         "digest": setting.data_digest,
         "trials": len(trials),
+        "missing": list(trials.unfinished),
         "diverged": len(trials.diverged),
         "folds": setting.folds,
         "best_validation": mean_of(tuple(float(column.max()) for column in columns)) if validated else float("nan"),

@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from mnistcnn._internal.checks import seed_number, whole_number
 from mnistcnn._internal.progress import ProgressBar
-from mnistcnn._internal.tables import percent
 from mnistcnn.data.image_set import ImageSet
 from mnistcnn.nn.input_checks import check_set
-from mnistcnn.study.job import Job, Listener, Template, run_job
-from mnistcnn.study.log import DEFAULT_LOG, append, check_log
-from mnistcnn.study.spool import SetMissingError, Spool, facts_of
+from mnistcnn.study.execution import Execution
+from mnistcnn.study.job import Job, Template
+from mnistcnn.study.log import DEFAULT_LOG, Seeds, check_log
+from mnistcnn.study.spool import Spool, facts_of
 from mnistcnn.study.trials import Setting, Trial, Trials, checked_target
 from mnistcnn.training.published_recipes import recipe as published_recipe
 from mnistcnn.training.recipes import Recipe, hint_for
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mnistcnn.nn.model import Model
-
-_REDRAW = 0.2  # seconds between updates of the progress bar
 
 
 def run_trials(
@@ -45,6 +41,7 @@ def run_trials(
     variant: str | None = None,
     validation: Validation = None,
     executor: Executor | None = None,
+    shard: tuple[int, int] | None = None,
     log: str | Path | None = None,
     target: float | None = None,
     engine: str | None = None,
@@ -59,7 +56,8 @@ def run_trials(
     thread. The test set is evaluated once per trial, after the last epoch, and never used for model selection.
 
     Ctrl-C stops all trials. Complete trials are returned, with a warning that lists their seeds. A trial whose loss
-    becomes NaN or infinite is reported as diverged and excluded from the mean.
+    becomes NaN or infinite is reported as diverged and excluded from the mean. A trial that is given up, because its
+    workers died three times, is reported as unfinished.
 
     Parameters
     ----------
@@ -80,10 +78,16 @@ def run_trials(
     validation
         Validation set, or a fraction of the training set, evaluated after every epoch. Default: None, no validation.
     executor
-        ``concurrent.futures.Executor`` that runs the trials, such as Dask's ``client.get_executor()``. It is not shut
-        down. Data sets are sent by reference: a worker reads them from a temporary directory or from its own data sets
-        of `mnistcnn.load`, verified by digest. If both fail, they are sent by value. Default: None, a pool of one
-        thread per core in this process.
+        ``concurrent.futures.Executor`` that runs the trials, such as Dask's ``client.get_executor()``, or another
+        object with ``submit``, such as an executor of submitit: futures without ``add_done_callback`` are polled with
+        ``done()``. It is not shut down. Data sets are sent by reference: a worker reads them from a temporary directory
+        or from its own data sets of `mnistcnn.load`, verified by digest. If both fail, they are sent by value. If a
+        worker dies, its trial is repeated, until three workers have died with it. Default: None, a pool of one thread
+        per core in this process.
+    shard
+        Part of the seeds to run: (k, n) selects the seeds at the positions k - 1, k - 1 + n, k - 1 + 2 n, ..., for k
+        from 1 to n. Run the n shards on different machines, each with its own log; `mnistcnn.experiments` merges them.
+        Default: None, all seeds.
     log
         Path of the experiment log to which finished trials are appended, such as ``"experiments.jsonl"``;
         `mnistcnn.experiments` reads it. Default: None, no log.
@@ -115,7 +119,8 @@ def run_trials(
     >>> len(trials.accuracies), trials.minimum <= trials.mean, trials.interval[0] < trials.mean
     (3, True, True)
     """
-    numbers = _seeds(seeds)
+    intended = _seeds(seeds)
+    numbers = intended if shard is None else _seeds_of_shard(intended, shard)
     recipe = chosen_recipe(model, recipe, variant, changes)
     template = Template.of(model, train_set)
     check_run(template, recipe, train_set, validation, engine, device)
@@ -127,21 +132,34 @@ def run_trials(
         Job(template, recipe, seed, train_set, test_set, validation, None, engine, device, keep_models)
         for seed in numbers
     ]
-    trials, unfinished = run_jobs(jobs, setting, executor=executor, log=log_path(log), progress=progress)
+    trials, unfinished = run_jobs(
+        jobs, setting, executor=executor, log=log_path(log), intended=intended, progress=progress
+    )
     return Trials(setting, trials, unfinished, target)
 
 
 def run_jobs(
-    jobs: Sequence[Job], setting: Setting, *, executor: Executor | None, log: Path | None, progress: bool
+    jobs: Sequence[Job],
+    setting: Setting,
+    *,
+    executor: Executor | None,
+    log: Path | None,
+    intended: Seeds | None = None,
+    progress: bool,
 ) -> tuple[tuple[Trial, ...], tuple[int, ...]]:
-    """Run the jobs. Return the finished trials, in the order of the jobs, and the seeds of interrupted jobs."""
+    """Run the jobs. Return the finished trials, in the order of the jobs, and the seeds of unfinished jobs.
+
+    ``intended`` are the seeds of the whole study, for the log: `jobs` may be a part of it.
+    """
     with ExitStack() as stack:
         total = sum(job.recipe.epochs for job in jobs)
         bar = stack.enter_context(ProgressBar(total, enabled=progress, unit="epoch"))
         if executor is None:
             cores = len(os.sched_getaffinity(0))
             executor = stack.enter_context(ThreadPoolExecutor(min(cores, len(jobs)), thread_name_prefix="trial"))
-        execution = _Execution(executor, setting, log, bar, stack.enter_context(Spool()))
+        spool = stack.enter_context(Spool())
+        execution = Execution(executor, setting, log=log, intended=intended, bar=bar, spool=spool)
+        stack.callback(execution.close)
         stack.callback(execution.stop)  # runs before the pool is joined
         try:
             execution.run(jobs)
@@ -158,85 +176,6 @@ def run_jobs(
             )
     finished = tuple(execution.done[job.seed] for job in jobs if job.seed in execution.done)
     return finished, tuple(job.seed for job in jobs if job.seed not in execution.done)
-
-
-class _Execution:
-    """Submitted jobs and their results."""
-
-    def __init__(self, executor: Executor, setting: Setting, log: Path | None, bar: ProgressBar, spool: Spool) -> None:
-        self._executor, self._setting, self._log, self._bar, self._spool = executor, setting, log, bar, spool
-        self._here = isinstance(executor, ThreadPoolExecutor)  # jobs share the memory of this process
-        self._listener = Listener()
-        self._pending: dict[Future[Trial], Job] = {}
-        # Not concurrent.futures.wait: it holds the locks of all futures, and Ctrl-C inside would leave them locked.
-        self._finished: SimpleQueue[Future[Trial]] = SimpleQueue()
-        self._storing: Thread | None = None
-        self._log_error = ""
-        self.done: dict[int, Trial] = {}
-
-    def run(self, jobs: Sequence[Job]) -> None:
-        for job in jobs:
-            self._submit(job, self._by_reference(job))
-        while self._pending:
-            try:
-                future = self._finished.get(timeout=_REDRAW)
-            except Empty:
-                future = None
-            if future is not None:
-                self._take(future, self._pending.pop(future))
-            self._show(jobs)
-
-    def stop(self) -> None:
-        """Cancel pending jobs. Jobs that run in this process stop within a few steps."""
-        self._listener.stopped = True
-        for future in self._pending:
-            future.cancel()
-
-    def _submit(self, job: Job, sent: Job) -> None:
-        arguments = (sent, self._listener) if self._here else (sent,)
-        future = self._executor.submit(run_job, *arguments)
-        self._pending[future] = job
-        future.add_done_callback(self._finished.put)
-
-    def _by_reference(self, job: Job) -> Job:
-        if self._here:
-            return job
-        return job.with_sets(self._spool.lend)
-
-    def _take(self, future: Future[Trial], job: Job) -> None:
-        try:
-            trial = future.result()
-        except SetMissingError:
-            self._submit(job, job)  # by value
-            return
-        # In a thread of its own, which Ctrl-C does not interrupt: a trial is stored and logged, or neither.
-        self._storing = Thread(target=self._store, args=(trial,))
-        self._storing.start()
-        self.wait_for_storing()
-
-    def _store(self, trial: Trial) -> None:
-        if self._log is not None:
-            try:
-                append(self._log, self._setting, trial)
-            except OSError as error:  # a full disk must not discard hours of training
-                self._log_error = f"trial of seed {trial.seed} could not be written to the experiment log: {error}"
-        self.done[trial.seed] = trial
-
-    def wait_for_storing(self) -> None:
-        """Wait until the latest trial is stored, and warn if it could not be logged."""
-        if self._storing is not None:
-            self._storing.join()
-        message, self._log_error = self._log_error, ""
-        if message:
-            warnings.warn(message, stacklevel=6)
-
-    def _show(self, jobs: Sequence[Job]) -> None:
-        epochs = len(self._listener.epochs)
-        if not self._here:
-            epochs = sum(job.recipe.epochs for job in jobs if job.seed in self.done)
-        accuracies = [trial.accuracy for trial in self.done.values() if trial.accuracy is not None]
-        numbers = {"mean": percent(sum(accuracies) / len(accuracies))} if accuracies else {}
-        self._bar.show(epochs, title=f"{len(self.done)}/{len(jobs)} trials", **numbers)
 
 
 # ---- checks of arguments
@@ -292,7 +231,7 @@ def _check_executor(executor: object) -> None:
     if executor is not None and not callable(getattr(executor, "submit", None)):
         raise TypeError(
             "executor must be a concurrent.futures.Executor, such as ThreadPoolExecutor(4) or Dask's "
-            f"client.get_executor(), got {executor!r}"
+            f"client.get_executor(), or another object with submit(), got {executor!r}"
         )
 
 
@@ -307,6 +246,23 @@ def _seeds(seeds: int | Iterable[int]) -> list[int]:
         repeated = next(seed for seed in numbers if numbers.count(seed) > 1)
         raise ValueError(f"seeds must be different, got {repeated} more than once; the same seed gives the same result")
     return numbers
+
+
+def _seeds_of_shard(seeds: list[int], shard: tuple[int, int]) -> list[int]:
+    """Return the seeds of a shard: every n-th, so that a shard keeps its seeds if more are appended."""
+    try:
+        part, count = shard
+        part, count = whole_number("shard", part), whole_number("shard", count)
+    except (TypeError, ValueError):
+        part, count = 1, 0
+    if part > count:
+        raise ValueError(
+            f"shard must be a pair of integers (k, n) with k from 1 to n, such as (3, 10) for the third of ten shards, "
+            f"got {shard!r}"
+        )
+    if part > len(seeds):
+        raise ValueError(f"shard {part} of {count} has no seeds: there are only {len(seeds)} seeds")
+    return seeds[part - 1 :: count]
 
 
 def setting_of(

@@ -150,7 +150,7 @@ class Trials:
 
     setting: Setting
     trials: tuple[Trial, ...]
-    unfinished: tuple[int, ...] = ()  # seeds of interrupted trials
+    unfinished: tuple[int, ...] = ()  # seeds without a result: interrupted, given up, or missing in the logs
     target: float | None = None  # accuracy from 0 to 1
 
     # ---- statistics
@@ -342,7 +342,7 @@ class Trials:
         if self.diverged:
             parts.append(f"{len(self.diverged)} diverged, excluded from the mean")
         if self.unfinished:
-            parts.append(f"{len(self.unfinished)} interrupted")
+            parts.append(f"{len(self.unfinished)} unfinished")
         return "; ".join(parts)
 
     def _about(self) -> str:
