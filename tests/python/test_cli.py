@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import mnistcnn
-from emnist_files import emnist_contents
+from emnist_files import emnist_contents, glyph
 from mnistcnn.cli.command import in_options
 from mnistcnn.cli.main import main
 from mnistcnn.cli.options import Data
@@ -280,6 +280,11 @@ def test_emnist_letters_are_trained_and_tested_with_their_names(run: Any, tmp_pa
     lines = [line.split() for line in tested.stdout.splitlines()]
     assert [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ"] in lines  # the columns of the confusion matrix
     assert (tmp_path / "letters.png").stat().st_size > 2000
+    Image.fromarray(glyph("A")).resize((100, 100)).save("letter.png")
+    (row,) = json.loads(run("predict", "letter.png", "--model", "budget_model3.safetensors", "--json").stdout)
+    assert row["class"] == "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[row["prediction"]]
+    table = run("predict", "letter.png", "--model", "budget_model3.safetensors").stdout
+    assert f"{row['class']} {100 * max(row['probabilities']):.1f}, " in table
     shown = run("show", "emnist-letters", "--count", "2")
     assert shown.stdout.splitlines()[0].split() == ["A", "B"]
     studied = run("trials", "budget_model3", "--data", "emnist-letters", "--epochs", "1", "--seeds", "1", "--json")

@@ -81,7 +81,7 @@ def test_server_sends_the_files_of_the_page(port: int):
 
 def test_server_sends_the_description_of_the_model(port: int):
     about = json.loads(ask(port, "GET", "/model")[1])
-    assert about == {"name": "session7_net", "parameters": 7596, "classes": 10, "heat": True}
+    assert about == {"name": "session7_net", "parameters": 7596, "names": list("0123456789"), "heat": True}
 
 
 def test_server_classifies_a_digit(port: int, model: mnistcnn.Model):

@@ -59,6 +59,25 @@ def check(driver: Any, path: Path, model: mnistcnn.Model, images: Any, tolerance
 
 
 @needs_browser
+@pytest.mark.parametrize(
+    ("names", "subject"),
+    [("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "character"), (("T-shirt/top", "</script>", "Dress"), "picture"), ("012", "digit")],
+)
+def test_page_shows_the_names_of_the_classes(driver: Any, tmp_path: Path, names: Any, subject: str):
+    model = mnistcnn.create_model("budget_model3", num_classes=len(names))
+    model.class_names = tuple(names)
+    open_page(driver, mnistcnn.export_html(model, tmp_path / "page.html").as_uri())
+    shown = [each.text for each in driver.find_elements("css selector", "#bars .name")]
+    assert shown == list(names)
+    assert driver.find_element("css selector", "h1").text == f"Draw a {subject}"
+    prediction = driver.execute_script(
+        "show(new Uint8Array(784), arguments[0]); return find('answer').textContent",
+        {"probabilities": [0.1, 0.7, 0.2], "milliseconds": 1},
+    )
+    assert prediction == f"Prediction: {names[1]}, 70.0 % (1 ms)"
+
+
+@needs_browser
 @pytest.mark.parametrize("name", sorted(set(mnistcnn.list_models()) - LARGE))
 def test_networks_of_the_zoo(driver: Any, name: str, tmp_path: Path):
     model = stirred(name)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import os
+import pickle
 import random
 import resource
 import stat
@@ -23,7 +25,7 @@ from mnistcnn.nn import load, save
 
 @pytest.fixture(scope="module")
 def model() -> mnistcnn.Model:
-    """Small model with all features of a file: named blocks, running statistics, tuples in fields, a normalization."""
+    """Small model with all features of a file: blocks, running statistics, tuples, a normalization, class names."""
     layers = {
         "body": [
             mnistcnn.layers.Conv2d(2, (3, 2), padding="same"),
@@ -40,6 +42,7 @@ def model() -> mnistcnn.Model:
         layers, (1, 5, 4), seed=2**64 - 1, name="ünlike 'others'", normalization=mnistcnn.Normalization(0.1, 0.7)
     )
     made(torch.randn(3, 1, 5, 4, generator=torch.Generator().manual_seed(0)))  # updates the statistics
+    made.class_names = ["A", "ö", "</script>"]
     return made
 
 
@@ -49,7 +52,7 @@ def saved(model: mnistcnn.Model, tmp_path: Path) -> Path:
 
 
 def same(one: mnistcnn.Model, other: mnistcnn.Model) -> bool:
-    facts = [(m.rows, m.input_shape, m.name, m.seed, m.normalization) for m in (one, other)]
+    facts = [(m.rows, m.input_shape, m.name, m.seed, m.normalization, m.class_names) for m in (one, other)]
     states = one.state_dict(), other.state_dict()
     return facts[0] == facts[1] and all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
@@ -82,6 +85,26 @@ def test_weights_are_readable_by_other_programs(model: mnistcnn.Model, saved: Pa
 
 
 OLD = Path(__file__).with_name("golden") / "old_model.json"  # written before dropout had the field "always"
+
+
+def test_names_of_classes_are_those_of_the_training_set(tmp_path: Path):
+    images, labels = torch.zeros(6, 28, 28, dtype=torch.uint8), [0, 1, 2] * 2
+    data = mnistcnn.ImageSet.from_arrays(images, labels, classes=["cat", "dog", "owl"])
+    model = mnistcnn.create_model("budget_model3", num_classes=4)
+    assert model.class_names == ("0", "1", "2", "3")
+    mnistcnn.train(model, data, epochs=1, progress=False)
+    assert model.class_names == ("cat", "dog", "owl", "3")
+    assert copy.deepcopy(model).class_names == pickle.loads(pickle.dumps(model)).class_names == model.class_names
+    assert mnistcnn.load_model(model.save(tmp_path / "named.safetensors")).class_names == model.class_names
+    for names in (["cat"], [1, 2, 3, 4], ["cat", "dog", "owl", "cow", "ant"]):
+        with pytest.raises(ValueError, match="class_names must be 4 strings"):
+            model.class_names = names  # type: ignore[assignment]
+
+
+def test_files_without_class_names_are_unchanged(tmp_path: Path):
+    """Numbers are not stored, so the files of networks for digits are those of earlier versions."""
+    path = mnistcnn.create_model("budget_model3").save(tmp_path / "model.safetensors")
+    assert b"class_names" not in path.read_bytes()
 
 
 def old_model() -> mnistcnn.Model:

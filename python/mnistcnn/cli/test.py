@@ -98,16 +98,22 @@ def predict(
     probabilities = mnistcnn.predict(network, pixels)
     answers = probabilities.argmax(axis=1)
     if save is not None:
-        names = [f"{answer}: {path.name}" for (path, _), answer in zip(digits, answers, strict=True)]
+        classes = [network.class_names[answer] for answer in answers]
+        names = [f"{name}: {path.name}" for (path, _), name in zip(digits, classes, strict=True)]
         save_figure(mnistcnn.plot.images(pixels, labels=names, count=len(names), columns=5), save)
     rows = [
-        {"file": str(path), "prediction": int(answer), "probabilities": [round(float(each), 6) for each in row]}
+        {
+            "file": str(path),
+            "prediction": int(answer),
+            "class": network.class_names[answer],
+            "probabilities": [round(float(each), 6) for each in row],
+        }
         for (path, _), answer, row in zip(digits, answers, probabilities, strict=True)
     ]
     if as_json:
         print_json(rows)
     else:
-        _print_predictions(rows, network.num_classes)
+        _print_predictions(rows, network.class_names)
     if failures:
         raise typer.Exit(1)
 
@@ -146,13 +152,21 @@ def _digits(images: list[Path], network: Model) -> tuple[list[tuple[Path, np.nda
     return found, failures
 
 
-def _print_predictions(rows: list[dict[str, Any]], classes: int) -> None:
-    columns = ["file", "digit", *map(str, range(classes))]
-    cells = [
-        [row["file"], str(row["prediction"]), *(f"{100 * each:.1f}" for each in row["probabilities"])] for row in rows
-    ]
-    print_table(columns, cells, left=1)
-    print(f"Columns 0 to {classes - 1}: probability of each class in %.")
+def _print_predictions(rows: list[dict[str, Any]], classes: tuple[str, ...]) -> None:
+    if len(classes) > _COLUMNS:
+        print_table(["file", "class", "highest probabilities in %"], [_likeliest(row, classes) for row in rows], left=3)
+        return
+    cells = [[row["file"], row["class"], *(f"{100 * each:.1f}" for each in row["probabilities"])] for row in rows]
+    print_table(["file", "class", *classes], cells, left=1)
+    print(f"Columns {classes[0]} to {classes[-1]}: probability of each class in %.")
+
+
+_COLUMNS = 12  # largest number of classes of which each has a column
+
+
+def _likeliest(row: dict[str, Any], classes: tuple[str, ...]) -> list[str]:
+    ranked = sorted(zip(row["probabilities"], classes, strict=True), reverse=True)[:5]
+    return [row["file"], row["class"], ", ".join(f"{name} {100 * each:.1f}" for each, name in ranked)]
 
 
 def _details(result: Any) -> dict[str, Any]:

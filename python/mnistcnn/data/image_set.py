@@ -13,6 +13,8 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from mnistcnn.data.npz import read_npz
+
 __all__ = ["ImageSet"]
 
 _CHUNK = 2048  # images that are converted or counted at a time, to limit memory
@@ -213,7 +215,7 @@ class ImageSet:
         ImageSet 'small': 4 images 3x28x28, 3 classes (cat … owl)
         """
         path = Path(path)
-        images, labels, largest = _npz_arrays(path, split)
+        images, labels, largest = read_npz(path, split)
         if classes is None and largest is not None:
             classes = largest + 1
         try:
@@ -464,53 +466,6 @@ def _class_names(classes: int | Sequence[str] | None, labels: npt.NDArray[np.int
     if isinstance(classes, (int, np.integer)):
         return tuple(str(index) for index in range(int(classes)))
     return tuple(str(name) for name in classes)
-
-
-# ---- npz files ----
-
-
-def _npz_arrays(path: Path, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int | None]:
-    """Return images [N, C, H, W] or [N, H, W] and labels [N] of a split, and the largest label of all splits."""
-    names = [f"{split}_images", f"{split}_labels"]
-    try:
-        with path.open("rb") as stream:  # opened here, because np.load does not close a damaged file
-            file = np.load(stream, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise TypeError("it contains one array")
-            found = file.files
-            arrays = {each: file[each] for each in found if each == names[0] or each.endswith("_labels")}
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} does not exist") from None
-    except OSError:
-        raise
-    except Exception as error:  # NumPy raises errors of many kinds for damaged files
-        raise OSError(f"{path} is damaged or not an .npz file of arrays: {error}") from None
-    if missing := [name for name in names if name not in found]:
-        raise ValueError(f"{path} has no array {missing[0]!r}; its arrays are {', '.join(sorted(found))}")
-    images = arrays.pop(names[0])
-    numbers = {each: _npz_labels(array, f"{path}: {each}") for each, array in arrays.items()}
-    counted = [int(each.max()) for each in numbers.values() if len(each) and each.dtype.kind in "iu"]
-    return _npz_images(images, f"{path}: {names[0]}"), numbers[names[1]], max(counted, default=None)
-
-
-def _npz_labels(labels: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        raise ValueError(
-            f"{what} has {labels.shape[1]} labels per image (shape {list(labels.shape)}); data with several labels is "
-            "not supported, labels must have shape [N, 1] or [N]"
-        )
-    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-
-
-def _npz_images(images: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
-    if images.ndim == 3:
-        return images
-    if images.ndim != 4 or images.shape[3] not in (1, 3):
-        raise ValueError(
-            f"{what} has shape {list(images.shape)}, expected [N, H, W] or [N, H, W, C] with 1 or 3 channels; volumes "
-            "are not supported"
-        )
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
 
 # ---- indices ----

@@ -71,7 +71,7 @@ def make_app(model: Model, hosts: tuple[str, ...] = _LOCAL_HOSTS) -> Starlette:
     about = {
         "name": model.name,
         "parameters": sum(each.numel() for each in model.parameters()),
-        "classes": model.num_classes,
+        "names": model.class_names,
         "heat": True,  # answers contain a Grad-CAM map
     }
 

@@ -73,10 +73,10 @@ def export_html(model: Model | nn.Module, path: str | Path) -> Path:
             f"{list(model.input_shape)}"
         )
     _ = model.num_classes  # raises ValueError if the outputs are not classes
-    return write_whole(Path(path), page(lowered(model)).encode())
+    return write_whole(Path(path), page(lowered(model), model.class_names).encode())
 
 
-def page(program: Program) -> str:
+def page(program: Program, class_names: tuple[str, ...]) -> str:
     """Return the page: index.html of the demo with its files inserted, and network.js instead of server.js."""
     text = (PAGE / "index.html").read_text(encoding="utf-8")
     scripts = re.findall(r'<script src="/([\w.]+)" defer></script>\n', text)
@@ -89,14 +89,14 @@ def page(program: Program) -> str:
         '<link rel="stylesheet" href="/page.css">': f"<style>\n{style}</style>",
         'href="/icon.svg"': f'href="data:image/svg+xml;base64,{icon}"',
         '<meta charset="utf-8">': f'<meta charset="utf-8">\n{_POLICY}',
-        "</body>": f'<script>\n"use strict";\nconst PROGRAM = {_json(program)};\n{code}</script>\n</body>',
+        "</body>": f'<script>\n"use strict";\nconst PROGRAM = {_json(program, class_names)};\n{code}</script>\n</body>',
     }.items():
         assert old in text
         text = text.replace(old, new)
     return text
 
 
-def _json(program: Program) -> str:
+def _json(program: Program, class_names: tuple[str, ...]) -> str:
     """Return the program as JSON that may stand in a script element."""
     positions = {key_of(array): index for index, array in enumerate(program.arrays)}
     weights = {
@@ -107,7 +107,7 @@ def _json(program: Program) -> str:
     described = {
         "name": program.name,
         "parameters": program.parameters,
-        "classes": program.output_size,
+        "names": class_names,
         "outputs": program.outputs,
         "memory": program.memory,
         "image": program.image,

@@ -184,14 +184,14 @@ function outputs(image) {
     memory[PROGRAM.image + i] = pixel * PROGRAM.scale[channel] + PROGRAM.shift[channel];
   });
   for (const call of calls) call();
-  return memory.slice(PROGRAM.output, PROGRAM.output + PROGRAM.classes);
+  return memory.slice(PROGRAM.output, PROGRAM.output + PROGRAM.names.length);
 }
 
 // ---- the functions that page.js calls
 
 async function describe() {
-  const { name, parameters, classes } = PROGRAM;
-  return { name, parameters, classes, heat: false, note: "No data leaves this page." };
+  const { name, parameters, names } = PROGRAM;
+  return { name, parameters, names, heat: false, note: "No data leaves this page." };
 }
 
 async function classify(digit) {

@@ -31,7 +31,7 @@ def load_model(path: str | Path) -> Model:
     Returns
     -------
     Model
-        Model with the stored network, weights and normalization, in training mode.
+        Model with the stored network, weights, normalization and class names, in training mode.
 
     Raises
     ------
@@ -75,6 +75,8 @@ def model_from_description(path: Path, description: ModelData, tensors: dict[str
             if name in tensors:  # a parameter of a converted module may have another shape than its layer
                 tensors[name] = tensors[name].reshape(tensor.shape)
         model.load_state_dict(tensors)
+        if "class_names" in description:
+            model.class_names = description["class_names"]
     except (TypeError, ValueError, RuntimeError, MemoryError) as error:
         raise OSError(f"{path}: its description and weights are not a valid model: {error}") from None
     return model

@@ -86,6 +86,8 @@ class Model(nn.Module):
     torch.Size([2, 10])
     """
 
+    _class_names: tuple[str, ...] | None = None
+
     def __init__(
         self,
         layers: Layers,
@@ -224,6 +226,18 @@ class Model(nn.Module):
         return self.output_shape[0]
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes. `train` sets those of the training set; a new model has the numbers 0, 1, ..."""
+        return self._class_names or tuple(map(str, range(self.num_classes)))
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str]) -> None:
+        names = tuple(names)
+        if len(names) != self.num_classes or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"class_names must be {self.num_classes} strings, one per class, got {names}")
+        self._class_names = None if names == tuple(map(str, range(len(names)))) else names
+
+    @property
     def parameter_count(self) -> int:
         """Number of elements of all parameters, frozen ones included."""
         return int(self._network.parameter_count)
@@ -249,7 +263,7 @@ class Model(nn.Module):
         return Summary.of(self, batch_size)
 
     def save(self, path: str | Path) -> Path:
-        """Write network, weights and normalization to a safetensors file and return its path. See `load_model`."""
+        """Write network, weights, normalization and class names to a safetensors file; return its path."""
         return save_model(self, path)
 
     def to_torch(self, *, copy: bool = True) -> nn.Module:

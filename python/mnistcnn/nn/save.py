@@ -1,4 +1,4 @@
-"""Write a model to one safetensors file: network, weights and normalization."""
+"""Write a model to one safetensors file: network, weights, normalization and class names."""
 
 from __future__ import annotations
 
@@ -34,12 +34,15 @@ class ModelData(_RequiredData, total=False):
     """Types of the fields of a model's description in a file."""
 
     shared: list[tuple[int, str, int]]
+    class_names: list[str]  # without them, the names are numbers
 
 
 def save_model(model: Model, path: str | Path) -> Path:
     """Write a model to a file. An existing file is replaced atomically."""
     with model._lock:  # a training run of another thread may write the weights
         description, tensors = model_description(model), cpu_copies(model.state_dict())
+        if model._class_names is not None:
+            description["class_names"] = list(model._class_names)
     return write_tensors(Path(path), MODEL, description, tensors)
 
 

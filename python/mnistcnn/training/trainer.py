@@ -355,6 +355,8 @@ class Trainer:
         model.history = self.history
         if model.normalization is None:
             model.normalization = Normalization.of(session.train_set)
+        names = session.train_set.classes
+        model.class_names = (*names, *map(str, range(len(names), model.num_classes)))
         self._native.begin(session.plan, epochs=len(self.history), steps=len(self.history.step_losses))
         if self._checkpoint and session.state and session.snapshot:
             path = self._checkpoint.path(session.snapshot.epoch)

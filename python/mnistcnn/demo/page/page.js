@@ -6,7 +6,7 @@ const find = (id) => document.getElementById(id);
 const drawing = find("drawing");
 const pen = drawing.getContext("2d", { willReadFrequently: true });
 const KEY_STEP = 8; // pixels that an arrow key moves the cursor
-const state = { drawn: false, changed: false, busy: false, last: null, pointer: null, keyboard: null };
+const state = { names: [], drawn: false, changed: false, busy: false, last: null, pointer: null, keyboard: null };
 
 // ---- drawing
 
@@ -145,8 +145,8 @@ function show(digit, answer) {
   const probabilities = answer?.probabilities ?? [];
   const best = probabilities.indexOf(Math.max(...probabilities));
   find("answer").textContent = probabilities.length
-    ? `Prediction: ${best}, ${percent(probabilities[best])} (${answer.milliseconds.toFixed(0)} ms)`
-    : "Draw a digit to see the prediction.";
+    ? `Prediction: ${state.names[best]}, ${percent(probabilities[best])} (${answer.milliseconds.toFixed(0)} ms)`
+    : `Draw a ${subject()} to see the prediction.`;
   [...find("bars").children].forEach((row, index) => {
     const probability = probabilities[index] ?? 0;
     row.classList.toggle("best", index === best);
@@ -179,21 +179,32 @@ function paint(canvas, image, colour) {
   context.putImageData(pixels, 0, 0);
 }
 
+// Return a word for what the classes are.
+function subject() {
+  if (state.names.every((name) => /^\d$/.test(name))) return "digit";
+  return state.names.every((name) => [...name].length === 1) ? "character" : "picture";
+}
+
 async function start() {
   const model = await describe();
+  state.names = model.names;
+  document.querySelector("h1").textContent = `Draw a ${subject()}`;
+  document.title = `mnistcnn: draw a ${subject()}`;
   find("about").textContent =
     `${model.name}, ${model.parameters.toLocaleString("en")} parameters. The prediction is updated while you draw. ${model.note}`;
   find("maps").classList.toggle("single", !model.heat);
   find("heat").parentElement.hidden = !model.heat;
   for (const canvas of [find("image"), find("heat")]) canvas.width = canvas.height = SIDE;
-  for (let index = 0; index < model.classes; ++index) {
+  const longest = Math.max(...model.names.map((name) => name.length));
+  if (longest > 2) find("bars").style.setProperty("--name", `${0.6 * longest}rem`);
+  for (const name of model.names) {
     const row = document.createElement("li");
     for (const part of ["name", "track", "probability"]) {
       const element = document.createElement("span");
       element.className = part;
       row.append(element);
     }
-    row.children[0].textContent = index;
+    row.children[0].textContent = name;
     const bar = document.createElement("div");
     bar.className = "bar";
     row.children[1].append(bar);
