@@ -88,6 +88,7 @@ def predict(
     """
     import mnistcnn
     from mnistcnn.data.digitize import repeated
+    from mnistcnn.nn.class_names import class_names
 
     check_writable(save, option="--save", endings=FIGURE_SUFFIXES)
     network = _load_model(model)
@@ -96,16 +97,15 @@ def predict(
         raise typer.Exit(1)
     pixels = repeated([digit for _, digit in digits], network.input_shape[0])
     probabilities = mnistcnn.predict(network, pixels)
-    answers = probabilities.argmax(axis=1)
+    answers, classes = probabilities.argmax(axis=1), class_names(network)
     if save is not None:
-        classes = [network.class_names[answer] for answer in answers]
-        names = [f"{name}: {path.name}" for (path, _), name in zip(digits, classes, strict=True)]
+        names = [f"{classes[answer]}: {path.name}" for (path, _), answer in zip(digits, answers, strict=True)]
         save_figure(mnistcnn.plot.images(pixels, labels=names, count=len(names), columns=5), save)
     rows = [
         {
             "file": str(path),
             "prediction": int(answer),
-            "class": network.class_names[answer],
+            "class": classes[answer],
             "probabilities": [round(float(each), 6) for each in row],
         }
         for (path, _), answer, row in zip(digits, answers, probabilities, strict=True)
@@ -113,7 +113,7 @@ def predict(
     if as_json:
         print_json(rows)
     else:
-        _print_predictions(rows, network.class_names)
+        _print_predictions(rows, classes)
     if failures:
         raise typer.Exit(1)
 

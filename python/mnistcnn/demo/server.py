@@ -19,6 +19,7 @@ import numpy as np
 from mnistcnn.data.digitize import SIDE
 from mnistcnn.demo.background_log import BackgroundLog
 from mnistcnn.demo.reader import Reader
+from mnistcnn.nn.class_names import class_names
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -71,7 +72,7 @@ def make_app(model: Model, hosts: tuple[str, ...] = _LOCAL_HOSTS) -> Starlette:
     about = {
         "name": model.name,
         "parameters": sum(each.numel() for each in model.parameters()),
-        "names": model.class_names,
+        "names": class_names(model),
         "heat": True,  # answers contain a Grad-CAM map
     }
 

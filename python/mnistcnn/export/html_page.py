@@ -16,6 +16,7 @@ from mnistcnn.data.digitize import SIDE
 from mnistcnn.demo.server import PAGE
 from mnistcnn.export.lowering import lowered
 from mnistcnn.export.program import Array, Program, key_of
+from mnistcnn.nn.class_names import class_names
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,10 +74,10 @@ def export_html(model: Model | nn.Module, path: str | Path) -> Path:
             f"{list(model.input_shape)}"
         )
     _ = model.num_classes  # raises ValueError if the outputs are not classes
-    return write_whole(Path(path), page(lowered(model), model.class_names).encode())
+    return write_whole(Path(path), page(lowered(model), class_names(model)).encode())
 
 
-def page(program: Program, class_names: tuple[str, ...]) -> str:
+def page(program: Program, names: tuple[str, ...]) -> str:
     """Return the page: index.html of the demo with its files inserted, and network.js instead of server.js."""
     text = (PAGE / "index.html").read_text(encoding="utf-8")
     scripts = re.findall(r'<script src="/([\w.]+)" defer></script>\n', text)
@@ -89,14 +90,14 @@ def page(program: Program, class_names: tuple[str, ...]) -> str:
         '<link rel="stylesheet" href="/page.css">': f"<style>\n{style}</style>",
         'href="/icon.svg"': f'href="data:image/svg+xml;base64,{icon}"',
         '<meta charset="utf-8">': f'<meta charset="utf-8">\n{_POLICY}',
-        "</body>": f'<script>\n"use strict";\nconst PROGRAM = {_json(program, class_names)};\n{code}</script>\n</body>',
+        "</body>": f'<script>\n"use strict";\nconst PROGRAM = {_json(program, names)};\n{code}</script>\n</body>',
     }.items():
         assert old in text
         text = text.replace(old, new)
     return text
 
 
-def _json(program: Program, class_names: tuple[str, ...]) -> str:
+def _json(program: Program, names: tuple[str, ...]) -> str:
     """Return the program as JSON that may stand in a script element."""
     positions = {key_of(array): index for index, array in enumerate(program.arrays)}
     weights = {
@@ -107,7 +108,7 @@ def _json(program: Program, class_names: tuple[str, ...]) -> str:
     described = {
         "name": program.name,
         "parameters": program.parameters,
-        "names": class_names,
+        "names": names,
         "outputs": program.outputs,
         "memory": program.memory,
         "image": program.image,

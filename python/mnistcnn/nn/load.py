@@ -13,6 +13,7 @@ from mnistcnn._internal.json_data import errors_naming, typed
 from mnistcnn._internal.native import core
 from mnistcnn._internal.tensor_files import read_tensors
 from mnistcnn.data.normalization import Normalization
+from mnistcnn.nn.class_names import checked
 from mnistcnn.nn.model import Model
 from mnistcnn.nn.save import MODEL, ModelData, NormalizationData
 
@@ -76,7 +77,7 @@ def model_from_description(path: Path, description: ModelData, tensors: dict[str
                 tensors[name] = tensors[name].reshape(tensor.shape)
         model.load_state_dict(tensors)
         if "class_names" in description:
-            model.class_names = description["class_names"]
+            model.class_names = checked(description["class_names"], model)
     except (TypeError, ValueError, RuntimeError, MemoryError) as error:
         raise OSError(f"{path}: its description and weights are not a valid model: {error}") from None
     return model

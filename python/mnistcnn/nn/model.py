@@ -86,7 +86,7 @@ class Model(nn.Module):
     torch.Size([2, 10])
     """
 
-    _class_names: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] | None = None  # set by `train`, from the training set; None: the numbers 0, 1, ...
 
     def __init__(
         self,
@@ -224,18 +224,6 @@ class Model(nn.Module):
         if len(self.output_shape) != 1:
             raise ValueError(f"the output must have shape (classes,), got {self.output_shape}; end with Flatten()")
         return self.output_shape[0]
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes. `train` sets those of the training set; a new model has the numbers 0, 1, ..."""
-        return self._class_names or tuple(map(str, range(self.num_classes)))
-
-    @class_names.setter
-    def class_names(self, names: Sequence[str]) -> None:
-        names = tuple(names)
-        if len(names) != self.num_classes or not all(isinstance(name, str) for name in names):
-            raise ValueError(f"class_names must be {self.num_classes} strings, one per class, got {names}")
-        self._class_names = None if names == tuple(map(str, range(len(names)))) else names
 
     @property
     def parameter_count(self) -> int:

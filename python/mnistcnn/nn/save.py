@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from mnistcnn._internal.tensor_files import FileFormat, cpu_copies, digest_of, write_tensors
 from mnistcnn.data.normalization import Normalization
+from mnistcnn.nn.class_names import class_names
 
 if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
@@ -41,8 +42,8 @@ def save_model(model: Model, path: str | Path) -> Path:
     """Write a model to a file. An existing file is replaced atomically."""
     with model._lock:  # a training run of another thread may write the weights
         description, tensors = model_description(model), cpu_copies(model.state_dict())
-        if model._class_names is not None:
-            description["class_names"] = list(model._class_names)
+        if model.class_names is not None:
+            description["class_names"] = class_names(model)
     return write_tensors(Path(path), MODEL, description, tensors)
 
 

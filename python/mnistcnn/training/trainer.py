@@ -15,6 +15,7 @@ from mnistcnn._internal.progress import ProgressBar
 from mnistcnn.convert.from_torch import as_model
 from mnistcnn.data.image_set import ImageSet
 from mnistcnn.data.normalization import Normalization
+from mnistcnn.nn.class_names import names_after_training
 from mnistcnn.nn.input_checks import check_last_batch, move
 from mnistcnn.optim import averaging
 from mnistcnn.optim.schedules import Rates, SchedulePlan
@@ -355,8 +356,7 @@ class Trainer:
         model.history = self.history
         if model.normalization is None:
             model.normalization = Normalization.of(session.train_set)
-        names = session.train_set.classes
-        model.class_names = (*names, *map(str, range(len(names), model.num_classes)))
+        model.class_names = names_after_training(model, session.train_set.classes)
         self._native.begin(session.plan, epochs=len(self.history), steps=len(self.history.step_losses))
         if self._checkpoint and session.state and session.snapshot:
             path = self._checkpoint.path(session.snapshot.epoch)
