@@ -66,9 +66,9 @@ def test_a_trial_that_always_ends_its_worker_is_given_up(sets: Any, expected: An
         pytest.warns(UserWarning, match="a worker process died|is given up") as warned,
     ):
         trials = run(sets, 5, executor=executor)
-    last = str(warned[-1].message)
-    assert last.startswith("the trial of seed 1 is given up, because 3 workers died with it; the last error: Broken")
-    assert warned[-1].filename == __file__
+    (given_up,) = (each for each in warned if "is given up" in str(each.message))
+    assert str(given_up.message).startswith("the trial of seed 1 is given up, because 3 workers died with it; the last")
+    assert given_up.filename == __file__
     assert trials.unfinished == (1,)
     assert accuracies(trials) == {seed: expected[seed] for seed in (0, 2, 3, 4)}
     assert "(4 of 5 seeds, last epoch; 1 unfinished)" in trials.headline()
