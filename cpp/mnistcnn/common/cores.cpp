@@ -4,8 +4,10 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <set>
 #include <string>
 #include <thread>
+#include <vector>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -14,20 +16,24 @@
 namespace mnistcnn::common {
 namespace {
 
-int cores_from_affinity() {
+// Return the logical CPUs of the affinity mask; empty if it is unknown.
+std::vector<int> cpus_from_affinity() {
+  std::vector<int> cpus;
 #if defined(__linux__)
-  // sched_getaffinity fails if the machine has more cores than the set has bits: retry with a larger set.
-  for (int cores = CPU_SETSIZE; cores <= (1 << 20); cores *= 2) {
-    cpu_set_t* set = CPU_ALLOC(static_cast<std::size_t>(cores));
-    const std::size_t size = CPU_ALLOC_SIZE(static_cast<std::size_t>(cores));
-    const bool known = set != nullptr && sched_getaffinity(0, size, set) == 0;
-    const int count = known ? CPU_COUNT_S(size, set) : 0;
+  // sched_getaffinity fails if the machine has more CPUs than the set has bits: retry with a larger set.
+  for (int bits = CPU_SETSIZE; cpus.empty() && bits <= (1 << 20); bits *= 2) {
+    cpu_set_t* set = CPU_ALLOC(static_cast<std::size_t>(bits));
+    const std::size_t size = CPU_ALLOC_SIZE(static_cast<std::size_t>(bits));
+    if (set != nullptr && sched_getaffinity(0, size, set) == 0)
+      for (int cpu = 0; cpu < bits; ++cpu)
+        if (CPU_ISSET_S(static_cast<std::size_t>(cpu), size, set)) cpus.push_back(cpu);
     CPU_FREE(set);
-    if (count > 0) return count;
   }
 #endif
-  return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  return cpus;
 }
+
+int hardware_threads() { return static_cast<int>(std::max(1U, std::thread::hardware_concurrency())); }
 
 constexpr double kNoQuota = std::numeric_limits<double>::infinity();
 
@@ -60,7 +66,7 @@ double smallest_quota(const std::string& root, std::string group, QuotaOf quota_
   }
 }
 
-double cores_from_quota() {
+double smallest_quota_of_process() {
   double smallest = std::min(cgroup_v2_quota("/sys/fs/cgroup"), cgroup_v1_quota("/sys/fs/cgroup/cpu"));
   std::ifstream groups("/proc/self/cgroup");
   for (std::string line; std::getline(groups, line);) {  // "0::/user.slice" or "4:cpu,cpuacct:/docker/..."
@@ -76,12 +82,46 @@ double cores_from_quota() {
   return smallest;
 }
 
+// Return the number of threads that the CPU quota allows, if it is less than `count`.
+int limited_by_quota(int count) {
+  const double quota = smallest_quota_of_process();
+  return quota < count ? std::max(1, static_cast<int>(std::ceil(quota))) : count;
+}
+
+// Return the list of the CPUs on the same core, such as "0,16". All of them have the same list. Empty if it is unknown.
+std::string siblings_of(int cpu, const std::string& root) {
+  const std::string topology = root + "/cpu" + std::to_string(cpu) + "/topology/";
+  std::string siblings;
+  for (const char* const name : {"core_cpus_list", "thread_siblings_list"}) {  // new and old name
+    std::ifstream file(topology + name);
+    if (file >> siblings) break;
+  }
+  return siblings;
+}
+
 }  // namespace
 
+int physical_cores(std::span<const int> cpus, const std::string& root) {
+  std::set<std::string> cores;
+  int unknown = 0;
+  for (const int cpu : cpus) {
+    const std::string siblings = siblings_of(cpu, root);
+    if (siblings.empty())
+      ++unknown;
+    else
+      cores.insert(siblings);
+  }
+  return static_cast<int>(cores.size()) + unknown;
+}
+
+int available_cpus() {
+  const std::vector<int> cpus = cpus_from_affinity();
+  return limited_by_quota(cpus.empty() ? hardware_threads() : static_cast<int>(cpus.size()));
+}
+
 int available_cores() {
-  const int cores = cores_from_affinity();
-  const double quota = cores_from_quota();
-  return quota < cores ? std::max(1, static_cast<int>(std::ceil(quota))) : cores;
+  const std::vector<int> cpus = cpus_from_affinity();
+  return limited_by_quota(cpus.empty() ? hardware_threads() : physical_cores(cpus));
 }
 
 }  // namespace mnistcnn::common

@@ -83,7 +83,7 @@ ScopedOpenMpThreads::~ScopedOpenMpThreads() {
   if (functions().set_mkl_threads != nullptr) functions().set_mkl_threads(mkl_before_);
 }
 
-OpenMpThreads::OpenMpThreads(int pool_threads) : pool_threads_(pool_threads), cores_(common::available_cores()) {}
+OpenMpThreads::OpenMpThreads(int pool_threads) : pool_threads_(pool_threads), cpus_(common::available_cpus()) {}
 
 common::ThreadPool::BorrowedThreads* OpenMpThreads::borrow() {
   const Functions& openmp = functions();
@@ -93,7 +93,7 @@ common::ThreadPool::BorrowedThreads* OpenMpThreads::borrow() {
                     openmp.thread_number != nullptr;
   if (fits && runs_without_ == 0) return this;
   if (runs_without_ > 0) --runs_without_;
-  if (openmp_threads - 1 > cores_ - pool_threads_ && openmp.pause_all != nullptr) openmp.pause_all(kSoftPause);
+  if (openmp_threads - 1 > cpus_ - pool_threads_ && openmp.pause_all != nullptr) openmp.pause_all(kSoftPause);
   return nullptr;
 }
 

@@ -37,7 +37,7 @@ class OpenMpThreads final : private common::ThreadPool::BorrowedThreads {
  private:
   void run_on_each(int threads, void (*run)(void* context, int thread) noexcept, void* context) override;
 
-  const int pool_threads_, cores_;
+  const int pool_threads_, cpus_;
   int runs_without_ = 0;  // number of runs left on the pool's own threads after a delay
 };
 

@@ -629,7 +629,7 @@ def frozen(model: nn.Module) -> list[str]:
 
 
 def _thread_count(threads: int | None) -> int:
-    """Return the core's number of threads, in which 0 means all cores."""
+    """Return the core's number of threads, in which 0 means one per physical core."""
     return 0 if threads is None else whole_number("threads", threads, maximum=1024)
 
 

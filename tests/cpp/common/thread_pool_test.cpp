@@ -4,7 +4,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -13,8 +12,6 @@
 #include <thread>
 #include <type_traits>
 #include <vector>
-
-#include "mnistcnn/common/cores.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -243,11 +240,5 @@ TEST(ThreadPool, WorksInAForkedChild) {
   EXPECT_EQ(relay(pool, 8, 20), expected);
 }
 #endif
-
-TEST(Cores, IsAtLeastOneAndAtMostHardwareConcurrency) {
-  const int cores = mnistcnn::common::available_cores();
-  EXPECT_GE(cores, 1);
-  EXPECT_LE(cores, static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
-}
 
 }  // namespace

@@ -29,7 +29,7 @@ void require(bool condition, const Parts&... message) {
 }
 
 int checked_threads(int threads) {
-  require(threads >= 0, "threads must be at least 0, got ", threads, "; pass 0 to use all cores");
+  require(threads >= 0, "threads must be at least 0, got ", threads, "; pass 0 for one per core");
   return threads > 0 ? threads : common::available_cores();
 }
 

@@ -27,7 +27,8 @@ std::optional<std::string> unsupported_reason(const network::Graph& graph, const
 // pointer is kept after a call returns. `borrowed`: threads that run the call instead of the engine's own, or nullptr.
 class LanesEngine {
  public:
-  // threads = 0: all cores available to this process. Throws std::invalid_argument if the network is not supported.
+  // threads = 0: one per physical core available to this process. Throws std::invalid_argument if the network is not
+  // supported.
   LanesEngine(network::Graph graph, int threads);
   ~LanesEngine();
   LanesEngine(const LanesEngine&) = delete;
