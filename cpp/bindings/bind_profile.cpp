@@ -37,6 +37,17 @@ py::dict stop_profile(Engine& engine) {
   return record;
 }
 
+// Return a list of steps; a step is a list of tuples (phase, task, seconds).
+py::list stop_task_times(Engine& engine) {
+  py::list steps;
+  for (const engine::StepTasks& tasks : engine.stop_task_times()) {
+    py::list step;
+    for (const engine::TaskTime& each : tasks) step.append(py::make_tuple(each.phase, each.task, each.seconds));
+    steps.append(step);
+  }
+  return steps;
+}
+
 std::int64_t memory_bytes_of_step(const Engine& engine, std::int64_t images) {
   constexpr std::int64_t kMaxImages = (std::int64_t{1} << 31) - 1;
   if (images < 1 || images > kMaxImages)
@@ -49,6 +60,8 @@ std::int64_t memory_bytes_of_step(const Engine& engine, std::int64_t images) {
 void bind_profile(py::module_& module) {
   module.def("start_profile", &Engine::start_profile, py::arg("engine"));
   module.def("stop_profile", &stop_profile, py::arg("engine"));
+  module.def("start_task_times", &Engine::start_task_times, py::arg("engine"));
+  module.def("stop_task_times", &stop_task_times, py::arg("engine"));
   module.def("instruction_sets", &engine::lanes::instruction_set_names);
   module.def(
       "peak_flops",
@@ -64,6 +77,13 @@ void bind_profile(py::module_& module) {
         return engine::lanes::run_multiply_adds(engine::lanes::kernels(instruction_set), threads, runs);
       },
       py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("runs"));
+  module.def(
+      "phase_seconds",
+      [](const std::string& instruction_set, int threads, double seconds) {
+        const NativeCall no_gil;
+        return engine::lanes::phase_seconds(engine::lanes::kernels(instruction_set), threads, seconds);
+      },
+      py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("seconds"));
   module.def(
       "read_bandwidth",
       [](const std::string& instruction_set, int threads, std::int64_t size, double seconds) {

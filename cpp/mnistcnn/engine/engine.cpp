@@ -46,6 +46,14 @@ void Engine::start_profile() {
   throw std::invalid_argument(common::text("the ", name(), " engine does not support profiling; use engine=\"lanes\""));
 }
 
+void Engine::start_task_times() {
+  throw std::invalid_argument(common::text("the ", name(), " engine has no tasks; use engine=\"lanes\""));
+}
+
+std::vector<StepTasks> Engine::stop_task_times() {
+  throw std::logic_error("stop_task_times must be called after start_task_times");
+}
+
 StepProfile Engine::stop_profile() { throw std::logic_error("stop_profile must be called after start_profile"); }
 
 }  // namespace mnistcnn::engine

@@ -6,6 +6,7 @@
 #include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "mnistcnn/engine/batch.h"
 #include "mnistcnn/engine/loss.h"
@@ -39,6 +40,12 @@ class Engine {
   // profiling.
   virtual void start_profile();
   virtual StepProfile stop_profile();
+
+  // Measure the time of every task until stop_task_times, for predictions of the speed on more cores. Steps are divided
+  // into tasks for `threads()` threads, but run on the calling thread. Throw std::invalid_argument if the engine does
+  // not support it.
+  virtual void start_task_times();
+  virtual std::vector<StepTasks> stop_task_times();
 
   // Compute the outputs, f32 [B, ...]. images: f32 [B, C, H, W], already normalized. Training mode updates the running
   // statistics. `keep` determines what is saved for `backward`, until the next call.

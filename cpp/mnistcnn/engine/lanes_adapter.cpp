@@ -56,6 +56,8 @@ class LanesAdapter final : public Engine {
 
   void start_profile() override { engine_.start_profile(); }
   StepProfile stop_profile() override { return engine_.stop_profile(); }
+  void start_task_times() override { engine_.start_task_times(); }
+  std::vector<StepTasks> stop_task_times() override { return engine_.stop_task_times(); }
 
   Tensor forward(const network::Tensors& tensors, const Tensor& images, Mode mode, Randomness randomness,
                  Keep keep) override {

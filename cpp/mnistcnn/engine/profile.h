@@ -28,4 +28,14 @@ struct StepProfile {
   std::vector<OverheadTime> overheads;
 };
 
+// Duration of one task of a training step. Threads wait for each other after every phase.
+struct TaskTime {
+  static constexpr int kSerialPart = -1;  // the work of one thread after the tasks of a phase
+
+  int phase = 0;
+  int task = 0;  // index in the phase, or kSerialPart
+  double seconds = 0;
+};
+using StepTasks = std::vector<TaskTime>;  // in the order of execution
+
 }  // namespace mnistcnn::engine

@@ -31,12 +31,18 @@ TEST(Peak, MeasuresAPlausibleBandwidth) {
   });
 }
 
+TEST(Peak, MeasuresAPlausiblePhase) {
+  EXPECT_LT(phase_seconds(kernels(), 1, 0.02), 1e-6);  // one thread does not wait
+  EXPECT_LT(phase_seconds(kernels(), 2, 0.02), 0.1);
+}
+
 TEST(Peak, ThrowsForInvalidArguments) {
   EXPECT_THROW(peak_flops(kernels(), 0, 0.1), std::invalid_argument);
   EXPECT_THROW(peak_flops(kernels(), 1, -1), std::invalid_argument);
   EXPECT_THROW(run_multiply_adds(kernels(), 0, 1), std::invalid_argument);
   EXPECT_THROW(run_multiply_adds(kernels(), 1, 0), std::invalid_argument);
   EXPECT_THROW(read_bandwidth(kernels(), 1, 7, 0.1), std::invalid_argument);
+  EXPECT_THROW(phase_seconds(kernels(), 0, 0.1), std::invalid_argument);
   EXPECT_THROW(kernels("mmx"), std::invalid_argument);
 }
 

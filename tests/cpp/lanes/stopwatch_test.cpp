@@ -80,6 +80,29 @@ TEST(Stopwatch, StopWithoutStartThrows) {
   EXPECT_THROW(model.engine->stop_profile(), std::logic_error);
 }
 
+TEST(TaskRecorder, HasEveryTaskOfEveryStepAndDoesNotChangeResults) {
+  for (const int threads : {1, 3}) {
+    Model recorded(small_network(), threads), unrecorded(small_network(), threads);
+    recorded.engine->start_task_times();
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(one_step(recorded, 100).loss_sum, one_step(unrecorded, 100).loss_sum);
+    const std::vector<StepTasks> steps = recorded.engine->stop_task_times();
+    EXPECT_EQ(recorded.gradients, unrecorded.gradients);
+    ASSERT_EQ(steps.size(), 2u);
+    std::vector<int> tasks;  // of each phase
+    int phase = 0;
+    for (const TaskTime& each : steps[0]) {
+      EXPECT_EQ(each.phase, phase);
+      EXPECT_GE(each.seconds, 0);
+      tasks.resize(static_cast<std::size_t>(phase) + 1);
+      each.task == TaskTime::kSerialPart ? ++phase : ++tasks.back();
+    }
+    // Packing; forward to the statistics; to the sums of batch norm's backward; to the image; reduction.
+    EXPECT_EQ(tasks, (std::vector<int>{1, 7, 7, 7, 1}));
+    one_step(recorded, 100);
+    EXPECT_THROW(recorded.engine->stop_task_times(), std::logic_error);
+  }
+}
+
 TEST(LanesEngine, PredictsTheSizeOfItsArena) {
   network::Graph with_large_linear = small_network();
   with_large_linear.nodes.back().layer = network::Linear{900, true};

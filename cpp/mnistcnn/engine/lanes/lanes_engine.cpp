@@ -139,8 +139,10 @@ class LanesEngine::Implementation {
     const Stopwatch::Clock::time_point start = Stopwatch::Clock::now();
     begin(programs_.step, arguments, static_cast<std::int64_t>(arguments.batch.indices.size()), true, randomness);
     batch_.stopwatch = stopwatch_.get();
+    batch_.task_recorder = task_recorder_.get();
     programs_.step.execute(batch_, pool_);
     batch_.stopwatch = nullptr;
+    batch_.task_recorder = nullptr;
     if (stopwatch_) stopwatch_->add_step(Stopwatch::Clock::now() - start);
     return io_.result();
   }
@@ -155,6 +157,13 @@ class LanesEngine::Implementation {
     profile.instruction_set = batch_.kernels->name;
     profile.threads = pool_.threads();
     return profile;
+  }
+
+  void start_task_times() { task_recorder_ = std::make_unique<TaskRecorder>(); }
+
+  std::vector<StepTasks> stop_task_times() {
+    if (!task_recorder_) throw std::logic_error("stop_task_times was called without start_task_times");
+    return std::exchange(task_recorder_, nullptr)->steps();
   }
 
  private:
@@ -204,6 +213,7 @@ class LanesEngine::Implementation {
   Programs programs_;
   bool ready_for_backward_ = false;
   std::unique_ptr<Stopwatch> stopwatch_;
+  std::unique_ptr<TaskRecorder> task_recorder_;
 };
 
 LanesEngine::LanesEngine(network::Graph graph, int threads)
@@ -245,6 +255,8 @@ std::size_t LanesEngine::arena_bytes() const { return implementation_->arena_byt
 std::size_t LanesEngine::arena_bytes_of_step(std::int64_t images) const {
   return implementation_->arena_bytes_of_step(images);
 }
+void LanesEngine::start_task_times() { implementation_->start_task_times(); }
+std::vector<StepTasks> LanesEngine::stop_task_times() { return implementation_->stop_task_times(); }
 void LanesEngine::start_profile() { implementation_->start_profile(); }
 StepProfile LanesEngine::stop_profile() { return implementation_->stop_profile(); }
 std::string_view LanesEngine::instruction_set() const { return implementation_->instruction_set(); }

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "mnistcnn/common/thread_pool.h"
 #include "mnistcnn/engine/batch.h"
@@ -62,6 +63,11 @@ class LanesEngine {
   // Measure the time of the steps between these two calls, by operation.
   void start_profile();
   StepProfile stop_profile();
+
+  // Measure the time of every task of the steps between these two calls. The steps are divided into tasks for
+  // `threads()` threads, but run on the calling thread.
+  void start_task_times();
+  std::vector<StepTasks> stop_task_times();
 
   std::string_view instruction_set() const;
   int threads() const;

@@ -6,6 +6,7 @@
 #include "mnistcnn/engine/batch.h"
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
 #include "mnistcnn/engine/lanes/runtime/stopwatch.h"
+#include "mnistcnn/engine/lanes/runtime/task_recorder.h"
 #include "mnistcnn/engine/lanes/runtime/tensor.h"
 
 // The state of a batch and of one of its blocks: what operations read while they run. Written by LanesEngine before
@@ -35,7 +36,8 @@ struct BatchContext {
   float* partials = nullptr;
   std::int64_t partial_size = 0;
   int blocks_per_partial = 1;
-  Stopwatch* stopwatch = nullptr;  // nullptr unless a profile is measured
+  Stopwatch* stopwatch = nullptr;         // nullptr unless a profile is measured
+  TaskRecorder* task_recorder = nullptr;  // nullptr unless the times of tasks are measured
 
   void set_images(std::int64_t count) {
     images = count;

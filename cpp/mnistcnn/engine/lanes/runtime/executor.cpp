@@ -61,12 +61,34 @@ void Executor::complete(void* context) noexcept {
   }
 }
 
+// Run all phases in the order of a pool with one thread.
+void Executor::run_recorded(TaskRecorder& recorder) {
+  recorder.begin_step();
+  bool ascending = false;
+  for (std::size_t i = 0; i < pool_phases_.size(); ++i, ascending = !ascending) {
+    const common::ThreadPool::Phase& phase = pool_phases_[i];
+    const int index = static_cast<int>(i);
+    for (int k = 0; k < phase.tasks; ++k) {
+      const int task = ascending ? k : phase.tasks - 1 - k;
+      const TaskRecorder::Clock::time_point start = TaskRecorder::Clock::now();
+      phase.run_task(phase.context, task, 0);
+      recorder.add(index, task, start);
+    }
+    const TaskRecorder::Clock::time_point start = TaskRecorder::Clock::now();
+    phase.complete(phase.context);
+    recorder.add(index, TaskTime::kSerialPart, start);
+  }
+}
+
 void Executor::execute(const BatchContext& batch, common::ThreadPool& pool,
                        common::ThreadPool::BorrowedThreads* borrowed) {
   batch_ = &batch;
   pool_phases_.clear();
   for (Phase& phase : phases_) pool_phases_.push_back({tasks(phase), run_task, complete, &phase});
-  pool.run(pool_phases_, borrowed);
+  if (batch.task_recorder)
+    run_recorded(*batch.task_recorder);
+  else
+    pool.run(pool_phases_, borrowed);
   batch_ = nullptr;
 }
 

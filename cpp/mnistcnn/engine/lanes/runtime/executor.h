@@ -21,6 +21,7 @@ class Executor {
   // Whether the blocks computed by one thread can use the same memory.
   bool memory_per_thread() const { return block_phases_ <= 1 && block_memory_ == BlockMemory::kTemporary; }
 
+  // With a task recorder in `batch`, all tasks run on the calling thread.
   void execute(const BatchContext& batch, common::ThreadPool& pool,
                common::ThreadPool::BorrowedThreads* borrowed = nullptr);
 
@@ -34,6 +35,7 @@ class Executor {
     std::vector<const Stage*> serial;  // run after the tasks, by the thread that finished the last one
   };
 
+  void run_recorded(TaskRecorder& recorder);
   static void run_task(void* context, int task, int thread) noexcept;
   static void complete(void* context) noexcept;
   void add_stage(const Stage& stage);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <span>
 #include <stdexcept>
 #include <vector>
 
@@ -26,19 +27,24 @@ common::ThreadPool::Phase phase_of(int threads, ThreadWork& work) {
   return {threads, call, nullptr, &work};
 }
 
-// Run the phase repeatedly for `seconds` and return its shortest duration in seconds.
-double shortest_phase(int threads, double seconds, ThreadWork work) {
-  common::ThreadPool pool(threads);
-  const common::ThreadPool::Phase phase = phase_of(threads, work);
+// Run the phases repeatedly for `seconds` and return the shortest duration of a run in seconds.
+double shortest_run(common::ThreadPool& pool, std::span<const common::ThreadPool::Phase> phases, double seconds) {
   double best = 0;
   for (const Clock::time_point begin = Clock::now();
        best == 0 || Clock::now() - begin < std::chrono::duration<double>(seconds);) {
     const Clock::time_point start = Clock::now();
-    pool.run({&phase, 1});
+    pool.run(phases);
     const double took = std::chrono::duration<double>(Clock::now() - start).count();
     best = best == 0 ? took : std::min(best, took);
   }
   return best;
+}
+
+// Return the shortest duration in seconds of a phase in which each thread calls `work` once.
+double shortest_phase(int threads, double seconds, ThreadWork work) {
+  common::ThreadPool pool(threads);
+  const common::ThreadPool::Phase phase = phase_of(threads, work);
+  return shortest_run(pool, {&phase, 1}, seconds);
 }
 
 void check(int threads, double seconds) {
@@ -64,6 +70,19 @@ double run_multiply_adds(const KernelTable& kernels, int threads, int runs) {
   const std::vector<common::ThreadPool::Phase> phases(static_cast<std::size_t>(runs), phase_of(threads, work));
   pool.run(phases);
   return 2.0 * static_cast<double>(multiply_adds);
+}
+
+double phase_seconds(const KernelTable& kernels, int threads, double seconds) {
+  check(threads, seconds);
+  // Tasks of about a microsecond, so that all threads take part.
+  constexpr int kPhases = 1000, kTaskRounds = 200;
+  ThreadWork work = [&](int) { kernels.multiply_adds(kTaskRounds); };
+  const auto shortest = [&](int count) {
+    common::ThreadPool pool(count);
+    const std::vector<common::ThreadPool::Phase> phases(kPhases, phase_of(count, work));
+    return shortest_run(pool, phases, seconds / 2);
+  };
+  return std::max(0.0, shortest(threads) - shortest(1)) / kPhases;
 }
 
 double read_bandwidth(const KernelTable& kernels, int threads, std::int64_t bytes, double seconds) {

@@ -14,6 +14,10 @@ double peak_flops(const KernelTable& kernels, int threads, double seconds);
 // The caller measures the time, alternating with other work, because the speed of a shared machine changes.
 double run_multiply_adds(const KernelTable& kernels, int threads, int runs);
 
+// Return the seconds that a phase with one task per thread takes in addition to its tasks: claiming them, and the
+// barrier.
+double phase_seconds(const KernelTable& kernels, int threads, double seconds);
+
 // Return bytes read per second, summed over all threads. Each thread reads its own array of `bytes`: larger than the
 // caches to measure memory, smaller to measure the cache that holds it.
 double read_bandwidth(const KernelTable& kernels, int threads, std::int64_t bytes, double seconds);
