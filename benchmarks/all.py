@@ -40,6 +40,7 @@ TABLES: dict[str, list[list[str]]] = {
         for name in ("session7_net", "assignment7_model2", "recognition_cnn")
     ],
     "memory": [_script("memory")],
+    "scaling": [_script("scaling")],
     "gpu": [_script("gpu")],
 }
 ON_REQUEST = ("gpu",)  # needs a GPU

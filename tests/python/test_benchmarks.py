@@ -103,7 +103,9 @@ def test_contenders_compute_the_same_outputs(contenders, name: str):
         torch.testing.assert_close(contenders.Pixels(model)(images), model(images), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("script", ["epoch.py", "predict.py", "competitor.py", "gpu.py", "memory.py", "all.py"])
+@pytest.mark.parametrize(
+    "script", ["epoch.py", "predict.py", "competitor.py", "gpu.py", "memory.py", "scaling.py", "all.py"]
+)
 def test_help(script: str):
     assert "usage" in _run(script, "--help")
 
@@ -270,3 +272,51 @@ def test_accuracy_refuses_an_existing_log_and_quick_tries_in_the_stored_one(
     with pytest.raises(SystemExit):
         _measure(accuracy, monkeypatch, accuracy.LOG, "--continue")
     assert "--log FILE" in capsys.readouterr().err
+
+
+# ---- scaling.py
+
+
+@pytest.fixture
+def scaling(monkeypatch: pytest.MonkeyPatch):
+    return _module("scaling", monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "threads", "seconds"),
+    [
+        ([1] * 8, 1, 8),
+        ([1] * 8, 8, 1),
+        ([1] * 8, 3, 3),
+        ([1] * 4, 8, 1),  # fewer tasks than threads
+        ([2, 1, 1, 1, 1, 1, 1, 1], 2, 5),  # the second thread executes a task of the first one's range
+        ([1, 1, 1, 5], 2, 6),  # ascending: the second thread begins with task 2
+        ([1] * 2048, 2, 1024),  # two tasks per chunk
+    ],
+)
+def test_schedule(scaling, tasks: list[float], threads: int, seconds: float):
+    assert scaling.tasks_seconds(tasks, threads) == seconds
+
+
+def test_schedule_reverses_its_direction_in_every_phase(scaling):
+    phase = scaling.Phase((1, 1, 1, 5))  # descending: the second thread begins with task 3
+    assert scaling.step_seconds([phase], 2, barrier=0) == 5
+    assert scaling.step_seconds([phase, phase], 2, barrier=0) == 5 + 6
+
+
+def test_schedule_adds_barriers_and_serial_parts(scaling):
+    phases = [scaling.Phase((4.0, 4.0), serial=1.0), scaling.Phase((), serial=2.0), scaling.Phase((6.0,))]
+    assert scaling.step_seconds(phases, 1, barrier=0.5) == 17
+    assert scaling.step_seconds(phases, 2, barrier=0.5) == 4 + 0.5 + 1 + 2 + 6 + 0.5
+
+
+def test_phases_have_the_median_time_of_each_task(scaling):
+    steps = [[(0, 1, a), (0, 0, 2 * a), (0, -1, 0.5), (1, -1, a)] for a in (1.0, 9.0, 2.0)]
+    assert scaling.median_phases(steps) == [scaling.Phase((4.0, 2.0), 0.5), scaling.Phase((), 2.0)]
+
+
+def test_scaling():
+    out = _run("scaling.py", "--networks", "budget_model3", "--batch-sizes", "32", "--seconds", "0.1", "--rounds", "1")
+    row = next(line for line in out.splitlines() if line.startswith("| budget_model3 | 32 |"))
+    assert "predicted speed-up, 16 threads" in out
+    assert all(float(each) > 0 for each in row.split("|")[3:-1])

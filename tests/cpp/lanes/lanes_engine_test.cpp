@@ -101,6 +101,71 @@ TEST(LanesEngine, IsBitIdenticalForAnyNumberOfThreadsAndWithAvx2AndAvx512) {
   EXPECT_EQ(each[0], each[1]);
 }
 
+// 3x3 convolutions for which all algorithms are selected, dropout before and after a pool, and a branch.
+Graph graph_of_convolutions() {
+  network::MaxPool2d pool;
+  pool.kernel = pool.stride = {2, 2};
+  const network::BatchNorm2d norm;
+  const network::ReLU relu;
+  const network::Dropout dropout{0.1};
+  Graph graph = sequential({1, 29, 26}, {convolution(8, 3),
+                                         norm,
+                                         relu,
+                                         convolution(12, 3, 1),
+                                         relu,
+                                         norm,
+                                         dropout,
+                                         pool,
+                                         convolution(32, 3, 1),
+                                         norm,
+                                         relu,
+                                         convolution(48, 3, 1),
+                                         network::LeakyReLU{},
+                                         convolution(40, 3, 1),
+                                         norm,
+                                         relu,
+                                         pool,
+                                         dropout,
+                                         convolution(10, 1),
+                                         norm});
+  graph.nodes.push_back({"branch", convolution(10, 3, 1), {18}});
+  graph.nodes.push_back({"sum", network::Add{}, {19, 20}});
+  graph.nodes.push_back({"flatten", network::Flatten{}, {21}});
+  graph.nodes.push_back({"linear", network::Linear{10, true}, {22}});
+  graph.nodes.push_back({"outputs", network::LogSoftmax{}, {23}});
+  return graph;
+}
+
+TEST(LanesEngine, IsBitIdenticalIfSeveralThreadsComputeABlock) {
+  for (const Graph& graph : {varied_graph(), graph_of_convolutions()}) {
+    Model single(graph, 1);
+    const Outcome expected = train_steps(single, {16, 33, 7});
+    for (const int threads : {2, 3, 4, 7, 16}) {
+      Model model(graph, threads);
+      EXPECT_EQ(train_steps(model, {16, 33, 7}), expected) << threads << " threads";
+    }
+  }
+}
+
+TEST(LanesEngine, ImageGradientsAreBitIdenticalIfSeveralThreadsComputeABlock) {
+  for (const Graph& graph : {varied_graph(), graph_of_convolutions()}) {
+    const auto size = static_cast<std::size_t>(network::element_count(graph.input_shape));
+    Random random(3);
+    const std::vector<float> images = random.numbers(20 * size), output_gradients = random.numbers(20 * 10);
+    const auto gradients = [&](int threads) {
+      Model model(graph, threads);
+      std::vector<float> outputs(20 * 10), image_gradients(images.size());
+      model.forward(images.data(), 20, Mode::kTrain, {1, 2}, true, outputs.data());
+      model.backward(output_gradients.data(), image_gradients.data());
+      outputs.insert(outputs.end(), image_gradients.begin(), image_gradients.end());
+      outputs.insert(outputs.end(), model.gradients.begin(), model.gradients.end());
+      return outputs;
+    };
+    const std::vector<float> expected = gradients(1);
+    for (const int threads : {2, 5, 8}) EXPECT_EQ(gradients(threads), expected) << threads << " threads";
+  }
+}
+
 TEST(LanesEngine, ImageSourceIsBitIdenticalToStoredImages) {
   class Reversed final : public ImageSource {
    public:

@@ -193,7 +193,7 @@ class LanesEngine::Implementation {
     require(count > 0, "a batch must contain at least one image");
     check_batch_norms(plan_, count, training);
     ready_for_backward_ = false;
-    batch_.set_images(count);
+    batch_.set_images(count, pool_.threads());
     batch_.training = training;
     batch_.image_gradients = false;
     batch_.randomness = randomness;

@@ -240,7 +240,7 @@ DirectConvolution::CacheBlocking DirectConvolution::cache_blocking(View x) const
 // Compute the outputs of one group over `args.channels` input channels, beginning at `first_channel`. packed, bias: of
 // the group.
 void DirectConvolution::run_channels(ConvolutionArguments& args, View x, const float* packed, const float* bias, View y,
-                                     int first_channel, bool rows_innermost) const {
+                                     int first_channel, bool rows_innermost, Part part) const {
   const std::int64_t positions = std::int64_t{args.kernel_rows} * args.kernel_columns;
   const int tiles = static_cast<int>(output_tiles_.size());
   const auto run_tile = [&](int row, int tile) {
@@ -249,16 +249,16 @@ void DirectConvolution::run_channels(ConvolutionArguments& args, View x, const f
     args.bias = bias ? bias + outputs.first : nullptr;
     run_row(args, x, y, tile, row);
   };
-  if (rows_innermost) {
-    for (int tile = 0; tile < tiles; ++tile)
-      for (int row = 0; row < rows_.outputs; ++row) run_tile(row, tile);
-  } else {
-    for (int row = 0; row < rows_.outputs; ++row)
-      for (int tile = 0; tile < tiles; ++tile) run_tile(row, tile);
+  const IndexRange own = part.of(rows_.outputs * tiles);
+  for (int i = own.first; i < own.first + own.count; ++i) {
+    if (rows_innermost)
+      run_tile(i % rows_.outputs, i / rows_.outputs);
+    else
+      run_tile(i / tiles, i % tiles);
   }
 }
 
-void DirectConvolution::run(View x, const float* packed, const float* bias, View y, float*) const {
+void DirectConvolution::run(View x, const float* packed, const float* bias, View y, float*, Part part) const {
   ConvolutionArguments args{};
   args.kernel_rows = static_cast<int>(rows_.offset.size());
   args.kernel_columns = static_cast<int>(columns_.offset.size());
@@ -276,7 +276,7 @@ void DirectConvolution::run(View x, const float* packed, const float* bias, View
       const View from{x.data + (group * sizes_.channels + c) * x.plane, x.plane, x.row};
       const View to{y.data + group * sizes_.outputs * y.plane, y.plane, y.row};
       const float* const group_bias = bias ? bias + group * sizes_.outputs : nullptr;
-      run_channels(args, from, packed + group * group_weights(), group_bias, to, c, blocking.rows_innermost);
+      run_channels(args, from, packed + group * group_weights(), group_bias, to, c, blocking.rows_innermost, part);
     }
 }
 

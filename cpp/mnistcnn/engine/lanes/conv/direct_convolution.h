@@ -67,8 +67,8 @@ class DirectConvolution {
   };
   std::vector<RegisterTile> register_tiles() const;
 
-  // bias: f32 [outputs], or nullptr.
-  void run(View x, const float* packed, const float* bias, View y, float* workspace = nullptr) const;
+  // bias: f32 [outputs], or nullptr. Parts are rows of register tiles.
+  void run(View x, const float* packed, const float* bias, View y, float* workspace = nullptr, Part part = {}) const;
 
  private:
   struct ColumnTile {
@@ -90,7 +90,7 @@ class DirectConvolution {
   ConvolutionKernel kernel_of(int outputs, const ColumnTile& tile) const;
   CacheBlocking cache_blocking(View x) const;
   void run_channels(ConvolutionArguments& args, View x, const float* packed, const float* bias, View y,
-                    int first_channel, bool rows_innermost) const;
+                    int first_channel, bool rows_innermost, Part part) const;
   void run_row(ConvolutionArguments& args, View x, View y, int output_tile, int row) const;
 
   const KernelTable* kernels_;

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "mnistcnn/engine/lanes/conv/even_split.h"
-
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -43,6 +41,19 @@ std::vector<WeightGradientTile> weight_gradient_tiles(const KernelTable& kernels
   return tiles;
 }
 
+PartOfOutputs outputs_of_part(std::span<const WeightGradientTile> tiles, int outputs, Part part) {
+  const auto taps_ranges = static_cast<int>(std::ranges::count(tiles, 0, &WeightGradientTile::output));
+  const auto ranges = static_cast<int>(tiles.size()) / taps_ranges;  // of output channels
+  const IndexRange own = part.of(ranges);
+  const auto first_output = [&](int range) {
+    return range == ranges ? outputs : tiles[static_cast<std::size_t>(range * taps_ranges)].output;
+  };
+  const int first = first_output(own.first), end = first_output(own.first + own.count);
+  return {tiles.subspan(static_cast<std::size_t>(own.first * taps_ranges),
+                        static_cast<std::size_t>(own.count * taps_ranges)),
+          first, end - first};
+}
+
 DirectWeightGradient::DirectWeightGradient(const KernelTable& kernels, const network::Conv2d& layer,
                                            const PaddedLayout& input, const Extent& output)
     : groups_(layer.groups),
@@ -59,7 +70,7 @@ DirectWeightGradient::DirectWeightGradient(const KernelTable& kernels, const net
   tiles_ = weight_gradient_tiles(kernels, integer(outputs_), static_cast<int>(taps_.size()), output.positions());
 }
 
-void DirectWeightGradient::run(View x, View d, float* out, bool accumulate, float*) const {
+void DirectWeightGradient::run(View x, View d, float* out, bool accumulate, float*, Part part) const {
   WeightGradientArguments args{};
   args.d_plane = d.plane;
   args.d_row = d.row;
@@ -69,15 +80,16 @@ void DirectWeightGradient::run(View x, View d, float* out, bool accumulate, floa
   args.columns = columns_;
   args.out_row = static_cast<std::int64_t>(taps_.size());
   args.accumulate = accumulate;
-  for (std::int64_t group = 0; group < groups_; ++group) {
+  const int tiles = static_cast<int>(tiles_.size());
+  const IndexRange own = part.of(integer(groups_) * tiles);
+  for (int i = own.first; i < own.first + own.count; ++i) {
+    const WeightGradientTile& tile = tiles_[static_cast<std::size_t>(i % tiles)];
+    const std::int64_t group = i / tiles, output = group * outputs_ + tile.output;
     args.x = x.data + group * channels_ * x.plane;
-    for (const WeightGradientTile& tile : tiles_) {
-      const std::int64_t output = group * outputs_ + tile.output;
-      args.d = d.data + output * d.plane;
-      args.taps = taps_.data() + tile.tap;
-      args.out = out + output * args.out_row + tile.tap;
-      tile.kernel(args);
-    }
+    args.d = d.data + output * d.plane;
+    args.taps = taps_.data() + tile.tap;
+    args.out = out + output * args.out_row + tile.tap;
+    tile.kernel(args);
   }
 }
 

@@ -1,7 +1,9 @@
 #pragma once
 #include <cstdint>
+#include <span>
 #include <vector>
 
+#include "mnistcnn/engine/lanes/conv/even_split.h"
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
 #include "mnistcnn/engine/lanes/layout/map.h"
 #include "mnistcnn/network/layers.h"
@@ -21,6 +23,14 @@ struct WeightGradientTile {
 std::vector<WeightGradientTile> weight_gradient_tiles(const KernelTable& kernels, int outputs, int taps,
                                                       std::int64_t positions);
 
+// Return the register tiles of a part, and its range of output channels, which may be empty. All tiles of an output
+// channel belong to the same part.
+struct PartOfOutputs {
+  std::span<const WeightGradientTile> tiles;
+  int first, outputs;
+};
+PartOfOutputs outputs_of_part(std::span<const WeightGradientTile> tiles, int outputs, Part part);
+
 // Weight gradient of any convolution: a direct sum over the positions of the map, then over the images.
 class DirectWeightGradient {
  public:
@@ -30,8 +40,8 @@ class DirectWeightGradient {
 
   std::int64_t workspace_size() const { return 0; }
   // x: padded input, d: output gradient, out: f32 [outputs][channels of a group][kernel rows][kernel columns].
-  // accumulate: add to `out`.
-  void run(View x, View d, float* out, bool accumulate, float* workspace) const;
+  // accumulate: add to `out`. Parts are register tiles.
+  void run(View x, View d, float* out, bool accumulate, float* workspace, Part part = {}) const;
 
  private:
   std::int64_t groups_, channels_, outputs_;  // channels and outputs of one group

@@ -1,12 +1,24 @@
 #pragma once
 #include <vector>
 
-// Division of output channels, columns or taps into ranges of nearly equal size, for register tiles and tile groups.
+// Division of output channels, columns or taps into ranges of nearly equal size, for register tiles and tile groups,
+// and of blocks into parts.
 namespace mnistcnn::engine::lanes {
 
 // Range of consecutive indices [first, first + count).
 struct IndexRange {
   int first, count;
+};
+
+// One of several parts of a block. Threads compute them at the same time, each a part of the channels, rows or tiles.
+struct Part {
+  int index = 0, count = 1;
+
+  // Return the part of [0, size). It is empty in some parts if there are more parts than indices.
+  IndexRange of(int size) const {
+    const int first = size * index / count;
+    return {first, size * (index + 1) / count - first};
+  }
 };
 
 // Number of ranges in an even split.

@@ -1,14 +1,15 @@
 #include "mnistcnn/engine/lanes/conv/winograd_1d.h"
 
 #include <algorithm>
-
-#include "mnistcnn/engine/lanes/conv/even_split.h"
+#include <span>
 
 namespace mnistcnn::engine::lanes {
 namespace {
 
 constexpr int kMaxPoints = 6;
 constexpr std::int64_t kL2Budget = 256 << 10;  // bytes in the domain of a tile group
+
+std::size_t to_size(int i) { return static_cast<std::size_t>(i); }
 
 // Number of columns of zero padding after the map.
 int padding_after(const Convolution3x3& c) {
@@ -162,10 +163,12 @@ void Winograd1dConvolution::multiply_in_registers(const RowTile& tile, const flo
   kernels_->winograd_1d[tile.kind].fused(args);
 }
 
-void Winograd1dConvolution::run(View x, const float* packed, const float* bias, View y, float* workspace) const {
+void Winograd1dConvolution::run(View x, const float* packed, const float* bias, View y, float* workspace,
+                                Part part) const {
   float* const outputs = workspace + kMaxPoints * input_domain_stride();
   const std::int64_t f23_weights = kinds_.front() == kF23 ? domain_size(kF23) * domain_convolution_.packed_size() : 0;
-  for (const RowTile& tile : row_tiles_) {
+  const IndexRange own = part.of(static_cast<int>(row_tiles_.size()));
+  for (const RowTile& tile : std::span(row_tiles_).subspan(to_size(own.first), to_size(own.count))) {
     const Winograd1dKernels& kernels = kernels_->winograd_1d[tile.kind];
     const float* const weights = packed + (tile.kind == kF43 ? f23_weights : 0);
     Winograd1dArguments in = tile_arguments(x, convolution_.in, tile.first - convolution_.top, workspace,
@@ -235,8 +238,10 @@ std::int64_t Winograd1dWeightGradient::workspace_size() const {
          (input_domain_stride() + gradient_domain_stride() + convolution_.in.channels * convolution_.out.channels * 3);
 }
 
-void Winograd1dWeightGradient::transform(const TileGroup& group, View x, View d, float* inputs,
+// d: of `outputs` channels.
+void Winograd1dWeightGradient::transform(const TileGroup& group, View x, View d, int outputs, float* inputs,
                                          float* gradients) const {
+  const Extent gradient{outputs, convolution_.out.rows, convolution_.out.columns};
   const Winograd1dKernels& kernels = kernels_->winograd_1d[group.kind];
   const std::int64_t input_columns = width() * kLanes, gradient_columns = convolution_.out.columns * kLanes;
   for (int tile = 0; tile < group.tiles; ++tile) {
@@ -246,14 +251,14 @@ void Winograd1dWeightGradient::transform(const TileGroup& group, View x, View d,
     in.before = convolution_.left;
     in.after = after_;
     kernels.inputs(in);
-    kernels.gradients(tile_arguments(d, convolution_.out, row, gradients + tile * gradient_columns,
-                                     gradient_domain_stride(), max_tiles_ * gradient_columns));
+    kernels.gradients(tile_arguments(d, gradient, row, gradients + tile * gradient_columns, gradient_domain_stride(),
+                                     max_tiles_ * gradient_columns));
   }
 }
 
-void Winograd1dWeightGradient::sum_in_domain(const TileGroup& group, const float* inputs, const float* gradients,
-                                             float* sums) const {
-  const std::int64_t taps = 3 * convolution_.in.channels, outputs = convolution_.out.channels;
+void Winograd1dWeightGradient::sum_in_domain(const TileGroup& group, const PartOfOutputs& part, const float* inputs,
+                                             const float* gradients, float* sums) const {
+  const std::int64_t taps = 3 * convolution_.in.channels;
   WeightGradientArguments args{};
   args.d_row = convolution_.out.columns * kLanes;
   args.d_plane = max_tiles_ * args.d_row;
@@ -265,24 +270,28 @@ void Winograd1dWeightGradient::sum_in_domain(const TileGroup& group, const float
   args.accumulate = group.accumulate;
   for (int point = 0; point < domain_size(group.kind); ++point) {
     args.x = inputs + point * input_domain_stride();
-    for (const WeightGradientTile& tile : register_tiles_) {
-      args.d = gradients + point * gradient_domain_stride() + tile.output * args.d_plane;
+    for (const WeightGradientTile& tile : part.tiles) {
+      const int output = tile.output - part.first;
+      args.d = gradients + point * gradient_domain_stride() + output * args.d_plane;
       args.taps = taps_.data() + tile.tap;
-      args.out = sums + (point * outputs + tile.output) * taps + tile.tap;
+      args.out = sums + (point * part.outputs + output) * taps + tile.tap;
       tile.kernel(args);
     }
   }
 }
 
-void Winograd1dWeightGradient::run(View x, View d, float* out, bool accumulate, float* workspace) const {
+void Winograd1dWeightGradient::run(View x, View d, float* out, bool accumulate, float* workspace, Part part) const {
+  const PartOfOutputs own = outputs_of_part(register_tiles_, integer(convolution_.out.channels), part);
+  if (own.outputs == 0) return;
+  d.data += own.first * d.plane;
+  out += own.first * convolution_.in.channels * 9;
   float* const gradients = workspace + kMaxPoints * input_domain_stride();
   float* const sums = gradients + kMaxPoints * gradient_domain_stride();
   for (const TileGroup& group : groups_) {
-    transform(group, x, d, workspace, gradients);
-    sum_in_domain(group, workspace, gradients, sums);
+    transform(group, x, d, own.outputs, workspace, gradients);
+    sum_in_domain(group, own, workspace, gradients, sums);
     if (!group.last) continue;
-    kernels_->winograd_1d[group.kind].weights(sums, convolution_.in.channels * convolution_.out.channels, out,
-                                              accumulate);
+    kernels_->winograd_1d[group.kind].weights(sums, convolution_.in.channels * own.outputs, out, accumulate);
     accumulate = true;
   }
 }

@@ -33,7 +33,8 @@ class Winograd1dConvolution {
   std::int64_t packing_task_size() const { return 3 * points_ * convolution_.in.channels; }
   // weights: f32 [outputs][inputs][3][3] of the forward convolution, for both directions.
   void pack(int task, const float* weights, float* packed) const;
-  void run(View x, const float* packed, const float* bias, View y, float* workspace) const;
+  // Parts are row tiles.
+  void run(View x, const float* packed, const float* bias, View y, float* workspace, Part part = {}) const;
 
  private:
   // Offset of the weights of an output in packed memory, and strides between points and between (channel, kernel
@@ -72,8 +73,8 @@ class Winograd1dWeightGradient {
   static int image_sums(const Convolution3x3& convolution);
 
   std::int64_t workspace_size() const;  // floats
-  // out: f32 [outputs][channels][3][3]
-  void run(View x, View d, float* out, bool accumulate, float* workspace) const;
+  // out: f32 [outputs][channels][3][3]. Parts are output channels; each transforms all inputs.
+  void run(View x, View d, float* out, bool accumulate, float* workspace, Part part = {}) const;
 
  private:
   // Consecutive row tiles of one kind whose domain fits the L2 budget.
@@ -88,8 +89,9 @@ class Winograd1dWeightGradient {
   std::int64_t width() const { return convolution_.left + convolution_.in.columns + after_; }
   std::int64_t input_domain_stride() const;     // between points
   std::int64_t gradient_domain_stride() const;  // between points
-  void transform(const TileGroup& group, View x, View d, float* inputs, float* gradients) const;
-  void sum_in_domain(const TileGroup& group, const float* inputs, const float* gradients, float* sums) const;
+  void transform(const TileGroup& group, View x, View d, int outputs, float* inputs, float* gradients) const;
+  void sum_in_domain(const TileGroup& group, const PartOfOutputs& part, const float* inputs, const float* gradients,
+                     float* sums) const;
 
   const KernelTable* kernels_;
   Convolution3x3 convolution_;

@@ -120,9 +120,14 @@ void Winograd2dInputGradient::multiply_in_domain(const float* inputs, const floa
   }
 }
 
-void Winograd2dInputGradient::run(View x, const float* packed, const float*, View y, float* workspace) const {
+void Winograd2dInputGradient::run(View x, const float* packed, const float*, View y, float* workspace,
+                                  Part part) const {
   float* const outputs = workspace + domain_floats(convolution_.in, groups_);
+  // Groups in one row overlap, so they belong to the same part.
+  const int rows = groups_.largest.rows;
+  const IndexRange own = part.of(convolution_.tile_rows() / rows);
   for (const TileGroups::Group& group : groups_.each) {
+    if (group.row < own.first * rows || group.row >= (own.first + own.count) * rows) continue;
     Winograd2dArguments in = group_arguments(x, convolution_.in, groups_, group),
                         out = group_arguments(y, convolution_.out, groups_, group);
     in.top = convolution_.top;
@@ -149,10 +154,9 @@ std::int64_t Winograd2dWeightGradient::workspace_size() const {
          kPoints * convolution_.in.channels * convolution_.out.channels;
 }
 
-void Winograd2dWeightGradient::sum_in_domain(const float* inputs, const float* gradients, float* sums, int tiles,
-                                             bool accumulate) const {
-  const std::int64_t channels = convolution_.in.channels, outputs = convolution_.out.channels,
-                     row = groups_.max_tiles() * kLanes;
+void Winograd2dWeightGradient::sum_in_domain(const PartOfOutputs& part, const float* inputs, const float* gradients,
+                                             float* sums, int tiles, bool accumulate) const {
+  const std::int64_t channels = convolution_.in.channels, row = groups_.max_tiles() * kLanes;
   WeightGradientArguments args{};
   args.d_plane = args.d_row = args.x_row = row;
   args.x_step = kLanes;
@@ -162,16 +166,20 @@ void Winograd2dWeightGradient::sum_in_domain(const float* inputs, const float* g
   args.accumulate = accumulate;
   for (int point = 0; point < kPoints; ++point) {
     args.x = inputs + point * domain_stride_of(convolution_.in, groups_);
-    for (const WeightGradientTile& tile : register_tiles_) {
-      args.d = gradients + point * domain_stride_of(convolution_.out, groups_) + tile.output * row;
+    for (const WeightGradientTile& tile : part.tiles) {
+      const int output = tile.output - part.first;
+      args.d = gradients + point * domain_stride_of(convolution_.out, groups_) + output * row;
       args.taps = taps_.data() + tile.tap;
-      args.out = sums + (point * outputs + tile.output) * channels + tile.tap;
+      args.out = sums + (point * part.outputs + output) * channels + tile.tap;
       tile.kernel(args);
     }
   }
 }
 
-void Winograd2dWeightGradient::run(View x, View d, float* out, bool accumulate, float* workspace) const {
+void Winograd2dWeightGradient::run(View x, View d, float* out, bool accumulate, float* workspace, Part part) const {
+  const PartOfOutputs own = outputs_of_part(register_tiles_, integer(convolution_.out.channels), part);
+  if (own.outputs == 0) return;
+  d.data += own.first * d.plane;
   float* const gradients = workspace + domain_floats(convolution_.in, groups_);
   float* const sums = gradients + domain_floats(convolution_.out, groups_);
   for (std::size_t i = 0; i < groups_.each.size(); ++i) {
@@ -181,11 +189,13 @@ void Winograd2dWeightGradient::run(View x, View d, float* out, bool accumulate, 
     in.domain = workspace;
     kernels_->winograd_2d_inputs(in);
     Winograd2dArguments gradient = group_arguments(d, convolution_.out, groups_, groups_.each[i]);
+    gradient.channels = own.outputs;
     gradient.domain = gradients;
     kernels_->winograd_2d_gradients(gradient);
-    sum_in_domain(workspace, gradients, sums, groups_.each[i].tiles(), i > 0);
+    sum_in_domain(own, workspace, gradients, sums, groups_.each[i].tiles(), i > 0);
   }
-  kernels_->winograd_2d_weights(sums, convolution_.in.channels * convolution_.out.channels, out, accumulate);
+  kernels_->winograd_2d_weights(sums, convolution_.in.channels * own.outputs,
+                                out + own.first * convolution_.in.channels * 9, accumulate);
 }
 
 }  // namespace mnistcnn::engine::lanes

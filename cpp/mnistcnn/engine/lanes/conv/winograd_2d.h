@@ -34,7 +34,8 @@ class Winograd2dInputGradient {
   std::int64_t packing_task_size() const { return 36 * convolution_.in.channels; }
   // weights: f32 [outputs][inputs][3][3] of the forward convolution.
   void pack(int task, const float* weights, float* packed) const;
-  void run(View x, const float* packed, const float* bias, View y, float* workspace) const;  // bias is ignored
+  // `bias` is ignored. Parts are rows of tile groups.
+  void run(View x, const float* packed, const float* bias, View y, float* workspace, Part part = {}) const;
 
  private:
   void multiply_in_domain(const float* inputs, const float* packed, float* outputs) const;
@@ -52,11 +53,12 @@ class Winograd2dWeightGradient {
   Winograd2dWeightGradient(const KernelTable& kernels, const Convolution3x3& convolution);
 
   std::int64_t workspace_size() const;  // floats
-  // out: f32 [outputs][channels][3][3]
-  void run(View x, View d, float* out, bool accumulate, float* workspace) const;
+  // out: f32 [outputs][channels][3][3]. Parts are output channels; each transforms all inputs.
+  void run(View x, View d, float* out, bool accumulate, float* workspace, Part part = {}) const;
 
  private:
-  void sum_in_domain(const float* inputs, const float* gradients, float* sums, int tiles, bool accumulate) const;
+  void sum_in_domain(const PartOfOutputs& part, const float* inputs, const float* gradients, float* sums, int tiles,
+                     bool accumulate) const;
 
   const KernelTable* kernels_;
   Convolution3x3 convolution_;

@@ -41,7 +41,7 @@ std::size_t BatchMemory::bytes_for(const Capacity& capacity) const {
 
 std::size_t BatchMemory::bytes_for(std::int64_t images, MemoryPer memory_per) const {
   BatchContext batch;
-  batch.set_images(images);
+  batch.set_images(images, threads_);
   return bytes_for(capacity_for(batch, memory_per));
 }
 

@@ -29,6 +29,11 @@ struct View {
   std::int64_t plane = 0, row = 0;
 };
 
+// Return the view of the channels from `first` on.
+inline View from_channel(View view, std::int64_t first) {
+  return {view.data + first * view.plane, view.plane, view.row};
+}
+
 inline View dense_view(float* data, const Extent& extent) {
   return {data, extent.positions() * kLanes, extent.columns * kLanes};
 }
@@ -59,6 +64,9 @@ struct PaddedLayout {
   std::int64_t size() const { return extent.channels * plane(); }
   std::int64_t origin() const { return padding.top * row() + padding.left * kLanes; }
   View view(float* memory) const { return {memory + origin(), plane(), row()}; }
+
+  // Return the layout of some of the channels.
+  PaddedLayout with_channels(std::int64_t channels) const { return {{channels, extent.rows, extent.columns}, padding}; }
 
   // Set the padding to zero, without changing the map.
   void clear_padding(float* memory) const {

@@ -165,37 +165,54 @@ void ConvolutionOp::pack(const BatchContext& batch, int task) const {
 
 // ---- computation
 
-// Return the padded input: in place if it has this layout, otherwise computed or copied into scratch memory.
-View ConvolutionOp::padded_input(const BlockContext& block) const {
-  const View given = block.view(fused_input_.tensor->activation);
-  if (fused_input_.prologue == nullptr && given.plane == input_layout_.plane() && given.row == input_layout_.row())
-    return given;
-  float* const scratch = block.thread_memory(offsets_.input_scratch);
-  const View target = input_layout_.view(scratch);
-  input_layout_.clear_padding(scratch);
-  if (fused_input_.prologue != nullptr)
-    fused_input_.prologue->compute(block, target);
-  else
-    copy_map(given, target, fused_input_.extent());
-  return target;
+bool ConvolutionOp::reads_input_in_place() const {
+  const MemoryRef& given = fused_input_.tensor->activation;
+  return fused_input_.prologue == nullptr && given.plane == input_layout_.plane() && given.row == input_layout_.row();
 }
 
-// Return the padded output gradient. In the thread region it is already in gradient_scratch, with this layout.
+View ConvolutionOp::padded_input(const BlockContext& block) const {
+  if (reads_input_in_place()) return block.view(fused_input_.tensor->activation);
+  return input_layout_.view(block.scratch_memory(offsets_.input_scratch));
+}
+
 View ConvolutionOp::padded_output_gradient(const BlockContext& block) const {
-  const View given = block.view(output_->gradient);
-  if (gradient_layout_.padding.empty()) return given;
-  float* const scratch = block.thread_memory(offsets_.gradient_scratch);
-  const View target = gradient_layout_.view(scratch);
-  if (output_->gradient.region != MemoryRef::Region::kThread) copy_map(given, target, gradient_layout_.extent);
-  gradient_layout_.clear_padding(scratch);
-  return target;
+  if (reads_output_gradient_in_place()) return block.view(output_->gradient);
+  return gradient_layout_.view(block.scratch_memory(offsets_.gradient_scratch));
+}
+
+// Write the padded input to scratch memory: compute it with the prologue, or copy it. Parts are channels.
+void ConvolutionOp::prepare_input(const BlockContext& block) const {
+  if (reads_input_in_place()) return;
+  const IndexRange own = block.part.of(integer(input_layout_.extent.channels));
+  const PaddedLayout layout = input_layout_.with_channels(own.count);
+  float* const scratch = block.scratch_memory(offsets_.input_scratch);
+  layout.clear_padding(scratch + own.first * layout.plane());
+  if (fused_input_.prologue != nullptr)
+    fused_input_.prologue->compute(block, input_layout_.view(scratch));
+  else
+    copy_map(from_channel(block.view(fused_input_.tensor->activation), own.first),
+             from_channel(input_layout_.view(scratch), own.first), layout.extent);
+}
+
+// Write the padded output gradient to scratch memory. A gradient in gradient_scratch already has this layout. Parts are
+// channels.
+void ConvolutionOp::prepare_output_gradient(const BlockContext& block) const {
+  if (reads_output_gradient_in_place()) return;
+  const IndexRange own = block.part.of(integer(gradient_layout_.extent.channels));
+  const PaddedLayout layout = gradient_layout_.with_channels(own.count);
+  float* const scratch = block.scratch_memory(offsets_.gradient_scratch);
+  if (output_->gradient.region != MemoryRef::Region::kScratch)
+    copy_map(from_channel(block.view(output_->gradient), own.first),
+             from_channel(gradient_layout_.view(scratch), own.first), layout.extent);
+  layout.clear_padding(scratch + own.first * layout.plane());
 }
 
 void ConvolutionOp::run(const BlockContext& block, const PackedAlgorithm& packed, View from, const float* bias,
                         View to) const {
   const float* const weights = block.batch.packed + offsets_.packed + packed.weights;
   float* const workspace = block.thread_memory(offsets_.workspace);
-  std::visit([&](const auto& algorithm) { algorithm.run(from, weights, bias, to, workspace); }, packed.algorithm);
+  std::visit([&](const auto& algorithm) { algorithm.run(from, weights, bias, to, workspace, block.part); },
+             packed.algorithm);
 }
 
 void ConvolutionOp::forward(const BlockContext& block) const {
@@ -208,8 +225,9 @@ void ConvolutionOp::weight_gradient(const BlockContext& block, View x, View d) c
   const ScopedTimer timer(block.batch, block.thread, time_category(index(), Pass::kWeightGradients));
   float* const partial = block.partial(weight_gradient_.partial);
   float* const workspace = block.thread_memory(offsets_.workspace);
-  std::visit([&](const auto& algorithm) { algorithm.run(x, d, partial, block.accumulates_partial(), workspace); },
-             *weight_gradient_algorithm_);
+  std::visit(
+      [&](const auto& algorithm) { algorithm.run(x, d, partial, block.accumulates_partial(), workspace, block.part); },
+      *weight_gradient_algorithm_);
 }
 
 void ConvolutionOp::bias_gradient(const BlockContext& block, View d) const {
@@ -223,22 +241,45 @@ void ConvolutionOp::bias_gradient(const BlockContext& block, View d) const {
     partial[c] = block.accumulates_partial() ? partial[c] + sums[c] : sums[c];
 }
 
-void ConvolutionOp::backward(const BlockContext& block) const {
-  const View d = padded_output_gradient(block);
-  weight_gradient(block, padded_input(block), d);
-  if (bias_ >= 0) bias_gradient(block, d);
-  if (!input().needs_gradient(block.batch)) return;
-  write_gradient(block, input(), offsets_.temporary, [&](View target) {
-    for (const PackedAlgorithm& each : backward_) run(block, each, d, nullptr, target);
+void ConvolutionOp::input_gradient(const BlockContext& block, View d) const {
+  write_gradient_of_part(block, input(), offsets_.temporary, [&](const BlockContext& part, View target) {
+    for (const PackedAlgorithm& each : backward_) run(part, each, d, nullptr, target);
   });
 }
 
+// The two gradients are independent of each other, so some parts compute the first one and the others the second one.
+void ConvolutionOp::backward(const BlockContext& block) const {
+  const View x = padded_input(block), d = padded_output_gradient(block);
+  const Part part = block.part;
+  const bool needs_input_gradient = input().needs_gradient(block.batch);
+  const int for_weights = needs_input_gradient && part.count > 1 ? (part.count + 1) / 2 : part.count;
+  if (part.index < for_weights) weight_gradient(block.with_part({part.index, for_weights}), x, d);
+  if (part.index == 0 && bias_ >= 0) bias_gradient(block, d);
+  if (!needs_input_gradient) return;
+  if (part.count == 1)
+    input_gradient(block, d);
+  else if (part.index >= for_weights)
+    input_gradient(block.with_part({part.index - for_weights, part.count - for_weights}), d);
+}
+
 void ConvolutionOp::add_forward(Program& program, bool) {
-  program.for_each_block([this](const BlockContext& block) noexcept { forward(block); });
+  if (!reads_input_in_place())
+    program.for_each_part([this](const BlockContext& block) noexcept { prepare_input(block); });
+  program.for_each_part([this](const BlockContext& block) noexcept { forward(block); });
 }
 
 void ConvolutionOp::add_backward(Program& program) {
-  program.for_each_block([this](const BlockContext& block) noexcept { backward(block); });
+  // A gradient in scratch memory was written immediately before, by a PointwiseOp, whose parts are the same channels.
+  // Nothing else that is written here was read or written in its phase.
+  const bool follows_pointwise = output_->gradient.region == MemoryRef::Region::kScratch;
+  if (!reads_input_in_place() || !reads_output_gradient_in_place())
+    program.for_each_part(
+        [this](const BlockContext& block) noexcept {
+          prepare_output_gradient(block);
+          prepare_input(block);
+        },
+        follows_pointwise ? Barrier::kNone : Barrier::kBefore);
+  program.for_each_part([this](const BlockContext& block) noexcept { backward(block); });
 }
 
 }  // namespace mnistcnn::engine::lanes

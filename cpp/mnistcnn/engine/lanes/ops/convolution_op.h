@@ -62,12 +62,17 @@ class ConvolutionOp final : public Op {
   template <class Visit>
   void for_each_algorithm(Visit visit) const;
 
+  bool reads_input_in_place() const;
+  bool reads_output_gradient_in_place() const { return gradient_layout_.padding.empty(); }
   View padded_input(const BlockContext& block) const;
   View padded_output_gradient(const BlockContext& block) const;
+  void prepare_input(const BlockContext& block) const;
+  void prepare_output_gradient(const BlockContext& block) const;
   void run(const BlockContext& block, const PackedAlgorithm& packed, View from, const float* bias, View to) const;
   void forward(const BlockContext& block) const;
   void backward(const BlockContext& block) const;
   void weight_gradient(const BlockContext& block, View x, View d) const;
+  void input_gradient(const BlockContext& block, View d) const;
   void bias_gradient(const BlockContext& block, View d) const;
 
   network::Conv2d layer_;

@@ -10,8 +10,9 @@ namespace mnistcnn::engine::lanes {
 
 // Memory that an operation needs in addition to its tensors, in floats.
 struct MemoryRequirements {
-  // Per thread, shared by all operations; valid while one operation computes a block. `gradient_scratch` can also hold
-  // an output gradient that the next operation of the backward pass reads.
+  // Per thread, shared by all operations; valid while one operation computes a block. Several parts of a block share
+  // `input_scratch` and `gradient_scratch` (BlockContext::scratch_memory); `temporary` and `workspace` are valid during
+  // one stage. `gradient_scratch` can also hold an output gradient that the next operation of the backward pass reads.
   std::int64_t input_scratch = 0, gradient_scratch = 0, temporary = 0, workspace = 0;
   std::int64_t block = 0;   // per block, valid from the forward to the backward
   std::int64_t batch = 0;   // per block, in matrices whose rows span the whole batch
@@ -65,7 +66,7 @@ class Op {
   void set_offsets(const MemoryOffsets& offsets) { offsets_ = offsets; }
   // The layout in which the input is read without a copy. nullptr: dense.
   virtual const PaddedLayout* input_layout() const { return nullptr; }
-  // The layout in which the output gradient can be passed in the thread's gradient_scratch. nullptr: not supported.
+  // The layout in which the output gradient can be passed in gradient_scratch. nullptr: not supported.
   virtual const PaddedLayout* gradient_scratch_layout() const { return nullptr; }
   // Whether the input may have any channel stride, and its gradient any channel and row strides.
   virtual bool supports_strided_input() const { return false; }
@@ -103,6 +104,15 @@ void write_gradient(const BlockContext& block, const Input& input, std::int64_t 
   const View own = dense_view(block.thread_memory(temporary), extent);
   compute(own);
   block.batch.kernels->add(own.data, target.data, extent.elements() * kLanes);
+}
+
+// The same in a stage that is divided: call compute(block, view). An addition is not divided; the first part does it.
+template <class Compute>
+void write_gradient_of_part(const BlockContext& block, const Input& input, std::int64_t temporary, Compute compute) {
+  if (!input.accumulates_gradient) return compute(block, block.view(input.tensor->gradient));
+  if (block.part.index > 0) return;
+  const BlockContext whole = block.with_part({});
+  write_gradient(whole, input, temporary, [&](View target) { compute(whole, target); });
 }
 
 }  // namespace mnistcnn::engine::lanes

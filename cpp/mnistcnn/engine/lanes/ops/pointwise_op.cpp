@@ -41,26 +41,33 @@ std::uint16_t* PointwiseOp::mask(const BlockContext& block) const {
   return reinterpret_cast<std::uint16_t*>(block.block_memory(offsets_.block));
 }
 
+IndexRange PointwiseOp::channels_of(const BlockContext& block) const {
+  return block.part.of(integer(input().tensor->extent.channels));
+}
+
 PointwiseArguments PointwiseOp::arguments(const BlockContext& block, View out) const {
   const Extent& in = input().tensor->extent;
   const View y = block.view(input().tensor->activation);
+  const IndexRange channels = channels_of(block);
+  const int first = channels.first;
+  const Extent& of_mask = layers_.dropout == kDropoutAfterPool ? output_->extent : in;
   PointwiseArguments args{};
-  args.y = y.data;
+  args.y = y.data + first * y.plane;
   args.y_plane = y.plane;
-  args.channels = static_cast<int>(in.channels);
+  args.channels = channels.count;
   args.rows = static_cast<int>(in.rows);
   args.columns = static_cast<int>(in.columns);
   args.out_rows = static_cast<int>(layers_.pool ? in.rows / 2 : in.rows);
   args.out_columns = static_cast<int>(layers_.pool ? in.columns / 2 : in.columns);
-  args.scale = scale_.data();
-  args.shift = shift_.data();
+  args.scale = scale_.data() + first;
+  args.shift = shift_.data() + first;
   args.slope = static_cast<float>(layers_.slope);
-  args.mask = mask(block);
+  args.mask = mask(block) + first * of_mask.positions();
   args.keep_scale = layers_.dropout_probability < 1 ? static_cast<float>(1 / (1 - layers_.dropout_probability)) : 0.0f;
-  args.gradient_mean = gradient_mean_.data();
-  args.projection = projection_.data();
-  args.mean = mean_.data();
-  args.out = out.data;
+  args.gradient_mean = gradient_mean_.data() + first;
+  args.projection = projection_.data() + first;
+  args.mean = mean_.data() + first;
+  args.out = out.data + first * out.plane;
   args.out_plane = out.plane;
   args.out_row = out.row;
   return args;
@@ -129,15 +136,16 @@ void PointwiseOp::draw_mask(const BlockContext& block) const {
 // Compute mean and sum of squared deviations of one block, per channel: combine the moments of the images.
 void PointwiseOp::block_moments(const BlockContext& block) {
   const Extent& extent = input().tensor->extent;
+  const IndexRange channels = channels_of(block);
   const View y = block.view(input().tensor->activation);
   float* const sums = block.thread_memory(offsets_.temporary);
-  const std::int64_t size = extent.channels * kLanes;
-  block.batch.kernels->statistics[kind()]({y.data, y.plane, static_cast<int>(extent.channels),
+  const std::int64_t size = channels.count * kLanes;
+  block.batch.kernels->statistics[kind()]({y.data + channels.first * y.plane, y.plane, channels.count,
                                            static_cast<int>(extent.positions()), static_cast<float>(layers_.slope),
                                            sums, sums + size, sums + 2 * size});
   const double positions = static_cast<double>(extent.positions()), reciprocal = 1 / positions;
   const int images = block.images();
-  for (std::int64_t c = 0; c < extent.channels; ++c) {
+  for (int c = 0; c < channels.count; ++c) {
     const float *middle = sums + c * kLanes, *residual = middle + size, *squares = residual + size;
     double own[kLanes], total = 0, within = 0, between = 0;
     for (int i = 0; i < images; ++i) {
@@ -148,7 +156,7 @@ void PointwiseOp::block_moments(const BlockContext& block) {
     }
     const double centre = total / images;
     for (int i = 0; i < images; ++i) between += (own[i] - centre) * (own[i] - centre);
-    double* const to = moments_.data() + (block.index * extent.channels + c) * 2;
+    double* const to = moments_.data() + (block.index * extent.channels + channels.first + c) * 2;
     to[0] = centre;
     to[1] = within + positions * between;
   }
@@ -186,31 +194,31 @@ void PointwiseOp::batch_moments(const BatchContext& batch) {
 
 void PointwiseOp::add_forward(Program& program, bool training) {
   if (has_batch_statistics(training)) {
-    program.for_each_block([this](const BlockContext& block) noexcept { block_moments(block); });
+    program.for_each_part([this](const BlockContext& block) noexcept { block_moments(block); });
     program.serial([this](const BatchContext& batch) noexcept { batch_moments(batch); });
   }
   if (has_dropout(training)) program.for_each_block([this](const BlockContext& block) noexcept { draw_mask(block); });
   if (output_->materialized)
-    program.for_each_block(
+    program.for_each_part(
         [this](const BlockContext& block) noexcept { compute(block, block.view(output_->activation)); });
 }
 
 // Compute the two sums of batch norm's backward over one block: of dz, and of dz * (a - mean).
 void PointwiseOp::block_sums(const BlockContext& block) {
   const std::int64_t channels = input().tensor->extent.channels;
-  float* const sums = block.thread_memory(offsets_.temporary);
+  const IndexRange own = channels_of(block);
   PointwiseArguments args = arguments(block, block.view(output_->gradient));
-  args.sum = sums;
-  args.sum_of_products = sums + channels * kLanes;
+  args.sum = block.thread_memory(offsets_.temporary);
+  args.sum_of_products = args.sum + own.count * kLanes;
   block.batch.kernels->pointwise_sums[kind()][layers_.pool][dropout(block.batch)](args);
   const int images = block.images();
-  for (std::int64_t c = 0; c < channels; ++c) {
+  for (int c = 0; c < own.count; ++c) {
     double sum = 0, products = 0;
     for (int i = 0; i < images; ++i) {
       sum += args.sum[c * kLanes + i];
       products += args.sum_of_products[c * kLanes + i];
     }
-    double* const to = sums_.data() + (block.index * channels + c) * 2;
+    double* const to = sums_.data() + (block.index * channels + own.first + c) * 2;
     to[0] = sum;
     to[1] = products;
   }
@@ -240,8 +248,9 @@ void PointwiseOp::batch_sums(const BatchContext& batch) {
 
 void PointwiseOp::input_gradient(const BlockContext& block) const {
   if (!input().needs_gradient(block.batch)) return;
-  write_gradient(block, input(), offsets_.temporary, [&](View target) {
-    PointwiseArguments args = arguments(block, block.view(output_->gradient));
+  write_gradient_of_part(block, input(), offsets_.temporary, [&](const BlockContext& part, View target) {
+    PointwiseArguments args = arguments(part, part.view(output_->gradient));
+    target.data += channels_of(part).first * target.plane;
     args.y_gradient = target.data;
     args.y_gradient_plane = target.plane;
     args.y_gradient_row = target.row;
@@ -259,10 +268,10 @@ void PointwiseOp::input_gradient(const BlockContext& block) const {
 
 void PointwiseOp::add_backward(Program& program) {
   if (layers_.norm) {
-    program.for_each_block([this](const BlockContext& block) noexcept { block_sums(block); });
+    program.for_each_part([this](const BlockContext& block) noexcept { block_sums(block); });
     program.serial([this](const BatchContext& batch) noexcept { batch_sums(batch); });
   }
-  program.for_each_block([this](const BlockContext& block) noexcept { input_gradient(block); });
+  program.for_each_part([this](const BlockContext& block) noexcept { input_gradient(block); });
 }
 
 }  // namespace mnistcnn::engine::lanes

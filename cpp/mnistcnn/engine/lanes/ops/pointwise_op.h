@@ -44,7 +44,7 @@ class PointwiseOp final : public Op {
 
   // Make this a prologue: the output is not written to memory; its only reader calls `compute` instead.
   void fuse_into_reader() { output_->materialized = false; }
-  // Compute the output of a block and write it to `out`.
+  // Compute the output of a block, or of a part of its channels, and write it to `out`.
   void compute(const BlockContext& block, View out) const;
 
   PointwiseLayers& layers() { return layers_; }
@@ -66,7 +66,9 @@ class PointwiseOp final : public Op {
   PointwiseKind kind() const;
   PointwiseDropout dropout(const BatchContext& batch) const;
   std::uint16_t* mask(const BlockContext& block) const;
-  // out: the output, or in the backward pass the gradient of the output.
+  IndexRange channels_of(const BlockContext& block) const;
+  // Return arguments for the channels of the block's part. out: the output, or in the backward pass the gradient of the
+  // output.
   PointwiseArguments arguments(const BlockContext& block, View out) const;
   TimeCategory category_inside_reader(const BlockContext& block) const;
   void draw_mask(const BlockContext& block) const;

@@ -124,7 +124,7 @@ class MemoryPlanner {
 
   void plan_gradient(Tensor& tensor) {
     if (const PaddedLayout* const layout = scratch_layout(tensor)) {
-      tensor.gradient = {MemoryRef::Region::kThread, gradient_scratch_ + layout->origin(), layout->plane(),
+      tensor.gradient = {MemoryRef::Region::kScratch, gradient_scratch_ + layout->origin(), layout->plane(),
                          layout->row()};
       return;
     }

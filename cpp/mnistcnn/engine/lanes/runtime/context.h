@@ -1,9 +1,11 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "mnistcnn/engine/batch.h"
+#include "mnistcnn/engine/lanes/conv/even_split.h"
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
 #include "mnistcnn/engine/lanes/runtime/stopwatch.h"
 #include "mnistcnn/engine/lanes/runtime/task_recorder.h"
@@ -25,6 +27,7 @@ struct BatchContext {
   // The batch.
   std::int64_t images = 0;
   int blocks = 0;  // of 16 images; the last one may have fewer
+  int parts = 1;   // of a block; more than 1 if there are fewer blocks than threads
   bool training = false;
   bool image_gradients = false;  // whether the backward computes them; set before the forward
   Randomness randomness;
@@ -39,20 +42,24 @@ struct BatchContext {
   Stopwatch* stopwatch = nullptr;         // nullptr unless a profile is measured
   TaskRecorder* task_recorder = nullptr;  // nullptr unless the times of tasks are measured
 
-  void set_images(std::int64_t count) {
+  void set_images(std::int64_t count, int threads) {
     images = count;
     blocks = static_cast<int>((count + kLanes - 1) / kLanes);
+    parts = std::max(1, threads / blocks);
     blocks_per_partial = (blocks + kMaxPartialGroups - 1) / kMaxPartialGroups;
   }
   int partial_groups() const { return (blocks + blocks_per_partial - 1) / blocks_per_partial; }
 };
 
-// A block of the batch, and the thread that computes it.
+// A block of the batch, or a part of it, and the thread that computes it.
 struct BlockContext {
   const BatchContext& batch;
   int index;  // of the block in the batch
   int slot;   // of its block memory: the index, or the thread if memory is allocated per thread
   int thread;
+  Part part = {};
+
+  BlockContext with_part(Part other) const { return {batch, index, slot, thread, other}; }
 
   // Number of images: 16, or fewer in the last block.
   int images() const {
@@ -60,13 +67,19 @@ struct BlockContext {
     return static_cast<int>(rest < kLanes ? rest : kLanes);
   }
   float* block_memory(std::int64_t offset) const { return batch.block_memory + slot * batch.block_size + offset; }
+  // For values that only this call of a stage reads.
   float* thread_memory(std::int64_t offset) const { return batch.thread_memory + thread * batch.thread_size + offset; }
+  // For values that following stages of the phase read too. If blocks are divided, several threads compute a block, so
+  // the memory belongs to the block. Then there are fewer blocks than threads.
+  float* scratch_memory(std::int64_t offset) const {
+    return batch.thread_memory + (batch.parts > 1 ? index : thread) * batch.thread_size + offset;
+  }
   View view(const MemoryRef& ref) const {
     switch (ref.region) {
       case MemoryRef::Region::kBlock:
         return {block_memory(ref.offset), ref.plane, ref.row};
-      case MemoryRef::Region::kThread:
-        return {thread_memory(ref.offset), ref.plane, ref.row};
+      case MemoryRef::Region::kScratch:
+        return {scratch_memory(ref.offset), ref.plane, ref.row};
       case MemoryRef::Region::kNone:
         break;
     }

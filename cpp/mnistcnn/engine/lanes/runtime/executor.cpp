@@ -8,28 +8,40 @@ namespace mnistcnn::engine::lanes {
 
 Executor::Executor(Program program, BlockMemory block_memory)
     : program_(std::move(program)), block_memory_(block_memory) {
-  for (const Stage& stage : program_.stages()) add_stage(stage);
+  phases_ = phases_of(Blocks::kWhole);
+  divided_phases_ = phases_of(Blocks::kDivided);
+  const auto has_blocks = [](const Phase& phase) { return !phase.blocks.empty(); };
+  has_one_block_phase_ = std::ranges::count_if(phases_, has_blocks) <= 1;
 }
 
-void Executor::add_stage(const Stage& stage) {
-  if (std::holds_alternative<Serial>(stage.body)) {
-    if (phases_.empty()) phases_.push_back({this, {}, nullptr, {}});
-    phases_.back().serial.push_back(&stage);
-  } else if (std::holds_alternative<ParallelFor>(stage.body)) {
-    phases_.push_back({this, {}, &stage, {}});
-  } else {
-    const bool joins = !phases_.empty() && !phases_.back().blocks.empty() && phases_.back().serial.empty();
-    if (!joins) {
-      phases_.push_back({this, {}, nullptr, {}});
-      ++block_phases_;
+std::vector<Executor::Phase> Executor::phases_of(Blocks blocks) {
+  std::vector<Phase> phases;
+  for (const Stage& stage : program_.stages()) {
+    if (std::holds_alternative<Serial>(stage.body)) {
+      if (phases.empty()) phases.push_back({this});
+      phases.back().serial.push_back(&stage);
+    } else if (std::holds_alternative<ParallelFor>(stage.body)) {
+      phases.push_back({.owner = this, .parallel_for = &stage});
+    } else {
+      if (phases.empty() || !joins(stage, phases.back(), blocks)) phases.push_back({this});
+      phases.back().blocks.push_back(&stage);
+      phases.back().divided = blocks == Blocks::kDivided && std::get<PerBlock>(stage.body).divisible;
     }
-    phases_.back().blocks.push_back(&stage);
   }
+  return phases;
+}
+
+// Whether a per-block stage can run in the phase of the previous stages.
+bool Executor::joins(const Stage& stage, const Phase& phase, Blocks blocks) {
+  if (phase.blocks.empty() || !phase.serial.empty()) return false;
+  if (blocks == Blocks::kWhole) return true;
+  const PerBlock& body = std::get<PerBlock>(stage.body);
+  return body.divisible ? phase.divided && body.barrier == Barrier::kNone : !phase.divided;
 }
 
 int Executor::tasks(const Phase& phase) const {
   if (phase.parallel_for) return std::get<ParallelFor>(phase.parallel_for->body).tasks(*batch_);
-  return phase.blocks.empty() ? 0 : batch_->partial_groups();
+  return phase.blocks.empty() ? 0 : batch_->partial_groups() * (phase.divided ? batch_->parts : 1);
 }
 
 void Executor::run_task(void* context, int task, int thread) noexcept {
@@ -40,11 +52,14 @@ void Executor::run_task(void* context, int task, int thread) noexcept {
   std::get<ParallelFor>(phase.parallel_for->body).run(batch, task, thread);
 }
 
-void Executor::run_blocks(const Phase& phase, int group, int thread) const {
+// Parts of a block are consecutive tasks, so that in all phases about the same threads compute it.
+void Executor::run_blocks(const Phase& phase, int task, int thread) const {
+  const int parts = phase.divided ? batch_->parts : 1, group = task / parts;
   const int first = group * batch_->blocks_per_partial,
             end = std::min(first + batch_->blocks_per_partial, batch_->blocks);
   for (int index = first; index < end; ++index) {
-    const BlockContext block{*batch_, index, memory_per_thread() ? thread : index, thread};
+    const int slot = memory_per_thread() && batch_->parts == 1 ? thread : index;
+    const BlockContext block{*batch_, index, slot, thread, {task % parts, parts}};
     for (const Stage* stage : phase.blocks) {
       const ScopedTimer timer(*batch_, thread, stage->category);
       std::get<PerBlock>(stage->body).run(block);
@@ -84,7 +99,8 @@ void Executor::execute(const BatchContext& batch, common::ThreadPool& pool,
                        common::ThreadPool::BorrowedThreads* borrowed) {
   batch_ = &batch;
   pool_phases_.clear();
-  for (Phase& phase : phases_) pool_phases_.push_back({tasks(phase), run_task, complete, &phase});
+  for (Phase& phase : batch.parts > 1 ? divided_phases_ : phases_)
+    pool_phases_.push_back({tasks(phase), run_task, complete, &phase});
   if (batch.task_recorder)
     run_recorded(*batch.task_recorder);
   else

@@ -19,7 +19,7 @@ class Executor {
   Executor(Program program, BlockMemory block_memory);
 
   // Whether the blocks computed by one thread can use the same memory.
-  bool memory_per_thread() const { return block_phases_ <= 1 && block_memory_ == BlockMemory::kTemporary; }
+  bool memory_per_thread() const { return has_one_block_phase_ && block_memory_ == BlockMemory::kTemporary; }
 
   // With a task recorder in `batch`, all tasks run on the calling thread.
   void execute(const BatchContext& batch, common::ThreadPool& pool,
@@ -27,26 +27,31 @@ class Executor {
 
  private:
   // Stages between two barriers. Its tasks are those of `parallel_for`, or the groups of blocks with common partial
-  // gradients: one thread computes a group, so its additions are in block order.
+  // gradients: one thread computes a group, so its additions are in block order. In a divided phase each part of a
+  // group is a task.
   struct Phase {
     Executor* owner;
-    std::vector<const Stage*> blocks;  // per-block stages; empty if there is a parallel_for
+    std::vector<const Stage*> blocks = {};  // per-block stages; empty if there is a parallel_for
     const Stage* parallel_for = nullptr;
-    std::vector<const Stage*> serial;  // run after the tasks, by the thread that finished the last one
+    std::vector<const Stage*> serial = {};  // run after the tasks, by the thread that finished the last one
+    bool divided = false;
   };
+  // Whether blocks are divided into parts, which requires more barriers.
+  enum class Blocks { kWhole, kDivided };
 
   void run_recorded(TaskRecorder& recorder);
   static void run_task(void* context, int task, int thread) noexcept;
   static void complete(void* context) noexcept;
-  void add_stage(const Stage& stage);
-  void run_blocks(const Phase& phase, int group, int thread) const;
+  std::vector<Phase> phases_of(Blocks blocks);
+  static bool joins(const Stage& stage, const Phase& phase, Blocks blocks);
+  void run_blocks(const Phase& phase, int task, int thread) const;
   int tasks(const Phase& phase) const;
 
   Program program_;
   BlockMemory block_memory_;
-  std::vector<Phase> phases_;
+  std::vector<Phase> phases_, divided_phases_;
   std::vector<common::ThreadPool::Phase> pool_phases_;
-  int block_phases_ = 0;
+  bool has_one_block_phase_;
   const BatchContext* batch_ = nullptr;  // during `execute`
 };
 

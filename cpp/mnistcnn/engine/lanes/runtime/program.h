@@ -16,9 +16,15 @@ namespace mnistcnn::engine::lanes {
 template <class Function, class... Arguments>
 concept StageFunction = std::is_nothrow_invocable_v<const Function&, Arguments...>;
 
+enum class Barrier { kBefore, kNone };
+
 // Called for each block. Consecutive per-block stages run on one block after another, without a barrier between them.
 struct PerBlock {
   std::function<void(const BlockContext&)> run;
+  // If the batch has fewer blocks than threads, several threads call `run` for a block, each for a part of it.
+  bool divisible = false;
+  // Whether a part must wait until all parts of the previous stage are done.
+  Barrier barrier = Barrier::kBefore;
 };
 
 // Independent tasks, with a barrier before and after.
@@ -43,6 +49,10 @@ class Program {
   void set_time_category(TimeCategory category) { category_ = category; }
 
   void for_each_block(StageFunction<const BlockContext&> auto run) { add(PerBlock{std::move(run)}); }
+  // `run` computes the part `block.part` of a block.
+  void for_each_part(StageFunction<const BlockContext&> auto run, Barrier barrier = Barrier::kBefore) {
+    add(PerBlock{std::move(run), true, barrier});
+  }
   void parallel_for(std::function<int(const BatchContext&)> tasks,
                     StageFunction<const BatchContext&, int, int> auto run) {
     add(ParallelFor{std::move(tasks), std::move(run)});

@@ -7,9 +7,9 @@
 // stores offsets in memory regions, which BlockContext::view resolves to pointers.
 namespace mnistcnn::engine::lanes {
 
-// Location of a map of one block. kNone: not in memory.
+// Location of a map of one block. kNone: not in memory. kScratch: see BlockContext::scratch_memory.
 struct MemoryRef {
-  enum class Region { kNone, kBlock, kThread } region = Region::kNone;
+  enum class Region { kNone, kBlock, kScratch } region = Region::kNone;
   std::int64_t offset = 0;          // from the start of the region, in floats
   std::int64_t plane = 0, row = 0;  // strides in floats
 };
