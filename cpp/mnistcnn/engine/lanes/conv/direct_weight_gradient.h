@@ -38,6 +38,8 @@ class DirectWeightGradient {
   DirectWeightGradient(const KernelTable& kernels, const network::Conv2d& layer, const PaddedLayout& input,
                        const Extent& output);
 
+  static constexpr bool kPartsRepeatWork = false;
+
   std::int64_t workspace_size() const { return 0; }
   // x: padded input, d: output gradient, out: f32 [outputs][channels of a group][kernel rows][kernel columns].
   // accumulate: add to `out`. Parts are register tiles.

@@ -68,6 +68,8 @@ class Winograd1dConvolution {
 // Weight gradient of a convolution.
 class Winograd1dWeightGradient {
  public:
+  static constexpr bool kPartsRepeatWork = true;
+
   Winograd1dWeightGradient(const KernelTable& kernels, const Convolution3x3& convolution);
   // Return the number of sums over images per kernel column and pair of channels. For the cost model.
   static int image_sums(const Convolution3x3& convolution);

@@ -50,6 +50,8 @@ class Winograd2dInputGradient {
 // Weight gradient of a convolution.
 class Winograd2dWeightGradient {
  public:
+  static constexpr bool kPartsRepeatWork = true;
+
   Winograd2dWeightGradient(const KernelTable& kernels, const Convolution3x3& convolution);
 
   std::int64_t workspace_size() const;  // floats

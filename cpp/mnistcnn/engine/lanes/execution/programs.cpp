@@ -8,16 +8,19 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-constexpr std::int64_t kTaskFloats = 4096;  // floats that a task packs or adds; smaller tasks cost more to claim
+// Floats that a task packs, and elements whose partial gradients it adds. Smaller tasks cost more to claim.
+constexpr std::int64_t kPackedPerTask = 4096, kAddedPerTask = 1024;
 
-// Groups small items into tasks of about kTaskFloats floats.
+// Groups small items into tasks of about `task_size` floats.
 template <class Item>
 struct TaskList {
+  explicit TaskList(std::int64_t size) : task_size(size), size_of_last(size) {}
+
+  std::int64_t task_size, size_of_last;
   std::vector<std::vector<Item>> tasks;
-  std::int64_t size_of_last = kTaskFloats;
 
   void add(Item item, std::int64_t size) {
-    if (size_of_last >= kTaskFloats) tasks.push_back({}), size_of_last = 0;
+    if (size_of_last >= task_size) tasks.push_back({}), size_of_last = 0;
     tasks.back().push_back(std::move(item));
     size_of_last += size;
   }
@@ -41,7 +44,7 @@ struct PackingItem {
 };
 
 void add_packing(Program& program, const ExecutionPlan& plan) {
-  TaskList<PackingItem> list;
+  TaskList<PackingItem> list(kPackedPerTask);
   for (const auto& op : plan.ops)
     for (int task = 0; task < op->packing_tasks(); ++task) list.add({op.get(), task}, op->packing_task_size());
   program.set_time_category({kPacking});
@@ -68,10 +71,10 @@ void reduce(const BatchContext& batch, const GradientSlice& slice) {
 }
 
 void add_reduction(Program& program, const ExecutionPlan& plan) {
-  TaskList<GradientSlice> list;
+  TaskList<GradientSlice> list(kAddedPerTask);
   for (const PartialGradient& each : plan.partial_gradients)
-    for (std::int64_t first = 0; first < each.count; first += kTaskFloats) {
-      const std::int64_t count = std::min(kTaskFloats, each.count - first);
+    for (std::int64_t first = 0; first < each.count; first += kAddedPerTask) {
+      const std::int64_t count = std::min(kAddedPerTask, each.count - first);
       list.add({each.use, first, count, each.partial + first}, count);
     }
   program.set_time_category({kReduction});

@@ -247,19 +247,24 @@ void ConvolutionOp::input_gradient(const BlockContext& block, View d) const {
   });
 }
 
-// The two gradients are independent of each other, so some parts compute the first one and the others the second one.
+// Return the parts that compute the weight gradient and the input gradient; the two are independent of each other.
+ConvolutionOp::BackwardParts ConvolutionOp::backward_parts(const BlockContext& block) const {
+  const Part part = block.part;
+  if (!input().needs_gradient(block.batch)) return {part, {0, 0}};
+  const auto repeats_work = [](const auto& algorithm) { return algorithm.kPartsRepeatWork; };
+  if (part.count == 1 || !std::visit(repeats_work, *weight_gradient_algorithm_)) return {part, part};
+  // Some parts compute the weight gradient, the others the input gradient.
+  const int first = (part.count + 1) / 2;
+  if (part.index < first) return {{part.index, first}, {0, 0}};
+  return {{0, 0}, {part.index - first, part.count - first}};
+}
+
 void ConvolutionOp::backward(const BlockContext& block) const {
   const View x = padded_input(block), d = padded_output_gradient(block);
-  const Part part = block.part;
-  const bool needs_input_gradient = input().needs_gradient(block.batch);
-  const int for_weights = needs_input_gradient && part.count > 1 ? (part.count + 1) / 2 : part.count;
-  if (part.index < for_weights) weight_gradient(block.with_part({part.index, for_weights}), x, d);
-  if (part.index == 0 && bias_ >= 0) bias_gradient(block, d);
-  if (!needs_input_gradient) return;
-  if (part.count == 1)
-    input_gradient(block, d);
-  else if (part.index >= for_weights)
-    input_gradient(block.with_part({part.index - for_weights, part.count - for_weights}), d);
+  const auto [weights, inputs] = backward_parts(block);
+  if (weights.count > 0) weight_gradient(block.with_part(weights), x, d);
+  if (bias_ >= 0 && block.part.index == 0) bias_gradient(block, d);
+  if (inputs.count > 0) input_gradient(block.with_part(inputs), d);
 }
 
 void ConvolutionOp::add_forward(Program& program, bool) {

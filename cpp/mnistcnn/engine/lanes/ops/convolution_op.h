@@ -70,6 +70,11 @@ class ConvolutionOp final : public Op {
   void prepare_output_gradient(const BlockContext& block) const;
   void run(const BlockContext& block, const PackedAlgorithm& packed, View from, const float* bias, View to) const;
   void forward(const BlockContext& block) const;
+  // Parts of the two gradients that one task computes. A count of 0: none.
+  struct BackwardParts {
+    Part weights, inputs;
+  };
+  BackwardParts backward_parts(const BlockContext& block) const;
   void backward(const BlockContext& block) const;
   void weight_gradient(const BlockContext& block, View x, View d) const;
   void input_gradient(const BlockContext& block, View d) const;
