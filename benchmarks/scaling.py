@@ -167,21 +167,25 @@ class Result:
 def measure(name: str, batch_size: int, threads: Sequence[int], rounds: int, seconds: float, barrier: float) -> Result:
     """Measure and predict in turns, because the speed of a shared machine changes."""
     probe = Subject(name, batch_size, 4)
-    steps = max(4, min(256, round(seconds / (rounds * (len(threads) + 3)) / probe.seconds(1))))
+    steps = max(4, min(256, round(seconds / (rounds * (len(threads) + 2)) / probe.seconds(1))))
     subject = Subject(name, batch_size, steps)
     checked = [each for each in MEASURED_THREADS if each in threads and each <= (os.cpu_count() or 1)]
     measured: dict[int, list[float]] = {each: [] for each in checked}
-    tasks: dict[int, list[list[tuple[int, int, float]]]] = {each: [] for each in threads}
+    phases: dict[int, list[list[Phase]]] = {each: [] for each in threads}
     outside: list[float] = []
     for _ in range(rounds):
         for each in checked:
             measured[each].append(subject.seconds(each))
-        outside.append(subject.task_times(1)[1])
         for each in threads:
-            tasks[each] += subject.task_times(each)[0]
-    serial = statistics.median(outside)
-    predicted = {each: serial + step_seconds(median_phases(tasks[each]), each, barrier) for each in threads}
-    return Result(name, batch_size, predicted, {each: statistics.median(measured[each]) for each in checked})
+            times, rest = subject.task_times(each)
+            phases[each].append(median_phases(times))
+            if each == 1:
+                outside.append(rest)
+    predicted = {
+        each: min(outside) + min(step_seconds(one_round, each, barrier) for one_round in phases[each])
+        for each in threads
+    }
+    return Result(name, batch_size, predicted, {each: min(measured[each]) for each in checked})
 
 
 # ---- output
@@ -228,7 +232,7 @@ def main() -> None:
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=list(BATCH_SIZES))
     parser.add_argument("--threads", nargs="+", type=int, default=list(THREADS), help="of the prediction")
     parser.add_argument("--seconds", type=float, default=5, help="of measurement for each network and batch size")
-    parser.add_argument("--rounds", type=int, default=5, help="measurements in turns; medians are reported")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements in turns; the fastest is reported")
     arguments = parser.parse_args()
     threads = sorted({1, *arguments.threads})
     barrier = core.phase_seconds(core.instruction_sets()[0], threads=2, seconds=0.5)

@@ -80,6 +80,19 @@ TEST(Stopwatch, StopWithoutStartThrows) {
   EXPECT_THROW(model.engine->stop_profile(), std::logic_error);
 }
 
+// Return the number of tasks of each phase.
+std::vector<int> tasks_of(const StepTasks& step) {
+  std::vector<int> tasks;
+  int phase = 0;
+  for (const TaskTime& each : step) {
+    EXPECT_EQ(each.phase, phase);
+    EXPECT_GE(each.seconds, 0);
+    tasks.resize(static_cast<std::size_t>(phase) + 1);
+    each.task == TaskTime::kSerialPart ? ++phase : ++tasks.back();
+  }
+  return tasks;
+}
+
 TEST(TaskRecorder, HasEveryTaskOfEveryStepAndDoesNotChangeResults) {
   for (const int threads : {1, 3}) {
     Model recorded(small_network(), threads), unrecorded(small_network(), threads);
@@ -88,19 +101,22 @@ TEST(TaskRecorder, HasEveryTaskOfEveryStepAndDoesNotChangeResults) {
     const std::vector<StepTasks> steps = recorded.engine->stop_task_times();
     EXPECT_EQ(recorded.gradients, unrecorded.gradients);
     ASSERT_EQ(steps.size(), 2u);
-    std::vector<int> tasks;  // of each phase
-    int phase = 0;
-    for (const TaskTime& each : steps[0]) {
-      EXPECT_EQ(each.phase, phase);
-      EXPECT_GE(each.seconds, 0);
-      tasks.resize(static_cast<std::size_t>(phase) + 1);
-      each.task == TaskTime::kSerialPart ? ++phase : ++tasks.back();
-    }
     // Packing; forward to the statistics; to the sums of batch norm's backward; to the image; reduction.
-    EXPECT_EQ(tasks, (std::vector<int>{1, 7, 7, 7, 1}));
+    EXPECT_EQ(tasks_of(steps[0]), (std::vector<int>{1, 7, 7, 7, 2}));
     one_step(recorded, 100);
     EXPECT_THROW(recorded.engine->stop_task_times(), std::logic_error);
   }
+}
+
+TEST(TaskRecorder, SeveralThreadsComputeABlockIfThereAreFewerBlocksThanThreads) {
+  Model model(small_network(), 8);
+  model.engine->start_task_times();
+  one_step(model, 32);  // two blocks, four parts of each
+  const std::vector<StepTasks> steps = model.engine->stop_task_times();
+  // Packing; gather; forward of the first layer: convolution, statistics; of the second one: input, convolution; from
+  // tanh to its backward; backward of the second layer: input, gradients, sums; of the first one: pointwise,
+  // convolution; reduction.
+  EXPECT_EQ(tasks_of(steps[0]), (std::vector<int>{1, 2, 8, 8, 8, 8, 2, 8, 8, 8, 8, 8, 2}));
 }
 
 TEST(LanesEngine, PredictsTheSizeOfItsArena) {

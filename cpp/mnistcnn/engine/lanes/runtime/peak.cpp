@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <functional>
-#include <span>
 #include <stdexcept>
 #include <vector>
 
@@ -27,24 +27,19 @@ common::ThreadPool::Phase phase_of(int threads, ThreadWork& work) {
   return {threads, call, nullptr, &work};
 }
 
-// Run the phases repeatedly for `seconds` and return the shortest duration of a run in seconds.
-double shortest_run(common::ThreadPool& pool, std::span<const common::ThreadPool::Phase> phases, double seconds) {
+// Run the phase repeatedly for `seconds` and return its shortest duration in seconds.
+double shortest_phase(int threads, double seconds, ThreadWork work) {
+  common::ThreadPool pool(threads);
+  const common::ThreadPool::Phase phase = phase_of(threads, work);
   double best = 0;
   for (const Clock::time_point begin = Clock::now();
        best == 0 || Clock::now() - begin < std::chrono::duration<double>(seconds);) {
     const Clock::time_point start = Clock::now();
-    pool.run(phases);
+    pool.run({&phase, 1});
     const double took = std::chrono::duration<double>(Clock::now() - start).count();
     best = best == 0 ? took : std::min(best, took);
   }
   return best;
-}
-
-// Return the shortest duration in seconds of a phase in which each thread calls `work` once.
-double shortest_phase(int threads, double seconds, ThreadWork work) {
-  common::ThreadPool pool(threads);
-  const common::ThreadPool::Phase phase = phase_of(threads, work);
-  return shortest_run(pool, {&phase, 1}, seconds);
 }
 
 void check(int threads, double seconds) {
@@ -77,12 +72,21 @@ double phase_seconds(const KernelTable& kernels, int threads, double seconds) {
   // Tasks of about a microsecond, so that all threads take part.
   constexpr int kPhases = 1000, kTaskRounds = 200;
   ThreadWork work = [&](int) { kernels.multiply_adds(kTaskRounds); };
-  const auto shortest = [&](int count) {
-    common::ThreadPool pool(count);
-    const std::vector<common::ThreadPool::Phase> phases(kPhases, phase_of(count, work));
-    return shortest_run(pool, phases, seconds / 2);
+  common::ThreadPool many(threads), one(1);
+  const auto duration_of = [&](common::ThreadPool& pool) {
+    const std::vector<common::ThreadPool::Phase> phases(kPhases, phase_of(pool.threads(), work));
+    const Clock::time_point start = Clock::now();
+    pool.run(phases);
+    return std::chrono::duration<double>(Clock::now() - start).count();
   };
-  return std::max(0.0, shortest(threads) - shortest(1)) / kPhases;
+  // In alternation, because the speed of a shared machine changes.
+  std::vector<double> differences;
+  for (const Clock::time_point begin = Clock::now();
+       differences.empty() || Clock::now() - begin < std::chrono::duration<double>(seconds);)
+    differences.push_back(duration_of(many) - duration_of(one));
+  const auto middle = differences.begin() + static_cast<std::ptrdiff_t>(differences.size() / 2);
+  std::nth_element(differences.begin(), middle, differences.end());
+  return std::max(0.0, *middle) / kPhases;
 }
 
 double read_bandwidth(const KernelTable& kernels, int threads, std::int64_t bytes, double seconds) {

@@ -4,7 +4,7 @@
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
 
 // Measurement of the machine's peak, the reference for "% of peak". Each function runs a short loop repeatedly for
-// `seconds` and returns the best result. Called by `mnistcnn profile` and the benchmarks.
+// `seconds` and returns the best result (phase_seconds: the median). Called by `mnistcnn profile` and the benchmarks.
 namespace mnistcnn::engine::lanes {
 
 // Return floating point operations per second, summed over all threads. A multiply-add counts as two.
