@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "mnistcnn/common/parallel_for.h"
 #include "mnistcnn/engine/batch.h"
 #include "mnistcnn/engine/loss.h"
 #include "mnistcnn/engine/profile.h"
@@ -66,6 +67,10 @@ class Engine {
   virtual StepResult step(const network::Tensors& tensors, std::span<const at::Tensor> gradients,
                           const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
                           Randomness randomness) = 0;
+
+  // Call run(0), ..., run(tasks - 1) on the engine's threads and return when all calls have returned. For work between
+  // two calls, such as that of the optimizer.
+  virtual void parallel_for(int tasks, const common::Task& run) = 0;
 
  protected:
   // Throw std::invalid_argument unless the images are f32 [B, C, H, W] on the device, with the network's input shape.

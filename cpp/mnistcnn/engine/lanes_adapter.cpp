@@ -64,6 +64,7 @@ class LanesAdapter final : public Engine {
     check_images(images, at::kCPU);
     check(tensors, images.size(0), mode == Mode::kTrain);
     saved_ = {};
+    between_torch_operations_ = true;
     const Tensor contiguous = images.detach().contiguous();
     Tensor outputs = empty_outputs(images.size(0));
     engine_.forward(CallTensors(tensors, {}).pointers(), contiguous.const_data_ptr<float>(), images.size(0), mode,
@@ -102,7 +103,12 @@ class LanesAdapter final : public Engine {
     check(tensors, static_cast<std::int64_t>(labels.size()), true);
     check_gradients(gradients);
     saved_ = {};
+    between_torch_operations_ = false;
     return engine_.step(CallTensors(tensors, gradients).pointers(), batch, labels, loss, randomness);
+  }
+
+  void parallel_for(int tasks, const common::Task& run) override {
+    engine_.parallel_for(tasks, run, between_torch_operations_ ? openmp_threads_.borrow() : nullptr);
   }
 
  private:
@@ -132,6 +138,7 @@ class LanesAdapter final : public Engine {
   OpenMpThreads openmp_threads_;
   network::Shape output_shape_;
   Saved saved_;
+  bool between_torch_operations_ = false;  // the latest training call was `forward`, so PyTorch's threads may be awake
 };
 
 }  // namespace

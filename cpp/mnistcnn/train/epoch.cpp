@@ -134,6 +134,8 @@ class Epoch {
         const data::ImageSet& set, const Objective& objective, const EpochOptions& options, const Listeners& listeners)
       : copy_(copy),
         step_runner_(*model.engine, objective),
+        parallel_for_(
+            [engine = model.engine](int tasks, const common::Task& run) { engine->parallel_for(tasks, run); }),
         optimizer_(optimizer),
         averaging_(averaging),
         set_(set),
@@ -173,7 +175,8 @@ class Epoch {
         step_runner_.step(flat, {set_.images.data(), indices, scaling_.scale, scaling_.shift, source}, labels_,
                           {options_.seed, options_.first_step + step});
     check_finite(step_result.loss_sum, options_, step);
-    optimizer_.step(flat.values, flat.gradients, options_.rates.learning_rates[step], momentum_at(options_, step));
+    optimizer_.step(flat.values, flat.gradients, options_.rates.learning_rates[step], momentum_at(options_, step),
+                    parallel_for_);
     if (averaging_ != nullptr) averaging_->after_step(flat);
     add(result_, step_result, indices.size());
     report(step_result.loss_sum / static_cast<double>(indices.size()));
@@ -192,6 +195,7 @@ class Epoch {
 
   WorkingCopy& copy_;
   StepRunner step_runner_;
+  const common::ParallelFor parallel_for_;
   Optimizer& optimizer_;
   Averaging* const averaging_;
   const data::ImageSet& set_;

@@ -2,10 +2,11 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 
 #include <cstring>
+
+#include "mnistcnn/common/huge_pages.h"
 
 namespace mnistcnn::train {
 namespace {
@@ -32,14 +33,22 @@ at::Tensor view(const at::Tensor& flat, const network::TensorSpec& spec) {
   return flat.narrow(0, spec.offset, spec.count).view(spec.shape);
 }
 
+// Return an uninitialized array, f32 [count]. With huge pages, the engine's step with the 13 MB of weights of
+// recognition_cnn takes 3 % less time.
+at::Tensor flat_array(std::int64_t count, const at::TensorOptions& options) {
+  at::Tensor array = at::empty({count}, options);
+  if (array.is_cpu()) common::request_huge_pages(array.mutable_data_ptr(), array.nbytes());
+  return array;
+}
+
 }  // namespace
 
 FlatParameters::FlatParameters(const network::Analysis& analysis, const network::Tensors& source)
     : analysis_(analysis) {
   const c10::InferenceMode ordinary(false);
   const auto floats = at::TensorOptions().dtype(at::kFloat).device(source.device());
-  values = at::empty({analysis.parameter_count}, floats);
-  gradients = at::zeros({analysis.parameter_count}, floats);
+  values = flat_array(analysis.parameter_count, floats);
+  gradients = flat_array(analysis.parameter_count, floats).zero_();
   buffers = at::empty({analysis.buffer_count}, floats);
   counters = at::empty({static_cast<std::int64_t>(analysis.counters.size())}, floats.dtype(at::kLong));
   for (const network::TensorSpec& spec : analysis.parameters) {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <span>
 #include <stdexcept>
 #include <utility>
@@ -44,6 +45,25 @@ std::vector<bool> select_slices(const std::vector<ParameterSlice>& slices, const
                                        ") does not consist of whole parameters; there are ", count, " elements"));
   }
   return result;
+}
+
+// Elements of a task. The arrays of a task fit an L2 cache.
+constexpr std::int64_t kTaskElements = 1 << 14;
+
+int tasks_for(ParameterRange range) {
+  return static_cast<int>((range.end - range.begin + kTaskElements - 1) / kTaskElements);
+}
+
+// Call run(task, part) for consecutive parts of the range. The parts do not depend on the number of threads.
+template <class Run>
+void for_each_part(ParameterRange range, const common::ParallelFor& parallel_for, Run run) {
+  const auto run_task = [&](int task) noexcept {
+    const std::int64_t begin = range.begin + task * kTaskElements;
+    run(task, ParameterRange{begin, std::min(begin + kTaskElements, range.end)});
+  };
+  const int tasks = tasks_for(range);
+  if (tasks == 1) return run_task(0);
+  parallel_for(tasks, run_task);
 }
 
 // Eight independent sums allow vectorisation. Double precision makes the rounding error negligible for any length.
@@ -165,28 +185,26 @@ bool Optimizer::has_momentum() const {
 }
 
 void Optimizer::step(at::Tensor& values, const at::Tensor& gradients, double learning_rate,
-                     std::optional<double> momentum, CodePath path) {
+                     std::optional<double> momentum, const common::ParallelFor& parallel_for, CodePath path) {
   const c10::InferenceMode ordinary(false);
   const at::NoGradGuard guard;
   for (const at::Tensor* each : {&std::as_const(values), &gradients})
     if (each->dim() != 1 || each->numel() != count_ || each->scalar_type() != at::kFloat || !each->is_contiguous())
       throw std::invalid_argument(text("values and gradients must be contiguous float32 [", count_, "], got ",
                                        each->toString(), " ", common::bracketed(each->sizes())));
-  if (!values.is_cpu()) path = CodePath::kTensors;
+  const Call call{values, gradients, parallel_for, values.is_cpu() ? path : CodePath::kTensors};
   move_state_to(values.device());
-  GradientTransform transform = gradient_transform(values, gradients, path);
+  GradientTransform transform = gradient_transform(call);
   for (const Segment& segment : segments_) {
     double product = momentum_products_[segment.first];
     const OptimizerStep current_step{learning_rate, momentum, segment.decayed, steps_[segment.first] + 1, &product};
     transform.l1 = segment.decayed ? static_cast<float>(options_.l1) : 0.0F;
     if (segment.rows > 0)
-      step_matrix(std::get<Muon>(rule_), current_step, transform, segment, values, gradients);
+      step_matrix(std::get<Muon>(rule_), current_step, transform, segment, call);
     else
       std::visit(
           [&](const auto& rule) {
-            rule.with_formula(current_step, [&](const auto& formula) {
-              apply(formula, transform, segment, values, gradients, path);
-            });
+            rule.with_formula(current_step, [&](const auto& formula) { apply(formula, transform, segment, call); });
           },
           rule_);
     for (std::size_t i = segment.first; i < segment.last; ++i) {
@@ -198,47 +216,56 @@ void Optimizer::step(at::Tensor& values, const at::Tensor& gradients, double lea
 
 template <class Formula>
 void Optimizer::apply(const Formula& formula, const GradientTransform& transform, const Segment& segment,
-                      at::Tensor& values, const at::Tensor& gradients, CodePath path) {
+                      const Call& call) {
   constexpr std::size_t kSlots = Formula::kSlots;
-  if (path == CodePath::kTensors) {
+  if (call.path == CodePath::kTensors) {
     std::array<at::Tensor, kSlots> slots;
     std::copy_n(slots_.begin(), kSlots, slots.begin());
-    return update_tensors(formula, transform, segment.range, values, gradients, slots);
+    return update_tensors(formula, transform, segment.range, call.values, call.gradients, slots);
   }
   std::array<float*, kSlots> slots{};
   for (std::size_t i = 0; i < kSlots; ++i) slots[i] = slots_[i].mutable_data_ptr<float>();
-  update_floats(formula, transform, segment.range, values.mutable_data_ptr<float>(), gradients.const_data_ptr<float>(),
-                slots);
+  float* const values = call.values.mutable_data_ptr<float>();
+  const float* const gradients = call.gradients.const_data_ptr<float>();
+  for_each_part(segment.range, call.parallel_for,
+                [&](int, ParameterRange part) { update_floats(formula, transform, part, values, gradients, slots); });
 }
 
 void Optimizer::step_matrix(const Muon& muon, const OptimizerStep& step, const GradientTransform& transform,
-                            const Segment& segment, at::Tensor& values, const at::Tensor& gradients) {
+                            const Segment& segment, const Call& call) {
   const auto matrix = [&](const at::Tensor& flat) {
     return flat.slice(0, segment.range.begin, segment.range.end).view({segment.rows, -1});
   };
-  muon.step_matrix(step, matrix(values), transform(matrix(gradients), matrix(values)), matrix(slots_.back()));
+  const at::Tensor values = matrix(call.values);
+  muon.step_matrix(step, values, transform(matrix(call.gradients), values), matrix(slots_.back()));
 }
 
-GradientTransform Optimizer::gradient_transform(const at::Tensor& values, const at::Tensor& gradients,
-                                                CodePath path) const {
+GradientTransform Optimizer::gradient_transform(const Call& call) const {
   GradientTransform result{.limit = static_cast<float>(options_.clip_value)};
   if (std::isfinite(options_.clip_norm))
-    result.factor =
-        static_cast<float>(std::min(1.0, options_.clip_norm / (gradient_norm(values, gradients, path) + 1e-6)));
+    result.factor = static_cast<float>(std::min(1.0, options_.clip_norm / (gradient_norm(call) + 1e-6)));
   return result;
 }
 
-double Optimizer::gradient_norm(const at::Tensor& values, const at::Tensor& gradients, CodePath path) const {
+double Optimizer::gradient_norm(const Call& call) const {
   double total = 0;
+  std::vector<double> sums;  // of the parts of a segment
   for (const Segment& segment : segments_) {
     const auto l1 = segment.decayed ? static_cast<float>(options_.l1) : 0.0F;
-    if (path == CodePath::kTensors) {
+    if (call.path == CodePath::kTensors) {
       const auto slice_of = [&](const at::Tensor& flat) {
         return flat.slice(0, segment.range.begin, segment.range.end);
       };
-      total += (slice_of(gradients) + l1 * sign_of(slice_of(values))).to(at::kDouble).square().sum().item<double>();
+      const at::Tensor transformed = slice_of(call.gradients) + l1 * sign_of(slice_of(call.values));
+      total += transformed.to(at::kDouble).square().sum().item<double>();
     } else {
-      total += sum_of_squares(gradients.const_data_ptr<float>(), values.const_data_ptr<float>(), l1, segment.range);
+      const float* const values = call.values.const_data_ptr<float>();
+      const float* const gradients = call.gradients.const_data_ptr<float>();
+      sums.resize(static_cast<std::size_t>(tasks_for(segment.range)));
+      for_each_part(segment.range, call.parallel_for, [&](int task, ParameterRange part) {
+        sums[static_cast<std::size_t>(task)] = sum_of_squares(gradients, values, l1, part);
+      });
+      total = std::accumulate(sums.begin(), sums.end(), total);
     }
   }
   return std::sqrt(total);

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "mnistcnn/common/parallel_for.h"
 #include "mnistcnn/network/analysis.h"
 #include "mnistcnn/train/optimizers/adagrad.h"
 #include "mnistcnn/train/optimizers/adam.h"
@@ -65,9 +66,10 @@ class Optimizer {
   bool has_momentum() const;
 
   // Update the values in place. values, gradients: contiguous f32 [P]. momentum: overrides the momentum of the rule
-  // (beta1 for Adam-like rules).
+  // (beta1 for Adam-like rules). Large ranges of floats are divided among the tasks of `parallel_for`. The results do
+  // not depend on the threads that it uses.
   void step(at::Tensor& values, const at::Tensor& gradients, double learning_rate, std::optional<double> momentum,
-            CodePath path = CodePath::kAutomatic);
+            const common::ParallelFor& parallel_for = common::serial_for, CodePath path = CodePath::kAutomatic);
 
   // Copies of the state by name. A restored optimizer continues bit-identically.
   State state() const;
@@ -82,16 +84,23 @@ class Optimizer {
     std::int64_t rows;
   };
 
+  // Arguments of `step`.
+  struct Call {
+    at::Tensor& values;
+    const at::Tensor& gradients;
+    const common::ParallelFor& parallel_for;
+    CodePath path;
+  };
+
   void build_segments();
   bool extends(const Segment& segment, std::size_t slice) const;
   void move_state_to(const at::Device& device);
-  GradientTransform gradient_transform(const at::Tensor& values, const at::Tensor& gradients, CodePath path) const;
-  double gradient_norm(const at::Tensor& values, const at::Tensor& gradients, CodePath path) const;
+  GradientTransform gradient_transform(const Call& call) const;
+  double gradient_norm(const Call& call) const;
   template <class Formula>
-  void apply(const Formula& formula, const GradientTransform& transform, const Segment& segment, at::Tensor& values,
-             const at::Tensor& gradients, CodePath path);
+  void apply(const Formula& formula, const GradientTransform& transform, const Segment& segment, const Call& call);
   void step_matrix(const Muon& muon, const OptimizerStep& step, const GradientTransform& transform,
-                   const Segment& segment, at::Tensor& values, const at::Tensor& gradients);
+                   const Segment& segment, const Call& call);
 
   Rule rule_;
   GradientOptions options_;

@@ -381,6 +381,42 @@ TEST(LanesEngine, WorksInAForkedProcess) {
 }
 #endif
 
+// BatchLinearOp with numbers of inputs and outputs that no tile divides.
+TEST(LanesEngine, LargeLinearLayersMatchTheDirectSum) {
+  constexpr std::int64_t kInputs = 333, kOutputs = 405;
+  Model model(sequential({1, 1, kInputs}, {network::Flatten{}, network::Linear{kOutputs, true}}), 2);
+  const auto value = [](const std::vector<float>& matrix, std::int64_t row, std::int64_t columns, std::int64_t column) {
+    return static_cast<double>(matrix[static_cast<std::size_t>(row * columns + column)]);
+  };
+  for (const std::int64_t count : {1, 15, 100, 1000}) {
+    Random random(7);
+    const std::vector<float> images = random.numbers(static_cast<std::size_t>(count * kInputs)),
+                             d = random.numbers(static_cast<std::size_t>(count * kOutputs));
+    std::vector<float> outputs(d.size()), image_gradients(images.size());
+    model.forward(images.data(), count, Mode::kTrain, {}, true, outputs.data());
+    model.backward(d.data(), image_gradients.data());
+    const double tolerance = 1e-5 * static_cast<double>(kOutputs + count);
+    for (int sample = 0; sample < 500; ++sample) {
+      const std::int64_t image = random.whole(0, static_cast<int>(count) - 1), i = random.whole(0, kInputs - 1),
+                         o = random.whole(0, kOutputs - 1);
+      double output = value(model.values, kOutputs, kInputs, o), image_gradient = 0, weight_gradient = 0,
+             bias_gradient = 0;
+      for (std::int64_t k = 0; k < kInputs; ++k)
+        output += value(model.values, o, kInputs, k) * value(images, image, kInputs, k);
+      for (std::int64_t k = 0; k < kOutputs; ++k)
+        image_gradient += value(model.values, k, kInputs, i) * value(d, image, kOutputs, k);
+      for (std::int64_t k = 0; k < count; ++k) {
+        weight_gradient += value(d, k, kOutputs, o) * value(images, k, kInputs, i);
+        bias_gradient += value(d, k, kOutputs, o);
+      }
+      ASSERT_NEAR(value(outputs, image, kOutputs, o), output, tolerance);
+      ASSERT_NEAR(value(image_gradients, image, kInputs, i), image_gradient, tolerance);
+      ASSERT_NEAR(value(model.gradients, o, kInputs, i), weight_gradient, tolerance);
+      ASSERT_NEAR(value(model.gradients, kOutputs, kInputs, o), bias_gradient, tolerance);
+    }
+  }
+}
+
 // A linear layer that is used twice. Its gradient is the sum of the gradients of two layers with equal weights.
 TEST(LanesEngine, SumsTheGradientsOfASharedParameter) {
   for (const std::int64_t size : {8, 400}) {  // BlockLinearOp, BatchLinearOp

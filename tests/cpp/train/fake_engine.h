@@ -41,6 +41,7 @@ class FakeEngine final : public engine::Engine {
     for (const std::int64_t label : labels) result.loss_sum += static_cast<double>(label);
     return result;
   }
+  void parallel_for(int tasks, const common::Task& run) override { common::serial_for(tasks, run); }
 };
 
 inline std::shared_ptr<network::Network> one_linear_layer(std::int64_t outputs = 1) {

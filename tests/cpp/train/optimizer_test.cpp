@@ -9,6 +9,8 @@
 
 #include <stdexcept>
 
+#include "mnistcnn/common/thread_pool.h"
+
 namespace mnistcnn::train {
 namespace {
 
@@ -85,10 +87,82 @@ TEST(Optimizer, TensorAndFloatImplementationsAgree) {
     for (int step = 0; step < 10; ++step) {
       const at::Tensor gradients = at::randn({37});
       first_optimizer.step(floats, gradients, 0.01, {});
-      tensor_optimizer.step(tensors, gradients, 0.01, {}, CodePath::kTensors);
+      tensor_optimizer.step(tensors, gradients, 0.01, {}, common::serial_for, CodePath::kTensors);
     }
     EXPECT_TRUE(at::allclose(floats, tensors, 1e-5, 1e-6)) << rule.index();
   }
+}
+
+common::ParallelFor parallel_for_on(common::ThreadPool& pool) {
+  return [&pool](int tasks, const common::Task& run) {
+    const auto run_task = [](void* context, int task, int) noexcept {
+      (*static_cast<const common::Task*>(context))(task);
+    };
+    const common::ThreadPool::Phase phase{tasks, run_task, nullptr, const_cast<common::Task*>(&run)};
+    pool.run({&phase, 1});
+  };
+}
+
+// Large enough for several tasks, with a frozen and an undecayed parameter. The last parameter is a matrix for Muon.
+struct LargeParameters {
+  std::vector<ParameterSlice> slices{
+      {{0, 50'001}, 0}, {{50'001, 70'000}, 0}, {{70'000, 120'003}, 0}, {{120'003, 120'067}, 8}};
+  std::int64_t count = 120'067;
+  std::vector<ParameterRange> trainable{{0, 50'001}, {70'000, 120'067}}, undecayed{{50'001, 120'003}};
+};
+
+TEST(Optimizer, ResultsDoNotDependOnThreads) {
+  const LargeParameters parameters;
+  for (const GradientOptions& options : {GradientOptions{}, GradientOptions{0.01, 2.0, 0.5}})
+    for (const Rule& rule : kRules) {
+      const at::Tensor initial = at::randn({parameters.count});
+      std::vector<at::Tensor> gradients;
+      for (int step = 0; step < 3; ++step) gradients.push_back(at::randn({parameters.count}));
+      const auto run = [&](const common::ParallelFor& parallel_for) {
+        at::Tensor values = initial.clone();
+        Optimizer optimizer(rule, options, parameters.slices, parameters.trainable, parameters.undecayed);
+        for (const at::Tensor& each : gradients) optimizer.step(values, each, 0.01, {}, parallel_for);
+        Optimizer::State state = optimizer.state();
+        state["values"] = values;
+        return state;
+      };
+      const Optimizer::State serial = run(common::serial_for);
+      EXPECT_FALSE(serial.at("values").equal(initial));
+      for (const int threads : {1, 2, 5}) {
+        common::ThreadPool pool(threads);
+        for (const auto& [name, tensor] : run(parallel_for_on(pool)))
+          EXPECT_TRUE(tensor.equal(serial.at(name))) << "rule " << rule.index() << ", " << name << ", " << threads;
+      }
+    }
+}
+
+TEST(Optimizer, LargeParametersAreUpdatedLikeSmallOnes) {
+  constexpr std::int64_t kCount = 50'000;
+  for (const Rule& rule : kRules) {
+    const at::Tensor gradients = at::randn({kCount});
+    at::Tensor one_parameter = at::randn({kCount});
+    at::Tensor two_parameters = one_parameter.clone();
+    Optimizer one(rule, {}, slices({kCount}), {{0, kCount}}, {});
+    // Weight decay is 0 or applies to both, but the parameters form two segments because their steps differ.
+    Optimizer two(rule, {}, slices({9'999, kCount - 9'999}), {{0, kCount}}, {});
+    one.step(one_parameter, gradients, 0.01, {});
+    two.set_trainable({{0, 9'999}});
+    two.step(two_parameters, gradients, 0.01, {});
+    two.set_trainable({{9'999, kCount}});
+    two.step(two_parameters, gradients, 0.01, {});
+    EXPECT_TRUE(one_parameter.equal(two_parameters)) << rule.index();
+  }
+}
+
+// The norm is a sum over tasks. Its reference is summed in tensors.
+TEST(Optimizer, ClipsTheNormOfLargeParameters) {
+  const LargeParameters parameters;
+  const at::Tensor initial = at::randn({parameters.count}), gradients = at::randn({parameters.count});
+  at::Tensor values = initial.clone();
+  Optimizer optimizer(Sgd{}, {.clip_norm = 2.0}, parameters.slices, parameters.trainable, {});
+  optimizer.step(values, gradients, 1, {});
+  const at::Tensor change = (values - initial).to(at::kDouble);
+  EXPECT_NEAR(change.square().sum().item<double>(), 4.0, 1e-4);
 }
 
 TEST(Optimizer, DoesNotUpdateFrozenParameters) {

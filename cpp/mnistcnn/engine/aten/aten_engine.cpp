@@ -128,6 +128,12 @@ class AtenEngine final : public Engine {
             outputs.argmax(1).eq(targets).sum().item<std::int64_t>()};
   }
 
+  void parallel_for(int tasks, const common::Task& run) override {
+    at::parallel_for(0, tasks, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t task = begin; task < end; ++task) run(static_cast<int>(task));
+    });
+  }
+
  private:
   // Autograd graph of the latest forward, for backward.
   struct Saved {

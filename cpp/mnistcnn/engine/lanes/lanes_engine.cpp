@@ -147,6 +147,14 @@ class LanesEngine::Implementation {
     return io_.result();
   }
 
+  void parallel_for(int tasks, const common::Task& run, common::ThreadPool::BorrowedThreads* borrowed) {
+    const auto run_task = [](void* context, int task, int) noexcept {
+      (*static_cast<const common::Task*>(context))(task);
+    };
+    const common::ThreadPool::Phase phase{tasks, run_task, nullptr, const_cast<common::Task*>(&run)};
+    pool_.run({&phase, 1}, borrowed);
+  }
+
   void start_profile() {
     stopwatch_ = std::make_unique<Stopwatch>(pool_.threads(), static_cast<int>(plan_.ops.size()));
   }
@@ -248,6 +256,10 @@ StepResult LanesEngine::step(const TensorPointers& tensors, const ImageBatch& ba
   arguments.labels = labels;
   arguments.loss = loss;
   return implementation_->step(tensors, arguments, randomness);
+}
+
+void LanesEngine::parallel_for(int tasks, const common::Task& run, common::ThreadPool::BorrowedThreads* borrowed) {
+  implementation_->parallel_for(tasks, run, borrowed);
 }
 
 std::int64_t LanesEngine::output_size() const { return implementation_->output_size(); }

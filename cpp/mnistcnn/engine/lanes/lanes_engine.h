@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "mnistcnn/common/parallel_for.h"
 #include "mnistcnn/common/thread_pool.h"
 #include "mnistcnn/engine/batch.h"
 #include "mnistcnn/engine/lanes/runtime/tensor_pointers.h"
@@ -55,6 +56,9 @@ class LanesEngine {
   // `tensors`.
   StepResult step(const TensorPointers& tensors, const ImageBatch& batch, std::span<const std::int64_t> labels,
                   const Loss& loss, Randomness randomness);
+
+  // Call run(0), ..., run(tasks - 1) on the threads of the engine.
+  void parallel_for(int tasks, const common::Task& run, common::ThreadPool::BorrowedThreads* borrowed = nullptr);
 
   std::size_t arena_bytes() const;  // bytes that are allocated at present
   // Bytes that a step with `images` images would allocate.

@@ -1,6 +1,9 @@
 #include "mnistcnn/engine/lanes/gemm/gemm.h"
 
 #include <algorithm>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
 
 namespace mnistcnn::engine::lanes {
 namespace {
@@ -26,6 +29,19 @@ int largest_tile(const KernelTable& kernels, std::int64_t rows, int max_rows, in
   return best;
 }
 
+// Whether y can be written past the caches: whole cache lines, in one pass over k.
+bool can_stream(const Gemm& p) {
+  return p.stream_y && !p.accumulate && p.depth <= kDepthPerPass && p.columns % kLanes == 0 && p.y_row % kLanes == 0 &&
+         reinterpret_cast<std::uintptr_t>(p.y) % (kLanes * sizeof(float)) == 0;
+}
+
+// Order the stores past the caches before all later stores, such as the one that ends a task.
+void finish_streaming() {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
+}
+
 // Compute all rows of a panel of `columns` vectors at x and y, for one pass over k that starts at first_k.
 void column_panel(const KernelTable& kernels, const Gemm& p, const float* x, float* y, std::int64_t y_row,
                   TileShape shape, int columns, std::int64_t first_k) {
@@ -36,7 +52,9 @@ void column_panel(const KernelTable& kernels, const Gemm& p, const float* x, flo
   args.x_row = p.x_row;
   args.y_row = y_row;
   args.depth = static_cast<int>(std::min(kDepthPerPass, p.depth - first_k));
+  if (p.prefetch_a && first_k + kDepthPerPass < p.depth) args.a_ahead = kDepthPerPass * p.a_step;
   args.accumulate = p.accumulate || first_k > 0;
+  args.stream = can_stream(p);
   for (std::int64_t m = 0; m < p.rows;) {
     const int rows = largest_tile(kernels, p.rows - m, shape.rows, columns);
     args.a = p.a + m * p.a_row + first_k * p.a_step;
@@ -74,6 +92,7 @@ void gemm(const KernelTable& kernels, const Gemm& problem) {
       j += columns;
     }
   if (problem.columns % kLanes != 0) remainder_panel(kernels, problem, vectors * kLanes, {8, 1});
+  if (can_stream(problem)) finish_streaming();
 }
 
 }  // namespace mnistcnn::engine::lanes

@@ -17,6 +17,8 @@ struct Gemm {
   float* y;
   std::int64_t y_row;
   bool accumulate = false;  // add to y
+  // For operands that no cache holds: prefetch a before it is used, write y past the caches.
+  bool prefetch_a = false, stream_y = false;
 };
 
 void gemm(const KernelTable& kernels, const Gemm& problem);

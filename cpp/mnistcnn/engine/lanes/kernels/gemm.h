@@ -19,6 +19,7 @@ void gemm_kernel(const GemmArguments& args) {
     const float* x = args.x + part * kWidth;
     const std::int64_t a_row = args.a_row;
     for (int k = args.depth; k > 0; --k, a += args.a_step, x += args.x_row) {
+      __builtin_prefetch(a + args.a_ahead, 0, 2);
       vf image[kColumns];
 #pragma GCC unroll 32
       for (int j = 0; j < kColumns; ++j) {
@@ -38,7 +39,11 @@ void gemm_kernel(const GemmArguments& args) {
 #pragma GCC unroll 32
       for (int j = 0; j < kColumns; ++j) {
         float* const y = args.y + m * args.y_row + j * kLanes + part * kWidth;
-        store(y, args.accumulate ? load(y) + sum[m][j] : sum[m][j]);  // long sums in passes lose fewer digits
+        const vf total = args.accumulate ? load(y) + sum[m][j] : sum[m][j];  // long sums in passes lose fewer digits
+        if (args.stream)
+          stream(y, total);
+        else
+          store(y, total);
       }
   }
 }

@@ -38,8 +38,10 @@ struct GemmArguments {
   std::int64_t x_row;
   float* y;
   std::int64_t y_row;
-  int depth;  // k < depth
+  int depth;             // k < depth
+  std::int64_t a_ahead;  // a + a_ahead is prefetched into L2 in each step of k
   bool accumulate;
+  bool stream;  // write y past the caches, if the instruction set writes whole lines; y: multiples of 64 bytes
 };
 
 // Register tile of a weight gradient: output channels x taps, summed over all positions and the 16 images.

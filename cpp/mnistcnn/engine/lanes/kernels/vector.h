@@ -39,6 +39,15 @@ static_assert(alignof(vf_unaligned) == 4 && alignof(vi_unaligned) == 4 && aligno
 
 LANES_INLINE vf load(const float* p) { return *reinterpret_cast<const vf_unaligned*>(p); }
 LANES_INLINE void store(float* p, vf v) { *reinterpret_cast<vf_unaligned*>(p) = v; }
+// Store past the caches, to an address that is a multiple of 64 bytes. Registers that are shorter than a cache line
+// store normally, because a line must be written at once.
+LANES_INLINE void stream(float* p, vf v) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(p, reinterpret_cast<__m512>(v));
+#else
+  store(p, v);
+#endif
+}
 LANES_INLINE vi load(const std::int32_t* p) { return *reinterpret_cast<const vi_unaligned*>(p); }
 LANES_INLINE void store(std::int32_t* p, vi v) { *reinterpret_cast<vi_unaligned*>(p) = v; }
 LANES_INLINE vf splat(float x) { return x - vf{}; }

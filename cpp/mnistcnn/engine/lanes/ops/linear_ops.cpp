@@ -7,9 +7,16 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-constexpr std::int64_t kRowsPerTask = 48;  // of a GEMM over the batch; a multiple of the register tiles' rows
+// Rows of a GEMM over the batch that a task computes, multiples of the register tiles' rows. The backward has enough
+// tasks for even work. With 48 rows it reads whole cache lines of columns of weights.
+constexpr std::int64_t kForwardRows = 24, kBackwardRows = 48;
 
-int tasks_for(std::int64_t rows) { return static_cast<int>((rows + kRowsPerTask - 1) / kRowsPerTask); }
+// Larger weight gradients are written past the caches: they would not stay there until the optimizer reads them.
+constexpr std::int64_t kMaxCachedGradient = 1 << 21;
+
+int tasks_for(std::int64_t rows, std::int64_t rows_per_task) {
+  return static_cast<int>((rows + rows_per_task - 1) / rows_per_task);
+}
 
 const float* parameter(const BatchContext& batch, int use) { return batch.parameters[static_cast<std::size_t>(use)]; }
 float* gradient(const BatchContext& batch, int use) { return batch.gradients[static_cast<std::size_t>(use)]; }
@@ -150,7 +157,7 @@ void BatchLinearOp::gather_gradients(const BlockContext& block) const {
 }
 
 void BatchLinearOp::output_rows(const BatchContext& batch, int task) const {
-  const std::int64_t first = task * kRowsPerTask, count = std::min(kRowsPerTask, outputs() - first);
+  const std::int64_t first = task * kForwardRows, count = std::min(kForwardRows, outputs() - first);
   float* const y = matrix(batch, kY) + first * row(batch);
   const std::int64_t images = std::int64_t{batch.blocks} * kLanes;
   for (std::int64_t o = 0; o < count; ++o)
@@ -160,19 +167,38 @@ void BatchLinearOp::output_rows(const BatchContext& batch, int task) const {
 }
 
 void BatchLinearOp::input_gradient_rows(const BatchContext& batch, int task) const {
-  const std::int64_t first = task * kRowsPerTask, count = std::min(kRowsPerTask, inputs() - first);
+  const std::int64_t first = task * kBackwardRows, count = std::min(kBackwardRows, inputs() - first);
   const std::int64_t images = std::int64_t{batch.blocks} * kLanes;
-  gemm(*batch.kernels,
-       {count, images, outputs(), parameter(batch, weight_) + first, 1, inputs(), matrix(batch, kGradientY), row(batch),
-        matrix(batch, kGradientX) + first * row(batch), row(batch)});
+  Gemm problem{count,
+               images,
+               outputs(),
+               parameter(batch, weight_) + first,
+               1,
+               inputs(),
+               matrix(batch, kGradientY),
+               row(batch),
+               matrix(batch, kGradientX) + first * row(batch),
+               row(batch)};
+  problem.prefetch_a = true;
+  gemm(*batch.kernels, problem);
 }
 
 void BatchLinearOp::weight_gradient_rows(const BatchContext& batch, int task) const {
-  const std::int64_t first = task * kRowsPerTask, count = std::min(kRowsPerTask, outputs() - first);
+  const std::int64_t first = task * kBackwardRows, count = std::min(kBackwardRows, outputs() - first);
   const std::int64_t images = std::int64_t{batch.blocks} * kLanes;
   const float* const d = matrix(batch, kGradientY) + first * row(batch);
-  gemm(*batch.kernels, {count, inputs(), images, d, row(batch), 1, matrix(batch, kTransposedX), whole_vectors(inputs()),
-                        gradient(batch, weight_) + first * inputs(), inputs()});
+  Gemm problem{count,
+               inputs(),
+               images,
+               d,
+               row(batch),
+               1,
+               matrix(batch, kTransposedX),
+               whole_vectors(inputs()),
+               gradient(batch, weight_) + first * inputs(),
+               inputs()};
+  problem.stream_y = inputs() * outputs() > kMaxCachedGradient;
+  gemm(*batch.kernels, problem);
   for (std::int64_t o = 0; bias_ >= 0 && o < count; ++o) {
     double sum = 0;
     for (std::int64_t i = 0; i < images; ++i) sum += d[o * row(batch) + i];
@@ -182,7 +208,7 @@ void BatchLinearOp::weight_gradient_rows(const BatchContext& batch, int task) co
 
 void BatchLinearOp::add_forward(Program& program, bool) {
   program.for_each_block([this](const BlockContext& block) noexcept { gather_input(block); });
-  const int tasks = tasks_for(outputs());
+  const int tasks = tasks_for(outputs(), kForwardRows);
   program.parallel_for([tasks](const BatchContext&) { return tasks; },
                        [this](const BatchContext& batch, int task, int) noexcept { output_rows(batch, task); });
   program.for_each_block([this](const BlockContext& block) noexcept {
@@ -192,7 +218,7 @@ void BatchLinearOp::add_forward(Program& program, bool) {
 
 void BatchLinearOp::add_backward(Program& program) {
   program.for_each_block([this](const BlockContext& block) noexcept { gather_gradients(block); });
-  const int weight_tasks = tasks_for(outputs()), input_tasks = tasks_for(inputs());
+  const int weight_tasks = tasks_for(outputs(), kBackwardRows), input_tasks = tasks_for(inputs(), kBackwardRows);
   program.parallel_for(
       [=, this](const BatchContext& batch) { return weight_tasks + (input().needs_gradient(batch) ? input_tasks : 0); },
       [=, this](const BatchContext& batch, int task, int thread) noexcept {

@@ -3,11 +3,12 @@
 #include <sys/mman.h>
 
 #include "mnistcnn/common/error.h"
+#include "mnistcnn/common/huge_pages.h"
 #include "mnistcnn/common/text.h"
 
 namespace mnistcnn::engine::lanes {
 
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
+using common::kHugePage;
 
 Arena::~Arena() { release(); }
 
@@ -35,9 +36,7 @@ void Arena::resize(std::int64_t count) {
   const std::size_t skip = misaligned == 0 ? 0 : kHugePage - misaligned;
   if (skip > 0) munmap(begin, skip);
   if (kHugePage > skip) munmap(begin + skip + bytes + kHugePage, kHugePage - skip);
-#if defined(MADV_HUGEPAGE)
-  madvise(begin + skip, bytes, MADV_HUGEPAGE);
-#endif
+  common::request_huge_pages(begin + skip, bytes);
   data_ = reinterpret_cast<float*>(begin + skip);
   bytes_ = bytes;
 }
