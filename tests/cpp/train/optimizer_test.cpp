@@ -115,9 +115,9 @@ TEST(Optimizer, ResultsDoNotDependOnThreads) {
   const LargeParameters parameters;
   for (const GradientOptions& options : {GradientOptions{}, GradientOptions{0.01, 2.0, 0.5}})
     for (const Rule& rule : kRules) {
-      const at::Tensor initial = at::randn({parameters.count});
+      const at::Tensor initial = at::rand({parameters.count}) - 0.5;
       std::vector<at::Tensor> gradients;
-      for (int step = 0; step < 3; ++step) gradients.push_back(at::randn({parameters.count}));
+      for (int step = 0; step < 3; ++step) gradients.push_back(at::rand({parameters.count}) - 0.5);
       const auto run = [&](const common::ParallelFor& parallel_for) {
         at::Tensor values = initial.clone();
         Optimizer optimizer(rule, options, parameters.slices, parameters.trainable, parameters.undecayed);
@@ -139,8 +139,8 @@ TEST(Optimizer, ResultsDoNotDependOnThreads) {
 TEST(Optimizer, LargeParametersAreUpdatedLikeSmallOnes) {
   constexpr std::int64_t kCount = 50'000;
   for (const Rule& rule : kRules) {
-    const at::Tensor gradients = at::randn({kCount});
-    at::Tensor one_parameter = at::randn({kCount});
+    const at::Tensor gradients = at::rand({kCount}) - 0.5;
+    at::Tensor one_parameter = at::rand({kCount}) - 0.5;
     at::Tensor two_parameters = one_parameter.clone();
     Optimizer one(rule, {}, slices({kCount}), {{0, kCount}}, {});
     // Weight decay is 0 or applies to both, but the parameters form two segments because their steps differ.
@@ -157,7 +157,7 @@ TEST(Optimizer, LargeParametersAreUpdatedLikeSmallOnes) {
 // The norm is a sum over tasks. Its reference is summed in tensors.
 TEST(Optimizer, ClipsTheNormOfLargeParameters) {
   const LargeParameters parameters;
-  const at::Tensor initial = at::randn({parameters.count}), gradients = at::randn({parameters.count});
+  const at::Tensor initial = at::rand({parameters.count}) - 0.5, gradients = at::rand({parameters.count}) - 0.5;
   at::Tensor values = initial.clone();
   Optimizer optimizer(Sgd{}, {.clip_norm = 2.0}, parameters.slices, parameters.trainable, {});
   optimizer.step(values, gradients, 1, {});
