@@ -20,9 +20,23 @@ TEST(AlgorithmSelection, GradientsUseWinograd2dForManyChannelsOnLargeMaps) {
   }
 }
 
+TEST(AlgorithmSelection, ForwardUsesWinograd2dFromThirtyTwoChannels) {
+  EXPECT_EQ(select_forward_algorithm(square(32, 24)), Algorithm::kWinograd2d);
+  EXPECT_EQ(select_forward_algorithm(square(31, 24)), Algorithm::kWinograd1d);
+  const Convolution3x3 narrow_outputs{{64, 24, 24}, {16, 24, 24}, 1, 1};
+  EXPECT_EQ(select_forward_algorithm(narrow_outputs), Algorithm::kWinograd1d);
+}
+
+TEST(AlgorithmSelection, WideConvolutionsOnSmallMapsUseTheBatchAlgorithm) {
+  EXPECT_TRUE(uses_batch_algorithm(square(128, 8)));
+  EXPECT_FALSE(uses_batch_algorithm(square(128, 12)));
+  EXPECT_FALSE(uses_batch_algorithm(square(64, 8)));
+  EXPECT_FALSE(uses_batch_algorithm(square(128, 1)));
+}
+
 TEST(AlgorithmSelection, ForwardUsesWinograd1dIfItSavesMoreThanItsTransforms) {
   EXPECT_EQ(select_forward_algorithm(square(4, 24)), Algorithm::kWinograd1d);
-  EXPECT_EQ(select_forward_algorithm(square(64, 12)), Algorithm::kWinograd1d);
+  EXPECT_EQ(select_forward_algorithm(square(16, 12)), Algorithm::kWinograd1d);
   EXPECT_EQ(select_forward_algorithm(square(1, 28)), Algorithm::kDirect);
   EXPECT_EQ(select_forward_algorithm(square(64, 1)), Algorithm::kDirect);
 }

@@ -17,12 +17,28 @@ struct Case3x3 {
     const int top = random.whole(0, 2), left = random.whole(0, 2), rows = random.whole(3, 15),
               columns = seed % 5 == 0 ? 45 : random.whole(3, 15);
     const Extent in{random.whole(1, 9), rows, columns};
-    shape = {in, {random.whole(1, 19), rows + 2 * top - 2, columns + 2 * left - 2}, top, left};
+    fill(random, in, random.whole(1, 19), top, left);
+  }
+  // Many channels on a small map.
+  static Case3x3 wide(unsigned seed) {
+    Random random(seed);
+    const int top = random.whole(0, 2), left = random.whole(0, 2);
+    const Extent in{random.whole(50, 150), random.whole(3, 7), random.whole(3, 7)};
+    Case3x3 given;
+    given.fill(random, in, random.whole(50, 150), top, left);
+    return given;
+  }
+
+ private:
+  Case3x3() = default;
+  void fill(Random& random, const Extent& in, int outputs, int top, int left) {
+    shape = {in, {outputs, in.rows + 2 * top - 2, in.columns + 2 * left - 2}, top, left};
     x = random.numbers(at(in.elements() * kLanes));
     d = random.numbers(at(shape.out.elements() * kLanes));
     weights = random.numbers(at(shape.out.channels * in.channels * 9));
   }
 
+ public:
   // References. Outputs and input gradient are those of the last image; the weight gradient is over all images.
   std::vector<double> outputs(const std::vector<float>& bias) const {
     std::vector<double> y(at(shape.out.elements()));

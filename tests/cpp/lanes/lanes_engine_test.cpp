@@ -49,6 +49,15 @@ Graph varied_graph() {
   return graph;
 }
 
+// 3x3 convolutions with many channels: 2-D Winograd per block, and over the whole batch.
+Graph wide_graph() {
+  network::MaxPool2d pool;
+  pool.kernel = pool.stride = {2, 2};
+  return sequential({1, 14, 13}, {convolution(48, 3, 1), network::ReLU{}, pool, convolution(160, 3, 1),
+                                  network::BatchNorm2d{}, network::ReLU{}, convolution(144, 3), network::ReLU{},
+                                  network::Flatten{}, network::Linear{10, true}, network::LogSoftmax{}});
+}
+
 struct Outcome {
   std::vector<float> gradients, buffers, outputs;
   double loss = 0;
@@ -82,11 +91,11 @@ Outcome train_steps(Model& model, std::initializer_list<int> batch_sizes) {
   return outcome;
 }
 
-TEST(LanesEngine, IsBitIdenticalForAnyNumberOfThreadsAndWithAvx2AndAvx512) {
-  Model single_threaded(varied_graph(), 1);
+void expect_same_bits(const Graph& graph) {
+  Model single_threaded(graph, 1);
   const Outcome expected = train_steps(single_threaded, {64, 33});
   for (const int threads : {2, 3, 8}) {
-    Model model(varied_graph(), threads);
+    Model model(graph, threads);
     EXPECT_EQ(train_steps(model, {64, 33}), expected) << threads << " threads";
   }
   if (!is_supported("avx2") || !is_supported("avx512"))
@@ -94,11 +103,17 @@ TEST(LanesEngine, IsBitIdenticalForAnyNumberOfThreadsAndWithAvx2AndAvx512) {
   Outcome each[2];
   for (int i = 0; i < 2; ++i) {
     const ForcedInstructionSet forced(i == 0 ? "avx2" : "avx512");
-    Model model(varied_graph(), 2);
+    Model model(graph, 2);
     EXPECT_EQ(model.engine->instruction_set(), i == 0 ? "avx2" : "avx512");
     each[i] = train_steps(model, {64, 33});
   }
   EXPECT_EQ(each[0], each[1]);
+}
+
+TEST(LanesEngine, IsBitIdenticalForAnyNumberOfThreadsAndWithAvx2AndAvx512) { expect_same_bits(varied_graph()); }
+
+TEST(LanesEngine, WideConvolutionsAreBitIdenticalForAnyNumberOfThreadsAndWithAvx2AndAvx512) {
+  expect_same_bits(wide_graph());
 }
 
 // 3x3 convolutions for which all algorithms are selected, dropout before and after a pool, and a branch.
@@ -137,7 +152,7 @@ Graph graph_of_convolutions() {
 }
 
 TEST(LanesEngine, IsBitIdenticalIfSeveralThreadsComputeABlock) {
-  for (const Graph& graph : {varied_graph(), graph_of_convolutions()}) {
+  for (const Graph& graph : {varied_graph(), graph_of_convolutions(), wide_graph()}) {
     Model single(graph, 1);
     const Outcome expected = train_steps(single, {16, 33, 7});
     for (const int threads : {2, 3, 4, 7, 16}) {
@@ -148,7 +163,7 @@ TEST(LanesEngine, IsBitIdenticalIfSeveralThreadsComputeABlock) {
 }
 
 TEST(LanesEngine, ImageGradientsAreBitIdenticalIfSeveralThreadsComputeABlock) {
-  for (const Graph& graph : {varied_graph(), graph_of_convolutions()}) {
+  for (const Graph& graph : {varied_graph(), graph_of_convolutions(), wide_graph()}) {
     const auto size = static_cast<std::size_t>(network::element_count(graph.input_shape));
     Random random(3);
     const std::vector<float> images = random.numbers(20 * size), output_gradients = random.numbers(20 * 10);

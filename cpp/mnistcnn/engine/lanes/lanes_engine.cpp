@@ -19,7 +19,8 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-constexpr std::int64_t kMaxPredictImages = 64 * kLanes;  // per chunk
+// Images per chunk of a prediction. A plan with batch memory keeps the memory of all blocks of a chunk.
+constexpr std::int64_t kMaxPredictImages = 64 * kLanes, kMaxPredictImagesWithBatchMemory = 16 * kLanes;
 
 // Throw std::invalid_argument unless the condition holds. The message is built only then, because labels are checked
 // one by one in every step.
@@ -119,7 +120,8 @@ class LanesEngine::Implementation {
     // Without running statistics, batch norm uses those of the whole batch, so it cannot be divided into chunks.
     const bool whole_batch =
         std::ranges::any_of(plan_.batch_norms, [](const auto& n) { return !n.has_running_statistics; });
-    const std::int64_t max_images = whole_batch ? count : kMaxPredictImages;
+    const std::int64_t max_chunk = plan_.batch_size > 0 ? kMaxPredictImagesWithBatchMemory : kMaxPredictImages;
+    const std::int64_t max_images = whole_batch ? count : max_chunk;
     const CallScope scope(*this, tensors);
     for (std::int64_t first = 0; first < count; first += max_images) {
       const std::int64_t chunk = std::min(max_images, count - first);

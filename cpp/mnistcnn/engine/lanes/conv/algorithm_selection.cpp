@@ -1,5 +1,8 @@
 #include "mnistcnn/engine/lanes/conv/algorithm_selection.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "mnistcnn/engine/lanes/conv/winograd_1d.h"
 
 // Cost model. Costs are estimated cycles per block on Zen 4: for multiply-adds, for transforms per vector, and per pair
@@ -7,6 +10,13 @@
 // the zoo with every algorithm.
 namespace mnistcnn::engine::lanes {
 namespace {
+
+// 2-D Winograd in the forward pass needs this many inputs and outputs.
+constexpr std::int64_t kMinForwardChannels = 32;
+// Computing over the whole batch needs memory for the domain of all blocks. It is faster if the transformed weights are
+// large (16,384 pairs of channels: 2.4 MB) and a block has few tiles to multiply them by.
+constexpr double kMinBatchPairs = 16384;
+constexpr std::int64_t kMaxBatchTiles = 4;
 
 double number(std::int64_t i) { return static_cast<double>(i); }
 
@@ -44,9 +54,10 @@ double winograd_1d_cost(const Convolution3x3& c) {
   return domain_rows(c) * (multiply_adds + winograd_1d_transforms(c)) + 12 * channel_pairs(c);
 }
 
+// Outputs or input gradients: transforms between the domain and the inputs cost more than those of the outputs.
 double winograd_2d_cost(const Convolution3x3& c) {
   const double in = number(c.in.channels), out = number(c.out.channels);
-  return number(c.tiles()) * (36 * 1.08 * in * out + 160 * in + 210 * out) + 40 * in * out;
+  return number(c.tiles()) * (36 * in * out + 570 * in + 200 * out) + 17 * in * out;
 }
 
 double direct_weight_gradient_cost(const Convolution3x3& c) {
@@ -60,8 +71,9 @@ double winograd_1d_weight_gradient_cost(const Convolution3x3& c) {
 }
 
 double winograd_2d_weight_gradient_cost(const Convolution3x3& c) {
-  const double in = number(c.in.channels), out = number(c.out.channels);
-  return number(c.tiles()) * (36 * 1.05 * in * out + 210 * in + 170 * out) + 115 * in * out;
+  const double in = number(c.in.channels < 16 ? c.in.channels : whole_vectors(c.in.channels)),
+               out = number(c.out.channels);
+  return number(c.tiles()) * (36 * 1.12 * in * out + 320 * in + 340 * out) + 27 * in * out;
 }
 
 Algorithm cheapest(double direct, double winograd_1d, double winograd_2d) {
@@ -72,17 +84,26 @@ Algorithm cheapest(double direct, double winograd_1d, double winograd_2d) {
 }  // namespace
 
 Algorithm select_forward_algorithm(const Convolution3x3& c) {
-  return winograd_1d_cost(c) < direct_cost(c) ? Algorithm::kWinograd1d : Algorithm::kDirect;
+  const bool is_wide = std::min(c.in.channels, c.out.channels) >= kMinForwardChannels;
+  const double winograd_2d = is_wide ? winograd_2d_cost(c) : std::numeric_limits<double>::infinity();
+  return cheapest(direct_cost(c), winograd_1d_cost(c), winograd_2d);
 }
 
 Algorithm select_input_gradient_algorithm(const Convolution3x3& c) {
   const Convolution3x3 back = c.reversed();
-  return cheapest(direct_cost(back), winograd_1d_cost(back), winograd_2d_cost(back));
+  return cheapest(direct_cost(back), winograd_1d_cost(back), winograd_2d_cost(c));
 }
 
 Algorithm select_weight_gradient_algorithm(const Convolution3x3& c) {
   return cheapest(direct_weight_gradient_cost(c), winograd_1d_weight_gradient_cost(c),
                   winograd_2d_weight_gradient_cost(c));
+}
+
+bool uses_batch_algorithm(const Convolution3x3& c) {
+  return channel_pairs(c) >= kMinBatchPairs && c.tiles() <= kMaxBatchTiles &&
+         select_forward_algorithm(c) == Algorithm::kWinograd2d &&
+         select_input_gradient_algorithm(c) == Algorithm::kWinograd2d &&
+         select_weight_gradient_algorithm(c) == Algorithm::kWinograd2d;
 }
 
 }  // namespace mnistcnn::engine::lanes

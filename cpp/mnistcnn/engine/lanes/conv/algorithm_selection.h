@@ -8,10 +8,12 @@ namespace mnistcnn::engine::lanes {
 // kWinograd1d: F(4, 3) along the columns. kWinograd2d: F(4x4, 3x3).
 enum class Algorithm { kDirect, kWinograd1d, kWinograd2d };
 
-// Never returns kWinograd2d: its rounding error changes more signs of ReLU inputs and winners of max pools
-// (docs/lanes.md).
+// Returns kWinograd2d for wide layers only, because of its rounding error (docs/lanes.md).
 Algorithm select_forward_algorithm(const Convolution3x3& convolution);
 Algorithm select_input_gradient_algorithm(const Convolution3x3& convolution);
 Algorithm select_weight_gradient_algorithm(const Convolution3x3& convolution);
+
+// Return whether all passes use BatchWinograd2d instead of the algorithms of a block.
+bool uses_batch_algorithm(const Convolution3x3& convolution);
 
 }  // namespace mnistcnn::engine::lanes

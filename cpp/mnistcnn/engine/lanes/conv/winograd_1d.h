@@ -20,8 +20,6 @@ std::vector<RowTile> row_tiles_of(std::int64_t rows);
 constexpr int domain_size(Winograd1dKind kind) { return kind == kF43 ? 6 : 4; }  // number of points
 constexpr int rows_per_tile(Winograd1dKind kind) { return kind == kF43 ? 4 : 2; }
 
-enum class Direction { kForward, kInputGradient };
-
 // Outputs of a convolution, or its input gradient if `convolution` is the reversed one.
 class Winograd1dConvolution {
  public:

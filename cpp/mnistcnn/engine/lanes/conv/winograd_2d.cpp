@@ -1,201 +1,148 @@
 #include "mnistcnn/engine/lanes/conv/winograd_2d.h"
 
 #include <algorithm>
-#include <array>
+#include <cstddef>
+#include <span>
 
 #include "mnistcnn/engine/lanes/conv/even_split.h"
 
 namespace mnistcnn::engine::lanes {
 namespace {
 
-constexpr int kPoints = 36;
 constexpr std::int64_t kL2Budget = 512 << 10;  // bytes in the domain of a tile group
+constexpr int kMinGroupTiles = 8;
+constexpr std::int64_t kMinTransposedChannels = 16;  // with fewer, the transpose would leave lanes unused
 
-// Position of the last group of a row or column of groups: all groups have one size and the last overlaps the previous
-// one, or the last is smaller.
-enum class LastGroup { kOverlaps, kIsSmaller };
-
-// Divide the tiles into groups of at least `min_tiles` tiles, with as many rows of tiles as fit the L2 budget.
-TileGroups groups_of(const Convolution3x3& convolution, int min_tiles, LastGroup last) {
+// Divide the tiles into groups that fit the L2 budget, or have kMinGroupTiles tiles.
+std::vector<TileGroup2d> groups_of(const Convolution3x3& convolution) {
+  const std::int64_t bytes_per_tile =
+      (convolution.in.channels + convolution.out.channels) * (kWinograd2dPoints + 1) * kLanes * 4;
+  const int fit = std::max(kMinGroupTiles, integer(kL2Budget / bytes_per_tile));
   const int columns = split_size(convolution.tile_columns(), kMaxTileGroupColumns);
-  const std::int64_t bytes_per_row =
-      (convolution.in.channels + convolution.out.channels) * kPoints * columns * kLanes * 4;
-  const int fit = std::max({1, integer(kL2Budget / bytes_per_row), (min_tiles + columns - 1) / columns});
-  int rows = split_size(convolution.tile_rows(), fit);
-  while (last == LastGroup::kOverlaps && convolution.tile_rows() % rows != 0) --rows;  // no overlap of rows
-  TileGroups groups{{0, 0, rows, columns}, {}};
+  const int rows = split_size(convolution.tile_rows(), std::max(1, fit / columns));
+  std::vector<TileGroup2d> groups;
   for (int row = 0; row < convolution.tile_rows(); row += rows)
-    for (int column = 0; column < convolution.tile_columns(); column += columns) {
-      const int rows_left = convolution.tile_rows() - row, columns_left = convolution.tile_columns() - column;
-      if (last == LastGroup::kIsSmaller)
-        groups.each.push_back({row, column, std::min(rows, rows_left), std::min(columns, columns_left)});
-      else
-        groups.each.push_back(
-            {row + std::min(0, rows_left - rows), column + std::min(0, columns_left - columns), rows, columns});
-    }
+    for (int column = 0; column < convolution.tile_columns(); column += columns)
+      groups.push_back({row, column, std::min(rows, convolution.tile_rows() - row),
+                        std::min(columns, convolution.tile_columns() - column)});
   return groups;
 }
 
-Axis single_position(int outputs) { return forward_axis(outputs, outputs, 1, 1, 0, 1); }
-
-// Transform the kernel of the input gradient: the forward kernel rotated by 180 degrees.
-std::array<double, kPoints> transform_flipped_kernel(const float* weights) {
-  const auto w = [&](int i, int j) { return double{weights[8 - (3 * i + j)]}; };
-  std::array<std::array<double, 6>, 3> rows;
-  for (int i = 0; i < 3; ++i) rows[static_cast<std::size_t>(i)] = transform_f43(w(i, 0), w(i, 1), w(i, 2));
-  std::array<double, kPoints> transformed;
-  for (std::size_t j = 0; j < 6; ++j) {
-    const auto column = transform_f43(rows[0][j], rows[1][j], rows[2][j]);
-    for (std::size_t i = 0; i < 6; ++i) transformed[i * 6 + j] = column[i];
-  }
-  return transformed;
+int largest_of(const std::vector<TileGroup2d>& groups) {
+  int largest = 0;
+  for (const TileGroup2d& group : groups) largest = std::max(largest, group.tiles());
+  return largest;
 }
 
-// Stride between points, in floats.
-std::int64_t domain_stride_of(const Extent& extent, const TileGroups& groups) {
-  return odd_cache_lines(extent.channels * groups.max_tiles());
-}
+std::size_t to_size(int i) { return static_cast<std::size_t>(i); }
 
-std::int64_t domain_floats(const Extent& extent, const TileGroups& groups) {
-  return kPoints * domain_stride_of(extent, groups);
-}
+// Return the range of a part of work that cannot be divided: all of it for the first part, nothing for the others.
+IndexRange undivided(Part part, int size) { return {0, part.index == 0 ? size : 0}; }
 
-Winograd2dArguments group_arguments(View map, const Extent& extent, const TileGroups& groups,
-                                    const TileGroups::Group& group) {
+}  // namespace
+
+Winograd2dArguments transform_arguments(View map, const Extent& extent, const TileGroup2d& group,
+                                        const Winograd2dDomain& domain, float* memory, std::int64_t first_tile) {
   Winograd2dArguments args{};
   set_map(args, map, extent);
+  args.domain = memory;
   args.first_tile_row = group.row;
   args.first_tile_column = group.column;
   args.tile_rows = group.rows;
   args.tile_columns = group.columns;
-  args.domain_channel_stride = groups.max_tiles() * kLanes;
-  args.domain_stride = domain_stride_of(extent, groups);
+  args.panel_tiles = domain.panel_tiles;
+  args.domain_tiles = domain.tiles;
+  args.first_domain_tile = first_tile;
   return args;
 }
 
-}  // namespace
-
-Winograd2dInputGradient::Winograd2dInputGradient(const KernelTable& kernels, const Convolution3x3& convolution)
+Winograd2dConvolution::Winograd2dConvolution(const KernelTable& kernels, const Convolution3x3& convolution,
+                                             Direction direction)
     : kernels_(&kernels),
       convolution_(convolution),
-      groups_(groups_of(convolution, 6, LastGroup::kOverlaps)),
-      domain_convolution_(kernels, {1, integer(convolution.in.channels), integer(convolution.out.channels)},
-                          single_position(1), single_position(groups_.max_tiles()), {}),
-      register_tiles_(domain_convolution_.register_tiles()) {}
+      direction_(direction),
+      groups_(groups_of(convolution)),
+      max_tiles_(largest_of(groups_)) {}
 
-std::int64_t Winograd2dInputGradient::workspace_size() const {
-  return domain_floats(convolution_.in, groups_) + domain_floats(convolution_.out, groups_);
+std::int64_t Winograd2dConvolution::workspace_size() const {
+  return Winograd2dDomain{from().channels, max_tiles_}.size() + Winograd2dDomain{to().channels, max_tiles_}.size();
 }
 
-void Winograd2dInputGradient::pack(int task, const float* weights, float* packed) const {
-  const std::int64_t channels = convolution_.in.channels, outputs = convolution_.out.channels;
-  for (std::int64_t c = 0; c < channels; ++c) {
-    const float* const kernel = weights + (c * outputs + task) * 9;
-    const std::array<double, kPoints> transformed = transform_flipped_kernel(kernel);
-    float* to = packed + domain_convolution_.packed_offset(task, integer(c));
-    for (const double each : transformed) {
-      *to = static_cast<float>(each);
-      to += domain_convolution_.packed_size();
-    }
-  }
+void Winograd2dConvolution::pack(int task, const float* weights, float* packed) const {
+  const std::int64_t forward_row = convolution_.in.channels * 9;
+  Winograd2dWeightArguments args{};
+  args.weights = weights + task * (is_forward() ? forward_row : 9);
+  args.kernel_stride = is_forward() ? 9 : forward_row;
+  args.count = integer(from().channels);
+  args.out = packed + task * row();
+  args.point_stride = point_weights();
+  kernels_->winograd_2d_weights(args);
 }
 
-void Winograd2dInputGradient::multiply_in_domain(const float* inputs, const float* packed, float* outputs) const {
-  const std::int64_t row = groups_.max_tiles() * kLanes;
-  ConvolutionArguments args{};
-  args.x_plane = args.y_plane = row;
-  args.x_step = args.y_step = kLanes;
-  args.channels = integer(convolution_.in.channels);
-  args.kernel_rows = args.kernel_columns = args.end_row = args.end_column = 1;
-  for (int point = 0; point < kPoints; ++point) {
-    for (const DirectConvolution::RegisterTile& tile : register_tiles_) {
-      args.x = inputs + tile.column * kLanes;
-      args.w = packed + tile.output * convolution_.in.channels;
-      args.y = outputs + tile.output * row + tile.column * kLanes;
-      tile.kernel(args);
-    }
-    inputs += domain_stride_of(convolution_.in, groups_);
-    packed += domain_convolution_.packed_size();
-    outputs += domain_stride_of(convolution_.out, groups_);
-  }
-}
-
-void Winograd2dInputGradient::run(View x, const float* packed, const float*, View y, float* workspace,
-                                  Part part) const {
-  float* const outputs = workspace + domain_floats(convolution_.in, groups_);
-  // Groups in one row overlap, so they belong to the same part.
-  const int rows = groups_.largest.rows;
-  const IndexRange own = part.of(convolution_.tile_rows() / rows);
-  for (const TileGroups::Group& group : groups_.each) {
-    if (group.row < own.first * rows || group.row >= (own.first + own.count) * rows) continue;
-    Winograd2dArguments in = group_arguments(x, convolution_.in, groups_, group),
-                        out = group_arguments(y, convolution_.out, groups_, group);
-    in.top = convolution_.top;
-    in.left = convolution_.left;
-    in.domain = workspace;
-    out.domain = outputs;
-    kernels_->winograd_2d_inputs(in);
-    multiply_in_domain(in.domain, packed, out.domain);
-    kernels_->winograd_2d_outputs(out);
+void Winograd2dConvolution::run(View x, const float* packed, const float* bias, View y, float* workspace,
+                                Part part) const {
+  const int groups = static_cast<int>(groups_.size());
+  const IndexRange own = is_forward() ? part.of(groups) : undivided(part, groups);
+  for (const TileGroup2d& group : std::span(groups_).subspan(to_size(own.first), to_size(own.count))) {
+    const Winograd2dDomain in{from().channels, group.tiles()}, out{to().channels, group.tiles()};
+    Winograd2dArguments read = transform_arguments(x, from(), group, in, workspace),
+                        write = transform_arguments(y, to(), group, out, workspace + in.size());
+    (is_forward() ? read : write).top = convolution_.top;
+    (is_forward() ? read : write).left = convolution_.left;
+    write.bias = bias;
+    (is_forward() ? kernels_->winograd_2d_inputs : kernels_->winograd_2d_gradients)(read);
+    for (int point = 0; point < kWinograd2dPoints; ++point)
+      multiply_in_domain(*kernels_, point, {packed + point * point_weights(), row(), 1}, {0, integer(to().channels)},
+                         in, read.domain, out, write.domain);
+    (is_forward() ? kernels_->winograd_2d_outputs : kernels_->winograd_2d_input_gradients)(write);
   }
 }
 
 Winograd2dWeightGradient::Winograd2dWeightGradient(const KernelTable& kernels, const Convolution3x3& convolution)
-    : kernels_(&kernels),
-      convolution_(convolution),
-      groups_(groups_of(convolution, 8, LastGroup::kIsSmaller)),
-      register_tiles_(weight_gradient_tiles(kernels, integer(convolution.out.channels),
-                                            integer(convolution.in.channels), groups_.max_tiles())) {
-  for (std::int64_t c = 0; c < convolution.in.channels; ++c) taps_.push_back(integer(c * groups_.max_tiles() * kLanes));
+    : kernels_(&kernels), convolution_(convolution), groups_(groups_of(convolution)), max_tiles_(largest_of(groups_)) {
+  if (convolution.in.channels < kMinTransposedChannels)
+    lane_sums_.emplace(kernels, convolution.in.channels, convolution.out.channels, max_tiles_);
 }
 
 std::int64_t Winograd2dWeightGradient::workspace_size() const {
-  return domain_floats(convolution_.in, groups_) + domain_floats(convolution_.out, groups_) +
-         kPoints * convolution_.in.channels * convolution_.out.channels;
+  return Winograd2dDomain{convolution_.in.channels, max_tiles_}.size() +
+         Winograd2dDomain{convolution_.out.channels, max_tiles_}.size() + kSumScratch +
+         kWinograd2dPoints * convolution_.out.channels * row();
 }
 
-void Winograd2dWeightGradient::sum_in_domain(const PartOfOutputs& part, const float* inputs, const float* gradients,
-                                             float* sums, int tiles, bool accumulate) const {
-  const std::int64_t channels = convolution_.in.channels, row = groups_.max_tiles() * kLanes;
-  WeightGradientArguments args{};
-  args.d_plane = args.d_row = args.x_row = row;
-  args.x_step = kLanes;
-  args.rows = 1;
-  args.columns = tiles;
-  args.out_row = channels;
-  args.accumulate = accumulate;
-  for (int point = 0; point < kPoints; ++point) {
-    args.x = inputs + point * domain_stride_of(convolution_.in, groups_);
-    for (const WeightGradientTile& tile : part.tiles) {
-      const int output = tile.output - part.first;
-      args.d = gradients + point * domain_stride_of(convolution_.out, groups_) + output * row;
-      args.taps = taps_.data() + tile.tap;
-      args.out = sums + (point * part.outputs + output) * channels + tile.tap;
-      tile.kernel(args);
-    }
-  }
+void Winograd2dWeightGradient::sum(int point, const Winograd2dDomain& in, const float* x, const Winograd2dDomain& out,
+                                   const float* d, const DomainSums& sums, float* scratch) const {
+  if (lane_sums_) return lane_sums_->run(point, out, d, in, x, sums);
+  const int channels = integer(in.channels);
+  for (int c = 0; c < channels; c += kMaxSumChannels)
+    sum_with_transpose(*kernels_, point, out, d, in, x, {c, std::min(kMaxSumChannels, channels - c)}, sums, scratch);
 }
 
 void Winograd2dWeightGradient::run(View x, View d, float* out, bool accumulate, float* workspace, Part part) const {
-  const PartOfOutputs own = outputs_of_part(register_tiles_, integer(convolution_.out.channels), part);
-  if (own.outputs == 0) return;
+  const int all_outputs = integer(convolution_.out.channels);
+  const IndexRange own = lane_sums_ ? undivided(part, all_outputs) : part.of(all_outputs);
+  if (own.count == 0) return;
+  const std::int64_t channels = convolution_.in.channels, outputs = own.count, point_sums = outputs * row();
+  const Extent gradient_extent{outputs, convolution_.out.rows, convolution_.out.columns};
   d.data += own.first * d.plane;
-  float* const gradients = workspace + domain_floats(convolution_.in, groups_);
-  float* const sums = gradients + domain_floats(convolution_.out, groups_);
-  for (std::size_t i = 0; i < groups_.each.size(); ++i) {
-    Winograd2dArguments in = group_arguments(x, convolution_.in, groups_, groups_.each[i]);
-    in.top = convolution_.top;
-    in.left = convolution_.left;
-    in.domain = workspace;
-    kernels_->winograd_2d_inputs(in);
-    Winograd2dArguments gradient = group_arguments(d, convolution_.out, groups_, groups_.each[i]);
-    gradient.channels = own.outputs;
-    gradient.domain = gradients;
-    kernels_->winograd_2d_gradients(gradient);
-    sum_in_domain(own, workspace, gradients, sums, groups_.each[i].tiles(), i > 0);
+  out += own.first * channels * 9;
+  float* const sums = workspace + kSumScratch;
+  float* const domains = sums + kWinograd2dPoints * point_sums;
+  for (std::size_t i = 0; i < groups_.size(); ++i) {
+    const std::int64_t tiles = groups_[i].tiles(), panel_tiles = lane_sums_ ? tiles : kPanelTiles;
+    const Winograd2dDomain in{channels, tiles, panel_tiles}, gradient{outputs, tiles, panel_tiles};
+    Winograd2dArguments inputs = transform_arguments(x, convolution_.in, groups_[i], in, domains);
+    inputs.top = convolution_.top;
+    inputs.left = convolution_.left;
+    kernels_->winograd_2d_inputs(inputs);
+    const Winograd2dArguments gradients =
+        transform_arguments(d, gradient_extent, groups_[i], gradient, domains + in.size());
+    kernels_->winograd_2d_gradients(gradients);
+    for (int point = 0; point < kWinograd2dPoints; ++point)
+      sum(point, in, inputs.domain, gradient, gradients.domain, {sums + point * point_sums, row(), i > 0}, workspace);
   }
-  kernels_->winograd_2d_weights(sums, convolution_.in.channels * own.outputs,
-                                out + own.first * convolution_.in.channels * 9, accumulate);
+  for (std::int64_t o = 0; o < outputs; ++o)
+    kernels_->winograd_2d_weight_gradients(sums + o * row(), point_sums, channels, out + o * channels * 9, accumulate);
 }
 
 }  // namespace mnistcnn::engine::lanes

@@ -1,50 +1,58 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <vector>
 
-#include "mnistcnn/engine/lanes/conv/direct_convolution.h"
-#include "mnistcnn/engine/lanes/conv/direct_weight_gradient.h"
+#include "mnistcnn/engine/lanes/conv/domain_gemm.h"
+#include "mnistcnn/engine/lanes/conv/even_split.h"
 #include "mnistcnn/engine/lanes/conv/winograd_domain.h"
+#include "mnistcnn/engine/lanes/kernels/kernel_table.h"
 
-// 2-D Winograd F(4x4, 3x3) for the two gradients of 3x3 convolutions without stride: 36 instead of 144 multiplications
-// per tile of 4 x 4 outputs and pair of channels. kernels/winograd_2d.h has the transforms and the paper. Called by
-// ops/convolution_op.
+// 2-D Winograd F(4x4, 3x3) for 3x3 convolutions without stride: 36 instead of 144 multiplications per tile of 4 x 4
+// outputs and pair of channels. kernels/winograd_2d.h has the transforms and the paper. Called by ops/convolution_op.
+//
+// The input gradient is the transposed forward pass: it has the tiles of the outputs, and its 6 x 6 tiles of input
+// gradients overlap.
 namespace mnistcnn::engine::lanes {
 
-// Groups of tiles whose domain fits the L2 budget.
-struct TileGroups {
-  struct Group {
-    int row, column;    // of the first tile, in tiles
-    int rows, columns;  // in tiles
-    int tiles() const { return rows * columns; }
-  };
-  Group largest;
-  std::vector<Group> each;
-  int max_tiles() const { return largest.tiles(); }
+// Group of tiles, in tiles.
+struct TileGroup2d {
+  int row, column;  // of the first tile
+  int rows, columns;
+  int tiles() const { return rows * columns; }
 };
 
-// Input gradient of a convolution. `convolution` is the reversed one.
-class Winograd2dInputGradient {
- public:
-  Winograd2dInputGradient(const KernelTable& kernels, const Convolution3x3& convolution);
+// Return the arguments of a transform between a map and the group's tiles in a domain, beginning at `first_tile`.
+Winograd2dArguments transform_arguments(View map, const Extent& extent, const TileGroup2d& group,
+                                        const Winograd2dDomain& domain, float* memory, std::int64_t first_tile = 0);
 
-  std::int64_t packed_size() const { return 36 * domain_convolution_.packed_size(); }  // floats
-  std::int64_t workspace_size() const;                                                 // floats
-  int packing_tasks() const { return static_cast<int>(convolution_.out.channels); }
-  std::int64_t packing_task_size() const { return 36 * convolution_.in.channels; }
-  // weights: f32 [outputs][inputs][3][3] of the forward convolution.
+// Outputs of a convolution, or its input gradient.
+class Winograd2dConvolution {
+ public:
+  Winograd2dConvolution(const KernelTable& kernels, const Convolution3x3& convolution, Direction direction);
+
+  std::int64_t packed_size() const { return kWinograd2dPoints * point_weights(); }  // floats
+  std::int64_t workspace_size() const;                                              // floats
+  int packing_tasks() const { return integer(to().channels); }
+  std::int64_t packing_task_size() const { return kWinograd2dPoints * from().channels; }
+  // weights: f32 [outputs][inputs][3][3] of the forward convolution, for both directions.
   void pack(int task, const float* weights, float* packed) const;
-  // `bias` is ignored. Parts are rows of tile groups.
+  // Parts are groups of tiles; the first part computes a whole input gradient, because its tiles overlap.
   void run(View x, const float* packed, const float* bias, View y, float* workspace, Part part = {}) const;
 
  private:
-  void multiply_in_domain(const float* inputs, const float* packed, float* outputs) const;
+  bool is_forward() const { return direction_ == Direction::kForward; }
+  const Extent& from() const { return is_forward() ? convolution_.in : convolution_.out; }
+  const Extent& to() const { return is_forward() ? convolution_.out : convolution_.in; }
+  // The packed weights are f32 [36][rows of `to`][row].
+  std::int64_t row() const { return odd_cache_lines(whole_vectors(from().channels) / kLanes); }
+  std::int64_t point_weights() const { return to().channels * row(); }
 
   const KernelTable* kernels_;
   Convolution3x3 convolution_;
-  TileGroups groups_;
-  DirectConvolution domain_convolution_;  // the convolution at one point: 1x1, over a row of tiles
-  std::vector<DirectConvolution::RegisterTile> register_tiles_;
+  Direction direction_;
+  std::vector<TileGroup2d> groups_;
+  int max_tiles_;  // of a group
 };
 
 // Weight gradient of a convolution.
@@ -55,18 +63,21 @@ class Winograd2dWeightGradient {
   Winograd2dWeightGradient(const KernelTable& kernels, const Convolution3x3& convolution);
 
   std::int64_t workspace_size() const;  // floats
-  // out: f32 [outputs][channels][3][3]. Parts are output channels; each transforms all inputs.
+  // out: f32 [outputs][channels][3][3]. Parts are output channels, and each transforms all inputs; with few channels,
+  // the first part computes everything.
   void run(View x, View d, float* out, bool accumulate, float* workspace, Part part = {}) const;
 
  private:
-  void sum_in_domain(const PartOfOutputs& part, const float* inputs, const float* gradients, float* sums, int tiles,
-                     bool accumulate) const;
+  void sum(int point, const Winograd2dDomain& in, const float* x, const Winograd2dDomain& out, const float* d,
+           const DomainSums& sums, float* scratch) const;
+
+  std::int64_t row() const { return whole_vectors(convolution_.in.channels); }  // of the sums f32 [36][outputs][row]
 
   const KernelTable* kernels_;
   Convolution3x3 convolution_;
-  TileGroups groups_;
-  std::vector<WeightGradientTile> register_tiles_;
-  std::vector<std::int32_t> taps_;
+  std::vector<TileGroup2d> groups_;
+  int max_tiles_;                      // of a group
+  std::optional<LaneSums> lane_sums_;  // used for few outputs
 };
 
 }  // namespace mnistcnn::engine::lanes

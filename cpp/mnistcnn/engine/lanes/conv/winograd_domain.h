@@ -23,6 +23,9 @@ struct Convolution3x3 {
   Convolution3x3 reversed() const { return {out, in, 2 - top, 2 - left}; }
 };
 
+// What a convolution algorithm computes: outputs or input gradients.
+enum class Direction { kForward, kInputGradient };
+
 inline void set_map(WinogradArguments& args, View map, const Extent& extent) {
   args.map = map.data;
   args.map_plane = map.plane;

@@ -63,17 +63,31 @@ struct WinogradArguments {
   float* map;  // f32 [channels][rows][columns][16]
   std::int64_t map_plane, map_row;
   int channels, rows, columns;
-  float* domain;                                      // f32 [points][channels][...][16]
-  std::int64_t domain_stride, domain_channel_stride;  // strides between points, between channels of one point
+  float* domain;
 };
 
-inline constexpr int kMaxTileGroupColumns = 8;
+inline constexpr int kMaxTileGroupColumns = 8, kWinograd2dPoints = 36;
 
-// 2-D Winograd F(4x4, 3x3), see kernels/winograd_2d.h. The domain is f32 [36][channels][tile_rows][tile_columns][16] of
-// a group of tiles. Tile (i, j) has the 4 x 4 outputs that begin at (4 i, 4 j).
+// 2-D Winograd F(4x4, 3x3), see kernels/winograd_2d.h. Tile (i, j) has the 4 x 4 outputs that begin at (4 i, 4 j). The
+// domain is f32 [panels][channels][36 points][tiles of the panel][16], with one vector of padding after each channel.
+// All panels have panel_tiles tiles; the last one of a domain may have fewer. The tiles of a group are adjacent in the
+// domain, row by row.
 struct Winograd2dArguments : WinogradArguments {
-  int top, left;  // zero padding of the inputs
-  int first_tile_row, tile_rows, first_tile_column, tile_columns;
+  int top, left;                                                   // zero padding of the inputs
+  int first_tile_row, tile_rows, first_tile_column, tile_columns;  // the group
+  std::int64_t panel_tiles, domain_tiles;                          // in a panel, in all panels
+  std::int64_t first_domain_tile;                                  // position of the group's first tile in the domain
+  const float* bias;                                               // of outputs, or nullptr
+};
+
+// Transform of 3x3 weights to the 2-D Winograd domain. Kernel i is at weights + i * kernel_stride; its value at point p
+// is written to out[p * point_stride + i].
+struct Winograd2dWeightArguments {
+  const float* weights;
+  std::int64_t kernel_stride;
+  int count;
+  float* out;
+  std::int64_t point_stride;
 };
 
 // 1-D Winograd along the columns, see kernels/winograd_1d.h. F(4, 3): four rows of outputs, six points. F(2, 3): two
@@ -82,9 +96,10 @@ enum Winograd1dKind { kF23, kF43, kWinograd1dKinds };
 
 // The domain is f32 [points][channels][columns with padding][16] of one row tile.
 struct Winograd1dArguments : WinogradArguments {
-  int first_row;      // of the row tile in the map; rows of inputs may be outside
-  int before, after;  // zero columns on each side of the transformed inputs
-  const float* bias;  // of outputs, or nullptr
+  std::int64_t domain_stride, domain_channel_stride;  // strides between points, between channels of one point
+  int first_row;                                      // of the row tile in the map; rows of inputs may be outside
+  int before, after;                                  // zero columns on each side of the transformed inputs
+  const float* bias;                                  // of outputs, or nullptr
 };
 
 // The products in the domain and the output transform in one kernel, with sums in registers.
@@ -266,8 +281,11 @@ struct KernelTable {
   void (*winograd_2d_inputs)(const Winograd2dArguments&);
   void (*winograd_2d_gradients)(const Winograd2dArguments&);
   void (*winograd_2d_outputs)(const Winograd2dArguments&);
-  // Transform sums, f32 [36][count], to weight gradients, f32 [count][9]. count: pairs of channels.
-  void (*winograd_2d_weights)(const float* sums, std::int64_t count, float* out, bool accumulate);
+  void (*winograd_2d_input_gradients)(const Winograd2dArguments&);
+  void (*winograd_2d_weights)(const Winograd2dWeightArguments&);
+  // Transform sums, f32 [36][count] with a stride between points, to weight gradients, f32 [count][9].
+  void (*winograd_2d_weight_gradients)(const float* sums, std::int64_t point_stride, std::int64_t count, float* out,
+                                       bool accumulate);
   Winograd1dKernels winograd_1d[kWinograd1dKinds];
   PointwiseKernel pointwise_forward[kPointwiseKinds][kPointwisePools][kPointwiseDropouts];
   PointwiseKernel pointwise_sums[kPointwiseKinds][kPointwisePools][kPointwiseDropouts];

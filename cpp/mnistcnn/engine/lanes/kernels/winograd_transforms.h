@@ -27,6 +27,18 @@ struct F43 {
     v[5] = multiply_add(splat(-2.5f), x[3], x[1] + x[5]);
   }
 
+  // Transform values of the domain to input gradients: the transpose of `inputs`.
+  static LANES_INLINE void input_gradients(const vf (&v)[6], vf (&x)[6]) {
+    const vf even_a = v[1] + v[2], odd_a = splat(kPointA) * (v[1] - v[2]);
+    const vf even_b = v[3] + v[4], odd_b = splat(kPointB) * (v[3] - v[4]);
+    x[0] = v[0];
+    x[1] = multiply_add(splat(-2.0f), odd_a, multiply_add(splat(-0.5f), odd_b, v[5]));
+    x[2] = multiply_add(splat(-2.5f), v[0], multiply_add(splat(-2.0f), even_a, splat(-0.5f) * even_b));
+    x[3] = multiply_add(splat(-2.5f), v[5], odd_a + odd_b);
+    x[4] = v[0] + (even_a + even_b);
+    x[5] = v[5];
+  }
+
   static LANES_INLINE void outputs(const vf (&m)[6], vf (&y)[4]) {
     const vf even_a = m[1] + m[2], odd_a = m[1] - m[2], even_b = m[3] + m[4], odd_b = m[3] - m[4];
     y[0] = m[0] + (even_a + even_b);

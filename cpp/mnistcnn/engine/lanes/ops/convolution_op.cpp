@@ -16,9 +16,16 @@ ConvolutionOp::ConvolutionOp(const KernelTable& kernels, const network::Conv2d& 
       weight_(weight),
       bias_(bias),
       gradient_layout_{output->extent, {}} {
+  const std::optional<Convolution3x3> shape = as_3x3();
+  if (shape && uses_batch_algorithm(*shape)) {
+    batch_algorithm_.emplace(kernels, *shape);
+    packed_size_ = batch_algorithm_->packed_size();
+  }
   plan_forward(kernels, exact_ties);
-  plan_input_gradient(kernels);
-  weight_gradient_algorithm_ = plan_weight_gradient(kernels);
+  if (!batch_algorithm_) {
+    plan_input_gradient(kernels);
+    weight_gradient_algorithm_ = plan_weight_gradient(kernels);
+  }
   const std::int64_t channels = fused_input_.extent().channels / layer_.groups, outputs = output_->extent.channels;
   weight_gradient_ = {weight_, outputs * channels * layer_.kernel.height * layer_.kernel.width, 0};
   bias_gradient_ = {bias_, bias_ >= 0 ? outputs : 0, 0};
@@ -52,12 +59,15 @@ void ConvolutionOp::plan_forward(const KernelTable& kernels, ExactTies exact_tie
                                     layer_.padding.left, layer_.dilation.width);
   input_layout_ = {in, {rows.before(), rows.after(), columns.before(), columns.after()}};
   const std::optional<Convolution3x3> shape = as_3x3();
-  const bool winograd =
-      exact_ties != ExactTies::kAlways && shape && select_forward_algorithm(*shape) == Algorithm::kWinograd1d;
+  const bool may_differ = exact_ties != ExactTies::kAlways && shape;
+  const Algorithm algorithm = may_differ && !batch_algorithm_ ? select_forward_algorithm(*shape) : Algorithm::kDirect;
+  const bool winograd = algorithm != Algorithm::kDirect || (may_differ && batch_algorithm_);
   const bool direct = !winograd || exact_ties == ExactTies::kForImageGradients;
-  if (winograd)
-    add_algorithm(forward_, Winograd1dConvolution(kernels, *shape, Direction::kForward),
-                  direct ? UsedFor::kWithoutImageGradients : UsedFor::kEveryBatch);
+  const UsedFor used_for = direct ? UsedFor::kWithoutImageGradients : UsedFor::kEveryBatch;
+  if (algorithm == Algorithm::kWinograd2d)
+    add_algorithm(forward_, Winograd2dConvolution(kernels, *shape, Direction::kForward), used_for);
+  else if (algorithm == Algorithm::kWinograd1d)
+    add_algorithm(forward_, Winograd1dConvolution(kernels, *shape, Direction::kForward), used_for);
   if (!direct) return;
   const std::int64_t outputs = out.channels / layer_.groups;
   add_algorithm(forward_,
@@ -70,7 +80,7 @@ void ConvolutionOp::plan_input_gradient(const KernelTable& kernels) {
   const std::optional<Convolution3x3> shape = as_3x3();
   const Algorithm algorithm = shape ? select_input_gradient_algorithm(*shape) : Algorithm::kDirect;
   if (algorithm == Algorithm::kWinograd2d)
-    add_algorithm(backward_, Winograd2dInputGradient(kernels, shape->reversed()), UsedFor::kEveryBatch);
+    add_algorithm(backward_, Winograd2dConvolution(kernels, *shape, Direction::kInputGradient), UsedFor::kEveryBatch);
   else if (algorithm == Algorithm::kWinograd1d)
     add_algorithm(backward_, Winograd1dConvolution(kernels, shape->reversed(), Direction::kInputGradient),
                   UsedFor::kEveryBatch);
@@ -118,8 +128,13 @@ MemoryRequirements ConvolutionOp::memory_requirements() const {
   required.input_scratch = input_layout_.size();
   required.gradient_scratch = gradient_layout_.size();
   required.temporary = fused_input_.extent().elements() * kLanes;
-  required.workspace = std::max(std::visit(workspace_size, *weight_gradient_algorithm_),
-                                bias_ >= 0 ? whole_vectors(output_->extent.channels) : 0);
+  required.workspace = bias_ >= 0 ? whole_vectors(output_->extent.channels) : 0;
+  if (weight_gradient_algorithm_)
+    required.workspace = std::max(required.workspace, std::visit(workspace_size, *weight_gradient_algorithm_));
+  if (batch_algorithm_) {
+    required.workspace = std::max(required.workspace, batch_algorithm_->workspace_size());
+    required.batch = batch_algorithm_->batch_size();
+  }
   for_each_algorithm([&](const PackedAlgorithm& each) {
     required.workspace = std::max(required.workspace, std::visit(workspace_size, each.algorithm));
   });
@@ -128,13 +143,14 @@ MemoryRequirements ConvolutionOp::memory_requirements() const {
 }
 
 std::vector<PartialGradient*> ConvolutionOp::partial_gradients() {
-  std::vector<PartialGradient*> gradients{&weight_gradient_};
+  std::vector<PartialGradient*> gradients;
+  if (!batch_algorithm_) gradients.push_back(&weight_gradient_);
   if (bias_ >= 0) gradients.push_back(&bias_gradient_);
   return gradients;
 }
 
 int ConvolutionOp::packing_tasks() const {
-  int tasks = 0;
+  int tasks = batch_algorithm_ ? batch_algorithm_->packing_tasks() : 0;
   for_each_algorithm([&](const PackedAlgorithm& each) {
     tasks += std::visit([](const auto& algorithm) { return algorithm.packing_tasks(); }, each.algorithm);
   });
@@ -142,7 +158,7 @@ int ConvolutionOp::packing_tasks() const {
 }
 
 std::int64_t ConvolutionOp::packing_task_size() const {
-  std::int64_t size = 0;
+  std::int64_t size = batch_algorithm_ ? batch_algorithm_->packing_task_size() : 0;
   for_each_algorithm([&](const PackedAlgorithm& each) {
     size =
         std::max(size, std::visit([](const auto& algorithm) { return algorithm.packing_task_size(); }, each.algorithm));
@@ -153,6 +169,10 @@ std::int64_t ConvolutionOp::packing_task_size() const {
 // Task indices are consecutive over all algorithms.
 void ConvolutionOp::pack(const BatchContext& batch, int task) const {
   const float* const weights = batch.parameters[static_cast<std::size_t>(weight_)];
+  if (batch_algorithm_) {
+    if (task < batch_algorithm_->packing_tasks()) batch_algorithm_->pack(task, weights, batch_memory(batch).packed);
+    task -= batch_algorithm_->packing_tasks();
+  }
   for_each_algorithm([&](const PackedAlgorithm& each) {
     const int tasks = std::visit([](const auto& algorithm) { return algorithm.packing_tasks(); }, each.algorithm);
     if (task >= 0 && task < tasks && each.is_used(batch))
@@ -268,12 +288,14 @@ void ConvolutionOp::backward(const BlockContext& block) const {
 }
 
 void ConvolutionOp::add_forward(Program& program, bool) {
+  if (batch_algorithm_) return add_forward_over_batch(program);
   if (!reads_input_in_place())
     program.for_each_part([this](const BlockContext& block) noexcept { prepare_input(block); });
   program.for_each_part([this](const BlockContext& block) noexcept { forward(block); });
 }
 
 void ConvolutionOp::add_backward(Program& program) {
+  if (batch_algorithm_) return add_backward_over_batch(program);
   // A gradient in scratch memory was written immediately before, by a PointwiseOp, whose parts are the same channels.
   // Nothing else that is written here was read or written in its phase.
   const bool follows_pointwise = output_->gradient.region == MemoryRef::Region::kScratch;
@@ -285,6 +307,77 @@ void ConvolutionOp::add_backward(Program& program) {
         },
         follows_pointwise ? Barrier::kNone : Barrier::kBefore);
   program.for_each_part([this](const BlockContext& block) noexcept { backward(block); });
+}
+
+// ---- over the whole batch
+
+bool ConvolutionOp::is_forward_over_batch(const BatchContext& batch) const {
+  return std::ranges::none_of(forward_, [&](const PackedAlgorithm& each) { return each.is_used(batch); });
+}
+
+BatchWinograd2d::Memory ConvolutionOp::batch_memory(const BatchContext& batch) const {
+  return {batch.batch_memory + offsets_.batch * batch.batch_blocks, batch.batch_blocks, batch.packed + offsets_.packed,
+          batch.blocks};
+}
+
+void ConvolutionOp::add_forward_over_batch(Program& program) {
+  program.for_each_block([this](const BlockContext& block) noexcept {
+    prepare_input(block);
+    if (!is_forward_over_batch(block.batch)) return forward(block);
+    batch_algorithm_->transform_inputs(batch_memory(block.batch), block.index, padded_input(block));
+  });
+  program.parallel_for(
+      [this](const BatchContext& batch) { return is_forward_over_batch(batch) ? batch_algorithm_->output_tasks() : 0; },
+      [this](const BatchContext& batch, int task, int) noexcept {
+        batch_algorithm_->multiply_outputs(batch_memory(batch), task);
+      });
+  program.for_each_block([this](const BlockContext& block) noexcept {
+    if (!is_forward_over_batch(block.batch)) return;
+    const float* const bias = bias_ >= 0 ? block.batch.parameters[static_cast<std::size_t>(bias_)] : nullptr;
+    batch_algorithm_->write_outputs(batch_memory(block.batch), block.index, bias, block.view(output_->activation));
+  });
+}
+
+void ConvolutionOp::prepare_backward(const BlockContext& block) const {
+  if (!is_forward_over_batch(block.batch)) {
+    prepare_input(block);
+    batch_algorithm_->transform_inputs(batch_memory(block.batch), block.index, padded_input(block));
+  }
+  prepare_output_gradient(block);
+  const View d = padded_output_gradient(block);
+  batch_algorithm_->transform_gradients(batch_memory(block.batch), block.index, d);
+  if (bias_ >= 0) bias_gradient(block, d);
+}
+
+void ConvolutionOp::backward_task(const BatchContext& batch, int task, int thread) const {
+  const BatchWinograd2d::Memory memory = batch_memory(batch);
+  const int sum_tasks = batch_algorithm_->sum_tasks();
+  if (task >= sum_tasks) return batch_algorithm_->multiply_input_gradients(memory, task - sum_tasks);
+  const ScopedTimer timer(batch, thread, time_category(index(), Pass::kWeightGradients));
+  batch_algorithm_->sum_weight_gradients(memory, task,
+                                         batch.thread_memory + thread * batch.thread_size + offsets_.workspace);
+}
+
+void ConvolutionOp::add_backward_over_batch(Program& program) {
+  program.for_each_block([this](const BlockContext& block) noexcept { prepare_backward(block); });
+  program.parallel_for(
+      [this](const BatchContext& batch) {
+        const int input_tasks = input().needs_gradient(batch) ? batch_algorithm_->input_gradient_tasks() : 0;
+        return batch_algorithm_->sum_tasks() + input_tasks;
+      },
+      [this](const BatchContext& batch, int task, int thread) noexcept { backward_task(batch, task, thread); });
+  program.parallel_for([this](const BatchContext&) { return batch_algorithm_->weight_gradient_tasks(); },
+                       [this](const BatchContext& batch, int task, int thread) noexcept {
+                         const ScopedTimer timer(batch, thread, time_category(index(), Pass::kWeightGradients));
+                         batch_algorithm_->write_weight_gradients(batch_memory(batch), task,
+                                                                  batch.gradients[static_cast<std::size_t>(weight_)]);
+                       });
+  program.for_each_block([this](const BlockContext& block) noexcept {
+    if (!input().needs_gradient(block.batch)) return;
+    write_gradient(block, input(), offsets_.temporary, [&](View target) {
+      batch_algorithm_->write_input_gradients(batch_memory(block.batch), block.index, target);
+    });
+  });
 }
 
 }  // namespace mnistcnn::engine::lanes

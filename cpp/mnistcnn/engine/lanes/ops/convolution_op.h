@@ -7,6 +7,7 @@
 #include "mnistcnn/engine/lanes/conv/direct_weight_gradient.h"
 #include "mnistcnn/engine/lanes/conv/winograd_1d.h"
 #include "mnistcnn/engine/lanes/conv/winograd_2d.h"
+#include "mnistcnn/engine/lanes/conv/winograd_2d_batch.h"
 #include "mnistcnn/engine/lanes/ops/op.h"
 #include "mnistcnn/engine/lanes/ops/pointwise_op.h"
 #include "mnistcnn/network/layers.h"
@@ -16,7 +17,7 @@
 namespace mnistcnn::engine::lanes {
 
 // The algorithms for outputs and input gradients, and those for weight gradients.
-using ConvolutionAlgorithm = std::variant<DirectConvolution, Winograd1dConvolution, Winograd2dInputGradient>;
+using ConvolutionAlgorithm = std::variant<DirectConvolution, Winograd1dConvolution, Winograd2dConvolution>;
 using WeightGradientAlgorithm = std::variant<DirectWeightGradient, Winograd1dWeightGradient, Winograd2dWeightGradient>;
 
 // When equal input patches must give bit-identical outputs, so that a max pool after the convolution has the same ties
@@ -80,12 +81,24 @@ class ConvolutionOp final : public Op {
   void input_gradient(const BlockContext& block, View d) const;
   void bias_gradient(const BlockContext& block, View d) const;
 
+  // ---- over the whole batch
+  bool is_forward_over_batch(const BatchContext& batch) const;
+  BatchWinograd2d::Memory batch_memory(const BatchContext& batch) const;
+  void add_forward_over_batch(Program& program);
+  void add_backward_over_batch(Program& program);
+  void prepare_backward(const BlockContext& block) const;
+  void backward_task(const BatchContext& batch, int task, int thread) const;
+
   network::Conv2d layer_;
   FusedInput fused_input_;
   Tensor* output_;
   int weight_, bias_;  // uses of parameters, -1: none
   PaddedLayout input_layout_, gradient_layout_;
-  std::vector<PackedAlgorithm> forward_;   // exactly one is used for a batch
+  // Either the algorithms of a block, or one for all passes over the whole batch. The latter needs a direct forward
+  // algorithm if equal input patches must give bit-identical outputs.
+  std::optional<BatchWinograd2d> batch_algorithm_;
+  std::int64_t batch_weights_ = 0;         // offset in the packed memory of this operation
+  std::vector<PackedAlgorithm> forward_;   // at most one is used for a batch
   std::vector<PackedAlgorithm> backward_;  // all are used; direct: one per remainder of the position by the strides
   std::int64_t packed_size_ = 0;           // floats
   std::optional<WeightGradientAlgorithm> weight_gradient_algorithm_;
