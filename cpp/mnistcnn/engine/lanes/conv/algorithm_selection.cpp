@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "mnistcnn/engine/lanes/conv/winograd_1d.h"
+#include "mnistcnn/engine/lanes/conv/winograd_2d.h"
 
 // Cost model. Costs are estimated cycles per block on Zen 4: for multiply-adds, for transforms per vector, and per pair
 // of channels for weight packing or sums over images. The coefficients were fitted to times of all 3x3 convolutions of
@@ -71,7 +72,7 @@ double winograd_1d_weight_gradient_cost(const Convolution3x3& c) {
 }
 
 double winograd_2d_weight_gradient_cost(const Convolution3x3& c) {
-  const double in = number(c.in.channels < 16 ? c.in.channels : whole_vectors(c.in.channels)),
+  const double in = number(c.in.channels < kMinTransposedChannels ? c.in.channels : whole_vectors(c.in.channels)),
                out = number(c.out.channels);
   return number(c.tiles()) * (36 * 1.12 * in * out + 320 * in + 340 * out) + 27 * in * out;
 }

@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::int64_t kL2Budget = 512 << 10;  // bytes in the domain of a tile group
 constexpr int kMinGroupTiles = 8;
-constexpr std::int64_t kMinTransposedChannels = 16;  // with fewer, the transpose would leave lanes unused
 
 // Divide the tiles into groups that fit the L2 budget, or have kMinGroupTiles tiles.
 std::vector<TileGroup2d> groups_of(const Convolution3x3& convolution) {

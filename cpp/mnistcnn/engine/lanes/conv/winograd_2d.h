@@ -55,6 +55,9 @@ class Winograd2dConvolution {
   int max_tiles_;  // of a group
 };
 
+// Weight gradients with fewer input channels keep the images in the lanes: a transpose would leave lanes unused.
+inline constexpr std::int64_t kMinTransposedChannels = 16;
+
 // Weight gradient of a convolution.
 class Winograd2dWeightGradient {
  public:

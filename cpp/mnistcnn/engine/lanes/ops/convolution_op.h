@@ -97,7 +97,6 @@ class ConvolutionOp final : public Op {
   // Either the algorithms of a block, or one for all passes over the whole batch. The latter needs a direct forward
   // algorithm if equal input patches must give bit-identical outputs.
   std::optional<BatchWinograd2d> batch_algorithm_;
-  std::int64_t batch_weights_ = 0;         // offset in the packed memory of this operation
   std::vector<PackedAlgorithm> forward_;   // at most one is used for a batch
   std::vector<PackedAlgorithm> backward_;  // all are used; direct: one per remainder of the position by the strides
   std::int64_t packed_size_ = 0;           // floats
