@@ -20,14 +20,14 @@ Definition compact_net(std::int64_t classes) {
 
 Definition fast_99(std::int64_t classes) {
   return {
-      {"conv1", conv_block(16, 5, 2)}, {"pool1", max_pool(2)},   {"conv2", conv_block(32)}, {"pool2", max_pool(2)},
+      {"conv1", conv_block(16, 5, 2)}, {"pool1", max_pool(2)}, {"conv2", conv_block(32)}, {"pool2", max_pool(2)},
       {"conv3", conv_block(32)},       {"flatten", flatten()}, {"fc", linear(classes)},
   };
 }
 
 Definition fast_99_4(std::int64_t classes) {
   return {
-      {"conv1", conv_block(12)}, {"pool1", max_pool(2)},   {"conv2", conv_block(24)}, {"pool2", max_pool(2)},
+      {"conv1", conv_block(12)}, {"pool1", max_pool(2)}, {"conv2", conv_block(24)}, {"pool2", max_pool(2)},
       {"conv3", conv_block(32)}, {"flatten", flatten()}, {"fc", linear(classes)},
   };
 }
