@@ -158,24 +158,27 @@ inline void winograd_2d_input_gradients(const Winograd2dArguments& args) {
       });
 }
 
+constexpr int kHalfWidth = kWidth / 2;
+using vd = double __attribute__((vector_size(kWidth * 4)));  // kHalfWidth doubles
+
+// Transform three weights along one axis.
+LANES_INLINE void weights_to_domain(const vd (&w)[3], vd (&u)[6]) {
+  constexpr double kA = 0.70710678118654752440, kB = 1.41421356237309504880;
+  const vd even_a = w[0] + 0.5 * w[2], odd_a = kA * w[1], even_b = w[0] + 2.0 * w[2], odd_b = kB * w[1];
+  u[0] = w[0];
+  u[1] = (even_a + odd_a) * (-2.0 / 3);
+  u[2] = (even_a - odd_a) * (-2.0 / 3);
+  u[3] = (even_b + odd_b) / 6.0;
+  u[4] = (even_b - odd_b) / 6.0;
+  u[5] = w[2];
+}
+
 // Transform weights in double, because a rounding error would enter every product.
 inline void winograd_2d_weights(const Winograd2dWeightArguments& args) {
-  constexpr int kHalf = kWidth / 2;
-  using vd = double __attribute__((vector_size(kWidth * 4)));
-  using half_float = float __attribute__((vector_size(kHalf * 4)));
+  using half_float = float __attribute__((vector_size(kHalfWidth * 4)));
   using half_unaligned __attribute__((aligned(4), may_alias)) = half_float;
-  constexpr double kA = 0.70710678118654752440, kB = 1.41421356237309504880;
-  const auto transform = [](const vd(&w)[3], vd(&u)[6]) __attribute__((always_inline)) {
-    const vd even_a = w[0] + 0.5 * w[2], odd_a = kA * w[1], even_b = w[0] + 2.0 * w[2], odd_b = kB * w[1];
-    u[0] = w[0];
-    u[1] = (even_a + odd_a) * (-2.0 / 3);
-    u[2] = (even_a - odd_a) * (-2.0 / 3);
-    u[3] = (even_b + odd_b) / 6.0;
-    u[4] = (even_b - odd_b) / 6.0;
-    u[5] = w[2];
-  };
-  for (int first = 0; first < args.count; first += kHalf) {
-    const int valid = args.count - first < kHalf ? args.count - first : kHalf;
+  for (int first = 0; first < args.count; first += kHalfWidth) {
+    const int valid = args.count - first < kHalfWidth ? args.count - first : kHalfWidth;
     vd w[9] = {};
     for (int i = 0; i < valid; ++i) {
       const float* const kernel = args.weights + (first + i) * args.kernel_stride;
@@ -185,17 +188,17 @@ inline void winograd_2d_weights(const Winograd2dWeightArguments& args) {
     vd rows[3][6];
     for (int i = 0; i < 3; ++i) {
       const vd row[3] = {w[3 * i], w[3 * i + 1], w[3 * i + 2]};
-      transform(row, rows[i]);
+      weights_to_domain(row, rows[i]);
     }
     float* const out = args.out + first;
     for (int j = 0; j < 6; ++j) {
       const vd column[3] = {rows[0][j], rows[1][j], rows[2][j]};
       vd u[6];
-      transform(column, u);
+      weights_to_domain(column, u);
       for (int i = 0; i < 6; ++i) {
         float* const to = out + (i * 6 + j) * args.point_stride;
         const half_float rounded = __builtin_convertvector(u[i], half_float);
-        if (valid == kHalf)
+        if (valid == kHalfWidth)
           *reinterpret_cast<half_unaligned*>(to) = rounded;
         else
           for (int k = 0; k < valid; ++k) to[k] = rounded[k];

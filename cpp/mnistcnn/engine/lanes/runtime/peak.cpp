@@ -69,7 +69,7 @@ double run_multiply_adds(const KernelTable& kernels, int threads, int runs) {
 
 double phase_seconds(const KernelTable& kernels, int threads, double seconds) {
   check(threads, seconds);
-  // Tasks of about a microsecond, so that all threads take part.
+  // Tasks of about a microsecond, so that every thread claims one.
   constexpr int kPhases = 1000, kTaskRounds = 200;
   ThreadWork work = [&](int) { kernels.multiply_adds(kTaskRounds); };
   common::ThreadPool many(threads), one(1);
