@@ -98,7 +98,8 @@ def test_random_networks(driver: Any, seed: int, tmp_path: Path):
         for parameter in model.parameters():
             parameter.copy_(parameter.half().float())
     path = tmp_path / "page.html"
-    path.write_text(page(lowered(model)), encoding="utf-8")
+    names = tuple(map(str, range(int(np.prod(model.output_shape)))))
+    path.write_text(page(lowered(model), names), encoding="utf-8")
     images = np.random.default_rng(seed).integers(0, 256, (3, *model.input_shape), dtype=np.uint8)
     check(driver, path, model, images, 2e-5)
 
