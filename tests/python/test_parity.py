@@ -179,10 +179,11 @@ def _check_updates(model: mnistcnn.Model, twin: Twin, start: dict[str, torch.Ten
 
     Rounding may change the sign of a ReLU's input or the position of a maximum. The learning rates are small, so that
     later steps do not amplify this. Since a single such element is visible, the tolerance is 3e-2 of the norm of the
-    update: after ten steps, PyTorch's float32 differs by 1.5e-2 from float64 in a tensor of assignment7_model2, although
-    the gradients of each batch, computed at the same weights, differ by 2e-6. Added to it are 1e-6 of the norm of the
-    tensor, for rounding of the weights (ten times 6e-8), and 1e-4 of the largest update, for tensors that hardly change.
-    Gradients of single batches are compared with a tolerance of 1e-5 above.
+    update: after ten steps, PyTorch's float32 differs by 1.5e-2 from float64 in a tensor of assignment7_model2,
+    although the gradients of each batch, computed at the same weights, differ by 2e-6. Added to it are 1e-6 of the norm
+    of the tensor, for rounding of the weights (ten times 6e-8), and 1e-4 of the largest update, for tensors that hardly
+    change. Running statistics follow the weights, with a tolerance of 1e-4. Gradients and statistics of single batches
+    are compared with 1e-5 in another test.
     """
     updates = {key: distance(parameter, start[key]) for key, parameter in twin.named_parameters()}
     longest = max(updates.values())
@@ -191,7 +192,7 @@ def _check_updates(model: mnistcnn.Model, twin: Twin, start: dict[str, torch.Ten
         allowed = 3e-2 * updates[key] + 1e-6 * length(parameter) + 1e-4 * longest
         assert distance(model.get_parameter(key), parameter) <= allowed, key
     for key, buffer in twin.named_buffers():
-        assert distance(model.get_buffer(key), buffer) <= 1e-5 * length(buffer), key
+        assert distance(model.get_buffer(key), buffer) <= 1e-4 * length(buffer), key
 
 
 @every_network
