@@ -95,7 +95,6 @@ def trials(
     check_network(model)
     part = None if shard is None else _parse_shard(shard, seeds)
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
-    check_writable(log, option="--log", replaced=False)
     check_engine(engine)
     run_recipe = recipe_from_options(
         model,
