@@ -451,3 +451,10 @@ def test_damaged_npz_files_raise(tmp_path: Path):
         ImageSet.from_npz(tmp_path / "array.npy")
     with pytest.raises(FileNotFoundError, match=r"none.npz does not exist"):
         ImageSet.from_npz(tmp_path / "none.npz")
+
+
+def test_npz_file_of_another_format_is_not_recommended_for_unpickling(tmp_path):
+    (tmp_path / "notes.npz").write_text("not an array")
+    with pytest.raises(OSError, match=r"notes\.npz is damaged or not an \.npz file of arrays") as caught:
+        ImageSet.from_npz(tmp_path / "notes.npz")
+    assert "pickle" not in str(caught.value)

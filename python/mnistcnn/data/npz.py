@@ -27,7 +27,9 @@ def read_npz(path: Path, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]
     except OSError:
         raise
     except Exception as error:  # NumPy raises errors of many kinds for damaged files
-        raise OSError(f"{path} is damaged or not an .npz file of arrays: {error}") from None
+        # NumPy takes every unknown file for a pickled object and advises to load it unsafely.
+        reason = "it has another format" if "pickled" in str(error) else error
+        raise OSError(f"{path} is damaged or not an .npz file of arrays: {reason}") from None
     if missing := [name for name in names if name not in found]:
         raise ValueError(f"{path} has no array {missing[0]!r}; its arrays are {', '.join(sorted(found))}")
     images = arrays.pop(names[0])
