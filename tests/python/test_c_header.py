@@ -49,7 +49,8 @@ def test_header_compiles_without_warnings_and_memory_errors(compiler: str, tmp_p
 
 @pytest.mark.parametrize("name", sorted(set(mnistcnn.list_models()) - LARGE))
 def test_networks_of_the_zoo(name: str, tmp_path: Path):
-    check(stirred(name), tmp_path, digits(100), *STRICT, "-O1")
+    check(stirred(name), tmp_path, digits(100), *STRICT, "-O3", "-march=native")
+    check(stirred(name), tmp_path, digits(10), *STRICT, *SANITIZERS)
 
 
 @pytest.mark.parametrize(

@@ -16,18 +16,16 @@ static inline void PREFIX_conv2d(const float* PREFIX_RESTRICT in, float* PREFIX_
         while (first < columns && first * stride_x + x0 < 0) ++first;
         while (end > first && (end - 1) * stride_x + x0 >= width) --end;
         if (y < 0 || y >= height || first == end) continue;
-        const int at = y * width + first * stride_x + x0;
+        const float* x = source + y * width + first * stride_x + x0;
+        const float* w = weight + tap;
         float* sum = out + first;
-        for (; stride_x == 1 && c + 4 <= depth; c += 4) {
-          const float *x = source + c * size + at, *x1 = x + size, *x2 = x1 + size, *x3 = x2 + size;
-          const float* w = weight + c * taps + tap;
+        for (; stride_x == 1 && c + 4 <= depth; c += 4, x += 4 * size, w += 4 * taps) {
+          const float *x1 = x + size, *x2 = x1 + size, *x3 = x2 + size;
           const float w0 = w[0], w1 = w[taps], w2 = w[2 * taps], w3 = w[3 * taps];
           for (int i = 0; i < end - first; ++i) sum[i] += w0 * x[i] + w1 * x1[i] + w2 * x2[i] + w3 * x3[i];
         }
-        for (; c < depth; ++c) {
-          const float* x = source + c * size + at;
-          const float w = weight[c * taps + tap];
-          for (int i = 0; i < end - first; ++i) sum[i] += w * x[i * stride_x];
+        for (; c < depth; ++c, x += size, w += taps) {
+          for (int i = 0; i < end - first; ++i) sum[i] += w[0] * x[i * stride_x];
         }
       }
     }
