@@ -408,6 +408,16 @@ def test_row_names_are_inside_the_figure(digits: Any) -> None:
     assert all(box.x0 >= 0 for box in boxes)
 
 
+def test_grad_cam_maps_are_next_to_their_images(digits: Any) -> None:
+    figure = plot.grad_cam(mnistcnn.create_model("session7_net"), digits[1], count=4, columns=2)
+    tops = sorted({each.get_extent()[3] for each in figure.axes[0].images})
+    bottoms = sorted({each.get_extent()[2] for each in figure.axes[0].images})
+    gaps = [top - bottom for bottom, top in zip(bottoms, tops[1:], strict=False)]
+    assert len(gaps) == 3  # image, map, image, map
+    assert gaps[0] == pytest.approx(gaps[2])
+    assert gaps[0] < 0.5 * gaps[1]
+
+
 @pytest.mark.parametrize("size", [(1.9, 3.0), (1.2, 3.0), (3.0, 1.0)], ids=str)
 def test_captions_of_mistakes_do_not_overlap(size: tuple[float, float], digits: Any) -> None:
     from matplotlib.figure import Figure

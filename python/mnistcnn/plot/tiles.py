@@ -39,31 +39,32 @@ def draw_tiles(
     columns = min(10 if columns is None else columns, len(tiles))
     rows = math.ceil(len(tiles) / columns)
     height, width = next(tile.shape[:2] for tile in tiles if tile is not None)
-    lines = max((caption.count("\n") + 1 for caption in captions), default=0) if captions else 0
-    across, down = width * (1 + _GAP), height * (1 + _GAP + lines * _LINE)
-    inches = tile_inches * columns * (1 + _GAP), tile_inches * (rows * down / width)
+    across = width * (1 + _GAP)
+    space = [height * _LINE * _lines((captions or ())[row * columns : (row + 1) * columns]) for row in range(rows)]
+    tops = [row * height * (1 + _GAP) + sum(space[: row + 1]) for row in range(rows)]  # of the tiles of each row
+    down = tops[-1] + height * (1 + _GAP)
+    inches = tile_inches * columns * (1 + _GAP), tile_inches * down / width
     longest = max(map(len, row_names), default=0)
     margin = 0.2 + 0.09 * longest
     least = 0.085 * len(title)
     with panel(ax, max(inches[0] + margin, least), inches[1] + 0.15 + (0.25 if title else 0)) as (axes, drawn):
         if drawn is axes:  # given axes can be narrow or low
-            tile_inches = min(tile_inches, _inches(axes).width / columns, _inches(axes).height / (rows * down / width))
+            tile_inches = min(tile_inches, _inches(axes).width / columns, _inches(axes).height / (down / width))
         size = _font_size(tile_inches, captions or ())
         for index, tile in enumerate(tiles):
             if tile is None:
                 continue
-            left, top = (index % columns) * across, (index // columns) * down + lines * _LINE * height
+            left, top = (index % columns) * across, tops[index // columns]
             axes.imshow(np.clip(tile, 0, 1), extent=(left, left + width, top + height, top), interpolation="nearest")
             axes.add_patch(_frame(left, top, width, height))
             if captions:
                 colour = caption_colours[index] if caption_colours else None
                 _caption(axes, left + width / 2, top - 0.04 * height, captions[index], size, colour)
         for row, name in enumerate(row_names):
-            middle = row * down + (lines * _LINE + 0.5) * height
-            axes.text(-0.15 * width, middle, name, ha="right", va="center", fontsize=size)
+            axes.text(-0.15 * width, tops[row] + 0.5 * height, name, ha="right", va="center", fontsize=size)
         names = 0.2 + longest * _LETTER * size / _POINTS / tile_inches if row_names else 0.02
         axes.set_xlim(-names * width, columns * across - _GAP * width + 0.02 * width)
-        axes.set_ylim(rows * down - _GAP * height + 0.02 * height, 0)
+        axes.set_ylim(down - _GAP * height + 0.02 * height, 0)
         axes.set_aspect("equal")
         axes.set_axis_off()
         if title:
@@ -114,6 +115,11 @@ def fitting_columns(ax: Axes | None, columns: int, captions: Sequence[str]) -> i
         return columns
     readable = _letters(captions) * _LETTER * _MIN_CAPTION_SIZE / _POINTS / (1 + _GAP)  # width of a tile in inches
     return max(1, min(columns, int(_inches(ax).width / readable)))
+
+
+def _lines(captions: Sequence[str]) -> int:
+    """Return the largest number of lines of a caption; 0 if all are empty."""
+    return max((caption.count("\n") + 1 for caption in captions if caption), default=0)
 
 
 def _inches(ax: Axes) -> Bbox:
