@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import mnistcnn
 from mnistcnn.cli import app
-from mnistcnn.course.project import create_project
+from mnistcnn.course.project import TEMPLATES, create_project
 
 FILES = {"model.py", "train.py", "assignment.ipynb", ".github/workflows/check.yml", ".gitignore"}
 
@@ -51,6 +53,13 @@ def test_structure_commands_of_the_workflow_pass(project: Path, monkeypatch: pyt
         done = CliRunner().invoke(app, [*words, "--no-train"])
         assert done.exit_code == 0, done.output
     assert "✓ | gap" in (project / "summary.md").read_text(encoding="utf-8")
+
+
+def test_receptive_fields_cover_the_image() -> None:
+    """The report lists them, so all steps must pool in a way for which the receptive field is defined."""
+    steps = runpy.run_path(str(TEMPLATES / "model.py"))
+    fields = [mnistcnn.from_torch(steps[f"Model_{i}"]()).summary().receptive_field for i in (1, 2, 3)]
+    assert fields == [48, 62, 62]
 
 
 def test_train_script_runs(project: Path) -> None:
