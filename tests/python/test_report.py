@@ -145,7 +145,8 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--data", "digits", "--images", "100", "--epochs", "1"]
     done = CliRunner().invoke(app, ["report", "session7_net", *options, "-o", "report.md"])
     assert done.exit_code == 0, done.output
-    assert "written: report.md" in done.stdout
+    pictures = (f"pictures/session7_net_{name}.png" for name in ("curves", "mistakes", "grad_cam"))
+    assert done.stdout.splitlines() == [f"written: {path}" for path in ("report.md", *pictures)]
     assert "## session7_net" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 

@@ -125,7 +125,7 @@ def write_report(path: Path, steps: Sequence[Step], test_set: ImageSet, *, comma
         Description of the data set.
     """
     check_report_path(path)
-    pictures = path.absolute().parent / _PICTURES
+    pictures = path.parent / _PICTURES
     pictures.mkdir(exist_ok=True)
     written: list[Path] = []
 
