@@ -77,7 +77,7 @@ def test_structure_of_published_networks(name: str, failed: set[str]) -> None:
 
 def test_parameters_of_unused_layers_count() -> None:
     row = mnistcnn.check(Net(), target=None).requirements[0]
-    assert row.found == f"1,886, {10 * 169 + 10:,} of them in layers that `forward` does not use"
+    assert row.found == f"1,886 ({10 * 169 + 10:,} in layers that `forward` does not use)"
     assert mnistcnn.check(Net(), target=None, max_parameters=1885).passed is False
     assert mnistcnn.check(Net(), target=None, max_parameters=1886).passed is True
     assert "parameters" not in verdicts(mnistcnn.check(Net(), target=None, max_parameters=None))
@@ -238,6 +238,94 @@ def test_command_trains_a_class_of_a_file(tmp_path: Path) -> None:
     assert [each["passed"] for each in report["requirements"]] == [True, True, True]
     assert len(report["trials"]["trials"]) == 1
     assert command(f"{path}:Small", "--target", "100", *options).exit_code == 1
+
+
+NETWORKS = """
+from torch import nn
+from torch.nn import functional as F
+
+class Net(nn.Module):
+    width, norm, rate, gap, linear = 16, True, 0.05, True, False
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 8, 3)
+        self.conv2 = nn.Conv2d(8, self.width, 3)
+        self.norm2 = nn.BatchNorm2d(self.width)
+        if self.linear:
+            self.fc = nn.Linear(self.width, 10)
+        else:
+            self.out = nn.Conv2d(self.width, 10, 1 if self.gap else 3)
+
+    def forward(self, x):
+        x = self.conv2(F.max_pool2d(F.relu(self.conv1(x)), 2))
+        x = F.relu(self.norm2(x) if self.norm else x)
+        x = F.max_pool2d(F.dropout(x, self.rate, training=self.training), 3)
+        if self.linear:
+            return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
+        x = self.out(x)
+        x = F.adaptive_avg_pool2d(x, 1) if self.gap else x[:, :, :1, :1]
+        return F.log_softmax(x.view(-1, 10), dim=1)
+
+class Wide(Net):
+    width = 100
+
+class WithoutNorm(Net):
+    norm = False
+
+class WithoutDropout(Net):
+    rate = 0.0
+
+class WithoutGap(Net):
+    gap = False
+
+class WithLinear(Net):
+    linear = True
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "failed"),
+    [
+        ("assignment7_model7", []),
+        ("session7_net", ["gap required none; gap averages 3x3 of a 5x5 map"]),
+        ("compact_net", ["dropout required none", "linear not allowed fc"]),
+        ("networks.py:Net", []),
+        ("networks.py:Wide", ["parameters at most 8,000 8,590"]),
+        ("networks.py:WithoutNorm", ["batchnorm required none"]),
+        ("networks.py:WithoutDropout", ["dropout required none; dropout has no effect: p is 0 or training=False"]),
+        ("networks.py:WithoutGap", ["gap required none"]),
+        ("networks.py:WithLinear", ["linear not allowed fc"]),
+    ],
+)
+def test_verdict_of_a_network(target: str, failed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("networks.py").write_text(NETWORKS)
+    done = command(target, "--no-train", "--forbid", "linear")
+    title, *rows = (" ".join(line.split()) for line in done.stdout.splitlines())
+    verdict = f"{len(failed)} of 5 requirements failed" if failed else "all 5 passed"
+    assert title == f"{target.rpartition(':')[2]}: {verdict}"
+    assert [row for row in rows if row.startswith("✗")] == [f"✗ {each}" for each in failed]
+    assert done.exit_code == (1 if failed else 0)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("from torch import nn\nclass Net(nn.Module)\n", "model.py cannot be imported: model.py:2: SyntaxError"),
+        ("while True:\n    pass\n", "model.py took longer than 1 s to import and to create Net"),
+    ],
+)
+def test_file_that_cannot_be_imported_has_exit_code_2(
+    source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("model.py").write_text(source)
+    limit = ("--time-limit", "1") if "while" in source else ()
+    done = command("model.py:Net", "--no-train", *limit)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
+    assert done.stdout == ""
 
 
 @pytest.mark.parametrize(

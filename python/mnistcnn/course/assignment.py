@@ -258,7 +258,7 @@ def _structure_requirements(network: Network, limits: Limits) -> tuple[Requireme
 
 def _parameter_requirement(network: Network, limit: int) -> Requirement:
     unused = network.parameters - network.model.parameter_count
-    note = f", {unused:,} of them in layers that `forward` does not use" if unused > 0 else ""
+    note = f" ({unused:,} in layers that `forward` does not use)" if unused > 0 else ""
     return Requirement("parameters", f"at most {limit:,}", f"{network.parameters:,}{note}", network.parameters <= limit)
 
 
