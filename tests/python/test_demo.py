@@ -185,6 +185,21 @@ def test_demo_answers_while_its_output_is_not_read(model: mnistcnn.Model, tmp_pa
         running.communicate()
 
 
+def test_exit_code_after_sigterm(tmp_path: Path) -> None:
+    mnistcnn.create_model("budget_model3").save(tmp_path / "model.safetensors")
+    command = [sys.executable, "-m", "mnistcnn", "demo", "model.safetensors", "--port", "0", "--no-browser"]
+    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    try:
+        assert running.stderr is not None
+        port = int(running.stderr.readline().split(":")[2].split("/")[0])
+        assert ask(port, "GET", "/model")[0].status == 200  # it handles signals now
+        running.terminate()
+        assert running.wait(30) == 143
+    finally:
+        running.kill()
+        running.communicate()
+
+
 @pytest.mark.parametrize(("host", "message"), [("0.0.0.0", "reachable from other machines"), ("127.0.0.2", "")])
 def test_serve_warns_unless_the_address_is_loopback(
     model: mnistcnn.Model, monkeypatch: pytest.MonkeyPatch, host: str, message: str

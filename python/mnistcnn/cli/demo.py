@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnistcnn.cli import interruption
 from mnistcnn.cli.output import print_message
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def demo(
         open_browser=browser,
         on_start=lambda address: print_message(f"serving {model.name} at {address} (press Ctrl-C to stop)"),
     )
+    if interruption.terminated():  # Ctrl-C is the usual end, with exit code 0
+        raise typer.Exit(interruption.exit_code())
 
 
 def _train_quickly() -> Model:

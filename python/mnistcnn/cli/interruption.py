@@ -21,6 +21,11 @@ def handle_signals() -> None:
     sys.unraisablehook = _repeat_ignored
 
 
+def terminated() -> bool:
+    """Return whether SIGTERM was received."""
+    return signal.SIGTERM in _received
+
+
 def exit_code() -> int:
     """Return the exit code of an interrupted command: 128 plus the number of the signal, as in shells."""
     return 128 + (_received[0] if _received else signal.SIGINT)
