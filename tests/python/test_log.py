@@ -276,6 +276,27 @@ def test_log_removed_by_another_writer_is_created_again(tmp_path: Path, monkeypa
     assert len(read(log)) == 1
 
 
+def test_file_systems_without_locks_are_usable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(handle: int, kind: int) -> None:
+        raise OSError("No locks available")
+
+    log = tmp_path / "log.jsonl"
+    monkeypatch.setattr(fcntl, "flock", flock)
+    append(log, made_setting(), made_trial(9, 0.9))
+
+    def failing(handle: int, content: bytes) -> int:
+        with log.open("a") as file:  # another process
+            file.write("other\n")
+        raise OSError("No space left on device")
+
+    before = log.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", failing)
+        with pytest.raises(OSError, match="No space left"):
+            append(log, made_setting(), made_trial(9, 0.9))
+    assert log.read_bytes() == before + b"other\n"
+
+
 def test_missing_log_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import gzip
 import html
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from mnistcnn._internal.checks import whole_number
 from mnistcnn._internal.json_data import check_format, parsed, typed
+from mnistcnn._internal.locks import lock
 from mnistcnn._internal.tables import aligned, html_table, json_text, pandas, percent, without_nan
 from mnistcnn.study.recipe_words import recipe_words
 from mnistcnn.study.student_t import mean_of
@@ -69,30 +69,38 @@ def append(path: Path, setting: Setting, trial: Trial, intended: Seeds | None = 
         consecutive = list(intended) == list(range(len(intended)))
         record["seeds"] = len(intended) if consecutive else list(intended)
     line = json.dumps(record, allow_nan=False).encode() + b"\n"
-    with _locked(path) as (handle, is_new):
-        size = os.fstat(handle).st_size
-        if size and os.pread(handle, 1, size - 1) != b"\n":
+    with _opened_exclusively(path) as log:
+        size = os.fstat(log.handle).st_size
+        if size and os.pread(log.handle, 1, size - 1) != b"\n":
             line = b"\n" + line  # the last line is incomplete (writer killed): start a new one
         try:
             written = 0
             while written < len(line):
-                written += os.write(handle, line[written:])
+                written += os.write(log.handle, line[written:])
         except BaseException:
-            os.ftruncate(handle, size)
-            if is_new and not size:
-                path.unlink()
+            if log.is_locked:  # otherwise another process may have appended a line
+                os.ftruncate(log.handle, size)
+                if log.is_new and not size:
+                    path.unlink()
             raise
 
 
+@dataclass(frozen=True)
+class _OpenLog:
+    handle: int
+    is_new: bool  # created by this call
+    is_locked: bool  # False if the file system does not support locks
+
+
 @contextmanager
-def _locked(path: Path) -> Iterator[tuple[int, bool]]:
-    """Yield the handle of the exclusively locked file, and whether this call created it."""
+def _opened_exclusively(path: Path) -> Iterator[_OpenLog]:
+    """Open the file, which is created if it does not exist, and lock it exclusively."""
     while True:
         handle, is_new = _opened(path)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            is_locked = lock(handle, wait=True)
             if _is_at(path, handle):  # not removed by the previous holder of the lock
-                yield handle, is_new
+                yield _OpenLog(handle, is_new, is_locked)
                 return
         finally:
             os.close(handle)  # releases the lock
