@@ -652,6 +652,10 @@ def test_version_option(run: Any) -> None:
         (("train", "--save", "/dev/null"), "'--save': /dev/null is a device"),
         (("train", "--plot", "curves.xyz"), "'--plot': it must name a .png, .svg or .pdf file, got curves.xyz"),
         (("train", "--validation", "1"), "'--validation': it must be at least 0 and below 1, got 1"),
+        (
+            ("train", "budget_model3", "--recipe", "published", "--validation", "0"),
+            "'--validation': it must be above 0, got 0: the schedule ReduceLROnPlateau monitors the validation set",
+        ),
         (("sweep", "--vary", "epochs=1,2", "--validation", "2"), "it must be at least 0 and below 1, got 2"),
     ],
 )

@@ -76,14 +76,20 @@ _NONE = "none"  # value of --schedule and --augment
 
 
 def validation_fraction(recipe: Recipe, given: float | None) -> float | None:
-    """Return the fraction to hold out: ``given``, or a default if the schedule monitors the validation set, or None.
+    """Return the fraction to hold out, or None: ``given``, by default 0.1 if the schedule monitors the validation set.
 
-    The test set is never used for a schedule.
+    Raise typer.BadParameter if it is 0 although the schedule monitors the validation set. The test set is never used
+    for a schedule.
     """
-    if given:
-        return given
-    monitored = (recipe.schedule and recipe.schedule.monitored) or ""
-    return _DEFAULT_VALIDATION_FRACTION if monitored.startswith("validation") else None
+    monitors = recipe.schedule is not None and (recipe.schedule.monitored or "").startswith("validation")
+    if given is None:
+        return _DEFAULT_VALIDATION_FRACTION if monitors else None
+    if given == 0 and monitors:
+        raise typer.BadParameter(
+            f"it must be above 0, got 0: the schedule {type(recipe.schedule).__name__} monitors the validation set",
+            param_hint="'--validation'",
+        )
+    return given or None
 
 
 def recipe_from_options(
