@@ -642,7 +642,7 @@ def test_version_option(run: Any) -> None:
         (("trials", "--shard", "3"), "'--shard': it must be K/N with K from 1 to N, such as 3/10, got '3'"),
         (("trials", "--shard", "0/3"), "'--shard': it must be K/N with K from 1 to N, such as 3/10, got '0/3'"),
         (("trials", "--shard", "4/3"), "'--shard': it must be K/N with K from 1 to N, such as 3/10, got '4/3'"),
-        (("trials", "--seeds", "2", "--shard", "3/4"), "'--shard': shard 3/4 has no seeds: --seeds is 2"),
+        (("trials", "--seeds", "2", "--shard", "3/4"), "'--shard': shard 3 of 4 has no seeds: there are only 2"),
         (("trials", "--log", "no/log.jsonl"), "'--log': the directory"),
         (("sweep", "--vary", "lerning_rate=1,2"), "'--vary': lerning_rate=1,2: a Recipe has no field"),
         (("sweep", "--vary", "epochs=5..1"), "'--vary': epochs=5..1: a range must be FIELD=LOW..HIGH"),

@@ -93,7 +93,8 @@ def trials(
     import mnistcnn
 
     check_network(model)
-    part = None if shard is None else _parse_shard(shard, seeds)
+    part = None if shard is None else _parse_shard(shard)
+    count = seeds if part is None else _seed_count(part, seeds)
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     check_engine(engine)
     run_recipe = recipe_from_options(
@@ -110,7 +111,6 @@ def trials(
     log = _default_log(model, part) if log is None else log
     check_writable(log, option="--log", replaced=False)
     train_set, test_set = load(data, images)
-    count = seeds if part is None else len(range(part[0] - 1, seeds, part[1]))
     print_message(f"{model}: {count} x {run_recipe.epochs} epochs on {len(train_set):,} images of {train_set.name}")
     before = _file_size(log)
     found = mnistcnn.run_trials(
@@ -226,17 +226,25 @@ def experiments(
         print(found)
 
 
-def _parse_shard(text: str, seeds: int) -> tuple[int, int]:
-    """Parse the value of --shard. Raise typer.BadParameter unless it is K/N with K from 1 to N, and not above seeds."""
+def _parse_shard(text: str) -> tuple[int, int]:
+    """Parse the value of --shard. Raise typer.BadParameter unless it is K/N with K from 1 to N."""
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     part, count = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= part <= count:
         raise typer.BadParameter(
             f"it must be K/N with K from 1 to N, such as 3/10, got {text!r}", param_hint="'--shard'"
         )
-    if part > seeds:
-        raise typer.BadParameter(f"shard {text} has no seeds: --seeds is {seeds}", param_hint="'--shard'")
     return part, count
+
+
+def _seed_count(shard: tuple[int, int], seeds: int) -> int:
+    """Return the number of seeds of a shard. Raise typer.BadParameter if it has none."""
+    from mnistcnn.study.runner import seeds_of_shard
+
+    try:
+        return len(seeds_of_shard(list(range(seeds)), shard))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'--shard'") from None
 
 
 def _default_log(model: str, shard: tuple[int, int] | None) -> Path:

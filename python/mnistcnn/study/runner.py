@@ -120,7 +120,7 @@ def run_trials(
     (3, True, True)
     """
     intended = _seeds(seeds)
-    numbers = intended if shard is None else _seeds_of_shard(intended, shard)
+    numbers = intended if shard is None else seeds_of_shard(intended, shard)
     recipe = chosen_recipe(model, recipe, variant, changes)
     template = Template.of(model, train_set)
     check_run(template, recipe, train_set, validation, engine, device)
@@ -248,7 +248,7 @@ def _seeds(seeds: int | Iterable[int]) -> list[int]:
     return numbers
 
 
-def _seeds_of_shard(seeds: list[int], shard: tuple[int, int]) -> list[int]:
+def seeds_of_shard(seeds: list[int], shard: tuple[int, int]) -> list[int]:
     """Return the seeds of a shard: every n-th, so that a shard keeps its seeds if more are appended."""
     try:
         part, count = shard
