@@ -630,6 +630,7 @@ def test_version_option(run: Any) -> None:
         (("show", "digits", "--label", "12"), "--label must be from 0 to 9 for digits, got 12"),
         (("show", "digits", "--first", "10000"), "--first must be below 10000"),
         (("train", "--epochs", "-3"), "-3"),
+        (("train", "--data", "mnis"), "'--data': 'mnis' is not one of 'auto', 'mnist', 'fashion_mnist'"),
         (("train", "--threads", "many"), "'many'"),
         (("train", "--optimizer", "adm"), "'--optimizer': adm: unknown name; did you mean 'adam'?"),
         (("train", "--optimizer", "adam", "--momentum", "0.9"), "--momentum is not supported by"),

@@ -88,12 +88,13 @@ def in_options(text: str, options: Sequence[str]) -> str:
 
 
 def _with_value(error: typer.BadParameter) -> str:
-    """Return the message of an invalid value with the value, which some versions of typer leave out."""
+    """Return the message of an invalid value with the value, which versions of typer with pydantic leave out."""
     details = getattr(error.__cause__, "errors", None)
     if details is None:
         return error.message
+    message = error.message.removeprefix("Value error, ")  # of pydantic
     given = repr(details()[0]["input"])
-    return error.message if given in error.message else f"{error.message}, got {given}"
+    return message if given in message else f"{message}, got {given}"
 
 
 def _print_warning(options: Sequence[str], message: Warning | str, *_: Any, **__: Any) -> None:
