@@ -19,7 +19,7 @@ import mnistcnn
 from mnistcnn.study import search as search_module
 from mnistcnn.training.recipes import Recipe
 
-pytest.importorskip("optuna")
+optuna = pytest.importorskip("optuna")
 
 RECIPE = Recipe(epochs=2, batch_size=50)
 SPACE = {"optimizer.lr": (1e-5, 0.2, "log"), "batch_size": [40, 80]}
@@ -100,6 +100,22 @@ def test_resuming_with_different_arguments_raises(data: Any, tmp_path: Path, cha
     search(data, trials=1, storage=storage)
     with pytest.raises(ValueError, match=f"study 'budget_model3' was created with a different {what}"):
         search(data[: change.pop("data", 400)], **{"trials": 2, "storage": storage, **change})
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        (3, "attribute 'mnistcnn sweep' must be a string, got 3"),
+        ("{", "not valid JSON"),
+        ("[]", r"attribute 'mnistcnn sweep' must be a dictionary, got \[\]"),
+        ('{"network": 3}', "attribute 'mnistcnn sweep'.network must be a string, got 3"),
+    ],
+)
+def test_study_with_an_invalid_description_raises(stored: Any, message: str, data: Any, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path / 'sweep.db'}"
+    optuna.create_study(storage=storage, study_name="other").set_user_attr("mnistcnn sweep", stored)
+    with pytest.raises(ValueError, match=f"study 'other': {message}"):
+        search(data, trials=1, storage=storage, name="other")
 
 
 SCRIPT = """

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
+
+from mnistcnn._internal.json_data import errors_naming, parsed, typed
 
 if TYPE_CHECKING:
     import optuna
@@ -76,7 +77,10 @@ def _check_same(study: optuna.Study, text: str, name: str) -> None:
     if stored is None and not study.trials:
         study.set_user_attr(_DESCRIPTION, text)
         return
-    ours, theirs = json.loads(text), json.loads(stored or "{}")
+    where = f"attribute {_DESCRIPTION!r}"
+    with errors_naming(f"study {name!r}"):
+        theirs = {} if stored is None else typed(parsed(typed(stored, str, where)), dict[str, str], where)
+    ours = parsed(text)
     changed = [key for key in ours if ours[key] != theirs.get(key)]
     if changed:
         raise ValueError(
