@@ -385,6 +385,16 @@ def test_export_rejects_wrong_formats_and_files(run: Any, reader: Path, tmp_path
     assert "'--output': it must name a .h file, got model.onnx" in done.stderr
 
 
+def test_export_replaces_a_file_with_overwrite_only(run: Any, reader: Path, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(b"other")
+    arguments = ("export", str(reader), "--format", "torch", "-o", "weights.pt")
+    check_error(run(*arguments), 2, "'--output': weights.pt already exists; pass --overwrite to replace it")
+    assert path.read_bytes() == b"other"
+    assert run(*arguments, "--overwrite").returncode == 0
+    assert torch.load(path, weights_only=True)
+
+
 def test_profile_prints_json(run: Any) -> None:
     report = json.loads(run("profile", "budget_model3", "--seconds", "0.05", "--json").stdout)
     assert report["rows"]

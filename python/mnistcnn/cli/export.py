@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnistcnn.cli.model_files import check_new
 from mnistcnn.cli.options import check_writable
 from mnistcnn.cli.output import print_json
 
@@ -48,6 +49,7 @@ def export(
         Path | None,
         typer.Option("--output", "-o", help="File to write. Default: FILE with the suffix of the format."),
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print format and path of the written file as JSON.")] = False,
 ) -> None:
     """Export a saved model to HTML, C, ONNX or PyTorch.
@@ -62,6 +64,7 @@ def export(
     check_writable(path, option="--output", endings=(suffix,))
     if path.absolute() == file.absolute():
         raise typer.BadParameter(f"--format {file_format.value} would replace the model {file}: pass --output FILE")
+    check_new(path, option="--output", overwrite=overwrite)
     _write(mnistcnn.load_model(file), file_format, path)
     if as_json:
         print_json({file_format.value: str(path)})

@@ -1,4 +1,4 @@
-"""Files to which ``mnistcnn train`` saves models. Without --overwrite, an existing file is never replaced."""
+"""Files to which commands save and export models. Without --overwrite, an existing file is never replaced."""
 
 from __future__ import annotations
 
