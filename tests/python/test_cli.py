@@ -19,10 +19,12 @@ from safetensors.torch import load_file
 
 import mnistcnn
 from emnist_files import emnist_contents, glyph
+from mnistcnn.cli import epoch_tests
 from mnistcnn.cli.command import in_options
 from mnistcnn.cli.main import main
 from mnistcnn.cli.options import Data
 from mnistcnn.data.datasets import DATASETS
+from mnistcnn.evaluation import evaluate
 
 Result = subprocess.CompletedProcess[str]
 
@@ -95,6 +97,27 @@ def test_train_prints_one_json_document(run: Any) -> None:
     assert all("validation_accuracy" not in record for record in report["epochs"])
     assert report["epochs"][-1]["test_accuracy"] == pytest.approx(report["test"]["accuracy"])
     assert report["test"]["count"] == 10_000
+
+
+@pytest.mark.parametrize(("averaging", "count"), [(None, 2), (mnistcnn.optim.SWA(start_epoch=1), 3)])
+def test_train_tests_the_final_weights_once(
+    run: Any, averaging: Any, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mnistcnn.Recipe(epochs=2, averaging=averaging).to_json("recipe.json")
+    tested = []
+
+    def counting(*arguments: Any, **options: Any) -> mnistcnn.TestResult:
+        tested.append(arguments)
+        return evaluate.test(*arguments, **options)
+
+    with monkeypatch.context() as patched:
+        for module in (mnistcnn, epoch_tests):
+            patched.setattr(module, "test", counting)
+        arguments = ("--recipe", "recipe.json", "--data", "digits", "--images", "600", "--json")
+        report = json.loads(run("train", "budget_model3", *arguments).stdout)
+    assert len(tested) == count
+    again = json.loads(run("test", "budget_model3.safetensors", "--data", "digits", "--json").stdout)
+    assert report["test"] == {name: again[name] for name in report["test"]}
 
 
 def test_validation_results_in_json_are_those_of_the_validation_set(run: Any) -> None:

@@ -12,6 +12,8 @@ from mnistcnn.evaluation.evaluate import test
 
 if TYPE_CHECKING:
     from mnistcnn.data.image_set import ImageSet
+    from mnistcnn.evaluation.results import TestResult
+    from mnistcnn.nn.model import Model
     from mnistcnn.training.history import EpochRecord, History
     from mnistcnn.training.trainer import Trainer
 
@@ -27,6 +29,7 @@ class EpochTests:
         self._test_set, self._engine, self._threads = test_set, engine, threads
         self._results: dict[int, tuple[float, float]] = {}  # epoch: loss and accuracy
         self._trainer: Trainer | None = None
+        self._latest: TestResult | None = None
 
     def on_train_start(self, trainer: Trainer) -> None:
         """Keep the trainer."""
@@ -36,11 +39,15 @@ class EpochTests:
         """Evaluate the test set, with averaged weights if a validation would use them."""
         assert self._trainer is not None
         with self._trainer.averaged():
-            result = test(
-                self._trainer.model, self._test_set, engine=self._engine, threads=self._threads, progress=False
-            )
+            result = self._latest = self._test(self._trainer.model)
         self._results[record.epoch] = (result.loss, result.accuracy)
         print_message(str(self._completed(record)).replace("validation", "test"))
+
+    def final(self, model: Model) -> TestResult:
+        """Return the result of the trained model: that after the last epoch, unless its weights were averaged since."""
+        if self._latest is None or self._trainer is None or self._trainer.recipe.averaging is not None:
+            return self._test(model)
+        return self._latest
 
     def add_to(self, history: History) -> History:
         """Return a copy of the history with the results in the columns of the validation set."""
@@ -55,6 +62,9 @@ class EpochTests:
         """Restore the tensors of `state`; do nothing if the checkpoint was written without this callback."""
         for epoch, loss, accuracy in state.get("results", torch.zeros(0, 3)).tolist():
             self._results[int(epoch)] = (loss, accuracy)
+
+    def _test(self, model: Model) -> TestResult:
+        return test(model, self._test_set, engine=self._engine, threads=self._threads, progress=False)
 
     def _completed(self, record: EpochRecord) -> EpochRecord:
         loss, accuracy = self._results.get(record.epoch, (None, None))

@@ -130,6 +130,7 @@ def train(
         (train_set, test_set),
         files,
         best,
+        tested,
         callbacks=[tested or _EpochPrinter(), *([] if best is None else [best])],
         recipe=run_recipe,
         validation=part,
@@ -224,6 +225,7 @@ def _train_and_test(
     sets: tuple[ImageSet, ImageSet],
     files: _Files,
     best: BestEpoch | None,
+    tested: EpochTests | None,
     *,
     engine: str,
     threads: int | None,
@@ -236,6 +238,8 @@ def _train_and_test(
     try:
         history = mnistcnn.train(network, sets[0], engine=engine, threads=threads, **options)
         trained = True
+        if tested is not None:
+            return history, tested.final(network)
         return history, mnistcnn.test(network, sets[1], engine=engine, threads=threads, progress=False)
     except KeyboardInterrupt:
         done = 0 if network.history is None else len(network.history)
