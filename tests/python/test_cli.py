@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import typer
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -321,27 +320,15 @@ def test_emnist_letters_are_trained_and_tested_with_their_names(run: Any, tmp_pa
 
 def test_train_uses_the_best_recipe_of_a_sweep(run: Any, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
-    arguments = (
-        "--data",
-        "digits",
-        "--images",
-        "600",
-        "--epochs",
-        "1",
-        "--trials",
-        "2",
-        "--save",
-        "best.json",
-        "--json",
-    )
-    done = run(
-        "sweep", "budget_model3", "--vary", "optimizer.lr=0.01..0.1:log", "--vary", "batch_size=64,128", *arguments
-    )
+    arguments = ("--data", "digits", "--images", "600", "--epochs", "1", "--momentum", "0.8", "--trials", "2", "--json")
+    vary = ("--vary", "optimizer.lr=0.01..0.1:log", "--vary", "batch_size=64,128")
+    done = run("sweep", "budget_model3", *vary, *arguments, "--save", "best.json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     best = mnistcnn.Recipe.from_json(tmp_path / "best.json")
     assert best.to_dict() == mnistcnn.Recipe.from_dict(report["best_recipe"]).to_dict()
     assert 0.01 <= best.optimizer.lr <= 0.1
+    assert best.optimizer.momentum == 0.8
     assert best.batch_size in (64, 128)
     done = run("train", "budget_model3", "--data", "digits", "--images", "600", "--recipe", "best.json", "--json")
     assert json.loads(done.stdout)["recipe"]["batch_size"] == best.batch_size
@@ -470,16 +457,13 @@ def test_train_does_not_replace_an_existing_model(run: Any, tmp_path: Path) -> N
     assert all(torch.equal(numbered[name], tensor) for name, tensor in replaced.items())
 
 
-def test_model_is_saved_if_its_test_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mnistcnn.cli.train import train
-
+def test_model_is_saved_if_its_test_is_interrupted(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(mnistcnn, "test", interrupted)
-    with pytest.raises(typer.Exit):
-        train("budget_model3", data=Data.digits, images=300, epochs=1)
+    arguments = ("--data", "digits", "--images", "300", "--epochs", "1", "--validation", "0.2")
+    assert run("train", "budget_model3", *arguments).returncode == 130
     assert [file.name for file in tmp_path.iterdir()] == ["budget_model3.safetensors"]
 
 

@@ -30,6 +30,7 @@ from mnistcnn.cli.recipes import (
     BatchOption,
     MomentumOption,
     OptimizerOption,
+    RecipeChanges,
     RecipeOption,
     recipe_from_options,
 )
@@ -62,9 +63,8 @@ def lr_find(
     check_network(model)  # before any download
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     check_engine(engine)
-    run_recipe = recipe_from_options(
-        model, recipe, batch_size=batch_size, momentum=momentum, optimizer=optimizer, augment=augment, seed=seed
-    )
+    changes = RecipeChanges(batch_size=batch_size, momentum=momentum, optimizer=optimizer, augment=augment)
+    run_recipe = recipe_from_options(model, recipe, changes, seed=seed)
     train_set, _ = load(data, images)
     network = create_network(model, train_set, seed)
     found = mnistcnn.find_lr(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -92,32 +95,59 @@ def validation_fraction(recipe: Recipe, given: float | None) -> float | None:
     return given or None
 
 
+@dataclass(frozen=True, kw_only=True)
+class RecipeChanges:
+    """Values of the options that override fields of a recipe; None for an option that is not given."""
+
+    epochs: EpochsOption = None
+    batch_size: BatchOption = None
+    lr: LrOption = None
+    momentum: MomentumOption = None
+    optimizer: OptimizerOption = None
+    schedule: ScheduleOption = None
+    augment: AugmentOption = None
+
+
+NO_CHANGES = RecipeChanges()
+
+
+def with_recipe_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace the parameter ``changes: RecipeChanges`` of a command by an option for each field, as typer needs it."""
+    hints = get_type_hints(RecipeChanges, include_extras=True)
+    options = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=hint)
+        for name, hint in hints.items()
+    ]
+    parameters: list[inspect.Parameter] = []
+    for each in inspect.signature(command, eval_str=True).parameters.values():
+        parameters += options if each.name == "changes" else [each]
+
+    @wraps(command)
+    def with_options(**values: Any) -> None:
+        command(changes=RecipeChanges(**{name: values.pop(name) for name in hints}), **values)
+
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {each.name: each.annotation for each in parameters}
+    return with_options
+
+
 def recipe_from_options(
-    model: str,
-    recipe: str | None,
-    *,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    lr: float | None = None,
-    momentum: float | None = None,
-    optimizer: str | None = None,
-    schedule: str | None = None,
-    augment: list[str] | None = None,
-    seed: int | None = None,
+    model: str, recipe: str | None, changes: RecipeChanges = NO_CHANGES, *, seed: int | None = None
 ) -> Recipe:
     """Return the recipe that the options select, with the fields that they override."""
     from mnistcnn.cli.values import parse_value
     from mnistcnn.optim.schedules import Schedule
 
     selected = _recipe_by_name(model, recipe)
-    given = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    changes["optimizer"] = _optimizer(selected.optimizer, optimizer, lr=lr, momentum=momentum)
-    if schedule is not None:
-        changes["schedule"] = None if schedule == _NONE else parse_value(schedule, Schedule, "--schedule")
-    if augment:
-        changes["augment"] = _transforms(augment)
-    return selected.replace(**changes)
+    given = {"epochs": changes.epochs, "batch_size": changes.batch_size, "seed": seed}
+    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    values["optimizer"] = _optimizer(selected.optimizer, changes.optimizer, lr=changes.lr, momentum=changes.momentum)
+    if changes.schedule is not None:
+        without = changes.schedule == _NONE
+        values["schedule"] = None if without else parse_value(changes.schedule, Schedule, "--schedule")
+    if changes.augment:
+        values["augment"] = _transforms(changes.augment)
+    return selected.replace(**values)
 
 
 def _optimizer(selected: Optimizer, text: str | None, **rates: float | None) -> Optimizer:

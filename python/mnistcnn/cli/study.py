@@ -27,18 +27,14 @@ from mnistcnn.cli.options import (
 )
 from mnistcnn.cli.output import print_json, print_message, save_figure
 from mnistcnn.cli.recipes import (
-    AugmentOption,
-    BatchOption,
-    EpochsOption,
-    LrOption,
-    MomentumOption,
-    OptimizerOption,
+    NO_CHANGES,
+    RecipeChanges,
     RecipeOption,
-    ScheduleOption,
     ValidationOption,
     check_fraction,
     recipe_from_options,
     validation_fraction,
+    with_recipe_options,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +44,7 @@ _LOG = Path("experiments.jsonl")
 _SPACE = re.compile(r"^space\['[^']*'\]: ")  # names the argument of `mnistcnn.sweep`
 
 
+@with_recipe_options
 def trials(
     model: ModelArgument = "session7_net",
     recipe: RecipeOption = "published",
@@ -55,13 +52,7 @@ def trials(
     data: DataOption = Data.auto,
     validation: ValidationOption = None,
     images: ImagesOption = None,
-    epochs: EpochsOption = None,
-    batch_size: BatchOption = None,
-    lr: LrOption = None,
-    momentum: MomentumOption = None,
-    optimizer: OptimizerOption = None,
-    schedule: ScheduleOption = None,
-    augment: AugmentOption = None,
+    changes: RecipeChanges = NO_CHANGES,
     target: Annotated[
         float | None, typer.Option(min=0, max=100, help="Accuracy in %; count the trials that reach it.")
     ] = None,
@@ -97,17 +88,7 @@ def trials(
     count = seeds if part is None else _seed_count(part, seeds)
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     check_engine(engine)
-    run_recipe = recipe_from_options(
-        model,
-        recipe,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        momentum=momentum,
-        optimizer=optimizer,
-        schedule=schedule,
-        augment=augment,
-    )
+    run_recipe = recipe_from_options(model, recipe, changes)
     log = _default_log(model, part) if log is None else log
     check_writable(log, option="--log", replaced=False)
     train_set, test_set = load(data, images)
@@ -137,6 +118,7 @@ def trials(
         raise typer.Exit(interruption.exit_code())
 
 
+@with_recipe_options
 def sweep(
     vary: Annotated[
         list[str],
@@ -151,10 +133,7 @@ def sweep(
     tries: Annotated[int, typer.Option("--trials", min=1, help="Number of recipes to try.")] = 20,
     data: DataOption = Data.auto,
     images: ImagesOption = None,
-    epochs: EpochsOption = None,
-    optimizer: OptimizerOption = None,
-    schedule: ScheduleOption = None,
-    augment: AugmentOption = None,
+    changes: RecipeChanges = NO_CHANGES,
     validation: Annotated[
         float,
         typer.Option(callback=check_fraction, help="Fraction of the training set to hold out as a validation set."),
@@ -178,9 +157,7 @@ def sweep(
     check_writable(save, option="--save")
     check_writable(storage, option="--storage")
     check_engine(engine)
-    run_recipe = recipe_from_options(
-        model, recipe, epochs=epochs, optimizer=optimizer, schedule=schedule, augment=augment
-    )
+    run_recipe = recipe_from_options(model, recipe, changes)
     space = _search_space(vary, run_recipe)
     train_set, _ = load(data, images)
     found = mnistcnn.sweep(

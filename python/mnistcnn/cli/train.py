@@ -28,17 +28,13 @@ from mnistcnn.cli.options import (
 )
 from mnistcnn.cli.output import print_json, print_message, save_figure, scores
 from mnistcnn.cli.recipes import (
-    AugmentOption,
-    BatchOption,
-    EpochsOption,
-    LrOption,
-    MomentumOption,
-    OptimizerOption,
+    NO_CHANGES,
+    RecipeChanges,
     RecipeOption,
-    ScheduleOption,
     ValidationOption,
     recipe_from_options,
     validation_fraction,
+    with_recipe_options,
 )
 
 if TYPE_CHECKING:
@@ -50,19 +46,14 @@ if TYPE_CHECKING:
     from mnistcnn.training.history import EpochRecord, History
 
 
+@with_recipe_options
 def train(
     model: ModelArgument = "session7_net",
     data: DataOption = Data.auto,
     images: ImagesOption = None,
     recipe: RecipeOption = None,
     validation: ValidationOption = None,
-    epochs: EpochsOption = None,
-    batch_size: BatchOption = None,
-    lr: LrOption = None,
-    momentum: MomentumOption = None,
-    optimizer: OptimizerOption = None,
-    schedule: ScheduleOption = None,
-    augment: AugmentOption = None,
+    changes: RecipeChanges = NO_CHANGES,
     seed: SeedOption = 0,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
@@ -106,18 +97,7 @@ def train(
     files.check(named=save is not None)
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     check_engine(engine)
-    run_recipe = recipe_from_options(
-        model,
-        recipe,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        momentum=momentum,
-        optimizer=optimizer,
-        schedule=schedule,
-        augment=augment,
-        seed=seed,
-    )
+    run_recipe = recipe_from_options(model, recipe, changes, seed=seed)
     part = validation_fraction(run_recipe, validation)
     if save_best is not None and part is None:
         raise typer.BadParameter("it requires a validation set: --validation 0.1", param_hint="'--save-best'")
