@@ -25,7 +25,7 @@ ALWAYS = [
     "safetensors>=0.4.3",
     "matplotlib>=3.8",
     "pillow>=10",
-    "typer>=0.12",
+    "typer>=0.12.5",
     "rich>=13",
 ]
 
