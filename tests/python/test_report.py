@@ -83,7 +83,8 @@ def test_several_seeds_are_compared(sets: Any, tmp_path: Path) -> None:
     ]
     text = write(tmp_path, steps, sets[1])
     assert "## Comparison" in text
-    assert mnistcnn.compare(steps[1].accuracies, steps[0].accuracies, names=("Model_2", "Model_1")).verdict in text
+    found = mnistcnn.compare(steps[1].accuracies, steps[0].accuracies, names=("Model_2", "Model_1"))
+    assert f"\n**Model_2 and Model_1:** {found.verdict}.\n" in text
     assert "(mean ± standard deviation of 2 seeds)" in text
     assert (tmp_path / "pictures" / "comparison.png").exists()
 

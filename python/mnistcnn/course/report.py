@@ -189,7 +189,7 @@ def _comparison(steps: Sequence[Step], picture: Picture) -> str:
     for before, step in pairwise(steps):
         found = compare(step.accuracies, before.accuracies, names=(step.name, before.name))
         numbers = repr(found).partition("\n")[2]
-        lines += [f"{found.verdict}.", f"```text\n{dedent(numbers)}\n```"]
+        lines += [f"**{step.name} and {before.name}:** {found.verdict}.", f"```text\n{dedent(numbers)}\n```"]
     return "\n\n".join(lines)
 
 
