@@ -5,9 +5,11 @@
     python benchmarks/records.py --table                    # print the table of the stored log, train nothing
 
 The search never reads the test set. Every trial trains on 50,000 images of MNIST's training set and is evaluated on the
-other 10,000, after its last epoch. All candidates are trained with two seeds; the best third of a group gets six, the
-best three twelve. The seeds start at 1000. The chosen network and recipe become a published network, which
-``accuracy.py`` trains on all 60,000 images, with seeds that the search did not use, and tests.
+other 10,000, after its last epoch. All candidates are trained with two seeds, 1000 and 1001. The chosen networks and
+recipes are the published networks ``record_small`` and ``record_8k``, which ``accuracy.py`` trains on all 60,000
+images, with seeds that the search did not use, and tests.
+
+The validation loss differs less between seeds than the accuracy, so candidates are ordered by it.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +28,13 @@ from accuracy import seconds_from, store, working_copy
 
 import mnistcnn
 from mnistcnn.layers import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, ReLU, Residual, SiLU
-from mnistcnn.optim import EMA, SGD, OneCycleLR
+from mnistcnn.losses import Distillation
+from mnistcnn.optim import EMA, SGD, AdamW, Muon, OneCycleLR
 from mnistcnn.transforms import Affine
 
 LOG = Path(__file__).parent / "results" / "records.jsonl.gz"
 VALIDATION = 10_000  # images
-FIRST_SEED = 1000
-ROUNDS = ((2, 1.0), (6, 0.34), (12, 3))  # seeds, and the fraction or number of candidates that get them
+SEEDS = (1000, 1001)
 GROUPS = {"small": 4_000, "8k": 8_000}  # largest number of parameters, exclusive
 ACTIVATIONS = {"relu": ReLU, "silu": SiLU}
 BASE = mnistcnn.Recipe(
@@ -42,44 +45,103 @@ BASE = mnistcnn.Recipe(
     augment=(Affine(7, translate=(0.08, 0.08), scale=(0.92, 1.08), interpolation="bilinear", p=0.5),),
     averaging=EMA(0.998),
 )
+TEACHER = "12-12-12,24-24-24,32-32"  # widths of the teacher of the candidates with distillation; 32,462 parameters
+
+
+@cache
+def sets() -> tuple[mnistcnn.ImageSet, mnistcnn.ImageSet]:
+    """Return the training part and the validation part of MNIST's training set."""
+    return mnistcnn.load("mnist")[0].split(VALIDATION, seed=0)
+
+
+@cache
+def teacher() -> mnistcnn.Model:
+    """Return a larger network, trained on the training part."""
+    candidate = Candidate("teacher", TEACHER)
+    model = candidate.model()
+    mnistcnn.train(model, sets()[0], candidate.recipe, batch_size=64, seed=900)
+    return model
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A network of 3x3 convolutions with batch norm, and the changes of its recipe.
 
-    ``widths`` lists the output channels of the convolutions, with "," where a 2x2 max pool follows: "8-8,12-12". A
-    global average pool and a linear layer follow the last one. ``skips``: a convolution with as many inputs as outputs
-    is added to its input.
+    Parameters
+    ----------
+    name
+        Name in the log and in the table.
+    widths
+        Output channels of the convolutions, with "," where a 2x2 max pool follows: "8-8,12-12".
+    activation
+        Activation after each convolution.
+    separable
+        Whether each convolution but the first is depthwise-separable, and what is between its two convolutions:
+        "norm" (batch norm), "none" or "activation" (batch norm and activation). "": full convolutions.
+    skips
+        Whether a convolution with as many inputs as outputs is added to its input.
+    head
+        Layers before the linear one: global average pooling ("pool"), a 2x2 max pool ("flatten"), or a depthwise
+        convolution of the whole map ("depthwise").
+    distilled
+        Whether the loss includes the outputs of a teacher, with this weight.
+    changes
+        Fields of the recipe that differ from `BASE`.
     """
 
     name: str
     widths: str
     activation: str = "relu"
+    separable: str = ""
     skips: bool = False
+    head: str = "pool"
+    distilled: float = 0.0
     changes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def recipe(self) -> mnistcnn.Recipe:
         """Return the recipe."""
-        return BASE.replace(**self.changes)
+        loss = {"loss": Distillation(teacher(), weight=self.distilled)} if self.distilled else {}
+        return BASE.replace(**self.changes, **loss)
 
     def model(self) -> mnistcnn.Model:
         """Return the network."""
-        activation = ACTIVATIONS[self.activation]
         layers: list[Any] = []
         inputs = 1
         for stage, widths in enumerate(self.widths.split(",")):
             layers += [MaxPool2d(2)] if stage else []
             for outputs in map(int, widths.split("-")):
-                block = [Conv2d(outputs, 3, padding=1, bias=False), BatchNorm2d(), activation()]
+                block = self._block(inputs, outputs)
                 layers += [Residual(block)] if self.skips and outputs == inputs else block
                 inputs = outputs
-        return mnistcnn.Model([*layers, AdaptiveAvgPool2d(1), Flatten(), Linear(10)], name=self.name)
+        return mnistcnn.Model([*layers, *self._head(inputs), Flatten(), Linear(10)], name=self.name)
+
+    def _block(self, inputs: int, outputs: int) -> list[Any]:
+        last = [BatchNorm2d(), ACTIVATIONS[self.activation]()]
+        if not self.separable or inputs == 1:
+            return [Conv2d(outputs, 3, padding=1, bias=False), *last]
+        between = {"norm": [BatchNorm2d()], "none": [], "activation": last}[self.separable]
+        return [
+            Conv2d(inputs, 3, padding=1, bias=False, groups=inputs),
+            *between,
+            Conv2d(outputs, 1, bias=False),
+            *last,
+        ]
+
+    def _head(self, inputs: int) -> list[Any]:
+        if self.head == "flatten":
+            return [MaxPool2d(2)]
+        if self.head == "depthwise":
+            return [Conv2d(inputs, 7, groups=inputs, bias=False), BatchNorm2d(), ACTIVATIONS[self.activation]()]
+        return [AdaptiveAvgPool2d(1)]
 
 
 def _rate(rate: float) -> dict[str, Any]:
     return {"schedule": OneCycleLR(rate)}
+
+
+def _adam(rate: float) -> dict[str, Any]:
+    return {"optimizer": AdamW(lr=0.001, weight_decay=0.01), "schedule": OneCycleLR(rate)}
 
 
 def _moved(degrees: float, shift: float, scale: float, p: float) -> dict[str, Any]:
@@ -87,42 +149,76 @@ def _moved(degrees: float, shift: float, scale: float, p: float) -> dict[str, An
     return {"augment": (Affine(degrees, translate=(shift, shift), scale=scales, interpolation="bilinear", p=p),)}
 
 
-def _decay(weight_decay: float) -> dict[str, Any]:
-    return {"optimizer": SGD(lr=0.01, momentum=0.9, weight_decay=weight_decay, nesterov=True)}
-
-
 COMPACT = "8-8-8,12-12-12,12-12"  # compact_net
+FLAT = "8-8-8,11-11-11,11-11"
+SMALL = "4-4-4,8-8-8,8-8-8"
+WIDE = "16-20-24,28-28-28,32-32"
+MIDDLE = "10-14-14,18-20-20,20-20"
+TINY = "8-10-12,14-14-14,14-14"
+MUON = {"optimizer": Muon(lr=0.001, weight_decay=0.0, adam_lr=0.0002), "schedule": OneCycleLR(0.02)}
 CANDIDATES = {
     "8k": [
         Candidate("compact", COMPACT),
-        Candidate("compact, rate 0.1", COMPACT, changes=_rate(0.1)),
-        Candidate("compact, decay 5e-4, Nesterov", COMPACT, changes=_decay(5e-4)),
-        Candidate("compact, decay 2e-4, rate 0.1", COMPACT, changes=_decay(2e-4) | _rate(0.1)),
-        Candidate("compact, batch 64, rate 0.1", COMPACT, changes={"batch_size": 64} | _rate(0.1)),
-        Candidate("compact, SiLU", COMPACT, "silu"),
-        Candidate("compact, skips", COMPACT, skips=True),
-        Candidate("compact, EMA 0.9995", COMPACT, changes={"averaging": EMA(0.9995)}),
-        Candidate("compact, smoothing 0.05", COMPACT, changes={"label_smoothing": 0.05}),
-        Candidate("compact, weaker augmentation", COMPACT, changes=_moved(5, 0.05, 0.05, 0.5)),
-        Candidate("compact, stronger augmentation", COMPACT, changes=_moved(10, 0.1, 0.1, 0.7)),
-        Candidate("wide at 28x28", "10-10-10-10,11-11-11,11"),
-        Candidate("wide at 7x7", "6-6-6,10-10-10,16-16"),
-        Candidate("deep", "7-7-7-7,10-10-10-10,10-10"),
-        Candidate("deep, skips", "7-7-7-7,10-10-10-10,10-10", skips=True),
+        Candidate("distillation 0.9", COMPACT, distilled=0.9),
+        Candidate("rate 0.1", COMPACT, changes=_rate(0.1)),
+        Candidate("skips", COMPACT, skips=True),
+        Candidate("rate 0.1, distillation 0.9", COMPACT, distilled=0.9, changes=_rate(0.1)),
+        Candidate("rate 0.1, SiLU", COMPACT, "silu", changes=_rate(0.1)),
+        Candidate("rate 0.1, AdamW 0.01", COMPACT, changes=_adam(0.01)),
+        Candidate("rate 0.2", COMPACT, changes=_rate(0.2)),
+        Candidate("rate 0.1, flatten", FLAT, head="flatten", changes=_rate(0.1)),
+        Candidate("rate 0.1, depthwise head", "8-8-8,12-12,12-12", head="depthwise", changes=_rate(0.1)),
+        Candidate("rate 0.1, 7x7", "6-6-6,10-10-10,16-16", changes=_rate(0.1)),
+        Candidate("rate 0.1, affine always", COMPACT, changes=_rate(0.1) | _moved(10, 0.1, 0.1, 1.0)),
+        Candidate("rate 0.1, SiLU, affine always", COMPACT, "silu", changes=_rate(0.1) | _moved(10, 0.1, 0.1, 1.0)),
+        Candidate("rate 0.1, affine 7 always", COMPACT, changes=_rate(0.1) | _moved(7, 0.08, 0.08, 1.0)),
+        Candidate(
+            "rate 0.1, flatten, affine always", FLAT, head="flatten", changes=_rate(0.1) | _moved(10, 0.1, 0.1, 1.0)
+        ),
+        Candidate("AdamW 0.02", COMPACT, changes=_adam(0.02)),
+        Candidate("rate 0.1, separable", WIDE, separable="norm", changes=_rate(0.1)),
+        Candidate("separable, rate 0.1, SiLU", WIDE, "silu", separable="norm", changes=_rate(0.1)),
+        Candidate("separable, AdamW 0.02, SiLU", WIDE, "silu", separable="norm", changes=_adam(0.02)),
     ],
     "small": [
-        Candidate("4-8-8", "4-4-4,8-8-8,8-8-8"),
-        Candidate("4-8-8, skips", "4-4-4,8-8-8,8-8-8", skips=True),
-        Candidate("4-8-8, SiLU", "4-4-4,8-8-8,8-8-8", "silu"),
-        Candidate("4-8-8, rate 0.1", "4-4-4,8-8-8,8-8-8", changes=_rate(0.1)),
-        Candidate("4-8-8, decay 1e-4, Nesterov", "4-4-4,8-8-8,8-8-8", changes=_decay(1e-4)),
-        Candidate("4-8-8, weaker augmentation", "4-4-4,8-8-8,8-8-8", changes=_moved(5, 0.05, 0.05, 0.5)),
-        Candidate("5-8", "5-5-5,8-8-8,8-8"),
-        Candidate("6-8", "6-6-6,8-8,8-8"),
-        Candidate("6-7", "6-6-6,7-7-7,7-7"),
-        Candidate("5-6-10", "5-5-5,6-6-6,10-10"),
-        Candidate("7 throughout", "7-7-7,7-7-7,7-7"),
-        Candidate("6 throughout, deep", "6-6-6-6,6-6-6-6,6-6"),
+        Candidate("rate 0.1", SMALL, changes=_rate(0.1)),
+        Candidate("AdamW 0.01", SMALL, changes=_adam(0.01)),
+        Candidate("AdamW 0.02", SMALL, changes=_adam(0.02)),
+        Candidate("Muon 0.02", SMALL, changes=MUON),
+        Candidate("AdamW 0.02, SiLU", SMALL, "silu", changes=_adam(0.02)),
+        Candidate("AdamW 0.02, 5-8", "5-5-5,8-8-8,9-8", changes=_adam(0.02)),
+        Candidate("AdamW 0.02, 6-8", "6-6-6,8-8-8,8-7", changes=_adam(0.02)),
+        Candidate("AdamW 0.02, flatten", "4-4-4,8-8-8,8-7", head="flatten", changes=_adam(0.02)),
+        Candidate("AdamW 0.02, separable", MIDDLE, separable="norm", changes=_adam(0.02)),
+        Candidate("AdamW 0.02, weaker augmentation", SMALL, changes=_adam(0.02) | _moved(5, 0.05, 0.05, 0.5)),
+        Candidate("separable, AdamW 0.02, SiLU", MIDDLE, "silu", separable="norm", changes=_adam(0.02)),
+        Candidate(
+            "separable, AdamW 0.02, SiLU, flatten",
+            "10-12-12,16-16-16,14-12",
+            "silu",
+            separable="norm",
+            head="flatten",
+            changes=_adam(0.02),
+        ),
+        Candidate("separable plain, AdamW 0.02", "10-14-16,20-20-20,20-20", separable="none", changes=_adam(0.02)),
+        Candidate("separable, AdamW 0.02, SiLU, 2500", TINY, "silu", separable="norm", changes=_adam(0.02)),
+        Candidate(
+            "separable, AdamW 0.02, SiLU, 3600",
+            "10-14-14,18-18-18,18-18",
+            "silu",
+            separable="norm",
+            changes=_adam(0.02),
+        ),
+        Candidate(
+            "separable, AdamW 0.02, SiLU, 3000",
+            "9-11-13,16-16-16,16-14",
+            "silu",
+            separable="norm",
+            changes=_adam(0.02),
+        ),
+        Candidate(
+            "separable, AdamW 0.02, SiLU, 2000", "7-9-10,12-12-12,12-12", "silu", separable="norm", changes=_adam(0.02)
+        ),
     ],
 }
 
@@ -142,34 +238,26 @@ def _title(group: str, candidate: Candidate) -> str:
     return f"{group}: {candidate.name}"
 
 
-def wanted(group: str, done: dict[str, mnistcnn.Trials]) -> list[tuple[Candidate, list[int]]]:
-    """Return the candidates whose seeds of the current round are missing, and those seeds."""
-    ranked = CANDIDATES[group]
-    for seeds, part in ROUNDS:
-        count = math.ceil(part * len(CANDIDATES[group])) if part <= 1 else int(part)
-        ranked = ranked[:count]
-        needed = []
-        for candidate in ranked:
-            trained = {trial.seed for trial in done[candidate.name]} if candidate.name in done else set()
-            missing = [seed for seed in range(FIRST_SEED, FIRST_SEED + seeds) if seed not in trained]
-            if missing:
-                needed.append((candidate, missing))
-        if needed:
-            return needed
-        ranked = sorted(CANDIDATES[group], key=lambda each: done[each.name].mean, reverse=True)
-    return []
+def missing(group: str, done: dict[str, mnistcnn.Trials]) -> list[tuple[Candidate, list[int]]]:
+    """Return the candidates without all seeds, and the seeds that they lack."""
+    needed = []
+    for candidate in CANDIDATES[group]:
+        trained = {trial.seed for trial in done[candidate.name]} if candidate.name in done else set()
+        if not trained.issuperset(SEEDS):
+            needed.append((candidate, [seed for seed in SEEDS if seed not in trained]))
+    return needed
 
 
 def search(groups: Sequence[str], budget: float, log: Path) -> None:
-    """Train the missing trials of the groups in turn until none is left or the budget is spent."""
-    train_set, validation = mnistcnn.load("mnist")[0].split(VALIDATION, seed=0)
+    """Train the missing trials of the groups until none is left or the budget is spent."""
+    train_set, validation = sets()
     deadline = time.monotonic() + budget
     together = len(os.sched_getaffinity(0))
     copy = working_copy(log)
     longest = 0.0
     while time.monotonic() + longest < deadline:
         state = found(copy)
-        needed = [(group, *each) for group in groups for each in wanted(group, state[group])]
+        needed = [(group, *each) for group in groups for each in missing(group, state[group])]
         if not needed:
             break
         group, candidate, seeds = needed[0]
@@ -191,21 +279,26 @@ def search(groups: Sequence[str], budget: float, log: Path) -> None:
 
 
 def table(log: Path) -> str:
-    """Return the table of all candidates, the best first in each group, and the cost of the search."""
+    """Return the table of the candidates, ordered by validation loss in each group, and the cost of the search."""
     lines = [
-        "| group | candidate | widths | parameters | seeds | validation accuracy, mean ± sd |",
-        "|---|---|---|---|---|---|",
+        "| group | candidate | widths | parameters | seeds | validation loss | validation accuracy |",
+        "|---|---|---|---|---|---|---|",
     ]
     runs, seconds = 0, 0.0
     for group, done in found(log).items():
         widths = {each.name: each.widths for each in CANDIDATES[group]}
-        for name, trials in sorted(done.items(), key=lambda item: -item[1].mean):
-            spread = "" if math.isnan(trials.sd) else f" ± {100 * trials.sd:.2f}"
+        for name, trials in sorted(done.items(), key=lambda item: _loss(item[1])):
             cells = [group, name, widths[name], f"{trials.setting.parameters:,}", str(len(trials))]
-            lines.append(f"| {' | '.join([*cells, f'{100 * trials.mean:.2f}{spread} %'])} |")
+            cells += [f"{_loss(trials):.4f}", f"{100 * trials.mean:.2f} %"]
+            lines.append(f"| {' | '.join(cells)} |")
             runs += len(trials)
             seconds += sum(history.seconds for history in trials.histories)
-    return "\n".join([*lines, "", f"{runs} runs, {seconds / 3600:.1f} hours of one core"])
+    return "\n".join([*lines, "", f"The search took {runs} runs and {seconds / 3600:.1f} hours of one core."])
+
+
+def _loss(trials: mnistcnn.Trials) -> float:
+    losses = [trial.loss for trial in trials if trial.loss is not None]
+    return sum(losses) / len(losses)
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
 """Draw the measured accuracies of the published networks from the log of ``benchmarks/accuracy.py``.
 
-    python docs/accuracy_figure.py           # write docs/pictures/accuracy.png
-    python docs/accuracy_figure.py --check   # fail if the figure is older than the log
+    python docs/accuracy_figure.py           # write docs/pictures/accuracy.png and docs/pictures/frontier.png
+    python docs/accuracy_figure.py --check   # fail if a figure is older than the log
 
-The PNG file stores the SHA-256 of the values that it shows.
+The PNG files store the SHA-256 of the values that they show.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import argparse
 import hashlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 
@@ -26,8 +27,47 @@ sys.path.append(str(ROOT / "benchmarks"))
 
 import accuracy
 
-FIGURE = ROOT / "docs" / "pictures" / "accuracy.png"
+PICTURES = ROOT / "docs" / "pictures"
+BLUE, DARK_BLUE, RED = "#3b6ea5", "#1c3f66", "#c44e52"
 TICKS = (90, 96, 97, 98, 98.5, 99, 99.2, 99.4, 99.6)  # in percent
+
+
+class Published(NamedTuple):
+    """Result of one run, reported by others."""
+
+    parameters: int
+    accuracy: float  # from 0 to 1
+    text: str  # "" for an author of the zoo
+
+
+# Networks that are not in the zoo
+SMALLEST = (
+    Published(697, 0.990, "697, 200 epochs"),
+    Published(3_762, 0.9952, "3,762"),
+    Published(4_392, 0.9946, "4,392"),
+)
+
+
+class Point(NamedTuple):
+    """Mean accuracy of a recipe, with its 95 % confidence interval."""
+
+    name: str
+    parameters: int
+    mean: float
+    half_width: float
+
+
+def frontier() -> tuple[list[Point], list[Published]]:
+    """Return the networks of the zoo with at least three seeds and a mean of 98.5 %, and the results of others."""
+    points, reported = [], list(SMALLEST)
+    for name, trials in accuracy.logged().items():
+        about = accuracy.published(name)[1].about
+        if about and about.accuracy and about.accuracy >= 98.5 and trials.setting.parameters < 100_000:
+            reported.append(Published(trials.setting.parameters, about.accuracy / 100, ""))
+        if len(trials.accuracies) >= 3 and trials.mean >= 0.985 and trials.setting.parameters < 100_000:
+            low, high = trials.interval
+            points.append(Point(name, trials.setting.parameters, trials.mean, (high - low) / 2))
+    return sorted(points, key=lambda each: each.parameters), reported
 
 
 def shown() -> dict[str, tuple[tuple[float, ...], float | None]]:
@@ -40,7 +80,7 @@ def shown() -> dict[str, tuple[tuple[float, ...], float | None]]:
     return {name: values[name] for name in accuracy.RECIPES if name in values}
 
 
-def digest(values: dict[str, Any]) -> str:
+def digest(values: Any) -> str:
     """Return the SHA-256 of the values."""
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
@@ -53,21 +93,18 @@ def figure(values: dict[str, tuple[tuple[float, ...], float | None]]) -> Any:
     drawn, axes = plt.subplots(figsize=(8, 0.9 + 0.34 * len(values)), layout="constrained")
     for place, (accuracies, reported) in enumerate(values.values()):
         errors = [100 * (1 - each) for each in accuracies]
-        axes.scatter(errors, [place] * len(errors), s=20, color="#3b6ea5", alpha=0.5, linewidths=0, zorder=3)
+        axes.scatter(errors, [place] * len(errors), s=20, color=BLUE, alpha=0.5, linewidths=0, zorder=3)
         mean = sum(errors) / len(errors)
-        axes.plot([mean, mean], [place - 0.3, place + 0.3], color="#1c3f66", linewidth=2, zorder=4)
+        axes.plot([mean, mean], [place - 0.3, place + 0.3], color=DARK_BLUE, linewidth=2, zorder=4)
         if reported is not None:
-            axes.plot([100 * (1 - reported)], [place], marker="x", color="#c44e52", markersize=7, mew=2, zorder=5)
+            axes.plot([100 * (1 - reported)], [place], marker="x", color=RED, markersize=7, mew=2, zorder=5)
     labels = [
-        axes.scatter([], [], s=20, color="#3b6ea5", alpha=0.5, linewidths=0, label="one seed"),
-        *axes.plot([], [], color="#1c3f66", marker="|", markersize=9, mew=2, linestyle="", label="mean"),
-        *axes.plot([], [], color="#c44e52", marker="x", mew=2, linestyle="", label="author, one run"),
+        axes.scatter([], [], s=20, color=BLUE, alpha=0.5, linewidths=0, label="one seed"),
+        *axes.plot([], [], color=DARK_BLUE, marker="|", markersize=9, mew=2, linestyle="", label="mean"),
+        *axes.plot([], [], color=RED, marker="x", mew=2, linestyle="", label="author, one run"),
     ]
     axes.legend(handles=labels, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
-    axes.set_xscale("log")
-    axes.invert_xaxis()
-    axes.set_xticks([100 - tick for tick in TICKS], [f"{tick:g}" for tick in TICKS])
-    axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    error_axis(axes, axes.xaxis, TICKS)
     axes.set_xlabel("test accuracy after the last epoch (%)")
     axes.set_yticks(range(len(values)), list(values))
     axes.set_ylim(len(values) - 0.4, -0.6)
@@ -78,25 +115,78 @@ def figure(values: dict[str, tuple[tuple[float, ...], float | None]]) -> Any:
     return drawn
 
 
-def stored_digest() -> str | None:
-    """Return the SHA-256 that the PNG file stores."""
+def error_axis(axes: Any, axis: Any, ticks: tuple[float, ...]) -> None:
+    """Make an axis of error rates in percent logarithmic, with accuracies as labels that rise to the right or top."""
+    (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
+    axis.set_inverted(True)
+    axis.set_ticks([100 - tick for tick in ticks], [f"{tick:g}" for tick in ticks])
+    axis.set_minor_locator(matplotlib.ticker.NullLocator())
+
+
+def frontier_figure(values: tuple[list[Point], list[Published]]) -> Any:
+    """Return the figure: the mean accuracy of each recipe over the number of parameters, and single runs of others."""
+    points, reported = values
+    drawn, axes = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    errors = [100 * (1 - each.mean) for each in points]
+    half_widths = [100 * each.half_width for each in points]
+    sizes = [each.parameters for each in points]
+    axes.errorbar(sizes, errors, half_widths, fmt="none", ecolor=BLUE, alpha=0.6, capsize=2, zorder=3)
+    axes.scatter(sizes, errors, s=26, color=BLUE, zorder=4, label="mean of our seeds, 95 % interval")
+    others = [each.parameters for each in reported], [100 * (1 - each.accuracy) for each in reported]
+    axes.scatter(*others, s=40, facecolors="none", edgecolors=RED, zorder=3, label="published, one run")
+    for each, error in zip(points, errors, strict=True):
+        if each.name.startswith("record"):
+            place = (each.parameters, error)
+            axes.annotate(
+                each.name, place, (-8, -4), textcoords="offset points", ha="right", color=DARK_BLUE, weight="bold"
+            )
+    for other in reported:
+        place = (other.parameters, 100 * (1 - other.accuracy))
+        axes.annotate(other.text, place, (7, -3), textcoords="offset points", color=RED, fontsize=8)
+    axes.set_xscale("log")
+    ticks = (500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
+    axes.set_xticks(ticks, [f"{each:,}" for each in ticks])
+    axes.set_xlim(400, 40_000)
+    axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    error_axis(axes, axes.yaxis, (98.5, 98.8, 99, 99.2, 99.3, 99.4, 99.5, 99.6, 99.7))
+    axes.set_xlabel("parameters")
+    axes.set_ylabel("test accuracy after the last epoch (%)")
+    axes.legend(loc="lower right", frameon=False)
+    axes.grid(color="#e6e6e6")
+    axes.spines[["top", "right"]].set_visible(False)
+    return drawn
+
+
+# Name of each picture: the function that returns its values, and the one that draws them
+FIGURES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "accuracy": (shown, figure),
+    "frontier": (frontier, frontier_figure),
+}
+
+
+def stored_digest(name: str) -> str | None:
+    """Return the SHA-256 that a PNG file stores."""
     from PIL import Image
 
-    if not FIGURE.exists():
+    path = PICTURES / f"{name}.png"
+    if not path.exists():
         return None
-    with Image.open(FIGURE) as image:
+    with Image.open(path) as image:
         return str(image.info.get("Description"))
 
 
 def main() -> None:
-    """Draw the figure, or check it."""
+    """Draw the figures, or check them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if the figure is outdated")
-    check, values = parser.parse_args().check, shown()
-    if check:
-        current = stored_digest() == digest(values)
-        sys.exit(0 if current else f"{FIGURE} is outdated; run python docs/accuracy_figure.py")
-    figure(values).savefig(FIGURE, dpi=100, facecolor="white", metadata={"Description": digest(values)})
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a figure is outdated")
+    check = parser.parse_args().check
+    for name, (values_of, draw) in FIGURES.items():
+        values = values_of()
+        if check and stored_digest(name) != digest(values):
+            sys.exit(f"{name}.png is outdated; run python docs/accuracy_figure.py")
+        if not check:
+            path = PICTURES / f"{name}.png"
+            draw(values).savefig(path, dpi=100, facecolor="white", metadata={"Description": digest(values)})
 
 
 if __name__ == "__main__":

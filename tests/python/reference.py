@@ -277,11 +277,18 @@ def _golden_layers(entry: dict[str, Any], in_channels: int) -> Iterator[nn.Modul
 def _golden_layer(layer: dict[str, Any], shape: list[int]) -> nn.Module:
     makers = {
         "conv2d": lambda: nn.Conv2d(
-            shape[0], layer["out"], layer["kernel"], layer["stride"], layer["padding"], bias=layer["bias"]
+            shape[0],
+            layer["out"],
+            layer["kernel"],
+            layer["stride"],
+            layer["padding"],
+            groups=layer.get("groups", 1),
+            bias=layer["bias"],
         ),
         "batchnorm2d": lambda: nn.BatchNorm2d(shape[0]),
         "linear": lambda: nn.Linear(shape[0], layer["out"], bias=layer["bias"]),
         "relu": nn.ReLU,
+        "silu": nn.SiLU,
         "leaky_relu": lambda: nn.LeakyReLU(layer["slope"]),
         "maxpool2d": lambda: nn.MaxPool2d(layer["kernel"], layer["stride"]),
         "avgpool2d": lambda: nn.AvgPool2d(layer["kernel"], layer["stride"]),

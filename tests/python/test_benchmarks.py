@@ -321,3 +321,54 @@ def test_scaling():
     row = next(line for line in out.splitlines() if line.startswith("| budget_model3 | 32 |"))
     assert "predicted speed-up, 16 threads" in out
     assert all(float(each) > 0 for each in row.split("|")[3:-1])
+
+
+@pytest.fixture
+def records(monkeypatch: pytest.MonkeyPatch):
+    return _module("records", monkeypatch)
+
+
+def test_search_for_the_records_is_complete(records):
+    found = records.found(records.LOG)
+    for group, limit in records.GROUPS.items():
+        assert records.missing(group, found[group]) == []
+        assert all(candidate.model().parameter_count < limit for candidate in records.CANDIDATES[group])
+        assert all(trials.setting.test_set.images == records.VALIDATION for trials in found[group].values())
+    title = records.CANDIDATES["8k"][0].name
+    assert records.missing("8k", {**found["8k"], title: []})[0] == (records.CANDIDATES["8k"][0], list(records.SEEDS))
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "candidate"),
+    [
+        ("record_8k", "8k", "separable, rate 0.1, SiLU"),
+        ("record_small", "small", "separable, AdamW 0.02, SiLU, 3600"),
+    ],
+)
+def test_records_are_candidates_of_the_search(name: str, group: str, candidate: str, records):
+    (chosen,) = (each for each in records.CANDIDATES[group] if each.name == candidate)
+    ours, theirs = mnistcnn.create_model(name), chosen.model()
+    assert [row[1:] for row in ours.rows] == [row[1:] for row in theirs.rows]
+    assert mnistcnn.recipe(name).replace(loss="auto") == chosen.recipe
+
+
+def test_records_continue_a_search(records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    candidate = records.Candidate("tiny", "2,3", changes={"epochs": 1})
+    monkeypatch.setattr(records, "CANDIDATES", {"small": [candidate]})
+    images = mnistcnn.load("digits")[0]
+    monkeypatch.setattr(records, "sets", lambda: (images[:200], images[200:300]))
+    log = tmp_path / "log.jsonl.gz"
+    monkeypatch.setattr(records, "SEEDS", (1000,))
+    records.search(["small"], 1e9, log)
+    monkeypatch.setattr(records, "SEEDS", (1000, 1001))
+    records.search(["small"], 1e9, log)
+    (trials,) = records.found(log)["small"].values()
+    assert sorted(trial.seed for trial in trials) == [1000, 1001]
+    monkeypatch.setattr("sys.argv", ["records.py", "--table", "--log", str(log), "--groups", "small"])
+    capsys.readouterr()
+    records.main()
+    assert "| small | tiny | 2,3 |" in capsys.readouterr().out
+    monkeypatch.setattr(records, "GROUPS", {"small": 10})
+    monkeypatch.setattr(records, "SEEDS", (1002,))
+    with pytest.raises(ValueError, match=r"small: tiny has \d+ parameters; allowed: 9"):
+        records.search(["small"], 1e9, log)

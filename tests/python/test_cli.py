@@ -24,6 +24,7 @@ from mnistcnn.cli.main import main
 from mnistcnn.cli.options import Data
 from mnistcnn.data.datasets import DATASETS
 from mnistcnn.evaluation import evaluate
+from mnistcnn.nn.pretrained import cards
 
 Result = subprocess.CompletedProcess[str]
 
@@ -61,6 +62,9 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_models_lists_published_networks(run: Any) -> None:
     listed = json.loads(run("models", "--json").stdout)
     assert [row["name"] for row in listed] == mnistcnn.list_models()
+    assert {row["name"]: row["pretrained"] for row in listed if row["pretrained"]} == {
+        name: card.test_accuracy for name, card in cards().items()
+    }
     assert "session7_net" in run("models", "session7*").stdout
     assert "budget" not in run("models", "session7*").stdout
 
@@ -169,7 +173,8 @@ def check_error(done: Any, code: int, message: str) -> None:
         (("summary", "nothing.safetensors"), "nothing.safetensors"),
         (("test", "nothing.safetensors"), "nothing.safetensors"),
         (("train", "--data", "digits", "--recipe", "none.json"), "none.json"),
-        (("predict", "one.png"), "session7_net.safetensors does not exist; create it with `mnistcnn train`"),
+        (("predict", "one.png"), "one.png"),
+        (("predict", "one.png", "--model", "nothing.safetensors"), "nothing.safetensors"),
         (("experiments",), "experiment log experiments.jsonl does not exist; `mnistcnn trials` writes one"),
     ],
 )

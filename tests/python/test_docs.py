@@ -81,16 +81,38 @@ def test_tables_are_current(monkeypatch: pytest.MonkeyPatch):
         tables.renewed("<!-- zoom: begin -->\n<!-- zoom: end -->")
 
 
-def test_figure_of_accuracies_is_current(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("name", ["accuracy", "frontier"])
+def test_figures_of_accuracies_are_current(name: str, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("PIL")
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     script = importlib.import_module("accuracy_figure")
+    assert set(script.FIGURES) == {"accuracy", "frontier"}
+    current = script.digest(script.FIGURES[name][0]())
+    assert script.stored_digest(name) == current, "outdated, run python docs/accuracy_figure.py"
+
+
+def test_figure_of_accuracies(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    script = importlib.import_module("accuracy_figure")
     values = script.shown()
-    assert script.stored_digest() == script.digest(values), "outdated, run python docs/accuracy_figure.py"
     name, (accuracies, reported) = next(iter(values.items()))
     assert script.digest({**values, name: (accuracies[1:], reported)}) != script.digest(values)
     drawn = script.figure(values)
     assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == list(values)
+    matplotlib.pyplot.close(drawn)
+
+
+def test_figure_of_the_frontier(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    script = importlib.import_module("accuracy_figure")
+    points, reported = script.frontier()
+    drawn = script.frontier_figure((points, reported))
+    ours, others = (collection.get_offsets() for collection in drawn.axes[0].collections[-2:])
+    assert len(ours) == len(points)
+    assert len(others) == len(reported)
+    bottom, top = drawn.axes[0].get_ylim()  # of the error rate in percent
+    assert bottom > top
+    assert all(bottom >= 100 * (1 - each.mean) >= top for each in points)
     matplotlib.pyplot.close(drawn)
 
 

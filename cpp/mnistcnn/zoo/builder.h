@@ -21,6 +21,7 @@ struct ConvOptions {
   std::int64_t padding = 0;  // on every side
   std::int64_t stride = 1;
   bool bias = true;
+  std::int64_t groups = 1;
 };
 
 inline network::Layer conv(std::int64_t channels, std::int64_t kernel, ConvOptions options = {}) {
@@ -30,6 +31,7 @@ inline network::Layer conv(std::int64_t channels, std::int64_t kernel, ConvOptio
   layer.padding = {options.padding, options.padding, options.padding, options.padding};
   layer.stride = {options.stride, options.stride};
   layer.bias = options.bias;
+  layer.groups = options.groups;
   return layer;
 }
 
@@ -56,6 +58,7 @@ inline network::Layer avg_pool(std::int64_t kernel) {
 inline network::Layer global_avg_pool() { return network::AdaptiveAvgPool2d{}; }
 inline network::Layer batch_norm() { return network::BatchNorm2d{}; }
 inline network::Layer relu() { return network::ReLU{}; }
+inline network::Layer silu() { return network::SiLU{}; }
 inline network::Layer leaky_relu(double negative_slope) { return network::LeakyReLU{negative_slope}; }
 inline network::Layer dropout(double probability) { return network::Dropout{probability}; }
 inline network::Layer flatten() { return network::Flatten{}; }

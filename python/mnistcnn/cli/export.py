@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnistcnn.cli.model_files import check_new
-from mnistcnn.cli.options import check_writable
+from mnistcnn.cli.options import TrainedModel, check_writable, load_trained
 from mnistcnn.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _SUFFIXES = {
 
 
 def export(
-    file: Annotated[Path, typer.Argument(help="Saved model.")],
+    model: TrainedModel,
     file_format: Annotated[
         Format,
         typer.Option(
@@ -47,25 +47,24 @@ def export(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File to write. Default: FILE with the suffix of the format."),
+        typer.Option("--output", "-o", help="File to write. Default: MODEL with the suffix of the format."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print format and path of the written file as JSON.")] = False,
 ) -> None:
-    """Export a saved model to HTML, C, ONNX or PyTorch.
+    """Export a model to HTML, C, ONNX or PyTorch.
 
     The weights can be loaded into ``mnistcnn.load_model(FILE).to_torch()``, or into any module with the same parameter
     names.
     """
-    import mnistcnn
-
     suffix = _SUFFIXES[file_format]
-    path = file.with_suffix(suffix) if output is None else output
+    source = Path(model)
+    path = source.with_suffix(suffix) if output is None else output
     check_writable(path, option="--output", endings=(suffix,))
-    if path.absolute() == file.absolute():
-        raise typer.BadParameter(f"--format {file_format.value} would replace the model {file}: pass --output FILE")
+    if path.absolute() == source.absolute():
+        raise typer.BadParameter(f"--format {file_format.value} would replace the model {model}: pass --output FILE")
     check_new(path, option="--output", overwrite=overwrite)
-    _write(mnistcnn.load_model(file), file_format, path)
+    _write(load_trained(model), file_format, path)
     if as_json:
         print_json({file_format.value: str(path)})
     else:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from mnistcnn._internal.tables import percent
 from mnistcnn.cli.options import JsonOption, ModelOrFile, load_or_create, networks
 from mnistcnn.cli.output import print_json, print_table
 
@@ -14,8 +15,12 @@ def models(
     pattern: Annotated[str, typer.Argument(help="Networks to list, for example 'session7*'.")] = "*",
     as_json: JsonOption = False,
 ) -> None:
-    """List the published networks."""
+    """List the published networks.
+
+    The last column is the accuracy of the pretrained weights on the test set of MNIST.
+    """
     import mnistcnn
+    from mnistcnn.nn.pretrained import cards
 
     found = [mnistcnn.create_model(name) for name in networks(pattern)]
     summaries = [network.summary() for network in found]
@@ -23,7 +28,12 @@ def models(
         keys = ("parameters", "macs", "receptive_field")
         print_json(
             [
-                {"name": network.name, **{key: getattr(table, key) for key in keys}, "outputs": network.outputs}
+                {
+                    "name": network.name,
+                    **{key: getattr(table, key) for key in keys},
+                    "outputs": network.outputs,
+                    "pretrained": cards()[network.name].test_accuracy if network.name in cards() else None,
+                }
                 for network, table in zip(found, summaries, strict=True)
             ]
         )
@@ -35,10 +45,11 @@ def models(
             f"{table.macs:,}",
             str(table.receptive_field),
             network.outputs.replace("_", "-"),
+            percent(cards()[network.name].test_accuracy) if network.name in cards() else "-",
         ]
         for network, table in zip(found, summaries, strict=True)
     ]
-    print_table(["model", "parameters", "MACs", "receptive field", "outputs"], rows, left=1)
+    print_table(["model", "parameters", "MACs", "receptive field", "outputs", "pretrained"], rows, left=1)
 
 
 def summary(

@@ -39,12 +39,15 @@ DataOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 ModelArgument = Annotated[str, typer.Argument(help="Published network; see `mnistcnn models`.")]
 ModelOrFile = Annotated[str, typer.Argument(help="Published network, or file of a saved model.")]
+TrainedModel = Annotated[str, typer.Argument(help="File of a saved model, or network with pretrained weights.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Number of threads of the engine. Default: all cores.")]
 EngineOption = Annotated[str, typer.Option(help="Engine: auto, lanes or aten.")]
 ImagesOption = Annotated[int | None, typer.Option(min=1, help="Train on the first N training images only.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the initial weights, the data order and dropout.")]
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
+DEFAULT_FILE = Path("session7_net.safetensors")  # which `mnistcnn train` writes by default
+DEFAULT_NETWORK = "record_8k"  # its pretrained weights are used if there is no DEFAULT_FILE
 
 
 def load(data: Data, images: int | None = None) -> tuple[ImageSet, ImageSet]:
@@ -79,6 +82,25 @@ def load_or_create(model: str) -> Model:
         return mnistcnn.load_model(model)
     check_network(model)
     return mnistcnn.create_model(model)
+
+
+def load_trained(model: str) -> Model:
+    """Load a saved model, or a published network with pretrained weights."""
+    import mnistcnn
+
+    if is_file(model):
+        return mnistcnn.load_model(model)
+    check_network(model)
+    return mnistcnn.create_model(model, pretrained=True)
+
+
+def load_default() -> Model:
+    """Load the model of `mnistcnn train` if it exists, otherwise pretrained weights. Print its name to stderr."""
+    if DEFAULT_FILE.exists():
+        print_message(f"model: {DEFAULT_FILE}")
+        return load_trained(str(DEFAULT_FILE))
+    print_message(f"model: {DEFAULT_NETWORK} with pretrained weights")
+    return load_trained(DEFAULT_NETWORK)
 
 
 def is_file(model: str) -> bool:

@@ -9,12 +9,17 @@ import typer
 
 from mnistcnn._internal.tables import percent
 from mnistcnn.cli.options import (
+    DEFAULT_FILE,
+    DEFAULT_NETWORK,
     FIGURE_SUFFIXES,
     Data,
     DataOption,
     JsonOption,
+    TrainedModel,
     check_writable,
     load,
+    load_default,
+    load_trained,
 )
 from mnistcnn.cli.output import print_json, print_message, print_table, save_figure, scores
 
@@ -24,11 +29,9 @@ if TYPE_CHECKING:
     from mnistcnn.evaluation.results import TestResult
     from mnistcnn.nn.model import Model
 
-_DEFAULT_FILE = Path("session7_net.safetensors")
-
 
 def test(
-    file: Annotated[Path, typer.Argument(help="Saved model.")],
+    model: TrainedModel,
     data: DataOption = Data.auto,
     plot: Annotated[Path | None, typer.Option(help="Write a plot of the confusion matrix to this file.")] = None,
     mistakes: Annotated[
@@ -36,22 +39,25 @@ def test(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Test a saved model. Prints accuracy, scores per class and the confusion matrix."""
+    """Test a saved model, or a network with pretrained weights.
+
+    Prints accuracy, scores per class and the confusion matrix.
+    """
     import mnistcnn
 
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     check_writable(mistakes, option="--mistakes", endings=FIGURE_SUFFIXES)
-    model = mnistcnn.load_model(file)
+    network = load_trained(model)
     _, test_set = load(data)
-    result = mnistcnn.test(model, test_set)
+    result = mnistcnn.test(network, test_set)
     if plot is not None:
         save_figure(mnistcnn.plot.confusion(result), plot)
     if mistakes is not None:
         save_figure(mnistcnn.plot.mistakes(result, test_set, count=20), mistakes)
     if as_json:
-        print_json({"model": model.name, "data": test_set.name, **scores(result), **_details(result)})
+        print_json({"model": network.name, "data": test_set.name, **scores(result), **_details(result)})
         return
-    print(f"{model.name} on the test set of {test_set.name}: {result.headline()}")
+    print(f"{network.name} on the test set of {test_set.name}: {result.headline()}")
     print_table(["class", "images", "precision", "recall", "F1"], _class_rows(result), left=1)
     print("Confusion matrix (rows: true class, columns: predicted class):")
     print_table(["", *result.classes], _confusion_rows(result), left=1)
@@ -76,7 +82,13 @@ def predict(
     images: Annotated[
         list[Path], typer.Argument(help="Image files (PNG, JPEG, ...) of any size that show one digit each.")
     ],
-    model: Annotated[Path, typer.Option(help="File of a saved model.")] = _DEFAULT_FILE,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="File of a saved model, or network with pretrained weights. "
+            f"Default: {DEFAULT_FILE} if it exists, otherwise {DEFAULT_NETWORK}."
+        ),
+    ] = None,
     save: Annotated[
         Path | None, typer.Option(help="Write a plot of the 28x28 inputs of the model to this file.")
     ] = None,
@@ -91,7 +103,7 @@ def predict(
     from mnistcnn.nn.class_names import class_names
 
     check_writable(save, option="--save", endings=FIGURE_SUFFIXES)
-    network = _load_model(model)
+    network = load_default() if model is None else load_trained(model)
     digits, failures = _digits(images, network)
     if not digits:
         raise typer.Exit(1)
@@ -116,18 +128,6 @@ def predict(
         _print_predictions(rows, classes)
     if failures:
         raise typer.Exit(1)
-
-
-def _load_model(file: Path) -> Model:
-    import mnistcnn
-
-    if file == _DEFAULT_FILE:
-        if not file.exists():
-            raise FileNotFoundError(
-                f"{file} does not exist; create it with `mnistcnn train`, or pass another file with --model"
-            )
-        print_message(f"model {file}; for another one, pass --model FILE")
-    return mnistcnn.load_model(file)
 
 
 def _digits(images: list[Path], network: Model) -> tuple[list[tuple[Path, np.ndarray[Any, Any]]], int]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mnistcnn.nn.layers import Layers
+    from mnistcnn.nn.pretrained import ModelCard
     from mnistcnn.nn.summary import Summary
     from mnistcnn.training.history import History
 
@@ -86,6 +87,7 @@ class Model(nn.Module):
     torch.Size([2, 10])
     """
 
+    card: ModelCard | None = None  # of the pretrained weights that `create_model` loaded; `train` sets it to None
     class_names: tuple[str, ...] | None = None  # set by `train`, from the training set; None: the numbers 0, 1, ...
 
     def __init__(

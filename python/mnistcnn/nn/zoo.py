@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mnistcnn._internal.checks import did_you_mean, whole_number
 from mnistcnn.data.normalization import Normalization
+from mnistcnn.nn.pretrained import load_pretrained
 
 if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
@@ -120,8 +121,9 @@ def create_model(
     in_channels: int = 1,
     *,
     seed: int = 0,
+    pretrained: bool = False,
 ) -> Model:
-    """Return a published network with newly initialised weights.
+    """Return a published network with newly initialised or pretrained weights.
 
     uint8 pixels are normalized with the mean and standard deviation of MNIST (``assignment7_model8``: pixels / 255, as
     its author did). To change this, set ``model.normalization``. With None, `train` uses the statistics of the training
@@ -137,17 +139,24 @@ def create_model(
         Number of channels of an image. Images are 28 x 28 pixels.
     seed
         Seed of the initial weights.
+    pretrained
+        Whether to load weights that were trained on MNIST with the published recipe. They exist for the networks with
+        fewer than 100,000 parameters, and are part of the package. ``model.card`` states how they were trained, and
+        their accuracy on the test set.
 
     Raises
     ------
     ValueError
-        If there is no network of this name.
+        If there is no network of this name, or if there are no pretrained weights for it.
 
     Examples
     --------
     >>> import mnistcnn
     >>> mnistcnn.create_model("session7_net", seed=1).parameter_count
     7596
+    >>> model = mnistcnn.create_model("session7_net", pretrained=True)
+    >>> model.card.test_accuracy > 0.99
+    True
     """
     from mnistcnn._internal.native import core
     from mnistcnn.nn.model import Model
@@ -155,6 +164,13 @@ def create_model(
     network = published_network(name)
     num_classes = whole_number("num_classes", num_classes)
     in_channels = whole_number("in_channels", in_channels)
+    if pretrained:
+        if (num_classes, in_channels, seed) != (10, 1, 0):
+            raise ValueError(
+                "pretrained weights are for num_classes=10 and in_channels=1, and have no seed to choose; "
+                f"got num_classes={num_classes}, in_channels={in_channels}, seed={seed}"
+            )
+        return load_pretrained(name)
     return Model.from_rows(
         core.zoo_create(name, classes=num_classes, channels=in_channels),
         (in_channels, 28, 28),

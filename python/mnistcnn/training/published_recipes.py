@@ -13,7 +13,7 @@ from dataclasses import replace
 from mnistcnn._internal.checks import did_you_mean
 from mnistcnn.nn.zoo import check_name
 from mnistcnn.optim.averaging import EMA
-from mnistcnn.optim.optimizers import SGD, Adam
+from mnistcnn.optim.optimizers import SGD, Adam, AdamW, Optimizer
 from mnistcnn.optim.schedules import ExponentialLR, OneCycleLR, ReduceLROnPlateau, StepLR
 from mnistcnn.training.recipes import DECIDING, About, Recipe
 from mnistcnn.transforms.steps import Affine, CenterCrop, RandomApply, Resize, Rotation
@@ -90,12 +90,13 @@ def _session7_rotation(file: str, accuracy: float, schedule: StepLR | None = Non
     return _published(recipe, f"{_SESSION7}, {file}", accuracy)
 
 
-def _compact_net() -> Recipe:
+def _small(rate: float, optimizer: Optimizer = _SGD) -> Recipe:
+    """Return the recipe of compact_net and the records, which differ in optimizer and rate."""
     return Recipe(
         epochs=15,
         batch_size=32,
-        optimizer=_SGD,
-        schedule=OneCycleLR(0.05),
+        optimizer=optimizer,
+        schedule=OneCycleLR(rate),
         augment=(Affine(7, translate=(0.08, 0.08), scale=(0.92, 1.08), interpolation="bilinear", p=0.5),),
         loss="cross_entropy",
         averaging=EMA(0.998),
@@ -146,9 +147,11 @@ _RECIPES: dict[str, dict[str | None, Callable[[], Recipe]]] = {
         "rotation_step": lambda: _session7_rotation("S7_Model_3.ipynb", 99.45, StepLR(6, 0.1)),
     },
     "recognition_cnn": {None: _recognition_cnn},
-    "compact_net": {None: _compact_net},
+    "compact_net": {None: lambda: _small(0.05)},
     "fast_99": {None: lambda: _fast(3)},
     "fast_99_4": {None: _fast_99_4},
+    "record_small": {None: lambda: _small(0.02, AdamW(lr=0.001))},
+    "record_8k": {None: lambda: _small(0.1)},
 }
 
 

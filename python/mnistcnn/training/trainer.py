@@ -353,7 +353,7 @@ class Trainer:
 
     def _begin(self, session: _Session) -> None:
         model = self.model
-        model.history = self.history
+        model.history, model.card = self.history, None
         if model.normalization is None:
             model.normalization = Normalization.of(session.train_set)
         model.class_names = names_after_training(model, session.train_set.classes)

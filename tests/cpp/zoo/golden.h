@@ -13,6 +13,7 @@ struct GoldenLayer {
   std::string_view op;
   std::int64_t out = 0, kernel = 0, padding = 0, stride = 0;
   bool bias = false;
+  std::int64_t groups = 1;
   double p = 0, slope = 0;
   std::int64_t output = 0;
   std::vector<std::int64_t> output_shape = {};
