@@ -200,6 +200,19 @@ def test_exit_code_after_sigterm(tmp_path: Path) -> None:
         running.communicate()
 
 
+def test_demo_without_a_model_uses_pretrained_weights(tmp_path: Path):
+    command = [sys.executable, "-m", "mnistcnn", "demo", "--port", "0", "--no-browser"]
+    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    try:
+        assert running.stderr is not None
+        assert running.stderr.readline() == "model: record_8k with pretrained weights\n"
+        port = int(running.stderr.readline().split(":")[2].split("/")[0])
+        assert b"record_8k" in ask(port, "GET", "/model")[1]
+    finally:
+        running.kill()
+        running.communicate()
+
+
 @pytest.mark.parametrize(("host", "message"), [("0.0.0.0", "reachable from other machines"), ("127.0.0.2", "")])
 def test_serve_warns_unless_the_address_is_loopback(
     model: mnistcnn.Model, monkeypatch: pytest.MonkeyPatch, host: str, message: str
