@@ -24,15 +24,18 @@ struct Function<kTanh> {
 template <>
 struct Function<kSigmoid> {
   static LANES_INLINE vf value(vf x, Constants) { return sigmoid(x); }
-  static LANES_INLINE vf derivative(vf x, Constants) { return sigmoid(x) * sigmoid(-x); }
+  static LANES_INLINE vf derivative(vf x, Constants) {
+    const Sigmoids s = sigmoids(x);
+    return s.of_x * s.of_minus_x;
+  }
 };
 
 template <>
 struct Function<kSilu> {
   static LANES_INLINE vf value(vf x, Constants) { return x * sigmoid(x); }
   static LANES_INLINE vf derivative(vf x, Constants) {
-    const vf s = sigmoid(x);
-    return multiply_add(x * s, sigmoid(-x), s);
+    const Sigmoids s = sigmoids(x);
+    return multiply_add(x * s.of_x, s.of_minus_x, s.of_x);
   }
 };
 

@@ -75,12 +75,18 @@ LANES_INLINE vf with_sign_of(vf magnitude, vf sign) {
                               (reinterpret_cast<vi>(sign) & static_cast<std::int32_t>(0x80000000)));
 }
 
-LANES_INLINE vf sigmoid(vf x) {
-  // Computed from e^-|x|, which cannot overflow.
+struct Sigmoids {
+  vf of_x, of_minus_x;
+};
+
+// sigmoid(x) and sigmoid(-x), computed from e^-|x|, which cannot overflow.
+LANES_INLINE Sigmoids sigmoids(vf x) {
   const vf e = exponential(-absolute(x));
-  const vf reciprocal = 1.0f / (1.0f + e);
-  return select(x < 0.0f, e * reciprocal, select(x == x, reciprocal, x));
+  const vf reciprocal = 1.0f / (1.0f + e), small = e * reciprocal, large = select(x == x, reciprocal, x);
+  return {select(x < 0.0f, small, large), select(x > 0.0f, small, large)};
 }
+
+LANES_INLINE vf sigmoid(vf x) { return sigmoids(x).of_x; }
 
 LANES_INLINE vf hyperbolic_tangent(vf x) {
   const vf a = absolute(x), s = x * x;
