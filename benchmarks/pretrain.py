@@ -36,21 +36,25 @@ def networks() -> list[str]:
     return [name for name in mnistcnn.list_models() if mnistcnn.create_model(name).parameter_count < LARGEST]
 
 
+def recipe_of(name: str) -> mnistcnn.Recipe:
+    """Return the recipe of a network's weights."""
+    return mnistcnn.recipe(name, VARIANTS.get(name)).replace(seed=SEED)
+
+
 def trained(name: str, train_set: ImageSet) -> mnistcnn.Model:
     """Return a network, trained with its recipe."""
     model = mnistcnn.create_model(name, seed=SEED)
-    recipe = mnistcnn.recipe(name, VARIANTS.get(name)).replace(seed=SEED)
+    recipe = recipe_of(name)
     mnistcnn.train(model, train_set, recipe, validation=validation_of(recipe))
     return model
 
 
 def card(model: mnistcnn.Model, file: Path, train_set: ImageSet, test_set: ImageSet) -> ModelCard:
     """Return the card of a trained network."""
-    variant = VARIANTS.get(model.name)
     return ModelCard(
         name=model.name,
-        variant=variant,
-        recipe=mnistcnn.recipe(model.name, variant).replace(seed=SEED).to_dict(),
+        variant=VARIANTS.get(model.name),
+        recipe=recipe_of(model.name).to_dict(),
         seed=SEED,
         data=train_set.name,
         train_digest=facts_of(train_set).digest,

@@ -61,12 +61,14 @@ def frontier() -> tuple[list[Point], list[Published]]:
     """Return the networks of the zoo with at least three seeds and a mean of 98.5 %, and the results of others."""
     points, reported = [], list(SMALLEST)
     for name, trials in accuracy.logged().items():
-        about = accuracy.published(name)[1].about
-        if about and about.accuracy and about.accuracy >= 98.5 and trials.setting.parameters < 100_000:
-            reported.append(Published(trials.setting.parameters, about.accuracy / 100, ""))
-        if len(trials.accuracies) >= 3 and trials.mean >= 0.985 and trials.setting.parameters < 100_000:
+        about, parameters = accuracy.published(name)[1].about, trials.setting.parameters
+        if parameters >= 100_000:
+            continue
+        if about and about.accuracy and about.accuracy >= 98.5:
+            reported.append(Published(parameters, about.accuracy / 100, ""))
+        if len(trials.accuracies) >= 3 and trials.mean >= 0.985:
             low, high = trials.interval
-            points.append(Point(name, trials.setting.parameters, trials.mean, (high - low) / 2))
+            points.append(Point(name, parameters, trials.mean, (high - low) / 2))
     return sorted(points, key=lambda each: each.parameters), reported
 
 

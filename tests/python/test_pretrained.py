@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import subprocess
 import sys
@@ -17,7 +17,6 @@ from PIL import Image, ImageDraw
 import mnistcnn
 from mnistcnn.nn import pretrained
 
-ROOT = Path(__file__).parents[2]
 NAMES = [name for name in mnistcnn.list_models() if mnistcnn.create_model(name).parameter_count < 100_000]
 CARDS = pretrained.cards()
 # Strokes of digits on paper of 300 x 300 pixels: lists of points
@@ -47,29 +46,22 @@ def test_weights_have_the_accuracy_of_their_card(name: str, mnist: Any):
     assert f"{100 * card.test_accuracy:.2f} %" in repr(card)
 
 
-def pretrain() -> Any:
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return the module ``benchmarks/pretrain.py``."""
-    sys.path.append(str(ROOT / "benchmarks"))
-    try:
-        spec = importlib.util.spec_from_file_location("pretrain", ROOT / "benchmarks" / "pretrain.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.pop()
-    return module
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    return importlib.import_module("pretrain")
 
 
-def test_training_again_gives_the_same_weights(mnist: Any):
-    again = pretrain().trained("fast_99", mnist[0]).state_dict()
+def test_training_again_gives_the_same_weights(script: Any, mnist: Any):
+    again = script.trained("fast_99", mnist[0]).state_dict()
     stored = mnistcnn.create_model("fast_99", pretrained=True).state_dict()
     assert again.keys() == stored.keys()
     assert all(torch.equal(again[name], stored[name]) for name in stored)
 
 
-def test_the_script_trains_the_networks_with_weights():
-    assert pretrain().networks() == NAMES
+def test_the_script_trains_the_networks_with_weights(script: Any):
+    assert script.networks() == NAMES
 
 
 def test_training_removes_the_card(data: mnistcnn.ImageSet):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mnistcnn.cli import interruption
-from mnistcnn.cli.options import DEFAULT_FILE, DEFAULT_NETWORK, load_default, load_trained
+from mnistcnn.cli.options import DEFAULT_FILE, DEFAULT_NETWORK, load_trained
 from mnistcnn.cli.output import print_message
 
 
@@ -30,7 +30,7 @@ def demo(
     from mnistcnn.demo.server import check_packages
 
     check_packages()
-    network = load_default() if model is None else load_trained(model)
+    network = load_trained(model)
     serve(
         network,
         host=host,

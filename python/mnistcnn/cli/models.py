@@ -24,6 +24,7 @@ def models(
 
     found = [mnistcnn.create_model(name) for name in networks(pattern)]
     summaries = [network.summary() for network in found]
+    accuracies = {name: card.test_accuracy for name, card in cards().items()}
     if as_json:
         keys = ("parameters", "macs", "receptive_field")
         print_json(
@@ -32,7 +33,7 @@ def models(
                     "name": network.name,
                     **{key: getattr(table, key) for key in keys},
                     "outputs": network.outputs,
-                    "pretrained": cards()[network.name].test_accuracy if network.name in cards() else None,
+                    "pretrained": accuracies.get(network.name),
                 }
                 for network, table in zip(found, summaries, strict=True)
             ]
@@ -45,7 +46,7 @@ def models(
             f"{table.macs:,}",
             str(table.receptive_field),
             network.outputs.replace("_", "-"),
-            percent(cards()[network.name].test_accuracy) if network.name in cards() else "-",
+            percent(accuracies[network.name]) if network.name in accuracies else "-",
         ]
         for network, table in zip(found, summaries, strict=True)
     ]

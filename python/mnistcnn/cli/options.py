@@ -74,33 +74,26 @@ def create_network(model: str, train_set: ImageSet, seed: int) -> Model:
     return network
 
 
-def load_or_create(model: str) -> Model:
-    """Load a saved model, or create a published network with newly initialised weights."""
+def load_or_create(model: str, *, pretrained: bool = False) -> Model:
+    """Load a saved model, or create a published network with newly initialised or pretrained weights."""
     import mnistcnn
 
     if is_file(model):
         return mnistcnn.load_model(model)
     check_network(model)
-    return mnistcnn.create_model(model)
+    return mnistcnn.create_model(model, pretrained=pretrained)
 
 
-def load_trained(model: str) -> Model:
-    """Load a saved model, or a published network with pretrained weights."""
-    import mnistcnn
+def load_trained(model: str | None) -> Model:
+    """Load a saved model, or a published network with pretrained weights.
 
-    if is_file(model):
-        return mnistcnn.load_model(model)
-    check_network(model)
-    return mnistcnn.create_model(model, pretrained=True)
-
-
-def load_default() -> Model:
-    """Load the model of `mnistcnn train` if it exists, otherwise pretrained weights. Print its name to stderr."""
-    if DEFAULT_FILE.exists():
-        print_message(f"model: {DEFAULT_FILE}")
-        return load_trained(str(DEFAULT_FILE))
-    print_message(f"model: {DEFAULT_NETWORK} with pretrained weights")
-    return load_trained(DEFAULT_NETWORK)
+    None: the model that `mnistcnn train` saves, or pretrained weights if it does not exist; prints which to stderr.
+    """
+    if model is None:
+        exists = DEFAULT_FILE.exists()
+        model = str(DEFAULT_FILE) if exists else DEFAULT_NETWORK
+        print_message(f"model: {model}" if exists else f"model: {model} with pretrained weights")
+    return load_or_create(model, pretrained=True)
 
 
 def is_file(model: str) -> bool:

@@ -18,7 +18,6 @@ from mnistcnn.cli.options import (
     TrainedModel,
     check_writable,
     load,
-    load_default,
     load_trained,
 )
 from mnistcnn.cli.output import print_json, print_message, print_table, save_figure, scores
@@ -103,7 +102,7 @@ def predict(
     from mnistcnn.nn.class_names import class_names
 
     check_writable(save, option="--save", endings=FIGURE_SUFFIXES)
-    network = load_default() if model is None else load_trained(model)
+    network = load_trained(model)
     digits, failures = _digits(images, network)
     if not digits:
         raise typer.Exit(1)
