@@ -20,10 +20,6 @@ from mnistcnn.export.lowering import lowered
 from random_graphs import random_graph, stir
 
 LARGE = {"assignment7_model1", "era5_net", "recognition_cnn"}  # 100,000 parameters and more
-# Random networks without batch norm, which together contain all other layers except two activations.
-SEEDS = (2000, 2005, 2007, 2008, 2009, 2012, 2016, 2019, 2021, 2022, 2030, 2031, 2055, 2057)
-
-
 @pytest.fixture(scope="module")
 def driver() -> Iterator[Any]:
     with browser() as started:
@@ -38,12 +34,6 @@ def reader() -> mnistcnn.Model:
     return trained.eval()
 
 
-def stirred(name: str) -> mnistcnn.Model:
-    model = mnistcnn.create_model(name, seed=3)
-    stir(model, torch.Generator().manual_seed(3))
-    return model.eval()
-
-
 def outputs_in(driver: Any, images: Any) -> Any:
     """Return the outputs of the network of the open page."""
     lists = images.reshape(len(images), -1).tolist()
@@ -51,11 +41,11 @@ def outputs_in(driver: Any, images: Any) -> Any:
     return np.array(driver.execute_script(script, lists), np.float32)
 
 
-def check(driver: Any, path: Path, model: mnistcnn.Model, images: Any, tolerance: float = 1e-3) -> None:
+def check(driver: Any, path: Path, model: mnistcnn.Model, images: Any) -> None:
     open_page(driver, path.as_uri())
     wanted = model.eval()(images).detach().numpy().reshape(len(images), -1)
     scale = max(1.0, float(np.abs(wanted).max()))
-    np.testing.assert_allclose(outputs_in(driver, images) / scale, wanted / scale, atol=tolerance)
+    np.testing.assert_allclose(outputs_in(driver, images) / scale, wanted / scale, atol=1e-5)
 
 
 @needs_browser
@@ -80,28 +70,27 @@ def test_page_shows_the_names_of_the_classes(driver: Any, tmp_path: Path, names:
 @needs_browser
 @pytest.mark.parametrize("name", sorted(set(mnistcnn.list_models()) - LARGE))
 def test_networks_of_the_zoo(driver: Any, name: str, tmp_path: Path):
-    model = stirred(name)
+    model = mnistcnn.create_model(name, pretrained=True)
     path = mnistcnn.export_html(model, tmp_path / "page.html")
-    check(driver, path, model, mnistcnn.load("digits")[1].images[:20])
+    check(driver, path, model, mnistcnn.load("digits")[1].images[:100])
     assert path.stat().st_size < 200_000
 
 
 @needs_browser
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", range(2000, 2058))  # together these networks contain all layers but two activations
 def test_random_networks(driver: Any, seed: int, tmp_path: Path):
-    """Compare with the engine. The weights are rounded to float16 first; folded batch norms would change them again."""
     graph = random_graph(seed)
     model = mnistcnn.Model(graph.layers, graph.input_shape, seed=seed)
-    assert not any(op.startswith("batchnorm") for _, op, _, _ in model.rows)
+    if any(op.startswith("batchnorm") and not fields["track_running_stats"] for _, op, _, fields in model.rows):
+        with pytest.raises(ValueError, match="without running statistics depends on the whole batch"):
+            lowered(model)
+        return
     stir(model, torch.Generator().manual_seed(seed))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(parameter.half().float())
     path = tmp_path / "page.html"
     names = tuple(map(str, range(int(np.prod(model.output_shape)))))
     path.write_text(page(lowered(model), names), encoding="utf-8")
     images = np.random.default_rng(seed).integers(0, 256, (3, *model.input_shape), dtype=np.uint8)
-    check(driver, path, model, images, 2e-5)
+    check(driver, path, model, images)
 
 
 def drawn(strokes: Any, width: int, size: int = 280, shrink: float = 1.0) -> Any:
@@ -184,9 +173,4 @@ def test_unsupported_models_raise(tmp_path: Path):
         mnistcnn.export_html(mnistcnn.Model([m.Flatten(), m.Linear(10)], (3, 28, 28)), path)
     with pytest.raises(ValueError, match="output must have shape"):
         mnistcnn.export_html(mnistcnn.Model([m.Conv2d(10, 3)]), path)
-    model = mnistcnn.Model([m.Flatten(), m.Linear(10)])
-    with torch.no_grad():
-        model.state_dict()["1.weight"][0, 0] = 1e5
-    with pytest.raises(ValueError, match="a weight is 100000; the page stores float16"):
-        mnistcnn.export_html(model, path)
     assert not path.exists()

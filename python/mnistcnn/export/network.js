@@ -153,19 +153,13 @@ function erf(x) {
   return Math.sign(x) * (1 - series * Math.exp(-x * x));
 }
 
-// ---- constants: "h" and "f" are base64 of float16 and float32, little-endian; other arrays are lists of integers
+// ---- constants: strings are base64 of float32, little-endian; lists contain integers
 
 function decoded(array) {
   if (Array.isArray(array)) return array;
-  const bytes = Uint8Array.from(atob(array.slice(1)), (character) => character.charCodeAt(0));
+  const bytes = Uint8Array.from(atob(array), (character) => character.charCodeAt(0));
   const view = new DataView(bytes.buffer);
-  if (array[0] === "f") return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
-  return Float32Array.from({ length: bytes.length / 2 }, (_, i) => half(view.getUint16(2 * i, true)));
-}
-
-function half(bits) {
-  const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
-  return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
+  return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
 }
 
 const memory = new Float32Array(PROGRAM.memory);
