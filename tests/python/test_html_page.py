@@ -20,6 +20,8 @@ from mnistcnn.export.lowering import lowered
 from random_graphs import random_graph, stir
 
 LARGE = {"assignment7_model1", "era5_net", "recognition_cnn"}  # 100,000 parameters and more
+
+
 @pytest.fixture(scope="module")
 def driver() -> Iterator[Any]:
     with browser() as started:
