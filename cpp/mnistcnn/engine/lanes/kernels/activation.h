@@ -107,13 +107,13 @@ struct Function<kMish> {
     return select(x < 0.0f, multiply_add(e, e + 2.0f, splat(2.0f)), multiply_add(e + e, e + 1.0f, splat(1.0f)));
   }
   static LANES_INLINE vf value(vf x, Constants) {
-    const vf e = exponential(-absolute(x));
+    const vf e = exponential_of_minus_absolute(x);
     const vf numerator = select(x < 0.0f, e * (e + 2.0f), multiply_add(e, splat(2.0f), splat(1.0f)));
     return x * (numerator / denominator(x, e));
   }
   static LANES_INLINE vf derivative(vf x, Constants) {
     // tanh + x * (1 - tanh^2) * sigmoid(x), with 1 - tanh^2 = 4 (1 + e^x)^2 / (n + 2)^2
-    const vf e = exponential(-absolute(x)), reciprocal = 1.0f / denominator(x, e);
+    const vf e = exponential_of_minus_absolute(x), reciprocal = 1.0f / denominator(x, e);
     const vf numerator = select(x < 0.0f, e * (e + 2.0f), multiply_add(e, splat(2.0f), splat(1.0f)));
     const vf slope = select(x < 0.0f, e, e * e) * (e + 1.0f) * (reciprocal * reciprocal) * 4.0f;
     return multiply_add(x, slope, numerator * reciprocal);
@@ -125,7 +125,7 @@ template <>
 struct Function<kSoftplus> {
   static LANES_INLINE vf value(vf x, Constants c) {
     const vf v = x * c.first;
-    const vf sum = larger(v, vf{}) + logarithm_of_one_plus(exponential(-absolute(v)));
+    const vf sum = larger(v, vf{}) + logarithm_of_one_plus(exponential_of_minus_absolute(v));
     return select(v > c.second, x, sum / c.first);
   }
   static LANES_INLINE vf derivative(vf x, Constants c) {

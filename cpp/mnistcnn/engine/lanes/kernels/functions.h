@@ -20,26 +20,40 @@ LANES_INLINE vf polynomial(vf x, vf sum, float next, More... more) {
   return polynomial(x, multiply_add(sum, x, splat(next)), more...);
 }
 
-// 2^n for integers n in [-126, 127]
-LANES_INLINE vf power_of_two(vi n) { return reinterpret_cast<vf>((n + 127) << 23); }
+// value * 2^n for integers n in [-252, 254]
+LANES_INLINE vf times_power_of_two(vf value, vf n) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<vf>(
+      _mm512_maskz_scalef_ps(0xffff, reinterpret_cast<__m512>(value), reinterpret_cast<__m512>(n)));
+#else
+  // In two factors, because 2^n may be outside the range of normal numbers.
+  const auto power = [](vi i) { return reinterpret_cast<vf>((i + 127) << 23); };
+  const vi whole = __builtin_convertvector(n, vi), half = whole >> 1;
+  return value * power(half) * power(whole - half);
+#endif
+}
 
-// e^x; 0 below -104, infinite above 88.72.
-LANES_INLINE vf exponential(vf x) {
-  const vf low = splat(-104.0f), high = splat(88.8f);
-  const vf clamped = larger(low, select(x < high, x, select(x >= high, high, x)));
+// e^x for x in [-104, 88.8], or NaN
+LANES_INLINE vf exponential_in_range(vf x) {
   const vf magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
-  const vf shifted = multiply_add(clamped, splat(1.44269504f), magic);
-  const vf n = shifted - magic;
-  vf r = multiply_add(n, splat(-0.693359375f), clamped);
+  const vf n = multiply_add(x, splat(1.44269504f), magic) - magic;
+  vf r = multiply_add(n, splat(-0.693359375f), x);
   r = multiply_add(n, splat(2.12194440e-4f), r);
   const vf p = polynomial(r, splat(1.9875691500e-4f), 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f,
                           1.6666665459e-1f, 5.0000001201e-1f);
-  const vf value = multiply_add(p, r * r, r) + 1.0f;
-  // Multiply by 2^n in two factors, because 2^n may be outside the range of normal numbers.
-  const vi whole = reinterpret_cast<vi>(shifted) - reinterpret_cast<vi>(magic);
-  const vi half = whole >> 1;
-  const vf result = value * power_of_two(half) * power_of_two(whole - half);
-  return select(x == x, result, x);
+  return times_power_of_two(multiply_add(p, r * r, r) + 1.0f, n);
+}
+
+// e^x; 0 below -104, infinite above 88.72.
+LANES_INLINE vf exponential(vf x) {
+  const vf high = splat(88.8f), clamped = larger(splat(-104.0f), select(x < high, x, select(x >= high, high, x)));
+  return select(x == x, exponential_in_range(clamped), x);
+}
+
+// e^-|x|
+LANES_INLINE vf exponential_of_minus_absolute(vf x) {
+  const vf negative = reinterpret_cast<vf>(reinterpret_cast<vi>(x) | static_cast<std::int32_t>(0x80000000));
+  return exponential_in_range(larger(splat(-104.0f), negative));
 }
 
 // ln x for normal x > 0
@@ -81,7 +95,7 @@ struct Sigmoids {
 
 // sigmoid(x) and sigmoid(-x), computed from e^-|x|, which cannot overflow.
 LANES_INLINE Sigmoids sigmoids(vf x) {
-  const vf e = exponential(-absolute(x));
+  const vf e = exponential_of_minus_absolute(x);
   const vf reciprocal = 1.0f / (1.0f + e), small = e * reciprocal, large = select(x == x, reciprocal, x);
   return {select(x < 0.0f, small, large), select(x > 0.0f, small, large)};
 }
