@@ -17,7 +17,7 @@ constexpr std::int64_t kMinForwardChannels = 32;
 // Computing over the whole batch needs memory for the domain of all blocks. It is faster if the transformed weights are
 // large (16,384 pairs of channels: 2.4 MB) and a block has few tiles to multiply them by.
 constexpr double kMinBatchPairs = 16384;
-constexpr std::int64_t kMaxBatchTiles = 4;
+constexpr double kMaxBatchTiles = 4;
 
 double number(std::int64_t i) { return static_cast<double>(i); }
 
@@ -32,6 +32,8 @@ double inside_pairs(std::int64_t inputs, std::int64_t outputs, int padding) {
 double column_pairs(const Convolution3x3& c) { return inside_pairs(c.in.columns, c.out.columns, c.left); }
 
 double channel_pairs(const Convolution3x3& c) { return number(c.in.channels * c.out.channels); }
+
+double tiles(const Convolution3x3& c) { return number(Tiling2d(c, kTile4x4).tiles()); }
 
 // Number of rows in the Winograd domain, over all row tiles.
 double domain_rows(const Convolution3x3& c) {
@@ -58,7 +60,7 @@ double winograd_1d_cost(const Convolution3x3& c) {
 // Outputs or input gradients: transforms between the domain and the inputs cost more than those of the outputs.
 double winograd_2d_cost(const Convolution3x3& c) {
   const double in = number(c.in.channels), out = number(c.out.channels);
-  return number(c.tiles()) * (36 * in * out + 570 * in + 200 * out) + 17 * in * out;
+  return tiles(c) * (36 * in * out + 570 * in + 200 * out) + 17 * in * out;
 }
 
 double direct_weight_gradient_cost(const Convolution3x3& c) {
@@ -74,7 +76,7 @@ double winograd_1d_weight_gradient_cost(const Convolution3x3& c) {
 double winograd_2d_weight_gradient_cost(const Convolution3x3& c) {
   const double in = number(c.in.channels < kMinTransposedChannels ? c.in.channels : whole_vectors(c.in.channels)),
                out = number(c.out.channels);
-  return number(c.tiles()) * (36 * 1.12 * in * out + 320 * in + 340 * out) + 27 * in * out;
+  return tiles(c) * (36 * 1.12 * in * out + 320 * in + 340 * out) + 27 * in * out;
 }
 
 Algorithm cheapest(double direct, double winograd_1d, double winograd_2d) {
@@ -101,7 +103,7 @@ Algorithm select_weight_gradient_algorithm(const Convolution3x3& c) {
 }
 
 bool uses_batch_algorithm(const Convolution3x3& c) {
-  return channel_pairs(c) >= kMinBatchPairs && c.tiles() <= kMaxBatchTiles &&
+  return channel_pairs(c) >= kMinBatchPairs && tiles(c) <= kMaxBatchTiles &&
          select_forward_algorithm(c) == Algorithm::kWinograd2d &&
          select_input_gradient_algorithm(c) == Algorithm::kWinograd2d &&
          select_weight_gradient_algorithm(c) == Algorithm::kWinograd2d;

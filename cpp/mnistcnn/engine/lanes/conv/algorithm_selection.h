@@ -5,7 +5,8 @@
 // depends on sizes only: algorithms round differently, so the selection must not depend on instruction set or threads.
 namespace mnistcnn::engine::lanes {
 
-// kWinograd1d: F(4, 3) along the columns. kWinograd2d: F(4x4, 3x3).
+// kWinograd1d: F(4, 3) along the columns. kWinograd2d: F(4x4, 3x3), or F(3x3, 3x3)
+// over a whole batch.
 enum class Algorithm { kDirect, kWinograd1d, kWinograd2d };
 
 // Returns kWinograd2d for wide layers only, because of its rounding error (docs/lanes.md).

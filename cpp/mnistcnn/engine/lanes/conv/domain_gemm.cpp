@@ -99,12 +99,12 @@ void sum_with_transpose(const KernelTable& kernels, int point, const Winograd2dD
   }
 }
 
-LaneSums::LaneSums(const KernelTable& kernels, std::int64_t channels, std::int64_t outputs, std::int64_t max_tiles)
+LaneSums::LaneSums(const KernelTable& kernels, std::int64_t channels, std::int64_t outputs, int points, int max_tiles)
     : register_tiles_(weight_gradient_tiles(kernels, integer(outputs), integer(channels), max_tiles)) {
   for (int tiles = 1; tiles <= max_tiles; ++tiles) {
     taps_.emplace_back();
     for (std::int64_t c = 0; c < channels; ++c)
-      taps_.back().push_back(integer(c * Winograd2dDomain::Panel{0, tiles}.channel_stride()));
+      taps_.back().push_back(integer(c * Winograd2dDomain::Panel{0, points, tiles}.channel_stride()));
   }
 }
 

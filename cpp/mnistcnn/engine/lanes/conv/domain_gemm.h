@@ -20,18 +20,19 @@ struct Winograd2dDomain {
   // Tiles in one panel, and strides in floats.
   struct Panel {
     std::int64_t offset;
-    int tiles;
+    int points, tiles;
     std::int64_t point_stride() const { return tiles * kLanes; }
-    std::int64_t channel_stride() const { return (kWinograd2dPoints * tiles + 1) * kLanes; }
+    std::int64_t channel_stride() const { return (points * tiles + 1) * kLanes; }
   };
 
+  int points = 0;
   std::int64_t channels = 0, tiles = 0;
   std::int64_t panel_tiles = kPanelTiles;
 
   // Floats. The domain of several blocks is not larger than the domains of its blocks.
-  std::int64_t size() const { return channels * tiles * (kWinograd2dPoints + 1) * kLanes; }
+  std::int64_t size() const { return channels * tiles * (points + 1) * kLanes; }
   Panel panel(std::int64_t first_tile) const {
-    return {first_tile / panel_tiles * channels * (kWinograd2dPoints * panel_tiles + 1) * kLanes,
+    return {first_tile / panel_tiles * channels * (points * panel_tiles + 1) * kLanes, points,
             static_cast<int>(std::min(panel_tiles, tiles - first_tile))};
   }
 };
@@ -67,7 +68,7 @@ void sum_with_transpose(const KernelTable& kernels, int point, const Winograd2dD
 // the end. Faster for few channels, as nothing is transposed and no lanes are unused.
 class LaneSums {
  public:
-  LaneSums(const KernelTable& kernels, std::int64_t channels, std::int64_t outputs, std::int64_t max_tiles);
+  LaneSums(const KernelTable& kernels, std::int64_t channels, std::int64_t outputs, int points, int max_tiles);
   void run(int point, const Winograd2dDomain& out, const float* d, const Winograd2dDomain& in, const float* x,
            const DomainSums& sums) const;
 

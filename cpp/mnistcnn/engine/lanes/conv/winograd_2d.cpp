@@ -13,17 +13,16 @@ constexpr std::int64_t kL2Budget = 512 << 10;  // bytes in the domain of a tile 
 constexpr int kMinGroupTiles = 8;
 
 // Divide the tiles into groups that fit the L2 budget, or have kMinGroupTiles tiles.
-std::vector<TileGroup2d> groups_of(const Convolution3x3& convolution) {
+std::vector<TileGroup2d> groups_of(const Convolution3x3& convolution, const Tiling2d& tiling) {
   const std::int64_t bytes_per_tile =
-      (convolution.in.channels + convolution.out.channels) * (kWinograd2dPoints + 1) * kLanes * 4;
+      (convolution.in.channels + convolution.out.channels) * (tiling.points() + 1) * kLanes * 4;
   const int fit = std::max(kMinGroupTiles, integer(kL2Budget / bytes_per_tile));
-  const int columns = split_size(convolution.tile_columns(), kMaxTileGroupColumns);
-  const int rows = split_size(convolution.tile_rows(), std::max(1, fit / columns));
+  const int columns = split_size(tiling.columns, kMaxTileGroupColumns);
+  const int rows = split_size(tiling.rows, std::max(1, fit / columns));
   std::vector<TileGroup2d> groups;
-  for (int row = 0; row < convolution.tile_rows(); row += rows)
-    for (int column = 0; column < convolution.tile_columns(); column += columns)
-      groups.push_back({row, column, std::min(rows, convolution.tile_rows() - row),
-                        std::min(columns, convolution.tile_columns() - column)});
+  for (int row = 0; row < tiling.rows; row += rows)
+    for (int column = 0; column < tiling.columns; column += columns)
+      groups.push_back({row, column, std::min(rows, tiling.rows - row), std::min(columns, tiling.columns - column)});
   return groups;
 }
 
@@ -59,12 +58,15 @@ Winograd2dConvolution::Winograd2dConvolution(const KernelTable& kernels, const C
                                              Direction direction)
     : kernels_(&kernels),
       convolution_(convolution),
+      tiling_(convolution, kTile4x4),
       direction_(direction),
-      groups_(groups_of(convolution)),
+      groups_(groups_of(convolution, tiling_)),
       max_tiles_(largest_of(groups_)) {}
 
 std::int64_t Winograd2dConvolution::workspace_size() const {
-  return Winograd2dDomain{from().channels, max_tiles_}.size() + Winograd2dDomain{to().channels, max_tiles_}.size();
+  const int points = tiling_.points();
+  return Winograd2dDomain{points, from().channels, max_tiles_}.size() +
+         Winograd2dDomain{points, to().channels, max_tiles_}.size();
 }
 
 void Winograd2dConvolution::pack(int task, const float* weights, float* packed) const {
@@ -75,38 +77,44 @@ void Winograd2dConvolution::pack(int task, const float* weights, float* packed) 
   args.count = integer(from().channels);
   args.out = packed + task * row();
   args.point_stride = point_weights();
-  kernels_->winograd_2d_weights(args);
+  kernels_->winograd_2d[tiling_.kind].weights(args);
 }
 
 void Winograd2dConvolution::run(View x, const float* packed, const float* bias, View y, float* workspace,
                                 Part part) const {
-  const int groups = static_cast<int>(groups_.size());
+  const Winograd2dKernels& transforms = kernels_->winograd_2d[tiling_.kind];
+  const int groups = static_cast<int>(groups_.size()), points = tiling_.points();
   const IndexRange own = is_forward() ? part.of(groups) : undivided(part, groups);
   for (const TileGroup2d& group : std::span(groups_).subspan(to_size(own.first), to_size(own.count))) {
-    const Winograd2dDomain in{from().channels, group.tiles()}, out{to().channels, group.tiles()};
+    const Winograd2dDomain in{points, from().channels, group.tiles()}, out{points, to().channels, group.tiles()};
     Winograd2dArguments read = transform_arguments(x, from(), group, in, workspace),
                         write = transform_arguments(y, to(), group, out, workspace + in.size());
     (is_forward() ? read : write).top = convolution_.top;
     (is_forward() ? read : write).left = convolution_.left;
     write.bias = bias;
-    (is_forward() ? kernels_->winograd_2d_inputs : kernels_->winograd_2d_gradients)(read);
-    for (int point = 0; point < kWinograd2dPoints; ++point)
+    (is_forward() ? transforms.inputs : transforms.gradients)(read);
+    for (int point = 0; point < points; ++point)
       multiply_in_domain(*kernels_, point, {packed + point * point_weights(), row(), 1}, {0, integer(to().channels)},
                          in, read.domain, out, write.domain);
-    (is_forward() ? kernels_->winograd_2d_outputs : kernels_->winograd_2d_input_gradients)(write);
+    (is_forward() ? transforms.outputs : transforms.input_gradients)(write);
   }
 }
 
 Winograd2dWeightGradient::Winograd2dWeightGradient(const KernelTable& kernels, const Convolution3x3& convolution)
-    : kernels_(&kernels), convolution_(convolution), groups_(groups_of(convolution)), max_tiles_(largest_of(groups_)) {
+    : kernels_(&kernels),
+      convolution_(convolution),
+      tiling_(convolution, kTile4x4),
+      groups_(groups_of(convolution, tiling_)),
+      max_tiles_(largest_of(groups_)) {
   if (convolution.in.channels < kMinTransposedChannels)
-    lane_sums_.emplace(kernels, convolution.in.channels, convolution.out.channels, max_tiles_);
+    lane_sums_.emplace(kernels, convolution.in.channels, convolution.out.channels, tiling_.points(), max_tiles_);
 }
 
 std::int64_t Winograd2dWeightGradient::workspace_size() const {
-  return Winograd2dDomain{convolution_.in.channels, max_tiles_}.size() +
-         Winograd2dDomain{convolution_.out.channels, max_tiles_}.size() + kSumScratch +
-         kWinograd2dPoints * convolution_.out.channels * row();
+  const int points = tiling_.points();
+  return Winograd2dDomain{points, convolution_.in.channels, max_tiles_}.size() +
+         Winograd2dDomain{points, convolution_.out.channels, max_tiles_}.size() + kSumScratch +
+         points * convolution_.out.channels * row();
 }
 
 void Winograd2dWeightGradient::sum(int point, const Winograd2dDomain& in, const float* x, const Winograd2dDomain& out,
@@ -118,7 +126,8 @@ void Winograd2dWeightGradient::sum(int point, const Winograd2dDomain& in, const 
 }
 
 void Winograd2dWeightGradient::run(View x, View d, float* out, bool accumulate, float* workspace, Part part) const {
-  const int all_outputs = integer(convolution_.out.channels);
+  const Winograd2dKernels& transforms = kernels_->winograd_2d[tiling_.kind];
+  const int points = tiling_.points(), all_outputs = integer(convolution_.out.channels);
   const IndexRange own = lane_sums_ ? undivided(part, all_outputs) : part.of(all_outputs);
   if (own.count == 0) return;
   const std::int64_t channels = convolution_.in.channels, outputs = own.count, point_sums = outputs * row();
@@ -126,22 +135,22 @@ void Winograd2dWeightGradient::run(View x, View d, float* out, bool accumulate, 
   d.data += own.first * d.plane;
   out += own.first * channels * 9;
   float* const sums = workspace + kSumScratch;
-  float* const domains = sums + kWinograd2dPoints * point_sums;
+  float* const domains = sums + points * point_sums;
   for (std::size_t i = 0; i < groups_.size(); ++i) {
     const std::int64_t tiles = groups_[i].tiles(), panel_tiles = lane_sums_ ? tiles : kPanelTiles;
-    const Winograd2dDomain in{channels, tiles, panel_tiles}, gradient{outputs, tiles, panel_tiles};
+    const Winograd2dDomain in{points, channels, tiles, panel_tiles}, gradient{points, outputs, tiles, panel_tiles};
     Winograd2dArguments inputs = transform_arguments(x, convolution_.in, groups_[i], in, domains);
     inputs.top = convolution_.top;
     inputs.left = convolution_.left;
-    kernels_->winograd_2d_inputs(inputs);
+    transforms.inputs(inputs);
     const Winograd2dArguments gradients =
         transform_arguments(d, gradient_extent, groups_[i], gradient, domains + in.size());
-    kernels_->winograd_2d_gradients(gradients);
-    for (int point = 0; point < kWinograd2dPoints; ++point)
+    transforms.gradients(gradients);
+    for (int point = 0; point < points; ++point)
       sum(point, in, inputs.domain, gradient, gradients.domain, {sums + point * point_sums, row(), i > 0}, workspace);
   }
   for (std::int64_t o = 0; o < outputs; ++o)
-    kernels_->winograd_2d_weight_gradients(sums + o * row(), point_sums, channels, out + o * channels * 9, accumulate);
+    transforms.weight_gradients(sums + o * row(), point_sums, channels, out + o * channels * 9, accumulate);
 }
 
 }  // namespace mnistcnn::engine::lanes

@@ -31,10 +31,10 @@ class Winograd2dConvolution {
  public:
   Winograd2dConvolution(const KernelTable& kernels, const Convolution3x3& convolution, Direction direction);
 
-  std::int64_t packed_size() const { return kWinograd2dPoints * point_weights(); }  // floats
-  std::int64_t workspace_size() const;                                              // floats
+  std::int64_t packed_size() const { return tiling_.points() * point_weights(); }  // floats
+  std::int64_t workspace_size() const;                                             // floats
   int packing_tasks() const { return integer(to().channels); }
-  std::int64_t packing_task_size() const { return kWinograd2dPoints * from().channels; }
+  std::int64_t packing_task_size() const { return tiling_.points() * from().channels; }
   // weights: f32 [outputs][inputs][3][3] of the forward convolution, for both directions.
   void pack(int task, const float* weights, float* packed) const;
   // Parts are groups of tiles; the first part computes a whole input gradient, because its tiles overlap.
@@ -44,12 +44,13 @@ class Winograd2dConvolution {
   bool is_forward() const { return direction_ == Direction::kForward; }
   const Extent& from() const { return is_forward() ? convolution_.in : convolution_.out; }
   const Extent& to() const { return is_forward() ? convolution_.out : convolution_.in; }
-  // The packed weights are f32 [36][rows of `to`][row].
+  // The packed weights are f32 [points][rows of `to`][row].
   std::int64_t row() const { return odd_cache_lines(whole_vectors(from().channels) / kLanes); }
   std::int64_t point_weights() const { return to().channels * row(); }
 
   const KernelTable* kernels_;
   Convolution3x3 convolution_;
+  Tiling2d tiling_;
   Direction direction_;
   std::vector<TileGroup2d> groups_;
   int max_tiles_;  // of a group
@@ -78,6 +79,7 @@ class Winograd2dWeightGradient {
 
   const KernelTable* kernels_;
   Convolution3x3 convolution_;
+  Tiling2d tiling_;
   std::vector<TileGroup2d> groups_;
   int max_tiles_;                      // of a group
   std::optional<LaneSums> lane_sums_;  // used for few outputs

@@ -7,11 +7,18 @@ namespace {
 
 constexpr int kRowsPerTask = 144;  // of a product, a multiple of the register tiles' rows
 
+// Return the tiles that need fewer multiplications.
+Tiling2d tiling_of(const Convolution3x3& convolution) {
+  const Tiling2d small(convolution, kTile3x3), large(convolution, kTile4x4);
+  return small.tiles() * small.points() < large.tiles() * large.points() ? small : large;
+}
+
 }  // namespace
 
 BatchWinograd2d::BatchWinograd2d(const KernelTable& kernels, const Convolution3x3& convolution)
     : kernels_(&kernels),
       convolution_(convolution),
+      tiling_(tiling_of(convolution)),
       output_ranges_(split_evenly(integer(convolution.out.channels), kRowsPerTask)),
       input_ranges_(split_evenly(integer(convolution.in.channels), kRowsPerTask)) {
   const int channels = integer(convolution.in.channels);
@@ -20,7 +27,8 @@ BatchWinograd2d::BatchWinograd2d(const KernelTable& kernels, const Convolution3x
 }
 
 Winograd2dDomain BatchWinograd2d::domain(Which which, std::int64_t blocks) const {
-  return {which == kOutputs ? convolution_.out.channels : convolution_.in.channels, blocks * convolution_.tiles()};
+  return {tiling_.points(), which == kOutputs ? convolution_.out.channels : convolution_.in.channels,
+          blocks * tiling_.tiles()};
 }
 
 std::int64_t BatchWinograd2d::batch_size() const {
@@ -42,14 +50,14 @@ void BatchWinograd2d::pack(int task, const float* weights, float* packed) const 
   args.count = integer(convolution_.in.channels);
   args.out = packed + task * row();
   args.point_stride = point_weights();
-  kernels_->winograd_2d_weights(args);
+  transforms().weights(args);
 }
 
 Winograd2dArguments BatchWinograd2d::arguments(const Memory& memory, int block, Which which, View map) const {
-  const TileGroup2d whole_map{0, 0, convolution_.tile_rows(), convolution_.tile_columns()};
+  const TileGroup2d whole_map{0, 0, tiling_.rows, tiling_.columns};
   Winograd2dArguments args =
       transform_arguments(map, which == kOutputs ? convolution_.out : convolution_.in, whole_map,
-                          domain(which, memory.blocks), domain_memory(memory, which), block * convolution_.tiles());
+                          domain(which, memory.blocks), domain_memory(memory, which), block * tiling_.tiles());
   if (which == kOutputs) return args;
   args.top = convolution_.top;
   args.left = convolution_.left;
@@ -57,21 +65,21 @@ Winograd2dArguments BatchWinograd2d::arguments(const Memory& memory, int block, 
 }
 
 void BatchWinograd2d::transform_inputs(const Memory& memory, int block, View x) const {
-  kernels_->winograd_2d_inputs(arguments(memory, block, kInputs, x));
+  transforms().inputs(arguments(memory, block, kInputs, x));
 }
 
 void BatchWinograd2d::transform_gradients(const Memory& memory, int block, View d) const {
-  kernels_->winograd_2d_gradients(arguments(memory, block, kOutputs, d));
+  transforms().gradients(arguments(memory, block, kOutputs, d));
 }
 
 void BatchWinograd2d::write_outputs(const Memory& memory, int block, const float* bias, View y) const {
   Winograd2dArguments args = arguments(memory, block, kOutputs, y);
   args.bias = bias;
-  kernels_->winograd_2d_outputs(args);
+  transforms().outputs(args);
 }
 
 void BatchWinograd2d::write_input_gradients(const Memory& memory, int block, View x_gradient) const {
-  kernels_->winograd_2d_input_gradients(arguments(memory, block, kInputGradients, x_gradient));
+  transforms().input_gradients(arguments(memory, block, kInputGradients, x_gradient));
 }
 
 void BatchWinograd2d::multiply_outputs(const Memory& memory, int task) const {
@@ -93,15 +101,15 @@ void BatchWinograd2d::multiply_input_gradients(const Memory& memory, int task) c
 void BatchWinograd2d::sum_weight_gradients(const Memory& memory, int task, float* workspace) const {
   const int ranges = static_cast<int>(sum_ranges_.size()), point = task / ranges;
   const Winograd2dDomain in = domain(kInputs, memory.blocks), out = domain(kOutputs, memory.blocks);
-  float* const sums = memory.packed + (kWinograd2dPoints + point) * point_weights();
+  float* const sums = memory.packed + (tiling_.points() + point) * point_weights();
   sum_with_transpose(*kernels_, point, out, domain_memory(memory, kOutputs), in, domain_memory(memory, kInputs),
                      sum_ranges_[static_cast<std::size_t>(task % ranges)], {sums, row(), false}, workspace);
 }
 
 void BatchWinograd2d::write_weight_gradients(const Memory& memory, int task, float* gradient) const {
   const std::int64_t channels = convolution_.in.channels;
-  const float* const sums = memory.packed + kWinograd2dPoints * point_weights() + task * row();
-  kernels_->winograd_2d_weight_gradients(sums, point_weights(), channels, gradient + task * channels * 9, false);
+  const float* const sums = memory.packed + tiling_.points() * point_weights() + task * row();
+  transforms().weight_gradients(sums, point_weights(), channels, gradient + task * channels * 9, false);
 }
 
 }  // namespace mnistcnn::engine::lanes

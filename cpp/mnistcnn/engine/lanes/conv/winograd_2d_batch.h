@@ -10,8 +10,9 @@
 // ops/convolution_op.
 namespace mnistcnn::engine::lanes {
 
-// All passes of a convolution. Every pass consists of tasks between barriers: transforms per block, products per point
-// of the domain, and transforms per block. Input gradients and weight gradients use the same transformed gradients.
+// All passes of a convolution, with tiles of 3 x 3 or 4 x 4 outputs, whichever needs fewer multiplications. Every pass
+// consists of tasks between barriers: transforms per block, products per point of the domain, and transforms per block.
+// Input gradients and weight gradients use the same transformed gradients.
 class BatchWinograd2d {
  public:
   // Memory of a batch: domains for `capacity` blocks, and packed weights.
@@ -25,11 +26,11 @@ class BatchWinograd2d {
   BatchWinograd2d(const KernelTable& kernels, const Convolution3x3& convolution);
 
   std::int64_t batch_size() const;  // floats per block
-  // Transformed weights and sums of the weight gradient, both f32 [36][outputs][row].
-  std::int64_t packed_size() const { return 2 * kWinograd2dPoints * point_weights(); }
+  // Transformed weights and sums of the weight gradient, both f32 [points][outputs][row].
+  std::int64_t packed_size() const { return 2 * tiling_.points() * point_weights(); }
   std::int64_t workspace_size() const;  // floats
   int packing_tasks() const { return integer(convolution_.out.channels); }
-  std::int64_t packing_task_size() const { return kWinograd2dPoints * convolution_.in.channels; }
+  std::int64_t packing_task_size() const { return tiling_.points() * convolution_.in.channels; }
   void pack(int task, const float* weights, float* packed) const;
 
   // Per block. The transformed inputs are kept from the forward to the backward pass.
@@ -39,11 +40,11 @@ class BatchWinograd2d {
   void write_input_gradients(const Memory& memory, int block, View x_gradient) const;
 
   // Independent tasks, between barriers.
-  int output_tasks() const { return kWinograd2dPoints * static_cast<int>(output_ranges_.size()); }
+  int output_tasks() const { return tiling_.points() * static_cast<int>(output_ranges_.size()); }
   void multiply_outputs(const Memory& memory, int task) const;
-  int input_gradient_tasks() const { return kWinograd2dPoints * static_cast<int>(input_ranges_.size()); }
+  int input_gradient_tasks() const { return tiling_.points() * static_cast<int>(input_ranges_.size()); }
   void multiply_input_gradients(const Memory& memory, int task) const;
-  int sum_tasks() const { return kWinograd2dPoints * static_cast<int>(sum_ranges_.size()); }
+  int sum_tasks() const { return tiling_.points() * static_cast<int>(sum_ranges_.size()); }
   void sum_weight_gradients(const Memory& memory, int task, float* workspace) const;
   // After all sums. gradient: f32 [outputs][channels][3][3].
   int weight_gradient_tasks() const { return packing_tasks(); }
@@ -55,11 +56,13 @@ class BatchWinograd2d {
   Winograd2dDomain domain(Which which, std::int64_t blocks) const;
   float* domain_memory(const Memory& memory, Which which) const;
   Winograd2dArguments arguments(const Memory& memory, int block, Which which, View map) const;
+  const Winograd2dKernels& transforms() const { return kernels_->winograd_2d[tiling_.kind]; }
   std::int64_t row() const { return odd_cache_lines(whole_vectors(convolution_.in.channels) / kLanes); }
   std::int64_t point_weights() const { return convolution_.out.channels * row(); }
 
   const KernelTable* kernels_;
   Convolution3x3 convolution_;
+  Tiling2d tiling_;
   std::vector<IndexRange> output_ranges_, input_ranges_, sum_ranges_;  // channels of the tasks
 };
 

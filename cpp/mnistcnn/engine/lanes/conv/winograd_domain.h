@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdint>
 
+#include "mnistcnn/engine/lanes/conv/even_split.h"
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
 #include "mnistcnn/engine/lanes/layout/map.h"
 
@@ -15,12 +16,22 @@ struct Convolution3x3 {
   Extent in, out;
   int top = 0, left = 0;  // zero padding, at most 2
 
-  // Number of tiles of 4 x 4 outputs.
-  int tile_rows() const { return static_cast<int>((out.rows + 3) / 4); }
-  int tile_columns() const { return static_cast<int>((out.columns + 3) / 4); }
-  std::int64_t tiles() const { return std::int64_t{tile_rows()} * tile_columns(); }
   // Return the convolution that computes the input gradient from the output gradient.
   Convolution3x3 reversed() const { return {out, in, 2 - top, 2 - left}; }
+};
+
+// The tiles of outputs of 2-D Winograd.
+struct Tiling2d {
+  Winograd2dKind kind;
+  int rows, columns;  // of tiles
+
+  Tiling2d(const Convolution3x3& convolution, Winograd2dKind which)
+      : kind(which),
+        rows(parts_of_split(integer(convolution.out.rows), size())),
+        columns(parts_of_split(integer(convolution.out.columns), size())) {}
+  int size() const { return kind == kTile3x3 ? 3 : 4; }  // rows and columns of outputs of a tile
+  int tiles() const { return rows * columns; }
+  int points() const { return (size() + 2) * (size() + 2); }  // of the domain
 };
 
 // What a convolution algorithm computes: outputs or input gradients.

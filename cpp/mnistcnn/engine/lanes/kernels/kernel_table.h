@@ -66,12 +66,14 @@ struct WinogradArguments {
   float* domain;
 };
 
-inline constexpr int kMaxTileGroupColumns = 8, kWinograd2dPoints = 36;
+inline constexpr int kMaxTileGroupColumns = 8;
 
-// 2-D Winograd F(4x4, 3x3), see kernels/winograd_2d.h. Tile (i, j) has the 4 x 4 outputs that begin at (4 i, 4 j). The
-// domain is f32 [panels][channels][36 points][tiles of the panel][16], with one vector of padding after each channel.
-// All panels have panel_tiles tiles; the last one of a domain may have fewer. The tiles of a group are adjacent in the
-// domain, row by row.
+// 2-D Winograd F(3x3, 3x3) or F(4x4, 3x3), see kernels/winograd_2d.h. Tile (i, j) has the outputs that begin at (3 i,
+// 3 j) or (4 i, 4 j). The domain is f32 [panels][channels][points][tiles of the panel][16], with one vector of padding
+// after each channel. All panels have panel_tiles tiles; the last one of a domain may have fewer. The tiles of a group
+// are adjacent in the domain, row by row.
+enum Winograd2dKind { kTile3x3, kTile4x4, kWinograd2dKinds };
+
 struct Winograd2dArguments : WinogradArguments {
   int top, left;                                                   // zero padding of the inputs
   int first_tile_row, tile_rows, first_tile_column, tile_columns;  // the group
@@ -88,6 +90,17 @@ struct Winograd2dWeightArguments {
   int count;
   float* out;
   std::int64_t point_stride;
+};
+
+struct Winograd2dKernels {
+  void (*inputs)(const Winograd2dArguments&);
+  void (*gradients)(const Winograd2dArguments&);
+  void (*outputs)(const Winograd2dArguments&);
+  void (*input_gradients)(const Winograd2dArguments&);
+  void (*weights)(const Winograd2dWeightArguments&);
+  // Transform sums, f32 [points][count] with a stride between points, to weight gradients, f32 [count][9].
+  void (*weight_gradients)(const float* sums, std::int64_t point_stride, std::int64_t count, float* out,
+                           bool accumulate);
 };
 
 // 1-D Winograd along the columns, see kernels/winograd_1d.h. F(4, 3): four rows of outputs, six points. F(2, 3): two
@@ -278,14 +291,7 @@ struct KernelTable {
   ConvolutionKernel convolve1[kMaxTileChannels + 1][kMaxTileColumns + 1];
   GemmKernel gemm[kMaxTileChannels + 1][kMaxTileColumns + 1];
   WeightGradientKernel weight_gradient[kMaxTileChannels + 1][kMaxTileTaps + 1];
-  void (*winograd_2d_inputs)(const Winograd2dArguments&);
-  void (*winograd_2d_gradients)(const Winograd2dArguments&);
-  void (*winograd_2d_outputs)(const Winograd2dArguments&);
-  void (*winograd_2d_input_gradients)(const Winograd2dArguments&);
-  void (*winograd_2d_weights)(const Winograd2dWeightArguments&);
-  // Transform sums, f32 [36][count] with a stride between points, to weight gradients, f32 [count][9].
-  void (*winograd_2d_weight_gradients)(const float* sums, std::int64_t point_stride, std::int64_t count, float* out,
-                                       bool accumulate);
+  Winograd2dKernels winograd_2d[kWinograd2dKinds];
   Winograd1dKernels winograd_1d[kWinograd1dKinds];
   PointwiseKernel pointwise_forward[kPointwiseKinds][kPointwisePools][kPointwiseDropouts];
   PointwiseKernel pointwise_sums[kPointwiseKinds][kPointwisePools][kPointwiseDropouts];

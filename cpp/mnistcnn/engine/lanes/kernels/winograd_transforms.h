@@ -69,6 +69,79 @@ struct F43 {
     w[1] = multiply_add(splat(kPointB), odd_b, splat(kPointA) * odd_a);
     w[2] = multiply_add(splat(2.0f), even_b, multiply_add(splat(0.5f), even_a, s[5]));
   }
+
+  // Transform three weights along one axis, in double.
+  template <class Doubles>
+  static LANES_INLINE void weights_to_domain(const Doubles (&w)[3], Doubles (&u)[6]) {
+    constexpr double kA = 0.70710678118654752440, kB = 1.41421356237309504880;
+    const Doubles even_a = w[0] + 0.5 * w[2], odd_a = kA * w[1], even_b = w[0] + 2.0 * w[2], odd_b = kB * w[1];
+    u[0] = w[0];
+    u[1] = (even_a + odd_a) * (-2.0 / 3);
+    u[2] = (even_a - odd_a) * (-2.0 / 3);
+    u[3] = (even_b + odd_b) / 6.0;
+    u[4] = (even_b - odd_b) / 6.0;
+    u[5] = w[2];
+  }
+};
+
+// F(3, 3) with the points 0, +-sqrt(1/2), 2 and infinity. Its rounding error is 0.8 times that of F43.
+struct F33 {
+  static constexpr int kPoints = 5, kOutputs = 3;
+  static constexpr double kA = 0.70710678118654752440;                                   // a point
+  static constexpr double kPlus = 1 / (kA - 2), kMinus = -1 / (kA + 2), kTwo = 1.0 / 7;  // Lagrange
+  static constexpr float kPointA = static_cast<float>(kA), kWeightPlus = static_cast<float>(kPlus),
+                         kWeightMinus = static_cast<float>(kMinus), kWeightTwo = static_cast<float>(kTwo);
+
+  static LANES_INLINE void inputs(const vf (&x)[5], vf (&v)[5]) {
+    const vf even = multiply_add(splat(-2.0f), x[2], x[3]), odd = multiply_add(splat(-2.0f), x[1], x[2]);
+    v[0] = multiply_add(splat(-0.5f), x[1], x[0] + even);
+    v[1] = multiply_add(splat(kPointA), odd, even);
+    v[2] = multiply_add(splat(-kPointA), odd, even);
+    v[3] = multiply_add(splat(-0.5f), x[1], x[3]);
+    v[4] = multiply_add(splat(-2.0f), x[3], multiply_add(splat(-0.5f), x[2], x[1] + x[4]));
+  }
+
+  static LANES_INLINE void input_gradients(const vf (&v)[5], vf (&x)[5]) {
+    const vf even = v[1] + v[2], odd = splat(kPointA) * (v[1] - v[2]);
+    x[0] = v[0];
+    x[1] = multiply_add(splat(-2.0f), odd, multiply_add(splat(-0.5f), v[0] + v[3], v[4]));
+    x[2] = multiply_add(splat(-2.0f), v[0] + even, multiply_add(splat(-0.5f), v[4], odd));
+    x[3] = multiply_add(splat(-2.0f), v[4], v[0] + (even + v[3]));
+    x[4] = v[4];
+  }
+
+  static LANES_INLINE void outputs(const vf (&m)[5], vf (&y)[3]) {
+    const vf even = m[1] + m[2], odd = m[1] - m[2];
+    y[0] = m[0] + (even + m[3]);
+    y[1] = multiply_add(splat(2.0f), m[3], splat(kPointA) * odd);
+    y[2] = multiply_add(splat(4.0f), m[3], multiply_add(splat(0.5f), even, m[4]));
+  }
+
+  static LANES_INLINE void gradients(const vf (&d)[3], vf (&v)[5]) {
+    const vf even = multiply_add(splat(0.5f), d[2], d[0]), odd = splat(kPointA) * d[1];
+    v[0] = d[0];
+    v[1] = even + odd;
+    v[2] = even - odd;
+    v[3] = multiply_add(splat(4.0f), d[2], multiply_add(splat(2.0f), d[1], d[0]));
+    v[4] = d[2];
+  }
+
+  static LANES_INLINE void weights(const vf (&s)[5], vf (&w)[3]) {
+    const vf plus = splat(kWeightPlus) * s[1], minus = splat(kWeightMinus) * s[2], two = splat(kWeightTwo) * s[3];
+    w[0] = s[0] + ((plus + minus) + two);
+    w[1] = multiply_add(splat(2.0f), two, splat(kPointA) * (plus - minus));
+    w[2] = multiply_add(splat(4.0f), two, multiply_add(splat(0.5f), plus + minus, s[4]));
+  }
+
+  template <class Doubles>
+  static LANES_INLINE void weights_to_domain(const Doubles (&w)[3], Doubles (&u)[5]) {
+    const Doubles even = w[0] + 0.5 * w[2], odd = kA * w[1];
+    u[0] = w[0];
+    u[1] = (even + odd) * kPlus;
+    u[2] = (even - odd) * kMinus;
+    u[3] = (w[0] + 2.0 * w[1] + 4.0 * w[2]) * kTwo;
+    u[4] = w[2];
+  }
 };
 
 // F(2, 3) with the points 0, +-1 and infinity, as accurate as the direct sum.
