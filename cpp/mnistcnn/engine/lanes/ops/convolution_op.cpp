@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <variant>
 
 #include "mnistcnn/engine/lanes/conv/algorithm_selection.h"
 

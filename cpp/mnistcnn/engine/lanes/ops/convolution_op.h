@@ -1,12 +1,8 @@
 #pragma once
 #include <optional>
-#include <variant>
 #include <vector>
 
-#include "mnistcnn/engine/lanes/conv/direct_convolution.h"
-#include "mnistcnn/engine/lanes/conv/direct_weight_gradient.h"
-#include "mnistcnn/engine/lanes/conv/winograd_1d.h"
-#include "mnistcnn/engine/lanes/conv/winograd_2d.h"
+#include "mnistcnn/engine/lanes/conv/algorithms.h"
 #include "mnistcnn/engine/lanes/conv/winograd_2d_batch.h"
 #include "mnistcnn/engine/lanes/ops/op.h"
 #include "mnistcnn/engine/lanes/ops/pointwise_op.h"
@@ -15,10 +11,6 @@
 // 2-D convolution: selection of an algorithm for each pass (see conv/algorithm_selection.h), weight packing and
 // padding.
 namespace mnistcnn::engine::lanes {
-
-// The algorithms for outputs and input gradients, and those for weight gradients.
-using ConvolutionAlgorithm = std::variant<DirectConvolution, Winograd1dConvolution, Winograd2dConvolution>;
-using WeightGradientAlgorithm = std::variant<DirectWeightGradient, Winograd1dWeightGradient, Winograd2dWeightGradient>;
 
 // When equal input patches must give bit-identical outputs, so that a max pool after the convolution has the same ties
 // as in PyTorch. Direct convolution guarantees this; Winograd rounds the outputs of a tile differently.
