@@ -15,14 +15,13 @@ it.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import math
 import os
-import re
-import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from trial_log import fill, seconds_from
 
 import mnistcnn
 from mnistcnn.training.published_recipes import variants
@@ -134,58 +133,29 @@ def choose(
         for name in names
         if missing(name, found, seeds) and (name not in found or logged_seconds(found[name]) < seconds_left)
     ]
-    if not fitting or seconds_left <= 0:
+    if not fitting:
         return None
     name = min(fitting, key=lambda name: len(found[name]) if name in found else 0)
     return name, missing(name, found, seeds)[:together]
 
 
-def working_copy(log: Path) -> Path:
-    """Return an uncompressed copy of the log, with the trials of an earlier copy that an interruption left behind."""
-    copy = log.with_suffix("") if log.suffix == ".gz" else log
-    if copy != log:
-        stored = gzip.decompress(log.read_bytes()).splitlines() if log.exists() else []
-        left = copy.read_bytes().splitlines() if copy.exists() else []
-        lines = dict.fromkeys([*stored, *left])
-        copy.write_bytes(b"".join(line + b"\n" for line in lines))
-    return copy
-
-
-def store(copy: Path, log: Path) -> None:
-    """Compress the copy into the log. The same trials give the same bytes."""
-    if copy != log:
-        part = log.with_name(log.name + ".part")
-        part.write_bytes(gzip.compress(copy.read_bytes(), mtime=0))
-        part.replace(log)
-
-
-def seconds_from(text: str) -> float:
-    """Return the seconds of a duration such as 90s, 40m or 2h."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"a duration must look like 90s, 40m or 2h, got {text!r}")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
-
-
 def measure(options: argparse.Namespace) -> None:
     """Train the missing trials until none is left or the budget is spent."""
     train_set, test_set = (images[: options.images] for images in mnistcnn.load(options.data))
-    deadline = time.monotonic() + options.budget
-    copy = working_copy(options.log)
-    while (chosen := choose(options.recipes, logged(copy), options.seeds, deadline - time.monotonic())) is not None:
+
+    def next_trials(log: Path, seconds_left: float) -> mnistcnn.Trials | None:
+        chosen = choose(options.recipes, logged(log), options.seeds, seconds_left)
+        if chosen is None:
+            return None
         name, seeds = chosen
         model, recipe = published(name)
         recipe = recipe if options.epochs is None else recipe.replace(epochs=options.epochs)
         validation = test_set if name in RECORDS else validation_of(recipe)
-        trials = mnistcnn.run_trials(
-            model, train_set, test_set, recipe, seeds, validation=validation, log=copy, progress=False
+        return mnistcnn.run_trials(
+            model, train_set, test_set, recipe, seeds, validation=validation, log=log, progress=False
         )
-        store(copy, options.log)
-        if trials.unfinished:
-            break
-        print(f"{name}: {trials.headline()}", flush=True)
-    if copy != options.log:
-        copy.unlink()
+
+    fill(options.log, options.budget, next_trials)
 
 
 def main() -> None:

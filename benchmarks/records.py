@@ -24,7 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from accuracy import seconds_from, store, working_copy
+from trial_log import fill, seconds_from
 
 import mnistcnn
 from mnistcnn.layers import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, ReLU, Residual, SiLU
@@ -251,31 +251,26 @@ def missing(group: str, done: dict[str, mnistcnn.Trials]) -> list[tuple[Candidat
 def search(groups: Sequence[str], budget: float, log: Path) -> None:
     """Train the missing trials of the groups until none is left or the budget is spent."""
     train_set, validation = sets()
-    deadline = time.monotonic() + budget
-    together = len(os.sched_getaffinity(0))
-    copy = working_copy(log)
-    longest = 0.0
-    while time.monotonic() + longest < deadline:
+    longest = 0.0  # seconds
+
+    def next_trials(copy: Path, seconds_left: float) -> mnistcnn.Trials | None:
+        nonlocal longest
         state = found(copy)
         needed = [(group, *each) for group in groups for each in missing(group, state[group])]
-        if not needed:
-            break
+        if not needed or longest > seconds_left:
+            return None
         group, candidate, seeds = needed[0]
-        begin = time.monotonic()
         model = candidate.model()
         model.name = _title(group, candidate)
         if model.parameter_count >= GROUPS[group]:
             raise ValueError(f"{model.name} has {model.parameter_count:,} parameters; allowed: {GROUPS[group] - 1:,}")
-        trials = mnistcnn.run_trials(
-            model, train_set, validation, candidate.recipe, seeds[:together], log=copy, progress=False
-        )
+        begin = time.monotonic()
+        seeds = seeds[: len(os.sched_getaffinity(0))]
+        trials = mnistcnn.run_trials(model, train_set, validation, candidate.recipe, seeds, log=copy, progress=False)
         longest = max(longest, time.monotonic() - begin)
-        store(copy, log)
-        if trials.unfinished:
-            break
-        print(f"{model.name}: {trials.headline()}", flush=True)
-    if copy != log and copy.exists():
-        copy.unlink()
+        return trials
+
+    fill(log, budget, next_trials)
 
 
 def table(log: Path) -> str:

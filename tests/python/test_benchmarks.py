@@ -237,14 +237,15 @@ def test_accuracy_keeps_trials_that_an_interruption_left_uncompressed(
     both = gzip.decompress(log.read_bytes()).splitlines(keepends=True)
     log.write_bytes(gzip.compress(both[0]))
     log.with_suffix("").write_bytes(both[1])
-    assert accuracy.working_copy(log).read_bytes() == b"".join(both)
+    trial_log = _module("trial_log", monkeypatch)
+    assert trial_log.working_copy(log).read_bytes() == b"".join(both)
 
 
 def test_accuracy_starts_no_trial_beyond_its_budget(accuracy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     log = tmp_path / "log.jsonl.gz"
     _measure(accuracy, monkeypatch, log, "--budget", "0s")
     assert accuracy.logged(log) == {}
-    assert [accuracy.seconds_from(text) for text in ("90s", "40m", "1.5h")] == [90, 2400, 5400]
+    assert [_module("trial_log", monkeypatch).seconds_from(text) for text in ("90s", "40m", "1.5h")] == [90, 2400, 5400]
     with pytest.raises(SystemExit):
         _measure(accuracy, monkeypatch, log, "--budget", "40 minutes")
     _measure(accuracy, monkeypatch, log, "--seeds", "1")
