@@ -120,13 +120,13 @@ def check(
 
     The layers are read from the graph of ``forward``, so calls of functions count: ``x.mean((2, 3))`` is global average
     pooling. Then the network is trained from new weights. Each of the last epochs must reach the target on the test
-    set, with every seed. The accuracies are reported only, and never used for model selection.
+    set, with every seed. The accuracies are only reported, and never used for model selection.
 
     Parameters
     ----------
     model
         `mnistcnn.Model` or ``torch.nn.Module``, which is not changed; the name of a published network; or
-        ``"file.py:Class"``, which is imported in a process of its own.
+        ``"file.py:Class"``, which is imported in a separate process.
     train_set
         Training images and labels. Default: None, those of MNIST.
     test_set

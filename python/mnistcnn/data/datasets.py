@@ -75,7 +75,7 @@ def load(
 
     The images of EMNIST are returned upright (the published ones are transposed), with labels from 0 (those of
     `letters` are published from 1). If no mirror has the files of a split, NIST's archive `gzip.zip` of all splits
-    (562 MB) is downloaded and kept, so that another split needs no download. An archive that is there already is used.
+    (562 MB) is downloaded and kept, so that another split needs no download. An existing archive is used.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ def export_c(model: Model | nn.Module, path: str | Path) -> Path:
 
     The header ``digit.h`` defines ``digit_predict(const uint8_t image[784], float out[10])``. The pixels are those of
     the data set, 0 to 255; they are normalized inside. ``out`` receives the outputs of the network. Batch norms are
-    folded into the convolution before them. The comment at the begin of the file states flash, RAM and
+    folded into the convolution before them. The comment at the beginning of the file states flash, RAM and
     multiply-accumulate operations.
 
     Parameters

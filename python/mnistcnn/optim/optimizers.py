@@ -232,8 +232,8 @@ class NAdam(_AdamLike):
 class RMSprop(Optimizer):
     """RMSprop; equivalent to ``torch.optim.RMSprop``.
 
-    Each gradient is divided by the square root of the running mean of its square. The
-    parameters of `Optimizer` are accepted too.
+    Each gradient is divided by the square root of the running mean of its square. The parameters of `Optimizer` are
+    accepted too.
 
     Parameters
     ----------
@@ -271,8 +271,8 @@ class RMSprop(Optimizer):
 class Adagrad(Optimizer):
     """Adagrad; equivalent to ``torch.optim.Adagrad``.
 
-    Each gradient is divided by the square root of the sum of its squares so far. The
-    parameters of `Optimizer` are accepted too.
+    Each gradient is divided by the square root of the sum of its squares so far. The parameters of `Optimizer` are
+    accepted too.
 
     Parameters
     ----------

@@ -265,7 +265,7 @@ class LambdaLR(Schedule):
 class CosineAnnealing(Schedule):
     """Cosine annealing from the learning rate to ``eta_min``, with an optional linear warm-up.
 
-    With ``per_step=False`` and no warm-up equivalent to ``torch.optim.lr_scheduler.CosineAnnealingLR``.
+    Equivalent to ``torch.optim.lr_scheduler.CosineAnnealingLR`` if ``per_step`` is False and there is no warm-up.
 
     Parameters
     ----------

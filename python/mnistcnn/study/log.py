@@ -239,12 +239,9 @@ def experiments(path: str | Path | Iterable[str | Path] | None = None) -> Experi
     Returns
     -------
     Experiments
-        One row per experiment: model, recipe, data set, number of training images, digest of the data sets,
-        parameters, receptive field, epochs and number of trials; mean best and last validation accuracy; mean and
-        standard deviation of the test accuracy after the last epoch; gap between training and test accuracy. The
-        recipe is shown as its differences from the published one, or from ``Recipe()`` if it is not derived from a
-        published one. Experiments with the same digest used the same training, test and validation images. Below the
-        table are the seeds that are missing.
+        One row per experiment: model, recipe, data sets, size of the network, number of trials, and accuracies. The
+        column of the recipe shows how it differs from the published one, or from ``Recipe()``. Experiments with the
+        same digest used the same training, test and validation images. The missing seeds are listed below the table.
 
     Raises
     ------

@@ -56,8 +56,7 @@ def run_trials(
     thread. The test set is evaluated once per trial, after the last epoch, and never used for model selection.
 
     Ctrl-C stops all trials. Complete trials are returned, with a warning that lists their seeds. A trial whose loss
-    becomes NaN or infinite is reported as diverged and excluded from the mean. A trial that is given up, because its
-    workers died three times, is reported as unfinished.
+    becomes NaN or infinite is reported as diverged and excluded from the mean.
 
     Parameters
     ----------
@@ -79,11 +78,9 @@ def run_trials(
         Validation set, or a fraction of the training set, evaluated after every epoch. Default: None, no validation.
     executor
         ``concurrent.futures.Executor`` that runs the trials, such as Dask's ``client.get_executor()``, or another
-        object with ``submit``, such as an executor of submitit: futures without ``add_done_callback`` are polled with
-        ``done()``. It is not shut down. Data sets are sent by reference: a worker reads them from a temporary directory
-        or from its own data sets of `mnistcnn.load`, verified by digest. If both fail, they are sent by value. If a
-        worker dies, its trial is repeated, until three workers have died with it. Default: None, a pool of one thread
-        per core in this process.
+        object with ``submit``, such as an executor of submitit. It is not shut down. If a worker dies, its trial is
+        repeated; if three workers die with the same trial, its seed is in ``trials.unfinished``. Default: None, a pool
+        of one thread per core in this process.
     shard
         Part of the seeds to run: (k, n) selects the seeds at the positions k - 1, k - 1 + n, k - 1 + 2 n, ..., for k
         from 1 to n. Run the n shards on different machines, each with its own log; `mnistcnn.experiments` merges them.
