@@ -12,7 +12,7 @@ import pytest
 import mnistcnn
 
 NAMESPACES = ("callbacks", "explain", "layers", "losses", "optim", "plot", "profile", "study", "transforms")
-# Classes that users do not construct: their attributes are described beside the fields.
+# Classes that users do not construct: they need no example, and describe their fields as attributes or parameters.
 RESULTS = {
     *("Comparison", "EngineWarning", "CheckpointWarning", "ConversionError", "DivergedError", "EpochRecord"),
     *("EpochTimes", "Experiments", "Field", "LayerTime", "Limits", "Profile", "StepRecord", "Sweep", "TestResult"),
@@ -43,9 +43,9 @@ def public() -> dict[str, Any]:
 PUBLIC = public()
 
 
-def documented(text: str) -> list[str]:
-    """Return the names in the section "Parameters" of a NumPy-style docstring."""
-    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w+\n-+$|\Z)", text, re.MULTILINE | re.DOTALL)
+def documented(text: str, title: str = "Parameters") -> list[str]:
+    """Return the names in a section of a NumPy-style docstring."""
+    section = re.search(rf"^(?:{title})\n-+\n(.*?)(?=^\w+\n-+$|\Z)", text, re.MULTILINE | re.DOTALL)
     return re.findall(r"^(?:\*\*)?(\S.*?)$", section[1], re.MULTILINE) if section else []
 
 
@@ -61,6 +61,9 @@ def test_each_parameter_has_its_own_entry(name: str):
     text = inspect.getdoc(value) or ""
     assert text, f"{name} has no docstring"
     if name.rpartition(".")[2] in RESULTS:
+        if dataclasses.is_dataclass(value):
+            described = set(documented(text, "Attributes|Parameters"))
+            assert {each.name for each in dataclasses.fields(value)} <= described, name
         return
     if isinstance(value, type) and dataclasses.is_dataclass(value):  # entries of inherited fields are in the base class
         text = "\n\n".join(inspect.cleandoc(each.__doc__ or "") for each in value.__mro__)

@@ -17,23 +17,49 @@ Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 @dataclass(frozen=True)
 class ClassScore:
-    """Precision, recall and F1 of one class; NaN where the denominator is zero."""
+    """Precision, recall and F1 of one class; NaN where the denominator is zero.
+
+    Attributes
+    ----------
+    name
+        Name of the class.
+    precision
+        Fraction of the predictions of this class that are correct.
+    recall
+        Fraction of the images of this class that are predicted correctly.
+    f1
+        Harmonic mean of precision and recall.
+    count
+        Number of images of this class.
+    """
 
     name: str
-    precision: float  # fraction of the predictions of this class that are correct
-    recall: float  # fraction of the images of this class that are predicted correctly
-    f1: float  # harmonic mean of precision and recall
-    count: int  # number of images of this class
+    precision: float
+    recall: float
+    f1: float
+    count: int
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """Misclassified image."""
+    """Misclassified image.
 
-    index: int  # position in the test set
+    Attributes
+    ----------
+    index
+        Position of the image in the test set.
+    label
+        True class.
+    prediction
+        Predicted class.
+    confidence
+        Probability of the predicted class.
+    """
+
+    index: int
     label: int
     prediction: int
-    confidence: float  # probability of the predicted class
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -47,32 +73,72 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Confidence and accuracy in bins of confidence; NaN in empty bins."""
+    """Confidence and accuracy in bins of confidence; NaN in empty bins.
 
-    edges: tuple[float, ...]  # edges of the bins from 0 to 1, [bins + 1]
-    counts: tuple[int, ...]  # number of predictions per bin
-    confidences: tuple[float, ...]  # mean confidence per bin
-    accuracies: tuple[float, ...]  # accuracy per bin
-    expected_error: float  # ECE: mean |accuracy - confidence|, weighted by counts
-    maximum_error: float  # MCE: maximum |accuracy - confidence|
-    brier: float  # Brier score: mean squared distance of probabilities from one-hot labels, 0 (perfect) to 2
+    Attributes
+    ----------
+    edges
+        Edges of the bins from 0 to 1, [bins + 1].
+    counts
+        Number of predictions per bin.
+    confidences
+        Mean confidence per bin.
+    accuracies
+        Accuracy per bin.
+    expected_error
+        Expected calibration error (ECE): mean |accuracy - confidence|, weighted by counts.
+    maximum_error
+        Maximum calibration error (MCE): maximum |accuracy - confidence|.
+    brier
+        Brier score: mean squared distance of probabilities from one-hot labels, 0 (perfect) to 2.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    confidences: tuple[float, ...]
+    accuracies: tuple[float, ...]
+    expected_error: float
+    maximum_error: float
+    brier: float
 
 
 @dataclass(frozen=True, eq=False)
 class TestResult:
-    """Result of `mnistcnn.test`: loss, accuracy, confusion matrix and the prediction for each image."""
+    """Result of `mnistcnn.test`: loss, accuracy, confusion matrix and the prediction for each image.
+
+    Attributes
+    ----------
+    loss
+        Mean negative log-likelihood.
+    accuracy
+        Fraction of correct predictions, from 0 to 1.
+    correct
+        Number of correct predictions.
+    count
+        Number of images.
+    confusion
+        Confusion matrix, int64 [classes, classes]: rows are labels, columns are predictions.
+    predictions
+        Predicted classes, int64 [N].
+    labels
+        True classes, int64 [N].
+    probabilities
+        Class probabilities, f32 [N, classes].
+    classes
+        Class names.
+    """
 
     __test__ = False  # not a test case for pytest
 
-    loss: float  # mean negative log-likelihood
-    accuracy: float  # 0 to 1
-    correct: int  # number of correct predictions
-    count: int  # number of images
-    confusion: Integers  # [classes, classes]: rows are labels, columns predictions
-    predictions: Integers  # [N], predicted classes
-    labels: Integers  # [N]
-    probabilities: Floats  # [N, classes]
-    classes: tuple[str, ...]  # class names
+    loss: float
+    accuracy: float
+    correct: int
+    count: int
+    confusion: Integers
+    predictions: Integers
+    labels: Integers
+    probabilities: Floats
+    classes: tuple[str, ...]
 
     @cached_property
     def per_class(self) -> tuple[ClassScore, ...]:

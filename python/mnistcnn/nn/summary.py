@@ -14,22 +14,67 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer of a `Summary`. Fields that do not apply to the layer are None."""
+    """One layer of a `Summary`. Fields that do not apply to the layer are None.
+
+    Attributes
+    ----------
+    name
+        Name of the layer.
+    layer
+        Type of the layer.
+    output_shape
+        Shape of the output for one image.
+    kernel
+        Height and width of the kernel.
+    parameters
+        Number of parameters.
+    macs
+        Multiply-accumulates for one image.
+    receptive_field
+        Receptive field in pixels of the image; None after layers that mix all positions.
+    jump
+        Distance of neighbouring outputs, in pixels of the image.
+    memory_bytes
+        Size of the output for one image, float32.
+    """
 
     name: str
     layer: str
     output_shape: tuple[int, ...]
     kernel: tuple[int, int] | None
     parameters: int
-    macs: int  # multiply-accumulates for one image
-    receptive_field: int | None  # in pixels of the image; None after layers that mix all positions
-    jump: int | None  # distance of neighbouring outputs, in pixels of the image
-    memory_bytes: int  # of the output for one image, float32
+    macs: int
+    receptive_field: int | None
+    jump: int | None
+    memory_bytes: int
 
 
 @dataclass(frozen=True)
 class Summary:
     """Table of the layers of a network: text in a terminal, HTML in a notebook, data in ``rows``.
+
+    Attributes
+    ----------
+    name
+        Name of the model.
+    input_shape
+        Shape of an image: (channels, height, width).
+    rows
+        One row per layer.
+    parameters
+        Number of parameters.
+    trainable_parameters
+        Number of parameters that are not frozen.
+    buffers
+        Number of elements of the buffers, such as running statistics.
+    macs
+        Multiply-accumulates of the network for one image.
+    memory_bytes
+        Size of all outputs for one image.
+    batch_size
+        Batch size of ``training_bytes``.
+    training_bytes
+        Memory of a training step in the `lanes` engine; None if it does not support the network.
 
     Examples
     --------
@@ -46,9 +91,9 @@ class Summary:
     trainable_parameters: int
     buffers: int
     macs: int
-    memory_bytes: int  # of all outputs, for one image
+    memory_bytes: int
     batch_size: int
-    training_bytes: int | None  # of a training step in the lanes engine with this batch size; None if not supported
+    training_bytes: int | None
 
     @classmethod
     def of(cls, model: Model, batch_size: int = 128) -> Summary:

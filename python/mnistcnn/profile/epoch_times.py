@@ -30,12 +30,24 @@ _MAX_BATCHES = 64
 
 @dataclass(frozen=True)
 class EpochTimes:
-    """Seconds per training epoch of 60,000 images, including SGD."""
+    """Seconds per training epoch of 60,000 images, including SGD.
+
+    Attributes
+    ----------
+    network
+        Name of the network.
+    parameters
+        Number of parameters.
+    threads
+        Number of threads.
+    seconds
+        Seconds by implementation; without "lanes" if the engine does not support the network.
+    """
 
     network: str
-    parameters: int  # number of parameters
+    parameters: int
     threads: int
-    seconds: Mapping[str, float]  # by implementation; without "lanes" if the engine does not support the network
+    seconds: Mapping[str, float]
 
     @property
     def fastest_torch(self) -> str | None:

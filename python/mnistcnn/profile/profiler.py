@@ -24,10 +24,18 @@ _CACHE_BYTES, _MEMORY_BYTES = 1 << 18, 1 << 27  # per thread: fits into any L2 c
 
 @dataclass(frozen=True)
 class PassTime:
-    """Time and operations of one pass of a layer over a batch."""
+    """Time and operations of one pass of a layer over a batch.
+
+    Attributes
+    ----------
+    seconds
+        Time of the pass.
+    flops
+        2 per multiply-accumulate, including those with zeros of the padding; other operations count 0.
+    """
 
     seconds: float
-    flops: float  # 2 per multiply-accumulate, including those with zeros of the padding; other operations count 0
+    flops: float
 
     @property
     def gflops(self) -> float | None:
@@ -37,15 +45,33 @@ class PassTime:
 
 @dataclass(frozen=True)
 class LayerTime:
-    """Time of a layer, or of several fused layers. Times are per step: sum over threads / number of threads."""
+    """Time of a layer, or of several fused layers. Times are per step: sum over threads / number of threads.
 
-    layers: tuple[str, ...]  # layer names
-    kinds: tuple[str, ...]  # layer types, such as "conv2d"
+    Attributes
+    ----------
+    layers
+        Names of the layers.
+    kinds
+        Types of the layers, such as "conv2d".
+    forward
+        Time and operations of the forward pass.
+    backward
+        Time and operations of the gradients of the inputs.
+    weights
+        Time and operations of the gradients of the weights; those of a batch norm are included in ``backward``.
+    bytes
+        Size of inputs, outputs and weights, each counted once.
+    share
+        Fraction of the step, from 0 to 1.
+    """
+
+    layers: tuple[str, ...]
+    kinds: tuple[str, ...]
     forward: PassTime
-    backward: PassTime  # gradients of the inputs
-    weights: PassTime  # gradients of the weights; those of a batch norm are included in `backward`
-    bytes: int  # size of inputs, outputs and weights, each counted once
-    share: float  # fraction of the step, 0 to 1
+    backward: PassTime
+    weights: PassTime
+    bytes: int
+    share: float
 
     @property
     def name(self) -> str:
@@ -65,25 +91,70 @@ class LayerTime:
 
 @dataclass(frozen=True)
 class OtherTime:
-    """Time of a step outside of the layers, such as the optimizer."""
+    """Time of a step outside of the layers, such as the optimizer.
+
+    Attributes
+    ----------
+    name
+        What was measured, such as the optimizer.
+    seconds
+        Time per step.
+    share
+        Fraction of the step, from 0 to 1.
+    """
 
     name: str
     seconds: float
-    share: float  # fraction of the step, 0 to 1
+    share: float
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Measured peak throughput of the machine for a number of threads and an instruction set."""
+    """Measured peak throughput of the machine for a number of threads and an instruction set.
 
-    gflops: float  # FMA throughput, GFLOP/s
-    cache_gigabytes: float  # L2 cache read bandwidth, GB/s
-    memory_gigabytes: float  # memory read bandwidth, GB/s
+    Attributes
+    ----------
+    gflops
+        FMA throughput in GFLOP/s.
+    cache_gigabytes
+        Read bandwidth of the L2 cache in GB/s.
+    memory_gigabytes
+        Read bandwidth of the memory in GB/s.
+    """
+
+    gflops: float
+    cache_gigabytes: float
+    memory_gigabytes: float
 
 
 @dataclass(frozen=True)
 class Profile:
     """Profile of a training step. The times of ``rows`` and ``others`` add up to ``seconds``.
+
+    Attributes
+    ----------
+    model
+        Name of the model.
+    engine
+        Name of the engine.
+    instruction_set
+        Instruction set of the kernels.
+    threads
+        Number of threads.
+    batch_size
+        Images per step.
+    seconds
+        Time of a step.
+    macs
+        Multiply-accumulates of the network for one image.
+    rows
+        Times of the layers.
+    others
+        Times outside the layers.
+    free
+        Names of layers without computation, such as flatten.
+    limits
+        Measured peak throughput of the machine.
 
     Examples
     --------
@@ -100,11 +171,11 @@ class Profile:
     instruction_set: str
     threads: int
     batch_size: int
-    seconds: float  # per step
-    macs: int  # multiply-accumulates of the network per image
-    rows: tuple[LayerTime, ...]  # layers
-    others: tuple[OtherTime, ...]  # time outside of the layers
-    free: tuple[str, ...]  # names of layers without computation, such as flatten
+    seconds: float
+    macs: int
+    rows: tuple[LayerTime, ...]
+    others: tuple[OtherTime, ...]
+    free: tuple[str, ...]
     limits: Limits
 
     @property

@@ -28,20 +28,47 @@ class Comparison:
     """Result of `mnistcnn.compare`: two samples of accuracies (0 to 1) and the tests of their difference.
 
     Differences are first minus second.
+
+    Attributes
+    ----------
+    names
+        Names of the two experiments.
+    accuracies
+        Accuracies of the complete trials of each experiment.
+    difference
+        Difference of the means.
+    interval
+        95 % confidence interval of the difference (Welch).
+    welch_t
+        Test statistic of Welch's t test.
+    welch_degrees
+        Degrees of freedom of Welch's t test.
+    welch_p
+        p-value of Welch's t test.
+    permutation_p
+        p-value of the permutation test.
+    permutations
+        Number of splits counted.
+    exact
+        Whether all possible splits were counted.
+    effect
+        Cohen's d: the difference divided by the pooled standard deviation.
+    diverged
+        Number of trials of each experiment that are excluded, because they diverged.
     """
 
     names: tuple[str, str]
     accuracies: tuple[tuple[float, ...], tuple[float, ...]]
-    difference: float  # difference of the means
-    interval: tuple[float, float]  # 95 % confidence interval of the difference (Welch)
+    difference: float
+    interval: tuple[float, float]
     welch_t: float
     welch_degrees: float
     welch_p: float
     permutation_p: float
-    permutations: int  # number of splits counted
-    exact: bool  # True if all possible splits were counted
-    effect: float  # Cohen's d: difference divided by the pooled standard deviation
-    diverged: tuple[int, int] = (0, 0)  # number of excluded trials, because they diverged
+    permutations: int
+    exact: bool
+    effect: float
+    diverged: tuple[int, int] = (0, 0)
 
     @property
     def is_real(self) -> bool:

@@ -173,6 +173,13 @@ class Experiments:
     An experiment is a `Trials` object. Its trials have the same network, recipe, data sets and version of mnistcnn, and
     different seeds. If a seed was run more than once with the same log, the last run is used. The seeds that are
     missing, compared with the arguments of `mnistcnn.run_trials`, are its ``unfinished`` seeds.
+
+    Attributes
+    ----------
+    experiments
+        The experiments, in the order of the rows.
+    paths
+        Logs that were read.
     """
 
     experiments: tuple[Trials, ...]

@@ -41,25 +41,55 @@ _INTERRUPTED = "interrupted"  # user attribute of trials ended by Ctrl-C: they a
 
 @dataclass(frozen=True)
 class SweepTrial:
-    """Result of one recipe of a sweep."""
+    """Result of one recipe of a sweep.
+
+    Attributes
+    ----------
+    number
+        Number of the trial, from 0.
+    state
+        "complete", "pruned", "diverged" or "failed".
+    accuracy
+        Accuracy on the validation set after the last epoch trained, from 0 to 1.
+    epochs
+        Number of epochs trained.
+    choices
+        Sampled values by field name.
+    """
 
     number: int
-    state: str  # "complete", "pruned", "diverged" or "failed"
-    accuracy: float | None  # on the validation set, 0 to 1, after the last epoch trained
-    epochs: int  # number of epochs trained
-    choices: dict[str, Any] = field(default_factory=dict)  # sampled values by field name
+    state: str
+    accuracy: float | None
+    epochs: int
+    choices: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, repr=False)
 class Sweep:
-    """Result of `mnistcnn.sweep`: all trials and the best recipe."""
+    """Result of `mnistcnn.sweep`: all trials and the best recipe.
+
+    Attributes
+    ----------
+    model
+        Name of the model.
+    trials
+        All trials, each a ``SweepTrial``.
+    best_recipe
+        Recipe of the best trial.
+    best_trial
+        Complete trial with the highest validation accuracy.
+    validation
+        Description of the validation set.
+    unfinished
+        Number of trials that are missing because of an interruption.
+    """
 
     model: str
     trials: tuple[SweepTrial, ...]
     best_recipe: Recipe
     best_trial: SweepTrial
-    validation: str  # description of the validation set
-    unfinished: int = 0  # number of trials missing because of an interruption
+    validation: str
+    unfinished: int = 0
 
     @property
     def best_accuracy(self) -> float:

@@ -81,16 +81,36 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """Result of training with one seed: history, and test accuracy and loss after the last epoch."""
+    """Result of training with one seed: history, and test accuracy and loss after the last epoch.
+
+    Attributes
+    ----------
+    seed
+        Seed of the trial.
+    history
+        History of the training.
+    accuracy
+        Accuracy on the test set, from 0 to 1; None if the training diverged.
+    loss
+        Loss on the test set; None if the training diverged.
+    failure
+        Error message if the training diverged.
+    made_with
+        Versions, machine and engine.
+    result
+        Result on the test set; None if the trial was read from a file.
+    model
+        Trained model; only with ``keep_models=True``.
+    """
 
     seed: int
     history: History
-    accuracy: float | None  # on the test set, 0 to 1; None if the training diverged
-    loss: float | None  # on the test set; None if the training diverged
-    failure: str | None = None  # error message if the training diverged
-    made_with: dict[str, Any] = field(default_factory=dict)  # versions, machine and engine
-    result: TestResult | None = field(default=None, repr=False)  # None if read from a file
-    model: Model | None = field(default=None, repr=False)  # only with keep_models=True
+    accuracy: float | None
+    loss: float | None
+    failure: str | None = None
+    made_with: dict[str, Any] = field(default_factory=dict)
+    result: TestResult | None = field(default=None, repr=False)
+    model: Model | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary of numbers and strings, without step losses, predictions and weights."""
@@ -138,6 +158,17 @@ class Trials:
     Accuracies are from 0 to 1, measured on the test set after the last epoch. A diverged trial has no accuracy: it is
     excluded from mean and standard deviation, and counts as below every target.
 
+    Attributes
+    ----------
+    setting
+        What all trials share: model, recipe and data sets.
+    trials
+        All trials, diverged ones included.
+    unfinished
+        Seeds without a result: interrupted, given up, or missing in the logs.
+    target
+        Accuracy that the report compares with, from 0 to 1.
+
     Examples
     --------
     >>> import mnistcnn
@@ -150,8 +181,8 @@ class Trials:
 
     setting: Setting
     trials: tuple[Trial, ...]
-    unfinished: tuple[int, ...] = ()  # seeds without a result: interrupted, given up, or missing in the logs
-    target: float | None = None  # accuracy from 0 to 1
+    unfinished: tuple[int, ...] = ()
+    target: float | None = None
 
     # ---- statistics
 
