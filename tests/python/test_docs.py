@@ -17,6 +17,7 @@ import mnistcnn
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "index.md"]
 PAGES += sorted((ROOT / "docs" / "tutorial").glob("*.md")) + sorted((ROOT / "docs" / "howto").glob("*.md"))
+PAGES += [ROOT / "docs" / "studies.md", ROOT / "docs" / "reference" / "records.md"]
 # Visible blocks, and blocks with checks in comments.
 PYTHON = re.compile(r"^```python\n(.*?)^```$|^<!--python\n(.*?)^-->$", re.MULTILINE | re.DOTALL)
 REFERENCE = re.compile(r"^::: (mnistcnn\.[\w.]+)$", re.MULTILINE)

@@ -57,11 +57,11 @@ class EngineWarning(UserWarning):
 class Model(nn.Module):
     """Network and its weights.
 
-    A model is a ``torch.nn.Module`` that consists of layers of ``torch.nn``: ``parameters()``, ``state_dict()``,
-    ``to()``, ``apply()``, hooks, ``torch.optim`` and any training loop work as usual. Forward and backward passes run
-    in an engine of mnistcnn, which reads the tensors of the layers in every call. A call falls back to PyTorch, with
-    one warning, if the engine does not support the state of the module: hooks on a layer, a changed or replaced layer,
-    autocast, tracing.
+    A model is a ``torch.nn.Module`` of layers of ``torch.nn``: ``parameters()``, ``state_dict()``, ``to()``, hooks,
+    ``torch.optim`` and any training loop work as usual. An engine computes forward and backward passes with the current
+    tensors of the layers. PyTorch computes a call, with one warning, if the engine does not support the state of the
+    module: hooks on a layer, a changed layer, autocast, tracing. ``model.engine`` ("auto", "lanes" or "aten") and
+    ``model.threads`` select how it runs. ``model.history`` is the history of the latest training.
 
     Parameters
     ----------
