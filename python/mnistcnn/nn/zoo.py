@@ -140,9 +140,8 @@ def create_model(
     seed
         Seed of the initial weights.
     pretrained
-        Whether to load weights that were trained on MNIST with the published recipe. They exist for the networks with
-        fewer than 100,000 parameters, and are part of the package. ``model.card`` states how they were trained, and
-        their accuracy on the test set.
+        Whether to load weights that were trained on MNIST with the published recipe. The package contains them for the
+        networks with fewer than 100,000 parameters. ``model.card`` states their origin and test accuracy.
 
     Raises
     ------

@@ -91,10 +91,9 @@ def bench(
     names
         Names of published networks. Default: None, all of them.
     implementations
-        Implementations to measure: the engines "lanes" and "aten", and the same network in ``torch.nn``: "torch",
-        "torch channels_last" and "torch compile" in float32, and "torch bf16", "torch channels_last bf16" and "torch
-        compile bf16" under autocast to bfloat16. Default: all but those with "compile", whose compilation takes
-        minutes and needs a C++ compiler.
+        Implementations to measure. Engines: "lanes", "aten". The network in ``torch.nn``: "torch", "torch
+        channels_last", "torch compile", and each of these with " bf16" for autocast to bfloat16. Default: all but those
+        with "compile", whose compilation takes minutes and needs a C++ compiler.
     threads
         Number of threads.
     repeats

@@ -82,9 +82,8 @@ def run_trials(
         repeated; if three workers die with the same trial, its seed is in ``trials.unfinished``. Default: None, a pool
         of one thread per core in this process.
     shard
-        Part of the seeds to run: (k, n) selects the seeds at the positions k - 1, k - 1 + n, k - 1 + 2 n, ..., for k
-        from 1 to n. Run the n shards on different machines, each with its own log; `mnistcnn.experiments` merges them.
-        Default: None, all seeds.
+        Part (k, n) of the seeds, for k from 1 to n: those at the positions k - 1, k - 1 + n, k - 1 + 2 n, ... Give each
+        shard its own log; `mnistcnn.experiments` merges them. Default: None, all seeds.
     log
         Path of the experiment log to which finished trials are appended, such as ``"experiments.jsonl"``;
         `mnistcnn.experiments` reads it. Default: None, no log.

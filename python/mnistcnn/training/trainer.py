@@ -121,9 +121,9 @@ def train(
     checkpoint
         Directory to save a checkpoint to after every epoch, or a `Checkpoint` for more options. Default: none is saved.
     resume
-        Continue from the latest checkpoint in the directory; start from scratch if there is none yet. A resumed run is
-        bit-identical to an uninterrupted one. More epochs than before are allowed if the schedule does not depend on
-        their number. Another engine or device is allowed with a warning, since rounding differs.
+        Continue from the latest checkpoint in the directory, if there is one. A resumed run is bit-identical to an
+        uninterrupted one; another engine or device is allowed with a warning. More epochs than before are allowed if
+        the schedule does not depend on their number.
     progress
         Whether to show a progress bar in terminals and notebooks.
 
