@@ -20,10 +20,10 @@ READS_PROPERTIES = {
 READS_AUTOGRAD_GRAPH = {"requires_grad", "grad_fn", "is_leaf", "register_hook", "retain_grad"}
 
 _RECURRENT = "mnistcnn supports feed-forward networks only; train recurrent networks with PyTorch"
-_TRANSFORMER = "mnistcnn does not support attention; train transformers with PyTorch"
-_RESIZING = "mnistcnn does not support interpolation; resize the images beforehand, or use strides and pooling"
-_TRANSPOSED = "mnistcnn does not support transposed convolutions; it trains classifiers"
-_SAMPLING = "mnistcnn does not support spatial transformers; train this network with PyTorch"
+_TRANSFORMER = "train transformers with PyTorch"
+_RESIZING = "resize the images beforehand, or use strides and pooling"
+_TRANSPOSED = "use strides and pooling; train networks whose outputs are images with PyTorch"
+_SAMPLING = "train networks with spatial transformers with PyTorch"
 _ACTIVATION = "use SiLU, GELU, ELU, LeakyReLU or another activation of mnistcnn"
 _ALPHA = "use Dropout, or BatchNorm2d with ReLU instead of SELU with AlphaDropout"
 _RANDOM = "use Dropout or Dropout2d; train networks that use other random numbers with PyTorch"
