@@ -246,6 +246,19 @@ def test_curves_group_trials_by_recipe():
     assert names == ["session7_net, mean ± sd of 3", "session7_net (rotation), mean ± sd of 3"]
 
 
+def test_results_of_one_network_are_named_by_their_recipes():
+    settings = [made_setting(recipe=mnistcnn.Recipe(epochs=5, batch_size=size).described()) for size in (128, 16)]
+    results = [replace(made_trials(), setting=each) for each in settings]
+    wanted = ["session7_net: epochs 5", "session7_net: epochs 5, batch_size 16"]
+    rows = plot.trials(results).axes[0].get_yticklabels()
+    assert [text.get_text() for text in rows] == wanted
+    legend = [text.get_text() for each in _legends(plot.curves(results)) for text in each.get_texts()]
+    assert legend == [f"{name}, mean ± sd of 3" for name in wanted]
+    assert [text.get_text() for text in plot.parameters_against_accuracy(results).axes[0].texts] == wanted
+    same = plot.trials([results[0], results[0]]).axes[0].get_yticklabels()
+    assert [text.get_text() for text in same] == ["session7_net", "session7_net"]
+
+
 def test_parameters_against_accuracy_accepts_trials():
     other = replace(made_trials(), setting=made_setting("other", parameters=9**6))
     figure = plot.parameters_against_accuracy([made_trials(), other], target=0.994)
@@ -365,6 +378,12 @@ def test_images_with_one_or_three_channels(channels: int):
             "layer must have .*'flatten'",
         ),
         (lambda _: plot.trials({}), ValueError, "nothing to draw"),
+        (lambda _: plot.trials({"a": [0.98]}, target=99.4), ValueError, "target must .* got 99.4; .* pass 0.994"),
+        (
+            lambda _: plot.parameters_against_accuracy({"a": (7_000, 0.98)}, target=99.4),
+            ValueError,
+            "target must .* got 99.4; .* pass 0.994",
+        ),
         (lambda _: plot.parameters_against_accuracy({}), ValueError, "nothing to draw"),
     ],
 )

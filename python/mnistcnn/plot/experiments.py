@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -27,7 +27,8 @@ def trials(runs: Runs, *, target: float | None = None, title: str = "", ax: Axes
     ----------
     runs
         Result of `mnistcnn.run_trials`, or a list of results, or a mapping of names to results or to lists of
-        accuracies in [0, 1]. Each result becomes a row.
+        accuracies in [0, 1]. Each result becomes a row. Results in a list are named by their network, and by their
+        recipe if another result has the same network and another recipe.
     target
         Accuracy in [0, 1] to mark with a dashed line, for example 0.994. Default: None, no line.
     title
@@ -43,6 +44,7 @@ def trials(runs: Runs, *, target: float | None = None, title: str = "", ax: Axes
     ['plain', 'with norm']
     """
     rows = _rows(runs)
+    target = _checked_target(target)
     with panel(ax, 6, 0.9 + 0.55 * len(rows)) as (axes, drawn):
         for place, ((_, values, mean, interval), colour) in enumerate(zip(rows, colours(len(rows)), strict=True)):
             spread = 0.16 * ((np.arange(len(values)) * 0.618 + 0.5) % 1 - 0.5)  # separates dots of equal accuracy
@@ -104,6 +106,7 @@ def parameters_against_accuracy(
     'log'
     """
     points = _points(networks)
+    target = _checked_target(target)
     with panel(ax, 6, 4) as (axes, drawn):
         places = []
         for name, parameters, values in points:
@@ -181,6 +184,12 @@ def lr_finder(result: LRFinder, *, title: str = "", ax: Axes | None = None) -> F
     return drawn
 
 
+def _checked_target(target: float | None) -> float | None:
+    from mnistcnn.study.trials import checked_target
+
+    return None if target is None else checked_target(target)
+
+
 def _use_short_labels(ax: Axes) -> None:
     """Label the ticks of the x axis like 5k instead of 5 x 10^3, and minor ticks if there are few major ones."""
     from matplotlib.ticker import FuncFormatter, LogFormatter
@@ -202,7 +211,7 @@ def _short(value: float) -> str:
 
 def _points(networks: Any) -> list[tuple[str, int, np.ndarray[Any, Any]]]:
     """Return name, number of parameters and accuracies in per cent of each network."""
-    named = networks.items() if isinstance(networks, Mapping) else [(each.setting.title, each) for each in networks]
+    named = networks.items() if isinstance(networks, Mapping) else _named(networks)
     points = []
     for name, each in named:
         size, accuracy = (each.setting.parameters, each.accuracies) if hasattr(each, "setting") else each
@@ -221,10 +230,17 @@ def _rows(runs: Any) -> list[_Row]:
         rows = [(str(name), *_statistics(values)) for name, values in runs.items()]
     else:
         found = [runs] if hasattr(runs, "accuracies") else list(runs)
-        rows = [(str(getattr(each, "name", None) or each.setting.title), *_statistics(each)) for each in found]
+        rows = [(name, *_statistics(each)) for name, each in _named(found)]
     if not rows:
         raise ValueError("there is nothing to draw: runs is empty")
     return rows
+
+
+def _named(results: Iterable[Trials]) -> list[tuple[str, Trials]]:
+    from mnistcnn.study.recipe_words import distinct_titles
+
+    results = list(results)
+    return list(zip(distinct_titles(each.setting for each in results), results, strict=True))
 
 
 def _statistics(values: Any) -> tuple[np.ndarray[Any, Any], float, tuple[float, float]]:

@@ -39,7 +39,8 @@ def curves(
     ----------
     history
         `History`, list of histories to compare, or mapping of names to histories. The result of
-        `mnistcnn.run_trials` is accepted in place of a list of histories.
+        `mnistcnn.run_trials` is accepted in place of a list of histories. Results in a list are named by their
+        network, and by their recipe if another result has the same network and another recipe.
     figure
         Figure to draw into. Default: None, a new figure.
     axes
@@ -129,11 +130,16 @@ def _groups(history: Any) -> list[tuple[str, tuple[History, ...]]]:
     """Return the runs grouped by name."""
     if isinstance(history, Mapping):
         return [(name, _flatten_runs(each)) for name, each in history.items()]
+    from mnistcnn.study.recipe_words import distinct_titles
+
     groups: dict[str, tuple[History, ...]] = {}
     several = isinstance(history, Sequence) and not isinstance(history, str)
-    for each in history if several else [history]:
-        for run in _flatten_runs(each):  # the title differs between recipes of one network
-            name = each.setting.title if hasattr(each, "setting") else run.model
+    items = history if several else [history]
+    titles = iter(distinct_titles(each.setting for each in items if hasattr(each, "setting")))
+    for each in items:
+        title = next(titles) if hasattr(each, "setting") else None
+        for run in _flatten_runs(each):
+            name = title or run.model
             groups[name] = (*groups.get(name, ()), run)
     return list(groups.items())
 

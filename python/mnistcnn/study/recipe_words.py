@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from mnistcnn._internal.plain_values import from_plain, shown
 from mnistcnn.training.published_recipes import recipe as published
 from mnistcnn.training.recipes import DECIDING, Recipe
+
+if TYPE_CHECKING:
+    from mnistcnn.study.trials import Setting
 
 
 def recipe_words(recipe: dict[str, Any]) -> str:
@@ -21,6 +25,18 @@ def recipe_words(recipe: dict[str, Any]) -> str:
         if name != "seed" and name in recipe:
             parts += _changes(name, before[name], recipe[name])
     return ", ".join(parts) or "default"
+
+
+def distinct_titles(settings: Iterable[Setting]) -> list[str]:
+    """Return the title of each setting; settings of the same title and different recipes have a description, too."""
+    settings = list(settings)
+    descriptions: dict[str, set[str]] = {}
+    for each in settings:
+        descriptions.setdefault(each.title, set()).add(recipe_words(each.recipe))
+    return [
+        f"{each.title}: {recipe_words(each.recipe)}" if len(descriptions[each.title]) > 1 else each.title
+        for each in settings
+    ]
 
 
 def _published(about: dict[str, Any]) -> Recipe | None:
