@@ -122,8 +122,13 @@ def image_shape(name: str, value: object) -> tuple[int, int, int]:
 
 
 def did_you_mean(value: object, known: Iterable[str]) -> str:
-    """Return a hint with the most similar known name, to append to an error message; "" if none is similar."""
-    close = difflib.get_close_matches(str(value), list(known), n=1)
+    """Return a hint with the most similar known name, to append to an error message; "" if none is similar.
+
+    If none is similar, a name that begins with the value is, if it has at least three characters.
+    """
+    known = list(known)
+    close = difflib.get_close_matches(str(value), known, n=1)
+    close = close or [each for each in known if len(str(value)) > 2 and each.startswith(str(value))]
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

@@ -16,6 +16,7 @@ from mnistcnn.cli.options import (
     ImagesOption,
     JsonOption,
     check_engine,
+    check_percentage,
     check_writable,
     load,
 )
@@ -50,7 +51,14 @@ def check(
     forbid: Annotated[str, typer.Option(help="Features that the network must not have.")] = "",
     epochs: Annotated[int, typer.Option(min=1, help="Largest number of epochs; a longer recipe is shortened.")] = 15,
     accuracy: Annotated[
-        float, typer.Option("--target", min=0, max=100, help="Accuracy in % that each of the last epochs must reach.")
+        float,
+        typer.Option(
+            "--target",
+            min=0,
+            max=100,
+            callback=check_percentage,
+            help="Accuracy in % that each of the last epochs must reach.",
+        ),
     ] = 99.4,
     last: Annotated[int, typer.Option(min=1, help="Number of last epochs that must reach the target.")] = 3,
     seeds: SeedsOption = 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -139,10 +140,29 @@ def check_network(name: str) -> None:
     """Raise typer.BadParameter unless ``name`` is a published network. Called before any download."""
     from mnistcnn.nn.zoo import check_name
 
+    if re.search(r"\.py\b", name):
+        raise typer.BadParameter(
+            f"{name} is not a published network; train your own class in Python with mnistcnn.train, or with "
+            "`mnistcnn check FILE.py:CLASS`"
+        )
+    if is_file(name):
+        raise typer.BadParameter(
+            f"{name} is a file, but this command creates a published network; train a saved model in Python: "
+            f"mnistcnn.train(mnistcnn.load_model({name!r}), train_set)"
+        )
     try:
         check_name(name)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def check_percentage(value: float | None) -> float | None:
+    """Return ``value``. Raise typer.BadParameter if it is a fraction such as 0.994 instead of a percentage."""
+    if value is not None and 0 < value < 1:
+        raise typer.BadParameter(
+            f"it must be a percentage such as 99.4, got {value:g}; for {100 * value:g} % pass {100 * value:g}"
+        )
+    return value
 
 
 def check_engine(engine: str) -> None:

@@ -22,6 +22,7 @@ from mnistcnn.cli.options import (
     ThreadsOption,
     check_engine,
     check_network,
+    check_percentage,
     check_writable,
     load,
 )
@@ -54,7 +55,8 @@ def trials(
     images: ImagesOption = None,
     changes: RecipeChanges = NO_CHANGES,
     target: Annotated[
-        float | None, typer.Option(min=0, max=100, help="Accuracy in %; count the trials that reach it.")
+        float | None,
+        typer.Option(min=0, max=100, callback=check_percentage, help="Accuracy in %; count the trials that reach it."),
     ] = None,
     engine: EngineOption = "auto",
     shard: Annotated[

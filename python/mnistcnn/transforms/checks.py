@@ -49,6 +49,8 @@ def bounds(
 
 def symmetric_range(name: str, value: Any, maximum: float = float("inf")) -> tuple[float, float]:
     """Return (-d, d) for a number d of at least 0; return a range unchanged."""
+    if isinstance(value, str):
+        raise ValueError(f"{name} must be a number, or a range (smallest, largest), got {value!r}")
     if not is_number(value):
         return bounds(name, value, minimum=-maximum, maximum=maximum)
     number = signed(name, value)
