@@ -211,7 +211,7 @@ def _short(value: float) -> str:
 
 def _points(networks: Any) -> list[tuple[str, int, np.ndarray[Any, Any]]]:
     """Return name, number of parameters and accuracies in per cent of each network."""
-    named = networks.items() if isinstance(networks, Mapping) else _named(networks)
+    named: Iterable[tuple[str, Any]] = networks.items() if isinstance(networks, Mapping) else _named(networks)
     points = []
     for name, each in named:
         size, accuracy = (each.setting.parameters, each.accuracies) if hasattr(each, "setting") else each
