@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 import mnistcnn
 from mnistcnn.layers import Flatten, Linear, LogSoftmax, Softmax
@@ -49,6 +52,29 @@ def test_nan_outputs_warn(data: Any):
     with pytest.warns(UserWarning, match=f"NaN or infinite for {len(data):,} of {len(data):,} images") as caught:
         mnistcnn.test(model, data, progress=False)
     assert [each.filename for each in caught] == [__file__]
+
+
+def test_module_without_normalization_warns(data: Any, tmp_path: Path):
+    pytest.importorskip("onnx")
+    module = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    uses: list[Callable[[], object]] = [
+        lambda: mnistcnn.test(module, data, progress=False),
+        lambda: mnistcnn.predict(module, data),
+        lambda: mnistcnn.export_html(module, tmp_path / "a.html"),
+        lambda: mnistcnn.export_c(module, tmp_path / "a.h"),
+        lambda: mnistcnn.export_onnx(module, tmp_path / "a.onnx", pixels=True),
+    ]
+    for use in uses:
+        with pytest.warns(UserWarning, match=r"Sequential has no normalization.*from_torch") as caught:
+            use()
+        assert [each.filename for each in caught] == [__file__]
+    mnistcnn.predict(module, data.images / np.float32(255))  # floats are not normalized
+    mnistcnn.export_onnx(module, tmp_path / "b.onnx")
+    mnistcnn.from_torch(module, normalization=mnistcnn.Normalization(0.5, 0.25))
+    for use in uses:
+        use()
+    floats = (data.images / np.float32(255) - 0.5) / np.float32(0.25)
+    np.testing.assert_allclose(mnistcnn.predict(module, data), mnistcnn.predict(module, floats), atol=1e-5)
 
 
 @pytest.mark.parametrize("last", [[LogSoftmax()], [Softmax()]], ids=["log-probabilities", "probabilities"])
@@ -127,6 +153,8 @@ def test_predict_accepts_all_shapes(data: Any):
         (np.zeros((0, 1, 28, 28), np.uint8), ValueError, r"got \[0, 1, 28, 28\]"),
         ("seven.png", TypeError, r"got 'seven.png'.*mnistcnn.as_digit\(path\)"),
         (np.zeros((2, 1, 28, 28), np.int32), TypeError, "images must be .*got torch.int32"),
+        ((np.zeros((1, 28, 28), np.uint8), 7), TypeError, r"images must be .*got tuple; .*\(image, label\)"),
+        (None, TypeError, "images must be .*got NoneType$"),
     ],
 )
 def test_predict_raises_for_invalid_images(images: Any, error: type[Exception], text: str):

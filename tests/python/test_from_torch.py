@@ -415,3 +415,13 @@ def test_native_runs_raise_for_a_layer_in_another_mode():
     module.eval()
     mnistcnn.test(module, data, progress=False)
     assert not module.training
+
+
+def test_model_is_returned_and_cannot_be_a_part():
+    model = mnistcnn.create_model("budget_model3")
+    normalization = mnistcnn.Normalization(0.5, 0.25)
+    assert mnistcnn.from_torch(model, normalization=normalization) is model
+    assert model.normalization == normalization
+    with pytest.raises(mnistcnn.ConversionError, match=r"'0' of Sequential is an mnistcnn.Model.*model.to_torch\(\)"):
+        mnistcnn.from_torch(nn.Sequential(model, nn.Linear(10, 3)))
+    assert mnistcnn.from_torch(nn.Sequential(model.to_torch(), nn.Linear(10, 3))).num_classes == 3

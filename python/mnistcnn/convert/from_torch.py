@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +34,8 @@ def from_torch(
     ----------
     module
         Module whose ``forward`` takes a batch of images and returns a tensor, or several in a tuple, list or
-        dictionary. It may take images as [N, 784] or [N, 28, 28]; the model takes [N, C, H, W].
+        dictionary. It may take images as [N, 784] or [N, 28, 28]; the model takes [N, C, H, W]. A `Model` is returned
+        unchanged, apart from its normalization.
     input_shape
         (channels, height, width) of an image, or the shape in which ``forward`` takes one: (784,) or (28, 28).
         Default: (1, 28, 28).
@@ -68,7 +70,10 @@ def from_torch(
     >>> model(torch.zeros(3, 1, 28, 28)).shape
     torch.Size([3, 10])
     """
-    model = _convert(check_module(module), input_spec(input_shape), output).standalone_model()
+    if isinstance(module, Model):
+        model = module
+    else:
+        model = _convert(check_module(module), input_spec(input_shape), output).standalone_model()
     if normalization is not None:
         model.normalization = normalization.for_channels(model.input_shape[0])
     return model
@@ -93,6 +98,20 @@ def as_model(model: Model | nn.Module) -> Model:
     return conversion.standalone_model()
 
 
+def warn_without_normalization(module: nn.Module, model: Model) -> None:
+    """Warn if the model of a module has no normalization: other code may have trained the module on normalized images.
+
+    A `Model` does not need the warning: it shows and saves its normalization.
+    """
+    if module is not model and model.normalization is None:
+        warnings.warn(
+            f"{model.name} has no normalization, so its uint8 pixels are divided by 255 only. Set that of its training "
+            "images: mnistcnn.from_torch(module, normalization=mnistcnn.Normalization(0.1307, 0.3081)), or (0, 1) for "
+            "pixels / 255",
+            stacklevel=3,
+        )
+
+
 def model_of(module: nn.Module) -> Model | None:
     """Return the given model, the latest model of an accelerated or converted module, or None for any other module."""
     if isinstance(module, Model):
@@ -102,6 +121,12 @@ def model_of(module: nn.Module) -> Model | None:
 
 
 def _convert(module: nn.Module, shape: InputSpec, output: OutputKey) -> Conversion:
+    part = next((path for path, each in module.named_modules() if isinstance(each, Model)), None)
+    if part is not None:
+        raise ConversionError(
+            f"'{part}' of {type(module).__name__} is an mnistcnn.Model, which cannot be part of another network; use "
+            "its layers in PyTorch: model.to_torch()"
+        )
     conversion = conversion_of(module, shape, output)
     if isinstance(conversion, FailedConversion):
         raise conversion.error

@@ -11,7 +11,7 @@ import torch
 from mnistcnn._internal.checks import whole_number
 from mnistcnn._internal.native import core
 from mnistcnn._internal.progress import ProgressBar
-from mnistcnn.convert.from_torch import as_model
+from mnistcnn.convert.from_torch import as_model, warn_without_normalization
 from mnistcnn.data.image_set import ImageSet
 from mnistcnn.evaluation.results import TestResult
 from mnistcnn.nn.input_checks import as_batch, check_set, core_tensor, model_view
@@ -35,7 +35,8 @@ def test(
 ) -> TestResult:
     """Test a model on a labelled data set.
 
-    The model runs in evaluation mode and is not changed. A warning is issued if outputs are NaN or infinite.
+    The model runs in evaluation mode and is not changed. A warning is issued if outputs are NaN or infinite, or if a
+    module that `train` did not train has no normalization: its pixels are divided by 255 only.
 
     Parameters
     ----------
@@ -65,8 +66,9 @@ def test(
     >>> result.count, result.probabilities.shape
     (100, (100, 10))
     """
-    model = as_model(model)
+    module, model = model, as_model(model)
     check_set(model, test_set, "test_set")
+    warn_without_normalization(module, model)
     with ProgressBar(len(test_set), enabled=progress) as bar:
         outputs = outputs_of(model, test_set.images, engine, threads, bar, whole_number("batch_size", batch_size))
     return result_of(outputs, model.outputs, test_set)
@@ -91,7 +93,8 @@ def predict(
         Model or ``torch.nn.Module`` that makes the predictions. It runs in evaluation mode.
     images
         Images [N, C, H, W], one image [C, H, W], or without the channel axis for one channel: [N, H, W], [H, W]. uint8
-        pixels are normalized as in training; floating-point pixels are used unchanged.
+        pixels are normalized as in training; floating-point pixels are used unchanged. A warning is issued if a module
+        that `train` did not train has no normalization: its uint8 pixels are divided by 255 only.
     batch_size
         Images per batch.
     engine
@@ -108,12 +111,13 @@ def predict(
     >>> mnistcnn.predict(model, mnistcnn.load("digits")[1][:5]).shape
     (5, 10)
     """
-    model = as_model(model)
+    module, model = model, as_model(model)
     _ = model.num_classes  # raises unless the outputs are classes
     batch = as_batch(model, images.images if isinstance(images, ImageSet) else images)
     whole_number("batch_size", batch_size)
     if batch.dtype != torch.uint8:
         return _probabilities(_float_outputs(model, batch, batch_size, engine, threads), model.outputs).numpy()
+    warn_without_normalization(module, model)
     with ProgressBar(len(batch), enabled=progress) as bar:
         outputs = outputs_of(model, batch, engine, threads, bar, batch_size)
     return _probabilities(outputs, model.outputs).numpy()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnistcnn._internal.atomic_files import write_whole
-from mnistcnn.convert.from_torch import as_model
+from mnistcnn.convert.from_torch import as_model, warn_without_normalization
 from mnistcnn.export.lowering import lowered
 from mnistcnn.export.program import Argument, Array, Call, Program, key_of
 
@@ -58,7 +58,9 @@ def export_c(model: Model | nn.Module, path: str | Path) -> Path:
     True
     """
     path = Path(path)
-    program = lowered(as_model(model))
+    module, model = model, as_model(model)
+    program = lowered(model)
+    warn_without_normalization(module, model)
     return write_whole(path, header(program, prefix_of(path)).encode())
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnistcnn._internal.atomic_files import write_whole
-from mnistcnn.convert.from_torch import as_model
+from mnistcnn.convert.from_torch import as_model, warn_without_normalization
 from mnistcnn.data.digitize import SIDE
 from mnistcnn.demo.server import PAGE
 from mnistcnn.export.lowering import lowered
@@ -66,13 +66,14 @@ def export_html(model: Model | nn.Module, path: str | Path) -> Path:
     >>> path.stat().st_size < 100_000
     True
     """
-    model = as_model(model)
+    module, model = model, as_model(model)
     if model.input_shape != (1, SIDE, SIDE):
         raise ValueError(
             f"the page requires a model with input shape [1, {SIDE}, {SIDE}], got model '{model.name}' with "
             f"{list(model.input_shape)}"
         )
     _ = model.num_classes  # raises ValueError if the outputs are not classes
+    warn_without_normalization(module, model)
     return write_whole(Path(path), page(lowered(model), class_names(model)).encode())
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from mnistcnn._internal.atomic_files import write_whole
-from mnistcnn.convert.from_torch import as_model
+from mnistcnn.convert.from_torch import as_model, warn_without_normalization
 from mnistcnn.nn.graph import INPUT
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def export_onnx(model: Model | nn.Module, path: str | Path, *, pixels: bool = Fa
         import onnx
     except ImportError:
         raise ImportError('exporting to ONNX requires the package onnx: pip install "mnistcnn[onnx]"') from None
-    model = as_model(model)
+    module, model = model, as_model(model)
+    if pixels:
+        warn_without_normalization(module, model)
     document = _Writer(model, onnx).document(pixels=pixels)
     onnx.checker.check_model(document, full_check=True)
     return write_whole(Path(path), document.SerializeToString())

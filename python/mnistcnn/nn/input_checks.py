@@ -67,7 +67,11 @@ def as_batch(model: Model, images: np.ndarray[Any, Any] | torch.Tensor) -> torch
         raise TypeError(
             f"images must be an array or a tensor, got {str(images)!r}; mnistcnn.as_digit(path) reads an image file"
         )
-    batch = as_tensor(images)
+    try:
+        batch = as_tensor(images)
+    except (TypeError, ValueError):  # NumPy and torch describe their own conversion only
+        hint = "; an item of an ImageSet is (image, label): pass its image" if isinstance(images, tuple) else ""
+        raise TypeError(f"images must be an array or a tensor, got {type(images).__name__}{hint}") from None
     if batch.dim() in (2, 3) and model.input_shape[0] == 1 and tuple(batch.shape[-2:]) == model.input_shape[1:]:
         batch = batch.reshape(-1, *model.input_shape)
     if tuple(batch.shape) == model.input_shape:
