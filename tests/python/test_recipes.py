@@ -305,9 +305,12 @@ def test_names_of_torch_raise_with_the_equivalent_call():
     for module, name, call in (
         (mnistcnn.optim, "CosineAnnealingLR", r"mnistcnn.optim.CosineAnnealing\(t_max=..., per_step=False\)"),
         (mnistcnn.losses, "NLLLoss", r"mnistcnn.losses.NLL\("),
+        (mnistcnn.transforms, "RandomRotation", r"mnistcnn.transforms.Rotation\(degrees=...\)$"),
         (mnistcnn, "CrossEntropyLoss", r"mnistcnn.losses.CrossEntropy\("),
     ):
         with pytest.raises(AttributeError, match=f"has no attribute '{name}'; write {call}"):
             getattr(module, name)
+    with pytest.raises(AttributeError, match=r"has no attribute 'Compose'; pass a list of transforms: augment="):
+        _ = mnistcnn.transforms.Compose
     with pytest.raises(TypeError, match="CosineAnnealing has no argument 'T_max'; did you mean 't_max'"):
         mnistcnn.optim.CosineAnnealing(T_max=3)  # type: ignore[call-arg]

@@ -123,3 +123,19 @@ def test_hints_for_schedules(make: Callable[[], Any], hint: str):
 @pytest.mark.parametrize("schedule", ["", "xyz", 3, lr_scheduler.PolynomialLR])
 def test_schedules_without_an_equivalent_get_no_hint(schedule: Any):
     assert "write" not in error_message(schedule=schedule)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda net, _: mnistcnn.optim.SGD(net.parameters(), lr=0.1), r"SGD takes no parameters.*write SGD\(lr="),
+        (lambda net, _: mnistcnn.optim.Adam(list(net.parameters()), 0.1), "Adam takes no parameters"),
+        (lambda net, _: mnistcnn.optim.AdamW(net), "AdamW takes no parameters"),
+        (lambda _, sgd: mnistcnn.optim.OneCycleLR(sgd, max_lr=0.1), "OneCycleLR takes no optimizer.*leave it out"),
+        (lambda *_: mnistcnn.optim.StepLR(mnistcnn.optim.SGD(), 3), "StepLR takes no optimizer"),
+    ],
+)
+def test_first_arguments_of_torch_raise(call: Callable[[nn.Module, torch.optim.Optimizer], Any], message: str):
+    net = nn.Linear(2, 2)
+    with pytest.raises(TypeError, match=message):
+        call(net, torch.optim.SGD(net.parameters(), lr=0.1))

@@ -25,7 +25,10 @@ class Exports:
         return getattr(import_module(self.module_of(name)), name)
 
 
-def missing(module: str, name: str, instead: str = "") -> AttributeError:
-    """Return the error for a name that a module does not have; ``instead`` is what to write, if known."""
-    hint = f"; write {module}.{instead}" if instead else ""
+def missing(module: str, name: str, instead: str = "", *, advice: str = "") -> AttributeError:
+    """Return the error for a name that a module does not have.
+
+    ``instead`` is the name of the module to write, if there is one; ``advice`` is what to do otherwise.
+    """
+    hint = f"; write {module}.{instead}" if instead else f"; {advice}" if advice else ""
     return AttributeError(f"module {module!r} has no attribute {name!r}{hint}", name=name, obj=sys.modules[module])

@@ -29,16 +29,22 @@ class Value:
         if not abstract and cls.__name__[0] != "_" and (known is None or redefined):
             Value._registry[cls.__name__] = cls
 
-    def __new__(cls, *_: Any, **arguments: Any) -> Any:
+    def __new__(cls, *positional: Any, **arguments: Any) -> Any:
         """Raise TypeError for an abstract class or an unknown argument."""
         if cls._abstract:
             raise TypeError(f"{cls.__name__} is an abstract class; choose one of {', '.join(sorted(kinds(cls)))}")
+        if positional:
+            cls._check_first(positional[0])
         known = [each.name for each in fields(cls)]  # type: ignore[arg-type]
         for name in arguments:
             if name not in known:
                 hint = did_you_mean(name, known) or ";"
                 raise TypeError(f"{cls.__name__} has no argument {name!r}{hint} choose from {', '.join(known)}")
         return super().__new__(cls)
+
+    @classmethod
+    def _check_first(cls, value: object) -> None:
+        """Raise TypeError for a first argument that only the class of PyTorch takes, such as a model's parameters."""
 
     def __repr__(self) -> str:
         """Return the class name and the fields that have no default or differ from it."""

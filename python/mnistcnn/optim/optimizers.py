@@ -6,6 +6,7 @@ Each optimizer has the arithmetic of the class of the same name in ``torch.optim
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -55,6 +56,14 @@ class Optimizer(Value, abstract=True):
 
     _at_least_0: ClassVar[tuple[str, ...]] = ()
     _below_1: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def _check_first(cls, value: object) -> None:
+        if hasattr(value, "parameters") or (isinstance(value, Iterable) and not isinstance(value, str)):
+            raise TypeError(
+                f"{cls.__name__} takes no parameters of a model, since training passes them; write "
+                f"{cls.__name__}(lr=...)"
+            )
 
     def __post_init__(self) -> None:
         self._check_flags()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mnistcnn._internal.checks import choice, finite_number, positive_number, whole_number
 from mnistcnn._internal.values import Value
+from mnistcnn.optim.optimizers import Optimizer
 
 if TYPE_CHECKING:
     from mnistcnn._internal.native import core
@@ -72,6 +73,11 @@ class Schedule(Value, abstract=True):
 
     A subclass overrides `epoch_rate`, or `rates` if the steps of an epoch differ. Epochs are counted from 0.
     """
+
+    @classmethod
+    def _check_first(cls, value: object) -> None:
+        if isinstance(value, Optimizer) or hasattr(value, "param_groups"):
+            raise TypeError(f"{cls.__name__} takes no optimizer, since training passes it; leave it out")
 
     def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
         """Return the learning rate of an epoch. ``records`` are the records of the earlier epochs."""
