@@ -105,6 +105,7 @@ def test_comment_states_flash_ram_and_macs(tmp_path: Path):
 
 def test_module_of_pytorch_is_converted(tmp_path: Path):
     module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+    mnistcnn.from_torch(module, normalization=mnistcnn.Normalization(0.1307, 0.3081))
     program = build(mnistcnn.export_c(module, tmp_path / "net.h"), 784, 10, *STRICT)
     images = digits(3)
     wanted = mnistcnn.from_torch(module)(images).detach()
