@@ -96,8 +96,11 @@ def test_wrong_files(tmp_path: Path):
     with pytest.raises(OSError, match=r"text\.safetensors is damaged or not a safetensors file"):
         model.load_weights(tmp_path / "text.safetensors")
     torch.save(nn.Linear(2, 2), tmp_path / "whole.pt")
-    with pytest.raises(OSError, match=r"whole.pt does not contain plain weights: .*save model.state_dict\(\)"):
+    with pytest.raises(OSError, match=r"whole.pt .* class torch.nn.*Linear; save model.state_dict\(\) instead$"):
         model.load_weights(tmp_path / "whole.pt")
+    (tmp_path / "text.pt").write_text("import this")
+    with pytest.raises(OSError, match=r"text.pt is damaged, or not a file of torch.save$"):
+        model.load_weights(tmp_path / "text.pt")
     with pytest.raises(TypeError, match=r"weights must be a state dict .*, got list"):
         model.load_weights([1])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="the checkpoint contains no state dict, only 'epoch'"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,12 +68,17 @@ def _read(path: str | Path) -> Any:
     check_readable(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+        if found is None:
+            raise OSError(f"{path} is damaged, or not a file of torch.save") from None
+        raise OSError(
+            f"{path} does not contain plain weights, but an object of the class {found[1]}; save model.state_dict() "
+            "instead"
+        ) from None
     except Exception as error:
         reason = str(error).strip().split("\n", maxsplit=1)[0]
-        raise OSError(
-            f"{path} does not contain plain weights: {reason} (pickled models are not supported; save "
-            "model.state_dict() instead)"
-        ) from None
+        raise OSError(f"{path} does not contain plain weights: {reason}; save model.state_dict() instead") from None
 
 
 def _state_dict_of(weights: Any) -> dict[str, torch.Tensor]:
