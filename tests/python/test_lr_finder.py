@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import mnistcnn
+from mnistcnn.training.lr_finder import _result
 
 
 @pytest.fixture
@@ -50,7 +51,16 @@ def test_diverged_loss_ends_the_test_and_the_suggested_rate_trains(data: Any):
 def test_no_suggestion_if_the_loss_never_decreases(data: Any):
     result = mnistcnn.find_lr(mnistcnn.create_model("budget_model1"), data, start=1e8, end=1e9, steps=10, batch_size=32)
     assert result.suggestion is None
-    assert "the loss never decreases" in repr(result)
+    assert "no suggestion" in repr(result)
+
+
+def test_no_suggestion_below_the_first_rate():
+    rates = np.geomspace(1e-5, 10, 100)
+    losses = np.full(100, 0.2)
+    losses[2:5] = 0.1  # of a trained model: noise has its minimum near the first rates
+    assert rates[4] < 3 * rates[0]
+    assert _result(rates, losses).suggestion is None
+    assert _result(rates, losses[::-1]).suggestion > rates[0]
 
 
 def test_result_can_be_plotted(data: Any, monkeypatch: pytest.MonkeyPatch):

@@ -46,7 +46,7 @@ class LRFinder:
         Smoothed losses, float64 [steps].
     suggestion
         Learning rate at which the smoothed loss decreases most steeply, but at most a third of the rate with the lowest
-        loss; None if the loss never decreases.
+        loss; None if the loss never decreases, or has its minimum near the first rate.
     """
 
     learning_rates: Floats
@@ -56,7 +56,11 @@ class LRFinder:
 
     def __repr__(self) -> str:
         steps, last = len(self.learning_rates), self.learning_rates[-1]
-        result = "the loss never decreases" if self.suggestion is None else f"suggestion {self.suggestion:.2g}"
+        result = (
+            "no suggestion, as the loss does not decrease"
+            if self.suggestion is None
+            else f"suggestion {self.suggestion:.2g}"
+        )
         return f"LRFinder: {result} ({steps} steps from {self.learning_rates[0]:.2g} to {last:.2g})"
 
 
@@ -187,5 +191,5 @@ def _result(rates: Floats, losses: Floats) -> LRFinder:
         slopes = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1]))
         steepest = int(slopes.argmin())
         rate = min(rates[steepest], rates[lowest] / _MARGIN)
-        suggestion = float(rate) if slopes[steepest] < 0 else None
+        suggestion = float(rate) if slopes[steepest] < 0 and rate >= rates[0] else None
     return LRFinder(rates, losses, smoothed, suggestion)
