@@ -177,6 +177,26 @@ def test_model_is_not_changed():
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
+def test_modules_of_torch_are_explained_like_their_models():
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+    for function in (explain.grad_cam, mnistcnn.plot.grad_cam):
+        with pytest.warns(UserWarning, match="Sequential has no normalization") as caught:
+            function(module, IMAGES)
+        assert [each.filename for each in caught] == [__file__]
+    model = mnistcnn.from_torch(module, normalization=mnistcnn.Normalization(0.2, 0.4))
+    for call in (
+        lambda net: explain.grad_cam(net, IMAGES),
+        lambda net: explain.saliency(net, IMAGES),
+        lambda net: explain.feature_maps(net, IMAGES, "1"),
+        lambda net: explain.receptive_field(net, "0"),
+    ):
+        np.testing.assert_array_equal(call(module), call(model))
+    assert mnistcnn.plot.filters(module).axes
+    assert mnistcnn.plot.receptive_field(module, IMAGES[0]).axes
+    assert mnistcnn.plot.feature_maps(module, IMAGES[0], "1").axes
+    assert mnistcnn.plot.saliency(module, IMAGES).axes
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

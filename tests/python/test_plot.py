@@ -377,6 +377,16 @@ def test_images_with_one_or_three_channels(channels: int):
             ValueError,
             "layer must have .*'flatten'",
         ),
+        (
+            lambda _: plot.images(np.zeros((2, 28, 28), np.uint8), columns=0),
+            ValueError,
+            "columns must be an integer of at least 1, got 0",
+        ),
+        (
+            lambda model: plot.grad_cam(model, np.zeros((1, 28, 28), np.uint8), columns=0),
+            ValueError,
+            "columns must be an integer of at least 1, got 0",
+        ),
         (lambda _: plot.trials({}), ValueError, "nothing to draw"),
         (lambda _: plot.trials({"a": [0.98]}, target=99.4), ValueError, "target must .* got 99.4; .* pass 0.994"),
         (

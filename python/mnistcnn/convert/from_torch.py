@@ -98,7 +98,7 @@ def as_model(model: Model | nn.Module) -> Model:
     return conversion.standalone_model()
 
 
-def warn_without_normalization(module: nn.Module, model: Model) -> None:
+def warn_without_normalization(module: nn.Module, model: Model, *, stacklevel: int = 3) -> None:
     """Warn if the model of a module has no normalization: other code may have trained the module on normalized images.
 
     A `Model` does not need the warning: it shows and saves its normalization.
@@ -108,7 +108,7 @@ def warn_without_normalization(module: nn.Module, model: Model) -> None:
             f"{model.name} has no normalization, so its uint8 pixels are divided by 255 only. Set that of its training "
             "images: mnistcnn.from_torch(module, normalization=mnistcnn.Normalization(0.1307, 0.3081)), or (0, 1) for "
             "pixels / 255",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
 
 

@@ -13,11 +13,14 @@ import torch
 from torch import fx
 
 from mnistcnn._internal.checks import did_you_mean
+from mnistcnn.convert.from_torch import as_model, warn_without_normalization
 from mnistcnn.data.arrays import as_tensor
 from mnistcnn.nn.graph import INPUT
 from mnistcnn.nn.to_torch import to_graph_module
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from mnistcnn.data.image_set import ImageSet
     from mnistcnn.nn.model import Model
 
@@ -36,13 +39,13 @@ class Field(NamedTuple):
     right: int  # last column
 
 
-def feature_maps(model: Model, images: Images, layer: str) -> Floats:
+def feature_maps(model: Model | nn.Module, images: Images, layer: str) -> Floats:
     """Return the output of a layer in evaluation mode: f32 [N, channels, height, width], or [N, features].
 
     Parameters
     ----------
     model
-        Model that contains the layer.
+        Model or ``torch.nn.Module`` that contains the layer.
     images
         Images in any form that `mnistcnn.predict` accepts.
     layer
@@ -55,13 +58,14 @@ def feature_maps(model: Model, images: Images, layer: str) -> Floats:
     >>> mnistcnn.explain.feature_maps(model, mnistcnn.load("digits")[1][:2], "convblock3").shape
     (2, 4, 22, 22)
     """
+    model = _model_for(model, images)
     index = find_layer(model, layer)
     with torch.no_grad():
         return np.asarray(_outputs(model, batch_of(model, images), [index])[0].cpu())
 
 
 def grad_cam(
-    model: Model, images: Images, *, layer: str | None = None, target: int | Sequence[int] | None = None
+    model: Model | nn.Module, images: Images, *, layer: str | None = None, target: int | Sequence[int] | None = None
 ) -> Floats:
     """Return Grad-CAM maps of the evidence for a class: f32 [N, height, width], 0 to 1, in the size of the images.
 
@@ -72,7 +76,7 @@ def grad_cam(
     Parameters
     ----------
     model
-        Model to explain.
+        Model or ``torch.nn.Module`` to explain.
     images
         Images in any form that `mnistcnn.predict` accepts.
     layer
@@ -88,6 +92,7 @@ def grad_cam(
     >>> mnistcnn.explain.grad_cam(model, mnistcnn.load("digits")[1][:2]).shape
     (2, 28, 28)
     """
+    model = _model_for(model, images)
     index = last_map(model) if layer is None else find_layer(model, layer)
     shape = model._network.nodes[index]["output_shape"]
     if len(shape) != 3:
@@ -102,13 +107,13 @@ def grad_cam(
     return torch.nn.functional.interpolate(cam, size=size, mode="bilinear", align_corners=False)[:, 0].cpu().numpy()
 
 
-def saliency(model: Model, images: Images, *, target: int | Sequence[int] | None = None) -> Floats:
+def saliency(model: Model | nn.Module, images: Images, *, target: int | Sequence[int] | None = None) -> Floats:
     """Return the gradient of a class score (before softmax) with respect to the input pixels, f32 [N, C, H, W].
 
     Parameters
     ----------
     model
-        Model to explain.
+        Model or ``torch.nn.Module`` to explain.
     images
         Images in any form that `mnistcnn.predict` accepts.
     target
@@ -121,19 +126,20 @@ def saliency(model: Model, images: Images, *, target: int | Sequence[int] | None
     >>> mnistcnn.explain.saliency(model, mnistcnn.load("digits")[1][:2]).shape
     (2, 1, 28, 28)
     """
+    model = _model_for(model, images)
     batch = batch_of(model, images).requires_grad_()
     (scores,) = _outputs(model, batch, [_score_node(model)])
     (gradients,) = torch.autograd.grad(_target_scores(scores, target).sum(), batch)
     return np.asarray(gradients.cpu())
 
 
-def receptive_field(model: Model, layer: str, position: tuple[int, int] | None = None) -> Field:
+def receptive_field(model: Model | nn.Module, layer: str, position: tuple[int, int] | None = None) -> Field:
     """Return the input pixels on which one output position of a layer depends. Padding is included.
 
     Parameters
     ----------
     model
-        Model that contains the layer.
+        Model or ``torch.nn.Module`` that contains the layer.
     layer
         Name of a layer, such as "convblock1.0", or of a block, which selects its last layer.
     position
@@ -145,6 +151,7 @@ def receptive_field(model: Model, layer: str, position: tuple[int, int] | None =
     >>> mnistcnn.explain.receptive_field(mnistcnn.create_model("session7_net"), "convblock1", (0, 0))
     Field(top=0, bottom=2, left=0, right=2)
     """
+    model = as_model(model)
     index = find_layer(model, layer)
     nodes = model._network.nodes
     shape = nodes[index]["output_shape"]
@@ -155,6 +162,14 @@ def receptive_field(model: Model, layer: str, position: tuple[int, int] | None =
             f"position must be inside the {height}x{width} output of '{nodes[index]['name']}', got {position}"
         )
     return _field(nodes, index, Field(row, row, column, column), model.input_shape)
+
+
+def _model_for(module: Model | nn.Module, images: Images) -> Model:
+    """Return the model of a module; warn if it has no normalization for uint8 images."""
+    model = as_model(module)
+    if getattr(images, "dtype", np.uint8) in (np.uint8, torch.uint8):
+        warn_without_normalization(module, model, stacklevel=4)
+    return model
 
 
 # ---- layers by name

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from mnistcnn._internal.checks import whole_number
 from mnistcnn.plot.galleries import pixels_of
 from mnistcnn.plot.style import HEAT, panel
 from mnistcnn.plot.tiles import as_tile, draw_tiles, heat_tile, interleave_rows, signed_tile
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import torch
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from torch import nn
 
     from mnistcnn.data.image_set import ImageSet
     from mnistcnn.nn.model import Model
@@ -26,7 +28,12 @@ Images: TypeAlias = "ImageSet | np.ndarray[Any, Any] | torch.Tensor"
 
 
 def filters(
-    model: Model, layer: str | None = None, *, count: int = _MAX_TILES, title: str = "", ax: Axes | None = None
+    model: Model | nn.Module,
+    layer: str | None = None,
+    *,
+    count: int = _MAX_TILES,
+    title: str = "",
+    ax: Axes | None = None,
 ) -> Figure | Axes:
     """Plot the kernels of a convolution: blue for negative weights, orange for positive ones, on one scale.
 
@@ -35,7 +42,7 @@ def filters(
     Parameters
     ----------
     model
-        `mnistcnn.Model`.
+        `mnistcnn.Model` or ``torch.nn.Module``.
     layer
         Name of a convolution, or of a block that contains one. Default: None, the first convolution.
     count
@@ -52,7 +59,9 @@ def filters(
     >>> len(figure.axes[0].images)
     4
     """
-    name, weights = _kernels(model, layer)
+    from mnistcnn.convert.from_torch import as_model
+
+    name, weights = _kernels(as_model(model), layer)
     outputs, inputs = weights.shape[:2]
     largest = float(np.abs(weights).max())
     rows = outputs if inputs == 1 else max(1, count // inputs)
@@ -64,7 +73,7 @@ def filters(
 
 
 def feature_maps(
-    model: Model,
+    model: Model | nn.Module,
     image: Images,
     layer: str,
     *,
@@ -77,7 +86,7 @@ def feature_maps(
     Parameters
     ----------
     model
-        `mnistcnn.Model`.
+        `mnistcnn.Model` or ``torch.nn.Module``.
     image
         Image [C, H, W] or [H, W], or an `ImageSet` or batch, of which the first image is used.
     layer
@@ -99,6 +108,7 @@ def feature_maps(
     """
     from mnistcnn.evaluation import explain
 
+    model = _model_for_pixels(model)
     maps = explain.feature_maps(model, explain.batch_of(model, _first(image))[:1], layer)[0]
     if maps.ndim != 3:
         raise ValueError(
@@ -111,7 +121,7 @@ def feature_maps(
 
 
 def grad_cam(
-    model: Model,
+    model: Model | nn.Module,
     images: Images,
     *,
     layer: str | None = None,
@@ -129,7 +139,7 @@ def grad_cam(
     Parameters
     ----------
     model
-        `mnistcnn.Model`.
+        `mnistcnn.Model` or ``torch.nn.Module``.
     images
         `ImageSet`, or uint8 images [N, C, H, W] or [N, H, W].
     layer
@@ -156,6 +166,7 @@ def grad_cam(
     """
     from mnistcnn.evaluation import explain
 
+    model = _model_for_pixels(model)
     pixels = pixels_of(images)[:count]
     heat = explain.grad_cam(model, pixels, layer=layer, target=_first_targets(target, count))
     lower = [heat_tile(image, each, HEAT) for image, each in zip(pixels, heat, strict=True)]
@@ -164,7 +175,7 @@ def grad_cam(
 
 
 def saliency(
-    model: Model,
+    model: Model | nn.Module,
     images: Images,
     *,
     target: int | Sequence[int] | None = None,
@@ -181,7 +192,7 @@ def saliency(
     Parameters
     ----------
     model
-        `mnistcnn.Model`.
+        `mnistcnn.Model` or ``torch.nn.Module``.
     images
         `ImageSet`, or uint8 images [N, C, H, W] or [N, H, W].
     target
@@ -205,6 +216,7 @@ def saliency(
     """
     from mnistcnn.evaluation import explain
 
+    model = _model_for_pixels(model)
     pixels = pixels_of(images)[:count]
     gradients = explain.saliency(model, pixels, target=_first_targets(target, count)).sum(axis=1)
     lower = [signed_tile(each, float(np.quantile(np.abs(each), 0.995))) for each in gradients]
@@ -213,7 +225,7 @@ def saliency(
 
 
 def receptive_field(
-    model: Model,
+    model: Model | nn.Module,
     image: Images | None = None,
     *,
     layers: Sequence[str] | None = None,
@@ -227,7 +239,7 @@ def receptive_field(
     Parameters
     ----------
     model
-        `mnistcnn.Model`.
+        `mnistcnn.Model` or ``torch.nn.Module``.
     image
         Image [C, H, W] or [H, W], or an `ImageSet`, of which the first image is used. Default: None, a blank image.
     layers
@@ -247,8 +259,10 @@ def receptive_field(
     import matplotlib as mpl
     from matplotlib.patches import Rectangle
 
+    from mnistcnn.convert.from_torch import as_model
     from mnistcnn.evaluation import explain
 
+    model = as_model(model)
     names = list(layers) if layers is not None else _layers_with_growing_field(model)
     fields = [explain.receptive_field(model, name) for name in names]
     _, height, width = model.input_shape
@@ -278,6 +292,15 @@ def _limits(ax: Axes, fields: Sequence[Any], height: int, width: int) -> None:
     ax.set_xlim(min(0, *(each.left for each in fields)) - 0.5, max(width, *(each.right + 1 for each in fields)) + 0.5)
     ax.set_ylim(max(height, *(each.bottom + 1 for each in fields)) + 0.5, min(0, *(each.top for each in fields)) - 0.5)
     ax.set_aspect("equal")
+
+
+def _model_for_pixels(module: nn.Module) -> Model:
+    """Return the model of a module, for uint8 images."""
+    from mnistcnn.convert.from_torch import as_model, warn_without_normalization
+
+    model = as_model(module)
+    warn_without_normalization(module, model, stacklevel=4)
+    return model
 
 
 def _layers_with_growing_field(model: Model) -> list[str]:
@@ -343,7 +366,7 @@ def _draw_pairs(
     title: str,
     ax: Axes | None,
 ) -> Figure | Axes:
-    columns = min(columns, len(pixels))
+    columns = min(whole_number("columns", columns), len(pixels))
     tiles = interleave_rows([as_tile(image) for image in pixels], lower, columns)
     padded: list[str] = []
     for start in range(0, len(captions), columns):

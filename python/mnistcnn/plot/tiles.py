@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnistcnn._internal.checks import whole_number
 from mnistcnn.plot.style import panel
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def draw_tiles(
     """Draw tiles, f32 [H, W, 3] in 0 to 1 each, row by row, with captions above them. None leaves a gap."""
     if not len(tiles):
         raise ValueError("there is nothing to draw: no images were given")
-    columns = min(10 if columns is None else columns, len(tiles))
+    columns = min(10 if columns is None else whole_number("columns", columns), len(tiles))
     rows = math.ceil(len(tiles) / columns)
     height, width = next(tile.shape[:2] for tile in tiles if tile is not None)
     across = width * (1 + _GAP)
