@@ -500,3 +500,9 @@ def test_invalid_arguments_raise(batches: Any) -> None:
     ):
         with pytest.raises((TypeError, ValueError), match=message):
             call()
+
+
+def test_image_set_instead_of_a_loader_raises(digits: Any) -> None:
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+    with pytest.raises(TypeError, match=r"loader must be .*got ImageSet; write mnistcnn.DataLoader\(image_set\)"):
+        course.test(net, "cpu", digits[1])

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from mnistcnn._internal.progress import ProgressBar
 from mnistcnn.convert.from_torch import model_of
+from mnistcnn.data.image_set import ImageSet
 from mnistcnn.data.loader import DataLoader
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
@@ -315,6 +316,8 @@ def _batch_count(loader: Any) -> int | None:
 def _check(model: object, loader: object, optimizer: Any = None) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    if isinstance(loader, ImageSet):
+        raise TypeError("loader must be a loader of batches, got ImageSet; write mnistcnn.DataLoader(image_set)")
     if not hasattr(loader, "__iter__"):
         raise TypeError(f"loader must be an iterable of pairs (images, labels), got {type(loader).__name__}")
     if optimizer is not None and not (hasattr(optimizer, "zero_grad") and hasattr(optimizer, "step")):
