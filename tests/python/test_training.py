@@ -147,6 +147,7 @@ def test_normalization_is_computed_from_the_training_set_only(data: Any, held_ou
 def test_trainer_yields_after_every_epoch(data: Any, held_out: Any):
     model, whole = small(), small()
     trainer = mnistcnn.Trainer(model, batch_size=64, seed=4, progress=False)
+    assert repr(trainer) == f"Trainer of '{model.name}', seed 4: 0 of 15 epochs"
     seen = []
     for record in trainer.epochs(data, held_out, epochs=3):
         seen.append(record)

@@ -61,6 +61,10 @@ def test_diverged_trial_is_reported_and_excluded():
     assert trials.share_at_least(0.99) == pytest.approx(2 / 3)
     assert trials.headline().startswith("99.30 ± 0.14 % (2 of 3 seeds, last epoch; 1 diverged, excluded from the mean)")
     assert "seed 1 diverged: the loss of step 3 is nan" in repr(trials)
+    assert [repr(trial) for trial in trials.trials[:2]] == [
+        "Trial: seed 0, 2 epochs in 2.8 s, test accuracy 99.40 %",
+        "Trial: seed 1, 1 epoch in 1.5 s, diverged: the loss of step 3 is nan",
+    ]
     assert "diverged" in trials._repr_html_()
 
 

@@ -112,6 +112,11 @@ class Trial:
     result: TestResult | None = field(default=None, repr=False)
     model: Model | None = field(default=None, repr=False)
 
+    def __repr__(self) -> str:
+        result = f"diverged: {self.failure}" if self.accuracy is None else f"test accuracy {percent(self.accuracy)}"
+        epochs = f"{len(self.history)} epoch{'' if len(self.history) == 1 else 's'}"
+        return f"Trial: seed {self.seed}, {epochs} in {self.history.seconds:.1f} s, {result}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary of numbers and strings, without step losses, predictions and weights."""
         history = {**self.history.to_dict(), "step_losses": [], "recipe": None}

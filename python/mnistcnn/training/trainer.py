@@ -257,6 +257,10 @@ class Trainer:
         self._native = NativeRun(model, self._recipe, engine, threads)
         self._stopping = False
 
+    def __repr__(self) -> str:
+        epochs = f"{len(self.history)} of {self.recipe.epochs} epochs"
+        return f"Trainer of '{self.model.name}', seed {self.recipe.seed}: {epochs}"
+
     @property
     def recipe(self) -> Recipe:
         """Recipe of the run, read-only."""
