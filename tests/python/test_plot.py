@@ -387,6 +387,15 @@ def test_images_with_one_or_three_channels(channels: int):
             ValueError,
             "columns must be an integer of at least 1, got 0",
         ),
+        (lambda model: plot.confusion(model), TypeError, "result must be a TestResult of .*got Model$"),
+        (lambda model: plot.reliability(model), TypeError, "result must be a TestResult of .*got Model$"),
+        (lambda model: plot.mistakes(model, None), TypeError, "result must be a TestResult of .*got Model$"),
+        (lambda _: plot.trials([[0.98]]), TypeError, "a result must be one of mnistcnn.run_trials, got list"),
+        (
+            lambda _: plot.images(np.zeros((2, 28, 28), np.uint8), count=-1),
+            ValueError,
+            "count must be an integer of at least 1, got -1",
+        ),
         (lambda _: plot.trials({}), ValueError, "nothing to draw"),
         (lambda _: plot.trials({"a": [0.98]}, target=99.4), ValueError, "target must .* got 99.4; .* pass 0.994"),
         (

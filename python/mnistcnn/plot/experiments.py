@@ -240,6 +240,12 @@ def _named(results: Iterable[Trials]) -> list[tuple[str, Trials]]:
     from mnistcnn.study.recipe_words import distinct_titles
 
     results = list(results)
+    for each in results:
+        if not hasattr(each, "setting"):
+            raise TypeError(
+                f"a result must be one of mnistcnn.run_trials, got {type(each).__name__}; to plot accuracies, pass a "
+                "mapping of names to lists"
+            )
     return list(zip(distinct_titles(each.setting for each in results), results, strict=True))
 
 

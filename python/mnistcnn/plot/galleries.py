@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnistcnn._internal.checks import whole_number
 from mnistcnn._internal.tables import percent
+from mnistcnn.plot.scores import check_result
 from mnistcnn.plot.style import BAD
 from mnistcnn.plot.tiles import as_tile, draw_tiles, fitting_columns
 from mnistcnn.transforms.preview import augment
@@ -54,6 +56,7 @@ def images(
     >>> [text.get_text() for text in figure.axes[0].texts[:3]]
     ['0', '1', '8']
     """
+    count = whole_number("count", count)
     pixels = pixels_of(data)[:count]
     if labels is None and not isinstance(data, np.ndarray):
         labels = [data.classes[label] for label in data.labels[:count]]
@@ -101,11 +104,12 @@ def mistakes(
     >>> len(figure.axes[0].images)
     10
     """
+    check_result(result)
     if len(data) != result.count:
         raise ValueError(
             f"data must be the data set that was tested, with {result.count:,} images, got {len(data):,} images"
         )
-    found = list(result.mistakes if chosen is None else chosen)[:count]
+    found = list(result.mistakes if chosen is None else chosen)[: whole_number("count", count)]
     if not found:
         return _draw_no_mistakes(ax)
     between = ", " if max(map(len, result.classes)) < 4 else "\n"
@@ -159,7 +163,8 @@ def augmented(
     >>> len(figure.axes[0].images)
     6
     """
-    pixels = pixels_of(data)[:count]
+    pixels = pixels_of(data)[: whole_number("count", count)]
+    versions = whole_number("versions", versions)
     rows = [pixels, *(_pixels(augment(pixels, transforms, seed=seed, epoch=each)) for each in range(versions))]
     names = ["original", *(f"epoch {each + 1}" for each in range(versions))]
     height, width = (max(row.shape[axis] for row in rows) for axis in (2, 3))

@@ -167,7 +167,7 @@ def grad_cam(
     from mnistcnn.evaluation import explain
 
     model = _model_for_pixels(model)
-    pixels = pixels_of(images)[:count]
+    pixels = pixels_of(images)[: whole_number("count", count)]
     heat = explain.grad_cam(model, pixels, layer=layer, target=_first_targets(target, count))
     lower = [heat_tile(image, each, HEAT) for image, each in zip(pixels, heat, strict=True)]
     captions = _captions(model, images, pixels, target)
@@ -217,7 +217,7 @@ def saliency(
     from mnistcnn.evaluation import explain
 
     model = _model_for_pixels(model)
-    pixels = pixels_of(images)[:count]
+    pixels = pixels_of(images)[: whole_number("count", count)]
     gradients = explain.saliency(model, pixels, target=_first_targets(target, count)).sum(axis=1)
     lower = [signed_tile(each, float(np.quantile(np.abs(each), 0.995))) for each in gradients]
     captions = _captions(model, images, pixels, target)

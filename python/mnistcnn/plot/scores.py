@@ -44,6 +44,7 @@ def confusion(result: TestResult, *, normalize: bool = False, title: str = "", a
     """
     import matplotlib as mpl
 
+    check_result(result)
     counts = result.confusion.astype(float)
     shown = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) if normalize else counts
     number = len(counts)
@@ -90,6 +91,7 @@ def per_class(result: TestResult, *, title: str = "", ax: Axes | None = None) ->
     >>> mnistcnn.plot.per_class(result).axes[0].get_xticks().tolist()
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
+    check_result(result)
     scores = result.per_class
     places = np.arange(len(scores))
     columns = {
@@ -139,6 +141,7 @@ def reliability(result: TestResult, *, bins: int = 10, title: str = "", ax: Axes
     >>> mnistcnn.plot.reliability(result).axes[0].get_xlabel()
     'confidence (%)'
     """
+    check_result(result)
     calibration = result.calibration(bins)
     edges = 100 * np.asarray(calibration.edges)
     widths = np.diff(edges)
@@ -168,6 +171,14 @@ def reliability(result: TestResult, *, bins: int = 10, title: str = "", ax: Axes
         axes.legend(handles=_reliability_legend(), loc="upper left")
         axes.set_title(title or f"ECE {percent(calibration.expected_error)}, {result.count:,} predictions")
     return drawn
+
+
+def check_result(result: object) -> None:
+    """Raise TypeError unless the argument is a test result."""
+    from mnistcnn.evaluation.results import TestResult
+
+    if not isinstance(result, TestResult):
+        raise TypeError(f"result must be a TestResult of mnistcnn.test(model, test_set), got {type(result).__name__}")
 
 
 def _reliability_legend() -> list[Any]:
