@@ -157,3 +157,9 @@ def test_invalid_arguments_raise():
         mnistcnn.compare([99.4, 99.3], [0.3, 0.4])
     with pytest.raises(TypeError, match="first must be Trials or a sequence of accuracies, got float"):
         mnistcnn.compare(0.5, [0.3, 0.4])
+
+
+@pytest.mark.parametrize("names", [("one",), "ab", ("a", "b", "c")])
+def test_other_than_two_names_raise(names: Any):
+    with pytest.raises(ValueError, match="names must be two names, one of each experiment, got"):
+        mnistcnn.compare([0.99, 0.991], [0.98, 0.981], names=names)

@@ -190,6 +190,8 @@ def compare(
       effect (Cohen's d)   +7.59
     """
     seed_number(seed)
+    if names is not None and (isinstance(names, str) or len(names) != 2):
+        raise ValueError(f"names must be two names, one of each experiment, got {names!r}")
     a, b = _accuracies(first, "first"), _accuracies(second, "second")
     t, degrees, p, interval = _welch(a, b)
     permutation_p, permutations, exact = _permutation(a, b, seed)
