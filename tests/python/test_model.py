@@ -598,3 +598,14 @@ def test_methods_of_keras_raise_with_a_hint(name: str, call: str, model: mnistcn
 def test_layers_may_have_names_of_keras_methods():
     model = mnistcnn.Model({"fit": mnistcnn.layers.Flatten(), "out": mnistcnn.layers.Linear(10)})
     assert type(model.fit).__name__ == "Flatten"
+
+
+def test_normalization_is_checked_and_repeated_for_all_channels():
+    model = mnistcnn.create_model("budget_model3", in_channels=3)
+    model.normalization = mnistcnn.Normalization(0.5, 0.25)
+    assert model.normalization == mnistcnn.Normalization((0.5,) * 3, (0.25,) * 3)
+    for wrong in ((0.5, 0.25), 0.5):
+        with pytest.raises(TypeError, match=r"normalization must be an mnistcnn.Normalization or None, got "):
+            model.normalization = wrong  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="channels"):
+        model.normalization = mnistcnn.Normalization((0.1, 0.2), (1, 1))

@@ -75,7 +75,7 @@ def from_torch(
     else:
         model = _convert(check_module(module), input_spec(input_shape), output).standalone_model()
     if normalization is not None:
-        model.normalization = normalization.for_channels(model.input_shape[0])
+        model.normalization = normalization
     return model
 
 

@@ -143,7 +143,7 @@ class Model(nn.Module):
         self.engine = "auto"
         self.threads: int | None = None
         self.history: History | None = None
-        self.normalization = normalization.for_channels(self.input_shape[0]) if normalization else None
+        self.normalization = normalization
         dropouts = [fields for _, op, _, fields in rows if op in ("dropout", "dropout2d")]
         self._has_dropout = bool(dropouts)
         self._drops_in_evaluation = any(fields.get("always") for fields in dropouts)
@@ -389,6 +389,20 @@ class Model(nn.Module):
             )
         if images.dtype != torch.uint8 and not images.is_floating_point():
             raise TypeError(f"images must be uint8 or floating point, got {images.dtype}")
+
+    @property
+    def normalization(self) -> Normalization | None:
+        """Normalization of uint8 pixels, or None."""
+        return self._normalization
+
+    @normalization.setter
+    def normalization(self, value: Normalization | None) -> None:
+        if value is not None and not isinstance(value, Normalization):
+            raise TypeError(
+                f"normalization must be an mnistcnn.Normalization or None, got {value!r}; write "
+                "mnistcnn.Normalization(mean, std)"
+            )
+        self._normalization = None if value is None else value.for_channels(self.input_shape[0])
 
     @property
     def pixel_normalization(self) -> Normalization:
