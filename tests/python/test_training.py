@@ -376,6 +376,11 @@ INVALID: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         TypeError,
         r"got DataLoader.*mnistcnn.ImageSet.from_torch\(loader.dataset\)",
     ),
+    "mnistcnn's loader": (
+        {"train_set": mnistcnn.DataLoader(_classes(4))},
+        TypeError,
+        "got DataLoader; pass its image set: loader.image_set",
+    ),
     "data set of torch": (
         {"train_set": torch.utils.data.TensorDataset(torch.zeros(2, 1, 28, 28), torch.arange(2))},
         TypeError,

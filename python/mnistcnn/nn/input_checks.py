@@ -41,6 +41,9 @@ def check_set(model: Model, images: object, what: str, steps: Sequence[Transform
 
 def _conversion_hint(given: object) -> str:
     """Return how to convert an argument to an ImageSet."""
+    image_set = getattr(given, "image_set", None)
+    if isinstance(image_set, ImageSet):
+        return "pass its image set: loader.image_set"
     if isinstance(given, DataLoader):
         return "convert it: mnistcnn.ImageSet.from_torch(loader.dataset), for a data set without normalization"
     if isinstance(given, Dataset):
