@@ -249,7 +249,7 @@ def test_curves_group_trials_by_recipe():
 def test_results_of_one_network_are_named_by_their_recipes():
     settings = [made_setting(recipe=mnistcnn.Recipe(epochs=5, batch_size=size).described()) for size in (128, 16)]
     results = [replace(made_trials(), setting=each) for each in settings]
-    wanted = ["session7_net: epochs 5", "session7_net: epochs 5, batch_size 16"]
+    wanted = ["session7_net", "session7_net: batch_size 16"]
     rows = plot.trials(results).axes[0].get_yticklabels()
     assert [text.get_text() for text in rows] == wanted
     legend = [text.get_text() for each in _legends(plot.curves(results)) for text in each.get_texts()]
@@ -257,6 +257,33 @@ def test_results_of_one_network_are_named_by_their_recipes():
     assert [text.get_text() for text in plot.parameters_against_accuracy(results).axes[0].texts] == wanted
     same = plot.trials([results[0], results[0]]).axes[0].get_yticklabels()
     assert [text.get_text() for text in same] == ["session7_net", "session7_net"]
+
+
+def test_descriptions_of_recipes_are_inside_the_figure():
+    recipe = mnistcnn.Recipe(
+        schedule=mnistcnn.optim.OneCycleLR(max_lr=0.1), augment=[mnistcnn.transforms.Rotation(degrees=10)]
+    )
+    results = [
+        replace(made_trials(), setting=made_setting(recipe=each.described())) for each in (mnistcnn.Recipe(), recipe)
+    ]
+    figure = plot.trials(results)
+    names = figure.axes[0].get_yticklabels()
+    assert [text.get_text() for text in names] == [
+        "session7_net",
+        "session7_net: OneCycleLR(max_lr=0.1),\nRotation(degrees=(-10.0, 10.0))",
+    ]
+    boxes = _boxes(figure, [*names, figure.axes[0].xaxis.label])
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in boxes)
+    figure = plot.curves(results)
+    boxes = _boxes(figure, [text for legend in _legends(figure) for text in legend.get_texts()])
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in boxes)
+
+
+def test_captions_with_long_class_names_have_two_lines(tested: Any):
+    model, data, _ = tested
+    named = mnistcnn.ImageSet.from_arrays(data.images, data.labels, classes=[f"class {each}" for each in range(10)])
+    texts = [text.get_text() for text in plot.grad_cam(model, named, target=3, count=4).axes[0].texts]
+    assert any(text.startswith("class 3\n(true class ") for text in texts)
 
 
 def test_parameters_against_accuracy_accepts_trials():

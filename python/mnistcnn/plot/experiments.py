@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from mnistcnn.study.trials import Trials
     from mnistcnn.training.lr_finder import LRFinder
 
+_LINE = 40  # characters of a line of a title
+
 Runs: TypeAlias = "Trials | Sequence[Trials] | Mapping[str, Trials | Sequence[float]]"
 
 
@@ -27,8 +30,8 @@ def trials(runs: Runs, *, target: float | None = None, title: str = "", ax: Axes
     ----------
     runs
         Result of `mnistcnn.run_trials`, or a list of results, or a mapping of names to results or to lists of
-        accuracies in [0, 1]. Each result becomes a row. Results in a list are named by their network, and by their
-        recipe if another result has the same network and another recipe.
+        accuracies in [0, 1]. Each result becomes a row. Results in a list are named by their network, and by the
+        differences of their recipe from other results of this network.
     target
         Accuracy in [0, 1] to mark with a dashed line, for example 0.994. Default: None, no line.
     title
@@ -45,7 +48,8 @@ def trials(runs: Runs, *, target: float | None = None, title: str = "", ax: Axes
     """
     rows = _rows(runs)
     target = _checked_target(target)
-    with panel(ax, 6, 0.9 + 0.55 * len(rows)) as (axes, drawn):
+    longest = max(len(line) for name, *_ in rows for line in name.split("\n"))
+    with panel(ax, 6 + 0.08 * max(0, longest - 22), 0.9 + 0.55 * len(rows)) as (axes, drawn):
         for place, ((_, values, mean, interval), colour) in enumerate(zip(rows, colours(len(rows)), strict=True)):
             spread = 0.16 * ((np.arange(len(values)) * 0.618 + 0.5) % 1 - 0.5)  # separates dots of equal accuracy
             axes.scatter(100 * values, place - 0.16 + spread, s=22, color=colour, alpha=0.65, linewidths=0)
@@ -237,8 +241,6 @@ def _rows(runs: Any) -> list[_Row]:
 
 
 def _named(results: Iterable[Trials]) -> list[tuple[str, Trials]]:
-    from mnistcnn.study.recipe_words import distinct_titles
-
     results = list(results)
     for each in results:
         if not hasattr(each, "setting"):
@@ -246,7 +248,15 @@ def _named(results: Iterable[Trials]) -> list[tuple[str, Trials]]:
                 f"a result must be one of mnistcnn.run_trials, got {type(each).__name__}; to plot accuracies, pass a "
                 "mapping of names to lists"
             )
-    return list(zip(distinct_titles(each.setting for each in results), results, strict=True))
+    return list(zip(wrapped_titles(results), results, strict=True))
+
+
+def wrapped_titles(results: Iterable[Trials]) -> list[str]:
+    """Return a title for each result, which names the differences between recipes of one network, in short lines."""
+    from mnistcnn.study.recipe_words import distinct_titles
+
+    titles = distinct_titles(each.setting for each in results)
+    return [textwrap.fill(each, _LINE, break_long_words=False, break_on_hyphens=False) for each in titles]
 
 
 def _statistics(values: Any) -> tuple[np.ndarray[Any, Any], float, tuple[float, float]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from mnistcnn.plot.experiments import wrapped_titles
 from mnistcnn.plot.style import NEUTRAL, colours, markers, new_figure, plot_style, tidy
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def curves(
     history
         `History`, list of histories to compare, or mapping of names to histories. The result of
         `mnistcnn.run_trials` is accepted in place of a list of histories. Results in a list are named by their
-        network, and by their recipe if another result has the same network and another recipe.
+        network, and by the differences of their recipe from other results of this network.
     figure
         Figure to draw into. Default: None, a new figure.
     axes
@@ -130,12 +131,10 @@ def _groups(history: Any) -> list[tuple[str, tuple[History, ...]]]:
     """Return the runs grouped by name."""
     if isinstance(history, Mapping):
         return [(name, _flatten_runs(each)) for name, each in history.items()]
-    from mnistcnn.study.recipe_words import distinct_titles
-
     groups: dict[str, tuple[History, ...]] = {}
     several = isinstance(history, Sequence) and not isinstance(history, str)
     items = history if several else [history]
-    titles = iter(distinct_titles(each.setting for each in items if hasattr(each, "setting")))
+    titles = iter(wrapped_titles(each for each in items if hasattr(each, "setting")))
     for each in items:
         title = next(titles) if hasattr(each, "setting") else None
         for run in _flatten_runs(each):

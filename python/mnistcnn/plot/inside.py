@@ -352,8 +352,9 @@ def _captions(model: Model, images: Any, pixels: np.ndarray[Any, Any], target: A
     labels = getattr(images, "labels", None)
     if labels is None:
         return names
+    between = " " if max(map(len, classes)) < 4 else "\n"
     return [
-        name if label == each else f"{name} (true {classes[label]})"
+        name if label == each else f"{name}{between}(true {classes[label]})"
         for name, label, each in zip(names, labels, explained, strict=False)
     ]
 

@@ -18,25 +18,29 @@ def recipe_words(recipe: dict[str, Any]) -> str:
 
     ``recipe`` is the result of `Recipe.described`, or the same read back from the JSON of a log.
     """
+    return ", ".join(_parts(recipe)) or "default"
+
+
+def distinct_titles(settings: Iterable[Setting]) -> list[str]:
+    """Return the title of each setting, and the differences of its recipe from recipes of the same title."""
+    named = [(each.title, _parts(each.recipe)) for each in settings]
+    titles = []
+    for title, parts in named:
+        others = [each for name, each in named if name == title]
+        differing = [part for part in parts if not all(part in each for each in others)]
+        titles.append(f"{title}: {', '.join(differing)}" if differing else title)
+    return titles
+
+
+def _parts(recipe: dict[str, Any]) -> list[str]:
+    """Return "published" if the recipe is based on a published one, and each difference from its base."""
     base = _published(recipe.get("about") or {})
     parts = [] if base is None else ["published"]
     before = (base or Recipe()).described()
     for name in DECIDING:
         if name != "seed" and name in recipe:
             parts += _changes(name, before[name], recipe[name])
-    return ", ".join(parts) or "default"
-
-
-def distinct_titles(settings: Iterable[Setting]) -> list[str]:
-    """Return the title of each setting; settings of the same title and different recipes have a description, too."""
-    settings = list(settings)
-    descriptions: dict[str, set[str]] = {}
-    for each in settings:
-        descriptions.setdefault(each.title, set()).add(recipe_words(each.recipe))
-    return [
-        f"{each.title}: {recipe_words(each.recipe)}" if len(descriptions[each.title]) > 1 else each.title
-        for each in settings
-    ]
+    return parts
 
 
 def _published(about: dict[str, Any]) -> Recipe | None:
