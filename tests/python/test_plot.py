@@ -264,13 +264,14 @@ def test_descriptions_of_recipes_are_inside_the_figure():
         schedule=mnistcnn.optim.OneCycleLR(max_lr=0.1), augment=[mnistcnn.transforms.Rotation(degrees=10)]
     )
     results = [
-        replace(made_trials(), setting=made_setting(recipe=each.described())) for each in (mnistcnn.Recipe(), recipe)
+        replace(made_trials(), setting=made_setting("compact_network", recipe=each.described()))
+        for each in (mnistcnn.Recipe(), recipe)
     ]
     figure = plot.trials(results)
     names = figure.axes[0].get_yticklabels()
     assert [text.get_text() for text in names] == [
-        "session7_net",
-        "session7_net: OneCycleLR(max_lr=0.1),\nRotation(degrees=(-10.0, 10.0))",
+        "compact_network",
+        "compact_network: OneCycleLR(max_lr=0.1),\nRotation(degrees=(-10.0, 10.0))",
     ]
     boxes = _boxes(figure, [*names, figure.axes[0].xaxis.label])
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in boxes)
