@@ -318,3 +318,14 @@ def test_command_shows_a_log_whose_path_is_not_utf8(log: Path):
     shown = subprocess.run(command, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, shown.stderr
     assert "99.36 ± 0.05 %" in shown.stdout
+
+
+def test_another_file_is_not_appended_to(tmp_path: Path):
+    path = tmp_path / "model.py"
+    path.write_text("import torch\n")
+    with pytest.raises(ValueError, match=r"model.py is not an experiment log; pass another path as log="):
+        check_log(path)
+    path.write_text("")
+    check_log(path)
+    append(path, made_setting(), made_trial(0, 0.99))
+    check_log(path)

@@ -7,6 +7,7 @@ import gzip
 import html
 import json
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,16 +43,22 @@ class _Record(_RequiredRecord, total=False):
     seeds: int | list[int]  # of the whole study: n means 0 to n - 1
 
 
+_START = 2**16  # bytes at the start of a file that must contain a line of a log
 _WIDTH = 40  # maximum width of a recipe in the printed table
 
 
 def check_log(path: Path) -> None:
-    """Raise OSError unless the log can be appended to; called before any training."""
+    """Raise OSError unless the log can be appended to, ValueError if it is another file; called before any training."""
     _check_not_directory(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"directory {path.parent} of the experiment log does not exist")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise PermissionError(f"experiment log {path} is not writable; pass another path as log=")
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(_START).strip()
+        if start and not re.search(rb'"format":\s*"mnistcnn trial', start):
+            raise ValueError(f"{path} is not an experiment log; pass another path as log=")
 
 
 def _check_not_directory(path: Path) -> None:
