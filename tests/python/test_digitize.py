@@ -179,6 +179,9 @@ def test_unreadable_files_raise(tmp_path: Path):
         as_digit(tmp_path)
     with pytest.raises(ValueError, match="pictures must contain at least one"):
         as_digits([])
+    for path in ("seven.png", Path("seven.png")):
+        with pytest.raises(TypeError, match=r"pictures must be several .* got 'seven.png'; as_digit reads"):
+            as_digits(path)  # type: ignore[arg-type]
 
 
 def test_repeated_returns_equal_channels():

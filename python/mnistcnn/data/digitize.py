@@ -99,6 +99,8 @@ def as_digits(pictures: Iterable[Picture]) -> npt.NDArray[np.uint8]:
     >>> mnistcnn.as_digits(images).shape
     (3, 1, 28, 28)
     """
+    if isinstance(pictures, str | Path):
+        raise TypeError(f"pictures must be several pictures, got {str(pictures)!r}; as_digit reads one file")
     digits = [as_digit(picture)[None] for picture in pictures]
     if not digits:
         raise ValueError("pictures must contain at least one picture, got none")
