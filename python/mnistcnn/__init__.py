@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from mnistcnn.export.c_header import export_c as export_c
     from mnistcnn.export.html_page import export_html as export_html
     from mnistcnn.export.onnx import export_onnx as export_onnx
+    from mnistcnn.nn.engine_choice import EngineWarning as EngineWarning
     from mnistcnn.nn.load import load_model as load_model
-    from mnistcnn.nn.model import EngineWarning as EngineWarning
     from mnistcnn.nn.model import Model as Model
     from mnistcnn.nn.zoo import create_model as create_model
     from mnistcnn.nn.zoo import list_models as list_models
@@ -89,8 +89,9 @@ _EXPORTS = Exports(
         "export.c_header": ("export_c",),
         "export.html_page": ("export_html",),
         "export.onnx": ("export_onnx",),
+        "nn.engine_choice": ("EngineWarning",),
         "nn.load": ("load_model",),
-        "nn.model": ("EngineWarning", "Model"),
+        "nn.model": ("Model",),
         "nn.zoo": ("create_model", "list_models"),
         "study.comparison": ("Comparison", "compare"),
         "study.cross_validation": ("cross_validate",),

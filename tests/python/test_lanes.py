@@ -17,7 +17,7 @@ import torch
 import mnistcnn
 from isolated import call_with_instruction_set, succeeds_in_forked_child
 from mnistcnn._internal.native import core
-from mnistcnn.nn import model as model_module
+from mnistcnn.nn import engine_choice
 from native_threads import native_threads
 from reference import Twin, distance, length
 
@@ -298,8 +298,8 @@ def test_maps_whose_offsets_exceed_32_bits_are_not_supported() -> None:
 
 
 def test_auto_warns_once_if_it_falls_back_to_aten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_module.core, "lanes_unsupported_reason", lambda _: "node '0' (relu): not today")
-    monkeypatch.setattr(model_module, "_WARNED_REASONS", set())
+    monkeypatch.setattr(engine_choice.core, "lanes_unsupported_reason", lambda _: "node '0' (relu): not today")
+    monkeypatch.setattr(engine_choice, "_WARNED_REASONS", set())
     model = mnistcnn.Model([mnistcnn.layers.ReLU()])
     with pytest.warns(mnistcnn.EngineWarning, match=r"lanes does not support .*node '0' \(relu\): not today"):
         assert model.native_engine().name == "aten"

@@ -167,7 +167,7 @@ def check_percentage(value: float | None) -> float | None:
 
 def check_engine(engine: str) -> None:
     """Raise typer.BadParameter unless ``engine`` is the name of an engine."""
-    from mnistcnn.nn.model import ENGINES
+    from mnistcnn.nn.engine_choice import ENGINES
 
     if engine not in ENGINES:
         raise typer.BadParameter(f"engine must be one of {', '.join(map(repr, ENGINES))}, got {engine!r}")

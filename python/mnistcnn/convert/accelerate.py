@@ -14,8 +14,9 @@ from mnistcnn.convert.from_torch import check_module
 from mnistcnn.convert.inputs import input_spec
 from mnistcnn.convert.outputs import select_output
 from mnistcnn.convert.side_effects import SideEffectError
+from mnistcnn.nn.engine_choice import warn_of_torch
 from mnistcnn.nn.engine_rule import CACHE_ATTRIBUTE
-from mnistcnn.nn.model import Model, warn_of_torch
+from mnistcnn.nn.model import Model
 
 Module = TypeVar("Module", bound=nn.Module)
 

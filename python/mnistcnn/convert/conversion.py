@@ -18,9 +18,10 @@ from mnistcnn.convert.outputs import SINGLE_TENSOR, OutputKey, select_output, un
 from mnistcnn.convert.side_effects import SideEffectError
 from mnistcnn.convert.traced_graph import TracedGraph
 from mnistcnn.convert.verification import borrowed_tensors, verified_plan
+from mnistcnn.nn.engine_choice import EngineWarning, refused_run
 from mnistcnn.nn.engine_rule import CACHE_ATTRIBUTE, EngineForward, EngineRule, Reads, Violation, circumstance
 from mnistcnn.nn.graph import parameter_users
-from mnistcnn.nn.model import EngineWarning, Model, place_of, refused_run
+from mnistcnn.nn.model import Model, place_of
 
 # Attributes of a model that are copied to the model of the next conversion.
 _SETTINGS = ("name", "normalization", "engine", "threads", "history")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,13 +12,14 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from mnistcnn._internal.checks import image_shape, seed_number, whole_number
+from mnistcnn._internal.checks import image_shape, seed_number
 from mnistcnn._internal.native import core
 from mnistcnn.data.arrays import as_tensor
 from mnistcnn.data.normalization import UNIT, Normalization
 from mnistcnn.nn import after_fork
 from mnistcnn.nn.autograd import EngineFunction
 from mnistcnn.nn.empty_batch import empty_outputs
+from mnistcnn.nn.engine_choice import choose_engine, refused_run, thread_count, warn_of_torch
 from mnistcnn.nn.engine_rule import EngineRule, Violation, circumstance
 from mnistcnn.nn.graph import Row, Shared, build_rows, detached_parameters, parameter_users
 from mnistcnn.nn.save import save_model
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 Outputs = Literal["log_probabilities", "probabilities", "logits"]
 _OUTPUTS: dict[str, Outputs] = {"log_softmax": "log_probabilities", "softmax": "probabilities"}
-ENGINES = ("auto", "lanes", "aten")
-_WARNED_REASONS: set[str] = set()
 _CHUNK = 1024  # images per engine call when no gradients are needed
 Place = tuple[dict[str, Any], str]  # a module's dictionary of parameters or buffers, and a key in it
 Tensors = tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]  # parameters, buffers, counters
@@ -48,10 +46,6 @@ BorrowedTensors = Sequence[Mapping[str, tuple[nn.Module, str]]]
 _INSTEAD = {"fit": "train(model, train_set)", "evaluate": "test(model, test_set)", "predict": "predict(model, images)"}
 # Attributes that are neither pickled nor copied, but created again
 _REBUILT = ("_network", "_engines", "_latest_engine", "_lock", "_getters", "_rule", "_layer_forward")
-
-
-class EngineWarning(UserWarning):
-    """Warning that a network falls back from the `lanes` engine to `aten`, or from an engine to PyTorch."""
 
 
 class Model(nn.Module):
@@ -440,7 +434,7 @@ class Model(nn.Module):
         ``kind`` and ``threads`` default to ``self.engine`` and ``self.threads``.
         """
         chosen = choose_engine(self._network, kind or self.engine, self.device)
-        key = (chosen, _thread_count(self.threads if threads is None else threads))
+        key = (chosen, thread_count(self.threads if threads is None else threads))
         if key not in self._engines:
             self._engines[key] = core.Engine(self._network, *key)
         return self._engines[key]
@@ -583,46 +577,6 @@ def _with_prefix(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, tor
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
-def refused_run(name: str, violation: Violation) -> ValueError:
-    """Return the error for a native run that would not compute the same as the layers."""
-    return ValueError(
-        f"model '{name}' cannot run in mnistcnn's engine: {violation.reason}. Undo the change, or call the model in "
-        "your own training loop, where it falls back to PyTorch"
-    )
-
-
-def warn_of_torch(name: str, reason: str, *, stacklevel: int) -> None:
-    """Warn that a model falls back to PyTorch."""
-    warnings.warn(
-        f"model '{name}' runs in PyTorch, not in mnistcnn's engine: {reason}", EngineWarning, stacklevel=stacklevel
-    )
-
-
-def choose_engine(network: core.Network, kind: str, device: torch.device) -> str:
-    """Return the engine to use: "lanes" or "aten".
-
-    "auto" selects lanes on the CPU if it supports the network. Otherwise it selects aten; on the CPU it warns once for
-    each reason.
-    """
-    if kind not in ENGINES:
-        raise ValueError(f"engine must be one of {', '.join(map(repr, ENGINES))}, got {kind!r}")
-    if kind != "auto":
-        return kind
-    if device.type != "cpu":
-        return "aten"
-    reason = core.lanes_unsupported_reason(network)
-    if reason is None:
-        return "lanes"
-    if reason not in _WARNED_REASONS:
-        _WARNED_REASONS.add(reason)
-        warnings.warn(
-            f"lanes does not support this network: {reason}; falling back to the slower aten engine",
-            EngineWarning,
-            stacklevel=3,
-        )
-    return "aten"
-
-
 def place_of(owner: nn.Module, key: str) -> Place:
     """Return the dictionary and key under which a module stores a parameter or buffer."""
     return vars(owner)["_parameters" if key in owner._parameters else "_buffers"], key
@@ -642,11 +596,6 @@ def described(op: str, fields: dict[str, Any]) -> str:
 def frozen(model: nn.Module) -> list[str]:
     """Return the names of the parameters that do not require gradients."""
     return [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
-
-
-def _thread_count(threads: int | None) -> int:
-    """Return the core's number of threads, in which 0 means one per physical core."""
-    return 0 if threads is None else whole_number("threads", threads, maximum=1024)
 
 
 def _set_hint(images: object) -> str:

@@ -290,7 +290,7 @@ def _teachers(loss: Distillation, student: Model, threads: int) -> list[core.Mod
 def _teacher(teacher: Model, student: Model, threads: int) -> core.ModelView:
     """Return the teacher with an engine of its own, so that other threads can use the model meanwhile."""
     from mnistcnn._internal.native import core
-    from mnistcnn.nn.model import choose_engine
+    from mnistcnn.nn.engine_choice import choose_engine
 
     if teacher is student:
         raise ValueError(f"model '{student.name}' cannot be its own teacher; pass a trained copy: copy.deepcopy(model)")

@@ -292,7 +292,7 @@ def profile(
 
 def _check_engine(model: Model, engine: str) -> None:
     from mnistcnn._internal.native import core
-    from mnistcnn.nn.model import choose_engine
+    from mnistcnn.nn.engine_choice import choose_engine
 
     if engine != "auto" and choose_engine(model._network, engine, model.device) == "aten":
         raise ValueError(
