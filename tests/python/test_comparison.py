@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import mnistcnn
-from studies import made_trials
+from mnistcnn import Trials
+from studies import made_setting, made_trials
 
 
 def samples(seed: int, sizes: tuple[int, int], difference: float = 0.0006) -> tuple[list[float], list[float]]:
@@ -141,6 +142,14 @@ def test_samples_without_variation(tmp_path: Any):
     assert (different.welch_t, different.welch_p, different.effect) == (math.inf, 0, math.inf)
     assert json.loads(different.to_json(tmp_path / "comparison.json"))["effect"] is None  # JSON has no infinity
     assert (tmp_path / "comparison.json").exists()
+
+
+def test_trials_of_one_network_are_named_by_the_differences_of_their_recipes():
+    plain = made_trials()
+    assert mnistcnn.compare(plain, plain).names == ("the first", "the second")
+    recipe = mnistcnn.Recipe(epochs=2, batch_size=32).to_dict()
+    small = Trials(made_setting(recipe=recipe), plain.trials)
+    assert mnistcnn.compare(small, plain).names == ("session7_net: batch_size 32", "session7_net")
 
 
 def test_verdict_lists_diverged_trials():

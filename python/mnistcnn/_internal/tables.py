@@ -47,6 +47,11 @@ def percent(value: float, digits: int = 2) -> str:
     return "-" if math.isnan(value) else f"{100 * value:.{digits}f} %"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with a noun in singular or plural, such as "3 epochs"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def without_nan(value: Any) -> Any:
     """Return a copy of plain data in which None replaces NaN and infinities."""
     if isinstance(value, float):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mnistcnn._internal.tables import counted
 from mnistcnn.cli import interruption
 from mnistcnn.cli.model_files import check_new, interrupted_name, save_model
 from mnistcnn.cli.options import (
@@ -225,5 +226,5 @@ def _train_and_test(
         done = 0 if network.history is None else len(network.history)
         saved = files.save(network, best, complete=trained)
         texts = "; ".join(f"{name} saved to {path}" for name, path in saved.items())
-        print_message(f"interrupted after {done} complete epoch{'' if done == 1 else 's'}; {texts}")
+        print_message(f"interrupted after {counted(done, 'complete epoch')}; {texts}")
         raise typer.Exit(interruption.exit_code()) from None

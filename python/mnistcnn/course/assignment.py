@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from mnistcnn._internal.checks import choice, whole_number
-from mnistcnn._internal.tables import aligned, html_table, percent, without_nan
+from mnistcnn._internal.tables import aligned, counted, html_table, percent, without_nan
 from mnistcnn.course.networks import Network, network_of
 from mnistcnn.course.structure import FEATURES, features
 from mnistcnn.data.datasets import load
@@ -94,9 +94,10 @@ class CheckResult:
         if self.trials is None:
             return ""
         setting = self.trials.setting
+        epochs = counted(setting.recipe["epochs"], "epoch")
         return (
-            f"Trained for {setting.recipe['epochs']} epochs on {setting.train_set}. The accuracies are those of the "
-            "test set after each epoch: a report, not used for model selection."
+            f"Trained for {epochs} on {setting.train_set}. The accuracies are those of the test set after each epoch: "
+            "a report, not used for model selection."
         )
 
 

@@ -12,7 +12,7 @@ from textwrap import dedent
 from typing import Any
 
 from mnistcnn._internal.atomic_files import replacing
-from mnistcnn._internal.tables import write_text
+from mnistcnn._internal.tables import counted, write_text
 from mnistcnn.course.networks import Network
 from mnistcnn.course.project import TEMPLATES
 from mnistcnn.data.image_set import ImageSet
@@ -229,7 +229,7 @@ def _result(step: Step) -> str:
     seeds = "" if len(step.runs) == 1 else f" (mean ± standard deviation of {len(step.runs)} seeds)"
     return (
         f"{step.network.parameters:,} parameters. "
-        f"Test accuracy after {len(run.history)} epochs: {step.accuracy}{seeds}. "
+        f"Test accuracy after {counted(len(run.history), 'epoch')}: {step.accuracy}{seeds}. "
         f"Training accuracy of seed 0: {_percent([train_accuracy])}, measured with dropout and augmentation, if any. "
         f"{len(run.result.mistakes):,} of {run.result.count:,} test images are misclassified."
     )

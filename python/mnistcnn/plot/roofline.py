@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnistcnn._internal.tables import counted
 from mnistcnn.plot.style import MARKERS, PALETTE, panel, tidy
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def roofline(profile: Profile, *, title: str = "", ax: Axes | None = None) -> Fi
 
 
 def _title(profile: Profile, rows: Sequence[LayerTime]) -> str:
-    threads = f"{profile.threads} thread{'s' if profile.threads > 1 else ''}"
+    threads = counted(profile.threads, "thread")
     shown = 100 * sum(row.share for row in rows)
     return (
         f"{profile.model}, batch {profile.batch_size}, {profile.instruction_set}, {threads}; "

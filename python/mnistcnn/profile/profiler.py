@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnistcnn._internal.checks import finite_number, whole_number
-from mnistcnn._internal.tables import aligned, html_table
+from mnistcnn._internal.tables import aligned, counted, html_table
 
 if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
@@ -206,7 +206,7 @@ class Profile:
         }
 
     def _title(self) -> str:
-        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        threads = counted(self.threads, "thread")
         return (
             f"{self.model}: batch {self.batch_size}, {self.engine} ({self.instruction_set}), {threads}; "
             f"{1e3 * self.seconds:.3f} ms per step, {self.images_per_second:,.0f} images per second"

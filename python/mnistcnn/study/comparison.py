@@ -14,6 +14,7 @@ import numpy as np
 
 from mnistcnn._internal.checks import seed_number
 from mnistcnn._internal.tables import html_table, json_text, without_nan
+from mnistcnn.study.recipe_words import distinct_titles
 from mnistcnn.study.student_t import deviation_of, mean_of, quantile, two_sided_p
 from mnistcnn.study.trials import Trials, spread
 
@@ -167,8 +168,8 @@ def compare(
     second
         Second experiment, likewise.
     names
-        Names of the two experiments in the report. Default: None, which uses the model and recipe variant of the
-        trials, or "the first" and "the second".
+        Names of the two experiments in the report. Default: None, which names trials by their model, and by the
+        differences of their recipes if the model is the same; otherwise "the first" and "the second".
     seed
         Seed of the random splits.
 
@@ -226,10 +227,11 @@ def _accuracies(sample: object, which: str) -> tuple[float, ...]:
 
 
 def _names(first: object, second: object) -> tuple[str, str]:
-    titles = [each.setting.title if isinstance(each, Trials) else "" for each in (first, second)]
-    if not all(titles) or titles[0] == titles[1]:
-        return "the first", "the second"
-    return titles[0], titles[1]
+    if isinstance(first, Trials) and isinstance(second, Trials):
+        titles = distinct_titles([first.setting, second.setting])
+        if titles[0] != titles[1]:
+            return titles[0], titles[1]
+    return "the first", "the second"
 
 
 def _diverged(sample: object) -> int:

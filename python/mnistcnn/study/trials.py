@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from mnistcnn._internal.checks import finite_number, whole_number
 from mnistcnn._internal.json_data import check_format, errors_naming, read_json, typed
-from mnistcnn._internal.tables import aligned, html_table, json_text, percent, without_nan
+from mnistcnn._internal.tables import aligned, counted, html_table, json_text, percent, without_nan
 from mnistcnn.study.student_t import deviation_of, mean_of, quantile
 from mnistcnn.training.history import History
 from mnistcnn.training.recipes import RecipeData
@@ -114,7 +114,7 @@ class Trial:
 
     def __repr__(self) -> str:
         result = f"diverged: {self.failure}" if self.accuracy is None else f"test accuracy {percent(self.accuracy)}"
-        epochs = f"{len(self.history)} epoch{'' if len(self.history) == 1 else 's'}"
+        epochs = counted(len(self.history), "epoch")
         return f"Trial: seed {self.seed}, {epochs} in {self.history.seconds:.1f} s, {result}"
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from mnistcnn._internal.json_data import errors_naming, read_json, typed
-from mnistcnn._internal.tables import aligned, html_table, json_text, pandas, without_nan, write_text
+from mnistcnn._internal.tables import aligned, counted, html_table, json_text, pandas, without_nan, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,7 +182,7 @@ class History:
         return pandas().DataFrame([asdict(record) for record in self.epochs], columns=_COLUMNS).set_index("epoch")
 
     def _title(self) -> str:
-        epochs = f"{len(self)} epoch{'' if len(self) == 1 else 's'}"
+        epochs = counted(len(self), "epoch")
         return f"History '{self.model}', seed {self.seed}: {epochs} in {self.seconds:.1f} s"
 
     def __repr__(self) -> str:
