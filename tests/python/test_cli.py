@@ -563,6 +563,20 @@ except KeyboardInterrupt:
     assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 
+def test_exit_code_of_an_interrupt_that_stopped_source_text() -> None:
+    """Python itself would exit as killed by SIGINT."""
+    code = """
+import signal
+from mnistcnn.cli import interruption
+interruption.handle_signals()
+try:
+    exec("signal.raise_signal(signal.SIGTERM)")
+except KeyboardInterrupt:
+    interruption.exit_process(interruption.exit_code())
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 143
+
+
 def test_tables_are_not_truncated(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A long line wraps in a narrow terminal."""
     from mnistcnn.cli.output import print_table

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
 import sys
 import threading
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
@@ -29,6 +31,18 @@ def terminated() -> bool:
 def exit_code() -> int:
     """Return the exit code of an interrupted command: 128 plus the number of the signal, as in shells."""
     return 128 + (_received[0] if _received else signal.SIGINT)
+
+
+def exit_process(code: int) -> NoReturn:
+    """Exit with the code of an interrupted command.
+
+    With sys.exit, Python would exit as if killed by SIGINT if the interrupt stopped the execution of source text. The
+    creation of a dataclass executes source text, and imports create dataclasses.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:

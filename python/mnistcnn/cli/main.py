@@ -51,4 +51,9 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # the path of a file need not be UTF-8; stderr does the same
     interruption.handle_signals()
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if end.code == interruption.exit_code():
+            interruption.exit_process(end.code)
+        raise
