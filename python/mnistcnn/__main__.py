@@ -1,6 +1,6 @@
 """Entry point of ``python -m mnistcnn``."""
 
-from mnistcnn.cli.main import main
+from mnistcnn.cli.main import run
 
 if __name__ == "__main__":
-    main()
+    run()

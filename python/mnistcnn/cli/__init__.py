@@ -5,6 +5,6 @@ Heavy modules are imported inside the commands, so that ``mnistcnn --help`` is f
 
 from __future__ import annotations
 
-from mnistcnn.cli.main import app, main
+from mnistcnn.cli.main import app, run
 
-__all__ = ["app", "main"]
+__all__ = ["app", "run"]

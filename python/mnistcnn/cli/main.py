@@ -46,14 +46,19 @@ for command in (
     app.command(cls=Command)(command)
 
 
-def main() -> None:
-    """Run the command line."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # the path of a file need not be UTF-8; stderr does the same
-    interruption.handle_signals()
+def run() -> None:
+    """Run the command line, and exit the process with the code of the command."""
     try:
-        app()
+        main()
     except SystemExit as end:
         if end.code == interruption.exit_code():
             interruption.exit_process(end.code)
         raise
+
+
+def main() -> None:
+    """Run the command line. Raise SystemExit at its end."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the path of a file need not be UTF-8; stderr does the same
+    interruption.handle_signals()
+    app()
