@@ -58,7 +58,7 @@ def feature_maps(model: Model | nn.Module, images: Images, layer: str) -> Floats
     >>> mnistcnn.explain.feature_maps(model, mnistcnn.load("digits")[1][:2], "convblock3").shape
     (2, 4, 22, 22)
     """
-    model = _model_for(model, images)
+    model = model_for(model, images)
     index = find_layer(model, layer)
     with torch.no_grad():
         return np.asarray(_outputs(model, batch_of(model, images), [index])[0].cpu())
@@ -92,7 +92,7 @@ def grad_cam(
     >>> mnistcnn.explain.grad_cam(model, mnistcnn.load("digits")[1][:2]).shape
     (2, 28, 28)
     """
-    model = _model_for(model, images)
+    model = model_for(model, images)
     index = last_map(model) if layer is None else find_layer(model, layer)
     shape = model._network.nodes[index]["output_shape"]
     if len(shape) != 3:
@@ -126,7 +126,7 @@ def saliency(model: Model | nn.Module, images: Images, *, target: int | Sequence
     >>> mnistcnn.explain.saliency(model, mnistcnn.load("digits")[1][:2]).shape
     (2, 1, 28, 28)
     """
-    model = _model_for(model, images)
+    model = model_for(model, images)
     batch = batch_of(model, images).requires_grad_()
     (scores,) = _outputs(model, batch, [_score_node(model)])
     (gradients,) = torch.autograd.grad(_target_scores(scores, target).sum(), batch)
@@ -164,7 +164,7 @@ def receptive_field(model: Model | nn.Module, layer: str, position: tuple[int, i
     return _field(nodes, index, Field(row, row, column, column), model.input_shape)
 
 
-def _model_for(module: Model | nn.Module, images: Images) -> Model:
+def model_for(module: Model | nn.Module, images: Images) -> Model:
     """Return the model of a module; warn if it has no normalization for uint8 images."""
     model = as_model(module)
     if getattr(images, "dtype", np.uint8) in (np.uint8, torch.uint8):

@@ -108,7 +108,7 @@ def feature_maps(
     """
     from mnistcnn.evaluation import explain
 
-    model = _model_for_pixels(model)
+    model = explain.model_for(model, image)
     maps = explain.feature_maps(model, explain.batch_of(model, _first(image))[:1], layer)[0]
     if maps.ndim != 3:
         raise ValueError(
@@ -166,7 +166,7 @@ def grad_cam(
     """
     from mnistcnn.evaluation import explain
 
-    model = _model_for_pixels(model)
+    model = explain.model_for(model, images)
     pixels = pixels_of(images)[: whole_number("count", count)]
     heat = explain.grad_cam(model, pixels, layer=layer, target=_first_targets(target, count))
     lower = [heat_tile(image, each, HEAT) for image, each in zip(pixels, heat, strict=True)]
@@ -216,7 +216,7 @@ def saliency(
     """
     from mnistcnn.evaluation import explain
 
-    model = _model_for_pixels(model)
+    model = explain.model_for(model, images)
     pixels = pixels_of(images)[: whole_number("count", count)]
     gradients = explain.saliency(model, pixels, target=_first_targets(target, count)).sum(axis=1)
     lower = [signed_tile(each, float(np.quantile(np.abs(each), 0.995))) for each in gradients]
@@ -292,15 +292,6 @@ def _limits(ax: Axes, fields: Sequence[Any], height: int, width: int) -> None:
     ax.set_xlim(min(0, *(each.left for each in fields)) - 0.5, max(width, *(each.right + 1 for each in fields)) + 0.5)
     ax.set_ylim(max(height, *(each.bottom + 1 for each in fields)) + 0.5, min(0, *(each.top for each in fields)) - 0.5)
     ax.set_aspect("equal")
-
-
-def _model_for_pixels(module: nn.Module) -> Model:
-    """Return the model of a module, for uint8 images."""
-    from mnistcnn.convert.from_torch import as_model, warn_without_normalization
-
-    model = as_model(module)
-    warn_without_normalization(module, model, stacklevel=4)
-    return model
 
 
 def _layers_with_growing_field(model: Model) -> list[str]:
