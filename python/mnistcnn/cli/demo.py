@@ -7,18 +7,12 @@ from typing import Annotated
 import typer
 
 from mnistcnn.cli import interruption
-from mnistcnn.cli.options import DEFAULT_FILE, DEFAULT_NETWORK, load_trained
+from mnistcnn.cli.options import TRAINED_OR_DEFAULT, load_trained
 from mnistcnn.cli.output import print_message
 
 
 def demo(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            help="File of a saved model, or network with pretrained weights. "
-            f"Default: {DEFAULT_FILE} if it exists, otherwise {DEFAULT_NETWORK}."
-        ),
-    ] = None,
+    model: Annotated[str | None, typer.Argument(help=TRAINED_OR_DEFAULT)] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 makes the page visible to the network.")
     ] = "127.0.0.1",

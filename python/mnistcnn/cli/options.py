@@ -40,7 +40,8 @@ DataOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 ModelArgument = Annotated[str, typer.Argument(help="Published network; see `mnistcnn models`.")]
 ModelOrFile = Annotated[str, typer.Argument(help="Published network, or file of a saved model.")]
-TrainedModel = Annotated[str, typer.Argument(help="File of a saved model, or network with pretrained weights.")]
+_TRAINED = "File of a saved model, or network with pretrained weights."
+TrainedModel = Annotated[str, typer.Argument(help=_TRAINED)]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Number of threads of the engine. Default: all cores.")]
 EngineOption = Annotated[str, typer.Option(help="Engine: auto, lanes or aten.")]
 ImagesOption = Annotated[int | None, typer.Option(min=1, help="Train on the first N training images only.")]
@@ -49,6 +50,7 @@ SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the initial weight
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 DEFAULT_FILE = Path("session7_net.safetensors")  # which `mnistcnn train` writes by default
 DEFAULT_NETWORK = "record_8k"  # its pretrained weights are used if there is no DEFAULT_FILE
+TRAINED_OR_DEFAULT = f"{_TRAINED} Default: {DEFAULT_FILE} if it exists, otherwise {DEFAULT_NETWORK}."  # a help text
 
 
 def load(data: Data, images: int | None = None) -> tuple[ImageSet, ImageSet]:

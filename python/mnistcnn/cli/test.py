@@ -9,9 +9,8 @@ import typer
 
 from mnistcnn._internal.tables import percent
 from mnistcnn.cli.options import (
-    DEFAULT_FILE,
-    DEFAULT_NETWORK,
     FIGURE_SUFFIXES,
+    TRAINED_OR_DEFAULT,
     Data,
     DataOption,
     JsonOption,
@@ -81,13 +80,7 @@ def predict(
     images: Annotated[
         list[Path], typer.Argument(help="Image files (PNG, JPEG, ...) of any size that show one digit each.")
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="File of a saved model, or network with pretrained weights. "
-            f"Default: {DEFAULT_FILE} if it exists, otherwise {DEFAULT_NETWORK}."
-        ),
-    ] = None,
+    model: Annotated[str | None, typer.Option(help=TRAINED_OR_DEFAULT)] = None,
     save: Annotated[
         Path | None, typer.Option(help="Write a plot of the 28x28 inputs of the model to this file.")
     ] = None,
