@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -40,8 +41,9 @@ def exit_process(code: int) -> NoReturn:
     creation of a dataclass executes source text, and imports create dataclasses.
     """
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # the reader of a pipe has closed it
+            stream.flush()
     os._exit(code)
 
 
