@@ -149,6 +149,10 @@ def _moved(degrees: float, shift: float, scale: float, p: float) -> dict[str, An
     return {"augment": (Affine(degrees, translate=(shift, shift), scale=scales, interpolation="bilinear", p=p),)}
 
 
+def _separable(name: str, widths: str, changes: dict[str, Any], head: str = "pool") -> Candidate:
+    return Candidate(name, widths, "silu", separable="norm", head=head, changes=changes)
+
+
 COMPACT = "8-8-8,12-12-12,12-12"  # compact_net
 FLAT = "8-8-8,11-11-11,11-11"
 SMALL = "4-4-4,8-8-8,8-8-8"
@@ -177,8 +181,8 @@ CANDIDATES = {
         ),
         Candidate("AdamW 0.02", COMPACT, changes=_adam(0.02)),
         Candidate("rate 0.1, separable", WIDE, separable="norm", changes=_rate(0.1)),
-        Candidate("separable, rate 0.1, SiLU", WIDE, "silu", separable="norm", changes=_rate(0.1)),
-        Candidate("separable, AdamW 0.02, SiLU", WIDE, "silu", separable="norm", changes=_adam(0.02)),
+        _separable("separable, rate 0.1, SiLU", WIDE, _rate(0.1)),
+        _separable("separable, AdamW 0.02, SiLU", WIDE, _adam(0.02)),
     ],
     "small": [
         Candidate("rate 0.1", SMALL, changes=_rate(0.1)),
@@ -191,34 +195,13 @@ CANDIDATES = {
         Candidate("AdamW 0.02, flatten", "4-4-4,8-8-8,8-7", head="flatten", changes=_adam(0.02)),
         Candidate("AdamW 0.02, separable", MIDDLE, separable="norm", changes=_adam(0.02)),
         Candidate("AdamW 0.02, weaker augmentation", SMALL, changes=_adam(0.02) | _moved(5, 0.05, 0.05, 0.5)),
-        Candidate("separable, AdamW 0.02, SiLU", MIDDLE, "silu", separable="norm", changes=_adam(0.02)),
-        Candidate(
-            "separable, AdamW 0.02, SiLU, flatten",
-            "10-12-12,16-16-16,14-12",
-            "silu",
-            separable="norm",
-            head="flatten",
-            changes=_adam(0.02),
-        ),
+        _separable("separable, AdamW 0.02, SiLU", MIDDLE, _adam(0.02)),
+        _separable("separable, AdamW 0.02, SiLU, flatten", "10-12-12,16-16-16,14-12", _adam(0.02), head="flatten"),
         Candidate("separable plain, AdamW 0.02", "10-14-16,20-20-20,20-20", separable="none", changes=_adam(0.02)),
-        Candidate("separable, AdamW 0.02, SiLU, 2500", TINY, "silu", separable="norm", changes=_adam(0.02)),
-        Candidate(
-            "separable, AdamW 0.02, SiLU, 3600",
-            "10-14-14,18-18-18,18-18",
-            "silu",
-            separable="norm",
-            changes=_adam(0.02),
-        ),
-        Candidate(
-            "separable, AdamW 0.02, SiLU, 3000",
-            "9-11-13,16-16-16,16-14",
-            "silu",
-            separable="norm",
-            changes=_adam(0.02),
-        ),
-        Candidate(
-            "separable, AdamW 0.02, SiLU, 2000", "7-9-10,12-12-12,12-12", "silu", separable="norm", changes=_adam(0.02)
-        ),
+        _separable("separable, AdamW 0.02, SiLU, 2500", TINY, _adam(0.02)),
+        _separable("separable, AdamW 0.02, SiLU, 3600", "10-14-14,18-18-18,18-18", _adam(0.02)),
+        _separable("separable, AdamW 0.02, SiLU, 3000", "9-11-13,16-16-16,16-14", _adam(0.02)),
+        _separable("separable, AdamW 0.02, SiLU, 2000", "7-9-10,12-12-12,12-12", _adam(0.02)),
     ],
 }
 

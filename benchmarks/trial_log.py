@@ -1,4 +1,4 @@
-"""Compressed logs of trials that are filled in several sittings: each trains trials until a time budget is spent."""
+"""Compressed logs of trials. Each run of a script adds trials to its log until a time budget is spent."""
 
 from __future__ import annotations
 
