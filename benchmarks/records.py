@@ -6,8 +6,11 @@
 
 The search never reads the test set. Every trial trains on 50,000 images of MNIST's training set and is evaluated on the
 other 10,000, after its last epoch. All candidates are trained with two seeds, 1000 and 1001. The chosen networks and
-recipes are the published networks ``record_small`` and ``record_8k``, which ``accuracy.py`` trains on all 60,000
-images, with seeds that the search did not use, and tests.
+recipes are the published networks ``record_small``, ``record_8k`` and ``record_single``, which ``accuracy.py`` trains
+on all 60,000 images, with seeds that the search did not use, and tests.
+
+The candidates of ``record_single`` may have up to 100,000 parameters and train for about ten minutes on two cores. The
+search trains them for half of these epochs.
 
 The validation loss differs less between seeds than the accuracy, so candidates are ordered by it.
 """
@@ -30,12 +33,12 @@ import mnistcnn
 from mnistcnn.layers import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, ReLU, Residual, SiLU
 from mnistcnn.losses import Distillation
 from mnistcnn.optim import EMA, SGD, AdamW, Muon, OneCycleLR
-from mnistcnn.transforms import Affine
+from mnistcnn.transforms import Affine, ElasticDistortion
 
 LOG = Path(__file__).parent / "results" / "records.jsonl.gz"
 VALIDATION = 10_000  # images
 SEEDS = (1000, 1001)
-GROUPS = {"small": 4_000, "8k": 8_000}  # largest number of parameters, exclusive
+GROUPS = {"small": 4_000, "8k": 8_000, "single": 100_000}  # largest number of parameters, exclusive
 ACTIVATIONS = {"relu": ReLU, "silu": SiLU}
 BASE = mnistcnn.Recipe(
     epochs=15,
@@ -159,6 +162,11 @@ SMALL = "4-4-4,8-8-8,8-8-8"
 WIDE = "16-20-24,28-28-28,32-32"
 MIDDLE = "10-14-14,18-20-20,20-20"
 TINY = "8-10-12,14-14-14,14-14"
+LARGE = "16-16-16,32-32-32,48-48"
+HALF = {"epochs": 24, "batch_size": 64} | _rate(0.1)  # half of the epochs of record_single
+STRONG = HALF | _moved(10, 0.1, 0.1, 1.0)
+DECAY = {"optimizer": SGD(lr=0.01, momentum=0.9, weight_decay=5e-4)}
+ELASTIC = {"augment": (ElasticDistortion(30, sigma=4, p=0.5), *STRONG["augment"])}
 MUON = {"optimizer": Muon(lr=0.001, weight_decay=0.0, adam_lr=0.0002), "schedule": OneCycleLR(0.02)}
 CANDIDATES = {
     "8k": [
@@ -202,6 +210,13 @@ CANDIDATES = {
         _separable("separable, AdamW 0.02, SiLU, 3600", "10-14-14,18-18-18,18-18", _adam(0.02)),
         _separable("separable, AdamW 0.02, SiLU, 3000", "9-11-13,16-16-16,16-14", _adam(0.02)),
         _separable("separable, AdamW 0.02, SiLU, 2000", "7-9-10,12-12-12,12-12", _adam(0.02)),
+    ],
+    "single": [
+        Candidate("affine sometimes", LARGE, changes=HALF),
+        Candidate("affine always", LARGE, changes=STRONG),
+        Candidate("affine always, weight decay", LARGE, changes=STRONG | DECAY),
+        Candidate("affine always, elastic", LARGE, changes=STRONG | ELASTIC),
+        Candidate("affine always, wide", "20-24,40-48,64-64", changes=STRONG),
     ],
 }
 

@@ -389,9 +389,10 @@ def test_loading_the_best_requires_a_validation_set(data: Any, tmp_path: Path):
 
 DIFFERENT: dict[str, tuple[dict[str, Any], str]] = {
     "recipe": ({"batch_size": 32}, "batch_size was 64 and is now 32"),
+    "learning rate": ({"optimizer": mnistcnn.optim.SGD(lr=0.5)}, r"settings: optimizer.lr was 0.01 and is now 0.5; [^;]*0.0\. Pass"),
     "optimizer": (
-        {"optimizer": mnistcnn.optim.SGD(lr=0.5)},
-        r"optimizer was SGD\(lr=0.01, .* and is now SGD\(lr=0.5",
+        {"optimizer": mnistcnn.optim.Adam(lr=0.5)},
+        r"optimizer was SGD\(lr=0.01, .* and is now Adam\(lr=0.5",
     ),
     "seed": ({"seed": 3}, "seed was 0 and is now 3"),
     "fewer epochs": ({"epochs": 1}, "epochs was 3 and is now 1"),
@@ -419,6 +420,16 @@ def test_resuming_with_different_settings_raises(case: str, data: Any, tmp_path:
     assert digest(model) == before
 
 
+def test_resuming_names_each_field_that_differs(data: Any, tmp_path: Path):
+    rotated = {"augment": (mnistcnn.transforms.Rotation(5),), "schedule": mnistcnn.optim.StepLR(2)}
+    interrupted(data, 2, tmp_path, **rotated)
+    changed = {"augment": (mnistcnn.transforms.Rotation(7),), "schedule": mnistcnn.optim.StepLR(2, gamma=0.5)}
+    with pytest.raises(ValueError, match=r"augment\[0\].degrees was \[-5.0, 5.0\] and is now") as caught:
+        fit(small(), data, checkpoint=tmp_path, resume=True, **changed)
+    assert "schedule.gamma was 0.1 and is now 0.5" in str(caught.value)
+    assert str(caught.value).count(" was ") == 2
+
+
 def test_resuming_with_other_images_raises(data: Any, digits: Any, tmp_path: Path):
     interrupted(data, 2, tmp_path)
     with pytest.raises(ValueError, match="train_set was 300 images"):
@@ -437,7 +448,7 @@ def distillation(teacher: Any) -> mnistcnn.losses.Distillation:
 
 def test_resuming_with_another_teacher_raises(data: Any, tmp_path: Path):
     interrupted(data, 2, tmp_path, loss=distillation(small(5)))
-    with pytest.raises(ValueError, match=r"loss was Distillation\(teacher='budget_model3 \(.*and is now Distillation"):
+    with pytest.raises(ValueError, match=r"loss.teacher was .budget_model3 \(.*and is now .budget_model3"):
         fit(small(), data, checkpoint=tmp_path, resume=True, loss=distillation(small(6)))
     straight, resumed = small(), small()
     fit(straight, data, loss=distillation(small(5)))

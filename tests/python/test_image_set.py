@@ -279,6 +279,34 @@ def test_repr():
     assert "70,000 images" in repr(ImageSet.from_arrays(np.zeros((70000, 1, 1), np.uint8), np.zeros(70000, int)))
 
 
+def test_two_sets_are_joined():
+    pixels = np.arange(5 * 4, dtype=np.uint8).reshape(5, 1, 2, 2)
+    first, second = ImageSet.from_arrays(pixels[:3], [0, 1, 2]), ImageSet.from_arrays(pixels[3:], [2, 0])
+    both = first + second
+    assert np.array_equal(both.images, pixels) and both.labels.tolist() == [0, 1, 2, 2, 0]
+    assert (both.name, both.classes, both.images.flags.writeable) == ("custom", first.classes, False)
+    assert (first + ImageSet(second.images, second.labels, second.classes, "drawn")).name == "custom + drawn"
+    assert len(first + second[:0]) == 3
+
+
+@pytest.mark.parametrize(
+    ("images", "classes", "text"),
+    [
+        (np.zeros((2, 1, 2, 3), np.uint8), 3, "same shape .* 1x2x2 and 1x2x3"),
+        (np.zeros((2, 1, 2, 2), np.uint8), 4, r"same classes .* \['0', '1', '2'\] and \['0', '1', '2', '3'\]"),
+    ],
+)
+def test_different_sets_are_not_joined(images: np.ndarray, classes: int, text: str):
+    first = ImageSet.from_arrays(np.zeros((2, 1, 2, 2), np.uint8), [0, 1], classes=3)
+    with pytest.raises(ValueError, match=text):
+        first + ImageSet.from_arrays(images, [0, 1], classes=classes)
+
+
+def test_a_set_and_an_array_are_not_joined():
+    with pytest.raises(TypeError, match="unsupported operand"):
+        ImageSet.from_arrays(np.zeros((2, 2, 2), np.uint8), [0, 1]) + np.zeros((2, 2, 2), np.uint8)
+
+
 def test_copies_and_pickles_are_equal_and_read_only():
     data = make()
     for other in (pickle.loads(pickle.dumps(data)), copy.copy(data), copy.deepcopy(data)):

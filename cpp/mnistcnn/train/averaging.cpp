@@ -24,6 +24,23 @@ void swap_contents(at::Tensor& one, at::Tensor& other) {
   other.copy_(copy);
 }
 
+// Call run(to, from) for consecutive pieces of both arrays. ATen divides arrays of more than 32,768 elements among OpenMP
+// threads. They would compete with the threads of the engine in every step, and results would depend on their number.
+template <class Run>
+void for_each_piece(at::Tensor& to, const at::Tensor& from, Run run) {
+  constexpr std::int64_t kElements = 1 << 14;
+  const std::int64_t count = to.numel(), size = to.is_cpu() ? kElements : count;
+  for (std::int64_t begin = 0; begin < count; begin += size) {
+    const std::int64_t end = std::min(begin + size, count);
+    at::Tensor piece = to.slice(0, begin, end);
+    run(piece, from.slice(0, begin, end));
+  }
+}
+
+void move_towards(at::Tensor& average, const at::Tensor& values, double weight) {
+  for_each_piece(average, values, [&](at::Tensor& to, const at::Tensor& from) { to.lerp_(from, weight); });
+}
+
 const at::Tensor& stored_average(const Averaging::State& state, const std::string& name, std::int64_t count,
                                  at::ScalarType type) {
   const auto found = state.find(name);
@@ -70,7 +87,7 @@ void Averaging::update(const Ema& rule, FlatParameters& parameters) {
 void Averaging::update(const Lookahead& rule, FlatParameters& parameters) {
   if (steps_ % rule.k != 0) return;
   update_average(parameters, rule.alpha);
-  parameters.values.copy_(values_);
+  for_each_piece(parameters.values, values_, [](at::Tensor& to, const at::Tensor& from) { to.copy_(from); });
 }
 
 void Averaging::after_epoch(const FlatParameters& parameters, std::uint64_t epoch) {
@@ -84,8 +101,8 @@ void Averaging::after_epoch(const FlatParameters& parameters, std::uint64_t epoc
 
 // average += weight * (model - average)
 void Averaging::update_average(const FlatParameters& parameters, double weight) {
-  values_.lerp_(parameters.values, weight);
-  if (buffers_.defined()) buffers_.lerp_(parameters.buffers, weight);
+  move_towards(values_, parameters.values, weight);
+  if (buffers_.defined()) move_towards(buffers_, parameters.buffers, weight);
   ++averaged_;
 }
 

@@ -343,6 +343,36 @@ class ImageSet:
         for image, label in zip(self.images, self.labels, strict=True):
             yield image, int(label)
 
+    def __add__(self, other: ImageSet) -> ImageSet:
+        """Return the images of both sets: ``mnist + own_digits``. Shapes and class names must be the same.
+
+        Raises
+        ------
+        ValueError
+            If the images have different shapes or the sets have different classes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> first = ImageSet.from_arrays(np.zeros((4, 28, 28), np.uint8), [0, 1, 2, 1], name="printed")
+        >>> second = ImageSet.from_arrays(np.zeros((3, 28, 28), np.uint8), [2, 2, 0], name="drawn")
+        >>> first + second
+        ImageSet 'printed + drawn': 7 images 1x28x28, 3 classes (0 … 2)
+        """
+        if not isinstance(other, ImageSet):
+            return NotImplemented
+        if self.shape != other.shape:
+            shapes = " and ".join("x".join(map(str, each.shape)) for each in (self, other))
+            raise ValueError(f"only images of the same shape can be joined, got {shapes}; resize one of the sets first")
+        if self.classes != other.classes:
+            raise ValueError(
+                f"only sets with the same classes can be joined, got {list(self.classes)} and {list(other.classes)}; "
+                f"pass classes= when you create a set"
+            )
+        name = self.name if self.name == other.name else f"{self.name} + {other.name}"
+        images, labels = (np.concatenate(pair) for pair in ((self.images, other.images), (self.labels, other.labels)))
+        return ImageSet(images, labels, self.classes, name)
+
     def _at(self, where: slice | npt.NDArray[np.intp]) -> ImageSet:
         return ImageSet(self.images[where], self.labels[where], self.classes, self.name)
 

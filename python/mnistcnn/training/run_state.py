@@ -93,7 +93,8 @@ class RunState:
         depends = self._recipe.schedule is not None and self._recipe.schedule.depends_on_epochs
         if not depends and given["epochs"] >= done:
             stored = {**stored, "epochs": given["epochs"]}
-        return [each for name in stored | given for each in _difference(name, stored.get(name), given.get(name))]
+        names = stored | given
+        return [each for name in names for each in _field_differences(name, stored.get(name), given.get(name))]
 
     def restore(self, snapshot: Snapshot, path: Path, history: History, native: NativeRun) -> None:
         """Restore the snapshot that was read from ``path``; ``native.begin`` must have been called."""
@@ -150,6 +151,18 @@ def _difference(what: str, then: Any, now: Any) -> list[str]:
         return []
     shown: Callable[[Any], str] = _shown_nodes if what == "the network" else _shown
     return [f"{what} was {shown(then)} and is now {shown(now)}"]
+
+
+def _field_differences(name: str, then: Any, now: Any) -> list[str]:
+    """Return the differences of a field of the recipe, such as ``optimizer.lr`` or ``augment[0].degrees``."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        if then.keys() == now.keys() and then.get("kind") == now.get("kind"):
+            return [each for key in then for each in _field_differences(f"{name}.{key}", then[key], now[key])]
+    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        pairs = list(enumerate(zip(then, now, strict=True)))
+        if all(isinstance(value, dict) for _, pair in pairs for value in pair):
+            return [each for index, pair in pairs for each in _field_differences(f"{name}[{index}]", *pair)]
+    return _difference(name, then, now)
 
 
 def _shown_nodes(nodes: Any) -> str:

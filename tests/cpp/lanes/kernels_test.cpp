@@ -90,14 +90,19 @@ struct ReferencePointwise {
   std::vector<bool> kept;
 
   bool first() const { return kind == kReluAffine || kind == kLeakyAffine; }
-  double factor(double v) const {
+  double activate(double v) const {
+    if (kind == kAffineSilu) return v / (1 + std::exp(-v));
+    return v * derivative(v);
+  }
+  double derivative(double v) const {
     if (kind == kAffine) return 1;
+    if (kind == kAffineSilu) return (1 + v / (1 + std::exp(v))) / (1 + std::exp(-v));
     return v > 0 ? 1 : (kind == kAffineRelu || kind == kReluAffine ? 0 : slope);
   }
-  double before(double v) const { return first() ? v * factor(v) : v; }
+  double before(double v) const { return first() ? activate(v) : v; }
   double affine(double v) const { return before(v) * scale + shift; }
   double value(int i) const {
-    const double z = affine(y[at(i)]), v = first() ? z : z * factor(z);
+    const double z = affine(y[at(i)]), v = first() ? z : activate(z);
     return drop == kDropoutBeforePool ? (kept[at(i)] ? v * keep_scale : 0) : v;
   }
   int out_columns() const { return pool ? columns / 2 : columns; }
@@ -121,13 +126,13 @@ struct ReferencePointwise {
       double g = out_gradient[at(o)];
       const int i = winner(o);
       if (drop != kNoDropout) g = kept[at(drop == kDropoutAfterPool ? o : i)] ? g * keep_scale : 0;
-      dz[at(i)] = first() ? g : g * factor(affine(y[at(i)]));
+      dz[at(i)] = first() ? g : g * derivative(affine(y[at(i)]));
     }
     return dz;
   }
   double y_gradient(int i, double dz) const {
     const double da = scale * ((dz - gradient_mean) - projection * (before(y[at(i)]) - mean));
-    return first() ? da * factor(y[at(i)]) : da;
+    return first() ? da * derivative(y[at(i)]) : da;
   }
 };
 
@@ -158,7 +163,7 @@ void check_pointwise(const KernelTable& table, int kind, int pool, int drop) {
   std::vector<float> gradient = g;
   args.out = gradient.data();
   table.pointwise_sums[kind][pool][drop](args);
-  table.pointwise_backward[kind][pool][drop](args);
+  table.pointwise_backward[sums_replace_gradient(kind, pool, drop) ? kAffine : kind][pool][drop](args);
   for (int c = 0; c < channels; ++c)
     for (int image = 0; image < kLanes; ++image) {
       ReferencePointwise reference{kind,
@@ -229,8 +234,6 @@ double reference_activation(Activation kind, double x, double p) {
       return std::tanh(x);
     case kSigmoid:
       return 1 / (1 + std::exp(-x));
-    case kSilu:
-      return x / (1 + std::exp(-x));
     case kElu:
       return x > 0 ? x : p * std::expm1(x);
     case kRelu6:

@@ -31,15 +31,6 @@ struct Function<kSigmoid> {
 };
 
 template <>
-struct Function<kSilu> {
-  static LANES_INLINE vf value(vf x, Constants) { return x * sigmoid(x); }
-  static LANES_INLINE vf derivative(vf x, Constants) {
-    const Sigmoids s = sigmoids(x);
-    return multiply_add(x * s.of_x, s.of_minus_x, s.of_x);
-  }
-};
-
-template <>
 struct Function<kElu> {
   static LANES_INLINE vf value(vf x, Constants c) {
     // e^x - 1 without cancellation: 2 tanh(x/2) / (1 - tanh(x/2))

@@ -1,7 +1,7 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/vector.h"
 
-// exp, log, log1p, sigmoid, tanh and erf, bit-identical on every instruction set with a fused multiply-add. Errors are
+// exp, log, log1p, sigmoid, SiLU, tanh and erf, bit-identical on every instruction set with a fused multiply-add. Errors are
 // about 1 to 2 ulp.
 //
 // Sources of the coefficients (licences: see NOTICE):
@@ -101,6 +101,12 @@ LANES_INLINE Sigmoids sigmoids(vf x) {
 }
 
 LANES_INLINE vf sigmoid(vf x) { return sigmoids(x).of_x; }
+
+LANES_INLINE vf silu(vf x) { return x * sigmoid(x); }
+LANES_INLINE vf silu_derivative(vf x) {
+  const Sigmoids s = sigmoids(x);
+  return multiply_add(x * s.of_x, s.of_minus_x, s.of_x);
+}
 
 LANES_INLINE vf hyperbolic_tangent(vf x) {
   const vf a = absolute(x), s = x * x;

@@ -139,9 +139,15 @@ struct Winograd1dKernels {
 // Fused pointwise layers from y to the output: per channel a * scale + shift, before or after an activation, then
 // dropout and a 2x2 max pool. PointwiseKind, PointwisePool and PointwiseDropout select the kernel. See
 // kernels/pointwise.h.
-enum PointwiseKind { kAffine, kAffineRelu, kAffineLeaky, kReluAffine, kLeakyAffine, kPointwiseKinds };
+enum PointwiseKind { kAffine, kAffineRelu, kAffineLeaky, kAffineSilu, kReluAffine, kLeakyAffine, kPointwiseKinds };
 enum PointwisePool { kNoPool, kMaxPool, kPointwisePools };
 enum PointwiseDropout { kNoDropout, kDropoutBeforePool, kDropoutAfterPool, kPointwiseDropouts };
+
+// Whether `pointwise_sums` replaces the output gradient by that of z. The kernel kAffine then computes the gradient of y,
+// so that exponentials are computed once in the backward pass.
+constexpr bool sums_replace_gradient(int kind, int pool, int dropout) {
+  return kind == kAffineSilu && pool == kNoPool && dropout == kNoDropout;
+}
 
 struct PointwiseArguments {
   const float* y;
@@ -152,7 +158,7 @@ struct PointwiseArguments {
   float slope;                 // of a leaky activation
   const std::uint16_t* mask;   // per position before or after the pool: bit i is set if image i keeps the element
   float keep_scale;            // 1 / (1 - dropout probability)
-  // Forward: the output. Backward: the output gradient, which is only read.
+  // Forward: the output. Backward: the output gradient, which is only read unless sums_replace_gradient.
   float* out;
   std::int64_t out_plane, out_row;
   // Backward: coefficients of batch norm's gradient, per channel.
@@ -178,7 +184,6 @@ struct StatisticsArguments {
 enum Activation {
   kTanh,
   kSigmoid,
-  kSilu,
   kElu,
   kRelu6,
   kHardswish,

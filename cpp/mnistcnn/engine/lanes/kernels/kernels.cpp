@@ -28,8 +28,8 @@ KernelTable make_kernel_table() {
   fill_winograd_1d(table);
   fill_pointwise(table);
   fill_statistics(table);
-  fill_activations<kTanh, kSigmoid, kSilu, kElu, kRelu6, kHardswish, kGelu, kGeluTanh, kPrelu, kMish, kSoftplus,
-                   kReciprocal>(table);
+  fill_activations<kTanh, kSigmoid, kElu, kRelu6, kHardswish, kGelu, kGeluTanh, kPrelu, kMish, kSoftplus, kReciprocal>(
+      table);
   fill_softmax(table);
   fill_pooling(table);
   fill_norms(table);

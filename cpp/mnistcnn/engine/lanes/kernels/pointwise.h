@@ -1,11 +1,11 @@
 #pragma once
-#include "mnistcnn/engine/lanes/kernels/vector.h"
+#include "mnistcnn/engine/lanes/kernels/functions.h"
 
 // Fused pointwise layers: batch norm or scale and shift, activation, dropout and 2x2 max pool in one pass. Only the
 // input y and the output are in memory; the backward pass recomputes the rest. Called by ops/pointwise_op.
 //
-// kAffine, kAffineRelu, kAffineLeaky: a = y, z = a * scale + shift, v = activation(z)
-// kReluAffine, kLeakyAffine:          a = activation(y), z = a * scale + shift, v = z
+// kAffine, kAffineRelu, kAffineLeaky, kAffineSilu: a = y, z = a * scale + shift, v = activation(z)
+// kReluAffine, kLeakyAffine:                       a = activation(y), z = a * scale + shift, v = z
 //
 // Then optional dropout, pool, dropout. For the gradient dz of z, the gradient of a through batch norm is
 // scale * ((dz - gradient_mean) - projection * (a - mean)). Differences are computed first, as in PyTorch.
@@ -20,17 +20,20 @@ struct PointwiseFunction {
   static constexpr bool kRelu = kKind == kAffineRelu || kKind == kReluAffine;
   static constexpr bool kReluLast = kKind == kAffineRelu;
   static constexpr bool kLinear = kKind == kAffine;
+  static constexpr bool kIsSilu = kKind == kAffineSilu;
 
   LANES_INLINE PointwiseFunction(const PointwiseArguments& args, int channel)
       : scale(splat(args.scale[channel])), shift(splat(args.shift[channel])), slope(splat(args.slope)) {}
 
   LANES_INLINE vf activate(vf v) const {
     if constexpr (kLinear) return v;
+    if constexpr (kIsSilu) return silu(v);
     if constexpr (kRelu) return larger(vf{}, v);
     return select(v > 0.0f, v, v * slope);
   }
   LANES_INLINE vf activate_backward(vf gradient, vf v) const {
     if constexpr (kLinear) return gradient;
+    if constexpr (kIsSilu) return gradient * silu_derivative(v);
     if constexpr (kRelu) return select(v <= 0.0f, vf{}, gradient);
     return select(v > 0.0f, gradient, gradient * slope);
   }
@@ -218,7 +221,7 @@ LANES_INLINE void backward_pass(const PointwiseArguments& args) {
     const std::uint16_t* mask = kDropout == kNoDropout ? nullptr : args.mask + c * mask_plane;
     for (int h = 0; h < args.out_rows; ++h) {
       const float* y = plane + (kPool ? 2 * h : h) * row;
-      const float* out = args.out + c * args.out_plane + h * args.out_row;
+      float* out = args.out + c * args.out_plane + h * args.out_row;
       const std::uint16_t* bits = kDropout == kNoDropout
                                       ? nullptr
                                       : mask + (kPool && kDropout == kDropoutBeforePool ? 2 * h : h) * mask_columns;
@@ -233,7 +236,10 @@ LANES_INLINE void backward_pass(const PointwiseArguments& args) {
           } else {
             const vf value = load(y + w * kLanes + part * kWidth), a = function.affine_input(value);
             if constexpr (kDropout == kDropoutBeforePool) gradient = drop(gradient, bits[w], part, keep_scale);
-            sink.consume(function, h, w, part, function.z_gradient(gradient, function.affine(a)), value, a);
+            const vf dz = function.z_gradient(gradient, function.affine(a));
+            if constexpr (!Sink::kNeedsEveryPosition && sums_replace_gradient(kKind, kPool, kDropout))
+              store(out + part * kWidth, dz);
+            sink.consume(function, h, w, part, dz, value, a);
           }
         }
       sink.end_row();
@@ -274,6 +280,7 @@ inline void fill_pointwise(KernelTable& table) {
   fill_pointwise_kind<kAffine>(table);
   fill_pointwise_kind<kAffineRelu>(table);
   fill_pointwise_kind<kAffineLeaky>(table);
+  fill_pointwise_kind<kAffineSilu>(table);
   fill_pointwise_kind<kReluAffine>(table);
   fill_pointwise_kind<kLeakyAffine>(table);
 }

@@ -1,4 +1,6 @@
 #pragma once
+#include <array>
+
 #include "mnistcnn/engine/lanes/kernels/lane_sums.h"
 #include "mnistcnn/engine/lanes/kernels/pointwise.h"
 
@@ -54,7 +56,8 @@ inline void sum_planes(const float* d, std::int64_t plane, std::int64_t row, int
 }
 
 inline void fill_statistics(KernelTable& table) {
-  table.statistics[kAffine] = table.statistics[kAffineRelu] = table.statistics[kAffineLeaky] = statistics<kAffine>;
+  for (const int kind : std::array{kAffine, kAffineRelu, kAffineLeaky, kAffineSilu})
+    table.statistics[kind] = statistics<kAffine>;
   table.statistics[kReluAffine] = statistics<kReluAffine>;
   table.statistics[kLeakyAffine] = statistics<kLeakyAffine>;
   table.sum_planes = sum_planes;

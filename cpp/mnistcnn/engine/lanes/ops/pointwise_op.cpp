@@ -26,6 +26,8 @@ PointwiseKind PointwiseOp::kind() const {
       return layers_.activation_first ? kReluAffine : kAffineRelu;
     case PointwiseLayers::Activation::kLeaky:
       return layers_.activation_first ? kLeakyAffine : kAffineLeaky;
+    case PointwiseLayers::Activation::kSilu:
+      return kAffineSilu;
     case PointwiseLayers::Activation::kNone:
       break;
   }
@@ -260,7 +262,9 @@ void PointwiseOp::input_gradient(const BlockContext& block) const {
     args.y_gradient = target.data;
     args.y_gradient_plane = target.plane;
     args.y_gradient_row = target.row;
-    block.batch.kernels->pointwise_backward[kind()][layers_.pool][dropout(block.batch)](args);
+    const bool has_dz = layers_.norm && sums_replace_gradient(kind(), layers_.pool, dropout(block.batch));
+    const PointwiseKind remaining = has_dz ? kAffine : kind();
+    block.batch.kernels->pointwise_backward[remaining][layers_.pool][dropout(block.batch)](args);
     // Batch norm gives lanes without an image a gradient too. It must not enter the weight gradients of the layer
     // before.
     if (layers_.norm && block.images() < kLanes)

@@ -19,7 +19,7 @@ struct PointwiseLayers {
   struct Affine {
     double scale = 1, shift = 0;
   };
-  enum class Activation { kNone, kRelu, kLeaky } activation = Activation::kNone;
+  enum class Activation { kNone, kRelu, kLeaky, kSilu } activation = Activation::kNone;
   bool activation_first = false;  // before the affine step
   double slope = 0;
   std::optional<Norm> norm;      // the affine step is a batch norm
@@ -32,7 +32,7 @@ struct PointwiseLayers {
   int dropout_node = 0;           // determines the random stream of the masks
 };
 
-// Batch norm, scale and shift, ReLU, leaky ReLU, dropout and 2x2 max pooling, fused into one pass over the input y.
+// Batch norm, scale and shift, ReLU, leaky ReLU, SiLU, dropout and 2x2 max pooling, fused into one pass over the input y.
 // Only y and the gradient of the output are kept in memory; the backward pass recomputes the rest.
 //
 // Batch norm: Ioffe and Szegedy, 2015, https://arxiv.org/abs/1502.03167. Statistics are computed per block relative to
@@ -42,6 +42,8 @@ class PointwiseOp final : public Op {
  public:
   PointwiseOp(Input input, Tensor* output) : Op({input}), output_(output) {}
 
+  // Whether computing the output again in the backward pass takes less time than writing and reading it.
+  bool is_cheap() const { return layers_.activation != PointwiseLayers::Activation::kSilu; }
   // Make this a prologue: the output is not written to memory; its only reader calls `compute` instead.
   void fuse_into_reader() { output_->materialized = false; }
   // Compute the output of a block, or of a part of its channels, and write it to `out`.

@@ -122,7 +122,9 @@ class Compiler : PlanBuilder {
 
   OpenFusion& fusion_for_affine() {
     return find_or_start_fusion([](const OpenFusion& f) {
-      return f.stage == kEmpty || (f.stage == kActivation && !f.op->layers().norm && !f.op->layers().affine);
+      const PointwiseLayers& layers = f.op->layers();
+      const bool may_come_first = layers.activation != PointwiseLayers::Activation::kSilu;
+      return f.stage == kEmpty || (f.stage == kActivation && may_come_first && !layers.norm && !layers.affine);
     });
   }
 
@@ -151,7 +153,7 @@ class Compiler : PlanBuilder {
 
   void add_fused_activation(PointwiseLayers::Activation activation, double slope) {
     // A monotonic activation after a max pool is computed before it, with the same result.
-    const bool is_monotonic = slope >= 0;
+    const bool is_monotonic = slope >= 0 && activation != PointwiseLayers::Activation::kSilu;
     OpenFusion& fusion = find_or_start_fusion([&](const OpenFusion& f) {
       const PointwiseLayers& layers = f.op->layers();
       const bool is_only_pooled =
@@ -190,6 +192,7 @@ class Compiler : PlanBuilder {
   void add(const network::LeakyReLU& layer) {
     add_fused_activation(PointwiseLayers::Activation::kLeaky, layer.negative_slope);
   }
+  void add(const network::SiLU&) { add_fused_activation(PointwiseLayers::Activation::kSilu, 0); }
   void add(const network::Dropout& layer) { add_dropout(layer, false); }
   void add(const network::Dropout2d& layer) { add_dropout(layer, true); }
 
@@ -254,6 +257,7 @@ class Compiler : PlanBuilder {
       if (each.op->output() == input.tensor && (each.last_node == from || each.last_node == node().inputs[0]) &&
           has_one_reader(from)) {
         PointwiseOp* const prologue = each.op;
+        if (!prologue->is_cheap()) break;
         prologue->fuse_into_reader();
         close_fusion(input.tensor);
         return {input.tensor, prologue};
@@ -300,7 +304,6 @@ class Compiler : PlanBuilder {
   }
   void add(const network::Tanh&) { add_activation(kTanh); }
   void add(const network::Sigmoid&) { add_activation(kSigmoid); }
-  void add(const network::SiLU&) { add_activation(kSilu); }
   void add(const network::ReLU6&) { add_activation(kRelu6); }
   void add(const network::Hardswish&) { add_activation(kHardswish); }
   void add(const network::Mish&) { add_activation(kMish); }
