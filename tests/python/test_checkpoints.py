@@ -389,7 +389,10 @@ def test_loading_the_best_requires_a_validation_set(data: Any, tmp_path: Path):
 
 DIFFERENT: dict[str, tuple[dict[str, Any], str]] = {
     "recipe": ({"batch_size": 32}, "batch_size was 64 and is now 32"),
-    "learning rate": ({"optimizer": mnistcnn.optim.SGD(lr=0.5)}, r"settings: optimizer.lr was 0.01 and is now 0.5; [^;]*0.0\. Pass"),
+    "learning rate": (
+        {"optimizer": mnistcnn.optim.SGD(lr=0.5)},
+        r"settings: optimizer.lr was 0.01 and is now 0.5; [^;]*0.0\. Pass",
+    ),
     "optimizer": (
         {"optimizer": mnistcnn.optim.Adam(lr=0.5)},
         r"optimizer was SGD\(lr=0.01, .* and is now Adam\(lr=0.5",

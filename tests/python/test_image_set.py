@@ -283,7 +283,8 @@ def test_two_sets_are_joined():
     pixels = np.arange(5 * 4, dtype=np.uint8).reshape(5, 1, 2, 2)
     first, second = ImageSet.from_arrays(pixels[:3], [0, 1, 2]), ImageSet.from_arrays(pixels[3:], [2, 0])
     both = first + second
-    assert np.array_equal(both.images, pixels) and both.labels.tolist() == [0, 1, 2, 2, 0]
+    assert np.array_equal(both.images, pixels)
+    assert both.labels.tolist() == [0, 1, 2, 2, 0]
     assert (both.name, both.classes, both.images.flags.writeable) == ("custom", first.classes, False)
     assert (first + ImageSet(second.images, second.labels, second.classes, "drawn")).name == "custom + drawn"
     assert len(first + second[:0]) == 3

@@ -364,7 +364,7 @@ WRONG = {
     "brightness must be a finite number": lambda: mnistcnn.transforms.ColorJitter(brightness=-1),
     "std must be a number between 0 and 10": lambda: mnistcnn.transforms.GaussianNoise(-0.1),
     "amount must be between 0 and 16": lambda: mnistcnn.transforms.MorphologicalThickness(17),
-    "steps must hold transforms": lambda: mnistcnn.transforms.RandomApply(["Rotation"]),
+    "transforms must hold transforms": lambda: mnistcnn.transforms.RandomApply(["Rotation"]),
     "write Resize\\(...\\)": lambda: checked_transforms([mnistcnn.transforms.Resize]),
     "augment must be a list of transforms": lambda: checked_transforms("Rotation"),
 }

@@ -24,8 +24,9 @@ void swap_contents(at::Tensor& one, at::Tensor& other) {
   other.copy_(copy);
 }
 
-// Call run(to, from) for consecutive pieces of both arrays. ATen divides arrays of more than 32,768 elements among OpenMP
-// threads. They would compete with the threads of the engine in every step, and results would depend on their number.
+// Call run(to, from) for consecutive pieces of both arrays. ATen divides arrays of more than 32,768 elements among
+// OpenMP threads. They would compete with the threads of the engine in every step, and results would depend on their
+// number.
 template <class Run>
 void for_each_piece(at::Tensor& to, const at::Tensor& from, Run run) {
   constexpr std::int64_t kElements = 1 << 14;

@@ -460,7 +460,7 @@ class RandomApply(Transform):
 
     Parameters
     ----------
-    steps
+    transforms
         Transforms, all of which are applied to an image or none of them.
     p
         Probability of applying the list to an image. Each transform of the list has its own probability in addition.
@@ -469,14 +469,14 @@ class RandomApply(Transform):
     --------
     >>> from mnistcnn.transforms import CenterCrop, RandomApply, Rotation
     >>> RandomApply([Rotation(10), CenterCrop(28)], p=0.3)
-    RandomApply(steps=(Rotation(degrees=(-10.0, 10.0)), CenterCrop(size=(28, 28))), p=0.3)
+    RandomApply(transforms=(Rotation(degrees=(-10.0, 10.0)), CenterCrop(size=(28, 28))), p=0.3)
     """
 
-    steps: Sequence[Transform]
+    transforms: Sequence[Transform]
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        self._set_fields(steps=checked_transforms(self.steps, "steps"), p=checks.probability(self.p))
+        self._set_fields(transforms=checked_transforms(self.transforms, "transforms"), p=checks.probability(self.p))
 
 
 def checked_transforms(steps: Transform | Iterable[Transform] | None, name: str = "augment") -> tuple[Transform, ...]:
@@ -519,7 +519,7 @@ def _core_fields(steps: Iterable[Transform]) -> Iterator[tuple[str, dict[str, An
         values = {each.name: getattr(step, each.name) for each in fields(step)}  # type: ignore[arg-type]
         inner: list[tuple[str, dict[str, Any]]] = []
         if isinstance(step, RandomApply):
-            inner = list(_core_fields(values.pop("steps")))
+            inner = list(_core_fields(values.pop("transforms")))
             values["count"] = len(inner)
         if isinstance(step, Resize) and isinstance(step.size, int):
             values["size"] = (step.size, 0)

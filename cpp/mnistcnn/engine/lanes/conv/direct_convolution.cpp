@@ -10,6 +10,9 @@ namespace {
 // Cache budgets in bytes: for input rows that all output channels read again, and for weights or planes in L2.
 constexpr std::int64_t kRowsBudget = 96 << 10, kL2Budget = 448 << 10;
 constexpr int kMinChannels = 16;  // per chunk
+// Size of the outputs of a block, in bytes, from which they are prefetched. A tile writes a few positions of each of its
+// channels, which the hardware prefetcher does not follow.
+constexpr std::int64_t kPrefetchedOutputs = 256 << 10;
 
 // Return the kernel positions [first, end) whose input is inside the map for at least one of `count` outputs, beginning
 // at `output`.
@@ -268,6 +271,7 @@ void DirectConvolution::run(View x, const float* packed, const float* bias, View
   args.column_offsets = column_offsets_.data();
   args.y_plane = y.plane;
   args.y_step = columns_.output_step * kLanes;
+  args.prefetch_outputs = std::int64_t{sizes_.groups} * sizes_.outputs * y.plane * 4 >= kPrefetchedOutputs;
   const CacheBlocking blocking = cache_blocking(x);
   for (int group = 0; group < sizes_.groups; ++group)
     for (int c = 0; c < sizes_.channels; c += blocking.channels) {

@@ -17,6 +17,13 @@ struct Accumulators {
   vf sum[kOut][kColumns];
 
   LANES_INLINE void start(const ConvolutionArguments& args, int part) {
+    if (args.prefetch_outputs) {
+#pragma GCC unroll 32
+      for (int o = 0; o < kOut; ++o)
+#pragma GCC unroll 32
+        for (int j = 0; j < kColumns; ++j)
+          __builtin_prefetch(args.y + o * args.y_plane + j * args.y_step + part * kWidth, 1);
+    }
 #pragma GCC unroll 32
     for (int o = 0; o < kOut; ++o) {
       const vf bias = args.bias ? splat(args.bias[o]) : vf{};

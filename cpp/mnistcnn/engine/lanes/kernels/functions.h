@@ -1,8 +1,8 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/vector.h"
 
-// exp, log, log1p, sigmoid, SiLU, tanh and erf, bit-identical on every instruction set with a fused multiply-add. Errors are
-// about 1 to 2 ulp.
+// exp, log, log1p, sigmoid, SiLU, tanh and erf, bit-identical on every instruction set with a fused multiply-add.
+// Errors are about 1 to 2 ulp.
 //
 // Sources of the coefficients (licences: see NOTICE):
 // - exponential, logarithm, hyperbolic_tangent: Cephes Math Library by Stephen L. Moshier (single/expf.c, logf.c,

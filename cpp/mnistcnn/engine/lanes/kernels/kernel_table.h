@@ -27,6 +27,7 @@ struct ConvolutionArguments {
   int first_row, end_row;        // range of kernel rows with inputs inside the map
   int first_column, end_column;  // range of kernel columns with inputs inside the map
   bool accumulate;               // add to y instead of the bias
+  bool prefetch_outputs;         // y is in no cache
 };
 
 // Register tile of a GEMM: y[m][j] (+)= sum over k of a[m * a_row + k * a_step] * x[k * x_row + 16 * j ...], where j
@@ -143,8 +144,8 @@ enum PointwiseKind { kAffine, kAffineRelu, kAffineLeaky, kAffineSilu, kReluAffin
 enum PointwisePool { kNoPool, kMaxPool, kPointwisePools };
 enum PointwiseDropout { kNoDropout, kDropoutBeforePool, kDropoutAfterPool, kPointwiseDropouts };
 
-// Whether `pointwise_sums` replaces the output gradient by that of z. The kernel kAffine then computes the gradient of y,
-// so that exponentials are computed once in the backward pass.
+// Whether `pointwise_sums` replaces the output gradient by that of z. The kernel kAffine then computes the gradient of
+// y, so that exponentials are computed once in the backward pass.
 constexpr bool sums_replace_gradient(int kind, int pool, int dropout) {
   return kind == kAffineSilu && pool == kNoPool && dropout == kNoDropout;
 }

@@ -207,8 +207,18 @@ LANES_INLINE void uncovered_backward(const PointwiseArguments& args, const Point
       }
 }
 
+// Backward pass of one position without a pool. gradient: of the output, after dropout.
+template <PointwiseKind kKind, bool kReplacesGradient, class Sink>
+LANES_INLINE void position_backward(const PointwiseFunction<kKind>& function, vf value, vf gradient, float* out, int h,
+                                    int w, int part, Sink& sink) {
+  const vf a = function.affine_input(value), dz = function.z_gradient(gradient, function.affine(a));
+  if constexpr (kReplacesGradient) store(out + part * kWidth, dz);
+  sink.consume(function, h, w, part, dz, value, a);
+}
+
 template <PointwiseKind kKind, PointwisePool kPool, PointwiseDropout kDropout, class Sink>
 LANES_INLINE void backward_pass(const PointwiseArguments& args) {
+  constexpr bool kReplacesGradient = !Sink::kNeedsEveryPosition && sums_replace_gradient(kKind, kPool, kDropout);
   const vf keep_scale = splat(args.keep_scale);
   const std::int64_t row = std::int64_t{args.columns} * kLanes;
   const int out_columns = args.out_columns;
@@ -234,12 +244,9 @@ LANES_INLINE void backward_pass(const PointwiseArguments& args) {
             window_backward<kKind, kDropout>(function, {y + 2 * w * kLanes, row, of_window, mask_columns, 2 * h, 2 * w},
                                              part, gradient, keep_scale, sink);
           } else {
-            const vf value = load(y + w * kLanes + part * kWidth), a = function.affine_input(value);
+            const vf value = load(y + w * kLanes + part * kWidth);
             if constexpr (kDropout == kDropoutBeforePool) gradient = drop(gradient, bits[w], part, keep_scale);
-            const vf dz = function.z_gradient(gradient, function.affine(a));
-            if constexpr (!Sink::kNeedsEveryPosition && sums_replace_gradient(kKind, kPool, kDropout))
-              store(out + part * kWidth, dz);
-            sink.consume(function, h, w, part, dz, value, a);
+            position_backward<kKind, kReplacesGradient>(function, value, gradient, out, h, w, part, sink);
           }
         }
       sink.end_row();

@@ -32,8 +32,8 @@ struct PointwiseLayers {
   int dropout_node = 0;           // determines the random stream of the masks
 };
 
-// Batch norm, scale and shift, ReLU, leaky ReLU, SiLU, dropout and 2x2 max pooling, fused into one pass over the input y.
-// Only y and the gradient of the output are kept in memory; the backward pass recomputes the rest.
+// Batch norm, scale and shift, ReLU, leaky ReLU, SiLU, dropout and 2x2 max pooling, fused into one pass over the input
+// y. Only y and the gradient of the output are kept in memory; the backward pass recomputes the rest.
 //
 // Batch norm: Ioffe and Szegedy, 2015, https://arxiv.org/abs/1502.03167. Statistics are computed per block relative to
 // a shift (kernels/statistics.h) and combined in double as in Chan, Golub and LeVeque, "Algorithms for Computing the
