@@ -10,8 +10,8 @@ namespace {
 // Cache budgets in bytes: for input rows that all output channels read again, and for weights or planes in L2.
 constexpr std::int64_t kRowsBudget = 96 << 10, kL2Budget = 448 << 10;
 constexpr int kMinChannels = 16;  // per chunk
-// Size of the outputs of a block, in bytes, from which they are prefetched. A tile writes a few positions of each of its
-// channels, which the hardware prefetcher does not follow.
+// Size of the outputs of a block, in bytes, from which they are prefetched. A tile writes a few positions of each of
+// its channels, which the hardware prefetcher does not follow.
 constexpr std::int64_t kPrefetchedOutputs = 256 << 10;
 
 // Return the kernel positions [first, end) whose input is inside the map for at least one of `count` outputs, beginning
