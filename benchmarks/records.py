@@ -6,10 +6,10 @@
 
 The search never reads the test set. Every trial trains on 50,000 images of MNIST's training set and is evaluated on the
 other 10,000, after its last epoch. All candidates are trained with two seeds, 1000 and 1001. The chosen networks and
-recipes are the published networks ``record_small``, ``record_8k`` and ``record_single``, which ``accuracy.py`` trains
-on all 60,000 images, with seeds that the search did not use, and tests.
+recipes are the published networks ``record_small`` and ``record_8k``, which ``accuracy.py`` trains on all 60,000
+images, with seeds that the search did not use, and tests.
 
-The candidates of ``record_single`` may have up to 100,000 parameters and train for about ten minutes on two cores. The
+The candidates of the group single may have up to 100,000 parameters and train for about ten minutes on two cores. The
 search trains them for half of these epochs.
 
 The validation loss differs less between seeds than the accuracy, so candidates are ordered by it.
@@ -163,7 +163,7 @@ WIDE = "16-20-24,28-28-28,32-32"
 MIDDLE = "10-14-14,18-20-20,20-20"
 TINY = "8-10-12,14-14-14,14-14"
 LARGE = "16-16-16,32-32-32,48-48"
-HALF = {"epochs": 24, "batch_size": 64} | _rate(0.1)  # half of the epochs of record_single
+HALF = {"epochs": 24, "batch_size": 64} | _rate(0.1)  # half of ten minutes on two cores
 STRONG = HALF | _moved(10, 0.1, 0.1, 1.0)
 DECAY = {"optimizer": SGD(lr=0.01, momentum=0.9, weight_decay=5e-4)}
 ELASTIC = {"augment": (ElasticDistortion(30, sigma=4, p=0.5), *STRONG["augment"])}
