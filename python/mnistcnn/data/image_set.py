@@ -348,6 +348,8 @@ class ImageSet:
 
         Raises
         ------
+        TypeError
+            If ``other`` is not an `ImageSet`.
         ValueError
             If the images have different shapes or the sets have different classes.
 
@@ -360,7 +362,7 @@ class ImageSet:
         ImageSet 'printed + drawn': 7 images 1x28x28, 3 classes (0 … 2)
         """
         if not isinstance(other, ImageSet):
-            return NotImplemented
+            raise TypeError(f"only an ImageSet can be joined to an ImageSet, got {_kind(other)}")
         if self.shape != other.shape:
             shapes = " and ".join("x".join(map(str, each.shape)) for each in (self, other))
             raise ValueError(f"only images of the same shape can be joined, got {shapes}; resize one of the sets first")
