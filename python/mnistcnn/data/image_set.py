@@ -372,8 +372,8 @@ class ImageSet:
                 f"pass classes= when you create a set"
             )
         name = self.name if self.name == other.name else f"{self.name} + {other.name}"
-        images, labels = (np.concatenate(pair) for pair in ((self.images, other.images), (self.labels, other.labels)))
-        return ImageSet(images, labels, self.classes, name)
+        images = np.concatenate([self.images, other.images])
+        return ImageSet(images, np.concatenate([self.labels, other.labels]), self.classes, name)
 
     def _at(self, where: slice | npt.NDArray[np.intp]) -> ImageSet:
         return ImageSet(self.images[where], self.labels[where], self.classes, self.name)
