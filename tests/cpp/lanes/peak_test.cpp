@@ -32,8 +32,10 @@ TEST(Peak, MeasuresAPlausibleBandwidth) {
 }
 
 TEST(Peak, MeasuresAPlausiblePhase) {
-  EXPECT_LT(phase_seconds(kernels(), 1, 0.02), 1e-6);  // one thread does not wait
-  EXPECT_LT(phase_seconds(kernels(), 2, 0.02), 0.1);
+  for (const int threads : {1, 2}) {
+    EXPECT_GT(phase_seconds(kernels(), threads, 0.02), 0);
+    EXPECT_LT(phase_seconds(kernels(), threads, 0.02), 0.1);  // loose, because other processes may interrupt it
+  }
 }
 
 TEST(Peak, ThrowsForInvalidArguments) {
