@@ -33,7 +33,7 @@ TEST(Peak, MeasuresAPlausibleBandwidth) {
 
 TEST(Peak, MeasuresAPlausiblePhase) {
   for (const int threads : {1, 2}) {
-    EXPECT_GT(phase_seconds(kernels(), threads, 0.02), 0);
+    EXPECT_GE(phase_seconds(kernels(), threads, 0.02), 0);
     EXPECT_LT(phase_seconds(kernels(), threads, 0.02), 0.1);  // loose, because other processes may interrupt it
   }
 }
