@@ -391,7 +391,8 @@ DIFFERENT: dict[str, tuple[dict[str, Any], str]] = {
     "recipe": ({"batch_size": 32}, "batch_size was 64 and is now 32"),
     "learning rate": (
         {"optimizer": mnistcnn.optim.SGD(lr=0.5)},
-        r"settings: optimizer.lr was 0.01 and is now 0.5; [^;]*0.0\. Pass",
+        r"settings: optimizer.lr was 0.01 and is now 0.5; "
+        r"optimizer.momentum was 0.9 and is now 0.0\. Pass",
     ),
     "optimizer": (
         {"optimizer": mnistcnn.optim.Adam(lr=0.5)},

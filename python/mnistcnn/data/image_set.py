@@ -369,7 +369,7 @@ class ImageSet:
         if self.classes != other.classes:
             raise ValueError(
                 f"only sets with the same classes can be joined, got {list(self.classes)} and {list(other.classes)}; "
-                f"pass classes= when you create a set"
+                "pass classes= when you create a set"
             )
         name = self.name if self.name == other.name else f"{self.name} + {other.name}"
         images = np.concatenate([self.images, other.images])

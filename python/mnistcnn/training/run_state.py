@@ -159,8 +159,8 @@ def _field_differences(name: str, then: Any, now: Any) -> list[str]:
         if then.keys() == now.keys() and then.get("kind") == now.get("kind"):
             return [each for key in then for each in _field_differences(f"{name}.{key}", then[key], now[key])]
     elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
-        pairs = list(enumerate(zip(then, now, strict=True)))
-        if all(isinstance(value, dict) for _, pair in pairs for value in pair):
+        pairs = enumerate(zip(then, now, strict=True))
+        if all(isinstance(value, dict) for value in [*then, *now]):
             return [each for index, pair in pairs for each in _field_differences(f"{name}[{index}]", *pair)]
     return _difference(name, then, now)
 

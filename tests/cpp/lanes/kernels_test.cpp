@@ -292,6 +292,29 @@ TEST(Activations, MatchReferenceValuesAndDerivatives) {
   });
 }
 
+TEST(Activations, FusedSiluMatchesReferenceValuesAndDerivatives) {
+  for_each_instruction_set([](const KernelTable& table) {
+    std::vector<float> x;
+    for (int i = -800; i < 800; ++i) x.push_back(static_cast<float>(i) * 0.0173f + 0.0031f);
+    std::vector<float> value(x.size()), slope(x.size()), ones(x.size(), 1.0f);
+    const float one = 1, zero = 0;
+    PointwiseArguments args{};
+    args.y = x.data(), args.channels = 1, args.rows = args.out_rows = 1;
+    args.columns = args.out_columns = static_cast<int>(x.size()) / kLanes;
+    args.scale = &one, args.shift = args.gradient_mean = args.projection = args.mean = &zero;
+    args.out = value.data();
+    table.pointwise_forward[kAffineSilu][kNoPool][kNoDropout](args);
+    args.out = ones.data(), args.y_gradient = slope.data();
+    table.pointwise_backward[kAffineSilu][kNoPool][kNoDropout](args);
+    const auto silu = [](double v) { return v / (1 + std::exp(-v)); };
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double h = 1e-5, exact = silu(x[i]);
+      ASSERT_NEAR(value[i], exact, 4e-7 * std::abs(exact) + 2e-7) << x[i];
+      ASSERT_NEAR(slope[i], (silu(x[i] + h) - silu(x[i] - h)) / (2 * h), 4e-6) << x[i];
+    }
+  });
+}
+
 // Return the values of an activation, followed by its derivatives.
 std::vector<float> values_and_derivatives(const KernelTable& table, Activation kind, const std::vector<float>& x,
                                           float p, float threshold = kThreshold) {

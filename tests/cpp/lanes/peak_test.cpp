@@ -1,5 +1,7 @@
 #include "mnistcnn/engine/lanes/runtime/peak.h"
 
+#include <algorithm>
+
 #include "lanes/lanes_fixture.h"
 
 namespace mnistcnn::engine::lanes::testing {
@@ -32,10 +34,11 @@ TEST(Peak, MeasuresAPlausibleBandwidth) {
 }
 
 TEST(Peak, MeasuresAPlausiblePhase) {
-  for (const int threads : {1, 2}) {
-    EXPECT_GE(phase_seconds(kernels(), threads, 0.02), 0);
-    EXPECT_LT(phase_seconds(kernels(), threads, 0.02), 0.1);  // loose, because other processes may interrupt it
-  }
+  // One thread does not wait. Other processes may interrupt a measurement, so the shortest of several counts.
+  double shortest = phase_seconds(kernels(), 1, 0.02);
+  for (int i = 0; i < 50 && shortest >= 1e-6; ++i) shortest = std::min(shortest, phase_seconds(kernels(), 1, 0.02));
+  EXPECT_LT(shortest, 1e-6);
+  EXPECT_LT(phase_seconds(kernels(), 2, 0.02), 0.1);
 }
 
 TEST(Peak, ThrowsForInvalidArguments) {
