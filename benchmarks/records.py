@@ -10,7 +10,7 @@ recipes are the published networks ``record_small`` and ``record_8k``, which ``a
 images, with seeds that the search did not use, and tests.
 
 The candidates of the group single may have up to 100,000 parameters and train for about ten minutes on two cores. The
-search trains them for half of these epochs.
+search trains them for a little more than half of that.
 
 The validation loss differs less between seeds than the accuracy, so candidates are ordered by it.
 """
@@ -163,7 +163,7 @@ WIDE = "16-20-24,28-28-28,32-32"
 MIDDLE = "10-14-14,18-20-20,20-20"
 TINY = "8-10-12,14-14-14,14-14"
 LARGE = "16-16-16,32-32-32,48-48"
-HALF = {"epochs": 24, "batch_size": 64} | _rate(0.1)  # half of ten minutes on two cores
+HALF = {"epochs": 24, "batch_size": 64} | _rate(0.1)  # about 14 s per epoch on two cores
 STRONG = HALF | _moved(10, 0.1, 0.1, 1.0)
 DECAY = {"optimizer": SGD(lr=0.01, momentum=0.9, weight_decay=5e-4)}
 ELASTIC = {"augment": (ElasticDistortion(30, sigma=4, p=0.5), *STRONG["augment"])}
