@@ -8,7 +8,7 @@ namespace mnistcnn::bindings {
 // pybind11 translates standard exceptions: invalid_argument -> ValueError, out_of_range -> IndexError.
 void bind_errors(py::module_& module) {
   py::register_exception<common::DivergedError>(module, "DivergedError", PyExc_ArithmeticError).attr("__doc__") =
-      "Exception that ends a run whose loss is not finite.";
+      "Raised when the loss or the weights become infinite or NaN during training.";
   py::register_exception_translator([](std::exception_ptr pointer) {
     try {
       if (pointer) std::rethrow_exception(pointer);

@@ -306,6 +306,26 @@ def test_auto_warns_once_if_it_falls_back_to_aten(monkeypatch: pytest.MonkeyPatc
     assert model.native_engine().name == "aten"  # and no second warning
 
 
+def test_a_flattened_map_can_be_the_output():
+    losses = []
+    for engine in ("lanes", "aten"):
+        model = mnistcnn.Model([mnistcnn.layers.Conv2d(3, 27), mnistcnn.layers.Flatten()], seed=3)
+        history = mnistcnn.train(model, random_set(100), epochs=2, batch_size=40, engine=engine, progress=False)
+        losses.append(history.step_losses)
+        assert mnistcnn.predict(model, random_set(20)).shape == (20, 12)
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+def test_dropout_in_evaluation_drops_the_same_elements_in_both_engines():
+    """The large layer limits the batches of the lanes engine to 256 images; each image has its own mask."""
+    layers = [mnistcnn.layers.Flatten(), mnistcnn.layers.Dropout(0.5, always=True)]
+    model = mnistcnn.Model([*layers, mnistcnn.layers.Linear(200), mnistcnn.layers.Linear(10)])
+    images = np.repeat(random_set(1).images, 600, axis=0)
+    lanes, aten = (mnistcnn.predict(model, images, batch_size=600, engine=engine) for engine in ("lanes", "aten"))
+    np.testing.assert_allclose(lanes, aten, rtol=1e-4, atol=1e-6)
+    assert len(np.unique(lanes, axis=0)) == 600
+
+
 def test_rounding_of_gradients_behind_global_average_pooling():
     """All positions get the same gradient, so that equal rounding errors must not add up over hundreds of positions."""
     images = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(1))

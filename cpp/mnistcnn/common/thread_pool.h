@@ -8,8 +8,9 @@ namespace mnistcnn::common {
 //
 // Tasks of a phase are claimed atomically, so a delayed thread never blocks the others. Each thread starts with the
 // same range of task indices in every phase (alternating direction) for cache locality. The calling thread is thread 0.
-// Idle threads spin for a few microseconds, then block. Threads start at the first call of `run`. After fork() the
-// child creates its own threads on first use. All threads compute a run in the floating-point mode of its caller.
+// Idle threads spin for up to 200 microseconds within a run and 50 after it, then block. Threads start at the first
+// call of `run`. After fork() the child creates its own threads on first use. All threads compute a run in the
+// floating-point mode of its caller.
 class ThreadPool {
  public:
   // `run_task` is called once for each task. `complete` is called by the thread that finishes the last task.

@@ -78,6 +78,7 @@ class LanesAdapter final : public Engine {
     if (saved_.keep == Keep::kNothing) throw std::logic_error("backward must be called after forward, at most once");
     check_output_gradients(output_gradients, output_shape_of(saved_.images[0]), at::kCPU);
     network::check_parameters(parameters, network().analysis);
+    if (!parameters.empty()) check_device(parameters.front().device());
     check_gradients(gradients);
     const Tensor contiguous = output_gradients.contiguous();
     const Tensor image_gradients =
@@ -118,11 +119,15 @@ class LanesAdapter final : public Engine {
     std::vector<std::int64_t> images;  // their shape
   };
 
+  static void check_device(at::Device device) {
+    if (!device.is_cpu())
+      throw std::invalid_argument(common::text("the lanes engine runs on the CPU, but the model is on ", device.str(),
+                                               "; use engine=\"auto\" or \"aten\""));
+  }
+
   void check(const network::Tensors& tensors, std::int64_t images, bool training) const {
     network::check(tensors, network().analysis);
-    if (!tensors.device().is_cpu())
-      throw std::invalid_argument(common::text("the lanes engine runs on the CPU, but the model is on ",
-                                               tensors.device().str(), "; use engine=\"auto\" or \"aten\""));
+    check_device(tensors.device());
     network::check_batch(network().graph, network().analysis, images, training);
   }
 

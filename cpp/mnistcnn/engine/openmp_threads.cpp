@@ -112,9 +112,11 @@ void OpenMpThreads::run_on_each(int threads, void (*run)(void* context, int thre
     ++own.threads;
   };
   functions().parallel(run_region, &region, static_cast<unsigned>(threads), 0);
-  if (region.threads < threads) runs_without_ = kMaxRunsWithout;  // limited by OMP_THREAD_LIMIT, for example
   const auto delay = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - region.done);
-  if (delay > kMaxDelay) runs_without_ = static_cast<int>(std::min<std::int64_t>(delay / kGainPerRun, kMaxRunsWithout));
+  if (region.threads < threads)  // limited by OMP_THREAD_LIMIT, for example
+    runs_without_ = kMaxRunsWithout;
+  else if (delay > kMaxDelay)
+    runs_without_ = static_cast<int>(std::min<std::int64_t>(delay / kGainPerRun, kMaxRunsWithout));
 }
 
 }  // namespace mnistcnn::engine

@@ -15,7 +15,8 @@ namespace mnistcnn::train {
 
 inline constexpr std::int64_t kTestBatch = 512;  // default batch size
 
-// Progress callback. Called between batches with the number of processed images. An exception ends the pass.
+// Progress callback. Called between batches with the number of processed images: by `predict` and `test` at most every
+// 50 ms, by `recompute_statistics` after every batch. An exception ends the pass.
 using OnImages = std::function<void(std::int64_t images_done)>;
 
 // Throw std::invalid_argument unless the data set is not empty, its images have this shape, and every label is a valid

@@ -7,7 +7,7 @@
 namespace mnistcnn::train {
 
 // Normalize the images of a batch: pixel * scale + shift -> images: f32 [B, C, H, W]. shape: [C, H, W]. Used where the
-// engine's own conversion cannot be, for example because normalized images are mixed.
+// engine cannot convert the images itself, for example because they are mixed after normalization.
 void gather(const engine::ImageBatch& batch, const network::Shape& shape, float* images);
 
 }  // namespace mnistcnn::train

@@ -72,8 +72,8 @@ double sum_of_squares(const float* gradients, const float* values, float l1, Par
   std::array<double, kSums> sums{};
   std::int64_t i = range.begin;
   const auto square = [&](std::int64_t index) {
-    const double transform = gradients[index] + l1 * sign_of(values[index]);
-    return transform * transform;
+    const double gradient = gradients[index] + l1 * sign_of(values[index]);
+    return gradient * gradient;
   };
   for (; i + kSums <= range.end; i += kSums)
     for (std::int64_t lane = 0; lane < kSums; ++lane) sums[static_cast<std::size_t>(lane)] += square(i + lane);

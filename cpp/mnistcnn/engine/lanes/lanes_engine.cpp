@@ -96,7 +96,7 @@ class LanesEngine::Implementation {
                Randomness randomness, Keep keep, common::ThreadPool::BorrowedThreads* borrowed) {
     const bool training = mode == Mode::kTrain;
     Executor& program = training ? programs_.forward_training : programs_.forward_evaluation;
-    const CallScope scope(*this, tensors);
+    const CallScope scope(*this, Call::kForward, tensors);
     begin(program, arguments, count, training, randomness);
     batch_.image_gradients = keep == Keep::kForParametersAndImages;
     program.execute(batch_, pool_, borrowed);
@@ -110,7 +110,7 @@ class LanesEngine::Implementation {
     require((arguments.image_gradients != nullptr) == batch_.image_gradients,
             "image_gradients must be given if, and only if, the forward was called with Keep::kForParametersAndImages");
     ready_for_backward_ = false;  // gradients share the memory of activations
-    const CallScope scope(*this, tensors);
+    const CallScope scope(*this, Call::kBackward, tensors);
     io_.begin(arguments, batch_.blocks, pool_.threads());
     programs_.backward.execute(batch_, pool_, borrowed);
   }
@@ -122,7 +122,7 @@ class LanesEngine::Implementation {
         std::ranges::any_of(plan_.batch_norms, [](const auto& n) { return !n.has_running_statistics; });
     const std::int64_t max_chunk = plan_.batch_size > 0 ? kMaxPredictImagesWithBatchMemory : kMaxPredictImages;
     const std::int64_t max_images = whole_batch ? count : max_chunk;
-    const CallScope scope(*this, tensors);
+    const CallScope scope(*this, Call::kForward, tensors);
     for (std::int64_t first = 0; first < count; first += max_images) {
       const std::int64_t chunk = std::min(max_images, count - first);
       CallArguments arguments;
@@ -131,13 +131,14 @@ class LanesEngine::Implementation {
           images.indices.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(chunk));
       arguments.outputs = outputs + first * output_size();
       begin(programs_.predict, arguments, chunk, false, {});
+      batch_.first_image = first;
       programs_.predict.execute(batch_, pool_);
     }
   }
 
   StepResult step(const TensorPointers& tensors, const CallArguments& arguments, Randomness randomness) {
     check_step(plan_, arguments.batch, arguments.labels, arguments.loss);
-    const CallScope scope(*this, tensors);
+    const CallScope scope(*this, Call::kStep, tensors);
     const Stopwatch::Clock::time_point start = Stopwatch::Clock::now();
     begin(programs_.step, arguments, static_cast<std::int64_t>(arguments.batch.indices.size()), true, randomness);
     batch_.stopwatch = stopwatch_.get();
@@ -177,11 +178,13 @@ class LanesEngine::Implementation {
   }
 
  private:
+  using Call = ParameterBinding::Call;
+
   // Binds the tensors of a call, and releases all pointers of the call when it is destroyed.
   class CallScope {
    public:
-    CallScope(Implementation& engine, const TensorPointers& tensors) : engine_(engine) {
-      engine_.binding_.bind(tensors, engine_.batch_);
+    CallScope(Implementation& engine, Call call, const TensorPointers& tensors) : engine_(engine) {
+      engine_.binding_.bind(call, tensors, engine_.batch_);
     }
     ~CallScope() {
       ParameterBinding::release(engine_.batch_);
@@ -205,6 +208,7 @@ class LanesEngine::Implementation {
     ready_for_backward_ = false;
     batch_.set_images(count, pool_.threads());
     batch_.training = training;
+    batch_.first_image = 0;
     batch_.image_gradients = false;
     batch_.randomness = randomness;
     memory_.reserve(batch_, memory_per(program));

@@ -19,7 +19,6 @@ struct Adagrad {
 
   bool has_momentum() const { return false; }
   Slots slots() const { return {"sum"}; }
-  double initial_state_value() const { return initial_accumulator_value; }
 
   struct Formula {
     static constexpr std::size_t kSlots = 1;

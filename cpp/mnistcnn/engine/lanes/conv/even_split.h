@@ -10,7 +10,8 @@ struct IndexRange {
   int first, count;
 };
 
-// One of several parts of a block. Threads compute them at the same time, each a part of the channels, rows or tiles.
+// One of several parts of a block: a range of its channels, rows or tiles. Different threads may compute the parts at
+// the same time.
 struct Part {
   int index = 0, count = 1;
 

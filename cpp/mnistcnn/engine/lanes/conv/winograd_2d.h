@@ -82,7 +82,7 @@ class Winograd2dWeightGradient {
   Tiling2d tiling_;
   std::vector<TileGroup2d> groups_;
   int max_tiles_;                      // of a group
-  std::optional<LaneSums> lane_sums_;  // used for few outputs
+  std::optional<LaneSums> lane_sums_;  // used for few input channels
 };
 
 }  // namespace mnistcnn::engine::lanes

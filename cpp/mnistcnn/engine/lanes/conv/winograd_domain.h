@@ -6,9 +6,9 @@
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
 #include "mnistcnn/engine/lanes/layout/map.h"
 
-// Shapes and weight transforms of the 1-D and 2-D Winograd algorithms. Transforms evaluate inputs and weights, as
-// polynomials, at interpolation points. The values form the Winograd domain, in which a convolution is one product per
-// point.
+// Shapes of the 1-D and 2-D Winograd algorithms, and weight transforms of the 1-D one. Transforms evaluate inputs and
+// weights, as polynomials, at interpolation points. The values form the Winograd domain, in which a convolution is one
+// product per point.
 namespace mnistcnn::engine::lanes {
 
 // A 3x3 convolution without stride, dilation or groups.
@@ -47,7 +47,8 @@ inline void set_map(WinogradArguments& args, View map, const Extent& extent) {
 }
 
 // Transform three weights, with the points of kernels/winograd_transforms.h. In double, because a rounding error would
-// enter every product; it costs little, as weights are packed once per step.
+// enter every product; it costs little, as weights are packed once per step. F43::weights_to_domain
+// computes the same for the 2-D algorithm; this file cannot include headers of kernels.
 inline std::array<double, 6> transform_f43(double first, double second, double third) {
   constexpr double kA = 0.70710678118654752440, kB = 1.41421356237309504880;
   const double even_a = first + 0.5 * third, odd_a = kA * second, even_b = first + 2 * third, odd_b = kB * second;

@@ -48,12 +48,12 @@ std::size_t BatchMemory::bytes_for(std::int64_t images, MemoryPer memory_per) co
 void BatchMemory::reserve(BatchContext& batch, MemoryPer memory_per) {
   const Capacity needed = capacity_for(batch, memory_per);
   const bool fits = arena_.data() != nullptr && largest(needed, capacity_) == capacity_;
-  if (fits && !is_exceptional(needed)) return;
+  if (fits && !count_and_check_shrinking(needed)) return;
   allocate(batch, fits ? recent_ : largest(needed, capacity_));
 }
 
 // Count the calls that need a small part of a large arena. Return whether the arena should shrink to `recent_`.
-bool BatchMemory::is_exceptional(const Capacity& needed) {
+bool BatchMemory::count_and_check_shrinking(const Capacity& needed) {
   if (arena_.bytes() <= kKeptBytes || bytes_for(needed) > arena_.bytes() / kShrinkRatio) {
     small_calls_ = 0;
     return false;
@@ -62,7 +62,7 @@ bool BatchMemory::is_exceptional(const Capacity& needed) {
   return ++small_calls_ == kCallsBeforeShrinking;
 }
 
-// If the memory request fails, arena and capacity are empty, and the next call allocates only what it needs.
+// If the allocation fails, arena and capacity are empty, and the next call allocates only what it needs.
 void BatchMemory::allocate(BatchContext& batch, const Capacity& capacity) {
   const Sizes sizes = region_sizes(capacity);
   capacity_ = {};

@@ -42,7 +42,7 @@ class BatchMemory {
   static Capacity largest(const Capacity& a, const Capacity& b);
   Sizes region_sizes(const Capacity& capacity) const;
   std::size_t bytes_for(const Capacity& capacity) const;
-  bool is_exceptional(const Capacity& needed);
+  bool count_and_check_shrinking(const Capacity& needed);
   void allocate(BatchContext& batch, const Capacity& capacity);
 
   const ExecutionPlan& plan_;

@@ -16,33 +16,33 @@ ParameterBinding::ParameterBinding(const ExecutionPlan& plan, const network::Ana
   shared_gradients_.resize(static_cast<std::size_t>(shared));
 }
 
-void ParameterBinding::check(const TensorPointers& tensors) const {
+void ParameterBinding::check(Call call, const TensorPointers& tensors) const {
   const std::size_t parameters = analysis_.parameters.size();
-  if (tensors.parameters.size() != parameters || (!tensors.gradients.empty() && tensors.gradients.size() != parameters))
+  if (tensors.parameters.size() != parameters || (call != Call::kForward && tensors.gradients.size() != parameters))
     throw std::invalid_argument(common::text("the network has ", parameters, " parameters, got ",
                                              tensors.parameters.size(), " parameters and ", tensors.gradients.size(),
                                              " gradients"));
-  if (!tensors.buffers.empty() &&
+  if (call != Call::kBackward &&
       (tensors.buffers.size() != analysis_.buffers.size() || tensors.counters.size() != analysis_.counters.size()))
     throw std::invalid_argument(common::text("the network has ", analysis_.buffers.size(), " buffers and ",
                                              analysis_.counters.size(), " counters, got ", tensors.buffers.size(),
                                              " and ", tensors.counters.size()));
 }
 
-void ParameterBinding::bind(const TensorPointers& tensors, BatchContext& batch) {
-  check(tensors);
+void ParameterBinding::bind(Call call, const TensorPointers& tensors, BatchContext& batch) {
+  check(call, tensors);
   release(batch);  // also after a call that failed here
   float* shared = shared_gradients_.data();
   for (const ExecutionPlan::ParameterUse& use : plan_.uses) {
     const auto parameter = static_cast<std::size_t>(use.parameter);
     batch.parameters.push_back(tensors.parameters[parameter]);
-    if (tensors.gradients.empty()) continue;
+    if (call == Call::kForward) continue;
     batch.gradients.push_back(use.writes_gradient ? tensors.gradients[parameter] : shared);
     if (!use.writes_gradient) shared += use.count;
   }
   batch.buffers = tensors.buffers;
   batch.counters = tensors.counters;
-  if (tensors.gradients.empty()) return;
+  if (call == Call::kForward) return;
   for (const int unused : plan_.unused_parameters) {
     const auto parameter = static_cast<std::size_t>(unused);
     std::fill_n(tensors.gradients[parameter], analysis_.parameters[parameter].count, 0.0f);

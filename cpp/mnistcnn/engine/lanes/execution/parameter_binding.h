@@ -11,18 +11,21 @@ namespace mnistcnn::engine::lanes {
 // several nodes use.
 class ParameterBinding {
  public:
+  // Tensors that a call needs in addition to the parameters: gradients, or buffers and counters, or all.
+  enum class Call { kForward, kBackward, kStep };
+
   ParameterBinding(const ExecutionPlan& plan, const network::Analysis& analysis);
 
   // Throw std::invalid_argument unless the numbers of tensors match the network. Sets the gradients of unused
   // parameters to zero.
-  void bind(const TensorPointers& tensors, BatchContext& batch);
+  void bind(Call call, const TensorPointers& tensors, BatchContext& batch);
   static void release(BatchContext& batch);
 
   // Add a stage that sums the gradients of shared parameters; none if no parameter is shared.
   void add_shared_gradients(Program& program) const;
 
  private:
-  void check(const TensorPointers& tensors) const;
+  void check(Call call, const TensorPointers& tensors) const;
 
   const ExecutionPlan& plan_;
   const network::Analysis& analysis_;

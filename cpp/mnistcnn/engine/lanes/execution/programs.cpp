@@ -8,7 +8,8 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-// Floats that a task packs, and elements whose partial gradients it adds. Smaller tasks cost more to claim.
+// Floats that a task packs, and elements whose partial gradients it adds. With smaller tasks, claiming them would take
+// a noticeable share of the time.
 constexpr std::int64_t kPackedPerTask = 4096, kAddedPerTask = 1024;
 
 // Groups small items into tasks of about `task_size` floats.

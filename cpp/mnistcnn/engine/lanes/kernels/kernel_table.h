@@ -2,8 +2,8 @@
 #include <cstdint>
 
 // Interface between the engine and its kernels: the table of function pointers and their arguments. Kernels are
-// compiled once per instruction set. This header contains only data: an inline function would be compiled for several
-// instruction sets under one name, and the linker would keep any of them.
+// compiled once per instruction set. This header contains only data and constexpr functions of integers: other inline
+// functions would be compiled for several instruction sets under one name, and the linker would keep any of them.
 //
 // Maps are f32 [channel][row][column][16 images]. A vector is the 16 images of one position. Columns are adjacent.
 // Strides and offsets are in floats. Pointers need no alignment.
@@ -27,7 +27,7 @@ struct ConvolutionArguments {
   int first_row, end_row;        // range of kernel rows with inputs inside the map
   int first_column, end_column;  // range of kernel columns with inputs inside the map
   bool accumulate;               // add to y instead of the bias
-  bool prefetch_outputs;         // y is in no cache
+  bool prefetch_outputs;         // y is probably in no cache
 };
 
 // Register tile of a GEMM: y[m][j] (+)= sum over k of a[m * a_row + k * a_step] * x[k * x_row + 16 * j ...], where j

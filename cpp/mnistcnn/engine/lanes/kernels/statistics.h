@@ -1,5 +1,4 @@
 #pragma once
-#include <array>
 
 #include "mnistcnn/engine/lanes/kernels/lane_sums.h"
 #include "mnistcnn/engine/lanes/kernels/pointwise.h"
@@ -56,8 +55,8 @@ inline void sum_planes(const float* d, std::int64_t plane, std::int64_t row, int
 }
 
 inline void fill_statistics(KernelTable& table) {
-  for (const int kind : std::array{kAffine, kAffineRelu, kAffineLeaky, kAffineSilu})
-    table.statistics[kind] = statistics<kAffine>;
+  constexpr PointwiseKind kOfInput[] = {kAffine, kAffineRelu, kAffineLeaky, kAffineSilu};
+  for (const PointwiseKind kind : kOfInput) table.statistics[kind] = statistics<kAffine>;
   table.statistics[kReluAffine] = statistics<kReluAffine>;
   table.statistics[kLeakyAffine] = statistics<kLeakyAffine>;
   table.sum_planes = sum_planes;

@@ -59,7 +59,7 @@ std::vector<PartialGradient*> BlockLinearOp::partial_gradients() {
 // Return the input of a block, f32 [inputs][16].
 const float* BlockLinearOp::input_map(const BlockContext& block) const {
   if (fused_input_.prologue == nullptr) return block.view(fused_input_.tensor->activation).data;
-  float* const scratch = block.thread_memory(offsets_.input_scratch);
+  float* const scratch = block.scratch_memory(offsets_.input_scratch);
   fused_input_.prologue->compute(block, dense_view(scratch, fused_input_.extent()));
   return scratch;
 }
@@ -74,7 +74,7 @@ void BlockLinearOp::forward(const BlockContext& block) const {
 
 // A GEMM of depth 16, over the images of the block, with the input transposed to [16][inputs].
 void BlockLinearOp::weight_gradient(const BlockContext& block, const float* d) const {
-  float* const transposed = block.thread_memory(offsets_.gradient_scratch);
+  float* const transposed = block.scratch_memory(offsets_.gradient_scratch);
   const std::int64_t row = whole_vectors(inputs());
   transpose_block(*block.batch.kernels, input_map(block), kLanes, inputs(), row, transposed, row);
   gemm(*block.batch.kernels, {outputs(), inputs(), kLanes, d, kLanes, 1, transposed, row,
@@ -144,7 +144,7 @@ void BatchLinearOp::scatter_rows(const BlockContext& block, Matrix from, float* 
 void BatchLinearOp::gather_input(const BlockContext& block) const {
   if (fused_input_.prologue == nullptr)
     return gather_rows(block, block.view(fused_input_.tensor->activation).data, kX, inputs());
-  float* const scratch = block.thread_memory(offsets_.input_scratch);
+  float* const scratch = block.scratch_memory(offsets_.input_scratch);
   fused_input_.prologue->compute(block, dense_view(scratch, fused_input_.extent()));
   gather_rows(block, scratch, kX, inputs());
 }

@@ -126,12 +126,12 @@ void PointwiseOp::draw_mask(const BlockContext& block) const {
   const Extent& extent = layers_.dropout == kDropoutAfterPool ? output_->extent : input().tensor->extent;
   std::uint16_t* const masks = mask(block);
   const std::int64_t drawn = layers_.dropout_channels ? extent.channels : extent.elements();
-  block.batch.kernels->dropout_mask({key.low, key.high, static_cast<std::uint32_t>(block.index * kLanes),
-                                     common::DropoutKey::threshold(layers_.dropout_probability),
-                                     static_cast<std::uint32_t>(drawn), masks});
+  block.batch.kernels->dropout_mask(
+      {key.low, key.high, static_cast<std::uint32_t>(block.batch.first_image + block.index * kLanes),
+       common::DropoutKey::threshold(layers_.dropout_probability), static_cast<std::uint32_t>(drawn), masks});
   if (!layers_.dropout_channels) return;
-  for (std::int64_t c = extent.channels - 1; c >= 0;
-       --c)  // in reverse, because masks[c] of all channels are read from the front of the same array
+  // In reverse: the masks of the remaining channels are at the front of the same array.
+  for (std::int64_t c = extent.channels - 1; c >= 0; --c)
     std::fill_n(masks + c * extent.positions(), extent.positions(), std::uint16_t{masks[c]});
 }
 
@@ -149,17 +149,17 @@ void PointwiseOp::block_moments(const BlockContext& block) {
   const int images = block.images();
   for (int c = 0; c < channels.count; ++c) {
     const float *middle = sums + c * kLanes, *residual = middle + size, *squares = residual + size;
-    double own[kLanes], total = 0, within = 0, between = 0;
+    double image_means[kLanes], total = 0, within = 0, between = 0;
     for (int i = 0; i < images; ++i) {
       const double distance = residual[i] * reciprocal;
-      own[i] = middle[i] + distance;
-      total += own[i];
+      image_means[i] = middle[i] + distance;
+      total += image_means[i];
       within += squares[i] - residual[i] * distance;
     }
-    const double centre = total / images;
-    for (int i = 0; i < images; ++i) between += (own[i] - centre) * (own[i] - centre);
+    const double block_mean = total / images;
+    for (int i = 0; i < images; ++i) between += (image_means[i] - block_mean) * (image_means[i] - block_mean);
     double* const to = moments_.data() + (block.index * extent.channels + channels.first + c) * 2;
-    to[0] = centre;
+    to[0] = block_mean;
     to[1] = within + positions * between;
   }
 }

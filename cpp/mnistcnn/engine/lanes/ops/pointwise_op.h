@@ -33,7 +33,8 @@ struct PointwiseLayers {
 };
 
 // Batch norm, scale and shift, ReLU, leaky ReLU, SiLU, dropout and 2x2 max pooling, fused into one pass over the input
-// y. Only y and the gradient of the output are kept in memory; the backward pass recomputes the rest.
+// y. y and the gradient of the output are kept in memory, and the output unless its reader computes it
+// (`fuse_into_reader`). The backward pass recomputes the rest.
 //
 // Batch norm: Ioffe and Szegedy, 2015, https://arxiv.org/abs/1502.03167. Statistics are computed per block relative to
 // a shift (kernels/statistics.h) and combined in double as in Chan, Golub and LeVeque, "Algorithms for Computing the

@@ -57,8 +57,7 @@ class Compiler : PlanBuilder {
       if (!used_[static_cast<std::size_t>(node_)]) continue;
       std::visit([&](const auto& layer) { add(layer); }, node().layer);
     }
-    plan_.output = node_outputs_.back().tensor;
-    close_fusion(plan_.output);
+    plan_.output = tensor_of(node_outputs_.back());
     link_gradients();
     plan_memory(plan_, aliases_);
     collect_partial_gradients();
@@ -254,8 +253,7 @@ class Compiler : PlanBuilder {
     while (from >= 0 && has_one_reader(from) && is_reshape_only(from))
       from = graph_.nodes[static_cast<std::size_t>(from)].inputs[0];
     for (const OpenFusion& each : open_)
-      if (each.op->output() == input.tensor && (each.last_node == from || each.last_node == node().inputs[0]) &&
-          has_one_reader(from)) {
+      if (each.op->output() == input.tensor && each.last_node == from && has_one_reader(from)) {
         PointwiseOp* const prologue = each.op;
         if (!prologue->is_cheap()) break;
         prologue->fuse_into_reader();
@@ -414,7 +412,6 @@ std::optional<std::string> unsupported(const network::Graph& graph, const networ
       return common::text("node '", node.name, "': a map with its padding has more than ", kMaxMapElements,
                           " elements per image");
   }
-  if (graph.nodes.empty()) return "the network has no layers";
   return std::nullopt;
 }
 

@@ -25,7 +25,7 @@ class MemoryPlanner {
       view->gradient = reshaped(view->extent, root->gradient);
       view->requires_grad = root->requires_grad;
     }
-    plan_.block_size = odd_cache_lines(plan_.block_size / kLanes) + kLanes;  // blocks start in different cache sets
+    plan_.block_size = odd_cache_lines(plan_.block_size / kLanes + 1);  // blocks start in different cache sets
   }
 
  private:
@@ -107,6 +107,8 @@ class MemoryPlanner {
   void plan_activation(Tensor& tensor) {
     const PaddedLayout spaced{tensor.extent, {}};  // channels in different cache sets
     if (&tensor == plan_.image)
+      // Its padding is never written. It is zero because the arena is, and because this buffer lives in all time steps,
+      // so that no other one uses its memory.
       add_block_buffer(tensor.activation, tensor, reader_layout(tensor), -1);
     else if (scratch_layout(tensor) != nullptr)
       add_block_buffer(tensor.activation, tensor, &spaced, tensor.producer);

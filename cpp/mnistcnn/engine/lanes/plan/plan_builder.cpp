@@ -7,7 +7,6 @@ namespace mnistcnn::engine::lanes {
 void PlanBuilder::find_used_nodes() {
   used_.assign(graph_.nodes.size(), false);
   readers_.assign(graph_.nodes.size(), 0);
-  if (used_.empty()) return;
   used_.back() = true;
   readers_.back() = 1;  // the loss
   for (std::size_t i = used_.size(); i-- > 0;)

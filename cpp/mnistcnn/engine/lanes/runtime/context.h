@@ -26,8 +26,9 @@ struct BatchContext {
   std::span<std::int64_t* const> counters;
   // The batch.
   std::int64_t images = 0;
-  int blocks = 0;  // of 16 images; the last one may have fewer
-  int parts = 1;   // of a block; more than 1 if there are fewer blocks than threads
+  std::int64_t first_image = 0;  // its index in the call, which can consist of several batches
+  int blocks = 0;                // of 16 images; the last one may have fewer
+  int parts = 1;                 // of a block; more than 1 if there are fewer blocks than threads
   bool training = false;
   bool image_gradients = false;  // whether the backward computes them; set before the forward
   Randomness randomness;

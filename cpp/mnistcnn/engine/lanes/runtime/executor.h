@@ -17,6 +17,8 @@ enum class BlockMemory {
 class Executor {
  public:
   Executor(Program program, BlockMemory block_memory);
+  Executor(const Executor&) = delete;  // phases point to the executor
+  Executor& operator=(const Executor&) = delete;
 
   // Whether the blocks computed by one thread can use the same memory.
   bool memory_per_thread() const { return has_one_block_phase_ && block_memory_ == BlockMemory::kTemporary; }
