@@ -107,10 +107,10 @@ Bytes run(const Augmentation& augmentation, const Bytes& images, const Indices& 
 }
 
 // Return a tuple (name, applied, drawn parameters) for each step.
-py::list drawn(const Augmentation& augmentation, const SizeTuple& shape, std::uint64_t seed, std::uint64_t epoch,
-               std::int64_t index) {
+py::list sample_parameters(const Augmentation& augmentation, const SizeTuple& shape, std::uint64_t seed,
+                           std::uint64_t epoch, std::int64_t index) {
   const AugmentationPlan plan(augmentation.steps, read_size(shape));
-  const std::vector<DrawnStep> all = plan.drawn({seed, epoch, index});
+  const std::vector<DrawnStep> all = plan.draw_all({seed, epoch, index});
   py::list result;
   for (std::size_t i = 0; i < all.size(); ++i) {
     py::dict numbers;
@@ -213,7 +213,8 @@ void bind_augmentation(py::module_& module) {
       .def("output_shape", &output_shape, py::arg("shape"))
       .def("run", &run, py::arg("images"), py::arg("indices"), py::kw_only(), py::arg("seed"), py::arg("epoch"),
            py::arg("threads"))
-      .def("drawn", &drawn, py::arg("shape"), py::kw_only(), py::arg("seed"), py::arg("epoch"), py::arg("index"))
+      .def("sample_parameters", &sample_parameters, py::arg("shape"), py::kw_only(), py::arg("seed"), py::arg("epoch"),
+           py::arg("index"))
       .def("apply_first", &apply_first, py::arg("image"), py::arg("numbers"));
   py::class_<Loader>(module, "Loader")
       .def(py::init(&make_loader), py::arg("images"), py::arg("labels"), py::arg("augmentation"), py::kw_only(),

@@ -208,7 +208,7 @@ def test_perspective_coefficients_equal_torchvision(torchvision: Any):
     """Compute the corners from the drawn coefficients, and the coefficients from the corners with torchvision."""
     ends = np.array([[0, 0], [27, 0], [27, 27], [0, 27]])
     for index in range(100):
-        [drawn] = mnistcnn.transforms.drawn(mnistcnn.transforms.Perspective(0.6, p=1), index=index)
+        [drawn] = mnistcnn.transforms.sample_parameters(mnistcnn.transforms.Perspective(0.6, p=1), index=index)
         a, b, c, d, e, f, g, h = (drawn[name] for name in "abcdefgh")
         forward = np.linalg.inv([[a, b, c], [d, e, f], [g, h, 1]])
         x, y, w = forward @ np.c_[ends, np.ones(4)].T
@@ -239,7 +239,7 @@ ONE_SIDED = {
 @pytest.mark.parametrize("step", ONE_SIDED, ids=repr)
 def test_random_numbers_cover_their_range(step: Any):
     """The ranges exclude zero, because a symmetric range would hide a wrong sign."""
-    drawn = [mnistcnn.transforms.drawn(step, index=index)[0] for index in range(200)]
+    drawn = [mnistcnn.transforms.sample_parameters(step, index=index)[0] for index in range(200)]
     for name, (low, high) in ONE_SIDED[step].items():
         values = [each[name] for each in drawn]
         assert low <= min(values) < low + 0.1 * (high - low), name
@@ -270,33 +270,33 @@ def test_an_image_depends_on_its_index_not_on_batches_or_threads(digits):
     assert (mnistcnn.transforms.augment(images, EVERYTHING, seed=4, epoch=1) != expected).any()
 
 
-def test_augment_uses_the_numbers_that_drawn_returns(digits):
+def test_augment_uses_the_sampled_parameters(digits):
     images = digits[1].images[:100]
     step = mnistcnn.transforms.Rotation(90, p=0.5)
     made = mnistcnn.transforms.augment(images, step, seed=2, epoch=5)
     done = 0
     for index, image in enumerate(images):
-        [drawn] = mnistcnn.transforms.drawn(step, index=index, seed=2, epoch=5)
+        [drawn] = mnistcnn.transforms.sample_parameters(step, index=index, seed=2, epoch=5)
         expected = applied(step, image, drawn["angle"]) if drawn["applied"] else image
         done += drawn["applied"]
         np.testing.assert_array_equal(made[index], expected)
     assert 25 < done < 75
 
 
-def test_drawn_lists_each_transform_with_its_numbers():
+def test_sample_parameters_lists_each_transform_with_its_numbers():
     for index in range(20):
-        rows = mnistcnn.transforms.drawn(EVERYTHING, index=index)
-        assert [row["step"] for row in rows][:4] == ["Rotation", "RandomApply", "CenterCrop", "Resize"]
+        rows = mnistcnn.transforms.sample_parameters(EVERYTHING, index=index)
+        assert [row["transform"] for row in rows][:4] == ["Rotation", "RandomApply", "CenterCrop", "Resize"]
         assert rows[1]["applied"] == rows[2]["applied"] == rows[3]["applied"]
         affine = rows[4]
         assert abs(affine["translate_x"]) <= 3
         assert 0.9 <= affine["scale"] <= 1.1
         assert affine["shear_y"] == 0
-    assert mnistcnn.transforms.drawn([], index=0) == []
+    assert mnistcnn.transforms.sample_parameters([], index=0) == []
 
 
 def test_equal_transforms_draw_different_numbers():
-    first, second = mnistcnn.transforms.drawn(
+    first, second = mnistcnn.transforms.sample_parameters(
         [mnistcnn.transforms.Rotation(10), mnistcnn.transforms.Rotation(10)], index=0
     )
     assert first["angle"] != second["angle"]
@@ -305,7 +305,7 @@ def test_equal_transforms_draw_different_numbers():
 def test_random_erasing_respects_its_ranges():
     step, fractions = mnistcnn.transforms.RandomErasing(p=1, scale=(0.1, 0.2), ratio=(0.5, 2)), []
     for index in range(300):
-        [drawn] = mnistcnn.transforms.drawn(step, index=index)
+        [drawn] = mnistcnn.transforms.sample_parameters(step, index=index)
         assert drawn["top"] + drawn["height"] <= 28
         assert drawn["left"] + drawn["width"] <= 28
         fractions.append(drawn["height"] * drawn["width"] / 784)
@@ -390,7 +390,7 @@ def test_invalid_sizes_raise(digits):
         mnistcnn.transforms.augment(images, [], epoch=-1)
     for shape in ((28, 28), (0, 28, 28), (1, 28.5, 28), 28, "abc"):
         with pytest.raises(ValueError, match=r"shape must be \(channels, height, width\).*, got"):
-            mnistcnn.transforms.drawn(mnistcnn.transforms.Rotation(5), index=0, shape=shape)  # type: ignore[arg-type]
+            mnistcnn.transforms.sample_parameters(mnistcnn.transforms.Rotation(5), index=0, shape=shape)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("step", EVERYTHING, ids=lambda step: type(step).__name__)

@@ -3,10 +3,7 @@
 from typing import Any
 
 from mnistcnn._internal.lazy import missing
-from mnistcnn.transforms.preview import (
-    augment,
-    drawn,
-)
+from mnistcnn.transforms.preview import augment, sample_parameters
 from mnistcnn.transforms.steps import (
     Affine,
     CenterCrop,
@@ -40,7 +37,7 @@ __all__ = [
     "Rotation",
     "Transform",
     "augment",
-    "drawn",
+    "sample_parameters",
 ]
 
 # Names in torchvision.transforms -> the equivalent call here

@@ -69,7 +69,7 @@ def augment(
     )
 
 
-def drawn(
+def sample_parameters(
     transforms: Transform | Iterable[Transform],
     *,
     index: int,
@@ -77,7 +77,7 @@ def drawn(
     epoch: int = 0,
     shape: tuple[int, int, int] = (1, 28, 28),
 ) -> list[dict[str, Any]]:
-    """Return the random parameters that each transform samples for one image.
+    """Sample the random parameters of each transform for one image, and return them.
 
     Parameters
     ----------
@@ -95,19 +95,20 @@ def drawn(
     Returns
     -------
     list of dict
-        One dictionary per transform: its name (``"step"``), whether it is applied to the image (``"applied"``), and its
-        random numbers, such as ``"angle"``. The transforms in a `RandomApply` follow it.
+        One dictionary per transform: its name (``"transform"``), whether it is applied to the image (``"applied"``),
+        and its random numbers, such as ``"angle"``. The transforms in a `RandomApply` follow it.
 
     Examples
     --------
     >>> import mnistcnn
-    >>> [row] = mnistcnn.transforms.drawn(mnistcnn.transforms.Rotation(10), index=3)
-    >>> row["step"], row["applied"], -10 <= row["angle"] <= 10
+    >>> [row] = mnistcnn.transforms.sample_parameters(mnistcnn.transforms.Rotation(10), index=3)
+    >>> row["transform"], row["applied"], -10 <= row["angle"] <= 10
     ('Rotation', True, True)
     """
     index, epoch = whole_number("index", index, minimum=0), whole_number("epoch", epoch, minimum=0)
-    rows = native(transforms).drawn(image_shape("shape", shape), seed=seed_number(seed), epoch=epoch, index=index)
-    return [{"step": name, "applied": applied, **numbers} for name, applied, numbers in rows]
+    size = image_shape("shape", shape)
+    rows = native(transforms).sample_parameters(size, seed=seed_number(seed), epoch=epoch, index=index)
+    return [{"transform": name, "applied": applied, **numbers} for name, applied, numbers in rows]
 
 
 def _as_bytes(images: Any) -> npt.NDArray[np.uint8]:

@@ -359,7 +359,7 @@ TEST(AugmentationPlan, DrawnParametersAreThoseOfRun) {
   const AugmentationPlan plan({rotation}, size);
   int done = 0;
   for (std::int64_t index = 0; index < 400; ++index) {
-    const std::vector<DrawnStep> drawn = plan.drawn({1, 0, index});
+    const std::vector<DrawnStep> drawn = plan.draw_all({1, 0, index});
     done += drawn[0].applied;
     EXPECT_EQ(run(plan, image, {1, 0, index}),
               drawn[0].applied ? apply(rotation, drawn[0].numbers, size, image) : image);
@@ -371,7 +371,7 @@ TEST(AugmentationPlan, RandomApplyAppliesAllStepsOrNone) {
   const AugmentationPlan plan({RandomApply{3, 0.5}, Cutout{1}, RandomApply{1, 1.0}, Cutout{1}, Cutout{1}}, {1, 8, 8});
   int done = 0;
   for (std::int64_t index = 0; index < 400; ++index) {
-    const std::vector<DrawnStep> drawn = plan.drawn({1, 0, index});
+    const std::vector<DrawnStep> drawn = plan.draw_all({1, 0, index});
     for (std::size_t i = 1; i < 4; ++i) EXPECT_EQ(drawn[i].applied, drawn[0].applied);
     EXPECT_TRUE(drawn[4].applied);
     done += drawn[0].applied;
@@ -385,7 +385,7 @@ TEST(AugmentationPlan, AnglesAreUniform) {
   const AugmentationPlan plan({rotation}, {1, 4, 4});
   double sum = 0, smallest = 99, largest = -99;
   for (std::int64_t index = 0; index < 4000; ++index) {
-    const double angle = plan.drawn({7, 1, index})[0].numbers[0];
+    const double angle = plan.draw_all({7, 1, index})[0].numbers[0];
     sum += angle, smallest = std::min(smallest, angle), largest = std::max(largest, angle);
   }
   EXPECT_NEAR(sum / 4000, 10, 0.8);
@@ -472,7 +472,7 @@ TEST(AugmentationPlan, RandomPipelinesNeverFail) {
       const Pixels image = random.image(size);
       for (std::int64_t index = 0; index < 4; ++index) {
         EXPECT_EQ(run(plan, image, {3, 4, index}).size(), static_cast<std::size_t>(out.bytes()));
-        EXPECT_EQ(plan.drawn({3, 4, index}).size(), steps.size());
+        EXPECT_EQ(plan.draw_all({3, 4, index}).size(), steps.size());
       }
       ++ran;
     } catch (const std::invalid_argument&) {

@@ -14,12 +14,12 @@ constexpr std::size_t kQuantiles = 1 << kQuantileBits;
 
 // Inverse of the standard normal distribution function, computed by bisection.
 double normal_quantile(double q) {
-  double low = -9, padded_height = 9;
+  double low = -9, high = 9;
   for (int i = 0; i < 60; ++i) {
-    const double middle = (low + padded_height) / 2;
-    (0.5 * std::erfc(-middle * std::sqrt(0.5)) < q ? low : padded_height) = middle;
+    const double middle = (low + high) / 2;
+    (0.5 * std::erfc(-middle * std::sqrt(0.5)) < q ? low : high) = middle;
   }
-  return (low + padded_height) / 2;
+  return (low + high) / 2;
 }
 
 // 4096 quantiles of a normal distribution with variance 1/2. The sum of two random entries is approximately standard

@@ -35,20 +35,19 @@ int quarter_turns(double angle, bool expand, PlaneSize image) {
 }
 
 // Enlarge the output so that it holds the whole rotated image.
-void expand_to_fit(RotationTransform& rotation_transform, PlaneSize image) {
+void expand_to_fit(RotationTransform& result, PlaneSize image) {
   const auto width = static_cast<double>(image.width), height = static_cast<double>(image.height);
-  const Point corners[] = {
-      transformed(rotation_transform.matrix, 0, 0), transformed(rotation_transform.matrix, width, 0),
-      transformed(rotation_transform.matrix, width, height), transformed(rotation_transform.matrix, 0, height)};
+  const Point corners[] = {transformed(result.matrix, 0, 0), transformed(result.matrix, width, 0),
+                           transformed(result.matrix, width, height), transformed(result.matrix, 0, height)};
   const auto span_of = [&](double Point::* axis) {
     const auto [low, high] = std::minmax({corners[0].*axis, corners[1].*axis, corners[2].*axis, corners[3].*axis});
     return std::ceil(high) - std::floor(low);
   };
   const double new_width = span_of(&Point::x), new_height = span_of(&Point::y);
-  const Point shift = transformed(rotation_transform.matrix, -(new_width - width) / 2.0, -(new_height - height) / 2.0);
-  rotation_transform.matrix[2] = shift.x;
-  rotation_transform.matrix[5] = shift.y;
-  rotation_transform.size = {static_cast<std::int64_t>(new_height), static_cast<std::int64_t>(new_width)};
+  const Point shift = transformed(result.matrix, -(new_width - width) / 2.0, -(new_height - height) / 2.0);
+  result.matrix[2] = shift.x;
+  result.matrix[5] = shift.y;
+  result.size = {static_cast<std::int64_t>(new_height), static_cast<std::int64_t>(new_width)};
 }
 
 }  // namespace

@@ -297,7 +297,7 @@ void AugmentationPlan::run(const SampleKey& key, const std::uint8_t* image, std:
   if (current.pixels != out) std::memcpy(out, current.pixels, static_cast<std::size_t>(current.size.bytes()));
 }
 
-std::vector<DrawnStep> AugmentationPlan::drawn(const SampleKey& key) const {
+std::vector<DrawnStep> AugmentationPlan::draw_all(const SampleKey& key) const {
   const common::Stream stream = stream_of_image(key.seed, key.epoch, key.index);
   std::vector<DrawnStep> all;
   Size size = input_;

@@ -33,7 +33,7 @@ class AugmentationPlan {
   void run(const SampleKey& key, const std::uint8_t* image, std::uint8_t* out, std::byte* scratch) const noexcept;
 
   // Return the parameters that `run` draws, one element per step. Steps of a skipped RandomApply group are not applied.
-  std::vector<DrawnStep> drawn(const SampleKey& key) const;
+  std::vector<DrawnStep> draw_all(const SampleKey& key) const;
 
   // Apply only the first step, with the given parameters, to an image of size input().
   struct Result {
