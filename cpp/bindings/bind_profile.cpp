@@ -1,6 +1,7 @@
 #include <stdexcept>
 
 #include "bindings.h"
+#include "mnistcnn/common/cores.h"
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/engine/engine.h"
 #include "mnistcnn/engine/lanes/kernels/isa.h"
@@ -63,6 +64,7 @@ void bind_profile(py::module_& module) {
   module.def("start_task_times", &Engine::start_task_times, py::arg("engine"));
   module.def("stop_task_times", &stop_task_times, py::arg("engine"));
   module.def("instruction_sets", &engine::lanes::instruction_set_names);
+  module.def("available_cores", &common::available_cores);
   module.def(
       "peak_flops",
       [](const std::string& instruction_set, int threads, double seconds) {

@@ -13,7 +13,7 @@ import pytest
 
 import mnistcnn
 from dying_workers import die_at, die_once
-from mnistcnn.study import execution, spool
+from mnistcnn.study import execution, shared_sets
 
 RECIPE = mnistcnn.Recipe(epochs=1, batch_size=50, optimizer=mnistcnn.optim.SGD(lr=0.05, momentum=0.9))
 
@@ -176,8 +176,8 @@ def test_futures_without_callbacks_are_polled(sets: Any, expected: Any, polled: 
 def test_polled_jobs_get_missing_data_sets_by_value(
     sets: Any, expected: Any, polled: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(spool.SetReference, "_from_folder", lambda _: None)
-    spool._loaded.clear()
+    monkeypatch.setattr(shared_sets.SetReference, "_from_folder", lambda _: None)
+    shared_sets._loaded.clear()
     assert accuracies(run(sets, 2, executor=polled)) == {0: expected[0], 1: expected[1]}
     assert len(polled.jobs) == 4
 

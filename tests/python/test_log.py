@@ -216,6 +216,17 @@ def test_compressed_log_is_read(log: Path):
     assert mnistcnn.experiments(compressed).to_dicts() == mnistcnn.experiments(log).to_dicts()
 
 
+def test_compressed_logs_are_read_only(log: Path):
+    compressed = log.with_suffix(".jsonl.gz")
+    with pytest.raises(ValueError, match=r"log\.jsonl\.gz must not be compressed; pass a name that ends in \.jsonl"):
+        check_log(compressed)
+    compressed.write_bytes(log.read_bytes())  # not compressed, in spite of its name
+    assert len(mnistcnn.experiments(compressed)) == len(mnistcnn.experiments(log))
+    compressed.write_bytes(gzip.compress(log.read_bytes())[:-20])
+    with pytest.raises(ValueError, match=r"log\.jsonl\.gz is damaged"):
+        mnistcnn.experiments(compressed)
+
+
 def test_concurrent_writers_do_not_interleave(tmp_path: Path):
     path = tmp_path / "log.jsonl"
     commands = [[sys.executable, "-c", WRITER, str(Path(__file__).parent), str(path), str(k)] for k in range(3)]

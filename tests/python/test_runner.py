@@ -20,7 +20,7 @@ import torch
 
 import mnistcnn
 from mnistcnn.study import job as job_module
-from mnistcnn.study import spool
+from mnistcnn.study import shared_sets
 from mnistcnn.training.recipes import Recipe
 
 RECIPE = Recipe(epochs=2, batch_size=50, optimizer=mnistcnn.optim.SGD(lr=0.05, momentum=0.9))
@@ -316,7 +316,7 @@ def test_executor_is_not_shut_down(sets: Any):
 
 def test_jobs_are_small_and_refer_to_data_sets(sets: Any):
     executor = PicklingExecutor()
-    spool._loaded.clear()
+    shared_sets._loaded.clear()
     assert predictions(run(sets, executor=executor, validation=sets[1])) == predictions(run(sets, validation=sets[1]))
     assert len(executor.sizes) == 3
     assert max(executor.sizes) < 20_000 < sets[0].images.nbytes
@@ -324,8 +324,8 @@ def test_jobs_are_small_and_refer_to_data_sets(sets: Any):
 
 def test_missing_data_sets_are_sent_by_value(sets: Any, monkeypatch: pytest.MonkeyPatch):
     executor = PicklingExecutor()
-    spool._loaded.clear()
-    monkeypatch.setattr(spool.SetReference, "_from_folder", lambda _: None)
+    shared_sets._loaded.clear()
+    monkeypatch.setattr(shared_sets.SetReference, "_from_folder", lambda _: None)
     assert predictions(run(sets, executor=executor, seeds=2)) == predictions(run(sets, seeds=2))
     assert [size > sets[0].images.nbytes for size in executor.sizes] == [False, False, True, True]
 
@@ -347,6 +347,6 @@ def test_dask_cluster_with_two_workers(sets: Any):
         cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
         with cluster, distributed.Client(cluster) as client:
             trials = run(sets, seeds=4, executor=client.get_executor())
-            workers = client.run(lambda: len(sys.modules["mnistcnn.study.spool"]._loaded))
+            workers = client.run(lambda: len(sys.modules["mnistcnn.study.shared_sets"]._loaded))
     assert predictions(trials) == predictions(run(sets, seeds=4))
     assert list(workers.values()) == [2, 2]  # both workers ran jobs and loaded both sets

@@ -158,8 +158,9 @@ def compare(
     """Test whether the accuracies of two experiments differ by more than the variation between seeds.
 
     Two tests are computed from the complete trials. Welch's t test assumes normal distributions. The permutation test
-    does not: it computes the fraction of all splits into two groups whose means differ by at least as much. With more
-    than 200,000 possible splits, it uses 100,000 random ones. It needs at least four seeds each to reach p < 5 %.
+    does not. Its p-value is the fraction of all splits of the accuracies into two groups of the same sizes whose means
+    differ by at least as much as the observed ones. With more than 200,000 possible splits, 100,000 random ones are
+    used. With equal numbers of seeds, p < 5 % requires at least four each.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ def cross_validate(
     folds
         Number of folds, at least 2.
     variant
-        Variant of the published recipe, such as "rotation_step". Default: None, the recipe without a variant name.
+        Variant of the published recipe, such as "rotation_step". Default: None, the default variant.
     validation
         Validation set, or a fraction of the training images of each fold, for schedules that need one. Default: None,
         no validation.
@@ -98,8 +98,9 @@ def cross_validate(
     folds, seed = whole_number("folds", folds, minimum=2), seed_number(seed)
     recipe = chosen_recipe(model, recipe, variant, changes)
     template = Template.of(model, data)
-    check_run(template, recipe, data, validation, engine, device)
     check_folds(data.labels, folds)
+    for k in range(folds):
+        check_run(template, recipe, Fold(k, folds, seed).parts(data)[0], validation, engine, device)
     setting = replace(setting_of(template, recipe, data, data, validation), folds=folds)
     jobs = [
         Job(template, recipe, k, data, data, validation, Fold(k, folds, seed), engine, device, keep_models)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mnistcnn.evaluation.results import TestResult
 
 Images = ImageSet | np.ndarray[Any, Any] | torch.Tensor
-_MOST_SHIFT = 14
+_MAX_SHIFT = 14
 
 
 class Ensemble:
@@ -180,7 +180,7 @@ def shifted_predictions(
     >>> mnistcnn.study.shifted_predictions(model, mnistcnn.load("digits")[1][:5], shifts=1).shape
     (5, 10)
     """
-    shifts = whole_number("shifts", shifts, minimum=0, maximum=_MOST_SHIFT)
+    shifts = whole_number("shifts", shifts, minimum=0, maximum=_MAX_SHIFT)
     options: dict[str, Any] = {"batch_size": batch_size, "engine": engine, "threads": threads}
     if shifts == 0:
         return predict(model, images, **options)

@@ -19,7 +19,7 @@ from mnistcnn._internal.progress import ProgressBar
 from mnistcnn._internal.tables import percent
 from mnistcnn.study.job import Job, Listener, run_job, run_remote_job
 from mnistcnn.study.log import Seeds, append
-from mnistcnn.study.spool import Spool
+from mnistcnn.study.shared_sets import SharedSets
 from mnistcnn.study.trials import Setting, Trial
 
 _REDRAW = 0.2  # seconds between updates of the progress bar
@@ -55,9 +55,9 @@ class Execution:
         log: Path | None,
         intended: Seeds | None,
         bar: ProgressBar,
-        spool: Spool,
+        shared_sets: SharedSets,
     ) -> None:
-        self._executor, self._setting, self._bar, self._spool = executor, setting, bar, spool
+        self._executor, self._setting, self._bar, self._shared_sets = executor, setting, bar, shared_sets
         self._log, self._intended = log, intended
         self._here = isinstance(executor, ThreadPoolExecutor)  # jobs share the memory of this process
         self._listener = Listener()
@@ -118,7 +118,7 @@ class Execution:
         if self._here:
             future: Any = self._executor.submit(run_job, job, self._listener)
         else:
-            sent = job if job.seed in self._by_value else job.with_sets(self._spool.lend)
+            sent = job if job.seed in self._by_value else job.with_sets(self._shared_sets.reference)
             future = self._executor.submit(run_remote_job, sent)
         submitted = _Submitted(job, future, self._pool)
         self._pending.append(submitted)

@@ -25,7 +25,7 @@ from mnistcnn.nn.graph import Row
 from mnistcnn.nn.model import Model, frozen
 from mnistcnn.nn.zoo import create_model
 from mnistcnn.study.folds import Fold
-from mnistcnn.study.spool import SetMissingError, SetReference
+from mnistcnn.study.shared_sets import SetMissingError, SetReference
 from mnistcnn.study.trials import Trial
 from mnistcnn.training.history import EpochRecord, History
 from mnistcnn.training.trainer import train

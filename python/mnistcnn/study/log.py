@@ -9,6 +9,7 @@ import json
 import os
 import re
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -43,6 +44,7 @@ class _Record(_RequiredRecord, total=False):
     seeds: int | list[int]  # of the whole study: n means 0 to n - 1
 
 
+_GZIP = b"\x1f\x8b"  # the first bytes of a compressed file
 _START = 2**16  # bytes at the start of a file that must contain a line of a log
 _WIDTH = 40  # maximum width of a recipe in the printed table
 
@@ -50,6 +52,8 @@ _WIDTH = 40  # maximum width of a recipe in the printed table
 def check_log(path: Path) -> None:
     """Raise OSError unless the log can be appended to, ValueError if it is another file; called before any training."""
     _check_not_directory(path)
+    if path.suffix == ".gz":
+        raise ValueError(f"experiment log {path} must not be compressed; pass a name that ends in .jsonl")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"directory {path.parent} of the experiment log does not exist")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
@@ -138,7 +142,7 @@ class LoggedTrial:
 
 
 def read(path: Path) -> list[LoggedTrial]:
-    """Return the trials of a log, oldest first, also of a compressed one (.gz). Skip invalid lines with a warning.
+    """Return the trials of a log, oldest first, also of one compressed with gzip. Skip invalid lines with a warning.
 
     Raise ValueError if no line is valid, for example if the file is an image.
     """
@@ -147,7 +151,12 @@ def read(path: Path) -> list[LoggedTrial]:
         raise FileNotFoundError(
             f"experiment log {path} does not exist; mnistcnn.run_trials(..., log={str(path)!r}) writes one"
         )
-    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    content = path.read_bytes()
+    if content.startswith(_GZIP):
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
     found, problems = [], []
     for number, line in enumerate(content.split(b"\n"), start=1):
         if not line.strip():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnistcnn._internal.plain_values import from_plain, shown
 from mnistcnn.training.published_recipes import recipe as published
-from mnistcnn.training.recipes import DECIDING, Recipe
+from mnistcnn.training.recipes import TRAINING_FIELDS, Recipe
 
 if TYPE_CHECKING:
     from mnistcnn.study.trials import Setting
@@ -37,7 +37,7 @@ def _parts(recipe: dict[str, Any]) -> list[str]:
     base = _published(recipe.get("about") or {})
     parts = [] if base is None else ["published"]
     before = (base or Recipe()).described()
-    for name in DECIDING:
+    for name in TRAINING_FIELDS:
         if name != "seed" and name in recipe:
             parts += _changes(name, before[name], recipe[name])
     return parts

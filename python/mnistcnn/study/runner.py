@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnistcnn._internal.checks import seed_number, whole_number
+from mnistcnn._internal.native import core
 from mnistcnn._internal.progress import ProgressBar
 from mnistcnn.data.image_set import ImageSet
 from mnistcnn.nn.input_checks import check_set
 from mnistcnn.study.execution import Execution
 from mnistcnn.study.job import Job, Template
 from mnistcnn.study.log import DEFAULT_LOG, Seeds, check_log
-from mnistcnn.study.spool import Spool, facts_of
+from mnistcnn.study.shared_sets import SharedSets, facts_of
 from mnistcnn.study.trials import Setting, Trial, Trials, checked_target
 from mnistcnn.training.published_recipes import recipe as published_recipe
 from mnistcnn.training.recipes import Recipe, hint_for
@@ -73,7 +74,7 @@ def run_trials(
     seeds
         Number n of trials, for seeds 0 to n - 1, or the seeds themselves.
     variant
-        Variant of the published recipe, such as "rotation_step". Default: None, the recipe without a variant name.
+        Variant of the published recipe, such as "rotation_step". Default: None, the default variant.
     validation
         Validation set, or a fraction of the training set, evaluated after every epoch. Default: None, no validation.
     executor
@@ -82,7 +83,7 @@ def run_trials(
         repeated; if three workers die with the same trial, its seed is in ``trials.unfinished``. Default: None, a pool
         of one thread per core in this process.
     shard
-        Part (k, n) of the seeds, for k from 1 to n: those at the positions k - 1, k - 1 + n, k - 1 + 2 n, ... Give each
+        (k, n) with k from 1 to n: run every n-th seed, starting with the k-th. Give each
         shard its own log; `mnistcnn.experiments` merges them. Default: None, all seeds.
     log
         Path of the experiment log to which finished trials are appended, such as ``"experiments.jsonl"``;
@@ -151,10 +152,10 @@ def run_jobs(
         total = sum(job.recipe.epochs for job in jobs)
         bar = stack.enter_context(ProgressBar(total, enabled=progress, unit="epoch"))
         if executor is None:
-            cores = len(os.sched_getaffinity(0))
-            executor = stack.enter_context(ThreadPoolExecutor(min(cores, len(jobs)), thread_name_prefix="trial"))
-        spool = stack.enter_context(Spool())
-        execution = Execution(executor, setting, log=log, intended=intended, bar=bar, spool=spool)
+            count = min(core.available_cores(), len(jobs))
+            executor = stack.enter_context(ThreadPoolExecutor(count, thread_name_prefix="trial"))
+        shared_sets = stack.enter_context(SharedSets())
+        execution = Execution(executor, setting, log=log, intended=intended, bar=bar, shared_sets=shared_sets)
         stack.callback(execution.close)
         stack.callback(execution.stop)  # runs before the pool is joined
         try:

@@ -21,8 +21,8 @@ from mnistcnn._internal.tables import aligned, html_table, json_text, pandas, pe
 from mnistcnn.data.image_set import ImageSet
 from mnistcnn.study.job import Template
 from mnistcnn.study.runner import check_run, chosen_recipe
+from mnistcnn.study.shared_sets import facts_of
 from mnistcnn.study.space import Space, changed, checked_space
-from mnistcnn.study.spool import facts_of
 from mnistcnn.study.storage import opened_study
 from mnistcnn.study.trials import plain
 from mnistcnn.training.history import EpochRecord
@@ -189,8 +189,8 @@ def sweep(
     """Search for the recipe with the best validation accuracy, using Optuna. The test set is not used.
 
     Optuna's TPE sampler proposes one recipe at a time. Each trial trains a new model with the same seed. With pruning,
-    a trial stops if its validation accuracy after an epoch is below the median of earlier trials at that epoch; the
-    first five complete trials are never pruned.
+    a trial stops if its best validation accuracy so far is below the median of earlier trials at the same epoch.
+    Pruning starts after five complete trials.
 
     Ctrl-C returns the finished trials, with a warning. With a ``storage``, calling the function again with the same
     arguments resumes the search, also after the process was killed.
@@ -210,7 +210,7 @@ def sweep(
         Recipe to which the sampled values are applied. Default: None, which uses the published recipe of a network
         given by name, and ``Recipe()`` for a model.
     variant
-        Variant of the published recipe, such as "rotation_step". Default: None, the recipe without a variant name.
+        Variant of the published recipe, such as "rotation_step". Default: None, the default variant.
     trials
         Total number of trials, including those of an earlier call that is resumed.
     validation

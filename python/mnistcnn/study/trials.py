@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -395,7 +396,7 @@ class Trials:
 
     def _repr_html_(self) -> str:
         about = html_table(self._headings(), [_cells(trial) for trial in self.trials], title=self.headline())
-        return about + f"<div>{self._about()}</div>"
+        return about + f"<div>{html.escape(self._about())}</div>"
 
     def _headings(self) -> list[str]:
         return ["fold" if self.setting.folds else "seed", "epochs", "train acc", "test acc", "test loss", "seconds"]
@@ -404,7 +405,9 @@ class Trials:
 def checked_target(target: object) -> float:
     """Return the target as float. Raise ValueError unless it is an accuracy from 0 to 1."""
     if isinstance(target, bool) or not isinstance(target, int | float) or not 0 <= target <= 1:
-        hint = f"; for {target} % pass {target / 100:g}" if isinstance(target, int | float) and target <= 100 else ""
+        hint = (
+            f"; for {target} % pass {target / 100:g}" if isinstance(target, int | float) and 1 < target <= 100 else ""
+        )
         raise ValueError(f"target must be an accuracy from 0 to 1, such as 0.994, got {target!r}{hint}")
     return round(float(target), 9)  # 99.4 / 100 is slightly larger than 9940 / 10000
 

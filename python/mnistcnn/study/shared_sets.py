@@ -67,14 +67,14 @@ class SetReference:
         raise SetMissingError(f"{self.facts} is neither in {self.folder} nor among the local data sets")
 
 
-class Spool:
+class SharedSets:
     """Temporary directory of data sets for workers of other processes; removed on exit."""
 
     def __init__(self) -> None:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._written: dict[int, tuple[ImageSet, SetReference]] = {}  # keyed by id: each set is hashed once
 
-    def lend(self, images: ImageSet | SetReference) -> SetReference:
+    def reference(self, images: ImageSet | SetReference) -> SetReference:
         """Write a data set to the directory, once, and return its reference."""
         if isinstance(images, SetReference):
             return images
@@ -91,7 +91,7 @@ class Spool:
         np.save(paths[1], images.labels)
         return SetReference(facts, images.classes, self._folder.name)
 
-    def __enter__(self) -> Spool:
+    def __enter__(self) -> SharedSets:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 import mnistcnn
-from mnistcnn.study import spool
-from mnistcnn.study.spool import SetMissingError, SetReference, Spool, facts_of
+from mnistcnn.study import shared_sets
+from mnistcnn.study.shared_sets import SetMissingError, SetReference, SharedSets, facts_of
 
 
 @pytest.fixture(autouse=True)
 def _empty_memory():
-    spool._loaded.clear()
+    shared_sets._loaded.clear()
     yield
-    spool._loaded.clear()
+    shared_sets._loaded.clear()
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def same(a: mnistcnn.ImageSet, b: mnistcnn.ImageSet) -> bool:
 
 
 def test_reference_loads_from_the_directory(images: Any):
-    with Spool() as files:
-        reference = files.lend(images)
-        assert files.lend(images) is reference
+    with SharedSets() as files:
+        reference = files.reference(images)
+        assert files.reference(images) is reference
         found = reference.find()
         assert same(found, images)
         assert reference.find() is found  # kept in memory
@@ -45,8 +45,8 @@ def test_reference_loads_from_the_directory(images: Any):
 
 
 def test_damaged_file_is_not_used(images: Any):
-    with Spool() as files:
-        reference = files.lend(images)
+    with SharedSets() as files:
+        reference = files.reference(images)
         (path,) = Path(reference.folder).glob("*-images.npy")
         content = bytearray(path.read_bytes())
         content[-1] ^= 1
@@ -64,11 +64,11 @@ def test_reference_loads_from_local_data_sets(digits: Any):
 
 
 def test_memory_is_limited(images: Any):
-    with Spool() as files:
-        references = [files.lend(images[start:]) for start in range(8)]
+    with SharedSets() as files:
+        references = [files.reference(images[start:]) for start in range(8)]
         for reference in references:
             reference.find()
-        assert len(spool._loaded) == 4
+        assert len(shared_sets._loaded) == 4
 
 
 def test_digest_depends_on_pixels_labels_classes_and_shape(images: Any):
