@@ -4,6 +4,7 @@
     python benchmarks/accuracy.py --seconds                       # measure the time of each recipe, on an idle machine
     python benchmarks/accuracy.py --table                         # print the table of the stored log, train nothing
     python benchmarks/accuracy.py --log try.jsonl.gz --recipes budget_model3 --seeds 2 --epochs 1
+    python benchmarks/accuracy.py --continue --recipes record_single --models trained   # save the models, too
 
 Each trial evaluates on the test set once, after its last epoch. For the records, the log has the test accuracy after
 each epoch too, because the course asks for the last three; nothing is selected by it. Trials run in parallel, one per
@@ -139,8 +140,15 @@ def choose(
     return name, missing(name, found, seeds)[:together]
 
 
+def model_file(folder: Path, name: str, seed: int) -> Path:
+    """Return the file of a trained model in the folder of ``--models``."""
+    return folder / f"{name.replace('/', '-')}-{seed}.safetensors"
+
+
 def measure(options: argparse.Namespace) -> None:
     """Train the missing trials until none is left or the budget is spent."""
+    if options.models is not None:
+        options.models.mkdir(parents=True, exist_ok=True)
     train_set, test_set = (images[: options.images] for images in mnistcnn.load(options.data))
 
     def next_trials(log: Path, seconds_left: float) -> mnistcnn.Trials | None:
@@ -151,9 +159,20 @@ def measure(options: argparse.Namespace) -> None:
         model, recipe = published(name)
         recipe = recipe if options.epochs is None else recipe.replace(epochs=options.epochs)
         validation = test_set if name in RECORDS else validation_of(recipe)
-        return mnistcnn.run_trials(
-            model, train_set, test_set, recipe, seeds, validation=validation, log=log, progress=False
+        trials = mnistcnn.run_trials(
+            model,
+            train_set,
+            test_set,
+            recipe,
+            seeds,
+            validation=validation,
+            keep_models=options.models is not None,
+            log=log,
+            progress=False,
         )
+        for trial in trials.complete if options.models is not None else ():
+            trial.model.save(model_file(options.models, name, trial.seed))
+        return trials
 
     fill(options.log, options.budget, next_trials)
 
@@ -168,6 +187,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the table of the log and train nothing")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's number, for a quick try")
     parser.add_argument("--images", type=int, help="train and test on this many images only, for a quick try")
+    parser.add_argument("--models", type=Path, metavar="FOLDER", help="save the trained models in this folder")
     parser.add_argument("--data", default="mnist", choices=("mnist", "digits"))
     parser.add_argument("--log", type=Path, default=LOG, help="a .jsonl or .jsonl.gz file; default: %(default)s")
     options = parser.parse_args()

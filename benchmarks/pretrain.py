@@ -23,7 +23,7 @@ import mnistcnn
 from mnistcnn import ImageSet
 from mnistcnn._internal.tables import write_text
 from mnistcnn.nn.pretrained import CARDS, ModelCard
-from mnistcnn.study.spool import facts_of
+from mnistcnn.study.shared_sets import facts_of
 
 FOLDER = Path(__file__).parents[1] / "python" / "mnistcnn" / "nn" / "pretrained"
 LARGEST = 100_000  # parameters

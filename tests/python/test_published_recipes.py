@@ -13,7 +13,7 @@ import mnistcnn
 from mnistcnn.nn.zoo import published_network
 from mnistcnn.optim import SGD, Adam, ExponentialLR, ReduceLROnPlateau, StepLR
 from mnistcnn.training.published_recipes import variants
-from mnistcnn.training.recipes import DECIDING
+from mnistcnn.training.recipes import TRAINING_FIELDS
 from mnistcnn.transforms import CenterCrop, RandomApply, Resize, Rotation
 
 COMMON = {"batch_size": 128, "optimizer": SGD(lr=0.01, momentum=0.9)}
@@ -91,7 +91,7 @@ TABLE: dict[tuple[str, str | None], tuple[float | None, dict[str, Any], set[str]
         {**COMMON, "augment": (Rotation(10, fill=1),), "schedule": StepLR(6, 0.1)},
         NEVER_STATED,
     ),
-    ("recognition_cnn", None): (None, {}, set(DECIDING)),
+    ("recognition_cnn", None): (None, {}, set(TRAINING_FIELDS)),
     ("compact_net", None): (None, {**COMPACT, "schedule": mnistcnn.optim.OneCycleLR(max_lr=0.05)}, set()),
     ("record_small", None): (
         None,
@@ -103,6 +103,19 @@ TABLE: dict[tuple[str, str | None], tuple[float | None, dict[str, Any], set[str]
         set(),
     ),
     ("record_8k", None): (None, {**COMPACT, "schedule": mnistcnn.optim.OneCycleLR(max_lr=0.1)}, set()),
+    ("record_single", None): (
+        None,
+        {
+            **COMPACT,
+            "epochs": 42,
+            "batch_size": 64,
+            "schedule": mnistcnn.optim.OneCycleLR(max_lr=0.1),
+            "augment": (
+                mnistcnn.transforms.Affine(10, translate=(0.1, 0.1), scale=(0.9, 1.1), interpolation="bilinear", p=1.0),
+            ),
+        },
+        set(),
+    ),
     ("fast_99", None): (None, {**FAST, "epochs": 3}, set()),
     ("fast_99_4", None): (
         None,

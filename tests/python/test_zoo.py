@@ -39,7 +39,7 @@ def _shapes(named_tensors: Iterable[tuple[str, torch.Tensor]]) -> list[tuple[str
 
 def test_golden_table_lists_all_networks():
     assert sorted(mnistcnn.list_models()) == sorted(entry["name"] for entry in GOLDEN)
-    assert len(GOLDEN) == 21
+    assert len(GOLDEN) == 22
 
 
 @every_network
@@ -122,7 +122,7 @@ def test_number_of_classes_and_channels(entry: dict[str, Any]):
 def test_kind_of_outputs():
     meanings = {name: mnistcnn.create_model(name).outputs for name in mnistcnn.list_models()}
     logits = {name for name, meaning in meanings.items() if meaning == "logits"}
-    ours = {"compact_net", "fast_99", "fast_99_4", "record_small", "record_8k"}
+    ours = {"compact_net", "fast_99", "fast_99_4", "record_small", "record_8k", "record_single"}
     assert logits == {"budget_model1", "budget_model2", "budget_model3", "recognition_cnn"} | ours
     assert set(meanings.values()) == {"logits", "log_probabilities"}
 

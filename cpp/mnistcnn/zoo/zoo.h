@@ -7,9 +7,9 @@
 #include "mnistcnn/network/graph.h"
 #include "mnistcnn/zoo/builder.h"
 
-// Published MNIST networks, reproduced layer by layer, and three of this project. The order of batch norm,
-// activation and dropout and the kind of outputs (logits or log-probabilities) differ between networks. Layers have the
-// names of the original code, so its state dicts can be loaded.
+// Published MNIST networks, reproduced layer by layer, and those of this project. The order of batch norm, activation
+// and dropout and the kind of outputs (logits or log-probabilities) differ between networks. Layers have the names of
+// the original code, so its state dicts can be loaded.
 namespace mnistcnn::zoo {
 
 // Where a network was published. Unknown fields are empty.

@@ -15,7 +15,7 @@ from mnistcnn.nn.zoo import check_name
 from mnistcnn.optim.averaging import EMA
 from mnistcnn.optim.optimizers import SGD, Adam, AdamW, Optimizer
 from mnistcnn.optim.schedules import ExponentialLR, OneCycleLR, ReduceLROnPlateau, StepLR
-from mnistcnn.training.recipes import DECIDING, About, Recipe
+from mnistcnn.training.recipes import TRAINING_FIELDS, About, Recipe
 from mnistcnn.transforms.steps import Affine, CenterCrop, RandomApply, Resize, Rotation
 
 _NEVER_STATED = ("shuffle", "seed")
@@ -36,7 +36,7 @@ def _published(recipe: Recipe, source: str, accuracy: float | None = None, *, ou
 
 
 def _place(field: str) -> tuple[int, str]:
-    return DECIDING.index(field.partition(".")[0]), field
+    return TRAINING_FIELDS.index(field.partition(".")[0]), field
 
 
 def _assignment7(accuracy: float | None, *more_of_ours: str) -> Recipe:
@@ -91,7 +91,7 @@ def _session7_rotation(file: str, accuracy: float, schedule: StepLR | None = Non
 
 
 def _small(rate: float, optimizer: Optimizer = _SGD) -> Recipe:
-    """Return the recipe of compact_net and the records, which differ in optimizer and rate."""
+    """Return the recipe of compact_net and the small records, which differ in optimizer and rate."""
     return Recipe(
         epochs=15,
         batch_size=32,
@@ -121,8 +121,14 @@ def _fast_99_4() -> Recipe:
     return _fast(10, affine)
 
 
+def _record_single() -> Recipe:
+    """Return a recipe that takes about ten minutes on two cores."""
+    affine = Affine(10, translate=(0.1, 0.1), scale=(0.9, 1.1), interpolation="bilinear", p=1.0)
+    return _small(0.1).replace(epochs=42, batch_size=64, augment=(affine,), about=About("", source=_OURS))
+
+
 def _recognition_cnn() -> Recipe:
-    return _published(Recipe(), _RECOGNITION, ours=DECIDING)
+    return _published(Recipe(), _RECOGNITION, ours=TRAINING_FIELDS)
 
 
 # Recipes by network and variant; None is the default variant. Functions, so that recipes are created on demand.
@@ -152,6 +158,7 @@ _RECIPES: dict[str, dict[str | None, Callable[[], Recipe]]] = {
     "fast_99_4": {None: _fast_99_4},
     "record_small": {None: lambda: _small(0.02, AdamW(lr=0.001))},
     "record_8k": {None: lambda: _small(0.1)},
+    "record_single": {None: _record_single},
 }
 
 

@@ -117,7 +117,7 @@ TEST(Zoo, UnknownNameListsAllNames) {
   } catch (const std::invalid_argument& error) {
     const std::string message = error.what();
     EXPECT_NE(message.find("'sesion7_net'. Choose from: assignment7_model1, "), std::string::npos);
-    EXPECT_TRUE(message.ends_with(", record_8k"));
+    EXPECT_TRUE(message.ends_with(", record_single"));
   }
 }
 
