@@ -225,6 +225,16 @@ def test_partial_files_of_a_killed_run_are_removed(data: Any, tmp_path: Path):
     assert folder.is_dir()
 
 
+def test_stop_in_the_loop_over_epochs_saves_the_last_one(data: Any, tmp_path: Path):
+    recipe = mnistcnn.Recipe(epochs=5, batch_size=32)
+    trainer = mnistcnn.Trainer(small(), recipe, checkpoint=Checkpoint(tmp_path, every=4), progress=False)
+    for record in trainer.epochs(data):
+        if record.epoch == 2:
+            trainer.stop()
+    assert Checkpoint(tmp_path).epochs == [2]
+    assert digest(Checkpoint(tmp_path).load("last")) == digest(trainer.model)
+
+
 def test_directory_with_the_name_of_a_checkpoint_is_ignored(data: Any, tmp_path: Path):
     (tmp_path / "epoch-000001.safetensors").mkdir()
     history = fit(small(), data, checkpoint=Checkpoint(tmp_path, every=2), epochs=5)

@@ -419,7 +419,7 @@ def test_lr_find_prints_suggestion_plot_and_json(run: Any, tmp_path: Path) -> No
     arguments = ("lr-find", "budget_model3", "--data", "digits", "--images", "3000")
     done = run(*arguments, "--plot", "found.png")
     assert done.returncode == 0, done.stderr
-    assert "try: mnistcnn train budget_model3 --lr 0." in done.stdout
+    assert "try: mnistcnn train budget_model3 --data digits --images 3000 --lr 0." in done.stdout
     assert _width(tmp_path / "found.png") > 300
     report = json.loads(run(*arguments, "--steps", "60", "--start", "1e-4", "--json").stdout)
     assert report["data"] == "digits"

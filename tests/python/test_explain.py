@@ -246,6 +246,37 @@ def test_receptive_field_matches_gradients(position: tuple[int, int]):
     assert clipped == _pixels_with_gradient(model, "adapt", position)
 
 
+@pytest.mark.parametrize("position", [(0, 0), (14, 9), (30, 28)])
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+def test_receptive_field_of_padding_and_broadcast_inputs_matches_gradients(mode: str, position: tuple[int, int]):
+    layers = {
+        "a": m.Conv2d(2, 3, padding=1),
+        "norm": m.BatchNorm2d(),
+        "pad": m.Pad((1, 2, 0, 1), mode),
+        "gate": m.Slice(0, 0, 1),  # one channel, which scales both
+        "scaled": m.Node(m.Multiply(), inputs=("pad", "gate")),
+        "highest": m.Amax(0),
+    }
+    model = mnistcnn.Model(layers)
+    if mode == "constant":  # padding itself does not depend on the image
+        position = (min(max(position[0], 1), 28), min(position[1], 27))
+    field = explain.receptive_field(model, "highest", position)
+    assert (field.bottom - field.top <= 6 and field.right - field.left <= 6) or mode == "circular"
+    top, bottom, left, right = _pixels_with_gradient(model, "highest", position)
+    assert max(0, field.top) <= top
+    assert bottom <= min(27, field.bottom)
+    assert max(0, field.left) <= left
+    assert right <= min(27, field.right)
+
+
+def test_receptive_field_visits_each_layer_once():
+    """Each of 40 residual blocks doubles the number of paths."""
+    block = m.Residual([m.Conv2d(2, 3, padding=1), m.GroupNorm(1)])
+    model = mnistcnn.Model([m.Conv2d(2, 1), *[block] * 40])
+    last = model.summary().rows[-1].name
+    assert explain.receptive_field(model, last, (3, 5)) == (3 - 40, 3 + 40, 5 - 40, 5 + 40)
+
+
 def test_receptive_field_matches_the_summary():
     model = mnistcnn.create_model("session7_net")
     for row in model.summary().rows:

@@ -37,7 +37,7 @@ def images_for(name: str, count: int = 4) -> torch.Tensor:
 
 def images_in_forward_shape(module: nn.Module, model: Any, images: torch.Tensor) -> torch.Tensor:
     conversion = latest_conversion(module)
-    return images.reshape(len(images), *conversion.plan.image_shape)
+    return images.reshape(len(images), *conversion.graph.image_shape)
 
 
 def without_dropout(module: nn.Module) -> nn.Module:

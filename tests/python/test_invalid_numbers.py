@@ -149,8 +149,8 @@ MEANINGLESS: dict[str, tuple[Any, str]] = {
     "momentum": (lambda: layers.BatchNorm2d(momentum=1.5), "momentum must be a number between 0 and 1, got 1.5"),
     "negative momentum": (lambda: layers.BatchNorm1d(momentum=-0.5), "momentum must be .* got -0.5"),
     "dropout": (lambda: layers.Dropout(1.5), "p must be a number between 0 and 1, got 1.5"),
-    "beta 0": (lambda: layers.Softplus(0.0), "beta must be .* got 0.0"),
-    "beta": (lambda: layers.Softplus(TINY), "beta must be .* got 1e-320"),
+    "beta 0": (lambda: layers.Softplus(0.0), "beta must not be 0 .* got 0.0"),
+    "beta": (lambda: layers.Softplus(TINY), "beta must not be 0 .* got 1e-320"),
 }
 
 

@@ -54,6 +54,14 @@ def test_no_suggestion_if_the_loss_never_decreases(data: Any):
     assert "no suggestion" in repr(result)
 
 
+def test_a_loss_that_is_not_finite_from_the_start_is_an_error(data: Any):
+    model = mnistcnn.create_model("budget_model1")
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    with pytest.raises(mnistcnn.DivergedError, match="loss"):
+        mnistcnn.find_lr(model, data, steps=10, batch_size=32)
+
+
 def test_no_suggestion_below_the_first_rate():
     rates = np.geomspace(1e-5, 10, 100)
     losses = np.full(100, 0.2)

@@ -261,7 +261,7 @@ def test_foreign_safetensors(tmp_path: Path):
     path = tmp_path / "foreign.safetensors"
     for header in (None, {"format": "pt"}):
         save_file({"weight": torch.zeros(3)}, path, header)
-        with pytest.raises(OSError, match="holds tensors, but no mnistcnn model"):
+        with pytest.raises(OSError, match="is a safetensors file, but not a mnistcnn model"):
             mnistcnn.load_model(path)
 
 

@@ -58,6 +58,8 @@ def any_number(name: str, value: object, *, minimum: float = -LARGEST, maximum: 
 
 def _limits(number: float, minimum: float, maximum: float) -> str:
     """Return the allowed range as text. The limits of float32 are named only if a finite number exceeds them."""
+    if number <= 0 < minimum:
+        return "above 0"
     if maximum < LARGEST:
         return f"a number between {minimum:g} and {maximum:g}"
     largest = f" and at most {maximum:.3g}" if LARGEST < abs(number) < math.inf else ""
@@ -71,8 +73,6 @@ def finite_number(name: str, value: object, *, maximum: float = LARGEST) -> floa
 
 def positive_number(name: str, value: object, *, minimum: float = SMALLEST, maximum: float = LARGEST) -> float:
     """Return a finite real number above 0, from ``minimum`` to ``maximum``, as a float."""
-    if isinstance(value, Real) and value == 0:
-        raise ValueError(f"{name} must be above 0, got {value!r}")
     return any_number(name, value, minimum=minimum, maximum=maximum)
 
 
@@ -124,7 +124,8 @@ def image_shape(name: str, value: object) -> tuple[int, int, int]:
 def did_you_mean(value: object, known: Iterable[str]) -> str:
     """Return a hint with the most similar known name, to append to an error message; "" if none is similar.
 
-    If none is similar, a name that begins with the value is, if it has at least three characters.
+    If no name is similar, return the first name that starts with the value, provided that the value has at least three
+    characters.
     """
     known = list(known)
     close = difflib.get_close_matches(str(value), known, n=1)

@@ -22,7 +22,7 @@ class FileFormat:
     name: str
     version: int
     key: str  # of the description in the header
-    maker: str  # function that writes such files, for error messages
+    writer: str  # function that writes such files, for error messages
 
 
 def write_tensors(path: Path, kind: FileFormat, description: Any, tensors: Mapping[str, torch.Tensor]) -> Path:
@@ -45,7 +45,7 @@ def read_tensors(path: Path, kind: FileFormat) -> tuple[Any, dict[str, torch.Ten
     """
     header, tensors = read_safetensors(path)
     if header.get("format") != kind.name:
-        raise OSError(f"{path} holds tensors, but no {kind.name}; {kind.maker} writes such files")
+        raise OSError(f"{path} is a safetensors file, but not a {kind.name}; {kind.writer} writes such files")
     if header.get("version") != str(kind.version):
         raise OSError(f"{path} has format version {header.get('version')}; this mnistcnn reads version {kind.version}")
     text = header.get(kind.key, "")

@@ -77,8 +77,8 @@ def check(
 
     These are the number of parameters, the layers, and the accuracy of the last epochs. The layers are read from the
     graph of `forward`. Then the network is trained, and tested after each epoch. The test accuracies are a report and
-    are never used for model selection. Exit codes: 0 all requirements are met, 1 at least one is not met, 2 invalid
-    option or a file that cannot be imported.
+    are never used for model selection. Exit codes: 0 all requirements are met; 1 a requirement is not met, or an error
+    such as a failed download; 2 invalid option, or a file that cannot be imported.
     """
     from mnistcnn.course.assignment import Limits, check_network
     from mnistcnn.course.networks import is_file, network_of

@@ -83,7 +83,8 @@ def lr_find(
         )
     else:
         print(f"suggested learning rate {found.suggestion:.2g} ({len(rates)} steps, {rates[0]:.2g} to {rates[-1]:.2g})")
-        given = {"--recipe": recipe, "--batch-size": batch_size, "--momentum": momentum, "--optimizer": optimizer}
+        given = {"--data": None if data is Data.auto else data.value, "--images": images, "--recipe": recipe}
+        given |= {"--batch-size": batch_size, "--momentum": momentum, "--optimizer": optimizer, "--seed": seed or None}
         options = [(name, value) for name, value in given.items() if value is not None]
         options += [*(("--augment", text) for text in augment or ()), ("--lr", f"{found.suggestion:.2g}")]
         print("try: mnistcnn train", model, *(f"{name} {shlex.quote(str(value))}" for name, value in options))

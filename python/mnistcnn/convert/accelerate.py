@@ -25,9 +25,9 @@ def accelerate(module: Module, input_shape: Sequence[int] = (1, 28, 28), *, outp
     """Run the calls of a module in mnistcnn's engine, and return the module itself.
 
     The module keeps its class, parameters, attributes, methods and hooks. Training loops, losses and ``torch.optim``
-    work as before, including optimizers created earlier. When the engine may not run (hooks on a layer, autocast,
-    tracing, ...), PyTorch computes the call, with one `EngineWarning`. Copies and unpickled modules run in PyTorch
-    until they are accelerated. ``module.forward(images)`` always runs in PyTorch.
+    work as before, including optimizers created earlier. A call runs in PyTorch, with one `EngineWarning` per reason,
+    if the engine cannot run it: hooks on a layer, autocast, tracing. Copies and unpickled modules run in PyTorch until
+    they are accelerated. ``module.forward(images)`` always runs in PyTorch.
 
     `remove_acceleration` reverts this. `from_torch` returns the model that computes the calls, for example to set its
     ``engine`` or ``threads``.

@@ -17,7 +17,7 @@ from mnistcnn.convert.inputs import InputSpec
 from mnistcnn.convert.outputs import SINGLE_TENSOR, OutputKey, select_output, unflatten_outputs
 from mnistcnn.convert.side_effects import SideEffectError
 from mnistcnn.convert.traced_graph import TracedGraph
-from mnistcnn.convert.verification import borrowed_tensors, verified_plan
+from mnistcnn.convert.verification import borrowed_tensors, verified_graph
 from mnistcnn.nn.engine_choice import EngineWarning, refused_run
 from mnistcnn.nn.engine_rule import CACHE_ATTRIBUTE, EngineForward, EngineRule, Reads, Violation, circumstance
 from mnistcnn.nn.graph import parameter_users
@@ -40,26 +40,26 @@ class Conversion:
         Shapes in which ``forward`` may take an image.
     output
         Position or key of the selected output; None for all outputs.
-    plan
+    graph
         Graph of ``forward``.
     """
 
-    def __init__(self, module: nn.Module, shape: InputSpec, output: OutputKey, plan: TracedGraph) -> None:
-        self.module, self.shape, self.output, self.plan = module, shape, output, plan
-        tensors = borrowed_tensors(module, plan)
+    def __init__(self, module: nn.Module, shape: InputSpec, output: OutputKey, graph: TracedGraph) -> None:
+        self.module, self.shape, self.output, self.graph = module, shape, output, graph
+        tensors = borrowed_tensors(module, graph)
         self.model = model = Model.from_rows(
-            plan.rows, plan.input_shape, name=type(module).__name__, shared=plan.shared, tensors=tensors
+            graph.rows, graph.input_shape, name=type(module).__name__, shared=graph.shared, tensors=tensors
         )
-        users = parameter_users(model._network.parameter_specs, plan.shared)
+        users = parameter_users(model._network.parameter_specs, graph.shared)
         self._output_parameters = [frozenset(range(len(users)))]
-        if len(plan.output_shapes) > 1:
-            self._output_parameters = parameters_of_outputs(plan.rows, users)
-        self._returns_single_tensor = plan.structure == SINGLE_TENSOR and plan.output_shapes == (model.output_shape,)
+        if len(graph.output_shapes) > 1:
+            self._output_parameters = parameters_of_outputs(graph.rows, users)
+        self._returns_single_tensor = graph.structure == SINGLE_TENSOR and graph.output_shapes == (model.output_shape,)
         self._warned = False
-        self._effects = ", ".join(each.what for each in plan.effects)
+        self._effects = ", ".join(each.what for each in graph.effects)
         nodes = [(node, name.rpartition(".")[2]) for name, _, node, _ in model._network.parameter_specs]
-        places = [(plan.tensors[node][suffix], *place_of(*tensors[node][suffix])) for node, suffix in nodes]
-        self._rule = EngineRule(module, plan.owners, places, reads=plan.reads)
+        places = [(graph.tensors[node][suffix], *place_of(*tensors[node][suffix])) for node, suffix in nodes]
+        self._rule = EngineRule(module, graph.owners, places, reads=graph.reads)
 
     @property
     def reason_for_torch(self) -> str | None:
@@ -98,10 +98,10 @@ class Conversion:
             raise refused_run(self.model.name, violation)
 
     def _check_one_output(self) -> None:
-        shapes = self.plan.output_shapes
+        shapes = self.graph.output_shapes
         if len(shapes) > 1:
             listed = ", ".join(f"[{', '.join(map(str, ('N', *shape)))}]" for shape in shapes)
-            first = next(iter(self.plan.structure)) if isinstance(self.plan.structure, dict) else 0
+            first = next(iter(self.graph.structure)) if isinstance(self.graph.structure, dict) else 0
             raise ValueError(
                 f"the `forward` of '{self.model.name}' returns {len(shapes)} tensors, {listed}; select the one that "
                 f"holds the class scores, as in mnistcnn.from_torch(net, output={first!r})"
@@ -139,26 +139,29 @@ class Conversion:
         return next(iter(inspect.signature(self.module.forward).parameters), None)
 
     def _shape_violation(self, images: Any) -> str | None:
-        shape, forward_shape = tuple(getattr(images, "shape", ())[1:]), self.plan.image_shape
-        if shape in (forward_shape, self.plan.input_shape):
+        shape, forward_shape = tuple(getattr(images, "shape", ())[1:]), self.graph.image_shape
+        if shape in (forward_shape, self.graph.input_shape):
             return None
         return f"its images are not [N, {', '.join(map(str, forward_shape))}], the shape for which it was converted"
 
     def _in_model_shape(self, images: Any) -> Any:
         """Return images that are flat or have no channel as [N, C, H, W]."""
-        shape, forward_shape = self.plan.input_shape, self.plan.image_shape
+        shape, forward_shape = self.graph.input_shape, self.graph.image_shape
         is_other = tuple(getattr(images, "shape", ())[1:]) == forward_shape != shape
         return images.reshape(len(images), *shape) if is_other else images
 
     def _in_forward_shape(self, images: Any) -> Any:
         """Return the images in the shape that ``forward`` takes. While torch.jit traces, return them unchanged."""
-        forward_shape, is_float = self.plan.image_shape, isinstance(images, torch.Tensor) and images.is_floating_point()
+        forward_shape, is_float = (
+            self.graph.image_shape,
+            isinstance(images, torch.Tensor) and images.is_floating_point(),
+        )
         prepared = images if is_float else self.model.prepare(self._in_model_shape(images))
         if torch._C._get_tracing_state() is not None or tuple(prepared.shape[1:]) == forward_shape:
             return prepared
         return (
             prepared.reshape(len(prepared), *forward_shape)
-            if tuple(prepared.shape[1:]) == self.plan.input_shape
+            if tuple(prepared.shape[1:]) == self.graph.input_shape
             else prepared
         )
 
@@ -168,7 +171,7 @@ class Conversion:
         if self._returns_single_tensor:
             return outputs
         return unflatten_outputs(
-            self.plan.structure, split_outputs(outputs, self.plan.output_shapes, self._output_parameters)
+            self.graph.structure, split_outputs(outputs, self.graph.output_shapes, self._output_parameters)
         )
 
 
@@ -247,12 +250,12 @@ def latest_conversion(module: nn.Module) -> Conversion | None:
 def _new_conversion(module: nn.Module, shape: InputSpec, output: OutputKey) -> Conversion | FailedConversion:
     reads = AttributeReads(module)
     try:
-        plan = verified_plan(module, shape, output, reads)
+        graph = verified_graph(module, shape, output, reads)
     except SideEffectError as error:
         return FailedConversion(module, shape, output, error, error.without_writes(reads.found))
     except ConversionError as error:
         return FailedConversion(module, shape, output, error, reads.found)
-    previous, conversion = latest_conversion(module), Conversion(module, shape, output, plan)
+    previous, conversion = latest_conversion(module), Conversion(module, shape, output, graph)
     if previous is not None and previous.model.input_shape == conversion.model.input_shape:
         for name in _SETTINGS:
             setattr(conversion.model, name, getattr(previous.model, name))

@@ -1,4 +1,4 @@
-"""Split the outputs of one engine run, with separate gradients, or none if the loss does not use an output."""
+"""Split the outputs of one engine run, each with its own gradient. An output that the loss does not use has none."""
 
 from __future__ import annotations
 

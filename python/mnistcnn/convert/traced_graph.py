@@ -1,4 +1,4 @@
-"""TracedGraph of a conversion: the graph of a module's ``forward``."""
+"""Graph of a module's ``forward``, recorded by a conversion."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ class TracedGraph:
     effects: tuple[SideEffect, ...] = ()  # of `forward`
 
 
-def network_of(plan: TracedGraph) -> core.Network:
-    """Return a core network of a plan, with new weights."""
-    return core.Network(input_shape=list(plan.input_shape), nodes=list(plan.rows), shared=list(plan.shared))
+def network_of(graph: TracedGraph) -> core.Network:
+    """Return the core network of a graph, with new weights."""
+    return core.Network(input_shape=list(graph.input_shape), nodes=list(graph.rows), shared=list(graph.shared))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -83,7 +84,10 @@ class CheckResult:
 
     def _repr_html_(self) -> str:
         rows = [_cells(each) for each in self.requirements]
-        return html_table(_HEADINGS, rows, title=self._title(), left=len(_HEADINGS)) + f"<div>{self._about()}</div>"
+        return (
+            html_table(_HEADINGS, rows, title=self._title(), left=len(_HEADINGS))
+            + f"<div>{html.escape(self._about())}</div>"
+        )
 
     def _title(self) -> str:
         failed = sum(not each.passed for each in self.requirements)

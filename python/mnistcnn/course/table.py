@@ -122,8 +122,8 @@ def _as_torch_module(model: nn.Module) -> nn.Module:
 def _input_shape(model: nn.Module, size: tuple[int, ...]) -> tuple[int, ...]:
     """Return the image shape that the original ``forward`` of an accelerated module expects; it may be flat."""
     conversion = None if isinstance(model, Model) else latest_conversion(model)
-    if conversion is not None and size == conversion.plan.input_shape:
-        return conversion.plan.image_shape
+    if conversion is not None and size == conversion.graph.input_shape:
+        return conversion.graph.image_shape
     return size
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnistcnn._internal.atomic_files import replacing, write_whole
-from mnistcnn._internal.checks import did_you_mean, with_hints
+from mnistcnn._internal.checks import did_you_mean, seed_number, with_hints
 from mnistcnn._internal.json_data import read_json
 from mnistcnn.data.idx import read_idx
 from mnistcnn.data.image_set import ImageSet
@@ -67,8 +67,8 @@ def load(
 ) -> tuple[ImageSet, ImageSet]:
     """Return the training set and the test set of a data set; download the files if necessary.
 
-    The files are searched in this order: `root`, the directory in the environment variable MNISTCNN_DATA, the user's
-    cache (another directory if MNISTCNN_CACHE is set), and ./data. In each, the files may be in the subdirectory
+    The directories are searched in this order: `root`, the directory in the environment variable MNISTCNN_DATA, the
+    user's cache (another directory if MNISTCNN_CACHE is set), and ./data. In each, the files may be in the subdirectory
     `<name>` (`emnist` for all splits of EMNIST), in torchvision's subdirectory (`MNIST/raw`, `FashionMNIST/raw`, ...),
     or in the directory itself. IDX files may be plain or compressed with gzip. Missing files are downloaded to `root`
     or the cache and verified by their SHA-256. Damaged files in the cache are downloaded again.
@@ -445,8 +445,7 @@ _SAMPLE = 16  # digits generated again to check that the cached ones are of this
 
 
 def _load_digits(seed: int) -> tuple[ImageSet, ImageSet]:
-    if not 0 <= seed < 1 << 64:
-        raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, got {seed}")
+    seed = seed_number(seed)
     arrays = _read_digits(seed)
     if arrays is None:
         arrays = _generated_digits(seed)

@@ -9,7 +9,7 @@ import torch
 from mnistcnn._internal.checks import flag, seed_number, whole_number
 from mnistcnn._internal.native import core
 from mnistcnn.data.image_set import ImageSet
-from mnistcnn.data.normalization import Normalization
+from mnistcnn.data.normalization import UNIT, Normalization
 from mnistcnn.transforms.steps import Transform, checked_transforms, native
 
 
@@ -130,7 +130,7 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         epoch, self._epoch = self._epoch, self._epoch + 1
-        pixels = Normalization((0.0,), (1.0,)).for_channels(self.image_set.shape[0]) if self.raw else self.normalization
+        pixels = UNIT.for_channels(self.image_set.shape[0]) if self.raw else self.normalization
         return core.Loader(
             self.image_set.images,
             self.image_set.labels,

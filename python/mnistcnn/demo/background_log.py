@@ -12,7 +12,7 @@ _STDERR = 2
 
 
 class BackgroundLog(logging.Handler):
-    """Logging handler that never blocks: a thread writes the records, and records are dropped while it waits.
+    """Logging handler that never blocks: a thread writes the records, and records are dropped if the queue is full.
 
     A write to a pipe whose reader is slow or stopped blocks. Without the thread, the server would stop with it.
 

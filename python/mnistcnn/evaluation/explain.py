@@ -14,8 +14,8 @@ from torch import fx
 
 from mnistcnn._internal.checks import did_you_mean
 from mnistcnn.convert.from_torch import as_model, warn_without_normalization
-from mnistcnn.data.arrays import as_tensor
 from mnistcnn.nn.graph import INPUT
+from mnistcnn.nn.input_checks import as_batch
 from mnistcnn.nn.to_torch import to_graph_module
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ def saliency(model: Model | nn.Module, images: Images, *, target: int | Sequence
 def receptive_field(model: Model | nn.Module, layer: str, position: tuple[int, int] | None = None) -> Field:
     """Return the input pixels on which one output position of a layer depends. Padding is included.
 
+    Norms whose statistics depend on all positions do not increase the receptive field, as in `Model.summary`.
+
     Parameters
     ----------
     model
@@ -161,7 +163,7 @@ def receptive_field(model: Model | nn.Module, layer: str, position: tuple[int, i
         raise ValueError(
             f"position must be inside the {height}x{width} output of '{nodes[index]['name']}', got {position}"
         )
-    return _field(nodes, index, Field(row, row, column, column), model.input_shape)
+    return _field(nodes, index, Field(row, row, column, column))
 
 
 def model_for(module: Model | nn.Module, images: Images) -> Model:
@@ -248,17 +250,7 @@ def _maps_and_gradients(
 
 def batch_of(model: Model, images: Images) -> torch.Tensor:
     """Return images of any accepted form as the normalized input batch of the model, f32 [N, C, H, W]."""
-    tensor = as_tensor(images.images if hasattr(images, "images") else images)
-    shape = model.input_shape
-    if tensor.dim() == 3 and tuple(tensor.shape) == shape:
-        tensor = tensor[None]
-    elif tensor.dim() == 3 and shape[0] == 1:
-        tensor = tensor[:, None]
-    elif tensor.dim() == 2 and shape[0] == 1:
-        tensor = tensor[None, None]
-    if len(tensor) == 0:
-        raise ValueError(f"images must hold at least one image, got {list(tensor.shape)}")
-    return model.prepare(tensor).detach().clone()
+    return model.prepare(as_batch(model, images.images if hasattr(images, "images") else images)).detach().clone()
 
 
 def _target_scores(scores: torch.Tensor, target: int | Sequence[int] | None) -> torch.Tensor:
@@ -283,25 +275,24 @@ def _target_scores(scores: torch.Tensor, target: int | Sequence[int] | None) -> 
 _ELEMENTWISE = {  # each output position depends on the same position of the inputs
     *("batchnorm2d", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu", "prelu", "relu6", "hardswish"),
     *("mish", "softplus", "reciprocal", "detach"),
-    *("dropout", "dropout2d", "add", "concat", "scale_shift"),
+    *("dropout", "dropout2d", "add", "concat", "scale_shift", "multiply", "expand"),
+    *("groupnorm", "instancenorm2d", "layernorm"),  # by convention; their statistics depend on all positions
 }
 
 
-def _field(nodes: list[dict[str, Any]], node: int, wanted: Field, input_shape: tuple[int, ...]) -> Field:
-    """Return the union of the receptive fields of all inputs of a node."""
-    if node == INPUT:
-        return wanted
-    shapes = nodes[node]["input_shapes"]
-    fields = [
-        _field(nodes, before, _input_field(nodes[node], wanted, shape), input_shape)
-        for before, shape in zip(nodes[node]["inputs"], shapes, strict=True)
-    ]
-    return Field(
-        min(each.top for each in fields),
-        max(each.bottom for each in fields),
-        min(each.left for each in fields),
-        max(each.right for each in fields),
-    )
+def _field(nodes: list[dict[str, Any]], node: int, wanted: Field) -> Field:
+    """Return the positions of the image on which the positions ``wanted`` of a node's output depend."""
+    needed = {node: wanted}
+    for index in range(node, INPUT, -1):  # the inputs of a node precede it
+        if index in needed:
+            for before, shape in zip(nodes[index]["inputs"], nodes[index]["input_shapes"], strict=True):
+                field = _input_field(nodes[index], needed[index], shape)
+                needed[before] = _union(needed[before], field) if before in needed else field
+    return needed[INPUT]
+
+
+def _union(a: Field, b: Field) -> Field:
+    return Field(min(a.top, b.top), max(a.bottom, b.bottom), min(a.left, b.left), max(a.right, b.right))
 
 
 def _input_field(node: dict[str, Any], wanted: Field, shape: tuple[int, ...]) -> Field:
@@ -310,7 +301,9 @@ def _input_field(node: dict[str, Any], wanted: Field, shape: tuple[int, ...]) ->
     if len(shape) != 3:
         return Field(0, 0, 0, 0)
     if op in _ELEMENTWISE or (op in _ENDS and len(node["output_shape"]) == 3):
-        return wanted
+        return _broadcast(wanted, shape, node["output_shape"])
+    if op == "pad":
+        return _padded(wanted, fields, shape)
     if op in ("conv2d", "maxpool2d", "avgpool2d"):
         padding = fields["padding"]
         top, left = (padding[0], padding[2]) if len(padding) == 4 else padding
@@ -325,9 +318,34 @@ def _input_field(node: dict[str, Any], wanted: Field, shape: tuple[int, ...]) ->
         if fields["dimension"] == 1:
             return wanted._replace(top=start + step * wanted.top, bottom=start + step * wanted.bottom)
         return wanted._replace(left=start + step * wanted.left, right=start + step * wanted.right)
-    if op == "slice":
+    if op in ("slice", "amax") and fields["dimension"] == 0:
         return wanted
     return Field(0, shape[1] - 1, 0, shape[2] - 1)  # depends on all positions
+
+
+def _broadcast(wanted: Field, shape: tuple[int, ...], output_shape: tuple[int, ...]) -> Field:
+    """Return the positions of an input whose dimensions of size 1 are broadcast."""
+    if shape[1] < output_shape[1]:
+        wanted = wanted._replace(top=0, bottom=0)
+    return wanted._replace(left=0, right=0) if shape[2] < output_shape[2] else wanted
+
+
+def _padded(wanted: Field, fields: dict[str, Any], shape: tuple[int, ...]) -> Field:
+    """Return the positions of the input of a `Pad` layer."""
+    rows = _before_padding(wanted.top, wanted.bottom, fields["padding"][0], shape[1], fields["mode"])
+    return Field(*rows, *_before_padding(wanted.left, wanted.right, fields["padding"][2], shape[2], fields["mode"]))
+
+
+def _before_padding(first: int, last: int, padding: int, size: int, mode: str) -> tuple[int, int]:
+    """Return the first and last row (or column) before padding, with the rows that the padding repeats."""
+    first, last = first - padding, last - padding
+    if mode == "circular" and (first < 0 or last >= size):
+        return 0, size - 1
+    if mode == "reflect":  # row -n repeats row n
+        return min(first, 2 * (size - 1) - last), max(last, -first)
+    if mode == "replicate":
+        return min(first, size - 1), max(last, 0)
+    return first, last
 
 
 def _window(first: int, last: int, fields: dict[str, Any], axis: int, padding: int) -> tuple[int, int]:

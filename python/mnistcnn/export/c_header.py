@@ -118,7 +118,7 @@ def _comment(program: Program, prefix: str) -> str:
         "",
         f"{prefix}_predict has a static buffer, so only one thread may call it at a time. {prefix}_predict_in",
         f"takes the buffer, {work} floats. Include this file in one source file; link with -lm.",
-        "It is C99, and C++. int must have at least 32 bits.",
+        "The code is valid C99 and valid C++. int must have at least 32 bits.",
     ]
     return "\n".join(["/*", *(f" * {line}".rstrip() for line in lines), " */"])
 

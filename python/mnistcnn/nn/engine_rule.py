@@ -1,4 +1,4 @@
-"""Decide before each forward pass whether the engine may run, or PyTorch must.
+"""Decide before each forward pass whether it runs in the engine or in PyTorch.
 
 The engine computes the network that was recorded when the model was created. It may run if the modules have not
 changed since then, and if no hook or mode of PyTorch must intercept the operations of single layers.

@@ -32,10 +32,14 @@ def check_set(model: Model, images: object, what: str, steps: Sequence[Transform
     if steps:
         augmentation.check_sizes(steps, images.shape, model.input_shape)
     elif tuple(images.shape) != model.input_shape:
-        raise ValueError(f"{what} has images {tuple(images.shape)}, but model '{model.name}' takes {model.input_shape}")
+        raise ValueError(
+            f"{what} has images {tuple(images.shape)}, but model '{model.name}' takes {model.input_shape}; resize the "
+            "images, or create the model with this input shape"
+        )
     if images.num_classes > model.num_classes:
         raise ValueError(
-            f"{what} has {images.num_classes} classes, but model '{model.name}' has only {model.num_classes}"
+            f"{what} has {images.num_classes} classes, but model '{model.name}' has only {model.num_classes}; create "
+            f"the model with num_classes={images.num_classes}"
         )
 
 

@@ -28,8 +28,6 @@ from mnistcnn.nn.torch_layers import add_under_name, forward_function, step_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
-
     from mnistcnn.nn.layers import Layers
     from mnistcnn.nn.pretrained import ModelCard
     from mnistcnn.nn.summary import Summary
@@ -53,8 +51,8 @@ class Model(nn.Module):
 
     A model is a ``torch.nn.Module`` of layers of ``torch.nn``: ``parameters()``, ``state_dict()``, ``to()``, hooks,
     ``torch.optim`` and any training loop work as usual. An engine computes forward and backward passes with the current
-    tensors of the layers. PyTorch computes a call, with one warning, if the engine does not support the state of the
-    module: hooks on a layer, a changed layer, autocast, tracing. ``model.engine`` ("auto", "lanes" or "aten") and
+    tensors of the layers. A call runs in PyTorch, with one `EngineWarning` per reason, if the engine cannot run it:
+    hooks on a layer, a changed layer, autocast, tracing. ``model.engine`` ("auto", "lanes" or "aten") and
     ``model.threads`` select how it runs. ``model.history`` is the history of the latest training.
 
     Parameters

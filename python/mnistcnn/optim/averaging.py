@@ -1,4 +1,4 @@
-"""Weight averaging: averages that are updated during training and copied into the model at its end.
+"""Weight averaging: averages are updated during training and copied into the model at the end of the run.
 
 >>> import mnistcnn
 >>> from mnistcnn.optim import averaging
@@ -31,8 +31,9 @@ class Averaging(Value, abstract=True):
 
 @dataclass(frozen=True, repr=False)
 class EMA(Averaging):
-    """Exponential moving average of the weights; equivalent to ``torch.optim.swa_utils.AveragedModel`` with an EMA.
+    """Exponential moving average of the weights.
 
+    With ``warm_up=False`` it equals ``torch.optim.swa_utils.AveragedModel`` with an EMA function.
     Validation uses the averaged weights. They are copied into the model at the end of training.
 
     Parameters
@@ -42,7 +43,7 @@ class EMA(Averaging):
     every
         Number of steps between updates.
     warm_up
-        Whether to limit the decay to (1 + n) / (10 + n) after n updates, so that the initial weights lose influence.
+        Whether to limit the decay to (1 + n) / (10 + n) after n updates, so that early weights have less influence.
     buffers
         Whether to average the running statistics of normalization layers too. False: keep the model's own.
 

@@ -155,7 +155,7 @@ def _in_engine(model: Model, engine: str, threads: int) -> Callable[[ImageSet], 
 
     def run(images: ImageSet) -> float:
         trainer = Trainer(
-            model, batch_size=_BATCH, optimizer=_zero_rate_sgd(), engine=engine, threads=threads, progress=False
+            model, batch_size=_BATCH, optimizer=zero_rate_sgd(), engine=engine, threads=threads, progress=False
         )
         begin = time.perf_counter()
         for _ in trainer.epochs(images, epochs=1):
@@ -165,7 +165,7 @@ def _in_engine(model: Model, engine: str, threads: int) -> Callable[[ImageSet], 
     return run
 
 
-def _zero_rate_sgd() -> SGD:
+def zero_rate_sgd() -> SGD:
     """Return SGD with learning rate 0: it costs the same time and does not change the weights."""
     return SGD(lr=0.0, momentum=0.9)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from mnistcnn._internal.checks import finite_number, whole_number
 from mnistcnn._internal.tables import aligned, counted, html_table
+from mnistcnn.profile.epoch_times import zero_rate_sgd
 
 if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
@@ -279,7 +280,7 @@ def profile(
     trainer = Trainer(
         subject,
         batch_size=batch_size,
-        optimizer=_zero_rate_optimizer(),
+        optimizer=zero_rate_sgd(),
         loss="cross_entropy" if model.outputs == "probabilities" else "auto",
         engine="lanes",
         threads=threads,
@@ -303,13 +304,6 @@ def _check_engine(model: Model, engine: str) -> None:
         raise ValueError(
             f"only the lanes engine can be profiled, and it does not support model '{model.name}': {reason}"
         )
-
-
-def _zero_rate_optimizer() -> Any:
-    """Return SGD with learning rate 0: it costs the same time and does not change the weights."""
-    from mnistcnn.optim.optimizers import SGD
-
-    return SGD(lr=0.0, momentum=0.9)
 
 
 def _fastest(

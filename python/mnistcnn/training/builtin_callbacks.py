@@ -112,7 +112,10 @@ class KeepBest:
             self.epoch, self._tensors, self._best = None, {}, -math.inf
         shapes = {name: tensor.shape for name, tensor in trainer.model.state_dict().items()}
         if self._tensors and shapes != {name: tensor.shape for name, tensor in self._tensors.items()}:
-            raise ValueError("the best weights in the state of KeepBest do not fit the model")
+            name = trainer.model.name
+            raise ValueError(
+                f"the weights in KeepBest do not fit model {name!r}; create a new KeepBest() for each model"
+            )
         self._trainer = trainer
 
     def on_epoch(self, record: EpochRecord) -> None:

@@ -90,7 +90,7 @@ class History:
     step_losses
         Mean loss of the batch of every step. Default: an empty list.
     recipe
-        Recipe of the run as a dictionary. Default: None, as in files of older versions.
+        Recipe of the run as a dictionary; None in files of older versions. Default: None.
 
     Examples
     --------

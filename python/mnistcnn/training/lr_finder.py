@@ -130,8 +130,11 @@ def find_lr(
     try:
         options = {"engine": engine, "threads": threads, "progress": progress}
         train(copy.deepcopy(model), train_set, recipe, callbacks=[recorder], **options)  # type: ignore[arg-type]
-    except (_TestFinished, core.DivergedError):
+    except _TestFinished:
         pass
+    except core.DivergedError:
+        if not recorder.losses:  # the first loss is not finite, at the lowest rate
+            raise
     return _result(np.array(recorder.rates), np.array(recorder.losses))
 
 

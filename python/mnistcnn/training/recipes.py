@@ -57,7 +57,7 @@ class About:
     def without(self, different: set[str]) -> About:
         """Return a copy for a recipe in which the given fields have been changed."""
         kept = tuple(each for each in self.chosen if each.partition(".")[0] not in different)
-        changed = tuple(name for name in DECIDING if name in different or name in self.changed)
+        changed = tuple(name for name in TRAINING_FIELDS if name in different or name in self.changed)
         return replace(self, accuracy=None, chosen=kept, changed=changed)
 
     def to_dict(self) -> dict[str, Any]:
@@ -180,7 +180,9 @@ class Recipe(_CheckedFieldNames):
         changed = replace(self, **changes)
         if self.about is None or "about" in changes:
             return changed
-        different = {name for name in DECIDING if name != "seed" and getattr(self, name) != getattr(changed, name)}
+        different = {
+            name for name in TRAINING_FIELDS if name != "seed" and getattr(self, name) != getattr(changed, name)
+        }
         return replace(changed, about=self.about.without(different)) if different else changed
 
     # ---- JSON
@@ -190,7 +192,7 @@ class Recipe(_CheckedFieldNames):
 
         Raise ValueError if the recipe holds a function or a model, which cannot be written as JSON.
         """
-        plain = {name: to_plain(getattr(self, name), name) for name in DECIDING}
+        plain = {name: to_plain(getattr(self, name), name) for name in TRAINING_FIELDS}
         return plain if self.about is None else {**plain, "about": self.about.to_dict()}
 
     def described(self) -> dict[str, Any]:
@@ -199,7 +201,7 @@ class Recipe(_CheckedFieldNames):
         Unlike in `to_dict`, functions and models are replaced by descriptions, so `from_dict` may not be able to read
         the result.
         """
-        plain = {name: described(getattr(self, name)) for name in DECIDING}
+        plain = {name: described(getattr(self, name)) for name in TRAINING_FIELDS}
         return plain if self.about is None else {**plain, "about": self.about.to_dict()}
 
     @classmethod
@@ -229,13 +231,13 @@ class Recipe(_CheckedFieldNames):
 
     def digest(self) -> str:
         """Return the SHA-256 of all fields except ``about``, in hexadecimal; a teacher's weights are included."""
-        data = {name: to_plain(getattr(self, name), name, compared=True) for name in DECIDING}
+        data = {name: to_plain(getattr(self, name), name, compared=True) for name in TRAINING_FIELDS}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     def __repr__(self) -> str:
         chosen = self.about.chosen if self.about else ()
         lines = [f"Recipe {self.about}" if self.about else "Recipe"]
-        for name in DECIDING:
+        for name in TRAINING_FIELDS:
             inner = {each.partition(".")[2] for each in chosen if each.startswith(f"{name}.")}
             star = "*" if name in chosen else ""
             lines.append(f"  {name:<15} {star:<1} {shown(getattr(self, name), inner)}".rstrip())
@@ -243,7 +245,7 @@ class Recipe(_CheckedFieldNames):
 
 
 _FIELDS = tuple(each.name for each in fields(Recipe))
-DECIDING = tuple(name for name in _FIELDS if name != "about")  # fields that influence the run
+TRAINING_FIELDS = tuple(name for name in _FIELDS if name != "about")  # fields that influence the run
 
 
 class RecipeData(TypedDict, total=False):

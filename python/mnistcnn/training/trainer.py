@@ -286,7 +286,8 @@ class Trainer:
         """Train, and yield a record after every epoch.
 
         Breaking out of the loop stops training; another call continues after the last complete epoch. Schedules cover
-        the recipe's epochs, or all epochs if the run is longer.
+        the recipe's epochs, or all epochs if the run is longer. After a complete call, the model has the averaged
+        weights, or those of the best epoch (`KeepBest`), and another call continues from these.
 
         Parameters
         ----------
@@ -341,15 +342,17 @@ class Trainer:
             with ProgressBar(
                 max(0, session.last - len(history)) * len(session.train_set), enabled=self._progress
             ) as bar:
-                done = 0
+                done, saved = 0, True
                 while len(history) < session.last and not self._stopping:
                     record = self._one_epoch(session, bar, done)
                     done += len(session.train_set)
                     try:
                         self._callbacks.call("on_epoch", record)
                     finally:
-                        self._save(session)
+                        saved = self._save(session)
                     yield record
+                if not saved:  # `stop` was called after the epoch's record was yielded
+                    self._save(session)
             self._native.finish(session.train_set)
         finally:
             model.train(was_training)
@@ -366,11 +369,15 @@ class Trainer:
             path = self._checkpoint.path(session.snapshot.epoch)
             session.state.restore(session.snapshot, path, self.history, self._native)
 
-    def _save(self, session: _Session) -> None:
+    def _save(self, session: _Session) -> bool:
+        """Save a checkpoint if the run has a directory for them and this epoch is due; return whether none is due."""
+        if not (self._checkpoint and session.state):
+            return True
         number = len(self.history)
-        last = number == session.last or self._stopping
-        if self._checkpoint and session.state and (last or number % self._checkpoint.every == 0):
+        due = number == session.last or self._stopping or number % self._checkpoint.every == 0
+        if due:
             self._checkpoint.write(session.state.snapshot(self.history, self._native), self.history.epochs)
+        return due
 
     def _one_epoch(self, session: _Session, bar: ProgressBar, done: int) -> EpochRecord:
         history = self.history

@@ -1,4 +1,4 @@
-"""Trace the ``forward`` of a module in both modes and merge the two traces into a plan."""
+"""Trace the ``forward`` of a module in both modes and merge the two traces into a graph."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def shared_tensors(nodes: list[TracedNode]) -> tuple[Shared, ...]:
 def trace_module(
     module: nn.Module, input_shape: Shape, image_shape: Shape, output: OutputKey, reads: AttributeReads
 ) -> tuple[TracedGraph, list[TracedRun]]:
-    """Return the plan of a module and its two traces, training first."""
+    """Return the graph of a module and its two traces, training first."""
     fused = _trace_both_modes(module, input_shape, image_shape, output, reads, fuse_bias=True)
     if not fused[0].shared:
         return fused
