@@ -7,7 +7,7 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-constexpr int kDepthPerPass = 64;  // L1 budget: 64 rows of a panel are 16 KiB
+constexpr int kDomainDepthPerPass = 64;  // L1 budget: 64 rows of a panel are 16 KiB
 
 // Return the rows of a register tile with `columns` vectors: 24 sums with 32 registers, up to 12 with 16.
 int tile_rows(const KernelTable& kernels, int columns) {
@@ -55,9 +55,9 @@ void multiply_in_domain(const KernelTable& kernels, int point, const DomainWeigh
   GemmArguments args{};
   args.a_row = weights.row;
   args.a_step = weights.step;
-  for (std::int64_t k = 0; k < in.channels; k += kDepthPerPass) {
+  for (std::int64_t k = 0; k < in.channels; k += kDomainDepthPerPass) {
     args.a = weights.data + rows.first * weights.row + k * weights.step;
-    args.depth = static_cast<int>(std::min<std::int64_t>(kDepthPerPass, in.channels - k));
+    args.depth = static_cast<int>(std::min<std::int64_t>(kDomainDepthPerPass, in.channels - k));
     args.accumulate = k > 0;
     for (std::int64_t tile = 0; tile < in.tiles; tile += kPanelTiles) {
       const Winograd2dDomain::Panel from = in.panel(tile), to = out.panel(tile);

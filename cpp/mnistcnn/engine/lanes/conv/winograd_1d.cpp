@@ -7,9 +7,7 @@ namespace mnistcnn::engine::lanes {
 namespace {
 
 constexpr int kMaxPoints = 6;
-constexpr std::int64_t kL2Budget = 256 << 10;  // bytes in the domain of a tile group
-
-std::size_t to_size(int i) { return static_cast<std::size_t>(i); }
+constexpr std::int64_t kDomainBudget1d = 256 << 10;  // bytes in the domain of a tile group
 
 // Number of columns of zero padding after the map.
 int padding_after(const Convolution3x3& c) {
@@ -211,7 +209,7 @@ int Winograd1dWeightGradient::image_sums(const Convolution3x3& convolution) {
 std::vector<Winograd1dWeightGradient::TileGroup> Winograd1dWeightGradient::groups_of(const Convolution3x3& c) {
   const std::int64_t columns = c.left + c.in.columns + padding_after(c);
   const std::int64_t tile_bytes = kMaxPoints * (c.in.channels * columns + c.out.channels * c.out.columns) * kLanes * 4;
-  const int max_tiles = integer(std::max<std::int64_t>(1, kL2Budget / tile_bytes));
+  const int max_tiles = integer(std::max<std::int64_t>(1, kDomainBudget1d / tile_bytes));
   const std::vector<RowTile> row_tiles = row_tiles_of(c.out.rows);
   std::vector<TileGroup> groups;
   for (const Winograd1dKind kind : {kF43, kF23}) {

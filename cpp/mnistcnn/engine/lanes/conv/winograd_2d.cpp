@@ -9,14 +9,14 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-constexpr std::int64_t kL2Budget = 512 << 10;  // bytes in the domain of a tile group
+constexpr std::int64_t kDomainBudget2d = 512 << 10;  // bytes in the domain of a tile group
 constexpr int kMinGroupTiles = 8;
 
 // Divide the tiles into groups that fit the L2 budget, or have kMinGroupTiles tiles.
 std::vector<TileGroup2d> groups_of(const Convolution3x3& convolution, const Tiling2d& tiling) {
   const std::int64_t bytes_per_tile =
       (convolution.in.channels + convolution.out.channels) * (tiling.points() + 1) * kLanes * 4;
-  const int fit = std::max(kMinGroupTiles, integer(kL2Budget / bytes_per_tile));
+  const int fit = std::max(kMinGroupTiles, integer(kDomainBudget2d / bytes_per_tile));
   const int columns = split_size(tiling.columns, kMaxTileGroupColumns);
   const int rows = split_size(tiling.rows, std::max(1, fit / columns));
   std::vector<TileGroup2d> groups;
@@ -31,8 +31,6 @@ int largest_of(const std::vector<TileGroup2d>& groups) {
   for (const TileGroup2d& group : groups) largest = std::max(largest, group.tiles());
   return largest;
 }
-
-std::size_t to_size(int i) { return static_cast<std::size_t>(i); }
 
 // Return the range of a part of work that cannot be divided: all of it for the first part, nothing for the others.
 IndexRange undivided(Part part, int size) { return {0, part.index == 0 ? size : 0}; }

@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
@@ -9,6 +10,7 @@
 namespace mnistcnn::engine::lanes {
 
 constexpr int integer(std::int64_t size) { return static_cast<int>(size); }  // for sizes that are known to fit
+constexpr std::size_t to_size(std::int64_t index) { return static_cast<std::size_t>(index); }
 // Round up to whole vectors.
 constexpr std::int64_t whole_vectors(std::int64_t floats) { return (floats + kLanes - 1) / kLanes * kLanes; }
 

@@ -5,11 +5,6 @@
 #include "mnistcnn/common/random.h"
 
 namespace mnistcnn::engine::lanes {
-namespace {
-
-std::size_t to_size(std::int64_t i) { return static_cast<std::size_t>(i); }
-
-}  // namespace
 
 MemoryRequirements PointwiseOp::memory_requirements() const {
   MemoryRequirements required;
