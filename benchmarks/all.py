@@ -1,4 +1,4 @@
-"""Run all benchmarks and write their tables in Markdown to benchmarks/results. Takes about 15 minutes on two cores.
+"""Run all benchmarks and write their tables in Markdown to benchmarks/results. Takes about 25 minutes on two cores.
 
     python benchmarks/all.py            # all except gpu
     python benchmarks/all.py epoch gpu  # only these

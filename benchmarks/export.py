@@ -112,7 +112,7 @@ def main() -> None:
         rows.append(cells)
         records.append(record)
     timing.heading("Exported C headers and pages")
-    print(f"Networks with less than {LARGEST:,} parameters, {len(images):,} test images; bytes, float32.\n")
+    print(f"Networks with fewer than {LARGEST:,} parameters, {len(images):,} test images; bytes, float32.\n")
     headings = [
         "network",
         "parameters",

@@ -1,4 +1,4 @@
-"""NaN, infinite and meaningless numbers are refused where they are given."""
+"""NaN, infinite and out-of-range numbers raise an error where they are passed."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_invalid_integers_of_layers_are_refused_with_the_name_of_the_node(number
 
 # The core computes in float32, where these numbers become 0 or infinite.
 TINY, HUGE = 1e-320, 1e300
-MEANINGLESS: dict[str, tuple[Any, str]] = {
+OUT_OF_RANGE: dict[str, tuple[Any, str]] = {
     "std": (lambda: mnistcnn.Normalization(0.1, TINY), r"std must be a number between 1e-09 and 1e\+09, got 1e-320"),
     "std above": (lambda: mnistcnn.Normalization(0.1, HUGE), r"std must be .* got 1e\+300"),
     "std 0": (lambda: mnistcnn.Normalization(0.1, 0.0), "std must be .* got 0.0"),
@@ -154,9 +154,9 @@ MEANINGLESS: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", MEANINGLESS)
-def test_meaningless_numbers_are_refused(name: str):
-    make, text = MEANINGLESS[name]
+@pytest.mark.parametrize("name", OUT_OF_RANGE)
+def test_numbers_out_of_range_raise(name: str):
+    make, text = OUT_OF_RANGE[name]
     with pytest.raises(ValueError, match=text):
         make()
 

@@ -76,8 +76,8 @@ def check(
     """Check the requirements of the course's assignment.
 
     These are the number of parameters, the layers, and the accuracy of the last epochs. The layers are read from the
-    graph of `forward`. Then the network is trained, and tested after each epoch. The test accuracies are a report and
-    are never used for model selection. Exit codes: 0 all requirements are met; 1 a requirement is not met, or an error
+    graph of `forward`. Then the network is trained, and tested after each epoch. The test accuracies are only reported,
+    and never used for model selection. Exit codes: 0 all requirements are met; 1 a requirement is not met, or an error
     such as a failed download; 2 invalid option, or a file that cannot be imported.
     """
     from mnistcnn.course.assignment import Limits, check_network
@@ -128,7 +128,7 @@ def report(
 
     It holds target, result and analysis of each step, layers with receptive fields, training log, curves, mistakes and
     Grad-CAM. With several seeds, the steps are compared. Target and analysis are read from the docstrings of the
-    classes. The test accuracies are a report and are never used for model selection.
+    classes. The test accuracies are only reported, and never used for model selection.
     """
     import shlex
     import sys

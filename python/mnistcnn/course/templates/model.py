@@ -1,4 +1,4 @@
-"""Three steps of the assignment: at most 8,000 parameters, at most 15 epochs, and a test accuracy of at least 99.4 % in
+"""Three steps of the assignment: fewer than 8,000 parameters, at most 15 epochs, and a test accuracy of at least 99.4 % in
 each of the last three epochs.
 
 In the docstring of a step, write the target before you train it, and the analysis afterwards: what the result shows,

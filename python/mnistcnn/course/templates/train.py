@@ -22,7 +22,7 @@ train_set, test_set = mnistcnn.load(options.data)
 net = getattr(model, options.step)()
 print(mnistcnn.from_torch(net).summary())
 recipe = net.recipe.replace(epochs=options.epochs or net.recipe.epochs)
-# The course evaluates on the test set after each epoch. It is a report: no epoch is selected by it.
+# The course evaluates on the test set after each epoch. This is only reported, and not used to select an epoch.
 history = mnistcnn.train(net, train_set[: options.images], recipe, validation=test_set)
 print(history)
 print(mnistcnn.test(net, test_set))
