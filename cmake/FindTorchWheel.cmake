@@ -21,14 +21,14 @@ if(NOT TORCH_PACKAGE)
                         "or TORCH_PYTHON.")
   endif()
 endif()
-set(TORCH_PACKAGE "${TORCH_PACKAGE}" CACHE PATH "Directory of the torch package")
 
 file(STRINGS "${TORCH_PACKAGE}/version.py" version_line REGEX "^__version__ = ")
 string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" TorchWheel_VERSION "${version_line}")
 
-find_library(TORCH_CPU_LIBRARY torch_cpu PATHS "${TORCH_PACKAGE}/lib" NO_DEFAULT_PATH)
-find_library(TORCH_C10_LIBRARY c10 PATHS "${TORCH_PACKAGE}/lib" NO_DEFAULT_PATH)
-find_library(TORCH_PYTHON_LIBRARY torch_python PATHS "${TORCH_PACKAGE}/lib" NO_DEFAULT_PATH)
+# Not cached, so that another TORCH_PYTHON takes effect in an existing build directory.
+find_library(TORCH_CPU_LIBRARY torch_cpu PATHS "${TORCH_PACKAGE}/lib" NO_DEFAULT_PATH NO_CACHE)
+find_library(TORCH_C10_LIBRARY c10 PATHS "${TORCH_PACKAGE}/lib" NO_DEFAULT_PATH NO_CACHE)
+find_library(TORCH_PYTHON_LIBRARY torch_python PATHS "${TORCH_PACKAGE}/lib" NO_DEFAULT_PATH NO_CACHE)
 
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(
@@ -40,12 +40,9 @@ if(NOT TARGET torch::core)
   foreach(part c10 cpu python)
     string(TOUPPER ${part} upper)
     add_library(torch::${part} SHARED IMPORTED)
-    set_target_properties(torch::${part} PROPERTIES IMPORTED_LOCATION "${TORCH_${upper}_LIBRARY}"
-                                                    IMPORTED_NO_SONAME FALSE)
+    set_target_properties(torch::${part} PROPERTIES IMPORTED_LOCATION "${TORCH_${upper}_LIBRARY}")
   endforeach()
-  set_target_properties(torch::c10 PROPERTIES IMPORTED_LOCATION "${TORCH_C10_LIBRARY}")
-  target_include_directories(torch::c10 SYSTEM INTERFACE "${TORCH_PACKAGE}/include"
-                                                         "${TORCH_PACKAGE}/include/torch/csrc/api/include")
+  target_include_directories(torch::c10 SYSTEM INTERFACE "${TORCH_PACKAGE}/include")
   target_link_libraries(torch::cpu INTERFACE torch::c10)
   add_library(torch::core INTERFACE IMPORTED)
   target_link_libraries(torch::core INTERFACE torch::cpu torch::c10)

@@ -36,7 +36,10 @@ void read(const py::handle& value, std::optional<Point>& point) {
   point = Point{x, y};
 }
 void read(const py::handle& value, Interpolation& interpolation) {
-  interpolation = value.cast<std::string>() == "nearest" ? Interpolation::kNearest : Interpolation::kBilinear;
+  const auto name = value.cast<std::string>();
+  if (name != "nearest" && name != "bilinear")
+    throw std::invalid_argument(text("interpolation must be 'nearest' or 'bilinear', got '", name, "'"));
+  interpolation = name == "nearest" ? Interpolation::kNearest : Interpolation::kBilinear;
 }
 void read(const py::handle& value, std::uint8_t& byte) { byte = static_cast<std::uint8_t>(value.cast<int>()); }
 void read(const py::handle& value, auto& field) { field = value.cast<std::decay_t<decltype(field)>>(); }
@@ -92,8 +95,9 @@ Bytes run(const Augmentation& augmentation, const Bytes& images, const Indices& 
           std::uint64_t epoch, int threads) {
   const AugmentationPlan plan(augmentation.steps, size_of_images(images));
   const Size size = plan.output();
-  const std::span<const std::int64_t> index_span(indices.data(), static_cast<std::size_t>(indices.size()));
-  for (const std::int64_t index : index_span)
+  // A copy, because another thread could change the array after the check.
+  const std::vector<std::int64_t> checked(indices.data(), indices.data() + indices.size());
+  for (const std::int64_t index : checked)
     if (index < 0 || index >= images.shape(0))
       throw std::out_of_range(text("index ", index, " is out of range for ", images.shape(0), " images"));
   Bytes result({indices.size(), size.channels, size.height, size.width});
@@ -101,7 +105,7 @@ Bytes run(const Augmentation& augmentation, const Bytes& images, const Indices& 
     const std::uint8_t* const from = images.data();
     std::uint8_t* const to = result.mutable_data();
     const NativeCall no_gil;
-    augment(plan, from, index_span, {seed, epoch, threads}, to);
+    augment(plan, from, checked, {seed, epoch, threads}, to);
   }
   return result;
 }
@@ -156,6 +160,10 @@ class Loader {
 
   // Return (images, labels). Ctrl-C raises KeyboardInterrupt while it waits.
   py::object next() {
+    if (in_use_)
+      throw std::invalid_argument(
+          "another thread waits for a batch of this iterator; create one per thread: iter(loader)");
+    const InUse in_use(in_use_);
     std::optional<data::Batch> batch;
     while (!is_ready())
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();
@@ -172,6 +180,18 @@ class Loader {
   }
 
  private:
+  // Sets a flag while it exists. The flag is only accessed with the GIL.
+  class InUse {
+   public:
+    explicit InUse(bool& flag) : flag_(flag) { flag_ = true; }
+    ~InUse() { flag_ = false; }
+    InUse(const InUse&) = delete;
+    InUse& operator=(const InUse&) = delete;
+
+   private:
+    bool& flag_;
+  };
+
   bool is_ready() {
     const NativeCall no_gil;
     return stream_.ready(std::chrono::milliseconds(50));
@@ -187,6 +207,7 @@ class Loader {
   Bytes images_;
   Indices labels_;
   bool raw_;
+  bool in_use_ = false;  // whether a thread is in `next`
   data::BatchStream stream_;
 };
 

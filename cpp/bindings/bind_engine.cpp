@@ -75,7 +75,7 @@ void bind_engine(py::module_& module) {
              const NativeCall no_gil;
              return engine::make_engine(std::move(network), kind, threads);
            }),
-           py::arg("network"), py::arg("kind"), py::arg("threads"))
+           py::arg("network").none(false), py::arg("kind"), py::arg("threads"))
       .def_property_readonly("name", &Engine::name)
       .def_property_readonly("memory_bytes", &Engine::memory_bytes)
       .def("forward", &forward, py::arg("tensors"), py::arg("images"), py::kw_only(), py::arg("training"),

@@ -16,6 +16,8 @@ void bind_errors(py::module_& module) {
       PyErr_SetString(PyExc_FileNotFoundError, error.what());
     } catch (const common::FileError& error) {
       PyErr_SetString(PyExc_OSError, error.what());
+    } catch (const c10::OutOfMemoryError& error) {
+      PyErr_SetString(py::module_::import("torch").attr("OutOfMemoryError").ptr(), error.what_without_backtrace());
     } catch (const c10::Error& error) {  // without the C++ backtrace
       PyErr_SetString(PyExc_RuntimeError, error.what_without_backtrace());
     }

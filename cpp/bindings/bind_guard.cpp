@@ -65,6 +65,12 @@ bool equals(PyObject* found, PyObject* expected) {
   return equal == 1;
 }
 
+bool is_empty(PyObject* found) {
+  const Py_ssize_t size = PyObject_Size(found);
+  if (size < 0) PyErr_Clear();  // not a container
+  return size == 0;
+}
+
 bool has_shape(PyObject* tensor, PyObject* shape) {
   if (!THPVariable_Check(tensor)) return false;
   const auto sizes = THPVariable_Unpack(tensor).sizes();
@@ -103,7 +109,7 @@ struct GuardEntry {
       case Check::kFloat:
         return THPVariable_CheckExact(found) && THPVariable_Unpack(found).scalar_type() == at::kFloat;
       case Check::kEmpty:
-        return PyObject_Size(found) == 0;
+        return is_empty(found);
       case Check::kShape:
         return has_shape(found, expected.ptr());
       case Check::kTied:
@@ -143,14 +149,47 @@ class Guard {
     return -1;
   }
 
+  // For the garbage collector: visit all Python objects, and release them.
+  int traverse(visitproc visit, void* arg) const {
+    for (const GuardEntry& entry : entries_) {
+      Py_VISIT(entry.owner.ptr());
+      Py_VISIT(entry.key.ptr());
+      Py_VISIT(entry.expected.ptr());
+    }
+    return 0;
+  }
+  void clear() { const std::vector<GuardEntry> released = std::move(entries_); }
+
  private:
   std::vector<GuardEntry> entries_;
 };
 
+// Return the guard of a Python object, or nullptr before its __init__ has finished.
+Guard* guard_of(PyObject* self) {
+  const auto held = reinterpret_cast<py::detail::instance*>(self)->get_value_and_holder();
+  return held.holder_constructed() ? held.value_ptr<Guard>() : nullptr;
+}
+
+// A converted module refers to its guard, and the guard to the attributes of the module. With these functions, the
+// garbage collector finds the cycle.
+void support_garbage_collection(PyHeapTypeObject* heap_type) {
+  PyTypeObject& type = heap_type->ht_type;
+  type.tp_flags |= Py_TPFLAGS_HAVE_GC;
+  type.tp_traverse = [](PyObject* self, visitproc visit, void* arg) -> int {
+    Py_VISIT(Py_TYPE(self));
+    const Guard* const guard = guard_of(self);
+    return guard == nullptr ? 0 : guard->traverse(visit, arg);
+  };
+  type.tp_clear = [](PyObject* self) -> int {
+    if (Guard* const guard = guard_of(self)) guard->clear();
+    return 0;
+  };
+}
+
 }  // namespace
 
 void bind_guard(py::module_& module) {
-  py::class_<Guard>(module, "Guard")
+  py::class_<Guard>(module, "Guard", py::custom_type_setup(&support_garbage_collection))
       .def(py::init<const std::vector<std::tuple<std::string, py::object, py::object, py::object>>&>(),
            py::arg("entries"))
       .def("first_violation", &Guard::first_violation, py::kw_only(), py::arg("training"));

@@ -111,8 +111,8 @@ py::list node_rows(const Network& network) {
     row["buffers"] = info.buffers;
     row["macs"] = info.macs;
     row["activation_bytes"] = info.activation_bytes;
-    row["receptive_field"] = info.receptive_field;
-    row["jump"] = info.jump;
+    row["receptive_field"] = std::max(info.receptive_field.height, info.receptive_field.width);
+    row["jump"] = std::max(info.jump.height, info.jump.width);
     rows.append(row);
   }
   return rows;

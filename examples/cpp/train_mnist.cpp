@@ -3,9 +3,13 @@
 //   train_mnist FOLDER [EPOCHS]
 //
 // FOLDER contains the four decompressed IDX files of MNIST. The results are bit-identical to the same run from Python.
+#include <charconv>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
+#include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "mnistcnn/data/idx.h"
 #include "mnistcnn/engine/make_engine.h"
@@ -38,6 +42,15 @@ void print(const metrics::Scores& scores) {
     std::printf("%5lld%s", static_cast<long long>(scores.confusion[i]), i % 10 == 9 ? "\n" : "");
 }
 
+std::int64_t whole_number(const std::string& argument) {
+  std::int64_t number = 0;
+  const char* const end = argument.data() + argument.size();
+  const auto [rest, error] = std::from_chars(argument.data(), end, number);
+  if (error != std::errc() || rest != end || number < 1)
+    throw std::invalid_argument("EPOCHS must be a whole number of at least 1, got " + argument);
+  return number;
+}
+
 int main(int argc, char** argv) try {
   if (argc < 2 || argc > 3) return std::fprintf(stderr, "usage: train_mnist FOLDER [EPOCHS]\n"), 2;
   const LabelledImages train_set = read(argv[1], "train"), test_set = read(argv[1], "t10k");
@@ -45,12 +58,12 @@ int main(int argc, char** argv) try {
   auto network = std::make_shared<network::Network>();
   network->graph = zoo::create("session7_net");
   network->analysis = network::analyse(network->graph);
-  const auto engine = engine::make_engine(network, "lanes", 0);  // 0: all cores
+  const auto engine = engine::make_engine(network, "lanes", 0);  // 0: one thread per physical core
   const train::ModelView model(*engine, network::initialise(network->graph, network->analysis, kSeed),
                                train::normalization({data::kMnist.mean}, {data::kMnist.deviation}));
 
   train::Recipe recipe{.seed = kSeed};  // 15 epochs of SGD with learning rate 0.01, momentum 0.9 and batches of 128
-  if (argc == 3) recipe.epochs = std::stol(argv[2]);
+  if (argc == 3) recipe.epochs = whole_number(argv[2]);
   const auto on_epoch = [](const train::EpochRecord& record) {
     std::printf("epoch %lld: loss %.4f, accuracy %.2f %%, %.1f s\n", static_cast<long long>(record.epoch),
                 record.train_loss, 100 * record.train_accuracy, record.seconds);

@@ -35,6 +35,12 @@ def test_values_of_each_layer(model: mnistcnn.Model):
     assert (head.receptive_field, head.jump) == (None, None)
 
 
+def test_receptive_field_of_layers_that_are_not_square():
+    layers = [mnistcnn.layers.Conv2d(2, (1, 7), stride=(1, 2)), mnistcnn.layers.Conv2d(2, (7, 1), stride=(2, 1))]
+    row = mnistcnn.Model(layers).summary().rows[-1]
+    assert (row.receptive_field, row.jump) == (7, 2)
+
+
 def test_totals(model: mnistcnn.Model):
     summary = model.summary()
     assert (summary.name, summary.input_shape) == ("small", (2, 28, 28))

@@ -31,7 +31,8 @@ struct LayerInfo {
   Shape output;
   std::vector<TensorRequirement> parameters, buffers;
   std::int64_t macs = 0;
-  std::int64_t kernel = 1, stride = 1;  // for the receptive field; kernel 0: each output depends on all positions
+  Pair kernel, stride;                // for the receptive field
+  bool covers_all_positions = false;  // whether each output depends on all positions of the inputs
   bool counts_batches = false;
 };
 
@@ -62,10 +63,8 @@ class LayerAnalyzer {
     if (conv.bias) info.parameters.push_back({"bias", Role::kBias, {conv.out_channels}});
     checked_count(info.output);
     info.macs = checked_count(weight) * rows * columns;  // both factors are at most kMaxElements
-    const bool tall = conv.dilation.height * (conv.kernel.height - 1) >= conv.dilation.width * (conv.kernel.width - 1);
-    info.kernel =
-        tall ? conv.dilation.height * (conv.kernel.height - 1) + 1 : conv.dilation.width * (conv.kernel.width - 1) + 1;
-    info.stride = std::max(conv.stride.height, conv.stride.width);
+    info.kernel = dilated(conv.kernel, conv.dilation);
+    info.stride = conv.stride;
     return info;
   }
 
@@ -79,7 +78,7 @@ class LayerAnalyzer {
     info.parameters.push_back({"weight", Role::kWeight, {linear.out_features, in[0]}});
     if (linear.bias) info.parameters.push_back({"bias", Role::kBias, {linear.out_features}});
     info.macs = checked_count({linear.out_features, in[0]});
-    info.kernel = 0;
+    info.covers_all_positions = true;
     return info;
   }
 
@@ -132,16 +131,17 @@ class LayerAnalyzer {
     LayerInfo info;
     info.output = {in[0], pool.output.height, pool.output.width};
     // The largest window has ceil(input size / output size) positions.
-    info.kernel = std::max((in[1] + pool.output.height - 1) / pool.output.height,
-                           (in[2] + pool.output.width - 1) / pool.output.width);
-    info.stride = std::max<std::int64_t>({1, in[1] / pool.output.height, in[2] / pool.output.width});
+    info.kernel = {(in[1] + pool.output.height - 1) / pool.output.height,
+                   (in[2] + pool.output.width - 1) / pool.output.width};
+    info.stride = {std::max<std::int64_t>(1, in[1] / pool.output.height),
+                   std::max<std::int64_t>(1, in[2] / pool.output.width)};
     return info;
   }
 
   LayerInfo operator()(const Flatten&) const {
     LayerInfo info;
     info.output = {checked_count(single_input())};
-    info.kernel = 0;
+    info.covers_all_positions = true;
     return info;
   }
 
@@ -199,7 +199,7 @@ class LayerAnalyzer {
     if (checked_count(reshape.shape) != checked_count(in))
       fail(text("shape ", bracketed(reshape.shape), " must have as many elements as the input ", bracketed(in)));
     LayerInfo info = with_output(reshape.shape);
-    info.kernel = 0;
+    info.covers_all_positions = true;
     return info;
   }
 
@@ -242,6 +242,8 @@ class LayerAnalyzer {
     if (slice.start < 0 || slice.stop > size || slice.start >= slice.stop)
       fail(text("start=", slice.start, ", stop=", slice.stop, " must satisfy 0 <= start < stop <= ", size));
     size = (slice.stop - slice.start + slice.step - 1) / slice.step;
+    if (in.size() == 3 && slice.dimension == 1) info.stride.height = slice.step;
+    if (in.size() == 3 && slice.dimension == 2) info.stride.width = slice.step;
     return info;
   }
 
@@ -262,7 +264,7 @@ class LayerAnalyzer {
       fail(text("dimension ", amax.dimension, " is out of range for the input ", bracketed(in)));
     LayerInfo info = same_shape();
     info.output[static_cast<std::size_t>(amax.dimension)] = 1;
-    if (in.size() == 1 || amax.dimension > 0) info.kernel = 0;
+    info.covers_all_positions = in.size() == 1 || amax.dimension > 0;
     return info;
   }
 
@@ -335,6 +337,11 @@ class LayerAnalyzer {
     }
   }
 
+  // Return the size of a kernel with its gaps.
+  static Pair dilated(const Pair& kernel, const Pair& dilation) {
+    return {dilation.height * (kernel.height - 1) + 1, dilation.width * (kernel.width - 1) + 1};
+  }
+
   std::int64_t extent(const char* direction, std::int64_t padded, std::int64_t kernel, std::int64_t stride,
                       std::int64_t dilation) const {
     const std::int64_t effective_kernel = dilation * (kernel - 1) + 1;
@@ -394,8 +401,8 @@ class LayerAnalyzer {
                                dilation.height, pool.ceil_mode),
                    pool_extent("width", in[2], pool.padding.width, pool.kernel.width, pool.stride.width, dilation.width,
                                pool.ceil_mode)};
-    info.kernel = std::max(dilation.height * (pool.kernel.height - 1), dilation.width * (pool.kernel.width - 1)) + 1;
-    info.stride = std::max(pool.stride.height, pool.stride.width);
+    info.kernel = dilated(pool.kernel, dilation);
+    info.stride = pool.stride;
     return info;
   }
 
@@ -526,24 +533,37 @@ class GraphAnalyzer {
 
   // By convention norms do not increase the receptive field. With several inputs, the maximum over the inputs counts.
   void set_receptive_field(NodeAnalysis& result, const Node& node, const LayerInfo& info) const {
-    bool covers_all_positions = info.kernel == 0;
-    std::int64_t field = 1, jump = 1;
+    bool covers_all_positions = info.covers_all_positions;
+    Pair field, jump;
     for (const int input : node.inputs) {
       if (input == kInputImage) continue;
-      const NodeAnalysis& input_analysis = analysis_.nodes[static_cast<std::size_t>(input)];
-      covers_all_positions = covers_all_positions || input_analysis.receptive_field == 0;
-      field = std::max(field, input_analysis.receptive_field);
-      jump = std::max(jump, input_analysis.jump);
+      const NodeAnalysis& before = analysis_.nodes[static_cast<std::size_t>(input)];
+      covers_all_positions = covers_all_positions || before.receptive_field == Pair{0, 0};
+      field = {std::max(field.height, before.receptive_field.height),
+               std::max(field.width, before.receptive_field.width)};
+      jump = {std::max(jump.height, before.jump.height), std::max(jump.width, before.jump.width)};
     }
     if (covers_all_positions) return;
-    const std::optional<std::int64_t> growth =
-        info.kernel == 1 ? 0 : product_up_to(kMaxElements, {info.kernel - 1, jump});
-    const auto new_jump = product_up_to(kMaxElements, {jump, info.stride});
-    if (!growth || !new_jump || field > kMaxElements)
-      throw std::invalid_argument(text("node '", node.name, "': the receptive field or the product of the strides is ",
-                                       "larger than ", kMaxElements));
-    result.receptive_field = field + *growth;
-    result.jump = *new_jump;
+    result.receptive_field = {grown(node, field.height, info.kernel.height, jump.height),
+                              grown(node, field.width, info.kernel.width, jump.width)};
+    result.jump = {product(node, jump.height, info.stride.height), product(node, jump.width, info.stride.width)};
+  }
+
+  static std::int64_t grown(const Node& node, std::int64_t field, std::int64_t kernel, std::int64_t jump) {
+    const std::int64_t growth = kernel == 1 ? 0 : product(node, kernel - 1, jump);
+    if (field > kMaxElements) fail_receptive_field(node);
+    return field + growth;
+  }
+
+  static std::int64_t product(const Node& node, std::int64_t a, std::int64_t b) {
+    const auto result = product_up_to(kMaxElements, {a, b});
+    if (!result) fail_receptive_field(node);
+    return *result;
+  }
+
+  [[noreturn]] static void fail_receptive_field(const Node& node) {
+    throw std::invalid_argument(text("node '", node.name, "': the receptive field or the product of the strides is ",
+                                     "larger than ", kMaxElements));
   }
 
   const Graph& graph_;

@@ -27,9 +27,9 @@ struct NodeAnalysis {
   std::int64_t buffers = 0;           // number of elements of running statistics
   std::int64_t macs = 0;              // multiply-accumulate operations of convolutions and linear layers per image
   std::int64_t activation_bytes = 0;  // of the float32 output per image
-  // In pixels of the input image, the larger of height and width; 0 if outputs depend on all positions.
-  std::int64_t receptive_field = 0;
-  std::int64_t jump = 0;  // distance of two neighbouring outputs, in pixels of the input image
+  // In pixels of the input image: receptive field, and distance of two neighbouring outputs. 0 if outputs depend on all
+  // positions.
+  Pair receptive_field{0, 0}, jump{0, 0};
   // Tensors that the node uses, its own and shared ones: indices into Analysis::parameters (weight, bias), ::buffers
   // (running mean and variance) and ::counters. -1 for none.
   std::array<int, kRoles> tensors{-1, -1, -1, -1};

@@ -115,14 +115,13 @@ void check(const Tensors& tensors, const Analysis& analysis) {
   check_number("counters", tensors.counters.size(), analysis.counters.size());
   const at::Device device = tensors.device();
   for (std::size_t i = 0; i < tensors.buffers.size(); ++i) {
-    check_tensor(tensors.buffers[i], analysis.buffers[i].name, analysis.buffers[i].shape, at::kFloat,
-                 tensors.parameters.empty() ? tensors.buffers.front().device() : device);
+    check_tensor(tensors.buffers[i], analysis.buffers[i].name, analysis.buffers[i].shape, at::kFloat, device);
     if (!tensors.buffers[i].is_contiguous())
       throw std::invalid_argument(text("'", analysis.buffers[i].name, "' is not contiguous; call .contiguous() on it"));
   }
   for (std::size_t i = 0; i < tensors.counters.size(); ++i)
     check_tensor(tensors.counters[i], text("num_batches_tracked of node ", analysis.counters[i]), at::IntArrayRef{},
-                 at::kLong, tensors.parameters.empty() ? tensors.counters.front().device() : device);
+                 at::kLong, device);
 }
 
 void mark_as_written(const at::Tensor& tensor) {

@@ -22,7 +22,12 @@ struct Tensors {
   std::vector<at::Tensor> buffers;     // f32, running means and variances
   std::vector<at::Tensor> counters;    // i64 scalars, num_batches_tracked of each norm
 
-  at::Device device() const { return parameters.empty() ? at::Device(at::kCPU) : parameters.front().device(); }
+  // Device of the first tensor; the CPU if there is none.
+  at::Device device() const {
+    for (const std::vector<at::Tensor>* each : {&parameters, &buffers, &counters})
+      if (!each->empty() && each->front().defined()) return each->front().device();
+    return at::kCPU;
+  }
 };
 
 // Create tensors on the CPU, initialised from the same distributions as PyTorch's defaults (with other random numbers).

@@ -46,11 +46,22 @@ TEST(Analysis, ComputesShapesCostsAndReceptiveFields) {
   EXPECT_EQ(second.output_shape, (Shape{8, 11, 11}));
   EXPECT_EQ(second.macs, 4 * 9 * 8 * 121);
   EXPECT_EQ(second.parameters, 4 * 9 * 8 + 8);
-  EXPECT_EQ(second.receptive_field, 3 + 1 + 2 * 2);
-  EXPECT_EQ(second.jump, 2);
+  EXPECT_EQ(second.receptive_field, (Pair{3 + 1 + 2 * 2, 3 + 1 + 2 * 2}));
+  EXPECT_EQ(second.jump, (Pair{2, 2}));
   EXPECT_EQ(analysis.nodes[1].buffers, 4 + 4 + 1);
   EXPECT_EQ(analysis.nodes.back().output_shape, (Shape{10}));
-  EXPECT_EQ(analysis.nodes.back().receptive_field, 0);
+  EXPECT_EQ(analysis.nodes.back().receptive_field, (Pair{0, 0}));
+}
+
+TEST(Analysis, ReceptiveFieldsHaveAHeightAndAWidth) {
+  const Conv2d wide{.out_channels = 2, .kernel = {1, 7}, .stride = {1, 2}};
+  const Conv2d tall{.out_channels = 2, .kernel = {7, 1}, .stride = {2, 1}};
+  const Analysis analysis =
+      analyse(sequential_graph({1, 28, 28}, {wide, tall, Slice{.dimension = 1, .start = 0, .stop = 9, .step = 3}}));
+  EXPECT_EQ(analysis.nodes[0].receptive_field, (Pair{1, 7}));
+  EXPECT_EQ(analysis.nodes[1].receptive_field, (Pair{7, 7}));
+  EXPECT_EQ(analysis.nodes[1].jump, (Pair{2, 2}));
+  EXPECT_EQ(analysis.nodes[2].jump, (Pair{6, 2}));
 }
 
 TEST(Analysis, OffsetsAreContiguous) {

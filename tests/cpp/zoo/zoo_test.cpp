@@ -54,7 +54,8 @@ void check_node(const network::Node& node, const network::NodeAnalysis& info, co
   EXPECT_EQ(node.inputs, std::vector<int>{index - 1});
   EXPECT_EQ(info.output_shape, row.output_shape);
   EXPECT_EQ(info.parameters, row.params);
-  EXPECT_EQ(info.receptive_field, row.receptive_field.value_or(0));
+  const std::int64_t field = row.receptive_field.value_or(0);
+  EXPECT_EQ(info.receptive_field, (network::Pair{field, field}));
   if (!row.name.empty()) {
     EXPECT_EQ(node.name, row.name);
   }

@@ -148,13 +148,11 @@ class AtenEngine final : public Engine {
     network::check_batch(network().graph, network().analysis, images, training);
   }
 
-  // Return the leaf tensors of autograd: they share memory with the parameters and have the shapes of the layers.
+  // Return the leaf tensors of autograd. They share the memory of contiguous parameters; others are copied.
   std::vector<Tensor> leaves_of(const Tensors& tensors, bool record) const {
     std::vector<Tensor> leaves;
-    for (std::size_t i = 0; i < tensors.parameters.size(); ++i) {
-      const Tensor values = tensors.parameters[i].detach().contiguous();
-      leaves.push_back(values.reshape(network().analysis.parameters[i].shape).detach().set_requires_grad(record));
-    }
+    for (const Tensor& each : tensors.parameters)
+      leaves.push_back(each.detach().contiguous().set_requires_grad(record));
     return leaves;
   }
 
