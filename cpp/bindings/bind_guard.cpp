@@ -23,6 +23,7 @@ namespace {
 //   class attribute  getattr(owner, key) is `expected` (identity)
 //   float            owner[key] is a float32 torch.Tensor or Parameter, not another subclass
 //   shape            owner[key] is a tensor of the shape `expected`
+//   version          owner[key] is a tensor that was changed in place `expected` times
 //   tied             owner[key] is expected[0][expected[1]] (identity)
 //   distinct         owner is a list of pairs (dictionary, key); all objects dictionary[key] are distinct
 enum class Check {
@@ -36,13 +37,14 @@ enum class Check {
   kClassAttribute,
   kFloat,
   kShape,
+  kVersion,
   kTied,
   kDistinct
 };
 
 Check read_check(const std::string& name) {
-  constexpr const char* kNames[] = {"is",   "equal",           "empty", "absent", "size", "mode",
-                                    "type", "class attribute", "float", "shape",  "tied", "distinct"};
+  constexpr const char* kNames[] = {"is",    "equal", "empty",   "absent", "size",    "mode", "type", "class attribute",
+                                    "float", "shape", "version", "tied",   "distinct"};
   for (std::size_t i = 0; i < std::size(kNames); ++i)
     if (name == kNames[i]) return static_cast<Check>(i);
   throw std::invalid_argument(common::text("unknown guard check '", name, "'"));
@@ -112,6 +114,8 @@ struct GuardEntry {
         return is_empty(found);
       case Check::kShape:
         return has_shape(found, expected.ptr());
+      case Check::kVersion:
+        return THPVariable_Check(found) && THPVariable_Unpack(found)._version() == PyLong_AsLongLong(expected.ptr());
       case Check::kTied:
         return found == look_up(PyTuple_GetItem(expected.ptr(), 0), PyTuple_GetItem(expected.ptr(), 1));
       case Check::kEqual:

@@ -15,7 +15,7 @@ from mnistcnn.convert.inputs import input_spec
 from mnistcnn.convert.outputs import select_output
 from mnistcnn.convert.side_effects import SideEffectError
 from mnistcnn.nn.engine_choice import warn_of_torch
-from mnistcnn.nn.engine_rule import CACHE_ATTRIBUTE
+from mnistcnn.nn.engine_rule import CACHE_ATTRIBUTE, circumstance
 from mnistcnn.nn.model import Model
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -125,6 +125,9 @@ class _EngineCall:
             return self._net._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
         violation = self._conversion.violation()
         if violation is not None and violation.is_change:
+            device = next((each.device.type for each in self._net.parameters()), "cpu")
+            if circumstance(device) is not None:  # not the place to convert: the operations would be intercepted
+                return select_output(self._net._call_impl(*args, **kwargs), self._conversion.output)  # type: ignore[no-untyped-call]
             previous, self._change = self._conversion, f"{violation.reason}; "
             self._conversion = conversion_of(self._net, previous.shape, previous.output)
             violation = self._conversion.violation()

@@ -56,8 +56,10 @@ class AttributeReads:
         if own.get(name, _MISSING) is not before.get(name, _MISSING):
             return
         if name not in own:
-            if any(name in own[kind] for kind in ("_parameters", "_buffers", "_modules")):
+            if name in own["_parameters"] or name in own["_modules"]:
                 return
+            if name in own["_buffers"] and isinstance(module, nn.modules.batchnorm._NormBase):
+                return  # running statistics, which the engine updates
             found = inspect.getattr_static(type(module), name, _MISSING)
             if found is not _MISSING and found is inspect.getattr_static(nn.Module, name, _MISSING):
                 return

@@ -19,7 +19,15 @@ from mnistcnn.convert.side_effects import SideEffectError
 from mnistcnn.convert.traced_graph import TracedGraph
 from mnistcnn.convert.verification import borrowed_tensors, verified_graph
 from mnistcnn.nn.engine_choice import EngineWarning, refused_run
-from mnistcnn.nn.engine_rule import CACHE_ATTRIBUTE, EngineForward, EngineRule, Reads, Violation, circumstance
+from mnistcnn.nn.engine_rule import (
+    CACHE_ATTRIBUTE,
+    EngineForward,
+    EngineRule,
+    Reads,
+    Violation,
+    circumstance,
+    hooks_on,
+)
 from mnistcnn.nn.graph import parameter_users
 from mnistcnn.nn.model import Model, place_of
 
@@ -93,7 +101,7 @@ class Conversion:
 
     def check_engine_may_run(self) -> None:
         """Raise ValueError if a native run would not compute what the module computes now."""
-        violation = self.violation()
+        violation = self.violation() or hooks_on(self.module)
         if violation is not None:
             raise refused_run(self.model.name, violation)
 
@@ -183,7 +191,7 @@ class FailedConversion:
     ) -> None:
         self.module, self.shape, self.output, self.error = module, shape, output, error
         self._hooks = _hook_counts(module)
-        self._rule = EngineRule(module, (), (), reads=reads)
+        self._rule = EngineRule(module, (), (), reads=reads, compare_tensors=False)
 
     @property
     def reason_for_torch(self) -> str:
@@ -232,7 +240,7 @@ def conversion_of(module: nn.Module, shape: InputSpec, output: OutputKey) -> Con
     with _LOCK:
         cached = conversions(module)
         for each in reversed(cached):
-            if (each.shape, each.output) == (shape, output) and each.is_current():
+            if each.module is module and (each.shape, each.output) == (shape, output) and each.is_current():
                 cached.remove(each)
                 break
         else:
@@ -244,7 +252,8 @@ def conversion_of(module: nn.Module, shape: InputSpec, output: OutputKey) -> Con
 
 def latest_conversion(module: nn.Module) -> Conversion | None:
     """Return the latest successful conversion of a module, or None."""
-    return next((each for each in reversed(conversions(module)) if isinstance(each, Conversion)), None)
+    found = (each for each in reversed(conversions(module)) if isinstance(each, Conversion) and each.module is module)
+    return next(found, None)
 
 
 def _new_conversion(module: nn.Module, shape: InputSpec, output: OutputKey) -> Conversion | FailedConversion:

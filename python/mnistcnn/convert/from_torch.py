@@ -91,8 +91,8 @@ def as_model(model: Model | nn.Module) -> Model:
     if isinstance(model, Model):
         return model
     module = check_module(model)
-    cached = conversions(module)
-    settings = (cached[-1].shape, cached[-1].output) if cached else (input_spec((1, 28, 28)), None)
+    latest = latest_conversion(module) or next(iter(reversed(conversions(module))), None)
+    settings = (input_spec((1, 28, 28)), None) if latest is None else (latest.shape, latest.output)
     conversion = _convert(module, *settings)
     conversion.check_engine_may_run()
     return conversion.standalone_model()

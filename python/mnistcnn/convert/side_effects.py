@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import pickle
 import random
 import sys
 import warnings
@@ -90,7 +91,12 @@ class _Attributes:
     def __init__(self, path: str, module: nn.Module) -> None:
         self._path, self._module, self._training = path, module, module.training
         self._values = {key: value for key, value in vars(module).items() if key not in MODULE_STATE}
-        self._elements = {key: copy.copy(value) for key, value in self._values.items() if type(value) in _CONTAINERS}
+        self._elements = [
+            (key, each, copy.copy(each)) for key, value in self._values.items() for each in _containers_in(value, set())
+        ]
+        self._generators = {
+            key: state for key, value in self._values.items() if (state := _state_of(value)) is not None
+        }
 
     def restore(self) -> Iterator[SideEffect]:
         """Restore them, and yield a side effect for each that was changed."""
@@ -103,11 +109,14 @@ class _Attributes:
             if own.get(key, _MISSING) is not value:
                 own[key] = value
                 yield SideEffect(f"it sets '{prefix}{key}'", (self._path, key))
-        for key, elements in self._elements.items():
-            value = self._values[key]
+        for key, value, elements in self._elements:
             if not _same_elements(value, elements):
                 _set_elements(value, elements)
                 yield SideEffect(f"it changes the {type(value).__name__} '{prefix}{key}'", (self._path, key))
+        for key, state in self._generators.items():
+            if _state_of(self._values[key]) != state:
+                _set_state(self._values[key], state)
+                yield SideEffect(f"it draws random numbers from '{prefix}{key}'", (self._path, key), is_state=True)
 
 
 class _Tensor:
@@ -147,6 +156,37 @@ class _Tensor:
 
 def _equal_or_nan(a: torch.Tensor, b: torch.Tensor) -> bool:
     return torch.equal(a, b) or bool(((a == b) | (a.isnan() & b.isnan())).all())
+
+
+def _containers_in(value: Any, seen: set[int]) -> Iterator[Any]:
+    """Yield a container, and the containers in it."""
+    if type(value) not in _CONTAINERS or id(value) in seen:
+        return
+    seen.add(id(value))
+    yield value
+    for each in value.values() if isinstance(value, dict) else value:
+        yield from _containers_in(each, seen)
+
+
+def _state_of(value: Any) -> bytes | None:
+    """Return the state of a random number generator; None for any other object."""
+    if isinstance(value, torch.Generator):
+        return pickle.dumps(value.get_state())
+    if isinstance(value, np.random.Generator):
+        return pickle.dumps(value.bit_generator.state)
+    if isinstance(value, np.random.RandomState):
+        return pickle.dumps(value.get_state())
+    return pickle.dumps(value.getstate()) if isinstance(value, random.Random) else None
+
+
+def _set_state(value: Any, state: bytes) -> None:
+    held = pickle.loads(state)  # made by `_state_of`
+    if isinstance(value, np.random.Generator):
+        value.bit_generator.state = held
+    elif isinstance(value, random.Random):
+        value.setstate(held)
+    else:
+        value.set_state(held)
 
 
 def _same_elements(value: Any, elements: Any) -> bool:

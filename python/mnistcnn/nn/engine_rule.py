@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -23,7 +23,7 @@ _GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
 CACHE_ATTRIBUTE = "_mnistcnn"  # attribute of a module that holds its conversions
 # Attributes of every module that do not affect `forward` or are compared separately.
 MODULE_STATE = frozenset((*vars(nn.Module()), "_compiled_call_impl", "forward", CACHE_ATTRIBUTE))
-_CHANGES = ("is", "equal", "size", "type", "shape", "tied", "distinct")
+_CHANGES = ("is", "equal", "size", "type", "shape", "version", "tied", "distinct")
 Reads = tuple[tuple[str, str], ...]  # (path of the module, name of the attribute)
 
 
@@ -45,6 +45,13 @@ class Violation(NamedTuple):
 
     reason: str
     is_change: bool  # the module may compute something else and can be converted again
+
+
+def hooks_on(module: nn.Module) -> Violation | None:
+    """Return a violation if there are hooks on a module itself, which a native run does not call; else None."""
+    if any(getattr(module, name) for name in _HOOKS):
+        return Violation("there are hooks on it", is_change=False)
+    return None
 
 
 class _Entry(NamedTuple):
@@ -76,6 +83,8 @@ class EngineRule:
     reads
         Attributes that ``forward`` reads. None: all numbers, strings and tuples of the layers below ``root``, whose own
         ``forward`` is not used.
+    compare_tensors
+        Whether a change in place of a tensor that ``forward`` reads, such as a buffer, is a change of the module.
     """
 
     def __init__(
@@ -85,8 +94,11 @@ class EngineRule:
         parameters: Collection[tuple[str, dict[str, Any], str]],
         *,
         reads: Reads | None,
+        compare_tensors: bool = True,
     ) -> None:
         entries = [*_entries(root, frozenset(followers), reads), *_tie_entries(root), *_tensor_entries(parameters)]
+        if not compare_tensors:
+            entries = [entry for entry in entries if entry.check != "version"]
         self._entries = entries
         self._guard = core.Guard([entry[1:] for entry in entries])
         self._changes = [entry for entry in entries if entry.is_change]
@@ -150,6 +162,11 @@ def _tree_entries(path: str, module: nn.Module, *, is_root: bool, follows: bool)
     for key, child in module._modules.items():
         yield _Entry(f"'{prefix}{key}' was replaced", "is", module._modules, key, child)
     yield _Entry(f"layers of {name} were added or removed", "size", module._modules, None, len(module._modules))
+    for kind, tensors in (("parameters", module._parameters), ("buffers", module._buffers)):
+        yield _Entry(f"{kind} of {name} were added or removed", "size", tensors, None, len(tensors))
+        for key, tensor in tensors.items():
+            if tensor is None:
+                yield _Entry(f"'{prefix}{key}' was set", "is", tensors, key, None)
     if is_root:
         return
     yield _Entry(f"the class of {name} has changed", "type", module, None, type(module))
@@ -198,8 +215,9 @@ def _read_attributes(modules: dict[str, nn.Module], reads: Reads) -> Iterator[_E
         if module is None:
             continue
         own, reason = vars(module), f"'{path}.{key}' was changed" if path else f"'{key}' was changed"
-        if key in own:
-            yield from _value_entries(reason, own, key, own[key])
+        if key in own or key in module._buffers:
+            held = own if key in own else module._buffers
+            yield from _value_entries(reason, held, key, held[key])
             continue
         yield _Entry(reason, "absent", own, key)
         kind = type(module)
@@ -208,7 +226,7 @@ def _read_attributes(modules: dict[str, nn.Module], reads: Reads) -> Iterator[_E
             yield from _function_entries(kind, key, f"'{kind.__name__}.{key}'")
 
 
-def _value_entries(reason: str, owner: dict[str, Any], key: str, value: Any) -> Iterator[_Entry]:
+def _value_entries(reason: str, owner: Mapping[str, Any], key: str, value: Any) -> Iterator[_Entry]:
     """Yield entries that compare a plain value, the elements of a container, or an object and its plain attributes."""
     if _is_plain(value):
         yield _Entry(reason, "equal", owner, key, value)
@@ -216,6 +234,8 @@ def _value_entries(reason: str, owner: dict[str, Any], key: str, value: Any) -> 
         yield _Entry(reason, "equal", owner, key, _copy_containers(value))
     else:
         yield _Entry(reason, "is", owner, key, value)
+        if isinstance(value, torch.Tensor) and not value.is_inference():
+            yield _Entry(reason, "version", owner, key, value._version)
         inner = getattr(value, "__dict__", None)
         if isinstance(inner, dict) and not isinstance(value, nn.Module | torch.Tensor | type):
             for name, each in inner.items():

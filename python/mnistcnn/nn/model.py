@@ -20,7 +20,7 @@ from mnistcnn.nn import after_fork
 from mnistcnn.nn.autograd import EngineFunction
 from mnistcnn.nn.empty_batch import empty_outputs
 from mnistcnn.nn.engine_choice import choose_engine, refused_run, thread_count, warn_of_torch
-from mnistcnn.nn.engine_rule import EngineRule, Violation, circumstance
+from mnistcnn.nn.engine_rule import EngineRule, Violation, circumstance, hooks_on
 from mnistcnn.nn.graph import Row, Shared, build_rows, detached_parameters, parameter_users
 from mnistcnn.nn.save import save_model
 from mnistcnn.nn.torch_layers import add_under_name, forward_function, step_of
@@ -231,8 +231,8 @@ class Model(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Device of the weights."""
-        first = self._getters[0][0]() if self._getters[0] else None
+        """Device of the weights, or of the running statistics if there are no weights."""
+        first = next((held() for getters in self._getters for held in getters), None)
         return torch.device("cpu") if first is None else first.device
 
     def summary(self, batch_size: int = 128) -> Summary:
@@ -353,8 +353,8 @@ class Model(nn.Module):
         return self._rule.violation(self.training)
 
     def check_engine_may_run(self) -> None:
-        """Raise ValueError if the engine would not compute the same as the layers."""
-        violation = self.violation()
+        """Raise ValueError if a native run would not compute the same as the layers."""
+        violation = self.violation() or hooks_on(self)
         if violation is not None:
             raise refused_run(self.name, violation)
 

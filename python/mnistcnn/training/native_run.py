@@ -59,6 +59,7 @@ class NativeRun:
         """Train for one epoch."""
         model = self._model
         model.check_engine_may_run()
+        _check_hooks(model)
         trainable = self._trainable()
         with model._lock:
             model._forget_forward()
@@ -136,3 +137,13 @@ def _scheduled_momentum(recipe: Recipe, plan: SchedulePlan) -> float | None:
         return None
     momenta = recipe.schedule.rates(plan, 0, []).momenta
     return momenta[0] if momenta else None
+
+
+def _check_hooks(model: Model) -> None:
+    """Raise ValueError if a parameter has a hook, which a native run does not call."""
+    for name, parameter in model.named_parameters():
+        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
+            raise ValueError(
+                f"parameter '{name}' has a hook, which mnistcnn's training does not call; remove it, or train in your "
+                "own loop"
+            )

@@ -151,6 +151,11 @@ def _operand(call: Call, x: Any) -> Any:
     except DirectParameterError as parameter:
         return parameter
     except KeyError:
+        if x.requires_grad:
+            raise UnsupportedError(
+                "it uses a tensor with requires_grad=True that is not a parameter of the module; assign it as "
+                "nn.Parameter"
+            ) from None
         if x.numel() == 1:
             return float(x)
         raise UnsupportedError(

@@ -15,6 +15,8 @@ from mnistcnn.nn.layers import Detach, Pad
 
 def identity(call: Call, x: Any, *_: Any, **__: Any) -> TracedValue | DirectParameterError:
     """Return the value itself: a copy or a conversion without effect here."""
+    if call.result.dtype != torch.float32:
+        raise UnsupportedError(f"it converts to {call.result.dtype}; only torch.float32 is supported")
     try:
         return call.value(x)
     except DirectParameterError as parameter:

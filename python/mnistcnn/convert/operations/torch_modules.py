@@ -46,7 +46,9 @@ def _running_norm(kind: Any) -> ModuleHandler:
         flat = len(value.shape) == 1
         node = builder.channels_first(value)
         layer_kind = BatchNorm1d if flat and kind is BatchNorm2d else kind
-        layer = layer_kind(eps=m.eps, momentum=m.momentum, affine=m.affine, track_running_stats=m.track_running_stats)
+        layer = layer_kind(
+            eps=m.eps, momentum=m.momentum, affine=m.weight is not None, track_running_stats=m.track_running_stats
+        )
         tensors = _affine(call, m)
         if m.track_running_stats:
             names = ("running_mean", "running_var", "num_batches_tracked")
@@ -61,7 +63,7 @@ def _running_norm(kind: Any) -> ModuleHandler:
 def _group_norm(call: Call, m: nn.GroupNorm, x: Any) -> TracedValue:
     value, builder = call.value(x), call.builder
     node = builder.channels_first(value)
-    layer = GroupNorm(m.num_groups, eps=m.eps, affine=m.affine)
+    layer = GroupNorm(m.num_groups, eps=m.eps, affine=m.weight is not None)
     output = builder.add(layer, [node], builder.shape_of(node), call.name, tensors=_affine(call, m))
     return replace(output, shape=value.shape)
 
@@ -80,7 +82,7 @@ def _layer_norm(call: Call, m: nn.LayerNorm, x: Any) -> TracedValue:
             f"a layer norm over {list(normalized)} of [N, {', '.join(map(str, value.shape))}] is not supported"
         )
     node = builder.node_in_shape(value, shape)
-    layer = LayerNorm(normalized, eps=m.eps, affine=m.elementwise_affine, bias=m.bias is not None)
+    layer = LayerNorm(normalized, eps=m.eps, affine=m.weight is not None, bias=m.bias is not None)
     output = builder.add(layer, [node], shape, call.name, tensors=_affine(call, m))
     return replace(output, shape=value.shape)
 

@@ -37,6 +37,9 @@ _OPERATORS = {
     "max_pool2d", "_max_pool2d": "max_pool2d",
 }  # fmt: skip
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+_CHANGED_ALIAS = (
+    "its input was changed in place: in evaluation, the output of a dropout is its input; avoid the in-place operation"
+)
 _FOREIGN = "it takes a tensor that is not computed from `forward`'s input by operations of torch"
 
 
@@ -60,9 +63,18 @@ class Recorder(TorchFunctionMode):
         self._tensor_names = {id(tensor): name for name, tensor in reversed(tensors)}
         self._path_names = set(self._paths.values())
         self.builder = Builder(input_shape, self._path_names, fuse_bias=fuse_bias)
+        self._storages = {
+            _storage_of(tensor): (kind, path, key)
+            for path, each in module.named_modules()
+            for kind, held in (("parameter", each._parameters), ("buffer", each._buffers))
+            for key, tensor in held.items()
+            if tensor is not None and not nn.parameter.is_lazy(tensor) and tensor.numel() > 0
+            if kind == "parameter" or not isinstance(each, nn.modules.batchnorm._NormBase)
+        }
         self._recorded: dict[
             int, tuple[torch.Tensor, int, TracedValue | UnsupportedError]
         ] = {}  # by id: tensor, version, value or error
+        self._dropout_aliases: dict[int, torch.Tensor] = {}  # by id: input of a dropout for its output, and vice versa
         self._without_gradient: set[int] = set()  # tensors that were computed under torch.no_grad()
         self.effects: list[SideEffect] = []
         self._scopes: list[nn.Module] = [module]
@@ -86,7 +98,9 @@ class Recorder(TorchFunctionMode):
             raise what
         if tensor._version != version:
             raise UnsupportedError("its input was changed in place through another view; avoid the in-place operation")
-        if id(tensor) in self._without_gradient and torch.is_grad_enabled() and not tensor.requires_grad:
+        with torch._C.DisableTorchFunction():  # `forward` does not read it
+            requires_grad = tensor.requires_grad
+        if id(tensor) in self._without_gradient and torch.is_grad_enabled() and not requires_grad:
             self._without_gradient.discard(id(tensor))
             what = self.builder.pointwise(Detach(), what, "detach")
             self._register(tensor, what)
@@ -101,6 +115,8 @@ class Recorder(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function of torch and record it if it takes a recorded value."""
         kwargs = kwargs or {}
+        if not self._within_layer:
+            self._record_write(func, args, kwargs)
         if self._within_layer or not self._takes_recorded_value(args, kwargs):
             return func(*args, **kwargs)
         name = _name_of(func)
@@ -117,21 +133,53 @@ class Recorder(TorchFunctionMode):
             self.effects.append(SideEffect(f"it uses {name} of a tensor ({source_line()})"))
         if name in READS_PROPERTIES or not _has_tensor(result):
             return result
-        self._changed_in_place(result, args, version)
+        self._changed_in_place(result, args, version, is_dropout=is_dropout)
         call = self._call(self._node_name(name), result, self._scopes[-1])
         handler = _HANDLERS.get(name)
-        self._record_call(call, result, f"the function {name}", handler, (args, kwargs), name)
+        if version is not None and result is args[0] and result._version != version and _ignored_by_autograd(result):
+            handler = _unsupported_handler("it changes a tensor with a gradient in place under torch.no_grad()")
+        self._record_call(call, result, f"the function {name}", handler, _renamed(args, kwargs), name)
+        return result
+
+    def _record_write(self, func: Any, args: Any, kwargs: Any) -> None:
+        """Add a side effect if a function writes to a parameter or buffer, even if the values are the same."""
+        target = kwargs.get("out", args[0] if args and _writes(func) else None)
+        place = self._storages.get(_storage_of(target)) if isinstance(target, torch.Tensor) else None
+        if place is not None:
+            kind, path, key = place
+            name = f"{path}.{key}" if path else key
+            self.effects.append(SideEffect(f"it changes the {kind} '{name}'", (path, key), is_state=True))
+
+    def _apply_function(self, original: Any, kind: Any, args: Any, kwargs: Any) -> Any:
+        """Run a `torch.autograd.Function`, whose backward pass the engine does not know."""
+        if self._within_layer or not self._takes_recorded_value(args, kwargs):
+            return original(*args, **kwargs)
+        self._within_layer = True
+        try:
+            result = original(*args, **kwargs)
+        finally:
+            self._within_layer = False
+        name = kind.__name__
+        call = self._call(self._node_name(name.lower()), result, self._scopes[-1])
+        self._record_call(call, result, f"the autograd function {name}", None, (args, kwargs), name)
         return result
 
     def _takes_recorded_value(self, args: Any, kwargs: Any) -> bool:
         return any(id(each) in self._recorded for each in _tensors((args, kwargs)))
 
-    def _changed_in_place(self, result: Any, args: Any, version: int | None) -> None:
-        """Keep the recorded value of an input that an operation has overwritten, for the handler of the operation."""
+    def _changed_in_place(self, result: Any, args: Any, version: int | None, *, is_dropout: bool) -> None:
+        """Keep the recorded value of an input that an operation has overwritten, for the handler of the operation.
+
+        In evaluation, the output of a dropout is its input, so a later change of one changes the other too.
+        """
         if args and result is args[0] and id(result) in self._recorded:
             held, recorded, what = self._recorded[id(result)]
             if recorded == version:
                 self._recorded[id(result)] = (held, result._version, what)
+            if result._version != version and id(result) in self._dropout_aliases:
+                self._register(self._dropout_aliases.pop(id(result)), UnsupportedError(_CHANGED_ALIAS))
+        elif args and is_dropout and not self._module.training:
+            self._dropout_aliases |= {id(result): args[0], id(args[0]): result}
 
     def _record_call(self, call: Call, result: Any, what: str, handler: Any, arguments: Any, kind: str) -> None:
         """Record the values that a call returns, or the reason why it is not supported."""
@@ -196,19 +244,30 @@ class Recorder(TorchFunctionMode):
 
     @contextmanager
     def _intercepted_module_calls(self) -> Iterator[None]:
-        """Send the calls of modules in this thread to `_call_module`."""
+        """Send the calls of modules and autograd functions in this thread to `_call_module` and `_apply_function`."""
         original, thread = nn.Module.__call__, threading.get_ident()
+        function = torch.autograd.Function
 
         def intercepted(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if threading.get_ident() != thread or self._within_layer:
                 return original(module, *args, **kwargs)
             return self._call_module(nn.Module._call_impl, module, args, kwargs)  # bypasses `accelerate`
 
+        apply = vars(function)["apply"]
+
+        def intercepted_apply(kind: Any, *args: Any, **kwargs: Any) -> Any:
+            bound = apply.__get__(None, kind)
+            if threading.get_ident() != thread:
+                return bound(*args, **kwargs)
+            return self._apply_function(bound, kind, args, kwargs)
+
         nn.Module.__call__ = intercepted  # type: ignore[method-assign]
+        function.apply = classmethod(intercepted_apply)  # type: ignore[assignment,method-assign]
         try:
             yield
         finally:
             nn.Module.__call__ = original  # type: ignore[method-assign]
+            function.apply = apply  # type: ignore[method-assign]
 
     def _call_module(self, original: Any, module: nn.Module, args: Any, kwargs: Any) -> Any:
         handler = handler_of(module)
@@ -221,7 +280,7 @@ class Recorder(TorchFunctionMode):
                 self._scopes.pop()
         version = getattr(args[0], "_version", None) if args else None
         result = self._call_layer(original, module, args, kwargs)
-        self._changed_in_place(result, args, version)
+        self._changed_in_place(result, args, version, is_dropout=isinstance(module, _DROPOUTS))
         kind = type(module).__name__
         name = self._paths.get(id(module)) or self._node_name(kind.lower())
         call = self._call(name, result, module)
@@ -286,6 +345,40 @@ def _unsupported_handler(reason: str) -> Any:
     return handler
 
 
+def _storage_of(tensor: torch.Tensor) -> int:
+    """Return the address of a tensor's memory."""
+    with torch._C.DisableTorchFunction():
+        return tensor.untyped_storage().data_ptr()
+
+
+_WRITING_OPERATORS = {
+    *("__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ifloordiv__", "__imod__", "__ipow__"),
+    *("__iand__", "__ior__", "__ixor__", "__ilshift__", "__irshift__", "__idiv__"),
+}
+_NO_WRITES = {"requires_grad_", "detach_", "rename_", "share_memory_"}
+
+
+def _writes(func: Any) -> bool:
+    """Return whether a function of torch writes to its first argument."""
+    name = str(getattr(func, "__name__", ""))
+    if name == "__set__":
+        return getattr(getattr(func, "__self__", None), "__name__", "") == "data"
+    if name.startswith("__"):
+        return name in _WRITING_OPERATORS
+    return name.endswith("_") and name not in _NO_WRITES
+
+
+def _ignored_by_autograd(tensor: torch.Tensor) -> bool:
+    with torch._C.DisableTorchFunction():
+        return tensor.requires_grad and not torch.is_grad_enabled()
+
+
+def _renamed(args: Any, kwargs: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the arguments with the first one by position, and ``dim`` for NumPy's name ``axis``."""
+    kwargs = {"dim" if name == "axis" else name: value for name, value in kwargs.items()}
+    return ((kwargs.pop("input"),), kwargs) if not args and "input" in kwargs else (args, kwargs)
+
+
 def _inplace(func: Any) -> dict[str, bool]:
     """Return ``{"inplace": True}`` for a function whose name ends with an underscore, such as ``torch.dropout_``."""
     return {"inplace": True} if str(getattr(func, "__name__", "")).endswith("_") else {}
@@ -295,7 +388,7 @@ def _dropout_as_identity(args: Any, kwargs: Any) -> Any:
     """Return the input of a dropout as its output, for the verification."""
     inplace = kwargs.get("inplace", args[3] if len(args) > 3 else False)
     x = args[0] if args else kwargs["input"]
-    return x if inplace else x.clone()
+    return x.add_(0) if inplace else x.clone()  # add_ marks the views of x as changed
 
 
 def _with_location(unsupported: UnsupportedError, location: str, what: str, name: str) -> UnsupportedError:

@@ -13,7 +13,7 @@ from mnistcnn.convert.attribute_reads import AttributeReads
 from mnistcnn.convert.errors import ConversionError, ForwardError, UnsupportedError
 from mnistcnn.convert.operations.builder import Builder, TracedNode, TracedValue
 from mnistcnn.convert.outputs import OutputKey, describe, flatten_outputs, output_entries, select_output
-from mnistcnn.convert.side_effects import without_side_effects
+from mnistcnn.convert.side_effects import SideEffect, without_side_effects
 from mnistcnn.convert.traced_graph import TracedGraph
 from mnistcnn.convert.tracing.modes import merge_modes
 from mnistcnn.convert.tracing.recorder import Recorder
@@ -112,6 +112,18 @@ class TracedRun:
                 needed.update(each for each in self.builder.nodes[node].inputs if each >= 0)
         return sorted(needed)
 
+    def unused_norms(self) -> list[SideEffect]:
+        """Return a side effect for each norm whose running statistics change, but whose output is not used."""
+        needed = set(self.needed())
+        used = {self.builder.nodes[node].tensors.get("running_mean") for node in needed}
+        names = dict.fromkeys(
+            (node.tensors["running_mean"], node.tensors["running_mean"] in used)
+            for number, node in enumerate(self.builder.nodes)
+            if number not in needed and "running_mean" in node.tensors
+        )
+        what = "it updates the running statistics of '{}' in a call whose output it does not use"
+        return [SideEffect(what.format(name.rpartition(".")[0]), is_state=is_used) for name, is_used in names]
+
     def nodes(self) -> list[TracedNode]:
         """Return the nodes on which the outputs depend, renumbered."""
         needed = self.needed()
@@ -164,7 +176,7 @@ def _trace_both_modes(
             runs.append(
                 TracedRun(module, input_shape, image_shape, output, reads, training=training, fuse_bias=fuse_bias)
             )
-        effects += [*changes, *runs[-1].effects]
+        effects += [*changes, *runs[-1].effects, *(runs[-1].unused_norms() if training else ())]
     if runs[0].structure != runs[1].structure:
         multiple = next(run.returned for run in runs if not isinstance(run.returned, torch.Tensor))
         raise ConversionError(

@@ -1,5 +1,5 @@
-"""Three steps of the assignment: fewer than 8,000 parameters, at most 15 epochs, and a test accuracy of at least 99.4 % in
-each of the last three epochs.
+"""Three steps of the assignment: fewer than 8,000 parameters, at most 15 epochs, and a test accuracy of at least 99.4 %
+in each of the last three epochs.
 
 In the docstring of a step, write the target before you train it, and the analysis afterwards: what the result shows,
 and what the next step changes. `mnistcnn report` copies both to the README and fills in the result. The attribute

@@ -1,0 +1,367 @@
+"""Modules whose ``forward`` writes to tensors, reads buffers, or draws random numbers have the results of PyTorch."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import gc
+import warnings
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import mnistcnn
+from mnistcnn.convert.errors import ConversionError
+
+IMAGES = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+
+
+class Net(nn.Module):
+    """A convolution and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.fc = nn.Conv2d(1, 4, 3, 3), nn.Linear(324, 10)
+
+    def head(self, x: Any) -> Any:
+        return self.fc(x.flatten(1))
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.conv(x))
+
+
+def both(module: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Return a module and an accelerated copy, or an ordinary copy if it cannot be converted."""
+    other = copy.deepcopy(module)
+    with contextlib.suppress(ConversionError):
+        mnistcnn.accelerate(other)
+    return module, other
+
+
+def runs_in_engine(module: nn.Module) -> bool:
+    """Return whether a call of a module runs in the engine."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mnistcnn.EngineWarning)
+        return "Engine" in type(module(IMAGES).grad_fn).__name__
+
+
+def outputs(module: nn.Module) -> torch.Tensor:
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore", mnistcnn.EngineWarning)
+        found: torch.Tensor = module(IMAGES)
+        return found
+
+
+def assert_same_gradients(first: nn.Module, second: nn.Module) -> None:
+    for module in (first, second):
+        module.zero_grad()
+        module(IMAGES).square().mean().backward()
+    for (name, a), b in zip(first.named_parameters(), second.parameters(), strict=True):
+        assert (a.grad is None) == (b.grad is None), name
+        if a.grad is not None and b.grad is not None:
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-6)
+
+
+class Reversed(torch.autograd.Function):
+    """Identity with another gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Any) -> Any:  # type: ignore[override]
+        return -5 * gradient
+
+
+class WithFunction(Net):
+    def forward(self, x: Any) -> Any:
+        return self.head(Reversed.apply(self.conv(x)))
+
+
+class WithIgnoredWrite(Net):
+    def forward(self, x: Any) -> Any:
+        x = self.conv(x)
+        with torch.no_grad():
+            x.mul_(2)
+        return self.head(x)
+
+
+class WithIntegers(Net):
+    def forward(self, x: Any) -> Any:
+        return self.head((self.conv(x) * 1e5).to(torch.int32).float() * 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (WithFunction, "does not support the autograd function Reversed"),
+        (WithIgnoredWrite, r"changes a tensor with a gradient in place under torch\.no_grad"),
+        (WithIntegers, r"converts to torch\.int32"),
+    ],
+)
+def test_gradients_that_the_engine_cannot_compute(kind: type[nn.Module], reason: str):
+    plain, other = both(kind())
+    assert_same_gradients(plain, other)
+    with pytest.raises(ValueError, match=reason):
+        mnistcnn.from_torch(kind())
+
+
+class WithScale(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(1.0))
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.conv(x)) * self.scale
+
+
+class WithCondition(WithScale):
+    def forward(self, x: Any) -> Any:
+        x = self.head(self.conv(x))
+        return x.tanh() if self.scale > 2 else x
+
+
+class WithPlainTensor(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.tensor(1.0)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.conv(x)) * self.scale
+
+
+@pytest.mark.parametrize("kind", [WithScale, WithCondition, WithPlainTensor])
+def test_a_tensor_that_forward_reads_may_change(kind: type[Any]):
+    plain, other = both(kind())
+    torch.testing.assert_close(outputs(plain), outputs(other))
+    for module in (plain, other):
+        module.scale.fill_(3)  # type: ignore[union-attr,operator]
+    torch.testing.assert_close(outputs(plain), outputs(other))
+    for module in (plain, other):
+        module.scale = torch.tensor(0.5)
+    torch.testing.assert_close(outputs(plain), outputs(other))
+    assert runs_in_engine(other)
+
+
+def test_a_loaded_buffer_takes_effect():
+    plain, other = both(WithScale())
+    for module in (plain, other):
+        module.load_state_dict({**module.state_dict(), "scale": torch.tensor(3.0)})
+    torch.testing.assert_close(outputs(plain), outputs(other))
+
+
+class WithMask(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, 3, bias=False)
+        self.register_buffer("mask", None)
+
+    def forward(self, x: Any) -> Any:
+        x = self.conv(x)
+        return self.head(x if self.mask is None else x * self.mask)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net: setattr(net, "mask", torch.tensor(0.0)),
+        lambda net: setattr(net.conv, "bias", nn.Parameter(torch.ones(4))),
+        lambda net: net.register_parameter("unused", nn.Parameter(torch.ones(4))),
+    ],
+    ids=["buffer", "bias", "other parameter"],
+)
+def test_parameters_and_buffers_may_be_set_later(change: Any):
+    plain, other = both(WithMask())
+    outputs(other)
+    for module in (plain, other):
+        change(module)
+    torch.testing.assert_close(outputs(plain), outputs(other))
+    assert runs_in_engine(other)
+
+
+class WithBoundedWeights(Net):
+    def forward(self, x: Any) -> Any:
+        self.conv.weight.data.clamp_(-1, 1)
+        return self.head(self.conv(x))
+
+
+class WithNormalizedWeights(Net):
+    def forward(self, x: Any) -> Any:
+        self.conv.weight.data = torch.renorm(self.conv.weight.data, 2, 0, maxnorm=1.0)
+        return self.head(self.conv(x))
+
+
+@pytest.mark.parametrize("kind", [WithBoundedWeights, WithNormalizedWeights])
+def test_writes_to_weights_that_change_nothing_at_first(kind: type[Any]):
+    plain, other = both(kind())
+    for module in (plain, other):
+        module.conv.weight.data.mul_(9)  # type: ignore[union-attr,operator]
+    torch.testing.assert_close(outputs(plain), outputs(other))
+    with pytest.raises(ValueError, match=r"it changes the parameter 'conv\.weight'"):
+        mnistcnn.from_torch(kind())
+
+
+class WithUnusedNorm(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm2d(4)
+
+    def forward(self, x: Any) -> Any:
+        x = self.conv(x)
+        self.bn(x)
+        return self.head(x)
+
+
+def test_batch_norm_whose_output_is_not_used():
+    plain, other = both(WithUnusedNorm())
+    with pytest.warns(mnistcnn.EngineWarning, match="updates the running statistics of 'bn' in a call whose output"):
+        other(IMAGES)
+    plain(IMAGES)
+    assert plain.bn.num_batches_tracked == other.bn.num_batches_tracked == 1  # type: ignore[union-attr]
+    torch.testing.assert_close(plain.bn.running_mean, other.bn.running_mean)  # type: ignore[union-attr]
+
+
+class WithGenerator(Net):
+    def __init__(self, generator: Any) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, x: Any) -> Any:
+        x = self.conv(x)
+        if isinstance(self.generator, torch.Generator):
+            drawn = torch.rand(1, generator=self.generator).item()
+        else:
+            drawn = self.generator.random()
+        return self.head(x * 0 if self.training and drawn > 0.7 else x)
+
+
+GENERATORS = [np.random.default_rng, np.random.RandomState, lambda seed: torch.Generator().manual_seed(seed)]
+
+
+@pytest.mark.parametrize("make", GENERATORS, ids=["numpy", "RandomState", "torch"])
+def test_random_numbers_of_a_generator_of_the_module(make: Any):
+    plain = WithGenerator(make(0))
+    other = WithGenerator(make(0))
+    with pytest.warns(mnistcnn.EngineWarning, match="draws random numbers from 'generator'"):
+        mnistcnn.accelerate(other)(IMAGES)
+    plain(IMAGES)
+    for _ in range(10):
+        torch.testing.assert_close(plain(IMAGES), other(IMAGES))
+
+
+class WithLog(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: dict[str, list[int]] = {"sizes": []}
+
+    def forward(self, x: Any) -> Any:
+        self.log["sizes"].append(len(x))
+        return self.head(self.conv(x))
+
+
+def test_lists_inside_of_containers():
+    _, other = both(WithLog())
+    outputs(other)
+    assert other.log == {"sizes": [4]}
+
+
+class WithDropout(Net):
+    def __init__(self, inplace: bool) -> None:
+        super().__init__()
+        self.drop, self.inplace = nn.Dropout(0.5), inplace
+
+    def forward(self, x: Any) -> Any:
+        x = self.conv(x)
+        if self.inplace:
+            return self.fc(F.dropout(x.flatten(1), 1.0, self.training, inplace=True) + x.flatten(1))
+        h = self.drop(x)
+        h += 1
+        return self.head(h + x)
+
+
+def test_the_output_of_a_dropout_is_its_input_in_evaluation():
+    plain, other = both(WithDropout(inplace=False).eval())
+    torch.testing.assert_close(outputs(plain), outputs(other))
+
+
+def test_dropout_in_place_changes_the_views_of_its_input():
+    plain, other = both(WithDropout(inplace=True).train())
+    torch.testing.assert_close(outputs(plain), outputs(other))
+
+
+class WithFrozenPart(Net):
+    def forward(self, x: Any) -> Any:
+        with torch.no_grad():
+            features = self.conv(x).flatten(1)
+        return self.fc(features)
+
+
+def test_a_part_without_gradient_runs_in_the_engine():
+    plain, other = both(WithFrozenPart())
+    assert runs_in_engine(other)
+    assert_same_gradients(plain, other)
+
+
+class WithGate(Net):
+    gate = False
+
+    def forward(self, x: Any) -> Any:
+        x = self.head(self.conv(x))
+        return x.tanh() if self.gate else x
+
+
+def test_a_shallow_copy_has_its_own_conversion():
+    first = mnistcnn.accelerate(WithGate())
+    second = copy.copy(first)
+    second.gate = True
+    mnistcnn.accelerate(second)
+    torch.testing.assert_close(second(IMAGES), second.forward(IMAGES))
+    torch.testing.assert_close(first(IMAGES), first.forward(IMAGES))
+
+
+def test_a_changed_module_is_not_converted_inside_of_autocast_or_a_trace():
+    _, other = both(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2704, 10)))
+    other[1] = nn.Tanh()  # type: ignore[operator]
+    with torch.autocast("cpu"):
+        assert other(IMAGES).dtype == torch.bfloat16
+    assert runs_in_engine(other)
+    other[1] = nn.ReLU()  # type: ignore[operator]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = torch.jit.trace(other, IMAGES)
+    torch.testing.assert_close(traced(IMAGES), other(IMAGES))
+    assert runs_in_engine(other)
+
+
+def test_native_runs_do_not_skip_hooks_on_the_module():
+    net = Net()
+    mnistcnn.from_torch(net, normalization=mnistcnn.Normalization(0, 1))
+    net.register_forward_hook(lambda module, images, output: -output)
+    images = np.zeros((3, 28, 28), np.uint8)
+    with pytest.raises(ValueError, match="there are hooks on it"):
+        mnistcnn.predict(net, images)
+
+
+def test_training_does_not_skip_hooks_on_parameters():
+    net = Net()
+    net.conv.weight.register_hook(lambda gradient: gradient * 0)
+    images = mnistcnn.ImageSet.from_arrays(np.zeros((8, 28, 28), np.uint8), np.arange(8))
+    with pytest.raises(ValueError, match=r"parameter 'conv\.weight' has a hook"):
+        mnistcnn.train(net, images, epochs=1, progress=False)
+
+
+@pytest.mark.parametrize("use", [mnistcnn.from_torch, lambda net: mnistcnn.accelerate(net)(IMAGES).sum().backward()])
+def test_a_converted_module_is_freed(use: Any):
+    net = Net()
+    reference = weakref.ref(net)
+    use(net)
+    del net
+    gc.collect()
+    assert reference() is None
