@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
+import sys
 import warnings
 import weakref
 from typing import Any
@@ -347,6 +348,45 @@ def test_native_runs_do_not_skip_hooks_on_the_module():
     images = np.zeros((3, 28, 28), np.uint8)
     with pytest.raises(ValueError, match="there are hooks on it"):
         mnistcnn.predict(net, images)
+
+
+class WithList(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = [nn.Conv2d(4, 4, 1)]
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.layers[0](self.conv(x)))
+
+
+class WithKernel(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = torch.ones(4, 1, 3, 3)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(F.conv2d(x, self.kernel, stride=3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"), [(WithList, r"nn\.ModuleList instead of a list"), (WithKernel, r"use self\.register_buffer")]
+)
+def test_weights_that_are_not_registered(kind: type[nn.Module], advice: str):
+    with pytest.raises(ConversionError, match=advice):
+        mnistcnn.from_torch(kind())
+
+
+class WithMessage(Net):
+    def forward(self, x: Any) -> Any:
+        print("called", file=sys.stderr)
+        return self.head(self.conv(x))
+
+
+def test_messages_on_stderr_are_a_side_effect(capsys: Any):
+    _, other = both(WithMessage())
+    assert capsys.readouterr().err == ""
+    outputs(other)
+    assert capsys.readouterr().err == "called\n"
 
 
 def test_training_does_not_skip_hooks_on_parameters():

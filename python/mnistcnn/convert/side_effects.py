@@ -55,7 +55,7 @@ def without_side_effects(module: nn.Module, seed: int = 0) -> Iterator[list[Side
     The list that the context manager yields holds the side effects after the exit.
     """
     effects: list[SideEffect] = []
-    stdout, caught_warnings = io.StringIO(), _Warnings()
+    stdout, stderr, caught_warnings = io.StringIO(), io.StringIO(), _Warnings()
     modules = [(path, each) for path, each in module.named_modules() if not isinstance(each, torch.jit.ScriptModule)]
     attributes = [_Attributes(path, each) for path, each in modules]
     tensors = [
@@ -69,6 +69,7 @@ def without_side_effects(module: nn.Module, seed: int = 0) -> Iterator[list[Side
         _python_generators() as generators_changed,
         caught_warnings.suppressed(),
         contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
     ):
         torch.default_generator.manual_seed(seed)
         before = torch.get_rng_state()
@@ -79,7 +80,7 @@ def without_side_effects(module: nn.Module, seed: int = 0) -> Iterator[list[Side
         finally:
             effects += [effect for each in attributes for effect in each.restore()]
             effects += [effect for each in tensors for effect in each.restore()]
-    if stdout.getvalue():
+    if stdout.getvalue() or stderr.getvalue():
         effects.append(SideEffect("it prints"))
     if caught_warnings.emitted:
         effects.append(SideEffect("it emits a warning"))

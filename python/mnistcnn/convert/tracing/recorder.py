@@ -234,6 +234,15 @@ class Recorder(TorchFunctionMode):
     def _tensor_name(self, tensor: Any, what: str) -> str:
         name = self._tensor_names.get(id(tensor))
         if name is None:
+            with torch._C.DisableTorchFunction():
+                is_constant = tensor.is_leaf and not tensor.requires_grad
+            if isinstance(tensor, nn.Parameter):
+                raise UnsupportedError(
+                    f"its {what} is not registered in the module; keep layers in an nn.ModuleList instead of a list, "
+                    "and assign parameters as attributes of the module"
+                )
+            if is_constant:
+                raise UnsupportedError(f"its {what} is a tensor that is not registered; use self.register_buffer")
             raise UnsupportedError(
                 f"its {what} is not a parameter of the module but is computed, as by weight_norm, spectral_norm and "
                 "other parametrizations; remove them first (torch.nn.utils.parametrize.remove_parametrizations)"
