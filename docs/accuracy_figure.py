@@ -153,7 +153,7 @@ def frontier_figure(values: tuple[list[Point], list[Published]]) -> Any:
     error_axis(axes, axes.yaxis, (98.5, 98.8, 99, 99.2, 99.3, 99.4, 99.5, 99.6, 99.7))
     axes.set_xlabel("parameters")
     axes.set_ylabel("test accuracy after the last epoch (%)")
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="lower left", frameon=False)
     axes.grid(color="#e6e6e6")
     axes.spines[["top", "right"]].set_visible(False)
     return drawn

@@ -56,7 +56,7 @@ def test_report_of_a_step(step: Step, sets: Any, tmp_path: Path) -> None:
     assert "| 3 | maxpool2d | 4x6x6 | 2x2 | 2 | 0 | 7 | 4 |  |" in text
     last = step.runs[0].history.last
     assert f"| 2 | {last.train_loss:.4f} | {100 * last.train_accuracy:.2f} % | {last.validation_loss:.4f} | " in text
-    assert "no epoch is selected by them" in text
+    assert "not used to select an epoch" in text
     assert "## Comparison" not in text
     assert not re.search(r"\$\w", text.replace("$5", ""))  # all placeholders are filled
     pictures = re.findall(r"\]\((pictures/\w+\.png)\)", text)

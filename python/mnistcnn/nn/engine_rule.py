@@ -150,6 +150,8 @@ def _entries(root: nn.Module, followers: frozenset[str], reads: Reads | None) ->
             yield _Entry(reason, "absent", vars(module), "forward", EngineForward)
     yield from _layer_settings(root) if reads is None else _read_attributes(modules, reads)
     yield from _class_entries({path: each for path, each in modules.items() if reads is not None or each is not root})
+    for path, module in modules.items():
+        yield from _tensor_set_entries(path, module, sizes=reads is not None)
 
 
 def _python_modules(root: nn.Module) -> dict[str, nn.Module]:
@@ -162,11 +164,6 @@ def _tree_entries(path: str, module: nn.Module, *, is_root: bool, follows: bool)
     for key, child in module._modules.items():
         yield _Entry(f"'{prefix}{key}' was replaced", "is", module._modules, key, child)
     yield _Entry(f"layers of {name} were added or removed", "size", module._modules, None, len(module._modules))
-    for kind, tensors in (("parameters", module._parameters), ("buffers", module._buffers)):
-        yield _Entry(f"{kind} of {name} were added or removed", "size", tensors, None, len(tensors))
-        for key, tensor in tensors.items():
-            if tensor is None:
-                yield _Entry(f"'{prefix}{key}' was set", "is", tensors, key, None)
     if is_root:
         return
     yield _Entry(f"the class of {name} has changed", "type", module, None, type(module))
@@ -174,6 +171,17 @@ def _tree_entries(path: str, module: nn.Module, *, is_root: bool, follows: bool)
         yield _Entry(f"there are hooks on {name}", "empty", own, key)
     if follows:
         yield _Entry(f"{name} is in another mode (training or evaluation) than the model", "mode", own, "training")
+
+
+def _tensor_set_entries(path: str, module: nn.Module, *, sizes: bool) -> Iterator[_Entry]:
+    """Yield the entries of the parameters and buffers that are None, and of their numbers if ``sizes``."""
+    name, prefix = _module_name(path), f"{path}." if path else ""
+    for kind, tensors in (("parameters", module._parameters), ("buffers", module._buffers)):
+        if sizes:
+            yield _Entry(f"{kind} of {name} were added or removed", "size", tensors, None, len(tensors))
+        for key, tensor in tensors.items():
+            if tensor is None:
+                yield _Entry(f"'{prefix}{key}' was set", "is", tensors, key, None)
 
 
 def _module_name(path: str) -> str:
