@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import mnistcnn
+from mnistcnn.study import cross_validation
 from mnistcnn.study.folds import Fold
 from mnistcnn.training.recipes import Recipe
 
@@ -46,3 +47,13 @@ def test_invalid_arguments_raise(data: Any):
         score(data, folds=200)
     with pytest.raises(TypeError, match="ImageSet, got ndarray"):
         score(data.images)
+
+
+def test_every_fold_is_checked_before_training(data: Any, monkeypatch: pytest.MonkeyPatch):
+    """Only the smaller folds leave 67 images for training, so that a last batch has a single image."""
+    layers = [mnistcnn.layers.Flatten(), mnistcnn.layers.Linear(8), mnistcnn.layers.BatchNorm1d()]
+    model = mnistcnn.Model([*layers, mnistcnn.layers.Linear(10)])
+    images = mnistcnn.ImageSet.from_arrays(data.images[:100], np.arange(100) % 10)
+    monkeypatch.setattr(cross_validation, "run_jobs", lambda *_, **__: pytest.fail("the training has begun"))
+    with pytest.raises(ValueError, match="batch"):
+        mnistcnn.cross_validate(model, images, Recipe(epochs=1, batch_size=66), folds=3, progress=False)

@@ -160,10 +160,8 @@ class Conversion:
 
     def _in_forward_shape(self, images: Any) -> Any:
         """Return the images in the shape that ``forward`` takes. While torch.jit traces, return them unchanged."""
-        forward_shape, is_float = (
-            self.graph.image_shape,
-            isinstance(images, torch.Tensor) and images.is_floating_point(),
-        )
+        forward_shape = self.graph.image_shape
+        is_float = isinstance(images, torch.Tensor) and images.is_floating_point()
         prepared = images if is_float else self.model.prepare(self._in_model_shape(images))
         if torch._C._get_tracing_state() is not None or tuple(prepared.shape[1:]) == forward_shape:
             return prepared
