@@ -114,6 +114,46 @@ def test_gradients_that_the_engine_cannot_compute(kind: type[nn.Module], reason:
         mnistcnn.from_torch(kind())
 
 
+class WithClamp(Net):
+    """Network whose first layer has zero weights, so that each value is a bound of the clamp."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.zeros_(self.conv.weight)
+        nn.init.zeros_(self.conv.bias)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.conv(x).clamp(min=0))
+
+
+def test_the_conversion_compares_gradients():
+    plain, other = both(WithClamp())
+    assert_same_gradients(plain, other)
+    with pytest.raises(ConversionError, match=r"does not compute the gradient .* for 'conv\.weight' of WithClamp"):
+        mnistcnn.from_torch(plain)
+
+
+@pytest.mark.parametrize("place", ["parameter", "layer", "root", "all modules"])
+def test_the_conversion_calls_no_backward_hook(place: str):
+    net, calls = Net(), []
+    register: Any = {
+        "parameter": net.conv.weight.register_hook,
+        "layer": net.conv.register_full_backward_hook,
+        "root": net.register_full_backward_pre_hook,
+        "all modules": nn.modules.module.register_module_full_backward_hook,
+    }[place]
+    handle = register(lambda *args: calls.append(args))
+    try:
+        mnistcnn.accelerate(net)
+        assert calls == []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", mnistcnn.EngineWarning)
+            net(IMAGES.clone().requires_grad_()).sum().backward()
+        assert len(calls) > 0
+    finally:
+        handle.remove()
+
+
 class WithScale(Net):
     def __init__(self) -> None:
         super().__init__()

@@ -1,9 +1,12 @@
-"""Verify the graph of a module: compare the engine's outputs with those of the module."""
+"""Verify the graph of a module: compare the engine's outputs and gradients with those of the module."""
 
 from __future__ import annotations
 
+import math
 import threading
+from collections.abc import Sequence
 
+import torch
 from torch import nn
 
 from mnistcnn.convert.attribute_reads import AttributeReads
@@ -13,19 +16,28 @@ from mnistcnn.convert.outputs import OutputKey
 from mnistcnn.convert.side_effects import SideEffectError
 from mnistcnn.convert.traced_graph import TracedGraph
 from mnistcnn.convert.tracing.tracing import TracedRun
+from mnistcnn.nn.autograd import EngineFunction
 from mnistcnn.nn.graph import Row
 from mnistcnn.nn.model import BorrowedTensors, Model
 
 _TRACE_LOCK = threading.RLock()  # a trace patches nn.Module and restores global generators
 _TOLERANCE = 1e-4  # relative distance of outputs; another order of float32 sums stays far below
+# Relative distance of gradients. Rounding may change the sign of an input of ReLU, which then has another gradient.
+_GRADIENT_TOLERANCE = 0.05
+# Relative to the norm of all gradients and to that of the output gradients: some gradients, such as that of a bias
+# before batch norm, are 0 and consist of rounding errors.
+_GRADIENT_ROUNDING = 0.01, 1e-4
 
 
 def verified_graph(module: nn.Module, images: InputSpec, output: OutputKey, reads: AttributeReads) -> TracedGraph:
-    """Return the graph of a module. Raise ConversionError if the engine would not compute the same outputs."""
+    """Return the graph of a module.
+
+    Raise ConversionError if the engine would not compute the same outputs and gradients.
+    """
     with _TRACE_LOCK:
         graph, runs = trace_inputs(module, images, output, reads)
     _check_state(module, graph)
-    _compare_outputs(module, graph, runs)
+    _compare_runs(module, graph, runs)
     return graph
 
 
@@ -50,8 +62,8 @@ def _check_state(module: nn.Module, graph: TracedGraph) -> None:
         )
 
 
-def _compare_outputs(module: nn.Module, graph: TracedGraph, runs: list[TracedRun]) -> None:
-    """Raise ConversionError unless the engine and the module have the same outputs in both modes."""
+def _compare_runs(module: nn.Module, graph: TracedGraph, runs: list[TracedRun]) -> None:
+    """Raise ConversionError unless the engine and the module have the same outputs and gradients in both modes."""
     try:
         model = Model.from_rows(
             _rows_without_dropout(graph),
@@ -62,18 +74,52 @@ def _compare_outputs(module: nn.Module, graph: TracedGraph, runs: list[TracedRun
     except ValueError as error:
         raise ConversionError(f"{error} (in the `forward` of {type(module).__name__})") from None
     model.threads = 1
+    nodes = [(node, name.rpartition(".")[2]) for name, _, node, _ in model._network.parameter_specs]
+    names = [graph.tensors[node][suffix] for node, suffix in nodes]
+    kind = type(module).__name__
     for run in runs:
-        images = run.example.reshape(len(run.example), *graph.input_shape)
-        parameters, buffers, counters = ([each.detach().clone() for each in held] for held in model.tensors())
-        tensors = parameters, buffers, counters
-        outputs = model.engine_forward(images, 0, training=run.training, tensors=tensors)
-        found = outputs.reshape(run.outputs.shape)
-        distance, length = (found - run.outputs).norm().item(), run.outputs.norm().item()
-        if not distance <= _TOLERANCE * length + 1e-6:
+        outputs, gradients = _run_engine(model, run)
+        _compare_outputs(kind, run.outputs, outputs)
+        if run.gradients is not None:
+            _compare_gradients(kind, run, dict(zip(names, gradients, strict=True)))
+
+
+def _run_engine(model: Model, run: TracedRun) -> tuple[torch.Tensor, Sequence[torch.Tensor | None]]:
+    """Return the engine's outputs, and the gradients of the parameters: None for each that gets none."""
+    with torch.inference_mode(False), torch.enable_grad():
+        images = run.example.reshape(len(run.example), *model.input_shape)
+        tensors = tuple([each.detach().clone() for each in held] for held in model.tensors())
+        parameters = [each.requires_grad_() for each in tensors[0]]
+        outputs: torch.Tensor = EngineFunction.apply(images, model.train(run.training), 0, tensors, *parameters)  # type: ignore[no-untyped-call]
+        outputs = outputs.reshape(run.outputs.shape)
+        gradients: Sequence[torch.Tensor | None] = [None] * len(parameters)
+        if outputs.requires_grad:
+            gradients = torch.autograd.grad(outputs, parameters, run.output_gradients, allow_unused=True)
+    return outputs.detach(), gradients
+
+
+def _compare_outputs(kind: str, expected: torch.Tensor, found: torch.Tensor) -> None:
+    distance, length = (found - expected).norm().item(), expected.norm().item()
+    if not distance <= _TOLERANCE * length + 1e-6:
+        raise ConversionError(
+            f"the converted network does not compute what the `forward` of {kind} computes: the relative error of the "
+            f"outputs is {distance / max(length, 1e-30):.2g}; `forward` may change between two calls, or draw random "
+            "numbers"
+        )
+
+
+def _compare_gradients(kind: str, run: TracedRun, found: dict[str, torch.Tensor | None]) -> None:
+    expected = run.gradients or {}
+    norms = math.hypot(*(each.norm().item() for each in expected.values())), run.output_gradients.norm().item()
+    rounding = sum(share * norm for share, norm in zip(_GRADIENT_ROUNDING, norms, strict=True))
+    for name, gradient in expected.items():
+        engine = found.get(name)
+        distance = gradient if engine is None else engine.reshape(gradient.shape) - gradient
+        if not distance.norm().item() <= _GRADIENT_TOLERANCE * gradient.norm().item() + rounding:
             raise ConversionError(
-                f"the converted network does not compute what the `forward` of {type(module).__name__} computes: the "
-                f"relative error of the outputs is {distance / max(length, 1e-30):.2g}; `forward` may change between "
-                "two calls, or draw random numbers"
+                f"the converted network does not compute the gradient that PyTorch computes for '{name}' of {kind}: "
+                f"the norm of the difference is {distance.norm().item():.2g}, and that of PyTorch's gradient "
+                f"{gradient.norm().item():.2g}; train the module with PyTorch"
             )
 
 

@@ -54,6 +54,15 @@ def hooks_on(module: nn.Module) -> Violation | None:
     return None
 
 
+def has_backward_hooks(module: nn.Module) -> bool:
+    """Return whether a backward pass through a module calls hooks on it, on its parts, or on all modules."""
+    functions = vars(torch.nn.modules.module)
+    return any(
+        functions[f"_global{name}"] or any(getattr(each, name) for each in module.modules())
+        for name in ("_backward_hooks", "_backward_pre_hooks")
+    )
+
+
 class _Entry(NamedTuple):
     reason: str
     check: str  # see cpp/bindings/bind_guard.cpp

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from mnistcnn.convert.side_effects import SideEffect, without_side_effects
 from mnistcnn.convert.traced_graph import TracedGraph
 from mnistcnn.convert.tracing.modes import merge_modes
 from mnistcnn.convert.tracing.recorder import Recorder
+from mnistcnn.nn.engine_rule import has_backward_hooks
 from mnistcnn.nn.graph import Shared
 
 Shape = tuple[int, ...]
@@ -34,7 +36,11 @@ def make_lazy_layers(module: nn.Module, image_shape: Shape) -> None:
 
 
 class TracedRun:
-    """Trace of ``forward`` in one mode, and the outputs that it computed."""
+    """Trace of ``forward`` in one mode, and the outputs and gradients that it computed.
+
+    ``gradients`` holds those of the trainable parameters for ``output_gradients``, by name. It is None if the backward
+    pass fails or would have side effects.
+    """
 
     def __init__(
         self,
@@ -68,6 +74,8 @@ class TracedRun:
             flat = [replace(value, shape=(math.prod(value.shape),)) for value in values]
             values = [self.builder.concat(flat, 0, "outputs")]
         self.output_node = self._output_node(values[0])
+        self.output_gradients = torch.randn(self.outputs.shape, generator=generator).to(device)
+        self.gradients = None if recorder.effects else _gradients(module, tensors, self.output_gradients)
 
     def _run_recorder(self, recorder: Recorder) -> Any:
         try:
@@ -130,6 +138,25 @@ class TracedRun:
         renumbered = {old: new for new, old in enumerate(needed)} | {-1: -1}
         kept = [self.builder.nodes[node] for node in needed]
         return [replace(each, inputs=[renumbered[node] for node in each.inputs]) for each in kept]
+
+
+def _gradients(
+    module: nn.Module, outputs: list[torch.Tensor], output_gradients: torch.Tensor
+) -> dict[str, torch.Tensor] | None:
+    """Return the gradients of the trainable parameters by name, or None if PyTorch raises an error or calls hooks."""
+    if has_backward_hooks(module):
+        return None
+    parameters = {name: each for name, each in module.named_parameters() if each.requires_grad}
+    parameters = {name: each for name, each in parameters.items() if not each._backward_hooks}
+    joined = torch.cat([each.flatten(1) for each in outputs], 1) if len(outputs) > 1 else outputs[0]
+    found: Sequence[torch.Tensor | None] = [None] * len(parameters)
+    if parameters and joined.requires_grad:
+        try:
+            found = torch.autograd.grad(joined, list(parameters.values()), output_gradients, allow_unused=True)
+        except RuntimeError:  # for example after a change in place
+            return None
+    pairs = zip(parameters.items(), found, strict=True)
+    return {name: torch.zeros_like(each) if gradient is None else gradient for (name, each), gradient in pairs}
 
 
 def shared_tensors(nodes: list[TracedNode]) -> tuple[Shared, ...]:
