@@ -26,7 +26,7 @@ from mnistcnn.data.digitize import SIDE
 pytest.importorskip("starlette")
 uvicorn = pytest.importorskip("uvicorn")
 
-from mnistcnn.demo import Reader, make_app, serve  # noqa: E402
+from mnistcnn.demo import DigitClassifier, make_app, serve  # noqa: E402
 from mnistcnn.demo.background_log import BackgroundLog  # noqa: E402
 
 BYTES = {"Content-Type": "application/octet-stream"}
@@ -88,7 +88,7 @@ def test_server_classifies_a_digit(port: int, model: mnistcnn.Model):
     drawing = np.zeros((280, 280), np.uint8)
     drawing[40:240, 130:152] = 255  # a one
     digit = mnistcnn.as_digit(drawing)
-    response, body = ask(port, "POST", "/read", digit.tobytes(), BYTES)
+    response, body = ask(port, "POST", "/classify", digit.tobytes(), BYTES)
     answer = json.loads(body)
     assert response.status == 200
     assert int(np.argmax(answer["probabilities"])) == 1
@@ -109,7 +109,7 @@ def test_server_classifies_a_digit(port: int, model: mnistcnn.Model):
 )
 def test_invalid_requests_are_rejected(port: int, size: int, headers: dict[str, str], status: int, message: str):
     try:
-        response, body = ask(port, "POST", "/read", bytes(size), headers)
+        response, body = ask(port, "POST", "/classify", bytes(size), headers)
     except (BrokenPipeError, ConnectionResetError):
         assert size > 1_000_000  # the server closed the connection before the whole body was sent
         return
@@ -132,11 +132,11 @@ def test_requests_of_other_sites_are_rejected(port: int, origin: str):
 def test_requests_of_the_page_are_accepted(port: int):
     drawing = bytes(SIDE * SIDE)
     headers = {**BYTES, "Origin": f"http://127.0.0.1:{port}"}
-    assert ask(port, "POST", "/read", drawing, headers)[0].status == 200
+    assert ask(port, "POST", "/classify", drawing, headers)[0].status == 200
 
 
 def test_client_that_disconnects_within_a_body_is_not_logged(port: int, caplog: pytest.LogCaptureFixture):
-    head = f"POST /read HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/octet-stream\r\n"
+    head = f"POST /classify HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/octet-stream\r\n"
     for _ in range(3):
         with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
             client.sendall(f"{head}Content-Length: {SIDE * SIDE}\r\nExpect: 100-continue\r\n\r\n".encode())
@@ -229,10 +229,10 @@ def test_unavailable_port_raises(model: mnistcnn.Model, port: int):
         serve(model, port=70_000, open_browser=False)
 
 
-def test_reader_rejects_models_with_other_input_shapes():
+def test_classifier_rejects_models_with_other_input_shapes():
     coloured = mnistcnn.Model([mnistcnn.layers.Flatten(), mnistcnn.layers.Linear(10)], input_shape=(3, 8, 8))
     with pytest.raises(ValueError, match=r"\[1, 28, 28\], got .* \[3, 8, 8\]"):
-        Reader(coloured)
+        DigitClassifier(coloured)
 
 
 @needs_browser

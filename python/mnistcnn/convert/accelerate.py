@@ -8,11 +8,10 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from mnistcnn.convert.conversion import Conversion, FailedConversion, conversion_of
+from mnistcnn.convert.conversion import Conversion, FailedConversion, call_in_torch, conversion_of
 from mnistcnn.convert.errors import ConversionError
 from mnistcnn.convert.from_torch import check_module
 from mnistcnn.convert.inputs import input_spec
-from mnistcnn.convert.outputs import select_output
 from mnistcnn.convert.side_effects import SideEffectError
 from mnistcnn.nn.engine_choice import warn_of_torch
 from mnistcnn.nn.engine_rule import CACHE_ATTRIBUTE, circumstance
@@ -127,7 +126,7 @@ class _EngineCall:
         if violation is not None and violation.is_change:
             device = next((each.device.type for each in self._net.parameters()), "cpu")
             if circumstance(device) is not None:  # not the place to convert: the operations would be intercepted
-                return select_output(self._net._call_impl(*args, **kwargs), self._conversion.output)  # type: ignore[no-untyped-call]
+                return call_in_torch(self._net, args, kwargs, self._conversion.output)
             previous, self._change = self._conversion, f"{violation.reason}; "
             self._conversion = conversion_of(self._net, previous.shape, previous.output)
             violation = self._conversion.violation()
@@ -135,7 +134,7 @@ class _EngineCall:
         if isinstance(self._conversion, Conversion) and reason is None:
             return self._conversion.call(args, kwargs, violation)
         self._warn(f"{self._change}{reason}")
-        return select_output(self._net._call_impl(*args, **kwargs), self._conversion.output)  # type: ignore[no-untyped-call]
+        return call_in_torch(self._net, args, kwargs, self._conversion.output)
 
     def _warn(self, reason: str) -> None:
         if reason not in self._warned:

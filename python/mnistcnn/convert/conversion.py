@@ -128,7 +128,7 @@ class Conversion:
         reason = reason or self._shape_violation(args[0])
         if model._runs_in_torch(reason):
             arguments = (self._in_forward_shape(args[0]),) if is_batch else args
-            return select_output(net._call_impl(*arguments, **kwargs), self.output)  # type: ignore[no-untyped-call]
+            return call_in_torch(net, arguments, kwargs, self.output)
         if model.training is not net.training:
             model.train(net.training)
         if not (net._forward_hooks or net._forward_pre_hooks or net._backward_hooks or net._backward_pre_hooks):
@@ -179,6 +179,11 @@ class Conversion:
         return unflatten_outputs(
             self.graph.structure, split_outputs(outputs, self.graph.output_shapes, self._output_parameters)
         )
+
+
+def call_in_torch(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: OutputKey) -> Any:
+    """Call a module in PyTorch and return the selected output."""
+    return select_output(module._call_impl(*args, **kwargs), output)  # type: ignore[no-untyped-call]
 
 
 class FailedConversion:

@@ -18,7 +18,7 @@ import numpy as np
 
 from mnistcnn.data.digitize import SIDE
 from mnistcnn.demo.background_log import BackgroundLog
-from mnistcnn.demo.reader import Reader
+from mnistcnn.demo.classifier import DigitClassifier
 from mnistcnn.nn.class_names import class_names
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def make_app(model: Model, hosts: tuple[str, ...] = _LOCAL_HOSTS) -> Starlette:
     from starlette.responses import FileResponse, Response
     from starlette.routing import Route
 
-    reader = Reader(model)
+    classifier = DigitClassifier(model)
     about = {
         "name": model.name,
         "parameters": sum(each.numel() for each in model.parameters()),
@@ -79,7 +79,7 @@ def make_app(model: Model, hosts: tuple[str, ...] = _LOCAL_HOSTS) -> Starlette:
     def page(name: str, kind: str) -> Callable[[Request], Response]:
         return lambda _: FileResponse(PAGE / name, media_type=kind, headers=_HEADERS)
 
-    async def read(request: Request) -> Response:
+    async def classify(request: Request) -> Response:
         # Pages of other origins cannot send this content type without a CORS preflight, which is never granted.
         if request.headers.get("content-type") != "application/octet-stream":
             return _error(415, "Content-Type must be application/octet-stream")
@@ -94,7 +94,7 @@ def make_app(model: Model, hosts: tuple[str, ...] = _LOCAL_HOSTS) -> Starlette:
         if len(body) != SIDE * SIDE:
             return _error(400, f"the body must have {SIDE}x{SIDE} = {SIDE * SIDE} bytes, got {len(body)}")
         digit = np.frombuffer(bytes(body), np.uint8).reshape(SIDE, SIDE)
-        answer = await run_in_threadpool(reader.read, digit)
+        answer = await run_in_threadpool(classifier.classify, digit)
         return _json(asdict(answer))
 
     async def describe(_: Request) -> Response:
@@ -106,7 +106,7 @@ def make_app(model: Model, hosts: tuple[str, ...] = _LOCAL_HOSTS) -> Starlette:
         *(Route(f"/{name}.js", page(f"{name}.js", "text/javascript")) for name in ("digit", "server", "page")),
         Route("/icon.svg", page("icon.svg", "image/svg+xml")),
         Route("/model", describe),
-        Route("/read", read, methods=["POST"]),
+        Route("/classify", classify, methods=["POST"]),
     ]
     checks = [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts)), Middleware(_SameOrigin)]
     return Starlette(routes=routes, middleware=checks)

@@ -11,7 +11,7 @@ async function describe() {
 // Return the answer for a digit, u8 [28 * 28]: probabilities, heat map and time.
 async function classify(digit) {
   const headers = { "Content-Type": "application/octet-stream" };
-  const response = await reached("/read", { method: "POST", headers, body: digit });
+  const response = await reached("/classify", { method: "POST", headers, body: digit });
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error);
   return answer;

@@ -28,7 +28,7 @@ class Answer:
     milliseconds: float
 
 
-class Reader:
+class DigitClassifier:
     """Thread-safe classifier of digits: a lock serialises the calls of the model.
 
     Raises
@@ -48,7 +48,7 @@ class Reader:
         self.model = model
         self._lock = threading.Lock()
 
-    def read(self, digit: Pixels) -> Answer:
+    def classify(self, digit: Pixels) -> Answer:
         """Classify a digit, u8 [28, 28], in the format of MNIST."""
         start = time.perf_counter()
         with self._lock:
