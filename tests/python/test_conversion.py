@@ -381,6 +381,16 @@ def test_a_changed_module_is_not_converted_inside_of_autocast_or_a_trace():
     assert runs_in_engine(other)
 
 
+@pytest.mark.parametrize("convert", [mnistcnn.accelerate, mnistcnn.from_torch])
+def test_a_conversion_does_not_depend_on_autocast(convert: Any):
+    net = Net()
+    with torch.autocast("cpu"):
+        convert(net)
+        with pytest.warns(mnistcnn.EngineWarning, match="autocast is enabled"):
+            assert mnistcnn.accelerate(net)(IMAGES).dtype == torch.bfloat16
+    assert runs_in_engine(net)
+
+
 def test_native_runs_do_not_skip_hooks_on_the_module():
     net = Net()
     mnistcnn.from_torch(net, normalization=mnistcnn.Normalization(0, 1))
@@ -414,6 +424,54 @@ class WithKernel(Net):
 def test_weights_that_are_not_registered(kind: type[nn.Module], advice: str):
     with pytest.raises(ConversionError, match=advice):
         mnistcnn.from_torch(kind())
+
+
+class WithNewLayer(Net):
+    """Network that creates its last layer in the first call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: Any = None
+
+    def forward(self, x: Any) -> Any:
+        if self.last is None:
+            self.last = nn.Linear(10, 3)
+        return self.last(self.head(self.conv(x)))
+
+
+def test_layers_that_forward_creates():
+    net = WithNewLayer()
+    before = dict(net.named_parameters())
+    for _ in range(2):  # the first attempt leaves no trace
+        with pytest.raises(ConversionError, match=r"`forward` has created its weight; .* call the module once before"):
+            mnistcnn.accelerate(net)
+    assert net.last is None
+    assert dict(net.named_parameters()).keys() == before.keys()
+    expected = net(IMAGES)
+    assert isinstance(net.last, nn.Linear)
+    assert runs_in_engine(mnistcnn.accelerate(net))
+    torch.testing.assert_close(net(IMAGES), expected)
+
+
+class WithNewBuffer(Net):
+    """Network that creates a buffer in the first call, and replaces a layer."""
+
+    def forward(self, x: Any) -> Any:
+        if not hasattr(self, "scale"):
+            self.register_buffer("scale", torch.full((1,), 2.0), persistent=False)
+            self.other = nn.ReLU()
+        return self.head(self.other(self.conv(x)) * self.scale)
+
+
+def test_buffers_that_forward_creates():
+    net = mnistcnn.accelerate(WithNewBuffer())
+    assert not hasattr(net, "scale")
+    assert not hasattr(net, "other")
+    assert net._non_persistent_buffers_set == set()
+    with pytest.warns(mnistcnn.EngineWarning, match=r"it sets 'other', it sets 'scale'"):
+        expected = net(IMAGES)
+    assert runs_in_engine(net)
+    torch.testing.assert_close(net(IMAGES), expected)
 
 
 class WithMessage(Net):

@@ -87,10 +87,12 @@ def without_side_effects(module: nn.Module, seed: int = 0) -> Iterator[list[Side
 
 
 class _Attributes:
-    """Mode and attributes of a module, and the elements of attributes that are containers."""
+    """Mode, attributes and layers of a module, and the elements of attributes that are containers."""
 
     def __init__(self, path: str, module: nn.Module) -> None:
         self._path, self._module, self._training = path, module, module.training
+        self._layers = dict(module._modules)
+        self._tensor_names = {*module._parameters, *module._buffers}
         self._values = {key: value for key, value in vars(module).items() if key not in MODULE_STATE}
         self._elements = [
             (key, each, copy.copy(each)) for key, value in self._values.items() for each in _containers_in(value, set())
@@ -103,6 +105,8 @@ class _Attributes:
         """Restore them, and yield a side effect for each that was changed."""
         own, prefix = vars(self._module), f"{self._path}." if self._path else ""
         self._module.training = self._training
+        for key in self._restore_layers():
+            yield SideEffect(f"it sets '{prefix}{key}'", (self._path, key), is_state=True)
         for key in [key for key in own if key not in MODULE_STATE and key not in self._values]:
             del own[key]
             yield SideEffect(f"it sets '{prefix}{key}'", (self._path, key))
@@ -118,6 +122,20 @@ class _Attributes:
             if _state_of(self._values[key]) != state:
                 _set_state(self._values[key], state)
                 yield SideEffect(f"it draws random numbers from '{prefix}{key}'", (self._path, key), is_state=True)
+
+    def _restore_layers(self) -> list[str]:
+        """Restore the layers, remove new parameters and buffers, and return the names of all that were changed."""
+        layers, changed = self._module._modules, []
+        if layers != self._layers:
+            changed = [key for key in {**layers, **self._layers} if layers.get(key) is not self._layers.get(key)]
+            layers.clear()
+            layers.update(self._layers)
+        for held in (self._module._parameters, self._module._buffers):
+            for key in [key for key in held if key not in self._tensor_names]:
+                del held[key]
+                self._module._non_persistent_buffers_set.discard(key)
+                changed.append(key)
+        return changed
 
 
 class _Tensor:

@@ -34,10 +34,12 @@ def verified_graph(module: nn.Module, images: InputSpec, output: OutputKey, read
 
     Raise ConversionError if the engine would not compute the same outputs and gradients.
     """
-    with _TRACE_LOCK:
-        graph, runs = trace_inputs(module, images, output, reads)
-    _check_state(module, graph)
-    _compare_runs(module, graph, runs)
+    device = next((each.device.type for each in module.parameters()), "cpu")
+    with torch.autocast(device, enabled=False):
+        with _TRACE_LOCK:
+            graph, runs = trace_inputs(module, images, output, reads)
+        _check_state(module, graph)
+        _compare_runs(module, graph, runs)
     return graph
 
 

@@ -236,6 +236,11 @@ class Recorder(TorchFunctionMode):
         if name is None:
             with torch._C.DisableTorchFunction():
                 is_constant = tensor.is_leaf and not tensor.requires_grad
+            if any(each is tensor for each in self._module.parameters()):
+                raise UnsupportedError(
+                    f"`forward` has created its {what}; create all layers in `__init__`, or call the module once "
+                    "before it is converted"
+                )
             if isinstance(tensor, nn.Parameter):
                 raise UnsupportedError(
                     f"its {what} is not registered in the module; keep layers in an nn.ModuleList instead of a list, "
