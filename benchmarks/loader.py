@@ -57,14 +57,17 @@ def main() -> None:
         [transforms.RandomRotation(10), transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
     )
     images = PilImages(data, transform)
-    pixels, step = mnistcnn.Normalization(0.1307, 0.3081), mnistcnn.transforms.Rotation(10)
+    options = {
+        "augment": mnistcnn.transforms.Rotation(10),
+        "normalization": mnistcnn.Normalization(0.1307, 0.3081),
+    }
     contenders = {
         "torch": epochs(torch.utils.data.DataLoader(images, 128, shuffle=True)),
         "torch, 1 worker": epochs(
             torch.utils.data.DataLoader(images, 128, shuffle=True, num_workers=1, persistent_workers=True)
         ),
-        "mnistcnn": epochs(mnistcnn.DataLoader(data, 128, augment=step, normalization=pixels)),
-        "mnistcnn, no thread": epochs(mnistcnn.DataLoader(data, 128, augment=step, normalization=pixels, prefetch=0)),
+        "mnistcnn": epochs(mnistcnn.DataLoader(data, 128, **options)),
+        "mnistcnn, without prefetch": epochs(mnistcnn.DataLoader(data, 128, **options, prefetch=0)),
     }
     turns = take_turns(contenders, arguments.seconds, 5, 1000)
     best = {label: min(times) for label, times in turns.times.items()}

@@ -126,10 +126,10 @@ def recipes_table() -> str:
                 return (shown if value not in (None, ()) else "") + ("*" if star else "")
 
             call = f'`recipe("{name}"{f", {chr(34)}{variant}{chr(34)}" if variant else ""})`'
-            fields = ("epochs", "batch_size", "optimizer", "schedule", "augment")
+            fields = ("epochs", "batch_size", "optimizer", "schedule", "augment", "averaging")
             source = recipe.about.source if recipe.about else ""
             rows.append([call, *(cell(field).replace("|", "\\|") for field in fields), source])
-    return table("recipe|epochs|batch size|optimizer|schedule|augmentation|source", rows)
+    return table("recipe|epochs|batch size|optimizer|schedule|augmentation|averaging|source", rows)
 
 
 def names_table(text: str) -> str:
@@ -233,8 +233,10 @@ def speed_table() -> str | None:
                    for bf16 in (False, True)]  # fmt: skip
         shown = [f"{times[label]:.2f} ({label.removesuffix(' bf16')})" for label in fastest]
         peak = next(cell for label, cell in cells.items() if "in turns" in label)
-        rows.append([name, f"{ours:.2f}", *shown, f"{min(times.values()) / ours:.1f}", peak])
-    head = "network|`lanes`, float32|fastest PyTorch, float32|fastest PyTorch, bf16|speedup over both|% of peak FMA"
+        speedup = min(times.values()) / ours
+        rows.append([name, f"{ours:.2f}", *shown, f"{speedup:.1f}" if speedup >= 1 else f"{speedup:.2f}", peak])
+    head = "network|`lanes`, float32|fastest PyTorch, float32|fastest PyTorch, bf16|speedup over the fastest PyTorch"
+    head += "|% of peak FMA"
     return table(head, rows)
 
 

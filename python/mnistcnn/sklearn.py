@@ -76,7 +76,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     engine
         "lanes", "aten" or "auto". Default: None, which uses the engine of the model.
     threads
-        Number of threads. Default: None, all cores.
+        Number of threads. Default: None, one per physical core.
     random_state
         Seed of weights, data order and augmentation, or a ``numpy.random.RandomState`` from which the seed is drawn.
         Default: None, which draws the seed from NumPy's global random state.

@@ -42,7 +42,8 @@ ModelArgument = Annotated[str, typer.Argument(help="Published network; see `mnis
 ModelOrFile = Annotated[str, typer.Argument(help="Published network, or file of a saved model.")]
 _TRAINED = "File of a saved model, or network with pretrained weights."
 TrainedModel = Annotated[str, typer.Argument(help=_TRAINED)]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Number of threads of the engine. Default: all cores.")]
+_THREADS = "Number of threads of the engine. Default: one per physical core."
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help=_THREADS)]
 EngineOption = Annotated[str, typer.Option(help="Engine: auto, lanes or aten.")]
 ImagesOption = Annotated[int | None, typer.Option(min=1, help="Train on the first N training images only.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the initial weights, the data order and dropout.")]

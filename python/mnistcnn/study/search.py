@@ -228,7 +228,7 @@ def sweep(
     engine
         "lanes", "aten" or "auto". Default: None, which uses the engine of the model.
     threads
-        Number of threads. Default: None, all cores.
+        Number of threads. Default: None, one per physical core.
     device
         PyTorch device to train on.
     progress
