@@ -48,7 +48,7 @@ def published(name: str) -> tuple[str, mnistcnn.Recipe]:
 
 def validation_of(recipe: mnistcnn.Recipe) -> float | None:
     """Return the fraction of the training set that a schedule monitors; None if none does."""
-    return 0.1 if hasattr(recipe.schedule, "monitor") else None
+    return 0.1 if recipe.schedule is not None and recipe.schedule.monitors_validation else None
 
 
 def logged(log: Path = LOG) -> dict[str, mnistcnn.Trials]:

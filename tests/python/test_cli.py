@@ -374,6 +374,15 @@ def test_exported_weights_load_in_pytorch(run: Any, reader: Path, tmp_path: Path
         assert all(torch.equal(weights[name], tensor) for name, tensor in model.state_dict().items())
 
 
+def test_exported_weights_of_a_layer_that_is_used_twice(run: Any, tmp_path: Path) -> None:
+    layer = torch.nn.Linear(784, 784)
+    module = torch.nn.Sequential(torch.nn.Flatten(), layer, torch.nn.ReLU(), layer, torch.nn.Linear(784, 10))
+    mnistcnn.from_torch(module).save(tmp_path / "twice.safetensors")
+    export(run, tmp_path / "twice.safetensors", "safetensors", "weights.safetensors")
+    weights = load_file(tmp_path / "weights.safetensors")
+    assert any(torch.equal(tensor, layer.weight) for tensor in weights.values())
+
+
 def test_exported_header_has_the_name_of_the_model(run: Any, reader: Path, tmp_path: Path) -> None:
     copy = tmp_path / "digit.safetensors"
     copy.write_bytes(reader.read_bytes())

@@ -503,3 +503,14 @@ def test_a_converted_module_is_freed(use: Any):
     del net
     gc.collect()
     assert reference() is None
+
+
+def test_a_failed_conversion_leaves_lazy_layers_unchanged():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(10))
+    with pytest.raises(ConversionError, match=r"It accepts images of \(3, 32, 32\)"):
+        mnistcnn.from_torch(net)
+    assert mnistcnn.from_torch(net, (3, 28, 28)).output_shape == (10,)
+    net = nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.Linear(3600, 10))
+    with pytest.raises(ConversionError):
+        mnistcnn.from_torch(net)
+    assert mnistcnn.from_torch(net, (3, 32, 32)).output_shape == (10,)

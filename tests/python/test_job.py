@@ -26,7 +26,7 @@ def test_named_network_uses_classes_and_channels_of_the_data():
     data = mnistcnn.ImageSet.from_arrays(np.zeros((6, 3, 28, 28), np.uint8), np.arange(6) % 3, classes=3)
     model = Template.of("budget_model3", data).model(1)
     assert (model.num_classes, model.input_shape) == (3, (3, 28, 28))
-    assert (model.threads, model.seed) == (1, 1)
+    assert (model.threads, model.seed) == (None, 1)
 
 
 def test_seed_determines_the_initial_weights(digits: Any):

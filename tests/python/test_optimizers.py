@@ -413,7 +413,7 @@ INVALID: dict[str, tuple[Any, type[Exception], str]] = {
     "momentum": (lambda: Muon(momentum=1.0), ValueError, "momentum must be at least 0 and below 1, got 1.0"),
     "muon's lr": (lambda: Muon(lr=0), ValueError, "lr must be above 0, got 0"),
     "ns_steps": (lambda: Muon(ns_steps=100), ValueError, "ns_steps must be an integer of at most 99, got 100"),
-    "adjust": (lambda: Muon(adjust_lr_fn="x"), ValueError, "adjust_lr_fn must be 'original' or 'match_rms_adamw'"),
+    "adjust": (lambda: Muon(adjust_lr_fn="x"), ValueError, "adjust_lr_fn must be one of 'original', 'match_rms_adamw'"),
     "clip": (lambda: SGD(clip_norm=0), ValueError, "clip_norm must be above 0, got 0"),
     "exclude": (lambda: SGD(decay_exclude=("weight",)), ValueError, r"decay_exclude must .*got \('weight',\)"),
 }

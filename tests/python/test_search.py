@@ -49,6 +49,14 @@ def test_best_recipe_has_the_best_validation_accuracy(data: Any, tmp_path: Path)
     assert json.loads(found.to_json(tmp_path / "sweep.json"))["best_recipe"]["optimizer"]["lr"] == 0.05
 
 
+def test_choices_that_are_objects_can_be_written_as_json(data: Any):
+    choices = [mnistcnn.optim.SGD(lr=0.05), mnistcnn.optim.Adam(lr=0.01)]
+    found = search(data, {"optimizer": choices}, trials=2)
+    kinds = {each["optimizer"]["kind"] for each in json.loads(found.to_json())["trials"]}
+    assert kinds <= {"SGD", "Adam"}
+    assert len(kinds) > 0
+
+
 def test_seed_determines_the_trials(data: Any):
     assert search(data, trials=3).to_dicts() == search(data, trials=3).to_dicts()
     assert search(data, trials=3).to_dicts() != search(data, trials=3, seed=1).to_dicts()

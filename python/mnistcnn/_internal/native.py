@@ -33,7 +33,6 @@ from mnistcnn._core import DivergedError  # noqa: E402
 # A daemon thread may train when the interpreter exits. Its run ends after the current step.
 _MAX_WAIT = 10.0  # seconds
 atexit.register(core.end_native_calls, seconds=_MAX_WAIT)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=core.forget_native_calls)
+os.register_at_fork(after_in_child=core.forget_native_calls)
 
 __all__ = ["DivergedError", "core"]

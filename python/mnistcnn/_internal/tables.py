@@ -53,12 +53,12 @@ def counted(number: int, noun: str) -> str:
 
 
 def without_nan(value: Any) -> Any:
-    """Return a copy of plain data in which None replaces NaN and infinities."""
+    """Return a copy of plain data in which None replaces NaN and infinities, and lists replace tuples."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {key: without_nan(each) for key, each in value.items()}
-    return [without_nan(each) for each in value] if isinstance(value, list) else value
+    return [without_nan(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def pandas() -> ModuleType:

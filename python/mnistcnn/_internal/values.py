@@ -47,8 +47,12 @@ class Value:
         """Raise TypeError for a first argument that only the class of PyTorch takes, such as a model's parameters."""
 
     def __repr__(self) -> str:
-        """Return the class name and the fields that have no default or differ from it."""
-        chosen = [each.name for each in fields(self) if getattr(self, each.name) != each.default]  # type: ignore[arg-type]
+        """Return the class name, and the learning rate and all fields that have no default or differ from it."""
+        chosen = [
+            each.name
+            for each in fields(self)  # type: ignore[arg-type]
+            if each.name == "lr" or getattr(self, each.name) != each.default
+        ]
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in chosen)})"
 
     def _check_flags(self) -> None:

@@ -89,9 +89,9 @@ def _write_weights(model: Model, path: Path) -> None:
     from safetensors.torch import save
 
     from mnistcnn._internal.atomic_files import replacing
+    from mnistcnn._internal.tensor_files import cpu_copies
 
-    state = model.to_torch().state_dict()
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    weights = cpu_copies(model.to_torch(copy=False).state_dict())
     with replacing(path) as file:
         if path.suffix.lower() == _SUFFIXES[Format.torch]:
             torch.save(weights, file)

@@ -84,7 +84,7 @@ def validation_fraction(recipe: Recipe, given: float | None) -> float | None:
     Raise typer.BadParameter if it is 0 although the schedule monitors the validation set. The test set is never used
     for a schedule.
     """
-    monitors = recipe.schedule is not None and (recipe.schedule.monitored or "").startswith("validation")
+    monitors = recipe.schedule is not None and recipe.schedule.monitors_validation
     if given is None:
         return _DEFAULT_VALIDATION_FRACTION if monitors else None
     if given == 0 and monitors:

@@ -111,7 +111,7 @@ def trials(
     if plot is not None and found.accuracies:
         save_figure(mnistcnn.plot.trials(found, target=None if target is None else target / 100), plot)
     if as_json:
-        print_json(json.loads(found.to_json()))
+        print_json(found.to_dict())
     else:
         print(found)
     if _file_size(log) > before:  # otherwise a warning gave the reason
@@ -177,7 +177,7 @@ def sweep(
     if save is not None:
         _save_recipe(found.best_recipe, save)
     if as_json:
-        print_json(json.loads(found.to_json()))
+        print_json(found.to_dict())
     else:
         print(found)
     if found.unfinished:

@@ -163,13 +163,10 @@ class Conversion:
         forward_shape = self.graph.image_shape
         is_float = isinstance(images, torch.Tensor) and images.is_floating_point()
         prepared = images if is_float else self.model.prepare(self._in_model_shape(images))
-        if torch._C._get_tracing_state() is not None or tuple(prepared.shape[1:]) == forward_shape:
+        is_other = tuple(prepared.shape[1:]) == self.graph.input_shape != forward_shape
+        if torch._C._get_tracing_state() is not None or not is_other:
             return prepared
-        return (
-            prepared.reshape(len(prepared), *forward_shape)
-            if tuple(prepared.shape[1:]) == self.graph.input_shape
-            else prepared
-        )
+        return prepared.reshape(len(prepared), *forward_shape)
 
     def _outputs_of_engine(self, images: Any) -> Any:
         self.model._refresh()

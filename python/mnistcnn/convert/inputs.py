@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Iterator, Sequence
@@ -143,10 +144,9 @@ def _accepts(module: nn.Module, count: int, shape: Shape) -> bool:
         return False
     device = next((each.device for each in module.parameters()), torch.device("cpu"))
     try:
-        with without_side_effects(module):
-            for each in module.modules():
-                each.training = False
-            returned = module(torch.zeros(count, *shape, device=device))
+        copied = copy.deepcopy(module)  # its lazy layers get the sizes of this shape
+        with without_side_effects(copied):
+            returned = copied.eval()(torch.zeros(count, *shape, device=device))
         return all(tensor.dim() > 0 and len(tensor) == count for tensor in flatten_outputs(returned)[1])
     except Exception:
         return False

@@ -146,18 +146,15 @@ class _Tensor:
         self._members, _ = place_of(module, key)
         self._tensor = self._members[key]
         self._is_statistic = isinstance(module, nn.modules.batchnorm._NormBase)  # the engine updates these as well
-        if self._exists:
+        self._existed = self._tensor is not None and not nn.parameter.is_lazy(self._tensor)
+        if self._existed:
             self._data, self._copy = self._tensor.data, self._tensor.detach().clone()
-
-    @property
-    def _exists(self) -> bool:
-        return self._tensor is not None and not nn.parameter.is_lazy(self._tensor)
 
     def restore(self) -> Iterator[SideEffect]:
         """Restore it, and yield a side effect if it was changed."""
         changed = self._members.get(self._key) is not self._tensor
         self._members[self._key] = self._tensor
-        if self._exists and not nn.parameter.is_lazy(self._tensor) and self._is_written():
+        if self._existed and self._is_written():
             changed = True
             with torch.no_grad():
                 if self._tensor.data_ptr() != self._data.data_ptr():

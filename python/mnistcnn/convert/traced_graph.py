@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mnistcnn._internal.native import core
-from mnistcnn.convert.outputs import SINGLE_TENSOR, OutputKey
+from mnistcnn.convert.outputs import SINGLE_TENSOR
 from mnistcnn.convert.side_effects import SideEffect
 from mnistcnn.nn.engine_rule import Reads
 from mnistcnn.nn.graph import Row, Shared
@@ -25,11 +24,5 @@ class TracedGraph:
     output_shapes: tuple[tuple[int, ...], ...]  # of the outputs of the user's `forward` for one image
     shared: tuple[Shared, ...] = ()  # tensors that several nodes use
     structure: Any = SINGLE_TENSOR  # of the outputs of the user's `forward`
-    output: OutputKey = None  # the selected output
     reads: Reads = ()  # attributes of the modules that `forward` reads
     effects: tuple[SideEffect, ...] = ()  # of `forward`
-
-
-def network_of(graph: TracedGraph) -> core.Network:
-    """Return the core network of a graph, with new weights."""
-    return core.Network(input_shape=list(graph.input_shape), nodes=list(graph.rows), shared=list(graph.shared))

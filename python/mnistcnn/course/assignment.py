@@ -214,7 +214,7 @@ class Limits:
 
 def check_recipe(recipe: Recipe) -> None:
     """Raise ValueError if the test set, which is evaluated after each epoch, would influence the training."""
-    if recipe.schedule is not None and (recipe.schedule.monitored or "").startswith("validation"):
+    if recipe.schedule is not None and recipe.schedule.monitors_validation:
         raise ValueError(
             f"the schedule of the recipe must not monitor a validation set, got {recipe.schedule!r}. The test set is "
             'evaluated after each epoch and must not influence the training; use monitor="train_loss"'

@@ -92,7 +92,6 @@ def run_step(
     runs = []
     for seed in range(seeds):
         model = template.model(seed)
-        model.threads = None
         # No best epoch is kept, because it would be selected by the test set.
         checkpoint = checkpoints and Checkpoint(str(checkpoints / name / f"seed-{seed}"), keep_best=0)
         history = train(

@@ -115,11 +115,11 @@ def predict(
     _ = model.num_classes  # raises unless the outputs are classes
     batch = as_batch(model, images.images if isinstance(images, ImageSet) else images)
     whole_number("batch_size", batch_size)
-    if batch.dtype != torch.uint8:
-        return _probabilities(_float_outputs(model, batch, batch_size, engine, threads), model.outputs).numpy()
-    warn_without_normalization(module, model)
+    if batch.dtype == torch.uint8:
+        warn_without_normalization(module, model)
+    compute = outputs_of if batch.dtype == torch.uint8 else _float_outputs
     with ProgressBar(len(batch), enabled=progress) as bar:
-        outputs = outputs_of(model, batch, engine, threads, bar, batch_size)
+        outputs = compute(model, batch, engine, threads, bar, batch_size)
     return _probabilities(outputs, model.outputs).numpy()
 
 
@@ -150,17 +150,18 @@ def outputs_of(
 
 
 def _float_outputs(
-    model: Model, images: torch.Tensor, batch_size: int, engine: str | None, threads: int | None
+    model: Model, images: torch.Tensor, engine: str | None, threads: int | None, bar: ProgressBar, batch_size: int
 ) -> torch.Tensor:
     model.check_engine_may_run()
+    outputs: list[torch.Tensor] = []
     with model._lock:
         native = model.native_engine(engine, threads)
-        outputs = [
-            native.forward(
+        for batch in torch.split(images, batch_size):
+            found = native.forward(
                 model.tensors(), model.prepare(batch), training=False, seed=0, keep=False, keep_images=False
-            ).flatten(1)
-            for batch in torch.split(images, batch_size)
-        ]
+            )
+            outputs.append(found.flatten(1))
+            bar.show(len(batch) + (len(outputs) - 1) * batch_size)
         model._forget_forward()
     return torch.cat(outputs).cpu()
 

@@ -1,7 +1,7 @@
 """A model as a list of calls of primitive operations on one array of floats.
 
 Both generators, C and HTML, write a program as it is: each primitive is a function of `primitives.c` and of
-`forward.js` with the same name and the same arguments.
+`network.js` with the same name and the same arguments.
 """
 
 from __future__ import annotations

@@ -32,5 +32,4 @@ def _unlock_models() -> None:
         model._forget_forward()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlock_models)
+os.register_at_fork(after_in_child=_unlock_models)

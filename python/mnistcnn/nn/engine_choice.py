@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from mnistcnn._internal.checks import whole_number
+from mnistcnn._internal.checks import choice, whole_number
 from mnistcnn._internal.native import core
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def choose_engine(network: core.Network, kind: str, device: torch.device) -> str
     "auto" selects lanes on the CPU if it supports the network. Otherwise it selects aten; on the CPU it warns once for
     each reason.
     """
-    if kind not in ENGINES:
-        raise ValueError(f"engine must be one of {', '.join(map(repr, ENGINES))}, got {kind!r}")
+    choice("engine", kind, ENGINES)
     if kind != "auto":
         return kind
     if device.type != "cpu":

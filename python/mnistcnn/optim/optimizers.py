@@ -10,7 +10,15 @@ from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mnistcnn._internal.checks import any_number, finite_number, fraction, numbers, positive_number, whole_number
+from mnistcnn._internal.checks import (
+    any_number,
+    choice,
+    finite_number,
+    fraction,
+    numbers,
+    positive_number,
+    whole_number,
+)
 from mnistcnn._internal.values import Value
 
 if TYPE_CHECKING:
@@ -75,11 +83,6 @@ class Optimizer(Value, abstract=True):
             if getattr(self, name) is not None:
                 self._set(name, positive_number(name, getattr(self, name)))
         self._set("decay_exclude", _excluded(self.decay_exclude))
-
-    def __repr__(self) -> str:
-        """Show the learning rate and the fields that differ from their defaults."""
-        shown = [each for each in fields(self) if each.name == "lr" or getattr(self, each.name) != each.default]
-        return f"{type(self).__name__}({', '.join(f'{each.name}={getattr(self, each.name)!r}' for each in shown)})"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -375,8 +378,7 @@ class Muon(Optimizer):
         self._set("adam_betas", _betas("adam_betas", self.adam_betas))
         self._set("ns_coefficients", numbers("ns_coefficients", self.ns_coefficients, 3))
         self._set("ns_steps", whole_number("ns_steps", self.ns_steps, maximum=99))
-        if self.adjust_lr_fn not in ("original", "match_rms_adamw"):
-            raise ValueError(f"adjust_lr_fn must be 'original' or 'match_rms_adamw', got {self.adjust_lr_fn!r}")
+        choice("adjust_lr_fn", self.adjust_lr_fn, ("original", "match_rms_adamw"))
 
 
 # ---- conversion for the core

@@ -91,6 +91,11 @@ class Schedule(Value, abstract=True):
         """Raise ValueError if the schedule does not support the run."""
 
     @property
+    def monitors_validation(self) -> bool:
+        """Whether the schedule monitors a metric of the validation set."""
+        return (self.monitored or "").startswith("validation")
+
+    @property
     def monitored(self) -> str | None:
         """Name of the field of `EpochRecord` that the schedule depends on, or None."""
         return None
@@ -102,7 +107,36 @@ class Schedule(Value, abstract=True):
 
 
 @dataclass(frozen=True, repr=False)
-class ConstantLR(Schedule):
+class _NativeSchedule(Schedule, abstract=True):
+    """Schedule whose rates the core computes. They do not depend on the records."""
+
+    def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
+        """Return the learning rate at the beginning of an epoch."""
+        return self._native().epoch_rate(_native_plan(plan), epoch)
+
+    def check(self, plan: SchedulePlan) -> None:
+        """Raise ValueError if the schedule does not support the run."""
+        self._native().check(_native_plan(plan))
+
+    def _native(self) -> core.Schedule:
+        """Return the core's schedule. Fields of a user's subclass are left out."""
+        from mnistcnn._internal.native import core
+
+        kind = next(each for each in type(self).__mro__ if each.__module__ == __name__)
+        return core.Schedule(kind.__name__, {each.name: getattr(self, each.name) for each in fields(kind)})
+
+
+@dataclass(frozen=True, repr=False)
+class _NativePerStep(_NativeSchedule, abstract=True):
+    """Schedule whose rates the core computes for each step."""
+
+    def rates(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> Rates:
+        """Return the learning rate, and the momentum if it changes, of each step of an epoch."""
+        return Rates(*self._native().rates(_native_plan(plan), epoch))
+
+
+@dataclass(frozen=True, repr=False)
+class ConstantLR(_NativeSchedule):
     """Constant learning rate, multiplied by ``factor`` in the first ``total_iters`` epochs.
 
     Equivalent to ``torch.optim.lr_scheduler.ConstantLR``, with other defaults.
@@ -130,13 +164,9 @@ class ConstantLR(Schedule):
         _numbers(self, "factor")
         _whole(self, "total_iters", minimum=0)
 
-    def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
-        """Return the learning rate of an epoch."""
-        return _native(self, ConstantLR).epoch_rate(_native_plan(plan), epoch)
-
 
 @dataclass(frozen=True, repr=False)
-class StepLR(Schedule):
+class StepLR(_NativeSchedule):
     """Learning rate that is multiplied by ``gamma`` every ``step_size`` epochs.
 
     Equivalent to ``torch.optim.lr_scheduler.StepLR``.
@@ -164,13 +194,9 @@ class StepLR(Schedule):
         _whole(self, "step_size")
         _numbers(self, "gamma")
 
-    def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
-        """Return the learning rate of an epoch."""
-        return _native(self, StepLR).epoch_rate(_native_plan(plan), epoch)
-
 
 @dataclass(frozen=True, repr=False)
-class MultiStepLR(Schedule):
+class MultiStepLR(_NativeSchedule):
     """Learning rate that is multiplied by ``gamma`` after each of several epochs.
 
     Equivalent to ``torch.optim.lr_scheduler.MultiStepLR``.
@@ -198,16 +224,12 @@ class MultiStepLR(Schedule):
         if isinstance(self.milestones, str) or not isinstance(self.milestones, Iterable):
             raise TypeError(f"milestones must be a list of epochs, such as [6, 9], got {self.milestones!r}")
         milestones = tuple(whole_number("a milestone", each) for each in self.milestones)
-        object.__setattr__(self, "milestones", tuple(sorted(milestones)))
+        self._set("milestones", tuple(sorted(milestones)))
         _numbers(self, "gamma")
-
-    def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
-        """Return the learning rate of an epoch."""
-        return _native(self, MultiStepLR).epoch_rate(_native_plan(plan), epoch)
 
 
 @dataclass(frozen=True, repr=False)
-class ExponentialLR(Schedule):
+class ExponentialLR(_NativeSchedule):
     """Learning rate that is multiplied by ``gamma`` after every epoch.
 
     Equivalent to ``torch.optim.lr_scheduler.ExponentialLR``.
@@ -230,10 +252,6 @@ class ExponentialLR(Schedule):
 
     def __post_init__(self) -> None:
         _numbers(self, "gamma")
-
-    def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
-        """Return the learning rate of an epoch."""
-        return _native(self, ExponentialLR).epoch_rate(_native_plan(plan), epoch)
 
 
 @dataclass(frozen=True, repr=False)
@@ -268,7 +286,7 @@ class LambdaLR(Schedule):
 
 
 @dataclass(frozen=True, repr=False)
-class CosineAnnealing(Schedule):
+class CosineAnnealing(_NativePerStep):
     """Cosine annealing from the learning rate to ``eta_min``, with an optional linear warm-up.
 
     Equivalent to ``torch.optim.lr_scheduler.CosineAnnealingLR`` if ``per_step`` is False and there is no warm-up.
@@ -307,28 +325,16 @@ class CosineAnnealing(Schedule):
         _whole(self, "warmup_epochs", minimum=0)
         self._check_flags()
         _numbers(self, "eta_min")
-        object.__setattr__(self, "warmup_start", finite_number("warmup_start", self.warmup_start, maximum=1))
+        self._set("warmup_start", finite_number("warmup_start", self.warmup_start, maximum=1))
 
     @property
     def depends_on_epochs(self) -> bool:
         """True if ``t_max`` is None."""
         return self.t_max is None
 
-    def check(self, plan: SchedulePlan) -> None:
-        """Raise ValueError if the warm-up leaves no epoch for the cosine."""
-        _native(self, CosineAnnealing).check(_native_plan(plan))
-
-    def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
-        """Return the learning rate at the beginning of the epoch."""
-        return _native(self, CosineAnnealing).epoch_rate(_native_plan(plan), epoch)
-
-    def rates(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> Rates:
-        """Return the learning rate of each step."""
-        return Rates(*_native(self, CosineAnnealing).rates(_native_plan(plan), epoch))
-
 
 @dataclass(frozen=True, repr=False)
-class OneCycleLR(Schedule):
+class OneCycleLR(_NativePerStep):
     """1cycle schedule: raise the learning rate to ``max_lr``, then anneal it; update every step.
 
     The momentum, or beta1 of Adam-like optimizers, moves in the opposite direction. The optimizer's own learning rate
@@ -379,26 +385,14 @@ class OneCycleLR(Schedule):
         _numbers(self, "max_lr")
         choice("anneal_strategy", self.anneal_strategy, ("cos", "linear"))
         for name in ("pct_start", "base_momentum", "max_momentum"):
-            object.__setattr__(self, name, finite_number(name, getattr(self, name), maximum=1))
+            self._set(name, finite_number(name, getattr(self, name), maximum=1))
         for name in ("div_factor", "final_div_factor"):
-            object.__setattr__(self, name, positive_number(name, getattr(self, name)))
+            self._set(name, positive_number(name, getattr(self, name)))
 
     @property
     def depends_on_epochs(self) -> bool:
         """True: the cycle spans the run."""
         return True
-
-    def check(self, plan: SchedulePlan) -> None:
-        """Raise ValueError if the optimizer has no momentum to cycle, or the run has fewer than 2 steps."""
-        _native(self, OneCycleLR).check(_native_plan(plan))
-
-    def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
-        """Return the learning rate of the first step of the epoch."""
-        return _native(self, OneCycleLR).epoch_rate(_native_plan(plan), epoch)
-
-    def rates(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> Rates:
-        """Return the learning rate and the momentum of each step."""
-        return Rates(*_native(self, OneCycleLR).rates(_native_plan(plan), epoch))
 
 
 @dataclass(frozen=True, repr=False)
@@ -487,13 +481,6 @@ class ReduceLROnPlateau(Schedule):
         return value > bound if more else value < bound
 
 
-def _native(schedule: Schedule, kind: type[Schedule]) -> core.Schedule:
-    """Return the core's schedule with the fields of ``kind``. Fields of a user's subclass are left out."""
-    from mnistcnn._internal.native import core
-
-    return core.Schedule(kind.__name__, {each.name: getattr(schedule, each.name) for each in fields(kind)})
-
-
 def _native_plan(plan: SchedulePlan) -> core.SchedulePlan:
     from mnistcnn._internal.native import core
 
@@ -511,9 +498,9 @@ def score(monitor: str, value: float) -> float:
 
 
 def _whole(schedule: Schedule, name: str, *, minimum: int = 1) -> None:
-    object.__setattr__(schedule, name, whole_number(name, getattr(schedule, name), minimum=minimum))
+    schedule._set(name, whole_number(name, getattr(schedule, name), minimum=minimum))
 
 
 def _numbers(schedule: Schedule, *names: str) -> None:
     for name in names:
-        object.__setattr__(schedule, name, finite_number(name, getattr(schedule, name)))
+        schedule._set(name, finite_number(name, getattr(schedule, name)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from mnistcnn._internal.checks import whole_number
+from mnistcnn._internal.tables import counted
 from mnistcnn.plot.galleries import pixels_of
 from mnistcnn.plot.style import HEAT, panel
 from mnistcnn.plot.tiles import as_tile, draw_tiles, heat_tile, interleave_rows, signed_tile
@@ -66,7 +67,7 @@ def filters(
     largest = float(np.abs(weights).max())
     rows = outputs if inputs == 1 else max(1, count // inputs)
     chosen = weights[:rows].reshape(-1, *weights.shape[2:])[:count]
-    heading = title or f"{name}: {outputs} filters over {inputs} channel{'' if inputs == 1 else 's'}"
+    heading = title or f"{name}: {outputs} filters over {counted(inputs, 'channel')}"
     columns = None if inputs == 1 else min(inputs, count)
     tiles = [signed_tile(each, largest) for each in chosen]
     return draw_tiles(tiles, columns=columns, title=heading, ax=ax, tile_inches=0.6)

@@ -189,18 +189,19 @@ def _in_torch(model: Model, mode: Sequence[str], threads: int) -> Callable[[Imag
         torch.set_num_threads(threads)
         begin = time.perf_counter()
         losses, correct = 0.0, 0
-        for chosen in torch.split(torch.randperm(len(images)), _BATCH):
-            batch, wanted = inputs[chosen].contiguous(memory_format=layout), labels[chosen]
-            optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled="bf16" in mode):
-                outputs = network(batch)
-                loss = loss_of(outputs, wanted)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            losses += float(loss.detach()) * len(chosen)
-            correct += int((outputs.detach().argmax(1) == wanted).sum())
-        seconds = time.perf_counter() - begin
-        torch.set_num_threads(before)
-        return seconds
+        try:
+            for chosen in torch.split(torch.randperm(len(images)), _BATCH):
+                batch, wanted = inputs[chosen].contiguous(memory_format=layout), labels[chosen]
+                optimizer.zero_grad()
+                with torch.autocast("cpu", torch.bfloat16, enabled="bf16" in mode):
+                    outputs = network(batch)
+                    loss = loss_of(outputs, wanted)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                losses += float(loss.detach()) * len(chosen)
+                correct += int((outputs.detach().argmax(1) == wanted).sum())
+            return time.perf_counter() - begin
+        finally:
+            torch.set_num_threads(before)
 
     return run

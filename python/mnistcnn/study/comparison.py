@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -111,7 +110,7 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary of lists, numbers and strings, ready for JSON."""
-        values: dict[str, Any] = without_nan(json.loads(json.dumps(asdict(self))))
+        values: dict[str, Any] = without_nan(asdict(self))
         return {**values, "is_real": self.is_real, "verdict": self.verdict}
 
     def to_json(self, path: str | Path | None = None) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mnistcnn._internal.checks import whole_number
+from mnistcnn._internal.tables import counted
 from mnistcnn.data.arrays import as_tensor
 from mnistcnn.data.image_set import ImageSet
 from mnistcnn.evaluation.evaluate import predict, result_of
@@ -143,7 +144,7 @@ class Ensemble:
 
     def __repr__(self) -> str:
         names = ", ".join(model.name for model in self.models)
-        return f"Ensemble of {len(self)} model{'' if len(self) == 1 else 's'}: {names}"
+        return f"Ensemble of {counted(len(self), 'model')}: {names}"
 
 
 def shifted_predictions(

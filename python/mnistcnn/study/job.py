@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import platform
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -71,7 +70,7 @@ class Template:
         model = Model.from_rows(
             self.nodes, self.input_shape, seed=seed, name=self.name, normalization=self.normalization
         )
-        model.engine, model.threads = self.engine, 1
+        model.engine = self.engine
         model.load_state_dict({name: torch.from_numpy(values) for name, values in self.kept.items()}, strict=False)
         for name in self.frozen:
             model.get_parameter(name).requires_grad_(False)
@@ -208,16 +207,14 @@ def _made_with(model: Model, engine: str | None) -> dict[str, Any]:
             "cores": len(os.sched_getaffinity(0)),
             "system": f"{platform.system()} {platform.machine()}",
         },
-        "engine": model.native_engine(engine).name,
+        "engine": model.native_engine(engine, threads=1).name,
     }
 
 
 def _processor() -> str:
-    if sys.platform == "linux":
-        try:
-            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-            return names[0] if names else platform.machine()
-        except OSError:
-            pass
-    return platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from mnistcnn._internal.checks import whole_number
 from mnistcnn._internal.json_data import check_format, parsed, typed
 from mnistcnn._internal.locks import lock
-from mnistcnn._internal.tables import aligned, html_table, json_text, pandas, percent, without_nan
+from mnistcnn._internal.tables import aligned, counted, html_table, json_text, pandas, percent, without_nan
 from mnistcnn.study.recipe_words import recipe_words
 from mnistcnn.study.student_t import mean_of
-from mnistcnn.study.trials import Setting, Trial, Trials, plain, spread
+from mnistcnn.study.trials import Setting, Trial, Trials, spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +75,7 @@ def append(path: Path, setting: Setting, trial: Trial, intended: Seeds | None = 
 
     ``intended`` are the seeds of the whole study, from which `experiments` finds the missing ones.
     """
-    record = {"format": _FORMAT, "setting": without_nan(plain(asdict(setting))), "trial": trial.to_dict()}
+    record = {"format": _FORMAT, "setting": without_nan(asdict(setting)), "trial": trial.to_dict()}
     if intended is not None:
         consecutive = list(intended) == list(range(len(intended)))
         record["seeds"] = len(intended) if consecutive else list(intended)
@@ -224,9 +224,8 @@ class Experiments:
         return pandas().DataFrame([_row(trials) for trials in self.experiments], columns=list(_COLUMNS))
 
     def _title(self) -> str:
-        count = f"{len(self)} experiment{'' if len(self) == 1 else 's'}"
         logs = str(self.paths[0]) if len(self.paths) == 1 else f"{len(self.paths)} logs"
-        return f"{count}{f' in {logs}' if self.paths else ''}"
+        return f"{counted(len(self), 'experiment')}{f' in {logs}' if self.paths else ''}"
 
     def _missing(self) -> list[str]:
         """Return a line for each experiment with missing seeds."""

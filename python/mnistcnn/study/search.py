@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnistcnn._internal.checks import seed_number, whole_number
 from mnistcnn._internal.native import core
+from mnistcnn._internal.plain_values import described
 from mnistcnn._internal.progress import ProgressBar
 from mnistcnn._internal.tables import aligned, html_table, json_text, pandas, percent, without_nan
 from mnistcnn.data.image_set import ImageSet
@@ -24,7 +25,6 @@ from mnistcnn.study.runner import check_run, chosen_recipe
 from mnistcnn.study.shared_sets import facts_of
 from mnistcnn.study.space import Space, changed, checked_space
 from mnistcnn.study.storage import opened_study
-from mnistcnn.study.trials import plain
 from mnistcnn.training.history import EpochRecord
 from mnistcnn.training.recipes import Recipe
 from mnistcnn.training.trainer import train
@@ -110,7 +110,7 @@ class Sweep:
         """Return one dictionary per trial."""
         return [
             {"number": each.number, "state": each.state, "accuracy": each.accuracy, "epochs": each.epochs}
-            | each.choices
+            | {name: described(value) for name, value in each.choices.items()}
             for each in self.trials
         ]
 
@@ -128,7 +128,7 @@ class Sweep:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return JSON text; also write it to ``path`` if given."""
-        return json_text(without_nan(plain(self.to_dict())), path)
+        return json_text(without_nan(self.to_dict()), path)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return a pandas DataFrame with one row per trial."""
@@ -297,7 +297,8 @@ def _describe(
         "validation": validated_on,
         "pruning": pruning,
     }
-    return json.dumps({name: hashlib.sha256(repr(plain(part)).encode()).hexdigest() for name, part in parts.items()})
+    texts = {name: repr(without_nan(part)) for name, part in parts.items()}
+    return json.dumps({name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()})
 
 
 def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
@@ -338,7 +339,6 @@ class _Objective:
         sampled = {name: choice.suggest(trial, name) for name, choice in self._choices.items()}
         recipe = changed(self._recipe, sampled)
         model = self._template.model(recipe.seed)
-        model.threads = None
         history = train(model, self._train_set, recipe, callbacks=[_Reporter(trial, recipe.epochs)], **self._options)
         accuracy = history.last.validation_accuracy
         assert accuracy is not None

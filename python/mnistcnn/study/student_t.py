@@ -98,6 +98,14 @@ def deviation_of(values: tuple[float, ...]) -> float:
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
+def interval_of(values: tuple[float, ...]) -> tuple[float, float]:
+    """Return the 95 % confidence interval of the mean of accuracies, clipped to 0 and 1; NaN for fewer than two."""
+    if len(values) < 2:
+        return math.nan, math.nan
+    mean, margin = mean_of(values), quantile(0.95, len(values) - 1) * deviation_of(values) / math.sqrt(len(values))
+    return max(0.0, mean - margin), min(1.0, mean + margin)
+
+
 def _check_degrees(degrees: float) -> None:
     if not degrees > 0:
         raise ValueError(f"degrees of freedom must be above 0, got {degrees}")

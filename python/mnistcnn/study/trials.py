@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from mnistcnn._internal.checks import finite_number, whole_number
 from mnistcnn._internal.json_data import check_format, errors_naming, read_json, typed
 from mnistcnn._internal.tables import aligned, counted, html_table, json_text, percent, without_nan
-from mnistcnn.study.student_t import deviation_of, mean_of, quantile
+from mnistcnn.study.student_t import deviation_of, interval_of, mean_of
 from mnistcnn.training.history import History
-from mnistcnn.training.recipes import RecipeData
+from mnistcnn.training.recipes import Recipe, RecipeData
 
 if TYPE_CHECKING:
     from mnistcnn.evaluation.results import TestResult
     from mnistcnn.nn.model import Model
-    from mnistcnn.training.recipes import Recipe
 
 _FORMAT = "mnistcnn trials 1"
 _LAST = 3  # number of epochs at the end of a run that a report compares with the target
@@ -236,8 +235,6 @@ class Trials:
     @property
     def recipe(self) -> Recipe:
         """Return the recipe of the trials."""
-        from mnistcnn.training.recipes import Recipe
-
         return Recipe.from_dict(self.setting.recipe)
 
     @property
@@ -253,11 +250,7 @@ class Trials:
     @property
     def interval(self) -> tuple[float, float]:
         """Return the 95 % confidence interval of the mean (Student's t), clipped to 0 and 1; NaN for a single seed."""
-        count = len(self.accuracies)
-        if count < 2:
-            return math.nan, math.nan
-        margin = quantile(0.95, count - 1) * self.sd / math.sqrt(count)
-        return max(0.0, self.mean - margin), min(1.0, self.mean + margin)
+        return interval_of(self.accuracies)
 
     @property
     def minimum(self) -> float:
@@ -324,7 +317,7 @@ class Trials:
         """Return a dictionary of lists, numbers and strings, ready for JSON."""
         return {
             "format": _FORMAT,
-            "setting": without_nan(plain(asdict(self.setting))),
+            "setting": without_nan(asdict(self.setting)),
             "trials": [trial.to_dict() for trial in self.trials],
             "unfinished": list(self.unfinished),
             "target": self.target,
@@ -374,8 +367,8 @@ class Trials:
         """Return the number of trials as text, such as "10 seeds, last epoch; 1 diverged, excluded from the mean"."""
         unit = "fold" if self.setting.folds else "seed"
         done, total = len(self.complete), len(self.trials) + len(self.unfinished)
-        counted = f"{done} of {total} {unit}s" if done < total else f"{done} {unit}{'' if done == 1 else 's'}"
-        parts = [f"{counted}, last epoch"]
+        finished = f"{done} of {total} {unit}s" if done < total else counted(done, unit)
+        parts = [f"{finished}, last epoch"]
         if self.diverged:
             parts.append(f"{len(self.diverged)} diverged, excluded from the mean")
         if self.unfinished:
@@ -415,13 +408,6 @@ def checked_target(target: object) -> float:
 def spread(mean: float, sd: float) -> str:
     """Return mean and standard deviation as text in percent."""
     return percent(mean) if math.isnan(sd) else f"{100 * mean:.2f} ± {percent(sd)}"
-
-
-def plain(value: Any) -> Any:
-    """Return the value with tuples converted to lists, as read from JSON."""
-    if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
-    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def lowest_of_last(trial: Trial, last: int) -> float | None:

@@ -202,10 +202,11 @@ class Checkpoint(Value):
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             message = f"checkpoint {path} could not be written ({reason}); earlier checkpoints are intact"
-            raise OSError(error.errno, message) from error
-        best = [number for number in ranked(records, self.monitor) if number in self._files()]
-        kept = {*self.epochs[-self.keep_last :], *best[: self.keep_best]}
-        for number, file in self._files().items():
+            raise (OSError(error.errno, message) if error.errno else OSError(message)) from error
+        files = self._files()
+        best = [number for number in ranked(records, self.monitor) if number in files]
+        kept = {*sorted(files)[-self.keep_last :], *best[: self.keep_best]}
+        for number, file in files.items():
             if number not in kept:
                 file.unlink(missing_ok=True)
 

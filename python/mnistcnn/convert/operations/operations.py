@@ -204,12 +204,7 @@ def clamp(call: Call, x: Any, min: Any = None, max: Any = None) -> TracedValue: 
 
 def hardsigmoid(call: Call, x: Any, inplace: bool = False) -> TracedValue:
     """Add relu6(x + 3) / 6."""
-    return scaled_unit_clamp(call, call.value(x), 1 / 6, 0.5)
-
-
-def scaled_unit_clamp(call: Call, value: TracedValue, scale: float, shift: float) -> TracedValue:
-    """Return ``value * scale + shift``, clamped to [0, 1]."""
-    value = call.builder.scaled(value, 6 * scale, 6 * shift, f"{call.name}_scale")
+    value = call.builder.scaled(call.value(x), 1.0, 3.0, f"{call.name}_scale")
     return call.builder.scaled(call.builder.pointwise(ReLU6(), value, call.name), 1 / 6, 0.0, f"{call.name}_shift")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,11 +27,12 @@ EVALUATION_BATCH, TRAINING_BATCH = 3, 5  # rarely equal to the size of a feature
 
 
 def make_lazy_layers(module: nn.Module, image_shape: Shape) -> None:
-    """Initialise lazy layers by one forward pass."""
+    """Initialise lazy layers by one forward pass. If it fails, they are unchanged."""
     if any(nn.parameter.is_lazy(each) for each in (*module.parameters(), *module.buffers())):
         try:
             with torch.no_grad():
-                module(torch.zeros(TRAINING_BATCH, *image_shape))
+                for each in (copy.deepcopy(module), module):
+                    each(torch.zeros(TRAINING_BATCH, *image_shape))
         except Exception as error:
             raise ForwardError(error, TRAINING_BATCH) from error
 
@@ -223,7 +225,6 @@ def _trace_both_modes(
         image_shape=image_shape,
         output_shapes=runs[0].output_shapes,
         structure=runs[0].structure,
-        output=output,
         reads=reads.found,
         effects=tuple(dict.fromkeys(effects)),
     ), runs
