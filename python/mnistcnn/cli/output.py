@@ -40,12 +40,12 @@ def print_table(columns: list[str], rows: list[list[str]], *, left: int) -> None
     print(lines.get(), end="")
 
 
-def save_figure(figure: Any, path: Path, *, dpi: int = 120) -> None:
+def save_figure(figure: Any, path: Path) -> None:
     """Write a figure atomically, in the format of the path's suffix, and print the path to stderr."""
     from mnistcnn._internal.atomic_files import replacing
 
     with replacing(path) as file:
-        figure.savefig(file, format=path.suffix[1:].lower(), dpi=dpi)
+        figure.savefig(file, format=path.suffix[1:].lower(), dpi=120)
     print_message(f"plot written to {path}")
 
 

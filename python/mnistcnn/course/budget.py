@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from mnistcnn._internal.atomic_files import write_whole
+from mnistcnn._internal.atomic_files import replacing
 from mnistcnn._internal.checks import positive_number, whole_number
 from mnistcnn.course.loop import evaluate, train_epoch
 from mnistcnn.course.sources import get_dataloaders
@@ -91,6 +90,5 @@ def _split(whole: DataLoader) -> tuple[DataLoader, DataLoader]:
 
 
 def _write(model: nn.Module, path: Path) -> None:
-    file = io.BytesIO()
-    torch.save(model.state_dict(), file)
-    write_whole(path, file.getvalue())
+    with replacing(path) as file:
+        torch.save(model.state_dict(), file)

@@ -505,5 +505,4 @@ def _write_digits(seed: int, arrays: list[npt.NDArray[Any]]) -> None:
     for path, array in zip(paths, arrays, strict=True):
         with replacing(path) as stream:
             np.save(stream, array, allow_pickle=False)
-    with replacing(checksum_file) as stream:
-        stream.write(json.dumps([_checksum(array) for array in arrays]).encode())
+    write_whole(checksum_file, json.dumps([_checksum(array) for array in arrays]).encode())

@@ -112,19 +112,15 @@ def as_digits(pictures: Iterable[Picture]) -> npt.NDArray[np.uint8]:
 
 def _grey(picture: Picture) -> tuple[Grey, str]:
     """Return the picture as grey levels, and its name for error messages."""
+    from PIL import Image
+
     if isinstance(picture, str | Path):
         return _grey_image(_opened(Path(picture))), str(picture)
-    if isinstance(picture, _pillow_image()):
+    if isinstance(picture, Image.Image):
         return _grey_image(picture), "the picture"
     if not isinstance(picture, np.ndarray):
         raise TypeError(f"picture must be a path, a PIL image or an array, got {type(picture).__name__}")
     return _grey_array(picture), "the picture"
-
-
-def _pillow_image() -> type[Image.Image]:
-    from PIL import Image
-
-    return Image.Image
 
 
 def _opened(path: Path) -> Image.Image:

@@ -54,7 +54,7 @@ class _Lowering:
             values[index] = self._lower(row["op"], [values[each] for each in row["inputs"]], row["input_shapes"])
         output = values[len(self.rows) - 1]
         placement = placed(self.steps, image, output)
-        normalization = model.pixel_normalization.for_channels(channels)
+        normalization = model.pixel_normalization
         return Program(
             name=model.name,
             input_shape=(channels, height, width),

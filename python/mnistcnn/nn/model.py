@@ -314,10 +314,8 @@ class Model(nn.Module):
 
     def _must_run_in_torch(self, reason: str | None = None) -> bool:
         """Return whether a forward pass must fall back to PyTorch; warn once for each reason."""
-        return self._runs_in_torch(reason or self._reason_for_torch(self.violation()))
-
-    def _reason_for_torch(self, violation: Violation | None) -> str | None:
-        return violation.reason if violation else circumstance(self.device.type)
+        violation = self.violation()
+        return self._runs_in_torch(reason or (violation.reason if violation else circumstance(self.device.type)))
 
     def _runs_in_torch(self, reason: str | None) -> bool:
         if reason is not None and reason not in self._warned:
@@ -340,7 +338,8 @@ class Model(nn.Module):
             tensors = {specs[position][0]: parameters[position] for position in self._layer_shapes}
         if not tensors:
             return self._layer_forward(self, images)
-        outputs: torch.Tensor = torch.func.functional_call(_Layers(self), _with_prefix("model", tensors), (images,))
+        named = {f"model.{name}": tensor for name, tensor in tensors.items()}
+        outputs: torch.Tensor = torch.func.functional_call(_Layers(self), named, (images,))
         return outputs
 
     def _layer_inputs(self, images: Any) -> Any:
@@ -569,10 +568,6 @@ class _Layers(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the outputs of PyTorch's layers."""
         return self.model._layer_forward(self.model, images)
-
-
-def _with_prefix(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
 def place_of(owner: nn.Module, key: str) -> Place:

@@ -300,7 +300,7 @@ class MLflow:
 
 
 def _metrics(record: EpochRecord) -> dict[str, float]:
-    names = (*("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"), "learning_rate", "seconds")
+    names = "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds"
     return {name: getattr(record, name) for name in names if getattr(record, name) is not None}
 
 

@@ -83,7 +83,7 @@ class About:
 class _CheckedFieldNames:
     def __new__(cls, *_: Any, **fields_by_name: Any) -> Any:
         """Raise TypeError with a hint for unknown fields."""
-        _check_names("a Recipe", fields_by_name, _FIELDS, TypeError)
+        _check_names(fields_by_name, TypeError)
         return super().__new__(cls)
 
 
@@ -176,7 +176,7 @@ class Recipe(_CheckedFieldNames):
 
     def replace(self, **changes: Any) -> Recipe:
         """Return a copy with other values for some fields. ``about.changed`` lists them if the recipe is published."""
-        _check_names("a Recipe", changes, _FIELDS, TypeError)
+        _check_names(changes, TypeError)
         changed = replace(self, **changes)
         if self.about is None or "about" in changes:
             return changed
@@ -207,7 +207,7 @@ class Recipe(_CheckedFieldNames):
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
         """Create a recipe from a dictionary of `to_dict`; raise ValueError if a field is wrong."""
-        _check_names("a Recipe", values, _FIELDS, ValueError)
+        _check_names(values, ValueError)
         about = values.get("about")
         settings = {name: from_plain(value, name) for name, value in values.items() if name != "about"}
         try:
@@ -278,12 +278,12 @@ def recipe_with(recipe: Recipe | None, changes: dict[str, Any]) -> Recipe:
 # ---- checks
 
 
-def _check_names(what: str, values: object, known: tuple[str, ...], error: type[Exception]) -> None:
+def _check_names(values: object, error: type[Exception]) -> None:
     if not isinstance(values, dict):
-        raise error(f"{what} must be a dictionary of fields, got {values!r}")
-    unknown = {str(name): value for name, value in values.items() if name not in known}
+        raise error(f"a Recipe must be a dictionary of fields, got {values!r}")
+    unknown = {str(name): value for name, value in values.items() if name not in _FIELDS}
     if unknown:
-        raise error(f"{what} has no field {next(iter(unknown))!r}{hint_for(unknown, known)}")
+        raise error(f"a Recipe has no field {next(iter(unknown))!r}{hint_for(unknown, _FIELDS)}")
 
 
 def hint_for(unknown: dict[str, Any], known: Sequence[str]) -> str:

@@ -269,8 +269,7 @@ class Trainer:
     @property
     def optimizer(self) -> Optimizer:
         """Optimizer of the recipe, read-only."""
-        optimizer: Optimizer = self._recipe.optimizer
-        return optimizer
+        return self._recipe.optimizer
 
     def stop(self) -> None:
         """End the run after the current epoch, or before the first one."""

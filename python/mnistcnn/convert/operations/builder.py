@@ -82,14 +82,14 @@ class Builder:
         node = self.add(layer, [value.node], self.shape_of(value.node), name, **more).node
         return replace(value, node=node)
 
-    def node_in_shape(self, value: TracedValue, shape: Shape, name: str = "reshape") -> int:
+    def node_in_shape(self, value: TracedValue, shape: Shape) -> int:
         """Return a node that holds a value in exactly this shape. Add a reshape if required."""
         if self.shape_of(value.node) == shape:
             return value.node
         key = (value.node, shape)
         if key not in self._reshaped:
             layer = Flatten() if len(shape) == 1 else Reshape(shape)
-            self._reshaped[key] = self.add(layer, [value.node], shape, "flatten" if len(shape) == 1 else name).node
+            self._reshaped[key] = self.add(layer, [value.node], shape, "flatten" if len(shape) == 1 else "reshape").node
         return self._reshaped[key]
 
     def _unused(self, name: str) -> str:
