@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mnistcnn.data.image_set import ImageSet
+from mnistcnn._internal.checks import image_shape
+from mnistcnn.data.image_set import ImageSet, check_channels_first
 from mnistcnn.evaluation.evaluate import predict
 from mnistcnn.nn.layers import (
     AdaptiveAvgPool2d,
@@ -27,7 +28,7 @@ from mnistcnn.nn.layers import (
 from mnistcnn.nn.model import Model
 from mnistcnn.nn.zoo import create_model
 from mnistcnn.study.job import Template
-from mnistcnn.training.recipes import Recipe
+from mnistcnn.training.recipes import Recipe, recipe_with
 from mnistcnn.training.trainer import train
 
 try:
@@ -144,6 +145,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y must have at least two classes, got one: '{self.classes_[0]}'")
+        if numbers.ndim == 4 and self.image_shape is None:
+            check_channels_first(numbers.shape)
         self._sample_shape = numbers.shape[1:]
         self.image_shape_, self._is_image = self._input_shape(numbers.shape[1:])
         self._fit_scale(numbers)
@@ -170,7 +173,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if math.prod(numbers.shape[1:]) != math.prod(self._sample_shape):
             raise ValueError(f"X must have samples of shape {self._sample_shape} as in fit, got {numbers.shape[1:]}")
         probabilities = predict(self.model_, self._pixels(numbers), engine=self.engine, threads=self.threads)
-        wide = probabilities.astype(np.float64)
+        wide = probabilities[:, : len(self.classes_)].astype(np.float64)  # a given model may have more outputs
         return np.asarray(wide / wide.sum(axis=1, keepdims=True))
 
     def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803
@@ -189,7 +192,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _input_shape(self, sample: tuple[int, ...]) -> tuple[tuple[int, int, int], bool]:
         """Return (channels, height, width) for the shape of a sample, and whether samples are images."""
         if self.image_shape is not None:
-            channels, height, width = (int(each) for each in self.image_shape)
+            channels, height, width = image_shape("image_shape", self.image_shape)
             if channels * height * width != math.prod(sample):
                 raise ValueError(f"image_shape={self.image_shape} does not match samples of shape {sample}")
             return (channels, height, width), True
@@ -230,6 +233,11 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             model = Template.of(self.model).model(seed)
             if model.num_classes < classes:
                 raise ValueError(f"y has {classes} classes, but the model has only {model.num_classes}")
+        elif not isinstance(self.model, str):
+            raise TypeError(
+                f"model must be 'auto', the name of a published network or an mnistcnn.Model, got {self.model!r}; to "
+                "convert a PyTorch module, call mnistcnn.from_torch"
+            )
         elif self.model != "auto":
             model = create_model(self.model, classes, self.image_shape_[0], seed=seed)
         elif self.image_shape_[1:] == (28, 28):
@@ -257,4 +265,4 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         batch_size = max(_MIN_BATCH, min(_MAX_BATCH, count // _MIN_STEPS))
         recipe = Recipe(batch_size=batch_size) if self.recipe is None else self.recipe
         given = {"epochs": self.epochs, "batch_size": self.batch_size, "optimizer": self.optimizer}
-        return recipe.replace(**{name: value for name, value in given.items() if value is not None})
+        return recipe_with(recipe, {name: value for name, value in given.items() if value is not None})

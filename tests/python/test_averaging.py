@@ -336,3 +336,16 @@ def test_error_for_invalid_arguments(case: str):
     action, error, text = INVALID[case]
     with pytest.raises(error, match=text):
         action()
+
+
+def test_swa_with_an_augmentation_that_changes_the_size_of_the_images(digits: Any):
+    data = digits[0][:60]
+    padded = mnistcnn.ImageSet.from_arrays(np.pad(data.images, ((0, 0), (0, 0), (2, 2), (2, 2))), data.labels)
+    found = []
+    for images, augment in ((data, []), (padded, [mnistcnn.transforms.CenterCrop(28)])):
+        model = mnistcnn.create_model("budget_model3", seed=1)
+        model.normalization = mnistcnn.Normalization(0.1, 0.3)
+        mnistcnn.train(model, images, epochs=2, averaging=SWA(1), augment=augment, progress=False)
+        found.append(model.state_dict())
+    for name, tensor in found[0].items():
+        torch.testing.assert_close(found[1][name], tensor, rtol=0, atol=0)

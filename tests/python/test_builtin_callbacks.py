@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import csv
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -144,3 +146,22 @@ def test_missing_package_raises(make: Any, module: str, text: str, tmp_path: Pat
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=text):
         make(tmp_path)
+
+
+@pytest.mark.parametrize("make", [mnistcnn.callbacks.KeepBest, mnistcnn.callbacks.EarlyStopping])
+def test_used_callbacks_can_be_copied(make: Any, data: mnistcnn.ImageSet):
+    callback = make()
+    fit(small(), data, callback, validation=0.2, epochs=1)
+    assert copy.deepcopy(callback).monitor == callback.monitor
+    assert pickle.loads(pickle.dumps(callback)).monitor == callback.monitor
+
+
+def test_keep_best_sees_the_epoch_in_which_another_callback_fails(data: mnistcnn.ImageSet):
+    class Fails:
+        def on_epoch(self, record: Any) -> None:
+            raise RuntimeError("failed")
+
+    best = mnistcnn.callbacks.KeepBest()
+    with pytest.raises(RuntimeError, match="failed"):
+        fit(small(), data, Fails(), best, validation=0.2, epochs=2)
+    assert best.epoch == 1

@@ -761,3 +761,16 @@ def test_invalid_command_has_exit_code_2(run: Any) -> None:
     assert run("train", "--epochs", "0").returncode == 2
     assert run("predict").returncode == 2
     assert run("sweep", "--vary", "batch_size").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "budget_model3", "--save", "m.png", "--plot", "./m.png"),
+        ("trials", "budget_model3", "--log", "t.png", "--plot", "t.png"),
+        ("sweep", "budget_model3", "--vary", "batch_size=16,32", "--storage", "s.json", "--save", "s.json"),
+    ],
+)
+def test_two_outputs_must_not_name_the_same_file(run: Any, arguments: tuple[str, ...]) -> None:
+    done = run(*arguments, "--data", "digits", "--images", "60", "--epochs", "1")
+    check_error(done, 2, f"it names the file of {arguments[-4]}")

@@ -57,3 +57,11 @@ def test_every_fold_is_checked_before_training(data: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(cross_validation, "run_jobs", lambda *_, **__: pytest.fail("the training has begun"))
     with pytest.raises(ValueError, match="batch"):
         mnistcnn.cross_validate(model, images, Recipe(epochs=1, batch_size=66), folds=3, progress=False)
+
+
+def test_images_of_another_size_raise_before_training(data: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cross_validation, "run_jobs", lambda *_, **__: pytest.fail("training has started"))
+    padded = mnistcnn.ImageSet.from_arrays(np.pad(data.images, ((0, 0), (0, 0), (2, 2), (2, 2))), data.labels)
+    recipe = Recipe(epochs=1, augment=[mnistcnn.transforms.CenterCrop(28)])
+    with pytest.raises(ValueError, match=r"data has images \(1, 32, 32\)"):
+        mnistcnn.cross_validate("budget_model3", padded, recipe, folds=2, progress=False)

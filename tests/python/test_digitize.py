@@ -211,3 +211,10 @@ def test_other_objects_raise(picture: Any):
 def test_huge_values_raise():
     with pytest.raises(ValueError, match=r"picture must have values in \[0, 1\]"):
         mnistcnn.as_digit(np.full((30, 30), 1e300))
+
+
+def test_pictures_of_floats(digits: Any):
+    array = enlarged(digits[1].images[0, 0], 100).astype(np.float32) / 255
+    np.testing.assert_array_equal(as_digit(Image.fromarray(array)), as_digit(array))
+    with pytest.raises(ValueError, match=r"values in \[0, 1\]"):
+        as_digit(Image.fromarray(np.full((20, 20), np.nan, np.float32)))

@@ -97,3 +97,8 @@ def test_invalid_arguments_raise(models: Any, digits: Any):
         mnistcnn.study.shifted_predictions(models[0], digits[1][:5], shifts=15)
     with pytest.raises(ValueError, match="test_set has 10 classes, but the models have 4"):
         mnistcnn.Ensemble([other]).test(digits[1][:20])
+
+
+@pytest.mark.parametrize("images", [torch.rand(2, 1, 28, 28, requires_grad=True), torch.rand(2, 1, 28, 28).bfloat16()])
+def test_shifts_of_tensors_that_predict_accepts(models: Any, images: torch.Tensor):
+    assert mnistcnn.Ensemble(models).predict(images, shifts=1).shape == (2, 10)

@@ -166,3 +166,9 @@ def test_batch_size_zero_raises(data: Any):
     for call in (mnistcnn.predict, mnistcnn.test):
         with pytest.raises(ValueError, match="batch_size must be an integer of at least 1, got 0"):
             call(small(), data, batch_size=0)
+
+
+def test_predict_of_float_images_in_batches(data: Any, capsys: Any):
+    pixels = data.images[:20] / np.float32(255)
+    expected = mnistcnn.predict(small(), pixels)
+    np.testing.assert_allclose(mnistcnn.predict(small(), pixels, batch_size=np.int64(7)), expected, rtol=1e-5)

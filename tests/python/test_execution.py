@@ -225,3 +225,19 @@ def test_other_broken_executors_raise(sets: Any):
 
     with pytest.raises(BrokenExecutor, match="no workers"):
         run(sets, 2, executor=Broken())
+
+
+def test_ctrl_c_while_a_thread_starts_loses_no_trial(sets: Any, monkeypatch: pytest.MonkeyPatch):
+    take = execution.Execution._take
+
+    def interrupted(self: Any, finished: Any) -> None:
+        if finished.job.seed == 2:  # any start of a thread in `_take` is interrupted
+            monkeypatch.setattr(threading.Thread, "start", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        take(self, finished)
+        if finished.job.seed == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(execution.Execution, "_take", interrupted)
+    with pytest.warns(UserWarning, match="interrupted"):
+        trials = run(sets, 4)
+    assert 2 in [trial.seed for trial in trials.complete]

@@ -301,3 +301,8 @@ def test_layer_without_influence_on_the_scores():
     layers = {"side": m.Conv2d(2, 3), "flatten": m.Node(m.Flatten(), inputs=("input",)), "fc": m.Linear(10)}
     with pytest.raises(ValueError, match="scores do not depend on layer 'side'"):
         explain.grad_cam(mnistcnn.Model(layers), IMAGES, layer="side")
+
+
+def test_a_target_must_be_an_integer(digits: Any):
+    with pytest.raises(ValueError, match=r"target must be a class from 0 to 9.*2\.7"):
+        explain.saliency(mnistcnn.create_model("budget_model3"), digits[1][:2], target=2.7)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mnistcnn.data.image_set import ImageSet
 
@@ -487,3 +488,19 @@ def test_npz_file_of_another_format_is_not_recommended_for_unpickling(tmp_path):
     with pytest.raises(OSError, match=r"notes\.npz is damaged or not an \.npz file of arrays") as caught:
         ImageSet.from_npz(tmp_path / "notes.npz")
     assert "pickle" not in str(caught.value)
+
+
+def test_a_loader_is_not_a_data_set():
+    data = torch.utils.data.TensorDataset(torch.rand(8, 1, 28, 28), torch.arange(8))
+    with pytest.raises(TypeError, match=r"pass loader\.dataset"):
+        ImageSet.from_torch(torch.utils.data.DataLoader(data, batch_size=4))
+
+
+def test_npz_arrays_that_are_no_split(tmp_path: Path):
+    images, labels = np.zeros((6, 28, 28), np.uint8), np.arange(6) % 3
+    more = {"coarse_labels": np.arange(6) * 100, "attribute_labels": np.ones((6, 40))}
+    np.savez(tmp_path / "data.npz", train_images=images, train_labels=labels, **more)
+    assert ImageSet.from_npz(tmp_path / "data.npz").num_classes == 3
+    np.savez(tmp_path / "data.npz", train_images=images, train_labels=np.array(3))
+    with pytest.raises(ValueError, match=r"data\.npz: train_labels is a single number"):
+        ImageSet.from_npz(tmp_path / "data.npz")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import mnistcnn
 from mnistcnn import History, plot
@@ -518,3 +519,18 @@ def test_legend_describes_mean_and_standard_deviation() -> None:
 def test_lines_beyond_the_palette_have_other_markers():
     looks = list(zip(colours(20), markers(20), strict=True))
     assert len(set(looks)) == 20
+
+
+@pytest.mark.parametrize("values", [[99.1, 99.3], [], 0.9, [[0.9, 0.8]], [0.9, float("nan")]])
+def test_trials_of_wrong_accuracies(values: Any):
+    with pytest.raises(ValueError, match="the accuracies of 'a' must be a list of at least one number from 0 to 1"):
+        plot.trials({"a": values})
+
+
+def test_curves_of_a_path():
+    with pytest.raises(TypeError, match=r"got str; read a file with mnistcnn\.History\.from_json"):
+        plot.curves("history.json")
+
+
+def test_images_of_a_tensor():
+    assert plot.images(torch.zeros(3, 1, 28, 28, dtype=torch.uint8)).axes

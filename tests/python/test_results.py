@@ -104,3 +104,14 @@ def test_scores_and_report_equal_those_of_scikit_learn(result: TestResult):
         for digits in (2, 4):
             wanted = metrics.classification_report(*given, target_names=names, digits=digits, zero_division=0)
             assert each.report(digits) == wanted
+
+
+def test_top_accuracy_of_nan_probabilities(result: TestResult):
+    broken = dataclasses.replace(result, probabilities=np.full_like(result.probabilities, np.nan))
+    assert broken.top_accuracy(1) == 0
+
+
+def test_arguments_must_be_whole_numbers(result: TestResult):
+    for call in (lambda: result.top_accuracy(1.5), lambda: result.calibration(2.5), lambda: result.report(-1)):
+        with pytest.raises(ValueError, match="must be an integer of at least"):
+            call()

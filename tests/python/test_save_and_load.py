@@ -369,3 +369,10 @@ def test_files_have_default_permissions(model: mnistcnn.Model, tmp_path: Path):
     ordinary = tmp_path / "ordinary"
     ordinary.write_bytes(b"")
     assert stat.S_IMODE(model.save(tmp_path / "model").stat().st_mode) == stat.S_IMODE(ordinary.stat().st_mode)
+
+
+def test_weights_as_arrays(model: mnistcnn.Model):
+    other = mnistcnn.create_model("budget_model3", seed=5)
+    source = mnistcnn.create_model("budget_model3", seed=6)
+    other.load_weights({name: tensor.numpy() for name, tensor in source.state_dict().items()})
+    assert all(torch.equal(tensor, source.state_dict()[name]) for name, tensor in other.state_dict().items())

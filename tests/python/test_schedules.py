@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.optim import lr_scheduler as reference
@@ -255,3 +256,36 @@ def test_error_for_invalid_arguments(case: str):
     call, error, text = INVALID[case]
     with pytest.raises(error, match=text):
         call()
+
+
+@dataclass(frozen=True)
+class Mine(Schedule):
+    """Schedule of a user."""
+
+    result: Any = None
+
+    def rates(self, plan: SchedulePlan, epoch: int, records: Any) -> Any:
+        return self.result(plan.steps)
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "message"),
+    [
+        (lambda steps: [0.1] * steps, TypeError, r"Mine\.rates must return mnistcnn\.optim\.Rates"),
+        (lambda steps: mnistcnn.optim.Rates([None] * steps), TypeError, "each learning rate of Mine must be a number"),
+        (lambda steps: mnistcnn.optim.Rates([float("nan")] * steps), ValueError, "each learning rate of Mine"),
+        (lambda steps: mnistcnn.optim.Rates([-0.1] * steps), ValueError, "each learning rate of Mine"),
+        (lambda _: mnistcnn.optim.Rates([0.1]), ValueError, r"Mine\.rates must return one value per step"),
+    ],
+)
+def test_wrong_rates_name_the_schedule(data: Any, result: Any, error: Any, message: str):
+    model = mnistcnn.create_model("budget_model3")
+    with pytest.raises(error, match=message):
+        mnistcnn.train(model, data, epochs=1, schedule=Mine(result), progress=False)
+
+
+def test_rates_of_numpy_are_stored_as_python_floats(data: Any):
+    schedule = Mine(lambda steps: mnistcnn.optim.Rates(list(np.linspace(0.1, 0.01, steps, dtype=np.float32))))
+    history = mnistcnn.train(mnistcnn.create_model("budget_model3"), data, epochs=1, schedule=schedule, progress=False)
+    assert type(history.last.learning_rate) is float
+    assert "learning_rate" in history.to_json()

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -253,3 +254,24 @@ def test_invalid_arguments_raise_before_training(data: Any, monkeypatch: pytest.
         search(data, validation=None)
     with pytest.raises(TypeError, match="'batchsize' is neither an argument nor a field of Recipe"):
         search(data, batchsize=3)
+
+
+def test_values_that_the_run_does_not_support_raise_before_training(data: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(search_module, "train", lambda *_, **__: pytest.fail("training has started"))
+    with pytest.raises(ValueError, match=r"space\['batch_size'\] contains 359: 360 images .* end with a batch of 1"):
+        search(data, {"batch_size": [16, 359]})
+
+
+def test_a_combination_that_fails_does_not_end_the_search(data: Any):
+    space = {"epochs": [1, 4], "averaging": [None, mnistcnn.optim.SWA(3)]}
+    recipe = RECIPE.replace(epochs=4)
+    with pytest.warns(UserWarning, match="trial .* failed"):
+        found = search(data, space, recipe=recipe, trials=8, seed=1)
+    assert {"complete", "failed"} <= {trial.state for trial in found}
+
+
+def test_numbers_of_numpy_in_the_space(data: Any):
+    space = {"batch_size": (np.int64(20), np.int64(40)), "label_smoothing": [np.float32(0.125), 0.0]}
+    found = search(data, space, trials=2)
+    assert json.loads(found.to_json())["trials"][0]["label_smoothing"] in (0.125, 0.0)
+    assert all(20 <= each["batch_size"] <= 40 for each in found.to_dicts())

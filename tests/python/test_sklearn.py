@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("sklearn")
 
@@ -156,3 +157,31 @@ def test_invalid_arguments_raise(samples: Any):
     fitted = CNNClassifier(epochs=1, random_state=0).fit(X.reshape(-1, 28, 28), y)
     with pytest.raises(ValueError, match="28"):
         fitted.predict(X.reshape(-1, 28, 28)[:, :, :14])
+
+
+def test_a_model_with_more_outputs_than_classes(samples: Any):
+    pixels, labels = samples[0][:60], np.arange(60) % 2
+    classifier = CNNClassifier(mnistcnn.create_model("fast_99"), epochs=1, batch_size=30, random_state=0)
+    probabilities = classifier.fit(pixels, labels).predict_proba(pixels)
+    assert probabilities.shape == (60, 2)
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+    assert set(classifier.predict(pixels)) <= {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"recipe": "published"}, TypeError, "recipe must be a Recipe"),
+        ({"image_shape": (28, 28)}, (TypeError, ValueError), "image_shape must be"),
+        ({"image_shape": (1, -28, -28)}, ValueError, "image_shape"),
+        ({"model": torch.nn.Linear(784, 2)}, TypeError, "model must be 'auto', .* mnistcnn.from_torch"),
+    ],
+)
+def test_wrong_arguments_are_named(samples: Any, options: Any, error: Any, message: str):
+    with pytest.raises(error, match=message):
+        CNNClassifier(**options).fit(samples[0][:20], samples[1][:20])
+
+
+def test_images_with_the_channels_last():
+    with pytest.raises(ValueError, match=r"look like \[N, H, W, C\]"):
+        CNNClassifier(epochs=1).fit(np.zeros((6, 28, 28, 3), np.uint8), [0, 1] * 3)

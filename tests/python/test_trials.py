@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mnistcnn
@@ -182,3 +183,17 @@ def test_trials_are_immutable():
         made_trials().target = 0.5
     with pytest.raises(dataclasses.FrozenInstanceError):
         made_trial(0, 0.5).seed = 3
+
+
+def test_the_recipe_of_a_distillation_has_no_teacher(digits: Any):
+    loss = mnistcnn.losses.Distillation(mnistcnn.create_model("budget_model3"))
+    sets = digits[0][:60], digits[1][:20]
+    trials = mnistcnn.run_trials("budget_model3", *sets, Recipe(epochs=1, loss=loss), seeds=1, progress=False)
+    with pytest.raises(ValueError, match="trials do not store its teacher"):
+        _ = trials.recipe
+
+
+def test_a_target_of_numpy(digits: Any):
+    sets = digits[0][:60], digits[1][:20]
+    target = np.float32(0.5)
+    assert mnistcnn.run_trials("budget_model3", *sets, Recipe(epochs=1), seeds=1, target=target, progress=False)

@@ -95,6 +95,8 @@ def numbers(
 ) -> tuple[float, ...]:
     """Return finite real numbers from an iterable, such as a list or an array; check the length if given."""
     wanted = "numbers" if count is None else f"{count} numbers"
+    if hasattr(values, "tolist"):  # an array or a tensor
+        values = values.tolist()
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise TypeError(f"{name} must be {wanted}, got {values!r}")
     found = tuple(any_number(name, value, minimum=minimum, maximum=maximum) for value in values)

@@ -129,6 +129,14 @@ def check_writable(path: Path | None, *, option: str, endings: tuple[str, ...] =
         raise typer.BadParameter(problem, param_hint=f"'{option}'")
 
 
+def check_distinct(files: dict[str, Path | None]) -> None:
+    """Raise typer.BadParameter if two options name the same file. Called before any work."""
+    seen: dict[Path, str] = {}
+    for option, path in files.items():
+        if path is not None and seen.setdefault(path.resolve(), option) != option:
+            raise typer.BadParameter(f"it names the file of {seen[path.resolve()]}, {path}", param_hint=f"'{option}'")
+
+
 def networks(pattern: str) -> list[str]:
     """Return the published networks that match a pattern. Raise typer.BadParameter if there are none."""
     import mnistcnn

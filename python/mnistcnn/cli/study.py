@@ -20,6 +20,7 @@ from mnistcnn.cli.options import (
     ModelArgument,
     SeedOption,
     ThreadsOption,
+    check_distinct,
     check_engine,
     check_network,
     check_percentage,
@@ -93,6 +94,7 @@ def trials(
     run_recipe = recipe_from_options(model, recipe, changes)
     log = _default_log(model, part) if log is None else log
     check_writable(log, option="--log", replaced=False)
+    check_distinct({"--log": log, "--plot": plot})
     train_set, test_set = load(data, images)
     print_message(f"{model}: {count} x {run_recipe.epochs} epochs on {len(train_set):,} images of {train_set.name}")
     before = _file_size(log)
@@ -158,6 +160,7 @@ def sweep(
     check_network(model)
     check_writable(save, option="--save")
     check_writable(storage, option="--storage")
+    check_distinct({"--storage": storage, "--save": save})
     check_engine(engine)
     run_recipe = recipe_from_options(model, recipe, changes)
     space = _search_space(vary, run_recipe)

@@ -15,6 +15,7 @@ from mnistcnn.cli.options import (
     DataOption,
     JsonOption,
     TrainedModel,
+    check_distinct,
     check_writable,
     load,
     load_trained,
@@ -45,6 +46,7 @@ def test(
 
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     check_writable(mistakes, option="--mistakes", endings=FIGURE_SUFFIXES)
+    check_distinct({"--plot": plot, "--mistakes": mistakes})
     network = load_trained(model)
     _, test_set = load(data)
     result = mnistcnn.test(network, test_set)

@@ -144,7 +144,9 @@ def _opened(path: Path) -> Image.Image:
 def _grey_image(image: Image.Image) -> Grey:
     if image.mode.startswith(("I", "F")):  # 16 bits and more
         values = np.asarray(image, dtype=np.float32)
-        return values / (65535.0 if values.max() > 255 else 255.0)
+        if values.size and image.mode == "F" and not values.max() > 1:  # or NaN
+            return _grey_array(values)
+        return values / (65535.0 if values.max(initial=0) > 255 else 255.0)
     colours = np.asarray(image.convert("RGBA"), dtype=np.float32) / 255
     return _on_background(colours)
 

@@ -147,6 +147,8 @@ class ImageSet:
         >>> ImageSet.from_torch(data, name="noise")
         ImageSet 'noise': 5 images 1x8x8, 5 classes (0 … 4)
         """
+        if hasattr(dataset, "dataset") and hasattr(dataset, "batch_size"):
+            raise TypeError("dataset must be a data set, got a loader of batches; pass loader.dataset")
         title = type(dataset).__name__.lower() if name is None else name
         classes = _torch_classes(dataset)
         ready = _ready_arrays(dataset)
@@ -420,6 +422,12 @@ def _as_array(values: Any, what: str) -> npt.NDArray[Any]:
         raise ValueError(f"{what} cannot be converted to an array: {error}") from None
 
 
+def check_channels_first(shape: Sequence[int]) -> None:
+    """Raise ValueError if the shape of images looks like [N, H, W, C]."""
+    if shape[3] in (1, 3, 4) and shape[1] > 4:
+        raise ValueError(f"images of shape {list(shape)} look like [N, H, W, C], expected [N, C, H, W]; {_TO_CHW}")
+
+
 def _as_images(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if array.ndim == 3:
         array = array[:, None]
@@ -427,10 +435,7 @@ def _as_images(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         raise ValueError(f"images must have shape [N, C, H, W] or [N, H, W], got {list(array.shape)}")
     if 0 in array.shape:
         raise ValueError(f"images must not be empty, got shape {list(array.shape)}")
-    if array.shape[3] in (1, 3, 4) and array.shape[1] > 4:
-        raise ValueError(
-            f"images of shape {list(array.shape)} look like [N, H, W, C], expected [N, C, H, W]; {_TO_CHW}"
-        )
+    check_channels_first(array.shape)
     return np.ascontiguousarray(_as_bytes(array, "images"))
 
 

@@ -22,10 +22,13 @@ def read_npz(path: Path, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]
                 raise TypeError("it contains one array")
             found = file.files
             arrays = {each: file[each] for each in found if each == names[0] or each.endswith("_labels")}
+            arrays = {each: array for each, array in arrays.items() if f"{each.rpartition('_')[0]}_images" in found}
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} does not exist") from None
-    except OSError:
-        raise
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(f"{path} is damaged: {error}") from None
     except Exception as error:  # NumPy raises errors of many kinds for damaged files
         # NumPy takes every unknown file for a pickled object and advises to load it unsafely.
         reason = "it has another format" if "pickled" in str(error) else error
@@ -39,6 +42,8 @@ def read_npz(path: Path, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]
 
 
 def _labels(labels: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
+    if labels.ndim == 0:
+        raise ValueError(f"{what} is a single number, labels must have shape [N, 1] or [N]")
     if labels.ndim == 2 and labels.shape[1] > 1:
         raise ValueError(
             f"{what} has {labels.shape[1]} labels per image (shape {list(labels.shape)}); data with several labels is "

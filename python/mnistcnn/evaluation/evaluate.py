@@ -114,7 +114,7 @@ def predict(
     module, model = model, as_model(model)
     _ = model.num_classes  # raises unless the outputs are classes
     batch = as_batch(model, images.images if isinstance(images, ImageSet) else images)
-    whole_number("batch_size", batch_size)
+    batch_size = whole_number("batch_size", batch_size)
     if batch.dtype == torch.uint8:
         warn_without_normalization(module, model)
     compute = outputs_of if batch.dtype == torch.uint8 else _float_outputs

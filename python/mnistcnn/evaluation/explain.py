@@ -261,7 +261,8 @@ def _target_scores(scores: torch.Tensor, target: int | Sequence[int] | None) -> 
     if target is None:
         wanted = scores.detach().argmax(1)
     else:
-        wanted = torch.as_tensor(np.asarray(target), dtype=torch.int64, device=scores.device)
+        given = np.asarray(target)
+        wanted = torch.as_tensor(given if given.dtype.kind in "iu" else np.array([]), device=scores.device).long()
         wanted = wanted.expand(count) if wanted.dim() == 0 else wanted
     if tuple(wanted.shape) != (count,) or int(wanted.min()) < 0 or int(wanted.max()) >= classes:
         raise ValueError(

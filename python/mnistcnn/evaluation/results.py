@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mnistcnn._internal.checks import whole_number
 from mnistcnn._internal.tables import html_table, percent
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -188,6 +189,7 @@ class TestResult:
         >>> print(result.report().splitlines()[0])
                       precision    recall  f1-score   support
         """
+        digits = whole_number("digits", digits, minimum=0)
         width = max(len("weighted avg"), *(len(name) for name in self.classes), digits)
 
         def line(name: str, values: tuple[float, ...], count: int) -> str:
@@ -248,17 +250,14 @@ class TestResult:
 
         Ties are resolved in favour of the label.
         """
-        classes = self.probabilities.shape[1]
-        if not 1 <= k <= classes:
-            raise ValueError(f"k must be from 1 to {classes}, got {k!r}")
+        k = whole_number("k", k, maximum=self.probabilities.shape[1])
         label_probability = self.probabilities[np.arange(self.count), self.labels]
-        rank = (self.probabilities > label_probability[:, None]).sum(axis=1)
+        rank = (~(self.probabilities <= label_probability[:, None])).sum(axis=1)  # all classes if there is NaN
         return float((rank < k).mean())
 
     def calibration(self, bins: int = 15) -> Calibration:
         """Return accuracy and calibration errors in ``bins`` equal-width bins of confidence."""
-        if bins < 1:
-            raise ValueError(f"bins must be at least 1, got {bins!r}")
+        bins = whole_number("bins", bins)
         confidence = self.probabilities.max(axis=1).astype(np.float64)
         correct = (self.predictions == self.labels).astype(np.float64)
         bin_index = np.clip(

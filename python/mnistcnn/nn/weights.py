@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from mnistcnn._internal.tensor_files import check_readable, read_safetensors
@@ -89,7 +90,8 @@ def _state_dict_of(weights: Any) -> dict[str, torch.Tensor]:
         inner = weights.get(key)
         if isinstance(inner, Mapping) and any(isinstance(each, torch.Tensor) for each in inner.values()):
             return _state_dict_of(inner)
-    state = {str(name): value for name, value in weights.items() if isinstance(value, torch.Tensor)}
+    arrays = {name: torch.as_tensor(each) if isinstance(each, np.ndarray) else each for name, each in weights.items()}
+    state = {str(name): value for name, value in arrays.items() if isinstance(value, torch.Tensor)}
     if not state:
         keys = ", ".join(map(repr, list(weights)[:8])) or "nothing"
         raise ValueError(f"the checkpoint contains no state dict, only {keys}")

@@ -238,7 +238,7 @@ def native_mixing(mixing: Mixing | None, model: Model, batch_size: int) -> core.
 
     if mixing is None:
         return None
-    if not isinstance(mixing, Mixing):
+    if not isinstance(mixing, Mixup | CutMix):
         raise TypeError(f"mixing must be a Mixup, a CutMix or None, got {mixing!r}")
     if model.num_classes < 2:
         raise ValueError(f"{mixing!r} requires at least 2 classes, but model '{model.name}' has 1")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from mnistcnn._internal.checks import choice, finite_number, positive_number, whole_number
+from mnistcnn._internal.checks import choice, finite_number, numbers, positive_number, whole_number
 from mnistcnn._internal.values import Value
 from mnistcnn.optim.optimizers import Optimizer
 
@@ -495,6 +495,21 @@ def best_of(monitor: str) -> Literal["min", "max"]:
 def score(monitor: str, value: float) -> float:
     """Return the value, negated if smaller values of the metric are better."""
     return value if best_of(monitor) == "max" else -value
+
+
+def checked_rates(schedule: Schedule, rates: object, steps: int) -> Rates:
+    """Return the rates of an epoch as Python floats. Raise an error that names the schedule if they are not valid."""
+    if type(schedule).__module__ == __name__:
+        return rates  # type: ignore[return-value]  # those of this module are valid
+    name = type(schedule).__name__
+    if not isinstance(rates, Rates):
+        raise TypeError(f"{name}.rates must return mnistcnn.optim.Rates, got {rates!r}")
+    learning_rates = numbers(f"each learning rate of {name}", rates.learning_rates, minimum=0)
+    momenta = None if rates.momenta is None else numbers(f"each momentum of {name}", rates.momenta, minimum=0)
+    for what, values in (("learning_rates", learning_rates), ("momenta", momenta)):
+        if values is not None and len(values) != steps:
+            raise ValueError(f"{name}.rates must return one value per step in {what}, {steps}, got {len(values)}")
+    return Rates(list(learning_rates), None if momenta is None else list(momenta))
 
 
 def _whole(schedule: Schedule, name: str, *, minimum: int = 1) -> None:

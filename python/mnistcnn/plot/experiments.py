@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -218,8 +217,8 @@ def _points(networks: Any) -> list[tuple[str, int, np.ndarray[Any, Any]]]:
     named: Iterable[tuple[str, Any]] = networks.items() if isinstance(networks, Mapping) else _named(networks)
     points = []
     for name, each in named:
-        size, accuracy = (each.setting.parameters, each.accuracies) if hasattr(each, "setting") else each
-        points.append((str(name), size, 100 * np.atleast_1d(np.asarray(accuracy, dtype=float))))
+        size, accuracies = (each.setting.parameters, each.accuracies) if hasattr(each, "setting") else each
+        points.append((str(name), size, 100 * _fractions(np.atleast_1d(np.asarray(accuracies, dtype=float)), name)))
     if not points:
         raise ValueError("there is nothing to draw: networks is empty")
     return points
@@ -231,10 +230,10 @@ _Row = tuple[str, np.ndarray[Any, Any], float, tuple[float, float]]
 def _rows(runs: Any) -> list[_Row]:
     """Return name, accuracies, mean and 95 % interval of the mean of each row."""
     if isinstance(runs, Mapping):
-        rows = [(str(name), *_statistics(values)) for name, values in runs.items()]
+        rows = [(str(name), *_statistics(values, name)) for name, values in runs.items()]
     else:
         found = [runs] if hasattr(runs, "accuracies") else list(runs)
-        rows = [(name, *_statistics(each)) for name, each in _named(found)]
+        rows = [(name, *_statistics(each, name)) for name, each in _named(found)]
     if not rows:
         raise ValueError("there is nothing to draw: runs is empty")
     return rows
@@ -259,24 +258,23 @@ def wrapped_titles(results: Iterable[Trials]) -> list[str]:
     return [textwrap.fill(each, _LINE, break_long_words=False, break_on_hyphens=False) for each in titles]
 
 
-def _statistics(values: Any) -> tuple[np.ndarray[Any, Any], float, tuple[float, float]]:
+def _statistics(values: Any, name: object) -> tuple[np.ndarray[Any, Any], float, tuple[float, float]]:
     if hasattr(values, "accuracies"):
         low, high = values.interval
         return np.asarray(values.accuracies, dtype=float), float(values.mean), (float(low), float(high))
-    accuracies = np.asarray(values, dtype=float)
-    if not len(accuracies):
-        raise ValueError("there is nothing to draw: an entry of runs has no accuracies")
+    from mnistcnn.study.student_t import interval_of
+
+    accuracies = _fractions(np.asarray(values, dtype=float), name)
     mean = float(accuracies.mean())
-    half = _interval_half_width(accuracies)
-    return accuracies, mean, (max(0.0, mean - half), min(1.0, mean + half))
+    return accuracies, mean, interval_of(tuple(accuracies.tolist())) if len(accuracies) > 1 else (mean, mean)
 
 
-def _interval_half_width(values: np.ndarray[Any, Any]) -> float:
-    if len(values) < 2:
-        return 0.0
-    from mnistcnn.study.student_t import quantile
-
-    return quantile(0.95, len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
+def _fractions(accuracies: np.ndarray[Any, Any], name: object) -> np.ndarray[Any, Any]:
+    """Return the accuracies of an entry. Raise ValueError unless they are fractions, at least one."""
+    if accuracies.ndim != 1 or not len(accuracies) or not ((accuracies >= 0) & (accuracies <= 1)).all():
+        shown = np.array2string(accuracies, threshold=6)
+        raise ValueError(f"the accuracies of {name!r} must be a list of at least one number from 0 to 1, got {shown}")
+    return accuracies
 
 
 def _label_points(ax: Axes, places: Sequence[tuple[str, float, float]]) -> None:

@@ -58,7 +58,7 @@ def images(
     """
     count = whole_number("count", count)
     pixels = pixels_of(data)[:count]
-    if labels is None and not isinstance(data, np.ndarray):
+    if labels is None and not isinstance(data, np.ndarray) and hasattr(data, "labels"):
         labels = [data.classes[label] for label in data.labels[:count]]
     if labels is not None and len(labels) < len(pixels):
         raise ValueError(f"labels must have an entry for each of the {len(pixels)} images, got {len(labels)} labels")

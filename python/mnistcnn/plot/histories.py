@@ -150,8 +150,10 @@ def _flatten_runs(history: Any) -> tuple[History, ...]:
         return (history,)
     if hasattr(history, "histories"):
         return tuple(history.histories)
-    if not isinstance(history, Sequence):
-        raise TypeError(f"history must be a History, a list or a mapping of histories, got {type(history).__name__}")
+    if isinstance(history, str) or not isinstance(history, Sequence):
+        hint = "; read a file with mnistcnn.History.from_json" if isinstance(history, str) else ""
+        kind = type(history).__name__
+        raise TypeError(f"history must be a History, a list or a mapping of histories, got {kind}{hint}")
     return tuple(run for each in history for run in _flatten_runs(each))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnistcnn._internal.checks import seed_number, whole_number
 from mnistcnn.data.image_set import ImageSet
+from mnistcnn.nn.input_checks import check_set
 from mnistcnn.study.folds import Fold, check_folds
 from mnistcnn.study.job import Job, Template
 from mnistcnn.study.runner import check_run, chosen_recipe, log_path, run_jobs, setting_of
@@ -98,6 +99,7 @@ def cross_validate(
     folds, seed = whole_number("folds", folds, minimum=2), seed_number(seed)
     recipe = chosen_recipe(model, recipe, variant, changes)
     template = Template.of(model, data)
+    check_set(template.model(0), data, "data")
     check_folds(data.labels, folds)
     for k in (0, folds - 1):  # the largest fold and the smallest one
         check_run(template, recipe, Fold(k, folds, seed).parts(data)[0], validation, engine, device)

@@ -185,7 +185,8 @@ def shifted_predictions(
     options: dict[str, Any] = {"batch_size": batch_size, "engine": engine, "threads": threads}
     if shifts == 0:
         return predict(model, images, **options)
-    pixels = as_tensor(images.images if isinstance(images, ImageSet) else images).cpu().numpy()
+    tensor = as_tensor(images.images if isinstance(images, ImageSet) else images).detach().cpu()
+    pixels = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
     if pixels.ndim < 2:
         raise ValueError(f"images must have at least two dimensions, got shape {list(pixels.shape)}")
     height, width = pixels.shape[-2:]

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from mnistcnn._internal.progress import ProgressBar
@@ -70,9 +70,12 @@ class Execution:
         self._at_once: int | None = None  # jobs that may be submitted at a time; None: all
         self._deaths: Counter[int] = Counter()  # workers that died, by the seed of the job
         self._by_value: set[int] = set()  # seeds of jobs whose data sets the workers do not have
-        self._storing: Thread | None = None
         self._log_error = ""
         self.done: dict[int, Trial] = {}
+        # In a thread of its own, which Ctrl-C does not interrupt: a trial is stored and logged, or neither. The thread
+        # is started here, because Ctrl-C could interrupt its start.
+        self._to_store: SimpleQueue[Trial | Event | None] = SimpleQueue()
+        Thread(target=self._store_all, daemon=True).start()
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Run the jobs. Raise the error of a job that fails, or of its workers if they die before any job is done."""
@@ -93,7 +96,11 @@ class Execution:
                 submitted.future.cancel()
 
     def close(self) -> None:
-        """Shut down the pool that replaced the caller's, if there is one."""
+        """End the thread that stores trials. Shut down the pool that replaced the caller's, if there is one."""
+        self._to_store.put(None)
+        self._close_pool()
+
+    def _close_pool(self) -> None:
         if self._pool and isinstance(self._executor, ProcessPoolExecutor):
             self._executor.shutdown(cancel_futures=True)
 
@@ -156,23 +163,29 @@ class Execution:
             self._by_value.add(job.seed)
             self._waiting.insert(0, job)
             return
-        # In a thread of its own, which Ctrl-C does not interrupt: a trial is stored and logged, or neither.
-        self._storing = Thread(target=self._store, args=(trial,))
-        self._storing.start()
+        self._to_store.put(trial)
         self.wait_for_storing()
+
+    def _store_all(self) -> None:
+        while (item := self._to_store.get()) is not None:
+            if isinstance(item, Event):
+                item.set()
+            else:
+                self._store(item)
 
     def _store(self, trial: Trial) -> None:
         if self._log is not None:
             try:
                 append(self._log, self._setting, trial, self._intended)
-            except OSError as error:  # a full disk must not discard hours of training
+            except Exception as error:  # a full disk must not discard hours of training
                 self._log_error = f"trial of seed {trial.seed} could not be written to the experiment log: {error}"
         self.done[trial.seed] = trial
 
     def wait_for_storing(self) -> None:
-        """Wait until the latest trial is stored, and warn if it could not be logged."""
-        if self._storing is not None:
-            self._storing.join()
+        """Wait until all trials are stored, and warn if one could not be logged."""
+        stored = Event()
+        self._to_store.put(stored)
+        stored.wait()
         message, self._log_error = self._log_error, ""
         if message:
             warnings.warn(message, stacklevel=6)
@@ -206,7 +219,7 @@ class Execution:
         if new is None:
             raise error
         _warn(f"a worker process died: {_first_line(error)}; a new pool of processes repeats the unfinished trials")
-        self.close()
+        self._close_pool()
         self._executor, self._at_once = new
         self._pool += 1
 

@@ -259,6 +259,11 @@ def sweep(
     template = Template.of(model, train_set)
     check_run(template, recipe, train_set, validation, engine, device)
     choices = checked_space(space, recipe)
+    for part, value in ((part, value) for part, choice in choices.items() for value in choice.values):
+        try:
+            check_run(template, changed(recipe, {part: value}), train_set, validation, engine, device)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"space[{part!r}] contains {value!r}: {error}") from None
     text = _describe(template, recipe, choices, train_set, validation, pruning)
     options = {"validation": validation, "engine": engine, "threads": threads, "device": device, "progress": False}
     objective = _Objective(template, recipe, choices, train_set, options)
@@ -372,6 +377,9 @@ def _run_trial(study: optuna.Study, trial: optuna.Trial, objective: Callable[[op
     except core.DivergedError as error:
         trial.set_user_attr("diverged", str(error))
         study.tell(trial, state=state.PRUNED)
+    except ValueError as error:  # of a combination of values
+        warnings.warn(f"trial {trial.number} failed: {error}", stacklevel=4)
+        study.tell(trial, state=state.FAIL)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             trial.set_user_attr(_INTERRUPTED, True)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mnistcnn.training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -29,6 +31,11 @@ class Range:
     def value(self, suggested: Any) -> Any:
         """Return the number itself, as stored by Optuna."""
         return suggested
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """Both ends."""
+        return self.low, self.high
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ def checked_space(space: Mapping[str, Any], recipe: Recipe) -> Space:
     for name, values in space.items():
         _check_not_nested(name, recipe)
         choices[name] = _checked_choice(name, values)
-        for value in values[:2] if isinstance(values, tuple) else values:
+        for value in choices[name].values:
             try:
                 changed(recipe, {name: value})
             except (TypeError, ValueError) as error:
@@ -79,6 +86,7 @@ def _check_not_nested(name: str, recipe: Recipe) -> None:
 
 
 def _checked_choice(name: str, values: Any) -> Range | Choice:
+    values = type(values)(map(_python_number, values)) if isinstance(values, list | tuple) else values
     if isinstance(values, list) and values:
         return Choice(tuple(values))
     if isinstance(values, tuple) and len(values) in (2, 3) and (len(values) == 2 or values[2] == "log"):
@@ -90,6 +98,11 @@ def _checked_choice(name: str, values: Any) -> Range | Choice:
         f'space[{name!r}] must be a non-empty list of choices, (low, high) with low < high, or (low, high, "log") with '
         f"0 < low < high, got {values!r}"
     )
+
+
+def _python_number(value: Any) -> Any:
+    """Return a number of NumPy as a number of Python, which Optuna and JSON support, and any other value unchanged."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def changed(recipe: Recipe, choices: Mapping[str, Any]) -> Recipe:

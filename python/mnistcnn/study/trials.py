@@ -7,6 +7,7 @@ import html
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -234,8 +235,11 @@ class Trials:
 
     @property
     def recipe(self) -> Recipe:
-        """Return the recipe of the trials."""
-        return Recipe.from_dict(self.setting.recipe)
+        """Return the recipe of the trials. Raise ValueError if it contains a teacher, which trials do not store."""
+        recipe = Recipe.from_dict(self.setting.recipe)
+        if isinstance(getattr(recipe.loss, "teacher", None), str):
+            raise ValueError("the recipe has a Distillation loss, and trials do not store its teacher")
+        return recipe
 
     @property
     def mean(self) -> float:
@@ -397,12 +401,11 @@ class Trials:
 
 def checked_target(target: object) -> float:
     """Return the target as float. Raise ValueError unless it is an accuracy from 0 to 1."""
-    if isinstance(target, bool) or not isinstance(target, int | float) or not 0 <= target <= 1:
-        hint = (
-            f"; for {target} % pass {target / 100:g}" if isinstance(target, int | float) and 1 < target <= 100 else ""
-        )
+    number = float(target) if isinstance(target, Real) and not isinstance(target, bool) else math.nan
+    if not 0 <= number <= 1:
+        hint = f"; for {target} % pass {number / 100:g}" if 1 < number <= 100 else ""
         raise ValueError(f"target must be an accuracy from 0 to 1, such as 0.994, got {target!r}{hint}")
-    return round(float(target), 9)  # 99.4 / 100 is slightly larger than 9940 / 10000
+    return round(number, 9)  # 99.4 / 100 is slightly larger than 9940 / 10000
 
 
 def spread(mean: float, sd: float) -> str:

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from mnistcnn.training.trainer import Trainer
 
 
-class EarlyStopping:
+class _WithTrainer:
+    """Base of the callbacks that keep the trainer. Copies and pickled callbacks do not contain it."""
+
+    _trainer: Trainer | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_trainer"}
+
+
+class EarlyStopping(_WithTrainer):
     """Callback that ends a run if the validation result has not improved for ``patience`` epochs.
 
     Parameters
@@ -51,7 +60,6 @@ class EarlyStopping:
         self.min_delta = finite_number("min_delta", min_delta)
         choice("monitor", monitor, VALIDATION_METRICS)
         self.monitor = monitor
-        self._trainer: Trainer | None = None
 
     def on_train_start(self, trainer: Trainer) -> None:
         """Stop a resumed run that was already complete."""
@@ -72,7 +80,7 @@ class EarlyStopping:
             self._trainer.stop()
 
 
-class KeepBest:
+class KeepBest(_WithTrainer):
     """Callback that restores the weights of the best epoch when the run ends, also after an exception.
 
     With averaging, the averaged weights are stored if the validation used them.
@@ -104,7 +112,6 @@ class KeepBest:
         self.epoch: int | None = None
         self._tensors: dict[str, torch.Tensor] = {}
         self._best = -math.inf
-        self._trainer: Trainer | None = None
 
     def on_train_start(self, trainer: Trainer) -> None:
         """Forget the best epoch of an earlier run if another trainer starts a new one."""
@@ -147,7 +154,7 @@ class KeepBest:
             self._tensors = {name: tensor for name, tensor in state.items() if name != "best"}
 
 
-class CSVLogger:
+class CSVLogger(_WithTrainer):
     """Callback that writes the history to a CSV file after every epoch, one row per epoch.
 
     The whole file is replaced atomically each time.
@@ -170,7 +177,6 @@ class CSVLogger:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(_checked_path("path", path))
-        self._trainer: Trainer | None = None
 
     def on_train_start(self, trainer: Trainer) -> None:
         """Write the file once, to fail early if the path is not writable."""

@@ -110,19 +110,12 @@ class CallbackList:
             check_monitor(each, getattr(each, "monitor", None), validated)
 
     def call(self, event: str, value: object) -> None:
-        """Call a method of all callbacks that have it; stop at the first exception."""
-        for each in self._all:
-            method = getattr(each, event, None)
-            if callable(method):
-                method(value)
-
-    def call_train_end(self, history: History) -> None:
-        """Call `on_train_end` of all callbacks in order, also if one of them raises an exception."""
+        """Call a method of all callbacks that have it, in order, also if one of them raises an exception."""
         with ExitStack() as calls:  # calls in reverse order of registration
             for each in reversed(self._all):
-                method = getattr(each, "on_train_end", None)
+                method = getattr(each, event, None)
                 if callable(method):
-                    calls.callback(method, history)
+                    calls.callback(method, value)
 
     @property
     def every(self) -> int:

@@ -32,7 +32,8 @@ class EpochRecord:
     train_accuracy
         Fraction of training images that are classified correctly during training, from 0 to 1.
     validation_loss
-        Mean loss of the validation set after the epoch; None without a validation set.
+        Mean loss of the validation set after the epoch, without label smoothing and class weights; None without a
+        validation set.
     validation_accuracy
         Accuracy on the validation set after the epoch, from 0 to 1; None without a validation set.
     learning_rate

@@ -12,6 +12,7 @@ from mnistcnn.nn.input_checks import core_tensor, model_view
 from mnistcnn.optim import averaging, losses, optimizers
 from mnistcnn.optim.schedules import Rates, SchedulePlan
 from mnistcnn.transforms import steps as augmentation
+from mnistcnn.transforms.preview import augment
 
 if TYPE_CHECKING:
     from mnistcnn.data.image_set import ImageSet
@@ -86,13 +87,18 @@ class NativeRun:
         return averaging.averaged(None if self._run is None else self._run.averaging, self._model)
 
     def finish(self, train_set: ImageSet) -> None:
-        """Write the averaged weights, if any, into the model."""
-        run = self._begun
+        """Write the averaged weights, if any, into the model.
+
+        SWA computes the running statistics again, from images without augmentation unless it changes their size.
+        """
+        run, images = self._begun, train_set.images
         if run.averaging is None:
             return
+        if tuple(train_set.shape) != self._model.input_shape:
+            images = augment(images, self._recipe.augment, seed=self._recipe.seed)
         with self._model._lock:
             self._model._forget_forward()
-            run.finish(self._view(), core_tensor(train_set.images))
+            run.finish(self._view(), core_tensor(images))
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return the tensors that the next epoch depends on, besides the model's."""

@@ -18,7 +18,7 @@ from mnistcnn.data.normalization import Normalization
 from mnistcnn.nn.class_names import names_after_training
 from mnistcnn.nn.input_checks import check_last_batch, move
 from mnistcnn.optim import averaging
-from mnistcnn.optim.schedules import Rates, SchedulePlan
+from mnistcnn.optim.schedules import Rates, SchedulePlan, checked_rates
 from mnistcnn.training.callbacks import CallbackList, check_monitor
 from mnistcnn.training.checkpoints import Checkpoint
 from mnistcnn.training.history import EpochRecord, History
@@ -355,7 +355,7 @@ class Trainer:
             self._native.finish(session.train_set)
         finally:
             model.train(was_training)
-            self._callbacks.call_train_end(history)
+            self._callbacks.call("on_train_end", history)
 
     def _begin(self, session: _Session) -> None:
         model = self.model
@@ -417,7 +417,8 @@ class Trainer:
     def _rates(self, plan: SchedulePlan) -> Rates:
         if self.recipe.schedule is None:
             return Rates([plan.learning_rate] * plan.steps)
-        return self.recipe.schedule.rates(plan, len(self.history), self.history.epochs)
+        rates = self.recipe.schedule.rates(plan, len(self.history), self.history.epochs)
+        return checked_rates(self.recipe.schedule, rates, plan.steps)
 
 
 @dataclass(frozen=True)
