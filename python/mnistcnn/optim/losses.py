@@ -62,6 +62,7 @@ class NLL(_LabelLoss):
         Fraction of the target probability that is spread evenly over all classes, as in PyTorch.
     class_weights
         Weight of each class; the loss of a batch is then the weighted mean, as in PyTorch. Default: None, all equal.
+        The losses of a validation set and of a test are computed without weights and without label smoothing.
 
     Examples
     --------
@@ -80,6 +81,7 @@ class CrossEntropy(_LabelLoss):
         Fraction of the target probability that is spread evenly over all classes, as in PyTorch.
     class_weights
         Weight of each class; the loss of a batch is then the weighted mean, as in PyTorch. Default: None, all equal.
+        The losses of a validation set and of a test are computed without weights and without label smoothing.
 
     Examples
     --------
