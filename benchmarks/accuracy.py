@@ -25,6 +25,8 @@ from pathlib import Path
 from trial_log import fill, seconds_from
 
 import mnistcnn
+from mnistcnn._internal.tables import markdown_table
+from mnistcnn.study.trials import spread
 from mnistcnn.training.published_recipes import variants
 
 LOG = Path(__file__).parent / "results" / "accuracy.jsonl.gz"
@@ -34,10 +36,8 @@ RECIPES = [f"{name}/{variant}" if variant else name for name in mnistcnn.list_mo
 SEEDS = {"era5_net": 5, "assignment7_model1": 2}  # these take hours; the others are trained with 10 seeds
 FIRST_SEED = {"compact_net": 100}  # seeds that were not used to choose its widths; the others start at 0
 RECORDS = [name for name in RECIPES if name.startswith("record")]  # tested after each epoch too, which selects nothing
-HEAD = (
-    "| recipe | parameters | epochs | training accuracy | test accuracy, mean ± sd | minimum | seeds | author reports |"
-    " seconds |\n|---|---|---|---|---|---|---|---|---|"
-)
+HEAD = ["recipe", "parameters", "epochs", "training accuracy", "test accuracy, mean ± sd"]
+HEAD += ["minimum", "seeds", "author reports", "seconds"]
 
 
 def published(name: str) -> tuple[str, mnistcnn.Recipe]:
@@ -92,29 +92,27 @@ def stored_seconds() -> dict[str, float]:
     return json.loads(SECONDS.read_text("utf-8")) if SECONDS.exists() else {}
 
 
-def row(name: str, trials: mnistcnn.Trials, seconds: float | None) -> str:
-    """Return a row of the table."""
+def row(name: str, trials: mnistcnn.Trials, seconds: float | None) -> list[str]:
+    """Return the cells of a row of the table."""
     reported = published(name)[1].about
     author = f"{reported.accuracy:.2f} %" if reported and reported.accuracy else "-"
-    spread = "" if math.isnan(trials.sd) else f" ± {100 * trials.sd:.2f}"
-    cells = [
+    return [
         name,
         f"{trials.setting.parameters:,}",
         str(trials.recipe.epochs),
         f"{100 * trials.train_accuracy:.2f} %",
-        f"{100 * trials.mean:.2f}{spread} %",
+        spread(trials.mean, trials.sd),
         f"{100 * trials.minimum:.2f} %",
         str(len(trials.accuracies)),
         author,
         "-" if seconds is None else f"{seconds:.0f}",
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 def table(found: dict[str, mnistcnn.Trials]) -> str:
     """Return the table of all rows that have trials."""
     seconds = stored_seconds()
-    return "\n".join([HEAD, *(row(name, found[name], seconds.get(name)) for name in RECIPES if name in found)])
+    return markdown_table(HEAD, [row(name, found[name], seconds.get(name)) for name in RECIPES if name in found])
 
 
 def missing(name: str, found: dict[str, mnistcnn.Trials], seeds: int | None) -> list[int]:

@@ -30,6 +30,7 @@ from typing import Any
 from trial_log import fill, seconds_from
 
 import mnistcnn
+from mnistcnn._internal.tables import markdown_table
 from mnistcnn.layers import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, ReLU, Residual, SiLU
 from mnistcnn.losses import Distillation
 from mnistcnn.optim import EMA, SGD, AdamW, Muon, OneCycleLR
@@ -280,20 +281,19 @@ def search(groups: Sequence[str], budget: float, log: Path) -> None:
 
 def table(log: Path) -> str:
     """Return the table of the candidates, ordered by validation loss in each group, and the cost of the search."""
-    lines = [
-        "| group | candidate | widths | parameters | seeds | validation loss | validation accuracy |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    head = ["group", "candidate", "widths", "parameters", "seeds", "validation loss", "validation accuracy"]
+    rows = []
     runs, seconds = 0, 0.0
     for group, done in found(log).items():
         widths = {each.name: each.widths for each in CANDIDATES[group]}
         for name, trials in sorted(done.items(), key=lambda item: _loss(item[1])):
             cells = [group, name, widths[name], f"{trials.setting.parameters:,}", str(len(trials))]
             cells += [f"{_loss(trials):.4f}", f"{100 * trials.mean:.2f} %"]
-            lines.append(f"| {' | '.join(cells)} |")
+            rows.append(cells)
             runs += len(trials)
             seconds += sum(history.seconds for history in trials.histories)
-    return "\n".join([*lines, "", f"The search took {runs} runs and {seconds / 3600:.1f} hours of one core."])
+    cost = f"The search took {runs} runs and {seconds / 3600:.1f} hours of one core."
+    return f"{markdown_table(head, rows)}\n\n{cost}"
 
 
 def _loss(trials: mnistcnn.Trials) -> float:

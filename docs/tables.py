@@ -19,13 +19,15 @@ from functools import cache
 from inspect import getdoc, ismodule
 from pathlib import Path
 from pkgutil import resolve_name
-from statistics import mean, stdev
 
 from pytorch_code import pytorch_code
 
 import mnistcnn
+from mnistcnn._internal.tables import markdown_table
 from mnistcnn.nn.pretrained import cards
 from mnistcnn.nn.zoo import Citation, published_network
+from mnistcnn.study.student_t import deviation_of, mean_of
+from mnistcnn.study.trials import spread
 from mnistcnn.training.published_recipes import variants
 
 ROOT = Path(__file__).parents[1]
@@ -42,9 +44,7 @@ MARKED = re.compile(r"(<!-- (\w+): begin -->\n).*?(<!-- \2: end -->)", re.DOTALL
 
 def table(head: str, rows: list[list[str]]) -> str:
     """Return a table in Markdown; ``head`` holds the column names, separated by ``|``."""
-    columns = head.split("|")
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown_table(head.split("|"), rows) + "\n"
 
 
 def zoo_table() -> str:
@@ -74,8 +74,7 @@ def trials_of() -> dict[str, mnistcnn.Trials]:
 
 def percent(accuracies: Sequence[float]) -> str:
     """Return mean and standard deviation of accuracies."""
-    spread = f" ± {100 * stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
-    return f"{100 * mean(accuracies):.2f}{spread} %"
+    return spread(mean_of(tuple(accuracies)), deviation_of(tuple(accuracies)))
 
 
 def networks() -> str:

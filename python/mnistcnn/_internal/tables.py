@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +27,12 @@ def aligned(rows: Sequence[Sequence[str]], *, left: int = 0, gap: str = "   ") -
         )
         for row in rows
     ]
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def json_text(values: Any, path: str | Path | None = None) -> str:

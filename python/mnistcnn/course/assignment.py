@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from mnistcnn._internal.checks import choice, whole_number
-from mnistcnn._internal.tables import aligned, counted, html_table, percent, without_nan
+from mnistcnn._internal.tables import aligned, counted, html_table, markdown_table, percent, without_nan
 from mnistcnn.course.networks import Network, network_of
 from mnistcnn.course.structure import FEATURES, features
 from mnistcnn.data.datasets import load
@@ -74,8 +74,7 @@ class CheckResult:
 
     def to_markdown(self) -> str:
         """Return the table in Markdown, for example for the summary of a CI job."""
-        rows = [_HEADINGS, ("---",) * len(_HEADINGS), *(_cells(each) for each in self.requirements)]
-        table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        table = markdown_table(_HEADINGS, map(_cells, self.requirements))
         return "\n\n".join(filter(None, [f"### {self._title()}", table, self._about()])) + "\n"
 
     def __repr__(self) -> str:

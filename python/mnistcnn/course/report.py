@@ -12,7 +12,7 @@ from textwrap import dedent
 from typing import Any
 
 from mnistcnn._internal.atomic_files import replacing
-from mnistcnn._internal.tables import counted, write_text
+from mnistcnn._internal.tables import counted, markdown_table, write_text
 from mnistcnn.course.networks import Network
 from mnistcnn.course.project import TEMPLATES
 from mnistcnn.data.image_set import ImageSet
@@ -153,12 +153,6 @@ def _filled(template: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; the first row holds the headings."""
-    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _percent(values: Sequence[float]) -> str:
     return f"{', '.join(f'{100 * each:.2f}' for each in values)} %"
 
@@ -179,7 +173,7 @@ def _steps_table(steps: Sequence[Step]) -> str:
                 _percent([each.validation_accuracy or 0.0 for each in first.epochs[-_LAST:]]),
             ]
         )
-    return _table(rows)
+    return markdown_table(rows[0], rows[1:])
 
 
 def _comparison(steps: Sequence[Step], picture: Picture) -> str:
@@ -240,7 +234,7 @@ def _log(history: History) -> str:
         loss, accuracy = each.validation_loss or 0.0, each.validation_accuracy or 0.0
         scores = [f"{each.train_loss:.4f}", _percent([each.train_accuracy]), f"{loss:.4f}", _percent([accuracy])]
         rows.append([str(each.epoch), *scores, f"{each.learning_rate:.4g}", f"{each.seconds:.1f}"])
-    return _table(rows)
+    return markdown_table(rows[0], rows[1:])
 
 
 def layers_table(model: Model) -> str:
@@ -253,7 +247,7 @@ def layers_table(model: Model) -> str:
         numbers = [str(node[name] or "") for name in ("receptive_field", "jump")]
         parameters = f"{node['parameters']:,}" if node["parameters"] else ""
         rows.append([node["name"], node["op"], _times(node["output_shape"]), *sizes, *numbers, parameters])
-    return _table(rows)
+    return markdown_table(rows[0], rows[1:])
 
 
 def _size(sizes: Sequence[int]) -> str:
