@@ -259,7 +259,7 @@ def test_error_for_invalid_arguments(case: str):
 
 
 @dataclass(frozen=True)
-class Mine(Schedule):
+class UserRates(Schedule):
     """Schedule of a user."""
 
     result: Any = None
@@ -271,21 +271,25 @@ class Mine(Schedule):
 @pytest.mark.parametrize(
     ("result", "error", "message"),
     [
-        (lambda steps: [0.1] * steps, TypeError, r"Mine\.rates must return mnistcnn\.optim\.Rates"),
-        (lambda steps: mnistcnn.optim.Rates([None] * steps), TypeError, "each learning rate of Mine must be a number"),
-        (lambda steps: mnistcnn.optim.Rates([float("nan")] * steps), ValueError, "each learning rate of Mine"),
-        (lambda steps: mnistcnn.optim.Rates([-0.1] * steps), ValueError, "each learning rate of Mine"),
-        (lambda _: mnistcnn.optim.Rates([0.1]), ValueError, r"Mine\.rates must return one value per step"),
+        (lambda steps: [0.1] * steps, TypeError, r"UserRates\.rates must return mnistcnn\.optim\.Rates"),
+        (
+            lambda steps: mnistcnn.optim.Rates([None] * steps),
+            TypeError,
+            "each learning rate of UserRates must be a number",
+        ),
+        (lambda steps: mnistcnn.optim.Rates([float("nan")] * steps), ValueError, "each learning rate of UserRates"),
+        (lambda steps: mnistcnn.optim.Rates([-0.1] * steps), ValueError, "each learning rate of UserRates"),
+        (lambda _: mnistcnn.optim.Rates([0.1]), ValueError, r"UserRates\.rates must return one value per step"),
     ],
 )
 def test_wrong_rates_name_the_schedule(data: Any, result: Any, error: Any, message: str):
     model = mnistcnn.create_model("budget_model3")
     with pytest.raises(error, match=message):
-        mnistcnn.train(model, data, epochs=1, schedule=Mine(result), progress=False)
+        mnistcnn.train(model, data, epochs=1, schedule=UserRates(result), progress=False)
 
 
 def test_rates_of_numpy_are_stored_as_python_floats(data: Any):
-    schedule = Mine(lambda steps: mnistcnn.optim.Rates(list(np.linspace(0.1, 0.01, steps, dtype=np.float32))))
+    schedule = UserRates(lambda steps: mnistcnn.optim.Rates(list(np.linspace(0.1, 0.01, steps, dtype=np.float32))))
     history = mnistcnn.train(mnistcnn.create_model("budget_model3"), data, epochs=1, schedule=schedule, progress=False)
     assert type(history.last.learning_rate) is float
     assert "learning_rate" in history.to_json()

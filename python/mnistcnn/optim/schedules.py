@@ -7,11 +7,14 @@ computes schedules with a closed form (``train/schedule.cpp``).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mnistcnn._internal.checks import choice, finite_number, numbers, positive_number, whole_number
+from mnistcnn._internal.plain_values import described
 from mnistcnn._internal.values import Value
 from mnistcnn.optim.optimizers import Optimizer
 
@@ -283,6 +286,13 @@ class LambdaLR(Schedule):
     def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
         """Return the learning rate of an epoch."""
         return plan.learning_rate * finite_number(f"LambdaLR's factor in epoch {epoch}", self.function(epoch))
+
+    def _compared(self, name: str) -> Any:
+        """Return a digest of the factors of 100 epochs, because all lambda functions have the same name."""
+        factors: list[float] = []
+        with suppress(Exception):  # the function may have values for fewer epochs
+            factors.extend(float(self.function(epoch)) for epoch in range(100))
+        return f"{described(self.function)} ({hashlib.sha256(repr(factors).encode()).hexdigest()[:16]})"
 
 
 @dataclass(frozen=True, repr=False)
