@@ -275,7 +275,7 @@ class UserRates(Schedule):
         (
             lambda steps: mnistcnn.optim.Rates([None] * steps),
             TypeError,
-            "each learning rate of UserRates must be a number",
+            "each learning rate of UserRates must",
         ),
         (lambda steps: mnistcnn.optim.Rates([float("nan")] * steps), ValueError, "each learning rate of UserRates"),
         (lambda steps: mnistcnn.optim.Rates([-0.1] * steps), ValueError, "each learning rate of UserRates"),
