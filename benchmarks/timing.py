@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import statistics
@@ -110,15 +111,20 @@ class Watch:
 
 
 def _busy_seconds() -> tuple[float, float, float] | None:
-    """Return the wall time, the busy time of all cores, and that of this process with its finished children."""
+    """Return the wall time, the busy time of all cores, and that of this process with its children."""
     try:
         fields = [int(each) for each in Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
     except (OSError, ValueError):
         return None
     user, nice, system, _, _, interrupts, soft, stolen = fields
-    own = os.times()
-    busy = (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
-    return time.monotonic(), busy, own.user + own.system + own.children_user + own.children_system
+    ticks = os.sysconf("SC_CLK_TCK")
+    busy = (user + nice + system + interrupts + soft + stolen) / ticks
+    finished = os.times()  # of this process and its finished children
+    own = finished.user + finished.system + finished.children_user + finished.children_system
+    for child in multiprocessing.active_children():  # workers of a loader
+        stat = Path(f"/proc/{child.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        own += (int(stat[11]) + int(stat[12])) / ticks  # utime, stime
+    return time.monotonic(), busy, own
 
 
 # ---- cells

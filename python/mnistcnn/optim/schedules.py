@@ -288,7 +288,9 @@ class LambdaLR(Schedule):
         return plan.learning_rate * finite_number(f"LambdaLR's factor in epoch {epoch}", self.function(epoch))
 
     def _compared(self, name: str) -> Any:
-        """Return a digest of the factors of 100 epochs, because all lambda functions have the same name."""
+        """Return a digest of the factors of 100 epochs for the function: all lambda functions have the same name."""
+        if name != "function":
+            return super()._compared(name)
         factors: list[float] = []
         with suppress(Exception):  # the function may have values for fewer epochs
             factors.extend(float(self.function(epoch)) for epoch in range(100))
