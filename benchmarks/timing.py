@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,8 +123,9 @@ def _busy_seconds() -> tuple[float, float, float] | None:
     finished = os.times()  # of this process and its finished children
     own = finished.user + finished.system + finished.children_user + finished.children_system
     for child in multiprocessing.active_children():  # workers of a loader
-        stat = Path(f"/proc/{child.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        own += (int(stat[11]) + int(stat[12])) / ticks  # utime, stime
+        with suppress(OSError):  # it has ended
+            stat = Path(f"/proc/{child.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+            own += (int(stat[11]) + int(stat[12])) / ticks  # utime, stime
     return time.monotonic(), busy, own
 
 

@@ -174,7 +174,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"X must have samples of shape {self._sample_shape} as in fit, got {numbers.shape[1:]}")
         probabilities = predict(self.model_, self._pixels(numbers), engine=self.engine, threads=self.threads)
         wide = probabilities[:, : len(self.classes_)].astype(np.float64)  # a given model may have more outputs
-        return np.asarray(wide / wide.sum(axis=1, keepdims=True))
+        sums = wide.sum(axis=1, keepdims=True)  # 0 if all of the probability is that of other outputs
+        return np.asarray(np.divide(wide, sums, out=np.full_like(wide, 1 / wide.shape[1]), where=sums > 0))
 
     def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803
         """Return the most probable class of each sample, [n]."""
@@ -234,9 +235,10 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if model.num_classes < classes:
                 raise ValueError(f"y has {classes} classes, but the model has only {model.num_classes}")
         elif not isinstance(self.model, str):
+            hint = "; convert it with mnistcnn.from_torch" if hasattr(self.model, "forward") else ""
             raise TypeError(
-                f"model must be 'auto', the name of a published network or an mnistcnn.Model, got {self.model!r}; to "
-                "convert a PyTorch module, call mnistcnn.from_torch"
+                "model must be 'auto', the name of a published network or an mnistcnn.Model, got "
+                f"{type(self.model).__name__}{hint}"
             )
         elif self.model != "auto":
             model = create_model(self.model, classes, self.image_shape_[0], seed=seed)

@@ -148,12 +148,22 @@ def test_missing_package_raises(make: Any, module: str, text: str, tmp_path: Pat
         make(tmp_path)
 
 
-@pytest.mark.parametrize("make", [mnistcnn.callbacks.KeepBest, mnistcnn.callbacks.EarlyStopping])
-def test_used_callbacks_can_be_copied(make: Any, data: mnistcnn.ImageSet):
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (mnistcnn.callbacks.KeepBest, "epoch"),
+        (mnistcnn.callbacks.EarlyStopping, "monitor"),
+        (lambda: mnistcnn.callbacks.CSVLogger("run.csv"), "path"),
+    ],
+)
+def test_used_callbacks_can_be_copied(
+    make: Any, name: str, data: mnistcnn.ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
     callback = make()
     fit(small(), data, callback, validation=0.2, epochs=1)
-    assert copy.deepcopy(callback).monitor == callback.monitor
-    assert pickle.loads(pickle.dumps(callback)).monitor == callback.monitor
+    for other in (copy.deepcopy(callback), pickle.loads(pickle.dumps(callback))):
+        assert getattr(other, name) == getattr(callback, name)
 
 
 def test_keep_best_sees_the_epoch_in_which_another_callback_fails(data: mnistcnn.ImageSet):

@@ -8,6 +8,7 @@ import gc
 import sys
 import warnings
 import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
+from mnistcnn.convert import verification
 from mnistcnn.convert.errors import ConversionError
 
 IMAGES = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(1))
@@ -124,6 +126,42 @@ class WithClamp(Net):
 
     def forward(self, x: Any) -> Any:
         return self.head(self.conv(x).clamp(min=0))
+
+
+class WithNumbers(Net):
+    """Network with a second output of one number per image."""
+
+    def forward(self, x: Any) -> Any:
+        x = self.conv(x)
+        return self.head(x), x.mean((1, 2, 3))
+
+
+def test_an_output_of_one_number_per_image():
+    net = mnistcnn.accelerate(WithNumbers())
+    plain = WithNumbers()
+    for found, expected in zip(net(IMAGES), plain(IMAGES), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_a_small_gradient_that_is_missing_is_noticed():
+    gradients = {"large": torch.full((4,), 50.0), "small": torch.tensor([0.05])}
+    run: Any = SimpleNamespace(gradients=gradients, output_gradients=torch.ones(3))
+    verification._compare_gradients("Net", run, {**gradients, "small": torch.tensor([0.06])})
+    with pytest.raises(ConversionError, match="does not compute the gradient that PyTorch computes for 'small' of Net"):
+        verification._compare_gradients("Net", run, {**gradients, "small": None})
+
+
+def test_lazy_layers_get_the_weights_of_pytorch():
+    def lazy() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+
+    expected, net = lazy(), lazy()
+    torch.manual_seed(1)
+    expected(IMAGES)
+    torch.manual_seed(1)
+    mnistcnn.from_torch(net)
+    torch.testing.assert_close(net.state_dict(), expected.state_dict(), rtol=0, atol=0)
 
 
 def test_the_conversion_compares_gradients():

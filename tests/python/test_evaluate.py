@@ -168,7 +168,7 @@ def test_batch_size_zero_raises(data: Any):
             call(small(), data, batch_size=0)
 
 
-def test_predict_of_float_images_in_batches(data: Any, capsys: Any):
+def test_predict_of_float_images_in_batches(data: Any):
     pixels = data.images[:20] / np.float32(255)
     expected = mnistcnn.predict(small(), pixels)
     np.testing.assert_allclose(mnistcnn.predict(small(), pixels, batch_size=np.int64(7)), expected, rtol=1e-5)

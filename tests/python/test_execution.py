@@ -227,6 +227,23 @@ def test_other_broken_executors_raise(sets: Any):
         run(sets, 2, executor=Broken())
 
 
+def test_ctrl_c_keeps_trials_whose_results_were_not_taken(sets: Any, monkeypatch: pytest.MonkeyPatch):
+    take = execution.Execution._take
+
+    def interrupted(self: Any, finished: Any) -> None:
+        take(self, finished)
+        wait_until_done(self._pending)
+        raise KeyboardInterrupt
+
+    def wait_until_done(pending: Any) -> None:
+        for each in pending:
+            each.future.result()
+
+    monkeypatch.setattr(execution.Execution, "_take", interrupted)
+    with pytest.warns(UserWarning, match="3 of 3 trials are complete"):
+        assert len(run(sets, 3).complete) == 3
+
+
 def test_ctrl_c_while_a_thread_starts_loses_no_trial(sets: Any, monkeypatch: pytest.MonkeyPatch):
     take = execution.Execution._take
 

@@ -6,6 +6,7 @@ import io
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -527,9 +528,10 @@ def test_trials_of_wrong_accuracies(values: Any):
         plot.trials({"a": values})
 
 
-def test_curves_of_a_path():
-    with pytest.raises(TypeError, match=r"got str; read a file with mnistcnn\.History\.from_json"):
-        plot.curves("history.json")
+@pytest.mark.parametrize("path", ["history.json", Path("history.json")])
+def test_curves_of_a_path(path: Any):
+    with pytest.raises(TypeError, match=r"got (str|PosixPath); read a file with mnistcnn\.History\.from_json"):
+        plot.curves(path)
 
 
 def test_images_of_a_tensor():

@@ -14,6 +14,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -371,7 +372,15 @@ def test_files_have_default_permissions(model: mnistcnn.Model, tmp_path: Path):
     assert stat.S_IMODE(model.save(tmp_path / "model").stat().st_mode) == stat.S_IMODE(ordinary.stat().st_mode)
 
 
-def test_weights_as_arrays(model: mnistcnn.Model):
+def test_arrays_of_text_beside_the_weights():
+    source = mnistcnn.create_model("budget_model3", seed=5)
+    model = mnistcnn.create_model("budget_model3").load_weights(
+        {**source.state_dict(), "classes": np.array(["a", "b"])}  # type: ignore[dict-item]
+    )
+    assert torch.equal(model.state_dict()["conv1.weight"], source.state_dict()["conv1.weight"])
+
+
+def test_weights_as_arrays():
     other = mnistcnn.create_model("budget_model3", seed=5)
     source = mnistcnn.create_model("budget_model3", seed=6)
     other.load_weights({name: tensor.numpy() for name, tensor in source.state_dict().items()})

@@ -262,6 +262,11 @@ def test_values_that_the_run_does_not_support_raise_before_training(data: Any, m
         search(data, {"batch_size": [16, 359]})
 
 
+def test_a_value_may_require_another_value(data: Any):
+    space = {"epochs": [4], "averaging": [None, mnistcnn.optim.SWA(3)]}
+    assert len(search(data, space, trials=2)) == 2
+
+
 def test_a_combination_that_fails_does_not_end_the_search(data: Any):
     space = {"epochs": [1, 4], "averaging": [None, mnistcnn.optim.SWA(3)]}
     recipe = RECIPE.replace(epochs=4)

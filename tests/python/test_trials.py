@@ -196,4 +196,5 @@ def test_the_recipe_of_a_distillation_has_no_teacher(digits: Any):
 def test_a_target_of_numpy(digits: Any):
     sets = digits[0][:60], digits[1][:20]
     target = np.float32(0.5)
-    assert mnistcnn.run_trials("budget_model3", *sets, Recipe(epochs=1), seeds=1, target=target, progress=False)
+    trials = mnistcnn.run_trials("budget_model3", *sets, Recipe(epochs=1), seeds=1, target=target, progress=False)
+    assert trials.target == 0.5

@@ -21,8 +21,9 @@ def read_npz(path: Path, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise TypeError("it contains one array")
             found = file.files
-            arrays = {each: file[each] for each in found if each == names[0] or each.endswith("_labels")}
-            arrays = {each: array for each, array in arrays.items() if f"{each.rpartition('_')[0]}_images" in found}
+            labels = [each for each in found if each.endswith("_labels")]
+            used = [each for each in labels if each.removesuffix("_labels") + "_images" in found]
+            arrays = {each: file[each] for each in (names[0], *used) if each in found}
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} does not exist") from None
     except OSError as error:

@@ -82,16 +82,23 @@ def _read(path: str | Path) -> Any:
         raise OSError(f"{path} does not contain plain weights: {reason}; save model.state_dict() instead") from None
 
 
+def _tensor_of(value: Any) -> torch.Tensor | None:
+    """Return a tensor, or an array of numbers as a tensor; None for any other object."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        return torch.as_tensor(value)
+    return value if isinstance(value, torch.Tensor) else None
+
+
 def _state_dict_of(weights: Any) -> dict[str, torch.Tensor]:
     """Return the state dict itself, or the one inside a checkpoint."""
     if not isinstance(weights, Mapping):
         raise TypeError(f"weights must be a state dict or the path of a file, got {type(weights).__name__}")
     for key in _STATE_DICT_KEYS:
         inner = weights.get(key)
-        if isinstance(inner, Mapping) and any(isinstance(each, torch.Tensor) for each in inner.values()):
+        if isinstance(inner, Mapping) and any(isinstance(each, torch.Tensor | np.ndarray) for each in inner.values()):
             return _state_dict_of(inner)
-    arrays = {name: torch.as_tensor(each) if isinstance(each, np.ndarray) else each for name, each in weights.items()}
-    state = {str(name): value for name, value in arrays.items() if isinstance(value, torch.Tensor)}
+    tensors = {str(name): _tensor_of(value) for name, value in weights.items()}
+    state = {name: tensor for name, tensor in tensors.items() if tensor is not None}
     if not state:
         keys = ", ".join(map(repr, list(weights)[:8])) or "nothing"
         raise ValueError(f"the checkpoint contains no state dict, only {keys}")

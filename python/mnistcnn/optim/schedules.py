@@ -125,7 +125,9 @@ class _NativeSchedule(Schedule, abstract=True):
         """Return the core's schedule. Fields of a user's subclass are left out."""
         from mnistcnn._internal.native import core
 
-        kind = next(each for each in type(self).__mro__ if each.__module__ == __name__)
+        kind = next(
+            each for each in type(self).__mro__ if not {_NativeSchedule, _NativePerStep}.isdisjoint(each.__bases__)
+        )
         return core.Schedule(kind.__name__, {each.name: getattr(self, each.name) for each in fields(kind)})
 
 
@@ -288,7 +290,7 @@ class LambdaLR(Schedule):
         return plan.learning_rate * finite_number(f"LambdaLR's factor in epoch {epoch}", self.function(epoch))
 
     def _compared(self, name: str) -> Any:
-        """Return a digest of the factors of 100 epochs for the function: all lambda functions have the same name."""
+        """Return for the function its name and a digest of its first 100 factors: lambdas have the same name."""
         if name != "function":
             return super()._compared(name)
         factors: list[float] = []
@@ -511,8 +513,6 @@ def score(monitor: str, value: float) -> float:
 
 def checked_rates(schedule: Schedule, rates: object, steps: int) -> Rates:
     """Return the rates of an epoch as Python floats. Raise an error that names the schedule if they are not valid."""
-    if type(schedule).__module__ == __name__:
-        return rates  # type: ignore[return-value]  # those of this module are valid
     name = type(schedule).__name__
     if not isinstance(rates, Rates):
         raise TypeError(f"{name}.rates must return mnistcnn.optim.Rates, got {rates!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -150,8 +151,9 @@ def _flatten_runs(history: Any) -> tuple[History, ...]:
         return (history,)
     if hasattr(history, "histories"):
         return tuple(history.histories)
-    if isinstance(history, str) or not isinstance(history, Sequence):
-        hint = "; read a file with mnistcnn.History.from_json" if isinstance(history, str) else ""
+    is_path = isinstance(history, str | os.PathLike)
+    if is_path or not isinstance(history, Sequence):
+        hint = "; read a file with mnistcnn.History.from_json" if is_path else ""
         kind = type(history).__name__
         raise TypeError(f"history must be a History, a list or a mapping of histories, got {kind}{hint}")
     return tuple(run for each in history for run in _flatten_runs(each))

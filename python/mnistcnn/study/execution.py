@@ -7,7 +7,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +75,8 @@ class Execution:
         # In a thread of its own, which Ctrl-C does not interrupt: a trial is stored and logged, or neither. The thread
         # is started here, because Ctrl-C could interrupt its start.
         self._to_store: SimpleQueue[Trial | Event | None] = SimpleQueue()
-        Thread(target=self._store_all, daemon=True).start()
+        self._storing = Thread(target=self._store_all)
+        self._storing.start()
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Run the jobs. Raise the error of a job that fails, or of its workers if they die before any job is done."""
@@ -98,6 +99,7 @@ class Execution:
     def close(self) -> None:
         """End the thread that stores trials. Shut down the pool that replaced the caller's, if there is one."""
         self._to_store.put(None)
+        self._storing.join()
         self._close_pool()
 
     def _close_pool(self) -> None:
@@ -166,6 +168,15 @@ class Execution:
         self._to_store.put(trial)
         self.wait_for_storing()
 
+    def store_finished(self) -> None:
+        """Store the trials that are finished but whose results were not taken yet, and wait."""
+        for submitted in self._pending:
+            with suppress(Exception, CancelledError):
+                trial = submitted.future.result(timeout=0) if submitted.future.done() else None
+                if trial is not None:
+                    self._to_store.put(trial)
+        self.wait_for_storing()
+
     def _store_all(self) -> None:
         while (item := self._to_store.get()) is not None:
             if isinstance(item, Event):
@@ -174,6 +185,8 @@ class Execution:
                 self._store(item)
 
     def _store(self, trial: Trial) -> None:
+        if trial.seed in self.done:
+            return
         if self._log is not None:
             try:
                 append(self._log, self._setting, trial, self._intended)

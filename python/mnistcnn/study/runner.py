@@ -162,7 +162,7 @@ def run_jobs(
             execution.run(jobs)
         except KeyboardInterrupt:
             execution.stop()
-            execution.wait_for_storing()
+            execution.store_finished()
             if not execution.done:
                 raise
             done = ", ".join(str(seed) for seed in sorted(execution.done))

@@ -110,7 +110,7 @@ class Sweep:
         """Return one dictionary per trial."""
         return [
             {"number": each.number, "state": each.state, "accuracy": each.accuracy, "epochs": each.epochs}
-            | {name: described(value) for name, value in each.choices.items()}
+            | each.choices
             for each in self.trials
         ]
 
@@ -123,7 +123,7 @@ class Sweep:
             "best_accuracy": self.best_accuracy,
             "best_trial": self.best_trial.number,
             "best_recipe": self.best_recipe.to_dict(),
-            "trials": self.to_dicts(),
+            "trials": [{name: described(value) for name, value in each.items()} for each in self.to_dicts()],
         }
 
     def to_json(self, path: str | Path | None = None) -> str:
@@ -259,11 +259,13 @@ def sweep(
     template = Template.of(model, train_set)
     check_run(template, recipe, train_set, validation, engine, device)
     choices = checked_space(space, recipe)
-    for part, value in ((part, value) for part, choice in choices.items() for value in choice.values):
-        try:
-            check_run(template, changed(recipe, {part: value}), train_set, validation, engine, device)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"space[{part!r}] contains {value!r}: {error}") from None
+    if len(choices) == 1:  # otherwise a value may require one of another part; combinations that fail are skipped
+        ((part, choice),) = choices.items()
+        for value in choice.values:
+            try:
+                check_run(template, changed(recipe, {part: value}), train_set, validation, engine, device)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"space[{part!r}] contains {value!r}: {error}") from None
     text = _describe(template, recipe, choices, train_set, validation, pruning)
     options = {"validation": validation, "engine": engine, "threads": threads, "device": device, "progress": False}
     objective = _Objective(template, recipe, choices, train_set, options)

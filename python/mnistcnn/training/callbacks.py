@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -109,13 +108,25 @@ class CallbackList:
         for each in self._all:
             check_monitor(each, getattr(each, "monitor", None), validated)
 
+    def start(self, trainer: Trainer) -> None:
+        """Call `on_train_start` of the callbacks in order; stop at the first exception."""
+        for method in self._methods("on_train_start"):
+            method(trainer)
+
     def call(self, event: str, value: object) -> None:
-        """Call a method of all callbacks that have it, in order, also if one of them raises an exception."""
-        with ExitStack() as calls:  # calls in reverse order of registration
-            for each in reversed(self._all):
-                method = getattr(each, event, None)
-                if callable(method):
-                    calls.callback(method, value)
+        """Call a method of all callbacks in order, also if one raises an exception. Raise the first exception."""
+        first: BaseException | None = None
+        for method in self._methods(event):
+            try:
+                method(value)
+            except BaseException as error:
+                first = first or error
+        if first is not None:
+            raise first
+
+    def _methods(self, event: str) -> list[Callable[[Any], None]]:
+        methods = (getattr(each, event, None) for each in self._all)
+        return [method for method in methods if callable(method)]
 
     @property
     def every(self) -> int:

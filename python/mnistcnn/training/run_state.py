@@ -34,7 +34,9 @@ class RunState:
         self, model: Model, recipe: Recipe, sets: tuple[ImageSet, ImageSet | None], callbacks: Iterable[Any]
     ) -> None:
         self._model, self._recipe, self._compared_fields = model, recipe, _compared_fields(recipe)
-        self._stateful = [each for each in callbacks if hasattr(each, "state") and hasattr(each, "restore")]
+        self._stateful = [
+            each for each in callbacks if all(callable(getattr(each, name, None)) for name in ("state", "restore"))
+        ]
         self._train_set, self._validation = (each and _fingerprint(each) for each in sets)
         self._normalization = normalization_description(model.normalization)
         self._frozen = frozen(model)

@@ -337,7 +337,7 @@ class Trainer:
         self._stopping = False
         self._begin(session)
         try:
-            self._callbacks.call("on_train_start", self)
+            self._callbacks.start(self)
             with ProgressBar(
                 max(0, session.last - len(history)) * len(session.train_set), enabled=self._progress
             ) as bar:

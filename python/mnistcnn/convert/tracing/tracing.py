@@ -27,14 +27,22 @@ EVALUATION_BATCH, TRAINING_BATCH = 3, 5  # rarely equal to the size of a feature
 
 
 def make_lazy_layers(module: nn.Module, image_shape: Shape) -> None:
-    """Initialise lazy layers by one forward pass. If it fails, they are unchanged."""
-    if any(nn.parameter.is_lazy(each) for each in (*module.parameters(), *module.buffers())):
-        try:
-            with torch.no_grad():
-                for each in (copy.deepcopy(module), module):
-                    each(torch.zeros(TRAINING_BATCH, *image_shape))
-        except Exception as error:
-            raise ForwardError(error, TRAINING_BATCH) from error
+    """Initialise lazy layers by one forward pass. If it fails, they are unchanged, unless the module has no copies."""
+    if not any(nn.parameter.is_lazy(each) for each in (*module.parameters(), *module.buffers())):
+        return
+    images = torch.zeros(TRAINING_BATCH, *image_shape)
+    try:
+        copied = copy.deepcopy(module)
+    except Exception:  # it contains an object that cannot be copied
+        copied = module
+    try:
+        with torch.no_grad():
+            if copied is not module:
+                with torch.random.fork_rng(devices=[]):
+                    copied(images)
+            module(images)
+    except Exception as error:
+        raise ForwardError(error, TRAINING_BATCH) from error
 
 
 class TracedRun:
@@ -150,7 +158,7 @@ def _gradients(
         return None
     parameters = {name: each for name, each in module.named_parameters() if each.requires_grad}
     parameters = {name: each for name, each in parameters.items() if not each._backward_hooks}
-    joined = torch.cat([each.flatten(1) for each in outputs], 1) if len(outputs) > 1 else outputs[0]
+    joined = torch.cat([each.reshape(len(each), -1) for each in outputs], 1) if len(outputs) > 1 else outputs[0]
     found: Sequence[torch.Tensor | None] = [None] * len(parameters)
     if parameters and joined.requires_grad:
         try:
