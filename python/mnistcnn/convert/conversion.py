@@ -163,10 +163,10 @@ class Conversion:
         forward_shape = self.graph.image_shape
         is_float = isinstance(images, torch.Tensor) and images.is_floating_point()
         prepared = images if is_float else self.model.prepare(self._in_model_shape(images))
-        is_other = tuple(prepared.shape[1:]) == self.graph.input_shape != forward_shape
-        if torch._C._get_tracing_state() is not None or not is_other:
+        if torch._C._get_tracing_state() is not None:  # it would record the comparison
             return prepared
-        return prepared.reshape(len(prepared), *forward_shape)
+        is_other = tuple(prepared.shape[1:]) == self.graph.input_shape != forward_shape
+        return prepared.reshape(len(prepared), *forward_shape) if is_other else prepared
 
     def _outputs_of_engine(self, images: Any) -> Any:
         self.model._refresh()
