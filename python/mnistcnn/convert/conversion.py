@@ -28,7 +28,7 @@ from mnistcnn.nn.engine_rule import (
     circumstance,
     hooks_on,
 )
-from mnistcnn.nn.graph import parameter_users
+from mnistcnn.nn.graph import parameter_users, tensor_places
 from mnistcnn.nn.model import Model, place_of
 
 # Attributes of a model that are copied to the model of the next conversion.
@@ -65,7 +65,7 @@ class Conversion:
         self._returns_single_tensor = graph.structure == SINGLE_TENSOR and graph.output_shapes == (model.output_shape,)
         self._warned = False
         self._effects = ", ".join(each.what for each in graph.effects)
-        nodes = [(node, name.rpartition(".")[2]) for name, _, node, _ in model._network.parameter_specs]
+        nodes = tensor_places(model._network.parameter_specs)
         places = [(graph.tensors[node][suffix], *place_of(*tensors[node][suffix])) for node, suffix in nodes]
         self._rule = EngineRule(module, graph.owners, places, reads=graph.reads)
 

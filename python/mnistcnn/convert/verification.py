@@ -17,7 +17,7 @@ from mnistcnn.convert.side_effects import SideEffectError
 from mnistcnn.convert.traced_graph import TracedGraph
 from mnistcnn.convert.tracing.tracing import TracedRun
 from mnistcnn.nn.autograd import EngineFunction
-from mnistcnn.nn.graph import Row
+from mnistcnn.nn.graph import Row, tensor_places
 from mnistcnn.nn.model import BorrowedTensors, Model
 
 _TRACE_LOCK = threading.RLock()  # a trace patches nn.Module and restores global generators
@@ -77,8 +77,7 @@ def _compare_runs(module: nn.Module, graph: TracedGraph, runs: list[TracedRun]) 
     except ValueError as error:
         raise ConversionError(f"{error} (in the `forward` of {type(module).__name__})") from None
     model.threads = 1
-    nodes = [(node, name.rpartition(".")[2]) for name, _, node, _ in model._network.parameter_specs]
-    names = [graph.tensors[node][suffix] for node, suffix in nodes]
+    names = [graph.tensors[node][suffix] for node, suffix in tensor_places(model._network.parameter_specs)]
     kind = type(module).__name__
     for run in runs:
         outputs, gradients = _run_engine(model, run)
@@ -113,17 +112,18 @@ def _compare_outputs(kind: str, expected: torch.Tensor, found: torch.Tensor) -> 
 
 def _compare_gradients(kind: str, run: TracedRun, found: dict[str, torch.Tensor | None]) -> None:
     expected = run.gradients or {}
-    norms = math.hypot(*(each.norm().item() for each in expected.values())), run.output_gradients.norm().item()
-    rounding = sum(share * norm for share, norm in zip(_GRADIENT_ROUNDING, norms, strict=True))
+    norms = {name: gradient.norm().item() for name, gradient in expected.items()}
+    whole, of_outputs = math.hypot(*norms.values()), run.output_gradients.norm().item()
+    rounding = _GRADIENT_ROUNDING[0] * whole + _GRADIENT_ROUNDING[1] * of_outputs
     for name, gradient in expected.items():
-        engine = found.get(name)
-        distance = gradient if engine is None else engine.reshape(gradient.shape) - gradient
-        is_missing = engine is None and gradient.norm().item() > _MISSING * norms[0]
-        if is_missing or not distance.norm().item() <= _GRADIENT_TOLERANCE * gradient.norm().item() + rounding:
+        engine, norm = found.get(name), norms[name]
+        distance = norm if engine is None else (engine.reshape(gradient.shape) - gradient).norm().item()
+        is_missing = engine is None and norm > _MISSING * whole
+        if is_missing or not distance <= _GRADIENT_TOLERANCE * norm + rounding:
             raise ConversionError(
                 f"the converted network does not compute the gradient that PyTorch computes for '{name}' of {kind}: "
-                f"the norm of the difference is {distance.norm().item():.2g}, and that of PyTorch's gradient "
-                f"{gradient.norm().item():.2g}; train the module with PyTorch"
+                f"the norm of the difference is {distance:.2g}, and that of PyTorch's gradient {norm:.2g}; train the "
+                "module with PyTorch"
             )
 
 

@@ -9,6 +9,7 @@ from mnistcnn.nn.layers import Add, Branches, Concat, Detach, Layer, Layers, Nod
 
 INPUT = -1  # the image, in a node's list of inputs
 Row = tuple[str, str, list[int], dict[str, Any]]  # a node: name, op, indices of its inputs, fields
+Spec = tuple[str, tuple[int, ...], int, int]  # of a parameter or buffer of the core: name, shape, node, ...
 Shared = tuple[int, str, int]  # node, tensor name ("weight"), earlier node that owns the tensor
 
 
@@ -25,13 +26,16 @@ def build_rows(layers: Layers) -> list[Row]:
     return builder.rows
 
 
-def parameter_users(
-    specs: Sequence[tuple[str, tuple[int, ...], int, int]], shared: Sequence[Shared]
-) -> list[frozenset[int]]:
+def tensor_places(specs: Sequence[Spec]) -> list[tuple[int, str]]:
+    """Return the node and the suffix, such as "weight", of each parameter or buffer of the core."""
+    return [(node, name.rpartition(".")[2]) for name, _, node, _ in specs]
+
+
+def parameter_users(specs: Sequence[Spec], shared: Sequence[Shared]) -> list[frozenset[int]]:
     """Return for each parameter the set of nodes that use it: its owner and the nodes that share it."""
     return [
-        frozenset({owner, *(node for node, suffix, its in shared if (its, suffix) == (owner, name.rpartition(".")[2]))})
-        for name, _, owner, _ in specs
+        frozenset({place[0], *(node for node, suffix, owner in shared if (owner, suffix) == place)})
+        for place in tensor_places(specs)
     ]
 
 

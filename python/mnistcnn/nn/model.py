@@ -21,7 +21,7 @@ from mnistcnn.nn.autograd import EngineFunction
 from mnistcnn.nn.empty_batch import empty_outputs
 from mnistcnn.nn.engine_choice import choose_engine, refused_run, thread_count, warn_of_torch
 from mnistcnn.nn.engine_rule import EngineRule, Violation, circumstance, hooks_on
-from mnistcnn.nn.graph import Row, Shared, build_rows, detached_parameters, parameter_users
+from mnistcnn.nn.graph import Row, Shared, build_rows, detached_parameters, parameter_users, tensor_places
 from mnistcnn.nn.save import save_model
 from mnistcnn.nn.torch_layers import add_under_name, forward_function, step_of
 
@@ -495,8 +495,8 @@ class Model(nn.Module):
         """Return the places of all parameters, buffers and counters, in the order of the core."""
         network = self._network
         return (
-            [self._place(node, name.rpartition(".")[2]) for name, _, node, _ in network.parameter_specs],
-            [self._place(node, name.rpartition(".")[2]) for name, _, node, _ in network.buffer_specs],
+            [self._place(*each) for each in tensor_places(network.parameter_specs)],
+            [self._place(*each) for each in tensor_places(network.buffer_specs)],
             [self._place(node, "num_batches_tracked") for node in network.counter_nodes],
         )
 

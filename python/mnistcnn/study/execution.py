@@ -73,9 +73,10 @@ class Execution:
         self._log_error = ""
         self.done: dict[int, Trial] = {}
         # In a thread of its own, which Ctrl-C does not interrupt: a trial is stored and logged, or neither. The thread
-        # is started here, because Ctrl-C could interrupt its start.
+        # is started here, because Ctrl-C could interrupt its start. It is a daemon, so that it cannot keep the process
+        # alive if Ctrl-C prevents the call of `close`.
         self._to_store: SimpleQueue[Trial | Event | None] = SimpleQueue()
-        self._storing = Thread(target=self._store_all)
+        self._storing = Thread(target=self._store_all, daemon=True)
         self._storing.start()
 
     def run(self, jobs: Sequence[Job]) -> None:

@@ -156,8 +156,8 @@ def _gradients(
     """Return the gradients of the trainable parameters by name, or None if PyTorch raises an error or calls hooks."""
     if has_backward_hooks(module):
         return None
-    parameters = {name: each for name, each in module.named_parameters() if each.requires_grad}
-    parameters = {name: each for name, each in parameters.items() if not each._backward_hooks}
+    named = module.named_parameters()
+    parameters = {name: each for name, each in named if each.requires_grad and not each._backward_hooks}
     joined = torch.cat([each.reshape(len(each), -1) for each in outputs], 1) if len(outputs) > 1 else outputs[0]
     found: Sequence[torch.Tensor | None] = [None] * len(parameters)
     if parameters and joined.requires_grad:
