@@ -158,7 +158,7 @@ def test_16_bit_images_palettes_and_exif_rotation(tmp_path: Path):
         (np.zeros((50, 50, 2), np.uint8), ValueError, r"got \[50, 50, 2\]"),
         (np.zeros((50, 50), np.int64), TypeError, "picture must be uint8, .*got int64"),
         (np.full((50, 50), np.nan), ValueError, r"picture must have values in \[0, 1\]"),
-        (np.zeros((0, 50), np.uint8), ValueError, r"got \[0, 50\]"),
+        (np.zeros((0, 50), np.uint8), ValueError, r"at least one pixel, got an array of shape \[0, 50\]"),
         ("missing.png", FileNotFoundError, "missing.png does not exist"),
     ],
 )

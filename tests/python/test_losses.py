@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -348,15 +347,6 @@ def test_repr_shows_fields_that_differ_from_defaults():
     assert repr(CrossEntropy()) == "CrossEntropy()"
     assert CrossEntropy() != NLL()
     assert NLL(class_weights=[1, 2]) == NLL(class_weights=(1.0, 2.0))  # type: ignore[arg-type]
-
-
-def test_mixing_of_a_user_is_refused(digits: Any):
-    @dataclasses.dataclass(frozen=True)
-    class Mine(mnistcnn.losses.Mixing):
-        alpha: float = 1.0
-
-    with pytest.raises(TypeError, match=r"mixing must be a Mixup, a CutMix or None, got .*Mine"):
-        mnistcnn.train(classifier(LogSoftmax()), digits[0][:60], epochs=1, mixing=Mine(), progress=False)
 
 
 def test_class_weights_may_be_a_tensor():

@@ -288,6 +288,24 @@ def test_custom_classes_are_written_and_read(tmp_path):
     assert Recipe.from_dict({"schedule": {"kind": "Shrinking"}}).schedule == kind()
 
 
+@pytest.mark.parametrize(
+    "base",
+    [
+        Optimizer,
+        mnistcnn.optim.SGD,
+        mnistcnn.optim.EMA,
+        mnistcnn.losses.NLL,
+        mnistcnn.losses.Mixing,
+        mnistcnn.transforms.Rotation,
+    ],
+)
+def test_classes_of_the_core_cannot_be_subclassed(base: type):
+    with pytest.raises(
+        TypeError, match=f"Mine cannot be a subclass of {base.__name__}: the C\\+\\+ core implements only"
+    ):
+        type("Mine", (base,), {})
+
+
 def test_custom_class_does_not_replace_a_built_in_class():
     @dataclasses.dataclass(frozen=True, repr=False)
     class StepLR(mnistcnn.optim.Schedule):

@@ -131,6 +131,7 @@ def test_schedules_without_an_equivalent_get_no_hint(schedule: Any):
         (lambda net, _: mnistcnn.optim.SGD(net.parameters(), lr=0.1), r"SGD takes no parameters.*write SGD\(lr="),
         (lambda net, _: mnistcnn.optim.Adam(list(net.parameters()), 0.1), "Adam takes no parameters"),
         (lambda net, _: mnistcnn.optim.AdamW(net), "AdamW takes no parameters"),
+        (lambda *_: mnistcnn.optim.SGD(torch.tensor(0.1)), r"lr must be a number, got tensor\(0.1"),
         (lambda _, sgd: mnistcnn.optim.OneCycleLR(sgd, max_lr=0.1), "OneCycleLR takes no optimizer.*leave it out"),
         (lambda *_: mnistcnn.optim.StepLR(mnistcnn.optim.SGD(), 3), "StepLR takes no optimizer"),
     ],

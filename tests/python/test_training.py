@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import os
@@ -156,6 +157,11 @@ def test_trainer_yields_after_every_epoch(data: Any, held_out: Any):
     assert [record.epoch for record in seen] == [1, 2, 3]
     fit(whole, data, validation=held_out, epochs=3, seed=4)
     assert torch.equal(weights(model), weights(whole))
+
+
+def test_trainer_cannot_be_pickled():
+    with pytest.raises(TypeError, match=r"a Trainer cannot be pickled or copied; pickle trainer\.model"):
+        copy.deepcopy(mnistcnn.Trainer(small(), epochs=1))
 
 
 def test_leaving_the_loop_ends_the_run_and_a_further_call_continues_it(data: Any):

@@ -15,15 +15,23 @@ class Value:
 
     An unknown argument raises `TypeError` with a list of the known ones. ``repr`` shows the fields that differ from
     their defaults. Each subclass is registered under its name, which identifies it in JSON (see `kinds`). Abstract
-    subclasses are not registered: ``class Optimizer(Value, abstract=True)``.
+    subclasses are not registered: ``class Optimizer(Value, abstract=True)``. The core implements the subclasses of a
+    ``native`` class, so users cannot define more of them.
     """
 
     _registry: ClassVar[dict[str, type[Value]]] = {}
     _abstract: ClassVar[bool] = True
+    _is_native: ClassVar[bool] = False
 
-    def __init_subclass__(cls, *, abstract: bool = False, **options: Any) -> None:
+    def __init_subclass__(cls, *, abstract: bool = False, native: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls._abstract = abstract
+        if cls._is_native and cls.__module__.partition(".")[0] != "mnistcnn":
+            raise TypeError(
+                f"{cls.__name__} cannot be a subclass of {cls.__mro__[1].__name__}: the C++ core implements only the "
+                "classes of mnistcnn; for other arithmetic, write your own loop in PyTorch with an accelerated module "
+                "(mnistcnn.accelerate)"
+            )
+        cls._abstract, cls._is_native = abstract, cls._is_native or native
         known = Value._registry.get(cls.__name__)
         redefined = known is not None and known.__module__ == cls.__module__  # for example by a notebook cell
         if not abstract and cls.__name__[0] != "_" and (known is None or redefined):

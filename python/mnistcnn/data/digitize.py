@@ -152,7 +152,9 @@ def _grey_image(image: Image.Image) -> Grey:
 
 
 def _grey_array(array: npt.NDArray[Any]) -> Grey:
-    if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+    if 0 in array.shape:
+        raise ValueError(f"picture must have at least one pixel, got an array of shape {list(array.shape)}")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise ValueError(f"picture must have shape [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], got {list(array.shape)}")
     if not (array.dtype == np.uint8 or array.dtype == np.bool_ or np.issubdtype(array.dtype, np.floating)):
         raise TypeError(f"picture must be uint8, bool or floats in [0, 1], got {array.dtype}")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Averaging(Value, abstract=True):
+class Averaging(Value, abstract=True, native=True):
     """Base class of the methods that average weights during training."""
 
 

@@ -27,11 +27,11 @@ class HasModels(Protocol):
     def models(self) -> Sequence[Model]: ...
 
 
-class Loss(Value, abstract=True):
+class Loss(Value, abstract=True, native=True):
     """Base class of the losses."""
 
 
-class Mixing(Value, abstract=True):
+class Mixing(Value, abstract=True, native=True):
     """Base class of the methods that mix the images and labels of a batch."""
 
     alpha: float

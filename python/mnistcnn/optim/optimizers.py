@@ -29,7 +29,7 @@ _EXCLUDABLE = ("bias", "norm")
 
 
 @dataclass(frozen=True, repr=False)
-class Optimizer(Value, abstract=True):
+class Optimizer(Value, abstract=True, native=True):
     """Base class of the optimizers.
 
     Parameters
@@ -67,7 +67,8 @@ class Optimizer(Value, abstract=True):
 
     @classmethod
     def _check_first(cls, value: object) -> None:
-        if hasattr(value, "parameters") or (isinstance(value, Iterable) and not isinstance(value, str)):
+        is_number = getattr(value, "ndim", None) == 0  # an array or a tensor of one number
+        if hasattr(value, "parameters") or (isinstance(value, Iterable) and not (is_number or isinstance(value, str))):
             raise TypeError(
                 f"{cls.__name__} takes no parameters of a model, since training passes them; write "
                 f"{cls.__name__}(lr=...)"

@@ -261,6 +261,12 @@ class Trainer:
         epochs = f"{len(self.history)} of {self.recipe.epochs} epochs"
         return f"Trainer of '{self.model.name}', seed {self.recipe.seed}: {epochs}"
 
+    def __getstate__(self) -> object:
+        raise TypeError(
+            "a Trainer cannot be pickled or copied; pickle trainer.model and trainer.recipe, or pass checkpoint= and "
+            "resume=True to continue the run in another process"
+        )
+
     @property
     def recipe(self) -> Recipe:
         """Recipe of the run, read-only."""

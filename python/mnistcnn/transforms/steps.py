@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Interpolation = Literal["nearest", "bilinear"]
 
 
-class Transform(Value, abstract=True):
+class Transform(Value, abstract=True, native=True):
     """Base class of the transforms.
 
     A transform is a frozen dataclass: it compares by value, is hashable, and its ``repr`` recreates it.
