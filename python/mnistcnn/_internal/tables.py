@@ -58,6 +58,17 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def first_names(names: Sequence[object], limit: int) -> str:
+    """Return the first names separated by commas, and the number of the others: "a, b and 3 more"."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(map(str, names[:limit])) + more
+
+
+def dimensions(sizes: Iterable[int]) -> str:
+    """Return sizes as text, such as "3x28x28"."""
+    return "x".join(map(str, sizes))
+
+
 def without_nan(value: Any) -> Any:
     """Return a copy of plain data in which None replaces NaN and infinities, and lists replace tuples."""
     if isinstance(value, float):

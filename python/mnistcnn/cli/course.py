@@ -81,7 +81,7 @@ def check(
     such as a failed download; 2 invalid option, or a file that cannot be imported.
     """
     from mnistcnn.course.assignment import Limits, check_network
-    from mnistcnn.course.networks import is_file, network_of
+    from mnistcnn.course.networks import is_class_reference, network_of
 
     check_engine(engine)
     check_writable(summary, option="--summary", replaced=False)
@@ -93,7 +93,7 @@ def check(
         if train:
             limits.recipe(run_recipe)
     train_set, test_set = load(data, images) if train else (None, None)
-    if not is_file(target):
+    if not is_class_reference(target):
         network = network_of(target, train_set)  # with the classes of the data set
     result = check_network(network, limits, train_set, test_set, run_recipe, seeds=seeds, engine=engine)
     if summary is not None:
@@ -199,8 +199,8 @@ def read_recipe(target: str, recipe: str | None) -> Recipe | None:
     """Return the recipe that an option selects, or None for that of the network."""
     if recipe is None:
         return None
-    from mnistcnn.course.networks import is_file
+    from mnistcnn.course.networks import is_class_reference
 
-    if is_file(target) and not recipe.endswith(".json"):
+    if is_class_reference(target) and not recipe.endswith(".json"):
         raise ValueError(f"--recipe must be a JSON file for a class of a file, got {recipe!r}")
     return recipe_from_options(target, recipe)

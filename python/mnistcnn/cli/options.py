@@ -82,7 +82,7 @@ def load_or_create(model: str, *, pretrained: bool = False) -> Model:
     """Load a saved model, or create a published network with newly initialised or pretrained weights."""
     import mnistcnn
 
-    if is_file(model):
+    if is_saved_model(model):
         return mnistcnn.load_model(model)
     check_network(model)
     return mnistcnn.create_model(model, pretrained=pretrained)
@@ -100,7 +100,7 @@ def load_trained(model: str | None) -> Model:
     return load_or_create(model, pretrained=True)
 
 
-def is_file(model: str) -> bool:
+def is_saved_model(model: str) -> bool:
     """Return whether ``model`` is the path of a saved model."""
     return model.endswith(".safetensors") or Path(model).is_file()
 
@@ -156,7 +156,7 @@ def check_network(name: str) -> None:
             f"{name} is not a published network; train your own class in Python with mnistcnn.train, or with "
             "`mnistcnn check FILE.py:CLASS`"
         )
-    if is_file(name):
+    if is_saved_model(name):
         raise typer.BadParameter(
             f"{name} is a file, but this command creates a published network; train a saved model in Python: "
             f"mnistcnn.train(mnistcnn.load_model({name!r}), train_set)"

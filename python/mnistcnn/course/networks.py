@@ -55,7 +55,7 @@ class Network:
     description: str = ""
 
 
-def is_file(target: object) -> bool:
+def is_class_reference(target: object) -> bool:
     """Return whether a target is meant as ``file.py:Class``."""
     return isinstance(target, str) and ".py" in target
 
@@ -64,7 +64,7 @@ def network_of(
     target: Model | nn.Module | str, images: ImageSet | None = None, *, time_limit: float = TIME_LIMIT
 ) -> Network:
     """Return a network: ``file.py:Class``, a published one for the classes and channels of ``images``, or a module."""
-    if isinstance(target, str) and is_file(target):
+    if isinstance(target, str) and is_class_reference(target):
         return network_of_file(target, time_limit=time_limit)
     if isinstance(target, str):
         classes, channels = (10, 1) if images is None else (images.num_classes, images.shape[0])

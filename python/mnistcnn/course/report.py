@@ -12,7 +12,7 @@ from textwrap import dedent
 from typing import Any
 
 from mnistcnn._internal.atomic_files import replacing
-from mnistcnn._internal.tables import counted, markdown_table, write_text
+from mnistcnn._internal.tables import counted, dimensions, markdown_table, write_text
 from mnistcnn.course.networks import Network
 from mnistcnn.course.project import TEMPLATES
 from mnistcnn.data.image_set import ImageSet
@@ -243,20 +243,20 @@ def layers_table(model: Model) -> str:
     rows = [[*headings, "receptive field", "jump", "parameters"]]
     for node in model._network.nodes:
         fields = node["fields"]
-        sizes = [_times(fields.get("kernel", ())), _size(fields.get("stride", ())), _size(fields.get("padding", ()))]
+        sizes = [
+            dimensions(fields.get("kernel", ())),
+            _size(fields.get("stride", ())),
+            _size(fields.get("padding", ())),
+        ]
         numbers = [str(node[name] or "") for name in ("receptive_field", "jump")]
         parameters = f"{node['parameters']:,}" if node["parameters"] else ""
-        rows.append([node["name"], node["op"], _times(node["output_shape"]), *sizes, *numbers, parameters])
+        rows.append([node["name"], node["op"], dimensions(node["output_shape"]), *sizes, *numbers, parameters])
     return markdown_table(rows[0], rows[1:])
 
 
 def _size(sizes: Sequence[int]) -> str:
     """Return a stride or a padding as text: "1" if all sizes are equal, otherwise such as "1x2"."""
-    return str(sizes[0]) if len(set(sizes)) == 1 else _times(sizes)
-
-
-def _times(sizes: Sequence[int]) -> str:
-    return "x".join(map(str, sizes))
+    return str(sizes[0]) if len(set(sizes)) == 1 else dimensions(sizes)
 
 
 def _grad_cam(run: Run, name: str, test_set: ImageSet, picture: Picture) -> str:

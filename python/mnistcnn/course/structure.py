@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mnistcnn._internal.tables import first_names
 from mnistcnn.nn.graph import INPUT
 from mnistcnn.nn.model import Model
 
@@ -23,7 +24,7 @@ class Feature:
     note: str = ""
 
     def __str__(self) -> str:
-        return "; ".join(part for part in (_listed(self.nodes) or "none", self.note) if part)
+        return "; ".join(part for part in (first_names(self.nodes, 3) or "none", self.note) if part)
 
 
 def features(model: Model) -> dict[str, Feature]:
@@ -44,21 +45,16 @@ def _names(nodes: list[dict[str, Any]], *ops: str) -> tuple[str, ...]:
     return tuple(node["name"] for node in nodes if node["op"] in ops)
 
 
-def _listed(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
-
-
 def _dropout(nodes: list[dict[str, Any]]) -> Feature:
     dropouts = [node for node in nodes if node["op"] in ("dropout", "dropout2d")]
     used = [node for node in dropouts if node["fields"]["probability"] > 0]
     notes = []
     if len(used) < len(dropouts):
         without = tuple(node["name"] for node in dropouts if node not in used)
-        notes.append(f"{_listed(without)} has no effect: p is 0 or training=False")
+        notes.append(f"{first_names(without, 3)} has no effect: p is 0 or training=False")
     always = tuple(node["name"] for node in used if node["fields"]["always"])
     if always:
-        notes.append(f"{_listed(always)} drops in evaluation too: pass training=self.training to F.dropout")
+        notes.append(f"{first_names(always, 3)} drops in evaluation too: pass training=self.training to F.dropout")
     return Feature(tuple(node["name"] for node in used), "; ".join(notes))
 
 
@@ -71,7 +67,7 @@ def _linear_convolutions(nodes: list[dict[str, Any]]) -> str:
         and node["output_shape"][1:] == (1, 1)
         and all(kernel >= size for kernel, size in zip(node["fields"]["kernel"], _map_size(node), strict=True))
     )
-    return f"the kernel of {_listed(found)} covers the whole map, which is equivalent to Linear" if found else ""
+    return f"the kernel of {first_names(found, 3)} covers the whole map, which is equivalent to Linear" if found else ""
 
 
 def _map_size(node: dict[str, Any]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from mnistcnn._internal.tables import dimensions
 from mnistcnn.data.npz import read_npz
 
 __all__ = ["ImageSet"]
@@ -366,7 +367,7 @@ class ImageSet:
         if not isinstance(other, ImageSet):
             raise TypeError(f"only an ImageSet can be joined to an ImageSet, got {_kind(other)}")
         if self.shape != other.shape:
-            shapes = " and ".join("x".join(map(str, each.shape)) for each in (self, other))
+            shapes = " and ".join(dimensions(each.shape) for each in (self, other))
             raise ValueError(f"only images of the same shape can be joined, got {shapes}; resize one of the sets first")
         if self.classes != other.classes:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,7 +104,7 @@ def ram(program: Program) -> int:
 
 
 def _comment(program: Program, prefix: str) -> str:
-    image, work = _image_size(program), f"{prefix}_WORK"
+    image, work = math.prod(program.input_shape), f"{prefix}_WORK"
     kind = program.outputs.replace("_", "-")
     lines = [
         f"{program.name}: {program.parameters:,} parameters, written by mnistcnn.",
@@ -172,7 +173,7 @@ def _uses_math(code: str) -> bool:
 
 
 def _predict(program: Program, prefix: str) -> str:
-    image, size = _image_size(program), program.output_size
+    image, size = math.prod(program.input_shape), program.output_size
     names = dict(zip(map(key_of, program.arrays), _names(program, prefix), strict=True))
     calls = [_call(call, names, prefix) for call in program.calls]
     signature = f"const uint8_t image[{image}], float out[{size}]"
@@ -206,8 +207,3 @@ def _call(call: Call, names: dict[tuple[str, bytes], str], prefix: str) -> str:
 
     places = [f"work + {offset}" for offset in call.offsets]
     return f"{prefix}_{call.primitive}({', '.join([*places, *map(text, call.arguments)])});"
-
-
-def _image_size(program: Program) -> int:
-    channels, height, width = program.input_shape
-    return channels * height * width

@@ -14,6 +14,7 @@ from torch import fx, nn
 
 from mnistcnn._internal.checks import image_shape, seed_number
 from mnistcnn._internal.native import core
+from mnistcnn._internal.tables import dimensions
 from mnistcnn.data.arrays import as_tensor
 from mnistcnn.data.normalization import UNIT, Normalization
 from mnistcnn.nn import after_fork
@@ -272,7 +273,7 @@ class Model(nn.Module):
             raise AttributeError(message, name=name, obj=self) from None
 
     def __repr__(self) -> str:
-        shape = "x".join(map(str, self.input_shape))
+        shape = dimensions(self.input_shape)
         head = f"{type(self).__name__} '{self.name}': {self.parameter_count:,} parameters, input {shape}"
         lines = [f"  {name}: {op}({described(op, fields)})" for name, op, _, fields in self.rows]
         return "\n".join([head, *lines])

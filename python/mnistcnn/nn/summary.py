@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnistcnn._internal.checks import whole_number
-from mnistcnn._internal.tables import aligned, html_table
+from mnistcnn._internal.tables import aligned, dimensions, html_table
 
 if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
@@ -123,7 +123,7 @@ class Summary:
         return [asdict(row) for row in self.rows]
 
     def _title(self) -> str:
-        return f"{self.name}, input {_times(self.input_shape)}"
+        return f"{self.name}, input {dimensions(self.input_shape)}"
 
     def _totals(self) -> str:
         frozen = self.parameters - self.trainable_parameters
@@ -177,15 +177,11 @@ def _cells(row: LayerRow) -> list[str]:
     return [
         row.name,
         row.layer,
-        _times(row.output_shape),
-        "" if row.kernel is None else _times(row.kernel),
+        dimensions(row.output_shape),
+        "" if row.kernel is None else dimensions(row.kernel),
         f"{row.parameters:,}" if row.parameters else "",
         f"{row.macs:,}" if row.macs else "",
         str(row.receptive_field or ""),
         str(row.jump or ""),
         f"{row.memory_bytes / 1024:.1f}",
     ]
-
-
-def _times(numbers: tuple[int, ...]) -> str:
-    return "x".join(map(str, numbers))

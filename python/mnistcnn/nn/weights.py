@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mnistcnn._internal.tables import first_names
 from mnistcnn._internal.tensor_files import check_readable, read_safetensors
 
 if TYPE_CHECKING:
@@ -136,9 +137,9 @@ def _problems(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Te
         f"'{name}' has shape {list(state[name].shape)}, expected {list(expected[name].shape)}" for name in shapes[:4]
     ]
     if missing:
-        problems.append(f"missing: {_listed(missing)}")
+        problems.append(f"missing: {first_names([*map(repr, missing)], 6)}")
     if unexpected:
-        problems.append(f"unexpected: {_listed(unexpected)}")
+        problems.append(f"unexpected: {first_names([*map(repr, unexpected)], 6)}")
     for name in missing[:2]:
         close = difflib.get_close_matches(name, unexpected, n=1)
         if close and state[close[0]].shape == expected[name].shape:
@@ -149,8 +150,3 @@ def _problems(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Te
     if problems and shapes_match:
         problems.append("all shapes match in order: use by_order=True to load them")
     return problems
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return ", ".join(f"'{name}'" for name in names[:6]) + more

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from mnistcnn._internal.checks import whole_number
 from mnistcnn._internal.json_data import check_format, parsed, typed
 from mnistcnn._internal.locks import lock
-from mnistcnn._internal.tables import aligned, counted, html_table, json_text, pandas, percent, without_nan
+from mnistcnn._internal.tables import aligned, counted, first_names, html_table, json_text, pandas, percent, without_nan
 from mnistcnn.study.recipe_words import recipe_words
 from mnistcnn.study.student_t import mean_of
 from mnistcnn.study.trials import Setting, Trial, Trials, spread
@@ -235,7 +235,7 @@ class Experiments:
                 missing, unit = len(each.unfinished), "folds" if each.setting.folds else "seeds"
                 lines.append(
                     f"experiment {index}, {each.setting.title}: {missing} of {len(each) + missing} {unit} missing: "
-                    f"{_listed(each.unfinished)}"
+                    f"{first_names(each.unfinished, _LISTED)}"
                 )
         return lines
 
@@ -337,11 +337,6 @@ class _Group:
     def as_trials(self) -> Trials:
         missing = tuple(seed for seed in self.intended if seed not in self.trials)
         return Trials(self.setting, tuple(self.trials.values()), missing)
-
-
-def _listed(seeds: Sequence[int]) -> str:
-    more = len(seeds) - _LISTED
-    return ", ".join(map(str, seeds[:_LISTED])) + (f" and {more} more" if more > 0 else "")
 
 
 _LISTED = 20  # missing seeds that are printed

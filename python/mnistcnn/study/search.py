@@ -11,6 +11,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -268,7 +269,9 @@ def sweep(
                 raise type(error)(f"space[{part!r}] contains {value!r}: {error}") from None
     text = _describe(template, recipe, choices, train_set, validation, pruning)
     options = {"validation": validation, "engine": engine, "threads": threads, "device": device, "progress": False}
-    objective = _Objective(template, recipe, choices, train_set, options)
+    objective = partial(
+        _validation_accuracy, template=template, recipe=recipe, choices=choices, train_set=train_set, options=options
+    )
     validated_on = (
         str(facts_of(validation)) if isinstance(validation, ImageSet) else f"{validation:.0%} of {train_set.name}"
     )
@@ -327,29 +330,22 @@ def _search(study: optuna.Study, objective: Callable[[optuna.Trial], float], tri
                 raise
 
 
-class _Objective:
-    """Objective function: train a model with the recipe that a trial samples."""
-
-    def __init__(
-        self,
-        template: Template,
-        recipe: Recipe,
-        choices: Space,
-        train_set: ImageSet,
-        options: dict[str, Any],
-    ) -> None:
-        self._template, self._recipe, self._choices = template, recipe, choices
-        self._train_set, self._options = train_set, options
-
-    def __call__(self, trial: optuna.Trial) -> float:
-        """Return the validation accuracy after the last epoch."""
-        sampled = {name: choice.suggest(trial, name) for name, choice in self._choices.items()}
-        recipe = changed(self._recipe, sampled)
-        model = self._template.model(recipe.seed)
-        history = train(model, self._train_set, recipe, callbacks=[_Reporter(trial, recipe.epochs)], **self._options)
-        accuracy = history.last.validation_accuracy
-        assert accuracy is not None
-        return accuracy
+def _validation_accuracy(
+    trial: optuna.Trial,
+    template: Template,
+    recipe: Recipe,
+    choices: Space,
+    train_set: ImageSet,
+    options: dict[str, Any],
+) -> float:
+    """Train a model with the values that a trial samples, and return its validation accuracy after the last epoch."""
+    sampled = {name: choice.suggest(trial, name) for name, choice in choices.items()}
+    recipe = changed(recipe, sampled)
+    model = template.model(recipe.seed)
+    history = train(model, train_set, recipe, callbacks=[_Reporter(trial, recipe.epochs)], **options)
+    accuracy = history.last.validation_accuracy
+    assert accuracy is not None
+    return accuracy
 
 
 class _Reporter:

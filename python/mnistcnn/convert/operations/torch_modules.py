@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -73,9 +74,7 @@ def _layer_norm(call: Call, m: nn.LayerNorm, x: Any) -> TracedValue:
     normalized = tuple(m.normalized_shape)
     shape = value.shape
     if len(shape) not in (1, 3):
-        leading = 1
-        for size in shape[: len(shape) - len(normalized)]:
-            leading *= size
+        leading = math.prod(shape[: len(shape) - len(normalized)])
         shape = (leading, *normalized) if len(normalized) == 2 else (1, leading, *normalized)
     if len(shape) != 3 and len(shape) != 1:
         raise UnsupportedError(
