@@ -166,6 +166,23 @@ def test_used_callbacks_can_be_copied(
         assert getattr(other, name) == getattr(callback, name)
 
 
+class StopsInEpoch4:
+    def on_epoch(self, record: Any) -> None:
+        if record.epoch == 4:
+            raise InterruptedError
+
+
+@pytest.mark.parametrize("first", [None, mnistcnn.callbacks.KeepBest()])
+def test_keep_best_raises_on_resuming_without_earlier_weights(first: Any, data: mnistcnn.ImageSet, tmp_path: Path):
+    """Another ``monitor`` has no weights of the best epoch either."""
+    callbacks = [StopsInEpoch4(), *([first] if first else [])]
+    with pytest.raises(InterruptedError):
+        fit(small(), data, *callbacks, validation=0.2, epochs=5, checkpoint=tmp_path)
+    best = mnistcnn.callbacks.KeepBest("validation_loss")
+    with pytest.raises(ValueError, match=r"KeepBest\('validation_loss'\) has no weights of the epochs before"):
+        fit(small(), data, best, validation=0.2, epochs=5, checkpoint=tmp_path, resume=True)
+
+
 def test_keep_best_sees_the_epoch_in_which_another_callback_fails(data: mnistcnn.ImageSet):
     class Fails:
         def on_epoch(self, record: Any) -> None:

@@ -106,7 +106,7 @@ def test_train_prints_one_json_document(run: Any) -> None:
 def test_train_tests_the_final_weights_once(
     run: Any, averaging: Any, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mnistcnn.Recipe(epochs=2, averaging=averaging).to_json("recipe.json")
+    mnistcnn.Recipe(epochs=2, averaging=averaging, seed=3).to_json("recipe.json")
     tested = []
 
     def counting(*arguments: Any, **options: Any) -> mnistcnn.TestResult:
@@ -119,6 +119,7 @@ def test_train_tests_the_final_weights_once(
         arguments = ("--recipe", "recipe.json", "--data", "digits", "--images", "600", "--json")
         report = json.loads(run("train", "budget_model3", *arguments).stdout)
     assert len(tested) == count
+    assert report["seed"] == report["recipe"]["seed"] == 3
     again = json.loads(run("test", "budget_model3.safetensors", "--data", "digits", "--json").stdout)
     assert report["test"] == {name: again[name] for name in report["test"]}
 

@@ -8,8 +8,10 @@ import gc
 import sys
 import warnings
 import weakref
+from collections import deque
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -227,6 +229,168 @@ def test_a_tensor_that_forward_reads_may_change(kind: type[Any]):
         module.scale = torch.tensor(0.5)
     torch.testing.assert_close(outputs(plain), outputs(other))
     assert runs_in_engine(other)
+
+
+class ClassSettings:
+    scale = 1.0
+
+
+class DictSettings(dict):  # type: ignore[type-arg]
+    """Dictionary whose items are attributes, too."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    __setattr__ = dict.__setitem__
+
+
+@dataclass(slots=True)
+class SlotSettings:
+    scale: float = 1.0
+
+
+class WithSettings(Net):
+    def __init__(self, settings: Any) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def forward(self, x: Any) -> Any:
+        first = self.settings[0] if isinstance(self.settings, list | deque) else self.settings
+        return self.head(self.conv(x)) * getattr(first, "inner", first).scale
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ClassSettings(),
+        DictSettings(scale=1.0),
+        SlotSettings(),
+        SimpleNamespace(scale=1.0),
+        SimpleNamespace(inner=SlotSettings()),
+        [SlotSettings()],
+        deque([DictSettings(scale=1.0)]),
+    ],
+    ids=["class attribute", "dict", "slots", "namespace", "nested", "list", "deque"],
+)
+def test_settings_of_an_object_may_change(settings: Any):
+    plain, other = both(WithSettings(settings))
+    torch.testing.assert_close(outputs(plain), outputs(other))
+    for module in (plain, other):
+        found: Any = module.settings
+        found = found[0] if isinstance(found, list | deque) else found
+        getattr(found, "inner", found).scale = 2.0
+    torch.testing.assert_close(outputs(plain), outputs(other))
+    assert runs_in_engine(other)
+
+
+def test_settings_of_a_class_may_change(monkeypatch: pytest.MonkeyPatch):
+    plain, other = both(WithSettings(ClassSettings))
+    torch.testing.assert_close(outputs(plain), outputs(other))
+    monkeypatch.setattr(ClassSettings, "scale", 2.0)
+    torch.testing.assert_close(outputs(plain), outputs(other))
+
+
+class WithClassDictionary(Net):
+    options: ClassVar[dict[str, float]] = {"scale": 1.0}
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.conv(x)) * self.options["scale"]
+
+
+def test_a_dictionary_of_the_class_may_change(monkeypatch: pytest.MonkeyPatch):
+    plain, other = both(WithClassDictionary())
+    torch.testing.assert_close(outputs(plain), outputs(other))
+    monkeypatch.setitem(WithClassDictionary.options, "scale", 2.0)
+    torch.testing.assert_close(outputs(plain), outputs(other))
+
+
+class WithNamedBuffers(WithScale):
+    def forward(self, x: Any) -> Any:
+        return self.head(self.conv(x)) * dict(self.named_buffers())["scale"]
+
+
+def test_a_buffer_of_named_buffers_may_change():
+    plain, other = both(WithNamedBuffers())
+    torch.testing.assert_close(outputs(plain), outputs(other))
+    for module in (plain, other):
+        module.scale.fill_(3)  # type: ignore[union-attr,operator]
+    torch.testing.assert_close(outputs(plain), outputs(other))
+
+
+class WithOptionalNorm(Net):
+    """A batch norm that is skipped for a single image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(10)
+
+    def forward(self, x: Any) -> Any:
+        logits = self.head(self.conv(x))
+        return self.norm(logits) if len(x) > 1 else logits
+
+
+class WithSqueeze(Net):
+    def forward(self, x: Any) -> Any:
+        return self.head(self.conv(x)).squeeze()
+
+
+@pytest.mark.parametrize("kind", [WithOptionalNorm, WithSqueeze])
+def test_forward_computes_something_else_for_one_image(kind: type[Net]):
+    plain, other = both(kind())
+    for training in (True, False):
+        for module in (plain.train(training), other.train(training)):
+            module(IMAGES)
+        torch.testing.assert_close(other(IMAGES), plain(IMAGES))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", mnistcnn.EngineWarning)
+            torch.testing.assert_close(other(IMAGES[:1]), plain(IMAGES[:1]))
+    assert runs_in_engine(other)
+    with pytest.warns(mnistcnn.EngineWarning, match="computes something else for 1 image than for a larger batch"):
+        mnistcnn.accelerate(kind())(IMAGES[:1])
+
+
+class WithPixels(Net):
+    def forward(self, x: Any) -> Any:
+        return self.head(self.conv(x.float() / 255))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_forward_converts_pixels(dtype: torch.dtype):
+    plain, other = both(WithPixels())
+    pixels = (IMAGES * 255).to(dtype)
+    with pytest.warns(mnistcnn.EngineWarning, match=f"depends on the dtype of the images, which is {dtype}"):
+        torch.testing.assert_close(other(pixels), plain(pixels))
+    torch.testing.assert_close(other(pixels.float()), plain(pixels))
+    assert runs_in_engine(other)
+
+
+class WithNumPyNumbers(Net):
+    def forward(self, x: Any) -> Any:
+        x = self.head(self.conv(x)) * np.float32(2) / np.prod([2, 3])
+        return torch.add(torch.mul(x, other=2.0), other=1)
+
+
+def test_numbers_of_numpy_and_keywords_of_torch():
+    plain, other = both(WithNumPyNumbers())
+    torch.testing.assert_close(outputs(plain), outputs(other))
+    assert runs_in_engine(other)
+
+
+def test_batches_of_gradients():
+    plain, other = both(Net())
+    expected, found = (
+        torch.autograd.functional.jacobian(each, IMAGES, vectorize=True)  # type: ignore[no-untyped-call]
+        for each in (plain, other)
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def test_torch_fx_traces_an_accelerated_part():
+    traced = torch.fx.symbolic_trace(nn.Sequential(mnistcnn.accelerate(Net()), nn.ReLU()))
+    torch.testing.assert_close(traced(IMAGES), Net()(IMAGES).relu())
 
 
 def test_a_loaded_buffer_takes_effect():

@@ -102,6 +102,9 @@ def test_class_names():
         ImageSet.from_arrays(images, labels, classes=0)
     with pytest.raises(TypeError, match=r"classes must be .*got .*'cat'"):
         ImageSet.from_arrays(images, labels, classes="cat")
+    for wrong in ({"0": "cat", "1": "dog"}, {"cat", "dog"}, True, 2.0):
+        with pytest.raises(TypeError, match="classes must be a number or a sequence of names, got"):
+            ImageSet.from_arrays(images, labels, classes=wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"label 1000000 at index 1 .*1,000,001 classes"):
         ImageSet.from_arrays(images, [0, 1_000_000, 0])
 
@@ -397,6 +400,14 @@ def test_iterable_data_sets_are_converted():
 def test_invalid_data_sets_raise(items: list[Any], error: type[Exception], text: str):
     with pytest.raises(error, match=text):
         ImageSet.from_torch(Pairs(items))
+
+
+def test_imaginary_part_of_a_conjugated_tensor():
+    """PyTorch negates such a tensor when its values are read."""
+    values = torch.rand(4, 28, 28)
+    view = torch.complex(values, -values).conj().imag
+    assert view.is_neg()
+    assert np.array_equal(ImageSet.from_arrays(view, [0] * 4).images, ImageSet.from_arrays(values, [0] * 4).images)
 
 
 def test_statistics_of_mnist(mnist: tuple[ImageSet, ImageSet]):

@@ -48,7 +48,7 @@ def lr_find(
     start: Annotated[float, typer.Option(help="Learning rate of the first step.")] = 1e-5,
     end: Annotated[float, typer.Option(help="Learning rate of the last step.")] = 10.0,
     steps: Annotated[int, typer.Option(min=10, help="Number of steps; each trains on one batch.")] = 100,
-    seed: SeedOption = 0,
+    seed: SeedOption = None,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
     plot: Annotated[Path | None, typer.Option(help="Write a plot of loss against learning rate to this file.")] = None,
@@ -66,7 +66,7 @@ def lr_find(
     changes = RecipeChanges(batch_size=batch_size, momentum=momentum, optimizer=optimizer, augment=augment)
     run_recipe = recipe_from_options(model, recipe, changes, seed=seed)
     train_set, _ = load(data, images)
-    network = create_network(model, train_set, seed)
+    network = create_network(model, train_set, run_recipe.seed)
     found = mnistcnn.find_lr(
         network, train_set, run_recipe, start=start, end=end, steps=steps, engine=engine, threads=threads, progress=True
     )
@@ -84,7 +84,7 @@ def lr_find(
     else:
         print(f"suggested learning rate {found.suggestion:.2g} ({len(rates)} steps, {rates[0]:.2g} to {rates[-1]:.2g})")
         given = {"--data": None if data is Data.auto else data.value, "--images": images, "--recipe": recipe}
-        given |= {"--batch-size": batch_size, "--momentum": momentum, "--optimizer": optimizer, "--seed": seed or None}
+        given |= {"--batch-size": batch_size, "--momentum": momentum, "--optimizer": optimizer, "--seed": seed}
         options = [(name, value) for name, value in given.items() if value is not None]
         options += [*(("--augment", text) for text in augment or ()), ("--lr", f"{found.suggestion:.2g}")]
         print("try: mnistcnn train", model, *(f"{name} {shlex.quote(str(value))}" for name, value in options))

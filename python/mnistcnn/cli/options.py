@@ -46,7 +46,13 @@ _THREADS = "Number of threads of the engine. Default: one per physical core."
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help=_THREADS)]
 EngineOption = Annotated[str, typer.Option(help="Engine: auto, lanes or aten.")]
 ImagesOption = Annotated[int | None, typer.Option(min=1, help="Train on the first N training images only.")]
-SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the initial weights, the data order and dropout.")]
+SeedOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Seed of the initial weights, the data order and dropout. Default: that of the recipe, otherwise 0.",
+    ),
+]
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 DEFAULT_FILE = Path("session7_net.safetensors")  # which `mnistcnn train` writes by default

@@ -18,7 +18,6 @@ from mnistcnn.cli.options import (
     ImagesOption,
     JsonOption,
     ModelArgument,
-    SeedOption,
     ThreadsOption,
     check_distinct,
     check_engine,
@@ -145,7 +144,7 @@ def sweep(
     storage: Annotated[
         Path | None, typer.Option(help="SQLite file in which the search is stored and from which it is resumed.")
     ] = None,
-    seed: SeedOption = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the search and of every trial.")] = 0,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
     save: Annotated[Path | None, typer.Option(help="Write the best recipe to this JSON file.")] = None,

@@ -56,7 +56,7 @@ def train(
     recipe: RecipeOption = None,
     validation: ValidationOption = None,
     changes: RecipeChanges = NO_CHANGES,
-    seed: SeedOption = 0,
+    seed: SeedOption = None,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
     save: Annotated[
@@ -105,7 +105,7 @@ def train(
     if save_best is not None and part is None:
         raise typer.BadParameter("it requires a validation set: --validation 0.1", param_hint="'--save-best'")
     train_set, test_set = load(data, images)
-    network = create_network(model, train_set, seed)
+    network = create_network(model, train_set, run_recipe.seed)
     best = _best_epoch(save_best)
     tested = _epoch_tests(test_set, engine, threads) if part is None else None
     history, result = _train_and_test(

@@ -120,7 +120,7 @@ class _EngineCall:
         self._warned: set[str] = set()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or isinstance(args[0] if args else None, torch.fx.Proxy):
             return self._net._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
         violation = self._conversion.violation()
         if violation is not None and violation.is_change:

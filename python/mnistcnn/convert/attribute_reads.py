@@ -49,7 +49,12 @@ class AttributeReads:
             del nn.Module.__getattribute__
 
     def _record_read(self, module: nn.Module, name: str) -> None:
-        if id(module) not in self._modules or name in MODULE_STATE or name.startswith("__"):
+        if id(module) not in self._modules or name.startswith("__"):
+            return
+        if name == "_buffers":  # for example by `named_buffers` and `state_dict`
+            for key in object.__getattribute__(module, name):
+                self._record_read(module, key)
+        if name in MODULE_STATE:
             return
         path, before = self._modules[id(module)]
         own = object.__getattribute__(module, "__dict__")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mnistcnn._internal.tables import counted
 from mnistcnn.convert.attribute_reads import AttributeReads
 from mnistcnn.convert.errors import ConversionError
 from mnistcnn.convert.heads import parameters_of_outputs, split_outputs
@@ -122,7 +123,7 @@ class Conversion:
         net, model = self.module, self.model
         if not args and list(kwargs) == [self._first_parameter_name()]:
             args, kwargs = tuple(kwargs.values()), {}
-        reason = _OTHER_ARGUMENTS if len(args) != 1 or kwargs else None
+        reason = _OTHER_ARGUMENTS if len(args) != 1 or kwargs else self._batch_violation(args[0])
         is_batch = reason is None
         reason = reason or (violation.reason if violation else circumstance(model.device.type))
         reason = reason or self._shape_violation(args[0])
@@ -145,6 +146,16 @@ class Conversion:
 
     def _first_parameter_name(self) -> str | None:
         return next(iter(inspect.signature(self.module.forward).parameters), None)
+
+    def _batch_violation(self, images: Any) -> str | None:
+        """Return why PyTorch must compute a batch, from the images as they are; None if the engine may compute it."""
+        if not isinstance(images, torch.Tensor):
+            return None
+        if self.graph.depends_on_dtype and not images.is_floating_point():
+            return f"its `forward` depends on the dtype of the images, which is {images.dtype} in this call"
+        if 0 < len(images) < self.graph.smallest_batch:
+            return f"its `forward` computes something else for {counted(len(images), 'image')} than for a larger batch"
+        return None
 
     def _shape_violation(self, images: Any) -> str | None:
         shape, forward_shape = tuple(getattr(images, "shape", ())[1:]), self.graph.image_shape

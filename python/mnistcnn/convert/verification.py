@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -12,15 +13,17 @@ from torch import nn
 from mnistcnn.convert.attribute_reads import AttributeReads
 from mnistcnn.convert.errors import ConversionError
 from mnistcnn.convert.inputs import InputSpec, trace_inputs
-from mnistcnn.convert.outputs import OutputKey
-from mnistcnn.convert.side_effects import SideEffectError
+from mnistcnn.convert.outputs import OutputKey, flatten_outputs, select_output
+from mnistcnn.convert.side_effects import SideEffectError, without_side_effects
 from mnistcnn.convert.traced_graph import TracedGraph
+from mnistcnn.convert.tracing.recorder import DropoutAsIdentity
 from mnistcnn.convert.tracing.tracing import TracedRun
 from mnistcnn.nn.autograd import EngineFunction
 from mnistcnn.nn.graph import Row, tensor_places
 from mnistcnn.nn.model import BorrowedTensors, Model
 
 _TRACE_LOCK = threading.RLock()  # a trace patches nn.Module and restores global generators
+_SMALL_BATCH_TOLERANCE = 0.01  # batch norm over one or two images amplifies rounding errors
 _TOLERANCE = 1e-4  # relative distance of outputs; another order of float32 sums stays far below
 # Relative distance of gradients. Rounding may change the sign of an input of ReLU, which then has another gradient.
 _GRADIENT_TOLERANCE = 0.05
@@ -40,8 +43,10 @@ def verified_graph(module: nn.Module, images: InputSpec, output: OutputKey, read
         with _TRACE_LOCK:
             graph, runs = trace_inputs(module, images, output, reads)
         _check_state(module, graph)
-        _compare_runs(module, graph, runs)
-    return graph
+        model = _model_without_dropout(module, graph)
+        _compare_runs(module, graph, model, runs)
+        with _TRACE_LOCK:
+            return replace(graph, smallest_batch=_smallest_batch(module, graph, model, output))
 
 
 def borrowed_tensors(module: nn.Module, graph: TracedGraph) -> BorrowedTensors:
@@ -65,8 +70,7 @@ def _check_state(module: nn.Module, graph: TracedGraph) -> None:
         )
 
 
-def _compare_runs(module: nn.Module, graph: TracedGraph, runs: list[TracedRun]) -> None:
-    """Raise ConversionError unless the engine and the module have the same outputs and gradients in both modes."""
+def _model_without_dropout(module: nn.Module, graph: TracedGraph) -> Model:
     try:
         model = Model.from_rows(
             _rows_without_dropout(graph),
@@ -77,6 +81,11 @@ def _compare_runs(module: nn.Module, graph: TracedGraph, runs: list[TracedRun]) 
     except ValueError as error:
         raise ConversionError(f"{error} (in the `forward` of {type(module).__name__})") from None
     model.threads = 1
+    return model
+
+
+def _compare_runs(module: nn.Module, graph: TracedGraph, model: Model, runs: list[TracedRun]) -> None:
+    """Raise ConversionError unless the engine and the module have the same outputs and gradients in both modes."""
     names = [graph.tensors[node][suffix] for node, suffix in tensor_places(model._network.parameter_specs)]
     kind = type(module).__name__
     for run in runs:
@@ -84,6 +93,51 @@ def _compare_runs(module: nn.Module, graph: TracedGraph, runs: list[TracedRun]) 
         _compare_outputs(kind, run.outputs, outputs)
         if run.gradients is not None:
             _compare_gradients(kind, run, dict(zip(names, gradients, strict=True)))
+
+
+def _smallest_batch(module: nn.Module, graph: TracedGraph, model: Model, output: OutputKey) -> int:
+    """Return the smallest number of images, 1 to 3, for which ``forward`` computes the graph.
+
+    A ``forward`` may skip a batch norm for a single image, for example. Larger batches are compared by the two traces.
+    """
+    for count in (2, 1):
+        if not all(_computes_batch(module, graph, model, output, count, training) for training in (True, False)):
+            return count + 1
+    return 1
+
+
+def _computes_batch(
+    module: nn.Module, graph: TracedGraph, model: Model, output: OutputKey, count: int, training: bool
+) -> bool:
+    """Return whether the engine computes the outputs of a small batch; also if PyTorch raises an error for it."""
+    device = next((each.device for each in module.parameters()), torch.device("cpu"))
+    images = torch.rand(count, *graph.image_shape, generator=torch.Generator().manual_seed(count)).to(device)
+    try:
+        with without_side_effects(module), DropoutAsIdentity():
+            for each in module.modules():
+                each.training = training
+            returned = flatten_outputs(select_output(module.forward(images.clone()), output))[1]
+    except Exception:
+        return True
+    if any(len(each) != count for each in returned if each.dim() > 0) or any(each.dim() == 0 for each in returned):
+        return False
+    expected = torch.cat([each.detach().reshape(count, -1) for each in returned], 1)
+    try:
+        found = _outputs_of_engine(model, images, training)
+    except ValueError:  # for example of a batch norm that `forward` skips
+        return False
+    if found.shape != expected.shape:
+        return False
+    return bool((found - expected).norm() <= _SMALL_BATCH_TOLERANCE * expected.norm() + 1e-6)
+
+
+def _outputs_of_engine(model: Model, images: torch.Tensor, training: bool) -> torch.Tensor:
+    """Return the engine's outputs, [N, outputs], without a change of the running statistics."""
+    with torch.inference_mode(False), torch.no_grad():
+        tensors = tuple([each.detach().clone() for each in held] for held in model.tensors())
+        inputs = images.reshape(len(images), *model.input_shape)
+        outputs: torch.Tensor = EngineFunction.apply(inputs, model.train(training), 0, tensors, *tensors[0])  # type: ignore[no-untyped-call]
+        return outputs.reshape(len(images), -1)
 
 
 def _run_engine(model: Model, run: TracedRun) -> tuple[torch.Tensor, Sequence[torch.Tensor | None]]:

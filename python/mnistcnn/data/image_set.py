@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -412,7 +412,7 @@ def _kind(value: object) -> str:
 def _as_array(values: Any, what: str) -> npt.NDArray[Any]:
     """Return a NumPy array, sharing the memory of `values` if possible; tensors are recognised by their methods."""
     if hasattr(values, "detach") and hasattr(values, "numpy"):
-        tensor = values.detach().cpu()
+        tensor = values.detach().cpu().resolve_conj().resolve_neg()
         try:
             return np.asarray(tensor.numpy())
         except TypeError:  # NumPy has no bfloat16
@@ -501,8 +501,10 @@ def _class_names(classes: int | Sequence[str] | None, labels: npt.NDArray[np.int
                 f"label {labels[at]} at index {at} would require {count:,} classes; pass classes= if this is intended"
             )
         return tuple(str(index) for index in range(max(count, 1)))
-    if isinstance(classes, (int, np.integer)):
+    if isinstance(classes, (int, np.integer)) and not isinstance(classes, bool):
         return tuple(str(index) for index in range(int(classes)))
+    if not isinstance(classes, Iterable) or isinstance(classes, Mapping | set):  # a set has no order
+        raise TypeError(f"classes must be a number or a sequence of names, got {classes!r}")
     return tuple(str(name) for name in classes)
 
 

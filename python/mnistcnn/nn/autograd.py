@@ -38,8 +38,8 @@ class EngineFunction(torch.autograd.Function):
         model: Model = ctx.model
         images, *saved = _saved_tensors(ctx)
         parameters, buffers = saved[: ctx.parameter_count], saved[ctx.parameter_count :] or ctx.buffers
-        if torch.is_grad_enabled():  # create_graph=True
-            return _differentiable_gradients(ctx, images, parameters, output_gradients)
+        if torch.is_grad_enabled() or torch._C._functorch.is_legacy_batchedtensor(output_gradients):
+            return _gradients_of_torch(ctx, images, parameters, output_gradients)
         with model._lock:
             if ctx.forward_number != model._forwards:
                 _repeat_forward(ctx, images, parameters, buffers)
@@ -77,22 +77,30 @@ def _repeat_forward(
     ctx.model.engine_forward(images, ctx.seed, keep=True, training=ctx.training, tensors=(parameters, *copies))
 
 
-def _differentiable_gradients(
+def _gradients_of_torch(
     ctx: Any, images: torch.Tensor, parameters: list[torch.Tensor], output_gradients: torch.Tensor
 ) -> tuple[torch.Tensor | None, ...]:
-    """Return differentiable gradients, computed by PyTorch from a second forward pass."""
+    """Return gradients that PyTorch computes from a second forward pass: differentiable ones, or a batch of them.
+
+    ``create_graph=True`` requests the former, ``is_grads_batched=True`` the latter.
+    """
     model: Model = ctx.model
     if model.draws_dropout(ctx.training):
-        raise RuntimeError("second derivatives are not supported with active dropout; call model.eval() first")
+        raise RuntimeError(
+            "second derivatives and batches of gradients are not supported with active dropout; call model.eval() first"
+        )
     if model.training != ctx.training:
         raise RuntimeError(
-            "second derivatives require the model in the mode of the forward pass (training or evaluation)"
+            "second derivatives and batches of gradients require the model in the mode of the forward pass (training "
+            "or evaluation)"
         )
-    outputs = model.outputs_in_torch(images, parameters)
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        outputs = model.outputs_in_torch(images, parameters)
     wanted = [images if ctx.needs_input_grad[0] else None]
     pairs = zip(parameters, ctx.needs_input_grad[4:], strict=True)
     wanted += [each if want and place not in ctx.unused else None for place, (each, want) in enumerate(pairs)]
     inputs = [each for each in wanted if each is not None]
-    results = iter(torch.autograd.grad(outputs, inputs, output_gradients, create_graph=True, allow_unused=True))
+    results = iter(torch.autograd.grad(outputs, inputs, output_gradients, create_graph=create_graph, allow_unused=True))
     gradients = [None if each is None else next(results) for each in wanted]
     return gradients[0], None, None, None, *gradients[1:]

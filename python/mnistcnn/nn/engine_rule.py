@@ -7,8 +7,13 @@ changed since then, and if no hook or mode of PyTorch must intercept the operati
 from __future__ import annotations
 
 import copy
+import inspect
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
+from types import FunctionType, MemberDescriptorType, ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +28,8 @@ _GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
 CACHE_ATTRIBUTE = "_mnistcnn"  # attribute of a module that holds its conversions
 # Attributes of every module that do not affect `forward` or are compared separately.
 MODULE_STATE = frozenset((*vars(nn.Module()), "_compiled_call_impl", "forward", CACHE_ATTRIBUTE))
+_MAX_VALUES = 200  # that are compared in each call for one attribute
+_CONTAINERS = (list, dict, set, tuple, deque)  # attributes that are compared by value
 _CHANGES = ("is", "equal", "size", "type", "shape", "version", "tied", "distinct")
 Reads = tuple[tuple[str, str], ...]  # (path of the module, name of the attribute)
 
@@ -234,39 +241,79 @@ def _read_attributes(modules: dict[str, nn.Module], reads: Reads) -> Iterator[_E
         own, reason = vars(module), f"'{path}.{key}' was changed" if path else f"'{key}' was changed"
         if key in own or key in module._buffers:
             held = own if key in own else module._buffers
-            yield from _value_entries(reason, held, key, held[key])
+            yield from islice(_value_entries(reason, held, key, held[key]), _MAX_VALUES)
             continue
         yield _Entry(reason, "absent", own, key)
         kind = type(module)
         if hasattr(kind, key) and (kind, key) not in classes:
             classes.add((kind, key))
             yield from _function_entries(kind, key, f"'{kind.__name__}.{key}'")
+            value = inspect.getattr_static(kind, key)
+            if isinstance(value, _CONTAINERS) or _has_attributes(value):
+                yield from islice(_value_entries(reason, {key: value}, key, value), _MAX_VALUES)
 
 
-def _value_entries(reason: str, owner: Mapping[str, Any], key: str, value: Any) -> Iterator[_Entry]:
-    """Yield entries that compare a plain value, the elements of a container, or an object and its plain attributes."""
+def _value_entries(reason: str, owner: Mapping[str, Any], key: str, value: Any, depth: int = 3) -> Iterator[_Entry]:
+    """Yield entries that compare a plain value or a container by value, and an object by identity and attributes."""
     if _is_plain(value):
         yield _Entry(reason, "equal", owner, key, value)
-    elif type(value) in (list, dict, set, tuple):
+    elif isinstance(value, _CONTAINERS):
         yield _Entry(reason, "equal", owner, key, _copy_containers(value))
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _object_entries(reason, each, depth)
     else:
         yield _Entry(reason, "is", owner, key, value)
-        if isinstance(value, torch.Tensor) and not value.is_inference():
-            yield _Entry(reason, "version", owner, key, value._version)
-        inner = getattr(value, "__dict__", None)
-        if isinstance(inner, dict) and not isinstance(value, nn.Module | torch.Tensor | type):
-            for name, each in inner.items():
-                if _is_plain(each):
-                    yield _Entry(reason, "equal", inner, name, each)
+        yield from _object_entries(reason, value, depth)
+
+
+def _object_entries(reason: str, value: Any, depth: int) -> Iterator[_Entry]:
+    """Yield entries that compare a tensor by its version, and an object or class by the attributes of users."""
+    if isinstance(value, torch.Tensor):
+        if not value.is_inference():
+            yield _Entry(reason, "version", {"": value}, "", value._version)
+        return
+    kind = value if isinstance(value, type) else type(value)
+    if depth == 0 or _is_plain(value) or isinstance(value, _CONTAINERS) or not hasattr(kind, "__mro__"):
+        return
+    inner = getattr(value, "__dict__", None)
+    if isinstance(inner, dict):
+        skipped = MODULE_STATE if isinstance(value, nn.Module) else ()
+        for name, each in inner.items():
+            if name not in skipped and (_is_plain(each) or isinstance(each, _CONTAINERS) or _has_attributes(each)):
+                yield from _value_entries(reason, inner, name, each, depth - 1)
+    for name in _class_level_names(kind):
+        if not isinstance(inner, dict) or name not in inner:
+            yield _Entry(reason, "class attribute", value, name, getattr(value, name, None))
+
+
+def _has_attributes(value: Any) -> bool:
+    """Return whether a value is an object whose attributes may be settings."""
+    if isinstance(value, nn.Module | torch.Tensor | type | ModuleType | FunctionType):
+        return False
+    return isinstance(getattr(value, "__dict__", None), dict) or any(_class_level_names(type(value)))
+
+
+def _class_level_names(kind: type) -> Iterator[str]:
+    """Yield the names of the plain values and slots of a user's class and its bases."""
+    for base in kind.__mro__:
+        if base.__module__.partition(".")[0] not in ("builtins", "torch", "typing", "types", "argparse"):
+            for name, each in vars(base).items():
+                if not name.startswith("__") and (_is_plain(each) or isinstance(each, MemberDescriptorType)):
+                    yield name
 
 
 def _copy_containers(value: Any) -> Any:
     """Copy nested containers. Everything else is compared by identity or value."""
-    if type(value) is dict:
-        return {key: _copy_containers(each) for key, each in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map(_copy_containers, value))
-    return copy.copy(value) if type(value) is set else value
+    if not isinstance(value, _CONTAINERS):
+        return value
+    if type(value) is tuple:
+        return tuple(map(_copy_containers, value))
+    copied: Any = value
+    with suppress(Exception):  # a set has no positions; a subclass may refuse to be copied or changed
+        copied = copy.copy(value)
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            copied[key] = _copy_containers(each)
+    return copied
 
 
 def _tensor_entries(parameters: Collection[tuple[str, dict[str, Any], str]]) -> Iterator[_Entry]:

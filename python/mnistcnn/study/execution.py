@@ -192,7 +192,7 @@ class Execution:
             try:
                 append(self._log, self._setting, trial, self._intended)
             except Exception as error:  # a full disk must not discard hours of training
-                self._log_error = f"trial of seed {trial.seed} could not be written to the experiment log: {error}"
+                self._log_error = f"trial of seed {trial.seed} could not be written to the log {self._log}: {error}"
         self.done[trial.seed] = trial
 
     def wait_for_storing(self) -> None:

@@ -117,6 +117,11 @@ class KeepBest(_WithTrainer):
         """Forget the best epoch of an earlier run if another trainer starts a new one."""
         if self._trainer is not trainer and len(trainer.history) == 0:
             self.epoch, self._tensors, self._best = None, {}, -math.inf
+        elif self.epoch is None and len(trainer.history) > 0:
+            raise ValueError(
+                f"KeepBest({self.monitor!r}) has no weights of the epochs before, because the run was started without "
+                "it; resume without KeepBest, then call mnistcnn.Checkpoint(DIR).load('best')"
+            )
         shapes = {name: tensor.shape for name, tensor in trainer.model.state_dict().items()}
         if self._tensors and shapes != {name: tensor.shape for name, tensor in self._tensors.items()}:
             name = trainer.model.name
@@ -144,13 +149,14 @@ class KeepBest(_WithTrainer):
         """Return the tensors to store in a checkpoint."""
         import torch
 
-        return {**self._tensors, "best": torch.tensor([self.epoch or 0, self._best], dtype=torch.float64)}
+        monitor = VALIDATION_METRICS.index(self.monitor)
+        return {**self._tensors, "best": torch.tensor([self.epoch or 0, self._best, monitor], dtype=torch.float64)}
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Restore the tensors of `state`; do nothing if the checkpoint was written without this callback."""
-        if "best" in state:
-            epoch, self._best = state["best"].tolist()
-            self.epoch = int(epoch) or None
+        """Restore the tensors of `state`; do nothing if the checkpoint was written without a callback like this."""
+        epoch, best, *monitor = state["best"].tolist() if "best" in state else (0, -math.inf)
+        if epoch and monitor in ([], [VALIDATION_METRICS.index(self.monitor)]):  # older checkpoints have no monitor
+            self.epoch, self._best = int(epoch), best
             self._tensors = {name: tensor for name, tensor in state.items() if name != "best"}
 
 

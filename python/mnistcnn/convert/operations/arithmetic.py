@@ -6,6 +6,8 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from mnistcnn.convert.errors import DirectParameterError, UnsupportedError
 from mnistcnn.convert.operations import direct
 from mnistcnn.convert.operations.builder import Builder, TracedValue
@@ -21,9 +23,9 @@ def absolute(call: Call, x: Any) -> TracedValue:
     return builder.sum(halves, call.name)
 
 
-def add(call: Call, x: Any, y: Any, *, alpha: float = 1) -> TracedValue:
-    """Return x + alpha * y, for values, numbers and parameters."""
-    first, second = _operand(call, x), _operand(call, y)
+def add(call: Call, x: Any, other: Any, *, alpha: float = 1) -> TracedValue:
+    """Return x + alpha * other, for values, numbers and parameters."""
+    first, second = _operand(call, x), _operand(call, other)
     if isinstance(second, DirectParameterError):
         return _add_parameter(call, first, second, alpha)
     if isinstance(second, TracedValue) and alpha != 1:
@@ -46,14 +48,14 @@ def _add_parameter(call: Call, value: Any, parameter: DirectParameterError, alph
     return call.builder.scaled(direct.add(call.builder, value, parameter), alpha, 0.0, f"{call.name}_back")
 
 
-def sub(call: Call, x: Any, y: Any, *, alpha: float = 1) -> TracedValue:
-    """Return x - alpha * y."""
-    return add(call, x, y, alpha=-alpha)
+def sub(call: Call, x: Any, other: Any, *, alpha: float = 1) -> TracedValue:
+    """Return x - alpha * other."""
+    return add(call, x, other, alpha=-alpha)
 
 
-def rsub(call: Call, x: Any, y: Any, *, alpha: float = 1) -> TracedValue:
-    """Return y - alpha * x."""
-    return add(call, y, x, alpha=-alpha)
+def rsub(call: Call, x: Any, other: Any, *, alpha: float = 1) -> TracedValue:
+    """Return other - alpha * x."""
+    return add(call, other, x, alpha=-alpha)
 
 
 def neg(call: Call, x: Any) -> TracedValue:
@@ -61,9 +63,9 @@ def neg(call: Call, x: Any) -> TracedValue:
     return call.builder.scaled(call.value(x), -1.0, 0.0, call.name)
 
 
-def mul(call: Call, x: Any, y: Any) -> TracedValue:
-    """Return x * y, for values, numbers and parameters."""
-    first, second = _operand(call, x), _operand(call, y)
+def mul(call: Call, x: Any, other: Any) -> TracedValue:
+    """Return x * other, for values, numbers and parameters."""
+    first, second = _operand(call, x), _operand(call, other)
     for value, parameter in ((first, second), (second, first)):
         if isinstance(parameter, DirectParameterError):
             if not isinstance(value, TracedValue):
@@ -75,14 +77,14 @@ def mul(call: Call, x: Any, y: Any) -> TracedValue:
     return call.builder.scaled(value, number, 0.0, call.name)
 
 
-def div(call: Call, x: Any, y: Any, *, rounding_mode: Any = None) -> TracedValue:
-    """Return x / y, for values and numbers.
+def div(call: Call, x: Any, other: Any, *, rounding_mode: Any = None) -> TracedValue:
+    """Return x / other, for values and numbers.
 
     The value is multiplied by the reciprocal of the divisor, which is within 1.5 ulp of the quotient.
     """
     if rounding_mode is not None:
         raise UnsupportedError(f"rounding_mode={rounding_mode!r} is not supported; its gradient is zero everywhere")
-    first, second = _operand(call, x), _operand(call, y)
+    first, second = _operand(call, x), _operand(call, other)
     for operand in (first, second):
         if isinstance(operand, DirectParameterError):
             raise operand
@@ -96,9 +98,9 @@ def div(call: Call, x: Any, y: Any, *, rounding_mode: Any = None) -> TracedValue
     return call.builder.scaled(first, 1 / second, 0.0, call.name)
 
 
-def rdiv(call: Call, x: Any, y: Any) -> TracedValue:
-    """Return y / x."""
-    return div(call, y, x)
+def rdiv(call: Call, x: Any, other: Any) -> TracedValue:
+    """Return other / x."""
+    return div(call, other, x)
 
 
 def maximum(call: Call, x: Any, other: Any) -> TracedValue:
@@ -144,7 +146,7 @@ def power(call: Call, x: Any, exponent: Any) -> TracedValue:
 
 def _operand(call: Call, x: Any) -> Any:
     """Return an operand as a value, a number, or a parameter."""
-    if isinstance(x, int | float):
+    if isinstance(x, int | float | np.number):
         return float(x)
     try:
         return call.value(x)

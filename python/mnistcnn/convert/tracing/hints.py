@@ -16,6 +16,9 @@ READS_PROPERTIES = {
     *("register_hook", "retain_grad"),
 }
 
+# Functions that read or convert the dtype of a tensor, besides `to`.
+READS_DTYPE = {"dtype", "is_floating_point", "float", "double", "half", "bfloat16", "type", "type_as"}
+
 # Functions whose result depends on PyTorch's autograd graph.
 READS_AUTOGRAD_GRAPH = {"requires_grad", "grad_fn", "is_leaf", "register_hook", "retain_grad"}
 

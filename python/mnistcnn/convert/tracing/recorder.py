@@ -23,7 +23,7 @@ from mnistcnn.convert.operations.builder import Builder, Shape, TracedValue
 from mnistcnn.convert.operations.operations import Call
 from mnistcnn.convert.operations.torch_modules import handler_of
 from mnistcnn.convert.side_effects import SideEffect
-from mnistcnn.convert.tracing.hints import READS_AUTOGRAD_GRAPH, READS_PROPERTIES, READS_VALUES, hint_for
+from mnistcnn.convert.tracing.hints import READS_AUTOGRAD_GRAPH, READS_DTYPE, READS_PROPERTIES, READS_VALUES, hint_for
 from mnistcnn.nn.graph import INPUT
 from mnistcnn.nn.layers import Detach
 
@@ -77,6 +77,7 @@ class Recorder(TorchFunctionMode):
         self._dropout_aliases: dict[int, torch.Tensor] = {}  # by id: input of a dropout for its output, and vice versa
         self._without_gradient: set[int] = set()  # tensors that were computed under torch.no_grad()
         self.effects: list[SideEffect] = []
+        self.depends_on_dtype = False  # whether `forward` reads or converts the dtype of the images
         self._scopes: list[nn.Module] = [module]
         self._within_layer = False
         self._example = example
@@ -120,6 +121,7 @@ class Recorder(TorchFunctionMode):
         if self._within_layer or not self._takes_recorded_value(args, kwargs):
             return func(*args, **kwargs)
         name = _name_of(func)
+        self.depends_on_dtype |= self._is_input(args) and _reads_dtype(name, args, kwargs)
         if name in READS_VALUES:
             raise ConversionError(
                 f"{source_line()}: `forward` reads values of a tensor ({name}), so its operations may depend on the "
@@ -166,6 +168,11 @@ class Recorder(TorchFunctionMode):
 
     def _takes_recorded_value(self, args: Any, kwargs: Any) -> bool:
         return any(id(each) in self._recorded for each in _tensors((args, kwargs)))
+
+    def _is_input(self, args: Any) -> bool:
+        """Return whether the first argument is the images, or a view of them."""
+        what = self._recorded.get(id(args[0]), (None, None, None))[2] if args else None
+        return isinstance(what, TracedValue) and what.node == INPUT
 
     def _changed_in_place(self, result: Any, args: Any, version: int | None, *, is_dropout: bool) -> None:
         """Keep the recorded value of an input that an operation has overwritten, for the handler of the operation.
@@ -345,6 +352,17 @@ class Recorder(TorchFunctionMode):
         return None
 
 
+class DropoutAsIdentity(TorchFunctionMode):
+    """Mode in which every dropout returns its input, for the verification."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function of torch, except for a dropout."""
+        kwargs = kwargs or {}
+        if _name_of(func) in dropouts.FUNCTIONS:
+            return _dropout_as_identity(args, {**kwargs, **_inplace(func)})
+        return func(*args, **kwargs)
+
+
 def _run_forward(recorder: Recorder, module: nn.Module, example: torch.Tensor) -> Any:
     """Call the ``forward`` of the user's module, without the hooks on that module."""
     if handler_of(module) is not None or isinstance(module, torch.jit.ScriptModule):
@@ -391,6 +409,13 @@ def _renamed(args: Any, kwargs: Any) -> tuple[Any, dict[str, Any]]:
     """Return the arguments with the first one by position, and ``dim`` for NumPy's name ``axis``."""
     kwargs = {"dim" if name == "axis" else name: value for name, value in kwargs.items()}
     return ((kwargs.pop("input"),), kwargs) if not args and "input" in kwargs else (args, kwargs)
+
+
+def _reads_dtype(name: str, args: Any, kwargs: Any) -> bool:
+    """Return whether a function reads or converts the dtype of its first argument."""
+    if name != "to":
+        return name in READS_DTYPE
+    return any(isinstance(each, torch.dtype | torch.Tensor) for each in (*args[1:], *kwargs.values()))
 
 
 def _inplace(func: Any) -> dict[str, bool]:

@@ -75,6 +75,7 @@ class TracedRun:
         self.effects = recorder.effects
         with reads.recorded():
             self.returned = select_output(self._run_recorder(recorder), output)
+        self.depends_on_dtype = recorder.depends_on_dtype
         self.structure, tensors = flatten_outputs(self.returned)
         self.outputs = tensors[0].detach()
         values = [self._value(recorder, tensor) for tensor in tensors]
@@ -235,6 +236,7 @@ def _trace_both_modes(
         structure=runs[0].structure,
         reads=reads.found,
         effects=tuple(dict.fromkeys(effects)),
+        depends_on_dtype=any(run.depends_on_dtype for run in runs),
     ), runs
 
 
