@@ -1,8 +1,9 @@
 """Programs in the style of the five source projects run after a short list of replacements.
 
 The texts of the source projects are not part of this repository. The programs are written from the requirements that
-`docs/seeds.md` lists. They import ``utils`` and ``model``, as the projects do: ``REPLACEMENTS`` turns the first into
-`mnistcnn.course`, and the second is the student's own file, here with the published networks as PyTorch code.
+`docs/source_projects.md` lists. They import ``utils`` and ``model``, as the projects do: ``REPLACEMENTS`` turns the
+first into `mnistcnn.course`, and the second is the student's own file, here with the published networks as PyTorch
+code.
 """
 
 from __future__ import annotations
@@ -252,7 +253,7 @@ def test_every_replacement_is_used_and_listed_on_the_course_page() -> None:
 
 def test_page_of_the_requirements_names_existing_functions_and_tests() -> None:
     """Each row: requirement, function, test, result."""
-    page = (ROOT / "docs" / "seeds.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "source_projects.md").read_text(encoding="utf-8")
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if "test_" in line and line.startswith("| ")]
     assert len(rows) > 12
     for row in rows:
