@@ -80,6 +80,16 @@ def test_one_loss_after_the_other():
     check_same_gradients(module, net)
 
 
+def test_a_second_backward_without_retain_graph_raises():
+    _, net = both()
+    returned = net(IMAGES)
+    loss_of(returned, (0,)).backward()
+    with pytest.raises(
+        RuntimeError, match=r"second output of model 'Heads'.* sum of their losses, or pass retain_graph"
+    ):
+        loss_of(returned, (2,)).backward()
+
+
 def test_a_loss_weight_of_zero_gives_zero_gradients():
     module, net = both()
     for network in (module, net):

@@ -23,6 +23,7 @@ def split_outputs(
     """
     rows = outputs.flatten(1)
     if rows.requires_grad:
+        outputs.grad_fn.output_count = len(shapes)  # type: ignore[union-attr]
         found: tuple[torch.Tensor, ...] = _SplitOutputs.apply(rows, shapes, outputs.grad_fn, dependencies)  # type: ignore[no-untyped-call]
         return list(found)
     return _parts(rows, shapes)

@@ -25,6 +25,7 @@ class EngineFunction(torch.autograd.Function):
         ctx.model, ctx.seed, ctx.training = model, seed, training
         ctx.unused = ctx.detached = model._detached  # positions of the parameters that get no gradient
         ctx.counters = tensors[2]
+        ctx.output_count = 1  # set by `split_outputs`
         # Autograd raises if a saved tensor is changed before the backward pass. In training mode the forward pass
         # updates the running statistics, and the gradients do not depend on them.
         ctx.parameter_count = len(parameters)
@@ -56,6 +57,11 @@ def _saved_tensors(ctx: Any) -> tuple[torch.Tensor, ...]:
     try:
         saved: tuple[torch.Tensor, ...] = ctx.saved_tensors
     except RuntimeError as error:
+        if "second time" in str(error) and ctx.output_count > 1:
+            raise RuntimeError(
+                f"backward() was called for a second output of model '{ctx.model.name}'. All outputs of a call come from "
+                "one run of the engine: call backward() once, on the sum of their losses, or pass retain_graph=True"
+            ) from None
         if "modified by an inplace operation" not in str(error):
             raise
         raise RuntimeError(
