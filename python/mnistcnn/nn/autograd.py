@@ -59,8 +59,8 @@ def _saved_tensors(ctx: Any) -> tuple[torch.Tensor, ...]:
     except RuntimeError as error:
         if "second time" in str(error) and ctx.output_count > 1:
             raise RuntimeError(
-                f"backward() was called for a second output of model '{ctx.model.name}'; one run of the engine computes "
-                "all outputs of a call, so call backward() once, on the sum of their losses, or pass retain_graph=True"
+                f"backward() was called for a second output of model '{ctx.model.name}'; one engine run computes all "
+                "outputs of a call, so call backward() once, on the sum of their losses, or pass retain_graph=True"
             ) from None
         if "modified by an inplace operation" not in str(error):
             raise
