@@ -74,8 +74,8 @@ class CoreRun:
         self.native.finish(self.view, self._images)
 
 
-def random_set(count: int = 40, seed: int = 0) -> mnistcnn.ImageSet:
-    """Return random images of 8x8 pixels with random labels."""
+def random_set(count: int = 40, seed: int = 0, *, size: int = 8) -> mnistcnn.ImageSet:
+    """Return random square images with random labels of ten classes."""
     generator = np.random.default_rng(seed)
-    images = generator.integers(0, 256, (count, 1, 8, 8), dtype=np.uint8)
+    images = generator.integers(0, 256, (count, 1, size, size), dtype=np.uint8)
     return mnistcnn.ImageSet.from_arrays(images, generator.integers(0, 10, count), classes=10)

@@ -20,6 +20,7 @@ from mnistcnn._internal.native import core
 from mnistcnn.nn import engine_choice
 from native_threads import native_threads
 from reference import Twin, distance, length
+from runs import random_set
 
 # A small network with every kind of layer that sums.
 LAYERS = {
@@ -48,18 +49,10 @@ def torch_threads_restored() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def random_set(count: int, seed: int = 0) -> mnistcnn.ImageSet:
-    generator = np.random.default_rng(seed)
-    images = generator.integers(0, 256, (count, 1, 28, 28), dtype=np.uint8)
-    return mnistcnn.ImageSet.from_arrays(images, generator.integers(0, 10, count), classes=10)
-
-
 def trained_digest(threads: int) -> str:
     """Return the SHA-256 of weights and running statistics after three epochs; the last batch is smaller."""
-    model = mnistcnn.Model(LAYERS, seed=5)
-    mnistcnn.train(
-        model, random_set(150), epochs=3, batch_size=64, seed=5, engine="lanes", threads=threads, progress=False
-    )
+    model, data = mnistcnn.Model(LAYERS, seed=5), random_set(150, size=28)
+    mnistcnn.train(model, data, epochs=3, batch_size=64, seed=5, engine="lanes", threads=threads, progress=False)
     digest = hashlib.sha256()
     for tensor in model.state_dict().values():
         digest.update(tensor.numpy().tobytes())
@@ -125,7 +118,7 @@ def test_batch_sizes_agree_with_float64(count: int) -> None:
 def test_largest_network_with_batch_128_uses_less_than_1_gib() -> None:
     model = mnistcnn.create_model("assignment7_model1")
     engine = model.native_engine("lanes")
-    mnistcnn.train(model, random_set(128), epochs=1, batch_size=128, engine="lanes", progress=False)
+    mnistcnn.train(model, random_set(128, size=28), epochs=1, batch_size=128, engine="lanes", progress=False)
     assert 100 * 2**20 < engine.memory_bytes < 2**30
 
 
@@ -308,11 +301,12 @@ def test_auto_warns_once_if_it_falls_back_to_aten(monkeypatch: pytest.MonkeyPatc
 
 def test_a_flattened_map_can_be_the_output():
     losses = []
+    data = random_set(100, size=28)
     for engine in ("lanes", "aten"):
         model = mnistcnn.Model([mnistcnn.layers.Conv2d(3, 27), mnistcnn.layers.Flatten()], seed=3)
-        history = mnistcnn.train(model, random_set(100), epochs=2, batch_size=40, engine=engine, progress=False)
+        history = mnistcnn.train(model, data, epochs=2, batch_size=40, engine=engine, progress=False)
         losses.append(history.step_losses)
-        assert mnistcnn.predict(model, random_set(20)).shape == (20, 12)
+        assert mnistcnn.predict(model, data[:20]).shape == (20, 12)
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
 
@@ -320,7 +314,7 @@ def test_dropout_in_evaluation_drops_the_same_elements_in_both_engines():
     """The large layer limits the batches of the lanes engine to 256 images; each image has its own mask."""
     layers = [mnistcnn.layers.Flatten(), mnistcnn.layers.Dropout(0.5, always=True)]
     model = mnistcnn.Model([*layers, mnistcnn.layers.Linear(200), mnistcnn.layers.Linear(10)])
-    images = np.repeat(random_set(1).images, 600, axis=0)
+    images = np.repeat(random_set(1, size=28).images, 600, axis=0)
     lanes, aten = (mnistcnn.predict(model, images, batch_size=600, engine=engine) for engine in ("lanes", "aten"))
     np.testing.assert_allclose(lanes, aten, rtol=1e-4, atol=1e-6)
     assert len(np.unique(lanes, axis=0)) == 600

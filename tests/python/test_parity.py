@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 import mnistcnn
 from reference import ENGINES, Twin, distance, length, pixels_as_input, without_dropout
+from runs import random_set
 
 NAMES = mnistcnn.list_models()
 BIG = {"assignment7_model1": 3, "era5_net": 6, "recognition_cnn": 8}  # batch sizes; 16 for all other networks
@@ -42,9 +43,7 @@ def _pair(name: str, engine: str) -> tuple[mnistcnn.Model, Twin]:
 
 def _noise(count: int) -> mnistcnn.ImageSet:
     """Return images of noise: on a plain background, rounding errors would decide between equal maxima."""
-    rng = np.random.default_rng(count)
-    images = rng.integers(0, 256, (count, 1, 28, 28), dtype=np.uint8)
-    return mnistcnn.ImageSet.from_arrays(images, rng.integers(0, 10, count), classes=10)
+    return random_set(count, seed=count, size=28)
 
 
 def _batch_size(name: str) -> int:

@@ -10,21 +10,15 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import mnistcnn
 from isolated import succeeds_in_forked_child
 from mnistcnn._internal.native import core
+from runs import random_set
 
 needs_openmp = pytest.mark.skipif(not torch.backends.openmp.is_available(), reason="this PyTorch has no OpenMP")
-
-
-def random_set(count: int) -> mnistcnn.ImageSet:
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (count, 1, 28, 28), dtype=np.uint8)
-    return mnistcnn.ImageSet.from_arrays(images, generator.integers(0, 10, count), classes=10)
 
 
 def run_script(script: str) -> subprocess.CompletedProcess[str]:
@@ -79,10 +73,10 @@ _OPENMP_SCRIPT = """
 from concurrent.futures import ThreadPoolExecutor
 import torch, tqdm, mnistcnn
 from native_threads import native_threads
-from test_threads import random_set
+from runs import random_set
 tqdm.tqdm.monitor_interval = 0  # no thread of tqdm
 torch.set_num_threads(1)
-data = random_set(256)
+data = random_set(256, size=28)
 images = torch.rand(256, 1, 28, 28)
 model = mnistcnn.Model([mnistcnn.layers.Conv2d(32, 5), mnistcnn.layers.BatchNorm2d(), mnistcnn.layers.ReLU(),
                         mnistcnn.layers.Dropout(0.1), mnistcnn.layers.Flatten(), mnistcnn.layers.Linear(10)])
@@ -168,7 +162,7 @@ def test_model_works_in_a_child_forked_while_another_thread_trains_it(engine: st
             begun.set()
             proceed.wait(60)
 
-    data = random_set(64)
+    data = random_set(64, size=28)
     options = {"epochs": 1, "batch_size": 32, "threads": 2, "progress": False}
     trainer = threading.Thread(target=lambda: mnistcnn.train(model, data, callbacks=[Wait()], **options))
     trainer.start()
@@ -193,8 +187,8 @@ def test_model_works_in_a_child_forked_while_another_thread_trains_it(engine: st
 
 _DAEMON_SCRIPT = """
 import threading, time, torch, mnistcnn
-from test_threads import random_set
-data = random_set(512)
+from runs import random_set
+data = random_set(512, size=28)
 model = mnistcnn.create_model("session7_net")
 model.engine, model.threads = "{engine}", 1
 images = torch.zeros(64, 1, 28, 28)
@@ -229,7 +223,7 @@ def test_daemon_thread_ends_with_the_interpreter(engine: str, call: str) -> None
 def test_backward_beside_training_in_another_thread_raises_with_advice() -> None:
     model = mnistcnn.create_model("session7_net")
     loss = model(torch.zeros(8, 1, 28, 28)).sum()
-    trainer = threading.Thread(target=lambda: mnistcnn.train(model, random_set(64), epochs=1, progress=False))
+    trainer = threading.Thread(target=lambda: mnistcnn.train(model, random_set(64, size=28), epochs=1, progress=False))
     trainer.start()
     trainer.join()
     with pytest.raises(RuntimeError, match=r"(?s)model 'session7_net' changed.*another thread.*deepcopy"):

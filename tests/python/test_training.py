@@ -25,7 +25,7 @@ from mnistcnn.layers import Conv2d
 from mnistcnn.nn.input_checks import model_view
 from mnistcnn.optim import averaging
 from reference import Twin, pixels_as_input, without_dropout
-from runs import fit, small, weights
+from runs import fit, random_set, small, weights
 
 
 @pytest.fixture
@@ -671,19 +671,12 @@ def test_losses_with_one_and_two_torch_threads(tmp_path: Any):
 # ---- regression tests
 
 
-def _noise_set(count: int) -> mnistcnn.ImageSet:
-    rng = np.random.default_rng(count)
-    return mnistcnn.ImageSet.from_arrays(
-        rng.integers(0, 256, (count, 1, 28, 28), dtype=np.uint8), np.arange(count) % 10
-    )
-
-
 def test_parameter_unfrozen_between_epochs_is_trained_from_then_on():
     model = mnistcnn.create_model("budget_model1")
     weight = model.get_parameter("conv1.weight").requires_grad_(False)
     before = weight.detach().clone()
     changed = []
-    for _ in mnistcnn.Trainer(model, progress=False).epochs(_noise_set(64), epochs=2):
+    for _ in mnistcnn.Trainer(model, progress=False).epochs(random_set(64, size=28), epochs=2):
         changed.append(not weight.equal(before))
         weight.requires_grad_(True)
     assert changed == [False, True]
@@ -692,7 +685,7 @@ def test_parameter_unfrozen_between_epochs_is_trained_from_then_on():
 def test_model_without_trainable_parameters_raises():
     model = mnistcnn.create_model("budget_model1").requires_grad_(False)
     with pytest.raises(ValueError, match="every parameter of model 'budget_model1' is frozen"):
-        mnistcnn.train(model, _noise_set(16), epochs=1, progress=False)
+        mnistcnn.train(model, random_set(16, size=28), epochs=1, progress=False)
 
 
 def test_optimizer_of_a_trainer_is_read_only():
@@ -707,7 +700,7 @@ def test_weights_that_overflow_in_the_last_step_raise(engine: str):
     with pytest.raises(mnistcnn.DivergedError, match="last step of epoch 1"):
         mnistcnn.train(
             model,
-            _noise_set(32),
+            random_set(32, size=28),
             batch_size=32,
             epochs=1,
             optimizer=mnistcnn.optim.SGD(lr=3e38, weight_decay=1e3),
@@ -719,22 +712,22 @@ def test_weights_that_overflow_in_the_last_step_raise(engine: str):
 @pytest.mark.parametrize("engine", ["lanes", "aten"])
 def test_training_in_inference_mode_updates_weights(engine: str):
     usual, inside = (mnistcnn.create_model("budget_model1") for _ in range(2))
-    mnistcnn.train(usual, _noise_set(32), epochs=1, engine=engine, progress=False)
+    mnistcnn.train(usual, random_set(32, size=28), epochs=1, engine=engine, progress=False)
     with torch.inference_mode():
-        mnistcnn.train(inside, _noise_set(32), epochs=1, engine=engine, progress=False)
+        mnistcnn.train(inside, random_set(32, size=28), epochs=1, engine=engine, progress=False)
     assert inside.get_parameter("fc2.weight").equal(usual.get_parameter("fc2.weight"))
 
 
 def test_numpy_integers_are_accepted():
     model = mnistcnn.create_model("budget_model1", seed=np.int64(3))
     history = mnistcnn.train(
-        model, _noise_set(16), epochs=np.int64(1), batch_size=np.int32(8), seed=np.int64(3), progress=False
+        model, random_set(16, size=28), epochs=np.int64(1), batch_size=np.int32(8), seed=np.int64(3), progress=False
     )
     assert history.seed == 3
 
 
 def test_errors_name_arguments_of_a_wrong_type():
-    model, data = mnistcnn.create_model("budget_model1"), _noise_set(16)
+    model, data = mnistcnn.create_model("budget_model1"), random_set(16, size=28)
     with pytest.raises(TypeError, match=r"lr must be a number, got '0\.1'"):
         mnistcnn.optim.SGD(lr="0.1")
     with pytest.raises(TypeError, match="label_smoothing must be a number, got 'a'"):
