@@ -57,3 +57,17 @@ def torch_randomness_restored() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
+
+
+@pytest.fixture
+def torch_threads_restored() -> Iterator[None]:
+    """Restore PyTorch's number of threads after the test."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def one_torch_thread(torch_threads_restored: None) -> None:
+    """Run PyTorch on one thread, which is faster for small batches."""
+    torch.set_num_threads(1)

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import pytest
@@ -142,7 +141,7 @@ def test_epoch(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["predict", "competitor"])
-def test_cell_records(name: str, monkeypatch: pytest.MonkeyPatch, one_thread):
+def test_cell_records(name: str, monkeypatch: pytest.MonkeyPatch, torch_threads_restored):
     module = _module(name, monkeypatch)
     isa = core.instruction_sets()[0]
     options = {"networks": ["budget_model3"], "batch_size": 32, "seconds": 0.2, "rounds": 1, "onnx": False}
@@ -151,14 +150,6 @@ def test_cell_records(name: str, monkeypatch: pytest.MonkeyPatch, one_thread):
     numbers = record["images_per_second"] if name == "predict" else record["slowdown"]
     assert {"torch eager", "mnistcnn lanes"} <= set(numbers)
     assert all(0 < number < 1e9 for number in numbers.values())
-
-
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    with warnings.catch_warnings():
-        yield
-    torch.set_num_threads(before)
 
 
 def test_an_unsupported_instruction_set_exits_with_a_message(timing):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +62,11 @@ class Probabilities(Net):
 
 
 @pytest.fixture
-def small(digits: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small(digits: Any, monkeypatch: pytest.MonkeyPatch, torch_randomness_restored: None) -> None:
     """Replace the data sets by parts of the digits, as if MNIST were not available."""
     found = AutoData(digits[0][:1280], digits[1][:500], f"{NOTICE}.")
     monkeypatch.setattr(sources, "load_auto", lambda **_: found)
     monkeypatch.setenv("MPLBACKEND", "agg")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        yield
 
 
 @pytest.fixture
@@ -346,16 +342,14 @@ def test_data_loader_uses_mnist_if_available(capsys: pytest.CaptureFixture[str])
     assert train_loader.normalization == mnistcnn.Normalization(0.1307, 0.3081)
 
 
-def test_transforms_accept_pil_images() -> None:
+def test_transforms_accept_pil_images(torch_randomness_restored: None) -> None:
     pixels = np.random.default_rng(5).integers(0, 256, (28, 28), np.uint8)
     made = course.test_transforms()(Image.fromarray(pixels))
     assert made.shape == (1, 28, 28)
     wanted = (torch.from_numpy(pixels).float() / 255 - 0.1307) / 0.3081
     assert torch.allclose(made[0], wanted, atol=1e-5)
     rotated = course.train_transforms()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        several = [rotated(pixels) for _ in range(3)]
+    several = [rotated(pixels) for _ in range(3)]
     assert not torch.equal(several[0], several[1])
     colours = course.test_transforms()(Image.fromarray(np.stack([pixels, pixels // 2, pixels // 3], -1)))
     assert torch.equal(colours[0], made[0])

@@ -20,17 +20,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import mnistcnn
 from ecosystem_networks import IMAGES, LABELS, Net, close, convolution, every_kind, plain, step
 
-pytestmark = pytest.mark.usefixtures("torch_randomness_restored")
+pytestmark = pytest.mark.usefixtures("torch_randomness_restored", "one_torch_thread")
 Make = Callable[[], nn.Module]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Run small batches on one thread, which is faster."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # ---- checks of where a network runs. An unexpected EngineWarning is an error.

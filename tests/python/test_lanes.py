@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -40,13 +39,6 @@ LAYERS = {
     "out": mnistcnn.layers.Linear(10),
     "log": mnistcnn.layers.LogSoftmax(),
 }
-
-
-@pytest.fixture
-def torch_threads_restored() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def trained_digest(threads: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,20 +17,11 @@ from mnistcnn.convert.from_torch import model_of
 from reference import ENGINES, distance, length
 
 pytestmark = [
-    pytest.mark.usefixtures("torch_randomness_restored"),
+    pytest.mark.usefixtures("torch_randomness_restored", "one_torch_thread"),
     pytest.mark.filterwarnings("ignore:the engine computes only the outputs of"),
 ]
 
 SEEDS = range(3)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Run PyTorch on one thread: the tensors are too small for more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class _Around(nn.Module):

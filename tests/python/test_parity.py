@@ -14,6 +14,8 @@ import mnistcnn
 from reference import ENGINES, Twin, distance, length, pixels_as_input, without_dropout
 from runs import random_set
 
+pytestmark = pytest.mark.usefixtures("torch_randomness_restored")
+
 NAMES = mnistcnn.list_models()
 BIG = {"assignment7_model1": 3, "era5_net": 6, "recognition_cnn": 8}  # batch sizes; 16 for all other networks
 every_network = pytest.mark.parametrize("name", NAMES)
@@ -53,12 +55,6 @@ def _batch_size(name: str) -> int:
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-@pytest.fixture(autouse=True)
-def _torch_randomness_restored():
-    with torch.random.fork_rng(devices=[]):
-        yield
 
 
 def _step(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -47,7 +47,7 @@ def subnormal_numbers_restored() -> Iterator[None]:
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("torch_threads", [1, 3])  # 3 threads of PyTorch run an engine with 3 threads
 def test_all_threads_use_the_floating_point_mode_of_the_caller(
-    threads: int, torch_threads: int, subnormal_numbers_restored
+    threads: int, torch_threads: int, subnormal_numbers_restored, torch_threads_restored
 ) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(torch_threads)
@@ -134,21 +134,17 @@ def test_number_of_threads_of_aten(threads: int | None, torch_threads: int, want
 
 
 @needs_openmp
-def test_aten_works_in_a_forked_child() -> None:
+def test_aten_works_in_a_forked_child(torch_threads_restored) -> None:
     """The OpenMP threads of the parent do not exist in the child."""
-    before = torch.get_num_threads()
     torch.set_num_threads(2)
-    try:
-        model = mnistcnn.create_model("session7_net").eval()
-        model.engine = "aten"
-        images = torch.rand(64, 1, 28, 28)
-        with torch.no_grad():
-            expected = model(images)
-            assert succeeds_in_forked_child(
-                lambda: bool(torch.isclose(model(images), expected, atol=1e-5).all()), seconds=20
-            )
-    finally:
-        torch.set_num_threads(before)
+    model = mnistcnn.create_model("session7_net").eval()
+    model.engine = "aten"
+    images = torch.rand(64, 1, 28, 28)
+    with torch.no_grad():
+        expected = model(images)
+        assert succeeds_in_forked_child(
+            lambda: bool(torch.isclose(model(images), expected, atol=1e-5).all()), seconds=20
+        )
 
 
 @pytest.mark.parametrize("engine", ["lanes", "aten"])
