@@ -18,9 +18,10 @@ import pytest
 
 import mnistcnn
 from fuzzing import TIMES
-from killed_run import digest, recipe, run
+from killed_run import recipe, run
 from mnistcnn import Checkpoint
 from mnistcnn.study.log import append
+from runs import digest
 from studies import made_setting, made_trial
 
 EPOCHS = recipe().epochs

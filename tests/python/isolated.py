@@ -15,16 +15,32 @@ import pytest
 import mnistcnn
 
 
+def run_script(
+    script: str, *, timeout_seconds: float | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a new process that imports the same package and the test modules.
+
+    ``variables`` are added to the environment.
+    """
+    package = Path(mnistcnn.__file__).parents[1]  # directory of the package under test
+    python_path = os.pathsep.join([str(Path(__file__).parent), str(package)])
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_seconds,
+        env={**os.environ, "PYTHONPATH": python_path, **variables},
+    )
+
+
 def call_with_instruction_set(expression: str, isa: str) -> str:
     """Return the output of ``print(expression)``, where ``expression`` is ``module.function(...)`` of a test module.
 
     Skip the test if the CPU does not support the instruction set.
     """
     code = f"import {expression.partition('.')[0]}; print({expression})"
-    package = Path(mnistcnn.__file__).parents[1]  # directory of the package under test
-    python_path = os.pathsep.join([str(Path(__file__).parent), str(package)])
-    environment = {**os.environ, "MNISTCNN_ISA": isa, "PYTHONPATH": python_path}
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    process = run_script(code, MNISTCNN_ISA=isa)
     if process.returncode != 0 and "MNISTCNN_ISA" in process.stderr:
         pytest.skip(f"this CPU does not support {isa}")
     assert process.returncode == 0, process.stderr

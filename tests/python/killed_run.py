@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 import mnistcnn
+from runs import digest
 
 
 def recipe() -> mnistcnn.Recipe:
@@ -24,14 +24,6 @@ def recipe() -> mnistcnn.Recipe:
         averaging=mnistcnn.optim.EMA(decay=0.9),
         seed=5,
     )
-
-
-def digest(model: mnistcnn.Model) -> str:
-    sha256 = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        sha256.update(name.encode())
-        sha256.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return sha256.hexdigest()
 
 
 def run(folder: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,14 @@ def fit(model: mnistcnn.Model, *sets: Any, **options: Any) -> mnistcnn.History:
 def weights(model: mnistcnn.Model) -> torch.Tensor:
     """Return all parameters and buffers as one f64 vector."""
     return torch.cat([tensor.detach().double().flatten() for tensor in model.state_dict().values()])
+
+
+def digest(model: torch.nn.Module) -> str:
+    """Return the SHA-256 of the bytes of all parameters and buffers."""
+    sha256 = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        sha256.update(tensor.detach().numpy().tobytes())
+    return sha256.hexdigest()
 
 
 class CoreRun:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +10,7 @@ import pytest
 import torch
 
 import mnistcnn
+from isolated import run_script
 from mnistcnn._internal.native import core
 from mnistcnn.layers import Conv2d, Flatten, Linear, LogSoftmax
 from mnistcnn.nn.input_checks import model_view
@@ -191,8 +189,7 @@ def print_errors() -> None:
 @pytest.fixture(scope="module")
 def errors() -> dict[str, tuple[str, str]]:
     """Return type and text of the error of each case. A new process runs them, because a wrong read may end it."""
-    command = [sys.executable, "-c", "import test_bindings; test_bindings.print_errors()"]
-    result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    result = run_script("import test_bindings; test_bindings.print_errors()")
     rows = [line.split("; ", 2) for line in result.stdout.splitlines()]
     return {name: (kind, message) for name, kind, message in rows}
 

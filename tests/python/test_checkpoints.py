@@ -14,11 +14,11 @@ import pytest
 import torch
 
 import mnistcnn
-from killed_run import digest, run, start_run
+from killed_run import run, start_run
 from mnistcnn import Checkpoint
 from mnistcnn._internal.tensor_files import write_tensors
 from mnistcnn.training.checkpoints import FORMAT, CheckpointWarning
-from runs import small
+from runs import digest, small
 
 
 def fit(model: mnistcnn.Model, data: mnistcnn.ImageSet, **options: Any) -> mnistcnn.History:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import os
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -14,12 +11,12 @@ import pytest
 import torch
 
 import mnistcnn
-from isolated import call_with_instruction_set, succeeds_in_forked_child
+from isolated import call_with_instruction_set, run_script, succeeds_in_forked_child
 from mnistcnn._internal.native import core
 from mnistcnn.nn import engine_choice
 from native_threads import native_threads
 from reference import Twin, distance, length
-from runs import random_set
+from runs import digest, random_set
 
 # A small network with every kind of layer that sums.
 LAYERS = {
@@ -45,10 +42,7 @@ def trained_digest(threads: int) -> str:
     """Return the SHA-256 of weights and running statistics after three epochs; the last batch is smaller."""
     model, data = mnistcnn.Model(LAYERS, seed=5), random_set(150, size=28)
     mnistcnn.train(model, data, epochs=3, batch_size=64, seed=5, engine="lanes", threads=threads, progress=False)
-    digest = hashlib.sha256()
-    for tensor in model.state_dict().values():
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()
+    return digest(model)
 
 
 def digest_with_instruction_set(threads: int, isa: str) -> str:
@@ -71,9 +65,7 @@ def test_training_with_the_baseline_instruction_set() -> None:
 
 def test_error_for_unknown_instruction_set() -> None:
     code = "import mnistcnn; mnistcnn.create_model('budget_model3').native_engine('lanes')"
-    environment = {**os.environ, "MNISTCNN_ISA": "mmx"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
-    last = done.stderr.strip().splitlines()[-1]
+    last = run_script(code, MNISTCNN_ISA="mmx").stderr.strip().splitlines()[-1]
     assert last.startswith("ValueError:")
     assert "mmx" in last
     assert "avx2" in last
@@ -184,10 +176,9 @@ def test_threads_end_with_the_engine() -> None:
 
 def thread_counts(script: str) -> list[int]:
     """Return the numbers that a script prints, which starts with one OpenMP thread."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", script]
-    seen = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-    return [int(count) for count in seen.split()]
+    done = run_script(script, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    return [int(count) for count in done.stdout.split()]
 
 
 _TRAINING_LOOP_SCRIPT = """

@@ -6,7 +6,6 @@ After an intended change, record them again and note it in CHANGELOG.md:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 import tempfile
@@ -18,16 +17,9 @@ from torch import nn
 
 import mnistcnn
 from isolated import call_with_instruction_set
+from runs import digest
 
 GOLDEN = Path(__file__).parent / "golden" / "weights.json"
-
-
-def digest(model: mnistcnn.Model | nn.Module) -> str:
-    """Return the SHA-256 of all weights and running statistics."""
-    sha256 = hashlib.sha256()
-    for tensor in model.state_dict().values():
-        sha256.update(tensor.detach().numpy().tobytes())
-    return sha256.hexdigest()
 
 
 def trained(model: mnistcnn.Model | str, images: int = 700, **options: object) -> str:

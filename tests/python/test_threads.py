@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import copy
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
 
 import mnistcnn
-from isolated import succeeds_in_forked_child
+from isolated import run_script, succeeds_in_forked_child
 from mnistcnn._internal.native import core
 from runs import random_set
 
 needs_openmp = pytest.mark.skipif(not torch.backends.openmp.is_available(), reason="this PyTorch has no OpenMP")
-
-
-def run_script(script: str) -> subprocess.CompletedProcess[str]:
-    """Run Python code in a new process that imports the same packages."""
-    package = Path(mnistcnn.__file__).parents[1]
-    python_path = os.pathsep.join([str(Path(__file__).parent), str(package)])
-    return subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env={**os.environ, "PYTHONPATH": python_path},
-    )
 
 
 # ---- floating-point mode
@@ -110,7 +92,7 @@ def added_threads(
     script = _OPENMP_SCRIPT.format(
         engine=engine, threads=threads, torch_threads=torch_threads, statements=statements, wanted=wanted
     )
-    done = run_script(script)
+    done = run_script(script, timeout_seconds=120)
     assert done.returncode == 0, done.stderr
     *added, torch_threads_after = map(int, done.stdout.split())
     assert torch_threads_after == torch_threads
@@ -209,7 +191,7 @@ def test_daemon_thread_ends_with_the_interpreter(engine: str, call: str) -> None
     script = _DAEMON_SCRIPT.format(engine=engine, call=call)
     if "callbacks" not in call and "train" in call:  # without a callback the core reports every 50 ms
         script = script.replace("started.wait(60)", "time.sleep(0.3)")
-    done = run_script(script)
+    done = run_script(script, timeout_seconds=120)
     assert (done.returncode, done.stderr) == (0, "")
 
 
