@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
+from mnistcnn.data.datasets import load_auto
 
 # ---- the same network in torch.nn
 
@@ -166,10 +167,7 @@ class OnnxPrediction:
 
 def load(batch_size: int) -> mnistcnn.ImageSet:
     """Return the training set of MNIST if it is on this machine, else of `digits`, without an incomplete last batch."""
-    try:
-        data = mnistcnn.load("mnist", download=False)[0]
-    except OSError:
-        data = mnistcnn.load("digits")[0]
+    data = load_auto(download=False).train
     return data[: len(data) // batch_size * batch_size]
 
 

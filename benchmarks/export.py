@@ -48,16 +48,6 @@ def compiled(model: Any, folder: Path) -> tuple[Any, int]:
     return run, code
 
 
-def test_images(count: int) -> Any:
-    """Return test images of MNIST if it is on this machine, else of `digits`."""
-    import mnistcnn
-
-    try:
-        return mnistcnn.load("mnist", download=False)[1].images[:count]
-    except OSError:
-        return mnistcnn.load("digits")[1].images[:count]
-
-
 def row(name: str, images: Any, arguments: argparse.Namespace, folder: Path) -> tuple[list[str], Any]:
     """Return the row of one network, and its measurements."""
     import onnxruntime
@@ -94,7 +84,10 @@ def row(name: str, images: Any, arguments: argparse.Namespace, folder: Path) -> 
 
 
 def main() -> None:
+    from contenders import names_of
+
     import mnistcnn
+    from mnistcnn.data.datasets import load_auto
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=["all"], help="names, or all")
@@ -102,9 +95,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2, help="of measurement for each network")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each contender; the median is reported")
     arguments = parser.parse_args()
-    images = test_images(arguments.images)
-    names = mnistcnn.list_models() if arguments.networks == ["all"] else arguments.networks
-    small = [name for name in names if mnistcnn.create_model(name).parameter_count < LARGEST]
+    data = load_auto(download=False).test
+    images = data.images[: arguments.images]
+    small = [name for name in names_of(arguments.networks) if mnistcnn.create_model(name).parameter_count < LARGEST]
     rows, records = [], []
     for name in small:
         with tempfile.TemporaryDirectory() as folder:
@@ -112,7 +105,8 @@ def main() -> None:
         rows.append(cells)
         records.append(record)
     timing.heading("Exported C headers and pages")
-    print(f"Networks with fewer than {LARGEST:,} parameters, {len(images):,} test images; bytes, float32.\n")
+    shown = f"{len(images):,} test images of {data.name}"
+    print(f"Networks with fewer than {LARGEST:,} parameters, {shown}; bytes, float32.\n")
     headings = [
         "network",
         "parameters",
