@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
+from mnistcnn._internal.native import core
 from mnistcnn.data.datasets import load_auto
 
 # ---- the same network in torch.nn
@@ -174,3 +175,8 @@ def load(batch_size: int) -> mnistcnn.ImageSet:
 def names_of(networks: Sequence[str]) -> list[str]:
     """Return the names of the networks, where ``["all"]`` stands for all published ones."""
     return mnistcnn.list_models() if list(networks) == ["all"] else list(networks)
+
+
+def engines_of(model: mnistcnn.Model) -> list[str]:
+    """Return the names of the engines that support the model."""
+    return ["aten", *(["lanes"] if core.lanes_unsupported_reason(model._network) is None else [])]

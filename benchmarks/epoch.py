@@ -22,7 +22,6 @@ from typing import Any
 
 import timing
 
-EPOCH = 60_000  # images
 LIMIT = "multiply-adds alone"
 RUNS_PER_STEP = 10  # of the multiply-add loop: about a millisecond
 
@@ -41,10 +40,9 @@ def measure(arguments: argparse.Namespace) -> list[timing.Record]:
 
 def _contenders(name: str, data: Any, arguments: argparse.Namespace, threads: int) -> dict[str, timing.Steps]:
     """Return the contenders by label, all with the same initial weights."""
-    from contenders import OurTraining, TorchTraining
+    from contenders import OurTraining, TorchTraining, engines_of
 
     import mnistcnn
-    from mnistcnn._internal.native import core
 
     def fresh() -> mnistcnn.Model:
         return mnistcnn.create_model(name, seed=1)
@@ -52,14 +50,15 @@ def _contenders(name: str, data: Any, arguments: argparse.Namespace, threads: in
     size = arguments.batch_size
     modes = ["eager", "channels_last", *(["compile"] if name in arguments.compile else [])]
     variants = [*modes, *(f"{mode} bf16" for mode in modes)]
-    engines = ["aten", *(["lanes"] if core.lanes_unsupported_reason(fresh()._network) is None else [])]
     theirs = {f"torch {each}": TorchTraining(fresh(), data, size, each).steps for each in variants}
+    engines = engines_of(fresh())
     return theirs | {f"mnistcnn {each}": OurTraining(fresh(), data, size, each, threads).steps for each in engines}
 
 
 def _network(name: str, data: Any, arguments: argparse.Namespace) -> timing.Record:
     import mnistcnn
     from mnistcnn._internal.native import core
+    from mnistcnn.profile.epoch_times import EPOCH
 
     instruction_set, threads = timing.cell_of(arguments)
     found = _contenders(name, data, arguments, threads)

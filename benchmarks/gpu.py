@@ -12,14 +12,13 @@ import argparse
 
 import timing
 
-EPOCH = 60_000  # images
-
 
 def measure(arguments: argparse.Namespace) -> list[timing.Record]:
     """Return the records of one cell; its instruction set and number of threads have no effect here."""
     from contenders import OurTraining, TorchTraining, load, names_of
 
     import mnistcnn
+    from mnistcnn.profile.epoch_times import EPOCH
 
     data, size = load(arguments.batch_size), arguments.batch_size
     records = []

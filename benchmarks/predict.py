@@ -29,16 +29,15 @@ def measure(arguments: argparse.Namespace) -> list[timing.Record]:
 
 
 def _contenders(name: str, data: Any, arguments: argparse.Namespace, threads: int) -> dict[str, timing.Steps]:
-    from contenders import OnnxPrediction, OurPrediction, TorchPrediction
+    from contenders import OnnxPrediction, OurPrediction, TorchPrediction, engines_of
 
     import mnistcnn
-    from mnistcnn._internal.native import core
 
     model, size = mnistcnn.create_model(name, seed=1), arguments.batch_size
     found = {f"torch {each}": TorchPrediction(model, data, size, each).steps for each in ("eager", "channels_last")}
     if arguments.onnx:
         found["onnxruntime"] = OnnxPrediction(model, data, size, threads).steps
-    engines = ["aten", *(["lanes"] if core.lanes_unsupported_reason(model._network) is None else [])]
+    engines = engines_of(model)
     return found | {f"mnistcnn {each}": OurPrediction(model, data, size, each, threads).steps for each in engines}
 
 

@@ -258,8 +258,7 @@ def main() -> None:
         errors = [100 * result.error for result in results if result.is_checked_undivided == undivided]
         if errors:
             print(f"Largest difference to the measurement, if threads compute {label}: {max(errors):.0f} %.\n")
-    if load is not None:
-        print(f"Other processes used {100 * load:.0f} % of the CPU time.")
+    print(timing.foreign_load_text(load))
 
 
 if __name__ == "__main__":

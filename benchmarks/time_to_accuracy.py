@@ -15,7 +15,7 @@ import math
 import statistics
 import time
 
-from timing import Watch, heading, markdown
+from timing import Watch, foreign_load_text, heading, markdown
 
 import mnistcnn
 from mnistcnn.study.student_t import two_sided_p
@@ -63,8 +63,7 @@ def main() -> None:
         print(f"\n## {name}\n")
         cells = [[str(seed), f"{each[0]:.2f}", f"{100 * each[1]:.2f} %"] for seed, each in enumerate(runs)]
         print(markdown(["seed", "seconds", "accuracy"], cells))
-        if load is not None:
-            print(f"\nOther processes used {100 * load:.0f} % of the CPU time.")
+        print(f"\n{foreign_load_text(load)}")
         seconds, accuracies = [each[0] for each in runs], [each[1] for each in runs]
         mean, sd = statistics.fmean(accuracies), statistics.stdev(accuracies)
         rows.append(

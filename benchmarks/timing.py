@@ -237,10 +237,16 @@ def show_cells(records: Sequence[Record], table: Callable[[list[Record]], str]) 
 
 
 def disturbance(records: Sequence[Record]) -> str:
-    """Return a sentence about the spread of the measurements and the load by other processes."""
-    loads = [record["foreign_load"] for record in records if record["foreign_load"] is not None]
-    text = f"Measurements of one contender differed by up to {100 * max(record['spread'] for record in records):.0f} %"
-    if not loads:
-        return f"{text}; the load by other processes is unknown on this system."
-    warning = " **Other processes were active: do not cite these numbers.**" if max(loads) > _DISTURBED else ""
-    return f"{text}; other processes used up to {100 * max(loads):.0f} % of the CPU time.{warning}"
+    """Return a sentence about the spread of the measurements, and one about the load by other processes."""
+    spread = 100 * max(record["spread"] for record in records)
+    load = foreign_load_text(*(record["foreign_load"] for record in records))
+    return f"Measurements of one contender differed by up to {spread:.0f} %. {load}"
+
+
+def foreign_load_text(*loads: float | None) -> str:
+    """Return a sentence about the load by other processes during measurements, and a warning if it was high."""
+    known = [each for each in loads if each is not None]
+    if not known:
+        return "The load by other processes is unknown on this system."
+    warning = " **Other processes were active: do not cite these numbers.**" if max(known) > _DISTURBED else ""
+    return f"Other processes used up to {100 * max(known):.0f} % of the CPU time.{warning}"

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from contenders import load
-from timing import heading, markdown, take_turns
+from timing import foreign_load_text, heading, markdown, take_turns
 from torch import nn
 
 import mnistcnn
@@ -104,8 +104,7 @@ def times_row(name: str, module: nn.Module, make: Callable[..., Loop], steps: in
     epochs = {label: steps * seconds for label, seconds in turns.medians.items()}
     for label, reason in turns.failed.items():
         print(f"\n{name}, {label}: not measured: {reason}")
-    if turns.foreign_load is not None:
-        print(f"\n{name}: other processes used {100 * turns.foreign_load:.0f} % of the CPU time.")
+    print(f"\n{name}: {foreign_load_text(turns.foreign_load)}")
     ours = epochs["accelerate"]
     fastest = min((label for label in epochs if label != "accelerate"), key=epochs.__getitem__)
     cells = [f"{epochs[label]:.2f}" if label in epochs else "" for label in LABELS]
