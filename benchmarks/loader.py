@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from timing import disturbance, heading, markdown, take_turns
-from transforms import torchvision_transforms
+from torchvision_transforms import torchvision_transforms
 
 import mnistcnn
 from mnistcnn.profile.epoch_times import EPOCH

@@ -1,6 +1,6 @@
 """Measure the gain in throughput when one-thread trials run in parallel.
 
-    python benchmarks/trials.py --models session7_net --at-once 2
+    python benchmarks/parallel_trials.py --models session7_net --at-once 2
 
 Each round trains one model with one thread, and then several at once, each for one epoch of the same images in a thread
 of its own, as `mnistcnn.run_trials` does. Rounds are interleaved, so that a change of the machine's speed affects both.
@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from timing import machine
 
 import mnistcnn
 
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--json", help="also write the numbers to this file")
     options = parser.parse_args()
     images = mnistcnn.load("digits")[0][: options.images]
-    print(f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} cores; {images}")
+    print(f"{machine()}; {images}")
     found = []
     for name in options.models:
         found.append(measure(name, images, options.at_once, options.rounds))
