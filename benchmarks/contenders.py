@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,8 @@ from torch import nn
 import mnistcnn
 from mnistcnn._internal.native import core
 from mnistcnn.data.datasets import load_auto
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of outputs and labels
 
 # ---- the same network in torch.nn
 
@@ -31,24 +33,45 @@ def torch_network(model: mnistcnn.Model) -> nn.Sequential:
 # ---- training
 
 
-class TorchTraining:
-    """Usual training loop in PyTorch, with the images in memory.
+def torch_loss(model: mnistcnn.Model) -> Loss:
+    """Return the loss function that fits the outputs of the model."""
+    return F.nll_loss if model.outputs == "log_probabilities" else F.cross_entropy
+
+
+class TorchStep:
+    """Usual training step in PyTorch, with SGD.
 
     ``variant`` is "eager", "channels_last" or "compile", each with or without " bf16" for autocast to bfloat16.
     """
 
-    def __init__(
-        self, model: mnistcnn.Model, data: mnistcnn.ImageSet, batch_size: int, variant: str, device: str = "cpu"
-    ) -> None:
-        self.images, self.labels = torch.tensor(data.images).to(device), torch.tensor(data.labels).to(device)
-        self.batch_size = batch_size
+    def __init__(self, network: nn.Module, loss: Loss, variant: str = "eager", device: str = "cpu") -> None:
         mode, _, precision = variant.partition(" ")
         self.layout = torch.channels_last if mode == "channels_last" else torch.contiguous_format
         self.autocast = torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
-        network = torch_network(model).train().to(device, memory_format=self.layout)
+        network = network.train().to(device, memory_format=self.layout)
         self.optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
         self.network = torch.compile(network) if mode == "compile" else network
-        self.loss = F.nll_loss if model.outputs == "log_probabilities" else F.cross_entropy
+        self.loss = loss
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Train on one batch of images in the layout of the variant, and return its loss."""
+        self.optimizer.zero_grad()
+        with self.autocast:
+            loss = self.loss(self.network(images), labels)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+
+class TorchTraining(TorchStep):
+    """Usual training loop in PyTorch, with the images in memory."""
+
+    def __init__(
+        self, model: mnistcnn.Model, data: mnistcnn.ImageSet, batch_size: int, variant: str, device: str = "cpu"
+    ) -> None:
+        super().__init__(torch_network(model), torch_loss(model), variant, device)
+        self.images, self.labels = torch.tensor(data.images).to(device), torch.tensor(data.labels).to(device)
+        self.batch_size = batch_size
         (self.scale,), (self.shift,) = model.pixel_normalization.scale, model.pixel_normalization.shift
 
     def steps(self, count: int) -> None:
@@ -58,12 +81,7 @@ class TorchTraining:
         total = torch.zeros((), device=device)
         for indices in order.split(self.batch_size):
             images = self.images[indices].float().mul_(self.scale).add_(self.shift)
-            self.optimizer.zero_grad()
-            with self.autocast:
-                loss = self.loss(self.network(images.contiguous(memory_format=self.layout)), self.labels[indices])
-            loss.backward()
-            self.optimizer.step()
-            total += loss.detach()
+            total += self.step(images.contiguous(memory_format=self.layout), self.labels[indices])
         total.item()  # on a GPU: wait for the kernels
 
 

@@ -11,53 +11,31 @@ from __future__ import annotations
 
 import argparse
 import copy
-from collections.abc import Callable, Sequence
-from typing import Any
+from itertools import cycle, islice
 
 import torch
-import torch.nn.functional as F
-from contenders import load
+from contenders import Loss, TorchStep, load, torch_loss
 from timing import foreign_load_text, heading, markdown, take_turns
 from torch import nn
 
 import mnistcnn
 
 STEPS_COMPARED = 50
-MODES = ("eager", "channels_last", "compile")
-LABELS = [label for mode in MODES for label in (mode, f"{mode}, bf16")]
+VARIANTS = [f"{mode}{precision}" for mode in ("eager", "channels_last", "compile") for precision in ("", " bf16")]
+Batches = list[tuple[torch.Tensor, torch.Tensor]]  # images and labels
 
 
-class Loop:
-    """Usual training loop in PyTorch."""
+class Loop(TorchStep):
+    """Usual training loop in PyTorch, over batches in memory."""
 
-    def __init__(
-        self,
-        network: nn.Module,
-        images: Sequence[torch.Tensor],
-        labels: Sequence[torch.Tensor],
-        loss: Callable[..., Any],
-        bf16: bool = False,
-    ) -> None:
-        self.network, self.images, self.labels, self.loss = network.train(), images, labels, loss
-        self.autocast = torch.autocast("cpu", torch.bfloat16, enabled=bf16)
-        self.optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
-        self.position = 0
-
-    def step(self) -> torch.Tensor:
-        """Train on one batch and return its loss."""
-        images, labels = self.images[self.position], self.labels[self.position]
-        self.position = (self.position + 1) % len(self.images)
-        self.optimizer.zero_grad()
-        with self.autocast:
-            loss: torch.Tensor = self.loss(self.network(images), labels)
-        loss.backward()
-        self.optimizer.step()
-        return loss.detach()
+    def __init__(self, network: nn.Module, batches: Batches, loss: Loss, variant: str = "eager") -> None:
+        super().__init__(network, loss, variant)
+        self.batches = cycle([(images.contiguous(memory_format=self.layout), labels) for images, labels in batches])
 
     def steps(self, count: int) -> None:
         """Train for a number of steps."""
         for _ in range(count):
-            self.step()
+            self.step(*next(self.batches))
 
 
 def without_dropout(module: nn.Module) -> nn.Module:
@@ -67,16 +45,15 @@ def without_dropout(module: nn.Module) -> nn.Module:
     return module
 
 
-def compare_losses(module: nn.Module, make: Callable[..., Loop]) -> None:
+def compare_losses(module: nn.Module, batches: Batches, loss: Loss) -> None:
     """Print the loss of every tenth step, and the largest difference of the losses from float64."""
-    plain, exact = without_dropout(copy.deepcopy(module)), without_dropout(copy.deepcopy(module)).double()
-    loops = {
-        "PyTorch": make(plain),
-        "accelerate": make(mnistcnn.accelerate(without_dropout(copy.deepcopy(module)))),
-        "PyTorch, float64": make(exact),
-    }
-    loops["PyTorch, float64"].images = [each.double() for each in loops["PyTorch, float64"].images[:STEPS_COMPARED]]
-    losses = {name: [loop.step().item() for _ in range(STEPS_COMPARED)] for name, loop in loops.items()}
+    plain, ours, exact = (without_dropout(copy.deepcopy(module)) for _ in range(3))
+    networks = {"PyTorch": plain, "accelerate": mnistcnn.accelerate(ours), "PyTorch, float64": exact.double()}
+    losses = {}
+    for name, network in networks.items():
+        loop, dtype = TorchStep(network, loss), next(network.parameters()).dtype
+        compared = islice(cycle(batches), STEPS_COMPARED)
+        losses[name] = [loop.step(images.to(dtype), labels).item() for images, labels in compared]
     shown = [0, *range(9, STEPS_COMPARED, 10)]
     rows = [[str(step + 1), *(f"{losses[name][step]:.7f}" for name in losses)] for step in shown]
     print(markdown(["step", *losses], rows))
@@ -86,28 +63,21 @@ def compare_losses(module: nn.Module, make: Callable[..., Loop]) -> None:
         print(f"\nLargest difference of {name} from float64 in {STEPS_COMPARED} steps: {most:.1e}")
 
 
-def times_row(name: str, module: nn.Module, make: Callable[..., Loop], steps: int, arguments: Any) -> list[str]:
+def times_row(name: str, module: nn.Module, batches: Batches, loss: Loss, arguments: argparse.Namespace) -> list[str]:
     """Return a row of the table of times: the network and the seconds per epoch of each contender."""
     contenders = {}
-    for mode in MODES:
-        if mode == "compile" and name not in arguments.compile:
-            continue
-        for bf16 in (False, True):
-            network = copy.deepcopy(module)
-            layout = torch.channels_last if mode == "channels_last" else torch.contiguous_format
-            network = network.to(memory_format=layout)  # type: ignore[call-overload]
-            loop = make(torch.compile(network) if mode == "compile" else network, bf16)
-            loop.images = [images.contiguous(memory_format=layout) for images in loop.images]
-            contenders[f"{mode}, bf16" if bf16 else mode] = loop.steps
-    contenders["accelerate"] = make(mnistcnn.accelerate(copy.deepcopy(module))).steps
-    turns = take_turns(contenders, arguments.seconds, arguments.rounds, steps)
-    epochs = {label: steps * seconds for label, seconds in turns.medians.items()}
+    for variant in VARIANTS:
+        if not variant.startswith("compile") or name in arguments.compile:
+            contenders[variant] = Loop(copy.deepcopy(module), batches, loss, variant).steps
+    contenders["accelerate"] = Loop(mnistcnn.accelerate(copy.deepcopy(module)), batches, loss).steps
+    turns = take_turns(contenders, arguments.seconds, arguments.rounds, len(batches))
+    epochs = {label: len(batches) * seconds for label, seconds in turns.medians.items()}
     for label, reason in turns.failed.items():
         print(f"\n{name}, {label}: not measured: {reason}")
     print(f"\n{name}: {foreign_load_text(turns.foreign_load)}")
     ours = epochs["accelerate"]
     fastest = min((label for label in epochs if label != "accelerate"), key=epochs.__getitem__)
-    cells = [f"{epochs[label]:.2f}" if label in epochs else "" for label in LABELS]
+    cells = [f"{epochs[label]:.2f}" if label in epochs else "" for label in VARIANTS]
     return [name, *cells, f"{ours:.2f}", f"{epochs[fastest] / ours:.1f} ({fastest})"]
 
 
@@ -131,20 +101,13 @@ def main() -> None:
         model = mnistcnn.create_model(name, seed=1)
         model.normalization = mnistcnn.Normalization(0.1307, 0.3081)
         images = model.prepare(data.images).split(arguments.batch_size)
-        labels = torch.tensor(data.labels).split(arguments.batch_size)
-        loss = F.nll_loss if model.outputs == "log_probabilities" else F.cross_entropy
-
-        def make(network: Any, bf16: bool = False, given: tuple[Any, ...] = (images, labels, loss)) -> Loop:
-            if isinstance(network, mnistcnn.Model):
-                network.threads = arguments.threads
-            return Loop(network, *given, bf16)
-
-        module = model.to_torch()
+        batches = list(zip(images, torch.tensor(data.labels).split(arguments.batch_size), strict=True))
+        module, loss = model.to_torch(), torch_loss(model)
         print(f"\n## Losses of {name}\n")
-        compare_losses(module, make)
-        rows.append(times_row(name, module, make, len(images), arguments))
+        compare_losses(module, batches, loss)
+        rows.append(times_row(name, module, batches, loss, arguments))
     print("\n## Seconds per epoch\n")
-    print(markdown(["network", *LABELS, "accelerate", "speedup over the fastest PyTorch"], rows))
+    print(markdown(["network", *VARIANTS, "accelerate", "speedup over the fastest PyTorch"], rows))
 
 
 if __name__ == "__main__":
