@@ -12,4 +12,3 @@ def pytest_configure(config: pytest.Config) -> None:
     """Limit the memory, so that a hostile file that asks for too much raises MemoryError."""
     limit = 24 * 2**30
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    config.addinivalue_line("filterwarnings", "ignore:lanes does not support this network:UserWarning")

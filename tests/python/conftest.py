@@ -14,11 +14,6 @@ torch.set_num_threads(min(2, torch.get_num_threads()))
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with SIGINT ignored
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    # The warning appears once per reason and process, so the test that sees it depends on the order of the tests.
-    config.addinivalue_line("filterwarnings", "ignore:lanes does not support this network:UserWarning")
-
-
 @pytest.fixture(autouse=True)
 def _values_of_the_test_unregistered() -> Iterator[None]:
     """Remove the schedules, losses and transforms that a test defines, which would be listed in error messages."""

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 import mnistcnn
+import runs
 from runs import small
 
 
 def fit(model: mnistcnn.Model, data: mnistcnn.ImageSet, *callbacks: Any, **options: Any) -> mnistcnn.History:
-    options = {"epochs": 3, "batch_size": 64, "progress": False, **options}
-    return mnistcnn.train(model, data, callbacks=callbacks, **options)
+    return runs.fit(model, data, callbacks=callbacks, **{"epochs": 3, **options})
 
 
 def expected_last_epoch(values: list[float], patience: int, min_delta: float, sign: int) -> int:

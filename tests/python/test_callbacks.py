@@ -7,17 +7,11 @@ from typing import Any
 import pytest
 
 import mnistcnn
-
-
-@pytest.fixture
-def data(digits: Any) -> mnistcnn.ImageSet:
-    return digits[0][:200]
+import runs
 
 
 def fit(data: mnistcnn.ImageSet, *callbacks: Any, **options: Any) -> mnistcnn.History:
-    model = mnistcnn.create_model("budget_model3", seed=1)
-    options = {"epochs": 2, "batch_size": 64, "progress": False, **options}
-    return mnistcnn.train(model, data, callbacks=callbacks, **options)
+    return runs.fit(runs.small(), data, callbacks=callbacks, **{"epochs": 2, **options})
 
 
 class Recorder:
@@ -42,7 +36,7 @@ class Recorder:
 def test_order_of_calls(data: Any):
     """200 images in batches of 64 are four steps per epoch; with every=3, steps 3 and 6 of eight are reported."""
     every, third = Recorder(), Recorder(every=3)
-    history = fit(data, every, third)
+    history = fit(data[:200], every, third)
     steps = [each for each in every.calls if isinstance(each, mnistcnn.callbacks.StepRecord)]
     assert [each.loss for each in steps] == pytest.approx(history.step_losses)
     assert [(each.epoch, each.step) for each in steps] == [(1 + i // 4, i + 1) for i in range(8)]
@@ -53,7 +47,7 @@ def test_order_of_calls(data: Any):
 def test_step_records_hold_the_learning_rate(data: Any):
     recorder = Recorder()
     schedule = mnistcnn.optim.OneCycleLR(0.1)
-    fit(data, recorder, schedule=schedule)
+    fit(data[:200], recorder, schedule=schedule)
     plan = mnistcnn.optim.schedules.SchedulePlan(0.01, 2, 4, 0.9)
     expected = [rate for epoch in range(2) for rate in schedule.rates(plan, epoch, []).learning_rates]
     assert [

@@ -7,6 +7,7 @@ import signal
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,14 @@ import pytest
 import torch
 
 import mnistcnn
+import runs
 from killed_run import run, start_run
 from mnistcnn import Checkpoint
 from mnistcnn._internal.tensor_files import write_tensors
 from mnistcnn.training.checkpoints import FORMAT, CheckpointWarning
 from runs import digest, small
 
-
-def fit(model: mnistcnn.Model, data: mnistcnn.ImageSet, **options: Any) -> mnistcnn.History:
-    return mnistcnn.train(model, data, **{"epochs": 3, "batch_size": 64, "progress": False, **options})
+fit = partial(runs.fit, epochs=3)
 
 
 class Stop:

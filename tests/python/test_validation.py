@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,25 +10,19 @@ import pytest
 import torch
 
 import mnistcnn
+import runs
 from mnistcnn.training.validation import split_off
 from runs import small
 
-
-@pytest.fixture
-def data(digits: Any) -> mnistcnn.ImageSet:
-    return digits[0][:500]
-
-
-def fit(model: mnistcnn.Model, data: mnistcnn.ImageSet, **options: Any) -> mnistcnn.History:
-    return mnistcnn.train(model, data, **{"epochs": 2, "batch_size": 64, "progress": False, **options})
+fit = partial(runs.fit, epochs=2)
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.25, np.float32(0.5)])
 def test_fraction_is_split_off_stratified(fraction: float, data: Any):
     rest, part = split_off(small(), data, fraction, seed=3)
     assert part is not None
-    assert len(part) == round(float(fraction) * 500)
-    assert len(rest) + len(part) == 500
+    assert len(part) == round(float(fraction) * len(data))
+    assert len(rest) + len(part) == len(data)
     common = {image.tobytes() for image, _ in rest} & {image.tobytes() for image, _ in part}
     assert not common
     np.testing.assert_allclose(part.class_counts(), data.class_counts() * float(fraction), atol=1)
