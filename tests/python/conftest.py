@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -44,6 +46,42 @@ def digits() -> tuple[mnistcnn.ImageSet, mnistcnn.ImageSet]:
 def data(digits: tuple[mnistcnn.ImageSet, mnistcnn.ImageSet]) -> mnistcnn.ImageSet:
     """Return a small training set."""
     return digits[0][:300]
+
+
+@pytest.fixture(scope="session")
+def trained_model(digits: tuple[mnistcnn.ImageSet, mnistcnn.ImageSet]) -> mnistcnn.Model:
+    """Return a model with a good accuracy on digits, in evaluation mode. Tests must not change it."""
+    model = mnistcnn.create_model("session7_net", seed=1)
+    mnistcnn.train(model, digits[0], epochs=2, progress=False)
+    return model.eval()
+
+
+@pytest.fixture
+def dask_client() -> Iterator[Any]:
+    """Return the client of a local Dask cluster with two workers; skip the test if distributed is missing."""
+    distributed = pytest.importorskip("distributed")
+    import dask
+
+    with dask.config.set({"distributed.worker.daemon": True, "distributed.comm.timeouts.connect": "30s"}):
+        cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+        with cluster, distributed.Client(cluster) as client:
+            yield client
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set proxies that refuse connections."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def offline(no_network: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make MNIST unavailable: no local copy and no network."""
+    monkeypatch.delenv("MNISTCNN_DATA", raising=False)
+    monkeypatch.setenv("MNISTCNN_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

@@ -907,3 +907,10 @@ class GroupsOfLayers(nn.Module):
         for part in self.conv:
             x = part(x)
         return self.fc(x.view(x.shape[0], self.fc.in_features))
+
+
+# Networks whose operations every exporter supports.
+EXPORTABLE = (
+    *("SqueezeExcitation", "ResNet", "Paddings", "OddPools", "ChannelShuffle", "RowsAsSequence", "Inception"),
+    *("ConvolutionalSqueezeExcitation", "Maxout", "SoftplusFunction"),
+)

@@ -14,7 +14,7 @@ import mnistcnn
 from compiled_header import COMPILERS, SANITIZERS, STRICT, WARNINGS, build, outputs_of
 from mnistcnn.export.c_header import flash, prefix_of, ram
 from mnistcnn.export.lowering import lowered
-from networks import INPUT_SHAPES, NETWORKS
+from networks import EXPORTABLE, INPUT_SHAPES, NETWORKS
 from random_graphs import random_graph, stir
 
 pytestmark = pytest.mark.skipif(not COMPILERS, reason="needs gcc or clang")
@@ -53,13 +53,7 @@ def test_networks_of_the_zoo(name: str, tmp_path: Path):
     check(stirred(name), tmp_path, digits(10), *STRICT, *SANITIZERS)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("SqueezeExcitation", "ResNet", "Paddings", "OddPools", "ChannelShuffle", "RowsAsSequence", "Inception"),
-        *("ConvolutionalSqueezeExcitation", "Maxout", "SoftplusFunction"),
-    ],
-)
+@pytest.mark.parametrize("name", EXPORTABLE)
 def test_converted_networks(name: str, tmp_path: Path):
     torch.manual_seed(0)
     shape = INPUT_SHAPES.get(name, (1, 28, 28))

@@ -48,17 +48,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     signal.signal(signal.SIGTERM, handler)
 
 
-@pytest.fixture
-def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make MNIST unavailable: no local copy, and proxies that refuse connections."""
-    monkeypatch.delenv("MNISTCNN_DATA", raising=False)
-    monkeypatch.setenv("MNISTCNN_CACHE", str(tmp_path / "cache"))
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def test_models_lists_published_networks(run: Any) -> None:
     listed = json.loads(run("models", "--json").stdout)
     assert [row["name"] for row in listed] == mnistcnn.list_models()

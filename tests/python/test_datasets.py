@@ -147,14 +147,7 @@ def test_unknown_names_raise():
         datasets.load("Fashion-MNIST")
 
 
-def test_the_error_of_a_download_has_the_reason_without_object_addresses(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("NO_PROXY", "no_proxy", "MNISTCNN_DATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
+def test_the_error_of_a_download_has_the_reason_without_object_addresses(no_network: None, tmp_path: Path):
     with pytest.raises(datasets.DownloadError) as caught:
         datasets.load("kmnist", root=tmp_path, progress=False)
     tried = [line for line in str(caught.value).splitlines() if line.startswith("  http")]

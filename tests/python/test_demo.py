@@ -33,17 +33,9 @@ BYTES = {"Content-Type": "application/octet-stream"}
 
 
 @pytest.fixture(scope="module")
-def model() -> mnistcnn.Model:
-    """Return a model with a good accuracy on digits."""
-    trained = mnistcnn.create_model("session7_net", seed=1)
-    mnistcnn.train(trained, mnistcnn.load("digits")[0], epochs=2, progress=False)
-    return trained
-
-
-@pytest.fixture(scope="module")
-def port(model: mnistcnn.Model) -> Iterator[int]:
+def port(trained_model: mnistcnn.Model) -> Iterator[int]:
     """Serve the page in a thread, and return the port."""
-    server = uvicorn.Server(uvicorn.Config(make_app(model), log_config=None))  # pytest records the log
+    server = uvicorn.Server(uvicorn.Config(make_app(trained_model), log_config=None))  # pytest records the log
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -84,7 +76,7 @@ def test_server_sends_the_description_of_the_model(port: int):
     assert about == {"name": "session7_net", "parameters": 7596, "names": list("0123456789"), "heat": True}
 
 
-def test_server_classifies_a_digit(port: int, model: mnistcnn.Model):
+def test_server_classifies_a_digit(port: int, trained_model: mnistcnn.Model):
     drawing = np.zeros((280, 280), np.uint8)
     drawing[40:240, 130:152] = 255  # a one
     digit = mnistcnn.as_digit(drawing)
@@ -92,7 +84,7 @@ def test_server_classifies_a_digit(port: int, model: mnistcnn.Model):
     answer = json.loads(body)
     assert response.status == 200
     assert int(np.argmax(answer["probabilities"])) == 1
-    assert np.allclose(mnistcnn.predict(model, digit)[0], answer["probabilities"], atol=1e-5)
+    assert np.allclose(mnistcnn.predict(trained_model, digit)[0], answer["probabilities"], atol=1e-5)
     assert len(answer["heat"]) == 784
     assert 0 <= min(answer["heat"]) <= max(answer["heat"]) <= 1
 
@@ -165,8 +157,8 @@ def test_log_does_not_block_on_a_full_pipe():
     os.close(writing)
 
 
-def test_demo_answers_while_its_output_is_not_read(model: mnistcnn.Model, tmp_path: Path):
-    model.save(tmp_path / "model.safetensors")
+def test_demo_answers_while_its_output_is_not_read(trained_model: mnistcnn.Model, tmp_path: Path):
+    trained_model.save(tmp_path / "model.safetensors")
     command = [sys.executable, "-m", "mnistcnn", "demo", "model.safetensors", "--port", "0", "--no-browser"]
     running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
@@ -215,18 +207,18 @@ def test_demo_without_a_model_uses_pretrained_weights(tmp_path: Path):
 
 @pytest.mark.parametrize(("host", "message"), [("0.0.0.0", "reachable from other machines"), ("127.0.0.2", "")])
 def test_serve_warns_unless_the_address_is_loopback(
-    model: mnistcnn.Model, monkeypatch: pytest.MonkeyPatch, host: str, message: str
+    trained_model: mnistcnn.Model, monkeypatch: pytest.MonkeyPatch, host: str, message: str
 ):
     monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
     with pytest.warns(UserWarning, match=message) if message else nullcontext():
-        serve(model, host=host, port=0, open_browser=False, on_start=lambda _: None)
+        serve(trained_model, host=host, port=0, open_browser=False, on_start=lambda _: None)
 
 
-def test_unavailable_port_raises(model: mnistcnn.Model, port: int):
+def test_unavailable_port_raises(trained_model: mnistcnn.Model, port: int):
     with pytest.raises(OSError, match=f"port {port}: .*choose another port"):
-        serve(model, port=port, open_browser=False)
+        serve(trained_model, port=port, open_browser=False)
     with pytest.raises(ValueError, match=r"port .*65535, got 70000"):
-        serve(model, port=70_000, open_browser=False)
+        serve(trained_model, port=70_000, open_browser=False)
 
 
 def test_classifier_rejects_models_with_other_input_shapes():

@@ -103,15 +103,9 @@ def test_loky_of_joblib(sets: Any, expected: Any, tmp_path: Path):
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_dask_cluster_survives_a_killed_worker(sets: Any, expected: Any, tmp_path: Path):
-    distributed = pytest.importorskip("distributed")
-    import dask
-
-    with dask.config.set({"distributed.worker.daemon": True, "distributed.comm.timeouts.connect": "30s"}):
-        cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
-        with cluster, distributed.Client(cluster) as client:
-            client.run(die_once, str(tmp_path / "flag"))
-            trials = run(sets, 8, executor=client.get_executor())
+def test_a_dask_cluster_survives_a_killed_worker(sets: Any, expected: Any, dask_client: Any, tmp_path: Path):
+    dask_client.run(die_once, str(tmp_path / "flag"))
+    trials = run(sets, 8, executor=dask_client.get_executor())
     assert (tmp_path / "flag").exists()
     assert accuracies(trials) == expected
 

@@ -28,14 +28,6 @@ def driver() -> Iterator[Any]:
         yield started
 
 
-@pytest.fixture(scope="module")
-def reader() -> mnistcnn.Model:
-    """Return a model with a good accuracy on digits."""
-    trained = mnistcnn.create_model("session7_net", seed=1)
-    mnistcnn.train(trained, mnistcnn.load("digits")[0], epochs=2, progress=False)
-    return trained.eval()
-
-
 def outputs_in(driver: Any, images: Any) -> Any:
     """Return the outputs of the network of the open page."""
     lists = images.reshape(len(images), -1).tolist()
@@ -108,8 +100,8 @@ def drawn(strokes: Any, width: int, size: int = 280, shrink: float = 1.0) -> Any
 
 
 @needs_browser
-def test_drawings_are_prepared_as_by_as_digit(driver: Any, reader: mnistcnn.Model, tmp_path: Path):
-    open_page(driver, mnistcnn.export_html(reader, tmp_path / "page.html").as_uri())
+def test_drawings_are_prepared_as_by_as_digit(driver: Any, trained_model: mnistcnn.Model, tmp_path: Path):
+    open_page(driver, mnistcnn.export_html(trained_model, tmp_path / "page.html").as_uri())
     script = "return Array.from(asDigit(Uint8Array.from(arguments[0]), arguments[1], arguments[1]))"
     for digit, strokes in STROKES.items():
         for width, shrink in ((22, 1), (3, 1), (10, 1.3), (40, 1), (6, 0.1)):
@@ -120,15 +112,17 @@ def test_drawings_are_prepared_as_by_as_digit(driver: Any, reader: mnistcnn.Mode
 
 
 @needs_browser
-def test_page_classifies_drawn_digits_without_network_access(driver: Any, reader: mnistcnn.Model, tmp_path: Path):
-    path = mnistcnn.export_html(reader, tmp_path / "page.html")
+def test_page_classifies_drawn_digits_without_network_access(
+    driver: Any, trained_model: mnistcnn.Model, tmp_path: Path
+):
+    path = mnistcnn.export_html(trained_model, tmp_path / "page.html")
     text = path.read_text(encoding="utf-8")
     assert "default-src 'none'" in text
     assert not re.search(r"https?://(?!www\.w3\.org)|fetch\(|(src|href)=\"/", text)
     driver.get_log("browser")
     open_page(driver, path.as_uri())
     images = mnistcnn.load("digits")[1].images[:100]
-    np.testing.assert_allclose(np.exp(outputs_in(driver, images)), mnistcnn.predict(reader, images), atol=1e-3)
+    np.testing.assert_allclose(np.exp(outputs_in(driver, images)), mnistcnn.predict(trained_model, images), atol=1e-3)
     read = {digit: prediction_of_drawn(driver, digit) for digit in STROKES}
     assert sum(read[digit] == digit for digit in STROKES) >= len(STROKES) - 1, read
     for width in (1280, 390):
@@ -143,10 +137,10 @@ def test_page_classifies_drawn_digits_without_network_access(driver: Any, reader
 
 
 @needs_browser
-def test_keyboard_draws(driver: Any, reader: mnistcnn.Model, tmp_path: Path):
+def test_keyboard_draws(driver: Any, trained_model: mnistcnn.Model, tmp_path: Path):
     from selenium.webdriver.common.keys import Keys
 
-    open_page(driver, mnistcnn.export_html(reader, tmp_path / "page.html").as_uri())
+    open_page(driver, mnistcnn.export_html(trained_model, tmp_path / "page.html").as_uri())
     canvas = driver.find_element("id", "drawing")
     canvas.send_keys(Keys.SPACE, *[Keys.ARROW_DOWN] * 18, Keys.SPACE)
     assert displayed(driver) == 1
@@ -155,8 +149,8 @@ def test_keyboard_draws(driver: Any, reader: mnistcnn.Model, tmp_path: Path):
     assert driver.find_element("id", "answer").text == "Draw a digit to see the prediction."
 
 
-def test_every_primitive_is_in_the_page(reader: mnistcnn.Model, tmp_path: Path):
-    text = mnistcnn.export_html(reader, tmp_path / "page.html").read_text(encoding="utf-8")
+def test_every_primitive_is_in_the_page(trained_model: mnistcnn.Model, tmp_path: Path):
+    text = mnistcnn.export_html(trained_model, tmp_path / "page.html").read_text(encoding="utf-8")
     source = (Path(mnistcnn.__file__).parent / "export" / "primitives.c").read_text(encoding="utf-8")
     names = re.findall(r"^static inline void PREFIX_(\w+)\(", source, re.MULTILINE)
     missing = [name for name in names if not re.search(rf"^  {name}(\(|:|,)", text, re.MULTILINE)]

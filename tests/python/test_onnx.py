@@ -12,7 +12,7 @@ import torch
 import mnistcnn
 from mnistcnn.export.onnx import _WRITERS
 from mnistcnn.nn.layers import LAYER_KINDS
-from networks import INPUT_SHAPES, NETWORKS
+from networks import EXPORTABLE, INPUT_SHAPES, NETWORKS
 from random_graphs import random_graph
 
 pytest.importorskip("onnx")
@@ -46,13 +46,7 @@ def test_networks_of_the_zoo(name: str, tmp_path: Path):
     check(mnistcnn.create_model(name, seed=3), tmp_path / "net.onnx")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("SqueezeExcitation", "ResNet", "Paddings", "OddPools", "ChannelShuffle", "RowsAsSequence", "Inception"),
-        *("ConvolutionalSqueezeExcitation", "Maxout", "SoftplusFunction"),
-    ],
-)
+@pytest.mark.parametrize("name", EXPORTABLE)
 def test_converted_networks(name: str, tmp_path: Path):
     torch.manual_seed(0)
     check(mnistcnn.from_torch(NETWORKS[name](), INPUT_SHAPES.get(name, (1, 28, 28))), tmp_path / "net.onnx")

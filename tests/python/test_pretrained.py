@@ -104,11 +104,7 @@ def photo(digit: int) -> Image.Image:
     return Image.fromarray(np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8))
 
 
-def test_predict_reads_drawn_digits_without_training_or_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv("MNISTCNN_DATA", raising=False)
-    monkeypatch.setenv("MNISTCNN_CACHE", str(tmp_path / "cache"))
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
+def test_predict_reads_drawn_digits_without_training_or_data(offline: None, tmp_path: Path):
     files = [f"{digit}.png" for digit in STROKES]
     for digit, file in zip(STROKES, files, strict=True):
         photo(digit).save(tmp_path / file)

@@ -339,14 +339,8 @@ def test_process_pool(sets: Any, tmp_path: Path):
 
 
 @pytest.mark.filterwarnings("default")
-def test_dask_cluster_with_two_workers(sets: Any):
-    distributed = pytest.importorskip("distributed")
-    import dask
-
-    with dask.config.set({"distributed.worker.daemon": True, "distributed.comm.timeouts.connect": "30s"}):
-        cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
-        with cluster, distributed.Client(cluster) as client:
-            trials = run(sets, seeds=4, executor=client.get_executor())
-            workers = client.run(lambda: len(sys.modules["mnistcnn.study.shared_sets"]._loaded))
+def test_dask_cluster_with_two_workers(sets: Any, dask_client: Any):
+    trials = run(sets, seeds=4, executor=dask_client.get_executor())
+    workers = dask_client.run(lambda: len(sys.modules["mnistcnn.study.shared_sets"]._loaded))
     assert predictions(trials) == predictions(run(sets, seeds=4))
     assert list(workers.values()) == [2, 2]  # both workers ran jobs and loaded both sets
