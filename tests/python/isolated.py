@@ -1,4 +1,4 @@
-"""Call functions in other processes: a new one that is limited to one instruction set, or a forked child."""
+"""Run code in new processes, in forked children, and in several threads at once."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 import mnistcnn
+
+Result = TypeVar("Result")
 
 
 def run_script(
@@ -60,3 +65,18 @@ def succeeds_in_forked_child(check: Callable[[], bool], *, seconds: int) -> bool
         finally:
             os._exit(status)
     return os.waitpid(child, 0)[1] == 0
+
+
+def run_in_threads(calls: Sequence[Callable[[], Result]], *, timeout_seconds: float = 120) -> list[Result]:
+    """Run each call in a thread of its own, all at the same time, and return their results; raise their exceptions."""
+    start = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], Result]) -> Result:
+        start.wait(timeout_seconds)
+        return call()
+
+    pool = ThreadPoolExecutor(len(calls))
+    futures = [pool.submit(run, call) for call in calls]
+    results = [future.result(timeout_seconds) for future in futures]
+    pool.shutdown()
+    return results

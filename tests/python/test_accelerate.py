@@ -9,7 +9,7 @@ import pickle
 import random
 import subprocess
 import sys
-import threading
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
+from isolated import run_in_threads
 from networks import NETWORKS
 from random_graphs import random_graph, stir
 from reference import distance, length
@@ -469,41 +470,26 @@ def test_gradients_of_random_graphs(seed: int):
 def test_two_nets_in_two_threads():
     nets = [mnistcnn.accelerate(Net()) for _ in range(2)]
     twins = [copy.deepcopy(net) for net in nets]
-    found: dict[int, list[float]] = {}
 
-    def work(index: int) -> None:
-        found[index] = losses(nets[index], torch.optim.SGD(nets[index].parameters(), lr=0.05), 10)
+    def trained(net: nn.Module) -> list[float]:
+        return losses(net, torch.optim.SGD(net.parameters(), lr=0.05), 10)
 
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    for index, twin in enumerate(twins):
-        wanted = losses(twin, torch.optim.SGD(twin.parameters(), lr=0.05), 10)
-        torch.testing.assert_close(found[index], wanted, rtol=2e-3, atol=1e-4)
+    found = run_in_threads([partial(trained, net) for net in nets])
+    for ours, twin in zip(found, twins, strict=True):
+        torch.testing.assert_close(ours, trained(twin), rtol=2e-3, atol=1e-4)
 
 
 def test_two_conversions_in_two_threads():
     names = [name for name in NETWORKS if name != "OddPools"]
     random.Random(1).shuffle(names)
-    errors: list[Exception] = []
 
     def work(part: list[str]) -> None:
-        try:
-            for name in part:
-                module = NETWORKS[name]()
-                if name not in ("LeNet32", "ColourImages"):
-                    mnistcnn.accelerate(module)
-        except Exception as error:
-            errors.append(error)
+        for name in part:
+            module = NETWORKS[name]()
+            if name not in ("LeNet32", "ColourImages"):
+                mnistcnn.accelerate(module)
 
-    threads = [threading.Thread(target=work, args=(names[start:30:2],)) for start in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    assert not errors
+    run_in_threads([partial(work, names[start:30:2]) for start in range(2)])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
 
 import numpy as np
 import pytest
 import torch
 
 import mnistcnn
-from isolated import call_with_instruction_set, run_script, succeeds_in_forked_child
+from isolated import call_with_instruction_set, run_in_threads, run_script, succeeds_in_forked_child
 from mnistcnn._internal.native import core
 from mnistcnn.nn import engine_choice
 from native_threads import native_threads
@@ -108,13 +107,7 @@ def test_largest_network_with_batch_128_uses_less_than_1_gib() -> None:
 
 def test_two_engines_in_two_threads() -> None:
     expected = trained_digest(1)
-    found: list[str] = []
-    workers = [threading.Thread(target=lambda: found.append(trained_digest(2))) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(timeout=120)
-    assert found == [expected, expected]
+    assert run_in_threads([lambda: trained_digest(2)] * 2) == [expected, expected]
 
 
 def _train_in_child(queue: multiprocessing.Queue[str]) -> None:

@@ -8,21 +8,16 @@ import pickle
 import signal
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
 import torch
 
 import mnistcnn
+from isolated import run_in_threads
 from native_threads import native_threads
 
 STEPS = [mnistcnn.transforms.Rotation(15), mnistcnn.transforms.RandomCrop(28, padding=2)]
-
-
-@pytest.fixture(scope="module")
-def data(digits) -> mnistcnn.ImageSet:
-    return digits[1][:300]
 
 
 def everything(loader: mnistcnn.DataLoader) -> tuple[torch.Tensor, torch.Tensor]:
@@ -147,17 +142,11 @@ def test_concurrent_iterations_and_threads(data):
     parts = [(next(one)[0], next(other)[0]) for _ in range(len(loader))]
     assert torch.equal(torch.cat([a for a, _ in parts]), expected)
     assert torch.equal(torch.cat([b for _, b in parts]), expected)
-    results: list[torch.Tensor] = []
 
-    def consume() -> None:
-        results.append(everything(mnistcnn.DataLoader(data, 32, augment=STEPS, seed=3))[0])
+    def images_in_order() -> torch.Tensor:
+        return everything(mnistcnn.DataLoader(data, 32, augment=STEPS, seed=3))[0]
 
-    threads = [threading.Thread(target=consume) for _ in range(4)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    assert all(torch.equal(each, expected) for each in results)
+    assert all(torch.equal(each, expected) for each in run_in_threads([images_in_order] * 4))
 
 
 def test_an_iteration_continues_in_a_forked_process(data):

@@ -6,7 +6,7 @@ import copy
 import io
 import math
 import pickle
-import threading
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 import mnistcnn
 from flat import buffers_of, values_of
+from isolated import run_in_threads
 from mnistcnn.layers import BatchNorm2d, Conv2d, Dropout, Dropout2d, Flatten, Linear, LogSoftmax, ReLU
 from reference import ENGINES, Twin, distance, dropout_mask, length, without_dropout
 
@@ -544,21 +545,14 @@ def test_two_models_in_two_threads():
         twin = Twin(model)
         loss_of(twin).backward()
         wanted.append(gradients(twin))
-    failures: list[int] = []
 
     def work(index: int) -> None:
         for _ in range(8):
             models[index].zero_grad()
             loss_of(models[index]).backward()
-            if not near(gradients(models[index]), wanted[index]):
-                failures.append(index)
+            assert near(gradients(models[index]), wanted[index])
 
-    threads = [threading.Thread(target=work, args=(index,)) for index in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    run_in_threads([partial(work, index) for index in (0, 1)])
 
 
 # ---- properties
