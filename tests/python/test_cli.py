@@ -677,6 +677,7 @@ def test_version_option(run: Any) -> None:
         (("check", "compact_net", "--target", "0.994"), "'--target': it must be a percentage such as 99.4, got 0.994"),
         (("trials", "--schedule", "step"), "'--schedule': step: step_size must be given: step:STEP_SIZE"),
         (("sweep", "--vary", "epochs=1,2", "--augment", "rotation:1:2"), "'--augment': rotation:1:2: the arguments"),
+        (("train", "--augment", "rotation:7", "--augment", "none"), "'--augment': none cannot be combined"),
         (("lr-find", "--augment", "rotation:__import__('os')"), "the arguments must be written as in"),
         (("train", "--save", "x", "--save-best", "./x", "--validation", "0.1"), "'--save-best': it must differ"),
         (("train", "--lr", "-1"), "--lr must be a finite number of at least 0, got -1.0"),

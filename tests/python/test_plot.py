@@ -350,6 +350,8 @@ def test_mistakes_plots_the_mistakes_of_the_result(tested: Any):
     assert len(chosen.axes[0].images) == one.count
     with pytest.raises(ValueError, match=r"data .* 200 images, got 5 images"):
         plot.mistakes(result, data[:5])
+    with pytest.raises(ValueError, match="data must be the data set that was tested, got one with other labels"):
+        plot.mistakes(result, data[::-1])
 
 
 def test_per_class_and_reliability_plot_the_scores_of_the_result(tested: Any):

@@ -170,6 +170,8 @@ def _transforms(texts: list[str]) -> list[Transform]:
 
     if texts == [_NONE]:
         return []
+    if _NONE in texts:
+        raise typer.BadParameter(f"{_NONE} cannot be combined with other transforms", param_hint="'--augment'")
     return [parse_value(text, Transform, "--augment") for text in texts]
 
 

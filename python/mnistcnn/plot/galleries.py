@@ -109,6 +109,8 @@ def mistakes(
         raise ValueError(
             f"data must be the data set that was tested, with {result.count:,} images, got {len(data):,} images"
         )
+    if not np.array_equal(data.labels, result.labels):
+        raise ValueError("data must be the data set that was tested, got one with other labels")
     found = list(result.mistakes if chosen is None else chosen)[: whole_number("count", count)]
     if not found:
         return _draw_no_mistakes(ax)

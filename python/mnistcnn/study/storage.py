@@ -84,6 +84,6 @@ def _check_same(study: optuna.Study, text: str, name: str) -> None:
     changed = [key for key in ours if ours[key] != theirs.get(key)]
     if changed:
         raise ValueError(
-            f"study {name!r} was created with a different {' and '.join(changed)}; pass another name=, or the same "
-            "arguments as before"
+            f"study {name!r} was created with a different {' and '.join(changed)}; pass the same arguments as before, "
+            "or another storage or name"
         )
