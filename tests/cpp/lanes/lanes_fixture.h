@@ -68,7 +68,8 @@ class Random {
 
 // A network with its tensors and an engine. Tensors of one kind are contiguous, so that tests can loop over them. Each
 // call copies them to separate allocations and frees these afterwards, so that the address sanitizer reports accesses
-// outside of a tensor and pointers that the engine keeps after the call.
+// outside of a tensor and pointers that the engine keeps after the call. Checks the size of each batch, as the adapter
+// does.
 struct Model {
   network::Graph graph;
   network::Analysis analysis;
@@ -88,6 +89,7 @@ struct Model {
 
   void forward(const float* images, std::int64_t count, Mode mode, Randomness randomness, bool image_gradients,
                float* outputs, common::ThreadPool::BorrowedThreads* borrowed = nullptr) {
+    network::check_batch(graph, analysis, count, mode == Mode::kTrain);
     SeparateTensors tensors(*this);
     engine->forward(tensors.pointers(), images, count, mode, randomness,
                     image_gradients ? Keep::kForParametersAndImages : Keep::kForParameters, outputs, borrowed);
@@ -98,11 +100,13 @@ struct Model {
     engine->backward(tensors.pointers(), output_gradients, image_gradients, borrowed);
   }
   void predict(const ImageBatch& batch, float* outputs) {
+    network::check_batch(graph, analysis, static_cast<std::int64_t>(batch.indices.size()), false);
     SeparateTensors tensors(*this);
     engine->predict(tensors.pointers(), batch, outputs);
   }
   StepResult step(const ImageBatch& batch, std::span<const std::int64_t> labels, const Loss& loss,
                   Randomness randomness) {
+    network::check_batch(graph, analysis, static_cast<std::int64_t>(batch.indices.size()), true);
     SeparateTensors tensors(*this);
     return engine->step(tensors.pointers(), batch, labels, loss, randomness);
   }

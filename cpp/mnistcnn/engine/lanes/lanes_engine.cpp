@@ -53,17 +53,6 @@ void check_step(const ExecutionPlan& plan, const ImageBatch& batch, std::span<co
             " classes; labels must be at least 0 and less than the number of classes");
 }
 
-bool needs_batch_statistics(const ExecutionPlan::BatchNorm& norm, bool training) {
-  return training || !norm.has_running_statistics;
-}
-
-void check_batch_norms(const ExecutionPlan& plan, std::int64_t count, bool training) {
-  for (const ExecutionPlan::BatchNorm& norm : plan.batch_norms)
-    require(count * norm.positions > 1 || !needs_batch_statistics(norm, training), "node '", norm.name,
-            "': batch norm needs more than one value per channel to compute batch statistics, got ", count,
-            " image of ", norm.positions, " position; use a larger batch");
-}
-
 }  // namespace
 
 std::optional<std::string> unsupported_reason(const network::Graph& graph, const network::Analysis& analysis) {
@@ -117,11 +106,8 @@ class LanesEngine::Implementation {
 
   void predict(const TensorPointers& tensors, const ImageBatch& images, float* outputs) {
     const auto count = static_cast<std::int64_t>(images.indices.size());
-    // Without running statistics, batch norm uses those of the whole batch, so it cannot be divided into chunks.
-    const bool whole_batch =
-        std::ranges::any_of(plan_.batch_norms, [](const auto& n) { return !n.has_running_statistics; });
     const std::int64_t max_chunk = plan_.batch_size > 0 ? kMaxPredictImagesWithBatchMemory : kMaxPredictImages;
-    const std::int64_t max_images = whole_batch ? count : max_chunk;
+    const std::int64_t max_images = plan_.predicts_whole_batches ? count : max_chunk;
     const CallScope scope(*this, Call::kForward, tensors);
     for (std::int64_t first = 0; first < count; first += max_images) {
       const std::int64_t chunk = std::min(max_images, count - first);
@@ -204,7 +190,6 @@ class LanesEngine::Implementation {
   void begin(const Executor& program, const CallArguments& arguments, std::int64_t count, bool training,
              Randomness randomness) {
     require(count > 0, "a batch must contain at least one image");
-    check_batch_norms(plan_, count, training);
     ready_for_backward_ = false;
     batch_.set_images(count, pool_.threads());
     batch_.training = training;

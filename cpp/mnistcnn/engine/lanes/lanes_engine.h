@@ -26,7 +26,8 @@ namespace mnistcnn::engine::lanes {
 std::optional<std::string> unsupported_reason(const network::Graph& graph, const network::Analysis& analysis);
 
 // Engine for one network. Not thread-safe: one call at a time. Results are bit-identical for any number of threads. No
-// pointer is kept after a call returns. `borrowed`: threads that run the call instead of the engine's own, or nullptr.
+// pointer is kept after a call returns. Callers must check the size of each batch with network::check_batch first.
+// `borrowed`: threads that run the call instead of the engine's own, or nullptr.
 class LanesEngine {
  public:
   // threads = 0: one per physical core available to this process. Throws std::invalid_argument if the network is not

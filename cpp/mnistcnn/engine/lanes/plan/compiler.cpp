@@ -147,7 +147,7 @@ class Compiler : PlanBuilder {
     layer.counter = analysis.counter;
     fusion.op->layers().norm = layer;
     finish_affine(fusion, norm.affine);
-    plan_.batch_norms.push_back({node().name, output_extent().positions(), norm.track_running_stats});
+    if (!norm.track_running_stats) plan_.predicts_whole_batches = true;
   }
 
   void add_fused_activation(PointwiseLayers::Activation activation, double slope) {

@@ -22,12 +22,6 @@ struct ExecutionPlan {
     std::int64_t count;
     bool writes_gradient = true;
   };
-  // A batch norm node, for checks before each call.
-  struct BatchNorm {
-    std::string name;
-    std::int64_t positions;
-    bool has_running_statistics;
-  };
 
   std::deque<Tensor> tensors;
   std::vector<std::unique_ptr<Op>> ops;
@@ -38,7 +32,9 @@ struct ExecutionPlan {
   std::vector<ParameterUse> uses;
   std::vector<PartialGradient> partial_gradients;
   std::vector<int> unused_parameters;  // the output does not depend on them, so their gradients are zero
-  std::vector<BatchNorm> batch_norms;
+  // A batch norm without running statistics uses those of the whole batch, so predictions cannot be divided into
+  // chunks.
+  bool predicts_whole_batches = false;
 };
 
 // Return why the engine does not support a network ("node 'norm1': ..."), or nothing if it does.
