@@ -7,9 +7,6 @@
 
 namespace mnistcnn::engine {
 
-namespace {
-
-// Throw std::invalid_argument unless a tensor is f32 with this shape and readable memory on the device.
 void check_floats(const char* name, const at::Tensor& tensor, at::IntArrayRef shape, const at::Device& device) {
   if (tensor.sizes() == shape && tensor.scalar_type() == at::kFloat && tensor.device() == device &&
       network::has_accessible_memory(tensor))
@@ -17,13 +14,6 @@ void check_floats(const char* name, const at::Tensor& tensor, at::IntArrayRef sh
   throw std::invalid_argument(common::text(name, " must be a plain float32 tensor ", common::bracketed(shape), " on ",
                                            device.str(), ", got ", tensor.toString(), " ",
                                            common::bracketed(tensor.sizes()), " on ", tensor.device().str()));
-}
-
-}  // namespace
-
-void check_output_gradients(const at::Tensor& output_gradients, at::IntArrayRef output_shape,
-                            const at::Device& device) {
-  check_floats("output_gradients", output_gradients, output_shape, device);
 }
 
 void Engine::check_images(const at::Tensor& images, const at::Device& device) const {

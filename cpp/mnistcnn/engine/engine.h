@@ -84,7 +84,8 @@ class Engine {
   int threads_;
 };
 
-// Throw std::invalid_argument unless the gradients are f32 on the device and have the shape of the outputs.
-void check_output_gradients(const at::Tensor& output_gradients, at::IntArrayRef output_shape, const at::Device& device);
+// Throw std::invalid_argument unless a tensor is f32 with this shape and readable memory on the device. name: of the
+// tensor, for the message.
+void check_floats(const char* name, const at::Tensor& tensor, at::IntArrayRef shape, const at::Device& device);
 
 }  // namespace mnistcnn::engine

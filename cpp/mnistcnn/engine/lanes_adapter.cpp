@@ -76,7 +76,7 @@ class LanesAdapter final : public Engine {
   Tensor backward(std::span<const Tensor> parameters, std::span<const Tensor> gradients,
                   const Tensor& output_gradients) override {
     if (saved_.keep == Keep::kNothing) throw std::logic_error("backward must be called after forward, at most once");
-    check_output_gradients(output_gradients, output_shape_of(saved_.images[0]), at::kCPU);
+    check_floats("output_gradients", output_gradients, output_shape_of(saved_.images[0]), at::kCPU);
     network::check_parameters(parameters, network().analysis);
     if (!parameters.empty()) check_device(parameters.front().device());
     check_gradients(gradients);

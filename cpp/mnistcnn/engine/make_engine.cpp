@@ -5,7 +5,7 @@
 
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/engine/aten/aten_engine.h"
-#include "mnistcnn/engine/lanes/lanes_engine.h"
+#include "mnistcnn/engine/lanes/plan/compiler.h"
 #include "mnistcnn/engine/lanes_adapter.h"
 
 namespace mnistcnn::engine {

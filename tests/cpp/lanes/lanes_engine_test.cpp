@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "lanes/lanes_fixture.h"
+#include "mnistcnn/engine/lanes/plan/compiler.h"
 
 // Tests of the whole engine: bit-identical results, gradients, batch sizes, errors, threads and processes.
 namespace mnistcnn::engine::lanes::testing {

@@ -13,6 +13,7 @@
 
 #include "mnistcnn/engine/lanes/kernels/isa.h"
 #include "mnistcnn/engine/lanes/lanes_engine.h"
+#include "mnistcnn/network/analysis.h"
 
 // Helpers of the lanes tests: loops over instruction sets, random numbers, and models with their tensors.
 namespace mnistcnn::engine::lanes::testing {

@@ -89,7 +89,7 @@ class AtenEngine final : public Engine {
 
   Tensor backward(std::span<const Tensor>, std::span<const Tensor> gradients, const Tensor& output_gradients) override {
     if (!saved_.outputs.defined()) throw std::logic_error("backward must be called after forward, at most once");
-    check_output_gradients(output_gradients, saved_.outputs.sizes(), saved_.outputs.device());
+    check_floats("output_gradients", output_gradients, saved_.outputs.sizes(), saved_.outputs.device());
     check_gradients(gradients);
     const ScopedOpenMpThreads openmp_threads(threads());
     const Saved saved = std::exchange(saved_, {});

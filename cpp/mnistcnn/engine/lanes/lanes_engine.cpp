@@ -35,7 +35,7 @@ int checked_threads(int threads) {
 }
 
 const network::Graph& checked_graph(const network::Graph& graph, const network::Analysis& analysis) {
-  if (const auto reason = unsupported(graph, analysis)) throw std::invalid_argument(*reason);
+  if (const auto reason = unsupported_reason(graph, analysis)) throw std::invalid_argument(*reason);
   return graph;
 }
 
@@ -54,10 +54,6 @@ void check_step(const ExecutionPlan& plan, const ImageBatch& batch, std::span<co
 }
 
 }  // namespace
-
-std::optional<std::string> unsupported_reason(const network::Graph& graph, const network::Analysis& analysis) {
-  return unsupported(graph, analysis);
-}
 
 class LanesEngine::Implementation {
  public:

@@ -2,9 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -14,16 +12,12 @@
 #include "mnistcnn/engine/lanes/runtime/tensor_pointers.h"
 #include "mnistcnn/engine/loss.h"
 #include "mnistcnn/engine/profile.h"
-#include "mnistcnn/network/analysis.h"
 #include "mnistcnn/network/graph.h"
 
 // Float32 training engine for small networks on the CPU. It computes 16 images at a time, one per SIMD lane. Requires
 // neither libtorch nor OpenMP. Called by engine/lanes_adapter, which converts PyTorch's tensors to pointers. Design:
 // docs/lanes.md.
 namespace mnistcnn::engine::lanes {
-
-// Return why the engine does not support this network ("node 'norm1': ..."), or nothing if it does.
-std::optional<std::string> unsupported_reason(const network::Graph& graph, const network::Analysis& analysis);
 
 // Engine for one network. Not thread-safe: one call at a time. Results are bit-identical for any number of threads. No
 // pointer is kept after a call returns. Callers must check the size of each batch with network::check_batch first.

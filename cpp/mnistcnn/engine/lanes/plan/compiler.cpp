@@ -400,7 +400,7 @@ class Compiler : PlanBuilder {
 
 }  // namespace
 
-std::optional<std::string> unsupported(const network::Graph& graph, const network::Analysis& analysis) {
+std::optional<std::string> unsupported_reason(const network::Graph& graph, const network::Analysis& analysis) {
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const network::Node& node = graph.nodes[i];
     const auto* norm = std::get_if<network::InstanceNorm2d>(&node.layer);

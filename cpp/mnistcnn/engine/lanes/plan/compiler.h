@@ -38,7 +38,7 @@ struct ExecutionPlan {
 };
 
 // Return why the engine does not support a network ("node 'norm1': ..."), or nothing if it does.
-std::optional<std::string> unsupported(const network::Graph& graph, const network::Analysis& analysis);
+std::optional<std::string> unsupported_reason(const network::Graph& graph, const network::Analysis& analysis);
 
 ExecutionPlan compile(const network::Graph& graph, const network::Analysis& analysis, const KernelTable& kernels);
 
