@@ -2,17 +2,13 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <span>
 
-#include "mnistcnn/network/layers.h"
+#include "mnistcnn/network/tensors.h"
 
 // Checks of the tensors that a binding receives, before the core reads their memory.
 namespace mnistcnn::bindings {
 
-template <class Element>
-std::span<const Element> elements(const at::Tensor& tensor) {
-  return {tensor.const_data_ptr<Element>(), static_cast<std::size_t>(tensor.numel())};
-}
+using network::elements;
 
 inline constexpr std::int64_t kAnySize = -1;
 

@@ -60,7 +60,7 @@ void recompute(const train::ModelView& model, const at::Tensor& images, std::int
   check_images(images, model.network().graph.input_shape);
   const train::OnImages report = images_with_gil(on_progress);
   const NativeCall no_gil;
-  train::recompute_statistics(model, elements<std::uint8_t>(images), images.size(0), batch_size, seed, report);
+  train::recompute_statistics(model, elements<const std::uint8_t>(images), images.size(0), batch_size, seed, report);
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ void check_teacher_images(const at::Tensor& images, std::int64_t count, const st
 
 // Return a copy of the labels. Throw std::invalid_argument if a label is out of range.
 std::vector<std::int64_t> checked_labels(const at::Tensor& labels, std::int64_t classes) {
-  const std::span<const std::int64_t> values = elements<std::int64_t>(labels);
+  const std::span<const std::int64_t> values = elements<const std::int64_t>(labels);
   std::vector<std::int64_t> copy(values.begin(), values.end());
   train::check_labels(copy, classes);
   return copy;
@@ -81,11 +81,10 @@ py::tuple run_loss(const train::TrainingLoss& loss, const at::Tensor& outputs, c
     if (has_teachers) {
       probabilities = train::teacher_probabilities(used.distillation, train::tensors_of_teachers(used.distillation),
                                                    *images, scale, shift);
-      targets.teacher_probabilities = elements<float>(probabilities);
+      targets.teacher_probabilities = elements<const float>(probabilities);
     }
     gradients = at::empty_like(outputs);
-    const std::span<float> target(gradients.mutable_data_ptr<float>(), static_cast<std::size_t>(gradients.numel()));
-    result = train::evaluate(used, elements<float>(outputs), targets, target);
+    result = train::evaluate(used, elements<const float>(outputs), targets, elements<float>(gradients));
   }
   return py::make_tuple(result.loss_sum, result.correct, gradients);
 }

@@ -27,7 +27,7 @@ py::dict run_score(const at::Tensor& outputs, const at::Tensor& labels, const st
   metrics::Scores scores;
   {
     const NativeCall no_gil;
-    scores = train::score(outputs, elements<std::int64_t>(labels), output_kind);
+    scores = train::score(outputs, elements<const std::int64_t>(labels), output_kind);
   }
   const py::ssize_t classes = outputs.size(1);
   py::dict record;

@@ -74,8 +74,8 @@ py::dict next_epoch(TrainingRun& run, const ModelView& model, const at::Tensor& 
   train::EpochResult result;
   {
     const NativeCall no_gil;
-    result = run.next_epoch(model, {elements<std::uint8_t>(images), elements<std::int64_t>(labels)}, rates, listeners,
-                            Size{images.size(1), images.size(2), images.size(3)});
+    result = run.next_epoch(model, {elements<const std::uint8_t>(images), elements<const std::int64_t>(labels)}, rates,
+                            listeners, Size{images.size(1), images.size(2), images.size(3)});
   }
   py::dict record;
   record["loss_sum"] = result.loss_sum;
@@ -96,8 +96,8 @@ py::tuple evaluate(const TrainingRun& run, const ModelView& model, const at::Ten
   metrics::Scores scores;
   {
     const NativeCall no_gil;
-    scores = run.evaluate(model, {elements<std::uint8_t>(images), elements<std::int64_t>(labels)}, train::kTestBatch,
-                          report);
+    scores = run.evaluate(model, {elements<const std::uint8_t>(images), elements<const std::int64_t>(labels)},
+                          train::kTestBatch, report);
   }
   return py::make_tuple(scores.loss(), scores.accuracy());
 }
@@ -108,7 +108,7 @@ void finish(TrainingRun& run, const ModelView& model, const at::Tensor& images) 
   const py::object no_callback = py::none();
   const train::OnImages report = images_with_gil(no_callback);
   const NativeCall no_gil;
-  run.finish(model, elements<std::uint8_t>(images), images.size(0), report);
+  run.finish(model, elements<const std::uint8_t>(images), images.size(0), report);
 }
 
 at::Tensor predict(const ModelView& model, const at::Tensor& images, std::int64_t batch_size,
@@ -116,7 +116,7 @@ at::Tensor predict(const ModelView& model, const at::Tensor& images, std::int64_
   check_images(images, model.network().graph.input_shape);
   const train::OnImages report = images_with_gil(on_progress);
   const NativeCall no_gil;
-  return train::predict(model, elements<std::uint8_t>(images), images.size(0), batch_size, report);
+  return train::predict(model, elements<const std::uint8_t>(images), images.size(0), batch_size, report);
 }
 
 }  // namespace

@@ -18,10 +18,6 @@ using common::Purpose;
 using common::Stream;
 using common::text;
 
-std::span<float> elements(const at::Tensor& tensor) {
-  return {tensor.mutable_data_ptr<float>(), static_cast<std::size_t>(tensor.numel())};
-}
-
 // Weights and biases of convolutions and linear layers: U(-b, b) with b = 1 / sqrt(fan_in).
 void fill_uniform(std::span<float> values, std::int64_t fan_in, const Stream& stream) {
   const double bound = 1.0 / std::sqrt(static_cast<double>(fan_in));
@@ -88,11 +84,12 @@ Tensors initialise(const Graph& graph, const Analysis& analysis, std::uint64_t s
   for (std::size_t i = 0; i < analysis.parameters.size(); ++i) {
     const TensorSpec& spec = analysis.parameters[i];
     result.parameters.push_back(at::zeros(spec.shape, at::kFloat));
-    initialise_parameter(elements(result.parameters[i]), spec, graph, analysis, Stream(seed, Purpose::kInitialise, i));
+    initialise_parameter(elements<float>(result.parameters[i]), spec, graph, analysis,
+                         Stream(seed, Purpose::kInitialise, i));
   }
   for (const TensorSpec& spec : analysis.buffers) {
     result.buffers.push_back(at::zeros(spec.shape, at::kFloat));
-    fill(elements(result.buffers.back()), spec.role == Role::kRunningVariance ? 1 : 0);
+    fill(elements<float>(result.buffers.back()), spec.role == Role::kRunningVariance ? 1 : 0);
   }
   for (std::size_t i = 0; i < analysis.counters.size(); ++i)
     result.counters.push_back(at::zeros(at::IntArrayRef{}, at::kLong));

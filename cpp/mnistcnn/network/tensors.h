@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "mnistcnn/network/analysis.h"
@@ -29,6 +30,16 @@ struct Tensors {
     return at::kCPU;
   }
 };
+
+// Return the elements of a contiguous tensor on the CPU, to read them (`const float`) or to write them (`float`).
+template <class Element>
+std::span<Element> elements(const at::Tensor& tensor) {
+  const auto count = static_cast<std::size_t>(tensor.numel());
+  if constexpr (std::is_const_v<Element>)
+    return {tensor.const_data_ptr<std::remove_const_t<Element>>(), count};
+  else
+    return {tensor.mutable_data_ptr<Element>(), count};
+}
 
 // Create tensors on the CPU, initialised from the same distributions as PyTorch's defaults (with other random numbers).
 Tensors initialise(const Graph& graph, const Analysis& analysis, std::uint64_t seed);

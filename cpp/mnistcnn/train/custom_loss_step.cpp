@@ -7,10 +7,7 @@
 namespace mnistcnn::train {
 namespace {
 
-template <class Tensor>
-auto floats(Tensor& tensor) {
-  return std::span<float>(tensor.template mutable_data_ptr<float>(), static_cast<std::size_t>(tensor.numel()));
-}
+using network::elements;
 
 // Return the first `count` rows of the buffer. Reallocate it if it is too small.
 at::Tensor rows(at::Tensor& buffer, std::int64_t count, const network::Shape& shape) {
@@ -38,7 +35,7 @@ at::Tensor CustomLossStep::mix_images(const at::Tensor& images, std::span<const 
   partners_.clear();
   for (const std::int64_t partner : plan_.partners) partners_.push_back(labels[static_cast<std::size_t>(partner)]);
   at::Tensor result = rows(mixtures_, images.size(0), shape);
-  mix(*mixing_, plan_, shape[0], shape[1], shape[2], floats(images), floats(result));
+  mix(*mixing_, plan_, shape[0], shape[1], shape[2], elements<const float>(images), elements<float>(result));
   return result;
 }
 
@@ -60,11 +57,10 @@ engine::StepResult CustomLossStep::step(FlatParameters& flat, const engine::Imag
   at::Tensor probabilities;
   if (!loss_.distillation.teachers.empty()) {
     probabilities = teacher_probabilities(loss_.distillation, teachers_, inputs, batch.scale, batch.shift);
-    targets.teacher_probabilities = floats(probabilities);
+    targets.teacher_probabilities = elements<const float>(probabilities);
   }
-  const auto size = static_cast<std::size_t>(outputs.numel());
   const engine::StepResult result =
-      evaluate(loss_, {outputs.const_data_ptr<float>(), size}, targets, floats(gradients));
+      evaluate(loss_, elements<const float>(outputs), targets, elements<float>(gradients));
   engine_.backward(flat.tensors.parameters, flat.gradient_tensors, gradients.to(device));
   return result;
 }

@@ -46,9 +46,8 @@ at::Tensor predict(const ModelView& model, std::span<const std::uint8_t> images,
 metrics::Scores score(const at::Tensor& outputs, std::span<const std::int64_t> labels, OutputKind kind) {
   const at::Tensor compared =
       (kind == OutputKind::kProbabilities ? log_of_probabilities(outputs) : outputs).contiguous();
-  const std::span<const float> values(compared.const_data_ptr<float>(), static_cast<std::size_t>(compared.numel()));
   return metrics::score(
-      values, labels,
+      network::elements<const float>(compared), labels,
       kind == OutputKind::kLogits ? metrics::OutputScale::kLogits : metrics::OutputScale::kLogProbabilities);
 }
 
