@@ -142,7 +142,7 @@ void bind_train(py::module_& module) {
           "state", [](const TrainingRun& run) { return run.state().tensors; }, py::call_guard<NativeCall>())
       .def(
           "restore",
-          [](TrainingRun& run, std::map<std::string, at::Tensor> tensors, std::uint64_t epochs, std::uint64_t steps) {
+          [](TrainingRun& run, train::NamedTensors tensors, std::uint64_t epochs, std::uint64_t steps) {
             run.restore({epochs, steps, std::move(tensors)});
           },
           py::arg("state"), py::kw_only(), py::arg("epochs"), py::arg("steps"), py::call_guard<NativeCall>());

@@ -8,8 +8,6 @@
 #include <stdexcept>
 #include <utility>
 
-#include "mnistcnn/common/text.h"
-
 namespace mnistcnn::train {
 namespace {
 
@@ -40,15 +38,6 @@ void for_each_piece(at::Tensor& to, const at::Tensor& from, Run run) {
 
 void move_towards(at::Tensor& average, const at::Tensor& values, double weight) {
   for_each_piece(average, values, [&](at::Tensor& to, const at::Tensor& from) { to.lerp_(from, weight); });
-}
-
-const at::Tensor& stored_average(const Averaging::State& state, const std::string& name, std::int64_t count,
-                                 at::ScalarType type) {
-  const auto found = state.find(name);
-  if (found == state.end() || found->second.numel() != count || found->second.scalar_type() != type)
-    throw std::invalid_argument(common::text("the stored averages do not match this model: '", name, "' must be ",
-                                             c10::toString(type), " [", count, "]"));
-  return found->second;
 }
 
 }  // namespace
@@ -132,8 +121,8 @@ void Averaging::move_to_device_of(const FlatParameters& parameters) {
   if (buffers_.defined()) buffers_ = buffers_.to(device);
 }
 
-Averaging::State Averaging::state() const {
-  State result;
+NamedTensors Averaging::state() const {
+  NamedTensors result;
   at::Tensor counts = at::empty({2}, at::kLong);
   counts.mutable_data_ptr<std::int64_t>()[0] = averaged_;
   counts.mutable_data_ptr<std::int64_t>()[1] = steps_;
@@ -143,11 +132,11 @@ Averaging::State Averaging::state() const {
   return result;
 }
 
-void Averaging::restore(const State& state) {
+void Averaging::restore(const NamedTensors& state) {
   if (exchanged_) throw std::logic_error("the model holds the averaged weights; call exchange first");
-  const at::Tensor counts = stored_average(state, "counts", 2, at::kLong).cpu().contiguous();
-  const at::Tensor& values = stored_average(state, "values", values_.numel(), at::kFloat);
-  if (buffers_.defined()) buffers_.copy_(stored_average(state, "buffers", buffers_.numel(), at::kFloat));
+  const at::Tensor counts = stored_tensor("averages", state, "counts", 2, at::kLong).cpu().contiguous();
+  const at::Tensor& values = stored_tensor("averages", state, "values", values_.numel(), at::kFloat);
+  if (buffers_.defined()) buffers_.copy_(stored_tensor("averages", state, "buffers", buffers_.numel(), at::kFloat));
   values_.copy_(values);
   averaged_ = counts.const_data_ptr<std::int64_t>()[0];
   steps_ = counts.const_data_ptr<std::int64_t>()[1];

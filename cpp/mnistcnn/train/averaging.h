@@ -2,11 +2,10 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <map>
-#include <string>
 #include <variant>
 
 #include "mnistcnn/train/flat_parameters.h"
+#include "mnistcnn/train/named_tensors.h"
 
 // Averaging of weights during training: EMA, SWA and Lookahead.
 namespace mnistcnn::train {
@@ -40,8 +39,6 @@ using AveragingRule = std::variant<Ema, Swa, Lookahead>;
 // Averaged weights of a model.
 class Averaging {
  public:
-  using State = std::map<std::string, at::Tensor>;
-
   Averaging(AveragingRule rule, const FlatParameters& parameters);
 
   void after_step(FlatParameters& parameters);
@@ -62,8 +59,8 @@ class Averaging {
   // Overwrite the weights of the model with the averages, if they exist.
   void copy_to(FlatParameters& parameters) const;
 
-  State state() const;
-  void restore(const State& state);
+  NamedTensors state() const;
+  void restore(const NamedTensors& state);
 
  private:
   void update(const Ema& rule, FlatParameters& parameters);

@@ -90,20 +90,6 @@ at::Tensor as_tensor(const std::vector<Number>& numbers, at::ScalarType type) {
   return result;
 }
 
-const at::Tensor& stored_tensor(const Optimizer::State& state, const std::string& name, std::int64_t count,
-                                at::ScalarType type) {
-  const auto found = state.find(name);
-  if (found == state.end())
-    throw std::invalid_argument(
-        text("the stored optimizer state does not match this optimizer: it has no '", name, "'"));
-  const at::Tensor& tensor = found->second;
-  if (tensor.dim() != 1 || tensor.numel() != count || tensor.scalar_type() != type)
-    throw std::invalid_argument(text("the stored optimizer state does not match this model: '", name, "' is ",
-                                     tensor.toString(), " ", common::bracketed(tensor.sizes()), ", expected ",
-                                     c10::toString(type), " [", count, "]"));
-  return tensor;
-}
-
 template <class Number>
 void read_into(std::vector<Number>& numbers, const at::Tensor& tensor) {
   const at::Tensor here = tensor.cpu().contiguous();
@@ -277,8 +263,8 @@ void Optimizer::move_state_to(const at::Device& device) {
     if (slot.device() != device) slot = slot.to(device);
 }
 
-Optimizer::State Optimizer::state() const {
-  State result;
+NamedTensors Optimizer::state() const {
+  NamedTensors result;
   result["steps"] = as_tensor(steps_, at::kLong);
   if (std::holds_alternative<NAdam>(rule_)) result["mu_products"] = as_tensor(momentum_products_, at::kDouble);
   const Slots names = slots_of(rule_);
@@ -286,7 +272,7 @@ Optimizer::State Optimizer::state() const {
   return result;
 }
 
-void Optimizer::restore(const State& state) {
+void Optimizer::restore(const NamedTensors& state) {
   const auto slices = static_cast<std::int64_t>(slices_.size());
   const bool has_products = std::holds_alternative<NAdam>(rule_);
   const Slots names = slots_of(rule_);
@@ -295,9 +281,10 @@ void Optimizer::restore(const State& state) {
         "the stored optimizer state does not match: it was saved by an optimizer with other options");
   std::vector<at::Tensor> slots;
   for (const std::string_view name : names)
-    slots.push_back(stored_tensor(state, std::string(name), count_, at::kFloat));
-  const at::Tensor& steps = stored_tensor(state, "steps", slices, at::kLong);
-  if (has_products) read_into(momentum_products_, stored_tensor(state, "mu_products", slices, at::kDouble));
+    slots.push_back(stored_tensor("optimizer", state, std::string(name), count_, at::kFloat));
+  const at::Tensor& steps = stored_tensor("optimizer", state, "steps", slices, at::kLong);
+  if (has_products)
+    read_into(momentum_products_, stored_tensor("optimizer", state, "mu_products", slices, at::kDouble));
   read_into(steps_, steps);
   for (std::size_t i = 0; i < slots.size(); ++i) slots_[i].copy_(slots[i]);
   build_segments();

@@ -3,14 +3,13 @@
 
 #include <cstdint>
 #include <limits>
-#include <map>
 #include <optional>
-#include <string>
 #include <variant>
 #include <vector>
 
 #include "mnistcnn/common/parallel_for.h"
 #include "mnistcnn/network/analysis.h"
+#include "mnistcnn/train/named_tensors.h"
 #include "mnistcnn/train/optimizers/adagrad.h"
 #include "mnistcnn/train/optimizers/adam.h"
 #include "mnistcnn/train/optimizers/muon.h"
@@ -53,8 +52,6 @@ enum class CodePath { kAutomatic, kTensors };
 // An optimizer rule with its state, in flat arrays of the layout of the parameters.
 class Optimizer {
  public:
-  using State = std::map<std::string, at::Tensor>;
-
   // trainable: ranges that are updated; all other parameters are frozen. undecayed: ranges without weight decay and l1.
   // Ranges must consist of whole parameters.
   Optimizer(Rule rule, GradientOptions options, std::vector<ParameterSlice> slices,
@@ -72,8 +69,8 @@ class Optimizer {
             const common::ParallelFor& parallel_for = common::serial_for, CodePath path = CodePath::kAutomatic);
 
   // Copies of the state by name. A restored optimizer continues bit-identically.
-  State state() const;
-  void restore(const State& state);
+  NamedTensors state() const;
+  void restore(const NamedTensors& state);
 
  private:
   // Adjacent parameters that are updated with the same settings.

@@ -14,7 +14,6 @@ using data::augmentation::AugmentationPlan;
 using data::augmentation::Size;
 
 constexpr std::string_view kOptimizer = "optimizer.", kAveraging = "averaging.";
-using NamedTensors = std::map<std::string, at::Tensor>;
 
 TrainingLoss loss_of(const Recipe& recipe, const network::Network& network) {
   TrainingLoss loss = recipe.loss.value_or(TrainingLoss{});

@@ -1,15 +1,14 @@
 #pragma once
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "mnistcnn/data/augmentation/plan.h"
 #include "mnistcnn/train/averaging.h"
 #include "mnistcnn/train/epoch.h"
 #include "mnistcnn/train/evaluation.h"
+#include "mnistcnn/train/named_tensors.h"
 #include "mnistcnn/train/optimizer.h"
 #include "mnistcnn/train/recipe.h"
 
@@ -23,7 +22,7 @@ class TrainingRun {
   // State of the run, without the tensors of the model.
   struct State {
     std::uint64_t epochs = 0, steps = 0;  // completed
-    std::map<std::string, at::Tensor> tensors{};
+    NamedTensors tensors{};
   };
 
   // All parameters are trainable. Averages are initialised with the weights of the model. scheduled_momentum: the first

@@ -124,11 +124,11 @@ TEST(Optimizer, ResultsDoNotDependOnThreads) {
         at::Tensor values = initial.clone();
         Optimizer optimizer(rule, options, parameters.slices, parameters.trainable, parameters.undecayed);
         for (const at::Tensor& each : gradients) optimizer.step(values, each, 0.01, {}, parallel_for);
-        Optimizer::State state = optimizer.state();
+        NamedTensors state = optimizer.state();
         state["values"] = values;
         return state;
       };
-      const Optimizer::State serial = run(common::serial_for);
+      const NamedTensors serial = run(common::serial_for);
       EXPECT_FALSE(serial.at("values").equal(initial));
       for (const int threads : {1, 2, 5}) {
         common::ThreadPool pool(threads);
@@ -198,7 +198,7 @@ TEST(Optimizer, StateIsACopy) {
   at::Tensor values = at::rand({4});
   Optimizer optimizer = make_optimizer(Adam{}, values);
   optimizer.step(values, at::rand({4}), 0.1, {});
-  const Optimizer::State state = optimizer.state();
+  const NamedTensors state = optimizer.state();
   const at::Tensor before = state.at("exp_avg").clone();
   optimizer.step(values, at::rand({4}), 0.1, {});
   EXPECT_TRUE(state.at("exp_avg").equal(before));
