@@ -2,7 +2,7 @@
 
 #include <ATen/ops/empty.h>
 
-#include "mnistcnn/train/float_batch.h"
+#include "mnistcnn/train/normalize_batch.h"
 
 namespace mnistcnn::train {
 namespace {
@@ -21,10 +21,10 @@ at::Tensor rows(at::Tensor& buffer, std::int64_t count, const network::Shape& sh
 
 }  // namespace
 
-at::Tensor CustomLossStep::gather_images(const engine::ImageBatch& batch) {
+at::Tensor CustomLossStep::normalize_images(const engine::ImageBatch& batch) {
   at::Tensor images =
       rows(images_, static_cast<std::int64_t>(batch.indices.size()), engine_.network().graph.input_shape);
-  gather(batch, engine_.network().graph.input_shape, images.mutable_data_ptr<float>());
+  normalize_batch(batch, engine_.network().graph.input_shape, elements<float>(images));
   return images;
 }
 
@@ -41,7 +41,7 @@ at::Tensor CustomLossStep::mix_images(const at::Tensor& images, std::span<const 
 
 engine::StepResult CustomLossStep::step(FlatParameters& flat, const engine::ImageBatch& batch,
                                         std::span<const std::int64_t> labels, engine::Randomness randomness) {
-  at::Tensor images = gather_images(batch);
+  at::Tensor images = normalize_images(batch);
   if (mixing_) images = mix_images(images, labels, randomness);
   const at::Device device = flat.values.device();
   const at::Tensor inputs = images.to(device);

@@ -30,7 +30,7 @@ class CustomLossStep {
                           engine::Randomness randomness);
 
  private:
-  at::Tensor gather_images(const engine::ImageBatch& batch);
+  at::Tensor normalize_images(const engine::ImageBatch& batch);
   at::Tensor mix_images(const at::Tensor& images, std::span<const std::int64_t> labels, engine::Randomness randomness);
 
   engine::Engine& engine_;

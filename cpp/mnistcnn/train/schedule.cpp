@@ -22,8 +22,6 @@ double power(double base, std::int64_t exponent) {
   return result;
 }
 
-double half_cosine(double fraction) { return 1 + std::cos(std::numbers::pi * fraction); }
-
 double rate_of(const ConstantLR& schedule, const SchedulePlan& plan, std::int64_t epoch) {
   return plan.learning_rate * (epoch < schedule.total_iters ? schedule.factor : 1.0);
 }
@@ -64,7 +62,7 @@ struct CyclePoint {
 
 double interpolate(const OneCycleLR& schedule, double first, double last, double fraction) {
   if (schedule.anneal_strategy == Annealing::kLinear) return first + (last - first) * fraction;
-  return last + (first - last) / 2 * half_cosine(fraction);
+  return last + (first - last) / 2 * (1 + std::cos(std::numbers::pi * fraction));
 }
 
 // Two phases: start, top, end. Three phases: start, top, start, end.

@@ -13,7 +13,7 @@
 #include "mnistcnn/data/order.h"
 #include "mnistcnn/train/epoch.h"
 #include "mnistcnn/train/flat_parameters.h"
-#include "mnistcnn/train/float_batch.h"
+#include "mnistcnn/train/normalize_batch.h"
 
 namespace mnistcnn::train {
 namespace {
@@ -45,7 +45,8 @@ at::Tensor mean_of_batches(FlatParameters& flat, const ModelView& model, std::sp
     const std::int64_t size = std::min(batch_size, count - begin);
     const std::span<const std::int64_t> indices(order.data() + begin, static_cast<std::size_t>(size));
     const at::Tensor batch = floats.narrow(0, 0, size);
-    gather({images.data(), indices, model.scaling.scale, model.scaling.shift}, shape, batch.mutable_data_ptr<float>());
+    normalize_batch({images.data(), indices, model.scaling.scale, model.scaling.shift}, shape,
+                    network::elements<float>(batch));
     running_statistics.zero_();
     flat.counters.zero_();
     model.engine->forward(flat.tensors, batch.to(running_statistics.device()), engine::Mode::kTrain,

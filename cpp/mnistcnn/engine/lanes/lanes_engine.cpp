@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "mnistcnn/common/cores.h"
+#include "mnistcnn/common/label.h"
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/common/thread_pool.h"
 #include "mnistcnn/engine/lanes/execution/batch_io.h"
@@ -22,8 +23,7 @@ namespace {
 // Images per chunk of a prediction. A plan with batch memory keeps the memory of all blocks of a chunk.
 constexpr std::int64_t kMaxPredictImages = 64 * kLanes, kMaxPredictImagesWithBatchMemory = 16 * kLanes;
 
-// Throw std::invalid_argument unless the condition holds. The message is built only then, because labels are checked
-// one by one in every step.
+// Throw std::invalid_argument unless the condition holds.
 template <class... Parts>
 void require(bool condition, const Parts&... message) {
   if (!condition) throw std::invalid_argument(common::text(message...));
@@ -48,9 +48,7 @@ void check_step(const ExecutionPlan& plan, const ImageBatch& batch, std::span<co
           " labels for ", batch.indices.size(), " images");
   require(loss.label_smoothing >= 0 && loss.label_smoothing <= 1, "label_smoothing must be between 0 and 1, got ",
           loss.label_smoothing);
-  for (const std::int64_t label : labels)
-    require(label >= 0 && label < output.channels, "got label ", label, " for ", output.channels,
-            " classes; labels must be at least 0 and less than the number of classes");
+  for (std::size_t i = 0; i < labels.size(); ++i) common::check_label(labels[i], batch.indices[i], output.channels);
 }
 
 }  // namespace

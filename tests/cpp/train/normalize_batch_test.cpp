@@ -1,4 +1,4 @@
-#include "mnistcnn/train/float_batch.h"
+#include "mnistcnn/train/normalize_batch.h"
 
 #include <gtest/gtest.h>
 
@@ -20,21 +20,21 @@ class CountingSource final : public engine::ImageSource {
   }
 };
 
-TEST(Gather, NormalizesEachChannel) {
+TEST(NormalizeBatch, NormalizesEachChannel) {
   std::vector<std::uint8_t> images(18);
   for (std::size_t i = 0; i < images.size(); ++i) images[i] = static_cast<std::uint8_t>(i);
   const std::vector<std::int64_t> indices{2, 0};
   std::vector<float> floats(12);
-  gather({images.data(), indices, kScale, kShift}, kShape, floats.data());
+  normalize_batch({images.data(), indices, kScale, kShift}, kShape, floats);
   EXPECT_EQ(floats, (std::vector<float>{7, 7.5, 8, 29, 31, 33, 1, 1.5, 2, 5, 7, 9}));
 }
 
-TEST(Gather, ReadsFromAnImageSource) {
+TEST(NormalizeBatch, ReadsFromAnImageSource) {
   const CountingSource source;
   std::vector<std::int64_t> indices;
   for (std::int64_t i = 0; i < 200; ++i) indices.push_back(i);
   std::vector<float> floats(indices.size() * 6);
-  gather({nullptr, indices, kScale, kShift, &source}, kShape, floats.data());
+  normalize_batch({nullptr, indices, kScale, kShift, &source}, kShape, floats);
   for (std::size_t i = 0; i < indices.size(); ++i) {
     EXPECT_EQ(floats[i * 6], static_cast<float>(i + 1) * 0.5F + 1);
     EXPECT_EQ(floats[i * 6 + 5], static_cast<float>(i + 6) * 2 - 1);

@@ -1,4 +1,4 @@
-#include "mnistcnn/train/float_batch.h"
+#include "mnistcnn/train/normalize_batch.h"
 
 #include <ATen/Parallel.h>
 
@@ -35,17 +35,17 @@ class Reader {
 
 }  // namespace
 
-void gather(const engine::ImageBatch& batch, const network::Shape& shape, float* images) {
+void normalize_batch(const engine::ImageBatch& batch, const network::Shape& shape, std::span<float> images) {
   const auto channels = static_cast<std::size_t>(shape[0]);
   const auto plane = static_cast<std::size_t>(shape[1] * shape[2]);
   const auto convert = [&](std::int64_t begin, std::int64_t end) {
     Reader reader(batch, channels * plane);
     for (auto image = static_cast<std::size_t>(begin); image < static_cast<std::size_t>(end); ++image) {
       const std::uint8_t* const pixels = reader.read(batch.indices[image]);
-      float* const target = images + image * channels * plane;
+      const std::span<float> target = images.subspan(image * channels * plane, channels * plane);
       for (std::size_t channel = 0; channel < channels; ++channel)
         data::scale_pixels({pixels + channel * plane, plane}, batch.scale[channel], batch.shift[channel],
-                           {target + channel * plane, plane});
+                           target.subspan(channel * plane, plane));
     }
   };
   at::parallel_for(0, static_cast<std::int64_t>(batch.indices.size()), kImagesPerThread, convert);
