@@ -79,12 +79,6 @@ using SizeTuple = std::tuple<std::int64_t, std::int64_t, std::int64_t>;
 
 Size read_size(const SizeTuple& shape) { return {std::get<0>(shape), std::get<1>(shape), std::get<2>(shape)}; }
 
-Size size_of_image(const Bytes& image) {
-  if (image.ndim() != 3)
-    throw std::invalid_argument(text("image must be [C, H, W], got ", image.ndim(), " dimensions"));
-  return {image.shape(0), image.shape(1), image.shape(2)};
-}
-
 Size size_of_images(const Bytes& images) {
   if (images.ndim() != 4)
     throw std::invalid_argument(text("images must be [N, C, H, W], got ", images.ndim(), " dimensions"));
@@ -126,16 +120,6 @@ py::list sample_parameters(const Augmentation& augmentation, const SizeTuple& sh
     result.append(py::make_tuple(std::string(name(plan.steps()[i])), all[i].applied, numbers));
   }
   return result;
-}
-
-Bytes apply_first(const Augmentation& augmentation, const Bytes& image, const std::vector<double>& numbers) {
-  Numbers padded_numbers{};
-  std::copy_n(numbers.begin(), std::min(numbers.size(), padded_numbers.size()), padded_numbers.begin());
-  const AugmentationPlan plan({augmentation.steps.at(0)}, size_of_image(image));
-  const AugmentationPlan::Result result = plan.apply_first(padded_numbers, image.data());
-  Bytes array({result.size.channels, result.size.height, result.size.width});
-  std::copy(result.pixels.begin(), result.pixels.end(), array.mutable_data());
-  return array;
 }
 
 SizeTuple output_shape(const Augmentation& augmentation, const SizeTuple& shape) {
@@ -235,8 +219,7 @@ void bind_augmentation(py::module_& module) {
       .def("run", &run, py::arg("images"), py::arg("indices"), py::kw_only(), py::arg("seed"), py::arg("epoch"),
            py::arg("threads"))
       .def("sample_parameters", &sample_parameters, py::arg("shape"), py::kw_only(), py::arg("seed"), py::arg("epoch"),
-           py::arg("index"))
-      .def("apply_first", &apply_first, py::arg("image"), py::arg("numbers"));
+           py::arg("index"));
   py::class_<Loader>(module, "Loader")
       .def(py::init(&make_loader), py::arg("images"), py::arg("labels"), py::arg("augmentation"), py::kw_only(),
            py::arg("scale"), py::arg("shift"), py::arg("batch_size"), py::arg("seed"), py::arg("epoch"),

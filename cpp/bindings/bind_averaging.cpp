@@ -1,12 +1,9 @@
 #include <memory>
 #include <stdexcept>
 
-#include "arrays.h"
 #include "bindings.h"
-#include "callbacks.h"
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/train/averaging.h"
-#include "mnistcnn/train/statistics.h"
 #include "native_calls.h"
 #include "recipe.h"
 #include "tensors.h"
@@ -49,36 +46,17 @@ void on_model(Averaging& averaging, const Network& network, const py::object& li
   train::change_flat(network.analysis, tensors, [&](train::FlatParameters& flat) { (averaging.*change)(flat); });
 }
 
-void after_epoch(Averaging& averaging, const Network& network, const py::object& tensors, std::uint64_t epoch) {
-  const network::Tensors current = read_tensors(network, tensors);
-  const NativeCall no_gil;
-  averaging.after_epoch(train::FlatParameters(network.analysis, current), epoch);
-}
-
-void recompute(const train::ModelView& model, const at::Tensor& images, std::int64_t batch_size, std::uint64_t seed,
-               const py::object& on_progress) {
-  check_images(images, model.network().graph.input_shape);
-  const train::OnImages report = images_with_gil(on_progress);
-  const NativeCall no_gil;
-  train::recompute_statistics(model, elements<const std::uint8_t>(images), images.size(0), batch_size, seed, report);
-}
-
 }  // namespace
 
 void bind_averaging(py::module_& module) {
   py::class_<Averaging, std::shared_ptr<Averaging>>(module, "Averaging")
       .def(py::init(&make_averaging), py::arg("network"), py::arg("tensors"), py::arg("settings"))
       .def_property_readonly("ready", &Averaging::ready)
-      .def_property_readonly("exchanged", &Averaging::exchanged)
       .def_property_readonly("used_for_validation", &Averaging::used_for_validation)
-      .def("after_step", &on_model<&Averaging::after_step>, py::arg("network"), py::arg("tensors"))
-      .def("after_epoch", &after_epoch, py::arg("network"), py::arg("tensors"), py::kw_only(), py::arg("epoch"))
       .def("exchange", &on_model<&Averaging::exchange>, py::arg("network"), py::arg("tensors"))
       .def("copy_to", &on_model<&Averaging::copy_to>, py::arg("network"), py::arg("tensors"))
       .def("state", &Averaging::state, py::call_guard<NativeCall>())
       .def("restore", &Averaging::restore, py::arg("state"), py::call_guard<NativeCall>());
-  module.def("recompute_statistics", &recompute, py::arg("model"), py::arg("images"), py::kw_only(),
-             py::arg("batch_size"), py::arg("seed"), py::arg("on_progress") = py::none());
 }
 
 }  // namespace mnistcnn::bindings

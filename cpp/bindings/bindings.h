@@ -24,5 +24,6 @@ void bind_schedule(py::module_& module);
 void bind_metrics(py::module_& module);
 void bind_train(py::module_& module);
 void bind_profile(py::module_& module);
+void bind_testing(py::module_& module);
 
 }  // namespace mnistcnn::bindings

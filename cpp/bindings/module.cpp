@@ -17,4 +17,5 @@ PYBIND11_MODULE(_core, module) {
   mnistcnn::bindings::bind_train(module);
   mnistcnn::bindings::bind_averaging(module);
   mnistcnn::bindings::bind_profile(module);
+  mnistcnn::bindings::bind_testing(module);
 }

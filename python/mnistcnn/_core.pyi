@@ -36,9 +36,6 @@ class Augmentation:
     def sample_parameters(
         self, shape: tuple[int, ...], *, seed: int, epoch: int, index: int
     ) -> list[tuple[str, bool, dict[str, float]]]: ...
-    def apply_first(
-        self, image: np.ndarray[Any, np.dtype[np.uint8]], numbers: list[float]
-    ) -> np.ndarray[Any, np.dtype[np.uint8]]: ...
 
 class Loader:
     def __init__(
@@ -111,22 +108,6 @@ class Engine:
         self, parameters: list[torch.Tensor], output_gradients: torch.Tensor
     ) -> tuple[torch.Tensor | None, list[torch.Tensor]]: ...
 
-class Optimizer:
-    def __init__(
-        self,
-        network: Network,
-        settings: dict[str, Any],
-        *,
-        trainable: list[tuple[int, int]],
-        undecayed: list[tuple[int, int]],
-    ) -> None: ...
-    def set_trainable(self, trainable: list[tuple[int, int]]) -> None: ...
-    def step(
-        self, values: torch.Tensor, gradients: torch.Tensor, *, learning_rate: float, momentum: float | None
-    ) -> None: ...
-    def state(self) -> dict[str, torch.Tensor]: ...
-    def restore(self, state: dict[str, torch.Tensor]) -> None: ...
-
 def momentum_of(settings: dict[str, Any]) -> float | None: ...
 
 class Loss:
@@ -143,30 +124,13 @@ class Loss:
 
 class Mixing:
     def __init__(self, kind: str, *, alpha: float) -> None: ...
-    def plan(self, *, seed: int, step: int, count: int, height: int, width: int) -> dict[str, Any]: ...
-
-def loss_and_gradients(
-    loss: Loss,
-    outputs: torch.Tensor,
-    labels: torch.Tensor,
-    *,
-    partners: torch.Tensor | None = None,
-    share: float = 1.0,
-    images: torch.Tensor | None = None,
-    scale: list[float] = ...,
-    shift: list[float] = ...,
-) -> tuple[float, int, torch.Tensor]: ...
 
 class Averaging:
     def __init__(self, network: Network, tensors: Tensors, settings: dict[str, Any]) -> None: ...
     @property
     def ready(self) -> bool: ...
     @property
-    def exchanged(self) -> bool: ...
-    @property
     def used_for_validation(self) -> bool: ...
-    def after_step(self, network: Network, tensors: Tensors) -> None: ...
-    def after_epoch(self, network: Network, tensors: Tensors, *, epoch: int) -> None: ...
     def exchange(self, network: Network, tensors: Tensors) -> None: ...
     def copy_to(self, network: Network, tensors: Tensors) -> None: ...
     def state(self) -> dict[str, torch.Tensor]: ...
@@ -223,14 +187,6 @@ class TrainingRun:
     def state(self) -> dict[str, torch.Tensor]: ...
     def restore(self, state: dict[str, torch.Tensor], *, epochs: int, steps: int) -> None: ...
 
-def recompute_statistics(
-    model: ModelView,
-    images: torch.Tensor,
-    *,
-    batch_size: int,
-    seed: int,
-    on_progress: Callable[[int], None] | None = None,
-) -> None: ...
 def predict(
     model: ModelView,
     images: torch.Tensor,
@@ -253,3 +209,53 @@ def peak_flops(instruction_set: str, *, threads: int, seconds: float) -> float: 
 def run_multiply_adds(instruction_set: str, *, threads: int, runs: int) -> float: ...
 def phase_seconds(instruction_set: str, *, threads: int, seconds: float) -> float: ...
 def read_bandwidth(instruction_set: str, *, threads: int, size: int, seconds: float) -> float: ...
+
+# A submodule, for the tests only.
+class testing:  # noqa: N801
+    class Optimizer:
+        def __init__(
+            self,
+            network: Network,
+            settings: dict[str, Any],
+            *,
+            trainable: list[tuple[int, int]],
+            undecayed: list[tuple[int, int]],
+        ) -> None: ...
+        def set_trainable(self, trainable: list[tuple[int, int]]) -> None: ...
+        def step(
+            self, values: torch.Tensor, gradients: torch.Tensor, *, learning_rate: float, momentum: float | None
+        ) -> None: ...
+        def state(self) -> dict[str, torch.Tensor]: ...
+        def restore(self, state: dict[str, torch.Tensor]) -> None: ...
+
+    @staticmethod
+    def loss_and_gradients(
+        loss: Loss,
+        outputs: torch.Tensor,
+        labels: torch.Tensor,
+        *,
+        partners: torch.Tensor | None = None,
+        share: float = 1.0,
+        images: torch.Tensor | None = None,
+        scale: list[float] = ...,
+        shift: list[float] = ...,
+    ) -> tuple[float, int, torch.Tensor]: ...
+    @staticmethod
+    def mixing_plan(mixing: Mixing, *, seed: int, step: int, count: int, height: int, width: int) -> dict[str, Any]: ...
+    @staticmethod
+    def after_step(averaging: Averaging, network: Network, tensors: Tensors) -> None: ...
+    @staticmethod
+    def after_epoch(averaging: Averaging, network: Network, tensors: Tensors, *, epoch: int) -> None: ...
+    @staticmethod
+    def recompute_statistics(
+        model: ModelView,
+        images: torch.Tensor,
+        *,
+        batch_size: int,
+        seed: int,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> None: ...
+    @staticmethod
+    def apply_first(
+        augmentation: Augmentation, image: np.ndarray[Any, np.dtype[np.uint8]], numbers: list[float]
+    ) -> np.ndarray[Any, np.dtype[np.uint8]]: ...

@@ -60,7 +60,7 @@ def copy_averages_to(averages: core.Averaging, model: Model) -> None:
 def recompute(model: Model, batch: mnistcnn.ImageSet, engine: str | None = None, **options: Any) -> None:
     """Recompute running statistics in batches of 16."""
     options = {"batch_size": 16, "seed": 0, **options}
-    core.recompute_statistics(model_view(model, engine), torch.tensor(batch.images), **options)
+    core.testing.recompute_statistics(model_view(model, engine), torch.tensor(batch.images), **options)
 
 
 def running_statistics(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -84,7 +84,7 @@ def test_ema_equals_torch(decay: float, buffers: bool):
     assert not averages.ready
     for _ in range(50):
         perturb(model, rng)
-        averages.after_step(model._network, model.tensors())
+        core.testing.after_step(averages, model._network, model.tensors())
         reference.update_parameters(twin_of(model))
     assert averages.ready
     copy_averages_to(averages, model)
@@ -100,7 +100,7 @@ def test_ema_with_warm_up_and_every():
     average = torch.zeros_like(values_of(model))
     for step in range(1, 40):
         perturb(model, rng)
-        averages.after_step(model._network, model.tensors())
+        core.testing.after_step(averages, model._network, model.tensors())
         if step % 3 == 0:
             n = step // 3 - 1
             decay = 0.0 if n == 0 else min(0.5, (1 + n) / (10 + n))
@@ -117,8 +117,8 @@ def test_swa_and_running_statistics_equal_torch():
     reference = AveragedModel(twin_of(model))
     for epoch in range(9):
         perturb(model, rng)
-        averages.after_step(model._network, model.tensors())
-        averages.after_epoch(model._network, model.tensors(), epoch=epoch)
+        core.testing.after_step(averages, model._network, model.tensors())
+        core.testing.after_epoch(averages, model._network, model.tensors(), epoch=epoch)
         assert averages.ready is (epoch >= 2)
         if epoch in (2, 4, 6, 8):
             reference.update_parameters(twin_of(model))
@@ -140,7 +140,7 @@ def test_lookahead_equals_its_formula():
         change = 0.1 * torch.randn(fast.shape, generator=rng)
         add_to_values(model, change)
         fast += change
-        averages.after_step(model._network, model.tensors())
+        core.testing.after_step(averages, model._network, model.tensors())
         if step % 4 == 0:
             slow += 0.3 * (fast - slow)
             fast = slow.clone()
@@ -315,9 +315,9 @@ def test_error_for_a_step_while_the_model_has_the_averages():
     model = network()
     averages = native(Lookahead(), model)
     averages.exchange(model._network, model.tensors())
-    for forbidden in (averages.after_step, averages.copy_to):
+    for forbidden in (core.testing.after_step, core.Averaging.copy_to):
         with pytest.raises(RuntimeError, match="averaged weights"):
-            forbidden(model._network, model.tensors())
+            forbidden(averages, model._network, model.tensors())
 
 
 INVALID: dict[str, tuple[Any, type[Exception], str]] = {

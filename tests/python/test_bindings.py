@@ -67,7 +67,7 @@ WRONG_IMAGES = {
 
 
 def loss(outputs: Any = OUTPUTS, labels: Any = LABELS, kind: Any = "auto", **options: Any) -> Any:
-    return core.loss_and_gradients(losses.native(kind, MODEL), outputs, labels, **options)
+    return core.testing.loss_and_gradients(losses.native(kind, MODEL), outputs, labels, **options)
 
 
 def forward(engine: str, images: torch.Tensor, **options: Any) -> Any:
@@ -91,13 +91,15 @@ def distilled(teacher: mnistcnn.Model, images: torch.Tensor, channels: int = 1) 
     taught = core.Loss(
         "nll", label_smoothing=0, class_weights=[], teachers=[view], temperature=2.0, teachers_weight=0.5
     )
-    return core.loss_and_gradients(
+    return core.testing.loss_and_gradients(
         taught, OUTPUTS, LABELS, images=images, scale=[1.0] * channels, shift=[0.0] * channels
     )
 
 
 def optimizer_step(values: torch.Tensor, gradients: torch.Tensor) -> None:
-    optimizer = core.Optimizer(MODEL._network, optimizers.settings(mnistcnn.optim.SGD()), trainable=[], undecayed=[])
+    optimizer = core.testing.Optimizer(
+        MODEL._network, optimizers.settings(mnistcnn.optim.SGD()), trainable=[], undecayed=[]
+    )
     optimizer.step(values, gradients, learning_rate=0.1, momentum=None)
 
 
@@ -162,12 +164,18 @@ CASES: dict[str, Callable[[], Any]] = {
     "averaging: every=0": lambda: core.Averaging(
         MODEL._network, MODEL.tensors(), {**(averaging.settings(mnistcnn.optim.EMA()) or {}), "every": 0}
     ),
-    "mixing: no images": lambda: core.Mixing("mixup", alpha=1.0).plan(seed=0, step=0, count=0, height=8, width=8),
-    "mixing: no rows": lambda: core.Mixing("cutmix", alpha=1.0).plan(seed=0, step=0, count=2, height=0, width=8),
+    "mixing: no images": lambda: core.testing.mixing_plan(
+        core.Mixing("mixup", alpha=1.0), seed=0, step=0, count=0, height=8, width=8
+    ),
+    "mixing: no rows": lambda: core.testing.mixing_plan(
+        core.Mixing("cutmix", alpha=1.0), seed=0, step=0, count=2, height=0, width=8
+    ),
     "schedule: step_size=0": lambda: core.Schedule("StepLR", {"step_size": 0, "gamma": 0.1}),
     "augmentation: one image": lambda: augmentation(()).run(BYTES[0], INDICES, seed=0, epoch=0, threads=1),
     "augmentation: flat": lambda: augmentation(()).run(BYTES.ravel(), INDICES, seed=0, epoch=0, threads=1),
-    "augmentation: first step": lambda: augmentation([mnistcnn.transforms.Rotation(5)]).apply_first(BYTES[0, 0], [3]),
+    "augmentation: first step": lambda: core.testing.apply_first(
+        augmentation([mnistcnn.transforms.Rotation(5)]), BYTES[0, 0], [3]
+    ),
     "loader: one image": lambda: loader(BYTES[0]),
     "loader: five dimensions": lambda: loader(BYTES[None]),
     "loader: batch_size=0": lambda: len(loader(BYTES, batch_size=0)),

@@ -69,9 +69,9 @@ def make_calls() -> dict[str, Callable[[], Any]]:
     outputs, labels = torch.zeros(IMAGES, CLASSES), torch.zeros(IMAGES, dtype=torch.int64)
     loss = losses.native("auto", model)
     average, exchanged = (averaging.native(mnistcnn.optim.SWA(1), model) for _ in range(2))
-    exchanged.after_epoch(network, model.tensors(), epoch=0)
+    core.testing.after_epoch(exchanged, network, model.tensors(), epoch=0)
     average_state = average.state()
-    optimizer = core.Optimizer(
+    optimizer = core.testing.Optimizer(
         network, optimizers.settings(mnistcnn.optim.Adam()), trainable=[(0, network.parameter_count)], undecayed=[]
     )
     state = optimizer.state()
@@ -82,13 +82,13 @@ def make_calls() -> dict[str, Callable[[], Any]]:
     engine = core.Engine(network, "lanes", 1)
     return {
         "score": lambda: core.score(outputs, labels, kind="logits"),
-        "loss_and_gradients": lambda: core.loss_and_gradients(loss, outputs, labels),
+        "loss_and_gradients": lambda: core.testing.loss_and_gradients(loss, outputs, labels),
         "Averaging": lambda: core.Averaging(network, model.tensors(), averaging.settings(mnistcnn.optim.SWA(1)) or {}),
-        "Averaging.after_epoch": lambda: average.after_epoch(network, model.tensors(), epoch=1),
+        "Averaging.after_epoch": lambda: core.testing.after_epoch(average, network, model.tensors(), epoch=1),
         "Averaging.exchange": lambda: exchanged.exchange(network, model.tensors()),
         "Averaging.state": average.state,
         "Averaging.restore": lambda: average.restore(average_state),
-        "Optimizer": lambda: core.Optimizer(
+        "Optimizer": lambda: core.testing.Optimizer(
             network, optimizers.settings(mnistcnn.optim.Adam()), trainable=[], undecayed=[]
         ),
         "Optimizer.state": optimizer.state,

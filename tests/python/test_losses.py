@@ -66,7 +66,7 @@ def test_values_and_gradients_equal_torch(kind: str, smoothing: float, weights: 
     value = (NLL if kind == "nll" else CrossEntropy)(label_smoothing=smoothing, class_weights=weights)
     loss = native(value, classifier(LogSoftmax()))
     options: dict[str, Any] = {"partners": partners, "share": 0.3} if mixed else {}
-    loss_sum, correct, gradients = core.loss_and_gradients(loss, outputs, labels, **options)
+    loss_sum, correct, gradients = core.testing.loss_and_gradients(loss, outputs, labels, **options)
 
     leaf = outputs.double().requires_grad_(True)
     wanted = torch_reference(kind, leaf, labels, smoothing, weights)
@@ -88,7 +88,7 @@ def test_formula_for_smoothed_nll_equals_cross_entropy():
 
 def test_loss_is_zero_if_all_labels_have_weight_zero():
     loss = native(CrossEntropy(class_weights=WEIGHTS), classifier())
-    loss_sum, _, gradients = core.loss_and_gradients(loss, torch.randn(3, 10), torch.tensor([2, 2, 2]))
+    loss_sum, _, gradients = core.testing.loss_and_gradients(loss, torch.randn(3, 10), torch.tensor([2, 2, 2]))
     assert loss_sum == 0
     assert not gradients.any()
 
@@ -97,7 +97,7 @@ def test_log_probability_of_minus_infinity():
     """log(0) = -inf for a class other than the label does not make the loss NaN."""
     outputs = torch.full((1, 10), -np.inf)
     outputs[0, 3] = 0.0
-    loss_sum, correct, gradients = core.loss_and_gradients(
+    loss_sum, correct, gradients = core.testing.loss_and_gradients(
         native(NLL(class_weights=WEIGHTS), classifier(LogSoftmax())), outputs, torch.tensor([3])
     )
     assert (loss_sum, correct) == (0, 1)
@@ -124,7 +124,7 @@ def test_distillation_equals_its_formula(last: tuple[Any, ...], teachers: int):
     batch = random_set(9)
     images, labels = pixels_as_input(student, batch.images), torch.tensor(batch.labels)
     outputs = Twin(student).eval()(images).detach().float()
-    loss_sum, _, gradients = core.loss_and_gradients(
+    loss_sum, _, gradients = core.testing.loss_and_gradients(
         native(value, student),
         outputs,
         labels,
@@ -221,7 +221,7 @@ def test_training_step_equals_torch(mixing: Any, weights: Any, engine: str):
 def mixed(planned: Any, mixing: Any, step: int, images: torch.Tensor) -> tuple[torch.Tensor, list[int], float]:
     if planned is None:
         return images, [], 1.0
-    plan = planned.plan(seed=3, step=step, count=len(images), height=8, width=8)
+    plan = core.testing.mixing_plan(planned, seed=3, step=step, count=len(images), height=8, width=8)
     partners, share = plan["partners"], plan["share"]
     assert sorted(partners) == list(range(len(images)))
     if isinstance(mixing, Mixup):
@@ -252,7 +252,12 @@ def test_equal_class_weights_equal_no_weights(engine: str):
 def test_shares_have_the_beta_distribution(alpha: float):
     """Mean and variance over 4,000 steps, within five standard errors."""
     mixing = core.Mixing("mixup", alpha=alpha)
-    shares = np.array([mixing.plan(seed=1, step=step, count=2, height=1, width=1)["share"] for step in range(4000)])
+    shares = np.array(
+        [
+            core.testing.mixing_plan(mixing, seed=1, step=step, count=2, height=1, width=1)["share"]
+            for step in range(4000)
+        ]
+    )
     assert ((shares >= 0) & (shares <= 1)).all()
     variance = 1 / (4 * (2 * alpha + 1))
     assert abs(shares.mean() - 0.5) < 5 * (variance / 4000) ** 0.5
@@ -263,10 +268,10 @@ def test_shares_have_the_beta_distribution(alpha: float):
 def test_mixing_plans_depend_only_on_seed_and_step():
     mixing = core.Mixing("cutmix", alpha=1.0)
     options = {"count": 16, "height": 28, "width": 28}
-    one = mixing.plan(seed=1, step=2, **options)
-    assert one == core.Mixing("cutmix", alpha=1.0).plan(seed=1, step=2, **options)
+    one = core.testing.mixing_plan(mixing, seed=1, step=2, **options)
+    assert one == core.testing.mixing_plan(core.Mixing("cutmix", alpha=1.0), seed=1, step=2, **options)
     for other in ({"seed": 2, "step": 2}, {"seed": 1, "step": 3}):
-        assert mixing.plan(**other, **options)["partners"] != one["partners"]
+        assert core.testing.mixing_plan(mixing, **other, **options)["partners"] != one["partners"]
 
 
 # ---- invalid arguments

@@ -40,7 +40,7 @@ class Pair:
         self.values = values_of(self.model)
         self.gradients = torch.zeros_like(self.values)
         definition = self.model._network
-        self.native = core.Optimizer(
+        self.native = core.testing.Optimizer(
             definition,
             settings(optimizer),
             trainable=self.model.trainable_ranges(),
@@ -154,7 +154,9 @@ def test_l1_gradient_of_zero_is_zero():
     model = network()
     values = torch.zeros_like(values_of(model))
     optimizer = SGD(lr=0.1, l1=1.0)
-    native = core.Optimizer(model._network, settings(optimizer), trainable=model.trainable_ranges(), undecayed=[])
+    native = core.testing.Optimizer(
+        model._network, settings(optimizer), trainable=model.trainable_ranges(), undecayed=[]
+    )
     native.step(values, torch.zeros_like(values), learning_rate=0.1, momentum=None)
     assert not values.any()
 
@@ -286,7 +288,9 @@ def test_centered_rmsprop_with_constant_gradient_stays_finite():
     """Rounding may make the estimated variance negative, and its square root NaN."""
     model = network()
     optimizer = RMSprop(lr=1e-3, alpha=0.5, centered=True)
-    native = core.Optimizer(model._network, settings(optimizer), trainable=model.trainable_ranges(), undecayed=[])
+    native = core.testing.Optimizer(
+        model._network, settings(optimizer), trainable=model.trainable_ranges(), undecayed=[]
+    )
     values = values_of(model)
     gradients = torch.linspace(0.1, 3, len(values))
     for _ in range(200):
@@ -434,7 +438,7 @@ def test_error_of_the_core_for_invalid_settings():
         ({"kind": "NAdam"}, "NAdam.*'momentum_decay'"),
     ):
         with pytest.raises(ValueError, match=text):
-            core.Optimizer(model._network, {**settings(Adam()), **change}, trainable=[], undecayed=[])
+            core.testing.Optimizer(model._network, {**settings(Adam()), **change}, trainable=[], undecayed=[])
 
 
 @pytest.mark.parametrize("kind", kinds(Optimizer).values())

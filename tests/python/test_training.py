@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 
 import mnistcnn
+from mnistcnn._internal.native import core
 from mnistcnn.layers import Conv2d
 from mnistcnn.nn.input_checks import model_view
 from mnistcnn.optim import averaging
@@ -481,8 +482,6 @@ def test_network_with_spatial_outputs_raises(data: Any):
 
 def test_core_checks_labels_and_images(data: Any):
     """The core checks its arguments independently of the Python functions that call it."""
-    from mnistcnn._internal.native import core
-
     model = small()
     outputs = torch.zeros(3, 10)
     for label in (-1, 10, 2**40):
@@ -503,7 +502,7 @@ def test_errors_of_libtorch_are_raised_without_backtrace():
     average = averaging.native(mnistcnn.optim.EMA(), small())
     other = mnistcnn.create_model("budget_model1")
     with pytest.raises(RuntimeError, match=r"size of tensor a .* must match the size of tensor b") as caught:
-        average.after_step(other._network, other.tensors())
+        core.testing.after_step(average, other._network, other.tensors())
     _check_no_backtrace(str(caught.value))
 
 

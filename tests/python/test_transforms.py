@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import mnistcnn
+from mnistcnn._internal.native import core
 from mnistcnn.transforms import steps as augmentation
 from mnistcnn.transforms.steps import Transform, check_sizes, checked_transforms, native
 
@@ -24,7 +25,7 @@ SEEDS = range(4)
 
 def applied(step: Transform, image: np.ndarray, *numbers: float) -> np.ndarray:
     """Apply a transform with given random numbers to an image [C, H, W]."""
-    return native(step).apply_first(np.ascontiguousarray(image), list(numbers))
+    return core.testing.apply_first(native(step), np.ascontiguousarray(image), list(numbers))
 
 
 def some_image(random: np.random.Generator, channels: int = 1) -> np.ndarray:

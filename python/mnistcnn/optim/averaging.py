@@ -3,8 +3,7 @@
 >>> import mnistcnn
 >>> from mnistcnn.optim import averaging
 >>> model = mnistcnn.create_model("budget_model1")
->>> native = averaging.native(mnistcnn.optim.EMA(decay=0.99), model)
->>> native.after_step(model._network, model.tensors())
+>>> native = averaging.native(mnistcnn.optim.Lookahead(), model)
 >>> with averaging.averaged(native, model):
 ...     pass  # the model has the averaged weights here
 """

@@ -386,7 +386,7 @@ class Muon(Optimizer):
 
 
 def settings(optimizer: Optimizer) -> dict[str, Any]:
-    """Return the settings for ``core.Optimizer``. The learning rate is passed with each step instead."""
+    """Return the settings for ``core.TrainingRun``. The learning rate is passed with each epoch instead."""
     values = {each.name: getattr(optimizer, each.name) for each in fields(optimizer)}
     for name in ("lr", "decay_exclude"):
         del values[name]
