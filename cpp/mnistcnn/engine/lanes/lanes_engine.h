@@ -9,9 +9,17 @@
 #include "mnistcnn/common/parallel_for.h"
 #include "mnistcnn/common/thread_pool.h"
 #include "mnistcnn/engine/batch.h"
+#include "mnistcnn/engine/lanes/execution/batch_io.h"
+#include "mnistcnn/engine/lanes/execution/batch_memory.h"
+#include "mnistcnn/engine/lanes/execution/parameter_binding.h"
+#include "mnistcnn/engine/lanes/execution/programs.h"
+#include "mnistcnn/engine/lanes/plan/compiler.h"
+#include "mnistcnn/engine/lanes/runtime/stopwatch.h"
+#include "mnistcnn/engine/lanes/runtime/task_recorder.h"
 #include "mnistcnn/engine/lanes/runtime/tensor_pointers.h"
 #include "mnistcnn/engine/loss.h"
 #include "mnistcnn/engine/profile.h"
+#include "mnistcnn/network/analysis.h"
 #include "mnistcnn/network/graph.h"
 
 // Float32 training engine for small networks on the CPU. It computes 16 images at a time, one per SIMD lane. Requires
@@ -27,11 +35,10 @@ class LanesEngine {
   // threads = 0: one per physical core available to this process. Throws std::invalid_argument if the network is not
   // supported.
   LanesEngine(network::Graph graph, int threads);
-  ~LanesEngine();
   LanesEngine(const LanesEngine&) = delete;
   LanesEngine& operator=(const LanesEngine&) = delete;
 
-  std::int64_t output_size() const;  // per image
+  std::int64_t output_size() const { return plan_.output->extent.elements(); }  // per image
 
   // Compute outputs, f32 [count, output_size], from images, f32 [count, C, H, W]. `keep` determines which gradients
   // `backward` can compute. With kForParametersAndImages, max pools resolve ties as PyTorch does.
@@ -55,7 +62,7 @@ class LanesEngine {
   // Call run(0), ..., run(tasks - 1) on the threads of the engine.
   void parallel_for(int tasks, const common::Task& run, common::ThreadPool::BorrowedThreads* borrowed = nullptr);
 
-  std::size_t arena_bytes() const;  // bytes that are allocated at present
+  std::size_t arena_bytes() const { return memory_.bytes(); }  // bytes that are allocated at present
   // Bytes that a step with `images` images would allocate.
   std::size_t arena_bytes_of_step(std::int64_t images) const;
 
@@ -68,12 +75,27 @@ class LanesEngine {
   void start_task_times();
   std::vector<StepTasks> stop_task_times();
 
-  std::string_view instruction_set() const;
-  int threads() const;
+  std::string_view instruction_set() const { return batch_.kernels->name; }
+  int threads() const { return pool_.threads(); }
 
  private:
-  class Implementation;
-  std::unique_ptr<Implementation> implementation_;
+  class CallScope;
+
+  void begin(const Executor& program, const CallArguments& arguments, std::int64_t count, bool training,
+             Randomness randomness);
+
+  network::Graph graph_;
+  network::Analysis analysis_;
+  common::ThreadPool pool_;
+  ExecutionPlan plan_;
+  BatchContext batch_;
+  BatchMemory memory_;
+  ParameterBinding binding_;
+  BatchIo io_;
+  Programs programs_;
+  bool ready_for_backward_ = false;
+  std::unique_ptr<Stopwatch> stopwatch_;
+  std::unique_ptr<TaskRecorder> task_recorder_;
 };
 
 }  // namespace mnistcnn::engine::lanes
