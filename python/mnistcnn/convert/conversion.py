@@ -123,10 +123,10 @@ class Conversion:
         net, model = self.module, self.model
         if not args and list(kwargs) == [self._first_parameter_name()]:
             args, kwargs = tuple(kwargs.values()), {}
-        reason = _OTHER_ARGUMENTS if len(args) != 1 or kwargs else self._batch_violation(args[0])
+        reason = _OTHER_ARGUMENTS if len(args) != 1 or kwargs else self._dtype_violation(args[0])
         is_batch = reason is None
         reason = reason or (violation.reason if violation else circumstance(model.device.type))
-        reason = reason or self._shape_violation(args[0])
+        reason = reason or self._shape_violation(args[0]) or self._size_violation(args[0])
         if model._runs_in_torch(reason):
             arguments = (self._in_forward_shape(args[0]),) if is_batch else args
             return call_in_torch(net, arguments, kwargs, self.output)
@@ -147,15 +147,15 @@ class Conversion:
     def _first_parameter_name(self) -> str | None:
         return next(iter(inspect.signature(self.module.forward).parameters), None)
 
-    def _batch_violation(self, images: Any) -> str | None:
-        """Return why PyTorch must compute a batch, from the images as they are; None if the engine may compute it."""
-        if not isinstance(images, torch.Tensor):
+    def _dtype_violation(self, images: Any) -> str | None:
+        if not self.graph.depends_on_dtype or not isinstance(images, torch.Tensor) or images.is_floating_point():
             return None
-        if self.graph.depends_on_dtype and not images.is_floating_point():
-            return f"its `forward` depends on the dtype of the images, which is {images.dtype} in this call"
-        if 0 < len(images) < self.graph.smallest_batch:
-            return f"its `forward` computes something else for {counted(len(images), 'image')} than for a larger batch"
-        return None
+        return f"its `forward` depends on the dtype of the images, which is {images.dtype} in this call"
+
+    def _size_violation(self, images: Any) -> str | None:
+        if not 0 < len(images) < self.graph.smallest_batch:
+            return None
+        return f"its `forward` computes something else for {counted(len(images), 'image')} than for a larger batch"
 
     def _shape_violation(self, images: Any) -> str | None:
         shape, forward_shape = tuple(getattr(images, "shape", ())[1:]), self.graph.image_shape
