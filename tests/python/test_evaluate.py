@@ -77,6 +77,29 @@ def test_module_without_normalization_warns(data: Any, tmp_path: Path):
     np.testing.assert_allclose(mnistcnn.predict(module, data), mnistcnn.predict(module, floats), atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("largest", [1, 255])
+def test_float_pixels_warn(largest: int, dtype: torch.dtype, data: Any):
+    model, pixels = small(7), torch.tensor(data.images[:9])
+    model.normalization = mnistcnn.Normalization(0.1307, 0.3081)
+    with pytest.warns(UserWarning, match=rf"look like pixels from 0 to {largest}; pass uint8 pixels") as caught:
+        mnistcnn.predict(model, (pixels * (largest / 255)).to(dtype))
+    assert [each.filename for each in caught] == [__file__]
+
+
+def test_normalized_images_do_not_warn(data: Any):
+    model, zeros = small(7), np.zeros((2, 1, 28, 28), np.float32)
+    for normalization in (mnistcnn.Normalization(0.1307, 0.3081), mnistcnn.Normalization(0.5, 0.5)):
+        model.normalization = normalization
+        for pixels in (data.images[:9], data.images[:1] // 2 + 128, np.full_like(data.images[:1], 255)):
+            mnistcnn.predict(model, (pixels / np.float32(255) - normalization.mean[0]) / normalization.std[0])
+        mnistcnn.predict(model, zeros)
+        mnistcnn.predict(model, zeros + np.nan)
+    for normalization in (None, mnistcnn.Normalization(0, 1)):
+        model.normalization = normalization
+        mnistcnn.predict(model, data.images[:9] / 255)
+
+
 @pytest.mark.parametrize("last", [[LogSoftmax()], [Softmax()]], ids=["log-probabilities", "probabilities"])
 def test_zero_probability_does_not_warn(last: list[Any], data: Any):
     model = mnistcnn.Model([Flatten(), Linear(10), *last], seed=3)
@@ -154,6 +177,7 @@ def test_predict_accepts_all_shapes(data: Any):
         ("seven.png", TypeError, r"got 'seven.png'.*mnistcnn.as_digit\(path\)"),
         (np.zeros((2, 1, 28, 28), np.int32), TypeError, "images must be .*got torch.int32"),
         ((np.zeros((1, 28, 28), np.uint8), 7), TypeError, r"images must be .*got tuple; .*\(image, label\)"),
+        (["3.png", Path("7.png")], TypeError, r"got list; read image files with mnistcnn\.as_digits\(paths\)"),
         (None, TypeError, "images must be .*got NoneType$"),
     ],
 )
@@ -169,6 +193,6 @@ def test_batch_size_zero_raises(data: Any):
 
 
 def test_predict_of_float_images_in_batches(data: Any):
-    pixels = data.images[:20] / np.float32(255)
-    expected = mnistcnn.predict(small(), pixels)
-    np.testing.assert_allclose(mnistcnn.predict(small(), pixels, batch_size=np.int64(7)), expected, rtol=1e-5)
+    floats = data.images[:20] / np.float32(255) - np.float32(0.5)
+    expected = mnistcnn.predict(small(), floats)
+    np.testing.assert_allclose(mnistcnn.predict(small(), floats, batch_size=np.int64(7)), expected, rtol=1e-5)

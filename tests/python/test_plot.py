@@ -32,6 +32,7 @@ def tested(digits: Any) -> tuple[mnistcnn.Model, mnistcnn.ImageSet, mnistcnn.Tes
 LEARNING_RATES = SimpleNamespace(
     learning_rates=[1e-3, 1e-2, 1e-1, 1], losses=[2.0, 1.0, 0.5, float("nan")], suggestion=0.03
 )
+ITEM = (np.zeros((1, 28, 28), np.uint8), 7)  # as an `ImageSet` returns for an index
 NETWORKS = {"small": (4_500, 0.985), "large": (320_000, [0.991, 0.993])}
 PLOTS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "augmented": lambda model, data, result, **o: plot.augmented(data, [mnistcnn.transforms.Rotation(30)], **o),
@@ -418,6 +419,25 @@ def test_images_with_one_or_three_channels(channels: int):
             lambda model: plot.grad_cam(model, np.zeros((1, 28, 28), np.uint8), columns=0),
             ValueError,
             "columns must be an integer of at least 1, got 0",
+        ),
+        *(
+            (
+                call,
+                TypeError,
+                r"images must be .*, got tuple; an item of an ImageSet is \(image, label\): pass its image",
+            )
+            for call in (
+                lambda model: plot.feature_maps(model, ITEM, "flatten"),
+                lambda model: plot.grad_cam(model, ITEM),
+                lambda model: plot.saliency(model, ITEM),
+                lambda model: plot.receptive_field(model, ITEM),
+                lambda _: plot.images(ITEM),
+            )
+        ),
+        (
+            lambda model: plot.curves(model),
+            TypeError,
+            r"history must be .* got Model; pass its history: model\.history",
         ),
         (lambda model: plot.confusion(model), TypeError, "result must be a TestResult of .*got Model$"),
         (lambda model: plot.reliability(model), TypeError, "result must be a TestResult of .*got Model$"),

@@ -19,6 +19,8 @@ from mnistcnn.data.npz import read_npz
 __all__ = ["ImageSet"]
 
 _CHUNK = 2048  # images that are converted or counted at a time, to limit memory
+TO_BYTES = "convert integers from 0 to 255 with images.astype(numpy.uint8) or images.to(torch.uint8)"
+ITEM_HINT = "an item of an ImageSet is (image, label): pass its image"
 _TO_CHW = "transpose it first: images.transpose(0, 3, 1, 2) for arrays, images.permute(0, 3, 1, 2) for tensors"
 
 
@@ -335,12 +337,14 @@ class ImageSet:
         """
         if isinstance(index, slice):
             return self._at(index)
-        if isinstance(index, (bool, np.bool_)):
-            raise TypeError("an ImageSet index must be an integer, a slice, an array of indices or a mask, not a bool")
-        if hasattr(index, "__index__") and getattr(index, "ndim", 0) == 0:
+        is_scalar = hasattr(index, "__index__") and getattr(index, "ndim", 0) == 0
+        if is_scalar and not isinstance(index, (bool, np.bool_)):
             position = _checked_index(operator.index(index), len(self))
             return self.images[position], int(self.labels[position])
-        return self._at(_checked_indices(_as_array(index, "indices"), len(self)))
+        indices = _as_array(index, "indices")
+        if indices.ndim == 0:
+            raise TypeError(f"index must be an integer, a slice, an array of indices or a mask, got {index!r}")
+        return self._at(_checked_indices(indices, len(self)))
 
     def __iter__(self) -> Iterator[tuple[npt.NDArray[np.uint8], int]]:
         for image, label in zip(self.images, self.labels, strict=True):
@@ -445,10 +449,7 @@ def _as_bytes(array: npt.NDArray[Any], what: str) -> npt.NDArray[np.uint8]:
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind != "f":
-        raise TypeError(
-            f"{what} must be uint8 or floats in [0, 1], got {array.dtype}; "
-            f"convert integers from 0 to 255 with images.astype(numpy.uint8) or images.to(torch.uint8)"
-        )
+        raise TypeError(f"{what} must be uint8 or floats in [0, 1], got {array.dtype}; {TO_BYTES}")
     result = np.empty(array.shape, np.uint8)
     for start in range(0, len(array), _CHUNK):
         part = array[start : start + _CHUNK].astype(np.float64)
@@ -466,9 +467,12 @@ def _as_bytes(array: npt.NDArray[Any], what: str) -> npt.NDArray[np.uint8]:
 
 def _as_labels(array: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     if array.ndim != 1:
-        raise ValueError(f"labels must have shape [N], got {list(array.shape)}")
+        one_hot = "; convert one-hot labels with labels.argmax(1)" if array.ndim == 2 and array.shape[1] > 1 else ""
+        raise ValueError(f"labels must have shape [N], got {list(array.shape)}{one_hot}")
     if array.dtype.kind not in "iu":
-        raise TypeError(f"labels must be integers, got {array.dtype}; convert them with .astype(int) or .long()")
+        names = array.dtype.kind in "OSU"
+        how = "classes, labels = numpy.unique(labels, return_inverse=True)" if names else ".astype(int) or .long()"
+        raise TypeError(f"labels must be integers, got {array.dtype}; convert them with {how}")
     if array.dtype == np.uint64 and len(array) and array.max() > np.iinfo(np.int64).max:
         raise ValueError(f"label {array.max()} at index {array.argmax()} is too large: labels must fit int64")
     return array.astype(np.int64, copy=False)

@@ -93,8 +93,9 @@ def predict(
         Model or ``torch.nn.Module`` that makes the predictions. It runs in evaluation mode.
     images
         Images [N, C, H, W], one image [C, H, W], or without the channel axis for one channel: [N, H, W], [H, W]. uint8
-        pixels are normalized as in training; floating-point pixels are used unchanged. A warning is issued if a module
-        that `train` did not train has no normalization: its uint8 pixels are divided by 255 only.
+        pixels are normalized as in training; floating-point pixels are used unchanged, with a warning if they look like
+        pixels that are not normalized. A warning is issued if a module that `train` did not train has no normalization:
+        its uint8 pixels are divided by 255 only.
     batch_size
         Images per batch.
     engine
@@ -117,10 +118,27 @@ def predict(
     batch_size = whole_number("batch_size", batch_size)
     if batch.dtype == torch.uint8:
         warn_without_normalization(module, model)
+    else:
+        _warn_of_pixels(model, batch)
     compute = outputs_of if batch.dtype == torch.uint8 else _float_outputs
     with ProgressBar(len(batch), enabled=progress) as bar:
         outputs = compute(model, batch, engine, threads, bar, batch_size)
     return _probabilities(outputs, model.outputs).numpy()
+
+
+def _warn_of_pixels(model: Model, images: torch.Tensor) -> None:
+    """Warn if float images look like pixels: their minimum is 0, which is not black after the model's normalization.
+
+    Images that are normalized correctly have negative values, unless each pixel is brighter than the mean; then their
+    minimum is above 0.
+    """
+    low, high = (float(each) for each in images.aminmax())
+    if low == 0 < high <= 255 and max(model.pixel_normalization.shift) < 0:
+        warnings.warn(
+            f"float images are taken as normalized, but these look like pixels from 0 to {high:g}; pass uint8 pixels, "
+            "normalize them with model.normalization, or set it to None if the model was trained on such images",
+            stacklevel=3,
+        )
 
 
 # ---- calls of the core

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mnistcnn._internal.native import core
 from mnistcnn.data.arrays import as_tensor
-from mnistcnn.data.image_set import ImageSet
+from mnistcnn.data.image_set import ITEM_HINT, ImageSet
 from mnistcnn.transforms import steps as augmentation
 
 if TYPE_CHECKING:
@@ -77,8 +77,9 @@ def as_batch(model: Model, images: np.ndarray[Any, Any] | torch.Tensor) -> torch
     try:
         batch = as_tensor(images)
     except (TypeError, ValueError):  # NumPy and torch describe their own conversion only
-        hint = "; an item of an ImageSet is (image, label): pass its image" if isinstance(images, tuple) else ""
-        raise TypeError(f"images must be an array or a tensor, got {type(images).__name__}{hint}") from None
+        raise TypeError(
+            f"images must be an array or a tensor, got {type(images).__name__}{_item_hint(images)}"
+        ) from None
     if batch.dim() in (2, 3) and model.input_shape[0] == 1 and tuple(batch.shape[-2:]) == model.input_shape[1:]:
         batch = batch.reshape(-1, *model.input_shape)
     if tuple(batch.shape) == model.input_shape:
@@ -87,6 +88,13 @@ def as_batch(model: Model, images: np.ndarray[Any, Any] | torch.Tensor) -> torch
     if len(batch) == 0:
         raise ValueError(f"images must hold at least one image, got {list(batch.shape)}")
     return batch
+
+
+def _item_hint(images: object) -> str:
+    """Return what to do with a tuple or a list that is no batch of images."""
+    if isinstance(images, list | tuple) and images and isinstance(images[0], str | Path):
+        return "; read image files with mnistcnn.as_digits(paths)"
+    return f"; {ITEM_HINT}" if isinstance(images, tuple) else ""
 
 
 def core_tensor(array: np.ndarray[Any, Any] | torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,6 +17,7 @@ from mnistcnn._internal.checks import image_shape, seed_number
 from mnistcnn._internal.native import core
 from mnistcnn._internal.tables import dimensions
 from mnistcnn.data.arrays import as_tensor
+from mnistcnn.data.image_set import TO_BYTES
 from mnistcnn.data.normalization import UNIT, Normalization
 from mnistcnn.nn import after_fork
 from mnistcnn.nn.autograd import EngineFunction
@@ -246,7 +248,10 @@ class Model(nn.Module):
         return Summary.of(self, batch_size)
 
     def save(self, path: str | Path) -> Path:
-        """Write network, weights, normalization and class names to a safetensors file; return its path."""
+        """Write network, weights, normalization and class names to a safetensors file; return its path.
+
+        Raise ValueError if the suffix of the path is that of another format, such as ``.pt``.
+        """
         return save_model(self, path)
 
     def to_torch(self, *, copy: bool = True) -> nn.Module:
@@ -377,10 +382,10 @@ class Model(nn.Module):
             expected = ", ".join(map(str, self.input_shape))
             raise ValueError(
                 f"model '{self.name}' takes images [N, {expected}], got {list(images.shape)}"
-                + _shape_hint(images, self.input_shape)
+                + _shape_hint(tuple(images.shape), self.input_shape)
             )
         if images.dtype != torch.uint8 and not images.is_floating_point():
-            raise TypeError(f"images must be uint8 or floating point, got {images.dtype}")
+            raise TypeError(f"images must be uint8 or floating point, got {images.dtype}; {TO_BYTES}")
 
     @property
     def normalization(self) -> Normalization | None:
@@ -596,11 +601,19 @@ def _set_hint(images: object) -> str:
     return "; pass its .images, or call mnistcnn.predict(model, images)" if hasattr(images, "images") else ""
 
 
-def _shape_hint(tensor: torch.Tensor, input_shape: tuple[int, ...]) -> str:
-    if tensor.dim() == 3 and tuple(tensor.shape) == input_shape:
+def _shape_hint(shape: tuple[int, ...], input_shape: tuple[int, ...]) -> str:
+    """Return what to do first with images of another shape than [N, C, H, W] of the model; "" if it is not known."""
+    channels, *size = input_shape
+    if shape == input_shape:
         return "; for a single image, add the batch dimension: images[None]"
-    if tensor.dim() == 3 and input_shape[0] == 1:
-        return "; add the channel dimension: images[:, None]"
-    if tensor.dim() == 4 and tuple(tensor.shape[1:]) == (*input_shape[1:], input_shape[0]):
+    if len(shape) in (1, 2) and shape[-1] == math.prod(input_shape):
+        return f"; restore the dimensions: images.reshape(-1, {', '.join(map(str, input_shape))})"
+    if len(shape) == 4 and shape[3] in (1, 3, channels) and shape[1] not in (1, 3, channels):
         return "; move the channels to dimension 1: numpy.moveaxis(images, -1, 1)"
+    if len(shape) in (3, 4) and shape[-2:] != tuple(size):
+        return f"; resize the images to {dimensions(size)}"
+    if len(shape) == 3 and channels == 1:
+        return "; add the channel dimension: images[:, None]"
+    if len(shape) == 4 and shape[1] == 3 and channels == 1:
+        return "; convert the images to grey, with one channel"
     return ""

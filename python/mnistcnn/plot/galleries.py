@@ -9,6 +9,7 @@ import numpy as np
 
 from mnistcnn._internal.checks import whole_number
 from mnistcnn._internal.tables import percent
+from mnistcnn.data.image_set import ITEM_HINT
 from mnistcnn.plot.scores import check_result
 from mnistcnn.plot.style import BAD
 from mnistcnn.plot.tiles import as_tile, draw_tiles, fitting_columns
@@ -176,11 +177,19 @@ def augmented(
 
 def pixels_of(data: Any) -> np.ndarray[Any, Any]:
     """Return the images of an `ImageSet` or an array as u8 [N, C, H, W]."""
-    return _pixels(data.images if hasattr(data, "images") else data)
+    return _pixels(array_of(data))
 
 
-def _pixels(array: Any) -> np.ndarray[Any, Any]:
-    pixels = np.asarray(array)
+def array_of(data: Any) -> np.ndarray[Any, Any]:
+    """Return the images of an `ImageSet`, or an array. Raise TypeError for an item of an `ImageSet`."""
+    try:
+        return np.asarray(data.images if hasattr(data, "images") else data)
+    except ValueError:  # NumPy describes its own conversion only
+        hint = f"; {ITEM_HINT}" if isinstance(data, tuple) else ""
+        raise TypeError(f"images must be an ImageSet or an array, got {type(data).__name__}{hint}") from None
+
+
+def _pixels(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4):
         raise TypeError(
             "images must be an ImageSet or a uint8 array [N, C, H, W] or [N, H, W], "

@@ -154,6 +154,7 @@ def _flatten_runs(history: Any) -> tuple[History, ...]:
     is_path = isinstance(history, str | os.PathLike)
     if is_path or not isinstance(history, Sequence):
         hint = "; read a file with mnistcnn.History.from_json" if is_path else ""
+        hint = "; pass its history: model.history" if hasattr(history, "history") else hint
         kind = type(history).__name__
         raise TypeError(f"history must be a History, a list or a mapping of histories, got {kind}{hint}")
     return tuple(run for each in history for run in _flatten_runs(each))

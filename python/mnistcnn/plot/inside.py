@@ -9,7 +9,7 @@ import numpy as np
 
 from mnistcnn._internal.checks import whole_number
 from mnistcnn._internal.tables import counted
-from mnistcnn.plot.galleries import pixels_of
+from mnistcnn.plot.galleries import array_of, pixels_of
 from mnistcnn.plot.style import HEAT, panel
 from mnistcnn.plot.tiles import as_tile, draw_tiles, heat_tile, interleave_rows, signed_tile
 
@@ -324,7 +324,7 @@ def _kernels(model: Model, layer: str | None) -> tuple[str, np.ndarray[Any, Any]
 
 def _first(image: Any) -> Any:
     """Return the first image [C, H, W] of an `ImageSet`, a batch or a single image."""
-    pixels = image.images if hasattr(image, "images") else np.asarray(image)
+    pixels = array_of(image)
     if pixels.ndim == 2:
         return pixels[None]
     return pixels[0] if pixels.ndim == 4 else pixels
