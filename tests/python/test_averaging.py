@@ -326,7 +326,7 @@ INVALID: dict[str, tuple[Any, type[Exception], str]] = {
     "start": (lambda: SWA(start_epoch=0), ValueError, "start_epoch must be an integer of at least 1, got 0"),
     "k": (lambda: Lookahead(k=1.5), ValueError, "k must be an integer of at least 1, got 1.5"),  # type: ignore[arg-type]
     "alpha": (lambda: Lookahead(alpha=-1), ValueError, "alpha must be a number between 0 and 1, got -1"),
-    "argument": (lambda: EMA(beta=0.9), TypeError, "EMA has no argument 'beta'; choose from decay, every"),  # type: ignore[call-arg]
+    "argument": (lambda: EMA(beta=0.9), TypeError, r"EMA has no argument 'beta'\. Choose from: decay, every"),  # type: ignore[call-arg]
     "kind": (lambda: native("ema", network()), TypeError, "averaging must be an EMA, an SWA, a Lookahead or None"),  # type: ignore[arg-type]
 }
 

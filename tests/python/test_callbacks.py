@@ -102,7 +102,8 @@ def test_callbacks_do_not_affect_training(data: Any):
     [
         ([print], TypeError, r"callback .*on_train_start, on_step, on_epoch, on_train_end.*print"),
         ([Recorder], TypeError, r"got the class Recorder; write Recorder\(\)"),
-        (Recorder(), TypeError, "callbacks must be a list"),
+        (Recorder(), TypeError, r"callbacks must be a list, got one Recorder; write callbacks=\[Recorder\(...\)\]"),
+        (Recorder, TypeError, "callbacks must be a list, got one Recorder"),
         (3, TypeError, "callbacks must be a list, got 3"),
         ([Recorder(every=-1)], ValueError, "every of Recorder must be an integer of at least 0"),
     ],

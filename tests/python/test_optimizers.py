@@ -403,7 +403,11 @@ def test_error_for_momenta_without_momentum(optimizer: Optimizer):
 
 
 INVALID: dict[str, tuple[Any, type[Exception], str]] = {
-    "argument": (lambda: SGD(beta=1), TypeError, "SGD has no argument 'beta'; choose from lr, decay_exclude, l1"),  # type: ignore[call-arg]
+    "argument": (
+        lambda: SGD(momentun=1),  # type: ignore[call-arg]
+        TypeError,
+        r"SGD has no argument 'momentun'; did you mean 'momentum'\? Choose from: momentum, .*, nesterov, lr, ",
+    ),
     "lr": (lambda: Adam(lr=-1), ValueError, "lr must be a finite number of at least 0, got -1"),
     "lr's kind": (lambda: Adam(lr="1"), TypeError, "lr must be a number, got '1'"),  # type: ignore[arg-type]
     "betas": (lambda: Adam(betas=(0.9, 1.0)), ValueError, "betas must be at least 0 and below 1, got 1.0"),

@@ -173,6 +173,11 @@ INVALID: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         r"optimizer must be an instance, got the class SGD; write SGD\(\)",
     ),
     "torch": ({"optimizer": torch.optim.SGD([torch.zeros(1)])}, TypeError, r"write mnistcnn.optim.SGD\(lr=0.001\)"),
+    "name": (
+        {"optimizer": "adamm"},
+        ValueError,
+        "optimizer must be one of 'adagrad', 'adam', .*'sgd', got 'adamm'; did you mean 'adam'",
+    ),
     "schedule": ({"schedule": "step"}, TypeError, "schedule must be None or one of ConstantLR, .* got 'step'"),
     "schedule's class": ({"schedule": mnistcnn.optim.StepLR}, TypeError, r"got the class StepLR; write StepLR\(...\)"),
     "not a schedule, though of the same module": (
@@ -236,6 +241,7 @@ def test_invalid_fields_raise(case: str):
     [
         ("{", "recipe.json: not valid JSON"),
         ("[]", r"a Recipe must be .*, got \[\]"),
+        ("{}", "recipe.json: the file contains no field of a recipe; the fields are epochs, "),
         ('{"about": 5}', "about must be .*, got 5"),
         ('{"about": {}}', "recipe.json: about has no field 'name'"),
         ('{"about": {"name": "session7_net", "chosen": 5}}', "recipe.json: about.chosen must be a list, got 5"),
@@ -260,6 +266,11 @@ def test_invalid_json_raises(text: str, message: str, tmp_path):
     (tmp_path / "recipe.json").write_text(text)
     with pytest.raises(ValueError, match=message):
         Recipe.from_json(tmp_path / "recipe.json")
+
+
+def test_missing_file_raises():
+    with pytest.raises(FileNotFoundError, match=r"^file nofile.json does not exist$"):
+        Recipe.from_json("nofile.json")
 
 
 def test_from_json_raises_for_json_text():
@@ -338,6 +349,10 @@ def test_names_of_torch_raise_with_the_equivalent_call():
     ):
         with pytest.raises(AttributeError, match=f"has no attribute '{name}'; write {call}"):
             getattr(module, name)
+    with pytest.raises(
+        AttributeError, match=r"'Adamax'; optimizers: Adagrad, Adam, .*; schedules: .*StepLR.*; averaging: EMA"
+    ):
+        _ = mnistcnn.optim.Adamax
     with pytest.raises(AttributeError, match=r"has no attribute 'Compose'; pass a list of transforms: augment="):
         _ = mnistcnn.transforms.Compose
     with pytest.raises(TypeError, match="CosineAnnealing has no argument 'T_max'; did you mean 't_max'"):

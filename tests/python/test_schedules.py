@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -193,6 +195,13 @@ def test_subclass_with_more_fields_and_another_rate():
     assert per_epoch(Late(1, 0.5), plan) == [0.1, 0.1, 0.1, 0.1, 0.05, 0.025]
 
 
+@pytest.mark.parametrize("value", [mnistcnn.optim.OneCycleLR(0.1), mnistcnn.optim.MultiStepLR([3, 5], gamma=0.5)])
+def test_schedules_with_required_arguments_can_be_copied(value: Schedule):
+    assert copy.copy(value) == copy.deepcopy(value) == value
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert pickle.loads(pickle.dumps(value, protocol)) == value
+
+
 def test_depends_on_epochs():
     assert mnistcnn.optim.CosineAnnealing().depends_on_epochs
     assert mnistcnn.optim.OneCycleLR(0.1).depends_on_epochs
@@ -205,6 +214,7 @@ INVALID: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "gamma": (lambda: mnistcnn.optim.StepLR(2, "a"), TypeError, "gamma must be a number, got 'a'"),  # type: ignore[arg-type]
     "milestones": (lambda: mnistcnn.optim.MultiStepLR(5), TypeError, "milestones must be .* got 5"),  # type: ignore[arg-type]
     "unknown": (lambda: mnistcnn.optim.StepLR(2, gama=0.1), TypeError, "StepLR has no argument 'gama'"),  # type: ignore[call-arg]
+    "missing": (lambda: mnistcnn.optim.OneCycleLR(), TypeError, r"needs max_lr; write OneCycleLR\(max_lr=...\)"),  # type: ignore[call-arg]
     "monitor": (
         lambda: mnistcnn.optim.ReduceLROnPlateau(monitor="validation_acuracy"),
         ValueError,

@@ -161,6 +161,8 @@ def test_consistent_is_the_fraction_of_seeds_that_stay_above_the_target():
 def test_consistent_without_validation_raises():
     with pytest.raises(ValueError, match=r"no accuracy per epoch; pass validation=0.1 .* or validation=test_set"):
         made_trials().consistent(0.99, last=2)
+    with pytest.raises(ValueError, match="no accuracy per epoch"):
+        made_trials().consistent(0.99, last=100)  # also if there are too few epochs
 
 
 def test_headline_has_the_last_epochs_if_there_is_a_target():

@@ -57,8 +57,11 @@ def parsed(text: str | bytes) -> Any:
 
 
 def read_json(path: str | Path) -> Any:
-    """Return the data of a JSON file."""
-    return parsed(Path(path).read_bytes())
+    """Return the data of a JSON file. Raise FileNotFoundError if it does not exist."""
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"file {path} does not exist")
+    return parsed(path.read_bytes())
 
 
 def check_format(data: Any, name: str) -> None:

@@ -184,8 +184,6 @@ def _recipe_by_name(model: str, recipe: str | None) -> Recipe:
         return mnistcnn.recipe(model)
     path = Path(recipe)
     if path.suffix == ".json" or path.is_file():
-        if not path.is_file():
-            raise FileNotFoundError(f"file {path} does not exist")
         return mnistcnn.Recipe.from_json(path)
     return mnistcnn.recipe(model, _check_variant(model, recipe))
 

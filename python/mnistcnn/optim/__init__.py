@@ -3,6 +3,7 @@
 from typing import Any
 
 from mnistcnn._internal.lazy import missing
+from mnistcnn._internal.values import kinds
 from mnistcnn.optim.averaging import (
     EMA,
     SWA,
@@ -64,4 +65,6 @@ _INSTEAD = {"CosineAnnealingLR": "CosineAnnealing(t_max=..., per_step=False)"}
 
 
 def __getattr__(name: str) -> Any:
-    raise missing(__name__, name, _INSTEAD.get(name, ""))
+    bases: dict[str, type[Any]] = {"optimizers": Optimizer, "schedules": Schedule, "averaging": Averaging}
+    advice = "; ".join(f"{what}: {', '.join(sorted(kinds(base)))}" for what, base in bases.items())
+    raise missing(__name__, name, _INSTEAD.get(name, ""), advice=advice)

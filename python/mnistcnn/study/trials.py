@@ -296,13 +296,13 @@ class Trials:
         """
         target, last = checked_target(target), whole_number("last", last)
         for trial in self.complete:
-            if last > len(trial.history):
-                raise ValueError(f"last must be at most {len(trial.history)}, the number of epochs, got {last}")
             if lowest_of_last(trial, last) is None:
                 raise ValueError(
                     "the trials have no accuracy per epoch; pass validation=0.1 to run_trials, or validation=test_set "
                     "to report the test accuracy of every epoch"
                 )
+            if last > len(trial.history):
+                raise ValueError(f"last must be at most {len(trial.history)}, the number of epochs, got {last}")
         reached = sum((lowest_of_last(trial, last) or 0.0) >= target for trial in self.complete)
         return reached / len(self.trials) if self.trials else math.nan
 

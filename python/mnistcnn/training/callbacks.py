@@ -85,7 +85,10 @@ class CallbackList:
 
     def __init__(self, callbacks: Iterable[Any]) -> None:
         if _has_event_method(callbacks):
-            raise TypeError("callbacks must be a list: callbacks=[...]")
+            kind = callbacks if isinstance(callbacks, type) else type(callbacks)
+            raise TypeError(
+                f"callbacks must be a list, got one {kind.__name__}; write callbacks=[{kind.__name__}(...)]"
+            )
         try:
             self._all = tuple(callbacks)
         except TypeError:

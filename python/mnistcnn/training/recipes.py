@@ -227,7 +227,10 @@ class Recipe(_CheckedFieldNames):
                 "path must be the path of a JSON file, got JSON text; use Recipe.from_dict(json.loads(text))"
             )
         with errors_naming(path):
-            return cls.from_dict(read_json(path))
+            values = read_json(path)
+            if values == {}:
+                raise ValueError(f"the file contains no field of a recipe; the fields are {', '.join(_FIELDS)}")
+            return cls.from_dict(values)
 
     def digest(self) -> str:
         """Return the SHA-256 of all fields except ``about``, in hexadecimal; a teacher's weights are included."""
@@ -340,13 +343,14 @@ def _optimizer(optimizer: object) -> Optimizer:
         return optimizer
     known = kinds(Optimizer)
     named = {name.lower(): kind for name, kind in known.items()}
-    if isinstance(optimizer, str) and optimizer.lower() in named:
+    if isinstance(optimizer, str):
+        choice("optimizer", optimizer.lower(), tuple(sorted(named)))
         return named[optimizer.lower()]()
     _check_not_class("optimizer", optimizer)
-    got = repr(optimizer) if isinstance(optimizer, str) else f"{_class_of(optimizer)}"
     hint = torch_hints.optimizer_hint(optimizer, known)
     raise TypeError(
-        f"optimizer must be an optimizer such as mnistcnn.optim.SGD(lr=0.01), or a name such as 'adam', got {got}{hint}"
+        "optimizer must be an optimizer such as mnistcnn.optim.SGD(lr=0.01), or a name such as 'adam', got "
+        f"{_class_of(optimizer)}{hint}"
     )
 
 

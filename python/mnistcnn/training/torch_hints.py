@@ -45,8 +45,8 @@ def keyword_hint(name: str, value: object) -> str:
 
 
 def optimizer_hint(optimizer: object, ours: Mapping[str, type[Value]]) -> str:
-    """Return a hint with the equivalent of an optimizer of ``torch.optim``, its class or its name."""
-    name = _closest(optimizer, ours) if isinstance(optimizer, str) else _torch_name(optimizer, "torch.optim")
+    """Return a hint with the equivalent of an optimizer of ``torch.optim`` or its class."""
+    name = _torch_name(optimizer, "torch.optim")
     if name not in ours:
         return "; optimizers of torch.optim can be used in your own training loop" if name else ""
     groups = getattr(optimizer, "param_groups", [{}])
