@@ -26,13 +26,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_command_writes_the_files_and_prints_their_paths(tmp_path: Path) -> None:
+def test_command_writes_the_files_and_prints_their_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = CliRunner().invoke(app, ["new", str(tmp_path / "a" / "b")])
     assert done.exit_code == 0
     written = {str(path.relative_to(tmp_path / "a" / "b")) for path in (tmp_path / "a").rglob("*") if path.is_file()}
     assert written == FILES
     assert all(f"written: {tmp_path / 'a' / 'b' / name}" in done.stdout for name in FILES)
     assert "python train.py Model_1" in done.stderr
+    (command,) = re.findall(r"mnistcnn (check \S+ --no-train);", done.stderr)
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    assert CliRunner().invoke(app, shlex.split(command)).exit_code == 0
 
 
 def test_existing_file_is_not_overwritten(tmp_path: Path) -> None:
@@ -41,6 +44,12 @@ def test_existing_file_is_not_overwritten(tmp_path: Path) -> None:
         create_project(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["model.py"]
     assert (tmp_path / "model.py").read_text() == "mine"
+
+
+def test_directory_that_is_a_file_raises(tmp_path: Path) -> None:
+    (tmp_path / "notes").touch()
+    with pytest.raises(NotADirectoryError, match="notes is a file; pass the path of a new directory"):
+        create_project(tmp_path / "notes")
 
 
 def test_structure_commands_of_the_workflow_pass(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,13 @@ from mnistcnn.cli.output import print_message
 _ERRNO = re.compile(r"^\[Errno \d+\] ")  # prefix of the messages of OSError
 _CALL = r"\w\((?:[^()]|\([^()]*\))*\)"
 _QUOTES = "'\""
+# Types of errors of pydantic, with which versions of typer parse numbers -> message
+_NUMBERS = {
+    "int_parsing": "it must be an integer",
+    "float_parsing": "it must be a number",
+    "greater_than_equal": "it must be at least {ge:g}",
+    "less_than_equal": "it must be at most {le:g}",
+}
 _FAILURES = (ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 
 
@@ -88,13 +95,27 @@ def in_options(text: str, options: Sequence[str]) -> str:
 
 
 def _with_value(error: typer.BadParameter) -> str:
-    """Return the message of an invalid value with the value, which versions of typer with pydantic leave out."""
+    """Return the message of an invalid value with the value, which versions of typer with pydantic leave out.
+
+    The message of text that is no number ends with the meaning of the option.
+    """
     details = getattr(error.__cause__, "errors", None)
     if details is None:
         return error.message
+    detail = details()[0]
     message = error.message.removeprefix("Value error, ")  # of pydantic
-    given = repr(details()[0]["input"])
-    return message if given in message else f"{message}, got {given}"
+    if detail["type"] in _NUMBERS:
+        message = _NUMBERS[detail["type"]].format_map(detail.get("ctx", {}))
+    given = repr(detail["input"])
+    meaning = _meaning(error.param) if detail["type"] in ("int_parsing", "float_parsing") else ""
+    return message if given in message else f"{message}, got {given}{meaning}"
+
+
+def _meaning(parameter: Any) -> str:
+    """Return the first sentence of the help of an option in parentheses."""
+    text = getattr(parameter, "help", None) or ""
+    sentence = re.split(r"(?<!\.)\.(?: |$)|; ", text)[0]
+    return f" ({sentence[0].lower()}{sentence[1:]})" if sentence else ""
 
 
 def _print_warning(options: Sequence[str], message: Warning | str, *_: Any, **__: Any) -> None:

@@ -177,7 +177,7 @@ def new(
     for path in create_project(directory):
         print(f"written: {path}")
     print_message(
-        f"next: cd {directory}; python train.py Model_1; mnistcnn check model.py:Model_1 --no-train; "
+        f"next: cd {directory}; python train.py Model_1; mnistcnn check model.py:Model_3 --no-train; "
         "mnistcnn check --help"
     )
 

@@ -170,7 +170,7 @@ def check_network(name: str) -> None:
     try:
         check_name(name)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(f"{error}; to list them: mnistcnn models") from None
 
 
 def check_percentage(value: float | None) -> float | None:
@@ -187,4 +187,6 @@ def check_engine(engine: str) -> None:
     from mnistcnn.nn.engine_choice import ENGINES
 
     if engine not in ENGINES:
-        raise typer.BadParameter(f"engine must be one of {', '.join(map(repr, ENGINES))}, got {engine!r}")
+        raise typer.BadParameter(
+            f"it must be one of {', '.join(map(repr, ENGINES))}, got {engine!r}", param_hint="'--engine'"
+        )

@@ -40,6 +40,7 @@ def parse_value(text: str, base: type[_V], option: str) -> _V:
     kind = known.get(_key(name))
     try:
         if kind is None:
+            _check_not_python_only(_key(name), base)
             hint = did_you_mean(_key(name), known) or "."
             raise ValueError(f"unknown name{hint} Choose from: {', '.join(sorted(known))}")
         positional, named = _arguments(arguments)
@@ -55,10 +56,20 @@ def _key(name: str) -> str:
 
 def _by_name(base: type[_V]) -> dict[str, type[_V]]:
     """Return the classes whose arguments can be written as text, by name."""
+    return {_key(name): kind for name, kind in kinds(base).items() if not _is_python_only(kind)}
+
+
+def _is_python_only(kind: type[Value]) -> bool:
     from mnistcnn.optim import LambdaLR
     from mnistcnn.transforms import RandomApply
 
-    return {_key(name): kind for name, kind in kinds(base).items() if not issubclass(kind, LambdaLR | RandomApply)}
+    return issubclass(kind, LambdaLR | RandomApply)
+
+
+def _check_not_python_only(key: str, base: type[_V]) -> None:
+    for name, kind in kinds(base).items():
+        if _key(name) == key and _is_python_only(kind):
+            raise ValueError(f"{name} is available in Python only: its arguments cannot be written as text")
 
 
 def _arguments(text: str) -> tuple[list[Any], dict[str, Any]]:

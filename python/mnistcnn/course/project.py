@@ -20,8 +20,11 @@ _FILES = {
 def create_project(folder: Path) -> list[Path]:
     """Write the files of a project to a directory, which is created. Return their paths.
 
-    Raise FileExistsError if one of the files exists; then nothing is written.
+    Raise FileExistsError if one of the files exists; then nothing is written. Raise NotADirectoryError if ``folder`` is
+    a file.
     """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; pass the path of a new directory")
     paths = {folder / path: TEMPLATES / template for path, template in _FILES.items()}
     existing = [str(path) for path in paths if path.exists()]
     if existing:
