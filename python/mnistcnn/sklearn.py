@@ -1,6 +1,6 @@
 """`CNNClassifier`: a scikit-learn estimator for pipelines, cross_val_score, GridSearchCV and ensembles.
 
-Needs scikit-learn: ``pip install "mnistcnn[sklearn]"``.
+Needs scikit-learn: ``pip install "scikit-learn>=1.6"``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnistcnn._internal.checks import image_shape
+from mnistcnn._internal.packages import missing_package
 from mnistcnn.data.image_set import ImageSet, check_channels_first
 from mnistcnn.evaluation.evaluate import predict
 from mnistcnn.nn.layers import (
@@ -37,7 +38,7 @@ try:
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 except ImportError:
-    raise ImportError('mnistcnn.sklearn needs scikit-learn 1.6 or newer: pip install "mnistcnn[sklearn]"') from None
+    raise missing_package("mnistcnn.sklearn", "scikit-learn>=1.6") from None
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags

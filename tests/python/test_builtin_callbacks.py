@@ -137,9 +137,9 @@ def test_mlflow(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (
             lambda path: mnistcnn.callbacks.TensorBoard(path),
             "torch.utils.tensorboard",
-            r"pip install \"mnistcnn\[tensorboard\]\"",
+            "TensorBoard needs tensorboard: pip install tensorboard$",
         ),
-        (lambda _: mnistcnn.callbacks.MLflow(), "mlflow", r"pip install \"mnistcnn\[mlflow\]\""),
+        (lambda _: mnistcnn.callbacks.MLflow(), "mlflow", "MLflow needs mlflow-skinny: pip install mlflow-skinny$"),
     ],
 )
 def test_missing_package_raises(make: Any, module: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -106,6 +106,15 @@ def test_module_of_pytorch_is_converted(tmp_path: Path):
     np.testing.assert_allclose(outputs_of(program, images), wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("export", [mnistcnn.export_c, mnistcnn.export_html, mnistcnn.export_onnx])
+@pytest.mark.parametrize("name", ["net.safetensors", "net.pt", "net.png"])
+def test_suffix_of_another_format_raises(export: Any, name: str, tmp_path: Path):
+    pytest.importorskip("onnx")
+    with pytest.raises(ValueError, match=rf"path must end in \.(h|html|onnx), got .*{name}'"):
+        export(mnistcnn.create_model("session7_net"), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("name", "prefix"),
     [("digit.h", "digit"), ("my-net.v2.h", "my_net_v2"), ("9.h", "model_9"), ("é.h", "model"), ("_a.h", "a")],

@@ -312,6 +312,29 @@ def test_missing_files_and_folders(model: mnistcnn.Model, tmp_path: Path):
         model.save(tmp_path / "nowhere" / "model")
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("net.pt", "torch.save"),
+        ("net.PTH", "torch.save"),
+        ("net.onnx", "export_onnx"),
+        ("net.h", "export_c"),
+        ("net.html", "export_html"),
+        ("net.json", "got '.*net.json'$"),
+        ("net.txt", "got '.*net.txt'$"),
+    ],
+)
+def test_suffix_of_another_format_raises(name: str, hint: str, model: mnistcnn.Model, tmp_path: Path):
+    with pytest.raises(ValueError, match=rf"path must end in \.safetensors, got .*{hint}"):
+        model.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["net", "net-1.0", "net.best"])
+def test_names_without_a_suffix_of_a_format_are_accepted(name: str, model: mnistcnn.Model, tmp_path: Path):
+    assert mnistcnn.load_model(model.save(tmp_path / name)).name == model.name
+
+
 # ---- atomic writes
 
 

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from mnistcnn._internal.atomic_files import write_whole
+from mnistcnn._internal.packages import missing_package
 
 _CELL = "padding: 0.15em 0.8em; text-align: {align}; border: none; white-space: nowrap;"
 _RULE = "border-bottom: 1px solid color-mix(in srgb, currentColor 35%, transparent);"
@@ -83,7 +84,7 @@ def pandas() -> ModuleType:
     try:
         return importlib.import_module("pandas")
     except ImportError:
-        raise ImportError('to_dataframe needs pandas: pip install "mnistcnn[pandas]"') from None
+        raise missing_package("to_dataframe", "pandas") from None
 
 
 def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", left: int = 0) -> str:

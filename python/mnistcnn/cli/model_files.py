@@ -9,8 +9,24 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mnistcnn._internal.suffixes import check_suffix
+from mnistcnn.cli.options import check_writable
+
 if TYPE_CHECKING:
     from mnistcnn.nn.model import Model
+
+
+def check_model_path(path: Path | None, *, option: str) -> None:
+    """Raise typer.BadParameter unless a model can be saved to ``path``. Called before any work."""
+    check_writable(path, option=option)
+    if path is not None:
+        try:
+            check_suffix(path, ".safetensors")
+        except ValueError:
+            raise typer.BadParameter(
+                f"it must name a .safetensors file, got {path}; mnistcnn export writes other formats",
+                param_hint=f"'{option}'",
+            ) from None
 
 
 def check_new(path: Path | None, *, option: str, overwrite: bool) -> None:

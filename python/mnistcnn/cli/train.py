@@ -10,7 +10,7 @@ import typer
 
 from mnistcnn._internal.tables import counted
 from mnistcnn.cli import interruption
-from mnistcnn.cli.model_files import check_new, interrupted_name, save_model
+from mnistcnn.cli.model_files import check_model_path, check_new, interrupted_name, save_model
 from mnistcnn.cli.options import (
     FIGURE_SUFFIXES,
     Data,
@@ -159,8 +159,8 @@ class _Files:
 
     def check(self, *, named: bool) -> None:
         """Raise typer.BadParameter unless the files can be written; ``named`` means that the user gave --save."""
-        check_writable(self.last, option="--save")
-        check_writable(self.best, option="--save-best")
+        check_model_path(self.last, option="--save")
+        check_model_path(self.best, option="--save-best")
         check_new(self.last if named else None, option="--save", overwrite=self.overwrite)
         check_new(self.best, option="--save-best", overwrite=self.overwrite)
         if self.best is not None and self.best.resolve() == self.last.resolve():

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnistcnn._internal.packages import missing_package
 from mnistcnn.data.digitize import SIDE
 from mnistcnn.demo.background_log import BackgroundLog
 from mnistcnn.demo.classifier import DigitClassifier
@@ -50,7 +51,7 @@ def check_packages() -> None:
     """Raise ImportError with the missing packages. Called before any work."""
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
-        raise ImportError(f'the demo requires {", ".join(missing)}; to install: pip install "mnistcnn[demo]"')
+        raise missing_package("the demo", *missing)
 
 
 def make_app(model: Model, hosts: tuple[str, ...] = _LOCAL_HOSTS) -> Starlette:

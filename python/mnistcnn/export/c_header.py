@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnistcnn._internal.atomic_files import write_whole
+from mnistcnn._internal.suffixes import check_suffix
 from mnistcnn.convert.from_torch import as_model, warn_without_normalization
 from mnistcnn.export.lowering import lowered
 from mnistcnn.export.program import Argument, Array, Call, Program, key_of
@@ -47,7 +48,8 @@ def export_c(model: Model | nn.Module, path: str | Path) -> Path:
     Raises
     ------
     ValueError
-        If a layer is not supported: dropout in evaluation, or batch norm without running statistics.
+        If a layer is not supported: dropout in evaluation, or batch norm without running statistics. If the suffix of
+        ``path`` is that of another format, such as ``.onnx``.
 
     Examples
     --------
@@ -58,7 +60,7 @@ def export_c(model: Model | nn.Module, path: str | Path) -> Path:
     >>> "void digit_predict(const uint8_t image[784], float out[10])" in path.read_text()
     True
     """
-    path = Path(path)
+    path = check_suffix(path, ".h", ".c")
     module, model = model, as_model(model)
     program = lowered(model)
     warn_without_normalization(module, model)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnistcnn._internal.atomic_files import write_whole
+from mnistcnn._internal.suffixes import check_suffix
 from mnistcnn.convert.from_torch import as_model, warn_without_normalization
 from mnistcnn.data.digitize import SIDE
 from mnistcnn.demo.server import PAGE
@@ -55,7 +56,7 @@ def export_html(model: Model | nn.Module, path: str | Path) -> Path:
     ------
     ValueError
         If the input or the output has another shape, or a layer is not supported: dropout in evaluation, or batch norm
-        without running statistics.
+        without running statistics. If the suffix of ``path`` is that of another format, such as ``.onnx``.
 
     Examples
     --------
@@ -66,6 +67,7 @@ def export_html(model: Model | nn.Module, path: str | Path) -> Path:
     >>> path.stat().st_size < 100_000
     True
     """
+    path = check_suffix(path, ".html")
     module, model = model, as_model(model)
     if model.input_shape != (1, SIDE, SIDE):
         raise ValueError(
@@ -74,7 +76,7 @@ def export_html(model: Model | nn.Module, path: str | Path) -> Path:
         )
     _ = model.num_classes  # raises ValueError if the outputs are not classes
     warn_without_normalization(module, model)
-    return write_whole(Path(path), page(lowered(model), class_names(model)).encode())
+    return write_whole(path, page(lowered(model), class_names(model)).encode())
 
 
 def page(program: Program, names: tuple[str, ...]) -> str:

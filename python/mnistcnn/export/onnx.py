@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from mnistcnn._internal.atomic_files import write_whole
+from mnistcnn._internal.packages import missing_package
+from mnistcnn._internal.suffixes import check_suffix
 from mnistcnn.convert.from_torch import as_model, warn_without_normalization
 from mnistcnn.nn.graph import INPUT
 
@@ -48,7 +50,8 @@ def export_onnx(model: Model | nn.Module, path: str | Path, *, pixels: bool = Fa
     Raises
     ------
     ValueError
-        If ONNX does not support a layer: dropout in evaluation, or batch norm without running statistics.
+        If ONNX does not support a layer: dropout in evaluation, or batch norm without running statistics. If the suffix
+        of ``path`` is that of another format, such as ``.pt``.
     ImportError
         If the package ``onnx`` is not installed.
 
@@ -64,13 +67,14 @@ def export_onnx(model: Model | nn.Module, path: str | Path, *, pixels: bool = Fa
     try:
         import onnx
     except ImportError:
-        raise ImportError('exporting to ONNX requires the package onnx: pip install "mnistcnn[onnx]"') from None
+        raise missing_package("exporting to ONNX", "onnx") from None
+    path = check_suffix(path, ".onnx")
     module, model = model, as_model(model)
     if pixels:
         warn_without_normalization(module, model)
     document = _Writer(model, onnx).document(pixels=pixels)
     onnx.checker.check_model(document, full_check=True)
-    return write_whole(Path(path), document.SerializeToString())
+    return write_whole(path, document.SerializeToString())
 
 
 class _Writer:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from mnistcnn._internal.suffixes import check_suffix
 from mnistcnn._internal.tensor_files import FileFormat, cpu_copies, digest_of, write_tensors
 from mnistcnn.data.normalization import Normalization
 from mnistcnn.nn.class_names import class_names
@@ -40,11 +41,12 @@ class ModelData(_RequiredData, total=False):
 
 def save_model(model: Model, path: str | Path) -> Path:
     """Write a model to a file. An existing file is replaced atomically."""
+    path = check_suffix(path, ".safetensors")
     with model._lock:  # a training run of another thread may write the weights
         description, tensors = model_description(model), cpu_copies(model.state_dict())
         if model.class_names is not None:
             description["class_names"] = class_names(model)
-    return write_tensors(Path(path), MODEL, description, tensors)
+    return write_tensors(path, MODEL, description, tensors)
 
 
 def model_description(model: Model) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Hyperparameter search with Optuna: validation accuracy as objective, median pruning, resumable studies.
 
-Needs Optuna: ``pip install "mnistcnn[sweep]"``.
+Needs Optuna: ``pip install optuna``.
 """
 
 from __future__ import annotations

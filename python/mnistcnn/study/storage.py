@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from mnistcnn._internal.json_data import errors_naming, parsed, typed
+from mnistcnn._internal.packages import missing_package
 
 if TYPE_CHECKING:
     import optuna
@@ -27,7 +28,7 @@ def opened_study(
     try:
         import optuna
     except ImportError:
-        raise ImportError('a sweep needs Optuna: pip install "mnistcnn[sweep]"') from None
+        raise missing_package("a sweep", "optuna") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     database = None if storage is None else _database(storage)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=_STARTUP) if pruning else optuna.pruners.NopPruner()

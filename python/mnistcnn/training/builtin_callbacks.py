@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnistcnn._internal.checks import choice, finite_number, whole_number
+from mnistcnn._internal.packages import missing_package
 from mnistcnn.optim.schedules import VALIDATION_METRICS, score
 
 if TYPE_CHECKING:
@@ -223,9 +224,7 @@ class TensorBoard:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise ImportError(
-                'TensorBoard requires the package tensorboard: pip install "mnistcnn[tensorboard]"'
-            ) from None
+            raise missing_package("TensorBoard", "tensorboard") from None
         self._make = SummaryWriter
         self._writer: Any = None
 
@@ -283,7 +282,7 @@ class MLflow:
         try:
             import mlflow
         except ImportError:
-            raise ImportError('MLflow requires the package mlflow: pip install "mnistcnn[mlflow]"') from None
+            raise missing_package("MLflow", "mlflow-skinny") from None
         self._mlflow: Any = mlflow
         self.experiment, self.run_name, self.tracking_uri = experiment, run_name, tracking_uri
         self._run: Any = None
