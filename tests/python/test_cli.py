@@ -768,7 +768,6 @@ def test_invalid_command_has_exit_code_2(run: Any) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("train", "budget_model3", "--save", "m.png", "--plot", "./m.png"),
         ("trials", "budget_model3", "--log", "t.png", "--plot", "t.png"),
         ("sweep", "budget_model3", "--vary", "batch_size=16,32", "--storage", "s.json", "--save", "s.json"),
     ],

@@ -178,6 +178,7 @@ INVALID: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         ValueError,
         "optimizer must be one of 'adagrad', 'adam', .*'sgd', got 'adamm'; did you mean 'adam'",
     ),
+    "unknown name": ({"optimizer": "lion"}, ValueError, "optimizer must be one of 'adagrad', .* got 'lion'$"),
     "schedule": ({"schedule": "step"}, TypeError, "schedule must be None or one of ConstantLR, .* got 'step'"),
     "schedule's class": ({"schedule": mnistcnn.optim.StepLR}, TypeError, r"got the class StepLR; write StepLR\(...\)"),
     "not a schedule, though of the same module": (

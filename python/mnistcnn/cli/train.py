@@ -21,7 +21,6 @@ from mnistcnn.cli.options import (
     ModelArgument,
     SeedOption,
     ThreadsOption,
-    check_distinct,
     check_engine,
     check_network,
     check_writable,
@@ -98,7 +97,6 @@ def train(
     files = _Files(save or Path(f"{model}.safetensors"), save_best, overwrite)
     files.check(named=save is not None)
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
-    check_distinct({"--save": save, "--save-best": save_best, "--plot": plot})
     check_engine(engine)
     run_recipe = recipe_from_options(model, recipe, changes, seed=seed)
     part = validation_fraction(run_recipe, validation)
