@@ -411,7 +411,7 @@ INVALID: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         "train_set has 11 classes.*'budget_model3'.*10",
     ),
     "labels of validation": ({"validation": _classes(12)}, ValueError, "validation has 12 classes"),
-    "optimizer's name": ({"optimizer": "sgdm"}, TypeError, "optimizer must be .*got 'sgdm'"),
+    "optimizer's name": ({"optimizer": "sgdm"}, ValueError, "optimizer must be .*got 'sgdm'"),
     "torch's optimizer": (
         {"optimizer": torch.optim.SGD([torch.zeros(1)], lr=0.1)},
         TypeError,
