@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+ITEM_HINT = "an item of an ImageSet is (image, label): pass its image"  # for images that are a tuple
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 

@@ -20,7 +20,6 @@ __all__ = ["ImageSet"]
 
 _CHUNK = 2048  # images that are converted or counted at a time, to limit memory
 TO_BYTES = "convert integers from 0 to 255 with images.astype(numpy.uint8) or images.to(torch.uint8)"
-ITEM_HINT = "an item of an ImageSet is (image, label): pass its image"
 _TO_CHW = "transpose it first: images.transpose(0, 3, 1, 2) for arrays, images.permute(0, 3, 1, 2) for tensors"
 
 
@@ -470,8 +469,8 @@ def _as_labels(array: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         one_hot = "; convert one-hot labels with labels.argmax(1)" if array.ndim == 2 and array.shape[1] > 1 else ""
         raise ValueError(f"labels must have shape [N], got {list(array.shape)}{one_hot}")
     if array.dtype.kind not in "iu":
-        names = array.dtype.kind in "OSU"
-        how = "classes, labels = numpy.unique(labels, return_inverse=True)" if names else ".astype(int) or .long()"
+        names = "classes, labels = numpy.unique(labels, return_inverse=True)"
+        how = names if array.dtype.kind in "OSU" else ".astype(int) or .long()"
         raise TypeError(f"labels must be integers, got {array.dtype}; convert them with {how}")
     if array.dtype == np.uint64 and len(array) and array.max() > np.iinfo(np.int64).max:
         raise ValueError(f"label {array.max()} at index {array.argmax()} is too large: labels must fit int64")

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mnistcnn._internal.checks import ITEM_HINT
 from mnistcnn._internal.native import core
 from mnistcnn.data.arrays import as_tensor
-from mnistcnn.data.image_set import ITEM_HINT, ImageSet
+from mnistcnn.data.image_set import ImageSet
 from mnistcnn.transforms import steps as augmentation
 
 if TYPE_CHECKING:

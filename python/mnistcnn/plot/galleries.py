@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnistcnn._internal.checks import whole_number
+from mnistcnn._internal.checks import ITEM_HINT, whole_number
 from mnistcnn._internal.tables import percent
-from mnistcnn.data.image_set import ITEM_HINT
 from mnistcnn.plot.scores import check_result
 from mnistcnn.plot.style import BAD
 from mnistcnn.plot.tiles import as_tile, draw_tiles, fitting_columns
