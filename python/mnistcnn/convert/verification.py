@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -100,26 +101,37 @@ def _smallest_batch(module: nn.Module, graph: TracedGraph, model: Model, output:
 
     A ``forward`` may skip a batch norm for a single image, for example. Larger batches are compared by the two traces.
     """
-    for count in (2, 1):
-        if not all(_computes_batch(module, graph, model, output, count, training) for training in (True, False)):
-            return count + 1
-    return 1
-
-
-def _computes_batch(
-    module: nn.Module, graph: TracedGraph, model: Model, output: OutputKey, count: int, training: bool
-) -> bool:
-    """Return whether the engine computes the outputs of a small batch; also if PyTorch raises an error for it."""
     device = next((each.device for each in module.parameters()), torch.device("cpu"))
-    images = torch.rand(count, *graph.image_shape, generator=torch.Generator().manual_seed(count)).to(device)
-    try:
-        with without_side_effects(module), DropoutAsIdentity():
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(2, *graph.image_shape, generator=generator).to(device)
+    runs = _outputs_of_small_batches(module, images, output)
+    differing = [count for count, training, found in runs if not _is_equal(model, images[:count], training, found)]
+    return max(differing, default=0) + 1
+
+
+def _outputs_of_small_batches(
+    module: nn.Module, images: torch.Tensor, output: OutputKey
+) -> list[tuple[int, bool, list[torch.Tensor]]]:
+    """Return the outputs for one and two images in both modes, without those for which PyTorch raises an error.
+
+    Evaluation is first, because training changes the running statistics.
+    """
+    found = []
+    with without_side_effects(module), DropoutAsIdentity():
+        for training in (False, True):
             for each in module.modules():
                 each.training = training
-            returned = flatten_outputs(select_output(module.forward(images.clone()), output))[1]
-    except Exception:
-        return True
-    if any(len(each) != count for each in returned if each.dim() > 0) or any(each.dim() == 0 for each in returned):
+            for count in (1, 2):
+                with suppress(Exception):
+                    returned = module.forward(images[:count].clone())
+                    found.append((count, training, flatten_outputs(select_output(returned, output))[1]))
+    return found
+
+
+def _is_equal(model: Model, images: torch.Tensor, training: bool, returned: list[torch.Tensor]) -> bool:
+    """Return whether the engine computes the outputs that ``forward`` returned."""
+    count = len(images)
+    if any(each.shape[:1] != (count,) for each in returned):
         return False
     expected = torch.cat([each.detach().reshape(count, -1) for each in returned], 1)
     try:
