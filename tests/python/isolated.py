@@ -76,7 +76,8 @@ def run_in_threads(calls: Sequence[Callable[[], Result]], *, timeout_seconds: fl
         return call()
 
     pool = ThreadPoolExecutor(len(calls))
-    futures = [pool.submit(run, call) for call in calls]
-    results = [future.result(timeout_seconds) for future in futures]
-    pool.shutdown()
-    return results
+    try:
+        futures = [pool.submit(run, call) for call in calls]
+        return [future.result(timeout_seconds) for future in futures]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -179,7 +179,7 @@ def test_keep_best_raises_on_resuming_without_earlier_weights(first: Any, data: 
     with pytest.raises(InterruptedError):
         fit(small(), data, *callbacks, validation=0.2, epochs=5, checkpoint=tmp_path)
     best = mnistcnn.callbacks.KeepBest("validation_loss")
-    with pytest.raises(ValueError, match=r"KeepBest\('validation_loss'\) has no weights of the epochs before"):
+    with pytest.raises(ValueError, match=r"KeepBest\('validation_loss'\) has no weights.* with another monitor"):
         fit(small(), data, best, validation=0.2, epochs=5, checkpoint=tmp_path, resume=True)
 
 

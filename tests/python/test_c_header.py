@@ -110,7 +110,7 @@ def test_module_of_pytorch_is_converted(tmp_path: Path):
 @pytest.mark.parametrize("name", ["net.safetensors", "net.pt", "net.png"])
 def test_suffix_of_another_format_raises(export: Any, name: str, tmp_path: Path):
     pytest.importorskip("onnx")
-    with pytest.raises(ValueError, match=rf"path must end in \.(h|html|onnx), got .*{name}'"):
+    with pytest.raises(ValueError, match=rf"suffix of another format, got .*{name}'"):
         export(mnistcnn.create_model("session7_net"), tmp_path / name)
     assert not list(tmp_path.iterdir())
 

@@ -474,7 +474,9 @@ def test_resuming_with_another_teacher_raises(data: Any, tmp_path: Path):
 def test_resuming_with_another_engine_warns(first: str, then: str, data: Any, tmp_path: Path):
     interrupted(data, 2, tmp_path, engine=first)
     with pytest.warns(CheckpointWarning, match=f"engine '{first}' .now '{then}'.*rounding") as warned:
-        history = fit(small(), data, checkpoint=tmp_path, resume=True, engine=then)
+        history = mnistcnn.train(
+            small(), data, epochs=3, batch_size=64, checkpoint=tmp_path, resume=True, engine=then, progress=False
+        )
     assert len(history) == 3
     assert warned[0].filename == __file__
 

@@ -11,7 +11,7 @@ import weakref
 from collections import deque
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pytest
@@ -350,6 +350,44 @@ def test_forward_computes_something_else_for_one_image(kind: type[Net]):
     assert runs_in_engine(other)
     with pytest.warns(mnistcnn.EngineWarning, match="computes something else for 1 image than for a larger batch"):
         mnistcnn.accelerate(kind())(IMAGES[:1])
+
+
+def test_from_torch_warns_if_forward_computes_something_else_for_one_image():
+    with pytest.warns(mnistcnn.EngineWarning, match="WithOptionalNorm computes something else for fewer than 2 images"):
+        mnistcnn.from_torch(WithOptionalNorm())
+    mnistcnn.from_torch(WithSqueeze())  # the same values, in another shape
+
+
+class WithTracker(Net):
+    """Reads an object with lists that grow in every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tracker = SimpleNamespace(scale=1.0, losses=[])
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.conv(x)) * self.tracker.scale
+
+
+def test_lists_inside_of_objects_are_not_compared():
+    _, other = both(WithTracker())
+    for _ in range(3):
+        outputs(other)
+        other.tracker.losses.append(1.0)  # type: ignore[union-attr,operator]
+    assert len(other._mnistcnn.conversions) == 1  # type: ignore[union-attr]
+
+
+def test_a_list_inside_of_a_named_tuple_may_change():
+    class Sizes(NamedTuple):
+        values: list[SlotSettings]
+        scale: float = 1.0
+
+    first = Sizes([SlotSettings()])
+    plain, other = both(WithSettings(first))
+    torch.testing.assert_close(outputs(plain), outputs(other))
+    changed = other._mnistcnn.conversions[-1]  # type: ignore[union-attr,index]
+    other.settings.values.append(SlotSettings())  # type: ignore[union-attr,operator]
+    assert not changed.is_current()
 
 
 class WithPixels(Net):

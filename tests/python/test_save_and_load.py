@@ -320,12 +320,12 @@ def test_missing_files_and_folders(model: mnistcnn.Model, tmp_path: Path):
         ("net.onnx", "export_onnx"),
         ("net.h", "export_c"),
         ("net.html", "export_html"),
-        ("net.json", r"net\.json'$"),
-        ("net.txt", r"net\.txt'$"),
+        ("net.json", "$"),
+        ("net.txt", "$"),
     ],
 )
 def test_suffix_of_another_format_raises(name: str, hint: str, model: mnistcnn.Model, tmp_path: Path):
-    with pytest.raises(ValueError, match=rf"path must end in \.safetensors, got .*{hint}"):
+    with pytest.raises(ValueError, match=rf"suffix of another format, got .*; use \.safetensors.*{hint}"):
         model.save(tmp_path / name)
     assert not list(tmp_path.iterdir())
 

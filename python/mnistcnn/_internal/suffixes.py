@@ -16,14 +16,14 @@ _FORMATS = {
 }
 
 
-def check_suffix(path: str | Path, *own: str) -> Path:
-    """Return a path. Raise ValueError if its suffix is that of another format than ``own``.
+def check_suffix(path: str | Path, *allowed: str) -> Path:
+    """Return a path. Raise ValueError if its suffix is that of another format than ``allowed``.
 
     Other suffixes, which may be part of a name such as ``net-1.0``, and no suffix are accepted.
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix in _FORMATS and suffix not in own:
+    if suffix in _FORMATS and suffix not in allowed:
         hint = f"; {_FORMATS[suffix]}" if _FORMATS[suffix] else ""
-        raise ValueError(f"path must end in {own[0]}, got {str(path)!r}{hint}")
+        raise ValueError(f"path must not have the suffix of another format, got {str(path)!r}; use {allowed[0]}{hint}")
     return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Any, ClassVar, TypeVar
 
 from mnistcnn._internal.checks import did_you_mean, flag
@@ -16,7 +16,7 @@ class Value:
     An unknown argument raises `TypeError` with a list of the known ones. ``repr`` shows the fields that differ from
     their defaults. Each subclass is registered under its name, which identifies it in JSON (see `kinds`). Abstract
     subclasses are not registered: ``class Optimizer(Value, abstract=True)``. The core implements the subclasses of a
-    ``native`` class, so users cannot define more of them.
+    ``native`` class, so users cannot subclass them.
     """
 
     _registry: ClassVar[dict[str, type[Value]]] = {}
@@ -38,7 +38,7 @@ class Value:
             Value._registry[cls.__name__] = cls
 
     def __new__(cls, *positional: Any, **arguments: Any) -> Any:
-        """Raise TypeError for an abstract class, an unknown argument, or a required one that is missing."""
+        """Raise TypeError for an abstract class or an unknown argument."""
         if cls._abstract:
             raise TypeError(f"{cls.__name__} is an abstract class; choose one of {', '.join(sorted(kinds(cls)))}")
         if positional:
@@ -50,17 +50,7 @@ class Value:
                 names = sorted(known, key=lambda each: each in inherited)  # those of the class itself first
                 hint = did_you_mean(name, names) or "."
                 raise TypeError(f"{cls.__name__} has no argument {name!r}{hint} Choose from: {', '.join(names)}")
-        given = {*arguments, *[each.name for each in known.values() if not each.kw_only][: len(positional)]}
-        required = [each.name for each in known.values() if each.default is each.default_factory is MISSING]
-        absent = [name for name in required if name not in given]
-        if absent:
-            call = ", ".join(f"{name}=..." for name in absent)
-            raise TypeError(f"{cls.__name__} needs {' and '.join(absent)}; write {cls.__name__}({call})")
         return super().__new__(cls)
-
-    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]:
-        """Return the arguments of ``__new__`` for copy and pickle: all fields, since some may be required."""
-        return (), {each.name: getattr(self, each.name) for each in fields(self) if each.init}  # type: ignore[arg-type]
 
     @classmethod
     def _check_first(cls, value: object) -> None:

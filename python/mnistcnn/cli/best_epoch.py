@@ -23,7 +23,7 @@ class BestEpoch(KeepBest):
 
     def on_train_start(self, trainer: Trainer) -> None:
         """Raise typer.BadParameter if the weights of earlier epochs are not in the checkpoint of a resumed run."""
-        if len(trainer.history) > 0 and self.epoch is None:
+        if len(trainer.history) > 0 and not self._knows_all_epochs:
             raise typer.BadParameter(
                 "the run was started without this option, so that the weights of its best epoch are unknown; resume it "
                 "without the option, then call mnistcnn.Checkpoint(DIR).load('best')",

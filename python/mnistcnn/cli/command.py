@@ -107,11 +107,11 @@ def _with_value(error: typer.BadParameter) -> str:
     if detail["type"] in _NUMBERS:
         message = _NUMBERS[detail["type"]].format_map(detail.get("ctx", {}))
     given = repr(detail["input"])
-    meaning = _meaning(error.param) if detail["type"] in ("int_parsing", "float_parsing") else ""
+    meaning = _first_sentence_of_help(error.param) if detail["type"] in ("int_parsing", "float_parsing") else ""
     return message if given in message else f"{message}, got {given}{meaning}"
 
 
-def _meaning(parameter: Any) -> str:
+def _first_sentence_of_help(parameter: Any) -> str:
     """Return the first sentence of the help of an option in parentheses."""
     text = getattr(parameter, "help", None) or ""
     sentence = re.split(r"(?<!\.)\.(?: |$)|; ", text)[0]

@@ -89,11 +89,18 @@ class Conversion:
         Raise ValueError if ``forward`` returns several tensors. Warn if it has side effects.
         """
         self._check_one_output()
-        if self._effects and not self._warned:
-            self._warned = True
+        is_first, self._warned = not self._warned, True
+        if self._effects and is_first:
             warnings.warn(
                 f"the engine computes only the outputs of {type(self.module).__name__}; its `forward` also has side "
                 f"effects, which occur only in calls that PyTorch runs: {self._effects}",
+                EngineWarning,
+                stacklevel=4,
+            )
+        if self.graph.small_batches_differ and is_first:
+            warnings.warn(
+                f"the `forward` of {type(self.module).__name__} computes something else for fewer than "
+                f"{counted(self.graph.smallest_batch, 'image')}; the engine computes the same for any number",
                 EngineWarning,
                 stacklevel=4,
             )

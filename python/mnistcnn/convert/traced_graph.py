@@ -28,3 +28,4 @@ class TracedGraph:
     effects: tuple[SideEffect, ...] = ()  # of `forward`
     depends_on_dtype: bool = False  # whether `forward` reads or converts the dtype of the images
     smallest_batch: int = 1  # number of images for which `forward` computes this graph, and for any larger number
+    small_batches_differ: bool = False  # whether smaller batches have other values, not only another shape

@@ -47,7 +47,7 @@ def verified_graph(module: nn.Module, images: InputSpec, output: OutputKey, read
         model = _model_without_dropout(module, graph)
         _compare_runs(module, graph, model, runs)
         with _TRACE_LOCK:
-            return replace(graph, smallest_batch=_smallest_batch(module, graph, model, output))
+            return _with_small_batches(module, graph, model, output)
 
 
 def borrowed_tensors(module: nn.Module, graph: TracedGraph) -> BorrowedTensors:
@@ -96,17 +96,21 @@ def _compare_runs(module: nn.Module, graph: TracedGraph, model: Model, runs: lis
             _compare_gradients(kind, run, dict(zip(names, gradients, strict=True)))
 
 
-def _smallest_batch(module: nn.Module, graph: TracedGraph, model: Model, output: OutputKey) -> int:
-    """Return the smallest number of images, 1 to 3, for which ``forward`` computes the graph.
+def _with_small_batches(module: nn.Module, graph: TracedGraph, model: Model, output: OutputKey) -> TracedGraph:
+    """Return the graph with the smallest number of images, 1 to 3, for which ``forward`` computes it.
 
     A ``forward`` may skip a batch norm for a single image, for example. Larger batches are compared by the two traces.
     """
     device = next((each.device for each in module.parameters()), torch.device("cpu"))
     generator = torch.Generator().manual_seed(1)
     images = torch.rand(2, *graph.image_shape, generator=generator).to(device)
-    runs = _outputs_of_small_batches(module, images, output)
-    differing = [count for count, training, found in runs if not _is_equal(model, images[:count], training, found)]
-    return max(differing, default=0) + 1
+    smallest, same_values = 1, True
+    for count, training, returned in _outputs_of_small_batches(module, images, output):
+        is_same = _has_same_values(model, images[:count], training, returned)
+        if not is_same or any(each.shape[:1] != (count,) for each in returned):
+            smallest = max(smallest, count + 1)
+        same_values &= is_same
+    return replace(graph, smallest_batch=smallest, small_batches_differ=not same_values)
 
 
 def _outputs_of_small_batches(
@@ -128,10 +132,10 @@ def _outputs_of_small_batches(
     return found
 
 
-def _is_equal(model: Model, images: torch.Tensor, training: bool, returned: list[torch.Tensor]) -> bool:
-    """Return whether the engine computes the outputs that ``forward`` returned."""
+def _has_same_values(model: Model, images: torch.Tensor, training: bool, returned: list[torch.Tensor]) -> bool:
+    """Return whether the engine computes the values that ``forward`` returned, in whatever shape."""
     count = len(images)
-    if any(each.shape[:1] != (count,) for each in returned):
+    if any(each.numel() % count for each in returned):
         return False
     expected = torch.cat([each.detach().reshape(count, -1) for each in returned], 1)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -336,8 +336,8 @@ class ImageSet:
         """
         if isinstance(index, slice):
             return self._at(index)
-        is_scalar = hasattr(index, "__index__") and getattr(index, "ndim", 0) == 0
-        if is_scalar and not isinstance(index, (bool, np.bool_)):
+        is_integer = hasattr(index, "__index__") and "bool" not in str(getattr(index, "dtype", type(index)))
+        if is_integer and getattr(index, "ndim", 0) == 0:
             position = _checked_index(operator.index(index), len(self))
             return self.images[position], int(self.labels[position])
         indices = _as_array(index, "indices")
@@ -415,11 +415,11 @@ def _kind(value: object) -> str:
 def _as_array(values: Any, what: str) -> npt.NDArray[Any]:
     """Return a NumPy array, sharing the memory of `values` if possible; tensors are recognised by their methods."""
     if hasattr(values, "detach") and hasattr(values, "numpy"):
-        tensor = values.detach().cpu().resolve_conj().resolve_neg()
+        tensor = values.detach().cpu()
         try:
             return np.asarray(tensor.numpy())
-        except TypeError:  # NumPy has no bfloat16
-            return np.asarray(tensor.float().numpy())
+        except (TypeError, RuntimeError):  # NumPy has no bfloat16, and no views that negate their values
+            return np.asarray(tensor.resolve_neg().float().numpy())
     try:
         return np.asarray(values)
     except ValueError as error:
@@ -494,8 +494,6 @@ def _check_labels(labels: npt.NDArray[np.int64], num_classes: int) -> None:
 
 
 def _class_names(classes: int | Sequence[str] | None, labels: npt.NDArray[np.int64]) -> tuple[str, ...]:
-    if isinstance(classes, str):
-        raise TypeError(f"classes must be a number or a sequence of names, got the string {classes!r}")
     if classes is None:
         count = int(labels.max()) + 1 if len(labels) else 0
         if count > max(1000, 10 * len(labels)):
@@ -506,7 +504,7 @@ def _class_names(classes: int | Sequence[str] | None, labels: npt.NDArray[np.int
         return tuple(str(index) for index in range(max(count, 1)))
     if isinstance(classes, (int, np.integer)) and not isinstance(classes, bool):
         return tuple(str(index) for index in range(int(classes)))
-    if not isinstance(classes, Iterable) or isinstance(classes, Mapping | set):  # a set has no order
+    if not isinstance(classes, Iterable) or isinstance(classes, str | Mapping | Set):  # a set has no order
         raise TypeError(f"classes must be a number or a sequence of names, got {classes!r}")
     return tuple(str(name) for name in classes)
 

@@ -119,21 +119,22 @@ def predict(
     if batch.dtype == torch.uint8:
         warn_without_normalization(module, model)
     else:
-        _warn_of_pixels(model, batch)
+        _warn_if_not_normalized(model, batch)
     compute = outputs_of if batch.dtype == torch.uint8 else _float_outputs
     with ProgressBar(len(batch), enabled=progress) as bar:
         outputs = compute(model, batch, engine, threads, bar, batch_size)
     return _probabilities(outputs, model.outputs).numpy()
 
 
-def _warn_of_pixels(model: Model, images: torch.Tensor) -> None:
+def _warn_if_not_normalized(model: Model, images: torch.Tensor) -> None:
     """Warn if float images look like pixels: their minimum is 0, which is not black after the model's normalization.
 
     Images that are normalized correctly have negative values, unless each pixel is brighter than the mean; then their
     minimum is above 0.
     """
     low, high = (float(each) for each in images.aminmax())
-    if low == 0 < high <= 255 and max(model.pixel_normalization.shift) < 0:
+    is_pixels = high <= 1 or (high <= 255 and bool((images == images.round()).all()))
+    if low == 0 < high and is_pixels and max(model.pixel_normalization.shift) < 0:
         warnings.warn(
             f"float images are taken as normalized, but these look like pixels from 0 to {high:g}; pass uint8 pixels, "
             "normalize them with model.normalization, or set it to None if the model was trained on such images",

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import copy
 import inspect
+import sys
 import threading
+from argparse import Namespace
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import is_dataclass
 from itertools import islice
-from types import FunctionType, MemberDescriptorType, ModuleType
+from types import MemberDescriptorType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -29,6 +32,7 @@ CACHE_ATTRIBUTE = "_mnistcnn"  # attribute of a module that holds its conversion
 # Attributes of every module that do not affect `forward` or are compared separately.
 MODULE_STATE = frozenset((*vars(nn.Module()), "_compiled_call_impl", "forward", CACHE_ATTRIBUTE))
 _MAX_VALUES = 200  # that are compared in each call for one attribute
+_MAX_DEPTH = 3  # of objects in attributes of objects
 _CONTAINERS = (list, dict, set, tuple, deque)  # attributes that are compared by value
 _CHANGES = ("is", "equal", "size", "type", "shape", "version", "tied", "distinct")
 Reads = tuple[tuple[str, str], ...]  # (path of the module, name of the attribute)
@@ -249,54 +253,58 @@ def _read_attributes(modules: dict[str, nn.Module], reads: Reads) -> Iterator[_E
             classes.add((kind, key))
             yield from _function_entries(kind, key, f"'{kind.__name__}.{key}'")
             value = inspect.getattr_static(kind, key)
-            if isinstance(value, _CONTAINERS) or _has_attributes(value):
+            if not callable(value) and not isinstance(value, property):
                 yield from islice(_value_entries(reason, {key: value}, key, value), _MAX_VALUES)
 
 
-def _value_entries(reason: str, owner: Mapping[str, Any], key: str, value: Any, depth: int = 3) -> Iterator[_Entry]:
+def _value_entries(reason: str, owner: Mapping[str, Any], key: str, value: Any) -> Iterator[_Entry]:
     """Yield entries that compare a plain value or a container by value, and an object by identity and attributes."""
     if _is_plain(value):
         yield _Entry(reason, "equal", owner, key, value)
     elif isinstance(value, _CONTAINERS):
         yield _Entry(reason, "equal", owner, key, _copy_containers(value))
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _object_entries(reason, each, depth)
+        for each in islice(value.values() if isinstance(value, dict) else value, _MAX_VALUES):
+            yield from _object_entries(reason, each)
     else:
         yield _Entry(reason, "is", owner, key, value)
-        yield from _object_entries(reason, value, depth)
+        yield from _object_entries(reason, value)
 
 
-def _object_entries(reason: str, value: Any, depth: int) -> Iterator[_Entry]:
-    """Yield entries that compare a tensor by its version, and an object or class by the attributes of users."""
+def _object_entries(reason: str, value: Any, depth: int = 0) -> Iterator[_Entry]:
+    """Yield entries that compare a tensor by its version, and an object or class by its plain attributes.
+
+    Containers in attributes are not compared: they may be logs, which grow in every step.
+    """
     if isinstance(value, torch.Tensor):
         if not value.is_inference():
             yield _Entry(reason, "version", {"": value}, "", value._version)
         return
-    kind = value if isinstance(value, type) else type(value)
-    if depth == 0 or _is_plain(value) or isinstance(value, _CONTAINERS) or not hasattr(kind, "__mro__"):
+    if _is_plain(value) or isinstance(value, _CONTAINERS):
         return
     inner = getattr(value, "__dict__", None)
     if isinstance(inner, dict):
         skipped = MODULE_STATE if isinstance(value, nn.Module) else ()
         for name, each in inner.items():
-            if name not in skipped and (_is_plain(each) or isinstance(each, _CONTAINERS) or _has_attributes(each)):
-                yield from _value_entries(reason, inner, name, each, depth - 1)
-    for name in _class_level_names(kind):
+            if _is_plain(each) and name not in skipped:
+                yield _Entry(reason, "equal", inner, name, each)
+            elif depth < _MAX_DEPTH and _holds_settings(each):
+                yield _Entry(reason, "is", inner, name, each)
+                yield from _object_entries(reason, each, depth + 1)
+    for name in _class_level_names(value if isinstance(value, type) else type(value)):
         if not isinstance(inner, dict) or name not in inner:
             yield _Entry(reason, "class attribute", value, name, getattr(value, name, None))
 
 
-def _has_attributes(value: Any) -> bool:
-    """Return whether a value is an object whose attributes may be settings."""
-    if isinstance(value, nn.Module | torch.Tensor | type | ModuleType | FunctionType):
-        return False
-    return isinstance(getattr(value, "__dict__", None), dict) or any(_class_level_names(type(value)))
+def _holds_settings(value: Any) -> bool:
+    """Return whether an object probably holds settings: a dataclass or a namespace."""
+    return isinstance(value, SimpleNamespace | Namespace) or (is_dataclass(value) and not isinstance(value, type))
 
 
 def _class_level_names(kind: type) -> Iterator[str]:
     """Yield the names of the plain values and slots of a user's class and its bases."""
     for base in kind.__mro__:
-        if base.__module__.partition(".")[0] not in ("builtins", "torch", "typing", "types", "argparse"):
+        package = base.__module__.partition(".")[0]
+        if package not in ("torch", "numpy") and package not in sys.stdlib_module_names - {"__main__"}:
             for name, each in vars(base).items():
                 if not name.startswith("__") and (_is_plain(each) or isinstance(each, MemberDescriptorType)):
                     yield name
@@ -306,8 +314,9 @@ def _copy_containers(value: Any) -> Any:
     """Copy nested containers. Everything else is compared by identity or value."""
     if not isinstance(value, _CONTAINERS):
         return value
-    if type(value) is tuple:
-        return tuple(map(_copy_containers, value))
+    if isinstance(value, tuple):
+        elements = map(_copy_containers, value)
+        return value._make(elements) if hasattr(value, "_make") else tuple(elements)
     copied: Any = value
     with suppress(Exception):  # a set has no positions; a subclass may refuse to be copied or changed
         copied = copy.copy(value)

@@ -610,6 +610,8 @@ def _shape_hint(shape: tuple[int, ...], input_shape: tuple[int, ...]) -> str:
         return f"; restore the dimensions: images.reshape(-1, {', '.join(map(str, input_shape))})"
     if len(shape) == 4 and shape[3] in (1, 3, channels) and shape[1] not in (1, 3, channels):
         return "; move the channels to dimension 1: numpy.moveaxis(images, -1, 1)"
+    if shape == (*size, channels):
+        return "; move the channels first and add the batch dimension: numpy.moveaxis(image, -1, 0)[None]"
     if len(shape) in (3, 4) and shape[-2:] != tuple(size):
         return f"; resize the images to {dimensions(size)}"
     if len(shape) == 3 and channels == 1:

@@ -110,6 +110,10 @@ class KeepBest(_WithTrainer):
     def __init__(self, monitor: str = "validation_accuracy") -> None:
         choice("monitor", monitor, VALIDATION_METRICS)
         self.monitor = monitor
+        self._knows_all_epochs = True  # of the run, also of those before a checkpoint
+        self._reset()
+
+    def _reset(self) -> None:
         self.epoch: int | None = None
         self._tensors: dict[str, torch.Tensor] = {}
         self._best = -math.inf
@@ -117,11 +121,12 @@ class KeepBest(_WithTrainer):
     def on_train_start(self, trainer: Trainer) -> None:
         """Forget the best epoch of an earlier run if another trainer starts a new one."""
         if self._trainer is not trainer and len(trainer.history) == 0:
-            self.epoch, self._tensors, self._best = None, {}, -math.inf
-        elif self.epoch is None and len(trainer.history) > 0:
+            self._reset()
+            self._knows_all_epochs = True
+        if not self._knows_all_epochs:
             raise ValueError(
-                f"KeepBest({self.monitor!r}) has no weights of the epochs before, because the run was started without "
-                "it; resume without KeepBest, then call mnistcnn.Checkpoint(DIR).load('best')"
+                f"KeepBest({self.monitor!r}) has no weights of the epochs before: the run was started without it or "
+                "with another monitor; resume without it, then call mnistcnn.Checkpoint(DIR, monitor=...).load('best')"
             )
         shapes = {name: tensor.shape for name, tensor in trainer.model.state_dict().items()}
         if self._tensors and shapes != {name: tensor.shape for name, tensor in self._tensors.items()}:
@@ -154,9 +159,11 @@ class KeepBest(_WithTrainer):
         return {**self._tensors, "best": torch.tensor([self.epoch or 0, self._best, monitor], dtype=torch.float64)}
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Restore the tensors of `state`; do nothing if the checkpoint was written without a callback like this."""
-        epoch, best, *monitor = state["best"].tolist() if "best" in state else (0, -math.inf)
-        if epoch and monitor in ([], [VALIDATION_METRICS.index(self.monitor)]):  # older checkpoints have no monitor
+        """Restore the tensors of `state`, unless the checkpoint was written without a callback of this monitor."""
+        self._reset()
+        epoch, best, *monitor = state["best"].tolist() if "best" in state else (0, -math.inf, -1)
+        self._knows_all_epochs = monitor in ([], [VALIDATION_METRICS.index(self.monitor)])  # older files have none
+        if epoch and self._knows_all_epochs:
             self.epoch, self._best = int(epoch), best
             self._tensors = {name: tensor for name, tensor in state.items() if name != "best"}
 
