@@ -139,7 +139,8 @@ def _has_same_values(model: Model, images: torch.Tensor, training: bool, returne
         return False
     expected = torch.cat([each.detach().reshape(count, -1) for each in returned], 1)
     try:
-        found = _outputs_of_engine(model, images, training)
+        with torch.inference_mode(False), torch.no_grad():
+            found = _forward(model, images, training)[0].reshape(count, -1)
     except ValueError:  # for example of a batch norm that `forward` skips
         return False
     if found.shape != expected.shape:
@@ -147,27 +148,24 @@ def _has_same_values(model: Model, images: torch.Tensor, training: bool, returne
     return bool((found - expected).norm() <= _SMALL_BATCH_TOLERANCE * expected.norm() + 1e-6)
 
 
-def _outputs_of_engine(model: Model, images: torch.Tensor, training: bool) -> torch.Tensor:
-    """Return the engine's outputs, [N, outputs], without a change of the running statistics."""
-    with torch.inference_mode(False), torch.no_grad():
-        tensors = tuple([each.detach().clone() for each in held] for held in model.tensors())
-        inputs = images.reshape(len(images), *model.input_shape)
-        outputs: torch.Tensor = EngineFunction.apply(inputs, model.train(training), 0, tensors, *tensors[0])  # type: ignore[no-untyped-call]
-        return outputs.reshape(len(images), -1)
-
-
 def _run_engine(model: Model, run: TracedRun) -> tuple[torch.Tensor, Sequence[torch.Tensor | None]]:
     """Return the engine's outputs, and the gradients of the parameters: None for each that gets none."""
     with torch.inference_mode(False), torch.enable_grad():
-        images = run.example.reshape(len(run.example), *model.input_shape)
-        tensors = tuple([each.detach().clone() for each in held] for held in model.tensors())
-        parameters = [each.requires_grad_() for each in tensors[0]]
-        outputs: torch.Tensor = EngineFunction.apply(images, model.train(run.training), 0, tensors, *parameters)  # type: ignore[no-untyped-call]
+        outputs, parameters = _forward(model, run.example, run.training)
         outputs = outputs.reshape(run.outputs.shape)
         gradients: Sequence[torch.Tensor | None] = [None] * len(parameters)
         if outputs.requires_grad:
             gradients = torch.autograd.grad(outputs, parameters, run.output_gradients, allow_unused=True)
     return outputs.detach(), gradients
+
+
+def _forward(model: Model, images: torch.Tensor, training: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Return the engine's outputs, and the copies of the parameters from which they are computed."""
+    tensors = tuple([each.detach().clone() for each in held] for held in model.tensors())
+    parameters = [each.requires_grad_() for each in tensors[0]]
+    inputs = images.reshape(len(images), *model.input_shape)
+    outputs: torch.Tensor = EngineFunction.apply(inputs, model.train(training), 0, tensors, *parameters)  # type: ignore[no-untyped-call]
+    return outputs, parameters
 
 
 def _compare_outputs(kind: str, expected: torch.Tensor, found: torch.Tensor) -> None:
