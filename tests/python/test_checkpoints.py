@@ -127,6 +127,13 @@ def test_parameters_unfrozen_during_the_run_stay_unfrozen(data: Any, tmp_path: P
     assert digest(resumed) == digest(whole)
 
 
+def test_the_model_of_a_checkpoint_has_the_frozen_parameters_of_its_epoch(data: Any, tmp_path: Path):
+    stored = mnistcnn.Checkpoint(tmp_path, keep_last=3)
+    fit(half_frozen(), data, epochs=3, checkpoint=stored, callbacks=[Unfreeze()])
+    found = {epoch: sum(not each.requires_grad for each in stored.load(epoch).parameters()) for epoch in (1, 3)}
+    assert found == {1: 1, 3: 0}
+
+
 def test_resuming_with_other_frozen_parameters_raises(data: Any, tmp_path: Path):
     with pytest.raises(InterruptedError):
         fit(half_frozen(), data, checkpoint=tmp_path, callbacks=[Stop(2)])

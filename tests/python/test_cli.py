@@ -725,6 +725,12 @@ def test_errors_name_options_instead_of_arguments(run: Any, tmp_path: Path) -> N
     check_error(run(*arguments, "file"), 1, "mnistcnn: --checkpoint file is a file")
 
 
+def test_a_log_of_trials_is_checked_before_the_data_is_loaded(run: Any) -> None:
+    done = run("trials", "budget_model3", "--data", "digits", "--log", __file__)
+    check_error(done, 1, "test_cli.py is not an experiment log; pass another path as --log")
+    assert "epochs on" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 import mnistcnn
 from mnistcnn._internal.tensor_files import digest_of
@@ -108,6 +109,34 @@ def test_files_without_class_names_are_unchanged(tmp_path: Path):
     """Numbers are not stored, so the files of networks for digits are those of earlier versions."""
     path = mnistcnn.create_model("budget_model3").save(tmp_path / "model.safetensors")
     assert b"class_names" not in path.read_bytes()
+
+
+def test_frozen_parameters_stay_frozen(model: mnistcnn.Model, tmp_path: Path):
+    partly = copy.deepcopy(model)
+    partly.head.weight.requires_grad_(False)
+    loaded = mnistcnn.load_model(partly.save(tmp_path / "partly.safetensors"))
+    assert same(loaded, model)
+    assert [name for name, each in loaded.named_parameters() if not each.requires_grad] == ["head.weight"]
+
+
+def test_a_fixed_kernel_of_a_converted_module_is_not_trained_after_loading(tmp_path: Path, digits: Any):
+    model = mnistcnn.from_torch(WithFixedKernel(), normalization=mnistcnn.Normalization(0, 1))
+    loaded = mnistcnn.load_model(model.save(tmp_path / "edges.safetensors"))
+    mnistcnn.train(loaded, digits[0][:64], epochs=1, progress=False)
+    changed = [name for name, each in model.state_dict().items() if not torch.equal(each, loaded.state_dict()[name])]
+    assert changed == ["head.weight", "head.bias"]
+
+
+class WithFixedKernel(nn.Module):
+    """Network whose first convolution has a fixed kernel in a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("edges", torch.tensor([[[[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]]]))
+        self.head = nn.Linear(676, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(nn.functional.conv2d(images, self.edges).relu().flatten(1))
 
 
 def old_model() -> mnistcnn.Model:
@@ -241,6 +270,8 @@ def _rewritten(saved: Path, **changes: Any) -> Path:
         {"tensors": {"head.weight": torch.zeros(1)}},
         {"tensors": {"more": torch.zeros(2, dtype=torch.bfloat16)}},
         {"without": ["head.weight"]},
+        {"frozen": ["head.weights"]},
+        {"frozen": 5},
     ],
     ids=lambda changes: json.dumps(changes, default=lambda _: "tensor")[:60],
 )

@@ -84,6 +84,7 @@ def trials(
     merges the logs of shards.
     """
     import mnistcnn
+    from mnistcnn.study.log import check_log
 
     check_network(model)
     part = None if shard is None else _parse_shard(shard)
@@ -93,6 +94,7 @@ def trials(
     run_recipe = recipe_from_options(model, recipe, changes)
     log = _default_log(model, part) if log is None else log
     check_writable(log, option="--log", replaced=False)
+    check_log(log)
     check_distinct({"--log": log, "--plot": plot})
     train_set, test_set = load(data, images)
     print_message(f"{model}: {count} x {run_recipe.epochs} epochs on {len(train_set):,} images of {train_set.name}")

@@ -13,7 +13,7 @@ from torch import nn
 
 from mnistcnn._internal.checks import did_you_mean
 from mnistcnn.course.networks import network_of
-from mnistcnn.nn.model import frozen
+from mnistcnn.nn.save import frozen
 
 
 class _FileError(Exception):

@@ -32,7 +32,7 @@ def load_model(path: str | Path) -> Model:
     Returns
     -------
     Model
-        Model with the stored network, weights, normalization and class names, in training mode.
+        Model with the stored network, weights, normalization, class names and frozen parameters, in training mode.
 
     Raises
     ------
@@ -78,9 +78,19 @@ def model_from_description(path: Path, description: ModelData, tensors: dict[str
         model.load_state_dict(tensors)
         if "class_names" in description:
             model.class_names = checked(description["class_names"], model)
+        _freeze(model, description.get("frozen", []))
     except (TypeError, ValueError, RuntimeError, MemoryError) as error:
         raise OSError(f"{path}: its description and weights are not a valid model: {error}") from None
     return model
+
+
+def _freeze(model: Model, names: list[str]) -> None:
+    """Exclude parameters from training."""
+    parameters = dict(model.named_parameters())
+    for name in names:
+        if name not in parameters:
+            raise ValueError(f"the frozen parameter {name!r} does not exist")
+        parameters[name].requires_grad_(False)
 
 
 def _check_indices(description: ModelData) -> None:

@@ -248,9 +248,9 @@ class Model(nn.Module):
         return Summary.of(self, batch_size)
 
     def save(self, path: str | Path) -> Path:
-        """Write network, weights, normalization and class names to a safetensors file; return its path.
+        """Write network, weights, normalization, class names and frozen parameters to a file; return its path.
 
-        Raise ValueError if the suffix of the path is that of another format, such as ``.pt``.
+        The format is safetensors. Raise ValueError if the suffix is that of another format, such as ``.pt``.
         """
         return save_model(self, path)
 
@@ -590,11 +590,6 @@ def described(op: str, fields: dict[str, Any]) -> str:
     """Return the fields that differ from the defaults of the layer, as text."""
     usual = core.layer_kinds()[op]
     return ", ".join(f"{name}={value}" for name, value in fields.items() if value != usual[name])
-
-
-def frozen(model: nn.Module) -> list[str]:
-    """Return the names of the parameters that do not require gradients."""
-    return [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
 
 
 def _set_hint(images: object) -> str:

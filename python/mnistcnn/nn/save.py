@@ -1,10 +1,12 @@
-"""Write a model to one safetensors file: network, weights, normalization and class names."""
+"""Write a model to one safetensors file: network, weights, normalization, class names and frozen parameters."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
+
+from torch import nn
 
 from mnistcnn._internal.suffixes import check_suffix
 from mnistcnn._internal.tensor_files import FileFormat, cpu_copies, digest_of, write_tensors
@@ -37,6 +39,7 @@ class ModelData(_RequiredData, total=False):
 
     shared: list[tuple[int, str, int]]
     class_names: list[str]  # without them, the names are numbers
+    frozen: list[str]  # parameters that do not require gradients; missing if all do
 
 
 def save_model(model: Model, path: str | Path) -> Path:
@@ -46,6 +49,8 @@ def save_model(model: Model, path: str | Path) -> Path:
         description, tensors = model_description(model), cpu_copies(model.state_dict())
         if model.class_names is not None:
             description["class_names"] = class_names(model)
+        if frozen(model):
+            description["frozen"] = frozen(model)
     return write_tensors(path, MODEL, description, tensors)
 
 
@@ -59,6 +64,11 @@ def model_description(model: Model) -> dict[str, Any]:
         **({"shared": model.shared} if model.shared else {}),
         "normalization": normalization_description(model.normalization),
     }
+
+
+def frozen(model: nn.Module) -> list[str]:
+    """Return the names of the parameters that do not require gradients."""
+    return [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
 
 
 def content_digest(model: Model) -> str:

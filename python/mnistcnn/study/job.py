@@ -21,7 +21,8 @@ from mnistcnn.data.image_set import ImageSet
 from mnistcnn.data.normalization import Normalization
 from mnistcnn.evaluation.evaluate import test
 from mnistcnn.nn.graph import Row
-from mnistcnn.nn.model import Model, frozen
+from mnistcnn.nn.model import Model
+from mnistcnn.nn.save import frozen
 from mnistcnn.nn.zoo import create_model
 from mnistcnn.study.folds import Fold
 from mnistcnn.study.shared_sets import SetMissingError, SetReference

@@ -13,8 +13,7 @@ import torch
 from mnistcnn._internal.tables import without_nan
 from mnistcnn.nn.input_checks import core_tensor
 from mnistcnn.nn.load import completed_nodes, normalization_from_description
-from mnistcnn.nn.model import frozen
-from mnistcnn.nn.save import model_description, normalization_description
+from mnistcnn.nn.save import frozen, model_description, normalization_description
 from mnistcnn.training.snapshot import CheckpointWarning, Snapshot, restore, tensors_under
 
 if TYPE_CHECKING:

@@ -76,7 +76,8 @@ def checked_snapshot(path: Path, epoch: int, description: Any, tensors: dict[str
 
 def model_of(path: Path, snapshot: Snapshot) -> Model:
     """Return the model of a snapshot, with averaged weights if the validation uses them."""
-    model = model_from_description(path, snapshot.description["model"], tensors_under("model.", snapshot.tensors))
+    description: ModelData = {**snapshot.description["model"], "frozen": snapshot.description.get("frozen", [])}
+    model = model_from_description(path, description, tensors_under("model.", snapshot.tensors))
     with errors_naming(path, OSError):
         value = Recipe.from_dict({"averaging": snapshot.description["recipe"].get("averaging")}).averaging
     state = tensors_under("run.averaging.", snapshot.tensors)
