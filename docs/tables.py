@@ -268,7 +268,7 @@ def headline() -> str | None:
             f"{percent(plain.accuracies)}; the author reports {reported[0]}",
         ],
         [
-            "the same with the recipe `rotation_step`",
+            f"with the recipe `rotation_step`, over {len(rotated.accuracies)} seeds",
             f"{percent(rotated.accuracies)}; the author reports {reported[1]}",
         ],
         [

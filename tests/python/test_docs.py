@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import re
 import warnings
 from pathlib import Path
@@ -17,7 +18,7 @@ import mnistcnn
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "index.md"]
 PAGES += sorted((ROOT / "docs" / "tutorial").glob("*.md")) + sorted((ROOT / "docs" / "howto").glob("*.md"))
-PAGES += [ROOT / "docs" / "studies.md", ROOT / "docs" / "reference" / "records.md"]
+PAGES += [ROOT / "docs" / name for name in ("studies.md", "reference/records.md", "reference/layers.md")]
 # Visible blocks, and blocks with checks in comments.
 PYTHON = re.compile(r"^```python\n(.*?)^```$|^<!--python\n(.*?)^-->$", re.MULTILINE | re.DOTALL)
 REFERENCE = re.compile(r"^::: (mnistcnn\.[\w.]+)$", re.MULTILINE)
@@ -173,6 +174,13 @@ def test_every_page_is_in_the_navigation_and_every_picture_is_small():
     for picture in pictures:
         assert picture.stat().st_size < 150_000, picture.name
         assert f"pictures/{picture.name}" in shown, picture.name
+
+
+def test_the_install_page_lists_all_extras():
+    text = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    extras = importlib.metadata.metadata("mnistcnn").get_all("Provides-Extra")
+    assert len(extras) > 5
+    assert [name for name in extras if f"`{name}`" not in text] == []
 
 
 def test_links_of_the_readme_exist():

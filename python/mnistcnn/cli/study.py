@@ -134,7 +134,7 @@ def sweep(
         ),
     ],
     model: ModelArgument = "session7_net",
-    recipe: RecipeOption = None,
+    recipe: RecipeOption = "published",
     tries: Annotated[int, typer.Option("--trials", min=1, help="Number of recipes to try.")] = 20,
     data: DataOption = Data.auto,
     images: ImagesOption = None,
