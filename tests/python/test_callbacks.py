@@ -84,6 +84,18 @@ def test_on_train_end_is_called_for_all_callbacks_if_one_raises(data: Any):
         assert isinstance(each.calls[-1], mnistcnn.History)
 
 
+def test_on_train_end_is_not_called_without_on_train_start(data: Any):
+    later = Recorder()
+    with pytest.raises(OSError, match="disk"):
+        fit(data, FailingStart(), later)
+    assert later.calls == []
+
+
+class FailingStart:
+    def on_train_start(self, trainer: mnistcnn.Trainer) -> None:
+        raise OSError("disk")
+
+
 def test_stop_ends_the_run_after_the_epoch(data: Any):
     class Stop(Recorder):
         def on_epoch(self, record: mnistcnn.callbacks.EpochRecord) -> None:

@@ -134,6 +134,25 @@ def test_the_model_of_a_checkpoint_has_the_frozen_parameters_of_its_epoch(data: 
     assert found == {1: 1, 3: 0}
 
 
+def test_the_model_of_a_checkpoint_has_the_class_names(tmp_path: Path):
+    images, labels = torch.zeros(40, 28, 28, dtype=torch.uint8), [0, 1] * 20
+    images[1::2, :14] = 255
+    named = mnistcnn.ImageSet.from_arrays(images, labels, classes=["cat", "dog"])
+    model = mnistcnn.create_model("budget_model3", num_classes=2)
+    mnistcnn.train(model, named, epochs=1, checkpoint=tmp_path, progress=False)
+    assert Checkpoint(tmp_path).load("last").class_names == ("cat", "dog")
+
+
+def test_loading_the_best_of_the_remaining_checkpoints_warns(data: Any, tmp_path: Path):
+    wrong = mnistcnn.ImageSet.from_arrays(data.images, (data.labels + 1) % 10)  # its loss grows during training
+    history = fit(small(), data, epochs=4, checkpoint=Checkpoint(tmp_path, keep_best=0), validation=wrong)
+    losses = [record.validation_loss for record in history.epochs]
+    assert losses == sorted(losses)
+    with pytest.warns(mnistcnn.CheckpointWarning, match="epoch 1 has the best validation_loss, .* loading epoch 3"):
+        loaded = Checkpoint(tmp_path, monitor="validation_loss").load("best")
+    assert digest(loaded) == digest(Checkpoint(tmp_path).load(3))
+
+
 def test_resuming_with_other_frozen_parameters_raises(data: Any, tmp_path: Path):
     with pytest.raises(InterruptedError):
         fit(half_frozen(), data, checkpoint=tmp_path, callbacks=[Stop(2)])

@@ -315,7 +315,8 @@ def test_emnist_letters_are_trained_and_tested_with_their_names(run: Any, tmp_pa
 
 def test_train_uses_the_best_recipe_of_a_sweep(run: Any, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
-    arguments = ("--data", "digits", "--images", "600", "--epochs", "1", "--momentum", "0.8", "--trials", "2", "--json")
+    arguments = ("--data", "digits", "--images", "600", "--epochs", "1", "--trials", "2", "--json")
+    arguments += ("--optimizer", "sgd", "--momentum", "0.8")
     vary = ("--vary", "optimizer.lr=0.01..0.1:log", "--vary", "batch_size=64,128")
     done = run("sweep", "budget_model3", *vary, *arguments, "--save", "best.json")
     assert done.returncode == 0, done.stderr
@@ -688,6 +689,8 @@ def test_version_option(run: Any) -> None:
         (("train", "--save", "x", "--save-best", "./x", "--validation", "0.1"), "'--save-best': it must differ"),
         (("train", "--lr", "-1"), "--lr must be a finite number of at least 0, got -1.0"),
         (("lr-find", "--start", "1", "--end", "0.1", "--data", "digits"), "--start must be below end, got --start 1"),
+        (("show", "digits", "--json", "--save", "x.png"), "'--save': it cannot be combined with --json"),
+        (("show", "digits", "--json", "--label", "3"), "'--label': it cannot be combined with --json"),
         (("trials", "--shard", "3"), "'--shard': it must be K/N with K from 1 to N, such as 3/10, got '3'"),
         (("trials", "--shard", "0/3"), "'--shard': it must be K/N with K from 1 to N, such as 3/10, got '0/3'"),
         (("trials", "--shard", "4/3"), "'--shard': it must be K/N with K from 1 to N, such as 3/10, got '4/3'"),

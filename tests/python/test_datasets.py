@@ -181,7 +181,11 @@ def test_the_error_of_a_damaged_file_names_it(tmp_path: Path):
     [
         ("train-images-idx3-ubyte", np.zeros((30, 27, 28), np.uint8), r"expected uint8 \[N, 28, 28\]"),
         ("train-images-idx3-ubyte", np.zeros((30, 28), np.int32), r"int32 of shape \[30, 28\]"),
-        ("train-images-idx3-ubyte", np.zeros((29, 28, 28), np.uint8), "29 images but 30 labels"),
+        (
+            "train-images-idx3-ubyte",
+            np.zeros((29, 28, 28), np.uint8),
+            "must have the same length, got 29 and 30",
+        ),
         ("train-labels-idx1-ubyte", np.zeros((30, 2), np.uint8), r"labels of shape \[30, 2\]"),
         ("t10k-labels-idx1-ubyte", np.full(20, 10, np.uint8), "label 10 at index 0 is out of range"),
     ],

@@ -286,6 +286,15 @@ def test_receptive_field_matches_the_summary():
             assert field.right - field.left + 1 == row.receptive_field, row.name
 
 
+def test_explanations_under_no_grad():
+    model = mnistcnn.create_model("budget_model3", seed=1)
+    images = mnistcnn.load("digits")[1][:2]
+    for function in (mnistcnn.explain.grad_cam, mnistcnn.explain.saliency):
+        with torch.no_grad():
+            found = function(model, images)
+        np.testing.assert_array_equal(found, function(model, images))
+
+
 def test_frozen_models_and_models_with_hooks_are_explained():
     """Gradients are taken at the layer's output, so that frozen weights do not matter; hooks are not called."""
     model = MODELS["session7_net"]()

@@ -208,6 +208,7 @@ def test_outputs_of_nested_branches():
             TypeError,
             r"node '0' \(conv2d\): kernel_size must be an integer or a pair of integers \(height, width\), got 2.5",
         ),
+        ([m.Pad(2.5)], TypeError, r"node '0' \(pad\): padding must be an integer or a pair"),
         ([m.Conv2d(2, (3, 3, 3))], TypeError, r"node '0' \(conv2d\): kernel_size must be"),
         ([m.Linear("ten")], ValueError, r"linear: out_features.*'ten'"),
         ([m.GELU("fast")], ValueError, r"node '0' \(gelu\): approximate must be"),

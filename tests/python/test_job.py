@@ -73,6 +73,30 @@ def test_frozen_layers_of_a_module_keep_weights_and_statistics(digits: Any):
     assert [each.requires_grad for each in model.parameters()] == [each.requires_grad for each in net.parameters()]
 
 
+class TwiceTheSameLayer(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = self.body(images)
+        return self.head(self.conv(self.conv(maps).relu()).flatten(1))
+
+
+def test_shared_tensors_of_a_module_are_shared_in_its_models(digits: Any):
+    net = TwiceTheSameLayer()
+    net.conv.bias.requires_grad_(False)
+    template = Template.of(net, digits[0])
+    model = template.model(3)
+    assert model.parameter_count == sum(each.numel() for each in net.parameters())
+    assert [name for name, each in model.named_parameters() if not each.requires_grad] == ["conv.bias"]
+    assert pickle.loads(pickle.dumps(template)).digest == template.digest
+    assert template.digest != Template.of(TwiceTheSameLayer(), digits[0]).digest
+    net.load_state_dict(model.state_dict(), strict=False)
+    images = torch.zeros(2, 1, 28, 28)
+    torch.testing.assert_close(net.eval()(images), model.eval()(images))
+
+
 def test_module_uses_the_image_shape_of_the_data():
     data = mnistcnn.ImageSet.from_arrays(np.zeros((6, 3, 8, 8), np.uint8), np.arange(6) % 3, classes=3)
     assert Template.of(nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), data).input_shape == (3, 8, 8)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import mnistcnn
 from mnistcnn import History
 from mnistcnn.callbacks import EpochRecord
 from mnistcnn.plot import LiveCurves, live
@@ -86,10 +89,21 @@ def test_epochs_that_pass_quickly_are_drawn_once_at_the_end(notebook: Display, m
     assert (len(notebook.images), notebook.cells) == (3, 1)
 
 
+def test_a_resumed_run_shows_all_epochs(tmp_path: Path):
+    data = mnistcnn.load("digits")[1][:200]
+    options = {"validation": 0.2, "checkpoint": tmp_path, "resume": True, "progress": False}
+    for epochs in (2, 3):
+        live = mnistcnn.plot.LiveCurves()
+        mnistcnn.train(mnistcnn.create_model("budget_model3"), data, epochs=epochs, callbacks=[live], **options)
+        assert [record.epoch for record in live.records] == list(range(1, epochs + 1))
+
+
 def test_another_run_starts_a_new_figure(notebook: Display):
     curves = LiveCurves()
-    for epoch in (1, 2, 1):
-        curves.on_epoch(record(epoch))
+    for epochs in ((1, 2), (1,)):
+        curves.on_train_start(SimpleNamespace(history=History()))
+        for epoch in epochs:
+            curves.on_epoch(record(epoch))
     assert [each.epoch for each in curves.records] == [1]
     assert notebook.cells == 2
 

@@ -605,6 +605,12 @@ def test_layers_may_have_names_of_keras_methods():
     assert type(model.fit).__name__ == "Flatten"
 
 
+def test_normalization_may_be_arrays():
+    expected = mnistcnn.Normalization((0.25, 0.5), (0.5, 1.0))
+    assert mnistcnn.Normalization(np.array([0.25, 0.5]), torch.tensor([0.5, 1.0])) == expected
+    assert mnistcnn.Normalization(torch.tensor(0.25), np.float32(0.5)) == mnistcnn.Normalization(0.25, 0.5)
+
+
 def test_normalization_is_checked_and_repeated_for_all_channels():
     model = mnistcnn.create_model("budget_model3", in_channels=3)
     model.normalization = mnistcnn.Normalization(0.5, 0.25)

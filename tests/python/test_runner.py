@@ -220,12 +220,12 @@ def test_full_disk_warns_and_keeps_the_trials(sets: Any, tmp_path: Path, monkeyp
         (
             {"epoch": 3},
             TypeError,
-            r"'epoch' is neither an argument nor a field of Recipe; did you mean 'epochs'\?.*batch_size",
+            r"run_trials has no argument 'epoch'; did you mean 'epochs'\?.*shard.*batch_size",
         ),
         (
             {"lr": 0.1},
             TypeError,
-            r"'lr' is neither .* of Recipe.*optimizer=mnistcnn.optim.SGD\(lr=0.1\)",
+            r"run_trials has no argument 'lr'.*optimizer=mnistcnn.optim.SGD\(lr=0.1\)",
         ),
         ({"target": 99.4}, ValueError, "target must be an accuracy from 0 to 1"),
         ({"test_set": None}, TypeError, "test_set must be an mnistcnn.ImageSet, got NoneType"),

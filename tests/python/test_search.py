@@ -45,7 +45,7 @@ def test_best_recipe_has_the_best_validation_accuracy(data: Any, tmp_path: Path)
     history = mnistcnn.train(model, rest, found.best_recipe, validation=held_out, progress=False)
     assert history.last.validation_accuracy == found.best_accuracy
     assert repr(found).startswith("Sweep of budget_model3: ")
-    assert f"best {100 * found.best_accuracy:.2f} % on 25% of digits (trial {found.best_trial.number})" in repr(found)
+    assert f"best {100 * found.best_accuracy:.2f} % on 25 % of digits (trial {found.best_trial.number})" in repr(found)
     assert "<table" in found._repr_html_()
     assert json.loads(found.to_json(tmp_path / "sweep.json"))["best_recipe"]["optimizer"]["lr"] == 0.05
 
@@ -56,6 +56,18 @@ def test_choices_that_are_objects_can_be_written_as_json(data: Any):
     kinds = {each["optimizer"]["kind"] for each in json.loads(found.to_json())["trials"]}
     assert kinds <= {"SGD", "Adam"}
     assert len(kinds) > 0
+
+
+def test_recipes_with_functions_are_described_in_json(data: Any):
+    schedule = mnistcnn.optim.LambdaLR(lambda epoch: 0.9**epoch)
+    found = search(data, {"batch_size": [40, 80]}, recipe=RECIPE.replace(schedule=schedule), trials=1)
+    assert json.loads(found.to_json())["best_recipe"]["schedule"]["kind"] == "LambdaLR"
+
+
+def test_the_log_level_of_optuna_is_restored(data: Any):
+    level = optuna.logging.get_verbosity()
+    search(data, trials=1)
+    assert optuna.logging.get_verbosity() == level != optuna.logging.WARNING
 
 
 def test_seed_determines_the_trials(data: Any):
@@ -252,7 +264,7 @@ def test_invalid_arguments_raise_before_training(data: Any, monkeypatch: pytest.
         search(data, trials=0)
     with pytest.raises(ValueError, match=r"validation must be an ImageSet or a fraction .*got None"):
         search(data, validation=None)
-    with pytest.raises(TypeError, match="'batchsize' is neither an argument nor a field of Recipe"):
+    with pytest.raises(TypeError, match="sweep has no argument 'batchsize'; did you mean 'batch_size'"):
         search(data, batchsize=3)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import mnistcnn
-from mnistcnn.study.space import Choice, Range, changed, checked_space
+from mnistcnn._internal.plain_values import described
+from mnistcnn.study.space import Choice, Range, changed, checked_space, described_space
 from mnistcnn.training.recipes import Recipe
 
 RECIPE = Recipe(optimizer=mnistcnn.optim.SGD(lr=0.01, momentum=0.9))
@@ -28,8 +29,27 @@ def test_ranges_and_lists():
         "batch_size": Choice((32, 64)),
     }
     optimizers = (mnistcnn.optim.SGD(lr=0.1), mnistcnn.optim.SGD(lr=0.2))
-    assert Choice(optimizers).value(repr(optimizers[1])) is optimizers[1]
+    assert Choice(optimizers).value(repr(described(optimizers[1]))) is optimizers[1]
     assert Choice((0.12345678, 0.12345679)).value("0.12345679") == 0.12345679
+
+
+class LastChoice:
+    """Stand-in for an Optuna trial that samples the last choice."""
+
+    def suggest_categorical(self, name: str, choices: list[str]) -> str:
+        assert len(set(choices)) == len(choices)
+        return choices[-1]
+
+
+def test_choices_with_the_same_repr_are_distinguished():
+    losses = [mnistcnn.losses.Distillation(mnistcnn.create_model("budget_model3", seed=seed)) for seed in (1, 2)]
+    assert repr(losses[0]) == repr(losses[1])
+    assert Choice(tuple(losses)).suggest(LastChoice(), "loss") is losses[1]
+
+
+def test_choices_that_are_functions_have_the_same_description_in_all_processes():
+    space = {"schedule": Choice((mnistcnn.optim.LambdaLR(lambda epoch: 0.9**epoch),))}
+    assert " at 0x" not in str(described_space(space))
 
 
 @pytest.mark.parametrize(

@@ -459,7 +459,7 @@ def _check_no_backtrace(message: str) -> None:
 
 def test_empty_set_raises(data: Any):
     for call in (lambda: fit(small(), data[:0]), lambda: fit(small(), data, validation=data[:0])):
-        with pytest.raises(ValueError, match=r"(train_set|validation) is empty"):
+        with pytest.raises(ValueError, match=r"(train_set|validation) must have at least one image, got none"):
             call()
 
 
@@ -578,13 +578,17 @@ def test_invalid_fields_of_a_recipe_raise(options: dict[str, Any], error: type[E
     assert torch.equal(weights(model), before)
 
 
-def test_trainer_accepts_a_recipe_and_names_unknown_fields():
+def test_trainer_accepts_a_recipe_and_names_unknown_fields(data: mnistcnn.ImageSet):
     trainer = mnistcnn.Trainer(small(), mnistcnn.recipe("session7_net2"), epochs=2, progress=False)
     assert trainer.recipe == mnistcnn.recipe("session7_net2").replace(epochs=2)
-    with pytest.raises(TypeError, match="a Recipe has no field 'epoch'; did you mean 'epochs'"):
+    with pytest.raises(TypeError, match="Trainer has no argument 'epoch'; did you mean 'epochs'"):
         mnistcnn.Trainer(small(), epoch=2)
-    with pytest.raises(TypeError, match=r"a Recipe has no field 'lr'.*optimizer=mnistcnn.optim.SGD\(lr=0.5\)"):
+    with pytest.raises(TypeError, match=r"Trainer has no argument 'lr'.*optimizer=mnistcnn.optim.SGD\(lr=0.5\)"):
         mnistcnn.Trainer(small(), lr=0.5)
+    with pytest.raises(TypeError, match="Trainer has no argument 'callback'; did you mean 'callbacks'"):
+        mnistcnn.Trainer(small(), callback=[])
+    with pytest.raises(TypeError, match="got ImageSet; pass a validation set as validation="):
+        mnistcnn.train(small(), data, data)
 
 
 @pytest.mark.parametrize(

@@ -377,6 +377,12 @@ def test_invalid_values_raise(message: str):
         WRONG[message]()
 
 
+def test_ranges_may_be_arrays():
+    given = mnistcnn.transforms.Affine(np.float32(7), translate=np.array([0.25, 0.5]), scale=torch.tensor([0.5, 1.5]))
+    assert given == mnistcnn.transforms.Affine(7, translate=(0.25, 0.5), scale=(0.5, 1.5))
+    assert mnistcnn.transforms.Resize(np.array([14, 28])) == mnistcnn.transforms.Resize((14, 28))
+
+
 def test_invalid_sizes_raise(digits):
     images = digits[1].images[:3]
     with pytest.raises(ValueError, match=r"CenterCrop\(size=\(30, 30\)\).*28 x 28"):

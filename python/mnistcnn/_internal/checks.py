@@ -64,6 +64,8 @@ def _limits(number: float, minimum: float, maximum: float) -> str:
     if maximum < LARGEST:
         return f"a number between {minimum:g} and {maximum:g}"
     largest = f" and at most {maximum:.3g}" if LARGEST < abs(number) < math.inf else ""
+    if minimum == SMALLEST and not 0 < number < SMALLEST:
+        return f"a finite number above 0{largest}"
     return f"a finite number{largest}" if minimum == -LARGEST else f"a finite number of at least {minimum:.3g}{largest}"
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import MISSING, fields, is_dataclass
+from functools import partial
 from typing import Any
 
 from mnistcnn._internal.checks import did_you_mean
 from mnistcnn._internal.values import Value, is_kind, kinds
 
 
-def to_plain(value: Any, where: str, *, compared: bool = False) -> Any:
+def to_plain(value: Any, where: str) -> Any:
     """Return a value as data that JSON can represent; a value such as SGD becomes ``{"kind": "SGD", "lr": ...}``.
 
-    ``where`` names the value in an error message. With ``compared``, a field that JSON cannot represent may be replaced
-    by a fingerprint (see `Value._compared`). Such data can be compared, but `from_plain` cannot read it back.
+    ``where`` names the value in an error message.
 
     Raises
     ------
@@ -24,10 +24,10 @@ def to_plain(value: Any, where: str, *, compared: bool = False) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple | list):
-        return [to_plain(each, where, compared=compared) for each in value]
+        return [to_plain(each, where) for each in value]
     if isinstance(value, Value) and is_kind(type(value)):
-        parts = _parts(value, compared=compared)
-        plain = {name: to_plain(each, f"{where}.{name}", compared=compared) for name, each in parts.items()}
+        names = [each.name for each in fields(value)]  # type: ignore[arg-type]
+        plain = {name: to_plain(getattr(value, name), f"{where}.{name}") for name in names}
         return {"kind": type(value).__name__, **plain}
     raise ValueError(
         f"{where} holds {_named(value)}, which cannot be written as JSON; a recipe can be saved if it contains only "
@@ -70,23 +70,19 @@ def from_plain(plain: Any, where: str) -> Any:
 
 
 def described(value: Any) -> Any:
-    """Return a value as `to_plain` does, but with the names of types and functions that JSON cannot represent.
+    """Return a value as `to_plain` does, with a description of each part that JSON cannot represent.
 
-    The result is for comparison and display: `from_plain` cannot read it back.
+    That is the name of a type or function, or a fingerprint (see `Value._compared`). The result is for comparison and
+    display: `from_plain` cannot read it back.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple | list):
         return [described(each) for each in value]
     if is_dataclass(value) and not isinstance(value, type):
-        inner = {name: described(each) for name, each in _parts(value, compared=True).items()}
-        return {"kind": type(value).__name__, **inner}
+        part = value._compared if isinstance(value, Value) else partial(getattr, value)
+        return {"kind": type(value).__name__, **{each.name: described(part(each.name)) for each in fields(value)}}
     return _named(value)
-
-
-def _parts(value: Any, *, compared: bool) -> dict[str, Any]:
-    part = value._compared if compared and isinstance(value, Value) else lambda name: getattr(value, name)
-    return {each.name: part(each.name) for each in fields(value)}
 
 
 def shown(value: Any, marked: Collection[str] = ()) -> str:

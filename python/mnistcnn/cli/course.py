@@ -96,13 +96,13 @@ def check(
     if not is_class_reference(target):
         network = network_of(target, train_set)  # with the classes of the data set
     result = check_network(network, limits, train_set, test_set, run_recipe, seeds=seeds, engine=engine)
+    if as_json:  # before the summary is written, which can fail if the disk is full
+        print_json(result.to_dict())
+    else:
+        print(result, flush=True)
     if summary is not None:
         with summary.open("a", encoding="utf-8") as file:
             file.write(result.to_markdown())
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        print(result)
     if not result.passed:
         raise typer.Exit(1)
 

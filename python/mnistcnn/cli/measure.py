@@ -73,9 +73,9 @@ def profile(
 
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     report = measure(load_or_create(model), batch_size=batch_size, threads=threads, seconds=seconds)
-    if plot is not None:
-        save_figure(roofline(report), plot)
-    if as_json:
+    if as_json:  # before the plot is written, which can fail if the disk is full
         print_json(report.to_dict())
     else:
-        print(report)
+        print(report, flush=True)
+    if plot is not None:
+        save_figure(roofline(report), plot)

@@ -129,6 +129,8 @@ def check_writable(path: Path | None, *, option: str, endings: tuple[str, ...] =
         problem = f"{path} is a device or a pipe; give the path of a file"
     elif not folder.is_dir():
         problem = f"the directory {folder} does not exist"
+    elif not replaced and path.exists():
+        problem = "" if os.access(path, os.W_OK) else f"{path} is not writable"
     elif not os.access(folder, os.W_OK):
         problem = f"the directory {folder} is not writable"
     if problem:

@@ -39,6 +39,11 @@ def show(
 ) -> None:
     """Show images of a data set with their labels. With --json, print their number, shape and class counts instead."""
     check_writable(save, option="--save", endings=FIGURE_SUFFIXES)
+    if as_json and (save is not None or label is not None):
+        option = "--save" if save is not None else "--label"
+        raise typer.BadParameter(
+            "it cannot be combined with --json, which describes the whole set", param_hint=f"'{option}'"
+        )
     train_set, test_set = load(dataset)
     data = train_set if part is Part.train else test_set
     if as_json:

@@ -111,12 +111,12 @@ def trials(
         engine=engine,
         target=None if target is None else target / 100,
     )
-    if plot is not None and found.accuracies:
-        save_figure(mnistcnn.plot.trials(found, target=None if target is None else target / 100), plot)
-    if as_json:
+    if as_json:  # before a file is written, which can fail if the disk is full
         print_json(found.to_dict())
     else:
-        print(found)
+        print(found, flush=True)
+    if plot is not None and found.accuracies:
+        save_figure(mnistcnn.plot.trials(found, target=None if target is None else target / 100), plot)
     if _file_size(log) > before:  # otherwise a warning gave the reason
         print_message(f"trials added to {log}; to list them: mnistcnn experiments{'' if log == _LOG else f' {log}'}")
     if found.unfinished:
@@ -178,12 +178,12 @@ def sweep(
         engine=engine,
         threads=threads,
     )
-    if save is not None:
-        _save_recipe(found.best_recipe, save)
-    if as_json:
+    if as_json:  # before a file is written, which can fail if the disk is full
         print_json(found.to_dict())
     else:
-        print(found)
+        print(found, flush=True)
+    if save is not None:
+        _save_recipe(found.best_recipe, save)
     if found.unfinished:
         raise typer.Exit(interruption.exit_code())
 

@@ -13,7 +13,6 @@ from torch import nn
 
 from mnistcnn._internal.checks import did_you_mean
 from mnistcnn.course.networks import network_of
-from mnistcnn.nn.save import frozen
 
 
 class _FileError(Exception):
@@ -39,7 +38,6 @@ def _report(path: Path, attribute: str, folder: Path) -> dict[str, Any]:
     network.model.save(folder / "model.safetensors")
     return {
         "parameters": network.parameters,
-        "frozen": frozen(network.model),
         "recipe": network.recipe.to_dict(),
         "description": network.description,
     }

@@ -96,8 +96,6 @@ def network_of_file(reference: str, *, time_limit: float = TIME_LIMIT) -> Networ
         if "error" in report:
             raise ModelFileError(report["error"])
         model = load_model(Path(folder) / "model.safetensors")
-    for each in report["frozen"]:
-        model.get_parameter(each).requires_grad_(False)
     return Network(model, report["parameters"], Recipe.from_dict(report["recipe"]), report["description"])
 
 

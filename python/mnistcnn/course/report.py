@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,10 +68,17 @@ class Step:
 
 def check_report_path(path: Path) -> None:
     """Raise an error if the report cannot be written. A file that `write_report` did not write is kept."""
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"the directory {path.absolute().parent} does not exist")
-    if path.exists() and not (path.is_file() and path.read_text(encoding="utf-8").startswith(_MARK)):
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"the directory {folder} does not exist")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"the directory {folder} is not writable; give another path with -o")
+    if path.exists() and not (path.is_file() and path.read_bytes().startswith(_MARK.encode())):
         raise FileExistsError(f"{path} exists and is not a report of mnistcnn; give another path with -o, or remove it")
+    if (folder / _PICTURES).exists() and not (folder / _PICTURES).is_dir():
+        raise FileExistsError(
+            f"{folder / _PICTURES} must be a directory, for the pictures of the report; remove the file"
+        )
 
 
 def run_step(
@@ -103,7 +111,7 @@ def run_step(
             resume=checkpoint is not None,
             **options,
         )
-        runs.append(Run(model, history, test(model, test_set, progress=False)))
+        runs.append(Run(model, history, test(model, test_set, engine=options.get("engine"), progress=False)))
     return Step(name, network, recipe, tuple(runs))
 
 

@@ -7,12 +7,14 @@ import operator
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from mnistcnn._internal.checks import seed_number
 from mnistcnn._internal.tables import dimensions
 from mnistcnn.data.npz import read_npz
 
@@ -168,7 +170,7 @@ class ImageSet:
             images.append(image)
             labels.append(label)
         if not images:
-            raise ValueError("the data set is empty")
+            raise ValueError("dataset must have at least one item, got none")
         return cls.from_arrays(np.stack(images), np.array(labels), classes=classes, name=title)
 
     @classmethod
@@ -262,7 +264,7 @@ class ImageSet:
         ((0.5,), (0.5,))
         """
         if len(self) == 0:
-            raise ValueError("an empty set has no mean")
+            raise ValueError("the set must have at least one image to compute mean and standard deviation, got none")
         means, deviations = [], []
         for channel in range(self.shape[0]):
             histogram = [int(count) for count in self._histogram(channel)]
@@ -312,7 +314,7 @@ class ImageSet:
         (80, 20, [2, 2, 2, 2, 2, 2, 2, 2, 2, 2])
         """
         count = _part_size(part, len(self))
-        keys = _split_keys(len(self), seed)
+        keys = _split_keys(len(self), seed_number(seed))
         chosen = np.zeros(len(self), np.bool_)
         if stratified:
             for label, share in enumerate(_stratified_counts(self.class_counts(), count)):
@@ -479,12 +481,12 @@ def _as_labels(array: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 def _check_lengths(images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> None:
     if len(images) != len(labels):
-        raise ValueError(f"{len(images):,} images but {len(labels):,} labels")
+        raise ValueError(f"images and labels must have the same length, got {len(images):,} and {len(labels):,}")
 
 
 def _check_labels(labels: npt.NDArray[np.int64], num_classes: int) -> None:
     if num_classes < 1:
-        raise ValueError("classes must contain at least one class")
+        raise ValueError("classes must contain at least one class, got none")
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(wrong):
         raise ValueError(
@@ -539,7 +541,7 @@ def _checked_indices(indices: npt.NDArray[Any], count: int) -> npt.NDArray[np.in
 
 
 def _part_size(part: float, count: int) -> int:
-    if isinstance(part, (bool, np.bool_)):
+    if isinstance(part, (bool, np.bool_)) or not isinstance(part, Real):
         raise TypeError(f"part must be a fraction or a number of images, got {part!r}")
     if isinstance(part, (int, np.integer)):
         size = int(part)
@@ -580,7 +582,7 @@ def _mix64(z: int) -> int:
 
 def _split_keys(count: int, seed: int) -> npt.NDArray[np.uint64]:
     """Return one random number per image, those of Stream(seed, Purpose::kSplit) in C++, in every NumPy version."""
-    key = _mix64((operator.index(seed) + _GOLDEN) & _MASK)
+    key = _mix64((seed + _GOLDEN) & _MASK)
     for word in (_SPLIT, 0, 0):
         key = _mix64(key ^ _mix64((word + _GOLDEN) & _MASK))
     z = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN) + np.uint64(key)

@@ -75,6 +75,7 @@ class Normalization:
 
 
 def _floats(name: str, values: float | Sequence[float], *, minimum: float) -> tuple[float, ...]:
+    values = values.tolist() if hasattr(values, "tolist") else values  # an array or a tensor
     return numbers(name, (values,) if isinstance(values, Real) else values, minimum=minimum, maximum=_LARGEST)
 
 

@@ -128,8 +128,9 @@ def saliency(model: Model | nn.Module, images: Images, *, target: int | Sequence
     """
     model = model_for(model, images)
     batch = batch_of(model, images).requires_grad_()
-    (scores,) = _outputs(model, batch, [_score_node(model)])
-    (gradients,) = torch.autograd.grad(_target_scores(scores, target).sum(), batch)
+    with torch.enable_grad():
+        (scores,) = _outputs(model, batch, [_score_node(model)])
+        (gradients,) = torch.autograd.grad(_target_scores(scores, target).sum(), batch)
     return np.asarray(gradients.cpu())
 
 
@@ -240,9 +241,10 @@ def _maps_and_gradients(
     end = _score_node(model)
     if index == end:
         raise ValueError(f"layer '{model.rows[index][0]}' computes the class scores; use an earlier layer")
-    maps, scores = _outputs(model, batch, [index, end], leaf=index)
-    chosen = _target_scores(scores, target).sum()
-    gradients = torch.autograd.grad(chosen, maps, allow_unused=True)[0] if chosen.requires_grad else None
+    with torch.enable_grad():
+        maps, scores = _outputs(model, batch, [index, end], leaf=index)
+        chosen = _target_scores(scores, target).sum()
+        gradients = torch.autograd.grad(chosen, maps, allow_unused=True)[0] if chosen.requires_grad else None
     if gradients is None:
         raise ValueError(f"the class scores do not depend on layer '{model.rows[index][0]}'; use another layer")
     return maps.detach(), gradients

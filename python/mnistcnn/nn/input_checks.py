@@ -29,7 +29,7 @@ def check_set(model: Model, images: object, what: str, steps: Sequence[Transform
     if not isinstance(images, ImageSet):
         raise TypeError(f"{what} must be an mnistcnn.ImageSet, got {type(images).__name__}; {_conversion_hint(images)}")
     if len(images) == 0:
-        raise ValueError(f"{what} is empty")
+        raise ValueError(f"{what} must have at least one image, got none")
     if steps:
         augmentation.check_sizes(steps, images.shape, model.input_shape)
     elif tuple(images.shape) != model.input_shape:

@@ -39,7 +39,7 @@ class ModelData(_RequiredData, total=False):
 
     shared: list[tuple[int, str, int]]
     class_names: list[str]  # without them, the names are numbers
-    frozen: list[str]  # parameters that do not require gradients; missing if all do
+    frozen: list[str]  # parameters that do not require gradients; older files do not have them
 
 
 def save_model(model: Model, path: str | Path) -> Path:
@@ -47,10 +47,6 @@ def save_model(model: Model, path: str | Path) -> Path:
     path = check_suffix(path, ".safetensors")
     with model._lock:  # a training run of another thread may write the weights
         description, tensors = model_description(model), cpu_copies(model.state_dict())
-        if model.class_names is not None:
-            description["class_names"] = class_names(model)
-        if frozen(model):
-            description["frozen"] = frozen(model)
     return write_tensors(path, MODEL, description, tensors)
 
 
@@ -63,6 +59,8 @@ def model_description(model: Model) -> dict[str, Any]:
         "nodes": model.rows,
         **({"shared": model.shared} if model.shared else {}),
         "normalization": normalization_description(model.normalization),
+        **({} if model.class_names is None else {"class_names": class_names(model)}),
+        "frozen": frozen(model),
     }
 
 
@@ -72,8 +70,9 @@ def frozen(model: nn.Module) -> list[str]:
 
 
 def content_digest(model: Model) -> str:
-    """Return a SHA-256 digest of a model's network, normalization and weights; name and seed do not matter."""
-    description = {name: each for name, each in model_description(model).items() if name not in ("name", "seed")}
+    """Return a SHA-256 digest of a model's network, normalization and weights."""
+    ignored = ("name", "seed", "class_names", "frozen")
+    description = {name: each for name, each in model_description(model).items() if name not in ignored}
     return digest_of(json.dumps(description), cpu_copies(model.state_dict()))
 
 

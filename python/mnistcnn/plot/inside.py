@@ -9,6 +9,7 @@ import numpy as np
 
 from mnistcnn._internal.checks import whole_number
 from mnistcnn._internal.tables import counted
+from mnistcnn.nn.class_names import class_names
 from mnistcnn.plot.galleries import array_of, pixels_of
 from mnistcnn.plot.style import HEAT, panel
 from mnistcnn.plot.tiles import as_tile, draw_tiles, heat_tile, interleave_rows, signed_tile
@@ -62,6 +63,7 @@ def filters(
     """
     from mnistcnn.convert.from_torch import as_model
 
+    count = whole_number("count", count)
     name, weights = _kernels(as_model(model), layer)
     outputs, inputs = weights.shape[:2]
     largest = float(np.abs(weights).max())
@@ -109,6 +111,7 @@ def feature_maps(
     """
     from mnistcnn.evaluation import explain
 
+    count = whole_number("count", count)
     model = explain.model_for(model, image)
     maps = explain.feature_maps(model, explain.batch_of(model, _first(image))[:1], layer)[0]
     if maps.ndim != 3:
@@ -339,7 +342,7 @@ def _captions(model: Model, images: Any, pixels: np.ndarray[Any, Any], target: A
     from mnistcnn.evaluation.evaluate import predict
 
     explained = predict(model, pixels).argmax(1) if target is None else np.broadcast_to(np.asarray(target), len(pixels))
-    classes = getattr(images, "classes", None) or tuple(map(str, range(model.num_classes)))
+    classes = getattr(images, "classes", None) or class_names(model)
     names = [classes[each] if each < len(classes) else str(each) for each in explained]
     labels = getattr(images, "labels", None)
     if labels is None:

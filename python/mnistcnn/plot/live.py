@@ -13,6 +13,8 @@ from mnistcnn.training.history import EpochRecord, History
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from mnistcnn.training.trainer import Trainer
+
 _MAX_SHARE = 0.1  # of the time that drawing may take
 
 
@@ -44,10 +46,14 @@ class LiveCurves:
         self._earliest = 0.0  # when the next drawing is allowed, by time.monotonic
         self._drawn = 0  # number of records in the latest drawing
 
+    def on_train_start(self, trainer: Trainer) -> None:
+        """Take over the epochs before a resumed run; a run from the start gets a new figure."""
+        self.records = list(trainer.history.epochs)
+        if not self.records:
+            self._display = None
+
     def on_epoch(self, record: EpochRecord) -> None:
-        """Add an epoch and redraw; the first epoch of another run starts a new figure."""
-        if self.records and record.epoch <= self.records[-1].epoch:
-            self.records, self._display = [], None
+        """Add an epoch and redraw."""
         self.records.append(record)
         if self._display is None or time.monotonic() >= self._earliest:
             self._draw()

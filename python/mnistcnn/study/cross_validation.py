@@ -97,7 +97,7 @@ def cross_validate(
     [200, 200, 200]
     """
     folds, seed = whole_number("folds", folds, minimum=2), seed_number(seed)
-    recipe = chosen_recipe(model, recipe, variant, changes)
+    recipe = chosen_recipe(model, recipe, variant, changes, cross_validate)
     template = Template.of(model, data)
     check_set(template.model(0), data, "data")
     check_folds(data.labels, folds)

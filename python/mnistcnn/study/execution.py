@@ -253,8 +253,10 @@ def _new_pool(broken: Any) -> tuple[Executor, int] | None:
     count = getattr(broken, "_max_workers", 0)
     initializer, arguments = getattr(broken, "_initializer", None), getattr(broken, "_initargs", ())
     if isinstance(broken, ProcessPoolExecutor) and count:
-        context = getattr(broken, "_mp_context", None)
-        return ProcessPoolExecutor(count, mp_context=context, initializer=initializer, initargs=arguments), count
+        options = {"mp_context": getattr(broken, "_mp_context", None)}
+        if (tasks := getattr(broken, "_max_tasks_per_child", None)) is not None:  # since Python 3.11
+            options["max_tasks_per_child"] = tasks
+        return ProcessPoolExecutor(count, initializer=initializer, initargs=arguments, **options), count
     # loky, which joblib contains too: this function returns a new pool if the present one is broken
     reusable = getattr(sys.modules.get(type(broken).__module__), "get_reusable_executor", None)
     if reusable is None or not count:

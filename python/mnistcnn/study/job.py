@@ -20,7 +20,7 @@ from mnistcnn.convert.from_torch import from_torch
 from mnistcnn.data.image_set import ImageSet
 from mnistcnn.data.normalization import Normalization
 from mnistcnn.evaluation.evaluate import test
-from mnistcnn.nn.graph import Row
+from mnistcnn.nn.graph import Row, Shared
 from mnistcnn.nn.model import Model
 from mnistcnn.nn.save import frozen
 from mnistcnn.nn.zoo import create_model
@@ -47,6 +47,7 @@ class Template:
     engine: str
     frozen: tuple[str, ...] = ()  # names of parameters that are not trained
     kept: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)  # frozen parameters, buffers of their layers
+    shared: tuple[Shared, ...] = ()  # tensors that several layers use
 
     @classmethod
     def of(cls, model: Model | nn.Module | str, images: ImageSet | None = None) -> Template:
@@ -63,13 +64,26 @@ class Template:
             if name in frozen_names
             or (name.rpartition(".")[0] in layers and name not in dict(model.named_parameters()))
         }
-        nodes = tuple(model.rows)
-        return cls(nodes, model.input_shape, model.name, model.normalization, model.engine, frozen_names, kept)
+        return cls(
+            tuple(model.rows),
+            model.input_shape,
+            model.name,
+            model.normalization,
+            model.engine,
+            frozen_names,
+            kept,
+            tuple(model.shared),
+        )
 
     def model(self, seed: int) -> Model:
         """Return a new model with weights initialised from ``seed``."""
         model = Model.from_rows(
-            self.nodes, self.input_shape, seed=seed, name=self.name, normalization=self.normalization
+            self.nodes,
+            self.input_shape,
+            seed=seed,
+            name=self.name,
+            normalization=self.normalization,
+            shared=self.shared,
         )
         model.engine = self.engine
         model.load_state_dict({name: torch.from_numpy(values) for name, values in self.kept.items()}, strict=False)
@@ -81,7 +95,8 @@ class Template:
     def digest(self) -> str:
         """Return the SHA-256 of the network's structure, normalization and frozen tensors."""
         normalization = self.normalization and (self.normalization.mean, self.normalization.std)
-        text = json.dumps([self.nodes, self.input_shape, normalization, self.frozen])
+        shared = [self.shared] if self.shared else []  # left out otherwise, so that digests in older logs stay valid
+        text = json.dumps([self.nodes, self.input_shape, normalization, self.frozen, *shared])
         digest = hashlib.sha256(text.encode())
         for name in sorted(self.kept):
             digest.update(name.encode() + self.kept[name].tobytes())

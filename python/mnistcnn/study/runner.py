@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from mnistcnn.study.log import DEFAULT_LOG, Seeds, check_log
 from mnistcnn.study.shared_sets import SharedSets, facts_of
 from mnistcnn.study.trials import Setting, Trial, Trials, checked_target
 from mnistcnn.training.published_recipes import recipe as published_recipe
-from mnistcnn.training.recipes import Recipe, hint_for
+from mnistcnn.training.recipes import Recipe, recipe_with
 from mnistcnn.training.trainer import Trainer
 from mnistcnn.training.validation import Validation
 
@@ -118,7 +117,7 @@ def run_trials(
     """
     intended = _seeds(seeds)
     numbers = intended if shard is None else seeds_of_shard(intended, shard)
-    recipe = chosen_recipe(model, recipe, variant, changes)
+    recipe = chosen_recipe(model, recipe, variant, changes, run_trials)
     template = Template.of(model, train_set)
     check_run(template, recipe, train_set, validation, engine, device)
     check_set(template.model(0), test_set, "test_set")
@@ -179,9 +178,16 @@ def run_jobs(
 
 
 def chosen_recipe(
-    model: Model | nn.Module | str, recipe: Recipe | None, variant: str | None, changes: dict[str, Any]
+    model: Model | nn.Module | str,
+    recipe: Recipe | None,
+    variant: str | None,
+    changes: dict[str, Any],
+    function: Callable[..., Any],
 ) -> Recipe:
-    """Return the recipe of a study: given, published or default, with ``changes`` applied."""
+    """Return the recipe of a study: given, published or default, with changes.
+
+    ``function`` is the function whose unknown keywords are the changes, for errors.
+    """
     if recipe is not None and not isinstance(recipe, Recipe):
         raise TypeError(f"recipe must be an mnistcnn.Recipe, got {recipe!r}; use variant= to select a published recipe")
     if recipe is not None and variant is not None:
@@ -192,12 +198,7 @@ def chosen_recipe(
         recipe = published_recipe(name, variant) if use_published else Recipe()
     if "seed" in changes:
         raise TypeError("seed is not supported, because each trial has its own seed; use seeds=")
-    known = {each.name for each in fields(Recipe)}
-    unknown = {name: value for name, value in changes.items() if name not in known}
-    if unknown:
-        first, names = next(iter(unknown)), sorted(known)
-        raise TypeError(f"{first!r} is neither an argument nor a field of Recipe{hint_for(unknown, names)}")
-    return recipe.replace(**changes)
+    return recipe_with(recipe, changes, function)
 
 
 def log_path(log: str | Path | None) -> Path | None:

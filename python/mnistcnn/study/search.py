@@ -24,7 +24,7 @@ from mnistcnn.data.image_set import ImageSet
 from mnistcnn.study.job import Template
 from mnistcnn.study.runner import check_run, chosen_recipe
 from mnistcnn.study.shared_sets import facts_of
-from mnistcnn.study.space import Space, changed, checked_space
+from mnistcnn.study.space import Space, changed, checked_space, described_space
 from mnistcnn.study.storage import opened_study
 from mnistcnn.training.history import EpochRecord
 from mnistcnn.training.recipes import Recipe
@@ -123,7 +123,7 @@ class Sweep:
             "unfinished": self.unfinished,
             "best_accuracy": self.best_accuracy,
             "best_trial": self.best_trial.number,
-            "best_recipe": self.best_recipe.to_dict(),
+            "best_recipe": self.best_recipe.described(),
             "trials": [{name: described(value) for name, value in each.items()} for each in self.to_dicts()],
         }
 
@@ -256,7 +256,7 @@ def sweep(
         raise ValueError(
             "validation must be an ImageSet or a fraction such as 0.1, got None; a sweep selects by validation accuracy"
         )
-    recipe = chosen_recipe(model, recipe, variant, changes).replace(seed=seed)
+    recipe = chosen_recipe(model, recipe, variant, changes, sweep).replace(seed=seed)
     template = Template.of(model, train_set)
     check_run(template, recipe, train_set, validation, engine, device)
     choices = checked_space(space, recipe)
@@ -273,7 +273,7 @@ def sweep(
         _validation_accuracy, template=template, recipe=recipe, choices=choices, train_set=train_set, options=options
     )
     validated_on = (
-        str(facts_of(validation)) if isinstance(validation, ImageSet) else f"{validation:.0%} of {train_set.name}"
+        str(facts_of(validation)) if isinstance(validation, ImageSet) else f"{100 * validation:g} % of {train_set.name}"
     )
     with opened_study(storage, name or template.name, text, seed, pruning, resume) as study:
         _search(study, objective, trials, progress)
@@ -302,7 +302,7 @@ def _describe(
     parts = {
         "network": template.digest,
         "recipe": recipe.described() | {"about": None},
-        "space": {name: repr(choice) for name, choice in choices.items()},
+        "space": described_space(choices),
         "training set": facts_of(train_set).digest,
         "validation": validated_on,
         "pruning": pruning,
@@ -349,7 +349,7 @@ def _validation_accuracy(
 
 
 class _Reporter:
-    """Callback that reports each epoch to Optuna, and prunes the trial on its advice."""
+    """Callback that reports each epoch to Optuna, and raises TrialPruned if the pruner stops the trial."""
 
     def __init__(self, trial: optuna.Trial, epochs: int) -> None:
         self._trial, self._epochs = trial, epochs

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnistcnn._internal.plain_values import described
 from mnistcnn.training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -46,11 +47,16 @@ class Choice:
 
     def suggest(self, trial: optuna.Trial, name: str) -> Any:
         """Sample a value for an Optuna trial."""
-        return self.value(trial.suggest_categorical(name, [repr(value) for value in self.values]))
+        return self.value(trial.suggest_categorical(name, [_key(value) for value in self.values]))
 
     def value(self, suggested: Any) -> Any:
-        """Return the value whose ``repr`` is stored by Optuna."""
-        return next(value for value in self.values if repr(value) == suggested)
+        """Return the value whose key is stored by Optuna."""
+        return next(value for value in self.values if _key(value) == suggested)
+
+
+def _key(value: Any) -> str:
+    """Return a text that identifies a value in all processes, also a teacher by its weights, or a function."""
+    return repr(described(value))
 
 
 Space = dict[str, Range | Choice]
@@ -74,6 +80,11 @@ def checked_space(space: Mapping[str, Any], recipe: Recipe) -> Space:
     if "seed" in space:
         raise ValueError("space must not contain 'seed': the best of many seeds is due to chance")
     return choices
+
+
+def described_space(space: Space) -> dict[str, str]:
+    """Return a text for each field that identifies its values in all processes."""
+    return {name: repr(described(choice)) for name, choice in space.items()}
 
 
 def _check_not_nested(name: str, recipe: Recipe) -> None:

@@ -29,6 +29,7 @@ def opened_study(
         import optuna
     except ImportError:
         raise missing_package("a sweep", "optuna") from None
+    verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     database = None if storage is None else _database(storage)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=_STARTUP) if pruning else optuna.pruners.NopPruner()
@@ -46,6 +47,7 @@ def opened_study(
         study.sampler = optuna.samplers.TPESampler(seed=(seed + 7919 * len(study.trials)) % 2**32)
         yield study
     finally:
+        optuna.logging.set_verbosity(verbosity)
         if database is not None:
             database.remove_session()
             database.engine.dispose()

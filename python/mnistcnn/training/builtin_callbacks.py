@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +120,10 @@ class KeepBest(_WithTrainer):
         self._best = -math.inf
 
     def on_train_start(self, trainer: Trainer) -> None:
-        """Forget the best epoch of an earlier run if another trainer starts a new one."""
+        """Reset the best epoch if another trainer starts a new run.
+
+        Raise ValueError if the weights of earlier epochs are not known or do not fit the model.
+        """
         if self._trainer is not trainer and len(trainer.history) == 0:
             self._reset()
             self._knows_all_epochs = True
@@ -312,9 +316,11 @@ class MLflow:
             self._client.log_metric(self._run, name, value, step=record.epoch)
 
     def on_train_end(self, history: History) -> None:
-        """End the MLflow run."""
+        """End the MLflow run, as failed if an exception ended the training."""
         if self._run is not None:
-            self._client.set_terminated(self._run)
+            error = sys.exc_info()[0]
+            complete = error is None or error is GeneratorExit  # the latter after a `break` in a loop over the epochs
+            self._client.set_terminated(self._run, status="FINISHED" if complete else "FAILED")
 
 
 def _metrics(record: EpochRecord) -> dict[str, float]:

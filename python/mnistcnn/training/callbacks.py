@@ -65,19 +65,19 @@ class Callback(Protocol):
     every: int = 1
 
     def on_train_start(self, trainer: Trainer) -> None:
-        """Called before the first epoch. Keep ``trainer`` to call ``trainer.stop()`` now or later."""
+        """Handle the start of the run, before the first epoch. Keep ``trainer`` to call ``trainer.stop()`` later."""
 
     def on_step(self, record: StepRecord) -> None:
-        """Called after every step, or after every ``every`` steps.
+        """Handle a step: every step, or every ``every``-th one.
 
         The model's tensors hold the weights after this step. Changes to them affect the rest of the run.
         """
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """Called after every epoch, including its validation."""
+        """Handle an epoch, after its validation."""
 
     def on_train_end(self, history: History) -> None:
-        """Called when the run ends, also after an exception."""
+        """Handle the end of the run, also after an exception."""
 
 
 class CallbackList:
@@ -93,6 +93,7 @@ class CallbackList:
             self._all = tuple(callbacks)
         except TypeError:
             raise TypeError(f"callbacks must be a list, got {callbacks!r}") from None
+        self._started: list[Any] = []
         for each in self._all:
             if isinstance(each, type):
                 raise TypeError(f"a callback must be an object, got the class {each.__name__}; write {each.__name__}()")
@@ -113,23 +114,30 @@ class CallbackList:
 
     def start(self, trainer: Trainer) -> None:
         """Call `on_train_start` of the callbacks in order; stop at the first exception."""
-        for method in self._methods("on_train_start"):
-            method(trainer)
+        self._started = []
+        for each in self._all:
+            self._started.append(each)
+            if callable(getattr(each, "on_train_start", None)):
+                each.on_train_start(trainer)
+
+    def end(self, history: History) -> None:
+        """Call `on_train_end` of the callbacks that `start` has called."""
+        self._call(self._started, "on_train_end", history)
 
     def call(self, event: str, value: object) -> None:
         """Call a method of all callbacks in order, also if one raises an exception. Raise the first exception."""
+        self._call(self._all, event, value)
+
+    def _call(self, callbacks: Iterable[Any], event: str, value: object) -> None:
         first: BaseException | None = None
-        for method in self._methods(event):
+        methods = [getattr(each, event, None) for each in callbacks]
+        for method in filter(callable, methods):
             try:
                 method(value)
             except BaseException as error:
                 first = first or error
         if first is not None:
             raise first
-
-    def _methods(self, event: str) -> list[Callable[[Any], None]]:
-        methods = (getattr(each, event, None) for each in self._all)
-        return [method for method in methods if callable(method)]
 
     @property
     def every(self) -> int:

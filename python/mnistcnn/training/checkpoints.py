@@ -92,7 +92,8 @@ class Checkpoint(Value):
         Parameters
         ----------
         which
-            ``"best"`` by validation result, ``"last"``, or the number of an epoch in ``epochs``.
+            ``"best"`` by validation result, ``"last"``, or the number of an epoch in ``epochs``. If the checkpoint of
+            the best epoch was not kept, the best one in the directory is loaded, with a `CheckpointWarning`.
 
         Raises
         ------
@@ -113,12 +114,20 @@ class Checkpoint(Value):
         latest = self._latest_or_raise()
         if which == "last":
             return latest
-        best = [number for number in ranked(latest.history.epochs, self.monitor) if number in files]
+        best = ranked(latest.history.epochs, self.monitor)
         if not best:
             raise ValueError(
                 f"which='best' requires a validation set, but the run in {self.folder} has none; use 'last'"
             )
-        return latest if best[0] == latest.epoch else self.read(best[0])
+        found = next(number for number in best if number in files)
+        if found != best[0]:
+            warnings.warn(
+                f"epoch {best[0]} has the best {self.monitor}, but its checkpoint was not kept; loading epoch {found}, "
+                f"the best one in {self.folder}",
+                CheckpointWarning,
+                stacklevel=3,
+            )
+        return latest if found == latest.epoch else self.read(found)
 
     def _latest_or_raise(self) -> Snapshot:
         snapshot = self.latest()

@@ -122,7 +122,7 @@ def find_lr(
     steps = whole_number("steps", steps, minimum=10)
     if not start < end:
         raise ValueError(f"start must be below end, got start={start:g} and end={end:g}")
-    recipe = recipe_with(recipe, changes)
+    recipe = recipe_with(recipe, changes, find_lr)
     check_set(model, train_set, "train_set", recipe.augment)
     epoch_steps = -(-len(train_set) // recipe.batch_size)
     recipe = recipe.replace(schedule=_Growth(start, end, steps), epochs=-(-steps // epoch_steps), averaging=None)

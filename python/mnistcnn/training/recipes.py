@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -14,6 +15,7 @@ from mnistcnn._internal.json_data import errors_naming, read_json, typed
 from mnistcnn._internal.plain_values import described, from_plain, shown, to_plain
 from mnistcnn._internal.tables import json_text
 from mnistcnn._internal.values import Value, is_kind, kinds
+from mnistcnn.data.image_set import ImageSet
 from mnistcnn.optim.averaging import Averaging
 from mnistcnn.optim.losses import NAMES as LOSS_NAMES
 from mnistcnn.optim.losses import Loss, Mixing
@@ -234,7 +236,7 @@ class Recipe(_CheckedFieldNames):
 
     def digest(self) -> str:
         """Return the SHA-256 of all fields except ``about``, in hexadecimal; a teacher's weights are included."""
-        data = {name: to_plain(getattr(self, name), name, compared=True) for name in TRAINING_FIELDS}
+        data = {name: described(getattr(self, name)) for name in TRAINING_FIELDS}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     def __repr__(self) -> str:
@@ -268,14 +270,29 @@ class RecipeData(TypedDict, total=False):
     about: About | None
 
 
-def recipe_with(recipe: Recipe | None, changes: dict[str, Any]) -> Recipe:
-    """Return a recipe, by default ``Recipe()``, with changes to some of its fields."""
+def recipe_with(recipe: Recipe | None, changes: dict[str, Any], function: Callable[..., Any] | None = None) -> Recipe:
+    """Return a recipe, by default ``Recipe()``, with changes to some of its fields.
+
+    ``function`` is the function whose unknown keywords are the changes, for errors.
+    """
     recipe = Recipe() if recipe is None else recipe
     if not isinstance(recipe, Recipe):
         raise TypeError(
             f"recipe must be a Recipe, for example mnistcnn.recipe('session7_net'), got {type(recipe).__name__}"
+            + ("; pass a validation set as validation=" if isinstance(recipe, ImageSet) else "")
         )
+    if function is not None:
+        check_keywords(changes, function)
     return recipe.replace(**changes)
+
+
+def check_keywords(changes: dict[str, Any], function: Callable[..., Any]) -> None:
+    """Raise TypeError unless each keyword, which is no argument of the function, is a field of a recipe."""
+    unknown = {name: value for name, value in changes.items() if name not in _FIELDS}
+    if unknown:
+        known = [*(name for name in signature(function).parameters if name != "changes"), *TRAINING_FIELDS]
+        hint = hint_for(unknown, list(dict.fromkeys(known)))
+        raise TypeError(f"{function.__name__} has no argument {next(iter(unknown))!r}{hint}")
 
 
 # ---- checks

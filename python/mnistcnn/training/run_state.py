@@ -47,7 +47,6 @@ class RunState:
             "model": model_description(model),
             "normalization_given": self._normalization,
             "frozen_given": self._frozen,
-            "frozen": frozen(model),
             "recipe": self._compared_fields,
             "train_set": self._train_set,
             "validation": self._validation,
@@ -78,7 +77,7 @@ class RunState:
         given = _as_json(self._normalization)
         if given != stored["model"]["normalization"]:
             differences += _difference("the model's normalization", stored["normalization_given"], given)
-        frozen_then = stored.get("frozen_given", self._frozen)  # may be missing in version 1
+        frozen_then = stored.get("frozen_given", self._frozen)  # missing in older files
         differences += _difference("the list of frozen parameters", frozen_then, self._frozen)
         differences += self._recipe_differences(stored["recipe"], snapshot.epoch)
         if differences:
@@ -105,7 +104,8 @@ class RunState:
             model.load_state_dict(tensors_under("model.", snapshot.tensors))
         except RuntimeError as error:
             raise OSError(f"{path}: the weights in the checkpoint do not fit the model: {error}") from None
-        still_frozen = snapshot.description.get("frozen", self._frozen)
+        stored_model = snapshot.description["model"]
+        still_frozen = stored_model.get("frozen", snapshot.description.get("frozen", self._frozen))
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name not in still_frozen)
         stored = snapshot.history

@@ -42,8 +42,8 @@ class _RequiredData(TypedDict):
 class RunData(_RequiredData, total=False):
     """Types of the fields of a run's description in a checkpoint."""
 
-    frozen_given: list[str]  # these may be missing in version 1
-    frozen: list[str]
+    frozen_given: list[str]  # missing in older files
+    frozen: list[str]  # in older files only; now in `model`
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,7 @@ def checked_snapshot(path: Path, epoch: int, description: Any, tensors: dict[str
 
 def model_of(path: Path, snapshot: Snapshot) -> Model:
     """Return the model of a snapshot, with averaged weights if the validation uses them."""
-    description: ModelData = {**snapshot.description["model"], "frozen": snapshot.description.get("frozen", [])}
-    model = model_from_description(path, description, tensors_under("model.", snapshot.tensors))
+    model = model_from_description(path, snapshot.description["model"], tensors_under("model.", snapshot.tensors))
     with errors_naming(path, OSError):
         value = Recipe.from_dict({"averaging": snapshot.description["recipe"].get("averaging")}).averaging
     state = tensors_under("run.averaging.", snapshot.tensors)

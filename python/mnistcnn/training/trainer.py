@@ -248,7 +248,7 @@ class Trainer:
         **changes: Any,
     ) -> None:
         self.model = model = as_model(model)
-        self._recipe = recipe_with(recipe, changes)
+        self._recipe = recipe_with(recipe, changes, Trainer)
         self._callbacks = CallbackList(callbacks)
         self._checkpoint, self._resume = _checked_checkpoint(checkpoint, resume)
         self.history = History(model.name, self._recipe.seed, recipe=self._recipe.described())
@@ -290,9 +290,9 @@ class Trainer:
     ) -> Iterator[EpochRecord]:
         """Train, and yield a record after every epoch.
 
-        Breaking out of the loop stops training; another call continues after the last complete epoch. Schedules cover
-        the recipe's epochs, or all epochs if the run is longer. After a complete call, the model has the averaged
-        weights, or those of the best epoch (`KeepBest`), and another call continues from these.
+        Breaking out of the loop ends the run: ``on_train_end`` is called, so `KeepBest` restores its weights. Averaged
+        weights are copied into the model after a complete call only. Another call continues with the model's weights,
+        after the last complete epoch. Schedules cover the recipe's epochs, or all epochs if the run is longer.
 
         Parameters
         ----------
@@ -361,7 +361,7 @@ class Trainer:
             self._native.finish(session.train_set)
         finally:
             model.train(was_training)
-            self._callbacks.call("on_train_end", history)
+            self._callbacks.end(history)
 
     def _begin(self, session: _Session) -> None:
         model = self.model

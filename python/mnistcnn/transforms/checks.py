@@ -12,13 +12,19 @@ _INTERPOLATIONS = ("nearest", "bilinear")
 
 
 def is_number(value: object) -> bool:
-    """Return whether a value is a single number, not a sequence."""
-    return not isinstance(value, Sequence)
+    """Return whether a value is a single number, not a sequence or an array."""
+    return not isinstance(_plain(value), Sequence)
+
+
+def _plain(value: Any) -> Any:
+    """Return an array or a tensor as a list or a number, and any other value unchanged."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def numbers(name: str, value: object, counts: tuple[int, ...]) -> tuple[float, ...]:
     """Return a sequence of finite numbers as floats; its length must be one of ``counts``."""
     wanted = " or ".join(str(count) for count in counts)
+    value = _plain(value)
     if isinstance(value, str) or not isinstance(value, Sequence) or len(value) not in counts:
         raise ValueError(f"{name} must hold {wanted} numbers, got {value!r}")
     return tuple(signed(name, each) for each in value)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import Field, fields
+from numbers import Integral
 from typing import Any, ClassVar, TypeAlias
 
 from mnistcnn._internal.checks import LARGEST, SMALLEST, any_number
@@ -18,9 +19,9 @@ LAYER_KINDS: dict[str, type[Layer]] = {}  # each kind of layer by its name in th
 
 def pair(name: str, value: Size) -> tuple[int, int]:
     """Return an integer as a pair, and a pair of integers unchanged."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value, value
-    if isinstance(value, Sequence) and len(value) == 2 and all(isinstance(each, int) for each in value):
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value), int(value)
+    if isinstance(value, Sequence) and len(value) == 2 and all(isinstance(each, Integral) for each in value):
         return int(value[0]), int(value[1])
     raise TypeError(f"{name} must be an integer or a pair of integers (height, width), got {value!r}")
 

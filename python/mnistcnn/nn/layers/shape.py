@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -80,7 +81,7 @@ class Pad(Layer):
 
     def fields(self) -> dict[str, Any]:
         border = self.padding
-        if isinstance(border, int) or len(border) != 4:
+        if not isinstance(border, Sequence) or len(border) != 4:
             height, width = pair("padding", border)
             border = (height, height, width, width)
         return {"padding": tuple(border), "mode": self.mode}
