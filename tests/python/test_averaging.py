@@ -166,9 +166,21 @@ def test_momentum_of_zero_keeps_running_statistics():
     model = network(momentum=0.0)
     fixed = model.get_buffer("1.running_mean").fill_(0.25)
     moving = model.get_buffer("4.running_mean").fill_(0.25)
-    recompute(model, random_set())
+    counters = [model.get_buffer(f"{layer}.num_batches_tracked").fill_(7) for layer in (1, 4)]
+    recompute(model, random_set(40))
     assert (fixed == 0.25).all()
     assert (moving != 0.25).any()
+    assert [int(each) for each in counters] == [7, 3]
+
+
+def test_counters_of_instance_norms_are_not_changed():
+    """As in PyTorch, where instance norms do not count batches."""
+    norm = mnistcnn.layers.InstanceNorm2d(track_running_stats=True)
+    model = Model([Conv2d(4, 3), norm, Flatten(), Linear(10)], input_shape=SHAPE, seed=1)
+    counter, mean = model.get_buffer("1.num_batches_tracked").fill_(7), model.get_buffer("1.running_mean").clone()
+    recompute(model, random_set())
+    assert int(counter) == 7
+    assert not model.get_buffer("1.running_mean").equal(mean)
 
 
 # ---- training

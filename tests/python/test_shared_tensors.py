@@ -11,8 +11,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.optim.swa_utils import update_bn
 
 import mnistcnn
+from mnistcnn._internal.native import core
+from mnistcnn.nn.input_checks import model_view
 from reference import distance, length
 
 ENGINES = ("lanes", "aten")
@@ -138,6 +141,50 @@ def test_native_training_matches_torch(name: str) -> None:
         optimizer.step()
     for actual, wanted in zip(net.state_dict().values(), twin.state_dict().values(), strict=True):
         assert distance(actual, wanted) <= 1e-5 * length(wanted) + 1e-7
+
+
+def norm_of_one_input(net: Any, x: torch.Tensor) -> torch.Tensor:
+    x = net.b(net.a(x))
+    return torch.relu(net.norm(x)) + torch.tanh(net.norm(x))
+
+
+def recomputed(net: Net, engine: str) -> tuple[Any, list[torch.Tensor]]:
+    """Recompute the running statistics of a network. Return an earlier copy of it in float64, and the batches."""
+    torch.manual_seed(4)
+    twin = copy.deepcopy(net).double()
+    images = torch.randint(0, 256, (40, 1, 12, 12), dtype=torch.uint8)
+    model = mnistcnn.from_torch(net, (1, 12, 12), normalization=mnistcnn.Normalization(0.5, 0.3))
+    core.testing.recompute_statistics(model_view(model, engine), images, batch_size=16, seed=0)
+    return twin, list(((images.double() / 255 - 0.5) / 0.3).split(16))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("forward", "momentum"), [(norm_of_one_input, 0.1), (norm_twice, None)])
+def test_recomputed_statistics_equal_update_bn(forward: Any, momentum: float | None, engine: str) -> None:
+    """update_bn gives all uses of a norm the same weight, so both uses have the same input or the same weight."""
+    net = Net(forward, a=nn.Conv2d(1, 4, 3), b=nn.Conv2d(4, 4, 3), norm=nn.BatchNorm2d(4, momentum=momentum))
+    twin, batches = recomputed(net, engine)
+    update_bn(batches, twin)
+    for (name, actual), wanted in zip(net.named_buffers(), twin.buffers(), strict=True):
+        assert distance(actual, wanted) <= 1e-5 * length(wanted), name
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_momentum_determines_the_weights_of_the_uses_of_a_norm(engine: str) -> None:
+    net: Any = Net(norm_twice, a=nn.Conv2d(1, 4, 3), b=nn.Conv2d(4, 4, 3), norm=nn.BatchNorm2d(4, momentum=0.3))
+    twin, batches = recomputed(net, engine)
+    inputs: list[torch.Tensor] = []
+    twin.norm.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+    for batch in batches:
+        twin(batch)
+    weights = [0.7 / 1.7 / len(batches), 1 / 1.7 / len(batches)] * len(batches)
+    for name, values in (
+        ("running_mean", [each.mean((0, 2, 3)) for each in inputs]),
+        ("running_var", [each.var((0, 2, 3)) for each in inputs]),
+    ):
+        wanted: Any = sum(weight * each for weight, each in zip(weights, values, strict=True))
+        assert distance(getattr(net.norm, name), wanted) <= 1e-5 * length(wanted), name
+    assert int(net.norm.num_batches_tracked) == 2 * len(batches)
 
 
 @pytest.mark.parametrize("name", NETS)
