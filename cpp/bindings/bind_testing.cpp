@@ -33,8 +33,8 @@ std::unique_ptr<train::Optimizer> make_optimizer(const network::Network& network
                                                  const RangePairs& trainable, const RangePairs& undecayed) {
   const auto [rule, gradients] = read_optimizer(settings);
   const NativeCall no_gil;
-  return std::make_unique<train::Optimizer>(rule, gradients, train::parameter_slices(network.analysis),
-                                            read_ranges(trainable), read_ranges(undecayed));
+  return std::make_unique<train::Optimizer>(rule, gradients, train::parameter_slices(network), read_ranges(trainable),
+                                            read_ranges(undecayed));
 }
 
 void optimizer_step(train::Optimizer& optimizer, at::Tensor values, const at::Tensor& gradients, double learning_rate,

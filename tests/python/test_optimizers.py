@@ -16,7 +16,7 @@ from flat import values_of, write_values
 from mnistcnn import Model
 from mnistcnn._internal.native import core
 from mnistcnn._internal.values import kinds
-from mnistcnn.layers import BatchNorm2d, Conv2d, Flatten, Linear, PReLU
+from mnistcnn.layers import BatchNorm2d, Conv2d, Flatten, LayerNorm, Linear, PReLU
 from mnistcnn.optim import SGD, Adagrad, Adam, AdamW, Muon, NAdam, RMSprop
 from mnistcnn.optim.optimizers import Optimizer, settings, undecayed_ranges
 from runs import CoreRun
@@ -282,6 +282,36 @@ def test_muon_equals_torch(optimizer: Muon, seed: int):
     for name, each in pair.twin.items():
         pair.twin[name] = each.view(pair.model.get_parameter(name).shape).double()
     pair.check()
+
+
+def test_muon_updates_layer_norms_as_adamw():
+    """Their weights may have as many dimensions as those of convolutions, but they are not matrices."""
+    model = Model([LayerNorm((8, 28, 28)), Flatten(), Linear(10)], input_shape=(8, 28, 28), seed=1)
+    optimizer = Muon(lr=0.02, adam_lr=0.004, adam_weight_decay=0.1)
+    native = core.testing.Optimizer(
+        model._network, settings(optimizer), trainable=model.trainable_ranges(), undecayed=[]
+    )
+    twin = {name: each.detach().clone() for name, each in model.named_parameters() if name.startswith("0.")}
+    reference = torch.optim.AdamW(
+        twin.values(),
+        lr=optimizer.adam_lr,
+        betas=optimizer.adam_betas,
+        eps=optimizer.adam_eps,
+        weight_decay=optimizer.adam_weight_decay,
+    )
+    values, rng = values_of(model), torch.Generator().manual_seed(1)
+    for _ in range(3):
+        gradients = torch.randn(values.shape, generator=rng)
+        native.step(values, gradients, learning_rate=optimizer.lr, momentum=None)
+        parts = gradients.split([each.numel() for each in model.parameters()])
+        for (name, _), part in zip(model.named_parameters(), parts, strict=True):
+            if name in twin:
+                twin[name].grad = part.view(twin[name].shape)
+        reference.step()
+    write_values(model, values)
+    assert sorted(twin) == ["0.bias", "0.weight"]
+    for name, wanted in twin.items():
+        torch.testing.assert_close(model.get_parameter(name).detach(), wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_centered_rmsprop_with_constant_gradient_stays_finite():

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <span>
 #include <stdexcept>
 #include <utility>
 
@@ -26,6 +25,13 @@ Slots slots_of(const Rule& rule) {
 double initial_state_value(const Rule& rule) {
   const auto* adagrad = std::get_if<Adagrad>(&rule);
   return adagrad == nullptr ? 0 : adagrad->initial_accumulator_value;
+}
+
+// Return whether Muon updates a parameter as a matrix. The weights of layer norms may have several dimensions, too.
+bool is_matrix(const network::TensorSpec& spec, const network::Layer& owner) {
+  const bool multiplies =
+      std::holds_alternative<network::Conv2d>(owner) || std::holds_alternative<network::Linear>(owner);
+  return multiplies && spec.role == network::Role::kWeight;
 }
 
 // Return which parameters the ranges contain. Throw std::invalid_argument if a range contains a part of a parameter.
@@ -116,10 +122,12 @@ Rule with_momentum(Rule rule, double momentum) {
   return rule;
 }
 
-std::vector<ParameterSlice> parameter_slices(const network::Analysis& analysis) {
+std::vector<ParameterSlice> parameter_slices(const network::Network& network) {
   std::vector<ParameterSlice> slices;
-  for (const network::TensorSpec& spec : analysis.parameters)
-    slices.push_back({{spec.offset, spec.offset + spec.count}, spec.shape.size() < 2 ? 0 : spec.shape[0]});
+  for (const network::TensorSpec& spec : network.analysis.parameters) {
+    const bool matrix = is_matrix(spec, network.graph.nodes[static_cast<std::size_t>(spec.node)].layer);
+    slices.push_back({{spec.offset, spec.offset + spec.count}, matrix ? spec.shape[0] : 0});
+  }
   return slices;
 }
 

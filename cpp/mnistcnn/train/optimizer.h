@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "mnistcnn/common/parallel_for.h"
-#include "mnistcnn/network/analysis.h"
+#include "mnistcnn/network/tensors.h"
 #include "mnistcnn/train/named_tensors.h"
 #include "mnistcnn/train/optimizers/adagrad.h"
 #include "mnistcnn/train/optimizers/adam.h"
@@ -44,7 +44,7 @@ struct ParameterSlice {
   std::int64_t rows;  // rows of the matrix for Muon; 0 if the parameter is not a matrix
 };
 // Return the slices of all parameters, in order.
-std::vector<ParameterSlice> parameter_slices(const network::Analysis& analysis);
+std::vector<ParameterSlice> parameter_slices(const network::Network& network);
 
 // Implementation of the update: chosen by the device, or always tensor operations (for tests).
 enum class CodePath { kAutomatic, kTensors };

@@ -28,9 +28,9 @@ std::vector<ParameterRange> all_parameters(const network::Analysis& analysis) {
 
 Optimizer optimizer_of(const Recipe& recipe, std::optional<double> momentum, const ModelView& model) {
   const engine::ScopedOpenMpThreads openmp_threads(model.engine->threads());  // its state is tensors
-  const network::Analysis& analysis = model.network().analysis;
+  const network::Network& network = model.network();
   const Rule rule = momentum ? with_momentum(recipe.optimizer, *momentum) : recipe.optimizer;
-  return {rule, recipe.gradients, parameter_slices(analysis), all_parameters(analysis), recipe.undecayed};
+  return {rule, recipe.gradients, parameter_slices(network), all_parameters(network.analysis), recipe.undecayed};
 }
 
 network::Shape shape_of(const Size& size) { return {size.channels, size.height, size.width}; }

@@ -35,7 +35,7 @@ struct TrainingSetup {
 
   EpochResult run(const Listeners& listeners = {}) {
     const std::vector<ParameterRange> all{{0, network->analysis.parameter_count}};
-    Optimizer optimizer(Sgd{}, {}, parameter_slices(network->analysis), all, {});
+    Optimizer optimizer(Sgd{}, {}, parameter_slices(*network), all, {});
     return train_epoch(model(), optimizer, nullptr, set, {}, options, listeners);
   }
 };
