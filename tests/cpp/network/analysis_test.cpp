@@ -60,6 +60,19 @@ TEST(Analysis, ReceptiveFieldsHaveAHeightAndAWidth) {
   wide.stride = {1, 2};
   tall.kernel = {7, 1};
   tall.stride = {2, 1};
+  Slice slice;
+  slice.dimension = 1;
+  slice.start = 0;
+  slice.stop = 9;
+  slice.step = 3;
+  const Analysis analysis = analyse(sequential_graph({1, 28, 28}, {wide, tall, slice}));
+  EXPECT_EQ(analysis.nodes[0].receptive_field, (Pair{1, 7}));
+  EXPECT_EQ(analysis.nodes[1].receptive_field, (Pair{7, 7}));
+  EXPECT_EQ(analysis.nodes[1].jump, (Pair{2, 2}));
+  EXPECT_EQ(analysis.nodes[2].jump, (Pair{6, 2}));
+}
+
+TEST(Analysis, OffsetsAreContiguous) {
   const Analysis analysis = analyse(sequential_graph({2, 8, 8}, {convolution(3, 3), BatchNorm2d{}}));
   std::int64_t offset = 0;
   for (const TensorSpec& spec : analysis.parameters) {
