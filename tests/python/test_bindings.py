@@ -125,6 +125,7 @@ PARAMETERS = MODEL._network.parameter_count
 FLAT = torch.zeros(PARAMETERS)
 BYTES = np.zeros((2, 1, 8, 8), np.uint8)
 INDICES = np.zeros(1, np.int64)
+RESIZE = [mnistcnn.transforms.Resize(4)]
 
 CASES: dict[str, Callable[[], Any]] = {
     **{f"score: {k} outputs": lambda v=v: core.score(v, LABELS, kind="logits") for k, v in WRONG_OUTPUTS.items()},
@@ -176,6 +177,12 @@ CASES: dict[str, Callable[[], Any]] = {
     "augmentation: first step": lambda: core.testing.apply_first(
         augmentation([mnistcnn.transforms.Rotation(5)]), BYTES[0, 0], [3]
     ),
+    "augmentation: no rows": lambda: augmentation(RESIZE).run(BYTES[:, :, :0], INDICES, seed=0, epoch=0, threads=1),
+    "augmentation: no columns": lambda: augmentation(RESIZE).output_shape((1, 8, 0)),
+    "augmentation: no channels": lambda: augmentation(RESIZE).output_shape((0, 8, 8)),
+    "augmentation: huge image": lambda: augmentation(()).output_shape((1, 2**40, 2**40)),
+    "augmentation: parameters": lambda: augmentation(RESIZE).sample_parameters((1, 0, 8), seed=0, epoch=0, index=0),
+    "loader: no rows": lambda: loader(BYTES[:, :, :0]),
     "loader: one image": lambda: loader(BYTES[0]),
     "loader: five dimensions": lambda: loader(BYTES[None]),
     "loader: batch_size=0": lambda: len(loader(BYTES, batch_size=0)),

@@ -413,6 +413,20 @@ TEST(AugmentationPlan, ThrowsForInvalidSteps) {
   EXPECT_EQ(error_message({expanding, CenterCrop{{28, 28}}}, size), "none: 28");
 }
 
+TEST(AugmentationPlan, ThrowsForInvalidSizesOfImages) {
+  constexpr std::int64_t kHuge = std::int64_t{1} << 40;
+  for (const Size& size : {Size{1, 0, 28}, Size{1, 28, 0}, Size{0, 28, 28}, Size{1, -1, 28}, Size{1, kHuge, kHuge},
+                           Size{kHuge, 28, 28}, Size{1, kHuge, 1}}) {
+    const std::string sizes =
+        std::to_string(size.channels) + ", " + std::to_string(size.height) + ", " + std::to_string(size.width);
+    for (const std::vector<Step>& steps : {std::vector<Step>{}, std::vector<Step>{augmentation::Resize{{14, 0}}}})
+      EXPECT_NE(error_message(steps, size).find("got [" + sizes + "]"), std::string::npos) << sizes;
+  }
+  // Steps limit the side of the images that they produce, but not of the input.
+  EXPECT_EQ(error_message({}, {1, 1, 20000}), "none: 1");
+  EXPECT_EQ(error_message({CenterCrop{{28, 28}}}, {1, 28, 20000}), "none: 28");
+}
+
 Step random_step(Random& random) {
   const auto fill = static_cast<std::uint8_t>(random.integer(0, 255));
   const auto interpolation = random.integer(0, 1) == 0 ? Interpolation::kNearest : Interpolation::kBilinear;

@@ -15,6 +15,8 @@ namespace {
 
 using common::text;
 
+constexpr std::int64_t kMaxBytes = std::int64_t{1} << 31;  // of an input image
+
 template <class... Cases>
 struct Overloaded : Cases... {
   using Cases::operator()...;
@@ -51,6 +53,18 @@ void check_plane_size(std::string_view name, PlaneSize size) {
   if (std::max(size.height, size.width) > 2 * kLargestSide)
     throw std::invalid_argument(text(name, " produces images of up to ", size.height, " x ", size.width,
                                      " pixels; the maximum is ", 2 * kLargestSide, " pixels per side"));
+}
+
+// Throw std::invalid_argument unless the size of the input images is valid. Larger images would overflow the arithmetic
+// of the steps.
+const Size& checked_input(const Size& image) {
+  const bool valid = image.channels >= 1 && image.height >= 1 && image.width >= 1 &&
+                     image.height <= kMaxBytes / image.width && image.channels <= kMaxBytes / image.plane();
+  if (!valid)
+    throw std::invalid_argument(text("images must be [channels, height, width], each at least 1, and have at most ",
+                                     kMaxBytes, " bytes; got [", image.channels, ", ", image.height, ", ", image.width,
+                                     "]"));
+  return image;
 }
 
 Size padded(const Size& size, const Padding& border) {
@@ -166,7 +180,7 @@ void apply_elastic(const ElasticDistortion& step, const std::vector<float>& half
 // ---- planning
 
 AugmentationPlan::AugmentationPlan(std::vector<Step> steps, const Size& image)
-    : steps_(std::move(steps)), prepared_(steps_.size()), input_(image) {
+    : steps_(std::move(steps)), prepared_(steps_.size()), input_(checked_input(image)) {
   image_bytes_ = bytes_of(image.bytes());
   output_ = propagate_sizes({image, image}, 0, steps_.size());
 }

@@ -1,7 +1,6 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "mnistcnn/data/augmentation/draw.h"
@@ -19,7 +18,8 @@ struct SampleKey {
 // A list of augmentation steps, checked and prepared for input images of one size.
 class AugmentationPlan {
  public:
-  // Throw std::invalid_argument if a step is not applicable to the images that reach it.
+  // image: size of the input images, each number at least 1, with at most 2^31 bytes. Throw std::invalid_argument if it
+  // is invalid, or if a step is not applicable to the images that reach it.
   AugmentationPlan(std::vector<Step> steps, const Size& image);
 
   const Size& input() const { return input_; }
