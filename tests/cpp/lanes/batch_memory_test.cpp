@@ -15,12 +15,14 @@
 namespace {
 
 std::atomic<bool> counts_allocations{false};
+std::atomic<bool> allocations_fail{false};
 std::atomic<int> allocations{0};
 
 }  // namespace
 
 [[gnu::noinline]] void* operator new(std::size_t size) {
   if (counts_allocations) ++allocations;
+  if (allocations_fail) throw std::bad_alloc();
   if (void* const memory = std::malloc(size)) return memory;
   throw std::bad_alloc();
 }
@@ -156,6 +158,30 @@ TEST(BatchMemory, LaterCallsAllocateNothing) {
   expect_no_allocations(graph);
   graph.nodes[7].layer = network::Linear{2000, true};  // over the whole batch
   expect_no_allocations(graph);
+}
+
+TEST(BatchMemory, CallAfterAFailedStepIsNotRecorded) {
+  Model model = small_model();
+  const Pointers tensors(model);
+  const std::vector<std::uint8_t> images(20 * 28 * 28, 7);
+  const std::vector<float> floats(images.size(), 0.5f), scale(1, 1 / 128.0f), shift(1, -1);
+  std::vector<std::int64_t> indices, labels;
+  for (std::int64_t i = 0; i < 20; ++i) indices.push_back(i), labels.push_back(i % 10);
+  std::vector<float> outputs(20 * 10);
+  const ImageBatch batch{images.data(), indices, scale, shift};
+  model.engine->step(tensors.pointers(), batch, labels, {}, {});  // allocates the engine's memory
+  model.engine->start_task_times();
+  bool failed = false;
+  allocations_fail = true;
+  try {
+    model.engine->step(tensors.pointers(), batch, labels, {}, {});  // only the recorder allocates memory
+  } catch (const std::bad_alloc&) {
+    failed = true;
+  }
+  allocations_fail = false;
+  EXPECT_TRUE(failed);
+  model.engine->forward(tensors.pointers(), floats.data(), 20, Mode::kTrain, {}, Keep::kNothing, outputs.data());
+  EXPECT_TRUE(model.engine->stop_task_times().empty());
 }
 
 #endif

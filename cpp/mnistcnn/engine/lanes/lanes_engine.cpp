@@ -59,6 +59,8 @@ class LanesEngine::CallScope {
   }
   ~CallScope() {
     ParameterBinding::release(engine_.batch_);
+    engine_.batch_.stopwatch = nullptr;
+    engine_.batch_.task_recorder = nullptr;
     engine_.io_.end();
   }
   CallScope(const CallScope&) = delete;
@@ -144,8 +146,6 @@ StepResult LanesEngine::step(const TensorPointers& tensors, const ImageBatch& ba
   batch_.stopwatch = stopwatch_.get();
   batch_.task_recorder = task_recorder_.get();
   programs_.step.execute(batch_, pool_);
-  batch_.stopwatch = nullptr;
-  batch_.task_recorder = nullptr;
   if (stopwatch_) stopwatch_->add_step(Stopwatch::Clock::now() - start);
   return io_.result();
 }
