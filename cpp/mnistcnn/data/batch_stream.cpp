@@ -65,7 +65,8 @@ bool BatchStream::is_synchronous() const { return prefetcher_ == nullptr || proc
 
 std::int64_t BatchStream::batches() const {
   const auto images = static_cast<std::int64_t>(order_.size());
-  return options_.drop_last ? images / options_.batch_size : (images + options_.batch_size - 1) / options_.batch_size;
+  const bool has_partial = !options_.drop_last && images % options_.batch_size != 0;
+  return images / options_.batch_size + (has_partial ? 1 : 0);
 }
 
 bool BatchStream::ready(std::chrono::milliseconds timeout) {

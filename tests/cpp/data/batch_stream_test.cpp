@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <limits>
 #include <stdexcept>
 #include <vector>
 
@@ -95,6 +96,17 @@ TEST(BatchStream, SupportsRawUnshuffledAndDropLast) {
     seen += batch->count;
   }
   EXPECT_EQ(seen, 20);
+}
+
+TEST(BatchStream, BatchSizeMayExceedTheNumberOfImages) {
+  const OwnedSet set = make_set();
+  StreamOptions one_batch = options(0);
+  one_batch.batch_size = std::numeric_limits<std::int64_t>::max();
+  BatchStream stream(set.view(), random_rotation(), one_batch);
+  EXPECT_EQ(stream.batches(), 1);
+  EXPECT_EQ(read(stream).counts, (std::vector<std::int64_t>{kCount}));
+  one_batch.drop_last = true;
+  EXPECT_EQ(BatchStream(set.view(), random_rotation(), one_batch).batches(), 0);
 }
 
 TEST(BatchStream, DestructorStopsTheThread) {
