@@ -94,8 +94,8 @@ void BlockLinearOp::backward(const BlockContext& block) const {
   {
     const ScopedTimer timer(block.batch, block.thread, time_category(index(), Pass::kWeightGradients));
     weight_gradient(block, d);
+    if (bias_ >= 0) bias_gradient(block, d);
   }
-  if (bias_ >= 0) bias_gradient(block, d);
   if (!input().needs_gradient(block.batch)) return;
   write_gradient(block, input(), offsets_.temporary, [&](View target) {
     gemm(*block.batch.kernels,
