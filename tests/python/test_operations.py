@@ -323,6 +323,21 @@ def test_a_detach_before_one_of_several_outputs(engine: str):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_amax_of_a_row_with_nan_has_nan_gradients(engine: str):
+    """As in PyTorch: only at the elements of this row."""
+    model = mnistcnn.Model([mnistcnn.layers.Amax(2), mnistcnn.layers.Flatten(), mnistcnn.layers.Linear(10)], (1, 6, 6))
+    model.engine = engine
+    images = torch.rand(3, 1, 6, 6, generator=torch.Generator().manual_seed(1))
+    images[1, 0, 2, 3] = torch.nan
+    leaf = images.clone().requires_grad_()
+    (model(leaf) * torch.linspace(-1, 1, 10)).sum().backward()
+    expected = torch.zeros(3, 1, 6, 6, dtype=torch.bool)
+    expected[1, 0, 2] = True
+    assert leaf.grad is not None
+    assert leaf.grad.isnan().equal(expected)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_ties_of_amax_on_the_background_of_a_digit(engine: str, digits: Any):
     """Equal patches of an image have equal outputs, so each gets the same share of the gradient."""
     torch.manual_seed(0)

@@ -48,7 +48,9 @@ struct PointwiseFunction {
   }
 };
 
-// Maximum of four values; NaN if one of them is NaN.
+// Maximum of four values; NaN if one of them is NaN. Unlike PyTorch and PoolOp, `window_backward` does not use it and
+// gives no gradient to a NaN: this maximum takes 11 more instructions per register than `larger`, and a comparison that
+// finds the first NaN 8 more, of about 50. Once a map contains NaN, the loss is NaN and the training stops.
 LANES_INLINE vf largest(vf a, vf b, vf c, vf d) {
   const vi numbers = (a == a) & (b == b) & (c == c) & (d == d);
   return select(numbers, larger(larger(a, b), larger(c, d)), (a + b) + (c + d));

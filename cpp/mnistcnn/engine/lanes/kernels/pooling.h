@@ -3,7 +3,7 @@
 
 // Max, average and amax pools with any window. kernels/pointwise.h has the 2x2 max pool. Called by ops/reduction_ops.
 // As in PyTorch, NaN is larger than any number, and the first maximum of a window receives the gradient (amax: all,
-// evenly).
+// evenly; if the maximum is NaN, all gradients of the window are NaN).
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -76,9 +76,10 @@ inline void amax_backward(const PoolArguments& args) {
     for_each_input(args, h, w,
                    [&](std::int64_t at) { count += select(load(args.x + in + at) == maximum, splat(1.0f), vf{}); });
     const vf gradient = load(args.gradient + out) / count;
+    const vf others = gradient * 0.0f;  // NaN if the maximum is NaN, which equals no input: the count is 0
     for_each_input(args, h, w, [&](std::int64_t at) {
       float* to = args.out + in + at;
-      store(to, load(to) + select(load(args.x + in + at) == maximum, gradient, vf{}));
+      store(to, load(to) + select(load(args.x + in + at) == maximum, gradient, others));
     });
   });
 }
