@@ -132,12 +132,18 @@ NamedTensors Averaging::state() const {
   return result;
 }
 
-void Averaging::restore(const NamedTensors& state) {
+void Averaging::check_state(const NamedTensors& state) const {
   if (exchanged_) throw std::logic_error("the model holds the averaged weights; call exchange first");
-  const at::Tensor counts = stored_tensor("averages", state, "counts", 2, at::kLong).cpu().contiguous();
-  const at::Tensor& values = stored_tensor("averages", state, "values", values_.numel(), at::kFloat);
-  if (buffers_.defined()) buffers_.copy_(stored_tensor("averages", state, "buffers", buffers_.numel(), at::kFloat));
-  values_.copy_(values);
+  stored_tensor("averages", state, "counts", 2, at::kLong);
+  stored_tensor("averages", state, "values", values_.numel(), at::kFloat);
+  if (buffers_.defined()) stored_tensor("averages", state, "buffers", buffers_.numel(), at::kFloat);
+}
+
+void Averaging::restore(const NamedTensors& state) {
+  check_state(state);
+  const at::Tensor counts = state.at("counts").cpu().contiguous();
+  values_.copy_(state.at("values"));
+  if (buffers_.defined()) buffers_.copy_(state.at("buffers"));
   averaged_ = counts.const_data_ptr<std::int64_t>()[0];
   steps_ = counts.const_data_ptr<std::int64_t>()[1];
 }

@@ -61,6 +61,9 @@ class Averaging {
 
   NamedTensors state() const;
   void restore(const NamedTensors& state);
+  // Throw std::invalid_argument unless the state can be restored, and std::logic_error while the model holds the
+  // averages.
+  void check_state(const NamedTensors& state) const;
 
  private:
   void update(const Ema& rule, FlatParameters& parameters);

@@ -280,21 +280,24 @@ NamedTensors Optimizer::state() const {
   return result;
 }
 
-void Optimizer::restore(const NamedTensors& state) {
+void Optimizer::check_state(const NamedTensors& state) const {
   const auto slices = static_cast<std::int64_t>(slices_.size());
   const bool has_products = std::holds_alternative<NAdam>(rule_);
   const Slots names = slots_of(rule_);
   if (state.size() != names.size() + 1 + (has_products ? 1 : 0))
     throw std::invalid_argument(
         "the stored optimizer state does not match: it was saved by an optimizer with other options");
-  std::vector<at::Tensor> slots;
-  for (const std::string_view name : names)
-    slots.push_back(stored_tensor("optimizer", state, std::string(name), count_, at::kFloat));
-  const at::Tensor& steps = stored_tensor("optimizer", state, "steps", slices, at::kLong);
-  if (has_products)
-    read_into(momentum_products_, stored_tensor("optimizer", state, "mu_products", slices, at::kDouble));
-  read_into(steps_, steps);
-  for (std::size_t i = 0; i < slots.size(); ++i) slots_[i].copy_(slots[i]);
+  for (const std::string_view name : names) stored_tensor("optimizer", state, std::string(name), count_, at::kFloat);
+  stored_tensor("optimizer", state, "steps", slices, at::kLong);
+  if (has_products) stored_tensor("optimizer", state, "mu_products", slices, at::kDouble);
+}
+
+void Optimizer::restore(const NamedTensors& state) {
+  check_state(state);
+  const Slots names = slots_of(rule_);
+  read_into(steps_, state.at("steps"));
+  if (std::holds_alternative<NAdam>(rule_)) read_into(momentum_products_, state.at("mu_products"));
+  for (std::size_t i = 0; i < names.size(); ++i) slots_[i].copy_(state.at(std::string(names[i])));
   build_segments();
 }
 

@@ -71,6 +71,8 @@ class Optimizer {
   // Copies of the state by name. A restored optimizer continues bit-identically.
   NamedTensors state() const;
   void restore(const NamedTensors& state);
+  // Throw std::invalid_argument unless the state can be restored.
+  void check_state(const NamedTensors& state) const;
 
  private:
   // Adjacent parameters that are updated with the same settings.

@@ -129,8 +129,12 @@ TrainingRun::State TrainingRun::state() const {
 }
 
 void TrainingRun::restore(const State& state) {
-  optimizer_.restore(with_prefix(kOptimizer, state.tensors));
-  if (averaging_) averaging_->restore(with_prefix(kAveraging, state.tensors));
+  const NamedTensors optimizer = with_prefix(kOptimizer, state.tensors);
+  const NamedTensors averages = with_prefix(kAveraging, state.tensors);
+  optimizer_.check_state(optimizer);
+  if (averaging_) averaging_->check_state(averages);
+  optimizer_.restore(optimizer);
+  if (averaging_) averaging_->restore(averages);
   epochs_ = state.epochs;
   steps_ = state.steps;
 }

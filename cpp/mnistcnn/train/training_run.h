@@ -64,7 +64,8 @@ class TrainingRun {
   // The averaged weights; null without an averaging rule and after `finish`.
   std::shared_ptr<Averaging> averaging() const { return averaging_; }
 
-  // A run restored from a state and the tensors of the model at that time continues bit-identically.
+  // A run restored from a state and the tensors of the model at that time continues bit-identically. If the state does
+  // not match, `restore` throws std::invalid_argument, and the run is unchanged.
   State state() const;
   void restore(const State& state);
 

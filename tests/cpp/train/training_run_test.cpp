@@ -94,6 +94,21 @@ TEST(TrainingRun, RestoredRunContinuesBitIdentically) {
   }
 }
 
+TEST(TrainingRun, RestoreChangesNothingIfAPartOfTheStateDoesNotMatch) {
+  RunSetup setup;
+  setup.recipe.averaging = Ema{};
+  TrainingRun trained(setup.model, setup.recipe), run(setup.model, setup.recipe);
+  trained.next_epoch(setup.model, setup.set, kRates);
+  TrainingRun::State state = trained.state();
+  ASSERT_EQ(state.tensors.erase("averaging.values"), 1U);
+  const NamedTensors before = run.state().tensors;
+  EXPECT_THROW(run.restore(state), std::invalid_argument);
+  EXPECT_EQ(run.epochs(), 0U);
+  const NamedTensors after = run.state().tensors;
+  ASSERT_EQ(after.size(), before.size());
+  for (const auto& [name, tensor] : after) EXPECT_TRUE(tensor.equal(before.at(name))) << name;
+}
+
 TEST(TrainingRun, ExceptionOfACallbackLeavesCompleteSteps) {
   RunSetup stopped, reference;
   const auto stop = [](std::uint64_t steps, double) {
