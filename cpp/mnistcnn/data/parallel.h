@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <cstddef>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -16,14 +17,24 @@ inline std::size_t threads_for(std::size_t images, int requested) {
 }
 
 // Call function(thread, begin, end) for equal subranges of [0, count), each on its own thread. Thread 0 is the calling
-// thread. `function` must not throw.
+// thread. If calls throw, rethrow the exception of the first of their threads after all threads have ended.
 template <class Function>
 void parallel_for(std::size_t count, std::size_t threads, const Function& function) {
-  std::vector<std::jthread> workers;
-  for (std::size_t t = 1; t < threads; ++t)
-    workers.emplace_back(
-        [&function, t, begin = count * t / threads, end = count * (t + 1) / threads] { function(t, begin, end); });
-  function(std::size_t{0}, std::size_t{0}, count / threads);
+  std::vector<std::exception_ptr> errors(threads);
+  const auto run = [&](std::size_t thread) noexcept {
+    try {
+      function(thread, count * thread / threads, count * (thread + 1) / threads);
+    } catch (...) {
+      errors[thread] = std::current_exception();
+    }
+  };
+  {
+    std::vector<std::jthread> workers;
+    for (std::size_t thread = 1; thread < threads; ++thread) workers.emplace_back(run, thread);
+    run(0);
+  }
+  for (const std::exception_ptr& error : errors)
+    if (error) std::rethrow_exception(error);
 }
 
 }  // namespace mnistcnn::data
