@@ -201,12 +201,14 @@ std::unique_ptr<Loader> make_loader(const Bytes& images, const Indices& labels, 
                                     int prefetch) {
   data::StreamOptions options{batch_size,       seed,    epoch, shuffle, drop_last, raw, std::move(scale),
                               std::move(shift), prefetch};
-  if (batch_size < 1 || prefetch < 0)
-    throw std::invalid_argument(
-        text("batch_size=", batch_size, " must be at least 1, and prefetch=", prefetch, " at least 0"));
+  if (batch_size < 1) throw std::invalid_argument(text("batch_size must be at least 1, got ", batch_size));
+  if (prefetch < 0) throw std::invalid_argument(text("prefetch must be at least 0, got ", prefetch));
   const auto channels = static_cast<std::size_t>(size_of_images(images).channels);
   if (images.shape(0) != labels.size() || options.scale.size() != channels || options.shift.size() != channels)
-    throw std::invalid_argument(text("the sizes of images, labels, scale and shift do not match"));
+    throw std::invalid_argument(text("there must be one label per image, and one scale and one shift per channel, got ",
+                                     labels.size(), " labels for ", images.shape(0), " images, and ",
+                                     options.scale.size(), " scales and ", options.shift.size(), " shifts for ",
+                                     channels, " channels"));
   return std::make_unique<Loader>(images, labels, augmentation, std::move(options));
 }
 

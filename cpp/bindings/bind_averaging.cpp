@@ -18,7 +18,7 @@ train::AveragingRule read_averaging(const py::dict& settings) {
   const auto kind = settings["kind"].cast<std::string>();
   const auto integer = [&](const char* name) {
     const auto value = settings[name].cast<std::int64_t>();
-    if (value < 1) throw std::invalid_argument(text(name, "=", value, " must be at least 1"));
+    if (value < 1) throw std::invalid_argument(text(name, " must be at least 1, got ", value));
     return value;
   };
   if (kind == "EMA")

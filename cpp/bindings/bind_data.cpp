@@ -50,7 +50,7 @@ std::size_t idx_file_bytes(const py::bytes& start, const std::string& name) {
 }
 
 py::tuple draw_digits(std::int64_t count, std::uint64_t seed, std::uint64_t first_index, int threads) {
-  if (count < 0) throw std::invalid_argument(common::text("count=", count, " must be at least 0"));
+  if (count < 0) throw std::invalid_argument(common::text("count must be at least 0, got ", count));
   constexpr std::int64_t side = data::kDigitSide;
   py::array_t<std::uint8_t> images({count, std::int64_t{1}, side, side});
   py::array_t<std::int64_t> labels(count);

@@ -10,7 +10,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// For a thread that is between two native calls, to reach the next one.
+// Time for a thread between two native calls to start the next one.
 constexpr std::chrono::milliseconds kBetweenCalls{50};
 
 // Written with the GIL held.

@@ -52,7 +52,7 @@ py::list stop_task_times(Engine& engine) {
 std::int64_t memory_bytes_of_step(const Engine& engine, std::int64_t images) {
   constexpr std::int64_t kMaxImages = (std::int64_t{1} << 31) - 1;
   if (images < 1 || images > kMaxImages)
-    throw std::invalid_argument(common::text("images=", images, " must be between 1 and ", kMaxImages));
+    throw std::invalid_argument(common::text("images must be between 1 and ", kMaxImages, ", got ", images));
   return engine.memory_bytes_of_step(images);
 }
 

@@ -30,7 +30,7 @@ Schedule make_schedule(const std::string& kind, const py::dict& settings) {
   Schedule schedule = read_alternative<Schedule>(kind, settings, known, "schedule");
   if (known != settings.size()) throw std::invalid_argument(common::text(kind, " has unknown settings"));
   if (const auto* step = std::get_if<train::StepLR>(&schedule); step != nullptr && step->step_size < 1)
-    throw std::invalid_argument(common::text("step_size=", step->step_size, " must be at least 1"));
+    throw std::invalid_argument(common::text("step_size must be at least 1, got ", step->step_size));
   return schedule;
 }
 

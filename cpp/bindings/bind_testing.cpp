@@ -50,7 +50,8 @@ void check_teacher_images(const at::Tensor& images, std::int64_t count, const st
   check_array("images", images, at::kFloat, {count, kAnySize, kAnySize, kAnySize});
   const auto channels = static_cast<std::size_t>(images.size(1));
   if (scale.size() != channels || shift.size() != channels)
-    throw std::invalid_argument(text("scale and shift must have ", channels, " elements, one per channel"));
+    throw std::invalid_argument(text("scale and shift must have ", channels, " elements, one per channel, got ",
+                                     scale.size(), " and ", shift.size()));
 }
 
 // Return a copy of the labels. Throw std::invalid_argument if a label is out of range.
@@ -99,7 +100,7 @@ py::dict mixing_plan(const train::Mixing& mixing, std::uint64_t seed, std::uint6
                      std::int64_t height, std::int64_t width) {
   if (count < 1 || height < 1 || width < 1)
     throw std::invalid_argument(
-        text("count=", count, ", height=", height, " and width=", width, " must be at least 1"));
+        text("count, height and width must be at least 1, got ", count, ", ", height, " and ", width));
   const train::MixingPlan plan = train::draw(mixing, seed, step, count, height, width);
   py::dict record;
   record["share"] = plan.share;

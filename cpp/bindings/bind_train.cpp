@@ -24,7 +24,8 @@ ModelView make_view(const py::handle& tensors, engine::Engine& engine, std::vect
                     std::vector<float> shift) {
   const auto channels = static_cast<std::size_t>(engine.network().graph.input_shape[0]);
   if (scale.size() != channels || shift.size() != channels)
-    throw std::invalid_argument(text("scale and shift must have ", channels, " elements, one per channel"));
+    throw std::invalid_argument(text("scale and shift must have ", channels, " elements, one per channel, got ",
+                                     scale.size(), " and ", shift.size()));
   return {engine, tensor_source(engine.network(), tensors), {std::move(scale), std::move(shift)}};
 }
 
@@ -47,7 +48,7 @@ std::unique_ptr<TrainingRun> make_run(const ModelView& model, std::int64_t batch
 }
 
 train::Listeners read_listeners(const py::object& on_progress, const py::object& on_step, std::uint64_t every) {
-  if (every < 1) throw std::invalid_argument("on_step_every must be at least 1");
+  if (every < 1) throw std::invalid_argument(text("on_step_every must be at least 1, got ", every));
   train::Listeners listeners;
   listeners.on_progress = with_gil<const train::Progress&>(on_progress, [](const train::Progress& progress) {
     return py::make_tuple(py::make_tuple(progress.images, progress.total, progress.loss_sum, progress.correct));

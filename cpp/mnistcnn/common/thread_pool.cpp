@@ -181,10 +181,8 @@ class ThreadPool::Scheduler {
   std::uint64_t sequence_ = 0;
   Phase phase_;
   int chunks_ = 0;
-  // Mode of the thread that called `run`. It applies to all threads, so that the results do not depend on which thread
-  // executes a task, nor on the number of threads: a run on one thread computes in the caller's mode too. A fixed mode
-  // would have the same property, but the caller's own PyTorch operations, and torch.set_flush_denormal, would then
-  // follow another rule than the pool.
+  // Floating-point mode of the thread that called `run`. All threads use it, so results do not depend on the thread
+  // that executes a task.
   FloatMode float_mode_ = FloatMode::of_this_thread();
 
   alignas(128) std::atomic<std::uint64_t> current_{0};

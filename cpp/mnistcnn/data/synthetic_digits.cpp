@@ -323,7 +323,8 @@ void draw_digits(std::span<std::uint8_t> images, std::span<std::int64_t> labels,
                                      " images of 28x28 bytes, got ", images.size(), " bytes"));
   }
   if (options.threads < 0) {
-    throw std::invalid_argument(text("draw_digits: threads must be at least 0 (0: all cores), got ", options.threads));
+    throw std::invalid_argument(
+        text("draw_digits: threads must be at least 0, got ", options.threads, "; 0 uses all cores"));
   }
   const auto work = [&](std::size_t, std::size_t begin, std::size_t end) {
     draw_range(images.subspan(begin * kPixels, (end - begin) * kPixels), labels.subspan(begin, end - begin),

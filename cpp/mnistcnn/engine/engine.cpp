@@ -1,6 +1,7 @@
 #include "mnistcnn/engine/engine.h"
 
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "mnistcnn/common/text.h"
@@ -24,12 +25,22 @@ void Engine::check_images(const at::Tensor& images, const at::Device& device) co
 
 void Engine::check_gradients(std::span<const at::Tensor> gradients) const {
   const auto& parameters = network().analysis.parameters;
-  bool fit = gradients.size() == parameters.size();
-  for (std::size_t i = 0; fit && i < parameters.size(); ++i)
-    fit = gradients[i].defined() && gradients[i].scalar_type() == at::kFloat && gradients[i].is_contiguous() &&
-          gradients[i].numel() == parameters[i].count;
-  if (!fit)
-    throw std::invalid_argument("gradients must hold one contiguous float32 tensor per parameter, of the same size");
+  if (gradients.size() != parameters.size())
+    throw std::invalid_argument(common::text("gradients must hold one tensor per parameter, ", parameters.size(),
+                                             " in total, got ", gradients.size()));
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const at::Tensor& gradient = gradients[i];
+    if (gradient.defined() && gradient.scalar_type() == at::kFloat && gradient.is_contiguous() &&
+        gradient.numel() == parameters[i].count)
+      continue;
+    const std::string actual = gradient.defined()
+                                   ? common::text(gradient.is_contiguous() ? "" : "non-contiguous ",
+                                                  gradient.toString(), " ", common::bracketed(gradient.sizes()))
+                                   : "an undefined tensor";
+    throw std::invalid_argument(common::text("the gradient of '", parameters[i].name,
+                                             "' must be a contiguous float32 tensor ",
+                                             common::bracketed(parameters[i].shape), ", got ", actual));
+  }
 }
 
 void Engine::start_profile() {

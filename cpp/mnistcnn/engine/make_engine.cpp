@@ -17,7 +17,7 @@ std::optional<std::string> lanes_unsupported_reason(const network::Network& netw
 std::unique_ptr<Engine> make_engine(std::shared_ptr<const network::Network> network, const std::string& kind,
                                     int threads) {
   if (threads < 0)
-    throw std::invalid_argument(common::text("threads=", threads, " must be at least 0 (0 uses the default)"));
+    throw std::invalid_argument(common::text("threads must be at least 0, got ", threads, "; 0 uses the default"));
   if (kind == "aten") return aten::make_engine(std::move(network), threads);
   if (kind != "lanes")
     throw std::invalid_argument(common::text("unknown engine '", kind, "', expected 'aten' or 'lanes'"));

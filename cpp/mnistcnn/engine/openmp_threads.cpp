@@ -29,7 +29,7 @@ struct Functions {
   int (*pause_all)(int kind) = nullptr;        // OpenMP 5.0's omp_pause_resource_all
   int (*thread_number)() = nullptr;            // omp_get_thread_num
   void (*set_threads)(int threads) = nullptr;  // omp_set_num_threads, for the calling thread
-  // MKL's number for the calling thread, which at::set_num_threads sets; 0: that of OpenMP. Returns the previous one.
+  // MKL's number for the calling thread, which at::set_num_threads sets; 0: that of OpenMP. Return the previous one.
   int (*set_mkl_threads)(int threads) = nullptr;
   // GCC's entry point for `#pragma omp parallel num_threads(threads)`; LLVM's library provides it too.
   void (*parallel)(void (*work)(void*), void* context, unsigned threads, unsigned flags) = nullptr;

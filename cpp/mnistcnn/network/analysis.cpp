@@ -269,7 +269,8 @@ class LayerAnalyzer {
   }
 
   LayerInfo operator()(const Softplus& layer) const {
-    if (std::abs(layer.beta) < std::numeric_limits<float>::min()) fail(text("beta=", layer.beta, " must not be 0"));
+    if (std::abs(layer.beta) < std::numeric_limits<float>::min())
+      fail(text("beta must not be 0 in float32, got ", layer.beta));
     return same_shape();
   }
 
@@ -282,7 +283,7 @@ class LayerAnalyzer {
     const auto check = [&](const char* name, const auto& value) {
       if constexpr (std::is_same_v<std::decay_t<decltype(value)>, double>)
         if (!(std::abs(value) <= std::numeric_limits<float>::max()))
-          fail(text(name, "=", value, " must be a finite float32 number"));
+          fail(text(name, " must be a finite float32 number, got ", value));
     };
     std::visit([&](const auto& layer) { layer.visit(layer, check); }, node_.layer);
   }
@@ -316,11 +317,11 @@ class LayerAnalyzer {
   }
 
   void check_positive(const char* name, std::int64_t value) const {
-    if (value < 1) fail(text(name, "=", value, " must be at least 1"));
+    if (value < 1) fail(text(name, " must be at least 1, got ", value));
     check_limit(name, value);
   }
   void check_limit(const char* name, std::int64_t value) const {
-    if (value > kMaxElements) fail(text(name, "=", value, " is too large; it can be at most ", kMaxElements));
+    if (value > kMaxElements) fail(text(name, " must be at most ", kMaxElements, ", got ", value));
   }
   void check_positive(const char* name, const Pair& pair) const {
     check_positive(name, pair.height);
@@ -328,11 +329,11 @@ class LayerAnalyzer {
   }
   void check_positive_number(const char* name, double value) const {
     constexpr double kSmallest = std::numeric_limits<float>::min();
-    if (!(value >= kSmallest)) fail(text(name, "=", value, " must be at least ", kSmallest));
+    if (!(value >= kSmallest)) fail(text(name, " must be at least ", kSmallest, ", got ", value));
   }
   void check_not_negative(const char* name, std::initializer_list<std::int64_t> values) const {
     for (const std::int64_t value : values) {
-      if (value < 0) fail(text(name, "=", value, " must not be negative"));
+      if (value < 0) fail(text(name, " must be at least 0, got ", value));
       check_limit(name, value);
     }
   }
@@ -364,7 +365,7 @@ class LayerAnalyzer {
   }
 
   LayerInfo dropout(double probability) const {
-    if (!(probability >= 0 && probability <= 1)) fail(text("probability ", probability, " must be between 0 and 1"));
+    if (!(probability >= 0 && probability <= 1)) fail(text("probability must be between 0 and 1, got ", probability));
     return same_shape();
   }
 
@@ -376,7 +377,7 @@ class LayerAnalyzer {
   template <class Norm>
   LayerInfo running_norm(const Norm& norm, const Shape& in) const {
     check_positive_number("eps", norm.eps);
-    if (norm.momentum > 1) fail(text("momentum ", norm.momentum, " must be at most 1"));
+    if (norm.momentum > 1) fail(text("momentum must be at most 1, got ", norm.momentum));
     LayerInfo info = same_shape();
     if (norm.affine) add_affine(info, {in[0]}, true);
     if (norm.track_running_stats) {

@@ -121,7 +121,7 @@ void add(EpochResult& result, const engine::StepResult& step_result, std::size_t
 }  // namespace
 
 std::int64_t step_count(std::int64_t images, std::int64_t batch_size) {
-  if (batch_size < 1) throw std::invalid_argument(common::text("batch_size=", batch_size, " must be at least 1"));
+  if (batch_size < 1) throw std::invalid_argument(common::text("batch_size must be at least 1, got ", batch_size));
   return images / batch_size + (images % batch_size == 0 ? 0 : 1);
 }
 

@@ -25,7 +25,7 @@ void check_set(const network::Network& network, const network::Shape& image, con
 
 at::Tensor predict(const ModelView& model, std::span<const std::uint8_t> images, std::int64_t count,
                    std::int64_t batch_size, const OnImages& on_images) {
-  if (batch_size < 1) throw std::invalid_argument(text("batch_size=", batch_size, " must be at least 1"));
+  if (batch_size < 1) throw std::invalid_argument(text("batch_size must be at least 1, got ", batch_size));
   const engine::ScopedOpenMpThreads openmp_threads(model.engine->threads());
   const network::Tensors tensors = model.tensors();
   const std::int64_t outputs = network::element_count(model.network().analysis.nodes.back().output_shape);

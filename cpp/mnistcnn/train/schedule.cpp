@@ -118,8 +118,8 @@ void check_plan(const auto&, const SchedulePlan&) {}
 
 void check_plan(const CosineAnnealing& schedule, const SchedulePlan& plan) {
   if (!schedule.t_max && schedule.warmup_epochs >= plan.epochs)
-    throw std::invalid_argument(common::text("warmup_epochs=", schedule.warmup_epochs, " must be fewer than the run's ",
-                                             plan.epochs, " epochs"));
+    throw std::invalid_argument(common::text("warmup_epochs must be fewer than the run's ", plan.epochs,
+                                             " epochs, got ", schedule.warmup_epochs));
 }
 
 void check_plan(const OneCycleLR& schedule, const SchedulePlan& plan) {

@@ -31,7 +31,7 @@ Block separable_block(std::int64_t inputs, std::int64_t outputs) {
 // Output channels of the convolutions of a network, by stage; a max pool follows each stage but the last.
 using Stages = std::vector<std::vector<std::int64_t>>;
 
-// Returns stages of convolutions, global average pooling and a linear layer. `block` makes a convolution from its
+// Return stages of convolutions, global average pooling and a linear layer. `block` makes a convolution from its
 // numbers of input and output channels; there are 0 input channels for the first one.
 template <typename MakeBlock>
 Definition staged_net(const Stages& stages, std::int64_t classes, MakeBlock block) {
@@ -49,12 +49,12 @@ Definition staged_net(const Stages& stages, std::int64_t classes, MakeBlock bloc
   return definition;
 }
 
-// Returns a network of 3x3 convolutions with batch norm and ReLU.
+// Return a network of 3x3 convolutions with batch norm and ReLU.
 Definition full_net(const Stages& stages, std::int64_t classes) {
   return staged_net(stages, classes, [](std::int64_t, std::int64_t outputs) { return conv_block(outputs); });
 }
 
-// Returns a network of 3x3 convolutions with batch norm and SiLU. All except the first are depthwise-separable.
+// Return a network of 3x3 convolutions with batch norm and SiLU. All except the first are depthwise-separable.
 Definition separable_net(const Stages& stages, std::int64_t classes) {
   return staged_net(stages, classes, [](std::int64_t inputs, std::int64_t outputs) {
     return inputs > 0 ? separable_block(inputs, outputs)

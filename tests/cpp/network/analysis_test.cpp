@@ -112,7 +112,7 @@ TEST(Analysis, ThrowsForInvalidGraphs) {
   expect_error(sequential_graph({1, 4, 4}, {convolution(2, 5)}), "'node0' (conv2d): the kernel's height 5 is larger");
   expect_error(sequential_graph({1, 4, 4}, {Linear{10}}), "put a Flatten() before it");
   expect_error(sequential_graph({1, 4, 4}, {Flatten{}, convolution(2, 1)}), "feature map");
-  expect_error(sequential_graph({1, 4, 4}, {Dropout{1.5}}), "probability 1.5");
+  expect_error(sequential_graph({1, 4, 4}, {Dropout{1.5}}), "probability must be between 0 and 1, got 1.5");
   expect_error(sequential_graph({1, 4, 4}, {Permute{{0, 1, 1}}}), "each dimension");
   expect_error(sequential_graph({1, 4, 4}, {Slice{1, 2, 2, 1}}), "start=2, stop=2");
   expect_error(sequential_graph({1, 4, 4}, {GroupNorm{3}}), "must divide");
@@ -129,7 +129,8 @@ TEST(Analysis, ThrowsInsteadOfOverflowing) {
     const std::string text = error_message(graph);
     EXPECT_NE(text.find(fragment), std::string::npos) << text;
   };
-  expect_too_large(sequential_graph({1, 4, 4}, {convolution(std::int64_t{1} << 40, 1)}));
+  expect_too_large(sequential_graph({1, 4, 4}, {convolution(std::int64_t{1} << 40, 1)}),
+                   "must be at most 2147483648, got");
   expect_too_large(sequential_graph({1 << 20, 1 << 20, 1 << 20}, {Flatten{}}));
   expect_too_large(sequential_graph({1, kLarge, kLarge}, {max_pool(kLarge, 1)}), "input_shape");
   expect_too_large(sequential_graph({kLargest, kLargest, kLargest}, {ReLU{}}), "input_shape");

@@ -8,7 +8,7 @@ namespace mnistcnn::train {
 namespace {
 
 const std::vector<std::int64_t> kLabels{0, 2}, kPartners{2, 0};
-const std::vector<float> kOpinions{0.2F, 0.5F, 0.3F, 0.6F, 0.1F, 0.3F};
+const std::vector<float> kTeacherProbabilities{0.2F, 0.5F, 0.3F, 0.6F, 0.1F, 0.3F};
 
 std::vector<TrainingLoss> losses() {
   std::vector<TrainingLoss> result;
@@ -17,12 +17,12 @@ std::vector<TrainingLoss> losses() {
   return result;
 }
 
-// Compares the gradients with central differences of the mean loss (loss_sum / 2 images).
+// Compare the gradients with central differences of the mean loss (loss_sum / 2 images).
 TEST(Loss, GradientsEqualFiniteDifferences) {
   for (const TrainingLoss& loss : losses())
-    for (const bool taught : {false, true}) {
+    for (const bool has_teacher : {false, true}) {
       const Targets targets{kLabels, kPartners, 0.7,
-                            taught ? std::span<const float>(kOpinions) : std::span<const float>()};
+                            has_teacher ? std::span<const float>(kTeacherProbabilities) : std::span<const float>()};
       std::vector<float> outputs{-0.5F, -1.5F, -2.0F, -3.0F, -0.25F, -1.0F}, gradients(6), unused(6);
       evaluate(loss, outputs, targets, gradients);
       for (std::size_t i = 0; i < outputs.size(); ++i) {

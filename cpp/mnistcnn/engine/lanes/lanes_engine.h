@@ -32,7 +32,7 @@ namespace mnistcnn::engine::lanes {
 // `borrowed`: threads that run the call instead of the engine's own, or nullptr.
 class LanesEngine {
  public:
-  // threads = 0: one per physical core available to this process. Throws std::invalid_argument if the network is not
+  // threads = 0: one per physical core available to this process. Throw std::invalid_argument if the network is not
   // supported.
   LanesEngine(network::Graph graph, int threads);
   LanesEngine(const LanesEngine&) = delete;

@@ -21,8 +21,8 @@ void Muon::step_matrix(const OptimizerStep& step, at::Tensor value, const at::Te
   value.mul_(1 - step.learning_rate * decay).add_(update, -step.learning_rate * ratio);
 }
 
-// Newton-Schulz iteration in bfloat16, with the same operations as torch.optim.Muon. Singular values converge to about
-// 1.
+// Newton-Schulz iteration in bfloat16, with the same operations as torch.optim.Muon. The singular values converge to
+// about 1.
 at::Tensor Muon::orthogonalised(const at::Tensor& matrix) const {
   const bool tall = matrix.size(0) > matrix.size(1);
   at::Tensor result = matrix.to(at::kBFloat16);

@@ -2,6 +2,7 @@
 #include <array>
 #include <stdexcept>
 
+#include "mnistcnn/common/text.h"
 #include "mnistcnn/train/optimizers/step.h"
 
 namespace mnistcnn::train {
@@ -20,7 +21,8 @@ struct Sgd {
 
   void check() const {
     if (nesterov && (momentum <= 0 || dampening != 0))
-      throw std::invalid_argument("nesterov=True requires momentum > 0 and dampening=0");
+      throw std::invalid_argument(common::text("nesterov=True requires momentum above 0 and dampening=0, got momentum=",
+                                               momentum, " and dampening=", dampening));
   }
   bool has_momentum() const { return momentum != 0; }
   Slots slots() const { return has_momentum() ? Slots{"momentum_buffer"} : Slots{}; }

@@ -97,7 +97,7 @@ ConvolutionKernel DirectConvolution::kernel_of(int outputs, const ColumnTile& ti
   return is_1x1_ ? kernels_->convolve1[outputs][tile.count] : kernels_->convolve[outputs][tile.count];
 }
 
-// Make column tiles of the given ranges. Returns false if the kernel of a tile cannot skip the columns outside the map,
+// Make column tiles of the given ranges. Return false if the kernel of a tile cannot skip the columns outside the map,
 // so the map needs zero padding.
 bool DirectConvolution::make_column_tiles(const std::vector<IndexRange>& columns,
                                           std::vector<ColumnTile>& tiles) const {

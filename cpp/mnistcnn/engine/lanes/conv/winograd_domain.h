@@ -46,9 +46,10 @@ inline void set_map(WinogradArguments& args, View map, const Extent& extent) {
   args.columns = integer(extent.columns);
 }
 
-// Transform three weights, with the points of kernels/winograd_transforms.h. In double, because a rounding error would
-// enter every product; it costs little, as weights are packed once per step. F43::weights_to_domain computes
-// the same for the 2-D algorithm; this file cannot include headers of kernels.
+// Transform three weights at the points of kernels/winograd_transforms.h. In double, because a rounding error would
+// enter every product; this takes little time, because weights are packed once per step. F43::weights_to_domain
+// computes the same for the 2-D algorithm. This file cannot call it: headers of kernels are compiled once per
+// instruction set.
 inline std::array<double, 6> transform_f43(double first, double second, double third) {
   constexpr double kA = 0.70710678118654752440, kB = 1.41421356237309504880;
   const double even_a = first + 0.5 * third, odd_a = kA * second, even_b = first + 2 * third, odd_b = kB * second;

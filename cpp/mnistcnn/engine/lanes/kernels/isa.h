@@ -9,9 +9,9 @@
 namespace mnistcnn::engine::lanes {
 
 // Return the kernels of the instruction set in the environment variable MNISTCNN_ISA, or of the best one that this CPU
-// supports. Throws std::invalid_argument if the CPU does not support it.
+// supports. Throw std::invalid_argument if the CPU does not support it.
 const KernelTable& kernels();
-// Return the kernels of the instruction set `name`: "baseline", "avx2" or "avx512". Throws as above.
+// Return the kernels of the instruction set `name`: "baseline", "avx2" or "avx512". Throw as above.
 const KernelTable& kernels(std::string_view name);
 
 // Return the instruction sets that this CPU supports, the best first.

@@ -17,7 +17,7 @@ struct ConvolutionArguments {
   std::int64_t x_plane;                // stride between channels
   std::int64_t x_row;                  // stride between kernel rows
   std::int64_t x_step;                 // stride between output columns
-  const std::int32_t* column_offsets;  // of the kernel columns; unused for widths 1 and 3
+  const std::int32_t* column_offsets;  // of the kernel columns, in floats; read only by the kernels `convolve`
   const float* w;                      // f32 [channels][kernel rows][kernel columns][output channels of the tile]
   float* y;                            // first output channel, first column
   std::int64_t y_plane, y_step;        // strides between output channels, between columns

@@ -1,8 +1,8 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/vector.h"
 
-// Winograd transforms F(m, 3) along one axis: m outputs of a convolution with three weights from m + 2 inputs, with m +
-// 2 instead of 3 m multiplications. conv/winograd_domain.h transforms the weights of the 1-D algorithm.
+// Winograd transforms F(m, 3) along one axis: m outputs of a convolution with three weights from m + 2 inputs. They
+// need m + 2 instead of 3 m multiplications. conv/winograd_domain.h transforms the weights of the 1-D algorithm.
 namespace mnistcnn::engine::lanes {
 namespace {
 

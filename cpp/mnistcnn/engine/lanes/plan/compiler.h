@@ -9,8 +9,8 @@
 #include "mnistcnn/network/analysis.h"
 #include "mnistcnn/network/graph.h"
 
-// Compilation of a network to an execution plan. Called once by LanesEngine's constructor. Operations
-// select their algorithms and kernels here.
+// Compilation of a network to an execution plan. Called once by LanesEngine's constructor. Operations select their
+// algorithms and kernels here.
 namespace mnistcnn::engine::lanes {
 
 // A network as a list of operations over tensors, with the memory of each. Sizes are in floats.

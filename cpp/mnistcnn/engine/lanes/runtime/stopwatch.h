@@ -31,7 +31,7 @@ class Stopwatch {
                   {},
                   std::vector<Clock::duration>(static_cast<std::size_t>(kOverheads + operations) * kPasses)}) {}
 
-  // Attribute the thread's time from now on to `category`. Returns the previous category.
+  // Attribute the thread's time from now on to `category`. Return the previous category.
   TimeCategory switch_to(int thread, TimeCategory category) {
     ThreadTimes& times = of(thread);
     const Clock::time_point now = Clock::now();
