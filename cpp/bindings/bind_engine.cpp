@@ -3,7 +3,6 @@
 #include <ATen/ops/empty_strided.h>
 
 #include <memory>
-#include <stdexcept>
 
 #include "bindings.h"
 #include "mnistcnn/engine/make_engine.h"

@@ -1,4 +1,5 @@
 #include <stdexcept>
+#include <string>
 
 #include "bindings.h"
 #include "mnistcnn/common/cores.h"
@@ -56,6 +57,15 @@ std::int64_t memory_bytes_of_step(const Engine& engine, std::int64_t images) {
   return engine.memory_bytes_of_step(images);
 }
 
+// Return a function that calls `measure` with the kernels of an instruction set, given by its name.
+template <class... Arguments>
+auto with_kernels(double (*measure)(const engine::lanes::KernelTable&, Arguments...)) {
+  return [measure](const std::string& instruction_set, Arguments... arguments) {
+    const NativeCall no_gil;
+    return measure(engine::lanes::kernels(instruction_set), arguments...);
+  };
+}
+
 }  // namespace
 
 void bind_profile(py::module_& module) {
@@ -65,34 +75,14 @@ void bind_profile(py::module_& module) {
   module.def("stop_task_times", &stop_task_times, py::arg("engine"));
   module.def("instruction_sets", &engine::lanes::instruction_set_names);
   module.def("available_cores", &common::available_cores);
-  module.def(
-      "peak_flops",
-      [](const std::string& instruction_set, int threads, double seconds) {
-        const NativeCall no_gil;
-        return engine::lanes::peak_flops(engine::lanes::kernels(instruction_set), threads, seconds);
-      },
-      py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("seconds"));
-  module.def(
-      "run_multiply_adds",
-      [](const std::string& instruction_set, int threads, int runs) {
-        const NativeCall no_gil;
-        return engine::lanes::run_multiply_adds(engine::lanes::kernels(instruction_set), threads, runs);
-      },
-      py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("runs"));
-  module.def(
-      "phase_seconds",
-      [](const std::string& instruction_set, int threads, double seconds) {
-        const NativeCall no_gil;
-        return engine::lanes::phase_seconds(engine::lanes::kernels(instruction_set), threads, seconds);
-      },
-      py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("seconds"));
-  module.def(
-      "read_bandwidth",
-      [](const std::string& instruction_set, int threads, std::int64_t size, double seconds) {
-        const NativeCall no_gil;
-        return engine::lanes::read_bandwidth(engine::lanes::kernels(instruction_set), threads, size, seconds);
-      },
-      py::arg("instruction_set"), py::kw_only(), py::arg("threads"), py::arg("size"), py::arg("seconds"));
+  module.def("peak_flops", with_kernels(&engine::lanes::peak_flops), py::arg("instruction_set"), py::kw_only(),
+             py::arg("threads"), py::arg("seconds"));
+  module.def("run_multiply_adds", with_kernels(&engine::lanes::run_multiply_adds), py::arg("instruction_set"),
+             py::kw_only(), py::arg("threads"), py::arg("runs"));
+  module.def("phase_seconds", with_kernels(&engine::lanes::phase_seconds), py::arg("instruction_set"), py::kw_only(),
+             py::arg("threads"), py::arg("seconds"));
+  module.def("read_bandwidth", with_kernels(&engine::lanes::read_bandwidth), py::arg("instruction_set"), py::kw_only(),
+             py::arg("threads"), py::arg("size"), py::arg("seconds"));
   module.def("memory_bytes_of_step", &memory_bytes_of_step, py::arg("engine"), py::arg("images"));
 }
 

@@ -1,6 +1,4 @@
 #pragma once
-#include <memory>
-
 #include "bindings.h"
 #include "mnistcnn/network/tensors.h"
 #include "mnistcnn/train/model_view.h"

@@ -205,7 +205,7 @@ class LayerAnalyzer {
 
   LayerInfo operator()(const Pad& pad) const {
     const Shape& in = feature_map("padding");
-    const network::Border& border = pad.padding;
+    const Border& border = pad.padding;
     check_not_negative("padding", {border.top, border.bottom, border.left, border.right});
     const std::int64_t rows = std::max(border.top, border.bottom), columns = std::max(border.left, border.right);
     if (pad.mode == "reflect" && (rows >= in[1] || columns >= in[2]))
@@ -352,11 +352,7 @@ class LayerAnalyzer {
     return (padded - effective_kernel) / stride + 1;
   }
 
-  LayerInfo same_shape() const {
-    LayerInfo info;
-    info.output = single_input();
-    return info;
-  }
+  LayerInfo same_shape() const { return with_output(single_input()); }
 
   LayerInfo with_output(const Shape& output) const {
     LayerInfo info;
@@ -443,16 +439,13 @@ class GraphAnalyzer {
   void add_node(int index) {
     const Node& node = graph_.nodes[static_cast<std::size_t>(index)];
     NodeAnalysis result;
-    const LayerInfo info = [&] {
-      result.input_shapes = shapes_of_inputs(node, index);
-      const LayerAnalyzer analyzer(node, result.input_shapes);
-      check_name(node, analyzer);
-      analyzer.check_numbers();
-      LayerInfo layer_info = std::visit(analyzer, node.layer);
-      result.activation_bytes = 4 * analyzer.checked_count(layer_info.output);
-      return layer_info;
-    }();
+    result.input_shapes = shapes_of_inputs(node, index);
+    const LayerAnalyzer analyzer(node, result.input_shapes);
+    check_name(node, analyzer);
+    analyzer.check_numbers();
+    const LayerInfo info = std::visit(analyzer, node.layer);
     result.output_shape = info.output;
+    result.activation_bytes = 4 * analyzer.checked_count(info.output);
     result.macs = info.macs;
     for (const TensorRequirement& requirement : info.parameters)
       result.parameters += add_tensor(analysis_.parameters, analysis_.parameter_count, requirement, index, result);

@@ -190,7 +190,6 @@ class AtenEngine final : public Engine {
         node_analysis.counter < 0 ? Tensor()
                                   : tensors.counters[static_cast<std::size_t>(node_analysis.counter)].variable_data();
     return {node,
-            node_analysis,
             leaf(Role::kWeight),
             leaf(Role::kBias),
             buffer(Role::kRunningMean),

@@ -33,6 +33,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <vector>
 
 #include "mnistcnn/engine/aten/dropout_mask.h"
 

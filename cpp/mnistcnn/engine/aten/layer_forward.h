@@ -2,17 +2,15 @@
 #include <ATen/core/Tensor.h>
 
 #include <span>
-#include <vector>
 
 #include "mnistcnn/engine/batch.h"
-#include "mnistcnn/network/analysis.h"
+#include "mnistcnn/network/layers.h"
 
 namespace mnistcnn::engine::aten {
 
 // Tensors and settings of one node during a forward pass.
 struct NodeContext {
   int node;
-  const network::NodeAnalysis& analysis;
   at::Tensor weight, bias;                    // undefined if the layer has none
   at::Tensor running_mean, running_variance;  // undefined if the layer has none; updated in place in training mode
   at::Tensor num_batches_tracked;             // i64 scalar

@@ -1,7 +1,6 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include <array>
 #include <string>
 
 #include "mnistcnn/train/optimizers/adam.h"

@@ -1,6 +1,5 @@
 #pragma once
 #include <array>
-#include <cstdint>
 
 #include "mnistcnn/engine/lanes/conv/even_split.h"
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"

@@ -18,10 +18,22 @@ void fill_avx512_kernels(KernelTable& table);
 
 namespace {
 
+// Return the table that kFill fills, built on first use.
+template <void (*kFill)(KernelTable&)>
+const KernelTable& table_of(const char* name) {
+  static const KernelTable table = [name] {
+    KernelTable result{};
+    kFill(result);
+    result.name = name;
+    return result;
+  }();
+  return table;
+}
+
 struct InstructionSet {
   const char* name;
   bool is_supported;
-  void (*fill)(KernelTable&);
+  const KernelTable& (*table)(const char* name);
 };
 
 // In order of preference.
@@ -32,32 +44,11 @@ std::vector<InstructionSet> instruction_sets() {
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  sets.push_back({"avx512", avx512, fill_avx512_kernels});
-  sets.push_back({"avx2", avx2, fill_avx2_kernels});
+  sets.push_back({"avx512", avx512, table_of<fill_avx512_kernels>});
+  sets.push_back({"avx2", avx2, table_of<fill_avx2_kernels>});
 #endif
-  sets.push_back({"baseline", true, fill_baseline_kernels});
+  sets.push_back({"baseline", true, table_of<fill_baseline_kernels>});
   return sets;
-}
-
-KernelTable make_table(const InstructionSet& set) {
-  KernelTable table{};
-  set.fill(table);
-  table.name = set.name;
-  return table;
-}
-
-const KernelTable& table_of(const InstructionSet& set) {
-  // One table per set, built on first use.
-  if (std::string_view(set.name) == "avx512") {
-    static const KernelTable table = make_table(set);
-    return table;
-  }
-  if (std::string_view(set.name) == "avx2") {
-    static const KernelTable table = make_table(set);
-    return table;
-  }
-  static const KernelTable table = make_table(set);
-  return table;
 }
 
 }  // namespace
@@ -73,7 +64,7 @@ const KernelTable& kernels(std::string_view name) {
   std::string choices;
   for (const InstructionSet& set : instruction_sets()) {
     if (!set.is_supported) continue;
-    if (name == set.name) return table_of(set);
+    if (name == set.name) return set.table(set.name);
     choices += (choices.empty() ? "" : ", ") + std::string(set.name);
   }
   throw std::invalid_argument(

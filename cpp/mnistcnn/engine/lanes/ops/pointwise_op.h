@@ -1,6 +1,5 @@
 #pragma once
 #include <optional>
-#include <utility>
 #include <vector>
 
 #include "mnistcnn/engine/lanes/ops/op.h"
