@@ -22,6 +22,7 @@ from torch import nn
 import mnistcnn
 from mnistcnn.convert import verification
 from mnistcnn.convert.errors import ConversionError
+from mnistcnn.convert.tracing import recorder
 
 IMAGES = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(1))
 
@@ -56,11 +57,15 @@ def runs_in_engine(module: nn.Module) -> bool:
         return "Engine" in type(module(IMAGES).grad_fn).__name__
 
 
-def outputs(module: nn.Module) -> torch.Tensor:
+def outputs_of(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", mnistcnn.EngineWarning)
-        found: torch.Tensor = module(IMAGES)
+        found: torch.Tensor = module(images)
         return found
+
+
+def outputs(module: nn.Module) -> torch.Tensor:
+    return outputs_of(module, IMAGES)
 
 
 def assert_same_gradients(first: nn.Module, second: nn.Module) -> None:
@@ -166,8 +171,18 @@ def test_lazy_layers_get_the_weights_of_pytorch():
     torch.testing.assert_close(net.state_dict(), expected.state_dict(), rtol=0, atol=0)
 
 
-def test_the_conversion_compares_gradients():
+def test_the_gradient_of_a_clamp_at_its_bound():
     plain, other = both(WithClamp())
+    assert runs_in_engine(other)
+    assert_same_gradients(plain, other)
+
+
+def test_the_conversion_compares_gradients(monkeypatch: pytest.MonkeyPatch):
+    """A ReLU has the values of the clamp, but another gradient at the bound."""
+    monkeypatch.setitem(recorder._HANDLERS, "clamp", lambda call, x, **_: recorder._HANDLERS["relu"](call, x))
+    plain, other = WithClamp(), WithClamp()
+    with pytest.raises(ConversionError, match=r"does not compute the gradient .* for 'conv\.weight' of WithClamp"):
+        mnistcnn.accelerate(other)
     assert_same_gradients(plain, other)
     with pytest.raises(ConversionError, match=r"does not compute the gradient .* for 'conv\.weight' of WithClamp"):
         mnistcnn.from_torch(plain)
@@ -395,14 +410,51 @@ class WithPixels(Net):
         return self.head(self.conv(x.float() / 255))
 
 
+class WithDivision(Net):
+    def forward(self, x: Any) -> Any:
+        return self.head(self.conv(x / 255))
+
+
+class WithDivisionOfAPaddedCrop(Net):
+    def forward(self, x: Any) -> Any:
+        return self.head(self.conv(F.pad(x[:, :, 1:-1, 1:-1], (1, 1, 1, 1)).mul(1 / 255)))
+
+
+class WithDivisionOfRows(Net):
+    """Network that takes images as [N, 784]."""
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.conv(torch.true_divide(other=255, input=x.view(-1, 784)).view(-1, 1, 28, 28)))
+
+
+class WithOwnTensor(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.range = nn.Parameter(torch.tensor(1 / 255))
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.conv(x * self.range))
+
+
+PIXELS = [WithPixels, WithDivision, WithDivisionOfAPaddedCrop, WithDivisionOfRows, WithOwnTensor]
+
+
+@pytest.mark.parametrize("kind", PIXELS)
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
-def test_forward_converts_pixels(dtype: torch.dtype):
-    plain, other = both(WithPixels())
+def test_forward_converts_pixels(dtype: torch.dtype, kind: type[Net]):
+    plain, other = both(kind())
     pixels = (IMAGES * 255).to(dtype)
     with pytest.warns(mnistcnn.EngineWarning, match=f"depends on the dtype of the images, which is {dtype}"):
         torch.testing.assert_close(other(pixels), plain(pixels))
     torch.testing.assert_close(other(pixels.float()), plain(pixels))
     assert runs_in_engine(other)
+    other.conv.register_forward_hook(lambda *_: None)
+    torch.testing.assert_close(outputs_of(other, pixels), plain(pixels))
+
+
+def test_integer_images_are_normalized_if_forward_does_not_depend_on_their_dtype():
+    plain, other = both(Net())
+    torch.testing.assert_close(other((IMAGES * 255).byte()), plain((IMAGES * 255).byte() / 255))
 
 
 class WithNumPyNumbers(Net):

@@ -200,6 +200,62 @@ def test_an_activation_layer_matches_pytorch(layer: nn.Module, engine: str):
         check(_Around(lambda net, x: net.act(x * 4), act=layer), engine, seed)
 
 
+# ---- clamps
+
+CLAMPS: dict[str, Any] = {
+    "clamp(min=0)": lambda x: x.clamp(min=0),
+    "clamp(max=0)": lambda x: torch.clamp(x, max=0),
+    "clamp(min=0.5)": lambda x: x.clamp(min=0.5),
+    "clamp(min=-0.5)": lambda x: x.clamp(-0.5),
+    "clamp(max=-0.5)": lambda x: x.clamp(max=-0.5),
+    "clip(max=3)": lambda x: x.clip(max=3),
+    "clamp_(0, 1)": lambda x: x.clamp_(0, 1),
+    "clamp(-100, 100)": lambda x: x.clamp(-100, 100),
+    "clamp(0, 0)": lambda x: x.clamp(0, 0),
+    "clamp(1, 0)": lambda x: x.clamp(1, 0),
+    "clamp(min=1e-6)": lambda x: x.clamp(min=1e-6),
+    "hardtanh": F.hardtanh,
+    "hardtanh(0, 3)": lambda x: F.hardtanh(x, 0, 3),
+    "hardtanh(-100, 100)": nn.Hardtanh(-100, 100),
+    "hardtanh(-1e6, 3)": nn.Hardtanh(-1e6, 3),
+}  # fmt: skip
+NARROW = ("hardtanh", "hardtanh(0, 3)")  # a scaled ReLU6, which rounds
+
+
+class _Pointwise(nn.Module):
+    """A function of the images, of which PyTorch does not change the images."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function, self.scale = function, nn.Parameter(torch.ones(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x * self.scale)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", CLAMPS)
+def test_values_and_gradients_of_a_clamp_at_its_bounds(name: str, engine: str):
+    """Values between the bounds are exact, and gradients equal those of PyTorch at the bounds and elsewhere."""
+    module = _Pointwise(CLAMPS[name])
+    model = mnistcnn.from_torch(module, (16,))
+    model.engine = engine
+    special = [0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 3.0, -3.0, 100.0, -100.0, 1e-6, 1e-30, 1.5e-3, -7.0, 250.0, -250.0]
+    images = torch.cat([torch.tensor([special]), torch.randn(20, 16, generator=torch.Generator().manual_seed(1))])
+    found = []
+    for network, shape in ((model, (1, 4, 4)), (module, (16,))):
+        leaf = images.clone().requires_grad_()
+        outputs = network(leaf.reshape(-1, *shape)).reshape(-1, 16)
+        outputs.sum().backward()
+        found.append((outputs.detach(), leaf.grad))
+    (values, gradients), (expected, expected_gradients) = found
+    torch.testing.assert_close(values, expected, rtol=2e-5, atol=1e-6 if name in NARROW else 0)
+    if name not in NARROW:
+        unchanged = expected == images
+        assert values[unchanged].equal(images[unchanged])
+    torch.testing.assert_close(gradients, expected_gradients, rtol=1e-6, atol=0)
+
+
 # ---- squeeze-and-excitation
 
 

@@ -130,11 +130,8 @@ class Conversion:
         net, model = self.module, self.model
         if not args and list(kwargs) == [self._first_parameter_name()]:
             args, kwargs = tuple(kwargs.values()), {}
-        reason = _OTHER_ARGUMENTS if len(args) != 1 or kwargs else self._dtype_violation(args[0])
-        is_batch = reason is None
-        reason = reason or (violation.reason if violation else circumstance(model.device.type))
-        reason = reason or self._shape_violation(args[0]) or self._size_violation(args[0])
-        if model._runs_in_torch(reason):
+        is_batch = len(args) == 1 and not kwargs
+        if model._runs_in_torch(self._batch_violation(args[0], violation) if is_batch else _OTHER_ARGUMENTS):
             arguments = (self._in_forward_shape(args[0]),) if is_batch else args
             return call_in_torch(net, arguments, kwargs, self.output)
         if model.training is not net.training:
@@ -153,6 +150,11 @@ class Conversion:
 
     def _first_parameter_name(self) -> str | None:
         return next(iter(inspect.signature(self.module.forward).parameters), None)
+
+    def _batch_violation(self, images: Any, violation: Violation | None) -> str | None:
+        """Return why the engine may not compute a batch of images, or None."""
+        reason = violation.reason if violation else circumstance(self.model.device.type)
+        return reason or self._dtype_violation(images) or self._shape_violation(images) or self._size_violation(images)
 
     def _dtype_violation(self, images: Any) -> str | None:
         if not self.graph.depends_on_dtype or not isinstance(images, torch.Tensor) or images.is_floating_point():
@@ -179,8 +181,8 @@ class Conversion:
     def _in_forward_shape(self, images: Any) -> Any:
         """Return the images in the shape that ``forward`` takes. While torch.jit traces, return them unchanged."""
         forward_shape = self.graph.image_shape
-        is_float = isinstance(images, torch.Tensor) and images.is_floating_point()
-        prepared = images if is_float else self.model.prepare(self._in_model_shape(images))
+        is_unprepared = isinstance(images, torch.Tensor) and (images.is_floating_point() or self.graph.depends_on_dtype)
+        prepared = images if is_unprepared else self.model.prepare(self._in_model_shape(images))
         if torch._C._get_tracing_state() is not None:  # it would record the comparison
             return prepared
         is_other = tuple(prepared.shape[1:]) == self.graph.input_shape != forward_shape

@@ -26,6 +26,6 @@ class TracedGraph:
     structure: Any = SINGLE_TENSOR  # of the outputs of the user's `forward`
     reads: Reads = ()  # attributes of the modules that `forward` reads
     effects: tuple[SideEffect, ...] = ()  # of `forward`
-    depends_on_dtype: bool = False  # whether `forward` reads or converts the dtype of the images
+    depends_on_dtype: bool = False  # whether `forward` computes something else for integer images
     smallest_batch: int = 1  # number of images for which `forward` computes this graph, and for any larger number
     small_batches_differ: bool = False  # whether smaller batches have other values, not only another shape

@@ -183,23 +183,52 @@ def _without_arguments(kind: Callable[[], Layer]) -> Handler:
 
 
 def hardtanh(call: Call, x: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> TracedValue:
-    """Add a hard tanh between two bounds as a scaled ReLU6."""
+    """Add a hard tanh between two bounds. Its gradient at the bounds is 0.
+
+    A scaled ReLU6 is fast, but rounds its input to 1e-7 of the distance of the bounds. For distant bounds, two ReLUs
+    per bound leave values between the bounds unchanged.
+    """
     value, builder, factor = call.value(x), call.builder, (max_val - min_val) / 6
+    if factor > 1:
+        halves = (_excess(call, value, bound, sign) for bound, sign in ((min_val, 1.0), (max_val, -1.0)))
+        return builder.sum([value, *halves], call.name)
     value = builder.scaled(value, 1 / factor, -min_val / factor, f"{call.name}_scale")
     value = builder.pointwise(ReLU6(), value, call.name)
     return builder.scaled(value, factor, min_val, f"{call.name}_shift")
 
 
+def _excess(call: Call, value: TracedValue, bound: float, sign: float) -> TracedValue:
+    """Return ``sign * (u + relu(-u))`` for ``u = sign * (bound - value)``: ``max(u, 0)`` with gradient 1 at 0."""
+    builder = call.builder
+    distance = builder.scaled(value, -sign, sign * bound, f"{call.name}_shift")
+    negative = builder.scaled(distance, -1.0, 0.0, f"{call.name}_minus")
+    parts = [distance, builder.pointwise(ReLU(), negative, f"{call.name}_relu")]
+    return builder.scaled(builder.sum(parts, f"{call.name}_excess"), sign, 0.0, f"{call.name}_sign")
+
+
 def clamp(call: Call, x: Any, min: Any = None, max: Any = None) -> TracedValue:  # noqa: A002 - PyTorch's names
-    """Add a clamp: a ReLU for one bound, a ReLU6 for two."""
+    """Add a clamp. Values between the bounds do not change, and the gradient at the bounds is 1, as in PyTorch."""
     if isinstance(min, torch.Tensor) or isinstance(max, torch.Tensor):
         raise UnsupportedError("it clamps to a tensor; use numbers")
-    if min is not None and max is not None:
-        return hardtanh(call, x, min, max)
-    sign, bound = (1.0, min) if max is None else (-1.0, max)
-    value = call.builder.scaled(call.value(x), sign, -sign * bound, f"{call.name}_shift")
-    value = call.builder.pointwise(ReLU(), value, call.name)
-    return call.builder.scaled(value, sign, bound, f"{call.name}_back")
+    value = call.value(x)
+    for bound, sign in ((min, 1.0), (max, -1.0)):
+        if bound is not None:
+            value = _bounded(call, value, float(bound), sign)
+    return value
+
+
+def _bounded(call: Call, value: TracedValue, bound: float, sign: float) -> TracedValue:
+    """Return ``max(value, bound)`` as ``value + relu(bound - value)``, or for sign -1 the minimum in the same way.
+
+    The sum rounds the bound to the precision of the value. A bound beyond 0, such as ``min=1e-6``, may be much closer
+    to 0 than the value, so the value is first bounded by 0, which is exact.
+    """
+    builder = call.builder
+    if sign * bound > 0:
+        value = _bounded(call, value, 0.0, sign)
+    distance = builder.scaled(value, -sign, sign * bound, f"{call.name}_shift")
+    excess = builder.pointwise(ReLU(), distance, f"{call.name}_relu")
+    return builder.sum([value, builder.scaled(excess, sign, 0.0, f"{call.name}_sign")], call.name)
 
 
 def hardsigmoid(call: Call, x: Any, inplace: bool = False) -> TracedValue:

@@ -25,7 +25,7 @@ from mnistcnn.convert.operations.torch_modules import handler_of
 from mnistcnn.convert.side_effects import SideEffect
 from mnistcnn.convert.tracing.hints import READS_AUTOGRAD_GRAPH, READS_DTYPE, READS_PROPERTIES, READS_VALUES, hint_for
 from mnistcnn.nn.graph import INPUT
-from mnistcnn.nn.layers import Detach
+from mnistcnn.nn.layers import Amax, Concat, Detach, Expand, Flatten, MaxPool2d, Pad, Permute, ReLU, Reshape, Slice
 
 _TABLES = (operations, arithmetic, dropouts, pools, shapes)
 _HANDLERS = {name: handler for table in _TABLES for name, handler in table.FUNCTIONS.items()}
@@ -40,6 +40,9 @@ _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 _CHANGED_ALIAS = (
     "its input was changed in place: in evaluation, the output of a dropout is its input; avoid the in-place operation"
 )
+# Functions that compute floats from integer images: PyTorch does not normalize these, and `Model.prepare` does.
+_PROMOTING = {*arithmetic.FUNCTIONS, "sigmoid", "tanh", "sum"}
+_KEEPS_DTYPE = (Slice, Permute, Flatten, Reshape, Expand, Concat, Pad, ReLU, MaxPool2d, Amax, Detach)
 _FOREIGN = "it takes a tensor that is not computed from `forward`'s input by operations of torch"
 
 
@@ -121,7 +124,7 @@ class Recorder(TorchFunctionMode):
         if self._within_layer or not self._takes_recorded_value(args, kwargs):
             return func(*args, **kwargs)
         name = _name_of(func)
-        self.depends_on_dtype |= self._is_input(args) and _reads_dtype(name, args, kwargs)
+        self.depends_on_dtype = self.depends_on_dtype or self._uses_dtype(name, args, kwargs)
         if name in READS_VALUES:
             raise ConversionError(
                 f"{source_line()}: `forward` reads values of a tensor ({name}), so its operations may depend on the "
@@ -169,10 +172,23 @@ class Recorder(TorchFunctionMode):
     def _takes_recorded_value(self, args: Any, kwargs: Any) -> bool:
         return any(id(each) in self._recorded for each in _tensors((args, kwargs)))
 
-    def _is_input(self, args: Any) -> bool:
-        """Return whether the first argument is the images, or a view of them."""
-        what = self._recorded.get(id(args[0]), (None, None, None))[2] if args else None
-        return isinstance(what, TracedValue) and what.node == INPUT
+    def _uses_dtype(self, name: str, args: Any, kwargs: Any) -> bool:
+        """Return whether a function reads or converts the dtype of the images, or promotes integers to floats."""
+        if _reads_dtype(name, args, kwargs):
+            return bool(args) and self._holds_images(args[0])
+        return name in _PROMOTING and any(self._holds_images(each) for each in _tensors((args, kwargs)))
+
+    def _holds_images(self, tensor: Any) -> bool:
+        """Return whether a tensor is the images, or has their dtype: a view, a crop, or another rearrangement."""
+        what = self._recorded.get(id(tensor), (None, None, None))[2]
+        nodes = [what.node] if isinstance(what, TracedValue) else []
+        while nodes:
+            node = nodes.pop()
+            if node == INPUT:
+                return True
+            if isinstance(self.builder.nodes[node].layer, _KEEPS_DTYPE):
+                nodes += self.builder.nodes[node].inputs
+        return False
 
     def _changed_in_place(self, result: Any, args: Any, version: int | None, *, is_dropout: bool) -> None:
         """Keep the recorded value of an input that an operation has overwritten, for the handler of the operation.
