@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 import warnings
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -185,6 +188,135 @@ def test_native_runs_warn_of_missing_side_effects(extra: Extra) -> None:
 def test_native_runs_raise_for_state(extra: Extra) -> None:
     with pytest.raises(mnistcnn.ConversionError, match=STATE[extra]):
         mnistcnn.from_torch(net_with(extra))
+
+
+# ---- state in objects
+
+
+class Meter:
+    def __init__(self) -> None:
+        self.n, self.generator = 0, random.Random(0)
+
+    def update(self) -> None:
+        self.n += 1
+
+
+@dataclass(slots=True)
+class Schedule:
+    step: int = 0
+
+
+class OfPackage:
+    """Object whose contents are not examined, because its class pretends to belong to Python."""
+
+    __module__ = "logging"
+
+    def __init__(self) -> None:
+        self.n = 0
+
+
+def add_one_to_n(held: Any) -> None:
+    held.n += 1
+
+
+def add_one_to_the_first(held: Any) -> None:
+    held[0] += 1
+
+
+def count_a_call(held: Any) -> None:
+    held["calls"] += 1
+
+
+def make_a_step(held: Any) -> None:
+    held.step += 1
+
+
+HELD: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "namespace": (lambda: SimpleNamespace(n=0), add_one_to_n, lambda held: held.n),
+    "object": (Meter, Meter.update, lambda held: held.n),
+    "object in a list": (lambda: [Meter()], lambda held: held[0].update(), lambda held: held[0].n),
+    "dataclass": (Schedule, make_a_step, lambda held: held.step),
+    "counter": (Counter, count_a_call, lambda held: held["calls"]),
+    "array": (lambda: np.zeros(2), add_one_to_the_first, lambda held: held.tolist()),
+    "array in a tuple": (lambda: (np.zeros(2),), lambda held: add_one_to_the_first(held[0]), lambda held: held[0][0]),
+    "tensor": (lambda: torch.zeros(2), lambda held: held.add_(1), lambda held: held.tolist()),
+    "data of a tensor": (lambda: torch.zeros(2), lambda held: held.data.add_(1), lambda held: held.tolist()),
+    "tensor in a list": (lambda: [torch.zeros(())], add_one_to_the_first, lambda held: float(held[0])),
+    "generator in a dictionary": (
+        lambda: {"a": np.random.default_rng(0)},
+        lambda held: held["a"].random(),
+        lambda held: held["a"].bit_generator.state["state"]["state"],
+    ),
+    "generator of an object": (
+        Meter,
+        lambda held: held.generator.random(),
+        lambda held: held.generator.getstate(),
+    ),
+}
+
+
+class Holding(Net):
+    def __init__(self, make: Callable[[], Any], change: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.held, self._change = make(), change
+
+    def extra(self, x: torch.Tensor) -> None:
+        self._change(self.held)
+
+
+@pytest.mark.parametrize("case", HELD)
+def test_state_in_an_object(case: str) -> None:
+    make, change, read = HELD[case]
+    net, plain = Holding(make, change), Holding(make, change)
+    mnistcnn.accelerate(net)
+    assert read(net.held) == read(make())
+    with pytest.warns(mnistcnn.EngineWarning, match="'held'"):
+        net(IMAGES)
+    net(IMAGES), plain(IMAGES), plain(IMAGES)
+    assert read(net.held) == read(plain.held) != read(make())
+    assert len(vars(net)["_mnistcnn"].conversions) == 1
+    with pytest.raises(mnistcnn.ConversionError, match=r"keeps state between calls or is random: .* 'held'"):
+        mnistcnn.from_torch(Holding(make, change))
+
+
+def test_state_in_an_object_of_a_package() -> None:
+    net = mnistcnn.accelerate(Holding(OfPackage, add_one_to_n))
+    before = net.held.n  # not restored
+    with pytest.warns(mnistcnn.EngineWarning, match="it changes 'held'"):
+        net(IMAGES)
+    net(IMAGES)
+    assert net.held.n == before + 2
+    assert len(vars(net)["_mnistcnn"].conversions) == 1
+
+
+def test_objects_that_forward_only_reads_are_not_state() -> None:
+    for make, _, read in HELD.values():
+        net = mnistcnn.accelerate(Holding(make, read))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", mnistcnn.EngineWarning)
+            net(IMAGES)
+
+
+def change_the_images(x: torch.Tensor) -> torch.Tensor:
+    x -= 0.5
+    return x
+
+
+def change_a_view_of_the_images(x: torch.Tensor) -> torch.Tensor:
+    return nn.functional.relu(x.flatten(1), inplace=True).view_as(x)
+
+
+@pytest.mark.parametrize("change", [change_the_images, change_a_view_of_the_images])
+def test_forward_changes_the_images(change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    class Changing(Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(change(x))
+
+    net, plain, images, wanted = mnistcnn.accelerate(Changing()), Changing(), IMAGES - 0.5, IMAGES - 0.5
+    with pytest.warns(mnistcnn.EngineWarning, match="it changes the images"):
+        net(images)
+    plain(wanted)
+    assert images.equal(wanted)
 
 
 def test_an_attribute_that_is_set_before_it_is_read_is_not_state() -> None:

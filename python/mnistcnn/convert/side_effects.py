@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import pickle
 import random
 import sys
 import warnings
-from collections import OrderedDict, defaultdict, deque
+from argparse import Namespace
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import MemberDescriptorType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from mnistcnn._internal import checks
 from mnistcnn.convert.errors import ConversionError
 from mnistcnn.nn.engine_rule import MODULE_STATE, Reads
 from mnistcnn.nn.model import place_of
 
 _MISSING = object()
-_CONTAINERS = (list, dict, set, deque, OrderedDict, defaultdict)
+_CONTAINERS = (list, dict, set, deque)
+_MAX_DEPTH = 4  # of objects in objects
+_MAX_VALUES = 1000  # of one object that are examined
+_MAX_BYTES = 2**24  # of an array or tensor that is copied
+_GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+_PACKAGES = tuple(str(Path(each.__file__).parents[level]) for each, level in ((torch, 0), (np, 0), (checks, 1)))
 _FROM_TORCH_CPP = "Triggered internally at"  # part of the warnings of PyTorch's C++ code
 
 
@@ -87,19 +96,14 @@ def without_side_effects(module: nn.Module, seed: int = 0) -> Iterator[list[Side
 
 
 class _Attributes:
-    """Mode, attributes and layers of a module, and the elements of attributes that are containers."""
+    """Mode, attributes and layers of a module, and the contents of objects in its attributes."""
 
     def __init__(self, path: str, module: nn.Module) -> None:
         self._path, self._module, self._training = path, module, module.training
         self._layers = dict(module._modules)
         self._tensor_names = {*module._parameters, *module._buffers}
         self._values = {key: value for key, value in vars(module).items() if key not in MODULE_STATE}
-        self._elements = [
-            (key, each, copy.copy(each)) for key, value in self._values.items() for each in _containers_in(value, set())
-        ]
-        self._generators = {
-            key: state for key, value in self._values.items() if (state := _state_of(value)) is not None
-        }
+        self._contents = [(key, each) for key, value in self._values.items() for each in _contents_of(value, set())]
 
     def restore(self) -> Iterator[SideEffect]:
         """Restore them, and yield a side effect for each that was changed."""
@@ -114,14 +118,14 @@ class _Attributes:
             if own.get(key, _MISSING) is not value:
                 own[key] = value
                 yield SideEffect(f"it sets '{prefix}{key}'", (self._path, key))
-        for key, value, elements in self._elements:
-            if not _same_elements(value, elements):
-                _set_elements(value, elements)
-                yield SideEffect(f"it changes the {type(value).__name__} '{prefix}{key}'", (self._path, key))
-        for key, state in self._generators.items():
-            if _state_of(self._values[key]) != state:
-                _set_state(self._values[key], state)
-                yield SideEffect(f"it draws random numbers from '{prefix}{key}'", (self._path, key), is_state=True)
+        for key, contents in self._contents:
+            if contents.changed():
+                with contextlib.suppress(Exception):  # for example of a read-only container
+                    contents.restore()
+                is_generator, name = isinstance(contents, _GeneratorState), f"'{prefix}{key}'"
+                article = f"the {contents.kind}" if contents.value is self._values[key] else f"a {contents.kind} in"
+                what = f"it draws random numbers from {name}" if is_generator else f"it changes {article} {name}"
+                yield SideEffect(what, (self._path, key), is_state=is_generator)
 
     def _restore_layers(self) -> list[str]:
         """Restore the layers, remove new parameters and buffers, and return the names of all that were changed."""
@@ -174,14 +178,167 @@ def _equal_or_nan(a: torch.Tensor, b: torch.Tensor) -> bool:
     return torch.equal(a, b) or bool(((a == b) | (a.isnan() & b.isnan())).all())
 
 
-def _containers_in(value: Any, seen: set[int]) -> Iterator[Any]:
-    """Yield a container, and the containers in it."""
-    if type(value) not in _CONTAINERS or id(value) in seen:
-        return
-    seen.add(id(value))
-    yield value
-    for each in value.values() if isinstance(value, dict) else value:
-        yield from _containers_in(each, seen)
+class _Contents:
+    """Contents of an object, which ``forward`` may change."""
+
+    def __init__(self, value: Any) -> None:
+        self.value, self.kind = value, type(value).__name__
+        self._saved = self._read()
+
+    def _read(self) -> Any:
+        """Return a copy of the contents."""
+        raise NotImplementedError
+
+    def changed(self) -> bool:
+        """Return whether the object has other contents now."""
+        return bool(self._read() != self._saved)
+
+    def restore(self) -> None:
+        """Restore the contents."""
+        raise NotImplementedError
+
+    def children(self) -> Iterable[Any]:
+        """Return the objects in this one."""
+        return ()
+
+
+class _Elements(_Contents):
+    """Elements of a container."""
+
+    def _read(self) -> Any:
+        return (dict if isinstance(self.value, dict) else set if isinstance(self.value, set) else list)(self.value)
+
+    def changed(self) -> bool:
+        return not _same_elements(self.value, self._saved)
+
+    def restore(self) -> None:
+        self.value.clear()
+        if isinstance(self.value, dict):
+            for key, each in self._saved.items():
+                self.value[key] = each
+        elif isinstance(self.value, set):
+            self.value.update(self._saved)
+        else:
+            self.value.extend(self._saved)
+
+    def children(self) -> Iterable[Any]:
+        return list(self._saved.values() if isinstance(self._saved, dict) else self._saved)
+
+
+class _ObjectAttributes(_Contents):
+    """Attributes of an object of a user's class, or of a namespace."""
+
+    def _read(self) -> dict[str, Any]:
+        names = (name for base in type(self.value).__mro__ for name, each in vars(base).items() if _is_slot(each))
+        slots = {name: getattr(self.value, name) for name in names if hasattr(self.value, name)}
+        return {**slots, **getattr(self.value, "__dict__", {})}
+
+    def changed(self) -> bool:
+        return not _same_elements(self._read(), self._saved)
+
+    def restore(self) -> None:
+        for name in self._read().keys() - self._saved.keys():
+            object.__delattr__(self.value, name)
+        for name, each in self._saved.items():
+            object.__setattr__(self.value, name, each)
+
+    def children(self) -> Iterable[Any]:
+        return list(self._saved.values())
+
+
+class _GeneratorState(_Contents):
+    """State of a random number generator."""
+
+    def _read(self) -> bytes | None:
+        return _state_of(self.value)
+
+    def restore(self) -> None:
+        _set_state(self.value, self._saved)
+
+
+class _ArrayElements(_Contents):
+    """Elements of a NumPy array of numbers."""
+
+    def _read(self) -> Any:
+        return self.value.copy()
+
+    def changed(self) -> bool:
+        return not np.array_equal(self.value, self._saved, equal_nan=self.value.dtype.kind in "fc")
+
+    def restore(self) -> None:
+        self.value[...] = self._saved
+
+
+class _TensorElements(_Contents):
+    """Elements of a tensor that is neither a parameter nor a buffer. Those of a large tensor are not restored."""
+
+    def _read(self) -> Any:
+        self._version = _version_of(self.value)
+        is_small = self.value.numel() * self.value.element_size() <= _MAX_BYTES
+        return self.value.detach().clone() if is_small else None
+
+    def changed(self) -> bool:
+        if _version_of(self.value) != self._version:
+            return True
+        now = self.value.detach()
+        return self._saved is not None and (now.shape != self._saved.shape or not _equal_or_nan(now, self._saved))
+
+    def restore(self) -> None:
+        if self._saved is not None:
+            self.value.data = (
+                self._saved if self.value.shape != self._saved.shape else self.value.data.copy_(self._saved)
+            )
+
+
+def _contents_of(value: Any, seen: set[int], depth: int = 0) -> Iterator[_Contents]:
+    """Yield the contents of an object, and of the objects in it."""
+    children: Iterable[Any] = value if isinstance(value, tuple) else ()
+    kind = None if id(value) in seen else _kind_of_contents(value)
+    if kind is not None:
+        seen.add(id(value))
+        contents = kind(value)
+        yield contents
+        children = contents.children()
+    if depth < _MAX_DEPTH:
+        for each in islice(children, _MAX_VALUES):
+            yield from _contents_of(each, seen, depth + 1)
+
+
+def _kind_of_contents(value: Any) -> type[_Contents] | None:
+    if value is None or isinstance(value, bool | int | float | str | tuple | type | nn.Module):
+        return None
+    if isinstance(value, _CONTAINERS):
+        return _Elements
+    if isinstance(value, torch.Tensor):
+        is_ordinary = value.layout is torch.strided and not value.is_meta and not nn.parameter.is_lazy(value)
+        return _TensorElements if is_ordinary else None
+    if isinstance(value, np.ndarray):
+        return _ArrayElements if value.dtype.kind in "biufc" and value.nbytes <= _MAX_BYTES else None
+    if isinstance(value, _GENERATORS):
+        return _GeneratorState
+    return _ObjectAttributes if _is_of_user(value) else None
+
+
+def _is_of_user(value: object) -> bool:
+    """Return whether an object is a namespace, or its class belongs neither to Python nor to an installed package.
+
+    Objects of packages may change in every use, for example a cache.
+    """
+    if isinstance(value, SimpleNamespace | Namespace):
+        return True
+    module = type(value).__module__
+    if module.partition(".")[0] in sys.stdlib_module_names - {"__main__"}:
+        return False
+    file = str(getattr(sys.modules.get(module), "__file__", None))
+    return not any(folder in file for folder in ("site-packages", "dist-packages", *_PACKAGES))
+
+
+def _is_slot(value: object) -> bool:
+    return isinstance(value, MemberDescriptorType)
+
+
+def _version_of(tensor: torch.Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _state_of(value: Any) -> bytes | None:
@@ -217,14 +374,6 @@ def _same_elements(value: Any, elements: Any) -> bool:
 
 def _is_same(a: object, b: object) -> bool:
     return a is b or (type(a) is type(b) and isinstance(a, int | float | str | bool) and a == b)
-
-
-def _set_elements(value: Any, elements: Any) -> None:
-    value.clear()
-    if isinstance(value, dict | set):
-        value.update(elements)
-    else:
-        value.extend(elements)
 
 
 @contextlib.contextmanager

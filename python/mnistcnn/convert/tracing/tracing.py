@@ -19,7 +19,7 @@ from mnistcnn.convert.side_effects import SideEffect, without_side_effects
 from mnistcnn.convert.traced_graph import TracedGraph
 from mnistcnn.convert.tracing.modes import merge_modes
 from mnistcnn.convert.tracing.recorder import Recorder
-from mnistcnn.nn.engine_rule import has_backward_hooks
+from mnistcnn.nn.engine_rule import EngineRule, has_backward_hooks
 from mnistcnn.nn.graph import Shared
 
 Shape = tuple[int, ...]
@@ -70,11 +70,15 @@ class TracedRun:
         self.example = torch.rand(batch, *image_shape, generator=generator).to(device)
         for each in module.modules():  # not module.train(): a class may override it
             each.training = training
-        recorder = Recorder(module, self.example.clone(), input_shape, image_shape, fuse_bias=fuse_bias)
+        images = self.example.clone()
+        version = images._version
+        recorder = Recorder(module, images, input_shape, image_shape, fuse_bias=fuse_bias)
         self.builder: Builder = recorder.builder
         self.effects = recorder.effects
         with reads.recorded():
             self.returned = select_output(self._run_recorder(recorder), output)
+        if images._version != version or not images.equal(self.example):
+            self.effects.append(SideEffect("it changes the images"))
         self.depends_on_dtype = recorder.depends_on_dtype
         self.structure, tensors = flatten_outputs(self.returned)
         self.outputs = tensors[0].detach()
@@ -208,13 +212,16 @@ def _trace_both_modes(
     *,
     fuse_bias: bool,
 ) -> tuple[TracedGraph, list[TracedRun]]:
-    runs, effects = [], []
+    runs, effects, rule = [], [], None
     for training in (True, False):
         with without_side_effects(module, seed=20 + training) as changes:
             runs.append(
                 TracedRun(module, input_shape, image_shape, output, reads, training=training, fuse_bias=fuse_bias)
             )
         effects += [*changes, *runs[-1].effects, *(runs[-1].unused_norms() if training else ())]
+        rule = rule or EngineRule(module, (), (), reads=reads.found)
+    if rule is not None and not any(each.attribute for each in effects):
+        effects += _changed_reads(rule, reads)
     if runs[0].structure != runs[1].structure:
         multiple = next(run.returned for run in runs if not isinstance(run.returned, torch.Tensor))
         raise ConversionError(
@@ -238,6 +245,16 @@ def _trace_both_modes(
         effects=tuple(dict.fromkeys(effects)),
         depends_on_dtype=any(run.depends_on_dtype for run in runs),
     ), runs
+
+
+def _changed_reads(rule: EngineRule, reads: AttributeReads) -> list[SideEffect]:
+    """Return a side effect if ``forward`` has changed an object that `without_side_effects` does not examine.
+
+    ``rule`` holds the state of the module after the first of the two traces.
+    """
+    change, names = rule.change(), {".".join(filter(None, each)): each for each in reads.found}
+    changed = [(name, each) for name, each in names.items() if change == f"'{name}' was changed"]
+    return [SideEffect(f"it changes '{name}'", each, is_state=True) for name, each in changed]
 
 
 def _single_output_hint(returned: Any) -> str:
