@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
-from isolated import run_in_threads
+from isolated import run_in_threads, succeeds_in_forked_child
 from networks import NETWORKS
 from random_graphs import random_graph, stir
 from reference import distance, length
@@ -255,6 +255,61 @@ def test_another_conversion_does_not_affect_the_calls():
     net = mnistcnn.accelerate(TwoHeads())
     assert mnistcnn.from_torch(net, output=1)(IMAGES).shape == (12, 7)
     assert [each.shape[1] for each in net(IMAGES)] == [10, 7]
+
+
+class TwoOutputs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(784, 10), nn.Linear(784, 7)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = x.flatten(1)
+        return self.one(x), self.two(x)
+
+
+@pytest.mark.parametrize("how", ["engine", "hooks", "compile", "fx", "other arguments"])
+@pytest.mark.filterwarnings("ignore::mnistcnn.EngineWarning")
+def test_the_selected_output_is_returned_by_every_call(how: str):
+    net = TwoOutputs()
+    wanted = net(IMAGES)[1]
+    mnistcnn.accelerate(net, output=1)
+    call: Any = net
+    if how == "hooks":
+        net.two.register_forward_hook(lambda *_: None)
+    elif how == "compile":
+        call = torch.compile(net, backend="eager")
+    elif how == "fx":
+        call = torch.fx.symbolic_trace(nn.Sequential(net, nn.Identity()))
+    outputs = call(IMAGES.unsqueeze(1)) if how == "other arguments" else call(IMAGES)
+    torch.testing.assert_close(outputs, wanted)
+
+
+def test_a_compiled_module():
+    net = Net()
+    assert mnistcnn.accelerate(torch.compile(net, backend="eager")) is net
+    assert runs_in_engine(net)
+
+
+@pytest.mark.parametrize("case", ["accelerated module", "zoo model", "part of a network"])
+def test_a_warning_names_the_line_of_the_call(case: str):
+    net: nn.Module = mnistcnn.create_model("budget_model3") if case == "zoo model" else mnistcnn.accelerate(Net())
+    call: nn.Module = nn.Sequential(net) if case == "part of a network" else net
+    next(each for each in net.modules() if isinstance(each, nn.Conv2d)).register_forward_hook(lambda *_: None)
+    with pytest.warns(mnistcnn.EngineWarning) as caught:
+        call(IMAGES)
+    assert {each.filename for each in caught} == {__file__}
+
+
+@pytest.mark.parametrize("use", [mnistcnn.from_torch, lambda net: mnistcnn.predict(net, IMAGES)])
+def test_a_warning_of_a_conversion_names_the_line_of_the_user(use: Any):
+    class Prints(Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.latest = x
+            return super().forward(x)
+
+    with pytest.warns(mnistcnn.EngineWarning, match="it sets 'latest'") as caught:
+        use(Prints())
+    assert {each.filename for each in caught} == {__file__}
 
 
 def test_a_saved_module_loads_without_the_package(tmp_path: Any):
@@ -503,10 +558,7 @@ def test_fork_after_use():
     loader = torch.utils.data.DataLoader(data, batch_size=6, num_workers=1, multiprocessing_context="fork", timeout=60)
     for images, _ in loader:
         net(images)
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if torch.equal(net(IMAGES), wanted) else 1)
-    assert os.waitpid(child, 0)[1] == 0
+    assert succeeds_in_forked_child(lambda: torch.equal(net(IMAGES), wanted), seconds=60)
 
 
 @pytest.mark.parametrize("work", ["", "accelerated(images).sum().backward()", "mnistcnn.train(model, data, epochs=1)"])

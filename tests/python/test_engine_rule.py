@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -357,6 +359,216 @@ def test_a_hooked_module_in_two_threads() -> None:
     assert mnistcnn.from_torch(net).violation() is None
     done.set()
     thread.join()
+
+
+# ---- functions of base classes
+
+
+class Base(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.fc = nn.Linear(784, 10)
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(x.flatten(1))
+
+    def scaled(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.features(x)
+
+    @classmethod
+    def identity(cls, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+class Derived(Base):
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        return super().features(x).relu()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().scaled(self.identity(super().forward(x)))
+
+
+@pytest.mark.parametrize("name", ["forward", "features", "scaled"])
+@pytest.mark.parametrize("part", ["function", "code"])
+def test_a_function_of_a_base_class_may_be_replaced(name: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``super()`` does not read it from the module."""
+
+    def replacement(self: Base, x: torch.Tensor) -> torch.Tensor:
+        return 3 * self.fc(x.flatten(1)) if x.dim() == 4 else 3 * x
+
+    module = mnistcnn.accelerate(Derived())
+    before = module(IMAGES)
+    assert len(vars(module)["_mnistcnn"].conversions) == 1  # a class method is a new object in each access
+    if part == "function":
+        monkeypatch.setattr(Base, name, replacement)
+    else:
+        monkeypatch.setattr(getattr(Base, name), "__code__", replacement.__code__)
+    outputs = module(IMAGES)
+    assert not outputs.allclose(before)
+    torch.testing.assert_close(outputs, module.forward(IMAGES), rtol=1e-4, atol=1e-5)
+    assert "EngineFunction" in str(outputs.grad_fn)
+
+
+def test_the_class_of_the_module_may_change() -> None:
+    module = mnistcnn.accelerate(Base())
+    module(IMAGES)
+    module.__class__ = Derived
+    outputs = module(IMAGES)
+    torch.testing.assert_close(outputs, module.forward(IMAGES), rtol=1e-4, atol=1e-5)
+    assert "EngineFunction" in str(outputs.grad_fn)
+
+
+# ---- frozen parts, unregistered modules, running statistics
+
+
+class Backbone(nn.Module):
+    """Network that computes a frozen part without gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.backbone, self.fc = nn.Linear(784, 32), nn.Linear(32, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.set_grad_enabled(any(each.requires_grad for each in self.backbone.parameters())):
+            x = self.backbone(x.flatten(1)).relu()
+        return self.fc(x)
+
+
+def test_a_forward_that_reads_requires_grad() -> None:
+    nets = [Backbone(), Backbone()]
+    for network in nets:
+        network.backbone.requires_grad_(False)
+    mnistcnn.accelerate(nets[1])
+    for trainable in (False, True, False, True):
+        for network in nets:
+            if trainable and network.backbone.weight.requires_grad is False:
+                network.backbone.weight = nn.Parameter(network.backbone.weight.detach().clone())
+            network.backbone.requires_grad_(trainable)
+            network.zero_grad()
+            outputs = network(IMAGES)
+            outputs.square().sum().backward()
+            assert (network.backbone.weight.grad is not None) == trainable
+        assert "EngineFunction" in str(outputs.grad_fn)
+
+
+@pytest.mark.parametrize("hold", [lambda layer: [layer], lambda layer: {"a": (layer,)}, lambda layer: Holder(layer)])
+def test_a_layer_in_a_list(hold: Callable[[nn.Module], Any]) -> None:
+    """PyTorch does not register it, so its mode is its own."""
+
+    class Listed(Base):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Dropout(0.9)
+            self.held = hold(self._modules.pop("layer"))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            held = self.held["a"] if isinstance(self.held, dict) else self.held
+            layer = held.layer if isinstance(held, Holder) else held[0]
+            return layer(super().forward(x))
+
+        def dropout(self) -> nn.Module:
+            held = self.held["a"] if isinstance(self.held, dict) else self.held
+            return held.layer if isinstance(held, Holder) else held[0]
+
+    module = mnistcnn.accelerate(Listed()).eval()
+    assert not module(IMAGES).equal(module(IMAGES))  # the dropout is active
+    module.dropout().eval()
+    torch.testing.assert_close(module(IMAGES), module.forward(IMAGES), rtol=1e-4, atol=1e-5)
+    module.dropout().register_forward_hook(lambda _, images, outputs: 3 * outputs)
+    with pytest.warns(mnistcnn.EngineWarning, match="there are hooks on a module in 'held'"):
+        torch.testing.assert_close(module(IMAGES), module.forward(IMAGES))
+
+
+@dataclass
+class Holder:
+    layer: nn.Module
+
+
+def test_a_list_of_registered_layers_follows_the_mode() -> None:
+    class Aliased(Base):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop = nn.Dropout(0.1)
+            self.layers = [self.drop]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layers[0](super().forward(x))
+
+    module = mnistcnn.accelerate(Aliased())
+    for training in (True, False, True):
+        module.train(training)(IMAGES)
+    assert len(vars(module)["_mnistcnn"].conversions) == 1
+
+
+def test_running_statistics_may_be_removed() -> None:
+    module = net()
+    module(IMAGES)
+    module.norm.running_mean = module.norm.running_var = None
+    with pytest.warns(mnistcnn.EngineWarning, match=r"'norm\.running_mean' is not an ordinary float32 tensor"):
+        torch.testing.assert_close(module(IMAGES), module.forward(IMAGES))
+    with pytest.raises(mnistcnn.ConversionError, match="its running statistics are None"):
+        mnistcnn.from_torch(module)
+
+
+# ---- pre-hooks on the module
+
+
+def anneal(module: Any, _: Any) -> None:
+    module.temp *= 0.5
+
+
+def freeze_the_norm(module: Any, _: Any) -> None:
+    module.norm.eval()
+
+
+def insert_a_layer(module: Any, _: Any) -> None:
+    module.fc = nn.Sequential(module.fc, nn.Tanh())
+
+
+def pad_the_images(module: Any, inputs: tuple[torch.Tensor]) -> Any:
+    return nn.functional.pad(inputs[0], (2, 2, 2, 2))
+
+
+def switch_to_evaluation(module: Any, _: Any) -> None:
+    for each in module.modules():
+        each.training = False
+
+
+@pytest.mark.parametrize(
+    ("hook", "reason"),
+    [
+        (anneal, "'temp' was changed by a forward pre-hook"),
+        (freeze_the_norm, "'norm' is in another mode"),
+        (insert_a_layer, "'fc' was replaced by a forward pre-hook"),
+        (pad_the_images, r"its images are not \[N, 1, 28, 28\]"),
+        (switch_to_evaluation, None),
+    ],
+)
+def test_a_pre_hook_changes_the_module(hook: Callable[..., Any], reason: str | None) -> None:
+    module = net().train()
+    module.block[1].p = 0.0
+    twin = copy.deepcopy(module)
+    module(IMAGES), twin(IMAGES)
+    for network in (module, twin):
+        network.register_forward_pre_hook(hook)
+    for call in range(3):
+        context = pytest.warns(mnistcnn.EngineWarning, match=reason)
+        with context if reason is not None and call == 0 else contextlib.nullcontext():
+            outputs = module(IMAGES)
+        torch.testing.assert_close(outputs, twin(IMAGES), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(module.norm.running_mean, twin.norm.running_mean)
+
+
+def test_a_pre_hook_receives_the_arguments_of_the_call() -> None:
+    module, seen = net(), []
+    module.register_forward_pre_hook(lambda _, args, kwargs: seen.append((len(args), list(kwargs))), with_kwargs=True)
+    module(x=IMAGES), module(IMAGES)
+    assert seen == [(0, ["x"]), (1, [])]
 
 
 # ---- contexts of a call

@@ -138,3 +138,26 @@ def test_gradients_of_images():
         loss_of(network(leaf), (2,)).backward()
         gradients.append(leaf.grad)
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_an_output_of_frozen_parameters_requires_no_gradient(detach: bool):
+    """Unless the images require one."""
+
+    class Partial(Heads):
+        def forward(self, x: torch.Tensor) -> Any:
+            maps = self.conv(x)
+            features = maps.detach() if detach else maps
+            return self.digit(self.trunk(maps.flatten(1))), features
+
+    module = Partial()
+    if not detach:
+        module.conv.requires_grad_(False)
+    net = mnistcnn.accelerate(copy.deepcopy(module))
+    for images in (IMAGES, IMAGES.clone().requires_grad_()):
+        found, expected = net(images), module(images)
+        assert [each.requires_grad for each in found] == [each.requires_grad for each in expected]
+    torch.testing.assert_close(net(IMAGES)[1].numpy(), module(IMAGES)[1].numpy(), rtol=1e-4, atol=1e-5)
+    for network in (module, net):
+        network(IMAGES)[0].cos().sum().backward()
+    check_same_gradients(module, net)

@@ -442,6 +442,16 @@ UNSUPPORTED: dict[str, tuple[Any, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: x + x.mean(dim=()), lambda x: F.hardtanh(x, 0.0, 0.0)],
+    ids=["mean over no dimension", "hardtanh"],
+)
+def test_arguments_that_a_handler_does_not_expect(function: Any):
+    with pytest.raises(mnistcnn.ConversionError, match=r"test_operations.py:\d+: .*its arguments are not supported"):
+        mnistcnn.from_torch(_Pointwise(function), (16,))
+
+
 @pytest.mark.parametrize("case", UNSUPPORTED)
 def test_the_error_names_the_operation_and_the_line(case: str):
     function, message = UNSUPPORTED[case]

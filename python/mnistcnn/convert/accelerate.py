@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from mnistcnn.convert.conversion import Conversion, FailedConversion, call_in_torch, conversion_of
+from mnistcnn.convert.conversion import Conversion, FailedConversion, NotCopied, conversion_of
 from mnistcnn.convert.errors import ConversionError
 from mnistcnn.convert.from_torch import check_module
 from mnistcnn.convert.inputs import input_spec
 from mnistcnn.convert.side_effects import SideEffectError
 from mnistcnn.nn.engine_choice import warn_of_torch
-from mnistcnn.nn.engine_rule import CACHE_ATTRIBUTE, circumstance
+from mnistcnn.nn.engine_rule import CACHE_ATTRIBUTE, caller_level, circumstance, device_of
 from mnistcnn.nn.model import Model
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -44,13 +44,14 @@ def accelerate(module: Module, input_shape: Sequence[int] = (1, 28, 28), *, outp
     Returns
     -------
     Module
-        The same object.
+        The same object, or the module that was compiled if it is the result of ``torch.compile``.
 
     Raises
     ------
     ConversionError
-        If the module contains an operation that mnistcnn does not support. A module with side effects is accepted; its
-        calls run in PyTorch.
+        If an operation is not supported, a parameter is not float32, the class overrides ``__call__``, or the engine's
+        outputs or gradients differ from PyTorch's. A module with side effects raises no error; its calls run in
+        PyTorch.
 
     Examples
     --------
@@ -66,16 +67,16 @@ def accelerate(module: Module, input_shape: Sequence[int] = (1, 28, 28), *, outp
     """
     if isinstance(module, Model):
         return module
-    if isinstance(module, nn.Module) and not _uses_module_call(module):
+    net: Module = check_module(module)  # type: ignore[assignment]
+    if not _uses_module_call(net):
         raise ConversionError(
-            f"class {type(module).__name__} overrides __call__, which the engine would bypass; move the code into "
+            f"class {type(net).__name__} overrides __call__, which the engine would bypass; move the code into "
             "`forward`"
         )
-    net: Module = check_module(module)  # type: ignore[assignment]
     conversion = conversion_of(net, input_spec(input_shape), output)
     if isinstance(conversion, FailedConversion) and not isinstance(conversion.error, SideEffectError):
         raise conversion.error
-    net._compiled_call_impl = _EngineCall(net, conversion)
+    net._compiled_call_impl = _EngineCall(conversion)
     return net
 
 
@@ -111,39 +112,32 @@ def _uses_module_call(module: nn.Module) -> bool:
     return type(module).__call__ is nn.Module.__call__ or isinstance(module, torch.fx.GraphModule)
 
 
-class _EngineCall:
+class _EngineCall(NotCopied):
     """Replacement for the implementation of ``nn.Module.__call__``, stored in the attribute of ``Module.compile``."""
 
-    def __init__(self, net: nn.Module, conversion: Conversion | FailedConversion) -> None:
-        self._net, self._conversion = net, conversion
+    def __init__(self, conversion: Conversion | FailedConversion) -> None:
+        self._conversion = conversion
         self._change = ""  # that caused the latest conversion
         self._warned: set[str] = set()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_compiling() or isinstance(args[0] if args else None, torch.fx.Proxy):
-            return self._net._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
+            return self._conversion.call_in_torch(args, kwargs)
         violation = self._conversion.violation()
         if violation is not None and violation.is_change:
-            device = next((each.device.type for each in self._net.parameters()), "cpu")
-            if circumstance(device) is not None:  # not the place to convert: the operations would be intercepted
-                return call_in_torch(self._net, args, kwargs, self._conversion.output)
-            previous, self._change = self._conversion, f"{violation.reason}; "
-            self._conversion = conversion_of(self._net, previous.shape, previous.output)
+            module = self._conversion.module
+            if circumstance(device_of(module).type) is not None:
+                return self._conversion.call_in_torch(args, kwargs)  # a conversion's operations would be intercepted
+            self._change = f"{violation.reason}; "
+            self._conversion = conversion_of(module, self._conversion.shape, self._conversion.output)
             violation = self._conversion.violation()
         reason = self._conversion.reason_for_torch
         if isinstance(self._conversion, Conversion) and reason is None:
             return self._conversion.call(args, kwargs, violation)
         self._warn(f"{self._change}{reason}")
-        return call_in_torch(self._net, args, kwargs, self._conversion.output)
+        return self._conversion.call_in_torch(args, kwargs)
 
     def _warn(self, reason: str) -> None:
         if reason not in self._warned:
             self._warned.add(reason)
-            warn_of_torch(type(self._net).__name__, reason, stacklevel=4)
-
-    # Copies of the module must not share this object, even if their class copies the whole dictionary.
-    def __deepcopy__(self, memo: dict[int, Any]) -> None:
-        return None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(None), ()
+            warn_of_torch(type(self._conversion.module).__name__, reason, stacklevel=caller_level() + 1)

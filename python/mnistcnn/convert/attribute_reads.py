@@ -31,6 +31,10 @@ class AttributeReads:
         """Return (module path, attribute name) for each attribute that was read."""
         return tuple(self._found)
 
+    def add(self, path: str, key: str) -> None:
+        """Add a parameter of which ``forward`` reads whether it requires a gradient."""
+        self._found[path, key] = None
+
     @contextmanager
     def recorded(self) -> Iterator[None]:
         """Record the reads of the current thread."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 from mnistcnn._internal.tables import counted
 from mnistcnn.convert.attribute_reads import AttributeReads
 from mnistcnn.convert.errors import ConversionError
-from mnistcnn.convert.heads import parameters_of_outputs, split_outputs
+from mnistcnn.convert.heads import heads_of, split_outputs
 from mnistcnn.convert.inputs import InputSpec
 from mnistcnn.convert.outputs import SINGLE_TENSOR, OutputKey, select_output, unflatten_outputs
 from mnistcnn.convert.side_effects import SideEffectError
@@ -26,6 +27,7 @@ from mnistcnn.nn.engine_rule import (
     EngineRule,
     Reads,
     Violation,
+    caller_level,
     circumstance,
     hooks_on,
 )
@@ -33,13 +35,13 @@ from mnistcnn.nn.graph import parameter_users, tensor_places
 from mnistcnn.nn.model import Model, place_of
 
 # Attributes of a model that are copied to the model of the next conversion.
-_SETTINGS = ("name", "normalization", "engine", "threads", "history")
+_SETTINGS = ("name", "normalization", "engine", "threads", "history", "_warned")
 _LOCK = threading.RLock()  # two threads may convert a module at the same time
 _OTHER_ARGUMENTS = "it is called with other arguments than one batch of images"
 
 
-class Conversion:
-    """Module in one state, and the model that computes its outputs.
+class ModuleState:
+    """Module in one state, and the settings of its conversion.
 
     Parameters
     ----------
@@ -49,24 +51,45 @@ class Conversion:
         Shapes in which ``forward`` may take an image.
     output
         Position or key of the selected output; None for all outputs.
-    graph
-        Graph of ``forward``.
     """
 
+    def __init__(self, module: nn.Module, shape: InputSpec, output: OutputKey) -> None:
+        self.module, self.shape, self.output = module, shape, output
+
+    @property
+    def reason_for_torch(self) -> str | None:
+        """Why every call of the module must run in PyTorch, or None."""
+        raise NotImplementedError
+
+    def violation(self) -> Violation | None:
+        """Return why the engine may not run, or None."""
+        raise NotImplementedError
+
+    def is_current(self) -> bool:
+        """Return whether the module still computes what it did when it was converted."""
+        raise NotImplementedError
+
+    def call_in_torch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the module in PyTorch, with the hooks on it, and return the selected output."""
+        return select_output(self.module._call_impl(*args, **kwargs), self.output)  # type: ignore[no-untyped-call]
+
+
+class Conversion(ModuleState):
+    """Module in one state, and the model that computes its outputs: those of the traced ``graph``."""
+
     def __init__(self, module: nn.Module, shape: InputSpec, output: OutputKey, graph: TracedGraph) -> None:
-        self.module, self.shape, self.output, self.graph = module, shape, output, graph
+        super().__init__(module, shape, output)
+        self.graph = graph
         tensors = borrowed_tensors(module, graph)
         self.model = model = Model.from_rows(
             graph.rows, graph.input_shape, name=type(module).__name__, shared=graph.shared, tensors=tensors
         )
-        users = parameter_users(model._network.parameter_specs, graph.shared)
-        self._output_parameters = [frozenset(range(len(users)))]
-        if len(graph.output_shapes) > 1:
-            self._output_parameters = parameters_of_outputs(graph.rows, users)
+        parameters, buffers = model._network.parameter_specs, model._network.buffer_specs
+        self._heads = heads_of(graph.rows, graph.output_shapes, parameter_users(parameters, graph.shared))
         self._returns_single_tensor = graph.structure == SINGLE_TENSOR and graph.output_shapes == (model.output_shape,)
         self._warned = False
         self._effects = ", ".join(each.what for each in graph.effects)
-        nodes = tensor_places(model._network.parameter_specs)
+        nodes = [*tensor_places(parameters), *tensor_places(buffers)]
         places = [(graph.tensors[node][suffix], *place_of(*tensors[node][suffix])) for node, suffix in nodes]
         self._rule = EngineRule(module, graph.owners, places, reads=graph.reads)
 
@@ -89,23 +112,26 @@ class Conversion:
         Raise ValueError if ``forward`` returns several tensors. Warn if it has side effects.
         """
         self._check_one_output()
-        is_first, self._warned = not self._warned, True
-        if self._effects and is_first:
-            warnings.warn(
-                f"the engine computes only the outputs of {type(self.module).__name__}; its `forward` also has side "
-                f"effects, which occur only in calls that PyTorch runs: {self._effects}",
-                EngineWarning,
-                stacklevel=4,
-            )
-        if self.graph.small_batches_differ and is_first:
-            warnings.warn(
-                f"the `forward` of {type(self.module).__name__} computes something else for fewer than "
-                f"{counted(self.graph.smallest_batch, 'image')}; the engine computes the same for any number",
-                EngineWarning,
-                stacklevel=4,
-            )
+        if not self._warned:
+            self._warned = True
+            for text in self._differences():
+                warnings.warn(text, EngineWarning, stacklevel=caller_level())
         self.model._refresh()
         return self.model.train(self.module.training)
+
+    def _differences(self) -> Iterator[str]:
+        """Yield what the ``forward`` of the module does and the model does not."""
+        kind = type(self.module).__name__
+        if self._effects:
+            yield (
+                f"the engine computes only the outputs of {kind}; its `forward` also has side effects, which occur "
+                f"only in calls that PyTorch runs: {self._effects}"
+            )
+        if self.graph.small_batches_differ:
+            yield (
+                f"the `forward` of {kind} computes something else for fewer than "
+                f"{counted(self.graph.smallest_batch, 'image')}; the engine computes the same for any number"
+            )
 
     def check_engine_may_run(self) -> None:
         """Raise ValueError if a native run would not compute what the module computes now."""
@@ -128,19 +154,16 @@ class Conversion:
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any], violation: Violation | None) -> Any:
         """Compute a call of the module, including the hooks on it: in the engine if allowed, else in PyTorch."""
         net, model = self.module, self.model
-        if not args and list(kwargs) == [self._first_parameter_name()]:
-            args, kwargs = tuple(kwargs.values()), {}
-        is_batch = len(args) == 1 and not kwargs
-        if model._runs_in_torch(self._batch_violation(args[0], violation) if is_batch else _OTHER_ARGUMENTS):
-            arguments = (self._in_forward_shape(args[0]),) if is_batch else args
-            return call_in_torch(net, arguments, kwargs, self.output)
-        if model.training is not net.training:
-            model.train(net.training)
+        images, reason = self._images_of(args, kwargs, violation)
+        if model._runs_in_torch(reason):
+            if images is None:
+                return self.call_in_torch(args, kwargs)
+            return self.call_in_torch((self._in_forward_shape(images),), {})
         if not (net._forward_hooks or net._forward_pre_hooks or net._backward_hooks or net._backward_pre_hooks):
-            return self._outputs_of_engine(args[0])
+            return self._outputs_of_engine(images)
         with model._lock:  # PyTorch calls the hooks around the instance's own `forward`
             previous = net.__dict__.get("forward")  # set by this function, if a hook calls the module
-            net.__dict__["forward"] = EngineForward(net, self._outputs_of_engine)
+            net.__dict__["forward"] = EngineForward(net, self._forward_after_hooks)
             try:
                 return net._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
             finally:
@@ -148,13 +171,35 @@ class Conversion:
                 if previous is None:
                     del net.__dict__["forward"]
 
-    def _first_parameter_name(self) -> str | None:
-        return next(iter(inspect.signature(self.module.forward).parameters), None)
+    def _forward_after_hooks(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the outputs for the arguments that pre-hooks return, which may also have changed the module."""
+        violation = self.violation()
+        if violation is not None and violation.is_change:  # the next call converts the module
+            violation = violation._replace(reason=f"{violation.reason} by a forward pre-hook")
+        images, reason = self._images_of(args, kwargs, violation)
+        if not self.model._runs_in_torch(reason):
+            return self._outputs_of_engine(images)
+        if images is not None:
+            args, kwargs = (self._in_forward_shape(images),), {}
+        return select_output(type(self.module).forward(self.module, *args, **kwargs), self.output)
 
-    def _batch_violation(self, images: Any, violation: Violation | None) -> str | None:
-        """Return why the engine may not compute a batch of images, or None."""
+    def _images_of(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], violation: Violation | None
+    ) -> tuple[Any, str | None]:
+        """Return the images of a call, or None if it has other arguments, and why the engine may not run, or None."""
+        if not args and list(kwargs) == [self._first_parameter_name()]:
+            args, kwargs = tuple(kwargs.values()), {}
+        if len(args) != 1 or kwargs:
+            return None, _OTHER_ARGUMENTS
+        images = args[0]
         reason = violation.reason if violation else circumstance(self.model.device.type)
-        return reason or self._dtype_violation(images) or self._shape_violation(images) or self._size_violation(images)
+        return images, (
+            reason or self._dtype_violation(images) or self._shape_violation(images) or self._size_violation(images)
+        )
+
+    def _first_parameter_name(self) -> str | None:
+        names = list(inspect.signature(type(self.module).forward).parameters)  # hooks replace that of the instance
+        return names[1] if len(names) > 1 else None
 
     def _dtype_violation(self, images: Any) -> str | None:
         if not self.graph.depends_on_dtype or not isinstance(images, torch.Tensor) or images.is_floating_point():
@@ -189,28 +234,27 @@ class Conversion:
         return prepared.reshape(len(prepared), *forward_shape) if is_other else prepared
 
     def _outputs_of_engine(self, images: Any) -> Any:
-        self.model._refresh()
-        outputs = self.model._forward_in_engine(self.model.prepare(self._in_model_shape(images)))
+        model = self.model
+        if model.training is not self.module.training:
+            model.train(self.module.training)
+        model._refresh()
+        prepared = model.prepare(self._in_model_shape(images))
+        outputs = model._forward_in_engine(prepared)
         if self._returns_single_tensor:
             return outputs
-        return unflatten_outputs(
-            self.graph.structure, split_outputs(outputs, self.graph.output_shapes, self._output_parameters)
-        )
+        parameters = model.tensors()[0] if outputs.requires_grad else []
+        are_constant = [outputs.requires_grad and head.is_constant(prepared, parameters) for head in self._heads]
+        return unflatten_outputs(self.graph.structure, split_outputs(outputs, self._heads, are_constant))
 
 
-def call_in_torch(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: OutputKey) -> Any:
-    """Call a module in PyTorch and return the selected output."""
-    return select_output(module._call_impl(*args, **kwargs), output)  # type: ignore[no-untyped-call]
-
-
-class FailedConversion:
-    """Module in a state that cannot be converted."""
+class FailedConversion(ModuleState):
+    """Module in a state that cannot be converted, with the ``error`` and the attributes that ``forward`` reads."""
 
     def __init__(
         self, module: nn.Module, shape: InputSpec, output: OutputKey, error: ConversionError, reads: Reads
     ) -> None:
-        self.module, self.shape, self.output, self.error = module, shape, output, error
-        self._hooks = _hook_counts(module)
+        super().__init__(module, shape, output)
+        self.error, self._hooks = error, _hook_counts(module)
         self._rule = EngineRule(module, (), (), reads=reads, compare_tensors=False)
 
     @property
@@ -232,13 +276,8 @@ def _hook_counts(module: nn.Module) -> list[int]:
     return [len(each._forward_hooks) + len(each._forward_pre_hooks) for each in module.modules()]
 
 
-class ConversionCache:
-    """Conversions of a module, the latest one last. Copies of the module have none."""
-
-    MAX_SIZE = 8
-
-    def __init__(self) -> None:
-        self.conversions: list[Conversion | FailedConversion] = []
+class NotCopied:
+    """Object of a module that copies and pickles of the module do not hold: None is in its place."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
         return None
@@ -247,17 +286,26 @@ class ConversionCache:
         return type(None), ()  # a pickled module can be loaded without this package
 
 
+class ConversionCache(NotCopied):
+    """Conversions of a module, the latest one last. Copies of the module have none."""
+
+    MAX_SIZE = 8
+
+    def __init__(self) -> None:
+        self.conversions: list[Conversion | FailedConversion] = []
+
+
 def conversions(module: nn.Module) -> list[Conversion | FailedConversion]:
     """Return the conversions of a module, the latest one last."""
-    cached = module.__dict__.get(CACHE_ATTRIBUTE)
-    if not isinstance(cached, ConversionCache):
-        cached = module.__dict__[CACHE_ATTRIBUTE] = ConversionCache()
-    return cached.conversions
+    cache = module.__dict__.get(CACHE_ATTRIBUTE)
+    return cache.conversions if isinstance(cache, ConversionCache) else []
 
 
 def conversion_of(module: nn.Module, shape: InputSpec, output: OutputKey) -> Conversion | FailedConversion:
     """Return the conversion of a module in its current state. Convert it only if no conversion is cached."""
     with _LOCK:
+        if not isinstance(module.__dict__.get(CACHE_ATTRIBUTE), ConversionCache):
+            module.__dict__[CACHE_ATTRIBUTE] = ConversionCache()
         cached = conversions(module)
         for each in reversed(cached):
             if each.module is module and (each.shape, each.output) == (shape, output) and each.is_current():

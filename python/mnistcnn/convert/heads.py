@@ -1,42 +1,67 @@
-"""Split the outputs of one engine run, each with its own gradient. An output that the loss does not use has none."""
+"""Split the outputs of one engine run into tensors, each with its own gradient."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
 
-from mnistcnn.nn.graph import Row, parameters_of
+from mnistcnn.nn.graph import INPUT, Row, parameters_of
+from mnistcnn.nn.layers import Detach
 
 Shape = tuple[int, ...]
 
 
-def split_outputs(
-    outputs: torch.Tensor, shapes: Sequence[Shape], dependencies: Sequence[frozenset[int]]
-) -> list[torch.Tensor]:
-    """Return the outputs that are concatenated in ``outputs``.
+@dataclass(frozen=True)
+class Head:
+    """Output of a ``forward`` method."""
 
-    ``dependencies`` holds the positions of the parameters that each output depends on.
-    """
-    rows = outputs.flatten(1)
+    shape: Shape  # for one image
+    parameters: frozenset[int]  # positions of the parameters from which it gets a gradient
+    depends_on_images: bool  # whether the images get a gradient from it
+
+    def is_constant(self, images: torch.Tensor, parameters: Sequence[torch.Tensor]) -> bool:
+        """Return whether the output does not require a gradient: parts of the network may be frozen."""
+        if self.depends_on_images and images.requires_grad:
+            return False
+        return not any(parameters[place].requires_grad for place in self.parameters)
+
+
+def heads_of(rows: Sequence[Row], shapes: Sequence[Shape], users: Sequence[frozenset[int]]) -> list[Head]:
+    """Return the heads of a graph. If there are several, the last node concatenates them."""
+    nodes = rows[-1][2] if len(shapes) > 1 else [len(rows) - 1]
+    return [
+        Head(shape, parameters_of(rows, node, users, through_detach=False), _depends_on_images(rows, node))
+        for shape, node in zip(shapes, nodes, strict=True)
+    ]
+
+
+def split_outputs(outputs: torch.Tensor, heads: Sequence[Head], are_constant: Sequence[bool]) -> list[torch.Tensor]:
+    """Return the outputs that are concatenated in ``outputs``. Constant ones do not require a gradient."""
+    rows, run = outputs.flatten(1), outputs.grad_fn
     if rows.requires_grad:
-        outputs.grad_fn.output_count = len(shapes)  # type: ignore[union-attr]
-        found: tuple[torch.Tensor, ...] = _SplitOutputs.apply(rows, shapes, outputs.grad_fn, dependencies)  # type: ignore[no-untyped-call]
+        run.output_count = len(heads)  # type: ignore[union-attr]
+        found: tuple[torch.Tensor, ...] = _SplitOutputs.apply(rows, heads, run, are_constant)  # type: ignore[no-untyped-call]
         return list(found)
-    return _parts(rows, shapes)
+    return _parts(rows, heads)
 
 
-def parameters_of_outputs(rows: Sequence[Row], users: Sequence[frozenset[int]]) -> list[frozenset[int]]:
-    """Return, for each output, the positions of the parameters on which it depends."""
-    return [parameters_of(rows, output, users, through_detach=False) for output in rows[-1][2]]
+def _depends_on_images(rows: Sequence[Row], output: int) -> bool:
+    """Return whether a path from the images to a node contains no `Detach`."""
+    wanted = {output}
+    for node in range(output, -1, -1):
+        if node in wanted and rows[node][1] != Detach.op:
+            wanted.update(rows[node][2])
+    return INPUT in wanted
 
 
-def _parts(rows: torch.Tensor, shapes: Sequence[Shape]) -> list[torch.Tensor]:
-    parts = torch.split(rows, [math.prod(shape) for shape in shapes], 1)
-    return [part.reshape(len(rows), *shape).clone() for part, shape in zip(parts, shapes, strict=True)]
+def _parts(rows: torch.Tensor, heads: Sequence[Head]) -> list[torch.Tensor]:
+    parts = torch.split(rows, [math.prod(head.shape) for head in heads], 1)
+    return [part.reshape(len(rows), *head.shape).clone() for part, head in zip(parts, heads, strict=True)]
 
 
 class _SplitOutputs(torch.autograd.Function):
@@ -47,11 +72,13 @@ class _SplitOutputs(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, rows: torch.Tensor, shapes: Sequence[Shape], run: Any, dependencies: Sequence[frozenset[int]]
+        ctx: Any, rows: torch.Tensor, heads: Sequence[Head], run: Any, are_constant: Sequence[bool]
     ) -> tuple[torch.Tensor, ...]:
+        parts = _parts(rows, heads)
         ctx.set_materialize_grads(False)
-        ctx.run, ctx.dependencies, ctx.sizes = run, dependencies, [math.prod(shape) for shape in shapes]
-        return tuple(_parts(rows, shapes))
+        ctx.mark_non_differentiable(*(part for part, constant in zip(parts, are_constant, strict=True) if constant))
+        ctx.run, ctx.heads = run, heads
+        return tuple(parts)
 
     @staticmethod
     @once_differentiable
@@ -59,11 +86,14 @@ class _SplitOutputs(torch.autograd.Function):
         used_gradients = [gradient for gradient in gradients if gradient is not None]
         if not used_gradients:
             return None, None, None, None
-        used = frozenset().union(*(each for each, g in zip(ctx.dependencies, gradients, strict=True) if g is not None))
-        ctx.run.unused = frozenset().union(*ctx.dependencies) - used | ctx.run.detached
+        pairs = list(zip(ctx.heads, gradients, strict=True))
+        used = frozenset().union(*(head.parameters for head, gradient in pairs if gradient is not None))
+        ctx.run.unused = frozenset().union(*(head.parameters for head in ctx.heads)) - used | ctx.run.detached
         count = len(used_gradients[0])
         complete = [
-            used_gradients[0].new_zeros(count, size) if gradient is None else gradient.reshape(count, size)
-            for gradient, size in zip(gradients, ctx.sizes, strict=True)
+            used_gradients[0].new_zeros(count, math.prod(head.shape))
+            if gradient is None
+            else gradient.reshape(count, -1)
+            for head, gradient in pairs
         ]
         return torch.cat(complete, 1), None, None, None

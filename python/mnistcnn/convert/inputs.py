@@ -14,10 +14,12 @@ from torch import nn
 from mnistcnn._internal.checks import image_shape, whole_number
 from mnistcnn.convert.attribute_reads import AttributeReads
 from mnistcnn.convert.errors import ConversionError, ForwardError
+from mnistcnn.convert.operations.builder import listed
 from mnistcnn.convert.outputs import OutputKey, flatten_outputs
 from mnistcnn.convert.side_effects import without_side_effects
 from mnistcnn.convert.traced_graph import TracedGraph
 from mnistcnn.convert.tracing.tracing import Shape, TracedRun, make_lazy_layers, trace_module
+from mnistcnn.nn.engine_rule import device_of
 
 _COMMON_SHAPES = (
     (1, 28, 28),
@@ -84,7 +86,7 @@ def trace_inputs(
     location = f"{error.location}: " if error.location else ""
     hint = _batch_hint(module, shape) or _size_hint(module, images)
     raise ConversionError(
-        f"{location}the `forward` of {type(module).__name__} fails on images [N, {_listed(shape)}] with N = "
+        f"{location}the `forward` of {type(module).__name__} fails on images [N, {listed(shape)}] with N = "
         f"{error.images}: {error.describe()}; it must accept any number of images of that size{hint}"
     ) from error.cause
 
@@ -142,7 +144,7 @@ def _accepts(module: nn.Module, count: int, shape: Shape) -> bool:
     """Return whether the module returns one output per image for such a batch. Return False if the batch is large."""
     if count > 2 and count * math.prod(shape) > _MAX_TRIAL_SIZE:
         return False
-    device = next((each.device for each in module.parameters()), torch.device("cpu"))
+    device = device_of(module)
     try:
         copied = copy.deepcopy(module)  # its lazy layers get the sizes of this shape
         with without_side_effects(copied):
@@ -150,7 +152,3 @@ def _accepts(module: nn.Module, count: int, shape: Shape) -> bool:
         return all(tensor.dim() > 0 and len(tensor) == count for tensor in flatten_outputs(returned)[1])
     except Exception:
         return False
-
-
-def _listed(shape: Shape) -> str:
-    return ", ".join(map(str, shape))

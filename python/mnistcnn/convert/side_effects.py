@@ -32,7 +32,7 @@ _MAX_DEPTH = 4  # of objects in objects
 _MAX_VALUES = 1000  # of one object that are examined
 _MAX_BYTES = 2**24  # of an array or tensor that is copied
 _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
-_PACKAGES = tuple(str(Path(each.__file__).parents[level]) for each, level in ((torch, 0), (np, 0), (checks, 1)))
+_PACKAGES = tuple(str(Path(str(each.__file__)).parents[level]) for each, level in ((torch, 0), (np, 0), (checks, 1)))
 _FROM_TORCH_CPP = "Triggered internally at"  # part of the warnings of PyTorch's C++ code
 
 

@@ -14,7 +14,7 @@ from mnistcnn.nn.graph import Row, Shared
 
 @dataclass(frozen=True)
 class TracedGraph:
-    """Graph of a ``forward`` method, and what else the two traces recorded. Plain data."""
+    """Graph of a ``forward`` method, and the other results of the two traces: reads, side effects, smallest batch."""
 
     rows: tuple[Row, ...]
     tensors: tuple[Mapping[str, str], ...]  # of each node: suffix of the tensor -> its name in the user's module

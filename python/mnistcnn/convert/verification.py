@@ -20,6 +20,7 @@ from mnistcnn.convert.traced_graph import TracedGraph
 from mnistcnn.convert.tracing.recorder import DropoutAsIdentity
 from mnistcnn.convert.tracing.tracing import TracedRun
 from mnistcnn.nn.autograd import EngineFunction
+from mnistcnn.nn.engine_rule import device_of
 from mnistcnn.nn.graph import Row, tensor_places
 from mnistcnn.nn.model import BorrowedTensors, Model
 
@@ -39,8 +40,7 @@ def verified_graph(module: nn.Module, images: InputSpec, output: OutputKey, read
 
     Raise ConversionError if the engine would not compute the same outputs and gradients.
     """
-    device = next((each.device.type for each in module.parameters()), "cpu")
-    with torch.autocast(device, enabled=False):
+    with torch.autocast(device_of(module).type, enabled=False):
         with _TRACE_LOCK:
             graph, runs = trace_inputs(module, images, output, reads)
         _check_state(module, graph)
@@ -101,9 +101,8 @@ def _with_small_batches(module: nn.Module, graph: TracedGraph, model: Model, out
 
     A ``forward`` may skip a batch norm for a single image, for example. Larger batches are compared by the two traces.
     """
-    device = next((each.device for each in module.parameters()), torch.device("cpu"))
     generator = torch.Generator().manual_seed(1)
-    images = torch.rand(2, *graph.image_shape, generator=generator).to(device)
+    images = torch.rand(2, *graph.image_shape, generator=generator).to(device_of(module))
     smallest, same_values = 1, True
     for count, training, returned in _outputs_of_small_batches(module, images, output):
         is_same = _has_same_values(model, images[:count], training, returned)

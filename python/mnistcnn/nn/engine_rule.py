@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import is_dataclass
 from itertools import islice
+from pathlib import Path
 from types import MemberDescriptorType, SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -35,7 +36,8 @@ _MAX_VALUES = 200  # that are compared in each call for one attribute
 _MAX_DEPTH = 3  # of objects in attributes of objects
 _CONTAINERS = (list, dict, set, tuple, deque)  # attributes that are compared by value
 _CHANGES = ("is", "equal", "size", "type", "shape", "version", "tied", "distinct")
-Reads = tuple[tuple[str, str], ...]  # (path of the module, name of the attribute)
+_LIBRARY_FOLDERS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+Reads = tuple[tuple[str, str], ...]  # (path of the module, name of the attribute, or of a parameter: `requires_grad`)
 
 
 class EngineForward:
@@ -49,6 +51,22 @@ class EngineForward:
         if threading.get_ident() == self._thread:
             return self._compute(*args, **kwargs)
         return type(self._module).forward(self._module, *args, **kwargs)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return the device of the first parameter of a module, or the CPU if it has none."""
+    return next((each.device for each in module.parameters()), torch.device("cpu"))
+
+
+def caller_level() -> int:
+    """Return the ``stacklevel`` that names the innermost line outside of PyTorch and this package in a warning.
+
+    It is valid for a call of `warnings.warn` in the function that calls this one.
+    """
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_LIBRARY_FOLDERS):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 class Violation(NamedTuple):
@@ -85,7 +103,7 @@ class _Entry(NamedTuple):
     def is_change(self) -> bool:
         """Whether the module may compute something else now, which a new conversion could record."""
         if self.check == "class attribute":  # a conversion does not detect a replaced `forward` of torch.nn
-            return not str(self.owner.__module__).startswith("torch.nn.")
+            return isinstance(self.owner, torch.Tensor) or not str(self.owner.__module__).startswith("torch.nn.")
         return self.check in _CHANGES or (self.check == "absent" and self.key != "forward")
 
 
@@ -166,8 +184,9 @@ def _entries(root: nn.Module, followers: frozenset[str], reads: Reads | None) ->
     for path, module in modules.items():
         yield from _tree_entries(path, module, is_root=module is root, follows=path in followers)
         if module is not root or reads is not None:
-            reason = f"{_module_name(path)} has an overridden `forward`"
-            yield _Entry(reason, "absent", vars(module), "forward", EngineForward)
+            name = _module_name(path)
+            yield _Entry(f"the class of {name} has changed", "type", module, None, type(module))
+            yield _Entry(f"{name} has an overridden `forward`", "absent", vars(module), "forward", EngineForward)
     yield from _layer_settings(root) if reads is None else _read_attributes(modules, reads)
     yield from _class_entries({path: each for path, each in modules.items() if reads is not None or each is not root})
     for path, module in modules.items():
@@ -186,7 +205,6 @@ def _tree_entries(path: str, module: nn.Module, *, is_root: bool, follows: bool)
     yield _Entry(f"layers of {name} were added or removed", "size", module._modules, None, len(module._modules))
     if is_root:
         return
-    yield _Entry(f"the class of {name} has changed", "type", module, None, type(module))
     for key in _HOOKS:
         yield _Entry(f"there are hooks on {name}", "empty", own, key)
     if follows:
@@ -220,11 +238,30 @@ def _class_entries(modules: dict[str, nn.Module]) -> Iterator[_Entry]:
 
 
 def _function_entries(kind: type, name: str, what: str) -> Iterator[_Entry]:
-    value = getattr(kind, name, None)
-    yield _Entry(f"{what} was replaced", "class attribute", kind, name, value)
-    code = getattr(value, "__code__", None)
-    if code is not None:  # IPython's autoreload replaces it
-        yield _Entry(f"{what} was replaced", "class attribute", value, "__code__", code)
+    """Yield the entries of a function of a class, and of the functions of its bases that it may call."""
+    functions = [(kind, name, what)]
+    functions += [(base, key, f"'{base.__name__}.{key}'") for base, key in _functions_of_bases(kind, name)]
+    for owner, key, label in functions:
+        value = getattr(owner, key, None)
+        if getattr(owner, key, None) is value:  # false for a class method
+            yield _Entry(f"{label} was replaced", "class attribute", owner, key, value)
+        code = getattr(value, "__code__", None)
+        if code is not None:  # IPython's autoreload replaces it
+            yield _Entry(f"{label} was replaced", "class attribute", value, "__code__", code)
+
+
+def _functions_of_bases(kind: type, name: str) -> list[tuple[type, str]]:
+    """Return the functions that a function of a class may call as ``Base.name(self)`` or by ``super()``."""
+    bases = [base for base in kind.__mro__[:-1] if not base.__module__.startswith("torch.")]
+    found, names = [], [name]
+    for key in names:
+        defining = [base for base in bases if callable(vars(base).get(key))]
+        found += [(base, key) for base in (defining[1:] if key == name else defining)]
+        for base in defining:
+            code = getattr(vars(base)[key], "__code__", None)
+            if code is not None and "__class__" in code.co_freevars:  # it uses super()
+                names += [each for each in code.co_names if each not in names and any(each in vars(b) for b in bases)]
+    return found
 
 
 def _layer_settings(root: nn.Module) -> Iterator[_Entry]:
@@ -238,14 +275,25 @@ def _layer_settings(root: nn.Module) -> Iterator[_Entry]:
 def _read_attributes(modules: dict[str, nn.Module], reads: Reads) -> Iterator[_Entry]:
     """Yield the entries of the attributes that were read: of the instance, or of its class."""
     classes: set[tuple[type, str]] = set()
+    registered = {id(each) for each in modules.values()}
     for path, key in reads:
         module = modules.get(path)
         if module is None:
             continue
-        own, reason = vars(module), f"'{path}.{key}' was changed" if path else f"'{key}' was changed"
+        own, name = vars(module), f"'{path}.{key}'" if path else f"'{key}'"
+        reason = f"{name} was changed"
+        if key in module._parameters:  # `forward` reads its `requires_grad`
+            parameter = module._parameters[key]
+            yield _Entry(f"{name} was replaced", "is", module._parameters, key, parameter)
+            wanted = getattr(parameter, "requires_grad", None)
+            yield _Entry(
+                f"`requires_grad` of {name} was changed", "class attribute", parameter, "requires_grad", wanted
+            )
+            continue
         if key in own or key in module._buffers:
             held = own if key in own else module._buffers
             yield from islice(_value_entries(reason, held, key, held[key]), _MAX_VALUES)
+            yield from islice(_unregistered_entries(name, held[key], registered), _MAX_VALUES)
             continue
         yield _Entry(reason, "absent", own, key)
         kind = type(module)
@@ -255,6 +303,26 @@ def _read_attributes(modules: dict[str, nn.Module], reads: Reads) -> Iterator[_E
             value = inspect.getattr_static(kind, key)
             if not callable(value) and not isinstance(value, property):
                 yield from islice(_value_entries(reason, {key: value}, key, value), _MAX_VALUES)
+
+
+def _unregistered_entries(name: str, value: Any, registered: set[int]) -> Iterator[_Entry]:
+    """Yield the entries of modules in a list or another container, which PyTorch does not register."""
+    for module in _modules_in(value):
+        if id(module) not in registered:
+            own = vars(module)
+            for key in _HOOKS:
+                yield _Entry(f"there are hooks on a module in {name}", "empty", own, key)
+            yield _Entry(f"the mode of a module in {name} was changed", "equal", own, "training", module.training)
+            yield _Entry(f"a module in {name} has an overridden `forward`", "absent", own, "forward", EngineForward)
+
+
+def _modules_in(value: Any, depth: int = 0) -> Iterator[nn.Module]:
+    if isinstance(value, nn.Module):
+        yield from _python_modules(value).values()
+    elif depth <= _MAX_DEPTH and (isinstance(value, _CONTAINERS) or _holds_settings(value)):
+        parts = value if isinstance(value, _CONTAINERS) else getattr(value, "__dict__", {})
+        for each in islice(parts.values() if isinstance(parts, dict) else parts, _MAX_VALUES):
+            yield from _modules_in(each, depth + 1)
 
 
 def _value_entries(reason: str, owner: Mapping[str, Any], key: str, value: Any) -> Iterator[_Entry]:

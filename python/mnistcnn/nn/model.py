@@ -23,7 +23,7 @@ from mnistcnn.nn import after_fork
 from mnistcnn.nn.autograd import EngineFunction
 from mnistcnn.nn.empty_batch import empty_outputs
 from mnistcnn.nn.engine_choice import choose_engine, refused_run, thread_count, warn_of_torch
-from mnistcnn.nn.engine_rule import EngineRule, Violation, circumstance, hooks_on
+from mnistcnn.nn.engine_rule import EngineRule, Violation, caller_level, circumstance, hooks_on
 from mnistcnn.nn.graph import Row, Shared, build_rows, detached_parameters, parameter_users, tensor_places
 from mnistcnn.nn.save import save_model
 from mnistcnn.nn.torch_layers import add_under_name, forward_function, step_of
@@ -326,7 +326,7 @@ class Model(nn.Module):
     def _runs_in_torch(self, reason: str | None) -> bool:
         if reason is not None and reason not in self._warned:
             self._warned.add(reason)
-            warn_of_torch(self.name, reason, stacklevel=6)
+            warn_of_torch(self.name, reason, stacklevel=caller_level() + 1)
         return reason is not None
 
     def outputs_in_torch(self, images: torch.Tensor, parameters: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -106,7 +106,7 @@ class Builder:
         """Return a node that holds the value as [channels, height, width]. Raise UnsupportedError for another rank."""
         if len(value.shape) != 3:
             raise UnsupportedError(
-                f"{what} requires an input [N, channels, height, width], got [N, {_listed(value.shape)}]"
+                f"{what} requires an input [N, channels, height, width], got [N, {listed(value.shape)}]"
             )
         return self.node_in_shape(value, value.shape)
 
@@ -238,7 +238,7 @@ class Builder:
         """Expand values of equal rank to one shape. ``verb`` names the operation in an error."""
         shape = _broadcast_shape([each.shape for each in values])
         if shape is None:
-            shapes = " and ".join(f"[N, {_listed(each.shape)}]" for each in values)
+            shapes = " and ".join(f"[N, {listed(each.shape)}]" for each in values)
             raise UnsupportedError(
                 f"it {verb} values of shapes {shapes}, which mnistcnn does not broadcast: the sizes of each "
                 "dimension must be equal or 1"
@@ -277,5 +277,6 @@ def _broadcast_shape(shapes: list[Shape]) -> Shape | None:
     return tuple(size.pop() for size in sizes) if all(len(size) == 1 for size in sizes) else None
 
 
-def _listed(shape: Shape) -> str:
+def listed(shape: Shape) -> str:
+    """Return the sizes of a shape, separated by commas."""
     return ", ".join(map(str, shape))

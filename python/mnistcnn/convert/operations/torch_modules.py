@@ -52,6 +52,8 @@ def _running_norm(kind: Any) -> ModuleHandler:
         )
         tensors = _affine(call, m)
         if m.track_running_stats:
+            if m.running_mean is None or m.running_var is None:
+                raise UnsupportedError("its running statistics are None; set track_running_stats=False")
             names = ("running_mean", "running_var", "num_batches_tracked")
             tensors |= {name: call.tensor_name(getattr(m, name), name) for name in names}
         training = call.training if m.track_running_stats else None

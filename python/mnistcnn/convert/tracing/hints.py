@@ -1,4 +1,4 @@
-"""Advice for operations that are often used and not supported."""
+"""Groups of PyTorch's functions by what they read, and advice for operations that are not supported."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
+from mnistcnn.convert.attribute_reads import AttributeReads
 from mnistcnn.convert.errors import ConversionError, DirectParameterError, UnsupportedError, source_line
 from mnistcnn.convert.operations import arithmetic, dropouts, operations, pools, shapes
 from mnistcnn.convert.operations.builder import Builder, Shape, TracedValue
@@ -55,11 +56,12 @@ class Recorder(TorchFunctionMode):
         example: torch.Tensor,
         input_shape: Shape,
         image_shape: Shape,
+        reads: AttributeReads,
         *,
         fuse_bias: bool = True,
     ) -> None:
         super().__init__()
-        self._module = module
+        self._module, self._reads = module, reads
         self._batch = len(example)
         self._paths = {id(each): path for path, each in module.named_modules()}
         tensors = [*module.named_parameters(), *module.named_buffers()]
@@ -134,6 +136,8 @@ class Recorder(TorchFunctionMode):
         is_dropout = name in dropouts.FUNCTIONS
         with self._restored_random_state():
             result = _dropout_as_identity(args, {**kwargs, **_inplace(func)}) if is_dropout else func(*args, **kwargs)
+        if name == "requires_grad":
+            self._record_read_of_requires_grad(args[0])
         if name in READS_AUTOGRAD_GRAPH and self.is_recorded(args[0]):
             self.effects.append(SideEffect(f"it uses {name} of a tensor ({source_line()})"))
         if name in READS_PROPERTIES or not _has_tensor(result):
@@ -145,6 +149,12 @@ class Recorder(TorchFunctionMode):
             handler = _unsupported_handler("it changes a tensor with a gradient in place under torch.no_grad()")
         self._record_call(call, result, f"the function {name}", handler, _renamed(args, kwargs), name)
         return result
+
+    def _record_read_of_requires_grad(self, tensor: Any) -> None:
+        what = self._recorded.get(id(tensor), (None, None, None))[2]
+        if isinstance(what, DirectParameterError):
+            path, _, key = what.name.rpartition(".")
+            self._reads.add(path, key)
 
     def _record_write(self, func: Any, args: Any, kwargs: Any) -> None:
         """Add a side effect if a function writes to a parameter or buffer, even if the values are the same."""
@@ -226,7 +236,7 @@ class Recorder(TorchFunctionMode):
             )
         except KeyError:
             values = _with_location(UnsupportedError(_FOREIGN), location, what, call.name)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ArithmeticError, IndexError) as error:
             values = _with_location(
                 UnsupportedError(f"its arguments are not supported ({error})"), location, what, call.name
             )
@@ -288,7 +298,7 @@ class Recorder(TorchFunctionMode):
         def intercepted(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if threading.get_ident() != thread or self._within_layer:
                 return original(module, *args, **kwargs)
-            return self._call_module(nn.Module._call_impl, module, args, kwargs)  # bypasses `accelerate`
+            return self._call_module(module, args, kwargs)
 
         apply = vars(function)["apply"]
 
@@ -306,17 +316,18 @@ class Recorder(TorchFunctionMode):
             nn.Module.__call__ = original  # type: ignore[method-assign]
             function.apply = apply  # type: ignore[method-assign]
 
-    def _call_module(self, original: Any, module: nn.Module, args: Any, kwargs: Any) -> Any:
+    def _call_module(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
+        """Call a module in PyTorch, even if it is accelerated, and record the call if the module is a layer."""
         handler = handler_of(module)
         reason = self._unsupported_reason(module)
         if not self._takes_recorded_value(args, kwargs) or (handler is None and reason is None):
             self._scopes.append(module)
             try:
-                return original(module, *args, **kwargs)
+                return nn.Module._call_impl(module, *args, **kwargs)  # type: ignore[no-untyped-call]
             finally:
                 self._scopes.pop()
         version = getattr(args[0], "_version", None) if args else None
-        result = self._call_layer(original, module, args, kwargs)
+        result = self._call_layer(module, args, kwargs)
         self._changed_in_place(result, args, version, is_dropout=isinstance(module, _DROPOUTS))
         kind = type(module).__name__
         name = self._paths.get(id(module)) or self._node_name(kind.lower())
@@ -326,14 +337,14 @@ class Recorder(TorchFunctionMode):
         self._record_call(call, result, f"the layer {kind}", handler, ((module, *args), kwargs), kind)
         return result
 
-    def _call_layer(self, original: Any, module: nn.Module, args: Any, kwargs: Any) -> Any:
+    def _call_layer(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
         """Return the outputs of a layer without recording its operations. For dropout, return its input."""
         if isinstance(module, _DROPOUTS):
             return _dropout_as_identity(args, {"inplace": module.inplace})
         self._within_layer = True
         try:
             with self._restored_random_state():
-                return original(module, *args, **kwargs)
+                return nn.Module._call_impl(module, *args, **kwargs)  # type: ignore[no-untyped-call]
         finally:
             self._within_layer = False
 
@@ -382,7 +393,7 @@ class DropoutAsIdentity(TorchFunctionMode):
 def _run_forward(recorder: Recorder, module: nn.Module, example: torch.Tensor) -> Any:
     """Call the ``forward`` of the user's module, without the hooks on that module."""
     if handler_of(module) is not None or isinstance(module, torch.jit.ScriptModule):
-        return recorder._call_module(nn.Module._call_impl, module, (example,), {})
+        return recorder._call_module(module, (example,), {})
     return module.forward(example)
 
 

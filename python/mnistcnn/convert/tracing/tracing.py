@@ -19,7 +19,7 @@ from mnistcnn.convert.side_effects import SideEffect, without_side_effects
 from mnistcnn.convert.traced_graph import TracedGraph
 from mnistcnn.convert.tracing.modes import merge_modes
 from mnistcnn.convert.tracing.recorder import Recorder
-from mnistcnn.nn.engine_rule import EngineRule, has_backward_hooks
+from mnistcnn.nn.engine_rule import EngineRule, device_of, has_backward_hooks
 from mnistcnn.nn.graph import Shared
 
 Shape = tuple[int, ...]
@@ -66,13 +66,13 @@ class TracedRun:
         self.training = training
         generator = torch.Generator().manual_seed(20 + training)
         batch = TRAINING_BATCH if training else EVALUATION_BATCH
-        device = next((each.device for each in module.parameters()), torch.device("cpu"))
+        device = device_of(module)
         self.example = torch.rand(batch, *image_shape, generator=generator).to(device)
         for each in module.modules():  # not module.train(): a class may override it
             each.training = training
         images = self.example.clone()
         version = images._version
-        recorder = Recorder(module, images, input_shape, image_shape, fuse_bias=fuse_bias)
+        recorder = Recorder(module, images, input_shape, image_shape, reads, fuse_bias=fuse_bias)
         self.builder: Builder = recorder.builder
         self.effects = recorder.effects
         with reads.recorded():
