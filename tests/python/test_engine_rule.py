@@ -7,6 +7,7 @@ import copy
 import io
 import re
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -137,7 +138,13 @@ def test_a_change_of_the_module_takes_effect(case: str) -> None:
         with pytest.raises(ValueError, match=reason):
             mnistcnn.predict(module, IMAGES)
     torch.testing.assert_close(outputs, twin(IMAGES), rtol=1e-4, atol=1e-5)
-    module(IMAGES)  # a second warning would be an error
+    module(IMAGES), twin(IMAGES)  # a second warning would be an error
+    for network in (module, twin):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", mnistcnn.EngineWarning)
+            network.train()(IMAGES)
+    for name in ("running_mean", "running_var"):
+        torch.testing.assert_close(getattr(module.norm, name), getattr(twin.norm, name), rtol=1e-4, atol=1e-5)
 
 
 def test_the_forward_of_a_class_may_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
