@@ -24,6 +24,11 @@ class Head:
     parameters: frozenset[int]  # positions of the parameters from which it gets a gradient
     depends_on_images: bool  # whether the images get a gradient from it
 
+    @property
+    def size(self) -> int:
+        """Number of elements for one image."""
+        return math.prod(self.shape)
+
     def is_constant(self, images: torch.Tensor, parameters: Sequence[torch.Tensor]) -> bool:
         """Return whether the output does not require a gradient: parts of the network may be frozen."""
         if self.depends_on_images and images.requires_grad:
@@ -60,7 +65,7 @@ def _depends_on_images(rows: Sequence[Row], output: int) -> bool:
 
 
 def _parts(rows: torch.Tensor, heads: Sequence[Head]) -> list[torch.Tensor]:
-    parts = torch.split(rows, [math.prod(head.shape) for head in heads], 1)
+    parts = torch.split(rows, [head.size for head in heads], 1)
     return [part.reshape(len(rows), *head.shape).clone() for part, head in zip(parts, heads, strict=True)]
 
 
@@ -89,11 +94,9 @@ class _SplitOutputs(torch.autograd.Function):
         pairs = list(zip(ctx.heads, gradients, strict=True))
         used = frozenset().union(*(head.parameters for head, gradient in pairs if gradient is not None))
         ctx.run.unused = frozenset().union(*(head.parameters for head in ctx.heads)) - used | ctx.run.detached
-        count = len(used_gradients[0])
+        like, count = used_gradients[0], len(used_gradients[0])
         complete = [
-            used_gradients[0].new_zeros(count, math.prod(head.shape))
-            if gradient is None
-            else gradient.reshape(count, -1)
+            like.new_zeros(count, head.size) if gradient is None else gradient.reshape(count, head.size)
             for head, gradient in pairs
         ]
         return torch.cat(complete, 1), None, None, None
