@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
+from mnistcnn.convert import side_effects
 
 IMAGES = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(1))
 
@@ -287,6 +288,16 @@ def test_state_in_an_object_of_a_package() -> None:
     net(IMAGES)
     assert net.held.n == before + 2
     assert len(vars(net)["_mnistcnn"].conversions) == 1
+
+
+def test_a_large_tensor_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its version counter shows the change."""
+    monkeypatch.setattr(side_effects, "_MAX_BYTES", 100)
+    net = mnistcnn.accelerate(Holding(lambda: [torch.zeros(20), torch.zeros(40)], lambda held: held[1].add_(1)))
+    before = net.held[1].clone()
+    with pytest.warns(mnistcnn.EngineWarning, match="it changes a Tensor in 'held'"):
+        net(IMAGES)
+    assert net.held[1].equal(before + 1)
 
 
 def test_objects_that_forward_only_reads_are_not_state() -> None:

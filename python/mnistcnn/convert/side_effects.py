@@ -30,7 +30,7 @@ _MISSING = object()
 _CONTAINERS = (list, dict, set, deque)
 _MAX_DEPTH = 4  # of objects in objects
 _MAX_VALUES = 1000  # of one object that are examined
-_MAX_BYTES = 2**24  # of an array or tensor that is copied
+_MAX_BYTES = 2**24  # of the arrays and tensors in one attribute that are copied
 _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 _PACKAGES = tuple(str(Path(str(each.__file__)).parents[level]) for each, level in ((torch, 0), (np, 0), (checks, 1)))
 _FROM_TORCH_CPP = "Triggered internally at"  # part of the warnings of PyTorch's C++ code
@@ -103,7 +103,7 @@ class _Attributes:
         self._layers = dict(module._modules)
         self._tensor_names = {*module._parameters, *module._buffers}
         self._values = {key: value for key, value in vars(module).items() if key not in MODULE_STATE}
-        self._contents = [(key, each) for key, value in self._values.items() for each in _contents_of(value, set())]
+        self._contents = [(key, each) for key, value in self._values.items() for each in _contents_of(value, _Budget())]
 
     def restore(self) -> Iterator[SideEffect]:
         """Restore them, and yield a side effect for each that was changed."""
@@ -181,8 +181,8 @@ def _equal_or_nan(a: torch.Tensor, b: torch.Tensor) -> bool:
 class _Contents:
     """Contents of an object, which ``forward`` may change."""
 
-    def __init__(self, value: Any) -> None:
-        self.value, self.kind = value, type(value).__name__
+    def __init__(self, value: Any, *, copies_elements: bool) -> None:
+        self.value, self.kind, self.copies_elements = value, type(value).__name__, copies_elements
         self._saved = self._read()
 
     def _read(self) -> Any:
@@ -270,12 +270,11 @@ class _ArrayElements(_Contents):
 
 
 class _TensorElements(_Contents):
-    """Elements of a tensor that is neither a parameter nor a buffer. Those of a large tensor are not restored."""
+    """Elements of a tensor that is not registered. If they are not copied, only the version counter is compared."""
 
     def _read(self) -> Any:
         self._version = _version_of(self.value)
-        is_small = self.value.numel() * self.value.element_size() <= _MAX_BYTES
-        return self.value.detach().clone() if is_small else None
+        return self.value.detach().clone() if self.copies_elements else None
 
     def changed(self) -> bool:
         if _version_of(self.value) != self._version:
@@ -290,18 +289,38 @@ class _TensorElements(_Contents):
             )
 
 
-def _contents_of(value: Any, seen: set[int], depth: int = 0) -> Iterator[_Contents]:
+class _Budget:
+    """Objects of one attribute that were examined, and the number of bytes that may still be copied."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._bytes_left = _MAX_BYTES
+
+    def contents(self, value: Any) -> _Contents | None:
+        """Return the contents of an object, or None if they are not examined, or were already."""
+        kind = None if id(value) in self._seen else _kind_of_contents(value)
+        size = value.nbytes if kind in (_ArrayElements, _TensorElements) else 0
+        is_small = size <= self._bytes_left
+        if kind is None or (kind is _ArrayElements and not is_small):
+            return None
+        self._seen.add(id(value))
+        self._bytes_left -= size if is_small else 0
+        try:
+            return kind(value, copies_elements=is_small)
+        except Exception:  # of a user's class
+            return None
+
+
+def _contents_of(value: Any, budget: _Budget, depth: int = 0) -> Iterator[_Contents]:
     """Yield the contents of an object, and of the objects in it."""
     children: Iterable[Any] = value if isinstance(value, tuple) else ()
-    kind = None if id(value) in seen else _kind_of_contents(value)
-    if kind is not None:
-        seen.add(id(value))
-        contents = kind(value)
+    contents = budget.contents(value)
+    if contents is not None:
         yield contents
         children = contents.children()
     if depth < _MAX_DEPTH:
         for each in islice(children, _MAX_VALUES):
-            yield from _contents_of(each, seen, depth + 1)
+            yield from _contents_of(each, budget, depth + 1)
 
 
 def _kind_of_contents(value: Any) -> type[_Contents] | None:
@@ -313,7 +332,7 @@ def _kind_of_contents(value: Any) -> type[_Contents] | None:
         is_ordinary = value.layout is torch.strided and not value.is_meta and not nn.parameter.is_lazy(value)
         return _TensorElements if is_ordinary else None
     if isinstance(value, np.ndarray):
-        return _ArrayElements if value.dtype.kind in "biufc" and value.nbytes <= _MAX_BYTES else None
+        return _ArrayElements if value.dtype.kind in "biufc" else None
     if isinstance(value, _GENERATORS):
         return _GeneratorState
     return _ObjectAttributes if _is_of_user(value) else None
