@@ -8,7 +8,7 @@ import pytest
 
 import mnistcnn
 from mnistcnn._internal.plain_values import described
-from mnistcnn.study.space import Choice, Range, changed, checked_space, described_space
+from mnistcnn.study.space import Choice, Range, changed, checked_space
 from mnistcnn.training.recipes import Recipe
 
 RECIPE = Recipe(optimizer=mnistcnn.optim.SGD(lr=0.01, momentum=0.9))
@@ -48,8 +48,8 @@ def test_choices_with_the_same_repr_are_distinguished():
 
 
 def test_choices_that_are_functions_have_the_same_description_in_all_processes():
-    space = {"schedule": Choice((mnistcnn.optim.LambdaLR(lambda epoch: 0.9**epoch),))}
-    assert " at 0x" not in str(described_space(space))
+    choice = Choice((mnistcnn.optim.LambdaLR(lambda epoch: 0.9**epoch),))
+    assert " at 0x" not in str(described(choice))
 
 
 @pytest.mark.parametrize(

@@ -98,14 +98,18 @@ def numbers(
 ) -> tuple[float, ...]:
     """Return finite real numbers from an iterable, such as a list or an array; check the length if given."""
     wanted = "numbers" if count is None else f"{count} numbers"
-    if hasattr(values, "tolist"):  # an array or a tensor
-        values = values.tolist()
+    values = without_array(values)
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise TypeError(f"{name} must be {wanted}, got {values!r}")
     found = tuple(any_number(name, value, minimum=minimum, maximum=maximum) for value in values)
     if count is not None and len(found) != count:
         raise ValueError(f"{name} must be {wanted}, got {values!r}")
     return found
+
+
+def without_array(value: Any) -> Any:
+    """Return an array or a tensor as a number or a list of numbers, and any other value unchanged."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def flag(name: str, value: object) -> bool:

@@ -20,7 +20,7 @@ from mnistcnn.cli.options import (
     check_writable,
     load,
 )
-from mnistcnn.cli.output import print_json, print_message
+from mnistcnn.cli.output import print_message, print_result
 from mnistcnn.cli.recipes import EpochsOption, recipe_from_options
 
 if TYPE_CHECKING:
@@ -96,10 +96,7 @@ def check(
     if not is_class_reference(target):
         network = network_of(target, train_set)  # with the classes of the data set
     result = check_network(network, limits, train_set, test_set, run_recipe, seeds=seeds, engine=engine)
-    if as_json:  # before the summary is written, which can fail if the disk is full
-        print_json(result.to_dict())
-    else:
-        print(result, flush=True)
+    print_result(result, as_json=as_json)
     if summary is not None:
         with summary.open("a", encoding="utf-8") as file:
             file.write(result.to_markdown())

@@ -70,8 +70,6 @@ def lr_find(
     found = mnistcnn.find_lr(
         network, train_set, run_recipe, start=start, end=end, steps=steps, engine=engine, threads=threads, progress=True
     )
-    if plot is not None:
-        save_figure(mnistcnn.plot.lr_finder(found), plot)
     rates, losses = found.learning_rates.tolist(), found.losses.tolist()
     if as_json:
         report = {"model": network.name, "data": train_set.name, "suggestion": found.suggestion}
@@ -88,3 +86,5 @@ def lr_find(
         options = [(name, value) for name, value in given.items() if value is not None]
         options += [*(("--augment", text) for text in augment or ()), ("--lr", f"{found.suggestion:.2g}")]
         print("try: mnistcnn train", model, *(f"{name} {shlex.quote(str(value))}" for name, value in options))
+    if plot is not None:
+        save_figure(mnistcnn.plot.lr_finder(found), plot)

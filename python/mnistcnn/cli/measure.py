@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnistcnn.cli.options import FIGURE_SUFFIXES, JsonOption, ModelOrFile, check_writable, load_or_create, networks
-from mnistcnn.cli.output import print_json, print_message, print_table, save_figure
+from mnistcnn.cli.output import print_json, print_message, print_result, print_table, save_figure
 
 if TYPE_CHECKING:
     from mnistcnn.profile import EpochTimes
@@ -73,9 +73,6 @@ def profile(
 
     check_writable(plot, option="--plot", endings=FIGURE_SUFFIXES)
     report = measure(load_or_create(model), batch_size=batch_size, threads=threads, seconds=seconds)
-    if as_json:  # before the plot is written, which can fail if the disk is full
-        print_json(report.to_dict())
-    else:
-        print(report, flush=True)
+    print_result(report, as_json=as_json)
     if plot is not None:
         save_figure(roofline(report), plot)

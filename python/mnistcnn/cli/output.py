@@ -22,6 +22,14 @@ def print_json(values: Any) -> None:
     print(json_text(without_nan(values)))
 
 
+def print_result(result: Any, *, as_json: bool) -> None:
+    """Print a result as text or JSON. Call it before files are written, which can fail if the disk is full."""
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        print(result, flush=True)
+
+
 def print_table(columns: list[str], rows: list[list[str]], *, left: int) -> None:
     """Print a table to stdout, with the first ``left`` columns left-aligned and the others right-aligned."""
     from rich import box

@@ -26,7 +26,7 @@ from mnistcnn.cli.options import (
     check_writable,
     load,
 )
-from mnistcnn.cli.output import print_json, print_message, save_figure
+from mnistcnn.cli.output import print_json, print_message, print_result, save_figure
 from mnistcnn.cli.recipes import (
     NO_CHANGES,
     RecipeChanges,
@@ -111,10 +111,7 @@ def trials(
         engine=engine,
         target=None if target is None else target / 100,
     )
-    if as_json:  # before a file is written, which can fail if the disk is full
-        print_json(found.to_dict())
-    else:
-        print(found, flush=True)
+    print_result(found, as_json=as_json)
     if plot is not None and found.accuracies:
         save_figure(mnistcnn.plot.trials(found, target=None if target is None else target / 100), plot)
     if _file_size(log) > before:  # otherwise a warning gave the reason
@@ -178,10 +175,7 @@ def sweep(
         engine=engine,
         threads=threads,
     )
-    if as_json:  # before a file is written, which can fail if the disk is full
-        print_json(found.to_dict())
-    else:
-        print(found, flush=True)
+    print_result(found, as_json=as_json)
     if save is not None:
         _save_recipe(found.best_recipe, save)
     if found.unfinished:

@@ -50,18 +50,22 @@ def test(
     network = load_trained(model)
     _, test_set = load(data)
     result = mnistcnn.test(network, test_set)
+    if as_json:
+        print_json({"model": network.name, "data": test_set.name, **scores(result), **_details(result)})
+    else:
+        _print_scores(network.name, result, test_set.name)
     if plot is not None:
         save_figure(mnistcnn.plot.confusion(result), plot)
     if mistakes is not None:
         save_figure(mnistcnn.plot.mistakes(result, test_set, count=20), mistakes)
-    if as_json:
-        print_json({"model": network.name, "data": test_set.name, **scores(result), **_details(result)})
-        return
-    print(f"{network.name} on the test set of {test_set.name}: {result.headline()}")
+
+
+def _print_scores(model: str, result: TestResult, data: str) -> None:
+    print(f"{model} on the test set of {data}: {result.headline()}")
     print_table(["class", "images", "precision", "recall", "F1"], _class_rows(result), left=1)
     print("Confusion matrix (rows: true class, columns: predicted class):")
     print_table(["", *result.classes], _confusion_rows(result), left=1)
-    print(f"expected calibration error {percent(result.calibration().expected_error)}")
+    print(f"expected calibration error {percent(result.calibration().expected_error)}", flush=True)
 
 
 def _class_rows(result: TestResult) -> list[list[str]]:

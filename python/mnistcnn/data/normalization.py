@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING
 
-from mnistcnn._internal.checks import numbers
+from mnistcnn._internal.checks import numbers, without_array
 
 if TYPE_CHECKING:
     from mnistcnn.data.image_set import ImageSet
@@ -75,7 +75,7 @@ class Normalization:
 
 
 def _floats(name: str, values: float | Sequence[float], *, minimum: float) -> tuple[float, ...]:
-    values = values.tolist() if hasattr(values, "tolist") else values  # an array or a tensor
+    values = without_array(values)
     return numbers(name, (values,) if isinstance(values, Real) else values, minimum=minimum, maximum=_LARGEST)
 
 

@@ -24,7 +24,7 @@ from mnistcnn.data.image_set import ImageSet
 from mnistcnn.study.job import Template
 from mnistcnn.study.runner import check_run, chosen_recipe
 from mnistcnn.study.shared_sets import facts_of
-from mnistcnn.study.space import Space, changed, checked_space, described_space
+from mnistcnn.study.space import Space, changed, checked_space
 from mnistcnn.study.storage import opened_study
 from mnistcnn.training.history import EpochRecord
 from mnistcnn.training.recipes import Recipe
@@ -302,7 +302,7 @@ def _describe(
     parts = {
         "network": template.digest,
         "recipe": recipe.described() | {"about": None},
-        "space": described_space(choices),
+        "space": {name: described(choice) for name, choice in choices.items()},
         "training set": facts_of(train_set).digest,
         "validation": validated_on,
         "pruning": pruning,

@@ -82,11 +82,6 @@ def checked_space(space: Mapping[str, Any], recipe: Recipe) -> Space:
     return choices
 
 
-def described_space(space: Space) -> dict[str, str]:
-    """Return a text for each field that identifies its values in all processes."""
-    return {name: repr(described(choice)) for name, choice in space.items()}
-
-
 def _check_not_nested(name: str, recipe: Recipe) -> None:
     """Raise ValueError if ``name`` is a nested field without its prefix, such as "lr" for "optimizer.lr"."""
     known = [each.name for each in fields(recipe)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mnistcnn._internal.checks import any_number, finite_number, whole_number
+from mnistcnn._internal.checks import any_number, finite_number, whole_number, without_array
 
 LARGEST_SIDE = 4096  # pixels; must equal kLargestSide in augmentation/steps.h
 _INTERPOLATIONS = ("nearest", "bilinear")
@@ -13,18 +13,13 @@ _INTERPOLATIONS = ("nearest", "bilinear")
 
 def is_number(value: object) -> bool:
     """Return whether a value is a single number, not a sequence or an array."""
-    return not isinstance(_plain(value), Sequence)
-
-
-def _plain(value: Any) -> Any:
-    """Return an array or a tensor as a list or a number, and any other value unchanged."""
-    return value.tolist() if hasattr(value, "tolist") else value
+    return not isinstance(without_array(value), Sequence)
 
 
 def numbers(name: str, value: object, counts: tuple[int, ...]) -> tuple[float, ...]:
     """Return a sequence of finite numbers as floats; its length must be one of ``counts``."""
     wanted = " or ".join(str(count) for count in counts)
-    value = _plain(value)
+    value = without_array(value)
     if isinstance(value, str) or not isinstance(value, Sequence) or len(value) not in counts:
         raise ValueError(f"{name} must hold {wanted} numbers, got {value!r}")
     return tuple(signed(name, each) for each in value)
