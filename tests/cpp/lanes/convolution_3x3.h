@@ -19,6 +19,15 @@ struct Case3x3 {
     const Extent in{random.whole(1, 9), rows, columns};
     fill(random, in, random.whole(1, 19), top, left);
   }
+  // Enough channels for shorter tiles at the edge of 2-D Winograd.
+  static Case3x3 with_shorter_tiles(unsigned seed) {
+    Random random(seed);
+    const int top = random.whole(0, 2), left = random.whole(0, 2);
+    const Extent in{random.whole(32, 36), random.whole(3, 15), random.whole(3, 15)};
+    Case3x3 given;
+    given.fill(random, in, random.whole(32, 36), top, left);
+    return given;
+  }
   // Many channels on a small map.
   static Case3x3 wide(unsigned seed) {
     Random random(seed);

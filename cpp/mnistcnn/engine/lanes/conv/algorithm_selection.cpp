@@ -33,7 +33,8 @@ double column_pairs(const Convolution3x3& c) { return inside_pairs(c.in.columns,
 
 double channel_pairs(const Convolution3x3& c) { return number(c.in.channels * c.out.channels); }
 
-double tiles(const Convolution3x3& c) { return number(Tiling2d(c, kTile4x4).tiles()); }
+// Number of tiles of 2-D Winograd. A tile at the edge counts as the fraction of its points.
+double tiles(const Convolution3x3& c) { return Tiling2d(c).products() / 36.0; }
 
 // Number of rows in the Winograd domain, over all row tiles.
 double domain_rows(const Convolution3x3& c) {

@@ -99,17 +99,20 @@ void sum_with_transpose(const KernelTable& kernels, int point, const Winograd2dD
   }
 }
 
-LaneSums::LaneSums(const KernelTable& kernels, std::int64_t channels, std::int64_t outputs, int points, int max_tiles)
-    : register_tiles_(weight_gradient_tiles(kernels, integer(outputs), integer(channels), max_tiles)) {
-  for (int tiles = 1; tiles <= max_tiles; ++tiles) {
+LaneSums::LaneSums(const KernelTable& kernels, std::int64_t channels, std::int64_t outputs,
+                   const std::vector<TileGroup2d>& groups) {
+  int max_tiles = 0;
+  for (const TileGroup2d& group : groups) {
+    max_tiles = std::max(max_tiles, group.tiles());
+    const Winograd2dDomain::Panel panel{0, group.points(), group.tiles()};
     taps_.emplace_back();
-    for (std::int64_t c = 0; c < channels; ++c)
-      taps_.back().push_back(integer(c * Winograd2dDomain::Panel{0, points, tiles}.channel_stride()));
+    for (std::int64_t c = 0; c < channels; ++c) taps_.back().push_back(integer(c * panel.channel_stride()));
   }
+  register_tiles_ = weight_gradient_tiles(kernels, integer(outputs), integer(channels), max_tiles);
 }
 
-void LaneSums::run(int point, const Winograd2dDomain& out, const float* d, const Winograd2dDomain& in, const float* x,
-                   const DomainSums& sums) const {
+void LaneSums::run(int group, int point, const Winograd2dDomain& out, const float* d, const Winograd2dDomain& in,
+                   const float* x, const DomainSums& sums) const {
   const Winograd2dDomain::Panel panel = in.panel(0);
   WeightGradientArguments args{};
   args.x = x + point * panel.point_stride();
@@ -121,7 +124,7 @@ void LaneSums::run(int point, const Winograd2dDomain& out, const float* d, const
   args.accumulate = sums.accumulate;
   for (const WeightGradientTile& each : register_tiles_) {
     args.d = d + point * panel.point_stride() + each.output * args.d_plane;
-    args.taps = taps_[static_cast<std::size_t>(panel.tiles - 1)].data() + each.tap;
+    args.taps = taps_[to_size(group)].data() + each.tap;
     args.out = sums.data + each.output * sums.row + each.tap;
     each.kernel(args);
   }

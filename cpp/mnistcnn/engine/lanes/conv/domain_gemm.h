@@ -5,6 +5,7 @@
 
 #include "mnistcnn/engine/lanes/conv/direct_weight_gradient.h"
 #include "mnistcnn/engine/lanes/conv/even_split.h"
+#include "mnistcnn/engine/lanes/conv/winograd_domain.h"
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
 #include "mnistcnn/engine/lanes/layout/map.h"
 
@@ -64,17 +65,19 @@ void sum_with_transpose(const KernelTable& kernels, int point, const Winograd2dD
                         const Winograd2dDomain& in, const float* x, IndexRange channels, const DomainSums& sums,
                         float* scratch);
 
-// The same sums over a domain of one panel of up to `max_tiles` tiles, with the images in the lanes, which are added at
-// the end. Faster for few channels, as nothing is transposed and no lanes are unused.
+// The same sums over domains of one panel each, with the images in the lanes, which are added at the end. Faster for
+// few channels, as nothing is transposed and no lanes are unused.
 class LaneSums {
  public:
-  LaneSums(const KernelTable& kernels, std::int64_t channels, std::int64_t outputs, int points, int max_tiles);
-  void run(int point, const Winograd2dDomain& out, const float* d, const Winograd2dDomain& in, const float* x,
-           const DomainSums& sums) const;
+  // groups: the tiles of each domain.
+  LaneSums(const KernelTable& kernels, std::int64_t channels, std::int64_t outputs,
+           const std::vector<TileGroup2d>& groups);
+  void run(int group, int point, const Winograd2dDomain& out, const float* d, const Winograd2dDomain& in,
+           const float* x, const DomainSums& sums) const;
 
  private:
   std::vector<WeightGradientTile> register_tiles_;
-  std::vector<std::vector<std::int32_t>> taps_;  // [tiles - 1][channel]: offset of the channel in the panel
+  std::vector<std::vector<std::int32_t>> taps_;  // [group][channel]: offset of the channel in the panel
 };
 
 }  // namespace mnistcnn::engine::lanes

@@ -10,25 +10,32 @@ namespace mnistcnn::engine::lanes {
 namespace {
 
 constexpr std::int64_t kDomainBudget2d = 512 << 10;  // bytes in the domain of a tile group
-constexpr int kMinGroupTiles = 8;
+constexpr int kMinGroupTiles = kPanelTiles;
 
-// Divide the tiles into groups that fit the L2 budget, or have kMinGroupTiles tiles.
+// Divide the tiles of each size into groups that fit the L2 budget, or have at most kMinGroupTiles tiles.
 std::vector<TileGroup2d> groups_of(const Convolution3x3& convolution, const Tiling2d& tiling) {
-  const std::int64_t bytes_per_tile =
-      (convolution.in.channels + convolution.out.channels) * (tiling.points() + 1) * kLanes * 4;
-  const int fit = std::max(kMinGroupTiles, integer(kDomainBudget2d / bytes_per_tile));
-  const int columns = split_size(tiling.columns, kMaxTileGroupColumns);
-  const int rows = split_size(tiling.rows, std::max(1, fit / columns));
   std::vector<TileGroup2d> groups;
-  for (int row = 0; row < tiling.rows; row += rows)
-    for (int column = 0; column < tiling.columns; column += columns)
-      groups.push_back({row, column, std::min(rows, tiling.rows - row), std::min(columns, tiling.columns - column)});
+  for (const auto& [rows, columns] : tiling.groups()) {
+    const std::int64_t points = rows.points() * columns.points(),
+                       bytes_per_tile =
+                           (convolution.in.channels + convolution.out.channels) * (points + 1) * kLanes * 4;
+    const int fit = std::max(kMinGroupTiles, integer(kDomainBudget2d / bytes_per_tile));
+    const int width = split_size(columns.count, std::min(fit, kMaxTileGroupColumns));
+    const int height = split_size(rows.count, std::max(1, fit / width));
+    for (int row = 0; row < rows.count; row += height)
+      for (int column = 0; column < columns.count; column += width)
+        groups.push_back(
+            {{rows.first + row * rows.size, rows.size, std::min(height, rows.count - row)},
+             {columns.first + column * columns.size, columns.size, std::min(width, columns.count - column)}});
+  }
   return groups;
 }
 
-int largest_of(const std::vector<TileGroup2d>& groups) {
-  int largest = 0;
-  for (const TileGroup2d& group : groups) largest = std::max(largest, group.tiles());
+// Return the size of the largest domain of a group, in floats.
+std::int64_t largest_domain(const std::vector<TileGroup2d>& groups, std::int64_t channels) {
+  std::int64_t largest = 0;
+  for (const TileGroup2d& group : groups)
+    largest = std::max(largest, Winograd2dDomain{group.points(), channels, group.tiles()}.size());
   return largest;
 }
 
@@ -42,10 +49,12 @@ Winograd2dArguments transform_arguments(View map, const Extent& extent, const Ti
   Winograd2dArguments args{};
   set_map(args, map, extent);
   args.domain = memory;
-  args.first_tile_row = group.row;
-  args.first_tile_column = group.column;
-  args.tile_rows = group.rows;
-  args.tile_columns = group.columns;
+  args.first_row = group.rows.first;
+  args.first_column = group.columns.first;
+  args.tile_height = group.rows.size;
+  args.tile_width = group.columns.size;
+  args.tile_rows = group.rows.count;
+  args.tile_columns = group.columns.count;
   args.panel_tiles = domain.panel_tiles;
   args.domain_tiles = domain.tiles;
   args.first_domain_tile = first_tile;
@@ -56,15 +65,12 @@ Winograd2dConvolution::Winograd2dConvolution(const KernelTable& kernels, const C
                                              Direction direction)
     : kernels_(&kernels),
       convolution_(convolution),
-      tiling_(convolution, kTile4x4),
+      tiling_(convolution),
       direction_(direction),
-      groups_(groups_of(convolution, tiling_)),
-      max_tiles_(largest_of(groups_)) {}
+      groups_(groups_of(convolution, tiling_)) {}
 
 std::int64_t Winograd2dConvolution::workspace_size() const {
-  const int points = tiling_.points();
-  return Winograd2dDomain{points, from().channels, max_tiles_}.size() +
-         Winograd2dDomain{points, to().channels, max_tiles_}.size();
+  return largest_domain(groups_, from().channels) + largest_domain(groups_, to().channels);
 }
 
 void Winograd2dConvolution::pack(int task, const float* weights, float* packed) const {
@@ -73,82 +79,103 @@ void Winograd2dConvolution::pack(int task, const float* weights, float* packed) 
   args.weights = weights + task * (is_forward() ? forward_row : 9);
   args.kernel_stride = is_forward() ? 9 : forward_row;
   args.count = integer(from().channels);
+  args.row_points = tiling_.row_points();
+  args.column_points = tiling_.column_points();
   args.out = packed + task * row();
   args.point_stride = point_weights();
-  kernels_->winograd_2d[tiling_.kind].weights(args);
+  kernels_->winograd_2d.weights(args);
+}
+
+void Winograd2dConvolution::multiply(const TileGroup2d& group, const float* from_domain, const float* packed,
+                                     const float* bias, View y, float* to_domain) const {
+  const Winograd2dDomain in{group.points(), from().channels, group.tiles()},
+      out{group.points(), to().channels, group.tiles()};
+  tiling_.for_each_point(group, [&](int point, int weights) {
+    multiply_in_domain(*kernels_, point, {packed + weights * point_weights(), row(), 1}, {0, integer(to().channels)},
+                       in, from_domain, out, to_domain);
+  });
+  Winograd2dArguments write = transform_arguments(y, to(), group, out, to_domain);
+  write.bias = bias;
+  if (is_forward()) return kernels_->winograd_2d.outputs(write);
+  write.top = convolution_.top;
+  write.left = convolution_.left;
+  kernels_->winograd_2d.input_gradients(write);
 }
 
 void Winograd2dConvolution::run(View x, const float* packed, const float* bias, View y, float* workspace,
                                 Part part) const {
-  const Winograd2dKernels& transforms = kernels_->winograd_2d[tiling_.kind];
-  const int groups = static_cast<int>(groups_.size()), points = tiling_.points();
+  const Winograd2dKernels& transforms = kernels_->winograd_2d;
+  const int groups = static_cast<int>(groups_.size());
   const IndexRange own = is_forward() ? part.of(groups) : undivided(part, groups);
   for (const TileGroup2d& group : std::span(groups_).subspan(to_size(own.first), to_size(own.count))) {
-    const Winograd2dDomain in{points, from().channels, group.tiles()}, out{points, to().channels, group.tiles()};
-    Winograd2dArguments read = transform_arguments(x, from(), group, in, workspace),
-                        write = transform_arguments(y, to(), group, out, workspace + in.size());
-    (is_forward() ? read : write).top = convolution_.top;
-    (is_forward() ? read : write).left = convolution_.left;
-    write.bias = bias;
+    const Winograd2dDomain in{group.points(), from().channels, group.tiles()};
+    Winograd2dArguments read = transform_arguments(x, from(), group, in, workspace);
+    if (is_forward()) {
+      read.top = convolution_.top;
+      read.left = convolution_.left;
+    }
     (is_forward() ? transforms.inputs : transforms.gradients)(read);
-    for (int point = 0; point < points; ++point)
-      multiply_in_domain(*kernels_, point, {packed + point * point_weights(), row(), 1}, {0, integer(to().channels)},
-                         in, read.domain, out, write.domain);
-    (is_forward() ? transforms.outputs : transforms.input_gradients)(write);
+    multiply(group, workspace, packed, bias, y, workspace + in.size());
   }
 }
 
 Winograd2dWeightGradient::Winograd2dWeightGradient(const KernelTable& kernels, const Convolution3x3& convolution)
-    : kernels_(&kernels),
-      convolution_(convolution),
-      tiling_(convolution, kTile4x4),
-      groups_(groups_of(convolution, tiling_)),
-      max_tiles_(largest_of(groups_)) {
+    : kernels_(&kernels), convolution_(convolution), tiling_(convolution), groups_(groups_of(convolution, tiling_)) {
   if (convolution.in.channels < kMinTransposedChannels)
-    lane_sums_.emplace(kernels, convolution.in.channels, convolution.out.channels, tiling_.points(), max_tiles_);
+    lane_sums_.emplace(kernels, convolution.in.channels, convolution.out.channels, groups_);
 }
 
 std::int64_t Winograd2dWeightGradient::workspace_size() const {
-  const int points = tiling_.points();
-  return Winograd2dDomain{points, convolution_.in.channels, max_tiles_}.size() +
-         Winograd2dDomain{points, convolution_.out.channels, max_tiles_}.size() + kSumScratch +
-         points * convolution_.out.channels * row();
+  return largest_domain(groups_, convolution_.in.channels) + largest_domain(groups_, convolution_.out.channels) +
+         kSumScratch + tiling_.points() * convolution_.out.channels * row();
 }
 
-void Winograd2dWeightGradient::sum(int point, const Winograd2dDomain& in, const float* x, const Winograd2dDomain& out,
-                                   const float* d, const DomainSums& sums, float* scratch) const {
-  if (lane_sums_) return lane_sums_->run(point, out, d, in, x, sums);
-  const int channels = integer(in.channels);
-  for (int c = 0; c < channels; c += kMaxSumChannels)
-    sum_with_transpose(*kernels_, point, out, d, in, x, {c, std::min(kMaxSumChannels, channels - c)}, sums, scratch);
+Winograd2dWeightGradient::Domains Winograd2dWeightGradient::add_group(int index, View x, View d, IndexRange outputs,
+                                                                      float* workspace) const {
+  const TileGroup2d& group = groups_[to_size(index)];
+  const std::int64_t channels = convolution_.in.channels, tiles = group.tiles(),
+                     panel_tiles = lane_sums_ ? tiles : kPanelTiles, point_sums = outputs.count * row();
+  const Winograd2dDomain in{group.points(), channels, tiles, panel_tiles},
+      out{group.points(), outputs.count, tiles, panel_tiles};
+  float* const sums = workspace + kSumScratch;
+  const Domains domains{sums + tiling_.points() * point_sums, sums + tiling_.points() * point_sums + in.size()};
+  Winograd2dArguments inputs = transform_arguments(x, convolution_.in, group, in, domains.inputs);
+  inputs.top = convolution_.top;
+  inputs.left = convolution_.left;
+  kernels_->winograd_2d.inputs(inputs);
+  const Extent extent{outputs.count, convolution_.out.rows, convolution_.out.columns};
+  d.data += outputs.first * d.plane;
+  kernels_->winograd_2d.gradients(transform_arguments(d, extent, group, out, domains.gradients));
+  // The first group has all points.
+  tiling_.for_each_point(group, [&](int point, int sum) {
+    const DomainSums target{sums + sum * point_sums, row(), index > 0};
+    if (lane_sums_) return lane_sums_->run(index, point, out, domains.gradients, in, domains.inputs, target);
+    for (int c = 0; c < integer(channels); c += kMaxSumChannels)
+      sum_with_transpose(*kernels_, point, out, domains.gradients, in, domains.inputs,
+                         {c, std::min(kMaxSumChannels, integer(channels) - c)}, target, workspace);
+  });
+  return domains;
+}
+
+void Winograd2dWeightGradient::write(const float* workspace, IndexRange outputs, float* out, bool accumulate) const {
+  Winograd2dSumArguments args{};
+  args.point_stride = outputs.count * row();
+  args.count = convolution_.in.channels;
+  args.row_points = tiling_.row_points();
+  args.column_points = tiling_.column_points();
+  args.accumulate = accumulate;
+  for (int o = 0; o < outputs.count; ++o) {
+    args.sums = workspace + kSumScratch + o * row();
+    args.out = out + (outputs.first + o) * args.count * 9;
+    kernels_->winograd_2d.weight_gradients(args);
+  }
 }
 
 void Winograd2dWeightGradient::run(View x, View d, float* out, bool accumulate, float* workspace, Part part) const {
-  const Winograd2dKernels& transforms = kernels_->winograd_2d[tiling_.kind];
-  const int points = tiling_.points(), all_outputs = integer(convolution_.out.channels);
-  const IndexRange own = lane_sums_ ? undivided(part, all_outputs) : part.of(all_outputs);
+  const IndexRange own = lane_sums_ ? undivided(part, all_outputs().count) : part.of(all_outputs().count);
   if (own.count == 0) return;
-  const std::int64_t channels = convolution_.in.channels, outputs = own.count, point_sums = outputs * row();
-  const Extent gradient_extent{outputs, convolution_.out.rows, convolution_.out.columns};
-  d.data += own.first * d.plane;
-  out += own.first * channels * 9;
-  float* const sums = workspace + kSumScratch;
-  float* const domains = sums + points * point_sums;
-  for (std::size_t i = 0; i < groups_.size(); ++i) {
-    const std::int64_t tiles = groups_[i].tiles(), panel_tiles = lane_sums_ ? tiles : kPanelTiles;
-    const Winograd2dDomain in{points, channels, tiles, panel_tiles}, gradient{points, outputs, tiles, panel_tiles};
-    Winograd2dArguments inputs = transform_arguments(x, convolution_.in, groups_[i], in, domains);
-    inputs.top = convolution_.top;
-    inputs.left = convolution_.left;
-    transforms.inputs(inputs);
-    const Winograd2dArguments gradients =
-        transform_arguments(d, gradient_extent, groups_[i], gradient, domains + in.size());
-    transforms.gradients(gradients);
-    for (int point = 0; point < points; ++point)
-      sum(point, in, inputs.domain, gradient, gradients.domain, {sums + point * point_sums, row(), i > 0}, workspace);
-  }
-  for (std::int64_t o = 0; o < outputs; ++o)
-    transforms.weight_gradients(sums + o * row(), point_sums, channels, out + o * channels * 9, accumulate);
+  for (int i = 0; i < groups(); ++i) add_group(i, x, d, own, workspace);
+  write(workspace, own, out, accumulate);
 }
 
 }  // namespace mnistcnn::engine::lanes

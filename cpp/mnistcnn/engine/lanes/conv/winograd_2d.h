@@ -9,18 +9,12 @@
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
 
 // 2-D Winograd F(4x4, 3x3) for 3x3 convolutions without stride: 36 instead of 144 multiplications per tile of 4 x 4
-// outputs and pair of channels. kernels/winograd_2d.h has the transforms and the paper. Called by ops/convolution_op.
+// outputs and pair of channels. Tiles at the edge are smaller and have fewer points. kernels/winograd_2d.h has the
+// transforms and the paper. Called by ops/convolution_op.
 //
-// The input gradient is the transposed forward pass: it has the tiles of the outputs, and its 6 x 6 tiles of input
-// gradients overlap.
+// The input gradient is the transposed forward pass: it has the tiles of the outputs, and its tiles of input gradients
+// overlap.
 namespace mnistcnn::engine::lanes {
-
-// Group of tiles, in tiles.
-struct TileGroup2d {
-  int row, column;  // of the first tile
-  int rows, columns;
-  int tiles() const { return rows * columns; }
-};
 
 // Return the arguments of a transform between a map and the group's tiles in a domain, beginning at `first_tile`.
 Winograd2dArguments transform_arguments(View map, const Extent& extent, const TileGroup2d& group,
@@ -39,6 +33,10 @@ class Winograd2dConvolution {
   void pack(int task, const float* weights, float* packed) const;
   // Parts are groups of tiles; the first part computes a whole input gradient, because its tiles overlap.
   void run(View x, const float* packed, const float* bias, View y, float* workspace, Part part = {}) const;
+  // The second half of `run` for a group of tiles: multiply their transformed values in `from_domain` by the weights,
+  // into the memory `to_domain`, and write their part of y. Groups must be computed in their order.
+  void multiply(const TileGroup2d& group, const float* from_domain, const float* packed, const float* bias, View y,
+                float* to_domain) const;
 
  private:
   bool is_forward() const { return direction_ == Direction::kForward; }
@@ -53,7 +51,6 @@ class Winograd2dConvolution {
   Tiling2d tiling_;
   Direction direction_;
   std::vector<TileGroup2d> groups_;
-  int max_tiles_;  // of a group
 };
 
 // Weight gradients with fewer input channels keep the images in the lanes: a transpose would leave lanes unused.
@@ -71,17 +68,26 @@ class Winograd2dWeightGradient {
   // the first part computes everything.
   void run(View x, View d, float* out, bool accumulate, float* workspace, Part part = {}) const;
 
- private:
-  void sum(int point, const Winograd2dDomain& in, const float* x, const Winograd2dDomain& out, const float* d,
-           const DomainSums& sums, float* scratch) const;
+  // The steps of `run`: add_group for each group of tiles, in order, then `write`. If `shares_domains`, the input
+  // gradient can use the transformed output gradients of a group, and overwrite its transformed inputs.
+  struct Domains {
+    float *inputs, *gradients;  // the transformed values of a group
+  };
+  bool shares_domains() const { return !lane_sums_; }
+  int groups() const { return static_cast<int>(groups_.size()); }
+  const TileGroup2d& group(int index) const { return groups_[to_size(index)]; }
+  IndexRange all_outputs() const { return {0, integer(convolution_.out.channels)}; }
+  Domains add_group(int group, View x, View d, IndexRange outputs, float* workspace) const;
+  void write(const float* workspace, IndexRange outputs, float* out, bool accumulate) const;
 
-  std::int64_t row() const { return whole_vectors(convolution_.in.channels); }  // of the sums f32 [36][outputs][row]
+ private:
+  // The sums are f32 [points][outputs][row].
+  std::int64_t row() const { return whole_vectors(convolution_.in.channels); }
 
   const KernelTable* kernels_;
   Convolution3x3 convolution_;
   Tiling2d tiling_;
   std::vector<TileGroup2d> groups_;
-  int max_tiles_;                      // of a group
   std::optional<LaneSums> lane_sums_;  // used for few input channels
 };
 

@@ -10,9 +10,8 @@
 // ops/convolution_op.
 namespace mnistcnn::engine::lanes {
 
-// All passes of a convolution, with tiles of 3 x 3 or 4 x 4 outputs, whichever needs fewer multiplications. Every pass
-// consists of tasks between barriers: transforms per block, products per point of the domain, and transforms per block.
-// Input gradients and weight gradients use the same transformed gradients.
+// All passes of a convolution. Every pass consists of tasks between barriers: transforms per block, products per point
+// of the domain, and transforms per block. Input gradients and weight gradients use the same transformed gradients.
 class BatchWinograd2d {
  public:
   // Memory of a batch: domains for `capacity` blocks, and packed weights.
@@ -53,16 +52,22 @@ class BatchWinograd2d {
  private:
   enum Which { kInputs, kOutputs, kInputGradients };  // kOutputs: also the output gradients
 
-  Winograd2dDomain domain(Which which, std::int64_t blocks) const;
-  float* domain_memory(const Memory& memory, Which which) const;
-  Winograd2dArguments arguments(const Memory& memory, int block, Which which, View map) const;
-  const Winograd2dKernels& transforms() const { return kernels_->winograd_2d[tiling_.kind]; }
+  // The tiles of each size have their own domain.
+  Winograd2dDomain domain(Which which, const TileGroup2d& group, std::int64_t blocks) const;
+  float* domain_memory(const Memory& memory, Which which, int group) const;
+  std::int64_t domain_size(Which which) const;  // floats per block
+  Winograd2dArguments arguments(const Memory& memory, int block, Which which, int group, View map) const;
+  int groups() const { return static_cast<int>(groups_.size()); }
+  // Multiply by the weights at a point, for the tiles that have it.
+  void multiply(const Memory& memory, int point, const DomainWeights& weights, IndexRange rows, Which from,
+                Which to) const;
   std::int64_t row() const { return odd_cache_lines(whole_vectors(convolution_.in.channels) / kLanes); }
   std::int64_t point_weights() const { return convolution_.out.channels * row(); }
 
   const KernelTable* kernels_;
   Convolution3x3 convolution_;
   Tiling2d tiling_;
+  std::vector<TileGroup2d> groups_;                                    // all tiles of each size
   std::vector<IndexRange> output_ranges_, input_ranges_, sum_ranges_;  // channels of the tasks
 };
 

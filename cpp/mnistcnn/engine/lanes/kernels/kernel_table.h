@@ -69,18 +69,18 @@ struct WinogradArguments {
 
 inline constexpr int kMaxTileGroupColumns = 8;
 
-// 2-D Winograd F(3x3, 3x3) or F(4x4, 3x3), see kernels/winograd_2d.h. Tile (i, j) has the outputs that begin at (3 i,
-// 3 j) or (4 i, 4 j). The domain is f32 [panels][channels][points][tiles of the panel][16], with one vector of padding
-// after each channel. All panels have panel_tiles tiles; the last one of a domain may have fewer. The tiles of a group
-// are adjacent in the domain, row by row.
-enum Winograd2dKind { kTile3x3, kTile4x4, kWinograd2dKinds };
-
+// 2-D Winograd, see kernels/winograd_2d.h. A group has tiles of one size, 2 to 4 rows and columns of outputs. A tile
+// has two points more along each axis. The domain is f32 [panels][channels][points][tiles of the panel][16], with one
+// vector of padding after each channel. All panels have panel_tiles tiles; the last one of a domain may have fewer. The
+// tiles of a group are adjacent in the domain, row by row.
 struct Winograd2dArguments : WinogradArguments {
-  int top, left;                                                   // zero padding of the inputs
-  int first_tile_row, tile_rows, first_tile_column, tile_columns;  // the group
-  std::int64_t panel_tiles, domain_tiles;                          // in a panel, in all panels
-  std::int64_t first_domain_tile;                                  // position of the group's first tile in the domain
-  const float* bias;                                               // of outputs, or nullptr
+  int top, left;                           // zero padding of the inputs
+  int first_row, first_column;             // first output of the group
+  int tile_height, tile_width;             // outputs of a tile
+  int tile_rows, tile_columns;             // tiles of the group
+  std::int64_t panel_tiles, domain_tiles;  // in a panel, in all panels
+  std::int64_t first_domain_tile;          // position of the group's first tile in the domain
+  const float* bias;                       // of outputs, or nullptr
 };
 
 // Transform of 3x3 weights to the 2-D Winograd domain. Kernel i is at weights + i * kernel_stride; its value at point p
@@ -89,8 +89,19 @@ struct Winograd2dWeightArguments {
   const float* weights;
   std::int64_t kernel_stride;
   int count;
+  int row_points, column_points;  // of the largest tile
   float* out;
   std::int64_t point_stride;
+};
+
+// Transform of sums, f32 [points][count] with a stride between points, to weight gradients, f32 [count][9].
+struct Winograd2dSumArguments {
+  const float* sums;
+  std::int64_t point_stride;
+  std::int64_t count;
+  int row_points, column_points;  // of the largest tile
+  float* out;
+  bool accumulate;
 };
 
 struct Winograd2dKernels {
@@ -99,9 +110,7 @@ struct Winograd2dKernels {
   void (*outputs)(const Winograd2dArguments&);
   void (*input_gradients)(const Winograd2dArguments&);
   void (*weights)(const Winograd2dWeightArguments&);
-  // Transform sums, f32 [points][count] with a stride between points, to weight gradients, f32 [count][9].
-  void (*weight_gradients)(const float* sums, std::int64_t point_stride, std::int64_t count, float* out,
-                           bool accumulate);
+  void (*weight_gradients)(const Winograd2dSumArguments&);
 };
 
 // 1-D Winograd along the columns, see kernels/winograd_1d.h. F(4, 3): four rows of outputs, six points. F(2, 3): two
@@ -297,7 +306,7 @@ struct KernelTable {
   ConvolutionKernel convolve1[kMaxTileChannels + 1][kMaxTileColumns + 1];
   GemmKernel gemm[kMaxTileChannels + 1][kMaxTileColumns + 1];
   WeightGradientKernel weight_gradient[kMaxTileChannels + 1][kMaxTileTaps + 1];
-  Winograd2dKernels winograd_2d[kWinograd2dKinds];
+  Winograd2dKernels winograd_2d;
   Winograd1dKernels winograd_1d[kWinograd1dKinds];
   PointwiseKernel pointwise_forward[kPointwiseKinds][kPointwisePools][kPointwiseDropouts];
   PointwiseKernel pointwise_sums[kPointwiseKinds][kPointwisePools][kPointwiseDropouts];

@@ -280,11 +280,42 @@ ConvolutionOp::BackwardParts ConvolutionOp::backward_parts(const BlockContext& b
   return {{0, 0}, {part.index - first, part.count - first}};
 }
 
+// Return the algorithm of the input gradient if both gradients can use the same transformed output gradients.
+const Winograd2dConvolution* ConvolutionOp::sharing_input_gradient() const {
+  const auto* const weights = std::get_if<Winograd2dWeightGradient>(&*weight_gradient_algorithm_);
+  return weights != nullptr && weights->shares_domains()
+             ? std::get_if<Winograd2dConvolution>(&backward_.front().algorithm)
+             : nullptr;
+}
+
+// Compute both gradients of a whole block with 2-D Winograd, and transform the output gradients once.
+void ConvolutionOp::both_gradients(const BlockContext& block, View x, View d) const {
+  const auto& weights = std::get<Winograd2dWeightGradient>(*weight_gradient_algorithm_);
+  const Winograd2dConvolution& inputs = *sharing_input_gradient();
+  const float* const packed = block.batch.packed + offsets_.packed + backward_.front().weights;
+  float* const workspace = block.thread_memory(offsets_.workspace);
+  const TimeCategory category = time_category(index(), Pass::kWeightGradients);
+  write_gradient(block, input(), offsets_.temporary, [&](View target) {
+    for (int i = 0; i < weights.groups(); ++i) {
+      Winograd2dWeightGradient::Domains domains;
+      {
+        const ScopedTimer timer(block.batch, block.thread, category);
+        domains = weights.add_group(i, x, d, weights.all_outputs(), workspace);
+      }
+      inputs.multiply(weights.group(i), domains.gradients, packed, nullptr, target, domains.inputs);
+    }
+  });
+  const ScopedTimer timer(block.batch, block.thread, category);
+  weights.write(workspace, weights.all_outputs(), block.partial(weight_gradient_.partial), block.accumulates_partial());
+}
+
 void ConvolutionOp::backward(const BlockContext& block) const {
   const View x = padded_input(block), d = padded_output_gradient(block);
   const auto [weights, inputs] = backward_parts(block);
-  if (weights.count > 0) weight_gradient(block.with_part(weights), x, d);
   if (bias_ >= 0 && block.part.index == 0) bias_gradient(block, d);
+  if (block.part.count == 1 && inputs.count > 0 && sharing_input_gradient() != nullptr)
+    return both_gradients(block, x, d);
+  if (weights.count > 0) weight_gradient(block.with_part(weights), x, d);
   if (inputs.count > 0) input_gradient(block.with_part(inputs), d);
 }
 
