@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import mnistcnn
+from ecosystem_networks import plain
 from mnistcnn.convert.conversion import latest_conversion
 
 IMAGES = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(1))
@@ -46,11 +47,6 @@ class Net(nn.Module):
 def net() -> Net:
     torch.manual_seed(1)
     return mnistcnn.accelerate(Net()).eval()
-
-
-def plain(network: nn.Module) -> nn.Module:
-    """Return a copy that PyTorch computes."""
-    return network.to_torch() if isinstance(network, mnistcnn.Model) else copy.deepcopy(network)
 
 
 def change_the_momentum(model: nn.Module) -> None:
