@@ -32,6 +32,8 @@ TEST(AlgorithmSelection, WideConvolutionsOnSmallMapsUseTheBatchAlgorithm) {
   EXPECT_FALSE(uses_batch_algorithm(square(128, 12)));
   EXPECT_FALSE(uses_batch_algorithm(square(64, 8)));
   EXPECT_FALSE(uses_batch_algorithm(square(128, 1)));
+  EXPECT_TRUE(uses_batch_algorithm({{128, 5, 10}, {128, 5, 10}, 1, 1}));
+  EXPECT_FALSE(uses_batch_algorithm(square(128, 9)));
 }
 
 TEST(AlgorithmSelection, ForwardUsesWinograd1dIfItSavesMoreThanItsTransforms) {

@@ -19,13 +19,16 @@ struct Case3x3 {
     const Extent in{random.whole(1, 9), rows, columns};
     fill(random, in, random.whole(1, 19), top, left);
   }
-  // Enough channels for shorter tiles at the edge of 2-D Winograd.
+  // Enough channels for shorter tiles at the edge of 2-D Winograd. Every third case has few inputs, and every third a
+  // single row of outputs.
   static Case3x3 with_shorter_tiles(unsigned seed) {
     Random random(seed);
-    const int top = random.whole(0, 2), left = random.whole(0, 2);
-    const Extent in{random.whole(32, 36), random.whole(3, 15), random.whole(3, 15)};
+    const bool few_inputs = seed % 3 == 1, is_flat = seed % 3 == 2;
+    const int inputs = few_inputs ? random.whole(8, 15) : random.whole(32, 36),
+              outputs = few_inputs ? random.whole(128, 140) : random.whole(32, 36);
+    const Extent in{inputs, is_flat ? 3 : random.whole(4, 15), is_flat ? 45 : random.whole(4, 15)};
     Case3x3 given;
-    given.fill(random, in, random.whole(32, 36), top, left);
+    given.fill(random, in, outputs, is_flat ? 0 : random.whole(0, 2), random.whole(0, 2));
     return given;
   }
   // Many channels on a small map.
@@ -138,11 +141,11 @@ void expect_weight_gradients(unsigned cases, double tolerance) {
   });
 }
 
-// compute(table, given, seed) returns the results of a case.
-template <class Compute>
-void expect_same_bits_with_avx2_and_avx512(unsigned cases, const Compute& compute) {
+// case_of(seed) returns a case, and compute(table, given, seed) its results.
+template <class CaseOf, class Compute>
+void expect_same_bits_with_avx2_and_avx512(unsigned cases, const CaseOf& case_of, const Compute& compute) {
   for (unsigned seed = 0; seed < cases; ++seed) {
-    const Case3x3 given(seed);
+    const Case3x3 given = case_of(seed);
     std::vector<std::vector<float>> results[2];
     for (const char* name : {"avx2", "avx512"}) {
       const ForcedInstructionSet forced(name);

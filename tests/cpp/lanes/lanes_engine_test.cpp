@@ -142,9 +142,9 @@ Graph graph_of_convolutions() {
                                          relu,
                                          pool,
                                          dropout,
-                                         convolution(10, 1),
+                                         convolution(36, 1),
                                          norm});
-  graph.nodes.push_back({"branch", convolution(10, 3, 1), {18}});
+  graph.nodes.push_back({"branch", convolution(36, 3, 1), {18}});
   graph.nodes.push_back({"sum", network::Add{}, {19, 20}});
   graph.nodes.push_back({"flatten", network::Flatten{}, {21}});
   graph.nodes.push_back({"linear", network::Linear{10, true}, {22}});

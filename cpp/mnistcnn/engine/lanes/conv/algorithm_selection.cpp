@@ -8,16 +8,18 @@
 
 // Cost model. Costs are estimated cycles per block on Zen 4: for multiply-adds, for transforms per vector, and per pair
 // of channels for weight packing or sums over images. The coefficients were fitted to times of all 3x3 convolutions of
-// the zoo with every algorithm.
+// the zoo with every algorithm, before 2-D Winograd had shorter tiles.
 namespace mnistcnn::engine::lanes {
 namespace {
 
 // 2-D Winograd in the forward pass needs this many inputs and outputs.
 constexpr std::int64_t kMinForwardChannels = 32;
 // Computing over the whole batch needs memory for the domain of all blocks. It is faster if the transformed weights are
-// large (16,384 pairs of channels: 2.4 MB) and a block has few tiles to multiply them by.
+// large (16,384 pairs of channels: 2.4 MB at 36 points) and a block has few tiles to multiply them by.
 constexpr double kMinBatchPairs = 16384;
 constexpr double kMaxBatchTiles = 4;
+// BatchWinograd2d does not divide rows of tiles. Tiles of a long row have at least 4 x 6 points.
+static_assert(kMaxBatchTiles * 36 / (4 * 6) <= kMaxTileGroupColumns);
 
 double number(std::int64_t i) { return static_cast<double>(i); }
 
@@ -33,7 +35,7 @@ double column_pairs(const Convolution3x3& c) { return inside_pairs(c.in.columns,
 
 double channel_pairs(const Convolution3x3& c) { return number(c.in.channels * c.out.channels); }
 
-// Number of tiles of 2-D Winograd. A tile at the edge counts as the fraction of its points.
+// Number of tiles of 2-D Winograd. A shorter tile counts as its fraction of 36 points.
 double tiles(const Convolution3x3& c) { return Tiling2d(c).products() / 36.0; }
 
 // Number of rows in the Winograd domain, over all row tiles.

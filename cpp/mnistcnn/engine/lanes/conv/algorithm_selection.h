@@ -5,7 +5,7 @@
 // depends on sizes only: algorithms round differently, so the selection must not depend on instruction set or threads.
 namespace mnistcnn::engine::lanes {
 
-// kWinograd1d: F(4, 3) along the columns. kWinograd2d: F(4x4, 3x3), or F(3x3, 3x3) over a whole batch.
+// kWinograd1d: F(4, 3) along the columns. kWinograd2d: F(4x4, 3x3), with shorter tiles at the edge.
 enum class Algorithm { kDirect, kWinograd1d, kWinograd2d };
 
 // Return the algorithm of a pass: kWinograd2d for wide layers only, because of its rounding error (docs/lanes.md).

@@ -10,16 +10,15 @@ namespace mnistcnn::engine::lanes {
 namespace {
 
 constexpr std::int64_t kDomainBudget2d = 512 << 10;  // bytes in the domain of a tile group
-constexpr int kMinGroupTiles = kPanelTiles;
 
-// Divide the tiles of each size into groups that fit the L2 budget, or have at most kMinGroupTiles tiles.
+// Divide the tiles of each size into groups of as many tiles as fit the L2 budget, but at least one panel.
 std::vector<TileGroup2d> groups_of(const Convolution3x3& convolution, const Tiling2d& tiling) {
   std::vector<TileGroup2d> groups;
   for (const auto& [rows, columns] : tiling.groups()) {
     const std::int64_t points = rows.points() * columns.points(),
                        bytes_per_tile =
                            (convolution.in.channels + convolution.out.channels) * (points + 1) * kLanes * 4;
-    const int fit = std::max(kMinGroupTiles, integer(kDomainBudget2d / bytes_per_tile));
+    const int fit = std::max(kPanelTiles, integer(kDomainBudget2d / bytes_per_tile));
     const int width = split_size(columns.count, std::min(fit, kMaxTileGroupColumns));
     const int height = split_size(rows.count, std::max(1, fit / width));
     for (int row = 0; row < rows.count; row += height)
@@ -172,7 +171,8 @@ void Winograd2dWeightGradient::write(const float* workspace, IndexRange outputs,
 }
 
 void Winograd2dWeightGradient::run(View x, View d, float* out, bool accumulate, float* workspace, Part part) const {
-  const IndexRange own = lane_sums_ ? undivided(part, all_outputs().count) : part.of(all_outputs().count);
+  const int all = all_outputs().count;
+  const IndexRange own = lane_sums_ ? undivided(part, all) : part.of(all);
   if (own.count == 0) return;
   for (int i = 0; i < groups(); ++i) add_group(i, x, d, own, workspace);
   write(workspace, own, out, accumulate);

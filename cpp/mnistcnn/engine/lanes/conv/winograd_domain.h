@@ -2,7 +2,6 @@
 #include <array>
 #include <vector>
 
-#include "mnistcnn/engine/lanes/conv/even_split.h"
 #include "mnistcnn/engine/lanes/kernels/kernel_table.h"
 #include "mnistcnn/engine/lanes/layout/map.h"
 

@@ -19,6 +19,7 @@ constexpr int kMaxColumns = kMaxOutputs * kMaxTileGroupColumns + 2;
 
 // Prefetch the same position of the next channel into L2. The channels of a map are far apart in memory, so the
 // hardware does not prefetch them. Only one of the registers of a vector does this, as the vector is one cache line.
+// After the last channel, unused memory is prefetched.
 LANES_INLINE void prefetch_next_channel(const Winograd2dArguments& args, const float* at, int part) {
   if (part == 0) __builtin_prefetch(at + args.map_plane, 0, 2);
 }
@@ -104,6 +105,11 @@ LANES_INLINE DomainTile domain_tile(const Winograd2dArguments& args, int tile) {
   return {(panel * panel_vectors + at % args.panel_tiles) * kLanes, (points * width + 1) * kLanes, width * kLanes};
 }
 
+LANES_INLINE void find_row_of_tiles(const Winograd2dArguments& args, int tile_row, DomainTile* tiles) {
+  for (int column = 0; column < args.tile_columns; ++column)
+    tiles[column] = domain_tile(args, tile_row * args.tile_columns + column);
+}
+
 // Transform the rows of a row of tiles, whose columns are transformed, to the domain.
 template <class Transform, class F, int kRowPoints>
 LANES_INLINE void rows_to_domain(const Winograd2dArguments& args, const float* columns, const DomainTile* tiles,
@@ -134,8 +140,7 @@ LANES_INLINE void to_domain(const Winograd2dArguments& args) {
   alignas(64) float columns[kMaxColumns * kMaxPoints * kWidth];
   for (int tile_row = 0; tile_row < args.tile_rows; ++tile_row) {
     DomainTile tiles[kMaxTileGroupColumns];
-    for (int tile = 0; tile < args.tile_columns; ++tile)
-      tiles[tile] = domain_tile(args, tile_row * args.tile_columns + tile);
+    find_row_of_tiles(args, tile_row, tiles);
     for (int c = 0; c < args.channels; ++c)
       for (int part = 0; part < kParts; ++part) {
         const float* const plane = args.map + c * args.map_plane + part * kWidth;
@@ -167,10 +172,12 @@ LANES_INLINE void columns_from_domain(const float* from, std::int64_t point_stri
 template <class Transform, class Rows, class Columns, class Write>
 LANES_INLINE void from_domain(const Winograd2dArguments& args, Write write) {
   alignas(64) float columns[kMaxPoints * kMaxPoints * kWidth];
-  for (int tile_row = 0; tile_row < args.tile_rows; ++tile_row)
+  for (int tile_row = 0; tile_row < args.tile_rows; ++tile_row) {
+    DomainTile tiles[kMaxTileGroupColumns];
+    find_row_of_tiles(args, tile_row, tiles);
     for (int c = 0; c < args.channels; ++c)
       for (int tile_column = 0; tile_column < args.tile_columns; ++tile_column) {
-        const DomainTile tile = domain_tile(args, tile_row * args.tile_columns + tile_column);
+        const DomainTile& tile = tiles[tile_column];
         const int row = args.first_row + tile_row * args.tile_height,
                   column = args.first_column + tile_column * args.tile_width;
         for (int part = 0; part < kParts; ++part) {
@@ -186,19 +193,19 @@ LANES_INLINE void from_domain(const Winograd2dArguments& args, Write write) {
           }
         }
       }
+  }
 }
 
 template <class Rows, class Columns>
 void winograd_2d_outputs(const Winograd2dArguments& args) {
   from_domain<OutputTransform, Rows, Columns>(
       args, [&](int c, int first_row, int first_column, int part, int i, const auto& y) __attribute__((always_inline)) {
-        constexpr int kValues = sizeof(y) / sizeof(vf);
         const int row = first_row + i;
         if (row >= args.rows) return;
         const vf bias = args.bias ? splat(args.bias[c]) : vf{};
         float* const to = args.map + c * args.map_plane + row * args.map_row + first_column * kLanes + part * kWidth;
 #pragma GCC unroll 4
-        for (int j = 0; j < kValues; ++j)
+        for (int j = 0; j < Columns::kOutputs; ++j)
           if (first_column + j < args.columns) {
             store(to + j * kLanes, y[j] + bias);
             prefetch_next_channel(args, to + j * kLanes, part);
@@ -213,13 +220,12 @@ template <class Rows, class Columns>
 void winograd_2d_input_gradients(const Winograd2dArguments& args) {
   from_domain<InputGradientTransform, Rows, Columns>(
       args, [&](int c, int first_row, int first_column, int part, int i, const auto& x) __attribute__((always_inline)) {
-        constexpr int kValues = sizeof(x) / sizeof(vf);
         const int row = first_row + i - args.top, column = first_column - args.left;
         if (row < 0 || row >= args.rows) return;
         float* const to = args.map + c * args.map_plane + row * args.map_row + column * kLanes + part * kWidth;
         const bool add_row = i < 2 && first_row > 0;
 #pragma GCC unroll 6
-        for (int j = 0; j < kValues; ++j) {
+        for (int j = 0; j < Columns::kPoints; ++j) {
           if (column + j < 0 || column + j >= args.columns) continue;
           const bool add = add_row || (j < 2 && first_column > 0);
           store(to + j * kLanes, add ? load(to + j * kLanes) + x[j] : x[j]);

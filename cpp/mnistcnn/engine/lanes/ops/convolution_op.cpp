@@ -288,10 +288,11 @@ const Winograd2dConvolution* ConvolutionOp::sharing_input_gradient() const {
              : nullptr;
 }
 
-// Compute both gradients of a whole block with 2-D Winograd, and transform the output gradients once.
-void ConvolutionOp::both_gradients(const BlockContext& block, View x, View d) const {
+// Compute both gradients of a whole block with 2-D Winograd, and transform the output gradients once. The time of this
+// transform counts as that of the weight gradient.
+void ConvolutionOp::both_gradients(const BlockContext& block, View x, View d,
+                                   const Winograd2dConvolution& inputs) const {
   const auto& weights = std::get<Winograd2dWeightGradient>(*weight_gradient_algorithm_);
-  const Winograd2dConvolution& inputs = *sharing_input_gradient();
   const float* const packed = block.batch.packed + offsets_.packed + backward_.front().weights;
   float* const workspace = block.thread_memory(offsets_.workspace);
   const TimeCategory category = time_category(index(), Pass::kWeightGradients);
@@ -313,8 +314,10 @@ void ConvolutionOp::backward(const BlockContext& block) const {
   const View x = padded_input(block), d = padded_output_gradient(block);
   const auto [weights, inputs] = backward_parts(block);
   if (bias_ >= 0 && block.part.index == 0) bias_gradient(block, d);
-  if (block.part.count == 1 && inputs.count > 0 && sharing_input_gradient() != nullptr)
-    return both_gradients(block, x, d);
+  // The parts of a divided block compute the gradients at the same time, so they cannot share a transform.
+  if (block.part.count == 1 && inputs.count > 0)
+    if (const Winograd2dConvolution* const shared = sharing_input_gradient())
+      return both_gradients(block, x, d, *shared);
   if (weights.count > 0) weight_gradient(block.with_part(weights), x, d);
   if (inputs.count > 0) input_gradient(block.with_part(inputs), d);
 }

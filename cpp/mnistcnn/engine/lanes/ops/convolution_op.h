@@ -70,7 +70,7 @@ class ConvolutionOp final : public Op {
   BackwardParts backward_parts(const BlockContext& block) const;
   const Winograd2dConvolution* sharing_input_gradient() const;
   void backward(const BlockContext& block) const;
-  void both_gradients(const BlockContext& block, View x, View d) const;
+  void both_gradients(const BlockContext& block, View x, View d, const Winograd2dConvolution& inputs) const;
   void weight_gradient(const BlockContext& block, View x, View d) const;
   void input_gradient(const BlockContext& block, View d) const;
   void bias_gradient(const BlockContext& block, View d) const;
