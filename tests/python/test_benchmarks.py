@@ -48,9 +48,10 @@ def test_measurements_are_interleaved_and_steps_are_counted(timing):
     calls: list[tuple[str, int]] = []
     found = {name: lambda steps, name=name: calls.append((name, steps)) or time.sleep(0.001 * steps) for name in "ab"}
     turns = timing.take_turns(found, seconds=0.06, rounds=3, most=5)
-    counted = calls[4:]  # without the warm-up and the trial run, two calls each
+    untimed, counted = calls[-12::2], calls[-11::2]  # without the warm-up and the trial runs
     assert [name for name, _ in counted] == ["a", "b", "b", "a", "a", "b"]
     assert all(1 <= steps <= 5 for _, steps in counted)
+    assert untimed == [(name, max(1, steps // 5)) for name, steps in counted]
     assert all(each >= 0.001 for each in turns.medians.values())
     assert turns.failed == {}
 
