@@ -60,6 +60,14 @@ Winograd2dArguments transform_arguments(View map, const Extent& extent, const Ti
   return args;
 }
 
+Winograd2dArguments input_transform_arguments(View map, const Convolution3x3& convolution, const TileGroup2d& group,
+                                              const Winograd2dDomain& domain, float* memory, std::int64_t first_tile) {
+  Winograd2dArguments args = transform_arguments(map, convolution.in, group, domain, memory, first_tile);
+  args.top = convolution.top;
+  args.left = convolution.left;
+  return args;
+}
+
 Winograd2dConvolution::Winograd2dConvolution(const KernelTable& kernels, const Convolution3x3& convolution,
                                              Direction direction)
     : kernels_(&kernels),
@@ -93,12 +101,11 @@ void Winograd2dConvolution::multiply(const TileGroup2d& group, const float* from
     multiply_in_domain(*kernels_, point, {packed + weights * point_weights(), row(), 1}, {0, integer(to().channels)},
                        in, from_domain, out, to_domain);
   });
-  Winograd2dArguments write = transform_arguments(y, to(), group, out, to_domain);
+  if (!is_forward())
+    return kernels_->winograd_2d.input_gradients(input_transform_arguments(y, convolution_, group, out, to_domain));
+  Winograd2dArguments write = transform_arguments(y, convolution_.out, group, out, to_domain);
   write.bias = bias;
-  if (is_forward()) return kernels_->winograd_2d.outputs(write);
-  write.top = convolution_.top;
-  write.left = convolution_.left;
-  kernels_->winograd_2d.input_gradients(write);
+  kernels_->winograd_2d.outputs(write);
 }
 
 void Winograd2dConvolution::run(View x, const float* packed, const float* bias, View y, float* workspace,
@@ -108,12 +115,10 @@ void Winograd2dConvolution::run(View x, const float* packed, const float* bias, 
   const IndexRange own = is_forward() ? part.of(groups) : undivided(part, groups);
   for (const TileGroup2d& group : std::span(groups_).subspan(to_size(own.first), to_size(own.count))) {
     const Winograd2dDomain in{group.points(), from().channels, group.tiles()};
-    Winograd2dArguments read = transform_arguments(x, from(), group, in, workspace);
-    if (is_forward()) {
-      read.top = convolution_.top;
-      read.left = convolution_.left;
-    }
-    (is_forward() ? transforms.inputs : transforms.gradients)(read);
+    if (is_forward())
+      transforms.inputs(input_transform_arguments(x, convolution_, group, in, workspace));
+    else
+      transforms.gradients(transform_arguments(x, convolution_.out, group, in, workspace));
     multiply(group, workspace, packed, bias, y, workspace + in.size());
   }
 }
@@ -138,10 +143,7 @@ Winograd2dWeightGradient::Domains Winograd2dWeightGradient::add_group(int index,
       out{group.points(), outputs.count, tiles, panel_tiles};
   float* const sums = workspace + kSumScratch;
   const Domains domains{sums + tiling_.points() * point_sums, sums + tiling_.points() * point_sums + in.size()};
-  Winograd2dArguments inputs = transform_arguments(x, convolution_.in, group, in, domains.inputs);
-  inputs.top = convolution_.top;
-  inputs.left = convolution_.left;
-  kernels_->winograd_2d.inputs(inputs);
+  kernels_->winograd_2d.inputs(input_transform_arguments(x, convolution_, group, in, domains.inputs));
   const Extent extent{outputs.count, convolution_.out.rows, convolution_.out.columns};
   d.data += outputs.first * d.plane;
   kernels_->winograd_2d.gradients(transform_arguments(d, extent, group, out, domains.gradients));

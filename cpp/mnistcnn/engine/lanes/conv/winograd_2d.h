@@ -19,6 +19,10 @@ namespace mnistcnn::engine::lanes {
 // Return the arguments of a transform between a map and the group's tiles in a domain, beginning at `first_tile`.
 Winograd2dArguments transform_arguments(View map, const Extent& extent, const TileGroup2d& group,
                                         const Winograd2dDomain& domain, float* memory, std::int64_t first_tile = 0);
+// The same for inputs or input gradients of a convolution, whose tiles may begin in the padding.
+Winograd2dArguments input_transform_arguments(View map, const Convolution3x3& convolution, const TileGroup2d& group,
+                                              const Winograd2dDomain& domain, float* memory,
+                                              std::int64_t first_tile = 0);
 
 // Outputs of a convolution, or its input gradient.
 class Winograd2dConvolution {

@@ -71,13 +71,11 @@ void BatchWinograd2d::pack(int task, const float* weights, float* packed) const 
 Winograd2dArguments BatchWinograd2d::arguments(const Memory& memory, int block, Which which, int group,
                                                View map) const {
   const TileGroup2d& tiles = groups_[to_size(group)];
-  Winograd2dArguments args = transform_arguments(
-      map, which == kOutputs ? convolution_.out : convolution_.in, tiles, domain(which, tiles, memory.blocks),
-      domain_memory(memory, which, group), static_cast<std::int64_t>(block) * tiles.tiles());
-  if (which == kOutputs) return args;
-  args.top = convolution_.top;
-  args.left = convolution_.left;
-  return args;
+  const Winograd2dDomain layout = domain(which, tiles, memory.blocks);
+  float* const data = domain_memory(memory, which, group);
+  const std::int64_t first_tile = static_cast<std::int64_t>(block) * tiles.tiles();
+  return which == kOutputs ? transform_arguments(map, convolution_.out, tiles, layout, data, first_tile)
+                           : input_transform_arguments(map, convolution_, tiles, layout, data, first_tile);
 }
 
 void BatchWinograd2d::transform_inputs(const Memory& memory, int block, View x) const {
