@@ -281,6 +281,18 @@ def test_directory_whose_name_is_not_utf8(data: Any, tmp_path: Path):
     assert digest(small(seed=2).load_weights(folder / "model.safetensors")) == digest(whole)
 
 
+def test_callback_that_changes_the_working_directory(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Move:
+        def on_epoch(self, record: mnistcnn.callbacks.EpochRecord) -> None:
+            os.chdir(tmp_path / "other")
+
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    fit(small(), data, checkpoint="run", callbacks=[Move(), mnistcnn.callbacks.CSVLogger("run.csv")])
+    assert Checkpoint(tmp_path / "run").epochs == [2, 3]
+    assert len((tmp_path / "run.csv").read_text().splitlines()) == 4
+
+
 # ---- two runs in one directory
 
 

@@ -194,7 +194,7 @@ class CSVLogger(_WithTrainer):
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(_checked_path("path", path))
+        self.path = Path(_checked_path("path", path)).absolute()  # the working directory may change during the run
 
     def on_train_start(self, trainer: Trainer) -> None:
         """Write the file once, to fail early if the path is not writable."""

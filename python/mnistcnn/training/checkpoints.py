@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import warnings
@@ -37,7 +38,7 @@ class Checkpoint(Value):
     ----------
     folder
         Directory of the checkpoints. It is created if it does not exist. Use one directory per run: a second run in it
-        raises BlockingIOError while the first one trains.
+        raises BlockingIOError while the first one trains. A relative path is made absolute when the trainer is created.
     keep_last
         Number of latest checkpoints to keep, at least 2: if the latest file is damaged, the previous one is used.
     keep_best
@@ -136,6 +137,12 @@ class Checkpoint(Value):
         return snapshot
 
     # ---- used by the trainer
+
+    def absolute(self) -> Checkpoint:
+        """Return a copy with an absolute path, which does not depend on later changes of the working directory."""
+        found = copy.copy(self)
+        found._set("folder", str(Path(self.folder).absolute()))
+        return found
 
     def path(self, epoch: int) -> Path:
         """Return the path of the checkpoint of an epoch."""

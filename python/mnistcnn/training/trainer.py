@@ -448,7 +448,7 @@ def _checked_checkpoint(checkpoint: object, resume: object) -> tuple[Checkpoint 
         raise ValueError('resume=True requires the checkpoint directory of the run: checkpoint="run/"')
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         raise TypeError(f"checkpoint must be the path of a directory or a mnistcnn.Checkpoint, got {checkpoint!r}")
-    return checkpoint, resume
+    return (None if checkpoint is None else checkpoint.absolute()), resume
 
 
 def _postfix(record: EpochRecord) -> dict[str, str]:
