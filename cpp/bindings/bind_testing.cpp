@@ -84,11 +84,11 @@ py::tuple run_loss(const train::TrainingLoss& loss, const at::Tensor& outputs, c
     const std::vector<std::int64_t> own_partners =
         partners ? checked_labels(*partners, classes) : std::vector<std::int64_t>{};
     train::Targets targets{.labels = own_labels, .partners = own_partners, .share = partners ? share : 1};
-    at::Tensor probabilities;
+    std::vector<float> probabilities;
     if (has_teachers) {
       probabilities = train::teacher_probabilities(used.distillation, train::tensors_of_teachers(used.distillation),
                                                    *images, scale, shift);
-      targets.teacher_probabilities = elements<const float>(probabilities);
+      targets.teacher_probabilities = probabilities;
     }
     gradients = at::empty_like(outputs);
     result = train::evaluate(used, elements<const float>(outputs), targets, elements<float>(gradients));

@@ -54,10 +54,10 @@ engine::StepResult CustomLossStep::step(FlatParameters& flat, const engine::Imag
     targets.partners = partners_;
     targets.share = plan_.share;
   }
-  at::Tensor probabilities;
+  std::vector<float> probabilities;
   if (!loss_.distillation.teachers.empty()) {
     probabilities = teacher_probabilities(loss_.distillation, teachers_, inputs, batch.scale, batch.shift);
-    targets.teacher_probabilities = elements<const float>(probabilities);
+    targets.teacher_probabilities = probabilities;
   }
   const engine::StepResult result =
       evaluate(loss_, elements<const float>(outputs), targets, elements<float>(gradients));

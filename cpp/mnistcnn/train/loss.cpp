@@ -6,29 +6,12 @@
 
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/train/outputs.h"
+#include "mnistcnn/train/softmax.h"
 
 namespace mnistcnn::train {
 namespace {
 
 using Row = std::vector<double>;  // [classes]
-
-// softmax(outputs * scale) and its logarithm
-struct SoftmaxBuffer {
-  Row probabilities, logarithms;
-
-  void compute(std::span<const float> outputs, double scale) {
-    const double largest = *std::max_element(outputs.begin(), outputs.end()) * scale;
-    double sum = 0;
-    logarithms.resize(outputs.size());
-    probabilities.resize(outputs.size());
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      logarithms[i] = outputs[i] * scale - largest;
-      sum += probabilities[i] = std::exp(logarithms[i]);
-    }
-    for (double& each : probabilities) each /= sum;
-    for (double& each : logarithms) each -= std::log(sum);
-  }
-};
 
 double weight_of(const TrainingLoss& loss, std::int64_t label) {
   return loss.class_weights.empty() ? 1 : loss.class_weights[static_cast<std::size_t>(label)];
@@ -43,7 +26,7 @@ void add_target(const TrainingLoss& loss, std::int64_t label, double share, Row&
 }
 
 // Return -sum(target * log p) and add its gradient to `gradients`. The outputs are logits or log-probabilities.
-double label_loss(const TrainingLoss& loss, std::span<const float> outputs, const Row& target, SoftmaxBuffer& softmax,
+double label_loss(const TrainingLoss& loss, std::span<const float> outputs, const Row& target, Softmax& softmax,
                   Row& gradients) {
   double value = 0, total = 0;
   const bool logits = loss.plain.kind == engine::LossKind::kCrossEntropy;
@@ -61,7 +44,7 @@ double label_loss(const TrainingLoss& loss, std::span<const float> outputs, cons
 
 // Return weight * T^2 * KL(teacher || softmax(outputs / T)) and add its gradient to `gradients`.
 double distillation_loss(double temperature, double weight, std::span<const float> outputs,
-                         std::span<const float> teacher, SoftmaxBuffer& softmax, Row& gradients) {
+                         std::span<const float> teacher, Softmax& softmax, Row& gradients) {
   softmax.compute(outputs, 1 / temperature);
   double value = 0;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
@@ -99,7 +82,7 @@ engine::StepResult evaluate(const TrainingLoss& loss, std::span<const float> out
   const double weight_per_label = weight_sum > 0 ? label_weight / weight_sum : 0;
   engine::StepResult result;
   Row target(classes), row_gradients(classes);
-  SoftmaxBuffer softmax;
+  Softmax softmax;
   for (std::size_t i = 0; i < count; ++i) {
     const std::span<const float> row = outputs.subspan(i * classes, classes);
     std::fill(target.begin(), target.end(), 0.0);

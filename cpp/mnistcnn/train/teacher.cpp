@@ -3,11 +3,13 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/from_blob.h>
-#include <ATen/ops/softmax.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "mnistcnn/train/outputs.h"
+#include "mnistcnn/train/softmax.h"
 
 namespace mnistcnn::train {
 namespace {
@@ -30,6 +32,23 @@ at::Tensor renormalize_for(const ModelView& teacher, const at::Tensor& images, s
   return images * per_channel(scale_ratio, images.device()) + per_channel(shift_difference, images.device());
 }
 
+// Add the softened probabilities of a teacher to `sums`, f64 [B, classes]. outputs: f32 [B, classes] on the CPU.
+// PyTorch's softmax would give other bits on CPUs with other instruction sets.
+void add_probabilities(const at::Tensor& outputs, OutputKind kind, double temperature, Softmax& softmax,
+                       std::vector<double>& sums) {
+  const auto classes = static_cast<std::size_t>(outputs.size(1));
+  const std::span<const float> all = network::elements<const float>(outputs);
+  std::vector<float> row(classes);
+  sums.resize(all.size());
+  for (std::size_t first = 0; first < all.size(); first += classes) {
+    std::ranges::copy(all.subspan(first, classes), row.begin());
+    if (kind == OutputKind::kProbabilities)
+      for (float& each : row) each = std::log(std::max(each, std::numeric_limits<float>::min()));
+    softmax.compute(row, 1 / temperature);
+    for (std::size_t i = 0; i < classes; ++i) sums[first + i] += softmax.probabilities[i];
+  }
+}
+
 }  // namespace
 
 std::vector<network::Tensors> tensors_of_teachers(const Distillation& distillation) {
@@ -38,19 +57,23 @@ std::vector<network::Tensors> tensors_of_teachers(const Distillation& distillati
   return result;
 }
 
-at::Tensor teacher_probabilities(const Distillation& distillation, std::span<const network::Tensors> tensors,
-                                 const at::Tensor& images, std::span<const float> scale, std::span<const float> shift) {
+std::vector<float> teacher_probabilities(const Distillation& distillation, std::span<const network::Tensors> tensors,
+                                         const at::Tensor& images, std::span<const float> scale,
+                                         std::span<const float> shift) {
   const at::NoGradGuard guard;
-  at::Tensor sum;
+  std::vector<double> sums;
+  Softmax softmax;
   for (std::size_t i = 0; i < distillation.teachers.size(); ++i) {
     const ModelView& teacher = distillation.teachers[i];
-    at::Tensor outputs = teacher.engine->forward(tensors[i], renormalize_for(teacher, images, scale, shift),
-                                                 engine::Mode::kEvaluate, {}, engine::Keep::kNothing);
-    if (output_kind(teacher.network()) == OutputKind::kProbabilities) outputs = log_of_probabilities(outputs);
-    const at::Tensor probabilities = at::softmax(outputs / distillation.temperature, 1);
-    sum = sum.defined() ? sum + probabilities : probabilities;
+    const at::Tensor forward = teacher.engine->forward(tensors[i], renormalize_for(teacher, images, scale, shift),
+                                                       engine::Mode::kEvaluate, {}, engine::Keep::kNothing);
+    const at::Tensor outputs = forward.cpu().contiguous();
+    add_probabilities(outputs, output_kind(teacher.network()), distillation.temperature, softmax, sums);
   }
-  return (sum / static_cast<double>(distillation.teachers.size())).cpu().contiguous();
+  std::vector<float> means(sums.size());
+  const auto teachers = static_cast<double>(distillation.teachers.size());
+  std::ranges::transform(sums, means.begin(), [&](double sum) { return static_cast<float>(sum / teachers); });
+  return means;
 }
 
 }  // namespace mnistcnn::train

@@ -19,9 +19,10 @@ struct Distillation {
 // Return the current tensors of each teacher.
 std::vector<network::Tensors> tensors_of_teachers(const Distillation& distillation);
 
-// Return the mean of the teachers' softened probabilities, f32 [B, classes] on the CPU. tensors: one element per
-// teacher. images: f32 [B, C, H, W] with the student's normalization, pixel * scale + shift.
-at::Tensor teacher_probabilities(const Distillation& distillation, std::span<const network::Tensors> tensors,
-                                 const at::Tensor& images, std::span<const float> scale, std::span<const float> shift);
+// Return the mean of the teachers' softened probabilities, [B, classes]. tensors: one element per teacher.
+// images: f32 [B, C, H, W] with the student's normalization, pixel * scale + shift.
+std::vector<float> teacher_probabilities(const Distillation& distillation, std::span<const network::Tensors> tensors,
+                                         const at::Tensor& images, std::span<const float> scale,
+                                         std::span<const float> shift);
 
 }  // namespace mnistcnn::train
