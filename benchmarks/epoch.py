@@ -49,7 +49,7 @@ def _contenders(name: str, data: Any, arguments: argparse.Namespace, threads: in
 
     size = arguments.batch_size
     modes = ["eager", "channels_last", *(["compile"] if name in arguments.compile else [])]
-    variants = [*modes, *(f"{mode} bf16" for mode in modes)]
+    variants = [*modes, *(f"{mode} bf16" for mode in modes if arguments.bf16)]
     theirs = {f"torch {each}": TorchTraining(fresh(), data, size, each).steps for each in variants}
     engines = engines_of(fresh())
     return theirs | {f"mnistcnn {each}": OurTraining(fresh(), data, size, each, threads).steps for each in engines}
@@ -115,6 +115,12 @@ def main() -> None:
         default=["session7_net"],
         metavar="NETWORK",
         help="networks to measure with torch.compile too; compilation takes minutes (none: --compile without a name)",
+    )
+    parser.add_argument(
+        "--no-bf16",
+        dest="bf16",
+        action="store_false",
+        help="leave out autocast to bfloat16, which PyTorch emulates slowly on CPUs without instructions for it",
     )
     arguments = parser.parse_args()
     records = timing.run_cells(__file__, arguments, measure)

@@ -34,7 +34,7 @@ TEST(Gemm, MatchesTheDirectSum) {
   });
 }
 
-// Prefetching and streaming do not change the results. Streaming needs aligned rows and one pass over k; it is ignored
+// Packing and streaming do not change the results. Streaming needs aligned rows and one pass over k; it is ignored
 // otherwise.
 TEST(Gemm, OperandsInMemoryGiveTheSameBits) {
   for_each_instruction_set([](const KernelTable& table) {
@@ -69,9 +69,14 @@ TEST(WeightGradient, MatchesTheDirectSumForEveryTile) {
     for (int o = 1; o <= kMaxTileChannels; ++o)
       for (int k = 1; k <= kMaxTileTaps; ++k) {
         if (table.weight_gradient[o][k] == nullptr) continue;
-        std::vector<float> out(at(o * k), 1.0f);
-        table.weight_gradient[o][k]({d.data(), positions * kLanes, columns * kLanes, x.data(), taps.data(),
-                                     columns * kLanes, kLanes, rows, columns, out.data(), k, true});
+        const auto run = [&](int rows_per_turn) {
+          std::vector<float> out(at(o * k), 1.0f);
+          table.weight_gradient[o][k]({d.data(), positions * kLanes, columns * kLanes, x.data(), taps.data(),
+                                       columns * kLanes, kLanes, rows, columns, rows_per_turn, out.data(), k, true});
+          return out;
+        };
+        const std::vector<float> out = run(rows);
+        for (const int rows_per_turn : {1, 2, rows + 1}) ASSERT_EQ(run(rows_per_turn), out) << o << " x " << k;
         for (int i = 0; i < o * k; ++i) {
           double sum = 1;
           for (int p = 0; p < positions * kLanes; ++p)

@@ -119,11 +119,14 @@ bool DirectConvolution::make_column_tiles(const std::vector<IndexRange>& columns
   return skips || (columns_.before() == 0 && columns_.after() == 0);
 }
 
-// Estimate the cycles for one kernel row: multiply-adds and loads at two per cycle, at least their latency.
+// Estimate the cycles for one kernel row: multiply-adds and loads at two per cycle, at least their latency. Loads of
+// inputs count twice if a vector has several registers (AVX2). Then tiles are smaller, so that the inputs are read for
+// more tiles of outputs, often from L2: on Zen 3, tiles of 6 x 2 take 10 % less time than 2 x 6.
 double DirectConvolution::tile_cost(int outputs, const ColumnTile& tile) const {
+  const double loads_per_input = kernels_->vector_lanes < kLanes ? 2 : 1;
   const auto position_cost = [&](int columns) {
     const double o = outputs, t = columns;
-    const double loads = (o + t) * (is_1x1_ ? 0.75 : 0.5);
+    const double loads = (o + loads_per_input * t) * (is_1x1_ ? 0.75 : 0.5);
     return columns <= 0 ? 0.0 : std::max({o * t * 0.5, loads, 4.0});
   };
   double cost = 0;

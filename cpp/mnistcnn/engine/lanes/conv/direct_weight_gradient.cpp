@@ -6,6 +6,9 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
+constexpr int kVectorsInL1 = 448;       // 28 of 32 KiB
+constexpr int kVectorsPerPosition = 8;  // read by a register tile of 6 x 2 sums
+
 // Estimate the cycles of multiply-adds and loads, sums over images, and calls. Infinite if a kernel is missing.
 double cost_of(const KernelTable& kernels, const std::vector<IndexRange>& outputs, const std::vector<IndexRange>& taps,
                double positions) {
@@ -68,6 +71,9 @@ DirectWeightGradient::DirectWeightGradient(const KernelTable& kernels, const net
         taps_.push_back(integer(c * input.plane() + (i * layer.dilation.height - layer.padding.top) * input.row() +
                                 (j * layer.dilation.width - layer.padding.left) * kLanes));
   tiles_ = weight_gradient_tiles(kernels, integer(outputs_), static_cast<int>(taps_.size()), output.positions());
+  // Only for 1x1 kernels. With larger ones, a tile reads most vectors several times, so they come from L1 anyway.
+  const bool is_1x1 = layer.kernel.height * layer.kernel.width == 1;
+  rows_per_turn_ = is_1x1 ? std::max(1, kVectorsInL1 / (kVectorsPerPosition * columns_)) : rows_;
 }
 
 void DirectWeightGradient::run(View x, View d, float* out, bool accumulate, float*, Part part) const {
@@ -77,6 +83,7 @@ void DirectWeightGradient::run(View x, View d, float* out, bool accumulate, floa
   args.x_row = x.row * stride_.height;
   args.x_step = kLanes * stride_.width;
   args.rows = rows_;
+  args.rows_per_turn = rows_per_turn_;
   args.columns = columns_;
   args.out_row = static_cast<std::int64_t>(taps_.size());
   args.accumulate = accumulate;

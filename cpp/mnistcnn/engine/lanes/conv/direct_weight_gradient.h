@@ -49,6 +49,7 @@ class DirectWeightGradient {
   std::int64_t groups_, channels_, outputs_;  // channels and outputs of one group
   network::Pair stride_;
   int rows_, columns_;                     // of the output
+  int rows_per_turn_;                      // see WeightGradientArguments
   std::vector<WeightGradientTile> tiles_;  // of one group
   std::vector<std::int32_t> taps_;         // offset of each tap in the input, in floats
 };

@@ -118,7 +118,7 @@ void LaneSums::run(int group, int point, const Winograd2dDomain& out, const floa
   args.x = x + point * panel.point_stride();
   args.x_step = kLanes;
   args.d_plane = out.panel(0).channel_stride();
-  args.rows = 1;
+  args.rows = args.rows_per_turn = 1;
   args.columns = panel.tiles;
   args.out_row = sums.row;
   args.accumulate = sums.accumulate;

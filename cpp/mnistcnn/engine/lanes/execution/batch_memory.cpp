@@ -22,7 +22,9 @@ std::int64_t sum(std::span<const std::int64_t> sizes) {
 }  // namespace
 
 BatchMemory::Capacity BatchMemory::capacity_for(const BatchContext& batch, MemoryPer memory_per) const {
-  return {memory_per == MemoryPer::kThread ? threads_ : batch.blocks, plan_.batch_size > 0 ? batch.blocks : 0,
+  // An odd number of blocks, so that rows of the linear layers' matrices begin in different cache sets, see
+  // odd_cache_lines. 2-D Winograd shares the capacity and does not need this.
+  return {memory_per == MemoryPer::kThread ? threads_ : batch.blocks, plan_.batch_size > 0 ? batch.blocks | 1 : 0,
           batch.partial_groups()};
 }
 

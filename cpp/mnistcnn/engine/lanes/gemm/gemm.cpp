@@ -9,6 +9,7 @@ namespace mnistcnn::engine::lanes {
 namespace {
 
 constexpr std::int64_t kDepthPerPass = 128;  // L1 budget: 128 rows of 4 vectors of x are 32 KiB
+constexpr std::int64_t kMaxSums = 24;        // of a register tile, in vectors
 
 struct TileShape {
   int rows, columns;  // columns in vectors
@@ -42,56 +43,109 @@ void finish_streaming() {
 #endif
 }
 
-// Compute all rows of a panel of `columns` vectors at x and y, for one pass over k that starts at first_k.
-void column_panel(const KernelTable& kernels, const Gemm& p, const float* x, float* y, std::int64_t y_row,
-                  TileShape shape, int columns, std::int64_t first_k) {
+// Return the arguments of the kernels for the pass over k that starts at first_k.
+GemmArguments pass_arguments(const Gemm& p, std::int64_t first_k) {
   GemmArguments args{};
+  args.a = p.a + first_k * p.a_step;
   args.a_row = p.a_row;
   args.a_step = p.a_step;
-  args.x = x + first_k * p.x_row;
+  args.x = p.x + first_k * p.x_row;
   args.x_row = p.x_row;
-  args.y_row = y_row;
+  args.y = p.y;
+  args.y_row = p.y_row;
   args.depth = static_cast<int>(std::min(kDepthPerPass, p.depth - first_k));
-  if (p.prefetch_a && first_k + kDepthPerPass < p.depth) args.a_ahead = kDepthPerPass * p.a_step;
   args.accumulate = p.accumulate || first_k > 0;
   args.stream = can_stream(p);
-  for (std::int64_t m = 0; m < p.rows;) {
-    const int rows = largest_tile(kernels, p.rows - m, shape.rows, columns);
-    args.a = p.a + m * p.a_row + first_k * p.a_step;
-    args.y = y + m * y_row;
-    kernels.gemm[rows][columns](args);
-    m += rows;
+  return args;
+}
+
+// The part of `a` that the next pass reads. A few of its steps are prefetched into L2 before each register tile.
+struct NextPartOfA {
+  const float* a = nullptr;
+  std::int64_t a_step = 0, rows = 0, depth = 0, steps_per_tile = 0, prefetched = 0;
+
+  void prefetch() {
+    for (const std::int64_t end = std::min(depth, prefetched + steps_per_tile); prefetched < end; ++prefetched) {
+      const float* const step = a + prefetched * a_step;
+      for (std::int64_t m = 0; m < rows; m += kLanes) __builtin_prefetch(step + m, 0, 2);
+      __builtin_prefetch(step + rows - 1, 0, 2);  // the rows may begin inside a cache line
+    }
+  }
+};
+
+// Compute all rows of a panel of `columns` vectors at args.x and args.y.
+void column_panel(const KernelTable& kernels, GemmArguments args, std::int64_t rows, TileShape shape, int columns,
+                  NextPartOfA& next) {
+  for (std::int64_t m = 0; m < rows;) {
+    next.prefetch();
+    const int count = largest_tile(kernels, rows - m, shape.rows, columns);
+    kernels.gemm[count][columns](args);
+    m += count;
+    args.a += count * args.a_row;
+    args.y += count * args.y_row;
   }
 }
 
 // Compute the last columns, fewer than a vector, in a buffer that holds whole vectors.
-void remainder_panel(const KernelTable& kernels, const Gemm& p, std::int64_t column, TileShape shape) {
-  const std::int64_t rest = p.columns - column;
-  Gemm chunk = p;
-  for (std::int64_t m = 0; m < p.rows; m += shape.rows) {
-    alignas(64) float buffer[kMaxTileChannels][kLanes] = {};
-    chunk.rows = std::min<std::int64_t>(shape.rows, p.rows - m);
-    chunk.a = p.a + m * p.a_row;
-    for (std::int64_t i = 0; p.accumulate && i < chunk.rows; ++i)
-      std::copy_n(p.y + (m + i) * p.y_row + column, rest, buffer[i]);
-    for (std::int64_t k = 0; k < p.depth; k += kDepthPerPass)
-      column_panel(kernels, chunk, p.x + column, buffer[0], kLanes, shape, 1, k);
-    for (std::int64_t i = 0; i < chunk.rows; ++i) std::copy_n(buffer[i], rest, p.y + (m + i) * p.y_row + column);
+void remainder_panel(const KernelTable& kernels, GemmArguments args, std::int64_t rows, std::int64_t columns) {
+  constexpr TileShape kShape{8, 1};
+  for (std::int64_t m = 0; m < rows; m += kShape.rows) {
+    alignas(64) float buffer[kShape.rows][kLanes] = {};
+    const std::int64_t count = std::min<std::int64_t>(kShape.rows, rows - m);
+    float* const y = args.y + m * args.y_row;
+    for (std::int64_t i = 0; args.accumulate && i < count; ++i) std::copy_n(y + i * args.y_row, columns, buffer[i]);
+    GemmArguments tile = args;
+    tile.a += m * args.a_row;
+    tile.y = buffer[0];
+    tile.y_row = kLanes;
+    NextPartOfA none;
+    column_panel(kernels, tile, count, kShape, 1, none);
+    for (std::int64_t i = 0; i < count; ++i) std::copy_n(buffer[i], columns, y + i * args.y_row);
+  }
+}
+
+// Compute one pass over k.
+void run_pass(const KernelTable& kernels, const Gemm& p, GemmArguments args, NextPartOfA next) {
+  const std::int64_t vectors = p.columns / kLanes;
+  for (std::int64_t j = 0; j < vectors;) {
+    const TileShape shape = tile_shape(kernels, vectors - j);
+    const int columns = static_cast<int>(std::min<std::int64_t>(shape.columns, vectors - j));
+    column_panel(kernels, args, p.rows, shape, columns, next);
+    j += columns;
+    args.x += columns * kLanes;
+    args.y += columns * kLanes;
+  }
+  if (p.columns % kLanes != 0) remainder_panel(kernels, args, p.rows, p.columns % kLanes);
+}
+
+// Compute all passes, each with a packed copy of its part of `a`, f32 [k][rows]. The steps of `a` are far apart: their
+// cache lines compete for the same sets, and each may be on another page.
+void run_packed_passes(const KernelTable& kernels, const Gemm& p) {
+  alignas(64) float packed[kDepthPerPass * Gemm::kMaxPackedRows];
+  for (std::int64_t k = 0; k < p.depth; k += kDepthPerPass) {
+    GemmArguments args = pass_arguments(p, k);
+    for (std::int64_t i = 0; i < args.depth; ++i) std::copy_n(args.a + i * p.a_step, p.rows, packed + i * p.rows);
+    NextPartOfA next;
+    if (const std::int64_t rest = p.depth - k - args.depth; rest > 0) {
+      const std::int64_t depth = std::min(rest, kDepthPerPass);
+      next = {args.a + args.depth * p.a_step, p.a_step, p.rows, depth,
+              kMaxSums * kLanes * depth / (p.rows * p.columns) + 1};
+    }
+    args.a = packed;
+    args.a_step = p.rows;
+    run_pass(kernels, p, args, next);
   }
 }
 
 }  // namespace
 
 void gemm(const KernelTable& kernels, const Gemm& problem) {
-  const std::int64_t vectors = problem.columns / kLanes;
-  for (std::int64_t k = 0; k < problem.depth; k += kDepthPerPass)
-    for (std::int64_t j = 0; j < vectors;) {
-      const TileShape shape = tile_shape(kernels, vectors - j);
-      const int columns = static_cast<int>(std::min<std::int64_t>(shape.columns, vectors - j));
-      column_panel(kernels, problem, problem.x + j * kLanes, problem.y + j * kLanes, problem.y_row, shape, columns, k);
-      j += columns;
-    }
-  if (problem.columns % kLanes != 0) remainder_panel(kernels, problem, vectors * kLanes, {8, 1});
+  if (problem.pack_a && problem.a_row == 1 && problem.rows <= Gemm::kMaxPackedRows) {
+    run_packed_passes(kernels, problem);
+  } else {
+    for (std::int64_t k = 0; k < problem.depth; k += kDepthPerPass)
+      run_pass(kernels, problem, pass_arguments(problem, k), {});
+  }
   if (can_stream(problem)) finish_streaming();
 }
 

@@ -1,14 +1,15 @@
 #pragma once
 #include "mnistcnn/engine/lanes/kernels/convolution.h"
 
-// Register tile of a GEMM with unpacked operands, for linear layers: outer products of kRows broadcast scalars of `a`
-// and kColumns vectors of `x`. Called by gemm/gemm. Register blocking as in Goto and van de Geijn, "Anatomy of
-// High-Performance Matrix Multiplication", 2008.
+// Register tile of a GEMM: outer products of kRows broadcast scalars of `a` and kColumns vectors of `x`. Called by
+// gemm/gemm and conv/domain_gemm. Register blocking as in Goto and van de Geijn, "Anatomy of High-Performance Matrix
+// Multiplication", 2008.
 namespace mnistcnn::engine::lanes {
 namespace {
 
 template <int kRows, int kColumns>
-void gemm_kernel(const GemmArguments& args) {
+void gemm_kernel(const GemmArguments& arguments) {
+  const GemmArguments args = arguments;  // local, see kernels/convolution.h
   for (int part = 0; part < kParts; ++part) {
     vf sum[kRows][kColumns];
 #pragma GCC unroll 32
@@ -17,9 +18,7 @@ void gemm_kernel(const GemmArguments& args) {
       for (int j = 0; j < kColumns; ++j) sum[m][j] = vf{};
     const float* a = args.a;
     const float* x = args.x + part * kWidth;
-    const std::int64_t a_row = args.a_row;
     for (int k = args.depth; k > 0; --k, a += args.a_step, x += args.x_row) {
-      __builtin_prefetch(a + args.a_ahead, 0, 2);
       vf image[kColumns];
 #pragma GCC unroll 32
       for (int j = 0; j < kColumns; ++j) {
@@ -28,7 +27,7 @@ void gemm_kernel(const GemmArguments& args) {
       }
 #pragma GCC unroll 32
       for (int m = 0; m < kRows; ++m) {
-        const vf weight = splat(a[m * a_row]);
+        const vf weight = splat(a[m * args.a_row]);
 #pragma GCC unroll 32
         for (int j = 0; j < kColumns; ++j) sum[m][j] = multiply_add(weight, image[j], sum[m][j]);
       }

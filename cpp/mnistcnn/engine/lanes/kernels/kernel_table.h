@@ -39,8 +39,7 @@ struct GemmArguments {
   std::int64_t x_row;
   float* y;
   std::int64_t y_row;
-  int depth;             // k < depth
-  std::int64_t a_ahead;  // a + a_ahead is prefetched into L2 in each step of k
+  int depth;  // k < depth
   bool accumulate;
   bool stream;  // write y past the caches, if the instruction set writes whole lines; y: multiples of 64 bytes
 };
@@ -53,7 +52,10 @@ struct WeightGradientArguments {
   const std::int32_t* taps;    // offset of each tap in x
   std::int64_t x_row, x_step;  // strides between output rows, between output columns
   int rows, columns;           // of the outputs
-  float* out;                  // f32 [output channels][taps], with row stride out_row
+  // Rows that one register of a vector sums before the next register sums them. They should fit L1, because all
+  // registers of a vector read the same cache lines. If it equals `rows`, each register sums the whole map at once.
+  int rows_per_turn;
+  float* out;  // f32 [output channels][taps], with row stride out_row
   std::int64_t out_row;
   bool accumulate;
 };

@@ -151,9 +151,10 @@ LANES_INLINE void fused_tile(const Winograd1dFusedArguments& args, const float* 
     for (int i = 0; i < args.rows; ++i)
       for (int j = 0; j < kColumns; ++j) __builtin_prefetch(y + o * args.y_plane + i * args.y_row + j * kLanes, 1);
   FusedAccumulators<Transforms, kOut, kColumns> tile;
-  for (int c = args.channels; c > 0; --c, x += args.domain_channel_stride)
+  const std::int64_t channel_stride = args.domain_channel_stride, stride = args.domain_stride;
+  for (int c = args.channels; c > 0; --c, x += channel_stride)
     for (int k = 0; k < 3; ++k, w += Transforms::kPoints * kOut) {
-      tile.add(x + k * kLanes, args.domain_stride, w);
+      tile.add(x + k * kLanes, stride, w);
       asm volatile("" ::: "memory");  // prevents early loads for the next position
     }
   tile.finish(args, output, y);

@@ -10,6 +10,7 @@ namespace {
 // Rows of a GEMM over the batch that a task computes, multiples of the register tiles' rows. The backward has enough
 // tasks for even work. With 48 rows it reads whole cache lines of columns of weights.
 constexpr std::int64_t kForwardRows = 24, kBackwardRows = 48;
+static_assert(kBackwardRows <= Gemm::kMaxPackedRows);
 
 // Larger weight gradients are written past the caches: they would not stay there until the optimizer reads them.
 constexpr std::int64_t kMaxCachedGradient = 1 << 21;
@@ -120,7 +121,7 @@ MemoryRequirements BatchLinearOp::memory_requirements() const {
   MemoryRequirements required;
   required.input_scratch = inputs() * kLanes;
   required.temporary = inputs() * kLanes;
-  required.batch = (2 * inputs() + 2 * outputs() + whole_vectors(inputs())) * kLanes;
+  required.batch = (2 * inputs() + 2 * outputs() + transposed_row()) * kLanes;
   return required;
 }
 
@@ -151,9 +152,9 @@ void BatchLinearOp::gather_input(const BlockContext& block) const {
 
 void BatchLinearOp::gather_gradients(const BlockContext& block) const {
   gather_rows(block, block.view(output_->gradient).data, kGradientY, outputs());
-  const std::int64_t columns = whole_vectors(inputs());
   transpose_block(*block.batch.kernels, matrix(block.batch, kX) + block.index * kLanes, row(block.batch), inputs(),
-                  inputs(), matrix(block.batch, kTransposedX) + block.index * kLanes * columns, columns);
+                  inputs(), matrix(block.batch, kTransposedX) + block.index * kLanes * transposed_row(),
+                  transposed_row());
 }
 
 void BatchLinearOp::output_rows(const BatchContext& batch, int task) const {
@@ -179,7 +180,7 @@ void BatchLinearOp::input_gradient_rows(const BatchContext& batch, int task) con
                row(batch),
                matrix(batch, kGradientX) + first * row(batch),
                row(batch)};
-  problem.prefetch_a = true;
+  problem.pack_a = true;
   gemm(*batch.kernels, problem);
 }
 
@@ -194,7 +195,7 @@ void BatchLinearOp::weight_gradient_rows(const BatchContext& batch, int task) co
                row(batch),
                1,
                matrix(batch, kTransposedX),
-               whole_vectors(inputs()),
+               transposed_row(),
                gradient(batch, weight_) + first * inputs(),
                inputs()};
   problem.stream_y = inputs() * outputs() > kMaxCachedGradient;

@@ -42,13 +42,15 @@ class BatchLinearOp final : public Op {
   void add_backward(Program& program) override;
 
  private:
-  // Matrices in batch memory: f32 [features][blocks][16]; kTransposedX: f32 [blocks][16][features].
+  // Matrices in batch memory: f32 [features][blocks][16]; kTransposedX: f32 [blocks][16][features]. Rows are padded to
+  // an odd number of cache lines.
   enum Matrix { kX, kY, kGradientX, kGradientY, kTransposedX };
 
   std::int64_t inputs() const { return fused_input_.extent().elements(); }
   std::int64_t outputs() const { return output_->extent.elements(); }
   float* matrix(const BatchContext& batch, Matrix which) const;
   std::int64_t row(const BatchContext& batch) const { return batch.batch_blocks * kLanes; }
+  std::int64_t transposed_row() const { return odd_cache_lines(whole_vectors(inputs()) / kLanes); }
   void gather_rows(const BlockContext& block, const float* from, Matrix to, std::int64_t count) const;
   void scatter_rows(const BlockContext& block, Matrix from, float* to, std::int64_t count) const;
   void gather_input(const BlockContext& block) const;
