@@ -38,7 +38,7 @@ class Checkpoint(Value):
     ----------
     folder
         Directory of the checkpoints. It is created if it does not exist. Use one directory per run: a second run in it
-        raises BlockingIOError while the first one trains. A relative path is made absolute when the trainer is created.
+        raises BlockingIOError while the first one trains. A relative path is made absolute when training starts.
     keep_last
         Number of latest checkpoints to keep, at least 2: if the latest file is damaged, the previous one is used.
     keep_best

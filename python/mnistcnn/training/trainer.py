@@ -315,6 +315,8 @@ class Trainer:
         plan = plan_of(self.recipe, max(last, self.recipe.epochs), len(sets[0]))
         self._check_schedule(plan, sets[1])
         averaging.check(self.recipe.averaging, plan.epochs)
+        if self._checkpoint is not None:  # not before, because errors above name the path as it was given
+            self._checkpoint = self._checkpoint.absolute()
         return self._train(_Session(*sets, plan, last, state, snapshot, lock))
 
     def _snapshot_to_resume(self, state: RunState | None) -> Snapshot | None:
@@ -448,7 +450,7 @@ def _checked_checkpoint(checkpoint: object, resume: object) -> tuple[Checkpoint 
         raise ValueError('resume=True requires the checkpoint directory of the run: checkpoint="run/"')
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         raise TypeError(f"checkpoint must be the path of a directory or a mnistcnn.Checkpoint, got {checkpoint!r}")
-    return (None if checkpoint is None else checkpoint.absolute()), resume
+    return checkpoint, resume
 
 
 def _postfix(record: EpochRecord) -> dict[str, str]:
