@@ -182,6 +182,70 @@ TEST(LanesEngine, ImageGradientsAreBitIdenticalIfSeveralThreadsComputeABlock) {
   }
 }
 
+// A first convolution that is fused with ReLU, a pool that leaves out a row and a column, and dropout. The convolution
+// after it reads the pool's output with padding. `between`: layer between the convolution and the ReLU.
+Graph pooled_graph(const network::Layer& between, bool relu, bool dropout) {
+  network::MaxPool2d pool;
+  pool.kernel = pool.stride = {2, 2};
+  network::Conv2d first = convolution(10, 3, 1);
+  first.dilation = {1, 2};
+  const network::Dropout none{0};
+  return sequential({2, 17, 15}, {first, between, relu ? network::Layer{network::ReLU{}} : network::Layer{none}, pool,
+                                  dropout ? network::Dropout{0.3} : none, convolution(6, 5, 2), network::ReLU{}, pool,
+                                  network::Flatten{}, network::Linear{10, true}, network::LogSoftmax{}});
+}
+
+std::vector<Graph> pooled_graphs(const network::Layer& between) {
+  std::vector<Graph> graphs;
+  for (const bool relu : {false, true})
+    for (const bool dropout : {false, true}) graphs.push_back(pooled_graph(between, relu, dropout));
+  return graphs;
+}
+
+TEST(LanesEngine, ConvolutionsFusedWithPoolsAreBitIdenticalToSeparateOperations) {
+  // A scale of 1 changes no value, but prevents the fusion with the pool.
+  const std::vector<Graph> fused = pooled_graphs(network::Dropout{0}),
+                           separate = pooled_graphs(network::ScaleShift{1, 0});
+  for (std::size_t i = 0; i < fused.size(); ++i) {
+    Model expected(separate[i], 1);
+    const Outcome outcome = train_steps(expected, {64, 33});
+    for (const int threads : {1, 2, 3, 9}) {
+      Model model(fused[i], threads);
+      EXPECT_EQ(train_steps(model, {64, 33}), outcome) << i << ", " << threads << " threads";
+    }
+  }
+}
+
+// With gradients of the images, the backward pass computes whole maps instead of rows.
+TEST(LanesEngine, GradientsOfParametersDoNotDependOnImageGradients) {
+  std::vector<Graph> graphs = pooled_graphs(network::Dropout{0});
+  network::MaxPool2d pool;
+  pool.kernel = pool.stride = {2, 2};
+  graphs.push_back(varied_graph());
+  graphs.push_back(
+      sequential({1, 13, 12}, {convolution(9, 3, 1), network::BatchNorm2d{}, network::ReLU{}, network::Dropout{0.2},
+                               pool, network::Flatten{}, network::Linear{10, true}, network::LogSoftmax{}}));
+  graphs.push_back(sequential({1, 13, 12}, {convolution(9, 4), network::SiLU{}, network::BatchNorm2d{},
+                                            network::Flatten{}, network::Linear{10, true}, network::LogSoftmax{}}));
+  for (const Graph& graph : graphs) {
+    const auto size = static_cast<std::size_t>(network::element_count(graph.input_shape));
+    Random random(6);
+    const std::vector<float> images = random.numbers(37 * size), output_gradients = random.numbers(37 * 10);
+    for (const Mode mode : {Mode::kTrain, Mode::kEvaluate})
+      for (const int threads : {1, 8}) {
+        std::vector<float> gradients[2];
+        for (const bool image_gradients : {false, true}) {
+          Model model(graph, threads);
+          std::vector<float> outputs(37 * 10), of_images(images.size());
+          model.forward(images.data(), 37, mode, {1, 2}, image_gradients, outputs.data());
+          model.backward(output_gradients.data(), image_gradients ? of_images.data() : nullptr);
+          gradients[image_gradients] = model.gradients;
+        }
+        EXPECT_EQ(gradients[0], gradients[1]) << graph.nodes.size() << " nodes, " << threads << " threads";
+      }
+  }
+}
+
 TEST(LanesEngine, ImageSourceIsBitIdenticalToStoredImages) {
   class Reversed final : public ImageSource {
    public:

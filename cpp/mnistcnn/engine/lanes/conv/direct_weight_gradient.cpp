@@ -40,7 +40,7 @@ std::vector<WeightGradientTile> weight_gradient_tiles(const KernelTable& kernels
   std::vector<WeightGradientTile> tiles;
   for (const IndexRange& a : output_ranges)
     for (const IndexRange& b : tap_ranges)
-      tiles.push_back({kernels.weight_gradient[a.count][b.count], a.first, b.first});
+      tiles.push_back({kernels.weight_gradient[a.count][b.count], a.first, b.first, a.count});
   return tiles;
 }
 
@@ -71,32 +71,46 @@ DirectWeightGradient::DirectWeightGradient(const KernelTable& kernels, const net
         taps_.push_back(integer(c * input.plane() + (i * layer.dilation.height - layer.padding.top) * input.row() +
                                 (j * layer.dilation.width - layer.padding.left) * kLanes));
   tiles_ = weight_gradient_tiles(kernels, integer(outputs_), static_cast<int>(taps_.size()), output.positions());
-  // Only for 1x1 kernels. With larger ones, a tile reads most vectors several times, so they come from L1 anyway.
-  const bool is_1x1 = layer.kernel.height * layer.kernel.width == 1;
-  rows_per_turn_ = is_1x1 ? std::max(1, kVectorsInL1 / (kVectorsPerPosition * columns_)) : rows_;
+  // If a vector has several registers (AVX2), each of them reads the same cache lines, which should be in L1. Only for
+  // 1x1 kernels. With larger ones, a tile reads most vectors several times, so they come from L1 anyway.
+  const bool in_turns = layer.kernel.height * layer.kernel.width == 1 && kernels.vector_lanes < kLanes;
+  rows_per_turn_ = in_turns ? std::max(1, kVectorsInL1 / (kVectorsPerPosition * columns_)) : rows_;
 }
 
-void DirectWeightGradient::run(View x, View d, float* out, bool accumulate, float*, Part part) const {
+void DirectWeightGradient::add_rows(const WeightGradientTile& tile, IndexRange rows, View x, View d, float* sums,
+                                    float* out, bool accumulate) const {
   WeightGradientArguments args{};
+  args.d = d.data;
   args.d_plane = d.plane;
   args.d_row = d.row;
   args.x_row = x.row * stride_.height;
   args.x_step = kLanes * stride_.width;
-  args.rows = rows_;
-  args.rows_per_turn = rows_per_turn_;
+  args.x = x.data + rows.first * args.x_row;
+  args.taps = taps_.data() + tile.tap;
+  args.rows = rows.count;
   args.columns = columns_;
+  args.is_first = rows.first == 0;
+  args.is_last = rows.first + rows.count == rows_;
+  args.sums = sums;
   args.out_row = static_cast<std::int64_t>(taps_.size());
+  args.out = out + tile.output * args.out_row + tile.tap;
   args.accumulate = accumulate;
+  tile.kernel(args);
+}
+
+void DirectWeightGradient::run(View x, View d, float* out, bool accumulate, float*, Part part) const {
+  alignas(64) float sums[kMaxTileSums * kLanes];
   const int tiles = static_cast<int>(tiles_.size());
   const IndexRange own = part.of(integer(groups_) * tiles);
   for (int i = own.first; i < own.first + own.count; ++i) {
     const WeightGradientTile& tile = tiles_[static_cast<std::size_t>(i % tiles)];
-    const std::int64_t group = i / tiles, output = group * outputs_ + tile.output;
-    args.x = x.data + group * channels_ * x.plane;
-    args.d = d.data + output * d.plane;
-    args.taps = taps_.data() + tile.tap;
-    args.out = out + output * args.out_row + tile.tap;
-    tile.kernel(args);
+    const std::int64_t group = i / tiles, first_output = group * outputs_;
+    const View group_x = from_channel(x, group * channels_), group_d = from_channel(d, first_output + tile.output);
+    float* const group_out = out + first_output * static_cast<std::int64_t>(taps_.size());
+    for (int row = 0; row < rows_; row += rows_per_turn_) {
+      const IndexRange rows{row, std::min(rows_per_turn_, rows_ - row)};
+      add_rows(tile, rows, group_x, from_row(group_d, row), sums, group_out, accumulate);
+    }
   }
 }
 

@@ -16,6 +16,7 @@ namespace mnistcnn::engine::lanes {
 struct WeightGradientTile {
   WeightGradientKernel kernel;
   int output, tap;  // first output channel, first tap
+  int outputs;      // number of output channels
 };
 
 // Divide output channels x taps into register tiles. A cost model selects their shape for maps of `positions`
@@ -45,11 +46,18 @@ class DirectWeightGradient {
   // accumulate: add to `out`. Parts are register tiles.
   void run(View x, View d, float* out, bool accumulate, float* workspace, Part part = {}) const;
 
+  // The register tiles of one group, in the order of their output channels.
+  const std::vector<WeightGradientTile>& tiles() const { return tiles_; }
+  // Add `rows` of the map to the sums of one tile. Called for all rows in ascending order; the last call writes `out`.
+  // d: output gradients of the tile's channels, from the first of the rows. sums: f32 [sums of the tile][16].
+  void add_rows(const WeightGradientTile& tile, IndexRange rows, View x, View d, float* sums, float* out,
+                bool accumulate) const;
+
  private:
   std::int64_t groups_, channels_, outputs_;  // channels and outputs of one group
   network::Pair stride_;
   int rows_, columns_;                     // of the output
-  int rows_per_turn_;                      // see WeightGradientArguments
+  int rows_per_turn_;                      // rows that a tile sums per call of its kernel
   std::vector<WeightGradientTile> tiles_;  // of one group
   std::vector<std::int32_t> taps_;         // offset of each tap in the input, in floats
 };

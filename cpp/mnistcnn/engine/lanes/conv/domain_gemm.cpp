@@ -118,7 +118,8 @@ void LaneSums::run(int group, int point, const Winograd2dDomain& out, const floa
   args.x = x + point * panel.point_stride();
   args.x_step = kLanes;
   args.d_plane = out.panel(0).channel_stride();
-  args.rows = args.rows_per_turn = 1;
+  args.rows = 1;
+  args.is_first = args.is_last = true;
   args.columns = panel.tiles;
   args.out_row = sums.row;
   args.accumulate = sums.accumulate;

@@ -262,7 +262,8 @@ void Winograd1dWeightGradient::sum_in_domain(const TileGroup& group, const PartO
   args.d_plane = max_tiles_ * args.d_row;
   args.x_row = width() * kLanes;
   args.x_step = kLanes;
-  args.rows = args.rows_per_turn = group.tiles;
+  args.rows = group.tiles;
+  args.is_first = args.is_last = true;
   args.columns = integer(convolution_.out.columns);
   args.out_row = taps;
   args.accumulate = group.accumulate;

@@ -10,7 +10,7 @@ namespace mnistcnn::engine::lanes {
 namespace {
 
 // Maximum number of accumulators of a tile; the other registers hold operands.
-constexpr int kMaxAccumulators = kRegisters == 32 ? 28 : 12;
+constexpr int kMaxAccumulators = kRegisters == 32 ? kMaxTileSums : 12;
 constexpr int registers_of(int a, int b) { return a * b + (a < b ? a : b) + 1; }
 constexpr bool fits(int a, int b) { return a * b <= kMaxAccumulators && registers_of(a, b) <= kRegisters; }
 

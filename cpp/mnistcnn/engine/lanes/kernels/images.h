@@ -8,22 +8,7 @@ namespace {
 
 using bytes16 = std::uint8_t __attribute__((vector_size(16)));
 using bytes16_unaligned __attribute__((aligned(1), may_alias)) = bytes16;
-using bytes_of_vector = std::uint8_t __attribute__((vector_size(kWidth)));
-using bytes_of_vector_unaligned __attribute__((aligned(1), may_alias)) = bytes_of_vector;
-static_assert(alignof(bytes16_unaligned) == 1 && alignof(bytes_of_vector_unaligned) == 1);
-
-// Convert kWidth bytes to integers. (GCC 12 would load them one by one, and warns inside the unmasked AVX-512
-// intrinsic.)
-LANES_INLINE vi widened(const std::uint8_t* bytes) {
-#if defined(__AVX512F__)
-  return reinterpret_cast<vi>(
-      _mm512_maskz_cvtepu8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes))));
-#elif defined(__AVX2__)
-  return reinterpret_cast<vi>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes))));
-#else
-  return __builtin_convertvector(*reinterpret_cast<const bytes_of_vector_unaligned*>(bytes), vi);
-#endif
-}
+static_assert(alignof(bytes16_unaligned) == 1);
 
 // Transpose [images][pixels] to [pixels][images], 16 x 16: four rounds that interleave row i with row i + 8.
 LANES_INLINE void transpose_bytes(bytes16 (&m)[16]) {
@@ -61,7 +46,7 @@ inline void gather(const GatherArguments& args) {
       for (int i = 0; i < count; ++i) {
         const std::uint8_t* pixel = reinterpret_cast<const std::uint8_t*>(&m[i]);
         for (int part = 0; part < kParts; ++part) {
-          const vf value = __builtin_convertvector(widened(pixel + part * kWidth), vf);
+          const vf value = __builtin_convertvector(load_bytes(pixel + part * kWidth), vf);
           store(out + column * kLanes + part * kWidth, multiply_add(value, scale, shift));
         }
         if (++column == args.columns) column = 0, out += args.out_row;
@@ -97,18 +82,6 @@ LANES_INLINE vu mix(vu x) {
   x = (x ^ (x >> 16)) * 0x7feb352dU;
   x = (x ^ (x >> 15)) * 0x846ca68bU;
   return x ^ (x >> 16);
-}
-
-LANES_INLINE std::uint32_t bits_of(vi condition) {
-#if defined(__AVX512F__) && defined(__AVX512DQ__)
-  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(condition));
-#elif defined(__AVX2__)
-  return static_cast<std::uint32_t>(_mm256_movemask_ps(reinterpret_cast<__m256>(condition)));
-#else
-  std::uint32_t bits = 0;
-  for (int i = 0; i < kWidth; ++i) bits |= static_cast<std::uint32_t>(condition[i] & 1) << i;
-  return bits;
-#endif
 }
 
 // Dropout masks of common::DropoutKey: the halves of one 32-bit word per (pair of elements, image) decide two elements.

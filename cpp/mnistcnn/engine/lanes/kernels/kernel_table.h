@@ -30,6 +30,28 @@ struct ConvolutionArguments {
   bool prefetch_outputs;         // y is probably in no cache
 };
 
+// One row of windows of a 2x2 max pool, for some output channels of the convolution before it.
+struct PooledConvolutionArguments {
+  const float* x;                      // input of the first position of the first window at kernel position (0, 0)
+  std::int64_t x_plane;                // stride between channels
+  std::int64_t x_row;                  // stride between kernel rows
+  const std::int32_t* column_offsets;  // of the kernel columns, in floats
+  std::int64_t next_row, next_column;  // strides between adjacent rows and columns of the convolution's outputs
+  const float* w;                      // f32 [channels][kernel rows][kernel columns][output channels]
+  const float* bias;                   // of the output channels, or nullptr
+  int channels, kernel_rows, kernel_columns;
+  int windows;
+  float* out;
+  std::int64_t out_plane;     // stride between output channels
+  const std::uint16_t* mask;  // of dropout after the pool, see PointwiseArguments; nullptr: no dropout
+  std::int64_t mask_plane;
+  float keep_scale;
+  // u8 [output channels][windows][16]: the position of the window, 0 to 3, that receives the gradient of an image, or 4
+  // if none does because the output of the ReLU is zero.
+  std::uint8_t* positions;
+  std::int64_t positions_plane;  // stride between output channels
+};
+
 // Register tile of a GEMM: y[m][j] (+)= sum over k of a[m * a_row + k * a_step] * x[k * x_row + 16 * j ...], where j
 // counts vectors of 16 columns.
 struct GemmArguments {
@@ -52,9 +74,10 @@ struct WeightGradientArguments {
   const std::int32_t* taps;    // offset of each tap in x
   std::int64_t x_row, x_step;  // strides between output rows, between output columns
   int rows, columns;           // of the outputs
-  // Rows that one register of a vector sums before the next register sums them. They should fit L1, because all
-  // registers of a vector read the same cache lines. If it equals `rows`, each register sums the whole map at once.
-  int rows_per_turn;
+  // A map can be summed in several calls, for rows in ascending order. Between them the sums are in `sums`,
+  // f32 [output channels][taps][16]. Only the last call adds the images and writes `out`.
+  bool is_first, is_last;
+  float* sums;
   float* out;  // f32 [output channels][taps], with row stride out_row
   std::int64_t out_row;
   bool accumulate;
@@ -169,6 +192,7 @@ struct PointwiseArguments {
   const float *scale, *shift;  // per channel
   float slope;                 // of a leaky activation
   const std::uint16_t* mask;   // per position before or after the pool: bit i is set if image i keeps the element
+  std::int64_t mask_plane;     // stride between channels
   float keep_scale;            // 1 / (1 - dropout probability)
   // Forward: the output. Backward: the output gradient, which is only read unless sums_replace_gradient.
   float* out;
@@ -180,6 +204,9 @@ struct PointwiseArguments {
   const float* mean;  // of a, per channel
   // Sums for batch norm's backward, f32 [channels][16].
   float *sum, *sum_of_products;
+  // Of gradient_at_positions: see PooledConvolutionArguments.
+  const std::uint8_t* positions;
+  std::int64_t positions_plane;
 };
 
 // Batch norm statistics of one block, see kernels/statistics.h.
@@ -290,12 +317,14 @@ struct GatherArguments {
 };
 
 using ConvolutionKernel = void (*)(const ConvolutionArguments&);
+using PooledConvolutionKernel = void (*)(const PooledConvolutionArguments&);
 using GemmKernel = void (*)(const GemmArguments&);
 using WeightGradientKernel = void (*)(const WeightGradientArguments&);
 using PointwiseKernel = void (*)(const PointwiseArguments&);
 using PoolKernel = void (*)(const PoolArguments&);
 
-inline constexpr int kMaxTileChannels = 16, kMaxTileColumns = 8, kMaxTileTaps = 9;
+inline constexpr int kMaxTileChannels = 16, kMaxTileColumns = 8, kMaxTileTaps = 9, kMaxTileSums = 28;
+inline constexpr int kMaxPooledChannels = 6;
 
 // The kernels of one instruction set. Kernels of register tiles are indexed by the size of the tile; nullptr: the tile
 // needs too many registers or is not compiled.
@@ -306,6 +335,9 @@ struct KernelTable {
   // Width 3. [left][right]: number of the tile's first and last input columns that are outside the map.
   ConvolutionKernel convolve3[kMaxTileChannels + 1][kMaxTileColumns + 1][3][3];
   ConvolutionKernel convolve1[kMaxTileChannels + 1][kMaxTileColumns + 1];
+  // Convolution with ReLU and max pool. [output channels][has ReLU][width 3, without stride and dilation]
+  PooledConvolutionKernel convolve_pool[kMaxPooledChannels + 1][2][2];
+  PointwiseKernel gradient_at_positions;  // its backward pass: the gradient of the convolution's output
   GemmKernel gemm[kMaxTileChannels + 1][kMaxTileColumns + 1];
   WeightGradientKernel weight_gradient[kMaxTileChannels + 1][kMaxTileTaps + 1];
   Winograd2dKernels winograd_2d;
@@ -334,8 +366,11 @@ struct KernelTable {
   // Transpose f32 [rows][columns]; both must be multiples of 4.
   void (*transpose)(const float* in, std::int64_t in_row, int rows, int columns, float* out, std::int64_t out_row);
   void (*add)(const float* in, float* out, std::int64_t count);  // out += in
-  void (*sum_planes)(const float* d, std::int64_t plane, std::int64_t row, int planes, int rows, int columns,
-                     float* sums);                     // f32 [planes]: sums over positions and images
+  // Add the values at all positions of each plane to `sums`, f32 [planes][16].
+  void (*add_positions)(const float* d, std::int64_t plane, std::int64_t row, int planes, int rows, int columns,
+                        float* sums);
+  // Sum over the images, f32 [count][16] to f32 [count].
+  void (*sum_over_images)(const float* values, int count, bool accumulate, float* out);
   std::int64_t (*multiply_adds)(std::int64_t rounds);  // returns the number of multiply-adds
   void (*read_floats)(const float* memory, std::int64_t count);
 };

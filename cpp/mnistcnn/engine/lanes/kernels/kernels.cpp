@@ -8,6 +8,7 @@
 #include "mnistcnn/engine/lanes/kernels/norm.h"
 #include "mnistcnn/engine/lanes/kernels/peak.h"
 #include "mnistcnn/engine/lanes/kernels/pointwise.h"
+#include "mnistcnn/engine/lanes/kernels/pooled_convolution.h"
 #include "mnistcnn/engine/lanes/kernels/pooling.h"
 #include "mnistcnn/engine/lanes/kernels/softmax.h"
 #include "mnistcnn/engine/lanes/kernels/statistics.h"
@@ -22,6 +23,7 @@ KernelTable make_kernel_table() {
   KernelTable table{};
   table.vector_lanes = kWidth;
   fill_convolutions<1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16>(table);
+  fill_pooled_convolutions<1, 2, 3, 4, 5, 6>(table);
   fill_gemm<1, 2, 3, 4, 6, 8>(table);
   fill_weight_gradients<1, 2, 3, 4, 5, 6, 7, 8>(table);
   fill_winograd_2d(table);

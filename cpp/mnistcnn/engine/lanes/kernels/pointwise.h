@@ -62,10 +62,9 @@ void pointwise_forward(const PointwiseArguments& args) {
   const std::int64_t row = std::int64_t{args.columns} * kLanes;
   const int out_columns = args.out_columns;
   const int mask_columns = kDropout == kDropoutBeforePool ? args.columns : args.out_columns;
-  const int mask_plane = kDropout == kDropoutBeforePool ? args.rows * args.columns : args.out_rows * args.out_columns;
   for (int c = 0; c < args.channels; ++c) {
     const PointwiseFunction<kKind> function(args, c);
-    const std::uint16_t* mask = kDropout == kNoDropout ? nullptr : args.mask + c * mask_plane;
+    const std::uint16_t* mask = kDropout == kNoDropout ? nullptr : args.mask + c * args.mask_plane;
     for (int h = 0; h < args.out_rows; ++h) {
       const float* y = args.y + c * args.y_plane + (kPool ? 2 * h : h) * row;
       float* out = args.out + c * args.out_plane + h * args.out_row;
@@ -225,12 +224,11 @@ LANES_INLINE void backward_pass(const PointwiseArguments& args) {
   const std::int64_t row = std::int64_t{args.columns} * kLanes;
   const int out_columns = args.out_columns;
   const int mask_columns = kDropout == kDropoutBeforePool ? args.columns : args.out_columns;
-  const int mask_plane = kDropout == kDropoutBeforePool ? args.rows * args.columns : args.out_rows * args.out_columns;
   for (int c = 0; c < args.channels; ++c) {
     const PointwiseFunction<kKind> function(args, c);
     Sink sink(args, c);
     const float* plane = args.y + c * args.y_plane;
-    const std::uint16_t* mask = kDropout == kNoDropout ? nullptr : args.mask + c * mask_plane;
+    const std::uint16_t* mask = kDropout == kNoDropout ? nullptr : args.mask + c * args.mask_plane;
     for (int h = 0; h < args.out_rows; ++h) {
       const float* y = plane + (kPool ? 2 * h : h) * row;
       float* out = args.out + c * args.out_plane + h * args.out_row;

@@ -5,7 +5,8 @@
 
 // Batch norm statistics of one block: per image, sums of deviations from the value at the middle of the map, and of
 // their squares. This shift is close to the mean, so a large mean cancels no digits. Method: Chan, Golub and LeVeque,
-// "Algorithms for Computing the Sample Variance", 1983. Called by ops/pointwise_op. Also sums over planes, for biases.
+// "Algorithms for Computing the Sample Variance", 1983. Called by ops/pointwise_op. Also
+// the sums of the gradients of biases.
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -42,15 +43,25 @@ void statistics(const StatisticsArguments& args) {
     }
 }
 
-inline void sum_planes(const float* d, std::int64_t plane, std::int64_t row, int planes, int rows, int columns,
-                       float* sums) {
+inline void add_positions(const float* d, std::int64_t plane, std::int64_t row, int planes, int rows, int columns,
+                          float* sums) {
   for (int c = 0; c < planes; ++c) {
-    vf total[kParts] = {};
+    vf total[kParts];
+    for (int part = 0; part < kParts; ++part) total[part] = load(sums + c * kLanes + part * kWidth);
     for (int h = 0; h < rows; ++h)
       for (int w = 0; w < columns; ++w)
         for (int part = 0; part < kParts; ++part)
           total[part] += load(d + c * plane + h * row + w * kLanes + part * kWidth);
-    sums[c] = sum_images_of_one(total);
+    for (int part = 0; part < kParts; ++part) store(sums + c * kLanes + part * kWidth, total[part]);
+  }
+}
+
+inline void sum_over_images(const float* values, int count, bool accumulate, float* out) {
+  for (int i = 0; i < count; ++i) {
+    vf value[kParts];
+    for (int part = 0; part < kParts; ++part) value[part] = load(values + i * kLanes + part * kWidth);
+    const float sum = sum_images_of_one(value);
+    out[i] = accumulate ? out[i] + sum : sum;
   }
 }
 
@@ -59,7 +70,8 @@ inline void fill_statistics(KernelTable& table) {
   for (const PointwiseKind kind : kOfInput) table.statistics[kind] = statistics<kAffine>;
   table.statistics[kReluAffine] = statistics<kReluAffine>;
   table.statistics[kLeakyAffine] = statistics<kLeakyAffine>;
-  table.sum_planes = sum_planes;
+  table.add_positions = add_positions;
+  table.sum_over_images = sum_over_images;
 }
 
 }  // namespace

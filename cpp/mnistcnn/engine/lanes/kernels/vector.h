@@ -55,6 +55,35 @@ LANES_INLINE vi splat(std::int32_t x) { return x - vi{}; }
 LANES_INLINE vu splat(std::uint32_t x) { return x - vu{}; }
 LANES_INLINE vf select(vi condition, vf yes, vf no) { return condition ? yes : no; }
 
+using bytes_of_vector = std::uint8_t __attribute__((vector_size(kWidth)));
+using bytes_of_vector_unaligned __attribute__((aligned(1), may_alias)) = bytes_of_vector;
+static_assert(alignof(bytes_of_vector_unaligned) == 1);
+
+// Convert kWidth bytes to integers, and back. (GCC 12 would convert them one by one, and warns inside the unmasked
+// AVX-512 intrinsics.)
+LANES_INLINE vi load_bytes(const std::uint8_t* bytes) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<vi>(
+      _mm512_maskz_cvtepu8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes))));
+#elif defined(__AVX2__)
+  return reinterpret_cast<vi>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes))));
+#else
+  return __builtin_convertvector(*reinterpret_cast<const bytes_of_vector_unaligned*>(bytes), vi);
+#endif
+}
+LANES_INLINE void store_bytes(std::uint8_t* p, vi v) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_maskz_cvtepi32_epi8(0xffff, reinterpret_cast<__m512i>(v)));
+#elif defined(__AVX2__)
+  const __m256i words = _mm256_packs_epi32(reinterpret_cast<__m256i>(v), reinterpret_cast<__m256i>(v));
+  const __m256i bytes = _mm256_packs_epi16(words, words);
+  const __m128i packed = _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), packed);
+#else
+  *reinterpret_cast<bytes_of_vector_unaligned*>(p) = __builtin_convertvector(v, bytes_of_vector);
+#endif
+}
+
 // Return a vector of the elements of a (indices 0 to n - 1) and b (n to 2n - 1) at the indices.
 template <int... indices, class Vector>
 LANES_INLINE auto shuffle(Vector a, Vector b) {
@@ -111,18 +140,33 @@ LANES_INLINE vf larger(vf a, vf b) {
 #endif
 }
 
-// v * scale if the bit of the image is set, else 0. `bits` has 16 bits, of which register `part` uses kWidth.
-LANES_INLINE vf drop(vf v, std::uint16_t bits, int part, vf scale) {
+// Bit i: whether the condition is true in lane i.
+LANES_INLINE std::uint32_t bits_of(vi condition) {
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(condition));
+#elif defined(__AVX2__)
+  return static_cast<std::uint32_t>(_mm256_movemask_ps(reinterpret_cast<__m256>(condition)));
+#else
+  std::uint32_t bits = 0;
+  for (int i = 0; i < kWidth; ++i) bits |= static_cast<std::uint32_t>(condition[i] & 1) << i;
+  return bits;
+#endif
+}
+
+// v if the bit of the image is set, else 0. `bits` has 16 bits, of which register `part` uses kWidth.
+LANES_INLINE vf keep_lanes(vf v, std::uint16_t bits, int part) {
 #if defined(__AVX512F__)
   (void)part;
-  return reinterpret_cast<vf>(_mm512_maskz_mul_ps(bits, reinterpret_cast<__m512>(v), reinterpret_cast<__m512>(scale)));
+  return reinterpret_cast<vf>(_mm512_maskz_mov_ps(bits, reinterpret_cast<__m512>(v)));
 #else
   vi one;
   for (int i = 0; i < kWidth; ++i) one[i] = 1 << i;
   const vi kept = (splat(static_cast<std::int32_t>(bits >> (part * kWidth))) & one) == one;
-  return reinterpret_cast<vf>(reinterpret_cast<vi>(v * scale) & kept);
+  return reinterpret_cast<vf>(reinterpret_cast<vi>(v) & kept);
 #endif
 }
+
+LANES_INLINE vf drop(vf v, std::uint16_t bits, int part, vf scale) { return keep_lanes(v * scale, bits, part); }
 
 }  // namespace
 }  // namespace mnistcnn::engine::lanes

@@ -3,7 +3,7 @@
 #include "mnistcnn/engine/lanes/kernels/lane_sums.h"
 
 // Weight gradients: the sums of a tile of kOut output channels x kTaps taps (input channel, kernel position) stay in
-// registers over a whole map, or over `rows_per_turn` rows. The 16 images are summed once at the end. Called by
+// registers over a whole map, or over some of its rows. The 16 images are summed once at the end. Called by
 // conv/direct_weight_gradient and the Winograd weight gradients.
 namespace mnistcnn::engine::lanes {
 namespace {
@@ -43,14 +43,13 @@ LANES_INLINE void add_position(const float* d, std::int64_t d_plane, const float
   }
 }
 
-// Add the rows [first, end) of the outputs.
 template <int kOut, int kTaps>
-LANES_INLINE void add_rows(const WeightGradientArguments& args, int part, int first, int end, vf (&sum)[kOut * kTaps]) {
+LANES_INLINE void add_rows(const WeightGradientArguments& args, int part, vf (&sum)[kOut * kTaps]) {
   const float* taps[kTaps];
 #pragma GCC unroll 32
   for (int k = 0; k < kTaps; ++k) taps[k] = args.x + args.taps[k] + part * kWidth;
   const std::int64_t d_plane = args.d_plane, x_step = args.x_step;
-  for (int h = first; h < end; ++h) {
+  for (int h = 0; h < args.rows; ++h) {
     const float* d = args.d + h * args.d_row + part * kWidth;
     std::int64_t position = h * args.x_row;
     for (int w = 0; w < args.columns; ++w, d += kLanes, position += x_step)
@@ -61,29 +60,23 @@ LANES_INLINE void add_rows(const WeightGradientArguments& args, int part, int fi
 template <int kOut, int kTaps>
 void weight_gradient(const WeightGradientArguments& args) {
   constexpr int kSums = kOut * kTaps, kFours = (kSums + 3) / 4;
-  vf groups[kFours][kParts], saved[kParts][kSums];
-  int first = 0;
-  if constexpr (kParts > 1) {
-    for (; args.rows - first > args.rows_per_turn; first += args.rows_per_turn)
-      for (int part = 0; part < kParts; ++part) {
-        vf sum[kSums];
-#pragma GCC unroll 32
-        for (int i = 0; i < kSums; ++i) sum[i] = first > 0 ? saved[part][i] : vf{};
-        add_rows<kOut, kTaps>(args, part, first, first + args.rows_per_turn, sum);
-#pragma GCC unroll 32
-        for (int i = 0; i < kSums; ++i) saved[part][i] = sum[i];
-      }
-  }
+  vf groups[kFours][kParts] = {};
   for (int part = 0; part < kParts; ++part) {
     vf sum[kSums];
 #pragma GCC unroll 32
-    for (int i = 0; i < kSums; ++i) sum[i] = first > 0 ? saved[part][i] : vf{};
-    add_rows<kOut, kTaps>(args, part, first, args.rows, sum);
+    for (int i = 0; i < kSums; ++i) sum[i] = args.is_first ? vf{} : load(args.sums + i * kLanes + part * kWidth);
+    add_rows<kOut, kTaps>(args, part, sum);
+    if (!args.is_last) {
+#pragma GCC unroll 32
+      for (int i = 0; i < kSums; ++i) store(args.sums + i * kLanes + part * kWidth, sum[i]);
+      continue;
+    }
     const auto at = [&](int i) __attribute__((always_inline)) { return i < kSums ? sum[i] : vf{}; };
 #pragma GCC unroll 32
     for (int i = 0; i < kFours; ++i)
       groups[i][part] = sum_groups(at(4 * i), at(4 * i + 1), at(4 * i + 2), at(4 * i + 3));
   }
+  if (!args.is_last) return;
   float sums[kFours * 4];
 #pragma GCC unroll 32
   for (int i = 0; i < kFours; ++i) *reinterpret_cast<v4_unaligned*>(sums + 4 * i) = sum_images(groups[i]);

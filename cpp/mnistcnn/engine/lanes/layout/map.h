@@ -36,6 +36,9 @@ inline View from_channel(View view, std::int64_t first) {
   return {view.data + first * view.plane, view.plane, view.row};
 }
 
+// Return the view of the rows from `first` on.
+inline View from_row(View view, std::int64_t first) { return {view.data + first * view.row, view.plane, view.row}; }
+
 inline View dense_view(float* data, const Extent& extent) {
   return {data, extent.positions() * kLanes, extent.columns * kLanes};
 }

@@ -117,10 +117,15 @@ WeightGradientAlgorithm ConvolutionOp::plan_weight_gradient(const KernelTable& k
 
 // ---- memory and packed weights
 
+// Call visit(algorithm, offset of its packed weights, used_for).
 template <class Visit>
 void ConvolutionOp::for_each_algorithm(Visit visit) const {
-  for (const PackedAlgorithm& each : forward_) visit(each);
-  for (const PackedAlgorithm& each : backward_) visit(each);
+  const auto visit_one = [&](const PackedAlgorithm& each) {
+    std::visit([&](const auto& algorithm) { visit(algorithm, each.weights, each.used_for); }, each.algorithm);
+  };
+  if (pooled_forward_) visit(pooled_forward_->algorithm, pooled_forward_->weights, UsedFor::kEveryBatch);
+  std::ranges::for_each(forward_, visit_one);
+  std::ranges::for_each(backward_, visit_one);
 }
 
 MemoryRequirements ConvolutionOp::memory_requirements() const {
@@ -129,15 +134,16 @@ MemoryRequirements ConvolutionOp::memory_requirements() const {
   required.input_scratch = input_layout_.size();
   required.gradient_scratch = gradient_layout_.size();
   required.temporary = fused_input_.extent().elements() * kLanes;
-  required.workspace = bias_ >= 0 ? whole_vectors(output_->extent.channels) : 0;
+  required.workspace = bias_ >= 0 ? output_->extent.channels * kLanes : 0;
+  if (row_wise_gradient_) required.workspace = std::max(required.workspace, row_wise_gradient_->workspace_size());
   if (weight_gradient_algorithm_)
     required.workspace = std::max(required.workspace, std::visit(workspace_size, *weight_gradient_algorithm_));
   if (batch_algorithm_) {
     required.workspace = std::max(required.workspace, batch_algorithm_->workspace_size());
     required.batch = batch_algorithm_->batch_size();
   }
-  for_each_algorithm([&](const PackedAlgorithm& each) {
-    required.workspace = std::max(required.workspace, std::visit(workspace_size, each.algorithm));
+  for_each_algorithm([&](const auto& algorithm, std::int64_t, UsedFor) {
+    required.workspace = std::max(required.workspace, algorithm.workspace_size());
   });
   required.packed = packed_size_;
   return required;
@@ -152,18 +158,14 @@ std::vector<PartialGradient*> ConvolutionOp::partial_gradients() {
 
 int ConvolutionOp::packing_tasks() const {
   int tasks = batch_algorithm_ ? batch_algorithm_->packing_tasks() : 0;
-  for_each_algorithm([&](const PackedAlgorithm& each) {
-    tasks += std::visit([](const auto& algorithm) { return algorithm.packing_tasks(); }, each.algorithm);
-  });
+  for_each_algorithm([&](const auto& algorithm, std::int64_t, UsedFor) { tasks += algorithm.packing_tasks(); });
   return tasks;
 }
 
 std::int64_t ConvolutionOp::packing_task_size() const {
   std::int64_t size = batch_algorithm_ ? batch_algorithm_->packing_task_size() : 0;
-  for_each_algorithm([&](const PackedAlgorithm& each) {
-    size =
-        std::max(size, std::visit([](const auto& algorithm) { return algorithm.packing_task_size(); }, each.algorithm));
-  });
+  for_each_algorithm(
+      [&](const auto& algorithm, std::int64_t, UsedFor) { size = std::max(size, algorithm.packing_task_size()); });
   return size;
 }
 
@@ -174,12 +176,10 @@ void ConvolutionOp::pack(const BatchContext& batch, int task) const {
     if (task < batch_algorithm_->packing_tasks()) batch_algorithm_->pack(task, weights, batch_memory(batch).packed);
     task -= batch_algorithm_->packing_tasks();
   }
-  for_each_algorithm([&](const PackedAlgorithm& each) {
-    const int tasks = std::visit([](const auto& algorithm) { return algorithm.packing_tasks(); }, each.algorithm);
-    if (task >= 0 && task < tasks && each.is_used(batch))
-      std::visit(
-          [&](const auto& algorithm) { algorithm.pack(task, weights, batch.packed + offsets_.packed + each.weights); },
-          each.algorithm);
+  for_each_algorithm([&](const auto& algorithm, std::int64_t offset, UsedFor used_for) {
+    const int tasks = algorithm.packing_tasks();
+    if (task >= 0 && task < tasks && is_used(used_for, batch))
+      algorithm.pack(task, weights, batch.packed + offsets_.packed + offset);
     task -= tasks;
   });
 }
@@ -215,6 +215,13 @@ void ConvolutionOp::prepare_input(const BlockContext& block) const {
              from_channel(input_layout_.view(scratch), own.first), layout.extent);
 }
 
+// The operation before writes the map where this one reads it, but not its padding. Parts are channels.
+void ConvolutionOp::clear_input_padding(const BlockContext& block) const {
+  const IndexRange own = block.part.of(integer(input_layout_.extent.channels));
+  float* const memory = block.view(fused_input_.tensor->activation).data - input_layout_.origin();
+  input_layout_.with_channels(own.count).clear_padding(memory + own.first * input_layout_.plane());
+}
+
 // Write the padded output gradient to scratch memory. A gradient in gradient_scratch already has this layout. Parts are
 // channels.
 void ConvolutionOp::prepare_output_gradient(const BlockContext& block) const {
@@ -238,6 +245,10 @@ void ConvolutionOp::run(const BlockContext& block, const PackedAlgorithm& packed
 
 void ConvolutionOp::forward(const BlockContext& block) const {
   const float* const bias = bias_ >= 0 ? block.batch.parameters[static_cast<std::size_t>(bias_)] : nullptr;
+  if (pooled_forward_)
+    return pooled_forward_->algorithm.run(padded_input(block),
+                                          block.batch.packed + offsets_.packed + pooled_forward_->weights, bias,
+                                          pooled_forward_->reader->pooled_outputs(block), block.part);
   for (const PackedAlgorithm& each : forward_)
     if (each.is_used(block.batch)) run(block, each, padded_input(block), bias, block.view(output_->activation));
 }
@@ -254,12 +265,12 @@ void ConvolutionOp::weight_gradient(const BlockContext& block, View x, View d) c
 void ConvolutionOp::bias_gradient(const BlockContext& block, View d) const {
   const ScopedTimer timer(block.batch, block.thread, time_category(index(), Pass::kWeightGradients));
   const Extent& out = output_->extent;
-  float* const partial = block.partial(bias_gradient_.partial);
+  const KernelTable& kernels = *block.batch.kernels;
   float* const sums = block.thread_memory(offsets_.workspace);
-  block.batch.kernels->sum_planes(d.data, d.plane, d.row, integer(out.channels), integer(out.rows),
-                                  integer(out.columns), sums);
-  for (std::int64_t c = 0; c < out.channels; ++c)
-    partial[c] = block.accumulates_partial() ? partial[c] + sums[c] : sums[c];
+  std::fill_n(sums, out.channels * kLanes, 0.0f);
+  kernels.add_positions(d.data, d.plane, d.row, integer(out.channels), integer(out.rows), integer(out.columns), sums);
+  kernels.sum_over_images(sums, integer(out.channels), block.accumulates_partial(),
+                          block.partial(bias_gradient_.partial));
 }
 
 void ConvolutionOp::input_gradient(const BlockContext& block, View d) const {
@@ -310,7 +321,15 @@ void ConvolutionOp::both_gradients(const BlockContext& block, View x, View d,
   weights.write(workspace, weights.all_outputs(), block.partial(weight_gradient_.partial), block.accumulates_partial());
 }
 
+void ConvolutionOp::gradients_by_rows(const BlockContext& block) const {
+  const ScopedTimer timer(block.batch, block.thread, time_category(index(), Pass::kWeightGradients));
+  row_wise_gradient_->run(block, padded_input(block), block.partial(weight_gradient_.partial),
+                          bias_ >= 0 ? block.partial(bias_gradient_.partial) : nullptr,
+                          block.thread_memory(offsets_.workspace));
+}
+
 void ConvolutionOp::backward(const BlockContext& block) const {
+  if (is_gradient_row_wise(block.batch)) return gradients_by_rows(block);
   const View x = padded_input(block), d = padded_output_gradient(block);
   const auto [weights, inputs] = backward_parts(block);
   if (bias_ >= 0 && block.part.index == 0) bias_gradient(block, d);
@@ -322,10 +341,13 @@ void ConvolutionOp::backward(const BlockContext& block) const {
   if (inputs.count > 0) input_gradient(block.with_part(inputs), d);
 }
 
-void ConvolutionOp::add_forward(Program& program, bool) {
+void ConvolutionOp::add_forward(Program& program, bool training) {
   if (batch_algorithm_) return add_forward_over_batch(program);
   if (!reads_input_in_place())
     program.for_each_part([this](const BlockContext& block) noexcept { prepare_input(block); });
+  else if (fused_input_.tensor->producer >= 0 && !input_layout_.padding.empty())
+    program.for_each_part([this](const BlockContext& block) noexcept { clear_input_padding(block); }, Barrier::kNone);
+  if (pooled_forward_) pooled_forward_->reader->add_dropout_masks(program, training);
   program.for_each_part([this](const BlockContext& block) noexcept { forward(block); });
 }
 
@@ -337,11 +359,36 @@ void ConvolutionOp::add_backward(Program& program) {
   if (!reads_input_in_place() || !reads_output_gradient_in_place())
     program.for_each_part(
         [this](const BlockContext& block) noexcept {
-          prepare_output_gradient(block);
+          if (!is_gradient_row_wise(block.batch)) prepare_output_gradient(block);
           prepare_input(block);
         },
         follows_pointwise ? Barrier::kNone : Barrier::kBefore);
   program.for_each_part([this](const BlockContext& block) noexcept { backward(block); });
+}
+
+// ---- fused with the reader
+
+bool ConvolutionOp::supports_pool() const {
+  return PooledConvolution::supports(layer_, input_layout_.extent.channels) && forward_.size() == 1 &&
+         std::holds_alternative<DirectConvolution>(forward_.front().algorithm);
+}
+
+void ConvolutionOp::fuse(const KernelTable& kernels, PointwiseOp& reader) {
+  if (supports_pool() && reader.supports_pooled_convolution() && reader.output()->materialized) {
+    const bool relu = reader.layers().activation == PointwiseLayers::Activation::kRelu;
+    // Its packed weights replace those of the direct convolution, which are as many.
+    pooled_forward_.emplace(PooledConvolution(kernels, layer_, input_layout_, reader.output()->extent, relu),
+                            forward_.front().weights, &reader);
+    forward_.clear();
+    output_->materialized = false;
+    reader.compute_output_in_producer();
+  }
+  const auto* const weights =
+      weight_gradient_algorithm_ ? std::get_if<DirectWeightGradient>(&*weight_gradient_algorithm_) : nullptr;
+  if (weights != nullptr && layer_.groups == 1 && !input().tensor->requires_grad) {
+    row_wise_gradient_.emplace(*weights, output_->extent, reader);
+    reader.compute_gradient_in_producer();
+  }
 }
 
 // ---- over the whole batch

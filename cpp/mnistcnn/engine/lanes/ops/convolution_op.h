@@ -6,6 +6,7 @@
 #include "mnistcnn/engine/lanes/conv/winograd_2d_batch.h"
 #include "mnistcnn/engine/lanes/ops/op.h"
 #include "mnistcnn/engine/lanes/ops/pointwise_op.h"
+#include "mnistcnn/engine/lanes/ops/row_wise_gradient.h"
 #include "mnistcnn/network/layers.h"
 
 // 2-D convolution: selection of an algorithm for each pass (see conv/algorithm_selection.h), weight packing and
@@ -32,18 +33,27 @@ class ConvolutionOp final : public Op {
   void add_backward(Program& program) override;
   std::vector<PartialGradient*> partial_gradients() override;
 
+  Tensor* output() const { return output_; }
+  // Whether the outputs can be computed together with those of a max pool that reads them.
+  bool supports_pool() const;
+  // Fuse with the next operation, the only reader of the output. If it is a max pool, both are computed in one pass. If
+  // the input needs no gradient, the weight gradient is computed row by row. The results do not change.
+  void fuse(const KernelTable& kernels, PointwiseOp& reader);
+
  private:
   // Batches for which an algorithm is used, depending on whether the backward computes image gradients.
   enum class UsedFor { kEveryBatch, kWithoutImageGradients, kWithImageGradients };
+
+  static bool is_used(UsedFor used_for, const BatchContext& batch) {
+    return used_for == UsedFor::kEveryBatch || (used_for == UsedFor::kWithImageGradients) == batch.image_gradients;
+  }
 
   struct PackedAlgorithm {
     ConvolutionAlgorithm algorithm;
     std::int64_t weights;  // offset in the packed memory of this operation
     UsedFor used_for;
 
-    bool is_used(const BatchContext& batch) const {
-      return used_for == UsedFor::kEveryBatch || (used_for == UsedFor::kWithImageGradients) == batch.image_gradients;
-    }
+    bool is_used(const BatchContext& batch) const { return ConvolutionOp::is_used(used_for, batch); }
   };
 
   std::optional<Convolution3x3> as_3x3() const;
@@ -60,6 +70,7 @@ class ConvolutionOp final : public Op {
   View padded_input(const BlockContext& block) const;
   View padded_output_gradient(const BlockContext& block) const;
   void prepare_input(const BlockContext& block) const;
+  void clear_input_padding(const BlockContext& block) const;
   void prepare_output_gradient(const BlockContext& block) const;
   void run(const BlockContext& block, const PackedAlgorithm& packed, View from, const float* bias, View to) const;
   void forward(const BlockContext& block) const;
@@ -74,6 +85,17 @@ class ConvolutionOp final : public Op {
   void weight_gradient(const BlockContext& block, View x, View d) const;
   void input_gradient(const BlockContext& block, View d) const;
   void bias_gradient(const BlockContext& block, View d) const;
+
+  // ---- fused with the reader
+  struct PooledForward {
+    PooledConvolution algorithm;
+    std::int64_t weights;  // as in PackedAlgorithm
+    const PointwiseOp* reader;
+  };
+
+  // With gradients of the images, the backward pass computes whole maps.
+  bool is_gradient_row_wise(const BatchContext& batch) const { return row_wise_gradient_ && !batch.image_gradients; }
+  void gradients_by_rows(const BlockContext& block) const;
 
   // ---- over the whole batch
   bool is_forward_over_batch(const BatchContext& batch) const;
@@ -96,6 +118,8 @@ class ConvolutionOp final : public Op {
   std::int64_t packed_size_ = 0;           // floats
   std::optional<WeightGradientAlgorithm> weight_gradient_algorithm_;
   PartialGradient weight_gradient_, bias_gradient_;
+  std::optional<PooledForward> pooled_forward_;  // instead of an algorithm in forward_
+  std::optional<RowWiseGradient> row_wise_gradient_;
 };
 
 }  // namespace mnistcnn::engine::lanes

@@ -83,11 +83,8 @@ void BlockLinearOp::weight_gradient(const BlockContext& block, const float* d) c
 }
 
 void BlockLinearOp::bias_gradient(const BlockContext& block, const float* d) const {
-  float* const sums = block.thread_memory(offsets_.workspace);
-  block.batch.kernels->sum_planes(d, kLanes, kLanes, static_cast<int>(outputs()), 1, 1, sums);
-  float* const partial = block.partial(bias_gradient_.partial);
-  for (std::int64_t o = 0; o < outputs(); ++o)
-    partial[o] = block.accumulates_partial() ? partial[o] + sums[o] : sums[o];
+  block.batch.kernels->sum_over_images(d, static_cast<int>(outputs()), block.accumulates_partial(),
+                                       block.partial(bias_gradient_.partial));
 }
 
 void BlockLinearOp::backward(const BlockContext& block) const {

@@ -10,8 +10,7 @@ MemoryRequirements PointwiseOp::memory_requirements() const {
   MemoryRequirements required;
   const std::int64_t channels = input().tensor->extent.channels;
   required.temporary = std::max(input().tensor->extent.elements() * kLanes, 3 * channels * kLanes);
-  if (layers_.dropout == kDropoutBeforePool) required.block = (input().tensor->extent.elements() + 1) / 2;
-  if (layers_.dropout == kDropoutAfterPool) required.block = (output_->extent.elements() + 1) / 2;
+  required.block = mask_size() + (output_in_producer_ ? output_->extent.elements() * kLanes / 4 : 0);
   return required;
 }
 
@@ -33,51 +32,92 @@ PointwiseDropout PointwiseOp::dropout(const BatchContext& batch) const {
   return has_dropout(batch.training) ? layers_.dropout : kNoDropout;
 }
 
-// Dropout mask, u16 [positions of the input or of the output], one bit per image.
+// Dropout masks have one u16 for each position of the input or of the output, with one bit per image.
+const Extent& PointwiseOp::mask_extent() const {
+  return layers_.dropout == kDropoutAfterPool ? output_->extent : input().tensor->extent;
+}
+
+std::int64_t PointwiseOp::mask_size() const {
+  return layers_.dropout == kNoDropout ? 0 : whole_vectors((mask_extent().elements() + 1) / 2);  // floats
+}
+
+float PointwiseOp::keep_scale() const {
+  return layers_.dropout_probability < 1 ? static_cast<float>(1 / (1 - layers_.dropout_probability)) : 0.0f;
+}
+
 std::uint16_t* PointwiseOp::mask(const BlockContext& block) const {
   return reinterpret_cast<std::uint16_t*>(block.block_memory(offsets_.block));
 }
 
-IndexRange PointwiseOp::channels_of(const BlockContext& block) const {
-  return block.part.of(integer(input().tensor->extent.channels));
+// Positions of the maxima, u8 [positions of the output][16].
+std::uint8_t* PointwiseOp::positions(const BlockContext& block) const {
+  return reinterpret_cast<std::uint8_t*>(block.block_memory(offsets_.block + mask_size()));
 }
 
-PointwiseArguments PointwiseOp::arguments(const BlockContext& block, View out) const {
+// Return the channels of the block's part, with all rows.
+MapRange PointwiseOp::range_of(const BlockContext& block) const {
+  return {block.part.of(integer(input().tensor->extent.channels)), {0, output_rows()}};
+}
+
+// Rows that no window of the pool covers belong to the last row of the output.
+IndexRange PointwiseOp::input_rows(IndexRange rows) const {
+  const int step = layers_.pool ? 2 : 1, first = step * rows.first;
+  const bool is_last = rows.first + rows.count == output_rows();
+  return {first, is_last ? integer(input().tensor->extent.rows) - first : step * rows.count};
+}
+
+PointwiseArguments PointwiseOp::arguments(const BlockContext& block, MapRange range, View out) const {
   const Extent& in = input().tensor->extent;
-  const View y = block.view(input().tensor->activation);
-  const IndexRange channels = channels_of(block);
+  const auto [channels, rows] = range;
+  const IndexRange in_rows = input_rows(rows);
   const int first = channels.first;
-  const Extent& of_mask = layers_.dropout == kDropoutAfterPool ? output_->extent : in;
   PointwiseArguments args{};
-  args.y = y.data + first * y.plane;
-  args.y_plane = y.plane;
+  if (!output_in_producer_) {
+    const View y = block.view(input().tensor->activation);
+    args.y = y.data + first * y.plane + in_rows.first * in.columns * kLanes;
+    args.y_plane = y.plane;
+  }
   args.channels = channels.count;
-  args.rows = static_cast<int>(in.rows);
+  args.rows = in_rows.count;
   args.columns = static_cast<int>(in.columns);
-  args.out_rows = static_cast<int>(layers_.pool ? in.rows / 2 : in.rows);
+  args.out_rows = rows.count;
   args.out_columns = static_cast<int>(layers_.pool ? in.columns / 2 : in.columns);
   args.scale = scale_.data() + first;
   args.shift = shift_.data() + first;
   args.slope = static_cast<float>(layers_.slope);
-  args.mask = mask(block) + first * of_mask.positions();
-  args.keep_scale = layers_.dropout_probability < 1 ? static_cast<float>(1 / (1 - layers_.dropout_probability)) : 0.0f;
+  args.mask_plane = mask_extent().positions();
+  args.mask = mask(block) + first * args.mask_plane +
+              (layers_.dropout == kDropoutAfterPool ? rows.first : in_rows.first) * mask_extent().columns;
+  args.keep_scale = keep_scale();
   args.gradient_mean = gradient_mean_.data() + first;
   args.projection = projection_.data() + first;
   args.mean = mean_.data() + first;
-  args.out = out.data + first * out.plane;
+  args.out = out.data + first * out.plane + rows.first * out.row;
   args.out_plane = out.plane;
   args.out_row = out.row;
   return args;
 }
 
 void PointwiseOp::compute(const BlockContext& block, View out) const {
-  const ScopedTimer timer(block.batch, block.thread, category_inside_reader(block));
-  const PointwiseArguments args = arguments(block, out);
+  const ScopedTimer timer(block.batch, block.thread, category_inside_other(block));
+  const PointwiseArguments args = arguments(block, range_of(block), out);
   block.batch.kernels->pointwise_forward[kind()][layers_.pool][dropout(block.batch)](args);
 }
 
-// Time spent in a prologue belongs to this operation, in the pass of the reader that calls it.
-TimeCategory PointwiseOp::category_inside_reader(const BlockContext& block) const {
+bool PointwiseOp::supports_pooled_convolution() const {
+  const bool is_supported = layers_.activation == PointwiseLayers::Activation::kNone ||
+                            layers_.activation == PointwiseLayers::Activation::kRelu;
+  return layers_.pool == kMaxPool && is_supported && !layers_.norm && !layers_.affine &&
+         layers_.dropout != kDropoutBeforePool;
+}
+
+PooledOutputs PointwiseOp::pooled_outputs(const BlockContext& block) const {
+  const bool drops = dropout(block.batch) != kNoDropout;
+  return {block.view(output_->activation), positions(block), drops ? mask(block) : nullptr, keep_scale()};
+}
+
+// If another operation calls this one, its time belongs to this one, in the same pass.
+TimeCategory PointwiseOp::category_inside_other(const BlockContext& block) const {
   if (block.batch.stopwatch == nullptr) return {};
   const bool forward = block.batch.stopwatch->current(block.thread).pass == Pass::kForward;
   return time_category(index(), forward ? Pass::kForward : Pass::kInputGradients);
@@ -118,7 +158,7 @@ void PointwiseOp::draw_mask(const BlockContext& block) const {
   const common::Stream stream(block.batch.randomness.seed, common::Purpose::kDropout, block.batch.randomness.step,
                               static_cast<std::uint64_t>(layers_.dropout_node));
   const common::DropoutKey key(stream);
-  const Extent& extent = layers_.dropout == kDropoutAfterPool ? output_->extent : input().tensor->extent;
+  const Extent& extent = mask_extent();
   std::uint16_t* const masks = mask(block);
   const std::int64_t drawn = layers_.dropout_channels ? extent.channels : extent.elements();
   block.batch.kernels->dropout_mask(
@@ -133,7 +173,7 @@ void PointwiseOp::draw_mask(const BlockContext& block) const {
 // Compute mean and sum of squared deviations of one block, per channel: combine the moments of the images.
 void PointwiseOp::block_moments(const BlockContext& block) {
   const Extent& extent = input().tensor->extent;
-  const IndexRange channels = channels_of(block);
+  const IndexRange channels = range_of(block).channels;
   const View y = block.view(input().tensor->activation);
   float* const sums = block.thread_memory(offsets_.temporary);
   const std::int64_t size = channels.count * kLanes;
@@ -189,14 +229,19 @@ void PointwiseOp::batch_moments(const BatchContext& batch) {
   }
 }
 
+// The masks depend on nothing, so no part has to wait. Drawing them is a small part of the previous stage's time.
+void PointwiseOp::add_dropout_masks(Program& program, bool training) const {
+  if (!has_dropout(training)) return;
+  program.for_each_part(
+      [this](const BlockContext& block) noexcept {
+        if (block.part.index == 0) draw_mask(block);
+      },
+      Barrier::kNone);
+}
+
 void PointwiseOp::add_forward(Program& program, bool training) {
-  // The masks depend on nothing, so no part has to wait. Drawing them is a small part of the previous stage's time.
-  if (has_dropout(training))
-    program.for_each_part(
-        [this](const BlockContext& block) noexcept {
-          if (block.part.index == 0) draw_mask(block);
-        },
-        Barrier::kNone);
+  if (output_in_producer_) return;
+  add_dropout_masks(program, training);
   if (has_batch_statistics(training)) {
     program.for_each_part([this](const BlockContext& block) noexcept { block_moments(block); });
     program.serial([this](const BatchContext& batch) noexcept { batch_moments(batch); });
@@ -209,8 +254,9 @@ void PointwiseOp::add_forward(Program& program, bool training) {
 // Compute the two sums of batch norm's backward over one block: of dz, and of dz * (a - mean).
 void PointwiseOp::block_sums(const BlockContext& block) {
   const std::int64_t channels = input().tensor->extent.channels;
-  const IndexRange own = channels_of(block);
-  PointwiseArguments args = arguments(block, block.view(output_->gradient));
+  const MapRange range = range_of(block);
+  const IndexRange own = range.channels;
+  PointwiseArguments args = arguments(block, range, block.view(output_->gradient));
   args.sum = block.thread_memory(offsets_.temporary);
   args.sum_of_products = args.sum + own.count * kLanes;
   block.batch.kernels->pointwise_sums[kind()][layers_.pool][dropout(block.batch)](args);
@@ -249,25 +295,39 @@ void PointwiseOp::batch_sums(const BatchContext& batch) {
   }
 }
 
+void PointwiseOp::compute_gradient(const BlockContext& block, MapRange range, View target) const {
+  const ScopedTimer timer(block.batch, block.thread, category_inside_other(block));
+  PointwiseArguments args = arguments(block, range, block.view(output_->gradient));
+  args.y_gradient = target.data;
+  args.y_gradient_plane = target.plane;
+  args.y_gradient_row = target.row;
+  const KernelTable& kernels = *block.batch.kernels;
+  const PointwiseDropout dropout = this->dropout(block.batch);
+  if (output_in_producer_) {
+    if (dropout == kNoDropout) args.mask = nullptr;
+    args.positions_plane = output_->extent.positions() * kLanes;
+    args.positions = positions(block) + range.channels.first * args.positions_plane +
+                     range.rows.first * output_->extent.columns * kLanes;
+    return kernels.gradient_at_positions(args);
+  }
+  const bool has_dz = layers_.norm && sums_replace_gradient(kind(), layers_.pool, dropout);
+  const PointwiseKind remaining = has_dz ? kAffine : kind();
+  kernels.pointwise_backward[remaining][layers_.pool][dropout](args);
+  // Batch norm gives lanes without an image a gradient too. It must not enter the weight gradients of the layer before.
+  if (layers_.norm && block.images() < kLanes)
+    for (int c = 0; c < args.channels; ++c)
+      for (int h = 0; h < args.rows; ++h)
+        for (int w = 0; w < args.columns; ++w)
+          std::fill(target.data + c * target.plane + h * target.row + w * kLanes + block.images(),
+                    target.data + c * target.plane + h * target.row + (w + 1) * kLanes, 0.0f);
+}
+
 void PointwiseOp::input_gradient(const BlockContext& block) const {
   if (!input().needs_gradient(block.batch)) return;
+  if (gradient_in_producer_ && !block.batch.image_gradients) return;
   write_gradient_of_part(block, input(), offsets_.temporary, [&](const BlockContext& part, View target) {
-    PointwiseArguments args = arguments(part, part.view(output_->gradient));
-    target.data += channels_of(part).first * target.plane;
-    args.y_gradient = target.data;
-    args.y_gradient_plane = target.plane;
-    args.y_gradient_row = target.row;
-    const bool has_dz = layers_.norm && sums_replace_gradient(kind(), layers_.pool, dropout(block.batch));
-    const PointwiseKind remaining = has_dz ? kAffine : kind();
-    block.batch.kernels->pointwise_backward[remaining][layers_.pool][dropout(block.batch)](args);
-    // Batch norm gives lanes without an image a gradient too. It must not enter the weight gradients of the layer
-    // before.
-    if (layers_.norm && block.images() < kLanes)
-      for (int c = 0; c < args.channels; ++c)
-        for (int h = 0; h < args.rows; ++h)
-          for (int w = 0; w < args.columns; ++w)
-            std::fill(target.data + c * target.plane + h * target.row + w * kLanes + block.images(),
-                      target.data + c * target.plane + h * target.row + (w + 1) * kLanes, 0.0f);
+    const MapRange range = range_of(part);
+    compute_gradient(part, range, from_channel(target, range.channels.first));
   });
 }
 

@@ -2,6 +2,7 @@
 #include <optional>
 #include <vector>
 
+#include "mnistcnn/engine/lanes/conv/pooled_convolution.h"
 #include "mnistcnn/engine/lanes/ops/op.h"
 
 // Fused pointwise layers (kernels/pointwise.h), batch norm statistics, and fusion into the operation that reads the
@@ -31,6 +32,11 @@ struct PointwiseLayers {
   int dropout_node = 0;           // determines the random stream of the masks
 };
 
+// Some rows of some channels of a map.
+struct MapRange {
+  IndexRange channels, rows;
+};
+
 // Batch norm, scale and shift, ReLU, leaky ReLU, SiLU, dropout and 2x2 max pooling, fused into one pass over the input
 // y. y and the gradient of the output are kept in memory, and the output unless its reader computes it
 // (`fuse_into_reader`). The backward pass recomputes the rest.
@@ -49,11 +55,30 @@ class PointwiseOp final : public Op {
   // Compute the output of a block, or of a part of its channels, and write it to `out`.
   void compute(const BlockContext& block, View out) const;
 
+  // ---- fusion with the convolution that computes the input, see ConvolutionOp::fuse
+  // The convolution computes the gradient of the input, unless gradients of the images are requested.
+  void compute_gradient_in_producer() { gradient_in_producer_ = true; }
+  // The convolution computes the output, and the input is not kept. Supported: optional ReLU, max pool, optional
+  // dropout.
+  bool supports_pooled_convolution() const;
+  void compute_output_in_producer() { output_in_producer_ = true; }
+  PooledOutputs pooled_outputs(const BlockContext& block) const;
+  int output_rows() const {
+    return integer(layers_.pool ? input().tensor->extent.rows / 2 : input().tensor->extent.rows);
+  }
+  // Return the rows of the input that belong to rows of the output.
+  IndexRange input_rows(IndexRange output_rows) const;
+  // Compute the gradient of the input for a range of the output. target: the first channel and row of the range.
+  void compute_gradient(const BlockContext& block, MapRange range, View target) const;
+  void add_dropout_masks(Program& program, bool training) const;
+
   PointwiseLayers& layers() { return layers_; }
   Tensor* output() const { return output_; }
 
   MemoryRequirements memory_requirements() const override;
   bool supports_strided_input() const override { return true; }
+  bool supports_strided_output() const override { return true; }
+  bool runs_in_previous() const override { return gradient_in_producer_ || output_in_producer_; }
   void add_forward(Program& program, bool training) override;
   void add_backward(Program& program) override;
   void prepare(const BatchContext& batch) override;
@@ -67,12 +92,15 @@ class PointwiseOp final : public Op {
   }
   PointwiseKind kind() const;
   PointwiseDropout dropout(const BatchContext& batch) const;
+  const Extent& mask_extent() const;
+  std::int64_t mask_size() const;
+  float keep_scale() const;
   std::uint16_t* mask(const BlockContext& block) const;
-  IndexRange channels_of(const BlockContext& block) const;
-  // Return arguments for the channels of the block's part. out: the output, or in the backward pass the gradient of the
-  // output.
-  PointwiseArguments arguments(const BlockContext& block, View out) const;
-  TimeCategory category_inside_reader(const BlockContext& block) const;
+  std::uint8_t* positions(const BlockContext& block) const;
+  MapRange range_of(const BlockContext& block) const;
+  // Return arguments for a range of the output. out: the whole output, or in the backward pass its gradient.
+  PointwiseArguments arguments(const BlockContext& block, MapRange range, View out) const;
+  TimeCategory category_inside_other(const BlockContext& block) const;
   void draw_mask(const BlockContext& block) const;
   void block_moments(const BlockContext& block);
   void batch_moments(const BatchContext& batch);
@@ -83,6 +111,7 @@ class PointwiseOp final : public Op {
 
   Tensor* output_;
   PointwiseLayers layers_;
+  bool gradient_in_producer_ = false, output_in_producer_ = false;
 
   std::vector<float> scale_, shift_, mean_, inverse_;  // [channels]; inverse_: 1 / standard deviation
   std::vector<float> gradient_mean_, projection_;      // [channels]; see kernels/pointwise.h

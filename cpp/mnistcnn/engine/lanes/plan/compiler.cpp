@@ -59,6 +59,7 @@ class Compiler : PlanBuilder {
     }
     plan_.output = tensor_of(node_outputs_.back());
     link_gradients();
+    fuse_convolutions();
     plan_memory(plan_, aliases_);
     collect_partial_gradients();
     return std::move(plan_);
@@ -255,12 +256,36 @@ class Compiler : PlanBuilder {
     for (const OpenFusion& each : open_)
       if (each.op->output() == input.tensor && each.last_node == from && has_one_reader(from)) {
         PointwiseOp* const prologue = each.op;
-        if (!prologue->is_cheap()) break;
+        if (!prologue->is_cheap() || may_fuse_with_producer(*prologue)) break;
         prologue->fuse_into_reader();
         close_fusion(input.tensor);
         return {input.tensor, prologue};
       }
     return {tensor_of(input), nullptr};
+  }
+
+  // Return the convolution before a fused operation if it computes the input.
+  ConvolutionOp* producer_before(const PointwiseOp& op) const {
+    if (op.index() == 0) return nullptr;
+    auto* const producer = dynamic_cast<ConvolutionOp*>(plan_.ops[to_size(op.index() - 1)].get());
+    return producer != nullptr && producer->output() == op.inputs()[0].tensor ? producer : nullptr;
+  }
+
+  // Whether fuse_convolutions will probably compute the output together with the convolution before.
+  bool may_fuse_with_producer(const PointwiseOp& op) const {
+    const ConvolutionOp* const producer = producer_before(op);
+    return producer != nullptr && has_one_reader(producer->nodes().front()) && producer->supports_pool() &&
+           op.supports_pooled_convolution();
+  }
+
+  // Fuse convolutions with the operations after them, if these are the only readers.
+  void fuse_convolutions() {
+    for (const auto& op : plan_.ops) {
+      auto* const reader = dynamic_cast<PointwiseOp*>(op.get());
+      if (reader == nullptr) continue;
+      ConvolutionOp* const producer = producer_before(*reader);
+      if (producer != nullptr && producer->output()->uses == 1) producer->fuse(kernels_, *reader);
+    }
   }
 
   bool is_reshape_only(int index) const {

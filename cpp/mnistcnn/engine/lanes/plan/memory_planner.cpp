@@ -54,10 +54,18 @@ class MemoryPlanner {
     return follows && reader->supports_strided_input() ? plan_.ops[producer]->gradient_scratch_layout() : nullptr;
   }
 
-  // Return the layout that the only reader reads without a copy. nullptr: dense.
+  // Return the layout that the only reader reads without a copy, if the tensor can be written in it. nullptr: dense.
   const PaddedLayout* reader_layout(const Tensor& tensor) const {
+    const bool is_supported =
+        tensor.producer < 0 || plan_.ops[static_cast<std::size_t>(tensor.producer)]->supports_strided_output();
     const Op* const reader = only_reader(tensor);
-    return reader != nullptr ? reader->input_layout() : nullptr;
+    return is_supported && reader != nullptr ? reader->input_layout() : nullptr;
+  }
+
+  // Return the operation whose stages compute a tensor in the forward pass and read its gradient in the backward pass.
+  int operation_of(const Tensor& tensor) const {
+    const int producer = tensor.producer;
+    return producer >= 0 && plan_.ops[static_cast<std::size_t>(producer)]->runs_in_previous() ? producer - 1 : producer;
   }
 
   // Thread memory is shared by all operations, so the largest requirement counts. The other regions are not shared.
@@ -97,7 +105,7 @@ class MemoryPlanner {
     const std::int64_t size = layout ? layout->size() : tensor.extent.elements() * kLanes;
     ref = layout ? MemoryRef{kBlock, layout->origin(), layout->plane(), layout->row()}
                  : reshaped(tensor.extent, {kBlock, 0, 0, 0});
-    buffers_.push_back({&ref, {first, backward_time(tensor.producer), size}});
+    buffers_.push_back({&ref, {first, backward_time(operation_of(tensor)), size}});
   }
 
   // Time steps of a training step are numbered: the forward of each operation, the loss, the backward of each operation
@@ -106,14 +114,15 @@ class MemoryPlanner {
 
   void plan_activation(Tensor& tensor) {
     const PaddedLayout spaced{tensor.extent, {}};  // channels in different cache sets
+    if (!tensor.materialized) return;
     if (&tensor == plan_.image)
       // Its padding is never written. It is zero because the arena is, and because this buffer lives in all time steps,
       // so that no other one uses its memory.
       add_block_buffer(tensor.activation, tensor, reader_layout(tensor), -1);
     else if (scratch_layout(tensor) != nullptr)
       add_block_buffer(tensor.activation, tensor, &spaced, tensor.producer);
-    else if (tensor.materialized)
-      add_block_buffer(tensor.activation, tensor, nullptr, tensor.producer);
+    else
+      add_block_buffer(tensor.activation, tensor, reader_layout(tensor), operation_of(tensor));
   }
 
   int first_time_of_gradient(const Tensor& tensor) const {
@@ -130,7 +139,7 @@ class MemoryPlanner {
                          layout->row()};
       return;
     }
-    const bool spaced = !tensor.materialized && reader_layout(tensor) != nullptr;
+    const bool spaced = tensor.producer >= 0 && reader_layout(tensor) != nullptr;
     const PaddedLayout layout{tensor.extent, {}};
     add_block_buffer(tensor.gradient, tensor, spaced ? &layout : nullptr, first_time_of_gradient(tensor));
   }

@@ -1,0 +1,148 @@
+#pragma once
+#include "mnistcnn/engine/lanes/kernels/convolution.h"
+#include "mnistcnn/engine/lanes/kernels/pointwise.h"
+
+// Convolution, ReLU (optional), 2x2 max pool and dropout (optional) in one pass: the outputs of the convolution stay in
+// registers. The position of the maximum of each window is stored, in a byte per image, so the backward pass does not
+// need these outputs. Additions are in the same order as in kernels/convolution.h, so the results are the same as those
+// of the separate kernels. Called by conv/pooled_convolution and ops/pointwise_op.
+namespace mnistcnn::engine::lanes {
+namespace {
+
+// Positions of a window: 2 rows x 2 columns.
+constexpr int kWindow = 4;
+constexpr bool fits_window(int outputs) { return kWindow * outputs + kWindow + 1 < kRegisters; }
+
+template <int kOut>
+struct WindowSums {
+  vf sum[kOut][kWindow];
+
+  LANES_INLINE explicit WindowSums(const float* bias) {
+#pragma GCC unroll 8
+    for (int o = 0; o < kOut; ++o)
+#pragma GCC unroll 4
+      for (int i = 0; i < kWindow; ++i) sum[o][i] = bias ? splat(bias[o]) : vf{};
+  }
+
+  // Add one kernel position. x: the inputs of the first position of the window.
+  LANES_INLINE void add(const float* x, std::int64_t next_row, std::int64_t next_column, const float* w) {
+    vf image[kWindow];
+#pragma GCC unroll 4
+    for (int i = 0; i < kWindow; ++i) {
+      image[i] = load(x + i / 2 * next_row + i % 2 * next_column);
+      keep(image[i]);
+    }
+#pragma GCC unroll 8
+    for (int o = 0; o < kOut; ++o) {
+      const vf weight = splat(w[o]);
+#pragma GCC unroll 4
+      for (int i = 0; i < kWindow; ++i) sum[o][i] = multiply_add(weight, image[i], sum[o][i]);
+    }
+  }
+};
+
+// kIsWidth3: three adjacent kernel columns, without stride.
+template <int kOut, bool kIsWidth3>
+LANES_INLINE void add_kernel_positions(const PooledConvolutionArguments& args, const float* plane,
+                                       WindowSums<kOut>& sums) {
+  const std::int64_t x_plane = args.x_plane, x_row = args.x_row, next_row = args.next_row;
+  const std::int64_t next_column = kIsWidth3 ? kLanes : args.next_column;
+  const int rows = args.kernel_rows, columns = args.kernel_columns;
+  const std::int32_t* const offsets = args.column_offsets;
+  const float* w = args.w;
+  for (int c = args.channels; c > 0; --c, plane += x_plane) {
+    const float* x = plane;
+    for (int row = rows; row > 0; --row, x += x_row) {
+      const auto add = [&](std::int64_t offset) __attribute__((always_inline)) {
+        sums.add(x + offset, next_row, next_column, w);
+        w += kOut;
+        asm volatile("" ::: "memory");
+      };
+      if constexpr (kIsWidth3) {
+#pragma GCC unroll 3
+        for (int column = 0; column < 3; ++column) add(column * kLanes);
+      } else {
+        for (int column = 0; column < columns; ++column) add(offsets[column]);
+      }
+    }
+  }
+}
+
+// Return the first position of the maximum, as in PyTorch.
+LANES_INLINE vi first_position(const vf (&v)[kWindow], vf maximum) {
+  const vi last = v[2] == maximum ? splat(2) : splat(3), middle = v[1] == maximum ? splat(1) : last;
+  return v[0] == maximum ? splat(0) : middle;
+}
+
+template <int kOut, bool kRelu, bool kIsWidth3>
+void convolve_pool(const PooledConvolutionArguments& args) {
+  constexpr std::uint32_t kAllLanes = (std::uint32_t{1} << kWidth) - 1;
+  const vf keep_scale = splat(args.keep_scale);
+  for (int window = 0; window < args.windows; ++window)
+    for (int part = 0; part < kParts; ++part) {
+      WindowSums<kOut> sums(args.bias);
+      const std::int64_t at = window * kLanes + part * kWidth;
+      add_kernel_positions<kOut, kIsWidth3>(args, args.x + 2 * window * args.next_column + part * kWidth, sums);
+#pragma GCC unroll 8
+      for (int o = 0; o < kOut; ++o) {
+        const vf(&v)[kWindow] = sums.sum[o];
+        const vf maximum = larger(larger(v[0], v[1]), larger(v[2], v[3]));
+        const vi position = first_position(v, maximum);
+        store_bytes(args.positions + o * args.positions_plane + at,
+                    kRelu ? (maximum > 0.0f ? position : splat(4)) : position);
+        vf result = maximum;
+        const vf total = (v[0] + v[1]) + (v[2] + v[3]);
+        if (bits_of(total == total) != kAllLanes) [[unlikely]]  // NaN, or infinities of both signs
+          result = largest(v[0], v[1], v[2], v[3]);
+        if constexpr (kRelu) result = larger(vf{}, result);
+        if (args.mask != nullptr) result = drop(result, args.mask[o * args.mask_plane + window], part, keep_scale);
+        store(args.out + o * args.out_plane + at, result);
+      }
+    }
+}
+
+// Backward pass of ReLU, max pool and dropout: write the gradient of the convolution's outputs.
+inline void gradient_at_positions(const PointwiseArguments& args) {
+  const vf keep_scale = splat(args.keep_scale);
+  const std::int64_t row = args.y_gradient_row;
+  for (int c = 0; c < args.channels; ++c) {
+    const std::uint8_t* positions = args.positions + c * args.positions_plane;
+    float* const plane = args.y_gradient + c * args.y_gradient_plane;
+    for (int h = 0; h < args.out_rows; ++h) {
+      const float* out = args.out + c * args.out_plane + h * args.out_row;
+      float* to = plane + 2 * h * row;
+      for (int w = 0; w < args.out_columns; ++w, out += kLanes, to += 2 * kLanes, positions += kLanes)
+        for (int part = 0; part < kParts; ++part) {
+          vf gradient = load(out + part * kWidth);
+          if (args.mask != nullptr)
+            gradient = drop(gradient, args.mask[c * args.mask_plane + h * args.out_columns + w], part, keep_scale);
+          const vi position = load_bytes(positions + part * kWidth);
+#pragma GCC unroll 4
+          for (int i = 0; i < kWindow; ++i)
+            store(to + i / 2 * row + i % 2 * kLanes + part * kWidth, select(position == i, gradient, vf{}));
+        }
+    }
+    // Rows and columns that no window covers.
+    for (int h = 0; h < args.rows; ++h)
+      for (int w = h < 2 * args.out_rows ? 2 * args.out_columns : 0; w < args.columns; ++w)
+        for (int part = 0; part < kParts; ++part) store(plane + h * row + w * kLanes + part * kWidth, vf{});
+  }
+}
+
+template <int... kOut>
+void fill_pooled_convolutions(KernelTable& table) {
+  const auto one = [&]<int kOutputs>() {
+    if constexpr (fits_window(kOutputs)) {
+      auto& kernels = table.convolve_pool[kOutputs];
+      kernels[0][0] = convolve_pool<kOutputs, false, false>;
+      kernels[0][1] = convolve_pool<kOutputs, false, true>;
+      kernels[1][0] = convolve_pool<kOutputs, true, false>;
+      kernels[1][1] = convolve_pool<kOutputs, true, true>;
+    }
+  };
+  (one.template operator()<kOut>(), ...);
+  table.gradient_at_positions = gradient_at_positions;
+}
+
+}  // namespace
+}  // namespace mnistcnn::engine::lanes
