@@ -3,7 +3,10 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <iterator>
+#include <span>
 #include <stdexcept>
+#include <vector>
 
 #include "mnistcnn/common/text.h"
 #include "mnistcnn/data/order.h"
@@ -44,10 +47,15 @@ at::Tensor predict(const ModelView& model, std::span<const std::uint8_t> images,
 }
 
 metrics::Scores score(const at::Tensor& outputs, std::span<const std::int64_t> labels, OutputKind kind) {
-  const at::Tensor compared =
-      (kind == OutputKind::kProbabilities ? log_of_probabilities(outputs) : outputs).contiguous();
+  const at::Tensor contiguous = outputs.contiguous();
+  std::span<const float> compared = network::elements<const float>(contiguous);
+  std::vector<float> logarithms;
+  if (kind == OutputKind::kProbabilities) {
+    std::ranges::transform(compared, std::back_inserter(logarithms), log_of_probability);
+    compared = logarithms;
+  }
   return metrics::score(
-      network::elements<const float>(compared), labels,
+      compared, labels,
       kind == OutputKind::kLogits ? metrics::OutputScale::kLogits : metrics::OutputScale::kLogProbabilities);
 }
 

@@ -1,5 +1,7 @@
 #include "mnistcnn/train/outputs.h"
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 #include <stdexcept>
 #include <variant>
@@ -34,8 +36,8 @@ void check_labels(std::span<const std::int64_t> labels, std::int64_t classes) {
   for (std::size_t i = 0; i < labels.size(); ++i) common::check_label(labels[i], static_cast<std::int64_t>(i), classes);
 }
 
-at::Tensor log_of_probabilities(const at::Tensor& probabilities) {
-  return probabilities.clamp_min(std::numeric_limits<float>::min()).log();
+float log_of_probability(float probability) {
+  return std::log(std::max(probability, std::numeric_limits<float>::min()));
 }
 
 }  // namespace mnistcnn::train

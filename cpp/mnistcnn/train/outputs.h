@@ -1,6 +1,4 @@
 #pragma once
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
 #include <span>
 
@@ -24,7 +22,7 @@ std::int64_t class_count(const network::Network& network);
 // Throw std::invalid_argument unless all labels are in [0, classes).
 void check_labels(std::span<const std::int64_t> labels, std::int64_t classes);
 
-// Return the logarithm. Probabilities are clamped to the smallest positive normal float, so the result is finite.
-at::Tensor log_of_probabilities(const at::Tensor& probabilities);
+// Return the logarithm. The probability is clamped to the smallest positive normal float, so the result is finite.
+float log_of_probability(float probability);
 
 }  // namespace mnistcnn::train

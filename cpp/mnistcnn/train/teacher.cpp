@@ -5,8 +5,6 @@
 #include <ATen/ops/from_blob.h>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include "mnistcnn/train/outputs.h"
 #include "mnistcnn/train/softmax.h"
@@ -42,8 +40,7 @@ void add_probabilities(const at::Tensor& outputs, OutputKind kind, double temper
   sums.resize(all.size());
   for (std::size_t first = 0; first < all.size(); first += classes) {
     std::ranges::copy(all.subspan(first, classes), row.begin());
-    if (kind == OutputKind::kProbabilities)
-      for (float& each : row) each = std::log(std::max(each, std::numeric_limits<float>::min()));
+    if (kind == OutputKind::kProbabilities) std::ranges::transform(row, row.begin(), log_of_probability);
     softmax.compute(row, 1 / temperature);
     for (std::size_t i = 0; i < classes; ++i) sums[first + i] += softmax.probabilities[i];
   }

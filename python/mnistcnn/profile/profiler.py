@@ -48,6 +48,9 @@ class PassTime:
 class LayerTime:
     """Time of a layer, or of several fused layers. Times are per step: sum over threads / number of threads.
 
+    A layer that is computed in the same pass as the convolution before it has no forward time: it counts as that of the
+    convolution.
+
     Attributes
     ----------
     layers

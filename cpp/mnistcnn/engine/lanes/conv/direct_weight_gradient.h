@@ -49,7 +49,8 @@ class DirectWeightGradient {
   // The register tiles of one group, in the order of their output channels.
   const std::vector<WeightGradientTile>& tiles() const { return tiles_; }
   // Add `rows` of the map to the sums of one tile. Called for all rows in ascending order; the last call writes `out`.
-  // d: output gradients of the tile's channels, from the first of the rows. sums: f32 [sums of the tile][16].
+  // x: the whole padded input. d: output gradients of the tile's channels; its first row is the first of `rows`.
+  // sums: f32 [sums of the tile][16], kept between the calls.
   void add_rows(const WeightGradientTile& tile, IndexRange rows, View x, View d, float* sums, float* out,
                 bool accumulate) const;
 

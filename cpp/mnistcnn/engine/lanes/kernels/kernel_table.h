@@ -75,7 +75,8 @@ struct WeightGradientArguments {
   std::int64_t x_row, x_step;  // strides between output rows, between output columns
   int rows, columns;           // of the outputs
   // A map can be summed in several calls, for rows in ascending order. Between them the sums are in `sums`,
-  // f32 [output channels][taps][16]. Only the last call adds the images and writes `out`.
+  // f32 [output channels][taps][16]; a single call does not use it. Only the last call adds the images and writes
+  // `out`.
   bool is_first, is_last;
   float* sums;
   float* out;  // f32 [output channels][taps], with row stride out_row
@@ -337,7 +338,8 @@ struct KernelTable {
   ConvolutionKernel convolve1[kMaxTileChannels + 1][kMaxTileColumns + 1];
   // Convolution with ReLU and max pool. [output channels][has ReLU][width 3, without stride and dilation]
   PooledConvolutionKernel convolve_pool[kMaxPooledChannels + 1][2][2];
-  PointwiseKernel gradient_at_positions;  // its backward pass: the gradient of the convolution's output
+  // Backward pass of the ReLU, pool and dropout: write the gradient of the convolution's output.
+  PointwiseKernel gradient_at_positions;
   GemmKernel gemm[kMaxTileChannels + 1][kMaxTileColumns + 1];
   WeightGradientKernel weight_gradient[kMaxTileChannels + 1][kMaxTileTaps + 1];
   Winograd2dKernels winograd_2d;
@@ -367,8 +369,8 @@ struct KernelTable {
   void (*transpose)(const float* in, std::int64_t in_row, int rows, int columns, float* out, std::int64_t out_row);
   void (*add)(const float* in, float* out, std::int64_t count);  // out += in
   // Add the values at all positions of each plane to `sums`, f32 [planes][16].
-  void (*add_positions)(const float* d, std::int64_t plane, std::int64_t row, int planes, int rows, int columns,
-                        float* sums);
+  void (*sum_over_positions)(const float* d, std::int64_t plane, std::int64_t row, int planes, int rows, int columns,
+                             float* sums);
   // Sum over the images, f32 [count][16] to f32 [count].
   void (*sum_over_images)(const float* values, int count, bool accumulate, float* out);
   std::int64_t (*multiply_adds)(std::int64_t rounds);  // returns the number of multiply-adds

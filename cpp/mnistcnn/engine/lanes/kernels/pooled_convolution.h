@@ -5,30 +5,31 @@
 // Convolution, ReLU (optional), 2x2 max pool and dropout (optional) in one pass: the outputs of the convolution stay in
 // registers. The position of the maximum of each window is stored, in a byte per image, so the backward pass does not
 // need these outputs. Additions are in the same order as in kernels/convolution.h, so the results are the same as those
-// of the separate kernels. Called by conv/pooled_convolution and ops/pointwise_op.
+// of the separate kernels, except for the gradient of a window with NaN and for infinite weights at the padding. Called
+// by conv/pooled_convolution and ops/pointwise_op.
 namespace mnistcnn::engine::lanes {
 namespace {
 
-// Positions of a window: 2 rows x 2 columns.
-constexpr int kWindow = 4;
-constexpr bool fits_window(int outputs) { return kWindow * outputs + kWindow + 1 < kRegisters; }
+constexpr int kWindowPositions = 4;  // 2 rows x 2 columns
+// Whether the sums of a window fit the registers. One register stays free, as in fill_convolution.
+constexpr bool fits_window(int outputs) { return kWindowPositions * outputs + kWindowPositions + 1 < kRegisters; }
 
 template <int kOut>
 struct WindowSums {
-  vf sum[kOut][kWindow];
+  vf sum[kOut][kWindowPositions];
 
   LANES_INLINE explicit WindowSums(const float* bias) {
 #pragma GCC unroll 8
     for (int o = 0; o < kOut; ++o)
 #pragma GCC unroll 4
-      for (int i = 0; i < kWindow; ++i) sum[o][i] = bias ? splat(bias[o]) : vf{};
+      for (int i = 0; i < kWindowPositions; ++i) sum[o][i] = bias ? splat(bias[o]) : vf{};
   }
 
   // Add one kernel position. x: the inputs of the first position of the window.
   LANES_INLINE void add(const float* x, std::int64_t next_row, std::int64_t next_column, const float* w) {
-    vf image[kWindow];
+    vf image[kWindowPositions];
 #pragma GCC unroll 4
-    for (int i = 0; i < kWindow; ++i) {
+    for (int i = 0; i < kWindowPositions; ++i) {
       image[i] = load(x + i / 2 * next_row + i % 2 * next_column);
       keep(image[i]);
     }
@@ -36,7 +37,7 @@ struct WindowSums {
     for (int o = 0; o < kOut; ++o) {
       const vf weight = splat(w[o]);
 #pragma GCC unroll 4
-      for (int i = 0; i < kWindow; ++i) sum[o][i] = multiply_add(weight, image[i], sum[o][i]);
+      for (int i = 0; i < kWindowPositions; ++i) sum[o][i] = multiply_add(weight, image[i], sum[o][i]);
     }
   }
 };
@@ -69,7 +70,7 @@ LANES_INLINE void add_kernel_positions(const PooledConvolutionArguments& args, c
 }
 
 // Return the first position of the maximum, as in PyTorch.
-LANES_INLINE vi first_position(const vf (&v)[kWindow], vf maximum) {
+LANES_INLINE vi first_position(const vf (&v)[kWindowPositions], vf maximum) {
   const vi last = v[2] == maximum ? splat(2) : splat(3), middle = v[1] == maximum ? splat(1) : last;
   return v[0] == maximum ? splat(0) : middle;
 }
@@ -85,14 +86,15 @@ void convolve_pool(const PooledConvolutionArguments& args) {
       add_kernel_positions<kOut, kIsWidth3>(args, args.x + 2 * window * args.next_column + part * kWidth, sums);
 #pragma GCC unroll 8
       for (int o = 0; o < kOut; ++o) {
-        const vf(&v)[kWindow] = sums.sum[o];
+        const vf(&v)[kWindowPositions] = sums.sum[o];
         const vf maximum = larger(larger(v[0], v[1]), larger(v[2], v[3]));
         const vi position = first_position(v, maximum);
         store_bytes(args.positions + o * args.positions_plane + at,
                     kRelu ? (maximum > 0.0f ? position : splat(4)) : position);
         vf result = maximum;
         const vf total = (v[0] + v[1]) + (v[2] + v[3]);
-        if (bits_of(total == total) != kAllLanes) [[unlikely]]  // NaN, or infinities of both signs
+        // `larger` may lose a NaN. The sum is also NaN for infinities of both signs.
+        if (bits_of(total == total) != kAllLanes) [[unlikely]]
           result = largest(v[0], v[1], v[2], v[3]);
         if constexpr (kRelu) result = larger(vf{}, result);
         if (args.mask != nullptr) result = drop(result, args.mask[o * args.mask_plane + window], part, keep_scale);
@@ -118,7 +120,7 @@ inline void gradient_at_positions(const PointwiseArguments& args) {
             gradient = drop(gradient, args.mask[c * args.mask_plane + h * args.out_columns + w], part, keep_scale);
           const vi position = load_bytes(positions + part * kWidth);
 #pragma GCC unroll 4
-          for (int i = 0; i < kWindow; ++i)
+          for (int i = 0; i < kWindowPositions; ++i)
             store(to + i / 2 * row + i % 2 * kLanes + part * kWidth, select(position == i, gradient, vf{}));
         }
     }

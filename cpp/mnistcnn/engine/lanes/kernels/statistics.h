@@ -6,7 +6,7 @@
 // Batch norm statistics of one block: per image, sums of deviations from the value at the middle of the map, and of
 // their squares. This shift is close to the mean, so a large mean cancels no digits. Method: Chan, Golub and LeVeque,
 // "Algorithms for Computing the Sample Variance", 1983. Called by ops/pointwise_op. Also
-// the sums of the gradients of biases.
+// sums over positions and images, for the gradients of biases.
 namespace mnistcnn::engine::lanes {
 namespace {
 
@@ -43,8 +43,8 @@ void statistics(const StatisticsArguments& args) {
     }
 }
 
-inline void add_positions(const float* d, std::int64_t plane, std::int64_t row, int planes, int rows, int columns,
-                          float* sums) {
+inline void sum_over_positions(const float* d, std::int64_t plane, std::int64_t row, int planes, int rows, int columns,
+                               float* sums) {
   for (int c = 0; c < planes; ++c) {
     vf total[kParts];
     for (int part = 0; part < kParts; ++part) total[part] = load(sums + c * kLanes + part * kWidth);
@@ -70,7 +70,7 @@ inline void fill_statistics(KernelTable& table) {
   for (const PointwiseKind kind : kOfInput) table.statistics[kind] = statistics<kAffine>;
   table.statistics[kReluAffine] = statistics<kReluAffine>;
   table.statistics[kLeakyAffine] = statistics<kLeakyAffine>;
-  table.add_positions = add_positions;
+  table.sum_over_positions = sum_over_positions;
   table.sum_over_images = sum_over_images;
 }
 

@@ -59,8 +59,8 @@ using bytes_of_vector = std::uint8_t __attribute__((vector_size(kWidth)));
 using bytes_of_vector_unaligned __attribute__((aligned(1), may_alias)) = bytes_of_vector;
 static_assert(alignof(bytes_of_vector_unaligned) == 1);
 
-// Convert kWidth bytes to integers, and back. (GCC 12 would convert them one by one, and warns inside the unmasked
-// AVX-512 intrinsics.)
+// Convert kWidth bytes to integers. (GCC 12 would load them one by one, and warns inside the unmasked AVX-512
+// intrinsic.)
 LANES_INLINE vi load_bytes(const std::uint8_t* bytes) {
 #if defined(__AVX512F__)
   return reinterpret_cast<vi>(
@@ -71,6 +71,7 @@ LANES_INLINE vi load_bytes(const std::uint8_t* bytes) {
   return __builtin_convertvector(*reinterpret_cast<const bytes_of_vector_unaligned*>(bytes), vi);
 #endif
 }
+// Store kWidth integers from 0 to 127 as bytes.
 LANES_INLINE void store_bytes(std::uint8_t* p, vi v) {
 #if defined(__AVX512F__)
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_maskz_cvtepi32_epi8(0xffff, reinterpret_cast<__m512i>(v)));
@@ -153,20 +154,18 @@ LANES_INLINE std::uint32_t bits_of(vi condition) {
 #endif
 }
 
-// v if the bit of the image is set, else 0. `bits` has 16 bits, of which register `part` uses kWidth.
-LANES_INLINE vf keep_lanes(vf v, std::uint16_t bits, int part) {
+// v * scale if the bit of the image is set, else 0. `bits` has 16 bits, of which register `part` uses kWidth.
+LANES_INLINE vf drop(vf v, std::uint16_t bits, int part, vf scale) {
 #if defined(__AVX512F__)
   (void)part;
-  return reinterpret_cast<vf>(_mm512_maskz_mov_ps(bits, reinterpret_cast<__m512>(v)));
+  return reinterpret_cast<vf>(_mm512_maskz_mul_ps(bits, reinterpret_cast<__m512>(v), reinterpret_cast<__m512>(scale)));
 #else
   vi one;
   for (int i = 0; i < kWidth; ++i) one[i] = 1 << i;
   const vi kept = (splat(static_cast<std::int32_t>(bits >> (part * kWidth))) & one) == one;
-  return reinterpret_cast<vf>(reinterpret_cast<vi>(v) & kept);
+  return reinterpret_cast<vf>(reinterpret_cast<vi>(v * scale) & kept);
 #endif
 }
-
-LANES_INLINE vf drop(vf v, std::uint16_t bits, int part, vf scale) { return keep_lanes(v * scale, bits, part); }
 
 }  // namespace
 }  // namespace mnistcnn::engine::lanes

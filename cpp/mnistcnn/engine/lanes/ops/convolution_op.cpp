@@ -215,7 +215,12 @@ void ConvolutionOp::prepare_input(const BlockContext& block) const {
              from_channel(input_layout_.view(scratch), own.first), layout.extent);
 }
 
-// The operation before writes the map where this one reads it, but not its padding. Parts are channels.
+// Whether the operation before writes the map where this one reads it. It does not write the padding.
+bool ConvolutionOp::needs_cleared_padding() const {
+  return reads_input_in_place() && fused_input_.tensor->producer >= 0 && !input_layout_.padding.empty();
+}
+
+// Parts are channels.
 void ConvolutionOp::clear_input_padding(const BlockContext& block) const {
   const IndexRange own = block.part.of(integer(input_layout_.extent.channels));
   float* const memory = block.view(fused_input_.tensor->activation).data - input_layout_.origin();
@@ -268,7 +273,8 @@ void ConvolutionOp::bias_gradient(const BlockContext& block, View d) const {
   const KernelTable& kernels = *block.batch.kernels;
   float* const sums = block.thread_memory(offsets_.workspace);
   std::fill_n(sums, out.channels * kLanes, 0.0f);
-  kernels.add_positions(d.data, d.plane, d.row, integer(out.channels), integer(out.rows), integer(out.columns), sums);
+  kernels.sum_over_positions(d.data, d.plane, d.row, integer(out.channels), integer(out.rows), integer(out.columns),
+                             sums);
   kernels.sum_over_images(sums, integer(out.channels), block.accumulates_partial(),
                           block.partial(bias_gradient_.partial));
 }
@@ -345,7 +351,8 @@ void ConvolutionOp::add_forward(Program& program, bool training) {
   if (batch_algorithm_) return add_forward_over_batch(program);
   if (!reads_input_in_place())
     program.for_each_part([this](const BlockContext& block) noexcept { prepare_input(block); });
-  else if (fused_input_.tensor->producer >= 0 && !input_layout_.padding.empty())
+  else if (needs_cleared_padding())
+    // Nothing else reads or writes the padding before the next stage, so no part has to wait.
     program.for_each_part([this](const BlockContext& block) noexcept { clear_input_padding(block); }, Barrier::kNone);
   if (pooled_forward_) pooled_forward_->reader->add_dropout_masks(program, training);
   program.for_each_part([this](const BlockContext& block) noexcept { forward(block); });
@@ -368,17 +375,19 @@ void ConvolutionOp::add_backward(Program& program) {
 
 // ---- fused with the reader
 
-bool ConvolutionOp::supports_pool() const {
-  return PooledConvolution::supports(layer_, input_layout_.extent.channels) && forward_.size() == 1 &&
-         std::holds_alternative<DirectConvolution>(forward_.front().algorithm);
+// The output of the reader must be in memory: it is not computed again by the operation that reads it.
+bool ConvolutionOp::supports_pool(const PointwiseOp& reader) const {
+  return PooledConvolution::supports(layer_, input_layout_.extent.channels) && !batch_algorithm_ &&
+         forward_.size() == 1 && std::holds_alternative<DirectConvolution>(forward_.front().algorithm) &&
+         reader.output()->materialized && reader.supports_pooled_convolution();
 }
 
 void ConvolutionOp::fuse(const KernelTable& kernels, PointwiseOp& reader) {
-  if (supports_pool() && reader.supports_pooled_convolution() && reader.output()->materialized) {
+  if (supports_pool(reader)) {
     const bool relu = reader.layers().activation == PointwiseLayers::Activation::kRelu;
-    // Its packed weights replace those of the direct convolution, which are as many.
-    pooled_forward_.emplace(PooledConvolution(kernels, layer_, input_layout_, reader.output()->extent, relu),
-                            forward_.front().weights, &reader);
+    // It has as many packed weights as the direct convolution, and uses the same memory.
+    pooled_forward_ = PooledForward{PooledConvolution(kernels, layer_, input_layout_, reader.output()->extent, relu),
+                                    forward_.front().weights, &reader};
     forward_.clear();
     output_->materialized = false;
     reader.compute_output_in_producer();
@@ -404,6 +413,7 @@ BatchWinograd2d::Memory ConvolutionOp::batch_memory(const BatchContext& batch) c
 
 void ConvolutionOp::add_forward_over_batch(Program& program) {
   program.for_each_block([this](const BlockContext& block) noexcept {
+    if (needs_cleared_padding()) clear_input_padding(block);
     prepare_input(block);
     if (!is_forward_over_batch(block.batch)) return forward(block);
     batch_algorithm_->transform_inputs(batch_memory(block.batch), block.index, padded_input(block));

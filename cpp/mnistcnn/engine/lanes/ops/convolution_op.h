@@ -34,8 +34,8 @@ class ConvolutionOp final : public Op {
   std::vector<PartialGradient*> partial_gradients() override;
 
   Tensor* output() const { return output_; }
-  // Whether the outputs can be computed together with those of a max pool that reads them.
-  bool supports_pool() const;
+  // Whether the output can be computed together with that of a max pool that reads it.
+  bool supports_pool(const PointwiseOp& reader) const;
   // Fuse with the next operation, the only reader of the output. If it is a max pool, both are computed in one pass. If
   // the input needs no gradient, the weight gradient is computed row by row. The results do not change.
   void fuse(const KernelTable& kernels, PointwiseOp& reader);
@@ -70,6 +70,7 @@ class ConvolutionOp final : public Op {
   View padded_input(const BlockContext& block) const;
   View padded_output_gradient(const BlockContext& block) const;
   void prepare_input(const BlockContext& block) const;
+  bool needs_cleared_padding() const;
   void clear_input_padding(const BlockContext& block) const;
   void prepare_output_gradient(const BlockContext& block) const;
   void run(const BlockContext& block, const PackedAlgorithm& packed, View from, const float* bias, View to) const;

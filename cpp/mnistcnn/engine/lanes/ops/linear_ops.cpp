@@ -47,7 +47,6 @@ MemoryRequirements BlockLinearOp::memory_requirements() const {
   required.input_scratch = whole_vectors(inputs()) * kLanes;
   required.gradient_scratch = whole_vectors(inputs()) * kLanes;  // the transposed input
   required.temporary = inputs() * kLanes;
-  required.workspace = bias_ >= 0 ? whole_vectors(outputs()) : 0;
   return required;
 }
 

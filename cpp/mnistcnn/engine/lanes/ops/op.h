@@ -70,10 +70,11 @@ class Op {
   virtual const PaddedLayout* gradient_scratch_layout() const { return nullptr; }
   // Whether the input may have any channel stride, and its gradient any channel and row strides.
   virtual bool supports_strided_input() const { return false; }
-  // The same for the output: whether it and its gradient may have any channel and row strides.
+  // Whether the output and its gradient may have any channel and row strides.
   virtual bool supports_strided_output() const { return false; }
-  // Whether the operation before computes this one, see ConvolutionOp::fuse.
-  virtual bool runs_in_previous() const { return false; }
+  // Whether stages of the operation before compute the output of this one or the gradient of its input, see
+  // ConvolutionOp::fuse.
+  virtual bool is_called_by_previous() const { return false; }
 
   // ---- packing of the weights into the order in which kernels read them
   virtual int packing_tasks() const { return 0; }

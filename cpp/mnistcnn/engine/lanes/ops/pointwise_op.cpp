@@ -81,13 +81,15 @@ PointwiseArguments PointwiseOp::arguments(const BlockContext& block, MapRange ra
   args.rows = in_rows.count;
   args.columns = static_cast<int>(in.columns);
   args.out_rows = rows.count;
-  args.out_columns = static_cast<int>(layers_.pool ? in.columns / 2 : in.columns);
+  args.out_columns = integer(output_->extent.columns);
   args.scale = scale_.data() + first;
   args.shift = shift_.data() + first;
   args.slope = static_cast<float>(layers_.slope);
-  args.mask_plane = mask_extent().positions();
-  args.mask = mask(block) + first * args.mask_plane +
-              (layers_.dropout == kDropoutAfterPool ? rows.first : in_rows.first) * mask_extent().columns;
+  if (dropout(block.batch) != kNoDropout) {
+    const int first_row = layers_.dropout == kDropoutAfterPool ? rows.first : in_rows.first;
+    args.mask_plane = mask_extent().positions();
+    args.mask = mask(block) + first * args.mask_plane + first_row * mask_extent().columns;
+  }
   args.keep_scale = keep_scale();
   args.gradient_mean = gradient_mean_.data() + first;
   args.projection = projection_.data() + first;
@@ -116,7 +118,7 @@ PooledOutputs PointwiseOp::pooled_outputs(const BlockContext& block) const {
   return {block.view(output_->activation), positions(block), drops ? mask(block) : nullptr, keep_scale()};
 }
 
-// If another operation calls this one, its time belongs to this one, in the same pass.
+// If another operation calls this one, its time belongs to this one: to the forward pass, or to the input gradients.
 TimeCategory PointwiseOp::category_inside_other(const BlockContext& block) const {
   if (block.batch.stopwatch == nullptr) return {};
   const bool forward = block.batch.stopwatch->current(block.thread).pass == Pass::kForward;
@@ -229,7 +231,7 @@ void PointwiseOp::batch_moments(const BatchContext& batch) {
   }
 }
 
-// The masks depend on nothing, so no part has to wait. Drawing them is a small part of the previous stage's time.
+// The masks depend on nothing, so no part has to wait for the previous stage.
 void PointwiseOp::add_dropout_masks(Program& program, bool training) const {
   if (!has_dropout(training)) return;
   program.for_each_part(
@@ -304,7 +306,6 @@ void PointwiseOp::compute_gradient(const BlockContext& block, MapRange range, Vi
   const KernelTable& kernels = *block.batch.kernels;
   const PointwiseDropout dropout = this->dropout(block.batch);
   if (output_in_producer_) {
-    if (dropout == kNoDropout) args.mask = nullptr;
     args.positions_plane = output_->extent.positions() * kLanes;
     args.positions = positions(block) + range.channels.first * args.positions_plane +
                      range.rows.first * output_->extent.columns * kLanes;

@@ -28,7 +28,7 @@ RowWiseGradient::RowWiseGradient(const DirectWeightGradient& weights, const Exte
   for (int first = 0; first < end;) {
     const IndexRange range = tiles_with_same_outputs(tiles, first, end);
     const int channels = tiles[to_size(first)].outputs, rows = rows_per_step(channels);
-    // The last step has more rows if the pool does not cover the last one.
+    // The last step has one more row if no window of the pool covers the last row of the map.
     const int input_rows = reader.input_rows({0, rows}).count + 1;
     gradient_size_ = std::max(gradient_size_, layout_of(channels, input_rows, map).size());
     sums_size_ = std::max<std::int64_t>(sums_size_, range.count * kTileSums + channels * kLanes);
@@ -58,7 +58,8 @@ void RowWiseGradient::add_tiles(const BlockContext& block, IndexRange tiles, Vie
                                 float* workspace) const {
   const WeightGradientTile* const first = weights_->tiles().data() + tiles.first;
   const IndexRange channels{first->output, first->outputs};
-  const bool sums_bias = bias != nullptr && first->tap == 0;  // in one of the parts with these channels
+  // Only the part with the first tap of these channels sums the gradients of their biases.
+  const bool sums_bias = bias != nullptr && first->tap == 0;
   float* const sums = workspace + sums_offset();
   float* const bias_sums = sums + tiles.count * kTileSums;
   if (sums_bias) std::fill_n(bias_sums, channels.count * kLanes, 0.0f);
@@ -73,7 +74,8 @@ void RowWiseGradient::add_tiles(const BlockContext& block, IndexRange tiles, Vie
     for (int i = 0; i < tiles.count; ++i)
       weights_->add_rows(first[i], map_rows, x, d, sums + i * kTileSums, weights, accumulates);
     if (sums_bias)
-      kernels.add_positions(d.data, d.plane, d.row, channels.count, map_rows.count, integer(map_.columns), bias_sums);
+      kernels.sum_over_positions(d.data, d.plane, d.row, channels.count, map_rows.count, integer(map_.columns),
+                                 bias_sums);
   }
   if (sums_bias) kernels.sum_over_images(bias_sums, channels.count, accumulates, bias + channels.first);
 }

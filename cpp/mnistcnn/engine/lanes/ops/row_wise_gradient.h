@@ -17,7 +17,8 @@ class RowWiseGradient {
   RowWiseGradient(const DirectWeightGradient& weights, const Extent& map, const PointwiseOp& reader);
 
   std::int64_t workspace_size() const { return sums_offset() + sums_size_; }  // floats
-  // weights, bias: as in DirectWeightGradient, nullptr if there is no bias. Parts are register tiles.
+  // Add to the gradients `weights` and `bias` (nullptr: no bias), or overwrite them if the block is the first that
+  // does. Parts are register tiles. Parts with the same output channels compute the same gradients of the outputs.
   void run(const BlockContext& block, View x, float* weights, float* bias, float* workspace) const;
 
  private:

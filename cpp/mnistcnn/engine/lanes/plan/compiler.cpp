@@ -271,11 +271,11 @@ class Compiler : PlanBuilder {
     return producer != nullptr && producer->output() == op.inputs()[0].tensor ? producer : nullptr;
   }
 
-  // Whether fuse_convolutions will probably compute the output together with the convolution before.
+  // Whether fuse_convolutions may compute the output together with the convolution before. It does not if the output of
+  // the convolution has further readers, which may be known only later.
   bool may_fuse_with_producer(const PointwiseOp& op) const {
     const ConvolutionOp* const producer = producer_before(op);
-    return producer != nullptr && has_one_reader(producer->nodes().front()) && producer->supports_pool() &&
-           op.supports_pooled_convolution();
+    return producer != nullptr && has_one_reader(producer->nodes().front()) && producer->supports_pool(op);
   }
 
   // Fuse convolutions with the operations after them, if these are the only readers.

@@ -62,10 +62,12 @@ class MemoryPlanner {
     return is_supported && reader != nullptr ? reader->input_layout() : nullptr;
   }
 
-  // Return the operation whose stages compute a tensor in the forward pass and read its gradient in the backward pass.
+  // Return the operation whose forward is the earliest that can write a tensor, and whose backward is the latest that
+  // can read its gradient.
   int operation_of(const Tensor& tensor) const {
     const int producer = tensor.producer;
-    return producer >= 0 && plan_.ops[static_cast<std::size_t>(producer)]->runs_in_previous() ? producer - 1 : producer;
+    return producer >= 0 && plan_.ops[static_cast<std::size_t>(producer)]->is_called_by_previous() ? producer - 1
+                                                                                                   : producer;
   }
 
   // Thread memory is shared by all operations, so the largest requirement counts. The other regions are not shared.
@@ -109,12 +111,12 @@ class MemoryPlanner {
   }
 
   // Time steps of a training step are numbered: the forward of each operation, the loss, the backward of each operation
-  // in reverse. A tensor lives until the backward of its producer, which may read it.
+  // in reverse. A tensor lives until the last backward that may read it or its gradient, see operation_of.
   int backward_time(int operation) const { return 2 * static_cast<int>(plan_.ops.size()) - operation; }
 
   void plan_activation(Tensor& tensor) {
-    const PaddedLayout spaced{tensor.extent, {}};  // channels in different cache sets
     if (!tensor.materialized) return;
+    const PaddedLayout spaced{tensor.extent, {}};  // channels in different cache sets
     if (&tensor == plan_.image)
       // Its padding is never written. It is zero because the arena is, and because this buffer lives in all time steps,
       // so that no other one uses its memory.

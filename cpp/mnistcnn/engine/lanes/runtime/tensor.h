@@ -19,9 +19,11 @@ struct Tensor {
   Extent extent;
   MemoryRef activation, gradient;
   bool requires_grad = false;  // true if it depends on parameters; its gradient is then always computed
-  bool materialized = true;    // false: never written to memory, its only reader computes it (see PointwiseOp)
-  int uses = 0;                // number of operations that read it, plus 1 if the loss does
-  int producer = -1;           // index of the operation that computes it, -1: the input images
+  // false: never written to memory. Its only reader computes it (PointwiseOp::fuse_into_reader), or its producer
+  // computes the output of the reader (ConvolutionOp::fuse).
+  bool materialized = true;
+  int uses = 0;       // number of operations that read it, plus 1 if the loss does
+  int producer = -1;  // index of the operation that computes it, -1: the input images
 };
 
 }  // namespace mnistcnn::engine::lanes
