@@ -267,17 +267,17 @@ TEST(LanesEngine, GradientsOfParametersDoNotDependOnImageGradients) {
   }
 }
 
-// Memory contains values of earlier calls, of both kinds.
+// Memory contains values of an earlier call of the other kind.
 TEST(LanesEngine, GradientsDoNotDependOnEarlierCalls) {
+  constexpr int kThreads = 3;
   for (const Graph& graph : fused_graphs())
-    for (const int threads : {1, 8})
-      for (const bool image_gradients : {false, true}) {
-        Model fresh(graph, threads), used(graph, threads);
-        for (const bool earlier : {true, false, true}) parameter_gradients(used, Mode::kTrain, earlier);
-        EXPECT_EQ(parameter_gradients(used, Mode::kTrain, image_gradients),
-                  parameter_gradients(fresh, Mode::kTrain, image_gradients))
-            << graph.nodes.size() << " nodes, " << threads << " threads";
-      }
+    for (const bool image_gradients : {false, true}) {
+      Model fresh(graph, kThreads), used(graph, kThreads);
+      parameter_gradients(used, Mode::kTrain, !image_gradients);
+      EXPECT_EQ(parameter_gradients(used, Mode::kTrain, image_gradients),
+                parameter_gradients(fresh, Mode::kTrain, image_gradients))
+          << graph.nodes.size() << " nodes";
+    }
 }
 
 TEST(LanesEngine, ImageSourceIsBitIdenticalToStoredImages) {
