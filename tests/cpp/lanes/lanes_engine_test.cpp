@@ -232,9 +232,10 @@ std::vector<Graph> fused_graphs() {
                                             network::SiLU{}, convolution(7, 5, 2), network::Flatten{}, linear}));
   graphs.push_back(sequential({1, 6, 6}, {convolution(130, 3, 1), network::SiLU{}, convolution(130, 3, 1), norm, pool,
                                           network::Flatten{}, linear}));
-  // A pool after the second convolution, and one that computes the outputs of the network.
-  graphs.push_back(sequential(
-      {1, 14, 14}, {convolution(4, 3, 1), norm, relu, convolution(6, 5, 2), relu, pool, network::Flatten{}, linear}));
+  // A pool after the second convolution, whose output is read with padding, and one that computes the outputs of the
+  // network.
+  graphs.push_back(sequential({1, 14, 14}, {convolution(4, 3, 1), norm, relu, convolution(6, 5, 2), relu, pool,
+                                            convolution(5, 5, 2), network::Flatten{}, linear}));
   graphs.push_back(sequential({1, 5, 5}, {convolution(10, 4), relu, pool, network::Flatten{}}));
   return graphs;
 }
