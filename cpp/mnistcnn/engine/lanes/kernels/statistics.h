@@ -5,8 +5,8 @@
 
 // Batch norm statistics of one block: per image, sums of deviations from the value at the middle of the map, and of
 // their squares. This shift is close to the mean, so a large mean cancels no digits. Method: Chan, Golub and LeVeque,
-// "Algorithms for Computing the Sample Variance", 1983. Called by ops/pointwise_op. Also
-// sums over positions and images, for the gradients of biases.
+// "Algorithms for Computing the Sample Variance", 1983. Called by ops/pointwise_op. Also sums over positions and
+// images, for the gradients of biases.
 namespace mnistcnn::engine::lanes {
 namespace {
 

@@ -60,7 +60,7 @@ void RowWiseGradient::add_tiles(const BlockContext& block, IndexRange tiles, Vie
   const IndexRange channels{first->output, first->outputs};
   // Only the part with the first tap of these channels sums the gradients of their biases.
   const bool sums_bias = bias != nullptr && first->tap == 0;
-  float* const sums = workspace + sums_offset();
+  float* const sums = workspace + gradient_size_;
   float* const bias_sums = sums + tiles.count * kTileSums;
   if (sums_bias) std::fill_n(bias_sums, channels.count * kLanes, 0.0f);
   const KernelTable& kernels = *block.batch.kernels;

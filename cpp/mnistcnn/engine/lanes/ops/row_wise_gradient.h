@@ -16,13 +16,12 @@ class RowWiseGradient {
   // map: the output of the convolution.
   RowWiseGradient(const DirectWeightGradient& weights, const Extent& map, const PointwiseOp& reader);
 
-  std::int64_t workspace_size() const { return sums_offset() + sums_size_; }  // floats
+  std::int64_t workspace_size() const { return gradient_size_ + sums_size_; }  // floats
   // Add to the gradients `weights` and `bias` (nullptr: no bias), or overwrite them if the block is the first that
   // does. Parts are register tiles. Parts with the same output channels compute the same gradients of the outputs.
   void run(const BlockContext& block, View x, float* weights, float* bias, float* workspace) const;
 
  private:
-  std::int64_t sums_offset() const { return gradient_size_; }
   void add_tiles(const BlockContext& block, IndexRange tiles, View x, float* weights, float* bias,
                  float* workspace) const;
   int rows_per_step(int channels) const;
@@ -30,7 +29,7 @@ class RowWiseGradient {
   const DirectWeightGradient* weights_;
   Extent map_;
   const PointwiseOp* reader_;
-  std::int64_t gradient_size_ = 0, sums_size_ = 0;  // floats
+  std::int64_t gradient_size_ = 0, sums_size_ = 0;  // parts of the workspace, in this order; floats
 };
 
 }  // namespace mnistcnn::engine::lanes
