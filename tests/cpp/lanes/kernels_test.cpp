@@ -168,11 +168,14 @@ void check_pointwise(const KernelTable& table, int kind, int pool, int drop) {
   args.y_gradient = y_gradient.data(), args.y_gradient_plane = positions * kLanes,
   args.y_gradient_row = columns * kLanes;
   args.sum = sum.data(), args.sum_of_products = products.data();
+  std::vector<std::uint8_t> maxima(g.size());
+  args.positions = maxima.data(), args.positions_plane = outs * kLanes;
   table.pointwise_forward[kind][pool][drop](args);
   std::vector<float> gradient = g;
   args.out = gradient.data();
   table.pointwise_sums[kind][pool][drop](args);
-  table.pointwise_backward[sums_replace_gradient(kind, pool, drop) ? kAffine : kind][pool][drop](args);
+  const bool has_dz = sums_replace_gradient(kind);
+  table.pointwise_backward[has_dz ? kAffine : kind][pool][has_dz ? kNoDropout : drop](args);
   for (int c = 0; c < channels; ++c)
     for (int image = 0; image < kLanes; ++image) {
       ReferencePointwise reference{kind,
@@ -230,8 +233,13 @@ TEST(Pointwise, NanPropagatesThroughActivationsAndPools) {
     args.y = y.data(), args.y_plane = 4 * kLanes, args.channels = 1, args.rows = args.columns = 2,
     args.out_rows = args.out_columns = 1;
     args.scale = &one, args.shift = &zero, args.out = out.data(), args.out_plane = args.out_row = kLanes;
+    std::vector<std::uint8_t> positions(kLanes);
+    args.positions = positions.data();
     table.pointwise_forward[kAffineRelu][kMaxPool][kNoDropout](args);
-    for (int image = 0; image < kLanes; ++image) EXPECT_EQ(std::isnan(out[at(image)]), image < 4);
+    for (int image = 0; image < kLanes; ++image) {
+      EXPECT_EQ(std::isnan(out[at(image)]), image < 4);
+      EXPECT_EQ(positions[at(image)], image < 4 ? image : 0);  // the NaN receives the gradient, as in PyTorch
+    }
   });
 }
 

@@ -111,6 +111,8 @@ Result run_separately(const KernelTable& table, const Problem& p, View x, const 
   args.y_gradient_row = p.map.columns * kLanes;
   const PointwiseKind kind = p.relu ? kAffineRelu : kAffine;
   const PointwiseDropout dropout = mask != nullptr ? kDropoutAfterPool : kNoDropout;
+  std::vector<std::uint8_t> positions(y_gradient.size());
+  args.positions = positions.data(), args.positions_plane = args.out_plane;
   table.pointwise_forward[kind][kMaxPool][dropout](args);
   std::vector<float> out = y_gradient;
   args.out = out.data();

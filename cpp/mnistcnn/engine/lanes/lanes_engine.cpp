@@ -96,9 +96,10 @@ void LanesEngine::forward(const TensorPointers& tensors, const float* images, st
   Executor& program = training ? programs_.forward_training : programs_.forward_evaluation;
   const CallScope scope(*this, ParameterBinding::Call::kForward, tensors);
   begin(program, arguments, count, training, randomness);
+  batch_.has_backward = keep != Keep::kNothing;
   batch_.image_gradients = keep == Keep::kForParametersAndImages;
   program.execute(batch_, pool_, borrowed);
-  ready_for_backward_ = keep != Keep::kNothing;
+  ready_for_backward_ = batch_.has_backward;
 }
 
 void LanesEngine::backward(const TensorPointers& tensors, const float* output_gradients, float* image_gradients,
@@ -143,6 +144,7 @@ StepResult LanesEngine::step(const TensorPointers& tensors, const ImageBatch& ba
   const CallScope scope(*this, ParameterBinding::Call::kStep, tensors);
   const Stopwatch::Clock::time_point start = Stopwatch::Clock::now();
   begin(programs_.step, arguments, static_cast<std::int64_t>(batch.indices.size()), true, randomness);
+  batch_.has_backward = true;
   batch_.stopwatch = stopwatch_.get();
   batch_.task_recorder = task_recorder_.get();
   programs_.step.execute(batch_, pool_);
@@ -184,7 +186,7 @@ void LanesEngine::begin(const Executor& program, const CallArguments& arguments,
   batch_.set_images(count, pool_.threads());
   batch_.training = training;
   batch_.first_image = 0;
-  batch_.image_gradients = false;
+  batch_.has_backward = batch_.image_gradients = false;
   batch_.randomness = randomness;
   memory_.reserve(batch_, memory_per(program));
   io_.begin(arguments, batch_.blocks, pool_.threads());

@@ -47,7 +47,7 @@ struct PooledConvolutionArguments {
   std::int64_t mask_plane;
   float keep_scale;
   // u8 [output channels][windows][16]: the position of the window, 0 to 3, that receives the gradient of an image, or 4
-  // if none does because the output of the ReLU is zero.
+  // if none does because the output of the ReLU is zero or dropout before the pool sets it to zero.
   std::uint8_t* positions;
   std::int64_t positions_plane;  // stride between output channels
 };
@@ -179,11 +179,9 @@ enum PointwiseKind { kAffine, kAffineRelu, kAffineLeaky, kAffineSilu, kReluAffin
 enum PointwisePool { kNoPool, kMaxPool, kPointwisePools };
 enum PointwiseDropout { kNoDropout, kDropoutBeforePool, kDropoutAfterPool, kPointwiseDropouts };
 
-// Whether `pointwise_sums` replaces the output gradient by that of z. The kernel kAffine then computes the gradient of
-// y, so that exponentials are computed once in the backward pass.
-constexpr bool sums_replace_gradient(int kind, int pool, int dropout) {
-  return kind == kAffineSilu && pool == kNoPool && dropout == kNoDropout;
-}
+// Whether `pointwise_sums` replaces the output gradient by that of z, after dropout. The kernel kAffine without dropout
+// then computes the gradient of y, so that exponentials are computed once in the backward pass.
+constexpr bool sums_replace_gradient(int kind) { return kind == kAffineSilu; }
 
 struct PointwiseArguments {
   const float* y;
@@ -205,8 +203,8 @@ struct PointwiseArguments {
   const float* mean;  // of a, per channel
   // Sums for batch norm's backward, f32 [channels][16].
   float *sum, *sum_of_products;
-  // Of gradient_at_positions: see PooledConvolutionArguments.
-  const std::uint8_t* positions;
+  // Of a max pool: see PooledConvolutionArguments. nullptr in a forward without a backward.
+  std::uint8_t* positions;
   std::int64_t positions_plane;
 };
 
@@ -338,8 +336,6 @@ struct KernelTable {
   ConvolutionKernel convolve1[kMaxTileChannels + 1][kMaxTileColumns + 1];
   // Convolution with ReLU and max pool. [output channels][has ReLU][width 3, without stride and dilation]
   PooledConvolutionKernel convolve_pool[kMaxPooledChannels + 1][2][2];
-  // Backward pass of the ReLU, pool and dropout: write the gradient of the convolution's output.
-  PointwiseKernel gradient_at_positions;
   GemmKernel gemm[kMaxTileChannels + 1][kMaxTileColumns + 1];
   WeightGradientKernel weight_gradient[kMaxTileChannels + 1][kMaxTileTaps + 1];
   Winograd2dKernels winograd_2d;
@@ -347,6 +343,7 @@ struct KernelTable {
   PointwiseKernel pointwise_forward[kPointwiseKinds][kPointwisePools][kPointwiseDropouts];
   PointwiseKernel pointwise_sums[kPointwiseKinds][kPointwisePools][kPointwiseDropouts];
   PointwiseKernel pointwise_backward[kPointwiseKinds][kPointwisePools][kPointwiseDropouts];
+  PointwiseKernel gradient_at_positions;  // backward pass of an optional ReLU, a max pool and optional dropout after it
   void (*statistics[kPointwiseKinds])(const StatisticsArguments&);
   void (*activation_forward[kActivations])(const ActivationArguments&);
   void (*activation_backward[kActivations])(const ActivationArguments&);

@@ -2,7 +2,8 @@
 #include "mnistcnn/engine/lanes/kernels/functions.h"
 
 // Fused pointwise layers: batch norm or scale and shift, activation, dropout and 2x2 max pool in one pass. Only the
-// input y and the output are in memory; the backward pass recomputes the rest. Called by ops/pointwise_op.
+// input y, the output and the positions of the maxima are in memory; the backward pass recomputes the rest. Called by
+// ops/pointwise_op.
 //
 // kAffine, kAffineRelu, kAffineLeaky, kAffineSilu: a = y, z = a * scale + shift, v = activation(z)
 // kReluAffine, kLeakyAffine:                       a = activation(y), z = a * scale + shift, v = z
@@ -48,13 +49,53 @@ struct PointwiseFunction {
   }
 };
 
-// Maximum of four values; NaN if one of them is NaN. Unlike PyTorch and PoolOp, `window_backward` does not use it and
-// gives no gradient to a NaN: this maximum takes 11 more instructions per register than `larger`, and a comparison that
-// finds the first NaN 8 more, of about 50. Once a map contains NaN, the loss is NaN and the training stops.
-LANES_INLINE vf largest(vf a, vf b, vf c, vf d) {
-  const vi numbers = (a == a) & (b == b) & (c == c) & (d == d);
-  return select(numbers, larger(larger(a, b), larger(c, d)), (a + b) + (c + d));
+// ---- 2x2 max pool
+
+constexpr int kWindowPositions = 4;  // 2 rows x 2 columns
+constexpr int kNoPosition = 4;       // instead of a position, if none receives the gradient
+
+// Return the position of the first true condition, or the last position.
+LANES_INLINE vi first_of(vi first, vi second, vi third) {
+  const vi last = third ? splat(2) : splat(3), rest = second ? splat(1) : last;
+  return first ? splat(0) : rest;
 }
+
+// The maximum of a window, and the position that receives its gradient.
+struct WindowMaximum {
+  vf value;
+  vi position;
+};
+
+// As in PyTorch, the position is that of the first NaN, or else of the first of the largest values. kRelu: there is a
+// ReLU before or after the pool, so no position receives a gradient if the maximum is not positive.
+template <bool kRelu>
+LANES_INLINE WindowMaximum maximum_of(const vf (&v)[kWindowPositions]) {
+  constexpr std::uint32_t kAllLanes = (std::uint32_t{1} << kWidth) - 1;
+  vf maximum = larger(larger(v[0], v[1]), larger(v[2], v[3]));
+  vi position = first_of(v[0] == maximum, v[1] == maximum, v[2] == maximum);
+  if constexpr (kRelu) position = maximum > 0.0f ? position : splat(kNoPosition);
+  const vf total = (v[0] + v[1]) + (v[2] + v[3]);
+  // `larger` may lose a NaN. The sum is also NaN for infinities of both signs.
+  if (bits_of(total == total) != kAllLanes) [[unlikely]] {
+    const vi nan[] = {v[0] != v[0], v[1] != v[1], v[2] != v[2], v[3] != v[3]}, any = nan[0] | nan[1] | nan[2] | nan[3];
+    maximum = select(any, total, maximum);
+    position = any ? first_of(nan[0], nan[1], nan[2]) : position;
+  }
+  return {maximum, position};
+}
+
+// Return the value at a position. The result for kNoPosition is one of the values.
+LANES_INLINE vf value_at(vi position, const vf (&v)[kWindowPositions]) {
+  return select(position == 0, v[0], select(position == 1, v[1], select(position == 2, v[2], v[3])));
+}
+
+// Return the positions of one row of the output, or nullptr if no backward follows.
+LANES_INLINE std::uint8_t* positions_of(const PointwiseArguments& args, int channel, int row) {
+  return args.positions == nullptr ? nullptr
+                                   : args.positions + channel * args.positions_plane + row * args.out_columns * kLanes;
+}
+
+// ---- forward
 
 template <PointwiseKind kKind, PointwisePool kPool, PointwiseDropout kDropout>
 void pointwise_forward(const PointwiseArguments& args) {
@@ -68,6 +109,7 @@ void pointwise_forward(const PointwiseArguments& args) {
     for (int h = 0; h < args.out_rows; ++h) {
       const float* y = args.y + c * args.y_plane + (kPool ? 2 * h : h) * row;
       float* out = args.out + c * args.out_plane + h * args.out_row;
+      std::uint8_t* const positions = kPool == kMaxPool ? positions_of(args, c, h) : nullptr;
       const std::uint16_t* bits = kDropout == kNoDropout
                                       ? nullptr
                                       : mask + (kPool && kDropout == kDropoutBeforePool ? 2 * h : h) * mask_columns;
@@ -81,16 +123,31 @@ void pointwise_forward(const PointwiseArguments& args) {
             return v;
           };
           vf v;
-          if constexpr (kPool == kMaxPool)
-            v = largest(at(0, 0), at(0, 1), at(1, 0), at(1, 1));
-          else
+          if constexpr (kPool == kMaxPool) {
+            const vf of_window[] = {at(0, 0), at(0, 1), at(1, 0), at(1, 1)};
+            auto [maximum, position] = maximum_of<PointwiseFunction<kKind>::kReluLast>(of_window);
+            if (positions != nullptr) {
+              if constexpr (kDropout == kDropoutBeforePool) {
+                const auto kept = [&](int i) __attribute__((always_inline)) {
+                  return drop(splat(1.0f), bits[i / 2 * mask_columns + 2 * w + i % 2], part, splat(1.0f));
+                };
+                const vf is_kept[] = {kept(0), kept(1), kept(2), kept(3)};
+                position = value_at(position, is_kept) > 0.0f ? position : splat(kNoPosition);
+              }
+              store_bytes(positions + w * kLanes + part * kWidth, position);
+            }
+            v = maximum;
+          } else {
             v = at(0, 0);
+          }
           if constexpr (kDropout == kDropoutAfterPool) v = drop(v, bits[w], part, keep_scale);
           store(out + part * kWidth, v);
         }
     }
   }
 }
+
+// ---- backward
 
 // Sums dz and dz * (a - mean) per channel and image, for batch norm's backward. Each row is summed separately first: if
 // the gradient is equal at all positions, as before a global average pool, one long sum rounds in the same
@@ -148,51 +205,34 @@ struct GradientSink {
   LANES_INLINE void finish() {}
 };
 
-// A 2 x 2 window: pointers to its first position and mask, and their row strides.
+// A 2 x 2 window: pointers to its first position and to the positions of the maxima.
 struct Window {
   const float* y;
-  std::int64_t row;
-  const std::uint16_t* bits;
-  int mask_columns;
+  std::int64_t row;  // stride of y
+  const std::uint8_t* positions;
   int h, w;  // of the first position in the map
 };
 
-// Backward pass of a window: the first position with the largest value receives the gradient, as in PyTorch.
-template <PointwiseKind kKind, PointwiseDropout kDropout, class Sink>
+// Backward pass of a window. out: the gradient of the output, which `gradient` is after dropout.
+template <PointwiseKind kKind, PointwiseDropout kDropout, bool kReplacesGradient, class Sink>
 LANES_INLINE void window_backward(const PointwiseFunction<kKind>& function, const Window& window, int part, vf gradient,
-                                  vf keep_scale, Sink& sink) {
-  constexpr bool kReluLast = PointwiseFunction<kKind>::kReluLast;
-  vf value[4], a[4], z[4], v[4];
-  const auto dropped = [&](vf x, int i) __attribute__((always_inline)) {
-    return kDropout == kDropoutBeforePool ? drop(x, window.bits[i / 2 * window.mask_columns + i % 2], part, keep_scale)
-                                          : x;
-  };
+                                  vf keep_scale, float* out, Sink& sink) {
+  vf value[kWindowPositions];
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < kWindowPositions; ++i)
     value[i] = load(window.y + i / 2 * window.row + i % 2 * kLanes + part * kWidth);
-    a[i] = function.affine_input(value[i]);
-    z[i] = function.affine(a[i]);
-    v[i] = dropped(function.output(z[i]), i);
-  }
-  const vf maximum = larger(larger(v[0], v[1]), larger(v[2], v[3]));
-  if constexpr (kReluLast) {
-    // If the maximum is positive, ReLU and dropout pass the gradient to it; otherwise no position receives any.
-    if constexpr (kDropout == kDropoutBeforePool) gradient = gradient * keep_scale;
-    gradient = select(maximum > 0.0f, gradient, vf{});
-  }
-  if constexpr (kReluLast && !Sink::kNeedsEveryPosition) {
-    const vf last = select(v[2] == maximum, a[2], a[3]);
-    const vf a_of_maximum = select(v[0] == maximum, a[0], select(v[1] == maximum, a[1], last));
-    return sink.consume(function, window.h, window.w, part, gradient, a_of_maximum, a_of_maximum);
-  }
+  const vi position = load_bytes(window.positions + part * kWidth);
+  const vf of_maximum = value_at(position, value), a = function.affine_input(of_maximum);
+  if constexpr (kDropout == kDropoutBeforePool) gradient = gradient * keep_scale;
+  gradient = select(position == kNoPosition, vf{}, gradient);
+  // For a ReLU, kNoPosition says where the gradient is zero.
+  const vf dz = function.kReluLast ? gradient : function.z_gradient(gradient, function.affine(a));
+  if constexpr (kReplacesGradient) store(out + part * kWidth, dz);
+  if constexpr (!Sink::kNeedsEveryPosition) return sink.consume(function, window.h, window.w, part, dz, of_maximum, a);
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const vi first = v[i] == maximum;
-    vf own_gradient = select(first, gradient, vf{});
-    gradient = select(first, vf{}, gradient);
-    if constexpr (!kReluLast) own_gradient = function.z_gradient(dropped(own_gradient, i), z[i]);
-    sink.consume(function, window.h + i / 2, window.w + i % 2, part, own_gradient, value[i], a[i]);
-  }
+  for (int i = 0; i < kWindowPositions; ++i)
+    sink.consume(function, window.h + i / 2, window.w + i % 2, part, select(position == i, dz, vf{}), value[i],
+                 function.affine_input(value[i]));
 }
 
 // Rows and columns that no window covers: their gradient dz is zero.
@@ -219,11 +259,10 @@ LANES_INLINE void position_backward(const PointwiseFunction<kKind>& function, vf
 
 template <PointwiseKind kKind, PointwisePool kPool, PointwiseDropout kDropout, class Sink>
 LANES_INLINE void backward_pass(const PointwiseArguments& args) {
-  constexpr bool kReplacesGradient = !Sink::kNeedsEveryPosition && sums_replace_gradient(kKind, kPool, kDropout);
+  constexpr bool kReplacesGradient = !Sink::kNeedsEveryPosition && sums_replace_gradient(kKind);
   const vf keep_scale = splat(args.keep_scale);
   const std::int64_t row = std::int64_t{args.columns} * kLanes;
   const int out_columns = args.out_columns;
-  const int mask_columns = kDropout == kDropoutBeforePool ? args.columns : args.out_columns;
   for (int c = 0; c < args.channels; ++c) {
     const PointwiseFunction<kKind> function(args, c);
     Sink sink(args, c);
@@ -232,17 +271,16 @@ LANES_INLINE void backward_pass(const PointwiseArguments& args) {
     for (int h = 0; h < args.out_rows; ++h) {
       const float* y = plane + (kPool ? 2 * h : h) * row;
       float* out = args.out + c * args.out_plane + h * args.out_row;
-      const std::uint16_t* bits = kDropout == kNoDropout
-                                      ? nullptr
-                                      : mask + (kPool && kDropout == kDropoutBeforePool ? 2 * h : h) * mask_columns;
+      const std::uint8_t* const positions = kPool == kMaxPool ? positions_of(args, c, h) : nullptr;
+      const std::uint16_t* bits = kDropout == kNoDropout ? nullptr : mask + h * args.out_columns;
       for (int w = 0; w < out_columns; ++w, out += kLanes)
         for (int part = 0; part < kParts; ++part) {
           vf gradient = load(out + part * kWidth);
           if constexpr (kDropout == kDropoutAfterPool) gradient = drop(gradient, bits[w], part, keep_scale);
           if constexpr (kPool == kMaxPool) {
-            const std::uint16_t* const of_window = kDropout == kDropoutBeforePool ? bits + 2 * w : nullptr;
-            window_backward<kKind, kDropout>(function, {y + 2 * w * kLanes, row, of_window, mask_columns, 2 * h, 2 * w},
-                                             part, gradient, keep_scale, sink);
+            const Window window{y + 2 * w * kLanes, row, positions + w * kLanes, 2 * h, 2 * w};
+            window_backward<kKind, kDropout, kReplacesGradient>(function, window, part, gradient, keep_scale, out,
+                                                                sink);
           } else {
             const vf value = load(y + w * kLanes + part * kWidth);
             if constexpr (kDropout == kDropoutBeforePool) gradient = drop(gradient, bits[w], part, keep_scale);
@@ -265,6 +303,34 @@ void pointwise_sums(const PointwiseArguments& args) {
 template <PointwiseKind kKind, PointwisePool kPool, PointwiseDropout kDropout>
 void pointwise_backward(const PointwiseArguments& args) {
   backward_pass<kKind, kPool, kDropout, GradientSink>(args);
+}
+
+// Backward pass of ReLU, max pool and dropout: write the gradient of the convolution's outputs.
+inline void gradient_at_positions(const PointwiseArguments& args) {
+  const vf keep_scale = splat(args.keep_scale);
+  const std::int64_t row = args.y_gradient_row;
+  for (int c = 0; c < args.channels; ++c) {
+    const std::uint8_t* positions = args.positions + c * args.positions_plane;
+    float* const plane = args.y_gradient + c * args.y_gradient_plane;
+    for (int h = 0; h < args.out_rows; ++h) {
+      const float* out = args.out + c * args.out_plane + h * args.out_row;
+      float* to = plane + 2 * h * row;
+      for (int w = 0; w < args.out_columns; ++w, out += kLanes, to += 2 * kLanes, positions += kLanes)
+        for (int part = 0; part < kParts; ++part) {
+          vf gradient = load(out + part * kWidth);
+          if (args.mask != nullptr)
+            gradient = drop(gradient, args.mask[c * args.mask_plane + h * args.out_columns + w], part, keep_scale);
+          const vi position = load_bytes(positions + part * kWidth);
+#pragma GCC unroll 4
+          for (int i = 0; i < kWindowPositions; ++i)
+            store(to + i / 2 * row + i % 2 * kLanes + part * kWidth, select(position == i, gradient, vf{}));
+        }
+    }
+    // Rows and columns that no window covers.
+    for (int h = 0; h < args.rows; ++h)
+      for (int w = h < 2 * args.out_rows ? 2 * args.out_columns : 0; w < args.columns; ++w)
+        for (int part = 0; part < kParts; ++part) store(plane + h * row + w * kLanes + part * kWidth, vf{});
+  }
 }
 
 template <PointwiseKind kKind, PointwisePool kPool, PointwiseDropout kDropout>
@@ -290,6 +356,7 @@ inline void fill_pointwise(KernelTable& table) {
   fill_pointwise_kind<kAffineSilu>(table);
   fill_pointwise_kind<kReluAffine>(table);
   fill_pointwise_kind<kLeakyAffine>(table);
+  table.gradient_at_positions = gradient_at_positions;
 }
 
 }  // namespace

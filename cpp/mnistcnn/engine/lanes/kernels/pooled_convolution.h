@@ -5,12 +5,10 @@
 // Convolution, ReLU (optional), 2x2 max pool and dropout (optional) in one pass: the outputs of the convolution stay in
 // registers. The position of the maximum of each window is stored, in a byte per image, so the backward pass does not
 // need these outputs. Additions are in the same order as in kernels/convolution.h, so the results are the same as those
-// of the separate kernels, except for the gradient of a window with NaN and for infinite weights at the padding. Called
-// by conv/pooled_convolution and ops/pointwise_op.
+// of the separate kernels, except for infinite weights at the padding. Called by conv/pooled_convolution.
 namespace mnistcnn::engine::lanes {
 namespace {
 
-constexpr int kWindowPositions = 4;  // 2 rows x 2 columns
 // Whether the sums of a window fit the registers. One register stays free, as in fill_convolution.
 constexpr bool fits_window(int outputs) { return kWindowPositions * outputs + kWindowPositions + 1 < kRegisters; }
 
@@ -69,15 +67,8 @@ LANES_INLINE void add_kernel_positions(const PooledConvolutionArguments& args, c
   }
 }
 
-// Return the first position of the maximum, as in PyTorch.
-LANES_INLINE vi first_position(const vf (&v)[kWindowPositions], vf maximum) {
-  const vi last = v[2] == maximum ? splat(2) : splat(3), middle = v[1] == maximum ? splat(1) : last;
-  return v[0] == maximum ? splat(0) : middle;
-}
-
 template <int kOut, bool kRelu, bool kIsWidth3>
 void convolve_pool(const PooledConvolutionArguments& args) {
-  constexpr std::uint32_t kAllLanes = (std::uint32_t{1} << kWidth) - 1;
   const vf keep_scale = splat(args.keep_scale);
   for (int window = 0; window < args.windows; ++window)
     for (int part = 0; part < kParts; ++part) {
@@ -87,48 +78,13 @@ void convolve_pool(const PooledConvolutionArguments& args) {
 #pragma GCC unroll 8
       for (int o = 0; o < kOut; ++o) {
         const vf(&v)[kWindowPositions] = sums.sum[o];
-        const vf maximum = larger(larger(v[0], v[1]), larger(v[2], v[3]));
-        const vi position = first_position(v, maximum);
-        store_bytes(args.positions + o * args.positions_plane + at,
-                    kRelu ? (maximum > 0.0f ? position : splat(4)) : position);
-        vf result = maximum;
-        const vf total = (v[0] + v[1]) + (v[2] + v[3]);
-        // `larger` may lose a NaN. The sum is also NaN for infinities of both signs.
-        if (bits_of(total == total) != kAllLanes) [[unlikely]]
-          result = largest(v[0], v[1], v[2], v[3]);
-        if constexpr (kRelu) result = larger(vf{}, result);
+        const auto [maximum, position] = maximum_of<kRelu>(v);
+        store_bytes(args.positions + o * args.positions_plane + at, position);
+        vf result = kRelu ? larger(vf{}, maximum) : maximum;
         if (args.mask != nullptr) result = drop(result, args.mask[o * args.mask_plane + window], part, keep_scale);
         store(args.out + o * args.out_plane + at, result);
       }
     }
-}
-
-// Backward pass of ReLU, max pool and dropout: write the gradient of the convolution's outputs.
-inline void gradient_at_positions(const PointwiseArguments& args) {
-  const vf keep_scale = splat(args.keep_scale);
-  const std::int64_t row = args.y_gradient_row;
-  for (int c = 0; c < args.channels; ++c) {
-    const std::uint8_t* positions = args.positions + c * args.positions_plane;
-    float* const plane = args.y_gradient + c * args.y_gradient_plane;
-    for (int h = 0; h < args.out_rows; ++h) {
-      const float* out = args.out + c * args.out_plane + h * args.out_row;
-      float* to = plane + 2 * h * row;
-      for (int w = 0; w < args.out_columns; ++w, out += kLanes, to += 2 * kLanes, positions += kLanes)
-        for (int part = 0; part < kParts; ++part) {
-          vf gradient = load(out + part * kWidth);
-          if (args.mask != nullptr)
-            gradient = drop(gradient, args.mask[c * args.mask_plane + h * args.out_columns + w], part, keep_scale);
-          const vi position = load_bytes(positions + part * kWidth);
-#pragma GCC unroll 4
-          for (int i = 0; i < kWindowPositions; ++i)
-            store(to + i / 2 * row + i % 2 * kLanes + part * kWidth, select(position == i, gradient, vf{}));
-        }
-    }
-    // Rows and columns that no window covers.
-    for (int h = 0; h < args.rows; ++h)
-      for (int w = h < 2 * args.out_rows ? 2 * args.out_columns : 0; w < args.columns; ++w)
-        for (int part = 0; part < kParts; ++part) store(plane + h * row + w * kLanes + part * kWidth, vf{});
-  }
 }
 
 template <int... kOut>
@@ -143,7 +99,6 @@ void fill_pooled_convolutions(KernelTable& table) {
     }
   };
   (one.template operator()<kOut>(), ...);
-  table.gradient_at_positions = gradient_at_positions;
 }
 
 }  // namespace

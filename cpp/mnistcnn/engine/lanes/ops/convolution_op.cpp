@@ -379,7 +379,7 @@ void ConvolutionOp::add_backward(Program& program) {
 bool ConvolutionOp::supports_pool(const PointwiseOp& reader) const {
   return PooledConvolution::supports(layer_, input_layout_.extent.channels) && !batch_algorithm_ &&
          forward_.size() == 1 && std::holds_alternative<DirectConvolution>(forward_.front().algorithm) &&
-         reader.output()->materialized && reader.supports_pooled_convolution();
+         reader.output()->materialized && reader.has_only_relu_and_pool();
 }
 
 void ConvolutionOp::fuse(const KernelTable& kernels, PointwiseOp& reader) {

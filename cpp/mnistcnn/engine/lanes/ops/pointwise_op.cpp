@@ -10,7 +10,7 @@ MemoryRequirements PointwiseOp::memory_requirements() const {
   MemoryRequirements required;
   const std::int64_t channels = input().tensor->extent.channels;
   required.temporary = std::max(input().tensor->extent.elements() * kLanes, 3 * channels * kLanes);
-  required.block = mask_size() + (output_in_producer_ ? output_->extent.elements() * kLanes / 4 : 0);
+  required.block = mask_size() + (layers_.pool == kMaxPool ? output_->extent.elements() * kLanes / 4 : 0);
   return required;
 }
 
@@ -91,6 +91,10 @@ PointwiseArguments PointwiseOp::arguments(const BlockContext& block, MapRange ra
     args.mask = mask(block) + first * args.mask_plane + first_row * mask_extent().columns;
   }
   args.keep_scale = keep_scale();
+  if (layers_.pool == kMaxPool && block.batch.has_backward) {
+    args.positions_plane = output_->extent.positions() * kLanes;
+    args.positions = positions(block) + first * args.positions_plane + rows.first * output_->extent.columns * kLanes;
+  }
   args.gradient_mean = gradient_mean_.data() + first;
   args.projection = projection_.data() + first;
   args.mean = mean_.data() + first;
@@ -106,10 +110,10 @@ void PointwiseOp::compute(const BlockContext& block, View out) const {
   block.batch.kernels->pointwise_forward[kind()][layers_.pool][dropout(block.batch)](args);
 }
 
-bool PointwiseOp::supports_pooled_convolution() const {
-  const bool is_supported = layers_.activation == PointwiseLayers::Activation::kNone ||
-                            layers_.activation == PointwiseLayers::Activation::kRelu;
-  return layers_.pool == kMaxPool && is_supported && !layers_.norm && !layers_.affine &&
+bool PointwiseOp::has_only_relu_and_pool() const {
+  const bool is_relu_or_none = layers_.activation == PointwiseLayers::Activation::kNone ||
+                               layers_.activation == PointwiseLayers::Activation::kRelu;
+  return layers_.pool == kMaxPool && is_relu_or_none && !layers_.norm && !layers_.affine &&
          layers_.dropout != kDropoutBeforePool;
 }
 
@@ -304,16 +308,9 @@ void PointwiseOp::compute_gradient(const BlockContext& block, MapRange range, Vi
   args.y_gradient_plane = target.plane;
   args.y_gradient_row = target.row;
   const KernelTable& kernels = *block.batch.kernels;
-  const PointwiseDropout dropout = this->dropout(block.batch);
-  if (output_in_producer_) {
-    args.positions_plane = output_->extent.positions() * kLanes;
-    args.positions = positions(block) + range.channels.first * args.positions_plane +
-                     range.rows.first * output_->extent.columns * kLanes;
-    return kernels.gradient_at_positions(args);
-  }
-  const bool has_dz = layers_.norm && sums_replace_gradient(kind(), layers_.pool, dropout);
-  const PointwiseKind remaining = has_dz ? kAffine : kind();
-  kernels.pointwise_backward[remaining][layers_.pool][dropout](args);
+  if (has_only_relu_and_pool()) return kernels.gradient_at_positions(args);
+  const bool has_dz = layers_.norm && sums_replace_gradient(kind());
+  kernels.pointwise_backward[has_dz ? kAffine : kind()][layers_.pool][has_dz ? kNoDropout : dropout(block.batch)](args);
   // Batch norm gives lanes without an image a gradient too. It must not enter the weight gradients of the layer before.
   if (layers_.norm && block.images() < kLanes)
     for (int c = 0; c < args.channels; ++c)

@@ -39,8 +39,8 @@ struct MapRange {
 
 // Batch norm, scale and shift, ReLU, leaky ReLU, SiLU, dropout and 2x2 max pooling, fused into one pass over the input
 // y. y and the gradient of the output are kept in memory, and the output unless its reader computes it
-// (`fuse_into_reader`). If a convolution computes the output (ConvolutionOp::fuse), the positions of the maxima are
-// kept instead of y. The backward pass recomputes the rest.
+// (`fuse_into_reader`). A max pool keeps the positions of the maxima too, and no y if a convolution computes the output
+// (ConvolutionOp::fuse). The backward pass recomputes the rest.
 //
 // Batch norm: Ioffe and Szegedy, 2015, https://arxiv.org/abs/1502.03167. Statistics are computed per block relative to
 // a shift (kernels/statistics.h) and combined in double as in Chan, Golub and LeVeque, "Algorithms for Computing the
@@ -49,6 +49,9 @@ class PointwiseOp final : public Op {
  public:
   PointwiseOp(Input input, Tensor* output) : Op({input}), output_(output) {}
 
+  // Whether the layers are an optional ReLU, a max pool and optional dropout after it. The backward pass then reads
+  // only the positions of the maxima.
+  bool has_only_relu_and_pool() const;
   // Whether computing the output again in the backward pass takes less time than writing and reading it.
   bool is_cheap() const { return layers_.activation != PointwiseLayers::Activation::kSilu; }
   // Make this a prologue: the output is not written to memory; its only reader calls `compute` instead.
@@ -59,9 +62,7 @@ class PointwiseOp final : public Op {
   // ---- fusion with the convolution that computes the input, see ConvolutionOp::fuse
   // The convolution computes the gradient of the input, unless gradients of the images are requested.
   void compute_gradient_in_producer() { gradient_in_producer_ = true; }
-  // The convolution computes the output, and the input is not kept. Supported: optional ReLU, max pool, optional
-  // dropout.
-  bool supports_pooled_convolution() const;
+  // The convolution computes the output, and the input is not kept. Requires has_only_relu_and_pool.
   void compute_output_in_producer() { output_in_producer_ = true; }
   PooledOutputs pooled_outputs(const BlockContext& block) const;
   int output_rows() const { return integer(output_->extent.rows); }

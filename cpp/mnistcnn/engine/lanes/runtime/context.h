@@ -30,7 +30,8 @@ struct BatchContext {
   int blocks = 0;                // of 16 images; the last one may have fewer
   int parts = 1;                 // of a block; more than 1 if there are fewer blocks than threads
   bool training = false;
-  bool image_gradients = false;  // whether the backward computes them; set before the forward
+  // Set before the forward: whether a backward follows, and whether it computes the gradients of the images.
+  bool has_backward = false, image_gradients = false;
   Randomness randomness;
   // Memory regions, see BatchMemory.
   float *block_memory = nullptr, *batch_memory = nullptr, *thread_memory = nullptr, *packed = nullptr;
