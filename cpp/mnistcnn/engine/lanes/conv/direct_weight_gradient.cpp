@@ -6,7 +6,8 @@
 namespace mnistcnn::engine::lanes {
 namespace {
 
-constexpr int kVectorsInL1 = 448;       // 28 of 32 KiB
+// Vectors of a step in L1 (28 of 32 KiB) and in L2 (256 KiB).
+constexpr int kVectorsInL1 = 448, kVectorsInL2 = 4096;
 constexpr int kVectorsPerPosition = 8;  // read by a register tile of 6 x 2 sums
 
 // Estimate the cycles of multiply-adds and loads, sums over images, and calls. Infinite if a kernel is missing.
@@ -71,10 +72,15 @@ DirectWeightGradient::DirectWeightGradient(const KernelTable& kernels, const net
         taps_.push_back(integer(c * input.plane() + (i * layer.dilation.height - layer.padding.top) * input.row() +
                                 (j * layer.dilation.width - layer.padding.left) * kLanes));
   tiles_ = weight_gradient_tiles(kernels, integer(outputs_), static_cast<int>(taps_.size()), output.positions());
-  // If a vector has several registers (AVX2), each of them reads the same cache lines, which should be in L1. Only for
-  // 1x1 kernels. With larger ones, a tile reads most vectors several times, so they come from L1 anyway.
-  const bool in_turns = layer.kernel.height * layer.kernel.width == 1 && kernels.vector_lanes < kLanes;
-  rows_per_turn_ = in_turns ? std::max(1, kVectorsInL1 / (kVectorsPerPosition * columns_)) : rows_;
+  // With larger kernels, a tile reads most vectors several times, so they come from L1 anyway.
+  if (layer.kernel.height * layer.kernel.width > 1) return;
+  const auto rows_of = [&](int vectors, std::int64_t channels) {
+    return std::clamp(vectors / (integer(channels) * columns_), 1, rows_);
+  };
+  rows_per_step_ = rows_of(kVectorsInL2, channels_ + outputs_);
+  // If a vector has several registers (AVX2), a tile reads each cache line several times.
+  if (kernels.vector_lanes < kLanes)
+    rows_per_step_ = std::min(rows_per_step_, rows_of(kVectorsInL1, kVectorsPerPosition));
 }
 
 void DirectWeightGradient::add_rows(const WeightGradientTile& tile, IndexRange rows, View x, View d, float* sums,
@@ -98,20 +104,21 @@ void DirectWeightGradient::add_rows(const WeightGradientTile& tile, IndexRange r
   tile.kernel(args);
 }
 
-void DirectWeightGradient::run(View x, View d, float* out, bool accumulate, float*, Part part) const {
-  alignas(64) float sums[kMaxTileSums * kLanes];
+void DirectWeightGradient::run(View x, View d, float* out, bool accumulate, float* workspace, Part part) const {
   const int tiles = static_cast<int>(tiles_.size());
   const IndexRange own = part.of(integer(groups_) * tiles);
-  for (int i = own.first; i < own.first + own.count; ++i) {
-    const WeightGradientTile& tile = tiles_[static_cast<std::size_t>(i % tiles)];
-    const std::int64_t group = i / tiles, first_output = group * outputs_;
-    const View group_x = from_channel(x, group * channels_), group_d = from_channel(d, first_output + tile.output);
-    float* const group_out = out + first_output * static_cast<std::int64_t>(taps_.size());
-    for (int row = 0; row < rows_; row += rows_per_turn_) {
-      const IndexRange rows{row, std::min(rows_per_turn_, rows_ - row)};
-      add_rows(tile, rows, group_x, from_row(group_d, row), sums, group_out, accumulate);
+  const int end = own.first + own.count;
+  for (int first = own.first; first < end; first += kTilesPerStep)
+    for (int row = 0; row < rows_; row += rows_per_step_) {
+      const IndexRange rows{row, std::min(rows_per_step_, rows_ - row)};
+      for (int i = first; i < std::min(first + kTilesPerStep, end); ++i) {
+        const WeightGradientTile& tile = tiles_[static_cast<std::size_t>(i % tiles)];
+        const std::int64_t group = i / tiles, first_output = group * outputs_;
+        const View group_x = from_channel(x, group * channels_), group_d = from_channel(d, first_output + tile.output);
+        add_rows(tile, rows, group_x, from_row(group_d, row), workspace + (i - first) * kTileSums,
+                 out + first_output * static_cast<std::int64_t>(taps_.size()), accumulate);
+      }
     }
-  }
 }
 
 }  // namespace mnistcnn::engine::lanes

@@ -32,6 +32,8 @@ struct PartOfOutputs {
 };
 PartOfOutputs outputs_of_part(std::span<const WeightGradientTile> tiles, int outputs, Part part);
 
+constexpr std::int64_t kTileSums = std::int64_t{kMaxTileSums} * kLanes;  // memory for the sums of a tile, floats
+
 // Weight gradient of any convolution: a direct sum over the positions of the map, then over the images.
 class DirectWeightGradient {
  public:
@@ -41,9 +43,10 @@ class DirectWeightGradient {
 
   static constexpr bool kPartsRepeatWork = false;
 
-  std::int64_t workspace_size() const { return 0; }
+  std::int64_t workspace_size() const { return rows_per_step_ < rows_ ? kTilesPerStep * kTileSums : 0; }  // floats
   // x: padded input, d: output gradient, out: f32 [outputs][channels of a group][kernel rows][kernel columns].
-  // accumulate: add to `out`. Parts are register tiles.
+  // accumulate: add to `out`. Parts are register tiles. 1x1 kernels: each tile reads the whole map, so all tiles add a
+  // few rows at a time, which they read from L2.
   void run(View x, View d, float* out, bool accumulate, float* workspace, Part part = {}) const;
 
   // The register tiles of one group, in the order of their output channels.
@@ -55,10 +58,12 @@ class DirectWeightGradient {
                 bool accumulate) const;
 
  private:
+  static constexpr int kTilesPerStep = 64;  // whose sums are in the workspace, 112 KiB
+
   std::int64_t groups_, channels_, outputs_;  // channels and outputs of one group
   network::Pair stride_;
   int rows_, columns_;                     // of the output
-  int rows_per_turn_;                      // rows that a tile sums per call of its kernel
+  int rows_per_step_ = rows_;              // that a tile adds per call of its kernel
   std::vector<WeightGradientTile> tiles_;  // of one group
   std::vector<std::int32_t> taps_;         // offset of each tap in the input, in floats
 };

@@ -8,8 +8,6 @@ namespace {
 // Vectors of output gradients that are computed at a time: 16 of 32 KiB of L1.
 constexpr int kVectorsPerStep = 256;
 
-constexpr std::int64_t kTileSums = std::int64_t{kMaxTileSums} * kLanes;  // floats
-
 PaddedLayout layout_of(int channels, int rows, const Extent& map) { return {{channels, rows, map.columns}, {}}; }
 
 // Return the tiles [first, end) with the same output channels as the tile `first`.
