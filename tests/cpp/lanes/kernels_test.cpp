@@ -1,4 +1,5 @@
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -224,21 +225,27 @@ TEST(Pointwise, MatchesSeparateLayers) {
   });
 }
 
+// Bit i of an image: whether position i of its window is NaN. The last NaN receives the gradient, as in PyTorch.
 TEST(Pointwise, NanPropagatesThroughActivationsAndPools) {
   for_each_instruction_set([](const KernelTable& table) {
-    std::vector<float> y(4 * kLanes, 1.0f), out(kLanes);
-    for (int i = 0; i < 4; ++i) y[at(i * kLanes + i)] = std::nanf("");
+    std::vector<float> y(4 * kLanes, 1.0f), out(kLanes), without_positions(kLanes);
+    for (int i = 0; i < 4; ++i)
+      for (int image = 0; image < kLanes; ++image)
+        if (image >> i & 1) y[at(i * kLanes + image)] = std::nanf("");
     const float one = 1, zero = 0;
+    std::vector<std::uint8_t> positions(kLanes);
     PointwiseArguments args{};
     args.y = y.data(), args.y_plane = 4 * kLanes, args.channels = 1, args.rows = args.columns = 2,
     args.out_rows = args.out_columns = 1;
     args.scale = &one, args.shift = &zero, args.out = out.data(), args.out_plane = args.out_row = kLanes;
-    std::vector<std::uint8_t> positions(kLanes);
     args.positions = positions.data();
     table.pointwise_forward[kAffineRelu][kMaxPool][kNoDropout](args);
+    args.positions = nullptr, args.out = without_positions.data();
+    table.pointwise_forward[kAffineRelu][kMaxPool][kNoDropout](args);
     for (int image = 0; image < kLanes; ++image) {
-      EXPECT_EQ(std::isnan(out[at(image)]), image < 4);
-      EXPECT_EQ(positions[at(image)], image < 4 ? image : 0);  // the NaN receives the gradient, as in PyTorch
+      EXPECT_EQ(std::isnan(out[at(image)]), image > 0);
+      EXPECT_EQ(std::isnan(without_positions[at(image)]), image > 0);
+      EXPECT_EQ(positions[at(image)], image > 0 ? std::bit_width(static_cast<unsigned>(image)) - 1 : 0);
     }
   });
 }

@@ -55,6 +55,7 @@ Problem random_problem(Random& random) {
 
 struct Result {
   std::vector<float> y, gradient;
+  std::vector<std::uint8_t> positions;
 };
 
 Result run_fused(const KernelTable& table, const Problem& p, View x, const std::vector<float>& weights,
@@ -65,16 +66,17 @@ Result run_fused(const KernelTable& table, const Problem& p, View x, const std::
   Result result;
   result.y.assign(y_gradient.size(), -7);
   result.gradient.assign(to_size(p.map.elements() * kLanes), -7);
-  std::vector<std::uint8_t> positions(y_gradient.size());
+  result.positions.resize(y_gradient.size());
+  std::uint8_t* const positions = result.positions.data();
   const View y = dense_view(result.y.data(), p.pooled);
-  for (const int part : {1, 0}) convolution.run(x, packed.data(), bias, {y, positions.data(), mask, 2}, {part, 2});
+  for (const int part : {1, 0}) convolution.run(x, packed.data(), bias, {y, positions, mask, 2}, {part, 2});
   PointwiseArguments args{};
   args.channels = integer(p.map.channels), args.rows = integer(p.map.rows), args.columns = integer(p.map.columns);
   args.out_rows = integer(p.pooled.rows), args.out_columns = integer(p.pooled.columns);
   args.mask = mask, args.mask_plane = p.pooled.positions(), args.keep_scale = 2;
   std::vector<float> out = y_gradient;
   args.out = out.data(), args.out_plane = y.plane, args.out_row = y.row;
-  args.positions = positions.data(), args.positions_plane = y.plane;
+  args.positions = positions, args.positions_plane = y.plane;
   args.y_gradient = result.gradient.data(), args.y_gradient_plane = p.map.positions() * kLanes,
   args.y_gradient_row = p.map.columns * kLanes;
   table.gradient_at_positions(args);
@@ -111,8 +113,8 @@ Result run_separately(const KernelTable& table, const Problem& p, View x, const 
   args.y_gradient_row = p.map.columns * kLanes;
   const PointwiseKind kind = p.relu ? kAffineRelu : kAffine;
   const PointwiseDropout dropout = mask != nullptr ? kDropoutAfterPool : kNoDropout;
-  std::vector<std::uint8_t> positions(y_gradient.size());
-  args.positions = positions.data(), args.positions_plane = args.out_plane;
+  result.positions.resize(y_gradient.size());
+  args.positions = result.positions.data(), args.positions_plane = args.out_plane;
   table.pointwise_forward[kind][kMaxPool][dropout](args);
   std::vector<float> out = y_gradient;
   args.out = out.data();
@@ -151,6 +153,7 @@ void expect_same_results(const KernelTable& table, const Problem& p, Random& ran
   for (std::size_t i = 0; i < fused.y.size(); ++i)
     ASSERT_TRUE(fused.y[i] == separate.y[i] || (std::isnan(fused.y[i]) && std::isnan(separate.y[i])))
         << i << ": " << fused.y[i] << " " << separate.y[i];
+  ASSERT_EQ(fused.positions, separate.positions);
   // The separate kernel multiplies infinite inputs by zero.
   if (std::isfinite(special)) {
     ASSERT_EQ(fused.gradient, separate.gradient);

@@ -107,11 +107,11 @@ void DirectWeightGradient::add_rows(const WeightGradientTile& tile, IndexRange r
 void DirectWeightGradient::run(View x, View d, float* out, bool accumulate, float* workspace, Part part) const {
   const int tiles = static_cast<int>(tiles_.size());
   const IndexRange own = part.of(integer(groups_) * tiles);
-  const int end = own.first + own.count;
-  for (int first = own.first; first < end; first += kTilesPerStep)
+  const int end = own.first + own.count, per_step = integer(tiles_per_step());
+  for (int first = own.first; first < end; first += per_step)
     for (int row = 0; row < rows_; row += rows_per_step_) {
       const IndexRange rows{row, std::min(rows_per_step_, rows_ - row)};
-      for (int i = first; i < std::min(first + kTilesPerStep, end); ++i) {
+      for (int i = first; i < std::min(first + per_step, end); ++i) {
         const WeightGradientTile& tile = tiles_[static_cast<std::size_t>(i % tiles)];
         const std::int64_t group = i / tiles, first_output = group * outputs_;
         const View group_x = from_channel(x, group * channels_), group_d = from_channel(d, first_output + tile.output);

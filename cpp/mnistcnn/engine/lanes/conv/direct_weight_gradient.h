@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -32,7 +33,7 @@ struct PartOfOutputs {
 };
 PartOfOutputs outputs_of_part(std::span<const WeightGradientTile> tiles, int outputs, Part part);
 
-constexpr std::int64_t kTileSums = std::int64_t{kMaxTileSums} * kLanes;  // memory for the sums of a tile, floats
+inline constexpr std::int64_t kTileSums = std::int64_t{kMaxTileSums} * kLanes;  // memory for the sums of a tile, floats
 
 // Weight gradient of any convolution: a direct sum over the positions of the map, then over the images.
 class DirectWeightGradient {
@@ -43,10 +44,10 @@ class DirectWeightGradient {
 
   static constexpr bool kPartsRepeatWork = false;
 
-  std::int64_t workspace_size() const { return rows_per_step_ < rows_ ? kTilesPerStep * kTileSums : 0; }  // floats
+  std::int64_t workspace_size() const { return rows_per_step_ < rows_ ? tiles_per_step() * kTileSums : 0; }  // floats
   // x: padded input, d: output gradient, out: f32 [outputs][channels of a group][kernel rows][kernel columns].
-  // accumulate: add to `out`. Parts are register tiles. 1x1 kernels: each tile reads the whole map, so all tiles add a
-  // few rows at a time, which they read from L2.
+  // accumulate: add to `out`. Parts are register tiles. 1x1 kernels: each tile reads the whole map, so up to 64
+  // tiles add a few rows at a time, which they read from L2.
   void run(View x, View d, float* out, bool accumulate, float* workspace, Part part = {}) const;
 
   // The register tiles of one group, in the order of their output channels.
@@ -58,7 +59,10 @@ class DirectWeightGradient {
                 bool accumulate) const;
 
  private:
-  static constexpr int kTilesPerStep = 64;  // whose sums are in the workspace, 112 KiB
+  // Return the number of tiles whose sums are in the workspace: at most 112 KiB.
+  std::int64_t tiles_per_step() const {
+    return std::min<std::int64_t>(64, groups_ * static_cast<std::int64_t>(tiles_.size()));
+  }
 
   std::int64_t groups_, channels_, outputs_;  // channels and outputs of one group
   network::Pair stride_;

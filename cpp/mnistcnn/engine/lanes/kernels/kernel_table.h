@@ -46,9 +46,7 @@ struct PooledConvolutionArguments {
   const std::uint16_t* mask;  // of dropout after the pool, see PointwiseArguments; nullptr: no dropout
   std::int64_t mask_plane;
   float keep_scale;
-  // u8 [output channels][windows][16]: the position of the window, 0 to 3, that receives the gradient of an image, or 4
-  // if none does because the output of the ReLU is zero or dropout before the pool sets it to zero.
-  std::uint8_t* positions;
+  std::uint8_t* positions;       // see PointwiseArguments; [output channels][windows][16]
   std::int64_t positions_plane;  // stride between output channels
 };
 
@@ -179,8 +177,9 @@ enum PointwiseKind { kAffine, kAffineRelu, kAffineLeaky, kAffineSilu, kReluAffin
 enum PointwisePool { kNoPool, kMaxPool, kPointwisePools };
 enum PointwiseDropout { kNoDropout, kDropoutBeforePool, kDropoutAfterPool, kPointwiseDropouts };
 
-// Whether `pointwise_sums` replaces the output gradient by that of z, after dropout. The kernel kAffine without dropout
-// then computes the gradient of y, so that exponentials are computed once in the backward pass.
+// Whether `pointwise_sums` replaces the output gradient by the gradient of z (after a max pool: at the position of the
+// maximum), which includes dropout. The kernel kAffine without dropout then computes the gradient of y, so that
+// exponentials are computed once in the backward pass.
 constexpr bool sums_replace_gradient(int kind) { return kind == kAffineSilu; }
 
 struct PointwiseArguments {
@@ -203,9 +202,11 @@ struct PointwiseArguments {
   const float* mean;  // of a, per channel
   // Sums for batch norm's backward, f32 [channels][16].
   float *sum, *sum_of_products;
-  // Of a max pool: see PooledConvolutionArguments. nullptr in a forward without a backward.
+  // Of a max pool, u8 [channels][out_rows][out_columns][16]: the position of the window, 0 to 3, that receives the
+  // gradient of an image, or 4 if none does because the output of the ReLU is zero or the maximum was dropped. nullptr
+  // in a forward without a backward.
   std::uint8_t* positions;
-  std::int64_t positions_plane;
+  std::int64_t positions_plane;  // stride between channels
 };
 
 // Batch norm statistics of one block, see kernels/statistics.h.

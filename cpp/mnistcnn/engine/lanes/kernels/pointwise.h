@@ -54,33 +54,29 @@ struct PointwiseFunction {
 constexpr int kWindowPositions = 4;  // 2 rows x 2 columns
 constexpr int kNoPosition = 4;       // instead of a position, if none receives the gradient
 
-// Return the position of the first true condition, or the last position.
-LANES_INLINE vi first_of(vi first, vi second, vi third) {
-  const vi last = third ? splat(2) : splat(3), rest = second ? splat(1) : last;
-  return first ? splat(0) : rest;
-}
-
 // The maximum of a window, and the position that receives its gradient.
 struct WindowMaximum {
   vf value;
   vi position;
 };
 
-// As in PyTorch, the position is that of the first NaN, or else of the first of the largest values. kRelu: there is a
+// As in PyTorch, the position is that of the last NaN, or else of the first of the largest values. kRelu: there is a
 // ReLU before or after the pool, so no position receives a gradient if the maximum is not positive.
 template <bool kRelu>
 LANES_INLINE WindowMaximum maximum_of(const vf (&v)[kWindowPositions]) {
   constexpr std::uint32_t kAllLanes = (std::uint32_t{1} << kWidth) - 1;
   vf maximum = larger(larger(v[0], v[1]), larger(v[2], v[3]));
-  vi position = first_of(v[0] == maximum, v[1] == maximum, v[2] == maximum);
+  vi position = splat(3);
+  for (int i = 2; i >= 0; --i) position = v[i] == maximum ? splat(i) : position;
   if constexpr (kRelu) position = maximum > 0.0f ? position : splat(kNoPosition);
   const vf total = (v[0] + v[1]) + (v[2] + v[3]);
   // `larger` may lose a NaN. The sum is also NaN for infinities of both signs.
-  if (bits_of(total == total) != kAllLanes) [[unlikely]] {
-    const vi nan[] = {v[0] != v[0], v[1] != v[1], v[2] != v[2], v[3] != v[3]}, any = nan[0] | nan[1] | nan[2] | nan[3];
-    maximum = select(any, total, maximum);
-    position = any ? first_of(nan[0], nan[1], nan[2]) : position;
-  }
+  if (bits_of(total == total) != kAllLanes) [[unlikely]]
+    for (int i = 0; i < kWindowPositions; ++i) {
+      const vi is_nan = v[i] != v[i];
+      maximum = select(is_nan, v[i], maximum);
+      position = is_nan ? splat(i) : position;
+    }
   return {maximum, position};
 }
 
@@ -127,7 +123,8 @@ void pointwise_forward(const PointwiseArguments& args) {
             const vf of_window[] = {at(0, 0), at(0, 1), at(1, 0), at(1, 1)};
             auto [maximum, position] = maximum_of<PointwiseFunction<kKind>::kReluLast>(of_window);
             if (positions != nullptr) {
-              if constexpr (kDropout == kDropoutBeforePool) {
+              // A ReLU's output that is dropped is zero, so the position is kNoPosition already.
+              if constexpr (kDropout == kDropoutBeforePool && !PointwiseFunction<kKind>::kReluLast) {
                 const auto kept = [&](int i) __attribute__((always_inline)) {
                   return drop(splat(1.0f), bits[i / 2 * mask_columns + 2 * w + i % 2], part, splat(1.0f));
                 };
@@ -213,17 +210,17 @@ struct Window {
   int h, w;  // of the first position in the map
 };
 
-// Backward pass of a window. out: the gradient of the output, which `gradient` is after dropout.
-template <PointwiseKind kKind, PointwiseDropout kDropout, bool kReplacesGradient, class Sink>
+// Backward pass of a window. gradient: of the output, after dropout. out: where dz is written if it replaces the
+// gradient.
+template <PointwiseKind kKind, bool kReplacesGradient, class Sink>
 LANES_INLINE void window_backward(const PointwiseFunction<kKind>& function, const Window& window, int part, vf gradient,
-                                  vf keep_scale, float* out, Sink& sink) {
+                                  float* out, Sink& sink) {
   vf value[kWindowPositions];
 #pragma GCC unroll 4
   for (int i = 0; i < kWindowPositions; ++i)
     value[i] = load(window.y + i / 2 * window.row + i % 2 * kLanes + part * kWidth);
   const vi position = load_bytes(window.positions + part * kWidth);
   const vf of_maximum = value_at(position, value), a = function.affine_input(of_maximum);
-  if constexpr (kDropout == kDropoutBeforePool) gradient = gradient * keep_scale;
   gradient = select(position == kNoPosition, vf{}, gradient);
   // For a ReLU, kNoPosition says where the gradient is zero.
   const vf dz = function.kReluLast ? gradient : function.z_gradient(gradient, function.affine(a));
@@ -272,15 +269,17 @@ LANES_INLINE void backward_pass(const PointwiseArguments& args) {
       const float* y = plane + (kPool ? 2 * h : h) * row;
       float* out = args.out + c * args.out_plane + h * args.out_row;
       const std::uint8_t* const positions = kPool == kMaxPool ? positions_of(args, c, h) : nullptr;
-      const std::uint16_t* bits = kDropout == kNoDropout ? nullptr : mask + h * args.out_columns;
+      // Of the positions of the output. A pool with dropout before it reads no masks.
+      const std::uint16_t* const bits = kDropout == kNoDropout ? nullptr : mask + h * args.out_columns;
       for (int w = 0; w < out_columns; ++w, out += kLanes)
         for (int part = 0; part < kParts; ++part) {
           vf gradient = load(out + part * kWidth);
           if constexpr (kDropout == kDropoutAfterPool) gradient = drop(gradient, bits[w], part, keep_scale);
           if constexpr (kPool == kMaxPool) {
+            // The positions say where dropout before the pool sets the gradient to zero.
+            if constexpr (kDropout == kDropoutBeforePool) gradient = gradient * keep_scale;
             const Window window{y + 2 * w * kLanes, row, positions + w * kLanes, 2 * h, 2 * w};
-            window_backward<kKind, kDropout, kReplacesGradient>(function, window, part, gradient, keep_scale, out,
-                                                                sink);
+            window_backward<kKind, kReplacesGradient>(function, window, part, gradient, out, sink);
           } else {
             const vf value = load(y + w * kLanes + part * kWidth);
             if constexpr (kDropout == kDropoutBeforePool) gradient = drop(gradient, bits[w], part, keep_scale);
@@ -305,14 +304,15 @@ void pointwise_backward(const PointwiseArguments& args) {
   backward_pass<kKind, kPool, kDropout, GradientSink>(args);
 }
 
-// Backward pass of ReLU, max pool and dropout: write the gradient of the convolution's outputs.
+// Backward pass of an optional ReLU, a max pool and optional dropout after it: write the gradient of y, without reading
+// y.
 inline void gradient_at_positions(const PointwiseArguments& args) {
   const vf keep_scale = splat(args.keep_scale);
   const std::int64_t row = args.y_gradient_row;
   for (int c = 0; c < args.channels; ++c) {
-    const std::uint8_t* positions = args.positions + c * args.positions_plane;
     float* const plane = args.y_gradient + c * args.y_gradient_plane;
     for (int h = 0; h < args.out_rows; ++h) {
+      const std::uint8_t* positions = positions_of(args, c, h);
       const float* out = args.out + c * args.out_plane + h * args.out_row;
       float* to = plane + 2 * h * row;
       for (int w = 0; w < args.out_columns; ++w, out += kLanes, to += 2 * kLanes, positions += kLanes)

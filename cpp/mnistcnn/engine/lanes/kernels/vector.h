@@ -1,6 +1,6 @@
 #pragma once
 #include <cstdint>
-#if defined(__AVX2__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
@@ -147,6 +147,8 @@ LANES_INLINE std::uint32_t bits_of(vi condition) {
   return _mm512_movepi32_mask(reinterpret_cast<__m512i>(condition));
 #elif defined(__AVX2__)
   return static_cast<std::uint32_t>(_mm256_movemask_ps(reinterpret_cast<__m256>(condition)));
+#elif defined(__x86_64__)
+  return static_cast<std::uint32_t>(_mm_movemask_ps(reinterpret_cast<__m128>(condition)));
 #else
   std::uint32_t bits = 0;
   for (int i = 0; i < kWidth; ++i) bits |= static_cast<std::uint32_t>(condition[i] & 1) << i;
