@@ -97,7 +97,7 @@ def test_json(kind: str, tmp_path: Path):
 def test_experiment_log(tmp_path: Path):
     """Each log has one valid line and a changed one. The table can be shown."""
     path = tmp_path / "log.jsonl"
-    append(path, made_setting(recipe=PUBLISHED.described(), validation=0.1), made_trial(0, 0.99))
+    append(path, made_setting(recipe=PUBLISHED.describe(), validation=0.1), made_trial(0, 0.99))
     valid = path.read_bytes()
     with Failures() as failures, warnings.catch_warnings():
         warnings.simplefilter("ignore")

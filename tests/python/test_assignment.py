@@ -18,11 +18,11 @@ from typer.testing import CliRunner, Result
 import mnistcnn
 from mnistcnn.callbacks import EpochRecord
 from mnistcnn.cli import app
-from mnistcnn.course.assignment import CheckResult, Limits, check_network, reaches
+from mnistcnn.course.assignment import Assignment, CheckResult, check_network, reaches
 from mnistcnn.course.networks import network_of
 from mnistcnn.study.trials import Trial
 
-LIMITS = Limits(8000, ("batchnorm", "dropout", "gap"), (), 15, 0.994, 3)
+ASSIGNMENT = Assignment(8000, ("batchnorm", "dropout", "gap"), (), 15, 0.994, 3)
 
 
 class Net(nn.Module):
@@ -159,8 +159,8 @@ def test_training_that_diverges_fails(sets: Any) -> None:
 
 
 def test_longer_recipe_is_shortened_and_shorter_one_is_kept() -> None:
-    assert LIMITS.recipe(mnistcnn.Recipe(epochs=20)).epochs == 15
-    assert LIMITS.recipe(mnistcnn.Recipe(epochs=10)).epochs == 10
+    assert ASSIGNMENT.recipe(mnistcnn.Recipe(epochs=20)).epochs == 15
+    assert ASSIGNMENT.recipe(mnistcnn.Recipe(epochs=10)).epochs == 10
 
 
 def test_check_uses_the_recipe_of_the_class(sets: Any) -> None:
@@ -168,7 +168,7 @@ def test_check_uses_the_recipe_of_the_class(sets: Any) -> None:
         recipe = mnistcnn.Recipe(epochs=2, batch_size=50)
 
     network = network_of(Own())
-    result = check_network(network, replace(LIMITS, last=1), *sets, None, progress=False)
+    result = check_network(network, replace(ASSIGNMENT, last=1), *sets, None, progress=False)
     assert result.trials is not None
     assert result.trials.recipe == Own.recipe
 

@@ -157,7 +157,7 @@ def test_recipe_column_shows_the_differences(tmp_path: Path):
         "augment": [mnistcnn.transforms.CenterCrop(22), mnistcnn.transforms.Resize(28)],
     }
     for recipe in (published, published.replace(batch_size=64), mnistcnn.Recipe(), mnistcnn.Recipe(**others)):
-        append(log, made_setting(recipe=recipe.described()), made_trial(0, 0.99))
+        append(log, made_setting(recipe=recipe.describe()), made_trial(0, 0.99))
     found = [row["recipe"] for row in mnistcnn.experiments(log).to_dicts()]
     assert found[:3] == ["published", "published, batch_size 64", "default"]
     assert found[3].startswith("Adam(lr=0.002), CenterCrop(size=")

@@ -242,7 +242,7 @@ def test_curves_of_three_seeds_are_mean_and_standard_deviation():
 
 
 def test_curves_group_trials_by_recipe():
-    turned = mnistcnn.recipe("session7_net", "rotation").described()
+    turned = mnistcnn.recipe("session7_net", "rotation").describe()
     first, second = made_trials(), replace(made_trials(), setting=made_setting(recipe=turned))
     figure = plot.curves([first, second])
     names = [text.get_text() for legend in _legends(figure) for text in legend.get_texts()]
@@ -250,7 +250,7 @@ def test_curves_group_trials_by_recipe():
 
 
 def test_results_of_one_network_are_named_by_their_recipes():
-    settings = [made_setting(recipe=mnistcnn.Recipe(epochs=5, batch_size=size).described()) for size in (128, 16)]
+    settings = [made_setting(recipe=mnistcnn.Recipe(epochs=5, batch_size=size).describe()) for size in (128, 16)]
     results = [replace(made_trials(), setting=each) for each in settings]
     wanted = ["session7_net", "session7_net: batch_size 16"]
     rows = plot.trials(results).axes[0].get_yticklabels()
@@ -267,7 +267,7 @@ def test_descriptions_of_recipes_are_inside_the_figure():
         schedule=mnistcnn.optim.OneCycleLR(max_lr=0.1), augment=[mnistcnn.transforms.Rotation(degrees=10)]
     )
     results = [
-        replace(made_trials(), setting=made_setting("compact_network", recipe=each.described()))
+        replace(made_trials(), setting=made_setting("compact_network", recipe=each.describe()))
         for each in (mnistcnn.Recipe(), recipe)
     ]
     figure = plot.trials(results)

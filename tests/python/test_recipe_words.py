@@ -40,13 +40,13 @@ CASES: dict[str, tuple[Recipe, str]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_description(case: str):
     recipe, expected = CASES[case]
-    assert recipe_words(recipe.described()) == expected
-    assert recipe_words(json.loads(json.dumps(recipe.described()))) == expected  # as read from a log
+    assert recipe_words(recipe.describe()) == expected
+    assert recipe_words(json.loads(json.dumps(recipe.describe()))) == expected  # as read from a log
 
 
 @pytest.mark.parametrize("name", mnistcnn.list_models())
 def test_published_recipes_are_recognised(name: str):
-    assert recipe_words(mnistcnn.recipe(name).described()) == "published"
+    assert recipe_words(mnistcnn.recipe(name).describe()) == "published"
 
 
 @pytest.mark.parametrize("recipe", [{}, {"epochs": 15}, {"about": None, "unknown": 1}])

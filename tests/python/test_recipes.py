@@ -134,7 +134,7 @@ def test_abstract_classes_can_not_be_instantiated(base: type):
 
 def test_function_raises_only_when_converted_to_json():
     recipe = Recipe(schedule=mnistcnn.optim.LambdaLR(lambda epoch: 0.9**epoch))
-    assert "function" in json.dumps(recipe.described())
+    assert "function" in json.dumps(recipe.describe())
     for write in (recipe.to_json, recipe.to_dict):
         with pytest.raises(ValueError, match=r"schedule.function .*function .*JSON"):
             write()
@@ -143,7 +143,7 @@ def test_function_raises_only_when_converted_to_json():
 def test_lambda_functions_are_compared_by_their_factors():
     def compared(function: Any) -> Any:
         recipe = Recipe(schedule=mnistcnn.optim.LambdaLR(function))
-        return recipe.described(), recipe.digest()
+        return recipe.describe(), recipe.digest()
 
     assert compared(lambda epoch: 0.9**epoch) == compared(lambda epoch: 0.9**epoch)
     assert compared(lambda epoch: 0.9**epoch) != compared(lambda epoch: 0.8**epoch)
@@ -159,7 +159,7 @@ def test_digest_depends_on_the_weights_of_a_teacher():
     assert digest(1) == digest(1) != digest(2)
     two = mnistcnn.Ensemble([mnistcnn.create_model("budget_model3", seed=seed) for seed in (1, 2)])
     recipe = Recipe(loss=mnistcnn.losses.Distillation(two))
-    assert recipe.described()["loss"]["teacher"].count("budget_model3 (") == 2
+    assert recipe.describe()["loss"]["teacher"].count("budget_model3 (") == 2
     with pytest.raises(ValueError, match=r"loss.teacher .*mnistcnn.study.ensemble.Ensemble"):
         recipe.to_json()
 

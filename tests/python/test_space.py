@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import mnistcnn
-from mnistcnn._internal.plain_values import described
+from mnistcnn._internal.plain_values import describe
 from mnistcnn.study.space import Choice, Range, changed, checked_space
 from mnistcnn.training.recipes import Recipe
 
@@ -29,7 +29,7 @@ def test_ranges_and_lists():
         "batch_size": Choice((32, 64)),
     }
     optimizers = (mnistcnn.optim.SGD(lr=0.1), mnistcnn.optim.SGD(lr=0.2))
-    assert Choice(optimizers).value(repr(described(optimizers[1]))) is optimizers[1]
+    assert Choice(optimizers).value(repr(describe(optimizers[1]))) is optimizers[1]
     assert Choice((0.12345678, 0.12345679)).value("0.12345679") == 0.12345679
 
 
@@ -49,7 +49,7 @@ def test_choices_with_the_same_repr_are_distinguished():
 
 def test_choices_that_are_functions_have_the_same_description_in_all_processes():
     choice = Choice((mnistcnn.optim.LambdaLR(lambda epoch: 0.9**epoch),))
-    assert " at 0x" not in str(described(choice))
+    assert " at 0x" not in str(describe(choice))
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def from_plain(plain: Any, where: str) -> Any:
         raise ValueError(f"{where}: {name} cannot be created with these values: {error}") from None
 
 
-def described(value: Any) -> Any:
+def describe(value: Any) -> Any:
     """Return a value as `to_plain` does, with a description of each part that JSON cannot represent.
 
     That is the name of a type or function, or a fingerprint (see `Value._compared`). The result is for comparison and
@@ -78,10 +78,10 @@ def described(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple | list):
-        return [described(each) for each in value]
+        return [describe(each) for each in value]
     if is_dataclass(value) and not isinstance(value, type):
         part = value._compared if isinstance(value, Value) else partial(getattr, value)
-        return {"kind": type(value).__name__, **{each.name: described(part(each.name)) for each in fields(value)}}
+        return {"kind": type(value).__name__, **{each.name: describe(part(each.name)) for each in fields(value)}}
     return _named(value)
 
 

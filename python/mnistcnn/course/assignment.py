@@ -172,18 +172,20 @@ def check(
       ✗   dropout      required        none
       ✓   gap          required        gap
     """
-    limits = Limits(max_parameters, tuple(require), tuple(forbid), epochs, target, last)
+    assignment = Assignment(max_parameters, tuple(require), tuple(forbid), epochs, target, last)
     if (train_set is None) != (test_set is None):
         raise ValueError("train_set and test_set must be given together, got one of them")
     if train_set is None and target is not None:
         train_set, test_set = load("mnist")
     network = network_of(model, train_set)
-    return check_network(network, limits, train_set, test_set, recipe, seeds=seeds, engine=engine, progress=progress)
+    return check_network(
+        network, assignment, train_set, test_set, recipe, seeds=seeds, engine=engine, progress=progress
+    )
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Checked requirements; see `check`."""
+class Assignment:
+    """Requirements of an assignment; see `check`."""
 
     max_parameters: int | None
     require: tuple[str, ...]
@@ -222,22 +224,22 @@ def check_recipe(recipe: Recipe) -> None:
 
 def check_network(
     network: Network,
-    limits: Limits,
+    assignment: Assignment,
     train_set: ImageSet | None,
     test_set: ImageSet | None,
     recipe: Recipe | None,
     **options: Any,
 ) -> CheckResult:
     """Check the structure of a network. Train it if there is a target, and check the last epochs."""
-    requirements = _structure_requirements(network, limits)
-    if limits.target is None or train_set is None or test_set is None:
+    requirements = _structure_requirements(network, assignment)
+    if assignment.target is None or train_set is None or test_set is None:
         return CheckResult(network.model.name, requirements)
-    recipe = limits.recipe(network.recipe if recipe is None else recipe_with(recipe, {}))
+    recipe = assignment.recipe(network.recipe if recipe is None else recipe_with(recipe, {}))
     # As in the course, the test set is evaluated after each epoch.
     trials = run_trials(network.model, train_set, test_set, recipe, validation=test_set, log=None, **options)
     if trials.unfinished:
         raise KeyboardInterrupt
-    return CheckResult(network.model.name, (*requirements, _accuracy_requirement(trials, limits)), trials)
+    return CheckResult(network.model.name, (*requirements, _accuracy_requirement(trials, assignment)), trials)
 
 
 def reaches(trial: Trial, target: float, last: int) -> bool:
@@ -252,11 +254,11 @@ def reaches(trial: Trial, target: float, last: int) -> bool:
 # ---- requirements
 
 
-def _structure_requirements(network: Network, limits: Limits) -> tuple[Requirement, ...]:
+def _structure_requirements(network: Network, assignment: Assignment) -> tuple[Requirement, ...]:
     found = features(network.model)
-    rows = [] if limits.max_parameters is None else [_parameter_requirement(network, limits.max_parameters)]
-    rows += [Requirement(name, "required", str(found[name]), bool(found[name].nodes)) for name in limits.require]
-    rows += [Requirement(name, "not allowed", str(found[name]), not found[name].nodes) for name in limits.forbid]
+    rows = [] if assignment.max_parameters is None else [_parameter_requirement(network, assignment.max_parameters)]
+    rows += [Requirement(name, "required", str(found[name]), bool(found[name].nodes)) for name in assignment.require]
+    rows += [Requirement(name, "not allowed", str(found[name]), not found[name].nodes) for name in assignment.forbid]
     return tuple(rows)
 
 
@@ -266,8 +268,8 @@ def _parameter_requirement(network: Network, limit: int) -> Requirement:
     return Requirement("parameters", f"at most {limit:,}", f"{network.parameters:,}{note}", network.parameters <= limit)
 
 
-def _accuracy_requirement(trials: Trials, limits: Limits) -> Requirement:
-    target, last = checked_target(limits.target), limits.last
+def _accuracy_requirement(trials: Trials, assignment: Assignment) -> Requirement:
+    target, last = checked_target(assignment.target), assignment.last
     epochs = "the last epoch" if last == 1 else f"each of the last {last} epochs"
     required = f"at least {percent(target)} in {epochs}"
     failed = [each for each in trials if not reaches(each, target, last)]

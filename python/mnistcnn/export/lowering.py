@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from mnistcnn.export.program import Argument, Array, Program, Step, Tensor, placed
+from mnistcnn.export.program import Argument, Array, Operation, Program, Tensor, placed
 from mnistcnn.nn.graph import INPUT
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class _Lowering:
         self.model = model
         self.tensors = model.named_tensors()
         self.rows = model._network.nodes
-        self.steps: list[Step] = []
+        self.operations: list[Operation] = []
         self.name, self.fields, self.shape, self.output_shape = "", Fields(), Shape(), Shape()
         self._readers = _readers(self.rows)
 
@@ -53,7 +53,7 @@ class _Lowering:
             self.shape, self.output_shape = tuple(row["input_shapes"][0]), tuple(row["output_shape"])
             values[index] = self._lower(row["op"], [values[each] for each in row["inputs"]], row["input_shapes"])
         output = values[len(self.rows) - 1]
-        placement = placed(self.steps, image, output)
+        placement = placed(self.operations, image, output)
         normalization = model.pixel_normalization
         return Program(
             name=model.name,
@@ -80,15 +80,15 @@ class _Lowering:
     # ---- helpers of the functions below
 
     def add(self, primitive: str, inputs: Sequence[Tensor], *arguments: Argument) -> Tensor:
-        """Add a step whose output has the size of the current node's, and return the output."""
+        """Add an operation whose output has the size of the current node's, and return the output."""
         output = Tensor(prod(self.output_shape))
-        self.steps.append(Step(primitive, tuple(inputs), output, arguments))
+        self.operations.append(Operation(primitive, tuple(inputs), output, arguments))
         return output
 
     def update(self, primitive: str, inputs: Sequence[Tensor], *arguments: Argument) -> Tensor:
-        """Add a step that may replace its first input, and return its output."""
+        """Add an operation that may replace its first input, and return its output."""
         output = Tensor(inputs[0].size)
-        self.steps.append(Step(primitive, tuple(inputs), output, arguments, in_place=True))
+        self.operations.append(Operation(primitive, tuple(inputs), output, arguments, in_place=True))
         return output
 
     def tensor(self, key: str, default: float | None = None, size: int = 0) -> Array:
@@ -110,13 +110,17 @@ class _Lowering:
         )
 
     def foldable(self, tensor: Tensor) -> int | None:
-        """Return the index of the step that computes a tensor, if an affine map of the channels can be folded into it.
+        """Return the index of the operation that computes a tensor, if an affine map can be folded into it.
 
         That is a convolution or linear layer with the channels of the current node, the only one that reads its output.
         """
-        for index, step in enumerate(self.steps):
-            if step.output is tensor and step.primitive in ("conv2d", "linear") and self._readers[self.name] == 1:
-                bias = step.arguments[1]
+        for index, operation in enumerate(self.operations):
+            if (
+                operation.output is tensor
+                and operation.primitive in ("conv2d", "linear")
+                and self._readers[self.name] == 1
+            ):
+                bias = operation.arguments[1]
                 # Between both, a reshape may have changed the channels.
                 return index if isinstance(bias, np.ndarray) and len(bias) == self.shape[0] else None
         return None
@@ -158,12 +162,12 @@ def _batch_norm(w: _Lowering, x: Tensor) -> Tensor:
     index = w.foldable(x)
     if index is None:
         return _affine(w, x, scale, shift)
-    before = w.steps[index]
+    before = w.operations[index]
     weight, bias, *sizes = before.arguments
     assert isinstance(weight, np.ndarray)
     folded = (weight.reshape(len(scale), -1) * scale[:, None]).astype(np.float32).ravel()
     arguments = (folded, (bias * scale + shift).astype(np.float32), *sizes)
-    w.steps[index] = Step(before.primitive, before.inputs, before.output, arguments)
+    w.operations[index] = Operation(before.primitive, before.inputs, before.output, arguments)
     return before.output
 
 
@@ -357,7 +361,7 @@ def _multiply(w: _Lowering, inputs: list[Tensor], shapes: Sequence[Shape]) -> Te
 def _concat(w: _Lowering, inputs: list[Tensor], _: Sequence[Shape]) -> Tensor:
     output, offset = Tensor(prod(w.output_shape)), 0
     for each in inputs:
-        w.steps.append(Step("copy", (each,), output, (each.size,), offset=offset))
+        w.operations.append(Operation("copy", (each,), output, (each.size,), offset=offset))
         offset += each.size
     return output
 

@@ -34,8 +34,8 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One call of a primitive in a network without memory addresses.
+class Operation:
+    """One operation of a network. `placed` assigns memory to its tensors, which makes it a `Call` of a primitive.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Step:
     inputs
         Tensors that it reads.
     output
-        Tensor that it writes. Several steps may write parts of one tensor.
+        Tensor that it writes. Several operations may write parts of one tensor.
     arguments
         Arguments after the addresses of the tensors.
     in_place
@@ -113,55 +113,58 @@ class Placement:
     output: int  # position of the output
 
 
-def placed(steps: Sequence[Step], image: Tensor, output: Tensor) -> Placement:
+def placed(operations: Sequence[Operation], image: Tensor, output: Tensor) -> Placement:
     """Assign memory to all tensors. Tensors that are never needed at the same time share it."""
-    steps, storage = _in_place(steps, image, output)
-    first, last = _lifetimes(steps, storage, image, output)
+    operations, storage = _in_place(operations, image, output)
+    first, last = _lifetimes(operations, storage, image, output)
     offsets = _offsets(first, last)
     calls = []
-    for step in steps:
-        starts = [offsets[storage[each]] for each in step.inputs]
-        if not step.in_place:
-            starts.append(offsets[storage[step.output]] + step.offset)
-        calls.append(Call(step.primitive, tuple(starts), step.arguments))
+    for operation in operations:
+        starts = [offsets[storage[each]] for each in operation.inputs]
+        if not operation.in_place:
+            starts.append(offsets[storage[operation.output]] + operation.offset)
+        calls.append(Call(operation.primitive, tuple(starts), operation.arguments))
     memory = max(offset + tensor.size for tensor, offset in offsets.items())
     return Placement(tuple(calls), memory, offsets[storage[image]], offsets[storage[output]])
 
 
-def _in_place(steps: Sequence[Step], image: Tensor, output: Tensor) -> tuple[list[Step], dict[Tensor, Tensor]]:
-    """Return the steps, and for each tensor the one whose memory it uses.
+def _in_place(
+    operations: Sequence[Operation], image: Tensor, output: Tensor
+) -> tuple[list[Operation], dict[Tensor, Tensor]]:
+    """Return the operations, and for each tensor the one whose memory it uses.
 
-    The output of an in-place step uses the memory of its first input. If a later step reads that input, it is copied
-    first.
+    The output of an in-place operation uses the memory of its first input. If a later operation reads that input, it is
+    copied first.
     """
-    last_read = {each: index for index, step in enumerate(steps) for each in step.inputs}
-    last_read[output] = len(steps)
+    last_read = {each: index for index, operation in enumerate(operations) for each in operation.inputs}
+    last_read[output] = len(operations)
     storage, result = {image: image}, []
-    for index, step in enumerate(steps):
-        storage.setdefault(step.output, step.output)
-        if step.in_place:
-            before = step.inputs[0]
+    for index, operation in enumerate(operations):
+        storage.setdefault(operation.output, operation.output)
+        if operation.in_place:
+            before = operation.inputs[0]
             readers = [each for each, owner in storage.items() if owner is storage[before]]
-            repeated = before in step.inputs[1:]
+            repeated = before in operation.inputs[1:]
             if repeated or any(last_read.get(each, -1) > index for each in readers):
-                result.append(Step("copy", (before,), step.output, (before.size,)))
-                step = Step(step.primitive, (step.output, *step.inputs[1:]), step.output, step.arguments, True)
+                result.append(Operation("copy", (before,), operation.output, (before.size,)))
+                inputs = (operation.output, *operation.inputs[1:])
+                operation = Operation(operation.primitive, inputs, operation.output, operation.arguments, True)
             else:
-                storage[step.output] = storage[before]
-        result.append(step)
+                storage[operation.output] = storage[before]
+        result.append(operation)
     return result, storage
 
 
 def _lifetimes(
-    steps: Sequence[Step], storage: dict[Tensor, Tensor], image: Tensor, output: Tensor
+    operations: Sequence[Operation], storage: dict[Tensor, Tensor], image: Tensor, output: Tensor
 ) -> tuple[dict[Tensor, int], dict[Tensor, int]]:
-    """Return the indices of the first and of the last step that use each memory range."""
+    """Return the indices of the first and of the last operation that use each memory range."""
     first, last = {storage[image]: -1}, {storage[image]: -1}
-    for index, step in enumerate(steps):
-        for each in (*step.inputs, step.output):
+    for index, operation in enumerate(operations):
+        for each in (*operation.inputs, operation.output):
             first.setdefault(storage[each], index)
             last[storage[each]] = index
-    last[storage[output]] = len(steps)
+    last[storage[output]] = len(operations)
     return first, last
 
 

@@ -280,7 +280,7 @@ class Model(nn.Module):
     def __repr__(self) -> str:
         shape = dimensions(self.input_shape)
         head = f"{type(self).__name__} '{self.name}': {self.parameter_count:,} parameters, input {shape}"
-        lines = [f"  {name}: {op}({described(op, fields)})" for name, op, _, fields in self.rows]
+        lines = [f"  {name}: {op}({nondefault_fields(op, fields)})" for name, op, _, fields in self.rows]
         return "\n".join([head, *lines])
 
     def _repr_html_(self) -> str:
@@ -586,7 +586,7 @@ def _shapes(layer: nn.Module) -> dict[str, torch.Size]:
     return {key: tensor.shape for key, tensor in held.items() if tensor is not None}
 
 
-def described(op: str, fields: dict[str, Any]) -> str:
+def nondefault_fields(op: str, fields: dict[str, Any]) -> str:
     """Return the fields that differ from the defaults of the layer, as text."""
     usual = core.layer_kinds()[op]
     return ", ".join(f"{name}={value}" for name, value in fields.items() if value != usual[name])

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mnistcnn._internal.checks import choice, finite_number, numbers, positive_number, whole_number
-from mnistcnn._internal.plain_values import described
+from mnistcnn._internal.plain_values import describe
 from mnistcnn._internal.values import Value
 from mnistcnn.optim.optimizers import Optimizer
 
@@ -296,7 +296,7 @@ class LambdaLR(Schedule):
         factors: list[float] = []
         with suppress(Exception):  # the function may have values for fewer epochs
             factors.extend(float(self.function(epoch)) for epoch in range(100))
-        return f"{described(self.function)} ({hashlib.sha256(repr(factors).encode()).hexdigest()[:16]})"
+        return f"{describe(self.function)} ({hashlib.sha256(repr(factors).encode()).hexdigest()[:16]})"
 
 
 @dataclass(frozen=True, repr=False)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def recipe_words(recipe: dict[str, Any]) -> str:
     """Return a short description such as "published, lr 0.1, epochs 5".
 
-    ``recipe`` is the result of `Recipe.described`, or the same read back from the JSON of a log.
+    ``recipe`` is the result of `Recipe.describe`, or the same read back from the JSON of a log.
     """
     return ", ".join(_parts(recipe)) or "default"
 
@@ -36,7 +36,7 @@ def _parts(recipe: dict[str, Any]) -> list[str]:
     """Return "published" if the recipe is based on a published one, and each difference from its base."""
     base = _published(recipe.get("about") or {})
     parts = [] if base is None else ["published"]
-    before = (base or Recipe()).described()
+    before = (base or Recipe()).describe()
     for name in TRAINING_FIELDS:
         if name != "seed" and name in recipe:
             parts += _changes(name, before[name], recipe[name])

@@ -273,7 +273,7 @@ def setting_of(
         graph=template.digest,
         parameters=model.parameter_count,
         receptive_field=model.summary().receptive_field,
-        recipe=recipe.replace(seed=0).described(),
+        recipe=recipe.replace(seed=0).describe(),
         train_set=facts_of(train_set),
         test_set=facts_of(test_set),
         validation=facts_of(validation) if isinstance(validation, ImageSet) else validation,

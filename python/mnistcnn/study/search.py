@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnistcnn._internal.checks import seed_number, whole_number
 from mnistcnn._internal.native import core
-from mnistcnn._internal.plain_values import described
+from mnistcnn._internal.plain_values import describe
 from mnistcnn._internal.progress import ProgressBar
 from mnistcnn._internal.tables import aligned, html_table, json_text, pandas, percent, without_nan
 from mnistcnn.data.image_set import ImageSet
@@ -123,8 +123,8 @@ class Sweep:
             "unfinished": self.unfinished,
             "best_accuracy": self.best_accuracy,
             "best_trial": self.best_trial.number,
-            "best_recipe": self.best_recipe.described(),
-            "trials": [{name: described(value) for name, value in each.items()} for each in self.to_dicts()],
+            "best_recipe": self.best_recipe.describe(),
+            "trials": [{name: describe(value) for name, value in each.items()} for each in self.to_dicts()],
         }
 
     def to_json(self, path: str | Path | None = None) -> str:
@@ -301,8 +301,8 @@ def _describe(
     validated_on = facts_of(validation).digest if isinstance(validation, ImageSet) else validation
     parts = {
         "network": template.digest,
-        "recipe": recipe.described() | {"about": None},
-        "space": {name: described(choice) for name, choice in choices.items()},
+        "recipe": recipe.describe() | {"about": None},
+        "space": {name: describe(choice) for name, choice in choices.items()},
         "training set": facts_of(train_set).digest,
         "validation": validated_on,
         "pruning": pruning,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnistcnn._internal.plain_values import described
+from mnistcnn._internal.plain_values import describe
 from mnistcnn.training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Choice:
 
 def _key(value: Any) -> str:
     """Return a text that identifies a value in all processes, also a teacher by its weights, or a function."""
-    return repr(described(value))
+    return repr(describe(value))
 
 
 Space = dict[str, Range | Choice]

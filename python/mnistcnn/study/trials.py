@@ -46,7 +46,7 @@ class Setting:
     graph: str  # SHA-256 of the network's nodes, its input shape and normalization
     parameters: int
     receptive_field: int
-    recipe: dict[str, Any]  # result of Recipe.described; its seed is not used
+    recipe: dict[str, Any]  # result of Recipe.describe; its seed is not used
     train_set: SetFacts
     test_set: SetFacts
     validation: float | SetFacts | None = None

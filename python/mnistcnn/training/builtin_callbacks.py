@@ -307,7 +307,7 @@ class MLflow:
         number = found.experiment_id if found else client.create_experiment(name)
         self._run = client.create_run(number, run_name=self.run_name).info.run_id
         client.log_param(self._run, "model", trainer.model.name)
-        for name, value in trainer.recipe.described().items():
+        for name, value in trainer.recipe.describe().items():
             client.log_param(self._run, name, str(value)[:500])
 
     def on_epoch(self, record: EpochRecord) -> None:

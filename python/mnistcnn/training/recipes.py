@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 from mnistcnn._internal.checks import any_number, choice, did_you_mean, finite_number, flag, seed_number, whole_number
 from mnistcnn._internal.json_data import errors_naming, read_json, typed
-from mnistcnn._internal.plain_values import described, from_plain, shown, to_plain
+from mnistcnn._internal.plain_values import describe, from_plain, shown, to_plain
 from mnistcnn._internal.tables import json_text
 from mnistcnn._internal.values import Value, is_kind, kinds
 from mnistcnn.data.image_set import ImageSet
@@ -197,13 +197,13 @@ class Recipe(_CheckedFieldNames):
         plain = {name: to_plain(getattr(self, name), name) for name in TRAINING_FIELDS}
         return plain if self.about is None else {**plain, "about": self.about.to_dict()}
 
-    def described(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Return JSON data for comparisons and logs.
 
         Unlike in `to_dict`, functions and models are replaced by descriptions, so `from_dict` may not be able to read
         the result.
         """
-        plain = {name: described(getattr(self, name)) for name in TRAINING_FIELDS}
+        plain = {name: describe(getattr(self, name)) for name in TRAINING_FIELDS}
         return plain if self.about is None else {**plain, "about": self.about.to_dict()}
 
     @classmethod
@@ -236,7 +236,7 @@ class Recipe(_CheckedFieldNames):
 
     def digest(self) -> str:
         """Return the SHA-256 of all fields except ``about``, in hexadecimal; a teacher's weights are included."""
-        data = {name: described(getattr(self, name)) for name in TRAINING_FIELDS}
+        data = {name: describe(getattr(self, name)) for name in TRAINING_FIELDS}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     def __repr__(self) -> str:
@@ -342,7 +342,7 @@ def _check_value(
     _check_not_class(what, value)
     known = kinds(base)
     choices = " or ".join([*others, f"one of {', '.join(sorted(known))}"])
-    got = described(value) if " at 0x" in repr(value) else repr(value)
+    got = describe(value) if " at 0x" in repr(value) else repr(value)
     raise TypeError(f"{what} must be {choices}, got {got}{hint(value, known) if hint else ''}")
 
 

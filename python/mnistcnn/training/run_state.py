@@ -130,7 +130,7 @@ def _warn_if_engine_differs(folder: str, then: dict[str, str], now: dict[str, st
 
 
 def _compared_fields(recipe: Recipe) -> Any:
-    described = _as_json(recipe.described())
+    described = _as_json(recipe.describe())
     described.pop("about", None)
     return described
 

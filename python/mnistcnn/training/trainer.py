@@ -251,7 +251,7 @@ class Trainer:
         self._recipe = recipe_with(recipe, changes, Trainer)
         self._callbacks = CallbackList(callbacks)
         self._checkpoint, self._resume = _checked_checkpoint(checkpoint, resume)
-        self.history = History(model.name, self._recipe.seed, recipe=self._recipe.described())
+        self.history = History(model.name, self._recipe.seed, recipe=self._recipe.describe())
         self._engine, self._threads, self._progress = engine, threads, progress
         move(model, device)
         self._native = NativeRun(model, self._recipe, engine, threads)
