@@ -80,22 +80,22 @@ def check(
     and never used for model selection. Exit codes: 0 all requirements are met; 1 a requirement is not met, or an error
     such as a failed download; 2 invalid option, or a file that cannot be imported.
     """
-    from mnistcnn.course.assignment import Limits, check_network
+    from mnistcnn.course.assignment import Assignment, check_network
     from mnistcnn.course.networks import is_class_reference, network_of
 
     check_engine(engine)
     check_writable(summary, option="--summary", replaced=False)
     goal = accuracy / 100 if train else None
     with usage_errors():
-        limits = Limits(max_parameters, _names(require), _names(forbid), epochs, goal, last)
+        assignment = Assignment(max_parameters, _names(require), _names(forbid), epochs, goal, last)
         network = network_of(target, time_limit=time_limit)
         run_recipe = read_recipe(target, recipe) or network.recipe
         if train:
-            limits.recipe(run_recipe)
+            assignment.recipe(run_recipe)
     train_set, test_set = load(data, images) if train else (None, None)
     if not is_class_reference(target):
         network = network_of(target, train_set)  # with the classes of the data set
-    result = check_network(network, limits, train_set, test_set, run_recipe, seeds=seeds, engine=engine)
+    result = check_network(network, assignment, train_set, test_set, run_recipe, seeds=seeds, engine=engine)
     print_result(result, as_json=as_json)
     if summary is not None:
         with summary.open("a", encoding="utf-8") as file:

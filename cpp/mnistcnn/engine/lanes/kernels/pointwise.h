@@ -93,6 +93,46 @@ LANES_INLINE std::uint8_t* positions_of(const PointwiseArguments& args, int chan
 
 // ---- forward
 
+// What one row of the output reads and writes, except for the output. With a pool: the first of two rows.
+struct ForwardRow {
+  const float* y;
+  std::int64_t row;           // stride of y
+  const std::uint16_t* bits;  // masks of dropout
+  int mask_columns;
+  std::uint8_t* positions;
+};
+
+// Return the value at a position after dropout before the pool. i: row, 0 or 1.
+template <PointwiseKind kKind, PointwiseDropout kDropout>
+LANES_INLINE vf value_before_pool(const PointwiseFunction<kKind>& function, const ForwardRow& in, int i, int column,
+                                  int part, vf keep_scale) {
+  const vf v = function.value(load(in.y + i * in.row + column * kLanes + part * kWidth));
+  return kDropout == kDropoutBeforePool ? drop(v, in.bits[i * in.mask_columns + column], part, keep_scale) : v;
+}
+
+// Return the maximum of window w. Store its position, unless no backward follows.
+template <PointwiseKind kKind, PointwiseDropout kDropout>
+LANES_INLINE vf pool_forward(const PointwiseFunction<kKind>& function, const ForwardRow& in, int w, int part,
+                             vf keep_scale) {
+  constexpr bool kRelu = PointwiseFunction<kKind>::kReluLast;
+  const auto at = [&](int i) __attribute__((always_inline)) {
+    return value_before_pool<kKind, kDropout>(function, in, i / 2, 2 * w + i % 2, part, keep_scale);
+  };
+  const vf of_window[] = {at(0), at(1), at(2), at(3)};
+  auto [maximum, position] = maximum_of<kRelu>(of_window);
+  if (in.positions == nullptr) return maximum;
+  // A ReLU's output that is dropped is zero, so the position is kNoPosition already.
+  if constexpr (kDropout == kDropoutBeforePool && !kRelu) {
+    const auto kept = [&](int i) __attribute__((always_inline)) {
+      return drop(splat(1.0f), in.bits[i / 2 * in.mask_columns + 2 * w + i % 2], part, splat(1.0f));
+    };
+    const vf is_kept[] = {kept(0), kept(1), kept(2), kept(3)};
+    position = value_at(position, is_kept) > 0.0f ? position : splat(kNoPosition);
+  }
+  store_bytes(in.positions + w * kLanes + part * kWidth, position);
+  return maximum;
+}
+
 template <PointwiseKind kKind, PointwisePool kPool, PointwiseDropout kDropout>
 void pointwise_forward(const PointwiseArguments& args) {
   const vf keep_scale = splat(args.keep_scale);
@@ -105,38 +145,17 @@ void pointwise_forward(const PointwiseArguments& args) {
     for (int h = 0; h < args.out_rows; ++h) {
       const float* y = args.y + c * args.y_plane + (kPool ? 2 * h : h) * row;
       float* out = args.out + c * args.out_plane + h * args.out_row;
-      std::uint8_t* const positions = kPool == kMaxPool ? positions_of(args, c, h) : nullptr;
       const std::uint16_t* bits = kDropout == kNoDropout
                                       ? nullptr
                                       : mask + (kPool && kDropout == kDropoutBeforePool ? 2 * h : h) * mask_columns;
+      const ForwardRow in{y, row, bits, mask_columns, kPool == kMaxPool ? positions_of(args, c, h) : nullptr};
       for (int w = 0; w < out_columns; ++w, out += kLanes)
         for (int part = 0; part < kParts; ++part) {
-          const auto at = [&](int i, int j) __attribute__((always_inline)) {
-            const int column = kPool ? 2 * w + j : w;
-            vf v = function.value(load(y + i * row + column * kLanes + part * kWidth));
-            if constexpr (kDropout == kDropoutBeforePool)
-              v = drop(v, bits[i * mask_columns + column], part, keep_scale);
-            return v;
-          };
           vf v;
-          if constexpr (kPool == kMaxPool) {
-            const vf of_window[] = {at(0, 0), at(0, 1), at(1, 0), at(1, 1)};
-            auto [maximum, position] = maximum_of<PointwiseFunction<kKind>::kReluLast>(of_window);
-            if (positions != nullptr) {
-              // A ReLU's output that is dropped is zero, so the position is kNoPosition already.
-              if constexpr (kDropout == kDropoutBeforePool && !PointwiseFunction<kKind>::kReluLast) {
-                const auto kept = [&](int i) __attribute__((always_inline)) {
-                  return drop(splat(1.0f), bits[i / 2 * mask_columns + 2 * w + i % 2], part, splat(1.0f));
-                };
-                const vf is_kept[] = {kept(0), kept(1), kept(2), kept(3)};
-                position = value_at(position, is_kept) > 0.0f ? position : splat(kNoPosition);
-              }
-              store_bytes(positions + w * kLanes + part * kWidth, position);
-            }
-            v = maximum;
-          } else {
-            v = at(0, 0);
-          }
+          if constexpr (kPool == kMaxPool)
+            v = pool_forward<kKind, kDropout>(function, in, w, part, keep_scale);
+          else
+            v = value_before_pool<kKind, kDropout>(function, in, 0, w, part, keep_scale);
           if constexpr (kDropout == kDropoutAfterPool) v = drop(v, bits[w], part, keep_scale);
           store(out + part * kWidth, v);
         }
