@@ -5,7 +5,7 @@
 
 Every network with fewer than 100,000 parameters is trained on MNIST with its published recipe and seed 0, which was
 chosen before training. The test set is evaluated once, after the last epoch. The weights do not depend on the number of
-threads, nor on the CPU if it has AVX2. All networks take about 10 minutes on two cores.
+threads, nor on the CPU if it has AVX2. All networks take about 20 minutes on two cores.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ std::vector<Entry> assignment7_entries() {
       {"assignment7_model2",
        "Eight convolutions of 10 and 20 channels with batch norm, two of them 1x1, and the last as large as its input "
        "(7x7). "
-       "It has 580 times fewer parameters than model 1, mainly by fewer channels.",
+       "It has 1/580 of the parameters of model 1, mainly because it has fewer channels.",
        citation, model2},
       {"assignment7_model3",
        "Seven convolutions of 10 and 20 channels with batch norm, dropout of 0.25 before each pool, and average "
@@ -156,7 +156,7 @@ std::vector<Entry> assignment7_entries() {
        citation, model4},
       {"assignment7_model5",
        "Model 4 with 8 instead of 16 channels in the first two convolutions. "
-       "The first layers see the largest maps: 17 % fewer parameters save 55 % of the multiply-adds.",
+       "The first layers compute the largest maps: 17 % fewer parameters save 55 % of the multiply-adds.",
        citation, model5},
       {"assignment7_model6",
        "Model 4 with 8, 8, 8, 8, 32 and 16 channels in its 3x3 convolutions. "

@@ -76,13 +76,13 @@ std::vector<Entry> budget_entries() {
        "The first linear layer holds 25,120 of its 26,698 parameters.",
        citation, budget_model1},
       {"budget_model2",
-       "Model 1 with 6 and 12 channels, 24 hidden units and dropout of 0.2; outputs logits. "
+       "`budget_model1` with 6 and 12 channels, 24 hidden units and dropout of 0.2; outputs logits. "
        "It has 43 % fewer parameters than model 1, mainly by a smaller linear layer.",
        citation, budget_model2},
       {"budget_model3",
        "Five 3x3 convolutions of 4 to 16 channels with batch norm, ReLU and dropout of 0.15, and four pools down to "
        "one pixel; outputs logits after a ReLU. "
-       "It has no linear layer: more convolutions with 70 % fewer parameters than model 2.",
+       "It has no linear layer: more convolutions with 70 % fewer parameters than `budget_model2`.",
        citation, budget_model3},
   };
 }

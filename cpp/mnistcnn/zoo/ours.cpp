@@ -89,8 +89,8 @@ std::vector<Entry> our_entries() {
            citation, fast_99_4},
           {"record_small",
            "A 3x3 convolution and seven depthwise-separable ones of 10 to 18 channels, with batch norm and SiLU, two "
-           "pools, global average pooling and a linear layer; outputs logits. Chosen on a validation set among "
-           "networks with fewer than 4,000 parameters.",
+           "pools, global average pooling and a linear layer; outputs logits. Among the best networks with fewer "
+           "than 4,000 parameters in a search on a validation set; chosen for its size.",
            citation, record_small},
           {"record_8k",
            "The layers of `record_small` with 16 to 32 channels; outputs logits. Chosen on a validation set among "

@@ -54,8 +54,8 @@ def export(
 ) -> None:
     """Export a model to HTML, C, ONNX or PyTorch.
 
-    The formats torch and safetensors hold a state dict for ``mnistcnn.load_model(FILE).to_torch()``, or for any module
-    with the same parameter names.
+    The formats torch and safetensors hold the state dict of the model's PyTorch network, which any module with the same
+    parameter names can load.
     """
     suffix = _SUFFIXES[file_format]
     source = Path(model)

@@ -15,7 +15,7 @@ def models(
     pattern: Annotated[str, typer.Argument(help="Networks to list, for example 'session7*'.")] = "*",
     as_json: JsonOption = False,
 ) -> None:
-    """List the published networks.
+    """List the built-in networks.
 
     The last column is the accuracy of the pretrained weights on the test set of MNIST.
     """

@@ -50,7 +50,8 @@ SeedOption = Annotated[
     int | None,
     typer.Option(
         min=0,
-        help="Seed of the initial weights, the data order and dropout. Default: that of the recipe, otherwise 0.",
+        help="Seed of the initial weights, the data order, dropout, augmentation and the held-out images. "
+        "Default: that of the recipe, otherwise 0.",
     ),
 ]
 

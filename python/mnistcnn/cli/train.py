@@ -83,9 +83,9 @@ def train(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a published network and test it. The test set is never used for model selection.
+    """Train a built-in network and test it. The test set is never used for model selection.
 
-    Ctrl-C stops training within one batch and saves the model as MODEL-interrupted.safetensors. With --checkpoint DIR,
+    Ctrl-C stops training within one batch and saves the model with "-interrupted" added to the file name. With --checkpoint DIR,
     repeat the command with --resume to continue after the last complete epoch; the result is bit-identical to that of
     an uninterrupted run.
     """

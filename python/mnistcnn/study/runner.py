@@ -52,8 +52,8 @@ def run_trials(
 ) -> Trials:
     """Train a network with several seeds in parallel, and report the mean and spread of the test accuracy.
 
-    The seed of a trial determines its initial weights, data order, dropout masks and augmentation. Each trial uses one
-    thread. The test set is evaluated once per trial, after the last epoch, and never used for model selection.
+    The seed of a trial determines its initial weights, data order, dropout masks, augmentation and held-out images. Each
+    trial uses one thread. The test set is evaluated once per trial, after the last epoch, and never used for model selection.
 
     Ctrl-C stops all trials. Complete trials are returned, with a warning that lists their seeds. A trial whose loss
     becomes NaN or infinite is reported as diverged and excluded from the mean.
