@@ -124,3 +124,12 @@ def test_directory_that_is_not_writable(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "open", fail)
     with pytest.raises(PermissionError, match=r"file could not be written \(Permission denied\)"):
         write_whole(tmp_path / "file", b"new")
+
+
+def test_permissions_of_a_replaced_file_are_kept(tmp_path: Path):
+    path = tmp_path / "private.json"
+    path.write_bytes(b"old")
+    path.chmod(0o600)
+    write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -99,8 +99,7 @@ def test_csv_logger(data: Any, tmp_path: Path):
     model = small()
     with pytest.raises(FileNotFoundError, match=r"nowhere"):
         fit(model, data, mnistcnn.callbacks.CSVLogger(tmp_path / "nowhere" / "run.csv"))
-    assert model.history is not None
-    assert len(model.history) == 0
+    assert model.history is None  # the run did not start
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -129,6 +128,14 @@ def test_mlflow(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert run.data.params["batch_size"] == "64"
     assert run.data.metrics["train_loss"] == history.last.train_loss
     assert len(client.get_metric_history(run.info.run_id, "train_loss")) == 3
+    try:
+        raise MemoryError
+    except MemoryError:  # a run inside of an except block is complete, too
+        fit(small(), data, mnistcnn.callbacks.MLflow("again", "second", store))
+    with pytest.raises(mnistcnn.DivergedError):
+        fit(small(), data, mnistcnn.callbacks.MLflow("again", "third", store), optimizer=mnistcnn.optim.SGD(lr=1e30))
+    runs = client.search_runs([client.get_experiment_by_name("again").experiment_id])
+    assert {each.info.run_name: each.info.status for each in runs} == {"second": "FINISHED", "third": "FAILED"}
 
 
 @pytest.mark.parametrize(

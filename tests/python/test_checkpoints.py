@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ import runs
 from killed_run import run, start_run
 from mnistcnn import Checkpoint
 from mnistcnn._internal.tensor_files import write_tensors
-from mnistcnn.training.checkpoints import FORMAT, CheckpointWarning
+from mnistcnn.training.checkpoints import FORMAT, CheckpointWarning, ranked
 from runs import digest, small
 
 fit = partial(runs.fit, epochs=3)
@@ -34,6 +36,20 @@ class Stop:
     def on_epoch(self, record: mnistcnn.callbacks.EpochRecord) -> None:
         if record.epoch == self.epoch:
             raise InterruptedError
+
+
+class Blind:
+    """Replace the validation loss of an epoch by NaN."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch, self.trainer = epoch, None
+
+    def on_train_start(self, trainer: Any) -> None:
+        self.trainer = trainer
+
+    def on_epoch(self, record: mnistcnn.callbacks.EpochRecord) -> None:
+        if record.epoch == self.epoch:
+            self.trainer.history.epochs[-1] = replace(record, validation_loss=float("nan"))  # type: ignore[attr-defined]
 
 
 def interrupted(data: mnistcnn.ImageSet, epoch: int, folder: Path, **options: Any) -> mnistcnn.Model:
@@ -559,3 +575,46 @@ def test_loaded_tensors_are_bit_identical(data: Any, tmp_path: Path):
     loaded = Checkpoint(tmp_path).load(2)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name])
+
+
+def with_losses(losses: list[float]) -> list[mnistcnn.callbacks.EpochRecord]:
+    return [mnistcnn.callbacks.EpochRecord(i + 1, 0.1, 0.9, loss, 0.9, 0.1, 1.0) for i, loss in enumerate(losses)]
+
+
+def test_epochs_whose_validation_loss_is_not_finite_are_never_the_best():
+    losses = [float("nan"), 0.9, 0.8, float("inf"), 0.85]
+    assert ranked(with_losses(losses), "validation_loss") == [3, 5, 2]
+
+
+def test_best_checkpoint_without_a_validated_epoch_that_was_kept(data: Any, tmp_path: Path):
+    trainer = mnistcnn.Trainer(small(), epochs=3, checkpoint=Checkpoint(tmp_path, keep_last=2, keep_best=0))
+    list(trainer.epochs(data, data, epochs=1))
+    list(trainer.epochs(data, epochs=2))
+    with pytest.raises(ValueError, match=r"no checkpoint of an epoch with a validation result is left.*use 'last'"):
+        Checkpoint(tmp_path).load("best")
+
+
+def test_resumed_run_has_a_validation_loss_that_is_not_finite(data: Any, tmp_path: Path):
+    schedule = mnistcnn.optim.ReduceLROnPlateau(patience=0, factor=0.5)
+    white = data[:20]
+    histories = []
+    for folder in (tmp_path / "whole", tmp_path / "parts"):
+        for epochs in (4,) if folder.name == "whole" else (2, 4):
+            model = small()
+            callbacks = [Blind(2)]
+            history = fit(
+                model, data, epochs=epochs, validation=white, schedule=schedule, checkpoint=folder, resume=True,
+                callbacks=callbacks,
+            )  # fmt: skip
+        histories.append(history)
+    assert math.isnan(histories[0][1].validation_loss)
+    rates = [history.column("learning_rate").tolist() for history in histories]
+    assert rates[0] == rates[1]
+
+
+def test_break_in_the_loop_over_epochs_saves_the_last_one(data: Any, tmp_path: Path):
+    trainer = mnistcnn.Trainer(small(), epochs=9, checkpoint=Checkpoint(tmp_path, every=4), progress=False)
+    for record in trainer.epochs(data):
+        if record.epoch == 2:
+            break
+    assert Checkpoint(tmp_path).epochs == (2,) or list(Checkpoint(tmp_path).epochs) == [2]

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 import mnistcnn
 from emnist_files import emnist_contents, glyph
 from mnistcnn.cli import epoch_tests
+from mnistcnn.cli.best_epoch import BestEpoch
 from mnistcnn.cli.command import in_options
 from mnistcnn.cli.main import main
 from mnistcnn.cli.options import Data
@@ -784,3 +785,23 @@ def test_invalid_command_has_exit_code_2(run: Any) -> None:
 def test_two_outputs_must_not_name_the_same_file(run: Any, arguments: tuple[str, ...]) -> None:
     done = run(*arguments, "--data", "digits", "--images", "60", "--epochs", "1")
     check_error(done, 2, f"it names the file of {arguments[-4]}")
+
+
+@pytest.mark.parametrize("error", [OSError("no space left"), mnistcnn.DivergedError("the loss is NaN")])
+def test_models_of_a_run_that_fails_are_saved(run: Any, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    original = BestEpoch.on_epoch
+
+    def fails(self: BestEpoch, record: mnistcnn.callbacks.EpochRecord) -> None:
+        original(self, record)
+        if record.epoch == 2:
+            raise error
+
+    monkeypatch.setattr(BestEpoch, "on_epoch", fails)
+    options = ("--data", "digits", "--images", "300", "--epochs", "3", "--validation", "0.3")
+    done = run("train", "budget_model3", *options, "--save-best", "best.safetensors")
+    assert done.returncode == 1
+    assert str(error) in done.stderr
+    assert "best-interrupted.safetensors" in done.stderr
+    assert mnistcnn.load_model("best-interrupted.safetensors").name == "budget_model3"
+    # After divergence the last weights are not finite.
+    assert Path("budget_model3-interrupted.safetensors").exists() == isinstance(error, OSError)

@@ -809,3 +809,21 @@ def test_a_failed_conversion_leaves_lazy_layers_unchanged():
     with pytest.raises(ConversionError):
         mnistcnn.from_torch(net)
     assert mnistcnn.from_torch(net, (3, 32, 32)).output_shape == (10,)
+
+
+def test_settings_follow_the_latest_conversion():
+    class Gated(Net):
+        gate = 1.0
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.conv(x) * self.gate)
+
+    net = mnistcnn.accelerate(Gated())
+    net(IMAGES)
+    net.gate = 2.0
+    latest = mnistcnn.from_torch(net, normalization=mnistcnn.Normalization(0.3, 0.2))
+    latest.class_names = tuple("abcdefghij")
+    net.gate = 1.0  # the first conversion is still cached
+    model = mnistcnn.from_torch(net)
+    assert model.normalization == mnistcnn.Normalization(0.3, 0.2)
+    assert model.class_names == tuple("abcdefghij")

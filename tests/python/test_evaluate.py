@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mnistcnn
+from mnistcnn._internal.progress import ProgressBar
 from mnistcnn.layers import Flatten, Linear, LogSoftmax, Softmax
 from reference import Twin, pixels_as_input
 from runs import fit, small, weights
@@ -196,3 +197,19 @@ def test_predict_of_float_images_in_batches(data: Any):
     floats = data.images[:20] / np.float32(255) - np.float32(0.5)
     expected = mnistcnn.predict(small(), floats)
     np.testing.assert_allclose(mnistcnn.predict(small(), floats, batch_size=np.int64(7)), expected, rtol=1e-5)
+
+
+def test_backward_after_an_interrupted_prediction(digits: Any, monkeypatch: pytest.MonkeyPatch):
+    model = mnistcnn.create_model("budget_model3", seed=1).eval()
+    images = digits[1].images[:8]
+    expected = torch.autograd.grad(model(torch.tensor(images)).sum(), model.get_parameter("conv1.weight"))[0]
+    outputs = model(torch.tensor(images))
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ProgressBar, "show", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        mnistcnn.predict(model, digits[1].images, progress=True)
+    found = torch.autograd.grad(outputs.sum(), model.get_parameter("conv1.weight"))[0]
+    assert torch.equal(found, expected)

@@ -350,15 +350,40 @@ class Pairs:
         return self.items[index]
 
 
+class TorchvisionPairs(Pairs):
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index]
+
+    __getitem__.__module__ = "torchvision.datasets.mnist"
+
+
 def test_arrays_of_torchvision_data_sets_are_not_copied():
     torch = pytest.importorskip("torch")
     data = torch.randint(0, 256, (5, 28, 28), dtype=torch.uint8)
     targets = torch.tensor([0, 1, 2, 3, 4])
-    vision = Pairs([], data=data, targets=targets, transform=None, classes=["a", "b", "c", "d", "e"])
+    options = {"data": data, "targets": targets, "transform": None, "classes": ["a", "b", "c", "d", "e"]}
+    vision = TorchvisionPairs([None] * 5, **options)
     converted = ImageSet.from_torch(vision)
     assert converted.images.ctypes.data == data.data_ptr()
     assert converted.classes == ("a", "b", "c", "d", "e")
-    assert converted.name == "pairs"
+    assert converted.name == "torchvisionpairs"
+
+
+def test_items_are_read_if_a_class_defines_them():
+    torch = pytest.importorskip("torch")
+    data, targets = np.zeros((3, 4, 4), np.uint8), torch.tensor([7, 8, 9])
+    items = [(torch.full((1, 4, 4), 1.0), 7 % 2), (torch.full((1, 4, 4), 1.0), 8 % 2)]
+
+    class Parity(TorchvisionPairs):
+        def __getitem__(self, index: int) -> Any:
+            return self.items[index]
+
+    for kind in (Pairs, Parity):
+        converted = ImageSet.from_torch(kind(items, data=data, targets=targets))
+        assert converted.labels.tolist() == [1, 0]
+        assert (converted.images == 255).all()
+    fewer = TorchvisionPairs(items, data=data, targets=targets)
+    assert ImageSet.from_torch(fewer).labels.tolist() == [1, 0]  # its length differs from that of the arrays
 
 
 def test_transforms_of_the_data_set_are_applied():

@@ -19,8 +19,8 @@ import pytest
 import torch
 
 import mnistcnn
+from mnistcnn.study import execution, shared_sets
 from mnistcnn.study import job as job_module
-from mnistcnn.study import shared_sets
 from mnistcnn.training.recipes import Recipe
 
 RECIPE = Recipe(epochs=2, batch_size=50, optimizer=mnistcnn.optim.SGD(lr=0.05, momentum=0.9))
@@ -344,3 +344,25 @@ def test_dask_cluster_with_two_workers(sets: Any, dask_client: Any):
     workers = dask_client.run(lambda: len(sys.modules["mnistcnn.study.shared_sets"]._loaded))
     assert predictions(trials) == predictions(run(sets, seeds=4))
     assert list(workers.values()) == [2, 2]  # both workers ran jobs and loaded both sets
+
+
+def test_error_of_a_trial_has_the_complete_trials(sets: Any, monkeypatch: pytest.MonkeyPatch):
+    original = execution.run_job
+
+    def fails(job: Any, *arguments: Any) -> Any:
+        if job.seed == 2:
+            raise RuntimeError("out of memory")
+        return original(job, *arguments)
+
+    monkeypatch.setattr(execution, "run_job", fails)
+    with ThreadPoolExecutor(1) as executor, pytest.raises(RuntimeError, match="out of memory") as caught:
+        run(sets, seeds=4, executor=executor)
+    trials = caught.value.trials  # type: ignore[attr-defined]
+    assert trials.seeds == (0, 1)
+    assert trials.unfinished == (2, 3)
+
+
+def test_validation_fraction_of_numpy(sets: Any, tmp_path: Path):
+    log = tmp_path / "log.jsonl"
+    assert run(sets, seeds=1, validation=np.float32(0.25), log=log).setting.validation == 0.25
+    assert len(mnistcnn.experiments(log)[0]) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 import random
 from collections.abc import Callable, Sequence
@@ -179,6 +180,8 @@ def test_reduce_on_plateau_equals_torch(seed: int):
         rate = schedule.rates(plan, epoch, records).learning_rates[0]
         assert rate == pytest.approx(scheduler.optimizer.param_groups[0]["lr"], rel=1e-12), epoch
         value = rng.uniform(0.2, 0.9) if rng.random() < 0.7 else 0.5
+        if rng.random() < 0.2:
+            value = rng.choice([math.nan, math.inf, -math.inf])
         records.append(replace(EpochRecord(epoch + 1, 0, 0, 0, 0, rate, 1.0), **{monitor: value}))
         scheduler.step(value)
 

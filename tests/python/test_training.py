@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -758,3 +759,12 @@ def test_none_overrides_the_recipe(data: Any):
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
     with pytest.raises(ValueError, match="epochs must be an integer of at least 1, got None"):
         mnistcnn.train(small(), data, epochs=None, progress=False)  # type: ignore[arg-type]
+
+
+def test_model_is_unchanged_if_the_run_does_not_start(data: Any, tmp_path: Path):
+    model = mnistcnn.create_model("budget_model3", pretrained=True)
+    before = (model.history, model.card, model.normalization, model.class_names)
+    assert model.card is not None
+    with pytest.raises(OSError, match="missing"):
+        mnistcnn.train(model, data, epochs=1, callbacks=[mnistcnn.callbacks.CSVLogger(tmp_path / "missing" / "x.csv")])
+    assert (model.history, model.card, model.normalization, model.class_names) == before

@@ -22,8 +22,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file for writing and rename it to ``path`` when the block ends.
 
     The file is flushed to disk before the rename, so ``path`` is always the complete old file or the complete new one.
-    If the block raises, the temporary file is removed and ``path`` is unchanged. If ``path`` is a symbolic link, its
-    target is replaced. Temporary files for ``path`` that a killed process left behind are removed.
+    The new file has the permissions of the old one. If the block raises, the temporary file is removed, and ``path``
+    is unchanged. If ``path`` is a symbolic link, its target is replaced. Temporary files for ``path`` that a killed
+    process left behind are removed.
 
     Raises
     ------
@@ -46,6 +47,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     part, file = _new_part(path)
     try:
         with file:
+            with suppress(FileNotFoundError, PermissionError):
+                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -85,9 +86,9 @@ def train(
 ) -> None:
     """Train a built-in network and test it. The test set is never used for model selection.
 
-    Ctrl-C stops training within one batch and saves the model with "-interrupted" added to the file name. With --checkpoint DIR,
-    repeat the command with --resume to continue after the last complete epoch; the result is bit-identical to that of
-    an uninterrupted run.
+    Ctrl-C stops training within one batch and saves the model with "-interrupted" added to the file name. With
+    --checkpoint DIR, repeat the command with --resume to continue after the last complete epoch; the result is
+    bit-identical to that of an uninterrupted run.
     """
     import mnistcnn
 
@@ -164,9 +165,14 @@ class _Files:
         if self.best is not None and self.best.resolve() == self.last.resolve():
             raise typer.BadParameter(f"it must differ from the file of --save, {self.last}", param_hint="'--save-best'")
 
-    def save(self, network: Model, best: BestEpoch | None, *, complete: bool) -> dict[str, Path]:
-        """Save the models, and return their files by a description. If the run is incomplete, the names say so."""
-        named = [("model", network, self.last)]
+    def save(
+        self, network: Model, best: BestEpoch | None, *, complete: bool, diverged: bool = False
+    ) -> dict[str, Path]:
+        """Save the models, and return their files by a description. If the run is incomplete, the names say so.
+
+        If the run has diverged, only the model of the best epoch is saved.
+        """
+        named = [] if diverged else [("model", network, self.last)]
         model = None if best is None else best.model(network)
         if best is not None and model is not None and self.best is not None:
             named.append((f"model of epoch {best.epoch}, the best by validation accuracy,", model, self.best))
@@ -212,7 +218,7 @@ def _train_and_test(
     threads: int | None,
     **options: Any,
 ) -> tuple[History, TestResult]:
-    """Train and test the network. If interrupted, save it and raise typer.Exit."""
+    """Train and test the network. If interrupted, save it and raise typer.Exit. After an error, save it too."""
     import mnistcnn
 
     trained = False
@@ -228,3 +234,10 @@ def _train_and_test(
         texts = "; ".join(f"{name} saved to {path}" for name, path in saved.items())
         print_message(f"interrupted after {counted(done, 'complete epoch')}; {texts}")
         raise typer.Exit(interruption.exit_code()) from None
+    except (mnistcnn.DivergedError, OSError) as error:  # OSError: for example a full disk for checkpoints
+        if network.history:
+            with suppress(OSError):
+                diverged = isinstance(error, mnistcnn.DivergedError)
+                for name, path in files.save(network, best, complete=trained, diverged=diverged).items():
+                    print_message(f"{name} saved to {path}")
+        raise

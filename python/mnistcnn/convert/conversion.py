@@ -35,7 +35,7 @@ from mnistcnn.nn.graph import parameter_users, tensor_places
 from mnistcnn.nn.model import Model, place_of
 
 # Attributes of a model that are copied to the model of the next conversion.
-_SETTINGS = ("name", "normalization", "engine", "threads", "history", "_warned")
+_SETTINGS = ("name", "normalization", "class_names", "engine", "threads", "history", "_warned")
 _LOCK = threading.RLock()  # two threads may convert a module at the same time
 _OTHER_ARGUMENTS = "it is called with other arguments than one batch of images"
 
@@ -306,13 +306,15 @@ def conversion_of(module: nn.Module, shape: InputSpec, output: OutputKey) -> Con
     with _LOCK:
         if not isinstance(module.__dict__.get(CACHE_ATTRIBUTE), ConversionCache):
             module.__dict__[CACHE_ATTRIBUTE] = ConversionCache()
-        cached = conversions(module)
+        cached, latest = conversions(module), latest_conversion(module)
         for each in reversed(cached):
             if each.module is module and (each.shape, each.output) == (shape, output) and each.is_current():
                 cached.remove(each)
                 break
         else:
             each = _new_conversion(module, shape, output)
+        if isinstance(each, Conversion) and latest is not None:
+            _copy_settings(latest.model, each.model)
         cached.append(each)
         del cached[: -ConversionCache.MAX_SIZE]
         return each
@@ -332,8 +334,11 @@ def _new_conversion(module: nn.Module, shape: InputSpec, output: OutputKey) -> C
         return FailedConversion(module, shape, output, error, error.without_writes(reads.found))
     except ConversionError as error:
         return FailedConversion(module, shape, output, error, reads.found)
-    previous, conversion = latest_conversion(module), Conversion(module, shape, output, graph)
-    if previous is not None and previous.model.input_shape == conversion.model.input_shape:
+    return Conversion(module, shape, output, graph)
+
+
+def _copy_settings(latest: Model, model: Model) -> None:
+    if latest.input_shape == model.input_shape:
         for name in _SETTINGS:
-            setattr(conversion.model, name, getattr(previous.model, name))
-    return conversion
+            if name != "class_names" or latest.num_classes == model.num_classes:
+                setattr(model, name, getattr(latest, name))

@@ -32,15 +32,12 @@ def _report(path: Path, attribute: str, folder: Path) -> dict[str, Any]:
     module = _module(_imported(path), path, attribute)
     try:
         network = network_of(module)
+        recipe = network.recipe.to_dict()
     except (TypeError, ValueError) as error:  # ConversionError, several outputs, or an invalid recipe
         raise _FileError(f"{attribute}: {error}") from None
     network.model.name = attribute
     network.model.save(folder / "model.safetensors")
-    return {
-        "parameters": network.parameters,
-        "recipe": network.recipe.to_dict(),
-        "description": network.description,
-    }
+    return {"parameters": network.parameters, "recipe": recipe, "description": network.description}
 
 
 def _imported(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,8 +113,12 @@ def _run(path: Path, attribute: str, folder: Path, time_limit: float) -> None:
             "`if __name__ == '__main__':`"
         ) from None
     finally:
-        if process.poll() is None:
+        with suppress(ProcessLookupError):  # no process of the session is left
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.wait()
     if not (folder / "report.json").exists():
-        raise ModelFileError(f"{path}: the process that imports it ended with exit code {code}, without an error")
+        reason = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        hint = "; there may be too little memory" if code == -signal.SIGKILL else ""
+        raise ModelFileError(
+            f"{path}: the process that imports it {reason}{hint}; run `python {path}` to find the cause"
+        )

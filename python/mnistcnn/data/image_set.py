@@ -456,7 +456,7 @@ def _as_bytes(array: npt.NDArray[Any], what: str) -> npt.NDArray[np.uint8]:
         part = array[start : start + _CHUNK].astype(np.float64)
         low, high = float(part.min()), float(part.max())
         if math.isnan(low):
-            raise ValueError(f"{what} contain NaN")
+            raise ValueError(f"{what} contain NaN; remove these images, or replace the values")
         if low < -1e-6 or high > 1 + 1e-6:
             raise ValueError(
                 f"{what} of {array.dtype} must be in [0, 1], found {low if low < 0 else high:g}; "
@@ -604,15 +604,16 @@ def _torch_classes(dataset: Any) -> tuple[str, ...] | None:
 
 
 def _ready_arrays(dataset: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
-    """Return the arrays of a torchvision data set such as MNIST, or None if it has transforms or other arrays."""
-    transforms = (getattr(dataset, name, None) for name in ("transform", "target_transform", "transforms"))
+    """Return the arrays of a torchvision data set such as MNIST, or None if its items may differ from them."""
+    owner = getattr(getattr(type(dataset), "__getitem__", None), "__module__", None) or ""
+    names = ("transform", "target_transform", "transforms")
     data, targets = getattr(dataset, "data", None), getattr(dataset, "targets", None)
-    if data is None or targets is None or any(transform is not None for transform in transforms):
+    changed = not owner.startswith("torchvision.") or any(getattr(dataset, name, None) is not None for name in names)
+    if changed or data is None or targets is None:
         return None
     images, labels = _as_array(data, "images"), _as_array(targets, "labels")
-    if images.ndim != 3 or images.dtype != np.uint8 or labels.ndim != 1:
-        return None
-    return images, labels
+    fits = images.ndim == 3 and images.dtype == np.uint8 and labels.ndim == 1 and len(images) == len(dataset)
+    return (images, labels) if fits else None
 
 
 def _items(dataset: Any) -> Iterator[Any]:
@@ -630,8 +631,7 @@ def _converted_item(item: Any, index: int) -> tuple[npt.NDArray[np.uint8], int]:
     except TypeError:
         raise TypeError(f"label {label!r} of item {index} is not an integer") from None
     array = _pil_array(image) if hasattr(image, "getbands") else _as_array(image, f"the pixels of item {index}")
-    if array.ndim == 2:
-        array = array[None]
+    array = array[None] if array.ndim == 2 else array
     if array.ndim != 3:
         raise ValueError(f"image {index} of the data set has shape {list(array.shape)}, expected [C, H, W] or [H, W]")
     if array.shape[2] in (1, 3, 4) and array.shape[0] > 4:

@@ -156,13 +156,13 @@ def outputs_of(
     """Return the model outputs for uint8 images: f32 [N, outputs], on the CPU."""
     model.check_engine_may_run()
     with model._lock:
+        model._forget_forward()
         outputs: torch.Tensor = core.predict(
             model_view(model, engine, threads),
             core_tensor(images),
             batch_size=batch_size,
             on_progress=None if bar is None else bar.show,
         )
-        model._forget_forward()
     if bar is not None:
         bar.show(len(images))
     return outputs
@@ -175,13 +175,13 @@ def _float_outputs(
     outputs: list[torch.Tensor] = []
     with model._lock:
         native = model.native_engine(engine, threads)
+        model._forget_forward()
         for batch in torch.split(images, batch_size):
             found = native.forward(
                 model.tensors(), model.prepare(batch), training=False, seed=0, keep=False, keep_images=False
             )
             outputs.append(found.flatten(1))
             bar.show(len(batch) + (len(outputs) - 1) * batch_size)
-        model._forget_forward()
     return torch.cat(outputs).cpu()
 
 

@@ -8,6 +8,7 @@ computes schedules with a closed form (``train/schedule.cpp``).
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -472,11 +473,11 @@ class ReduceLROnPlateau(Schedule):
 
     def epoch_rate(self, plan: SchedulePlan, epoch: int, records: Sequence[EpochRecord]) -> float:
         """Return the learning rate after the reductions so far."""
-        rate, best = plan.learning_rate, None
+        rate, best = plan.learning_rate, -math.inf if self._more_is_better else math.inf
         bad = cooling = 0
         for record in records[:epoch]:
             value = getattr(record, self.monitor)
-            if best is None or self._better(value, best):
+            if self._better(value, best):
                 best, bad = value, 0
             else:
                 bad += 1
@@ -488,8 +489,12 @@ class ReduceLROnPlateau(Schedule):
                 cooling, bad = self.cooldown, 0
         return rate
 
+    @property
+    def _more_is_better(self) -> bool:
+        return (self.mode or best_of(self.monitor)) == "max"
+
     def _better(self, value: float, best: float) -> bool:
-        more = (self.mode or best_of(self.monitor)) == "max"
+        more = self._more_is_better
         margin = self.threshold if more else -self.threshold
         bound = best * (1 + margin) if self.threshold_mode == "rel" else best + margin
         return value > bound if more else value < bound

@@ -86,7 +86,6 @@ class Execution:
             self._submit_waiting()
             finished = self._next_finished()
             if finished is not None:
-                self._pending.remove(finished)
                 self._take(finished)
             self._show(jobs)
 
@@ -154,20 +153,25 @@ class Execution:
         try:
             trial = finished.future.result()
         except BrokenExecutor as error:
-            self._waiting.append(job)
+            self._repeat(finished)
             if finished.pool > 0:  # all jobs were submitted to the first pool: most of them are not the cause
                 self._count_death(job, error)
             return
         except _lost_worker_errors() as error:
-            self._waiting.append(job)
+            self._repeat(finished)
             self._count_death(job, error)
             return
         if trial is None:
             self._by_value.add(job.seed)
-            self._waiting.insert(0, job)
+            self._repeat(finished, first=True)
             return
         self._to_store.put(trial)
+        self._pending.remove(finished)  # not earlier: after Ctrl-C, `store_finished` stores the pending ones
         self.wait_for_storing()
+
+    def _repeat(self, finished: _Submitted, *, first: bool = False) -> None:
+        self._pending.remove(finished)
+        self._waiting.insert(0 if first else len(self._waiting), finished.job)
 
     def store_finished(self) -> None:
         """Store the trials that are finished but whose results were not taken yet, and wait."""

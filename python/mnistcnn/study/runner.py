@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +19,7 @@ from mnistcnn.study.execution import Execution
 from mnistcnn.study.job import Job, Template
 from mnistcnn.study.log import DEFAULT_LOG, Seeds, check_log
 from mnistcnn.study.shared_sets import SharedSets, facts_of
-from mnistcnn.study.trials import Setting, Trial, Trials, checked_target
+from mnistcnn.study.trials import SetFacts, Setting, Trial, Trials, checked_target
 from mnistcnn.training.published_recipes import recipe as published_recipe
 from mnistcnn.training.recipes import Recipe, recipe_with
 from mnistcnn.training.trainer import Trainer
@@ -52,10 +52,12 @@ def run_trials(
 ) -> Trials:
     """Train a network with several seeds in parallel, and report the mean and spread of the test accuracy.
 
-    The seed of a trial determines its initial weights, data order, dropout masks, augmentation and held-out images. Each
-    trial uses one thread. The test set is evaluated once per trial, after the last epoch, and never used for model selection.
+    The seed of a trial determines its initial weights, data order, dropout masks, augmentation and held-out images.
+    Each trial uses one thread. The test set is evaluated once per trial, after the last epoch, and never used for model
+    selection.
 
-    Ctrl-C stops all trials. Complete trials are returned, with a warning that lists their seeds. A trial whose loss
+    Ctrl-C stops all trials. Complete trials are returned, with a warning that lists their seeds. An error of one trial
+    stops the others too; the complete trials are in its attribute ``trials``. A trial whose loss
     becomes NaN or infinite is reported as diverged and excluded from the mean.
 
     Parameters
@@ -159,10 +161,14 @@ def run_jobs(
         stack.callback(execution.stop)  # runs before the pool is joined
         try:
             execution.run(jobs)
-        except KeyboardInterrupt:
+        except BaseException as error:
             execution.stop()
             execution.store_finished()
             if not execution.done:
+                raise
+            if not isinstance(error, KeyboardInterrupt):
+                finished, unfinished = _divided(jobs, execution.done)
+                error.trials = Trials(setting, finished, unfinished)  # type: ignore[attr-defined]
                 raise
             done = ", ".join(str(seed) for seed in sorted(execution.done))
             warnings.warn(
@@ -170,8 +176,14 @@ def run_jobs(
                 "only these are returned",
                 stacklevel=3,
             )
-    finished = tuple(execution.done[job.seed] for job in jobs if job.seed in execution.done)
-    return finished, tuple(job.seed for job in jobs if job.seed not in execution.done)
+    return _divided(jobs, execution.done)
+
+
+def _divided(jobs: Sequence[Job], done: Mapping[int, Trial]) -> tuple[tuple[Trial, ...], tuple[int, ...]]:
+    """Return the finished trials in the order of the jobs, and the seeds of the other jobs."""
+    return tuple(done[job.seed] for job in jobs if job.seed in done), tuple(
+        job.seed for job in jobs if job.seed not in done
+    )
 
 
 # ---- checks of arguments
@@ -263,6 +275,10 @@ def seeds_of_shard(seeds: list[int], shard: tuple[int, int]) -> list[int]:
     return seeds[part - 1 :: count]
 
 
+def _plain_validation(validation: ImageSet | float) -> SetFacts | float:
+    return facts_of(validation) if isinstance(validation, ImageSet) else float(validation)
+
+
 def setting_of(
     template: Template, recipe: Recipe, train_set: ImageSet, test_set: ImageSet, validation: Validation
 ) -> Setting:
@@ -276,5 +292,5 @@ def setting_of(
         recipe=recipe.replace(seed=0).describe(),
         train_set=facts_of(train_set),
         test_set=facts_of(test_set),
-        validation=facts_of(validation) if isinstance(validation, ImageSet) else validation,
+        validation=validation if validation is None else _plain_validation(validation),
     )

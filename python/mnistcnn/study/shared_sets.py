@@ -7,6 +7,7 @@ import tempfile
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from mnistcnn.data.image_set import ImageSet
 from mnistcnn.study.trials import SetFacts
 
 _KEPT = 4  # data sets kept in memory per worker
-_loaded: OrderedDict[str, ImageSet] = OrderedDict()
+_loaded: OrderedDict[str, ImageSet] = OrderedDict()  # the most recently used set last
+_lock = Lock()  # a worker may have several threads, as those of Dask
 
 
 class SetMissingError(LookupError):
@@ -38,12 +40,12 @@ class SetReference:
             If this machine does not have the data set.
         """
         digest = self.facts.digest
-        if digest not in _loaded:
-            _loaded[digest] = self._from_folder() or self._from_datasets()
+        with _lock:
+            found = _loaded[digest] = _loaded.get(digest) or self._from_folder() or self._from_datasets()
+            _loaded.move_to_end(digest)
             while len(_loaded) > _KEPT:
                 _loaded.popitem(last=False)
-        _loaded.move_to_end(digest)
-        return _loaded[digest]
+        return found
 
     def _from_folder(self) -> ImageSet | None:
         """Map the files into memory, which all workers of a machine share."""

@@ -29,11 +29,11 @@ def opened_study(
         import optuna
     except ImportError:
         raise missing_package("a sweep", "optuna") from None
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    database = None if storage is None else _database(storage)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=_STARTUP) if pruning else optuna.pruners.NopPruner()
+    verbosity, database = optuna.logging.get_verbosity(), None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
+        database = None if storage is None else _database(storage)
         try:
             study = optuna.create_study(
                 storage=database, study_name=name, load_if_exists=resume, direction="maximize", pruner=pruner

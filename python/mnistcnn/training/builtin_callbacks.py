@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -298,9 +297,11 @@ class MLflow:
         self.experiment, self.run_name, self.tracking_uri = experiment, run_name, tracking_uri
         self._run: Any = None
         self._client: Any = None
+        self._trainer: Trainer | None = None
 
     def on_train_start(self, trainer: Trainer) -> None:
         """Create the MLflow run and log the recipe."""
+        self._trainer = trainer
         client = self._client = self._mlflow.MlflowClient(tracking_uri=self.tracking_uri)
         name = self.experiment or "Default"
         found = client.get_experiment_by_name(name)
@@ -318,9 +319,8 @@ class MLflow:
     def on_train_end(self, history: History) -> None:
         """End the MLflow run, as failed if an exception ended the training."""
         if self._run is not None:
-            error = sys.exc_info()[0]
-            complete = error is None or error is GeneratorExit  # the latter after a `break` in a loop over the epochs
-            self._client.set_terminated(self._run, status="FINISHED" if complete else "FAILED")
+            failed = self._trainer is not None and self._trainer.failed
+            self._client.set_terminated(self._run, status="FAILED" if failed else "FINISHED")
 
 
 def _metrics(record: EpochRecord) -> dict[str, float]:

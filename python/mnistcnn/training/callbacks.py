@@ -122,7 +122,8 @@ class CallbackList:
 
     def end(self, history: History) -> None:
         """Call `on_train_end` of the callbacks that `start` has called."""
-        self._call(self._started, "on_train_end", history)
+        started, self._started = self._started, []
+        self._call(started, "on_train_end", history)
 
     def call(self, event: str, value: object) -> None:
         """Call a method of all callbacks in order, also if one raises an exception. Raise the first exception."""

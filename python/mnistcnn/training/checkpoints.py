@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -120,7 +121,11 @@ class Checkpoint(Value):
             raise ValueError(
                 f"which='best' requires a validation set, but the run in {self.folder} has none; use 'last'"
             )
-        found = next(number for number in best if number in files)
+        found = next((number for number in best if number in files), None)
+        if found is None:
+            raise ValueError(
+                f"which='best': no checkpoint of an epoch with a validation result is left in {self.folder}; use 'last'"
+            )
         if found != best[0]:
             warnings.warn(
                 f"epoch {best[0]} has the best {self.monitor}, but its checkpoint was not kept; loading epoch {found}, "
@@ -133,7 +138,9 @@ class Checkpoint(Value):
     def _latest_or_raise(self) -> Snapshot:
         snapshot = self.latest()
         if snapshot is None:
-            raise FileNotFoundError(f"there is no checkpoint in {self.folder}")
+            raise FileNotFoundError(
+                f"there is no checkpoint in {self.folder}; pass the directory that was given as checkpoint="
+            )
         return snapshot
 
     # ---- used by the trainer
@@ -234,7 +241,10 @@ class Checkpoint(Value):
 
 
 def ranked(records: Sequence[EpochRecord], monitor: str) -> list[int]:
-    """Return the numbers of the epochs from best to worst, ties in order; omit epochs without a validation result."""
+    """Return the numbers of the epochs from best to worst, ties in order.
+
+    Epochs without a validation result, or whose result is NaN or infinite, are omitted.
+    """
     values = [(getattr(record, monitor), record.epoch) for record in records]
-    scores = [(-score(monitor, value), epoch) for value, epoch in values if value is not None]
+    scores = [(-score(monitor, value), epoch) for value, epoch in values if value is not None and isfinite(value)]
     return [epoch for _, epoch in sorted(scores)]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mnistcnn._internal.tables import without_nan
 from mnistcnn.nn.input_checks import core_tensor
 from mnistcnn.nn.load import completed_nodes, normalization_from_description
 from mnistcnn.nn.save import frozen, model_description, normalization_description
@@ -50,7 +49,7 @@ class RunState:
             "recipe": self._compared_fields,
             "train_set": self._train_set,
             "validation": self._validation,
-            "history": without_nan({**history.to_dict(), "step_losses": []}),
+            "history": {**history.to_dict(), "step_losses": []},
             "made_with": {"torch": torch.__version__, **native.arithmetic()},
         }
         tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}

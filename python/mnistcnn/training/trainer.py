@@ -256,6 +256,7 @@ class Trainer:
         move(model, device)
         self._native = NativeRun(model, self._recipe, engine, threads)
         self._stopping = False
+        self.failed = False  # whether an exception ended the latest call of `epochs`
 
     def __repr__(self) -> str:
         epochs = f"{len(self.history)} of {self.recipe.epochs} epochs"
@@ -341,11 +342,12 @@ class Trainer:
 
     def _train_locked(self, session: _Session) -> Iterator[EpochRecord]:
         model, history = self.model, self.history
-        was_training = model.training
-        self._stopping = False
-        self._begin(session)
+        was_training, attributes = model.training, {name: getattr(model, name) for name in _SET_AT_START}
+        self._stopping = self.failed = False
         try:
+            self._begin(session)
             self._callbacks.start(self)
+            attributes = {}
             with ProgressBar(
                 max(0, session.last - len(history)) * len(session.train_set), enabled=self._progress
             ) as bar:
@@ -357,11 +359,21 @@ class Trainer:
                         self._callbacks.call("on_epoch", record)
                     finally:
                         saved = self._save(session)
-                    yield record
+                    try:
+                        yield record
+                    except GeneratorExit:  # a `break` in the loop over the epochs
+                        self._stopping = True
+                        saved = saved or self._save(session)
+                        raise
                 if not saved:  # `stop` was called after the epoch's record was yielded
                     self._save(session)
             self._native.finish(session.train_set)
+        except BaseException as error:
+            self.failed = not isinstance(error, GeneratorExit)
+            raise
         finally:
+            for name, value in attributes.items():  # of a run that could not start
+                setattr(model, name, value)
             model.train(was_training)
             self._callbacks.end(history)
 
@@ -377,7 +389,10 @@ class Trainer:
             session.state.restore(session.snapshot, path, self.history, self._native)
 
     def _save(self, session: _Session) -> bool:
-        """Save a checkpoint if the run has a directory for them and this epoch is due; return whether none is due."""
+        """Save a checkpoint if the run has a directory for them and this epoch is due.
+
+        Return whether nothing remains to be saved.
+        """
         if not (self._checkpoint and session.state):
             return True
         number = len(self.history)
@@ -427,6 +442,10 @@ class Trainer:
             return Rates([plan.learning_rate] * plan.steps)
         rates = self.recipe.schedule.rates(plan, len(self.history), self.history.epochs)
         return checked_rates(self.recipe.schedule, rates, plan.steps)
+
+
+# Attributes of a model that a run sets before its first epoch.
+_SET_AT_START = ("history", "card", "normalization", "class_names")
 
 
 @dataclass(frozen=True)
