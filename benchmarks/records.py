@@ -9,8 +9,8 @@ other 10,000, after its last epoch. All candidates are trained with two seeds, 1
 recipes are the published networks ``record_small``, ``record_8k`` and ``record_single``, which ``accuracy.py`` trains
 on all 60,000 images, with seeds that the search did not use, and tests.
 
-The candidates of the group single have fewer than 100,000 parameters. ``record_single`` trains for about eight minutes on
-two cores; the search trains its candidates for a little more than half of that.
+The candidates of the group single have fewer than 100,000 parameters. ``record_single`` trains for about eight minutes
+on two cores; the search trains its candidates for a little more than half of that.
 
 The validation loss differs less between seeds than the accuracy, so candidates are ordered by it.
 """

@@ -313,7 +313,7 @@ def conversion_of(module: nn.Module, shape: InputSpec, output: OutputKey) -> Con
                 break
         else:
             each = _new_conversion(module, shape, output)
-        if isinstance(each, Conversion) and latest is not None:
+        if isinstance(each, Conversion) and latest is not None and each is not latest:
             _copy_settings(latest.model, each.model)
         cached.append(each)
         del cached[: -ConversionCache.MAX_SIZE]
