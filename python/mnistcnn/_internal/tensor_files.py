@@ -50,7 +50,10 @@ def read_tensors(path: Path, kind: FileFormat) -> tuple[Any, dict[str, torch.Ten
         raise OSError(f"{path} has format version {header.get('version')}; this mnistcnn reads version {kind.version}")
     text = header.get(kind.key, "")
     if header.get("digest") != digest_of(text, tensors):
-        raise OSError(f"{path} is damaged: the digest of its content does not match the one in its header")
+        raise OSError(
+            f"{path} is damaged: the digest of its content does not match the one in its header; copy it again, or use "
+            "a backup"
+        )
     with errors_naming(f"{path}: the description of the {kind.key}", OSError):
         return parsed(text), tensors
 

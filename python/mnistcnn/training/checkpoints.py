@@ -206,7 +206,10 @@ class Checkpoint(Value):
                     f"{error}; skipping this checkpoint and using the previous one", CheckpointWarning, stacklevel=2
                 )
         if numbers:
-            raise OSError(f"every checkpoint in {self.folder} is damaged; the run cannot be resumed")
+            raise OSError(
+                f"every checkpoint in {self.folder} is damaged, so the run cannot be resumed; pass another directory "
+                "to start again"
+            )
         return None
 
     def read(self, epoch: int) -> Snapshot:
