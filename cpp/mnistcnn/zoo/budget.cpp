@@ -77,7 +77,7 @@ std::vector<Entry> budget_entries() {
        citation, budget_model1},
       {"budget_model2",
        "`budget_model1` with 6 and 12 channels, 24 hidden units and dropout of 0.2; outputs logits. "
-       "It has 43 % fewer parameters than model 1, mainly by a smaller linear layer.",
+       "It has 43 % fewer parameters, mainly because its linear layer is smaller.",
        citation, budget_model2},
       {"budget_model3",
        "Five 3x3 convolutions of 4 to 16 channels with batch norm, ReLU and dropout of 0.15, and four pools down to "
